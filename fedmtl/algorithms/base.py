@@ -1,0 +1,67 @@
+"""What an algorithm is, and the words and letters that its files use.
+
+θ    trunk: the shared parameters, named ``trunk.…``
+φ_k  head of client k: its private parameters, named ``head.<task>.…``
+w    (θ, φ), the whole model
+n_k  number of training examples of client k; p_k = n_k / Σ n over the cohort
+η    learning rate, ``lr``
+
+A *delta* is new minus old (local minus received); a pseudo-gradient is its negative. *Epochs* are
+passes over a client's data, a *step* is one batch, a *round* is one exchange with the server.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol, TypeVar
+
+from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+
+S = TypeVar("S")
+P = TypeVar("P")
+
+
+class Algorithm(Protocol[S, P]):
+    """An algorithm of federated learning, written once, for one client.
+
+    Implementations are frozen dataclasses of their hyper-parameters, final, without inheritance. States
+    are trees (NamedTuples, dicts, lists) of tensors. Nothing is changed in place: state goes in and comes
+    out. One optional class attribute, ``central`` (False where absent): the clients' raw data goes to the
+    server once, and ``local_update`` runs there.
+    """
+
+    def init_server(self, params: Params) -> S:
+        """The server's first state, from the initial parameters: the trunk and the heads of all tasks."""
+        ...
+
+    def init_client(self, params: Params, num_examples: int) -> P:
+        """A client's first private state, from the initial trunk and the heads of its own tasks."""
+        ...
+
+    def broadcast(self, server: S, client: ClientId) -> Payload:
+        """What the server says to a client. Heads of tasks that the client does not own are left out on the way."""
+        ...
+
+    def local_update(self, loss: LossFn, down: Payload, private: P, batches: Sequence[Batch]) -> LocalResult[P]:
+        """The client's round: pure, with static control flow, so that engines can run it for a cohort at once.
+
+        Args:
+            loss: mean loss of a batch over the client's tasks.
+            down: what ``broadcast`` said, after coding.
+            private: the client's state.
+            batches: one epoch. A batch whose mask is 0 throughout is padding and must change nothing.
+        """
+        ...
+
+    def aggregate(self, server: S, uploads: Iterable[tuple[ClientId, Upload]]) -> S:
+        """The server's round. Uploads stream in client order.
+
+        A record of the upload that has the name, parameter names and shapes of a record of the broadcast
+        travels as a difference when the codec is lossy; here it has been undone.
+
+        Raises:
+            ValueError: no upload.
+        """
+        ...
+
+    def personal_params(self, down: Payload, private: P) -> Params:
+        """What this client predicts with: a trunk and a head for each of its tasks."""
+        ...

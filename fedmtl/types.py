@@ -1,0 +1,41 @@
+"""The nouns of the project: parameters, batches, payloads, and what a client gives back."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from torch import Tensor
+
+ClientId = int
+"""A client of the federation. Flower's node ids are another thing: they change when a node restarts."""
+
+TaskSet = tuple[str, ...]
+"""The names of the tasks that a client owns, sorted. Clients with equal task sets have equal parameter shapes."""
+
+Params = Mapping[str, Tensor]
+"""Dotted parameter name -> tensor. Shared parameters are named ``trunk.…``, private ones ``head.<task>.…``."""
+
+Batch = Mapping[str, Tensor]
+"""``x`` [B, …], ``y.<task>`` [B] or [B, outputs] (NaN: not labelled), ``index`` [B] int64, ``mask`` [B] (0: padding)."""
+
+Payload = Mapping[str, Params]
+"""Record name -> arrays, before coding: what one side wants the other to know."""
+
+LossFn = Callable[[Params, Batch], Tensor]
+"""Mean loss of a batch, a scalar."""
+
+P = TypeVar("P")
+
+
+class Upload(NamedTuple):
+    """What crosses the wire from a client."""
+
+    payload: Payload
+    num_examples: Any
+    """n_i, the weight of this client in the server's means: a float, or a scalar tensor while engines lift."""
+
+
+class LocalResult(NamedTuple, Generic[P]):
+    """What a client's round gives: the part that stays and the part that leaves."""
+
+    private: P
+    upload: Upload
