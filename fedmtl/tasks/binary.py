@@ -1,0 +1,56 @@
+"""Yes or no."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from fedmtl.tasks.checks import numbers, refuse
+from fedmtl.tasks.masked import counts, keep, labelled, mean_over
+
+
+@dataclass(frozen=True)
+class Binary:
+    """Classification into two classes by one logit.
+
+    With logits z [B, 1] and labels y [B] in {0, 1}, over the n labelled examples:
+
+        loss     = 1/n Σ_b  log(1 + exp z_b) − y_b z_b     (cross-entropy, nats)   (1)
+        accuracy = 1/n Σ_b  [[z_b > 0] = y_b]                                      (2)
+
+    A NaN logit is never right. The score is the accuracy.
+    """
+
+    outputs = 1
+    label_shape = ()
+    metric_name = "accuracy"
+    higher_is_better = True
+
+    def labels(self, y: NDArray[Any]) -> NDArray[Any]:
+        y = numbers(self, y)
+        rule = "labels are 0 and 1; code two classes as 0 and 1, more with MultiClass, 'not labelled' as NaN."
+        refuse(self, y, np.isnan(y) | (y == 0) | (y == 1), rule)
+        return y.astype(np.float32, copy=False)
+
+    def loss(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
+        counted = labelled(y, mask)
+        logit, target = keep(output[:, 0], counted), keep(y, counted)
+        entropy = functional.binary_cross_entropy_with_logits(logit, target.to(logit.dtype), reduction="none")
+        return mean_over(entropy, counted)  # (1)
+
+    def sums(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
+        """[examples, right ones]."""
+        counted, logit = labelled(y, mask), output[:, 0]
+        right = counted & ((logit > 0) == (keep(y, counted) > 0)) & ~torch.isnan(logit)
+        return counts(counted, right)
+
+    def metric(self, sums: NDArray[Any]) -> float:
+        return float(sums[1] / sums[0]) if sums[0] > 0 else math.nan  # (2)
+
+    def score(self, sums: NDArray[Any]) -> float:
+        return self.metric(sums)

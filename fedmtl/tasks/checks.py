@@ -1,0 +1,41 @@
+"""Raw labels, looked at once: what every task asks of an array before it becomes float32."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmtl.tasks.base import Task
+
+
+def numbers(task: Task, y: NDArray[Any]) -> NDArray[Any]:
+    """The labels as an array of numbers, [N, *label_shape].
+
+    Raises:
+        ValueError: not numbers, or another shape.
+    """
+    y = np.asarray(y)
+    if y.dtype.kind not in "biuf":
+        raise ValueError(f"{task!r} takes numbers as labels, got dtype {y.dtype}; code names as whole numbers from 0.")
+    if y.ndim == 0 or y.shape[1:] != task.label_shape:
+        wanted = ", ".join(["N", *map(str, task.label_shape)]) + ("" if task.label_shape else ",")
+        raise ValueError(f"{task!r} takes labels of shape ({wanted}), got {y.shape}; reshape or select columns.")
+    return y
+
+
+def refuse(task: Task, y: NDArray[Any], allowed: NDArray[np.bool_], rule: str) -> None:
+    """Raise for the first label that is not allowed.
+
+    Args:
+        task: who refuses, for the message.
+        y: labels, [N] or [N, outputs].
+        allowed: of the same shape.
+        rule: what labels may be and the way out, the message's end.
+
+    Raises:
+        ValueError: a label is not allowed.
+    """
+    if not allowed.all():
+        place = tuple(int(i) for i in np.argwhere(~allowed)[0])
+        where = f"row {place[0]}" if len(place) == 1 else f"row {place[0]}, column {place[1]}"
+        raise ValueError(f"{task!r} got label {y[place].item()} in {where} ({int((~allowed).sum())} such): {rule}")

@@ -1,0 +1,28 @@
+"""Means over what is labelled and real.
+
+NaN times zero is NaN, in values and in gradients. So what does not count is replaced *before* an
+operation, never multiplied away after it.
+"""
+
+import torch
+from torch import Tensor
+
+
+def labelled(y: Tensor, mask: Tensor) -> Tensor:
+    """Which labels count: y is not NaN and the example is not padding. Bool, of y's shape, [B] or [B, outputs]."""
+    return ~torch.isnan(y) & (mask > 0).reshape(mask.shape + (1,) * (y.ndim - mask.ndim))
+
+
+def keep(values: Tensor, where: Tensor) -> Tensor:
+    """``values`` where they count, 0 elsewhere; nothing flows back from elsewhere."""
+    return torch.where(where, values, torch.zeros((), dtype=values.dtype, device=values.device))
+
+
+def mean_over(values: Tensor, where: Tensor) -> Tensor:
+    """Σ values / max(count, 1) over ``where``, a scalar: 0 with zero gradient when nothing counts."""
+    return keep(values, where).sum() / where.sum().clamp(min=1)
+
+
+def counts(*columns: Tensor) -> Tensor:
+    """Σ of each column, stacked, float64 [columns]: sufficient statistics that add exactly."""
+    return torch.stack([column.to(torch.float64).sum() for column in columns])

@@ -1,0 +1,73 @@
+"""One of several classes."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fedmtl.tasks.checks import numbers, refuse
+from fedmtl.tasks.masked import counts, keep, labelled, mean_over
+
+
+@dataclass(frozen=True)
+class MultiClass:
+    """Classification into K classes that exclude each other.
+
+    With outputs z [B, K] and labels y [B] in {0, …, K−1}, over the n labelled examples:
+
+        loss     = 1/n Σ_b  log Σ_k exp z_bk − z_b,y_b     (cross-entropy, nats)       (1)
+        accuracy = 1/n Σ_b  [argmax_k z_bk = y_b]          (the first of equal ones)   (2)
+
+    An output row with NaN is never right. The score is the accuracy.
+
+    Raises:
+        ValueError: fewer than two classes, or more than float32 can name.
+    """
+
+    num_classes: int
+    """K."""
+
+    label_shape = ()
+    metric_name = "accuracy"
+    higher_is_better = True
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.num_classes <= 2**24:
+            raise ValueError(f"MultiClass needs 2 to 2**24 classes, got num_classes={self.num_classes}.")
+
+    @property
+    def outputs(self) -> int:
+        return self.num_classes
+
+    def labels(self, y: NDArray[Any]) -> NDArray[Any]:
+        y = numbers(self, y)
+        missing = np.isnan(y)
+        whole = np.isfinite(y) & (y == np.floor(y))
+        refuse(self, y, missing | whole, "a class is a whole number from 0; Regression takes any number.")
+        refuse(self, y, missing | (y >= 0), "classes count from 0; NaN stands for 'not labelled'.")
+        if not (missing | (y < self.num_classes)).all():
+            rule = f"num_classes must be at least {np.nanmax(y) + 1:.0f} for these labels."
+            refuse(self, y, missing | (y < self.num_classes), rule)
+        return y.astype(np.float32, copy=False)
+
+    def loss(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
+        counted = labelled(y, mask)
+        target = keep(y, counted).long()
+        log_p = torch.log_softmax(keep(output, counted[:, None]), dim=-1)
+        return mean_over(-log_p.gather(-1, target[:, None])[:, 0], counted)  # (1)
+
+    def sums(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
+        """[examples, right ones]."""
+        counted = labelled(y, mask)
+        right = counted & (output.argmax(-1) == keep(y, counted).long()) & ~output.isnan().any(-1)
+        return counts(counted, right)
+
+    def metric(self, sums: NDArray[Any]) -> float:
+        return float(sums[1] / sums[0]) if sums[0] > 0 else math.nan  # (2)
+
+    def score(self, sums: NDArray[Any]) -> float:
+        return self.metric(sums)

@@ -1,0 +1,75 @@
+"""Several yes-or-no questions at once."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from fedmtl.tasks.checks import numbers, refuse
+from fedmtl.tasks.masked import counts, keep, labelled, mean_over
+
+
+@dataclass(frozen=True)
+class MultiLabel:
+    """L labels that do not exclude each other, by one logit each.
+
+    With logits z [B, L] and labels y [B, L] in {0, 1}, each of which may be missing, over the m labelled
+    *entries*:
+
+        loss = 1/m Σ_bl  log(1 + exp z_bl) − y_bl z_bl                     (cross-entropy, nats)   (1)
+        F1   = 2 TP / (2 TP + FP + FN),  predicted positive when z_bl > 0  (micro: over entries)   (2)
+
+    F1 is 1 when nothing is positive and nothing predicted so. The score is F1.
+
+    Raises:
+        ValueError: no label.
+    """
+
+    num_labels: int
+    """L."""
+
+    metric_name = "f1"
+    higher_is_better = True
+
+    def __post_init__(self) -> None:
+        if self.num_labels < 1:
+            raise ValueError(f"MultiLabel needs at least one label, got num_labels={self.num_labels}.")
+
+    @property
+    def outputs(self) -> int:
+        return self.num_labels
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        return (self.num_labels,)
+
+    def labels(self, y: NDArray[Any]) -> NDArray[Any]:
+        y = numbers(self, y)
+        rule = "every entry is 0 or 1, or NaN for 'not labelled'; numbers of other kinds are tasks of their own."
+        refuse(self, y, np.isnan(y) | (y == 0) | (y == 1), rule)
+        return y.astype(np.float32, copy=False)
+
+    def loss(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
+        counted = labelled(y, mask)
+        logit, target = keep(output, counted), keep(y, counted)
+        entropy = functional.binary_cross_entropy_with_logits(logit, target.to(logit.dtype), reduction="none")
+        return mean_over(entropy, counted)  # (1)
+
+    def sums(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
+        """[examples with a label, TP, FP, FN]; the last three count entries."""
+        counted = labelled(y, mask)
+        positive, predicted = keep(y, counted) > 0, counted & (output > 0)
+        return counts(counted.any(-1), positive & predicted, ~positive & predicted, positive & ~predicted)
+
+    def metric(self, sums: NDArray[Any]) -> float:
+        examples, tp, fp, fn = (float(s) for s in sums)
+        if examples == 0:
+            return math.nan
+        return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn > 0 else 1.0  # (2)
+
+    def score(self, sums: NDArray[Any]) -> float:
+        return self.metric(sums)

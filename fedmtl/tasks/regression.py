@@ -1,0 +1,72 @@
+"""A number."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fedmtl.tasks.checks import numbers, refuse
+from fedmtl.tasks.masked import counts, keep, labelled, mean_over
+
+
+@dataclass(frozen=True)
+class Regression:
+    """Prediction of one number, learnt in standardised units and measured in the label's own.
+
+    With outputs z [B, 1], labels y [B] and the population's mean μ and standard deviation σ, over the n
+    labelled examples:
+
+        e_b   = z_b − (y_b − μ)/σ
+        loss  = 1/n Σ_b e_b²                (standardised units)                       (1)
+        rmse  = σ √(1/n Σ_b e_b²)           (the label's unit, lower is better)        (2)
+        score = 1 − 1/n Σ_b e_b²            (1 − MSE/σ²: what always saying μ leaves   (3)
+                                             unexplained, measured with σ, so it can
+                                             be compared over clients; may be negative)
+
+    Raises:
+        ValueError: a std that is not a positive number, or a mean that is not a number.
+    """
+
+    mean: float = 0.0
+    """μ, in the label's unit."""
+    std: float = 1.0
+    """σ, in the label's unit."""
+
+    outputs = 1
+    label_shape = ()
+    metric_name = "rmse"
+    higher_is_better = False
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.mean):
+            raise ValueError(f"Regression needs a finite mean, got mean={self.mean}.")
+        if not (math.isfinite(self.std) and self.std > 0):
+            raise ValueError(f"Regression needs a positive standard deviation, got std={self.std}; 1.0 keeps the unit.")
+
+    def labels(self, y: NDArray[Any]) -> NDArray[Any]:
+        y = numbers(self, y)
+        limit = np.finfo(np.float32).max
+        refuse(self, y, np.isnan(y) | (np.abs(y) <= limit), "labels are finite float32; NaN stands for 'not labelled'.")
+        return y.astype(np.float32, copy=False)
+
+    def loss(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
+        counted = labelled(y, mask)
+        return mean_over(self._error(output, y, counted) ** 2, counted)  # (1)
+
+    def sums(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
+        """[examples, Σ e²]."""
+        counted = labelled(y, mask)
+        return counts(counted, self._error(output.double(), y.double(), counted) ** 2)
+
+    def _error(self, output: Tensor, y: Tensor, counted: Tensor) -> Tensor:
+        """e [B], 0 where nothing is labelled."""
+        return keep(output[:, 0], counted) - keep((y - self.mean) / self.std, counted)
+
+    def metric(self, sums: NDArray[Any]) -> float:
+        return self.std * math.sqrt(sums[1] / sums[0]) if sums[0] > 0 else math.nan  # (2)
+
+    def score(self, sums: NDArray[Any]) -> float:
+        return float(1.0 - sums[1] / sums[0]) if sums[0] > 0 else math.nan  # (3)

@@ -1,0 +1,181 @@
+"""What the protocol says of every task, asked of every task."""
+
+import math
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from fedmtl.tasks import Binary, MultiClass, MultiLabel, Regression, Task
+
+ALL_TASKS: list[Task] = [
+    MultiClass(2),
+    MultiClass(5),
+    Binary(),
+    Regression(),
+    Regression(-3.0, 7.5),
+    MultiLabel(1),
+    MultiLabel(4),
+]
+
+
+def example(task: Task, rows: int, seed: int = 0, missing: float = 0.3) -> tuple[Tensor, Tensor, Tensor]:
+    """Outputs, labels of which about ``missing`` are NaN, and a mask with about a fifth padding."""
+    draw = np.random.default_rng(seed)
+    shape = (rows, *task.label_shape)
+    match task:
+        case MultiClass(num_classes=classes):
+            y = draw.integers(0, classes, shape).astype(np.float32)
+        case Regression(mean=mean, std=std):
+            y = (mean + std * draw.standard_normal(shape)).astype(np.float32)
+        case _:
+            y = draw.integers(0, 2, shape).astype(np.float32)
+    y[draw.random(shape) < missing] = np.nan
+    mask = (draw.random(rows) > 0.2).astype(np.float32)
+    output = draw.standard_normal((rows, task.outputs)).astype(np.float32)
+    return torch.from_numpy(output), torch.from_numpy(y), torch.from_numpy(mask)
+
+
+def gradient(task: Task, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
+    return torch.func.grad(lambda z: task.loss(z, y, mask))(output)
+
+
+def counted(y: Tensor, mask: Tensor) -> Tensor:
+    """Rows that are real and have a label, bool [B]."""
+    return (mask > 0) & ~torch.isnan(y).reshape(len(y), -1).all(-1)
+
+
+@pytest.fixture(params=ALL_TASKS, ids=repr)
+def task(request: pytest.FixtureRequest) -> Task:
+    return request.param
+
+
+def test_a_task_is_a_value(task: Task) -> None:
+    copy = pickle.loads(pickle.dumps(task))
+    assert copy == task and hash(copy) == hash(task)
+    with pytest.raises(AttributeError):
+        task.outputs = 3  # type: ignore[misc]
+
+
+def test_labels_come_back_as_float32_with_nan_kept(task: Task) -> None:
+    _, y, _ = example(task, 50)
+    raw = y.numpy().astype(np.float64)
+    before = raw.copy()
+    checked = task.labels(raw)
+    assert checked.dtype == np.float32 and checked.shape == (50, *task.label_shape)
+    np.testing.assert_array_equal(checked, y.numpy())
+    np.testing.assert_array_equal(raw, before)
+    assert len(task.labels(raw[:0])) == 0
+
+
+def test_loss_is_a_finite_scalar_with_finite_gradient(task: Task) -> None:
+    output, y, mask = example(task, 40)
+    assert task.loss(output, y, mask).shape == ()
+    slope = gradient(task, output, y, mask)
+    assert torch.isfinite(slope).all()
+    assert (slope[counted(y, mask)] != 0).any(-1).all()
+
+
+def test_what_is_padded_or_not_labelled_has_no_influence(task: Task) -> None:
+    """Garbage in those rows, NaN and infinity among it, changes neither loss, gradient nor sums."""
+    output, y, mask = example(task, 40)
+    rows = counted(y, mask)
+    garbage = torch.where(torch.arange(40) % 2 == 0, math.nan, math.inf)[:, None].expand_as(output)
+    spoilt = torch.where(rows[:, None], output, garbage)
+    spoilt_y = torch.where((mask > 0).reshape(-1, *[1] * (y.ndim - 1)), y, torch.full_like(y, 1.0))
+    torch.testing.assert_close(task.loss(spoilt, spoilt_y, mask), task.loss(output, y, mask), rtol=0, atol=0)
+    torch.testing.assert_close(task.sums(spoilt, spoilt_y, mask), task.sums(output, y, mask), rtol=0, atol=0)
+    slope = gradient(task, spoilt, spoilt_y, mask)
+    torch.testing.assert_close(slope, gradient(task, output, y, mask), rtol=0, atol=0)
+    assert (slope[~rows] == 0).all()
+
+
+def test_the_mean_is_over_what_counts(task: Task) -> None:
+    """So dropping the rows that do not count changes nothing."""
+    output, y, mask = example(task, 40)
+    rows = counted(y, mask)
+    assert 0 < rows.sum() < 40
+    alone = task.loss(output[rows], y[rows], torch.ones(int(rows.sum())))
+    torch.testing.assert_close(task.loss(output, y, mask), alone)
+
+
+@pytest.mark.parametrize("nothing", ["no label", "all padding"])
+def test_nothing_labelled_is_zero_loss_and_zero_gradient(task: Task, nothing: str) -> None:
+    output, y, mask = example(task, 6, missing=0.0)
+    if nothing == "no label":
+        y, mask = torch.full_like(y, math.nan), torch.ones(6)
+    else:
+        mask = torch.zeros(6)
+    assert task.loss(output, y, mask) == 0
+    assert (gradient(task, output, y, mask) == 0).all()
+    sums = task.sums(output, y, mask).numpy()
+    assert sums[0] == 0
+    assert math.isnan(task.metric(sums)) and math.isnan(task.score(sums))
+
+
+def test_vmap_is_a_loop(task: Task) -> None:
+    batches = [example(task, 12, seed) for seed in range(5)]
+    batches[2] = (batches[2][0], torch.full_like(batches[2][1], math.nan), batches[2][2])
+    output, y, mask = (torch.stack(parts) for parts in zip(*batches, strict=True))
+
+    def slope(output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
+        return gradient(task, output, y, mask)
+
+    for function in (task.loss, task.sums, slope):
+        looped = torch.stack([function(*batch) for batch in batches])
+        torch.testing.assert_close(torch.vmap(function)(output, y, mask), looped, rtol=1e-6, atol=1e-7)
+
+
+def test_sums_are_additive(task: Task) -> None:
+    """The metric of everybody is the metric of the added sums, whatever the parts are."""
+    output, y, mask = example(task, 60)
+    parts = [slice(0, 7), slice(7, 8), slice(8, 45), slice(45, 60)]
+    added = np.sum([task.sums(output[part], y[part], mask[part]).numpy() for part in parts], axis=0)
+    together = task.sums(output, y, mask).numpy()
+    assert together.dtype == np.float64 and together.ndim == 1
+    np.testing.assert_allclose(added, together, rtol=1e-12)
+    assert task.metric(added) == pytest.approx(task.metric(together), rel=1e-12)
+    assert task.score(added) == pytest.approx(task.score(together), rel=1e-12)
+
+
+def test_the_first_sum_counts_the_labelled_examples(task: Task) -> None:
+    output, y, mask = example(task, 60)
+    assert task.sums(output, y, mask)[0] == counted(y, mask).sum()
+
+
+def test_perfect_outputs_score_one_and_worse_ones_less(task: Task) -> None:
+    """And the metric moves in the direction that the task calls better."""
+    _, y, mask = example(task, 60)
+    known = torch.nan_to_num(y)
+    if isinstance(task, MultiClass):
+        perfect = torch.nn.functional.one_hot(known.long(), task.num_classes).float()
+    elif isinstance(task, Regression):
+        perfect = ((known - task.mean) / task.std)[:, None]
+    else:
+        perfect = (2 * known - 1).reshape(60, task.outputs)
+    best, worst = (task.sums(z, y, mask).numpy() for z in (perfect, -perfect))
+    assert task.score(best) == pytest.approx(1.0) and task.score(worst) < 0.9
+    assert (task.metric(best) > task.metric(worst)) is task.higher_is_better
+    assert task.loss(perfect, y, mask) < task.loss(-perfect, y, mask)
+
+
+def test_a_diverged_model_does_not_look_good(task: Task) -> None:
+    """NaN outputs on labelled examples give a score of at most 0, or NaN."""
+    output, y, mask = example(task, 60)
+    assert not task.score(task.sums(torch.full_like(output, math.nan), y, mask).numpy()) > 0
+
+
+@pytest.mark.parametrize("y", [np.array(["a", "b"]), np.zeros((3, 9)), np.float32(1.0), np.array([1j])])
+def test_labels_of_the_wrong_kind_or_shape_name_the_task(task: Task, y: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="takes numbers as labels|takes labels of shape") as error:
+        task.labels(y)
+    assert repr(task) in str(error.value)
+
+
+def test_infinity_is_no_label(task: Task) -> None:
+    y = np.zeros((3, *task.label_shape))
+    y[1] = np.inf
+    with pytest.raises(ValueError, match="got label inf in row 1"):
+        task.labels(y)
