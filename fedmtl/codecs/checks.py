@@ -1,0 +1,34 @@
+"""What every ``decode`` refuses: bytes of another length, and numbers that no sender codes."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def check_length(codec: Any, data: bytes, size: int, expected: int) -> None:
+    """Refuse bytes whose number is not the one that ``codec`` makes for ``size`` numbers.
+
+    Raises:
+        ValueError: ``size`` is not positive, or ``data`` does not have ``expected`` bytes.
+    """
+    if size < 1:
+        raise ValueError(f"{codec!r} codes at least one number, got size={size}; no packet stands for an empty vector.")
+    if len(data) != expected:
+        raise ValueError(
+            f"{codec!r} makes {expected} bytes for {size} numbers, got {len(data)}; "
+            "sender and receiver must use the same codec and the same model, and the packet must arrive whole."
+        )
+
+
+def check_decoded(codec: Any, x: NDArray[np.floating]) -> None:
+    """Refuse NaN and infinity, which ``encode`` never lets through.
+
+    Raises:
+        ValueError: x holds a number that is not finite.
+    """
+    if not np.isfinite(x).all():
+        raise ValueError(
+            f"{codec!r} codes finite numbers, got bytes that hold {int((~np.isfinite(x)).sum())} others; "
+            "the packet is damaged or forged: reject the reply."
+        )

@@ -1,0 +1,70 @@
+"""ErrorFeedback: what a codec loses in one round is added to the next."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmtl.codecs.base import Codec, check_vector
+from fedmtl.codecs.topk import TopK
+
+
+@dataclass(frozen=True)
+class ErrorFeedback:
+    """A memory around a biased codec C.
+
+    Seide et al., Interspeech 2014; Karimireddy et al., ICML 2019, arXiv:1901.09847.
+
+        p  = C(x + e)           bytes of the inner codec, nothing added      (1)
+        e' = x + e - C^-1(p)    the memory, float32 [n], first 0             (2)
+
+    Summed over rounds, Σ x = Σ C^-1(p) + e: nothing is lost, only late. In one round the codec is as biased
+    as C. The state (e, state of C) stays with the client, also through rounds in which it is not sampled.
+
+    An unbiased codec takes no error feedback: its errors are large at times and cancel by themselves, and a
+    memory would feed each of them back. Bytes: those of C.
+    """
+
+    codec: Codec[Any] = field(default_factory=TopK)
+    """C, biased and without a memory of its own."""
+
+    unbiased: ClassVar[bool] = False
+    delta_only: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.codec, type) or not isinstance(getattr(self.codec, "unbiased", None), bool):
+            raise TypeError(f"ErrorFeedback wraps a codec such as TopK(keep=0.05), got {self.codec!r}.")
+        if self.codec.unbiased:
+            raise ValueError(
+                f"ErrorFeedback repairs biased codecs, got {self.codec!r}, which is unbiased; use it bare."
+            )
+        if isinstance(self.codec, ErrorFeedback):
+            raise ValueError(
+                f"ErrorFeedback keeps one memory, got {self.codec!r}, which would add the same loss twice; use it bare."
+            )
+
+    def init(self, size: int) -> tuple[NDArray[np.float32], Any]:
+        return np.zeros(size, np.float32), self.codec.init(size)
+
+    def encode(
+        self, x: NDArray[np.float32], state: tuple[NDArray[np.float32], Any], rng: np.random.Generator
+    ) -> tuple[bytes, tuple[NDArray[np.float32], Any]]:
+        """As in ``Codec``.
+
+        Raises:
+            ValueError: moreover, a memory of another size than x.
+        """
+        check_vector(self, x)
+        memory, inner = state
+        if memory.shape != x.shape:
+            raise ValueError(
+                f"{self!r} has a memory of shape {memory.shape} for a vector of shape {x.shape}; "
+                "start from init(size) when the model changes."
+            )
+        total = x + memory
+        data, inner = self.codec.encode(total, inner, rng)  # (1)
+        return data, (total - self.codec.decode(data, x.size), inner)  # (2)
+
+    def decode(self, data: bytes, size: int) -> NDArray[np.float32]:
+        return self.codec.decode(data, size)

@@ -1,0 +1,114 @@
+"""TopK: the numbers that matter most, and where they are."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmtl.codecs.base import check_vector
+from fedmtl.codecs.checks import check_decoded, check_length
+
+
+class Layout(NamedTuple):
+    """The sizes of a packet's parts: a function of n and k only."""
+
+    k: int
+    """Numbers that are kept."""
+    low: int
+    """Bits of an index that are written as they are."""
+    high: int
+    """Bits of the unary part, all indices together."""
+
+    @property
+    def low_bytes(self) -> int:
+        return math.ceil(self.k * self.low / 8)
+
+    @property
+    def num_bytes(self) -> int:
+        return 4 * self.k + self.low_bytes + math.ceil(self.high / 8)
+
+
+@dataclass(frozen=True)
+class TopK:
+    """The k = max(1, ceil(keep · n)) numbers of largest magnitude, the others 0; of equals, the first ones.
+
+    Aji and Heafield, EMNLP 2017, arXiv:1704.05021. Error: ‖x' - x‖² <= (1 - k/n) ‖x‖²; on a Gaussian vector with
+    a fraction p kept, the NMSE is 1 - p - 2 t φ(t) with P(|x| > t) = p: 0.561 at 10 %, 0.916 at 1 %. Biased:
+    use it inside ``ErrorFeedback``.
+
+    The packet is the k numbers in order of their index, little-endian float32, then the indices in the code
+    of Elias (1974) and Fano (1971). With l = floor(log2(n / k)), the i-th index j is split, i from 0:
+
+        low     the l lower bits of j, the least first, one index after the other      k l bits                     (1)
+        high    a 1 at i + floor(j / 2^l) for each i, 0 elsewhere      k + floor((n - 1) / 2^l) bits                (2)
+
+        bytes = 4 k + ceil(k l / 8) + ceil((k + floor((n - 1) / 2^l)) / 8)                              (3)
+
+    (3) depends on n and k and never on the numbers, as it would with a Golomb code: two machines whose floats
+    differ by rounding send packets of equal size. At 1 % an index costs 8.56 bits; the entropy is 8.08.
+    """
+
+    keep: float = 0.05
+    """The fraction of the numbers that is sent."""
+
+    unbiased: ClassVar[bool] = False
+    delta_only: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.keep, bool) or not isinstance(self.keep, int | float) or not 0 < self.keep <= 1:
+            raise ValueError(f"TopK keeps a fraction in (0, 1], got keep={self.keep!r}.")
+
+    def init(self, size: int) -> None:
+        return None
+
+    def encode(self, x: NDArray[np.float32], state: None, rng: np.random.Generator) -> tuple[bytes, None]:
+        check_vector(self, x)
+        layout = self._layout(x.size)
+        index = _largest(np.abs(x), layout.k)
+        low = (index[:, None] >> np.arange(layout.low)) & 1  # (1)
+        high = np.zeros(layout.high, np.uint8)
+        high[(index >> layout.low) + np.arange(layout.k)] = 1  # (2)
+        values = x[index].astype("<f4").tobytes()
+        return values + np.packbits(low.astype(np.uint8)).tobytes() + np.packbits(high).tobytes(), None
+
+    def decode(self, data: bytes, size: int) -> NDArray[np.float32]:
+        layout = self._layout(max(size, 1))
+        check_length(self, data, size, layout.num_bytes)
+        values = np.frombuffer(data, "<f4", layout.k).astype(np.float32)
+        check_decoded(self, values)
+        packed = np.frombuffer(data, np.uint8, offset=4 * layout.k)
+        low = np.unpackbits(packed[: layout.low_bytes])
+        high = np.unpackbits(packed[layout.low_bytes :])
+        ones = np.flatnonzero(high)
+        if low[layout.k * layout.low :].any() or high[layout.high :].any() or ones.size != layout.k:
+            raise ValueError(
+                f"{self!r} marks {layout.k} indices and ends in zeros, got {ones.size} or a wrong end; "
+                "the packet is damaged or forged: reject the reply."
+            )
+        low = low[: layout.k * layout.low].reshape(layout.k, layout.low)
+        index = ((ones - np.arange(layout.k)) << layout.low) + (low @ (1 << np.arange(layout.low)))
+        if index[-1] >= size or (np.diff(index) < 1).any():
+            raise ValueError(
+                f"{self!r} writes rising indices below {size}, got others, up to {index.max()}; "
+                "the packet is damaged or forged: reject the reply."
+            )
+        x = np.zeros(size, np.float32)
+        x[index] = values
+        return x
+
+    def _layout(self, size: int) -> Layout:
+        # 0.07 * 100 is 7.000000000000001 in binary and must keep 7.
+        k = max(1, math.ceil(round(self.keep * size, 6)))
+        low = (size // k).bit_length() - 1
+        return Layout(k, low, k + ((size - 1) >> low))
+
+
+def _largest(magnitude: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """The indices of the k largest, rising; of equals, the first ones. [k]"""
+    threshold = np.partition(magnitude, magnitude.size - k)[magnitude.size - k]
+    kept = magnitude > threshold
+    equal = np.flatnonzero(magnitude == threshold)
+    kept[equal[: k - np.count_nonzero(kept)]] = True
+    return np.flatnonzero(kept)

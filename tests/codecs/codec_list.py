@@ -1,0 +1,93 @@
+"""The codecs under contract: what each claims of its bytes and of its error. A new codec is a new line.
+
+The errors of Gaussian vectors come from closed forms, written here from the definitions and not from the code:
+
+fp16    A number of the binade [2^e, 2^(e+1)) is off by a uniform part of ±2^(e-11): mean square 2^(2e-20) / 12.
+top-k   What is dropped is E[x²; |x| < t] with P(|x| > t) = p. By parts, E[x²; |x| > t] = 2 t φ(t) + p.
+int8    The variance is s²/6 with s = max/127, for all but the largest of a block, which is exact; and
+        E[max²] = ∫ 2m P(max > m) dm with P(max <= m) = (2 Φ(m) - 1)^block.
+"""
+
+import math
+from collections.abc import Callable
+from statistics import NormalDist
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmtl.codecs import FP16, Codec, Dense, ErrorFeedback, Int8, TopK
+
+NORMAL = NormalDist()
+
+
+class Case(NamedTuple):
+    codec: Codec[Any]
+    num_bytes: Callable[[int], int]
+    """n -> len(encode(x)), whatever x is."""
+    worst: Callable[[NDArray[np.float32]], float]
+    """x -> the largest ‖x' - x‖² that the codec may make of it, whatever the chance."""
+    gaussian: float
+    """E‖x' - x‖² / E‖x‖² of a long standard Gaussian vector."""
+
+
+def gaussian_fp16() -> float:
+    return sum(2.0 ** (2 * e - 20) / 12 * 2 * (NORMAL.cdf(2.0 ** (e + 1)) - NORMAL.cdf(2.0**e)) for e in range(-14, 4))
+
+
+def gaussian_topk(p: float) -> float:
+    t = NORMAL.inv_cdf(1 - p / 2)
+    return 1 - p - 2 * t * NORMAL.pdf(t)
+
+
+def gaussian_int8(block: int) -> float:
+    m = np.linspace(0, 8, 8001)
+    beyond = 1 - np.array([2 * NORMAL.cdf(v) - 1 for v in m]) ** block
+    return (1 - 1 / block) * float(np.trapezoid(2 * m * beyond, m)) / (6 * 127**2)
+
+
+def topk_bytes(keep: float, n: int) -> int:
+    k = max(1, math.ceil(round(keep * n, 6)))
+    low = math.floor(math.log2(n / k))
+    return 4 * k + math.ceil(k * low / 8) + math.ceil((k + (n - 1) // 2**low) / 8)
+
+
+def topk_worst(keep: float, x: NDArray[np.float32]) -> float:
+    return max(0.0, 1 - keep) * square(x)
+
+
+def fp16_worst(x: NDArray[np.float32]) -> float:
+    return square(np.maximum(2.0**-11 * np.abs(x), 2.0**-25))
+
+
+def int8_worst(block: int, x: NDArray[np.float32]) -> float:
+    scales = [np.abs(x[i : i + block]).max() / 127 for i in range(0, x.size, block)]
+    return square(np.repeat(scales, block)[: x.size])
+
+
+def square(x: NDArray[Any]) -> float:
+    """‖x‖² in float64."""
+    return float(np.sum(x.astype(np.float64) ** 2))
+
+
+def topk(keep: float, codec: Codec[Any]) -> Case:
+    return Case(codec, lambda n: topk_bytes(keep, n), lambda x: topk_worst(keep, x), gaussian_topk(keep))
+
+
+def int8(block: int, codec: Codec[Any]) -> Case:
+    return Case(codec, lambda n: n + 4 * math.ceil(n / block), lambda x: int8_worst(block, x), gaussian_int8(block))
+
+
+ALL_CODECS = [
+    Case(Dense(), lambda n: 4 * n, lambda x: 0.0, 0.0),
+    Case(FP16(), lambda n: 2 * n, fp16_worst, gaussian_fp16()),
+    topk(0.05, TopK()),
+    topk(0.01, TopK(0.01)),
+    topk(0.1, TopK(0.1)),
+    topk(0.7, TopK(0.7)),
+    int8(256, Int8()),
+    int8(32, Int8(block=32)),
+    topk(0.05, ErrorFeedback()),
+    topk(0.1, ErrorFeedback(TopK(0.1))),
+    Case(ErrorFeedback(FP16()), lambda n: 2 * n, fp16_worst, gaussian_fp16()),
+]

@@ -1,0 +1,170 @@
+"""One battery over all codecs. The first vector of a client is coded unless a test says otherwise."""
+
+import copy
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import fedmtl.codecs as codecs
+from fedmtl.codecs import Codec
+from tests.codecs.codec_list import ALL_CODECS, Case, square
+
+SIZES = [1, 2, 3, 31, 255, 256, 257, 1000, 4097]
+
+pytestmark = pytest.mark.parametrize("case", ALL_CODECS, ids=lambda case: repr(case.codec))
+
+
+def gaussian(n: int, seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng([1, seed]).standard_normal(n, np.float32)
+
+
+def heavy(n: int, seed: int = 0) -> NDArray[np.float32]:
+    """Kurtosis 16, as real updates have: N(0, 19.28) with chance q = 0.05, else N(0, 1), times 0.01.
+
+    The kurtosis of the mixture is 3 (1 - q + q a²) / (1 - q + q a)² with a = 19.28: 16.0.
+    """
+    rng = np.random.default_rng([2, seed])
+    wide = np.where(rng.random(n) < 0.05, np.sqrt(19.28), 1.0)
+    return (0.01 * wide * rng.standard_normal(n)).astype(np.float32)
+
+
+def encode(codec: Codec[Any], x: NDArray[np.float32], seed: int = 0) -> bytes:
+    return codec.encode(x, codec.init(x.size), np.random.default_rng(seed))[0]
+
+
+def around(codec: Codec[Any], x: NDArray[np.float32], seed: int = 0) -> NDArray[np.float32]:
+    return codec.decode(encode(codec, x, seed), x.size)
+
+
+def same_tree(a: Any, b: Any) -> bool:
+    if isinstance(a, tuple):
+        return len(a) == len(b) and all(map(same_tree, a, b))
+    return np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b
+
+
+@pytest.mark.parametrize("make", [gaussian, heavy])
+@pytest.mark.parametrize("n", SIZES)
+def test_round_trip_is_within_the_claimed_error(case: Case, n: int, make: Any) -> None:
+    for seed in range(5):
+        x = make(n, seed)
+        y = around(case.codec, x, seed)
+        assert y.shape == x.shape and y.dtype == np.float32 and np.isfinite(y).all()
+        assert square(y.astype(np.float64) - x) <= case.worst(x) * (1 + 1e-5)
+        if getattr(case.codec, "exact", False):
+            assert y.tobytes() == x.tobytes()
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_bytes_depend_on_the_size_only(case: Case, n: int) -> None:
+    for x in (gaussian(n), heavy(n), np.zeros(n, np.float32), np.ones(n, np.float32), np.sort(gaussian(n))):
+        assert len(encode(case.codec, x)) == case.num_bytes(n)
+
+
+def test_gaussian_error_is_the_closed_form(case: Case) -> None:
+    """On 2^18 numbers in 64 parts the mean of the parts' NMSE is within 5 of its standard errors."""
+    parts = gaussian(2**18).reshape(64, -1)
+    measured = [square(around(case.codec, x, i).astype(np.float64) - x) / x.size for i, x in enumerate(parts)]
+    assert abs(np.mean(measured) - case.gaussian) <= 5 * np.std(measured) / 8
+    assert np.std(measured) <= 0.1 * case.gaussian  # so the line above can fail
+
+
+@pytest.mark.parametrize("make", [gaussian, heavy])
+def test_bias_is_as_claimed(case: Case, make: Any) -> None:
+    """The mean of S = 64 decoded vectors has 1/S of one vector's squared error if unbiased; the same error if fixed."""
+    x = make(1000)
+    decoded = np.stack([around(case.codec, x, seed) for seed in range(64)]).astype(np.float64)
+    one = np.mean([square(y - x) for y in decoded])
+    mean = square(decoded.mean(0) - x)
+    if getattr(case.codec, "exact", False):
+        assert one == 0
+    elif case.codec.unbiased:
+        assert one > 0 and mean < 1.5 / 64 * one
+    else:
+        assert mean > 0.5 * one > 0
+
+
+def test_same_generator_gives_the_same_bytes(case: Case) -> None:
+    x = heavy(1000)
+    assert encode(case.codec, x, seed=3) == encode(case.codec, x, seed=3)
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_zeros_stay_zeros(case: Case, n: int) -> None:
+    assert not around(case.codec, np.zeros(n, np.float32)).any()
+
+
+@pytest.mark.parametrize("at", [0, 500, 998])
+def test_one_coordinate_alone(case: Case, at: int) -> None:
+    x = np.zeros(999, np.float32)
+    x[at] = -3.25
+    y = around(case.codec, x)
+    assert y[at] == pytest.approx(-3.25, rel=1 / 127)
+    assert np.count_nonzero(y) == 1
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_refuses_what_is_not_finite(case: Case, bad: float) -> None:
+    x = gaussian(100)
+    x[[7, 9]] = bad
+    with pytest.raises(ValueError, match="finite numbers, got 2"):
+        encode(case.codec, x)
+
+
+@pytest.mark.parametrize("shape", [(0,), (2, 3), ()])
+def test_refuses_what_is_not_a_vector(case: Case, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="flat vector"):
+        case.codec.encode(np.ones(shape, np.float32), case.codec.init(1), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_refuses_bytes_of_another_length(case: Case, n: int) -> None:
+    data = encode(case.codec, gaussian(n))
+    for wrong in (b"", data[:-1], data[1:], data + b"\0", data + data):
+        with pytest.raises(ValueError, match=rf"makes {len(data)} bytes for {n} numbers, got {len(wrong)}"):
+            case.codec.decode(wrong, n)
+    for size in (0, -1):
+        with pytest.raises(ValueError, match=f"size={size}"):
+            case.codec.decode(data, size)
+
+
+def test_bytes_of_the_right_length_give_a_finite_vector_or_a_value_error(case: Case) -> None:
+    rng = np.random.default_rng(0)
+    for n in (1, 3, 10, 100) * 50:
+        try:
+            y = case.codec.decode(rng.bytes(case.num_bytes(n)), n)
+        except ValueError:
+            continue
+        assert y.shape == (n,) and np.isfinite(y).all()
+
+
+def test_inputs_are_left_as_they_were(case: Case) -> None:
+    x, state = heavy(1000), case.codec.init(1000)
+    for seed in range(3):  # from the second on, a memory is not zero
+        x.setflags(write=False)
+        x_before, state_before = x.copy(), copy.deepcopy(state)
+        data, after = case.codec.encode(x, state, np.random.default_rng(seed))
+        assert np.array_equal(x, x_before) and same_tree(state, state_before)
+        case.codec.decode(data, 1000)[:] = 0  # the receiver's own
+        state = after
+
+
+def test_strides_do_not_matter(case: Case) -> None:
+    x = heavy(2000)
+    assert encode(case.codec, x[::2]) == encode(case.codec, x[::2].copy())
+
+
+def test_states_pickle_to_the_same_next_packet(case: Case) -> None:
+    _, state = case.codec.encode(heavy(300), case.codec.init(300), np.random.default_rng(0))
+    again = pickle.loads(pickle.dumps(state))
+    packets = [case.codec.encode(heavy(300, 1), s, np.random.default_rng(1))[0] for s in (state, again)]
+    assert packets[0] == packets[1]
+
+
+def test_is_a_value(case: Case) -> None:
+    codec = case.codec
+    for other in (pickle.loads(pickle.dumps(codec)), eval(repr(codec), dict(vars(codecs))), copy.deepcopy(codec)):
+        assert other == codec and hash(other) == hash(codec) and repr(other) == repr(codec)
+    assert sum(codec == other.codec for other in ALL_CODECS) == 1

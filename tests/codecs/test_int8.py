@@ -1,0 +1,80 @@
+"""Int8: its scales, its chance, and the ends of float32."""
+
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fedmtl.codecs import Int8
+
+LARGEST = float(np.finfo(np.float32).max)
+SMALLEST = float(np.finfo(np.float32).smallest_subnormal)
+
+
+def around(codec: Int8, x: NDArray[np.float32], seed: int = 0) -> NDArray[np.float32]:
+    return codec.decode(codec.encode(x, None, np.random.default_rng(seed))[0], x.size)
+
+
+def test_every_coordinate_is_unbiased() -> None:
+    """By Hoeffding, the mean of S values within a step s is off by more than s sqrt(ln(2/δ) / 2S) with chance δ."""
+    x = np.random.default_rng(1).standard_normal(200).astype(np.float32)
+    step = np.abs(x).max() / 127
+    mean = np.mean([around(Int8(), x, seed) for seed in range(4000)], axis=0, dtype=np.float64)
+    bound = step * math.sqrt(math.log(2 / 1e-9) / (2 * 4000))
+    assert np.abs(mean - x).max() < bound < 0.06 * step
+
+
+def test_error_is_less_than_a_step_of_its_own_block() -> None:
+    """Blocks of 4 with very different sizes, the last one short: scales 127, 1.27 and 0.0127 over 127."""
+    x = np.array([127, 50.5, -3, 0, 1.27, -0.333, 0.2, 0.1, 0.0127, 0.0051], np.float32)
+    steps = np.array([1, 1, 1, 1, 0.01, 0.01, 0.01, 0.01, 0.0001, 0.0001])
+    for seed in range(20):
+        assert (np.abs(around(Int8(block=4), x, seed) - x) < steps * (1 + 1e-5)).all()
+
+
+def test_chance_comes_from_the_generator() -> None:
+    x = np.random.default_rng(1).standard_normal(100).astype(np.float32)
+    packets = {Int8().encode(x, None, np.random.default_rng(seed))[0] for seed in range(5)}
+    assert len(packets) == 5
+
+
+def test_a_block_of_zeros_between_others() -> None:
+    x = np.concatenate([np.ones(8), np.zeros(8), np.full(8, 1e-3)]).astype(np.float32)
+    y = around(Int8(block=8), x)
+    assert np.allclose(y, x, rtol=1 / 127, atol=0) and not y[8:16].any()
+
+
+@pytest.mark.parametrize("size", [SMALLEST, 130 * SMALLEST, 1e-38, 1e-30, 1e30, LARGEST])
+def test_ends_of_float32(size: float) -> None:
+    """No overflow, no division by zero, and still unbiased: the mean of 3 size/4 over 2000 seeds is near it."""
+    x = np.array([size, -size, 0.75 * size, 0], np.float32)
+    step = max(size / 127, float(np.finfo(np.float32).tiny))
+    decoded = np.stack([around(Int8(), x, seed) for seed in range(2000)]).astype(np.float64)
+    assert np.isfinite(decoded).all()
+    assert (np.abs(decoded - x) <= step * (1 + 1e-5)).all()
+    assert np.abs(decoded.mean(0) - x).max() < step * math.sqrt(math.log(2 / 1e-9) / 4000)
+
+
+def test_a_block_may_be_longer_than_the_vector() -> None:
+    x = np.array([1, -1, 0.5], np.float32)
+    assert np.allclose(around(Int8(block=10**9), x), x, atol=1 / 127)
+
+
+@pytest.mark.parametrize("scale", [np.nan, np.inf, -1.0, 0.0, LARGEST])
+def test_refuses_scales_that_no_sender_makes(scale: float) -> None:
+    data = np.array([scale], "<f4").tobytes() + bytes(3)
+    with pytest.raises(ValueError, match="makes scales from .*reject the reply"):
+        Int8().decode(data, 3)
+
+
+def test_refuses_the_level_that_no_sender_makes() -> None:
+    data = np.array([1], "<f4").tobytes() + np.array([-128], np.int8).tobytes()
+    with pytest.raises(ValueError, match="levels from -127 to 127, got -128"):
+        Int8().decode(data, 1)
+
+
+@pytest.mark.parametrize("block", [0, -1, 2.0, True, "256", None])
+def test_refuses_what_is_not_a_number_of_elements(block: object) -> None:
+    with pytest.raises(ValueError, match="whole number of at least 1, got block="):
+        Int8(block=block)  # pyright: ignore[reportArgumentType]
