@@ -23,7 +23,7 @@ class Int8:
 
     For each block of ``block`` numbers (the last may be shorter), and for each number x in it:
 
-        s = max |x| / 127                                   rounded up to a float32        (1)
+        s = max |x| / 127                                   one float32 a block            (1)
         q = floor(x / s) + [u < f],   f = x / s - floor(x / s),   u uniform in [0, 1)      (2)
         x' = s q                                            what is decoded                (3)
 
@@ -53,13 +53,11 @@ class Int8:
     def encode(self, x: NDArray[np.float32], state: None, rng: np.random.Generator) -> tuple[bytes, None]:
         check_vector(self, x)
         largest = np.maximum.reduceat(np.abs(x), np.arange(0, x.size, self.block))
-        # A scale rounded down would make levels beyond 127; the next float32 above never does.
-        scales = np.nextafter(largest / np.float32(LEVELS), np.float32(np.inf))  # (1)
-        scales = np.clip(scales, SMALLEST_SCALE, LARGEST_SCALE)
+        scales = (largest / np.float32(LEVELS)).clip(SMALLEST_SCALE, LARGEST_SCALE)  # (1)
         level = x / self._spread(scales, x.size)
         q = np.floor(level)
         q += rng.random(x.size, dtype=np.float32) < level - q  # (2)
-        # Only blocks with a number next to float32's largest, where the scale is cut, need the clip.
+        # A scale rounded down puts the largest number a few 2^-24 beyond level 127, and chance would make it 128.
         return scales.astype("<f4").tobytes() + np.clip(q, -LEVELS, LEVELS).astype(np.int8).tobytes(), None
 
     def decode(self, data: bytes, size: int) -> NDArray[np.float32]:

@@ -1,6 +1,7 @@
 """Int8: its scales, its chance, and the ends of float32."""
 
 import math
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -37,6 +38,22 @@ def test_chance_comes_from_the_generator() -> None:
     x = np.random.default_rng(1).standard_normal(100).astype(np.float32)
     packets = {Int8().encode(x, None, np.random.default_rng(seed))[0] for seed in range(5)}
     assert len(packets) == 5
+
+
+def test_unlucky_chance_does_not_overflow() -> None:
+    """u = 0 rounds up whatever is not a level, also a largest number that is 127 scales and a rounding error.
+
+    Blocks of one number: each is its own largest. Level 128 would wrap to -128.
+    """
+
+    class Unlucky:
+        def random(self, size: int, dtype: Any) -> NDArray[Any]:
+            return np.zeros(size, dtype)
+
+    x = np.random.default_rng(1).standard_normal(1000).astype(np.float32)
+    codec = Int8(block=1)
+    y = codec.decode(codec.encode(x, None, cast(np.random.Generator, Unlucky()))[0], x.size)
+    assert (np.abs(y - x) <= np.abs(x) / 127 * (1 + 1e-4)).all()
 
 
 def test_a_block_of_zeros_between_others() -> None:
