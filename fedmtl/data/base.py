@@ -39,6 +39,9 @@ class ClientData(NamedTuple):
 class Federation:
     """All clients, or those that one node hosts, with the schema that every side must agree on.
 
+    Inputs become float32 (whole numbers: int64) and labels what their task makes of them; arrays that are so
+    already are not copied.
+
     Raises:
         ValueError: no task or client, a client without a training example or a task, NaN or infinity in
             the inputs, shapes or numbers of rows that do not fit, labels that their task cannot have.
@@ -54,36 +57,45 @@ class Federation:
         for name in self.tasks:
             if not name.isidentifier():
                 raise ValueError(f"A task's name becomes part of parameter names and must be an identifier, got {name!r}.")
-        for client, data in self.clients.items():
-            if not 0 <= client < SERVER:
-                raise ValueError(f"Client ids are whole numbers from 0 to {SERVER - 1}, got {client}.")
-            if len(data.train.x) == 0:
-                raise ValueError(f"Client {client} has no training example; leave it out or give it data.")
-            if not data.tasks:
-                raise ValueError(f"Client {client} owns no task; give it labels of one of {sorted(self.tasks)}.")
-            for part, split in (("train", data.train), ("test", data.test)):
-                self._check(f"client {client}, {part}", split, data.tasks)
+        checked = {int(client): self._checked(int(client), data) for client, data in sorted(self.clients.items())}
+        object.__setattr__(self, "clients", checked)
 
-    def _check(self, where: str, split: Split, owned: TaskSet) -> None:
-        if split.x.shape[1:] != self.input_shape:
-            raise ValueError(f"{where}: inputs have shape {split.x.shape[1:]}, the federation's is {self.input_shape}.")
-        if not np.isfinite(split.x).all():
-            rows = np.flatnonzero(~np.isfinite(split.x).reshape(len(split.x), -1).all(1))
+    def _checked(self, client: ClientId, data: ClientData) -> ClientData:
+        if not 0 <= client < SERVER:
+            raise ValueError(f"Client ids are whole numbers from 0 to {SERVER - 1}, got {client}.")
+        if len(data.train.x) == 0:
+            raise ValueError(f"Client {client} has no training example; leave it out or give it data.")
+        if not data.tasks:
+            raise ValueError(f"Client {client} owns no task; give it labels of one of {sorted(self.tasks)}.")
+        return ClientData(
+            self._split(f"client {client}, train", data.train, data.tasks),
+            self._split(f"client {client}, test", data.test, data.tasks),
+        )
+
+    def _split(self, where: str, split: Split, owned: TaskSet) -> Split:
+        x = np.ascontiguousarray(split.x)
+        x = x.astype(np.int64 if x.dtype.kind in "iu" else np.float32, copy=False)
+        if x.shape[1:] != tuple(self.input_shape):
+            raise ValueError(f"{where}: inputs have shape {x.shape[1:]}, the federation's is {tuple(self.input_shape)}.")
+        if not np.isfinite(x).all():
+            rows = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(1))
             raise ValueError(
                 f"{where}: inputs hold NaN or infinity in {len(rows)} row(s), first row {rows[0]}; "
                 "drop or impute them before building the federation."
             )
         if tuple(sorted(split.y)) != owned:
             raise ValueError(f"{where}: labels for {sorted(split.y)}, but the client's tasks are {list(owned)}.")
+        labels = {}
         for name, y in split.y.items():
             if name not in self.tasks:
                 raise ValueError(f"{where}: labels for unknown task {name!r}; the tasks are {sorted(self.tasks)}.")
-            if len(y) != len(split.x):
-                raise ValueError(f"{where}: task {name!r} has {len(y)} labels for {len(split.x)} inputs.")
+            if len(y) != len(x):
+                raise ValueError(f"{where}: task {name!r} has {len(y)} labels for {len(x)} inputs.")
             try:
-                self.tasks[name].labels(y)
+                labels[name] = self.tasks[name].labels(np.asarray(y))
             except ValueError as error:
                 raise ValueError(f"{where}, task {name!r}: {error}") from None
+        return Split(x, labels)
 
 
 class Dataset(Protocol):

@@ -24,6 +24,11 @@ class Task(Protocol):
         ...
 
     @property
+    def label_shape(self) -> tuple[int, ...]:
+        """Shape of one example's label: () for a number, (outputs,) for a vector."""
+        ...
+
+    @property
     def metric_name(self) -> str: ...
 
     @property

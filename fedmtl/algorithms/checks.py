@@ -1,0 +1,19 @@
+"""Checks of hyper-parameters that many algorithms have."""
+
+from typing import Any
+
+
+def check_lr(algorithm: Any, **rates: float) -> None:
+    """Learning rates are positive, finite numbers."""
+    for name, value in rates.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+            raise ValueError(f"{type(algorithm).__name__} needs a positive, finite learning rate, got {name}={value!r}.")
+
+
+def check_epochs(algorithm: Any, **epochs: int) -> None:
+    """Numbers of passes are whole and at least 1."""
+    for name, value in epochs.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(
+                f"{type(algorithm).__name__} needs a whole number of passes, at least 1, got {name}={value!r}."
+            )

@@ -1,0 +1,59 @@
+"""FedAvg: one model for everybody.
+
+    McMahan, Moore, Ramage, Hampson, Agüera y Arcas. AISTATS 2017, Algorithm 1. arXiv:1602.05629
+
+With w = (θ, φ) the whole model and f_k the mean loss of client k on its n_k examples:
+
+    w_k <- w_k − η ∇ f_k(w_k)        epochs passes from w, over mini-batches        (1)
+    w   <- Σ n_k w_k / Σ n_k         on the server, for each parameter over the     (2)
+                                     clients of the cohort that have it
+
+The second half of (2) is what makes it a multi-task algorithm: the head of a task is averaged over the
+clients that own the task, and sent to them alone. A head that nobody in the cohort owns stays as it was.
+
+Down: w (the trunk and the heads of the client's tasks).  Up: w_k.  Private: nothing.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from fedmtl.algorithms.checks import check_epochs, check_lr
+from fedmtl.optim import num_examples, sgd
+from fedmtl.trees import weighted_mean
+from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+
+
+@dataclass(frozen=True)
+class FedAvg:
+    """The whole model is shared, heads included."""
+
+    lr: float = 0.1
+    """η."""
+    epochs: int = 5
+    """E."""
+
+    def __post_init__(self) -> None:
+        check_lr(self, lr=self.lr)
+        check_epochs(self, epochs=self.epochs)
+
+    def init_server(self, params: Params) -> Params:
+        return dict(params)
+
+    def init_client(self, params: Params, num_examples: int) -> None:
+        return None
+
+    def broadcast(self, server: Params, client: ClientId) -> Payload:
+        return {"model": server}
+
+    def local_update(
+        self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch]
+    ) -> LocalResult[None]:
+        w = sgd(loss, down["model"], batches, self.lr, self.epochs)  # (1)
+        return LocalResult(None, Upload({"model": w}, num_examples(batches)))
+
+    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:
+        mean = weighted_mean((upload.payload["model"], upload.num_examples) for _, upload in uploads)  # (2)
+        return {**server, **mean}
+
+    def personal_params(self, down: Payload, private: None) -> Params:
+        return down["model"]

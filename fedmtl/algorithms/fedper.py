@@ -1,0 +1,52 @@
+"""FedPer: a shared trunk, private heads; the default.
+
+    Arivazhagan, Aggarwal, Singh, Choudhary. 2019, Algorithms 1 and 2. arXiv:1912.00818
+
+    (θ_k, φ_k) <- (θ_k, φ_k) − η ∇ f_k(θ_k, φ_k)     epochs passes from (θ, φ_k)     (1)
+    θ          <- Σ n_k θ_k / Σ n_k                  on the server                   (2)
+
+Down: θ.  Up: θ_k.  Private: φ_k.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from fedmtl.algorithms.checks import check_epochs, check_lr
+from fedmtl.optim import num_examples, sgd
+from fedmtl.trees import select, weighted_mean
+from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+
+
+@dataclass(frozen=True)
+class FedPer:
+    """Trunk and head learn together; only the trunk travels. The paper uses lr 0.01, 5 epochs and batches of 10."""
+
+    lr: float = 0.1
+    """η."""
+    epochs: int = 5
+    """E."""
+
+    def __post_init__(self) -> None:
+        check_lr(self, lr=self.lr)
+        check_epochs(self, epochs=self.epochs)
+
+    def init_server(self, params: Params) -> Params:
+        return select(params, "trunk.")
+
+    def init_client(self, params: Params, num_examples: int) -> Params:
+        return select(params, "head.")
+
+    def broadcast(self, server: Params, client: ClientId) -> Payload:
+        return {"trunk": server}
+
+    def local_update(
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+    ) -> LocalResult[Params]:
+        w = sgd(loss, {**down["trunk"], **private}, batches, self.lr, self.epochs)  # (1)
+        return LocalResult(select(w, "head."), Upload({"trunk": select(w, "trunk.")}, num_examples(batches)))
+
+    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:
+        return weighted_mean((upload.payload["trunk"], upload.num_examples) for _, upload in uploads)  # (2)
+
+    def personal_params(self, down: Payload, private: Params) -> Params:
+        return {**down["trunk"], **private}

@@ -1,0 +1,65 @@
+"""FedRep: learn the head first, then the trunk; share only the trunk.
+
+    Collins, Hassani, Mokhtari, Shakkottai. ICML 2021, Algorithm 1. arXiv:2102.07078
+
+    φ_k <- φ_k − η ∇_φ f_k(θ, φ_k)        head_epochs passes, the received trunk held        (1)
+    θ_k <- θ_k − η ∇_θ f_k(θ_k, φ_k)      trunk_epochs passes from θ, the new head held      (2)
+    θ   <- Σ n_k θ_k / Σ n_k              on the server                                      (3)
+
+Down: θ.  Up: θ_k.  Private: φ_k.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from fedmtl.algorithms.checks import check_epochs, check_lr
+from fedmtl.optim import num_examples, sgd
+from fedmtl.trees import select, weighted_mean
+from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+
+
+@dataclass(frozen=True)
+class FedRep:
+    """Heads are fitted to the trunk before the trunk moves."""
+
+    lr: float = 0.1
+    """η, of both phases."""
+    head_epochs: int = 5
+    trunk_epochs: int = 1
+
+    def __post_init__(self) -> None:
+        check_lr(self, lr=self.lr)
+        check_epochs(self, head_epochs=self.head_epochs, trunk_epochs=self.trunk_epochs)
+
+    def init_server(self, params: Params) -> Params:
+        return select(params, "trunk.")
+
+    def init_client(self, params: Params, num_examples: int) -> Params:
+        return select(params, "head.")
+
+    def broadcast(self, server: Params, client: ClientId) -> Payload:
+        return {"trunk": server}
+
+    def local_update(
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+    ) -> LocalResult[Params]:
+        trunk = down["trunk"]
+
+        def head_loss(head: Params, batch: Batch) -> Tensor:
+            return loss({**trunk, **head}, batch)
+
+        head = sgd(head_loss, private, batches, self.lr, self.head_epochs)  # (1)
+
+        def trunk_loss(theta: Params, batch: Batch) -> Tensor:
+            return loss({**theta, **head}, batch)
+
+        theta = sgd(trunk_loss, trunk, batches, self.lr, self.trunk_epochs)  # (2)
+        return LocalResult(head, Upload({"trunk": theta}, num_examples(batches)))
+
+    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:
+        return weighted_mean((upload.payload["trunk"], upload.num_examples) for _, upload in uploads)  # (3)
+
+    def personal_params(self, down: Payload, private: Params) -> Params:
+        return {**down["trunk"], **private}

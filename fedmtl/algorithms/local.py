@@ -1,0 +1,48 @@
+"""Local: every client learns alone; the floor that every other algorithm must beat.
+
+    w_k <- w_k − η ∇ f_k(w_k)        epochs passes over the client's own data        (1)
+
+Down: nothing.  Up: nothing.  Private: w_k = (θ_k, φ_k).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from fedmtl.algorithms.checks import check_epochs, check_lr
+from fedmtl.optim import num_examples, sgd
+from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+
+
+@dataclass(frozen=True)
+class Local:
+    """No communication."""
+
+    lr: float = 0.1
+    """η."""
+    epochs: int = 5
+
+    def __post_init__(self) -> None:
+        check_lr(self, lr=self.lr)
+        check_epochs(self, epochs=self.epochs)
+
+    def init_server(self, params: Params) -> None:
+        return None
+
+    def init_client(self, params: Params, num_examples: int) -> Params:
+        return dict(params)
+
+    def broadcast(self, server: None, client: ClientId) -> Payload:
+        return {}
+
+    def local_update(
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+    ) -> LocalResult[Params]:
+        w = sgd(loss, private, batches, self.lr, self.epochs)  # (1)
+        return LocalResult(w, Upload({}, num_examples(batches)))
+
+    def aggregate(self, server: None, uploads: Iterable[tuple[ClientId, Upload]]) -> None:
+        if not list(uploads):
+            raise ValueError("Local was given no upload to aggregate; a round needs at least one client.")
+
+    def personal_params(self, down: Payload, private: Params) -> Params:
+        return private

@@ -1,0 +1,58 @@
+"""Pooled: all raw data in one place, one trunk, a head for each task; what federated learning is compared with.
+
+    w <- w − η ∇ f(w)        epochs passes over the union of all clients' data        (1)
+
+A batch mixes examples of all tasks; each task's loss is the mean over those examples that carry its label,
+and f is the mean over the tasks. It is FedAvg with one client that owns everything, which a test checks bit
+for bit.
+
+Down: w, to those who are to predict with it.  Up: the raw data, once.  Private: nothing.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fedmtl.algorithms.checks import check_epochs, check_lr
+from fedmtl.algorithms.fedavg import FedAvg
+from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """Central training; ``central`` makes the server gather the raw data and run the local update itself."""
+
+    central: ClassVar[bool] = True
+
+    lr: float = 0.1
+    """η."""
+    epochs: int = 5
+    """Passes over the union in a round."""
+
+    def __post_init__(self) -> None:
+        check_lr(self, lr=self.lr)
+        check_epochs(self, epochs=self.epochs)
+
+    @property
+    def _whole(self) -> FedAvg:
+        return FedAvg(lr=self.lr, epochs=self.epochs)
+
+    def init_server(self, params: Params) -> Params:
+        return self._whole.init_server(params)
+
+    def init_client(self, params: Params, num_examples: int) -> None:
+        return None
+
+    def broadcast(self, server: Params, client: ClientId) -> Payload:
+        return self._whole.broadcast(server, client)
+
+    def local_update(
+        self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch]
+    ) -> LocalResult[None]:
+        return self._whole.local_update(loss, down, private, batches)  # (1)
+
+    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:
+        return self._whole.aggregate(server, uploads)
+
+    def personal_params(self, down: Payload, private: None) -> Params:
+        return self._whole.personal_params(down, private)

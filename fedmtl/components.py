@@ -1,0 +1,217 @@
+"""Names for algorithms, codecs, models and data, so that a text file or a command line can say which one.
+
+A component is named by a word (``FedPer``, ``fedper``), by a call with arguments (``FedPer(lr=0.05)``), by the
+import path of a user's own (``mypackage.mymodule:MyAlgorithm``), or by a table with ``name`` and its fields.
+"""
+
+import ast
+import dataclasses
+import importlib
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+REGISTRY: dict[str, dict[str, str]] = {
+    "algorithm": {
+        "Local": "fedmtl.algorithms.local:Local",
+        "Pooled": "fedmtl.algorithms.pooled:Pooled",
+        "FedAvg": "fedmtl.algorithms.fedavg:FedAvg",
+        "FedPer": "fedmtl.algorithms.fedper:FedPer",
+        "FedRep": "fedmtl.algorithms.fedrep:FedRep",
+    },
+    "codec": {
+        "Dense": "fedmtl.codecs.dense:Dense",
+        "FP16": "fedmtl.codecs.fp16:FP16",
+        "Int8": "fedmtl.codecs.int8:Int8",
+        "TopK": "fedmtl.codecs.topk:TopK",
+        "ErrorFeedback": "fedmtl.codecs.error_feedback:ErrorFeedback",
+    },
+    "model": {
+        "MLP": "fedmtl.models.mlp:MLP",
+        "CNN": "fedmtl.models.cnn:CNN",
+        "TemporalCNN": "fedmtl.models.cnn:TemporalCNN",
+    },
+    "data": {
+        "digits": "fedmtl.data.digits:Digits",
+        "watch": "fedmtl.data.watch:Watch",
+        "synthetic": "fedmtl.data.synthetic:Synthetic",
+    },
+    "task": {
+        "MultiClass": "fedmtl.tasks.multiclass:MultiClass",
+        "Binary": "fedmtl.tasks.binary:Binary",
+        "Regression": "fedmtl.tasks.regression:Regression",
+        "MultiLabel": "fedmtl.tasks.multilabel:MultiLabel",
+    },
+}
+"""Kind -> name -> import path."""
+
+METHODS: dict[str, tuple[str, ...]] = {
+    "algorithm": ("init_server", "init_client", "broadcast", "local_update", "aggregate", "personal_params"),
+    "codec": ("init", "encode", "decode"),
+    "model": ("trunk", "head"),
+    "data": ("load",),
+    "task": ("labels", "loss", "sums", "metric", "score"),
+}
+"""Kind -> what an object of this kind must have."""
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
+
+
+def find(kind: str, name: str) -> Any:
+    """The class that a name or an import path stands for.
+
+    Raises:
+        ValueError: an unknown name, a module that cannot be imported, or one without that attribute.
+    """
+    known = {_plain(word): path for word, path in REGISTRY[kind].items()}
+    path = name if ":" in name else known.get(_plain(name))
+    if path is None:
+        raise ValueError(
+            f"Unknown {kind} {name!r}; known are {', '.join(REGISTRY[kind])}, or name your own as 'package.module:Name'."
+        )
+    module_name, _, attribute = path.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"{kind} {name!r}: no module {error.name!r}; run where it can be imported (the current folder and the "
+            "preset's folder are searched), or install it."
+        ) from error
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        raise ValueError(f"{kind} {name!r}: module {module_name} has no {attribute!r}.") from None
+
+
+def make(kind: str, value: Any) -> Any:
+    """A component from a word, a call, a table, or itself.
+
+    Raises:
+        ValueError: an unknown name or field, a wrong type, or an object that lacks a method of its kind.
+    """
+    if isinstance(value, str):
+        name, arguments = _parse_call(kind, value)
+    elif isinstance(value, Mapping):
+        table = dict(value)
+        if not isinstance(table.get("name"), str):
+            raise ValueError(f"A table for {kind} needs a name, such as name = {next(iter(REGISTRY[kind]))!r}, got {table}.")
+        name, arguments = table.pop("name"), table
+        if "passed_as_object" in arguments:
+            raise ValueError(
+                f"{kind} {name!r} was passed as an object, {arguments['passed_as_object']}, and cannot be made from a "
+                "file; pass it again from Python."
+            )
+    else:
+        _check_methods(kind, value)
+        return value
+    factory = find(kind, name)
+    arguments = {key: _argument(kind, factory, key, item) for key, item in arguments.items()}
+    if dataclasses.is_dataclass(factory):
+        _check_fields(kind, name, factory, arguments)
+    elif not callable(factory):
+        if arguments:
+            raise ValueError(f"{kind} {name!r} is an object and takes no fields, got {sorted(arguments)}.")
+        _check_methods(kind, factory)
+        return factory
+    try:
+        component = factory(**arguments)
+    except TypeError as error:
+        raise ValueError(f"{kind} {name!r}: {error}") from error
+    _check_methods(kind, component)
+    return component
+
+
+def _check_methods(kind: str, value: Any) -> None:
+    missing = [method for method in METHODS[kind] if not callable(getattr(value, method, None))]
+    if missing or isinstance(value, type):
+        what = "a class; give an instance" if isinstance(value, type) else f"without {', '.join(missing)}"
+        raise ValueError(f"A {kind} has the methods {', '.join(METHODS[kind])}; got {value!r}, {what}.")
+
+
+def _parse_call(kind: str, text: str) -> tuple[str, dict[str, Any]]:
+    """"Name" or "module:Name", with keyword arguments in brackets or without."""
+    name, bracket, _ = text.strip().partition("(")
+    if not bracket:
+        return name.strip(), {}
+    example = f"{next(iter(REGISTRY[kind]))}(field=value)"
+    try:
+        call = ast.parse("f" + text.strip()[len(name) :], mode="eval").body
+        if not isinstance(call, ast.Call) or call.args or any(keyword.arg is None for keyword in call.keywords):
+            raise ValueError("keyword arguments only")
+        return name.strip(), {str(keyword.arg): _literal(keyword.value, text) for keyword in call.keywords}
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"{kind} is written like {example}, got {text!r} ({error}).") from None
+
+
+def _literal(node: ast.expr, text: str) -> Any:
+    """A plain value, or the text of a nested component."""
+    if isinstance(node, (ast.Call, ast.Name)):
+        return ast.unparse(node)
+    return ast.literal_eval(node)
+
+
+def _argument(kind: str, factory: Any, key: str, value: Any) -> Any:
+    """Lists become tuples, and components inside components become objects."""
+    if isinstance(value, list):
+        return tuple(_argument(kind, factory, key, item) for item in value)
+    inner = key if key in METHODS else None
+    if isinstance(value, Mapping) and "name" in value:
+        return make(inner or kind, value)
+    if isinstance(value, str) and inner:
+        return make(inner, value)
+    return value
+
+
+def _check_fields(kind: str, name: str, factory: Any, arguments: Mapping[str, Any]) -> None:
+    fields = {field.name: field for field in dataclasses.fields(factory) if field.init}
+    unknown = [key for key in arguments if key not in fields]
+    if unknown:
+        raise ValueError(f"{kind} {name!r} has no field {unknown[0]!r}; its fields are {', '.join(fields) or 'none'}.")
+    hints = typing.get_type_hints(factory)
+    for key, value in arguments.items():
+        check_type(f"{kind} {name!r}: {key}", value, hints.get(key, Any))
+
+
+def check_type(what: str, value: Any, hint: Any) -> None:
+    """Refuse a plain value of the wrong type; whole numbers may stand where fractions may. Other types pass.
+
+    Raises:
+        ValueError: it names the value and the type.
+    """
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    plain = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "nothing"}
+    if not all(option in plain for option in options):
+        return
+    for option in options:
+        if isinstance(value, bool) and option is not bool:
+            continue
+        if isinstance(value, (int, float) if option is float else option):
+            return
+    raise ValueError(f"{what} is {' or '.join(plain[o] for o in options)}, got {value!r}.")
+
+
+def describe(kind: str, component: Any) -> dict[str, Any]:
+    """The table that makes a component again; says so when there is none."""
+    cls = type(component)
+    path = f"{cls.__module__}:{cls.__qualname__}"
+    known = {path: name for name, path in REGISTRY[kind].items()}
+    name = known.get(path, path)
+    if not dataclasses.is_dataclass(component):
+        return {"name": name, "passed_as_object": repr(component)[:200]}
+    table: dict[str, Any] = {"name": name}
+    for field in dataclasses.fields(component):
+        if not field.init:
+            continue
+        value = getattr(component, field.name)
+        if field.name in METHODS and not isinstance(value, str):
+            table[field.name] = describe(field.name, value)
+        elif isinstance(value, (bool, int, float, str)):
+            table[field.name] = value
+        elif isinstance(value, tuple) and all(isinstance(item, (bool, int, float, str)) for item in value):
+            table[field.name] = list(value)
+        elif value is not None:
+            return {"name": name, "passed_as_object": f"{cls.__qualname__} object"}
+    return table

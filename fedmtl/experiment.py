@@ -1,0 +1,239 @@
+"""An experiment as data: what is learnt, from what, by which algorithm, over which codecs; and where it runs."""
+
+import dataclasses
+import os
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from fedmtl.components import check_type, describe, make
+from fedmtl.data.base import Federation
+from fedmtl.engines import ENGINES
+from fedmtl.federation.cohort import cohort_size
+from fedmtl.federation.job import Engine
+from fedmtl.federation.plan import Plan, make_plan
+
+COMPONENTS = {"data": "data", "model": "model", "algorithm": "algorithm", "up_codec": "codec", "down_codec": "codec"}
+"""Field -> kind of component."""
+
+HOW = ("name", "engine", "runtime", "workers", "gpus_per_worker", "ray_address", "state_dir", "wait_seconds", "round_seconds")
+"""Fields that say how and where an experiment runs. Its results depend on the others (on these by rounding at most)."""
+
+RUNTIMES = ("ray", "local")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One run, as data. Components may be given as objects or by name.
+
+    Raises:
+        ValueError: a value that is out of range or of the wrong type; the message names it, the rule and the way out.
+    """
+
+    name: str = "digits"
+    """What tables and plots call it."""
+    data: Any = "digits"
+    """Dataset: where the clients and their examples come from."""
+    model: Any = "MLP"
+    """Model: trunk and heads."""
+    algorithm: Any = "FedPer"
+    """Algorithm, with its hyper-parameters."""
+    up_codec: Any = "Dense"
+    """How uploads become bytes."""
+    down_codec: Any = "Dense"
+    """How broadcasts become bytes; whole values travel, so none that makes sense for differences only."""
+    rounds: int = 30
+    """Rounds of training."""
+    cohort: int | float = 1.0
+    """Clients a round: a whole number, or a fraction of all in (0, 1]."""
+    batch_size: int = 16
+    """Examples a step; 0 for all of a client's examples at once."""
+    evaluate_every: int = 1
+    """Measure everybody's model each so many rounds; the first and the last are always measured."""
+    seed: int = 0
+    """All chance follows from it: partition, initial parameters, cohorts, batches, codecs."""
+    engine: str = "vmap"
+    """How a node trains its clients: "loop" one by one, "vmap" a cohort at once."""
+    runtime: str = "ray"
+    """Where the nodes are: "ray" in Ray actors, "local" one in this process."""
+    workers: int = 2
+    """Ray actors, each a node with its share of the clients."""
+    gpus_per_worker: float = 0.0
+    """GPUs of an actor; fractions share one."""
+    ray_address: str = ""
+    """A Ray cluster to join, such as "auto" or "ray://host:10001"; empty starts one here."""
+    state_dir: str = ""
+    """Where nodes keep private state durably; empty: in the run's folder, or with no folder, for the run only."""
+    wait_seconds: float = 120.0
+    """How long the server waits for nodes that host everybody."""
+    round_seconds: float = 3600.0
+    """How long the server waits for the replies of a round."""
+
+    def __post_init__(self) -> None:
+        for field, kind in COMPONENTS.items():
+            object.__setattr__(self, field, make(kind, getattr(self, field)))
+        hints = get_type_hints(Experiment)
+        for field in dataclasses.fields(self):
+            check_type(field.name, getattr(self, field.name), hints[field.name])
+        for field, least in (("rounds", 1), ("batch_size", 0), ("evaluate_every", 1), ("seed", 0), ("workers", 1)):
+            if getattr(self, field) < least:
+                raise ValueError(f"{field} is at least {least}, got {getattr(self, field)}.")
+        for field in ("wait_seconds", "round_seconds"):
+            if not getattr(self, field) > 0:
+                raise ValueError(f"{field} is a positive number of seconds, got {getattr(self, field)}.")
+        if self.gpus_per_worker < 0:
+            raise ValueError(f"gpus_per_worker is 0 or more, got {self.gpus_per_worker}.")
+        cohort_size(self.cohort, sys.maxsize)
+        if self.engine not in ENGINES:
+            raise ValueError(f"engine is one of {', '.join(ENGINES)}, got {self.engine!r}.")
+        if self.runtime not in RUNTIMES:
+            raise ValueError(
+                f"runtime is one of {', '.join(RUNTIMES)}, got {self.runtime!r}; Flower's own simulation and real "
+                "devices are started by 'flwr run'."
+            )
+        if getattr(self.down_codec, "delta_only", False):
+            raise ValueError(
+                f"down_codec: {self.down_codec!r} is for differences between models, but a broadcast carries whole "
+                "values; use Dense, FP16 or Int8, or put it on the uplink as up_codec."
+            )
+
+    def make_engine(self, device: str = "cpu") -> Engine:
+        """The engine, training on a torch device."""
+        return ENGINES[self.engine](device=device)
+
+    def load(self) -> Federation:
+        """The data: on a node, its clients are those that it may host.
+
+        Raises:
+            ValueError: data that breaks the rules of a federation.
+        """
+        return self.data.load(self.seed)
+
+    def make_plan(self, federation: Federation) -> Plan:
+        """What server and clients derive alike."""
+        return make_plan(
+            federation,
+            algorithm=self.algorithm,
+            model=self.model,
+            up_codec=self.up_codec,
+            down_codec=self.down_codec,
+            batch_size=self.batch_size or None,
+            seed=self.seed,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values and tables: what ``experiment.toml`` holds. ``from_dict`` reads it back."""
+        values: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            values[field.name] = describe(COMPONENTS[field.name], value) if field.name in COMPONENTS else value
+        # TOML wants tables after plain values.
+        return dict(sorted(values.items(), key=lambda item: isinstance(item[1], dict)))
+
+    @property
+    def what(self) -> dict[str, Any]:
+        """The part of ``to_dict`` on which results depend: equal for runs that must end in the same bits."""
+        return {key: value for key, value in self.to_dict().items() if key not in HOW}
+
+    @property
+    def label(self) -> str:
+        """Short text for tables."""
+        codecs = f"{self.up_codec!r} up, {self.down_codec!r} down"
+        return f"{self.algorithm!r} / {repr(self.up_codec) if self.up_codec == self.down_codec else codecs}"
+
+
+def from_dict(values: Mapping[str, Any], where: str = "experiment") -> Experiment:
+    """An experiment from plain values.
+
+    Raises:
+        ValueError: an unknown key, or what ``Experiment`` refuses.
+    """
+    fields = [field.name for field in dataclasses.fields(Experiment)]
+    for key in values:
+        if key not in fields:
+            raise ValueError(f"{where}: unknown key {key!r}; the keys are {', '.join(fields)}.")
+    try:
+        return Experiment(**values)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def presets() -> dict[str, Path]:
+    """Name -> file of the presets that come with the package, or lie beside it in a checkout."""
+    package = Path(__file__).parent
+    for folder in (package / "presets", package.parent / "simulations" / "presets"):
+        if folder.is_dir():
+            return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    return {}
+
+
+def read_preset(preset: str | Path) -> tuple[dict[str, Any], Path]:
+    """The values of a preset, given by file or by name, and the file.
+
+    Its folder and the current folder become importable, so that a preset can name components that lie beside it.
+
+    Raises:
+        ValueError: no such preset, or a file that is not TOML.
+    """
+    path = Path(preset)
+    if not path.is_file():
+        known = presets()
+        if str(preset) not in known:
+            raise ValueError(f"No preset {str(preset)!r}: give a .toml file, or one of {', '.join(known) or 'none installed'}.")
+        path = known[str(preset)]
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not TOML: {error}") from None
+    for folder in (os.getcwd(), str(path.resolve().parent)):
+        if folder not in sys.path:
+            sys.path.append(folder)
+    return values, path
+
+
+def override(values: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
+    """Values with ``key=value`` settings applied in order; a dot goes into a component: ``algorithm.lr=0.05``.
+
+    The value is read as TOML, and as text where it is not TOML.
+
+    Raises:
+        ValueError: a setting without "=", or a path into something that is no component.
+    """
+    result = {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key.strip():
+            raise ValueError(f"A setting is written key=value, got {setting!r}; for example rounds=5 or algorithm.lr=0.05.")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text.strip()
+        *path, last = key.strip().split(".")
+        table = result
+        for part in path:
+            inner = table.get(part, _default_name(part))
+            inner = {"name": inner} if isinstance(inner, str) else inner
+            if not isinstance(inner, Mapping):
+                raise ValueError(f"{setting!r}: {part!r} has no fields; its value is {inner!r}.")
+            if "(" in str(inner.get("name", "")):
+                raise ValueError(f"{setting!r}: {part!r} is written as a call, {inner['name']!r}; change it there.")
+            table[part] = dict(inner)
+            table = table[part]
+        table[last] = value
+    return result
+
+
+def _default_name(field: str) -> Any:
+    if field not in COMPONENTS:
+        raise ValueError(f"{field!r} has no fields; those that have are {', '.join(COMPONENTS)}.")
+    return {item.name: item.default for item in dataclasses.fields(Experiment)}[field]
+
+
+def load_experiment(preset: str | Path, settings: Iterable[str] = ()) -> Experiment:
+    """The experiment of a preset, with ``key=value`` settings applied. Its ``[compare]`` table is for comparisons only."""
+    values, path = read_preset(preset)
+    values.pop("compare", None)
+    return from_dict(override(values, settings), str(path))

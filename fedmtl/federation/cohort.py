@@ -1,0 +1,35 @@
+"""Who takes part in a round."""
+
+from collections.abc import Sequence
+
+from fedmtl.rng import SERVER, rng
+from fedmtl.types import ClientId
+
+
+def cohort_size(cohort: int | float, population: int) -> int:
+    """How many clients a round has: a whole number of clients, or a fraction of the population (1.0: everyone).
+
+    Raises:
+        ValueError: more clients than there are, none, or a fraction outside (0, 1].
+    """
+    if isinstance(cohort, bool) or not isinstance(cohort, (int, float)):
+        raise ValueError(f"cohort is a whole number of clients or a fraction in (0, 1], got {cohort!r}.")
+    if isinstance(cohort, float):
+        if not 0 < cohort <= 1:
+            raise ValueError(f"A fraction of clients is in (0, 1], got cohort={cohort}; a whole number counts clients.")
+        return max(1, round(cohort * population))
+    if not 1 <= cohort <= population:
+        raise ValueError(
+            f"A cohort has at least 1 client and at most the fleet's {population}, got cohort={cohort}; "
+            "lower it, or give the data more clients."
+        )
+    return cohort
+
+
+def sample(seed: int, round: int, clients: Sequence[ClientId], size: int) -> list[ClientId]:
+    """``size`` clients without replacement, ascending. The same clients in any order give the same cohort."""
+    ordered = sorted(clients)
+    if size == len(ordered):
+        return ordered
+    chosen = rng(seed, round, SERVER, "cohort").choice(len(ordered), size=size, replace=False)
+    return [ordered[i] for i in sorted(chosen)]

@@ -1,0 +1,200 @@
+"""A node's clients: packets in, packets out. The same on a laptop, in a worker and on a device."""
+
+import io
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from fedmtl.comm.wire import DATA, DOWN, REPORT, UP, PacketError, open_packet, pack, seal, unpack
+from fedmtl.data.base import ClientData, Split
+from fedmtl.federation.job import Engine, Job
+from fedmtl.federation.plan import Plan
+from fedmtl.federation.store import Store
+from fedmtl.federation.visits import Reply, Visit
+from fedmtl.optim import make_batches
+from fedmtl.rng import rng
+from fedmtl.trees import all_finite, tree_map
+from fedmtl.types import ClientId, LocalResult, Payload, TaskSet
+
+EVALUATION_BATCH = 256
+"""Examples that are measured at once; results do not depend on it beyond rounding."""
+
+
+class Fleet:
+    """The clients that one node hosts.
+
+    Args:
+        plan: what both sides derive from the experiment.
+        clients: their data; it never leaves, save for central algorithms.
+        engine: how they are run.
+    """
+
+    def __init__(self, plan: Plan, clients: Mapping[ClientId, ClientData], engine: Engine) -> None:
+        self.plan = plan
+        self.clients = clients
+        self._engine = engine
+        self._test_batches: dict[ClientId, list[dict[str, Tensor]]] = {}
+
+    @property
+    def roster(self) -> dict[ClientId, TaskSet]:
+        """Who lives here, and which tasks they own: all that the server learns before the first round."""
+        return {client: data.tasks for client, data in sorted(self.clients.items())}
+
+    def handle(self, round: int, visits: Sequence[Visit], store: Store) -> list[Reply]:
+        """Answer the visits of a round, in their order.
+
+        A client whose update is not finite sends none and keeps its last good state.
+
+        Raises:
+            KeyError: a client that does not live here.
+            PacketError: a packet that is damaged or of another experiment.
+        """
+        for visit in visits:
+            if visit.client not in self.clients:
+                raise KeyError(f"Client {visit.client} does not live on this node, which hosts {sorted(self.clients)[:10]}…")
+        downs = self._open(round, visits)
+        states = {
+            visit.client: store.load(visit.client, round, lambda c=visit.client: self._first_state(c))
+            for visit in visits
+            if visit.evaluate or visit.train
+        }
+        reports = self._evaluate(round, [visit for visit in visits if visit.evaluate], downs, states)
+        updates, seconds = self._train(round, [visit for visit in visits if visit.train], downs, states, store)
+        for visit in visits:
+            if visit.gather:
+                updates[visit.client] = self._raw_data(round, visit.client)
+        return [
+            Reply(
+                client=visit.client,
+                report=reports.get(visit.client, b""),
+                update=updates.get(visit.client) or b"",
+                seconds=seconds.get(visit.client, 0.0),
+                problem="its update is not finite" if updates.get(visit.client, b"") is None else "",
+            )
+            for visit in visits
+        ]
+
+    def _first_state(self, client: ClientId) -> dict[str, Any]:
+        data = self.clients[client]
+        size = self.plan.up_spec(client, data.tasks).size
+        return {
+            "private": self.plan.init_client(data.tasks, len(data.train.x)),
+            "codec": self.plan.up_codec.init(size) if size else None,
+        }
+
+    def _open(self, round: int, visits: Sequence[Visit]) -> dict[ClientId, Payload]:
+        """Equal packets are decoded once, so that engines can see by identity that clients share a broadcast."""
+        opened: dict[tuple[TaskSet, bytes], Payload] = {}
+        downs = {}
+        for visit in visits:
+            if not (visit.evaluate or visit.train):
+                continue
+            owned = self.clients[visit.client].tasks
+            key = (owned, visit.packet)
+            if key not in opened:
+                spec = self.plan.down_spec(visit.client, owned)
+                opened[key], _ = unpack(visit.packet, spec, self.plan.down_codec, kind=DOWN, round=round)
+            downs[visit.client] = opened[key]
+        return downs
+
+    def _evaluate(
+        self, round: int, visits: Sequence[Visit], downs: Mapping[ClientId, Payload], states: Mapping[ClientId, Any]
+    ) -> dict[ClientId, bytes]:
+        jobs = []
+        for client in (visit.client for visit in visits if len(self.clients[visit.client].test.x)):
+            data = self.clients[client]
+            if client not in self._test_batches:
+                size = min(EVALUATION_BATCH, len(data.test.x))
+                self._test_batches[client] = make_batches(data.test.x, dict(data.test.y), size, None)
+            function = self.plan.measure(data.tasks)
+            jobs.append(Job(client, function, downs[client], states[client]["private"], self._test_batches[client]))
+        return {
+            job.client: report_packet(self.plan, round, self.clients[job.client].tasks, sums)
+            for job, sums in zip(jobs, self._engine.map(jobs), strict=True)
+        }
+
+    def _train(
+        self,
+        round: int,
+        visits: Sequence[Visit],
+        downs: Mapping[ClientId, Payload],
+        states: Mapping[ClientId, Any],
+        store: Store,
+    ) -> tuple[dict[ClientId, bytes | None], dict[ClientId, float]]:
+        start = time.perf_counter()
+        jobs = []
+        for visit in visits:
+            train = self.clients[visit.client].train
+            order = rng(self.plan.seed, round, visit.client, "batches")
+            batches = make_batches(train.x, dict(train.y), self.plan.batch_size, order)
+            function = self.plan.local_update(self.clients[visit.client].tasks)
+            jobs.append(Job(visit.client, function, downs[visit.client], states[visit.client]["private"], batches))
+        results = self._engine.map(jobs)
+        elapsed = time.perf_counter() - start
+        examples = sum(len(self.clients[job.client].train.x) for job in jobs)
+        updates: dict[ClientId, bytes | None] = {}
+        seconds = {}
+        for job, result in zip(jobs, results, strict=True):
+            # Clients that ran together have one time between them; it is shared out by examples.
+            seconds[job.client] = elapsed * len(self.clients[job.client].train.x) / examples
+            updates[job.client] = self._close(round, job, result, states[job.client]["codec"], store)
+        return updates, seconds
+
+    def _close(
+        self, round: int, job: Job, result: LocalResult[Any], codec_state: Any, store: Store
+    ) -> bytes | None:
+        if not (all_finite(result.private) and all_finite(result.upload.payload)):
+            return None
+        spec = self.plan.up_spec(job.client, self.clients[job.client].tasks)
+        packet, codec_state = pack(
+            result.upload.payload,
+            spec,
+            self.plan.up_codec,
+            codec_state,
+            rng(self.plan.seed, round, job.client, "up"),
+            kind=UP,
+            round=round,
+            num_examples=float(result.upload.num_examples),
+            reference=job.down,
+        )
+        private = tree_map(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, result.private)
+        store.save(job.client, round, {"private": private, "codec": codec_state})
+        return packet
+
+    def _raw_data(self, round: int, client: ClientId) -> bytes:
+        train = self.clients[client].train
+        buffer = io.BytesIO()
+        np.savez(buffer, x=train.x, **{f"y.{task}": labels for task, labels in train.y.items()})
+        return seal(DATA, self.plan.digest, round, len(train.x), buffer.getvalue())
+
+
+def open_raw_data(plan: Plan, round: int, packet: bytes) -> Split:
+    """The examples of a raw-data packet."""
+    _, body = open_packet(packet, DATA, plan.digest, round)
+    with np.load(io.BytesIO(body), allow_pickle=False) as arrays:
+        labels = {name.removeprefix("y."): arrays[name] for name in arrays.files if name.startswith("y.")}
+        return Split(arrays["x"], labels)
+
+
+def report_packet(plan: Plan, round: int, owned: TaskSet, sums: Mapping[str, Tensor]) -> bytes:
+    """Metric sums of the client's tasks, in their order, as float64."""
+    body = np.concatenate([sums[task].detach().cpu().numpy().astype("<f8").reshape(-1) for task in owned])
+    return seal(REPORT, plan.digest, round, 0.0, body.tobytes())
+
+
+def open_report(plan: Plan, round: int, owned: TaskSet, packet: bytes) -> dict[str, np.ndarray]:
+    """Task -> sums.
+
+    Raises:
+        PacketError: a damaged report, or one of another length.
+    """
+    _, body = open_packet(packet, REPORT, plan.digest, round)
+    sizes = plan.sums_sizes(owned)
+    if len(body) != 8 * sum(sizes.values()):
+        raise PacketError(f"A report on {list(owned)} has {8 * sum(sizes.values())} bytes, got {len(body)}.")
+    values = np.frombuffer(body, "<f8")
+    cuts = np.cumsum([sizes[task] for task in owned])[:-1]
+    return dict(zip(owned, np.split(values, cuts), strict=True))

@@ -1,0 +1,183 @@
+"""What server and clients derive alike from one experiment, so that no name and no shape needs to travel."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedmtl.algorithms.base import Algorithm
+from fedmtl.codecs.base import Codec
+from fedmtl.comm.wire import Spec, spec_of
+from fedmtl.data.base import Federation
+from fedmtl.models.base import Model
+from fedmtl.models.split import SplitModel, build, initial_params, loss_fn, sums_fn
+from fedmtl.optim import make_batches
+from fedmtl.tasks.base import Task
+from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, TaskSet
+
+
+class Plan:
+    """The model, the algorithm and the codecs of an experiment, and what follows from them.
+
+    Both sides make one; equal experiments make equal plans. Clients are told apart by the set of tasks that
+    they own: equal sets have equal parameters, specs and pure functions, which are made once and kept, so that
+    an engine can tell by identity which clients to run together.
+    """
+
+    def __init__(
+        self,
+        *,
+        algorithm: Algorithm[Any, Any],
+        model: Model,
+        up_codec: Codec[Any],
+        down_codec: Codec[Any],
+        tasks: Mapping[str, Task],
+        input_shape: tuple[int, ...],
+        integer_inputs: bool,
+        batch_size: int | None,
+        seed: int,
+    ) -> None:
+        self.algorithm = algorithm
+        self.up_codec = up_codec
+        self.down_codec = down_codec
+        self.tasks = dict(sorted(tasks.items()))
+        self.batch_size = batch_size
+        self.seed = seed
+        self.module: SplitModel = build(model, input_shape, self.tasks, seed, integer_inputs)
+        self.initial: Params = initial_params(self.module)
+        self._input = np.zeros((1, *input_shape), np.int64 if integer_inputs else np.float32)
+        self._by_tasks: dict[tuple[str, TaskSet], Any] = {}
+
+    @property
+    def all_tasks(self) -> TaskSet:
+        return tuple(self.tasks)
+
+    @property
+    def central(self) -> bool:
+        """Whether the raw data goes to the server, which then runs the local update itself."""
+        return bool(getattr(self.algorithm, "central", False))
+
+    @cached_property
+    def digest(self) -> bytes:
+        """8 bytes that differ when the other side runs another experiment."""
+        picture = (
+            [(name, tuple(value.shape)) for name, value in self.initial.items()],
+            repr(self.tasks),
+            repr(self.algorithm),
+            repr(self.up_codec),
+            repr(self.down_codec),
+            self.batch_size,
+            self.seed,
+        )
+        return blake2b(repr(picture).encode(), digest_size=8).digest()
+
+    def _once(self, kind: str, owned: TaskSet, make: Callable[[], Any]) -> Any:
+        unknown = [task for task in owned if task not in self.tasks]
+        if unknown or not owned:
+            raise ValueError(f"A client owns one or more of the tasks {list(self.tasks)}, got {list(owned)}.")
+        key = (kind, owned)
+        if key not in self._by_tasks:
+            self._by_tasks[key] = make()
+        return self._by_tasks[key]
+
+    def restrict(self, params: Params, owned: TaskSet) -> Params:
+        """Without the heads of tasks that the client does not own; what is no parameter of the model stays."""
+        foreign = self._once("foreign", owned, lambda: self._foreign(owned))
+        return {name: value for name, value in params.items() if name not in foreign}
+
+    def _foreign(self, owned: TaskSet) -> frozenset[str]:
+        kept = tuple(f"head.{task}." for task in owned)
+        return frozenset(n for n in self.initial if n.startswith("head.") and not n.startswith(kept))
+
+    def loss(self, owned: TaskSet) -> LossFn:
+        """A client's objective: the mean over its tasks."""
+        return self._once("loss", owned, lambda: loss_fn(self.module, self.tasks, owned))
+
+    def init_client(self, owned: TaskSet, num_examples: int) -> Any:
+        """A client's first private state."""
+        return self.algorithm.init_client(self.restrict(self.initial, owned), num_examples)
+
+    def broadcast(self, server: Any, client: ClientId, owned: TaskSet) -> Payload:
+        """What the algorithm says to a client, without heads that the client does not own."""
+        payload = self.algorithm.broadcast(server, client)
+        return {record: self.restrict(params, owned) for record, params in payload.items()}
+
+    def down_spec(self, client: ClientId, owned: TaskSet) -> Spec:
+        """What a broadcast to this client holds."""
+
+        def make() -> Spec:
+            return spec_of(self.broadcast(self.algorithm.init_server(self.initial), client, owned))
+
+        return self._once("down", owned, make)
+
+    def up_spec(self, client: ClientId, owned: TaskSet) -> Spec:
+        """What an upload of this client holds: found by running its round on one example of zeros."""
+
+        def make() -> Spec:
+            down = self.broadcast(self.algorithm.init_server(self.initial), client, owned)
+            result = self.local_update(owned)(down, self.init_client(owned, 1), self._zeros(owned))
+            return spec_of(result.upload.payload)
+
+        return self._once("up", owned, make)
+
+    def _zeros(self, owned: TaskSet) -> list[dict[str, Tensor]]:
+        """One batch of one example of zeros, to learn shapes from."""
+        labels = {task: np.zeros((1, *self.tasks[task].label_shape), np.float32) for task in owned}
+        return make_batches(self._input, labels, None, None)
+
+    def local_update(self, owned: TaskSet) -> Callable[[Payload, Any, Sequence[Batch]], LocalResult[Any]]:
+        """(down, private, batches) -> the client's round."""
+        return self._once("update", owned, lambda: partial(self.algorithm.local_update, self.loss(owned)))
+
+    def measure(self, owned: TaskSet) -> Callable[[Payload, Any, Sequence[Batch]], dict[str, Tensor]]:
+        """(down, private, batches) -> task -> sums of its metric, with what the client predicts with."""
+
+        def make() -> Callable[[Payload, Any, Sequence[Batch]], dict[str, Tensor]]:
+            sums = sums_fn(self.module, self.tasks, owned)
+
+            def measure(down: Payload, private: Any, batches: Sequence[Batch]) -> dict[str, Tensor]:
+                params = self.algorithm.personal_params(down, private)
+                parts = [sums(params, batch) for batch in batches]
+                return {task: torch.stack([part[task] for part in parts]).sum(0) for task in owned}
+
+            return measure
+
+        return self._once("measure", owned, make)
+
+    def sums_sizes(self, owned: TaskSet) -> dict[str, int]:
+        """Task -> how many numbers its sums are."""
+
+        def make() -> dict[str, int]:
+            sums = sums_fn(self.module, self.tasks, owned)(self.restrict(self.initial, owned), self._zeros(owned)[0])
+            return {task: value.numel() for task, value in sums.items()}
+
+        return self._once("sums", owned, make)
+
+
+def make_plan(
+    federation: Federation,
+    *,
+    algorithm: Algorithm[Any, Any],
+    model: Model,
+    up_codec: Codec[Any],
+    down_codec: Codec[Any],
+    batch_size: int | None,
+    seed: int,
+) -> Plan:
+    """The plan of an experiment whose data has this schema."""
+    kinds = {data.train.x.dtype.kind for data in federation.clients.values()}
+    return Plan(
+        algorithm=algorithm,
+        model=model,
+        up_codec=up_codec,
+        down_codec=down_codec,
+        tasks=federation.tasks,
+        input_shape=federation.input_shape,
+        integer_inputs=kinds == {"i"},
+        batch_size=batch_size,
+        seed=seed,
+    )

@@ -1,0 +1,216 @@
+"""Private state: kept where the client lives, keyed by client, in versions by round.
+
+A state of version r is the client's state after it trained in round r. A visit of round t starts from the
+newest version before t, so that a round which is run again (after a crash, or because a message came twice)
+starts from where it started the first time. Two versions are kept: the one before is also the copy to fall
+back on when the newest is damaged.
+"""
+
+import json
+import os
+import struct
+import warnings
+import zlib
+from collections.abc import Callable
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+from torch import Tensor
+
+from fedmtl.trees import leaves, rebuild, structure
+from fedmtl.types import ClientId
+
+_HEAD = struct.Struct("<4sI8s")
+_CRC = struct.Struct("<I")
+_MAGIC = b"fmst"
+
+
+class StateError(ValueError):
+    """Stored state that is damaged, or of another model or algorithm."""
+
+
+def state_to_bytes(tree: Any, note: dict[str, Any] | None = None) -> bytes:
+    """A tree of arrays, with a note of plain values: magic, note length, structure hash, note, safetensors, CRC-32."""
+    arrays = {}
+    for index, leaf in enumerate(leaves(tree)):
+        array = leaf.detach().cpu().numpy() if isinstance(leaf, Tensor) else np.asarray(leaf)
+        arrays[f"{index}"] = np.ascontiguousarray(array).reshape(array.shape)
+    text = json.dumps(note or {}, sort_keys=True).encode()
+    blob = _HEAD.pack(_MAGIC, len(text), _schema(tree)) + text + save_arrays(arrays)
+    return blob + _CRC.pack(zlib.crc32(blob))
+
+
+def state_from_bytes(data: bytes, template: Any) -> tuple[Any, dict[str, Any]]:
+    """The tree, with the structure of ``template``, and the note.
+
+    Raises:
+        StateError: damaged bytes, or a tree of another structure.
+    """
+    if len(data) < _HEAD.size + _CRC.size or zlib.crc32(data[: -_CRC.size]) != _CRC.unpack(data[-_CRC.size :])[0]:
+        raise StateError(f"{len(data)} bytes of stored state do not fit their checksum: truncated or damaged.")
+    magic, length, schema = _HEAD.unpack_from(data)
+    if magic != _MAGIC:
+        raise StateError(f"Stored state starts with {_MAGIC!r}, got {magic!r}: this is another kind of file.")
+    if schema != _schema(template):
+        raise StateError(
+            "The stored state has other arrays than this experiment's: it was written with another model, algorithm "
+            "or codec. Use another state folder, or go back to that experiment."
+        )
+    note = json.loads(data[_HEAD.size : _HEAD.size + length])
+    arrays = load_arrays(data[_HEAD.size + length : -_CRC.size])
+    restored = []
+    for index, leaf in enumerate(leaves(template)):
+        array = arrays[f"{index}"]
+        restored.append(torch.from_numpy(array.copy()) if isinstance(leaf, Tensor) else array)
+    return rebuild(template, restored), note
+
+
+def _schema(tree: Any) -> bytes:
+    return blake2b(repr(structure(tree)).encode(), digest_size=8).digest()
+
+
+class Backend(Protocol):
+    """Where versions of a client's bytes are: in memory, in a folder, in Flower's context."""
+
+    def versions(self, client: ClientId) -> list[int]:
+        """Versions that exist, ascending."""
+        ...
+
+    def read(self, client: ClientId, version: int) -> bytes: ...
+
+    def write(self, client: ClientId, version: int, data: bytes) -> None:
+        """Replace or add a version, wholly or not at all."""
+        ...
+
+    def delete(self, client: ClientId, version: int) -> None: ...
+
+
+class Store:
+    """Private state of clients, over a backend."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def load(self, client: ClientId, before: int, template: Callable[[], Any]) -> Any:
+        """The newest state of a version before ``before``; the template itself when there is none.
+
+        A damaged version is skipped with a warning when an older one is good.
+
+        Raises:
+            StateError: every version is damaged, or the state is of another experiment.
+        """
+        versions = [version for version in self._backend.versions(client) if version < before]
+        error: StateError | None = None
+        for version in reversed(versions):
+            try:
+                state, _ = state_from_bytes(self._backend.read(client, version), template())
+            except StateError as damaged:
+                warnings.warn(f"Client {client}, state of round {version}: {damaged}", stacklevel=2)
+                error = error or damaged
+            else:
+                return state
+        if error is not None:
+            raise StateError(f"No stored state of client {client} can be used. {error}")
+        return template()
+
+    def save(self, client: ClientId, version: int, state: Any) -> None:
+        """Keep a state; of what is older, the newest version stays."""
+        self._backend.write(client, version, state_to_bytes(state))
+        for old in [v for v in self._backend.versions(client) if v < version][:-1]:
+            self._backend.delete(client, old)
+
+
+class MemoryBackend:
+    """Versions in a dict: gone with the process."""
+
+    def __init__(self) -> None:
+        self._data: dict[ClientId, dict[int, bytes]] = {}
+
+    def versions(self, client: ClientId) -> list[int]:
+        return sorted(self._data.get(client, {}))
+
+    def read(self, client: ClientId, version: int) -> bytes:
+        return self._data[client][version]
+
+    def write(self, client: ClientId, version: int, data: bytes) -> None:
+        self._data.setdefault(client, {})[version] = data
+
+    def delete(self, client: ClientId, version: int) -> None:
+        del self._data[client][version]
+
+
+class FileBackend:
+    """Versions as files ``<folder>/<client>/<version>.state``.
+
+    Args:
+        folder: made when absent.
+        fsync: force each file to the disk, so that it survives a loss of power and not only of the process.
+
+    Raises:
+        OSError: the folder cannot be made or written; the message says which and what to do.
+    """
+
+    def __init__(self, folder: str | Path, fsync: bool = True) -> None:
+        self.folder = Path(folder)
+        self._fsync = fsync
+        self._known: dict[ClientId, list[int]] = {}
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            probe = self.folder / f".write-{os.getpid()}"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise type(error)(
+                error.errno,
+                f"The state folder {str(self.folder)!r} cannot be written ({error.strerror}); "
+                "private state must be kept, so give a folder that this user may write",
+            ) from None
+
+    def _path(self, client: ClientId, version: int) -> Path:
+        return self.folder / f"{client}" / f"{version:08d}.state"
+
+    def versions(self, client: ClientId) -> list[int]:
+        if client not in self._known:  # the folder belongs to one process at a time, so it is listed once
+            folder = self.folder / f"{client}"
+            self._known[client] = sorted(int(path.stem) for path in folder.glob("*.state"))
+        return list(self._known[client])
+
+    def read(self, client: ClientId, version: int) -> bytes:
+        return self._path(client, version).read_bytes()
+
+    def write(self, client: ClientId, version: int, data: bytes) -> None:
+        known = self.versions(client)
+        path = self._path(client, version)
+        path.parent.mkdir(exist_ok=True)
+        write_atomic(path, data, fsync=self._fsync)
+        self._known[client] = sorted({*known, version})
+
+    def delete(self, client: ClientId, version: int) -> None:
+        self._path(client, version).unlink(missing_ok=True)
+        self._known[client] = [v for v in self.versions(client) if v != version]
+
+
+def write_atomic(path: Path, data: bytes, *, fsync: bool = True) -> None:
+    """Write a file wholly or not at all: temporary file, flush, rename, flush of the folder."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            if fsync:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    if fsync:
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

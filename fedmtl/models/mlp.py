@@ -1,0 +1,29 @@
+"""Fully connected trunk."""
+
+from dataclasses import dataclass
+from math import prod
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class MLP:
+    """Flatten, then Linear-ReLU for each hidden size; heads are linear."""
+
+    hidden: tuple[int, ...] = (64,)
+    """Sizes of the hidden layers; the last is the number of features that heads see."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+        if not self.hidden or min(self.hidden) < 1:
+            raise ValueError(f"MLP needs at least one hidden layer and positive sizes, got hidden={self.hidden}.")
+
+    def trunk(self, input_shape: tuple[int, ...]) -> nn.Module:
+        sizes = (prod(input_shape), *self.hidden)
+        layers: list[nn.Module] = [nn.Flatten()]
+        for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+            layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+        return nn.Sequential(*layers)
+
+    def head(self, features: int, outputs: int) -> nn.Module:
+        return nn.Linear(features, outputs)

@@ -1,0 +1,92 @@
+"""A model and tasks become one module and pure functions of its parameters."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from fedmtl.models.base import Model
+from fedmtl.rng import torch_seed
+from fedmtl.tasks.base import Task
+from fedmtl.types import Batch, LossFn, Params, TaskSet
+
+
+class SplitModel(nn.Module):
+    """A trunk and a head for each of some tasks: parameters ``trunk.…`` and ``head.<task>.…``."""
+
+    def __init__(self, trunk: nn.Module, heads: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.head = nn.ModuleDict(heads)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        features = self.trunk(x)
+        return {task: head(features) for task, head in self.head.items()}
+
+
+def build(model: Model, input_shape: tuple[int, ...], tasks: Mapping[str, Task], seed: int, integer_inputs: bool) -> SplitModel:
+    """The whole model, its first parameters drawn from ``seed``: a head's do not depend on which others exist.
+
+    Raises:
+        ValueError: a trunk that does not give flat features, a head whose output does not fit its task, a
+            module whose running statistics live outside the parameters.
+    """
+    with torch_seed(seed, "trunk"):
+        trunk = model.trunk(input_shape)
+    example = torch.zeros(2, *input_shape, dtype=torch.int64 if integer_inputs else torch.float32)
+    with torch.no_grad():
+        features = trunk(example)
+    if features.ndim != 2 or len(features) != 2:
+        raise ValueError(f"{model!r}: a trunk gives features [B, features], got shape {tuple(features.shape)} for B=2.")
+    heads: dict[str, nn.Module] = {}
+    for name, task in sorted(tasks.items()):
+        with torch_seed(seed, f"head.{name}"):
+            heads[name] = model.head(features.shape[1], task.outputs)
+        with torch.no_grad():
+            output = heads[name](features)
+        if output.shape != (2, task.outputs):
+            raise ValueError(
+                f"{model!r}: the head of task {name!r} gives shape {tuple(output.shape)} for B=2, but {task!r} needs "
+                f"(2, {task.outputs}); make head(features, outputs) end in `outputs` numbers."
+            )
+    module = SplitModel(trunk, heads)
+    for name, part in module.named_modules():
+        if getattr(part, "track_running_stats", False):
+            raise ValueError(
+                f"{model!r}: {name} ({type(part).__name__}) keeps running statistics outside the parameters, which "
+                "no packet would carry; use GroupNorm, LayerNorm, or track_running_stats=False."
+            )
+    for name, value in module.named_parameters():
+        if value.dtype != torch.float32:
+            raise ValueError(f"{model!r}: parameters are float32, but {name} is {value.dtype}.")
+    return module
+
+
+def initial_params(module: SplitModel) -> dict[str, Tensor]:
+    """The module's parameters as a plain dict of detached copies."""
+    return {name: value.detach().clone() for name, value in module.named_parameters()}
+
+
+def loss_fn(module: SplitModel, tasks: Mapping[str, Task], owned: TaskSet) -> LossFn:
+    """The mean over a client's tasks of each task's mean loss over its labelled examples in the batch."""
+    part = SplitModel(module.trunk, {task: module.head[task] for task in owned})
+
+    def loss(params: Params, batch: Batch) -> Tensor:
+        outputs = functional_call(part, dict(params), (batch["x"],))
+        losses = [tasks[task].loss(outputs[task], batch[f"y.{task}"], batch["mask"]) for task in owned]
+        return torch.stack(losses).mean()
+
+    return loss
+
+
+def sums_fn(module: SplitModel, tasks: Mapping[str, Task], owned: TaskSet) -> Callable[[Params, Batch], dict[str, Tensor]]:
+    """(parameters, batch) -> task -> the sums from which the task's metric is computed."""
+    part = SplitModel(module.trunk, {task: module.head[task] for task in owned})
+
+    def sums(params: Params, batch: Batch) -> dict[str, Tensor]:
+        with torch.no_grad():
+            outputs = functional_call(part, dict(params), (batch["x"],))
+            return {task: tasks[task].sums(outputs[task], batch[f"y.{task}"], batch["mask"]) for task in owned}
+
+    return sums

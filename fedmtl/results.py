@@ -1,0 +1,358 @@
+"""A run's rows, ledger, checkpoint and summary: in memory, and in a folder when there is one.
+
+The folder: ``experiment.toml`` (resolved), ``environment.json``, ``rounds.jsonl`` (a row for each round, client
+and task, and one over all clients with client null), ``ledger.jsonl`` (a row for each packet),
+``checkpoint/`` (the state of the last finished round), ``model.safetensors`` and ``summary.json`` (at the end).
+
+Rows are appended, and the checkpoint, replaced in one step, says how many bytes of them belong to it: what a
+killed run wrote after its last checkpoint is cut off when it is resumed.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import time
+import tomllib
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor
+
+from fedmtl.comm.ledger import Ledger, Transfer
+from fedmtl.experiment import HOW, Experiment
+from fedmtl.federation.server import Measurement, Outcome, Server
+from fedmtl.federation.store import state_from_bytes, state_to_bytes, write_atomic
+from fedmtl.tasks.base import Task
+from fedmtl.trees import sha256
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Result:
+    """What a run brought; ``pandas.DataFrame(result.rows)`` and ``pandas.DataFrame(result.ledger)`` are tables."""
+
+    rows: list[Row]
+    """One for each round, client and task, and one over all clients (client None)."""
+    ledger: list[Row]
+    """One for each packet."""
+    summary: dict[str, Any]
+    state: Any
+    """The algorithm's server state after the last round: for FedPer the trunk."""
+    folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a finished round tells whoever watches."""
+
+    round: int
+    rounds: int
+    mean_score: float
+    """Mean over tasks of the score over all clients, of the last model that was measured."""
+    bytes_up: int
+    bytes_down: int
+    problems: Mapping[int, str] = field(default_factory=dict)
+
+
+def measure_rows(tasks: Mapping[str, Task], measurements: list[Measurement], seconds: Mapping[int, float]) -> list[Row]:
+    """Rows of one round: each client's metric of each of its tasks, and each task's over everybody's examples."""
+    rows: list[Row] = []
+    pooled: dict[str, NDArray[Any]] = {}
+    for measurement in measurements:
+        for name, sums in measurement.sums.items():
+            rows.append(_row(measurement.round, measurement.client, name, tasks[name], sums, seconds.get(measurement.client)))
+            pooled[name] = pooled.get(name, np.zeros_like(sums)) + sums
+    spent = sum(seconds.values()) if seconds else None
+    for name, sums in sorted(pooled.items()):
+        rows.append(_row(measurements[0].round, None, name, tasks[name], sums, spent))
+    return rows
+
+
+def _row(round: int, client: int | None, name: str, task: Task, sums: NDArray[Any], seconds: float | None) -> Row:
+    return {
+        "round": round,
+        "client": client,
+        "task": name,
+        "metric": task.metric_name,
+        "value": _number(task.metric(sums)),
+        "score": _number(task.score(sums)),
+        "higher_is_better": task.higher_is_better,
+        "examples": int(sums[0]),
+        "seconds": seconds,
+    }
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN: nothing was labelled."""
+    return None if np.isnan(value) else float(value)
+
+
+def _transfer_row(transfer: Transfer) -> Row:
+    return dict(transfer._asdict())
+
+
+def rows_digest(rows: list[Row]) -> str:
+    """Hash of the rows without measured seconds, which differ between any two runs."""
+    kept = [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+    return hashlib.sha256("\n".join(json.dumps(row, sort_keys=True) for row in kept).encode()).hexdigest()
+
+
+def environment() -> dict[str, Any]:
+    """What a run ran on: versions and the machine's kind."""
+    packages = ("fedmtl", "flwr", "numpy", "ray", "torch")
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "packages": versions,
+    }
+
+
+class Recorder:
+    """Keeps a run's rows, and writes them when there is a folder.
+
+    Args:
+        experiment: what runs.
+        folder: where to; None keeps everything in memory.
+        resume: go on from the folder's checkpoint.
+
+    Raises:
+        ValueError: the folder holds a run and ``resume`` is false, or it holds a run of another experiment.
+        OSError: the folder cannot be written.
+    """
+
+    def __init__(self, experiment: Experiment, folder: str | Path | None, resume: bool = False) -> None:
+        self.experiment = experiment
+        self.folder = None if folder is None else Path(folder)
+        self.rows: list[Row] = []
+        self.round = 0
+        """Rounds that are done and saved."""
+        self.finished: dict[str, Any] | None = None
+        """The summary, when the folder holds a finished run."""
+        self.seconds: dict[str, float] = {}
+        """Wall seconds by phase."""
+        self.run = uuid.uuid4().hex
+        """Tells this run's private state from that of others; a resumed run keeps it."""
+        self._training_seconds: dict[int, float] = {}
+        self._written_transfers = 0
+        if self.folder is not None:
+            self._prepare(self.folder, resume)
+
+    def _prepare(self, folder: Path, resume: bool) -> None:
+        description = folder / "experiment.toml"
+        if description.exists() and not resume:
+            raise ValueError(f"{str(folder)!r} holds a run; resume it (--resume), or give another folder (--out).")
+        text = tomli_w.dumps(self.experiment.to_dict())
+        if description.exists():
+            before = {k: v for k, v in tomllib.loads(description.read_text()).items() if k not in HOW}
+            now = {k: v for k, v in tomllib.loads(text).items() if k not in HOW}
+            for key in sorted(before.keys() | now.keys()):
+                if before.get(key) != now.get(key):
+                    raise ValueError(
+                        f"{str(folder)!r} holds a run with {key} = {before.get(key)!r}, got {now.get(key)!r}: a run "
+                        "resumes with the experiment that it began with; give another folder (--out) for another."
+                    )
+        try:
+            (folder / "checkpoint").mkdir(parents=True, exist_ok=True)
+            if not (folder / "checkpoint" / "run").exists():
+                write_atomic(folder / "checkpoint" / "run", self.run.encode())
+            self.run = (folder / "checkpoint" / "run").read_text()
+            if not description.exists():
+                write_atomic(folder / "environment.json", json.dumps(environment(), indent=2).encode())
+                write_atomic(description, text.encode())
+        except OSError as error:
+            raise type(error)(
+                error.errno, f"The run folder {str(folder)!r} cannot be written ({error.strerror}); give another (--out)"
+            ) from None
+        if (folder / "summary.json").exists():
+            self.finished = json.loads((folder / "summary.json").read_text())
+
+    @property
+    def state_folder(self) -> str | None:
+        """Where nodes of this machine keep private state."""
+        if self.experiment.state_dir:
+            return f"{self.experiment.state_dir}/{self.run}"
+        return None if self.folder is None else str(self.folder / "checkpoint" / "clients")
+
+    def restore(self, server: Server) -> None:
+        """Put the server, its ledger and the rows where the checkpoint left them; at the start when there is none."""
+        if self.folder is None:
+            return
+        checkpoint = self.folder / "checkpoint" / "server.state"
+        note: dict[str, Any] = {"round": 0, "rounds_bytes": 0, "ledger_bytes": 0, "seconds": {}, "training_seconds": {}}
+        if checkpoint.exists():
+            server.state, note = state_from_bytes(checkpoint.read_bytes(), server.state)
+        self.round = note["round"]
+        self.seconds = note["seconds"]
+        self._training_seconds = {int(client): spent for client, spent in note["training_seconds"].items()}
+        self.rows = _cut(self.folder / "rounds.jsonl", note["rounds_bytes"])
+        transfers = _cut(self.folder / "ledger.jsonl", note["ledger_bytes"])
+        server.ledger = Ledger(Transfer(**row) for row in transfers)
+        self._written_transfers = len(transfers)
+        if server.plan.central and self.round > 0:
+            for path in sorted((self.folder / "checkpoint" / "gathered").glob("*.packet")):
+                server.gathered[int(path.stem)] = path.read_bytes()
+
+    def record(self, round: int, server: Server, outcome: Outcome) -> Progress:
+        """Keep what a round brought; with a folder, on disk before this returns."""
+        start = time.perf_counter()
+        rows = measure_rows(server.plan.tasks, outcome.measurements, self._training_seconds)
+        self.rows += rows
+        if round <= server.rounds:
+            self._training_seconds = outcome.seconds
+        if self.folder is not None:
+            self._write(self.folder, round, server, rows)
+        self.round = round
+        self.add_seconds("write", time.perf_counter() - start)
+        return Progress(
+            round=round,
+            rounds=server.rounds,
+            mean_score=mean_score(self.rows),
+            bytes_up=server.ledger.total("up", ("train", "gather")),
+            bytes_down=server.ledger.total("down", ("train", "gather")),
+            problems=outcome.problems,
+        )
+
+    def _write(self, folder: Path, round: int, server: Server, rows: list[Row]) -> None:
+        if server.gathered and round == 1:
+            (folder / "checkpoint" / "gathered").mkdir(exist_ok=True)
+            for client, packet in server.gathered.items():
+                write_atomic(folder / "checkpoint" / "gathered" / f"{client}.packet", packet)
+        transfers = [_transfer_row(t) for t in server.ledger.transfers[self._written_transfers :]]
+        self._written_transfers = len(server.ledger.transfers)
+        note = {
+            "round": round,
+            "rounds_bytes": _append(folder / "rounds.jsonl", rows),
+            "ledger_bytes": _append(folder / "ledger.jsonl", transfers),
+            "seconds": self.seconds,
+            "training_seconds": self._training_seconds,
+        }
+        write_atomic(folder / "checkpoint" / "server.state", state_to_bytes(server.state, note))
+
+    def add_seconds(self, phase: str, seconds: float) -> None:
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
+
+    def finish(self, server: Server) -> Result:
+        """The result; with a folder, the summary and the model are written."""
+        summary = summarise(self.experiment, server, self.rows, self.seconds)
+        if self.folder is not None:
+            tensors = named_tensors(server.state)
+            if tensors:
+                temporary = self.folder / ".model.safetensors"
+                save_file(tensors, temporary)
+                os.replace(temporary, self.folder / "model.safetensors")
+            write_atomic(self.folder / "summary.json", json.dumps(summary, indent=2).encode())
+        return self.result(server, summary)
+
+    def result(self, server: Server, summary: dict[str, Any]) -> Result:
+        ledger = [_transfer_row(transfer) for transfer in server.ledger.transfers]
+        return Result(self.rows, ledger, summary, server.state, self.folder)
+
+
+def _append(path: Path, rows: list[Row]) -> int:
+    """Append lines, and say how long the file is then."""
+    with open(path, "a", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+        file.flush()
+        os.fsync(file.fileno())
+        return file.tell()
+
+
+def _cut(path: Path, length: int) -> list[Row]:
+    """Cut a file to the length that a checkpoint knows, and read it."""
+    if not path.exists():
+        path.touch()
+    os.truncate(path, length)
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def named_tensors(tree: Any, prefix: str = "") -> dict[str, Tensor]:
+    """The tensors of nested mappings and NamedTuples under dotted names."""
+    if isinstance(tree, Tensor):
+        return {prefix: tree.contiguous()}
+    if hasattr(tree, "_asdict"):
+        tree = tree._asdict()
+    items = tree.items() if isinstance(tree, Mapping) else enumerate(tree) if isinstance(tree, (list, tuple)) else ()
+    tensors: dict[str, Tensor] = {}
+    for key, value in items:
+        tensors.update(named_tensors(value, f"{prefix}.{key}" if prefix else str(key)))
+    return tensors
+
+
+def mean_score(rows: list[Row]) -> float:
+    """Mean over tasks of the score over all clients, for the last round that was measured; NaN without any."""
+    pooled = [row for row in rows if row["client"] is None]
+    last = max((row["round"] for row in pooled), default=None)
+    scores = [row["score"] for row in pooled if row["round"] == last and row["score"] is not None]
+    return float(np.mean(scores)) if scores else float("nan")
+
+
+def summarise(experiment: Experiment, server: Server, rows: list[Row], seconds: Mapping[str, float]) -> dict[str, Any]:
+    """The last model's metrics for each task, bytes, seconds, and hashes that tell whether two runs are the same.
+
+    ``client_mean`` is the plain mean over the clients that own the task, ``worst_tenth`` the mean over the
+    tenth of them (at least one) that is worst.
+    """
+    tasks = {}
+    for name, task in server.plan.tasks.items():
+        last = [row for row in rows if row["task"] == name and row["round"] == server.rounds]
+        values = sorted(row["value"] for row in last if row["client"] is not None and row["value"] is not None)
+        if not task.higher_is_better:
+            values.reverse()
+        pooled = next((row for row in last if row["client"] is None), None)
+        tasks[name] = {
+            "metric": task.metric_name,
+            "higher_is_better": task.higher_is_better,
+            "value": pooled["value"] if pooled else None,
+            "score": pooled["score"] if pooled else None,
+            "client_mean": float(np.mean(values)) if values else None,
+            "worst_tenth": float(np.mean(values[: max(1, len(values) // 10)])) if values else None,
+            "clients": len(values),
+        }
+    ledger = server.ledger
+    score = mean_score(rows)
+    return {
+        "name": experiment.name,
+        "label": experiment.label,
+        "algorithm": repr(experiment.algorithm),
+        "up_codec": repr(experiment.up_codec),
+        "down_codec": repr(experiment.down_codec),
+        "seed": experiment.seed,
+        "rounds": server.rounds,
+        "clients": len(server.roster),
+        "tasks": tasks,
+        "mean_score": None if np.isnan(score) else score,
+        "bytes": {
+            **_bytes(ledger, ("train", "gather", "evaluate")),
+            "train": _bytes(ledger, ("train", "gather")),
+            "evaluate": _bytes(ledger, ("evaluate",)),
+        },
+        "seconds": {**seconds, "total": sum(seconds.values())},
+        "digests": {
+            "trunk": sha256(server.state),
+            "rows": rows_digest(rows),
+            "ledger": hashlib.sha256(repr(ledger.transfers).encode()).hexdigest(),
+        },
+    }
+
+
+def _bytes(ledger: Ledger, purposes: Any) -> dict[str, int]:
+    up, down = ledger.total("up", purposes), ledger.total("down", purposes)
+    return {"up": up, "down": down, "total": up + down}

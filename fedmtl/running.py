@@ -1,0 +1,44 @@
+"""One call: an experiment in, a result out."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from fedmtl.experiment import Experiment
+from fedmtl.federation.cohort import cohort_size
+from fedmtl.results import Progress, Recorder, Result
+from fedmtl.runtime.server_app import serve
+
+
+def run(
+    experiment: Experiment,
+    out: str | Path | None = None,
+    *,
+    resume: bool = False,
+    on_round: Callable[[Progress], None] | None = None,
+) -> Result:
+    """Run an experiment on this machine, or on the Ray cluster that it names.
+
+    Args:
+        experiment: what to run.
+        out: folder for rows, ledger, checkpoint and summary; None keeps them in memory.
+        resume: go on from the folder's last finished round; the result has the same bits as a run that was never
+            interrupted.
+        on_round: called after each round.
+
+    Raises:
+        ValueError: data, model, algorithm and codecs that do not fit each other, or a folder that holds another run.
+        RuntimeError: a round without an update that could be used, such as after divergence.
+    """
+    federation = experiment.load()
+    experiment.make_plan(federation)  # what does not fit is found before anything is written
+    cohort_size(experiment.cohort, len(federation.clients))
+    recorder = Recorder(experiment, None if out is None else Path(out).resolve(), resume)
+    if experiment.runtime == "ray":  # imported when needed: Ray takes seconds to start
+        from fedmtl.runtime.ray_grid import RayGrid as make_grid
+    else:
+        from fedmtl.runtime.local_grid import LocalGrid as make_grid
+    grid = make_grid(experiment, federation, recorder.state_folder)
+    try:
+        return serve(grid, experiment, federation, recorder, on_round)
+    finally:
+        grid.close()

@@ -1,0 +1,105 @@
+"""Grids without a network: what they have in common, and the one that lives in this process."""
+
+import itertools
+import os
+import time
+from abc import abstractmethod
+from collections.abc import Iterable
+
+from flwr.app import Context, Message, RecordDict
+from flwr.serverapp import Grid
+from flwr.supercore.run import Run
+from flwr.supercore.task_identity import TaskIdentity
+
+from fedmtl.data.base import Federation
+from fedmtl.experiment import Experiment
+from fedmtl.federation.store import FileBackend, MemoryBackend, Store
+from fedmtl.runtime.client_app import app as client_app
+from fedmtl.runtime.node import Node, host, make_fleet
+
+_run_ids = itertools.count(os.getpid() << 20)
+
+
+def new_run_id() -> int:
+    """A number that no other run of this machine's processes has."""
+    return next(_run_ids)
+
+
+def node_context(run_id: int, node_id: int) -> Context:
+    return Context(run_id, node_id, {}, RecordDict(), {})
+
+
+class DirectGrid(Grid):
+    """A Grid that hands messages over instead of sending them; ``exchange`` is all that differs."""
+
+    shares_memory = True
+    """Equal packets need to be in a message once only."""
+
+    def __init__(self, run_id: int) -> None:
+        self.run_id = run_id
+        self._run: Run | None = None
+        self._replies: dict[str, Message] = {}
+        # Flower's Message asks this process who is sending.
+        TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = run_id, 0, run_id
+
+    @abstractmethod
+    def exchange(self, messages: list[Message], timeout: float | None) -> list[Message]:
+        """One reply for each message that was answered in time."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what the grid holds."""
+
+    def set_run(self, run: Run) -> None:
+        self._run = run
+
+    @property
+    def run(self) -> Run:
+        if self._run is None:
+            raise RuntimeError("This grid has no Flower run: it serves a ServerApp directly.")
+        return self._run
+
+    def create_message(
+        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+    ) -> Message:
+        return Message(content, dst_node_id, message_type, group_id=group_id, ttl=ttl)
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        ids = []
+        for message in messages:
+            ids.append(f"{self.run_id}-{time.monotonic_ns()}-{len(self._replies)}")
+            for reply in self.exchange([message], None):
+                self._replies[ids[-1]] = reply
+        return ids
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        return [self._replies.pop(id) for id in message_ids if id in self._replies]
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
+        return self.exchange(list(messages), timeout)
+
+
+class LocalGrid(DirectGrid):
+    """One node in this process that hosts everybody: for tests, debugging and notebooks. Errors come through.
+
+    Args:
+        experiment: what runs.
+        federation: its data.
+        state_folder: where private state is kept; None keeps it in memory.
+    """
+
+    def __init__(self, experiment: Experiment, federation: Federation, state_folder: str | None = None) -> None:
+        super().__init__(new_run_id())
+        backend = FileBackend(state_folder, fsync=False) if state_folder else MemoryBackend()
+        node = Node(make_fleet(experiment, federation, federation.clients), Store(backend))
+        self._context = node_context(self.run_id, 1)
+        host(self.run_id, 1, node)
+
+    def get_node_ids(self) -> list[int]:
+        return [1]
+
+    def exchange(self, messages: list[Message], timeout: float | None) -> list[Message]:
+        return [client_app(message, self._context) for message in messages]
+
+    def close(self) -> None:
+        host(self.run_id, 1, None)

@@ -1,0 +1,136 @@
+"""What a Flower node is made of: a fleet and a store, from objects or from the node's configuration."""
+
+import shlex
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from flwr.app import Array, ArrayRecord, Context, RecordDict, UserConfig
+
+from fedmtl.data.base import Federation
+from fedmtl.experiment import Experiment, load_experiment
+from fedmtl.federation.fleet import Fleet
+from fedmtl.federation.store import FileBackend, Store
+from fedmtl.types import ClientId
+
+
+class Node(NamedTuple):
+    """A fleet and where its private state is kept."""
+
+    fleet: Fleet
+    store: Store
+
+
+_hosted: dict[tuple[int, int], Node] = {}
+"""Nodes that a Grid set up in this process: (run id, node id) -> node."""
+
+_fleets: dict[tuple[str, ...], Fleet] = {}
+"""The fleet that this process built last, for runtimes that send several messages to one process."""
+
+
+def host(run_id: int, node_id: int, node: Node | None) -> None:
+    """Make a node of this process known to the ClientApp; None takes it away."""
+    if node is None:
+        _hosted.pop((run_id, node_id), None)
+    else:
+        _hosted[(run_id, node_id)] = node
+
+
+def make_fleet(
+    experiment: Experiment, federation: Federation, clients: Iterable[ClientId], device: str = "cpu"
+) -> Fleet:
+    """The fleet of some clients."""
+    hosted = {client: federation.clients[client] for client in sorted(clients)}
+    return Fleet(experiment.make_plan(federation), hosted, experiment.make_engine(device))
+
+
+def shard(clients: Iterable[ClientId], part: int, parts: int) -> list[ClientId]:
+    """Every ``parts``-th client, starting with the ``part``-th: what node ``part`` of ``parts`` hosts."""
+    return sorted(clients)[part::parts]
+
+
+def read_run_config(run_config: UserConfig) -> Experiment:
+    """The experiment that ``flwr run . -c 'preset="digits" overrides="rounds=5 seed=1"'`` names."""
+    settings = shlex.split(str(run_config.get("overrides", "")))
+    return load_experiment(str(run_config.get("preset", "digits")), settings)
+
+
+def fleet_of(context: Context) -> Fleet:
+    """The fleet that a message is for.
+
+    A Grid of this project has set it up in this process. Elsewhere it is made from Flower's configuration:
+    the run's (``preset``, ``overrides``) and the node's (``clients="0,3"``, or ``partition-id`` and
+    ``num-partitions``).
+
+    Raises:
+        ValueError: a node configuration that does not say which clients live here.
+    """
+    hosted = _hosted.get((context.run_id, context.node_id))
+    if hosted is not None:
+        return hosted.fleet
+    key = (repr(sorted(context.run_config.items())), repr(sorted(context.node_config.items())))
+    if key not in _fleets:
+        experiment = read_run_config(context.run_config)
+        federation = experiment.load()
+        _fleets.clear()
+        _fleets[key] = make_fleet(experiment, federation, clients_of(context.node_config, federation))
+    return _fleets[key]
+
+
+def store_of(context: Context, run: str) -> Store:
+    """Where the node keeps private state: its ``state-dir``, else the experiment's ``state_dir``, else Flower's context.
+
+    A folder for each run, so that a run never starts from another's heads; a resumed run finds its own.
+    """
+    hosted = _hosted.get((context.run_id, context.node_id))
+    if hosted is not None:
+        return hosted.store
+    folder = str(context.node_config.get("state-dir", "")) or read_run_config(context.run_config).state_dir
+    return Store(FileBackend(f"{folder}/{run}") if folder else ContextBackend(context.state))
+
+
+def clients_of(node_config: UserConfig, federation: Federation) -> list[ClientId]:
+    """Which of the federation's clients a node configuration hosts."""
+    if "clients" in node_config:
+        wanted = [int(part) for part in str(node_config["clients"]).split(",")]
+        unknown = [client for client in wanted if client not in federation.clients]
+        if unknown:
+            raise ValueError(
+                f"node-config clients={node_config['clients']!r}: the data has no client {unknown[0]}, "
+                f"it has {len(federation.clients)}, from {min(federation.clients)} to {max(federation.clients)}."
+            )
+        return wanted
+    if "partition-id" in node_config and "num-partitions" in node_config:
+        part, parts = int(node_config["partition-id"]), int(node_config["num-partitions"])
+        if not 0 <= part < parts:
+            raise ValueError(f"node-config needs 0 <= partition-id < num-partitions, got {part} and {parts}.")
+        return shard(federation.clients, part, parts)
+    raise ValueError(
+        "The node's configuration does not say which clients live here; start it with "
+        "--node-config 'clients=\"0,1\"' or --node-config 'partition-id=0 num-partitions=2', "
+        f"got {dict(node_config)}."
+    )
+
+
+class ContextBackend:
+    """Versions of private state inside Flower's ``Context.state``: a node's own, never sent, gone when it restarts."""
+
+    def __init__(self, state: RecordDict) -> None:
+        self._state = state
+
+    def _record(self, client: ClientId) -> ArrayRecord:
+        key = f"fedmtl.{client}"
+        if key not in self._state:
+            self._state[key] = ArrayRecord({})
+        return self._state.array_records[key]
+
+    def versions(self, client: ClientId) -> list[int]:
+        return sorted(int(version) for version in self._record(client))
+
+    def read(self, client: ClientId, version: int) -> bytes:
+        return self._record(client)[f"{version}"].data
+
+    def write(self, client: ClientId, version: int, data: bytes) -> None:
+        self._record(client)[f"{version}"] = Array("uint8", (len(data),), "fedmtl.state", data)
+
+    def delete(self, client: ClientId, version: int) -> None:
+        del self._record(client)[f"{version}"]

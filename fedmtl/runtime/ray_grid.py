@@ -1,0 +1,212 @@
+"""The Grid over Ray: sticky actors, each a Flower node that hosts its share of the clients."""
+
+import atexit
+import logging
+import os
+import sys
+import tempfile
+import time
+from typing import Any
+
+import numpy as np
+import ray
+from flwr.app import Array, ArrayRecord, Message
+from ray import cloudpickle
+from ray.actor import ActorHandle
+from ray.exceptions import RayActorError, RayTaskError
+
+from fedmtl.data.base import Federation
+from fedmtl.experiment import Experiment
+from fedmtl.runtime.local_grid import DirectGrid, new_run_id
+
+log = logging.getLogger("fedmtl")
+
+MAX_RESTARTS = 3
+"""How often a round starts a dead actor anew before the run gives up."""
+
+_idle: dict[tuple[str, float, float], list[ActorHandle]] = {}
+"""Actors whose run is over, by (address, CPUs, GPUs): the next run of this process starts at once."""
+
+
+class Worker:
+    """A Ray actor: one Flower node, with the data and the private state of its share of the clients."""
+
+    def __init__(self, paths: list[str]) -> None:
+        sys.path += [path for path in paths if path not in sys.path]
+
+    def load(self, run_id: int, node_id: int, pickled: bytes, part: int, parts: int, folder: str, device: str) -> int:
+        """Become node ``part`` of ``parts`` of a run, and say in which process."""
+        from fedmtl.federation.store import FileBackend, Store
+        from fedmtl.runtime.local_grid import node_context
+        from fedmtl.runtime.node import Node, host, make_fleet, shard
+
+        experiment: Experiment = cloudpickle.loads(pickled)
+        federation = experiment.load()
+        fleet = make_fleet(experiment, federation, shard(federation.clients, part, parts), device)
+        self._context = node_context(run_id, node_id)
+        host(run_id, node_id, Node(fleet, Store(FileBackend(folder, fsync=bool(experiment.state_dir)))))
+        return os.getpid()
+
+    def unload(self) -> None:
+        """Forget the run's data."""
+        from fedmtl.runtime.node import host
+
+        host(self._context.run_id, self._context.node_id, None)
+
+    def handle(self, message: Message, keys: list[tuple[str, str]], *arrays: np.ndarray) -> Message:
+        """Run the ClientApp; the arrays, read from Ray's shared memory, go back into the message first."""
+        from fedmtl.runtime.client_app import app
+
+        for (record, name), array in zip(keys, arrays, strict=True):
+            old = message.content.array_records[record][name]
+            message.content.array_records[record][name] = Array(old.dtype, old.shape, old.stype, array.tobytes())
+        return app(message, self._context)
+
+
+class RayGrid(DirectGrid):
+    """Nodes in Ray actors, on this machine or a cluster.
+
+    A message's arrays go into Ray's object store, equal ones once for all nodes. An actor that dies is started
+    anew, reads the private state that it stored last, and gets the round's message again.
+
+    Args:
+        experiment: what runs; ``workers``, ``gpus_per_worker`` and ``ray_address`` say where.
+        federation: its data; the actors load their own.
+        state_folder: where private state is kept, on a disk that all actors' machines share if they are several;
+            None for a temporary folder.
+
+    Raises:
+        RuntimeError: more GPUs asked for than Ray has, or no Ray at the address.
+    """
+
+    def __init__(self, experiment: Experiment, federation: Federation, state_folder: str | None = None) -> None:
+        super().__init__(new_run_id())
+        connect(experiment.ray_address)
+        self._temporary = None if state_folder else tempfile.TemporaryDirectory(prefix="fedmtl-state-")
+        self._folder = state_folder or (self._temporary.name if self._temporary else "")
+        self._pickled = cloudpickle.dumps(experiment)
+        self._parts = min(experiment.workers, len(federation.clients))
+        self._key = (experiment.ray_address, _cpus_per_worker(experiment), experiment.gpus_per_worker)
+        self._paths = list(sys.path)
+        idle = _idle.pop(self._key, [])
+        for other in list(_idle):  # they hold CPUs that the new ones may need
+            for actor in _idle.pop(other):
+                ray.kill(actor)
+        self._actors = idle[: self._parts]
+        for actor in idle[self._parts :]:
+            ray.kill(actor)
+        while len(self._actors) < self._parts:
+            self._actors.append(self._new_actor())
+        self.pids: list[int] = ray.get([self._load(part) for part in range(self._parts)])
+        """Process of each actor, in the order of nodes."""
+
+    def _new_actor(self) -> ActorHandle:
+        _, cpus, gpus = self._key
+        return ray.remote(Worker).options(num_cpus=cpus, num_gpus=gpus).remote(self._paths)
+
+    def _load(self, part: int) -> Any:
+        device = "cuda" if self._key[2] > 0 else "cpu"
+        return self._actors[part].load.remote(  # pyright: ignore[reportAttributeAccessIssue]
+            self.run_id, part + 1, self._pickled, part, self._parts, self._folder, device
+        )
+
+    def get_node_ids(self) -> list[int]:
+        return [part + 1 for part in range(self._parts)]
+
+    def exchange(self, messages: list[Message], timeout: float | None) -> list[Message]:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pending = self._send(messages)
+        restarts = 0
+        replies: dict[int, Message] = {}
+        while pending:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            ready, _ = ray.wait(list(pending), num_returns=1, timeout=left)
+            if not ready:
+                log.warning("%d of %d nodes did not answer within %g s", len(pending), len(messages), timeout or 0)
+                break
+            for reference in ready:
+                index = pending.pop(reference)
+                try:
+                    replies[index] = ray.get(reference)
+                except RayActorError as error:
+                    restarts += 1
+                    part = messages[index].metadata.dst_node_id - 1
+                    if restarts > MAX_RESTARTS:
+                        raise RuntimeError(
+                            f"Actors died {restarts} times in one round, node {part + 1} last: {error}. If memory ran "
+                            "out, use fewer workers or a smaller cohort."
+                        ) from error
+                    log.warning("the actor of node %d died; started anew from its stored private state", part + 1)
+                    self._actors[part] = self._new_actor()
+                    self.pids[part] = ray.get(self._load(part))
+                    pending.update({again: index for again in self._send([messages[index]])})
+                except RayTaskError as error:
+                    raise error.as_instanceof_cause() from None
+        return [replies[index] for index in sorted(replies)]
+
+    def _send(self, messages: list[Message]) -> dict[Any, int]:
+        """Hand each message to its actor, with its arrays beside it."""
+        stored: dict[bytes, Any] = {}
+        pending = {}
+        for index, message in enumerate(messages):
+            keys, references, emptied = [], [], {}
+            for record, arrays in message.content.array_records.items():
+                emptied[record] = ArrayRecord({})
+                for name, array in arrays.items():
+                    if array.data not in stored:
+                        stored[array.data] = ray.put(np.frombuffer(array.data, np.uint8))
+                    keys.append((record, name))
+                    references.append(stored[array.data])
+                    emptied[record][name] = Array(array.dtype, array.shape, array.stype, b"")
+            full = {record: message.content.array_records[record] for record in emptied}
+            for record, arrays in emptied.items():
+                message.content[record] = arrays
+            actor = self._actors[message.metadata.dst_node_id - 1]
+            pending[actor.handle.remote(message, keys, *references)] = index  # pyright: ignore[reportAttributeAccessIssue]
+            for record, arrays in full.items():
+                message.content[record] = arrays
+        return pending
+
+    def close(self) -> None:
+        """The actors forget the run and wait for the next one of this process."""
+        try:
+            ray.get([actor.unload.remote() for actor in self._actors], timeout=30)  # pyright: ignore
+            _idle.setdefault(self._key, []).extend(self._actors)
+        except Exception as error:  # a dying cluster must not hide the run's own error
+            log.warning("actors were not given back: %s", error)
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+
+def _cpus_per_worker(experiment: Experiment) -> float:
+    """One CPU an actor, or an equal share where there are fewer CPUs than actors."""
+    resources = ray.cluster_resources()
+    gpus = experiment.workers * experiment.gpus_per_worker
+    if gpus > resources.get("GPU", 0):
+        raise RuntimeError(
+            f"workers={experiment.workers} with gpus_per_worker={experiment.gpus_per_worker} need {gpus:g} GPUs, Ray has "
+            f"{resources.get('GPU', 0):g}; lower either, or set gpus_per_worker=0."
+        )
+    return min(1.0, int(1000 * resources.get("CPU", 1) / experiment.workers) / 1000)
+
+
+def connect(address: str) -> None:
+    """Join the Ray cluster at an address, or start one on this machine; nothing when this process has one.
+
+    Raises:
+        RuntimeError: nothing answers at the address.
+    """
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        if address:
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+        else:
+            ray.init(address="local", include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+    except ConnectionError as error:
+        raise RuntimeError(
+            f"No Ray cluster at ray_address={address!r} ({error}); start one with 'ray start --head', or leave it empty."
+        ) from error
+    atexit.register(ray.shutdown)

@@ -1,0 +1,87 @@
+"""The ServerApp: the same over every Grid."""
+
+import time
+from collections.abc import Callable
+
+from flwr.app import ArrayRecord, ConfigRecord, Context
+from flwr.serverapp import Grid, ServerApp
+
+from fedmtl.data.base import Federation
+from fedmtl.experiment import Experiment
+from fedmtl.federation.server import Server
+from fedmtl.results import Progress, Recorder, Result
+from fedmtl.runtime.node import read_run_config
+from fedmtl.runtime.strategy import FedMTL, discover
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run the experiment that Flower's run configuration names; ``out`` is the run folder, ``resume`` goes on there."""
+    experiment = read_run_config(context.run_config)
+    out = str(context.run_config.get("out", "")) or None
+    recorder = Recorder(experiment, out, bool(context.run_config.get("resume", False)))
+    serve(grid, experiment, experiment.load(), recorder, print_progress)
+
+
+def print_progress(progress: Progress) -> None:
+    """One plain line a round."""
+    print(
+        f"round {progress.round}/{progress.rounds}  mean score {progress.mean_score:.4f}  "
+        f"up {progress.bytes_up} B  down {progress.bytes_down} B",
+        flush=True,
+    )
+
+
+def serve(
+    grid: Grid,
+    experiment: Experiment,
+    federation: Federation,
+    recorder: Recorder,
+    on_round: Callable[[Progress], None] | None = None,
+) -> Result:
+    """All rounds of an experiment, from the recorder's checkpoint on.
+
+    Raises:
+        RuntimeError: clients that never appeared, or a round without an update that could be used.
+    """
+    start = time.perf_counter()
+    roster, placement = discover(grid, federation.clients, experiment.wait_seconds)
+    server = Server(
+        experiment.make_plan(federation),
+        roster,
+        cohort=experiment.cohort,
+        rounds=experiment.rounds,
+        evaluate_every=experiment.evaluate_every,
+        engine=experiment.make_engine(),
+    )
+    recorder.restore(server)
+    if recorder.finished is not None and recorder.round > experiment.rounds:
+        return recorder.result(server, recorder.finished)
+    strategy = FedMTL(server, placement, recorder.run, experiment.wait_seconds)
+    strategy.summary()
+    recorder.add_seconds("start", time.perf_counter() - start)
+    nothing, settings = ArrayRecord({}), ConfigRecord()
+    for t in range(recorder.round + 1, experiment.rounds + 2):
+        begin = time.perf_counter()
+        if t <= experiment.rounds:
+            messages = strategy.configure_train(t, nothing, settings, grid)
+        else:
+            messages = strategy.configure_evaluate(experiment.rounds, nothing, settings, grid)
+        sent = time.perf_counter()
+        replies = list(grid.send_and_receive(messages, timeout=experiment.round_seconds))
+        received = time.perf_counter()
+        if t <= experiment.rounds:
+            strategy.aggregate_train(t, replies)
+        else:
+            strategy.aggregate_evaluate(experiment.rounds, replies)
+        recorder.add_seconds("server", sent - begin + time.perf_counter() - received)
+        recorder.add_seconds("clients", received - sent)
+        if strategy.outcome is None:
+            raise RuntimeError(f"Round {t} was not closed; a strategy closes every round that it opens.")
+        progress = recorder.record(t, server, strategy.outcome)
+        if on_round is not None:
+            on_round(progress)
+    return recorder.finish(server)
+
