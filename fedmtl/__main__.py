@@ -1,0 +1,6 @@
+"""``python -m fedmtl``."""
+
+from fedmtl.cli import main
+
+if __name__ == "__main__":
+    main()

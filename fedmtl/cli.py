@@ -1,0 +1,255 @@
+"""The command line: run, compare, report, list."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:  # torch is imported by the commands that need it, so that help and errors come at once
+    from fedmtl.experiment import Experiment
+    from fedmtl.results import Progress, Result
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="""Federated multi-task learning: clients that own tasks, a shared trunk, private heads, and every byte counted.
+
+    A preset (a TOML file) says what to learn, from what data, with which algorithm and over which codecs.
+    Start with:  fedmtl run digits --out runs/first   and then   fedmtl report runs/first""",
+)
+
+SETTINGS = typer.Option(
+    "--set",
+    metavar="KEY=VALUE",
+    help="Change a key of the preset; may be given often. A dot goes into a component: --set rounds=5 "
+    "--set algorithm=FedRep --set algorithm.lr=0.05 --set runtime=local --set workers=3",
+)
+
+
+class Kind(StrEnum):
+    """What ``fedmtl list`` can list."""
+
+    algorithms = "algorithms"
+    codecs = "codecs"
+    tasks = "tasks"
+    data = "data"
+    models = "models"
+    presets = "presets"
+
+
+@contextmanager
+def one_clear_error() -> Iterator[None]:
+    """What a user can mend is one line on standard error; FEDMTL_DEBUG=1 shows where it came from."""
+    try:
+        yield
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
+        if os.environ.get("FEDMTL_DEBUG"):
+            raise
+        text = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else str(error)
+        typer.echo(f"error: {text}", err=True)
+        raise typer.Exit(2) from None
+
+
+def watch(label: str, rounds: int) -> tuple[Callable[["Progress"], None], Callable[[], None]]:
+    """What shows a run's progress, and what ends it: a bar on a terminal, plain lines elsewhere."""
+    if not sys.stdout.isatty():
+        typer.echo(label)
+        return lambda progress: typer.echo(f"  {describe(progress)}"), lambda: None
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    bar = Bar(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[state]}"),
+        TimeElapsedColumn(),
+    )
+    task = bar.add_task(label, total=rounds, state="starting")
+    bar.start()
+
+    def show(progress: "Progress") -> None:
+        bar.update(task, completed=min(progress.round, rounds), state=describe(progress, short=True))
+
+    return show, bar.stop
+
+
+def describe(progress: "Progress", short: bool = False) -> str:
+    """Round, accuracy and bytes. The score is that of the model before this round, which this round measured."""
+    from fedmtl.study.table import human_bytes
+
+    up, down = human_bytes(progress.bytes_up), human_bytes(progress.bytes_down)
+    text = f"mean score {progress.mean_score:.4f}  up {up}  down {down}"
+    if progress.problems:
+        text += f"  clients left out: {len(progress.problems)}"
+    if short:
+        return text
+    last = progress.round > progress.rounds
+    where = "last model" if last else f"round {progress.round}/{progress.rounds}"
+    return f"{where}  {text}"
+
+
+def run_one(experiment: "Experiment", label: str, out: Path | None, resume: bool) -> "Result":
+    """Run with progress shown."""
+    from fedmtl.running import run as run_experiment
+
+    show, stop = watch(label, experiment.rounds)
+    try:
+        return run_experiment(experiment, out, resume=resume, on_round=show)
+    finally:
+        stop()
+
+
+@app.command()
+def run(
+    preset: Annotated[str, typer.Argument(help="A TOML file, or the name of a preset (see: fedmtl list presets).")],
+    settings: Annotated[list[str] | None, SETTINGS] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for rows, ledger, checkpoint and summary.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the folder's last finished round, to the same bits.")
+    ] = False,
+) -> None:
+    """Run one experiment, and print what it reached and what it sent.
+
+    A run folder (--out) holds experiment.toml, environment.json, rounds.jsonl (a row for each round, client and
+    task), ledger.jsonl (a row for each packet), summary.json, model.safetensors and checkpoint/. A run that was
+    killed goes on with the same command and --resume.
+    """
+    with one_clear_error():
+        from fedmtl.experiment import load_experiment
+        from fedmtl.study.table import human_bytes
+
+        if resume and out is None:
+            raise ValueError("--resume needs the folder to go on in: add --out DIR.")
+        experiment = load_experiment(preset, settings or [])
+        result = run_one(experiment, f"{experiment.name}: {experiment.label}", out, resume)
+        summary = result.summary
+        for task, row in summary["tasks"].items():
+            typer.echo(
+                f"{task:>12}  {row['metric']} {number(row['value'])}  client mean {number(row['client_mean'])}  "
+                f"worst tenth {number(row['worst_tenth'])}  ({'higher' if row['higher_is_better'] else 'lower'} is better)"
+            )
+        sent = summary["bytes"]["train"]
+        typer.echo(f"{'mean score':>12}  {number(summary['mean_score'])}")
+        typer.echo(
+            f"{'training':>12}  up {human_bytes(sent['up'])}  down {human_bytes(sent['down'])}  "
+            f"total {human_bytes(sent['total'])}; evaluation {human_bytes(summary['bytes']['evaluate']['total'])}"
+        )
+        if out is not None:
+            typer.echo(f"{'folder':>12}  {out}  (pictures and a table: fedmtl report {out})")
+
+
+def number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+@app.command()
+def compare(
+    presets: Annotated[list[str], typer.Argument(help="TOML files or names of presets; a [compare] table says what varies.")],
+    algorithm: Annotated[
+        list[str] | None, typer.Option(help="An algorithm to compare, such as FedRep or 'FedPer(lr=0.05)'; may be given often.")
+    ] = None,
+    codec: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="UP[/DOWN]", help="Codecs to compare, such as Dense or 'ErrorFeedback(codec=TopK(keep=0.05))/Int8'."
+        ),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds, from 0.")] = None,
+    target: Annotated[float | None, typer.Option(help="Mean score to reach; the table gives the bytes it took.")] = None,
+    settings: Annotated[list[str] | None, SETTINGS] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the runs, the table and the pictures.")] = Path("runs/compare"),
+) -> None:
+    """Run algorithms × codecs × seeds, and print one table: accuracy for each task, bytes, bytes to a target.
+
+    Runs that are finished in the folder are not run again, and one that was interrupted goes on.
+    """
+    with one_clear_error():
+        from dataclasses import replace
+
+        from fedmtl.experiment import override, read_preset
+        from fedmtl.report import write_report
+        from fedmtl.study import find_runs
+        from fedmtl.study.sweep import expand, folder_names, parse_packets, sweep_of
+
+        experiments = []
+        for preset in presets:
+            values, path = read_preset(preset)
+            sweep = sweep_of(values.pop("compare", {}))
+            if algorithm:
+                sweep = replace(sweep, algorithms=tuple(algorithm))
+            if codec:
+                sweep = replace(sweep, packets=tuple(parse_packets(text) for text in codec))
+            if seeds is not None:
+                sweep = replace(sweep, seeds=tuple(range(seeds)))
+            target = sweep.target if target is None else target
+            experiments += expand(override(values, settings or []), sweep, str(path))
+        names = folder_names(experiments)
+        for count, (experiment, name) in enumerate(zip(experiments, names, strict=True), 1):
+            run_one(experiment, f"[{count}/{len(experiments)}] {name}", out / "runs" / name, resume=True)
+        write_report(find_runs([out / "runs" / name for name in names]), out, target)
+        typer.echo((out / "report.md").read_text(encoding="utf-8"))
+        typer.echo(f"table and pictures: {out}")
+
+
+@app.command()
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold them.")],
+    out: Annotated[Path | None, typer.Option(help="Where to; default: the first folder.")] = None,
+    target: Annotated[float | None, typer.Option(help="Mean score to reach; the table gives the bytes it took.")] = None,
+) -> None:
+    """Draw accuracy against rounds and against bytes, per task and per client, and write a table."""
+    with one_clear_error():
+        from fedmtl.report import write_report
+
+        for path in write_report(folders, out or folders[0], target):
+            typer.echo(path)
+
+
+@app.command("list")
+def list_known(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
+    """List what can be named in a preset, with the fields that each takes."""
+    with one_clear_error():
+        if kind is Kind.presets:
+            from fedmtl.experiment import presets
+
+            for name, path in presets().items():
+                first = path.read_text(encoding="utf-8").splitlines()[0]
+                typer.echo(f"{name:<16} {first.lstrip('# ')}")
+            return
+        from fedmtl.components import REGISTRY, find
+
+        for name in REGISTRY[kind.value if kind is Kind.data else kind.value[:-1]]:
+            cls = find(kind.value if kind is Kind.data else kind.value[:-1], name)
+            typer.echo(f"{name:<16} {first_line(cls)}\n{'':<16} {fields_of(cls)}")
+
+
+def first_line(cls: Any) -> str:
+    return next((line.strip() for line in (cls.__doc__ or "").splitlines() if line.strip()), "")
+
+
+def fields_of(cls: Any) -> str:
+    """Fields with their defaults, as they are written in a preset."""
+    import dataclasses
+
+    parts = []
+    for field in dataclasses.fields(cls):
+        if field.default is not dataclasses.MISSING:
+            parts.append(f"{field.name}={field.default!r}")
+        elif field.default_factory is not dataclasses.MISSING:
+            parts.append(f"{field.name}={field.default_factory()!r}")
+        else:
+            parts.append(field.name)
+    return ", ".join(parts) or "no fields"
+
+
+def main() -> None:
+    """Entry point of ``fedmtl`` and of ``python -m fedmtl``."""
+    app()

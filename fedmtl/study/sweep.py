@@ -1,0 +1,116 @@
+"""Several experiments from one preset: algorithms × packets × seeds."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fedmtl.algorithms.local import Local
+from fedmtl.components import check_type
+from fedmtl.experiment import Experiment, from_dict
+
+Packets = Mapping[str, Any]
+"""``up_codec`` and ``down_codec``; one that is missing stays the preset's."""
+
+_KEYS = ("algorithms", "packets", "seeds", "target")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What varies: a preset's ``[compare]`` table, or the command line.
+
+    Raises:
+        ValueError: an unknown key, or a value of the wrong type.
+    """
+
+    algorithms: tuple[Any, ...] = ()
+    """Names, calls or tables; empty for the preset's own."""
+    packets: tuple[Packets, ...] = ()
+    """Pairs of codecs; empty for the preset's own. Algorithms that upload no packet run with the first only."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    target: float | None = None
+    """Mean score over tasks; the table says how many bytes each needed to reach it."""
+
+    def __post_init__(self) -> None:
+        for field in ("algorithms", "packets", "seeds"):
+            if not isinstance(getattr(self, field), (list, tuple)):
+                raise ValueError(f"compare: {field} is a list, got {getattr(self, field)!r}.")
+            object.__setattr__(self, field, tuple(getattr(self, field)))
+        for seed in self.seeds:
+            check_type("compare: a seed", seed, int)
+        if not self.seeds:
+            raise ValueError("compare: at least one seed is needed, got none.")
+        for pair in self.packets:
+            wrong = [key for key in pair if key not in ("up_codec", "down_codec")]
+            if wrong or not pair:
+                raise ValueError(f"compare: packets have up_codec and down_codec, got {dict(pair)}.")
+        check_type("compare: target", self.target, float | None)
+
+
+def sweep_of(table: Mapping[str, Any]) -> Sweep:
+    """The sweep of a ``[compare]`` table. ``seeds`` may be a list, or a number that counts from 0."""
+    unknown = [key for key in table if key not in _KEYS]
+    if unknown:
+        raise ValueError(f"compare: unknown key {unknown[0]!r}; the keys are {', '.join(_KEYS)}.")
+    values = dict(table)
+    if isinstance(values.get("seeds"), int):
+        values["seeds"] = tuple(range(values["seeds"]))
+    return Sweep(**values)
+
+
+def parse_packets(text: str) -> Packets:
+    """``UP`` or ``UP/DOWN``, each a codec's name or call."""
+    up, slash, down = text.partition("/")
+    return {"up_codec": up.strip(), **({"down_codec": down.strip()} if slash else {})}
+
+
+def expand(values: Mapping[str, Any], sweep: Sweep, where: str) -> list[Experiment]:
+    """Every experiment of a sweep, seeds innermost; nothing runs yet, so that a mistake in the last is found first.
+
+    Raises:
+        ValueError: an experiment that cannot be.
+    """
+    base = {key: value for key, value in values.items() if key != "compare"}
+    experiments: list[Experiment] = []
+    for algorithm in sweep.algorithms or (base.get("algorithm", "FedPer"),):
+        for pair in sweep.packets or ({},):
+            for seed in sweep.seeds:
+                experiment = from_dict({**base, **pair, "algorithm": algorithm, "seed": seed}, where)
+                if not any(_same_run(experiment, other) for other in experiments):
+                    experiments.append(experiment)
+    return experiments
+
+
+def _same_run(a: Experiment, b: Experiment) -> bool:
+    """Whether two runs would be the same: equal, or unlike in codecs that their algorithm never uses."""
+    if uploads_packets(a):
+        return a.what == b.what
+    return {**a.what, "up_codec": None, "down_codec": None} == {**b.what, "up_codec": None, "down_codec": None}
+
+
+def uploads_packets(experiment: Experiment) -> bool:
+    """False for algorithms whose clients send nothing that a codec codes: Local, and central ones."""
+    return not (isinstance(experiment.algorithm, Local) or getattr(experiment.algorithm, "central", False))
+
+
+def folder_names(experiments: Sequence[Experiment]) -> list[str]:
+    """A folder for each run: name, algorithm and codecs in short, seed; numbered where that is not enough."""
+    names: list[str] = []
+    for experiment in experiments:
+        parts = [experiment.name, type(experiment.algorithm).__name__]
+        if uploads_packets(experiment):
+            parts += [_codec(experiment.up_codec)]
+            parts += [_codec(experiment.down_codec)] if experiment.down_codec != experiment.up_codec else []
+        stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(parts))
+        name = f"{stem}/seed{experiment.seed}"
+        count = 2
+        while name in names:
+            name, count = f"{stem}-{count}/seed{experiment.seed}", count + 1
+        names.append(name)
+    return names
+
+
+def _codec(codec: Any) -> str:
+    """The class, and for a wrapper what it wraps."""
+    inner = getattr(codec, "codec", None)
+    return type(codec).__name__ + (f"-{_codec(inner)}" if inner is not None else "")
