@@ -41,13 +41,14 @@ class TopK:
     The packet is the k numbers in order of their index, little-endian float32, then the indices in the code
     of Elias (1974) and Fano (1971). With l = floor(log2(n / k)), the i-th index j is split, i from 0:
 
-        low     the l lower bits of j, the least first, one index after the other      k l bits                     (1)
-        high    a 1 at i + floor(j / 2^l) for each i, 0 elsewhere      k + floor((n - 1) / 2^l) bits                (2)
+        low      k l bits: the l lower bits of each j, the least first                        (1)
+        high     k + floor((n - 1) / 2^l) bits: a 1 at i + floor(j / 2^l), 0 elsewhere        (2)
 
-        bytes = 4 k + ceil(k l / 8) + ceil((k + floor((n - 1) / 2^l)) / 8)                              (3)
+        bytes = 4 k + ceil(k l / 8) + ceil((k + floor((n - 1) / 2^l)) / 8)                    (3)
 
-    (3) depends on n and k and never on the numbers, as it would with a Golomb code: two machines whose floats
-    differ by rounding send packets of equal size. At 1 % an index costs 8.56 bits; the entropy is 8.08.
+    (3) depends on n and k only, where a Golomb code's size depends on which numbers are kept: two machines
+    whose floats differ by rounding send packets of equal size. At 1 % an index costs 8.56 bits; the entropy
+    is 8.08.
     """
 
     keep: float = 0.05
