@@ -1,0 +1,114 @@
+"""A report in a folder: the table, the verdicts and the pictures of some runs, as Markdown, CSV and PNG."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from fedmtl.federation.store import write_atomic
+from fedmtl.study.differences import verdicts
+from fedmtl.study.groups import Group, by_problem, group_runs
+from fedmtl.study.read import find_runs, read_run
+from fedmtl.study.table import markdown, tabulate, to_csv
+
+MAX_TASKS = 12
+"""So many tasks get a picture of their own; the table has all."""
+
+COUNTED = """\
+## What is counted in bytes
+
+Bytes are the lengths of the packets that the server and the clients exchanged, headers included, in both
+directions, over all clients and rounds, as one ledger counted them when they were sent; means over seeds.
+*Training* is the broadcasts and uploads of training, and the raw data where an algorithm gathers it.
+*Evaluation* stands apart, because how often a model is measured is a choice of the study and not a cost of
+the method. What the transport adds (HTTP, TLS, TCP) is not in these numbers. 1 kB is 1000 bytes.
+"""
+
+READING = """\
+## How to read this
+
+A value is the metric over all clients' test examples together, after the last round; ± is the sample
+standard deviation over seeds. The mean score is the mean over tasks of a number for which more is better and 1
+is perfect. Intervals are not corrected for the number of comparisons.
+"""
+
+
+class Picture(NamedTuple):
+    """A file of the report."""
+
+    file: str
+    caption: str
+    png: bytes
+
+
+def write_report(folders: Iterable[str | Path], out: str | Path, target: float | None = None) -> list[Path]:
+    """Read the runs in some folders and write ``report.md``, ``table.csv`` and the pictures that they show.
+
+    Args:
+        folders: runs, or folders with runs at any depth.
+        out: the folder to write to; made where it is missing. A file appears whole or not at all.
+        target: the mean score over tasks for which to count the bytes that it took.
+
+    Returns:
+        The files that were written, ``report.md`` last, when all that it shows is there.
+
+    Raises:
+        FileNotFoundError: a folder without a run.
+        ValueError: a damaged run, or two runs of one experiment with one seed.
+    """
+    groups = group_runs(read_run(folder) for folder in find_runs(folders))
+    problems = by_problem(groups)
+    pictures: list[Picture] = []
+    sections = []
+    for number, (problem, together) in enumerate(problems.items(), start=1):
+        own = _pictures(together, prefix=f"{number}-" if len(problems) > 1 else "")
+        pictures += own
+        sections.append(_section(problem, together, own, target))
+    text = "\n".join(["# Report\n", *sections, READING, COUNTED])
+    files = {picture.file: picture.png for picture in pictures}
+    files |= {"table.csv": to_csv(tabulate(groups, target)).encode(), "report.md": text.encode()}
+    Path(out).mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        write_atomic(Path(out) / name, content, fsync=False)
+    return [Path(out) / name for name in files]
+
+
+def _section(problem: str, groups: Sequence[Group], pictures: Sequence[Picture], target: float | None) -> str:
+    differences = "".join(f"- {line}\n" for line in verdicts(groups)) or "No baseline among these runs.\n"
+    settings = "".join(f"- {group.name}: `{group.label}`, {_seeds(group)}\n" for group in groups)
+    shown = [f"![{picture.caption}]({picture.file})\n" for picture in pictures]
+    left_out = len(_tasks(groups)) - MAX_TASKS
+    if left_out > 0:
+        shown.append(f"The pictures of {left_out} more tasks are left out; `table.csv` has their numbers.\n")
+    return "\n".join(
+        [
+            f"## {problem}\n",
+            markdown(tabulate(groups, target)),
+            f"### Differences\n\n{differences}",
+            "### Pictures\n",
+            *shown,
+            f"### Settings\n\n{settings}",
+        ]
+    )
+
+
+def _pictures(groups: Sequence[Group], prefix: str) -> list[Picture]:
+    # matplotlib takes a second to import, which only those wait for who want pictures.
+    from fedmtl.report import plots
+
+    drawn = [
+        ("overview", "Mean score over rounds, and over the bytes of training", plots.overview(groups)),
+        ("tradeoff", "Final mean score against the bytes of the whole training", plots.tradeoff(groups)),
+        ("clients", "Score of every client at the end; box: quartiles, line: 10 % to 90 %", plots.clients(groups)),
+    ]
+    for task in _tasks(groups)[:MAX_TASKS]:
+        caption = f"Task {task}: its metric over rounds, and over the bytes of training"
+        drawn.append((f"task-{task}", caption, plots.task_picture(groups, task)))
+    return [Picture(f"{prefix}{name}.png", caption, plots.png(figure)) for name, caption, figure in drawn]
+
+
+def _tasks(groups: Sequence[Group]) -> list[str]:
+    return sorted({task for group in groups for task in group.metrics})
+
+
+def _seeds(group: Group) -> str:
+    return f"seed{'s' if len(group.seeds) > 1 else ''} {', '.join(map(str, group.seeds))}"

@@ -1,0 +1,155 @@
+"""A run as the study sees it: its settings, its measurements, and what they had cost."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from math import isfinite, isnan, nan
+from pathlib import Path
+from typing import Any, NamedTuple
+
+TRAINING = ("train", "gather")
+"""The purposes whose packets are the price of a model. How often it is evaluated is a choice of the study."""
+
+
+class Curve(NamedTuple):
+    """A number over the evaluated rounds, with what the model had cost by then. Three lists of equal length."""
+
+    rounds: list[int]
+    bytes: list[int]
+    """Training bytes, down and up, of all rounds up to and including this one; 0 at round 0."""
+    values: list[float]
+    """NaN where nothing was labelled, or where the model diverged (NaN or infinite)."""
+
+
+class Metric(NamedTuple):
+    """What a task is measured by."""
+
+    name: str
+    higher_is_better: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What one run left. Only rounds that were evaluated for every task count as evaluated."""
+
+    folder: Path
+    experiment: dict[str, Any]
+    """The resolved experiment: settings, and the tables ``data``, ``algorithm``, ``up_codec``, ``down_codec``, …"""
+    rows: list[dict[str, Any]]
+    """One measurement a row; ``client`` is None where all clients are pooled."""
+    transfers: list[dict[str, Any]]
+    """One packet a row."""
+    summary: dict[str, Any]
+    """What the run said at its end; of a run that has not ended, its labels only."""
+
+    @property
+    def seed(self) -> int:
+        return self.experiment["seed"]
+
+    @cached_property
+    def metrics(self) -> dict[str, Metric]:
+        """Task name -> its metric, sorted by name."""
+        found = {row["task"]: Metric(row["metric"], row["higher_is_better"]) for row in self.rows}
+        return dict(sorted(found.items()))
+
+    @cached_property
+    def _pooled(self) -> dict[int, dict[str, dict[str, Any]]]:
+        """Evaluated round -> task -> the row over all clients."""
+        pooled: dict[int, dict[str, dict[str, Any]]] = {}
+        for row in self.rows:
+            if row["client"] is None:
+                pooled.setdefault(row["round"], {})[row["task"]] = row
+        return {r: tasks for r, tasks in sorted(pooled.items()) if len(tasks) == len(self.metrics)}
+
+    @property
+    def rounds(self) -> list[int]:
+        """The evaluated rounds, ascending; 0 is the initial model."""
+        return list(self._pooled)
+
+    @property
+    def last_round(self) -> int | None:
+        """The last evaluated round; None when the run was killed before its first measurement."""
+        return self.rounds[-1] if self.rounds else None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end: its last round was evaluated, and it wrote its summary."""
+        return "tasks" in self.summary and self.last_round == self.experiment["rounds"]
+
+    def training_bytes(self, direction: str | None = None) -> int:
+        """Bytes that training sent in a direction, "down" or "up"; in both when None."""
+        return self._bytes(TRAINING, direction)
+
+    def evaluation_bytes(self) -> int:
+        """Bytes that evaluation sent, in both directions."""
+        return self._bytes(("evaluate",), None)
+
+    def _bytes(self, purposes: Iterable[str], direction: str | None) -> int:
+        return sum(
+            t["payload_bytes"]
+            for t in self.transfers
+            if t["purpose"] in purposes and direction in (None, t["direction"])
+        )
+
+    @cached_property
+    def _cost(self) -> list[int]:
+        """Training bytes up to and including each evaluated round."""
+        by_round: dict[int, int] = {}
+        for t in self.transfers:
+            if t["purpose"] in TRAINING:
+                by_round[t["round"]] = by_round.get(t["round"], 0) + t["payload_bytes"]
+        last = max([*by_round, *self.rounds], default=0)
+        totals = list(accumulate(by_round.get(r, 0) for r in range(last + 1)))
+        # The initial model is free, wherever the ledger puts what was gathered before the first round.
+        return [totals[r] if r > 0 else 0 for r in self.rounds]
+
+    def curve(self, task: str) -> Curve:
+        """The task's metric over all clients, in its own unit.
+
+        Raises:
+            ValueError: a task that this run does not have.
+        """
+        if task not in self.metrics:
+            raise ValueError(f"{self.folder} has the tasks {list(self.metrics)}, got {task!r}.")
+        return Curve(self.rounds, self._cost, [_number(rows[task]["value"]) for rows in self._pooled.values()])
+
+    def mean_score_curve(self) -> Curve:
+        """The mean over tasks of the score over all clients; tasks of which nothing was labelled are left out.
+
+        A task that was labelled and has no score has diverged, and so has the mean: NaN, not a mean of the rest.
+        """
+        return Curve(self.rounds, self._cost, [_mean_score(rows.values()) for rows in self._pooled.values()])
+
+    def score(self) -> float:
+        """The mean score of the last evaluated round; NaN when there is none."""
+        return next(reversed(self.mean_score_curve().values), nan)
+
+    def value(self, task: str) -> float:
+        """The task's metric over all clients at the last evaluated round; NaN when there is none."""
+        return next(reversed(self.curve(task).values), nan)
+
+    def client_scores(self) -> dict[int, float]:
+        """Client -> the mean score over its own tasks at the last evaluated round, as in ``mean_score_curve``.
+
+        Clients that have no labelled test example are left out.
+        """
+        by_client: dict[int, list[dict[str, Any]]] = {}
+        for row in self.rows:
+            if row["client"] is not None and row["round"] == self.last_round and row["examples"] > 0:
+                by_client.setdefault(row["client"], []).append(row)
+        return {client: _mean_score(rows) for client, rows in sorted(by_client.items())}
+
+    def bytes_to(self, target_score: float) -> int | None:
+        """Training bytes at the first evaluated round whose mean score is at least ``target_score``, or None."""
+        curve = self.mean_score_curve()
+        return next((b for b, score in zip(curve.bytes, curve.values, strict=True) if score >= target_score), None)
+
+
+def _number(value: float | None) -> float:
+    return value if value is not None and isfinite(value) else nan
+
+
+def _mean_score(rows: Iterable[Mapping[str, Any]]) -> float:
+    scores = [_number(row["score"]) for row in rows if row["examples"] > 0]
+    return sum(scores) / len(scores) if scores and not any(map(isnan, scores)) else nan

@@ -1,0 +1,191 @@
+"""The table of a study: for each experiment what it reached, for how many bytes. As Markdown, and as CSV."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import floor, isfinite, log10, nan
+
+import numpy as np
+
+from fedmtl.study.groups import Estimate, Group
+from fedmtl.study.run import Metric
+
+MAX_COLUMNS = 8
+"""Markdown has a column for each of so many tasks at most; with more, the CSV alone has them."""
+
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One experiment: means over its seeds. Bytes are means too, of whole runs, over all clients."""
+
+    problem: str
+    name: str
+    """Short, as in ``Group``."""
+    label: str
+    """In full."""
+    seeds: tuple[int, ...]
+    rounds: tuple[int, ...]
+    """The last evaluated round of each seed."""
+    unfinished: int
+    """How many of the runs did not come to their end."""
+    metrics: Mapping[str, Metric]
+    values: Mapping[str, Estimate]
+    """Task -> its metric over all clients at the last round."""
+    score: Estimate
+    """Mean score over tasks: more is better, 1 is perfect."""
+    down_bytes: float
+    """Of training."""
+    up_bytes: float
+    evaluation_bytes: float
+    target: float | None
+    """The mean score that was asked for."""
+    reached: int
+    """How many seeds reached the target."""
+    bytes_to_target: float | None
+    """Training bytes until then; None where a seed never came there, whose bytes no mean can hold."""
+
+    @property
+    def training_bytes(self) -> float:
+        """Both directions."""
+        return self.down_bytes + self.up_bytes
+
+
+def tabulate(groups: Iterable[Group], target: float | None = None) -> list[Row]:
+    """A row for each group, in order.
+
+    Args:
+        groups: what ``group_runs`` gives.
+        target: the mean score over tasks for which to count the bytes that it took.
+    """
+    return [_row(group, target) for group in groups]
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The rows as a Markdown table; one table for each problem, under its name, when there are several."""
+    problems: dict[str, list[Row]] = {}
+    for row in rows:
+        problems.setdefault(row.problem, []).append(row)
+    tables = {problem: _markdown_table(own) for problem, own in problems.items()}
+    if len(tables) == 1:
+        return next(iter(tables.values()))
+    return "\n".join(f"**{_cell(problem)}**\n\n{text}" for problem, text in tables.items())
+
+
+def record(row: Row) -> dict[str, str | int | float | None]:
+    """The row as one flat record, for CSV and JSON: exact bytes, numbers in full, None where there is none."""
+    flat: dict[str, str | int | float | None] = {
+        "problem": row.problem,
+        "name": row.name,
+        "label": row.label,
+        "seeds": " ".join(map(str, row.seeds)),
+        "rounds": " ".join(map(str, row.rounds)),
+        "unfinished": row.unfinished,
+        "score_mean": row.score.mean,
+        "score_std": row.score.std,
+        "train_down_bytes": _exact(row.down_bytes),
+        "train_up_bytes": _exact(row.up_bytes),
+        "train_bytes": _exact(row.training_bytes),
+        "evaluate_bytes": _exact(row.evaluation_bytes),
+        "target_score": row.target,
+        "target_reached_by_seeds": None if row.target is None else row.reached,
+        "bytes_to_target": None if row.bytes_to_target is None else _exact(row.bytes_to_target),
+    }
+    for task, value in row.values.items():
+        metric = f"{task}_{row.metrics[task].name}"
+        flat |= {f"{metric}_mean": value.mean, f"{metric}_std": value.std}
+    return flat
+
+
+def to_csv(rows: Sequence[Row]) -> str:
+    """The rows as CSV: a header, then ``record`` of each; empty where a row has no such number."""
+    records = [record(row) for row in rows]
+    columns = list(dict.fromkeys(key for flat in records for key in flat))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return out.getvalue()
+
+
+def human_bytes(count: float) -> str:
+    """Bytes in decimal units, three digits: ``999 B``, ``1.23 kB`` (1 kB = 1000 B), ``45.6 MB``."""
+    if count < 999.5:
+        return f"{count:.0f} B"
+    for unit in ("kB", "MB", "GB", "TB"):
+        count /= 1000
+        # Half a unit of the last digit below the next power, or 999.96 kB would print as 1000 kB.
+        if count < 999.5 or unit == "TB":
+            break
+    return f"{count:.{2 if count < 9.995 else 1 if count < 99.95 else 0}f} {unit}"
+
+
+def human_estimate(value: Estimate) -> str:
+    """``0.812 ± 0.004``, three decimals, or as many as show four digits; ``–`` where there is no number."""
+    if not isfinite(value.mean):
+        return NOTHING
+    size = floor(log10(abs(value.mean))) if value.mean else 0
+    decimals = 3 if -2 <= size <= 1 else max(0, 3 - size)
+    spread = "" if value.std is None else f" ± {value.std:.{decimals}f}"
+    return f"{value.mean:.{decimals}f}{spread}"
+
+
+def _row(group: Group, target: float | None) -> Row:
+    runs = group.runs
+    to_target = [] if target is None else [run.bytes_to(target) for run in runs]
+    reached = [count for count in to_target if count is not None]
+    return Row(
+        problem=group.problem,
+        name=group.name,
+        label=group.label,
+        seeds=group.seeds,
+        rounds=tuple(-1 if run.last_round is None else run.last_round for run in runs),
+        unfinished=sum(not run.finished for run in runs),
+        metrics=group.metrics,
+        values={task: group.value(task) for task in group.metrics},
+        score=group.score(),
+        down_bytes=float(np.mean([run.training_bytes("down") for run in runs])),
+        up_bytes=float(np.mean([run.training_bytes("up") for run in runs])),
+        evaluation_bytes=float(np.mean([run.evaluation_bytes() for run in runs])),
+        target=target,
+        reached=len(reached),
+        bytes_to_target=float(np.mean(reached)) if reached and len(reached) == len(runs) else None,
+    )
+
+
+def _markdown_table(rows: Sequence[Row]) -> str:
+    metrics = {task: metric for row in rows for task, metric in row.metrics.items()}
+    shown = metrics if len(metrics) <= MAX_COLUMNS else {}
+    header = ["experiment", "seeds", "mean score ↑"]
+    header += [f"{task}: {m.name} {'↑' if m.higher_is_better else '↓'}" for task, m in shown.items()]
+    header += ["training down", "training up", "training total", "evaluation"]
+    target = next((row.target for row in rows if row.target is not None), None)
+    if target is not None:
+        header.append(f"to score {target:g}")
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1)]
+    for row in rows:
+        cells = [_cell(row.name) + _unfinished(row), str(len(row.seeds)), human_estimate(row.score)]
+        cells += [human_estimate(row.values.get(task, Estimate(nan, None))) for task in shown]
+        cells += map(human_bytes, (row.down_bytes, row.up_bytes, row.training_bytes, row.evaluation_bytes))
+        lines.append(cells if target is None else [*cells, _to_target(row)])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _unfinished(row: Row) -> str:
+    return f" ({row.unfinished} of {len(row.seeds)} not finished)" if row.unfinished else ""
+
+
+def _to_target(row: Row) -> str:
+    if row.bytes_to_target is not None:
+        return human_bytes(row.bytes_to_target)
+    return f"{NOTHING} ({row.reached} of {len(row.seeds)} seeds)" if row.reached else NOTHING
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _exact(count: float) -> int | float:
+    return int(count) if count.is_integer() else count

@@ -1,0 +1,85 @@
+"""A report's files."""
+
+import re
+import sys
+from pathlib import Path
+from subprocess import run
+
+import pytest
+
+from fedmtl.report import write_report
+from tests.study.run_folders import write_run
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """FedPer ends at 0.75 and Local at 0.5, with both of two seeds; FedPer's two clients send 500 bytes once."""
+    for name, final, count in (("FedPer", 0.75, 500), ("Local", 0.5, 0)):
+        for seed in (0, 1):
+            folder, scores = tmp_path / "runs" / f"{name}-{seed}", {"digit": [0.0, final]}
+            write_run(folder, {"name": name, "lr": 0.1}, scores, seed=seed, up=count)
+    return tmp_path / "runs"
+
+
+def test_a_report_is_a_page_a_table_and_pictures(runs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "report"
+    written = write_report([runs], out, target=0.7)
+    assert {path.name for path in written} == {
+        "report.md", "table.csv", "overview.png", "tradeoff.png", "clients.png", "task-digit.png",
+    }  # fmt: skip
+    assert written[-1] == out / "report.md"
+    assert sorted(out.iterdir()) == sorted(written), "nothing else is left behind"
+    for path in written:
+        if path.suffix == ".png":
+            assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_page_says_what_was_found_and_what_was_counted(runs: Path, tmp_path: Path) -> None:
+    text = write_report([runs], tmp_path / "out", target=0.7)[-1].read_text(encoding="utf-8")
+    assert "## Toy(clients=2)" in text
+    assert "| FedPer | 2 | 0.750 ± 0.000 | 0.750 ± 0.000 | 0 B | 1.00 kB | 1.00 kB | 0 B | 1.00 kB |" in text
+    assert "- FedPer − Local: +0.250 [+0.250, +0.250] over 2 seeds" in text
+    assert "- FedPer: `FedPer(lr=0.1) / Dense()`, seeds 0, 1" in text
+    assert "headers included" in text
+    assert "\n\n\n" not in text
+    shown = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
+    assert shown == ["overview.png", "tradeoff.png", "clients.png", "task-digit.png"]
+    assert all((tmp_path / "out" / name).is_file() for name in shown)
+
+
+def test_a_report_is_written_over_an_older_one(runs: Path, tmp_path: Path) -> None:
+    first = {path: path.read_bytes() for path in write_report([runs], tmp_path / "out")}
+    second = {path: path.read_bytes() for path in write_report([runs], tmp_path / "out")}
+    assert first == second
+
+
+def test_each_problem_has_a_section_and_pictures_of_its_own(runs: Path, tmp_path: Path) -> None:
+    write_run(runs / "other", {"name": "FedPer"}, {"gait": [0.5]}, data={"name": "Watch"})
+    written = write_report([runs], tmp_path / "out")
+    names = [path.name for path in written]
+    assert "1-task-digit.png" in names
+    assert "2-task-gait.png" in names
+    text = written[-1].read_text(encoding="utf-8")
+    assert text.index("## Toy(clients=2)") < text.index("(1-overview.png)") < text.index("## Watch()")
+    assert "No baseline among these runs." in text.split("## Watch()")[1]
+
+
+def test_of_many_tasks_some_have_pictures_and_the_page_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedmtl.report.write.MAX_TASKS", 2)
+    write_run(tmp_path / "run", {"name": "Local"}, {f"t{i}": [0.5] for i in range(5)})
+    written = write_report([tmp_path / "run"], tmp_path / "out")
+    assert [path.name for path in written if path.name.startswith("task-")] == ["task-t0.png", "task-t1.png"]
+    assert "pictures of 3 more tasks are left out" in written[-1].read_text(encoding="utf-8")
+
+
+def test_a_folder_without_a_run_writes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="is not a folder"):
+        write_report([tmp_path / "nowhere"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_matplotlib_and_scipy_are_imported_only_when_needed() -> None:
+    code = "import sys, fedmtl.report, fedmtl.study; print({'matplotlib', 'scipy.stats'} & sys.modules.keys())"
+    assert run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"

@@ -1,0 +1,87 @@
+"""What is a run, what is not, and what is left of one that was killed."""
+
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+from fedmtl.experiment import Experiment
+from fedmtl.study import find_runs, read_run
+from tests.study.run_folders import write_run
+
+FEDPER = {"name": "FedPer", "lr": 0.1}
+SCORES = {"digit": [0.1, 0.5]}
+
+
+def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
+    run = read_run(write_run(tmp_path / "a", FEDPER, SCORES, seed=3, up=5))
+    assert run.seed == 3
+    assert run.experiment["algorithm"] == FEDPER
+    assert run.rows[0]["value"] == 0.1
+    assert [t["payload_bytes"] for t in run.transfers if t["direction"] == "up" and t["purpose"] == "train"] == [5, 5]
+    assert run.summary["label"] == "FedPer(lr=0.1) / Dense()"
+
+
+@pytest.mark.parametrize("file", ["rounds.jsonl", "ledger.jsonl"])
+@pytest.mark.parametrize("tail", [b'{"round": 1, "cli', b'{"round": 1, "task": "\xc3'])
+def test_a_last_line_that_was_cut_is_left_out(tmp_path: Path, file: str, tail: bytes) -> None:
+    folder = write_run(tmp_path / "a", FEDPER, SCORES)
+    whole = read_run(folder)
+    with open(folder / file, "ab") as out:
+        out.write(tail)
+    cut = read_run(folder)
+    assert (cut.rows, cut.transfers) == (whole.rows, whole.transfers)
+
+
+def test_a_broken_line_before_the_last_is_an_error_that_names_it(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a", FEDPER, SCORES)
+    lines = (folder / "rounds.jsonl").read_text().splitlines()
+    (folder / "rounds.jsonl").write_text("\n".join([lines[0], lines[1][:20], *lines[2:]]))
+    with pytest.raises(ValueError, match=r"rounds\.jsonl, line 2 is not JSON"):
+        read_run(folder)
+
+
+def test_a_folder_that_is_no_run_is_an_error_that_names_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"experiment\.toml, rounds\.jsonl, ledger\.jsonl missing.*fedmtl run"):
+        read_run(tmp_path)
+    folder = write_run(tmp_path / "a", FEDPER, SCORES)
+    (folder / "ledger.jsonl").unlink()
+    with pytest.raises(FileNotFoundError, match=r"not a run: ledger\.jsonl missing"):
+        read_run(folder)
+
+
+def test_an_experiment_that_is_broken_or_not_resolved_is_an_error(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a", FEDPER, SCORES)
+    (folder / "experiment.toml").write_text('seed = 0\nrounds = 1\n[data]\nname = "Toy"\n')
+    with pytest.raises(ValueError, match="lacks algorithm, up_codec, down_codec"):
+        read_run(folder)
+    (folder / "experiment.toml").write_text("seed = ")
+    with pytest.raises(ValueError, match="is not TOML"):
+        read_run(folder)
+
+
+@pytest.mark.parametrize("up_codec", ["Dense", "ErrorFeedback(codec=TopK(keep=0.05))"])
+def test_a_killed_run_is_labelled_as_its_summary_would_have_been(tmp_path: Path, up_codec: str) -> None:
+    experiment = Experiment(algorithm="FedPer(lr=0.05)", up_codec=up_codec)
+    folder = write_run(tmp_path / "a", FEDPER, SCORES, summary=False)
+    (folder / "experiment.toml").write_text(tomli_w.dumps(experiment.to_dict()))
+    summary = read_run(folder).summary
+    assert summary["label"] == experiment.label
+    assert summary["up_codec"] == repr(experiment.up_codec)
+
+
+def test_runs_are_found_at_any_depth_once_and_in_order(tmp_path: Path) -> None:
+    paths = [write_run(tmp_path / name, FEDPER, SCORES) for name in ("b", "a/deep/down", "a/x")]
+    (tmp_path / "a" / "notes").mkdir()
+    (tmp_path / "a" / "notes" / "experiment.toml").write_text("")
+    assert find_runs([tmp_path]) == sorted(paths)
+    assert find_runs([paths[0], tmp_path / "a", tmp_path / "a" / ".." / "b"]) == sorted(paths)
+
+
+def test_a_folder_without_a_run_is_an_error_even_beside_one_that_has(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", FEDPER, SCORES)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"No run in .*empty.*fedmtl run"):
+        find_runs([tmp_path / "a", tmp_path / "empty"])
+    with pytest.raises(FileNotFoundError, match=r"nowhere is not a folder"):
+        find_runs([tmp_path / "nowhere"])

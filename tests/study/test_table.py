@@ -1,0 +1,136 @@
+"""The table's numbers, by hand."""
+
+import csv
+import io
+import json
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedmtl.study import Row, group_runs, human_bytes, markdown, read_run, record, tabulate, to_csv
+from fedmtl.study.groups import Estimate
+from fedmtl.study.table import MAX_COLUMNS, human_estimate
+from tests.study.run_folders import write_run
+
+FEDPER = {"name": "FedPer", "lr": 0.1}
+
+
+def rows(folder: Path, finals: list[float], target: float | None = None, **settings: Any) -> list[Row]:
+    """Runs with seeds 0, 1, …: digit climbs to the final score in two rounds, slant's rmse falls to 1 - final / 2."""
+    found = [
+        read_run(
+            write_run(
+                folder / str(seed), FEDPER, {"digit": [0.0, 0.4, final], "slant": [0.0, 0.2, final / 2]}, seed=seed,
+                up=30 + seed, down=1000, evaluate=7, metrics={"slant": ("rmse", False)}, **settings,
+            )
+        )
+        for seed, final in enumerate(finals)
+    ]  # fmt: skip
+    return tabulate(group_runs(found), target)
+
+
+def test_means_and_spreads_over_seeds(tmp_path: Path) -> None:
+    """Digit 0.6 and 0.8: mean 0.7, std 0.1 √2. Slant 0.7 and 0.6. Scores (0.6 + 0.3) / 2 = 0.45 and 0.6."""
+    (row,) = rows(tmp_path, [0.6, 0.8])
+    assert row.values["digit"] == pytest.approx((0.7, 0.1 * sqrt(2)), abs=1e-12)
+    assert row.values["slant"] == pytest.approx((0.65, 0.05 * sqrt(2)), abs=1e-12)
+    assert row.score == pytest.approx((0.525, 0.075 * sqrt(2)), abs=1e-12)
+    assert (row.seeds, row.rounds, row.unfinished) == ((0, 1), (2, 2), 0)
+
+
+def test_bytes_are_means_over_seeds_of_whole_runs(tmp_path: Path) -> None:
+    """Two clients, two rounds: 4 · 1000 down; 4 · 30 and 4 · 31 up. Evaluation: 3 times, 2 clients, 2 ways, 7 bytes."""
+    (row,) = rows(tmp_path, [0.6, 0.8])
+    assert (row.down_bytes, row.up_bytes, row.training_bytes) == (4000, 122, 4122)
+    assert row.evaluation_bytes == 84
+
+
+def test_one_seed_has_a_mean_and_no_spread(tmp_path: Path) -> None:
+    (row,) = rows(tmp_path, [0.6])
+    assert row.values["digit"] == (0.6, None)
+
+
+def test_bytes_to_a_target_are_a_mean_only_when_every_seed_came_there(tmp_path: Path) -> None:
+    """Mean scores are 0, 0.3 and 0.45 or 0.6. 0.3 is there after one round: 2 · 1030 and 2 · 1031 bytes."""
+    (row,) = rows(tmp_path / "a", [0.6, 0.8], target=0.3 - 1e-9)
+    assert (row.bytes_to_target, row.reached) == (2061, 2)
+    (row,) = rows(tmp_path / "b", [0.6, 0.8], target=0.5)
+    assert (row.bytes_to_target, row.reached) == (None, 1)
+    assert "– (1 of 2 seeds)" in markdown([row])
+
+
+def test_markdown(tmp_path: Path) -> None:
+    text = markdown(rows(tmp_path, [0.6, 0.8], target=0.3 - 1e-9))
+    assert text.splitlines() == [
+        "| experiment | seeds | mean score ↑ | digit: accuracy ↑ | slant: rmse ↓ | training down | training up "
+        "| training total | evaluation | to score 0.3 |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| FedPer | 2 | 0.525 ± 0.106 | 0.700 ± 0.141 | 0.650 ± 0.071 | 4.00 kB | 122 B | 4.12 kB | 84 B | 2.06 kB |",
+    ]
+
+
+def test_markdown_says_what_is_not_finished_and_escapes_its_own_signs(tmp_path: Path) -> None:
+    (row,) = rows(tmp_path, [0.6, 0.8], summary=False)
+    assert "| FedPer (2 of 2 not finished) |" in markdown([row])
+    odd = tabulate(group_runs([read_run(write_run(tmp_path / "c", {"name": "A|B"}, {"digit": [0.5]}))]))
+    assert "| A\\|B |" in markdown(odd)
+
+
+def test_with_many_tasks_markdown_has_the_mean_and_the_csv_all(tmp_path: Path) -> None:
+    scores = {f"t{i}": [0.5] for i in range(MAX_COLUMNS + 1)}
+    many = tabulate(group_runs([read_run(write_run(tmp_path / "a", FEDPER, scores))]))
+    assert "accuracy" not in markdown(many)
+    assert f"t{MAX_COLUMNS}_accuracy_mean" in to_csv(many)
+
+
+def test_problems_have_tables_of_their_own(tmp_path: Path) -> None:
+    found = [
+        read_run(write_run(tmp_path / name, FEDPER, {task: [0.5]}, data={"name": name, "clients": 2}))
+        for name, task in (("Watch", "gait"), ("Digits", "digit"))
+    ]
+    text = markdown(tabulate(group_runs(found)))
+    digits, watch = text.index("**Digits(clients=2)**"), text.index("**Watch(clients=2)**")
+    assert digits < text.index("digit: accuracy") < watch < text.index("gait: accuracy")
+
+
+def test_csv_and_json_have_exact_bytes_and_numbers_in_full(tmp_path: Path) -> None:
+    (row,) = rows(tmp_path, [0.6, 0.8], target=0.5)
+    (line,) = csv.DictReader(io.StringIO(to_csv([row])))
+    assert line["label"] == "FedPer(lr=0.1) / Dense()"
+    assert line["train_up_bytes"] == "122"
+    assert line["train_bytes"] == "4122"
+    assert line["bytes_to_target"] == ""
+    assert line["target_reached_by_seeds"] == "1"
+    assert float(line["slant_rmse_std"]) == pytest.approx(0.05 * sqrt(2), rel=1e-12)
+    assert json.loads(json.dumps(record(row)))["evaluate_bytes"] == 84
+
+
+def test_csv_leaves_empty_what_a_row_does_not_have(tmp_path: Path) -> None:
+    found = [read_run(write_run(tmp_path / task, FEDPER, {task: [0.5]}, data={"name": task})) for task in ("a", "b")]
+    lines = list(csv.DictReader(io.StringIO(to_csv(tabulate(group_runs(found))))))
+    assert [(line["a_accuracy_mean"], line["b_accuracy_mean"]) for line in lines] == [("0.5", ""), ("", "0.5")]
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"), (999, "999 B"), (1000, "1.00 kB"), (1234, "1.23 kB"), (12_345, "12.3 kB"), (999_400, "999 kB"),
+        (999_600, "1.00 MB"), (9_996, "10.0 kB"), (45_600_000, "45.6 MB"), (7.5e9, "7.50 GB"), (2e15, "2000 TB"),
+    ],
+)  # fmt: skip
+def test_human_bytes(count: float, text: str) -> None:
+    assert human_bytes(count) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (Estimate(0.8123, 0.0044), "0.812 ± 0.004"), (Estimate(0.0, None), "0.000"), (Estimate(-0.25, None), "-0.250"),
+        (Estimate(12.3456, 0.04), "12.346 ± 0.040"), (Estimate(1234.4, 20.4), "1234 ± 20"),
+        (Estimate(0.000123456, None), "0.0001235"), (Estimate(float("nan"), None), "–"),
+    ],
+)  # fmt: skip
+def test_human_estimate(value: Estimate, text: str) -> None:
+    assert human_estimate(value) == text
