@@ -46,10 +46,10 @@ class MultiClass:
     def labels(self, y: NDArray[Any]) -> NDArray[Any]:
         y = numbers(self, y)
         missing = np.isnan(y)
-        whole = np.isfinite(y) & (y == np.floor(y))
-        refuse(self, y, missing | whole, "a class is a whole number from 0; Regression takes any number.")
-        refuse(self, y, missing | (y >= 0), "classes count from 0; NaN stands for 'not labelled'.")
-        if not (missing | (y < self.num_classes)).all():
+        if not (missing | ((y >= 0) & (y < self.num_classes) & (y == np.floor(y)))).all():
+            whole = np.isfinite(y) & (y == np.floor(y))
+            refuse(self, y, missing | whole, "a class is a whole number from 0; Regression takes any number.")
+            refuse(self, y, missing | (y >= 0), "classes count from 0; NaN stands for 'not labelled'.")
             rule = f"num_classes must be at least {np.nanmax(y) + 1:.0f} for these labels."
             refuse(self, y, missing | (y < self.num_classes), rule)
         return y.astype(np.float32, copy=False)
