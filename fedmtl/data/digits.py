@@ -1,0 +1,141 @@
+"""Handwritten digits, asked four kinds of question."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmtl.data.base import ClientData, Federation, Split
+from fedmtl.data.partition import check_fraction, dirichlet, hold_out, iid
+from fedmtl.rng import SERVER, rng
+from fedmtl.tasks.base import Task
+from fedmtl.tasks.binary import Binary
+from fedmtl.tasks.multiclass import MultiClass
+from fedmtl.tasks.multilabel import MultiLabel
+from fedmtl.tasks.regression import Regression
+from fedmtl.types import TaskSet
+
+IMAGES = 1797
+"""How many images scikit-learn's copy has."""
+
+SEGMENTS = ("abcdef", "bc", "abdeg", "abcdg", "bcfg", "acdfg", "acdefg", "abc", "abcdefg", "abcdfg")
+"""Which segments of a seven-segment display show each digit: a top, b and c right, d bottom, e and f left, g middle."""
+
+TASKS: dict[str, Task] = {
+    "digit": MultiClass(10),
+    "parity": Binary(),
+    "segments": MultiLabel(7),
+    # The mean and standard deviation of a digit drawn evenly from 0 to 9: 9/2 and √((10² − 1)/12).
+    "value": Regression(mean=4.5, std=math.sqrt(8.25)),
+}
+MIXED_SIZES = (2, 1, 2, 1, 2, 3, 1, 2, 1, 4)
+"""How many tasks clients own when that is mixed, in turn."""
+
+
+@dataclass(frozen=True)
+class Digits:
+    """1797 images of handwritten digits: which is it, is it odd, what is it worth, how would a display show it?
+
+    Inputs [N, 1, 8, 8], grey values in [0, 1]. The tasks are four kinds of prediction over the same
+    images: ``digit`` is ``MultiClass(10)``, ``parity`` is ``Binary`` (1: odd), ``value`` is ``Regression`` of the
+    digit's value, ``segments`` is ``MultiLabel(7)``, a to g of a seven-segment display.
+
+    Clients are numbered from 0. Each has its own images (a Dirichlet partition over the digit), owns one or
+    more of the tasks, and tests on images of its own. Owners of the tasks are as many for one task as for
+    another, give or take one, so each task has at least a quarter of the clients (rounded down when
+    ``tasks_per_client`` is 1).
+
+    Raises:
+        ValueError: more clients than the images suffice for, a task without an owner, numbers out of range; in
+            ``load``, a partition that no draw gives.
+
+    Source: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository,
+    1998, doi:10.24432/C50P49; the test part, as scikit-learn ships it.
+    """
+
+    clients: int = 20
+    alpha: float = 1.0
+    """α of the Dirichlet partition; ``inf`` deals the images out evenly at random."""
+    test_fraction: float = 0.25
+    """The part of a client's images that it tests on."""
+    min_size: int = 8
+    """The fewest images a client has."""
+    tasks_per_client: int = 0
+    """How many of the four tasks each client owns; 0 mixes: mostly one or two, some three or four."""
+
+    def __post_init__(self) -> None:
+        if self.min_size < 2:
+            raise ValueError(f"Digits needs an image to train and one to test on, got min_size={self.min_size}; use 2.")
+        if not (self.clients >= 1 and self.clients * self.min_size <= IMAGES):
+            raise ValueError(
+                f"Digits has {IMAGES} images, enough for 1 to {IMAGES // self.min_size} clients with at least "
+                f"{self.min_size} each, got clients={self.clients}; change clients or min_size."
+            )
+        if not self.alpha > 0:
+            raise ValueError(f"Digits takes a positive alpha, or inf for an even partition, got alpha={self.alpha}.")
+        check_fraction("Digits", self.test_fraction)
+        if not 0 <= self.tasks_per_client <= len(TASKS):
+            raise ValueError(
+                f"Digits has {len(TASKS)} tasks, got tasks_per_client={self.tasks_per_client}; use 1 to {len(TASKS)}, "
+                "or 0 to mix."
+            )
+        if sum(self._sizes()) < len(TASKS):
+            raise ValueError(
+                f"Digits with clients={self.clients} and tasks_per_client={self.tasks_per_client} leaves one of "
+                f"{sorted(TASKS)} without an owner; use tasks_per_client={len(TASKS)} or {len(TASKS)} clients."
+            )
+
+    def load(self, seed: int) -> Federation:
+        x, digit = read()
+        if math.isinf(self.alpha):
+            parts = iid(len(digit), self.clients, seed)
+        else:
+            parts = dirichlet(digit, self.clients, self.alpha, self.min_size, seed)
+        y = answers(digit)
+        clients = {}
+        for client, (rows, owned) in enumerate(zip(parts, self._owned(seed), strict=True)):
+            train, test = (rows[part] for part in hold_out(len(rows), self.test_fraction, seed, client))
+            clients[client] = ClientData(
+                Split(x[train], {name: y[name][train] for name in owned}),
+                Split(x[test], {name: y[name][test] for name in owned}),
+            )
+        return Federation(dict(TASKS), (1, 8, 8), clients)
+
+    def _sizes(self) -> list[int]:
+        """How many tasks each client owns, before clients are shuffled."""
+        if self.tasks_per_client:
+            return [self.tasks_per_client] * self.clients
+        return [MIXED_SIZES[client % len(MIXED_SIZES)] for client in range(self.clients)]
+
+    def _owned(self, seed: int) -> list[TaskSet]:
+        """The tasks of each client.
+
+        One after another, clients take the tasks that have the fewest owners so far, so that these numbers
+        never differ by more than one.
+        """
+        draw = rng(seed, 0, SERVER, "tasks")
+        owners = dict.fromkeys(sorted(TASKS), 0)
+        owned: list[TaskSet] = []
+        for size in draw.permutation(self._sizes()):
+            rarest = sorted(draw.permutation(list(owners)).tolist(), key=owners.__getitem__)[:size]
+            for name in rarest:
+                owners[name] += 1
+            owned.append(tuple(sorted(rarest)))
+        return owned
+
+
+def read() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The images, float32 [1797, 1, 8, 8] in [0, 1], and their digits, int64 [1797]."""
+    from sklearn.datasets import load_digits
+
+    x, digit = (np.asarray(part) for part in load_digits(return_X_y=True))
+    return (x / 16).astype(np.float32).reshape(-1, 1, 8, 8), digit.astype(np.int64)
+
+
+def answers(digit: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """The labels of all four tasks, float32 [N], for segments [N, 7]."""
+    shown = np.array([[segment in segments for segment in "abcdefg"] for segments in SEGMENTS], np.float32)
+    value = digit.astype(np.float32)
+    return {"digit": value, "parity": value % 2, "segments": shown[digit], "value": value}

@@ -1,0 +1,137 @@
+"""Who gets which rows: labels -> one array of row numbers a client.
+
+The partitions are flwr-datasets' own, so that "Dirichlet(0.3)" here is "Dirichlet(0.3)" there. It wants a
+``datasets.Dataset``; it gets one with two columns, the label and the row.
+"""
+
+import os
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmtl.rng import SERVER, rng
+
+if TYPE_CHECKING:
+    from flwr_datasets.partitioner import Partitioner
+
+REDRAWS = 10
+"""How many partitioners are tried before a Dirichlet partition is given up; each draws eleven times."""
+
+
+def dirichlet(labels: NDArray[Any], clients: int, alpha: float, min_size: int, seed: int) -> list[NDArray[np.int64]]:
+    """Give each class k to the clients in shares p_k ~ Dirichlet(α, …, α); the smaller α, the less alike they are.
+
+    Drawn again until every client has ``min_size`` rows, so a large ``min_size`` favours even shares.
+
+    Args:
+        labels: the class of each row, [N].
+        clients: how many clients.
+        alpha: α > 0.
+        min_size: the fewest rows a client may have.
+        seed: the experiment's.
+
+    Returns:
+        Row numbers, int64 [n_c], shuffled, for each client; together each row exactly once.
+
+    Raises:
+        ValueError: α is not a positive number, more rows asked for than there are, or every draw left a client
+            with fewer than ``min_size`` rows.
+
+    Source: Yurochkin et al., Bayesian nonparametric federated learning of neural networks, ICML 2019,
+    arXiv:1905.12022.
+    """
+    if not (np.isfinite(alpha) and alpha > 0):
+        raise ValueError(f"A Dirichlet partition takes a positive, finite alpha, got alpha={alpha}; iid has no alpha.")
+    _check_sizes(len(labels), clients, min_size)
+    from_flower = _flower()
+    draw = rng(seed, 0, SERVER, "partition")
+    for _ in range(REDRAWS):
+        partitioner = from_flower.DirichletPartitioner(
+            num_partitions=clients,
+            partition_by="label",
+            alpha=float(alpha),
+            min_partition_size=min_size,
+            self_balancing=False,
+            seed=int(draw.integers(2**31)),
+        )
+        try:
+            # It warns at every draw that is thrown away, and raises after eleven of them.
+            with warnings.catch_warnings(action="ignore", category=UserWarning):
+                return _rows(partitioner, labels, np.arange(len(labels)), clients)
+        except ValueError as error:
+            if "max number of attempts" not in str(error):
+                raise
+    raise ValueError(
+        f"No Dirichlet draw with alpha={alpha} gave each of {clients} clients {min_size} of {len(labels)} examples; "
+        "raise alpha, or lower min_size or the number of clients."
+    )
+
+
+def iid(size: int, clients: int, seed: int) -> list[NDArray[np.int64]]:
+    """Give ``size`` rows to the clients at random, in numbers that differ by at most one.
+
+    Returns:
+        Row numbers, int64 [n_c], for each client; together each row exactly once.
+
+    Raises:
+        ValueError: more clients than rows.
+    """
+    _check_sizes(size, clients, 1)
+    # Flower's IID partitioner cuts the rows as they lie, so they are shuffled before.
+    order = rng(seed, 0, SERVER, "partition").permutation(size)
+    return _rows(_flower().IidPartitioner(clients), np.zeros(size, np.int64), order, clients)
+
+
+def hold_out(rows: int, fraction: float, seed: int, client: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split one client's rows at random into (train, test), both sorted and neither empty.
+
+    round(fraction · rows) rows are tested, but at least one and at most all but one.
+
+    Raises:
+        ValueError: fewer than two rows.
+    """
+    if rows < 2:
+        raise ValueError(
+            f"Client {client} has {rows} example(s), too few to divide into train and test; "
+            "give it more, leave it out, or give it a test part of its own."
+        )
+    order = rng(seed, 0, client, "split").permutation(rows)
+    tested = min(max(round(fraction * rows), 1), rows - 1)
+    return np.sort(order[tested:]), np.sort(order[:tested])
+
+
+def check_fraction(who: str, test_fraction: float) -> None:
+    """Refuse a test fraction outside (0, 1)."""
+    if not 0 < test_fraction < 1:
+        raise ValueError(f"{who} tests on a fraction in (0, 1) of the examples, got test_fraction={test_fraction}.")
+
+
+def _check_sizes(size: int, clients: int, min_size: int) -> None:
+    if clients < 1:
+        raise ValueError(f"A partition needs at least one client, got clients={clients}.")
+    if clients * min_size > size:
+        raise ValueError(
+            f"{clients} clients with at least {min_size} examples each need {clients * min_size}, there are {size}; "
+            "lower the number of clients or min_size."
+        )
+
+
+def _flower() -> Any:
+    """Flower's partitioners. ``datasets`` is kept off the network and quiet; nothing here is ever downloaded."""
+    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
+        os.environ.setdefault(name, "1")
+    from flwr_datasets import partitioner
+
+    return partitioner
+
+
+def _rows(
+    partitioner: "Partitioner", labels: NDArray[Any], rows: NDArray[Any], clients: int
+) -> list[NDArray[np.int64]]:
+    """What the partitioner gives each client, as row numbers."""
+    from datasets import Dataset
+
+    partitioner.dataset = Dataset.from_dict({"label": labels, "row": rows})
+    return [np.asarray(partitioner.load_partition(client)["row"], np.int64) for client in range(clients)]
