@@ -1,0 +1,11 @@
+"""Whose data: data sets, and how they are shared out among clients."""
+
+from fedmtl.data.arrays import ArrayData as ArrayData
+from fedmtl.data.arrays import from_arrays as from_arrays
+from fedmtl.data.base import ClientData as ClientData
+from fedmtl.data.base import Dataset as Dataset
+from fedmtl.data.base import Federation as Federation
+from fedmtl.data.base import Split as Split
+from fedmtl.data.digits import Digits as Digits
+from fedmtl.data.synthetic import Synthetic as Synthetic
+from fedmtl.data.watch import Watch as Watch

@@ -1,0 +1,97 @@
+"""What is asked of every data set: the same bits for the same seed, everywhere; parts to learn from and to test on."""
+
+import hashlib
+import os
+import pickle
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import torch
+
+from fedmtl.data import Dataset, Digits, Federation, Synthetic, Watch, from_arrays
+
+needs_seglearn = pytest.mark.skipif(find_spec("seglearn") is None, reason="seglearn is an extra")
+
+
+def arrays() -> Dataset:
+    draw = np.random.default_rng(0)
+    x = draw.standard_normal((3, 20, 5))
+    return from_arrays({c: (x[c], {"up": x[c, :, 0] > 0, "sum": x[c].sum(1)}) for c in range(3)})
+
+
+ALL_DATASETS = [
+    pytest.param(Digits(), id="digits"),
+    pytest.param(Digits(clients=7, alpha=float("inf"), tasks_per_client=3), id="digits-iid"),
+    pytest.param(Watch(), id="watch", marks=needs_seglearn),
+    pytest.param(Synthetic(clients=12), id="synthetic"),
+    pytest.param(Synthetic(clients=12, kind="mixed", ragged=True, tasks_per_client=2), id="synthetic-mixed"),
+    pytest.param(arrays(), id="arrays"),
+]
+
+
+def digest(federation: Federation) -> str:
+    """A hash of everything that the federation holds."""
+    total = hashlib.sha256(repr((dict(federation.tasks), federation.input_shape)).encode())
+    for client, data in federation.clients.items():
+        for split in data:
+            total.update(repr((client, split.x.shape)).encode() + split.x.tobytes())
+            for name, y in sorted(split.y.items()):
+                total.update(name.encode() + y.tobytes())
+    return total.hexdigest()
+
+
+@pytest.fixture(params=ALL_DATASETS)
+def dataset(request: pytest.FixtureRequest) -> Dataset:
+    return request.param
+
+
+def test_the_seed_decides_and_nothing_else(dataset: Dataset) -> None:
+    """And it leaves the global generators as they were."""
+    np.random.seed(3)
+    torch.manual_seed(3)
+    first = digest(dataset.load(0))
+    after = np.random.random(), torch.rand(()).item()
+    np.random.seed(3)
+    torch.manual_seed(3)
+    assert (np.random.random(), torch.rand(()).item()) == after
+    assert digest(dataset.load(0)) == first
+    assert digest(pickle.loads(pickle.dumps(dataset)).load(0)) == first
+    assert digest(dataset.load(1)) != first
+
+
+def test_every_client_can_learn_and_be_tested(dataset: Dataset) -> None:
+    federation = dataset.load(0)
+    for data in federation.clients.values():
+        for split in data:
+            assert len(split.x) > 0 and split.x.shape[1:] == federation.input_shape
+            assert split.x.dtype == np.float32 and split.x.flags.c_contiguous
+            assert {y.dtype for y in split.y.values()} == {np.dtype(np.float32)}
+        assert data.tasks and not np.shares_memory(data.train.x, data.test.x)
+
+
+def test_every_task_has_an_owner(dataset: Dataset) -> None:
+    federation = dataset.load(0)
+    assert {name for data in federation.clients.values() for name in data.tasks} == set(federation.tasks)
+
+
+def test_another_process_makes_the_same_bits() -> None:
+    """Another order of hashes included; and importing the data sets imports none of their heavy packages."""
+    program = """
+import sys
+from fedmtl.data import Digits, Synthetic
+heavy = {"sklearn", "datasets", "flwr_datasets", "seglearn", "pandas", "matplotlib"} & set(sys.modules)
+assert not heavy, heavy
+from tests.data.test_contract import digest
+print(digest(Digits().load(5)), digest(Synthetic(clients=5, kind="mixed").load(5)))
+"""
+    environment = {
+        **os.environ,
+        "PYTHONHASHSEED": "7",
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+    run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.split() == [digest(Digits().load(5)), digest(Synthetic(clients=5, kind="mixed").load(5))]
