@@ -82,14 +82,17 @@ def tradeoff(groups: Sequence[Group]) -> Figure:
 def clients(groups: Sequence[Group]) -> Figure:
     """The final score of every client: a box and points for each group, the clients of all seeds together."""
     scores = [np.array([s for run in group.runs for s in run.client_scores().values()]) for group in groups]
-    scores = [values[np.isfinite(values)] for values in scores]
-    left = left_end([values for values in scores if values.size])
+    finite = [values[np.isfinite(values)] for values in scores]
+    left = left_end([values for values in finite if values.size])
     with _style():
         figure = Figure(figsize=(8.5, 1.3 + 0.5 * len(groups)), layout="constrained")
         axes = figure.subplots()
-        for row, (group, values) in enumerate(zip(groups, scores, strict=True)):
+        for row, (group, values) in enumerate(zip(groups, finite, strict=True)):
             if values.size:
-                _box(axes, row, values, left, looks(groups)[group.name])
+                _box(axes, row, values, looks(groups)[group.name])
+            off = int((values < left).sum()) if left is not None else 0
+            diverged = scores[row].size - values.size
+            _note(axes, row, [f"◂ {off} more"] * bool(off) + [f"{diverged} diverged"] * bool(diverged))
         axes.set_xlim(left=left)
         axes.set_yticks(range(len(groups)), [group.name.replace(" · ", "\n").replace(" [", "\n[") for group in groups])
         axes.set_ylim(len(groups) - 0.5, -0.5)
@@ -160,7 +163,7 @@ def _line_without_bytes(axes: Axes, name: str, mean: float, std: float | None, l
         axes.axhspan(mean - std, mean + std, color=look.color, alpha=0.1, linewidth=0)
 
 
-def _box(axes: Axes, row: int, values: np.ndarray, left: float | None, look: Look) -> None:
+def _box(axes: Axes, row: int, values: np.ndarray, look: Look) -> None:
     ends = np.quantile(values, [0.1, 0.25, 0.5, 0.75, 0.9])
     axes.hlines([row, row], ends[[0, 3]], ends[[1, 4]], color=look.color, linewidth=1.2)
     axes.barh(row, ends[3] - ends[1], 0.55, ends[1], color=look.color, alpha=0.25)
@@ -169,12 +172,14 @@ def _box(axes: Axes, row: int, values: np.ndarray, left: float | None, look: Loo
     spread = 0.22 * np.sin(2.4 * np.arange(values.size))
     alpha = float(np.clip(30 / values.size, 0.08, 0.55))
     axes.scatter(values, row + spread, s=11, color=look.color, alpha=alpha, linewidths=0, zorder=3)
-    hidden = int((values < left).sum()) if left is not None else 0
-    if hidden:
-        axes.annotate(
-            f"◂ {hidden} more", (0, row), (3, -3), xycoords=axes.get_yaxis_transform(),
-            textcoords="offset points", color=look.color, fontsize=8,
-        )  # fmt: skip
+
+
+def _note(axes: Axes, row: int, words: Sequence[str]) -> None:
+    """At the left end of a row: the clients that have no place on the axis."""
+    axes.annotate(
+        ", ".join(words), (0, row), (3, -3), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
+        color="#444444", fontsize=8,
+    )  # fmt: skip
 
 
 def _bytes_axis(axes: Axes) -> None:

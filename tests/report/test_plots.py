@@ -155,3 +155,17 @@ def test_no_two_of_many_groups_look_alike(tmp_path: Path) -> None:
         for size in (4, 8)
     ]
     assert len(set(map(str, looks(group_runs(found)).values()))) == 84
+
+
+def test_clients_that_have_no_place_on_the_axis_are_counted(tmp_path: Path) -> None:
+    """Scores 0.5, 0.4, 0.3, 0.2 and -100: quartiles 0.2 and 0.4, so the axis begins at 0.2 - 3 · 0.2."""
+    run = read_run(write_run(tmp_path / "a", {"name": "Local"}, {"digit": [0.5]}, clients=range(6)))
+
+    def notes() -> str:
+        return " ".join(text.get_text() for text in plots.clients(group_runs([run])).axes[0].texts).strip()
+
+    assert notes() == ""
+    for measured in run.rows:
+        measured["score"] = {4: -100.0, 5: None}.get(measured["client"], measured["score"])
+    assert notes() == "◂ 1 more, 1 diverged"
+    assert plots.clients(group_runs([run])).axes[0].get_xlim()[0] == pytest.approx(-0.4)
