@@ -19,7 +19,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="""Federated multi-task learning: clients that own tasks, a shared trunk, private heads, and every byte counted.
+    help="""Federated multi-task learning: clients own tasks, share a trunk, keep their heads; every byte is counted.
 
     A preset (a TOML file) says what to learn, from what data, with which algorithm and over which codecs.
     Start with:  fedmtl run digits --out runs/first   and then   fedmtl report runs/first""",
@@ -134,7 +134,8 @@ def run(
         for task, row in summary["tasks"].items():
             typer.echo(
                 f"{task:>12}  {row['metric']} {number(row['value'])}  client mean {number(row['client_mean'])}  "
-                f"worst tenth {number(row['worst_tenth'])}  ({'higher' if row['higher_is_better'] else 'lower'} is better)"
+                f"worst tenth {number(row['worst_tenth'])}  "
+                f"({'higher' if row['higher_is_better'] else 'lower'} is better)"
             )
         sent = summary["bytes"]["train"]
         typer.echo(f"{'mean score':>12}  {number(summary['mean_score'])}")
@@ -152,9 +153,12 @@ def number(value: float | None) -> str:
 
 @app.command()
 def compare(
-    presets: Annotated[list[str], typer.Argument(help="TOML files or names of presets; a [compare] table says what varies.")],
+    presets: Annotated[
+        list[str], typer.Argument(help="TOML files or names of presets; a [compare] table says what varies.")
+    ],
     algorithm: Annotated[
-        list[str] | None, typer.Option(help="An algorithm to compare, such as FedRep or 'FedPer(lr=0.05)'; may be given often.")
+        list[str] | None,
+        typer.Option(help="An algorithm to compare, such as FedRep or 'FedPer(lr=0.05)'; may be given often."),
     ] = None,
     codec: Annotated[
         list[str] | None,
@@ -163,7 +167,9 @@ def compare(
         ),
     ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds, from 0.")] = None,
-    target: Annotated[float | None, typer.Option(help="Mean score to reach; the table gives the bytes it took.")] = None,
+    target: Annotated[
+        float | None, typer.Option(help="Mean score to reach; the table gives the bytes it took.")
+    ] = None,
     settings: Annotated[list[str] | None, SETTINGS] = None,
     out: Annotated[Path, typer.Option(help="Folder for the runs, the table and the pictures.")] = Path("runs/compare"),
 ) -> None:
@@ -203,7 +209,9 @@ def compare(
 def report(
     folders: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold them.")],
     out: Annotated[Path | None, typer.Option(help="Where to; default: the first folder.")] = None,
-    target: Annotated[float | None, typer.Option(help="Mean score to reach; the table gives the bytes it took.")] = None,
+    target: Annotated[
+        float | None, typer.Option(help="Mean score to reach; the table gives the bytes it took.")
+    ] = None,
 ) -> None:
     """Draw accuracy against rounds and against bytes, per task and per client, and write a table."""
     with one_clear_error():

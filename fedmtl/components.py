@@ -70,7 +70,7 @@ def find(kind: str, name: str) -> Any:
     path = name if ":" in name else known.get(_plain(name))
     if path is None:
         raise ValueError(
-            f"Unknown {kind} {name!r}; known are {', '.join(REGISTRY[kind])}, or name your own as 'package.module:Name'."
+            f"Unknown {kind} {name!r}; known: {', '.join(REGISTRY[kind])}; or name your own as 'package.module:Name'."
         )
     module_name, _, attribute = path.partition(":")
     try:
@@ -97,7 +97,9 @@ def make(kind: str, value: Any) -> Any:
     elif isinstance(value, Mapping):
         table = dict(value)
         if not isinstance(table.get("name"), str):
-            raise ValueError(f"A table for {kind} needs a name, such as name = {next(iter(REGISTRY[kind]))!r}, got {table}.")
+            raise ValueError(
+                f"A table for {kind} needs a name, such as name = {next(iter(REGISTRY[kind]))!r}, got {table}."
+            )
         name, arguments = table.pop("name"), table
         if "passed_as_object" in arguments:
             raise ValueError(
@@ -117,7 +119,7 @@ def make(kind: str, value: Any) -> Any:
         _check_methods(kind, factory)
         return factory
     try:
-        component = factory(**arguments)
+        component: Any = factory(**arguments)  # pyright: ignore[reportCallIssue]
     except TypeError as error:
         raise ValueError(f"{kind} {name!r}: {error}") from error
     _check_methods(kind, component)
@@ -132,7 +134,7 @@ def _check_methods(kind: str, value: Any) -> None:
 
 
 def _parse_call(kind: str, text: str) -> tuple[str, dict[str, Any]]:
-    """"Name" or "module:Name", with keyword arguments in brackets or without."""
+    """ "Name" or "module:Name", with keyword arguments in brackets or without."""
     name, bracket, _ = text.strip().partition("(")
     if not bracket:
         return name.strip(), {}

@@ -19,7 +19,17 @@ from fedmtl.federation.plan import Plan, make_plan
 COMPONENTS = {"data": "data", "model": "model", "algorithm": "algorithm", "up_codec": "codec", "down_codec": "codec"}
 """Field -> kind of component."""
 
-HOW = ("name", "engine", "runtime", "workers", "gpus_per_worker", "ray_address", "state_dir", "wait_seconds", "round_seconds")
+HOW = (
+    "name",
+    "engine",
+    "runtime",
+    "workers",
+    "gpus_per_worker",
+    "ray_address",
+    "state_dir",
+    "wait_seconds",
+    "round_seconds",
+)
 """Fields that say how and where an experiment runs. Its results depend on the others (on these by rounding at most)."""
 
 RUNTIMES = ("ray", "local")
@@ -182,7 +192,9 @@ def read_preset(preset: str | Path) -> tuple[dict[str, Any], Path]:
     if not path.is_file():
         known = presets()
         if str(preset) not in known:
-            raise ValueError(f"No preset {str(preset)!r}: give a .toml file, or one of {', '.join(known) or 'none installed'}.")
+            raise ValueError(
+                f"No preset {str(preset)!r}: give a .toml file, or one of {', '.join(known) or 'none installed'}."
+            )
         path = known[str(preset)]
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -206,7 +218,9 @@ def override(values: Mapping[str, Any], settings: Iterable[str]) -> dict[str, An
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not key.strip():
-            raise ValueError(f"A setting is written key=value, got {setting!r}; for example rounds=5 or algorithm.lr=0.05.")
+            raise ValueError(
+                f"A setting is written key=value, got {setting!r}; for example rounds=5 or algorithm.lr=0.05."
+            )
         try:
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
@@ -233,7 +247,7 @@ def _default_name(field: str) -> Any:
 
 
 def load_experiment(preset: str | Path, settings: Iterable[str] = ()) -> Experiment:
-    """The experiment of a preset, with ``key=value`` settings applied. Its ``[compare]`` table is for comparisons only."""
+    """The experiment of a preset, with ``key=value`` settings applied; a ``[compare]`` table is for comparisons."""
     values, path = read_preset(preset)
     values.pop("compare", None)
     return from_dict(override(values, settings), str(path))

@@ -30,7 +30,8 @@ from torch import Tensor
 from fedmtl.comm.ledger import Ledger, Transfer
 from fedmtl.experiment import HOW, Experiment
 from fedmtl.federation.server import Measurement, Outcome, Server
-from fedmtl.federation.store import state_from_bytes, state_to_bytes, write_atomic
+from fedmtl.federation.store import state_from_bytes, state_to_bytes
+from fedmtl.files import write_atomic
 from fedmtl.tasks.base import Task
 from fedmtl.trees import sha256
 
@@ -70,7 +71,9 @@ def measure_rows(tasks: Mapping[str, Task], measurements: list[Measurement], sec
     pooled: dict[str, NDArray[Any]] = {}
     for measurement in measurements:
         for name, sums in measurement.sums.items():
-            rows.append(_row(measurement.round, measurement.client, name, tasks[name], sums, seconds.get(measurement.client)))
+            rows.append(
+                _row(measurement.round, measurement.client, name, tasks[name], sums, seconds.get(measurement.client))
+            )
             pooled[name] = pooled.get(name, np.zeros_like(sums)) + sums
     spent = sum(seconds.values()) if seconds else None
     for name, sums in sorted(pooled.items()):
@@ -93,8 +96,8 @@ def _row(round: int, client: int | None, name: str, task: Task, sums: NDArray[An
 
 
 def _number(value: float) -> float | None:
-    """JSON has no NaN: nothing was labelled."""
-    return None if np.isnan(value) else float(value)
+    """JSON has neither NaN nor infinity: nothing was labelled, or the model has diverged."""
+    return float(value) if np.isfinite(value) else None
 
 
 def _transfer_row(transfer: Transfer) -> Row:
@@ -148,6 +151,8 @@ class Recorder:
         """The summary, when the folder holds a finished run."""
         self.seconds: dict[str, float] = {}
         """Wall seconds by phase."""
+        self.message_bytes = {"down": 0, "up": 0}
+        """Bytes of the packet arrays in Flower's messages, counted where they are sent and received."""
         self.run = uuid.uuid4().hex
         """Tells this run's private state from that of others; a resumed run keeps it."""
         self._training_seconds: dict[int, float] = {}
@@ -179,7 +184,8 @@ class Recorder:
                 write_atomic(description, text.encode())
         except OSError as error:
             raise type(error)(
-                error.errno, f"The run folder {str(folder)!r} cannot be written ({error.strerror}); give another (--out)"
+                error.errno,
+                f"The run folder {str(folder)!r} cannot be written ({error.strerror}); give another (--out)",
             ) from None
         if (folder / "summary.json").exists():
             self.finished = json.loads((folder / "summary.json").read_text())
@@ -196,11 +202,19 @@ class Recorder:
         if self.folder is None:
             return
         checkpoint = self.folder / "checkpoint" / "server.state"
-        note: dict[str, Any] = {"round": 0, "rounds_bytes": 0, "ledger_bytes": 0, "seconds": {}, "training_seconds": {}}
+        note: dict[str, Any] = {
+            "round": 0,
+            "rounds_bytes": 0,
+            "ledger_bytes": 0,
+            "message_bytes": self.message_bytes,
+            "seconds": {},
+            "training_seconds": {},
+        }
         if checkpoint.exists():
             server.state, note = state_from_bytes(checkpoint.read_bytes(), server.state)
         self.round = note["round"]
         self.seconds = note["seconds"]
+        self.message_bytes = note["message_bytes"]
         self._training_seconds = {int(client): spent for client, spent in note["training_seconds"].items()}
         self.rows = _cut(self.folder / "rounds.jsonl", note["rounds_bytes"])
         transfers = _cut(self.folder / "ledger.jsonl", note["ledger_bytes"])
@@ -241,6 +255,7 @@ class Recorder:
             "round": round,
             "rounds_bytes": _append(folder / "rounds.jsonl", rows),
             "ledger_bytes": _append(folder / "ledger.jsonl", transfers),
+            "message_bytes": self.message_bytes,
             "seconds": self.seconds,
             "training_seconds": self._training_seconds,
         }
@@ -251,7 +266,7 @@ class Recorder:
 
     def finish(self, server: Server) -> Result:
         """The result; with a folder, the summary and the model are written."""
-        summary = summarise(self.experiment, server, self.rows, self.seconds)
+        summary = summarise(self.experiment, server, self.rows, self.seconds, self.message_bytes)
         if self.folder is not None:
             tensors = named_tensors(server.state)
             if tensors:
@@ -297,15 +312,27 @@ def named_tensors(tree: Any, prefix: str = "") -> dict[str, Tensor]:
 
 
 def mean_score(rows: list[Row]) -> float:
-    """Mean over tasks of the score over all clients, for the last round that was measured; NaN without any."""
-    pooled = [row for row in rows if row["client"] is None]
+    """Mean over tasks of the score over all clients, for the last round that was measured.
+
+    A task without a labelled example does not count; one whose model has diverged makes the mean NaN.
+    """
+    pooled = [row for row in rows if row["client"] is None and row["examples"] > 0]
     last = max((row["round"] for row in pooled), default=None)
-    scores = [row["score"] for row in pooled if row["round"] == last and row["score"] is not None]
-    return float(np.mean(scores)) if scores else float("nan")
+    scores = [row["score"] for row in pooled if row["round"] == last]
+    return float(np.mean(scores)) if scores and None not in scores else float("nan")
 
 
-def summarise(experiment: Experiment, server: Server, rows: list[Row], seconds: Mapping[str, float]) -> dict[str, Any]:
+def summarise(
+    experiment: Experiment,
+    server: Server,
+    rows: list[Row],
+    seconds: Mapping[str, float],
+    message_bytes: Mapping[str, int],
+) -> dict[str, Any]:
     """The last model's metrics for each task, bytes, seconds, and hashes that tell whether two runs are the same.
+
+    ``bytes`` come from the ledger; ``bytes.messages`` were counted in Flower's messages, where a Grid of one
+    machine may hold a broadcast once for many clients, and a network never does.
 
     ``client_mean`` is the plain mean over the clients that own the task, ``worst_tenth`` the mean over the
     tenth of them (at least one) that is worst.
@@ -343,6 +370,7 @@ def summarise(experiment: Experiment, server: Server, rows: list[Row], seconds: 
             **_bytes(ledger, ("train", "gather", "evaluate")),
             "train": _bytes(ledger, ("train", "gather")),
             "evaluate": _bytes(ledger, ("evaluate",)),
+            "messages": dict(message_bytes),
         },
         "seconds": {**seconds, "total": sum(seconds.values())},
         "digests": {

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 FLOORS = [
-    ["types", "trees", "rng"],
+    ["types", "trees", "rng", "files"],
     ["models", "tasks", "data", "codecs", "optim"],
     ["algorithms"],
     ["comm"],

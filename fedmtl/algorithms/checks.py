@@ -7,7 +7,9 @@ def check_lr(algorithm: Any, **rates: float) -> None:
     """Learning rates are positive, finite numbers."""
     for name, value in rates.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-            raise ValueError(f"{type(algorithm).__name__} needs a positive, finite learning rate, got {name}={value!r}.")
+            raise ValueError(
+                f"{type(algorithm).__name__} needs a positive, finite learning rate, got {name}={value!r}."
+            )
 
 
 def check_epochs(algorithm: Any, **epochs: int) -> None:

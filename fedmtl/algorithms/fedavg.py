@@ -27,7 +27,7 @@ from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, 
 class FedAvg:
     """The whole model is shared, heads included."""
 
-    lr: float = 0.1
+    lr: float = 0.05
     """η."""
     epochs: int = 5
     """E."""
@@ -45,9 +45,7 @@ class FedAvg:
     def broadcast(self, server: Params, client: ClientId) -> Payload:
         return {"model": server}
 
-    def local_update(
-        self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch]
-    ) -> LocalResult[None]:
+    def local_update(self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch]) -> LocalResult[None]:
         w = sgd(loss, down["model"], batches, self.lr, self.epochs)  # (1)
         return LocalResult(None, Upload({"model": w}, num_examples(batches)))
 

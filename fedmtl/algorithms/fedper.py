@@ -21,7 +21,7 @@ from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, 
 class FedPer:
     """Trunk and head learn together; only the trunk travels. The paper uses lr 0.01, 5 epochs and batches of 10."""
 
-    lr: float = 0.1
+    lr: float = 0.05
     """η."""
     epochs: int = 5
     """E."""

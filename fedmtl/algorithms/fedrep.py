@@ -24,7 +24,7 @@ from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, 
 class FedRep:
     """Heads are fitted to the trunk before the trunk moves."""
 
-    lr: float = 0.1
+    lr: float = 0.05
     """η, of both phases."""
     head_epochs: int = 5
     trunk_epochs: int = 1

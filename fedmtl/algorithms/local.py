@@ -17,7 +17,7 @@ from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, 
 class Local:
     """No communication."""
 
-    lr: float = 0.1
+    lr: float = 0.05
     """η."""
     epochs: int = 5
 

@@ -24,7 +24,7 @@ class Pooled:
 
     central: ClassVar[bool] = True
 
-    lr: float = 0.1
+    lr: float = 0.05
     """η."""
     epochs: int = 5
     """Passes over the union in a round."""
@@ -46,9 +46,7 @@ class Pooled:
     def broadcast(self, server: Params, client: ClientId) -> Payload:
         return self._whole.broadcast(server, client)
 
-    def local_update(
-        self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch]
-    ) -> LocalResult[None]:
+    def local_update(self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch]) -> LocalResult[None]:
         return self._whole.local_update(loss, down, private, batches)  # (1)
 
     def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:

@@ -49,7 +49,9 @@ def check_vector(codec: Any, x: NDArray[np.float32]) -> None:
         ValueError: x is empty, not one-dimensional, or holds NaN or infinity.
     """
     if x.ndim != 1 or x.size == 0:
-        raise ValueError(f"{codec!r} codes a flat vector of at least one number, got shape {x.shape}; send no packet instead.")
+        raise ValueError(
+            f"{codec!r} codes a flat vector of at least one number, got shape {x.shape}; send no packet instead."
+        )
     if not np.isfinite(x).all():
         raise ValueError(
             f"{codec!r} codes finite numbers, got {int((~np.isfinite(x)).sum())} that are not among {x.size}; "

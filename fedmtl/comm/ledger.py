@@ -49,6 +49,4 @@ class Ledger:
     def total(self, direction: Direction | None = None, purposes: Iterable[Purpose] = get_args(Purpose)) -> int:
         """Bytes in a direction (both when None) for some purposes (all by default)."""
         wanted = set(purposes)
-        return sum(
-            t.payload_bytes for t in self.transfers if t.purpose in wanted and direction in (None, t.direction)
-        )
+        return sum(t.payload_bytes for t in self.transfers if t.purpose in wanted and direction in (None, t.direction))

@@ -108,7 +108,9 @@ def open_packet(packet: bytes, kind: int, digest: bytes, round: int) -> tuple[fl
     """
     what = KIND_NAMES[kind]
     if len(packet) < HEADER_BYTES:
-        raise PacketError(f"A {what} packet has at least {HEADER_BYTES} bytes, got {len(packet)}: truncated; send it again.")
+        raise PacketError(
+            f"A {what} packet has at least {HEADER_BYTES} bytes, got {len(packet)}: truncated; send it again."
+        )
     magic, version, got_kind, got_digest, got_round, num_examples, length = _HEAD.unpack_from(packet)
     if magic != _MAGIC or version != _VERSION:
         raise PacketError(
@@ -117,18 +119,21 @@ def open_packet(packet: bytes, kind: int, digest: bytes, round: int) -> tuple[fl
         )
     if len(packet) != HEADER_BYTES + length:
         raise PacketError(
-            f"The {what} packet announces {HEADER_BYTES + length} bytes, got {len(packet)}: truncated or overlong; send it again."
+            f"The {what} packet announces {HEADER_BYTES + length} bytes, got {len(packet)}: truncated or overlong; "
+            "send it again."
         )
     body = memoryview(packet)[HEADER_BYTES:]
     (crc,) = _CRC.unpack_from(packet, _HEAD.size)
     if zlib.crc32(body, zlib.crc32(packet[: _HEAD.size])) != crc:
-        raise PacketError(f"The {what} packet's checksum does not fit its {len(packet)} bytes: corrupted; send it again.")
+        raise PacketError(
+            f"The {what} packet's checksum does not fit its {len(packet)} bytes: corrupted; send it again."
+        )
     if got_kind != kind:
         raise PacketError(f"Expected a {what} packet, got kind {got_kind} ({KIND_NAMES.get(got_kind, 'unknown')}).")
     if got_digest != digest:
         raise PacketError(
-            f"The {what} packet was made for model, algorithm and codec {got_digest.hex()}, this side has {digest.hex()}; "
-            "give both sides the same experiment."
+            f"The {what} packet was made for model, algorithm and codec {got_digest.hex()}, this side has "
+            f"{digest.hex()}; give both sides the same experiment."
         )
     if got_round != round:
         raise PacketError(f"Expected a {what} packet of round {round}, got one of round {got_round}; drop it.")
@@ -162,10 +167,13 @@ def pack(
     """
     found = spec_of(payload)
     if found != spec:
+        missing, surplus = (
+            [f"{e.record}/{e.name} {e.shape}" for e in one if e not in other]
+            for one, other in ((spec, found), (found, spec))
+        )
         raise ValueError(
-            f"A {KIND_NAMES[kind]} should hold {[f'{e.record}/{e.name} {e.shape}' for e in spec if e not in found]} and "
-            f"not {[f'{e.record}/{e.name} {e.shape}' for e in found if e not in spec]}: an algorithm's payload has the same "
-            "names and shapes in every round."
+            f"A {KIND_NAMES[kind]} should hold {missing} and not {surplus}: an algorithm's payload has the same names "
+            "and shapes in every round."
         )
     if not spec:
         return b"", state
@@ -186,7 +194,9 @@ def unpack(
     """
     if not spec:
         if packet:
-            raise PacketError(f"Expected an empty {KIND_NAMES[kind]}, got {len(packet)} bytes; both sides need the same algorithm.")
+            raise PacketError(
+                f"Expected an empty {KIND_NAMES[kind]}, got {len(packet)} bytes; both sides need the same algorithm."
+            )
         return {}, 1.0
     num_examples, body = open_packet(packet, kind, spec.digest(codec), round)
     try:
@@ -198,7 +208,9 @@ def unpack(
     if reference and not getattr(codec, "exact", False):
         vector = vector + _reference(reference, spec)
     if not np.isfinite(vector).all():
-        raise PacketError(f"The {KIND_NAMES[kind]} holds {int((~np.isfinite(vector)).sum())} numbers that are not finite.")
+        raise PacketError(
+            f"The {KIND_NAMES[kind]} holds {int((~np.isfinite(vector)).sum())} numbers that are not finite."
+        )
     if kind == UP and not 0 < num_examples < float("inf"):
         raise PacketError(f"An upload's number of examples is positive and finite, got {num_examples}.")
     payload: dict[str, dict[str, Tensor]] = {}

@@ -56,7 +56,9 @@ class Federation:
             raise ValueError("A federation needs at least one task, got none.")
         for name in self.tasks:
             if not name.isidentifier():
-                raise ValueError(f"A task's name becomes part of parameter names and must be an identifier, got {name!r}.")
+                raise ValueError(
+                    f"A task's name becomes part of parameter names and must be an identifier, got {name!r}."
+                )
         checked = {int(client): self._checked(int(client), data) for client, data in sorted(self.clients.items())}
         object.__setattr__(self, "clients", checked)
 
@@ -76,7 +78,9 @@ class Federation:
         x = np.ascontiguousarray(split.x)
         x = x.astype(np.int64 if x.dtype.kind in "iu" else np.float32, copy=False)
         if x.shape[1:] != tuple(self.input_shape):
-            raise ValueError(f"{where}: inputs have shape {x.shape[1:]}, the federation's is {tuple(self.input_shape)}.")
+            raise ValueError(
+                f"{where}: inputs have shape {x.shape[1:]}, the federation's is {tuple(self.input_shape)}."
+            )
         if not np.isfinite(x).all():
             rows = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(1))
             raise ValueError(

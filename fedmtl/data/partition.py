@@ -4,17 +4,27 @@ The partitions are flwr-datasets' own, so that "Dirichlet(0.3)" here is "Dirichl
 ``datasets.Dataset``; it gets one with two columns, the label and the row.
 """
 
+import hashlib
+import importlib.metadata
+import io
+import logging
 import os
 import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedmtl.files import cache_folder, write_atomic
 from fedmtl.rng import SERVER, rng
 
 if TYPE_CHECKING:
     from flwr_datasets.partitioner import Partitioner
+
+log = logging.getLogger("fedmtl")
 
 REDRAWS = 10
 """How many partitioners are tried before a Dirichlet partition is given up; each draws eleven times."""
@@ -45,6 +55,16 @@ def dirichlet(labels: NDArray[Any], clients: int, alpha: float, min_size: int, s
     if not (np.isfinite(alpha) and alpha > 0):
         raise ValueError(f"A Dirichlet partition takes a positive, finite alpha, got alpha={alpha}; iid has no alpha.")
     _check_sizes(len(labels), clients, min_size)
+    # Importing Flower's partitioners takes seconds and two hundred megabytes, in every worker and for every
+    # message on a device: a partition is drawn once and kept.
+    key = repr((clients, alpha, min_size, seed, importlib.metadata.version("flwr-datasets")))
+    name = hashlib.sha256(key.encode() + np.asarray(labels, np.int64).tobytes()).hexdigest()
+    return _kept(
+        cache_folder() / "partitions" / f"{name[:32]}.npz", lambda: _draw(labels, clients, alpha, min_size, seed)
+    )
+
+
+def _draw(labels: NDArray[Any], clients: int, alpha: float, min_size: int, seed: int) -> list[NDArray[np.int64]]:
     from_flower = _flower()
     draw = rng(seed, 0, SERVER, "partition")
     for _ in range(REDRAWS):
@@ -67,6 +87,23 @@ def dirichlet(labels: NDArray[Any], clients: int, alpha: float, min_size: int, s
         f"No Dirichlet draw with alpha={alpha} gave each of {clients} clients {min_size} of {len(labels)} examples; "
         "raise alpha, or lower min_size or the number of clients."
     )
+
+
+def _kept(path: Path, draw: Callable[[], list[NDArray[np.int64]]]) -> list[NDArray[np.int64]]:
+    """The arrays of a file, or drawn and written there where that is possible."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return [arrays[f"{client}"] for client in range(len(arrays.files))]
+    except (OSError, ValueError, zipfile.BadZipFile):  # absent, or damaged by other hands: drawn again
+        parts = draw()
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **{f"{client}": rows for client, rows in enumerate(parts)})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, buffer.getvalue(), fsync=False)
+    except OSError:
+        log.debug("the partition is not kept: %s cannot be written", path)
+    return parts
 
 
 def iid(size: int, clients: int, seed: int) -> list[NDArray[np.int64]]:

@@ -1,8 +1,8 @@
 """Engines: how the clients of one node are trained, one by one or a cohort at once."""
 
-from fedmtl.federation.job import Engine as Engine
-from fedmtl.federation.job import Job as Job
 from fedmtl.engines.loop import Loop as Loop
 from fedmtl.engines.vmap import VMap as VMap
+from fedmtl.federation.job import Engine as Engine
+from fedmtl.federation.job import Job as Job
 
 ENGINES: dict[str, type[Loop] | type[VMap]] = {"loop": Loop, "vmap": VMap}

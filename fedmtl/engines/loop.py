@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fedmtl.federation.job import Job
 from fedmtl.engines.place import one_thread, to_device
+from fedmtl.federation.job import Job, Wide
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Loop:
     device: str = "cpu"
     """Where clients are trained; results come back to the CPU."""
 
-    def map(self, jobs: Sequence[Job]) -> list[Any]:
+    def map(self, jobs: Sequence[Job], wide: Wide | None = None) -> list[Any]:
         results = []
         with one_thread():
             for job in jobs:

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fedmtl.federation.job import Job
 from fedmtl.engines.place import one_thread, to_device
+from fedmtl.engines.widen import narrow, widen
+from fedmtl.federation.job import Job, Wide
 from fedmtl.trees import leaves, rebuild, structure
 from fedmtl.types import Batch
 
@@ -30,7 +31,10 @@ class VMap:
         if self.chunk < 1:
             raise ValueError(f"VMap stacks at least one client, got chunk={self.chunk}.")
 
-    def map(self, jobs: Sequence[Job]) -> list[Any]:
+    def map(self, jobs: Sequence[Job], wide: Wide | None = None) -> list[Any]:
+        if wide is not None and len({job.owned for job in jobs}) > 1:
+            results = self.map([widen(job, wide) for job in jobs])
+            return [narrow(result, job.owned) for job, result in zip(jobs, results, strict=True)]
         groups: dict[Any, list[int]] = {}
         for index, job in enumerate(jobs):
             key = (id(job.function), structure(job.down), structure(job.private), _row_shapes(job.batches[0]))

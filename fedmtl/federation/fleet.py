@@ -54,7 +54,9 @@ class Fleet:
         """
         for visit in visits:
             if visit.client not in self.clients:
-                raise KeyError(f"Client {visit.client} does not live on this node, which hosts {sorted(self.clients)[:10]}…")
+                raise KeyError(
+                    f"Client {visit.client} does not live on this node, which hosts {sorted(self.clients)[:10]}…"
+                )
         downs = self._open(round, visits)
         states = {
             visit.client: store.load(visit.client, round, lambda c=visit.client: self._first_state(c))
@@ -110,10 +112,12 @@ class Fleet:
                 size = min(EVALUATION_BATCH, len(data.test.x))
                 self._test_batches[client] = make_batches(data.test.x, dict(data.test.y), size, None)
             function = self.plan.measure(data.tasks)
-            jobs.append(Job(client, function, downs[client], states[client]["private"], self._test_batches[client]))
+            batches = self._test_batches[client]
+            jobs.append(Job(client, function, downs[client], states[client]["private"], batches, data.tasks))
+        results = self._engine.map(jobs, self.plan.wide(self.plan.measure(self.plan.all_tasks)))
         return {
             job.client: report_packet(self.plan, round, self.clients[job.client].tasks, sums)
-            for job, sums in zip(jobs, self._engine.map(jobs), strict=True)
+            for job, sums in zip(jobs, results, strict=True)
         }
 
     def _train(
@@ -126,13 +130,13 @@ class Fleet:
     ) -> tuple[dict[ClientId, bytes | None], dict[ClientId, float]]:
         start = time.perf_counter()
         jobs = []
-        for visit in visits:
-            train = self.clients[visit.client].train
-            order = rng(self.plan.seed, round, visit.client, "batches")
-            batches = make_batches(train.x, dict(train.y), self.plan.batch_size, order)
-            function = self.plan.local_update(self.clients[visit.client].tasks)
-            jobs.append(Job(visit.client, function, downs[visit.client], states[visit.client]["private"], batches))
-        results = self._engine.map(jobs)
+        for client in (visit.client for visit in visits):
+            data = self.clients[client]
+            order = rng(self.plan.seed, round, client, "batches")
+            batches = make_batches(data.train.x, dict(data.train.y), self.plan.batch_size, order)
+            function = self.plan.local_update(data.tasks)
+            jobs.append(Job(client, function, downs[client], states[client]["private"], batches, data.tasks))
+        results = self._engine.map(jobs, self.plan.wide(self.plan.local_update(self.plan.all_tasks)))
         elapsed = time.perf_counter() - start
         examples = sum(len(self.clients[job.client].train.x) for job in jobs)
         updates: dict[ClientId, bytes | None] = {}
@@ -143,9 +147,7 @@ class Fleet:
             updates[job.client] = self._close(round, job, result, states[job.client]["codec"], store)
         return updates, seconds
 
-    def _close(
-        self, round: int, job: Job, result: LocalResult[Any], codec_state: Any, store: Store
-    ) -> bytes | None:
+    def _close(self, round: int, job: Job, result: LocalResult[Any], codec_state: Any, store: Store) -> bytes | None:
         if not (all_finite(result.private) and all_finite(result.upload.payload)):
             return None
         spec = self.plan.up_spec(job.client, self.clients[job.client].tasks)
@@ -167,7 +169,7 @@ class Fleet:
     def _raw_data(self, round: int, client: ClientId) -> bytes:
         train = self.clients[client].train
         buffer = io.BytesIO()
-        np.savez(buffer, x=train.x, **{f"y.{task}": labels for task, labels in train.y.items()})
+        np.savez(buffer, allow_pickle=False, x=train.x, **{f"y.{task}": labels for task, labels in train.y.items()})
         return seal(DATA, self.plan.digest, round, len(train.x), buffer.getvalue())
 
 

@@ -13,11 +13,12 @@ from fedmtl.algorithms.base import Algorithm
 from fedmtl.codecs.base import Codec
 from fedmtl.comm.wire import Spec, spec_of
 from fedmtl.data.base import Federation
+from fedmtl.federation.job import ClientFn, Wide
 from fedmtl.models.base import Model
 from fedmtl.models.split import SplitModel, build, initial_params, loss_fn, sums_fn
 from fedmtl.optim import make_batches
 from fedmtl.tasks.base import Task
-from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, TaskSet
+from fedmtl.types import Batch, ClientId, LossFn, Params, Payload, TaskSet
 
 
 class Plan:
@@ -129,14 +130,14 @@ class Plan:
         labels = {task: np.zeros((1, *self.tasks[task].label_shape), np.float32) for task in owned}
         return make_batches(self._input, labels, None, None)
 
-    def local_update(self, owned: TaskSet) -> Callable[[Payload, Any, Sequence[Batch]], LocalResult[Any]]:
+    def local_update(self, owned: TaskSet) -> ClientFn:
         """(down, private, batches) -> the client's round."""
         return self._once("update", owned, lambda: partial(self.algorithm.local_update, self.loss(owned)))
 
-    def measure(self, owned: TaskSet) -> Callable[[Payload, Any, Sequence[Batch]], dict[str, Tensor]]:
+    def measure(self, owned: TaskSet) -> ClientFn:
         """(down, private, batches) -> task -> sums of its metric, with what the client predicts with."""
 
-        def make() -> Callable[[Payload, Any, Sequence[Batch]], dict[str, Tensor]]:
+        def make() -> ClientFn:
             sums = sums_fn(self.module, self.tasks, owned)
 
             def measure(down: Payload, private: Any, batches: Sequence[Batch]) -> dict[str, Tensor]:
@@ -147,6 +148,11 @@ class Plan:
             return measure
 
         return self._once("measure", owned, make)
+
+    def wide(self, function: ClientFn) -> Wide:
+        """``local_update`` or ``measure`` of all tasks, with what engines need to lend."""
+        heads = {name: value for name, value in self.initial.items() if name.startswith("head.")}
+        return Wide(function, heads, {name: task.label_shape for name, task in self.tasks.items()})
 
     def sums_sizes(self, owned: TaskSet) -> dict[str, int]:
         """Task -> how many numbers its sums are."""

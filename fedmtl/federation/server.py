@@ -161,8 +161,8 @@ class Server:
             first = next(uploads, None)
             if first is None:
                 raise RuntimeError(
-                    f"No client of round {round} sent an update that could be used: {_some(outcome.problems)}. If updates "
-                    "are not finite, lower the learning rate; if nobody replied, look at the nodes."
+                    f"No client of round {round} sent an update that could be used: {_some(outcome.problems)}. "
+                    "If updates are not finite, lower the learning rate; if nobody replied, look at the nodes."
                 )
             self.state = self.plan.algorithm.aggregate(self.state, _chain(first, uploads))
         for client, problem in sorted(outcome.problems.items()):

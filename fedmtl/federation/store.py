@@ -22,6 +22,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 from torch import Tensor
 
+from fedmtl.files import write_atomic
 from fedmtl.trees import leaves, rebuild, structure
 from fedmtl.types import ClientId
 
@@ -193,24 +194,3 @@ class FileBackend:
     def delete(self, client: ClientId, version: int) -> None:
         self._path(client, version).unlink(missing_ok=True)
         self._known[client] = [v for v in self.versions(client) if v != version]
-
-
-def write_atomic(path: Path, data: bytes, *, fsync: bool = True) -> None:
-    """Write a file wholly or not at all: temporary file, flush, rename, flush of the folder."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            if fsync:
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    if fsync:
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

@@ -34,7 +34,9 @@ class CNN:
     def trunk(self, input_shape: tuple[int, ...]) -> nn.Module:
         if len(input_shape) != 3:
             raise ValueError(f"CNN takes images of shape (channels, height, width), got {input_shape}; try MLP.")
-        sides = [_pooled("CNN", side, len(self.channels), axis) for side, axis in zip(input_shape[1:], "HW", strict=True)]
+        sides = [
+            _pooled("CNN", side, len(self.channels), axis) for side, axis in zip(input_shape[1:], "HW", strict=True)
+        ]
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise((input_shape[0], *self.channels)):
             layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]

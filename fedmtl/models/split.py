@@ -25,7 +25,9 @@ class SplitModel(nn.Module):
         return {task: head(features) for task, head in self.head.items()}
 
 
-def build(model: Model, input_shape: tuple[int, ...], tasks: Mapping[str, Task], seed: int, integer_inputs: bool) -> SplitModel:
+def build(
+    model: Model, input_shape: tuple[int, ...], tasks: Mapping[str, Task], seed: int, integer_inputs: bool
+) -> SplitModel:
     """The whole model, its first parameters drawn from ``seed``: a head's do not depend on which others exist.
 
     Raises:
@@ -69,18 +71,26 @@ def initial_params(module: SplitModel) -> dict[str, Tensor]:
 
 
 def loss_fn(module: SplitModel, tasks: Mapping[str, Task], owned: TaskSet) -> LossFn:
-    """The mean over a client's tasks of each task's mean loss over its labelled examples in the batch."""
+    """The mean over a client's tasks of each task's mean loss over its labelled examples in the batch.
+
+    A batch may say by ``owns`` [B, tasks], equal in all rows, which of the tasks are the client's; else all are.
+    """
     part = SplitModel(module.trunk, {task: module.head[task] for task in owned})
 
     def loss(params: Params, batch: Batch) -> Tensor:
         outputs = functional_call(part, dict(params), (batch["x"],))
         losses = [tasks[task].loss(outputs[task], batch[f"y.{task}"], batch["mask"]) for task in owned]
-        return torch.stack(losses).mean()
+        if "owns" not in batch:
+            return torch.stack(losses).mean()
+        owns = batch["owns"].amax(0)
+        return (torch.stack(losses) * owns).sum() / owns.sum().clamp(min=1)
 
     return loss
 
 
-def sums_fn(module: SplitModel, tasks: Mapping[str, Task], owned: TaskSet) -> Callable[[Params, Batch], dict[str, Tensor]]:
+def sums_fn(
+    module: SplitModel, tasks: Mapping[str, Task], owned: TaskSet
+) -> Callable[[Params, Batch], dict[str, Tensor]]:
     """(parameters, batch) -> task -> the sums from which the task's metric is computed."""
     part = SplitModel(module.trunk, {task: module.head[task] for task in owned})
 

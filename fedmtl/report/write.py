@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fedmtl.federation.store import write_atomic
+from fedmtl.files import write_atomic
 from fedmtl.study.differences import verdicts
 from fedmtl.study.groups import Group, by_problem, group_runs
 from fedmtl.study.read import find_runs, read_run

@@ -123,7 +123,9 @@ def read_replies(content: RecordDict, round: int) -> list[Reply]:
     data = content.array_records[PACKETS][PACKETS].data
     columns = [_ints(config, key) for key in ("clients", "report", "update")]
     if min([0, *columns[1], *columns[2]]) < 0 or sum(columns[1]) + sum(columns[2]) != len(data):
-        raise ValueError(f"The answer announces {sum(columns[1]) + sum(columns[2])} bytes of packets, got {len(data)}; dropped.")
+        raise ValueError(
+            f"The answer announces {sum(columns[1]) + sum(columns[2])} bytes of packets, got {len(data)}; dropped."
+        )
     seconds, problems = config["seconds"], config["problem"]
     if not isinstance(seconds, list) or not isinstance(problems, list):
         raise ValueError("The answer's seconds and problems are not lists; dropped.")
@@ -160,9 +162,7 @@ def read_roster(content: RecordDict) -> dict[ClientId, TaskSet]:
     tasks = config["tasks"]
     if not isinstance(tasks, list):
         raise ValueError("A roster's tasks are a list.")
-    return {
-        client: tuple(str(owned).split(",")) for client, owned in zip(_ints(config, "clients"), tasks, strict=True)
-    }
+    return {client: tuple(str(owned).split(",")) for client, owned in zip(_ints(config, "clients"), tasks, strict=True)}
 
 
 def _ints(config: ConfigRecord, key: str) -> list[int]:

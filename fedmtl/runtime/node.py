@@ -77,7 +77,7 @@ def fleet_of(context: Context) -> Fleet:
 
 
 def store_of(context: Context, run: str) -> Store:
-    """Where the node keeps private state: its ``state-dir``, else the experiment's ``state_dir``, else Flower's context.
+    """Where private state is: the node's ``state-dir``, else the experiment's ``state_dir``, else Flower's context.
 
     A folder for each run, so that a run never starts from another's heads; a resumed run finds its own.
     """

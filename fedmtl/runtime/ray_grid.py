@@ -8,11 +8,10 @@ import tempfile
 import time
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import ray
 from flwr.app import Array, ArrayRecord, Message
-from ray import cloudpickle
-from ray.actor import ActorHandle
 from ray.exceptions import RayActorError, RayTaskError
 
 from fedmtl.data.base import Federation
@@ -24,7 +23,7 @@ log = logging.getLogger("fedmtl")
 MAX_RESTARTS = 3
 """How often a round starts a dead actor anew before the run gives up."""
 
-_idle: dict[tuple[str, float, float], list[ActorHandle]] = {}
+_idle: dict[tuple[str, float, float], list[Any]] = {}
 """Actors whose run is over, by (address, CPUs, GPUs): the next run of this process starts at once."""
 
 
@@ -100,7 +99,7 @@ class RayGrid(DirectGrid):
         self.pids: list[int] = ray.get([self._load(part) for part in range(self._parts)])
         """Process of each actor, in the order of nodes."""
 
-    def _new_actor(self) -> ActorHandle:
+    def _new_actor(self) -> Any:
         _, cpus, gpus = self._key
         return ray.remote(Worker).options(num_cpus=cpus, num_gpus=gpus).remote(self._paths)
 
@@ -184,8 +183,8 @@ def _cpus_per_worker(experiment: Experiment) -> float:
     gpus = experiment.workers * experiment.gpus_per_worker
     if gpus > resources.get("GPU", 0):
         raise RuntimeError(
-            f"workers={experiment.workers} with gpus_per_worker={experiment.gpus_per_worker} need {gpus:g} GPUs, Ray has "
-            f"{resources.get('GPU', 0):g}; lower either, or set gpus_per_worker=0."
+            f"workers={experiment.workers} with gpus_per_worker={experiment.gpus_per_worker} need {gpus:g} GPUs, "
+            f"Ray has {resources.get('GPU', 0):g}; lower either, or set gpus_per_worker=0."
         )
     return min(1.0, int(1000 * resources.get("CPU", 1) / experiment.workers) / 1000)
 
@@ -207,6 +206,7 @@ def connect(address: str) -> None:
             ray.init(address="local", include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
     except ConnectionError as error:
         raise RuntimeError(
-            f"No Ray cluster at ray_address={address!r} ({error}); start one with 'ray start --head', or leave it empty."
+            f"No Ray cluster at ray_address={address!r} ({error}); start one with 'ray start --head', "
+            "or leave it empty."
         ) from error
     atexit.register(ray.shutdown)

@@ -10,6 +10,7 @@ from fedmtl.data.base import Federation
 from fedmtl.experiment import Experiment
 from fedmtl.federation.server import Server
 from fedmtl.results import Progress, Recorder, Result
+from fedmtl.runtime.messages import packet_bytes
 from fedmtl.runtime.node import read_run_config
 from fedmtl.runtime.strategy import FedMTL, discover
 
@@ -70,8 +71,10 @@ def serve(
         else:
             messages = strategy.configure_evaluate(experiment.rounds, nothing, settings, grid)
         sent = time.perf_counter()
+        recorder.message_bytes["down"] += sum(packet_bytes(message) for message in messages)
         replies = list(grid.send_and_receive(messages, timeout=experiment.round_seconds))
         received = time.perf_counter()
+        recorder.message_bytes["up"] += sum(packet_bytes(message) for message in replies)
         if t <= experiment.rounds:
             strategy.aggregate_train(t, replies)
         else:
@@ -84,4 +87,3 @@ def serve(
         if on_round is not None:
             on_round(progress)
     return recorder.finish(server)
-

@@ -42,7 +42,9 @@ def discover(
                 asked.add(node)
                 for client, tasks in read_roster(reply.content).items():
                     if client in placement:
-                        log.warning("client %d lives on nodes %d and %d; the first is used", client, placement[client], node)
+                        log.warning(
+                            "client %d lives on nodes %d and %d; the first is used", client, placement[client], node
+                        )
                         continue
                     roster[client], placement[client] = tasks, node
             else:
@@ -88,7 +90,12 @@ class FedMTL(Strategy):
             by_node.setdefault(self._placement[visit.client], []).append(visit)
         share = bool(getattr(grid, "shares_memory", False))
         return [
-            Message(visits_content(self.server.plan, self._run, round, visits, share), node, message_type, group_id=str(round))
+            Message(
+                visits_content(self.server.plan, self._run, round, visits, share),
+                node,
+                message_type,
+                group_id=str(round),
+            )
             for node, visits in sorted(by_node.items())
         ]
 
@@ -125,4 +132,6 @@ class FedMTL(Strategy):
     def summary(self) -> None:
         """Log what is about to run."""
         plan = self.server.plan
-        log.info("%r, %d clients, up %r, down %r", plan.algorithm, len(self.server.roster), plan.up_codec, plan.down_codec)
+        log.info(
+            "%r, %d clients, up %r, down %r", plan.algorithm, len(self.server.roster), plan.up_codec, plan.down_codec
+        )

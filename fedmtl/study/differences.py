@@ -60,9 +60,7 @@ def default_pairs(groups: Sequence[Group]) -> list[tuple[str, str]]:
     """
     dense = [group for group in groups if not group.codec]
     pairs = [(a, b) for name in BASELINES for a in dense for b in _peers(a, [b for b in dense if _class(b) == name])]
-    pairs += [
-        (a, b) for a in groups if a.codec for b in _peers(a, [b for b in dense if b.algorithm == a.algorithm])
-    ]
+    pairs += [(a, b) for a in groups if a.codec for b in _peers(a, [b for b in dense if b.algorithm == a.algorithm])]
     names: list[tuple[str, str]] = []
     for a, b in pairs:
         if a is not b and (b.name, a.name) not in names:

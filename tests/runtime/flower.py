@@ -1,0 +1,106 @@
+"""Real Flower processes for tests: a SuperLink, SuperNodes and ``flwr run``, on loopback, ended by pid."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Flower's home is the test's own; nothing is installed or reported."""
+    return {
+        **os.environ,
+        "FLWR_HOME": str(home),
+        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+    }
+
+
+@contextmanager
+def process(command: list[str], home: Path, log: str) -> Iterator[subprocess.Popen[bytes]]:
+    with open(home / log, "wb") as output:
+        child = subprocess.Popen(command, env=environment(home), stdout=output, stderr=subprocess.STDOUT)
+        try:
+            yield child
+        finally:
+            child.terminate()
+            try:
+                child.wait(20)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+
+def wait_for_port(port: int, child: subprocess.Popen[bytes], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if child.poll() is not None:
+            raise RuntimeError(f"the process listening on port {port} ended with code {child.returncode}")
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.2)
+    raise TimeoutError(f"nothing listens on port {port} after {seconds} s")
+
+
+@contextmanager
+def superlink(home: Path, simulation: bool) -> Iterator[int]:
+    """A SuperLink known to ``flwr`` as "test"; gives its port."""
+    home.mkdir(parents=True, exist_ok=True)
+    port, health = free_port(), free_port()
+    command = [str(BIN / "flower-superlink"), "--insecure", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--health-server-address", f"127.0.0.1:{health}", "--disable-runtime-dependency-installation"]
+    command += ["--simulation"] if simulation else []
+    (home / "config.toml").write_text(
+        f'[superlink]\ndefault = "test"\n\n[superlink.test]\naddress = "127.0.0.1:{port}"\ninsecure = true\n'
+    )
+    with process(command, home, "superlink.log") as child:
+        wait_for_port(port, child)
+        yield port
+
+
+@contextmanager
+def deployment(home: Path, node_configs: list[str]) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """A SuperLink and a SuperNode for each node configuration."""
+    with ExitStack() as stack:
+        port = stack.enter_context(superlink(home, simulation=False))
+        nodes = []
+        for number, config in enumerate(node_configs):
+            command = [str(BIN / "flower-supernode"), "--insecure", "--superlink", f"127.0.0.1:{port}"]
+            command += ["--port", str(free_port()), "--node-config", config]
+            nodes.append(stack.enter_context(process(command, home, f"node{number}.log")))
+        yield nodes
+
+
+def flwr_run(home: Path, preset: Path, overrides: str, out: Path, seconds: float = 240) -> dict:
+    """``flwr run`` of this checkout until the run folder holds a summary; gives the summary."""
+    command = [str(BIN / "flwr"), "run", str(ROOT), "test", "--format", "json"]
+    command += ["-c", f'preset="{preset}" overrides="{overrides}" out="{out}"']
+    started = subprocess.run(command, env=environment(home), capture_output=True, text=True, timeout=120)
+    answer = started.stdout[started.stdout.find("{") :]
+    if started.returncode or not json.loads(answer).get("success"):
+        raise RuntimeError(f"flwr run failed: {started.stdout}\n{started.stderr}")
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if (out / "summary.json").exists():
+            return json.loads((out / "summary.json").read_text())
+        time.sleep(0.3)
+    logs = "\n".join(f"== {log.name}\n{log.read_text()[-3000:]}" for log in home.glob("*.log"))
+    raise TimeoutError(f"no summary after {seconds} s\n{logs}")
