@@ -1,0 +1,105 @@
+"""A federation of five clients and four kinds of task: what the tests of this folder play with."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from fedmtl.algorithms import FedPer
+from fedmtl.codecs import Dense
+from fedmtl.comm.wire import Spec, unpack
+from fedmtl.data import Federation, Synthetic
+from fedmtl.engines import Loop
+from fedmtl.federation.fleet import Fleet
+from fedmtl.federation.plan import Plan, make_plan
+from fedmtl.federation.server import Outcome, Server
+from fedmtl.federation.store import MemoryBackend, Store
+from fedmtl.federation.visits import Reply, Visit
+from fedmtl.models import MLP
+from fedmtl.types import Payload
+
+DATA = Synthetic(
+    clients=5,
+    examples=8,
+    test_examples=4,
+    features=6,
+    rank=2,
+    classes=3,
+    kind="mixed",
+    tasks=4,
+    tasks_per_client=2,
+    noise=0.1,
+    ragged=True,
+)
+"""Client c owns tasks c and c + 1 of multiclass_0, binary_1, regression_2, multilabel_3; 4 to 8 examples each."""
+
+MODEL = MLP((4,))
+TRUNK_NUMBERS = 6 * 4 + 4
+"""Weights and biases of a layer from 6 features to 4."""
+
+Tamper = Callable[[list[Reply]], Iterable[Reply]]
+
+
+def toy_plan(federation: Federation | None = None, **changes: Any) -> Plan:
+    values: dict[str, Any] = {
+        "algorithm": FedPer(epochs=1),
+        "model": MODEL,
+        "up_codec": Dense(),
+        "down_codec": Dense(),
+        "batch_size": 4,
+        "seed": 0,
+        **changes,
+    }
+    return make_plan(federation or DATA.load(0), **values)
+
+
+@dataclass
+class Toy:
+    """A server and one node that hosts everybody."""
+
+    server: Server
+    fleet: Fleet
+    store: Store = field(default_factory=lambda: Store(MemoryBackend()))
+
+    @property
+    def plan(self) -> Plan:
+        return self.server.plan
+
+    def play(self, round: int, tamper: Tamper = list) -> Outcome:
+        """A round whose replies are tampered with on the way."""
+        visits = self.server.open_round(round)
+        return self.server.close_round(round, visits, tamper(self.fleet.handle(round, visits, self.store)))
+
+
+def make_toy(
+    federation: Federation | None = None,
+    *,
+    cohort: int | float = 1.0,
+    rounds: int = 3,
+    evaluate_every: int = 1,
+    engine: Any = None,
+    **changes: Any,
+) -> Toy:
+    federation = federation or DATA.load(0)
+    engine = engine or Loop()
+    fleet = Fleet(toy_plan(federation, **changes), federation.clients, engine)
+    server = Server(
+        toy_plan(federation, **changes),  # its own, as on another machine
+        fleet.roster,
+        cohort=cohort,
+        rounds=rounds,
+        evaluate_every=evaluate_every,
+        engine=engine,
+    )
+    return Toy(server, fleet)
+
+
+def read_down(plan: Plan, round: int, visit: Visit, owned: tuple[str, ...]) -> Payload:
+    """What a broadcast says."""
+    spec: Spec = plan.down_spec(visit.client, owned)
+    return unpack(visit.packet, spec, plan.down_codec, kind=1, round=round)[0]
+
+
+def read_up(plan: Plan, round: int, reply: Reply, owned: tuple[str, ...], down: Payload) -> tuple[Payload, float]:
+    """What an upload says, and how many examples it weighs."""
+    spec = plan.up_spec(reply.client, owned)
+    return unpack(reply.update, spec, plan.up_codec, kind=2, round=round, reference=down)
