@@ -1,0 +1,116 @@
+"""One experiment, every runtime and engine: equal cohorts and ledgers, equal trunks.
+
+The reference is the in-process node that trains its clients one by one. Between engines the trunk may differ
+by float rounding (1e-6 a round allowed, 1e-5 after five), between runtimes and numbers of workers not at all.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from fedmtl.experiment import load_experiment
+from fedmtl.results import Result
+from fedmtl.running import run
+from tests.runtime.flower import deployment, flwr_run, superlink
+
+TINY = Path(__file__).with_name("tiny.toml")
+
+
+@pytest.fixture(scope="module")
+def runs() -> Callable[..., Result]:
+    """Runs of the tiny experiment by settings, each made once."""
+    made: dict[tuple[str, ...], Result] = {}
+
+    def get(*settings: str) -> Result:
+        if settings not in made:
+            made[settings] = run(load_experiment(TINY, settings))
+        return made[settings]
+
+    return get
+
+
+def cohorts(result: Result) -> dict[int, list[int]]:
+    """Round -> who trained, from the ledger."""
+    found: dict[int, list[int]] = {}
+    for row in result.ledger:
+        if row["purpose"] == "train" and row["direction"] == "up":
+            found.setdefault(row["round"], []).append(row["client"])
+    return found
+
+
+def difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
+    assert a.keys() == b.keys()
+    return max(float((a[name] - b[name]).abs().max()) for name in a)
+
+
+def test_two_runs_have_the_same_bits(runs: Callable[..., Result]) -> None:
+    assert run(load_experiment(TINY)).summary["digests"] == runs().summary["digests"]
+
+
+def test_another_seed_has_other_bits(runs: Callable[..., Result]) -> None:
+    other = runs("seed=1").summary["digests"]
+    assert all(other[key] != value for key, value in runs().summary["digests"].items())
+
+
+@pytest.mark.parametrize("engine", ["loop", "vmap"])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_ray_has_the_bits_of_the_local_grid_with_loop(runs: Callable[..., Result], engine: str, workers: int) -> None:
+    reference = runs()
+    result = runs("runtime=ray", f"workers={workers}", f"engine={engine}")
+    assert result.ledger == reference.ledger
+    assert cohorts(result) == cohorts(reference)
+    assert all(len(cohort) == 4 for cohort in cohorts(result).values())
+    if engine == "loop":
+        assert result.summary["digests"] == reference.summary["digests"]
+    assert difference(result.state, reference.state) <= 1e-6
+
+
+@pytest.mark.parametrize("algorithm", ["Local", "Pooled", "FedAvg", "FedPer", "FedRep"])
+def test_vmap_equals_loop_for_every_algorithm(runs: Callable[..., Result], algorithm: str) -> None:
+    loop, vmap = (runs(f"algorithm={algorithm}", f"engine={engine}") for engine in ("loop", "vmap"))
+    assert loop.ledger == vmap.ledger
+    if algorithm != "Local":
+        assert difference(loop.state, vmap.state) <= 5e-6
+    for a, b in zip(loop.rows, vmap.rows, strict=True):
+        assert {k: a[k] for k in ("round", "client", "task", "examples")} == {
+            k: b[k] for k in ("round", "client", "task", "examples")
+        }
+
+
+@pytest.mark.parametrize("up", ["FP16", "Int8", "ErrorFeedback"])
+def test_codecs_have_the_same_bits_on_ray(runs: Callable[..., Result], up: str) -> None:
+    """Codec states live with the clients and chance is keyed by client, so workers change nothing."""
+    settings = (f"up_codec={up}", "down_codec=FP16")
+    assert runs(*settings, "runtime=ray", "workers=3").summary["digests"] == runs(*settings).summary["digests"]
+
+
+def saved(out: Path) -> dict[str, torch.Tensor]:
+    return load_file(out / "model.safetensors")
+
+
+@pytest.mark.slow
+def test_flowers_own_simulation(runs: Callable[..., Result], tmp_path: Path) -> None:
+    """``flwr run`` with a SuperLink that simulates two nodes; private state is in Flower's contexts."""
+    with superlink(tmp_path / "home", simulation=True):
+        summary = flwr_run(tmp_path / "home", TINY, "", tmp_path / "out")
+    reference = runs()
+    assert summary["digests"]["ledger"] == reference.summary["digests"]["ledger"]
+    assert difference(saved(tmp_path / "out"), reference.state) <= 1e-6
+
+
+@pytest.mark.slow
+def test_a_real_superlink_with_two_supernodes(runs: Callable[..., Result], tmp_path: Path) -> None:
+    """Bytes in Flower's messages are the ledger's, to the byte; one node keeps private state on disk, one in memory."""
+    configs = ["partition-id=0 num-partitions=2", f'clients="1,3,5" state-dir="{tmp_path / "state"}"']
+    with deployment(tmp_path / "home", configs):
+        summary = flwr_run(tmp_path / "home", TINY, "", tmp_path / "out")
+    reference = runs()
+    assert summary["digests"]["ledger"] == reference.summary["digests"]["ledger"]
+    assert difference(saved(tmp_path / "out"), reference.state) <= 1e-6
+    assert summary["bytes"]["messages"] == {key: summary["bytes"][key] for key in ("down", "up")}
+    assert summary["bytes"]["total"] == sum(row["payload_bytes"] for row in reference.ledger)
+    stored = {path.parent.name for path in (tmp_path / "state").glob("*/*/*.state")}
+    assert stored == {"1", "3", "5"} & {f"{c}" for cohort in cohorts(reference).values() for c in cohort}

@@ -1,0 +1,60 @@
+"""``kill -9`` at any moment, then ``--resume``: the bits of a run that was never interrupted."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+TINY = Path(__file__).with_name("tiny.toml")
+ROUNDS = 30
+KILLS = 5
+
+
+def start(out: Path, runtime: str, *, resume: bool) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "fedmtl", "run", str(TINY), "--out", str(out), *(["--resume"] if resume else [])]
+    command += ["--set", f"rounds={ROUNDS}", "--set", f"runtime={runtime}", "--set", "up_codec=ErrorFeedback"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def run_with_kills(out: Path, runtime: str, kills: int) -> int:
+    """Run to the end; the process is killed ``kills`` times, each time a few rounds on and a little later in the round."""
+    killed = 0
+    while True:
+        before = lines(out / "ledger.jsonl")
+        child = start(out, runtime, resume=(out / "experiment.toml").exists())
+        # A round writes 4 uploads and 6 broadcasts and reports: some 16 rows.
+        while killed < kills and child.poll() is None:
+            if lines(out / "ledger.jsonl") >= before + 48:
+                time.sleep(0.004 * killed)
+                os.kill(child.pid, signal.SIGKILL)
+                break
+            time.sleep(0.0005)
+        output, _ = child.communicate(timeout=120)
+        if child.returncode == 0:
+            return killed
+        assert child.returncode == -signal.SIGKILL, output
+        killed += 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", ["local", "ray"])
+def test_killed_and_resumed_is_the_same(runtime: str, tmp_path: Path) -> None:
+    kills = KILLS if runtime == "local" else 2
+    assert run_with_kills(tmp_path / "whole", "local", 0) == 0
+    assert run_with_kills(tmp_path / "killed", runtime, kills) == kills
+    whole, killed = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("whole", "killed"))
+    assert killed["digests"] == whole["digests"]
+    assert killed["tasks"] == whole["tasks"]
+    assert (tmp_path / "killed" / "ledger.jsonl").read_bytes() == (tmp_path / "whole" / "ledger.jsonl").read_bytes()
+    assert (tmp_path / "killed" / "model.safetensors").read_bytes() == (
+        tmp_path / "whole" / "model.safetensors"
+    ).read_bytes()
