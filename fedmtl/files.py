@@ -22,7 +22,7 @@ def write_atomic(path: Path, data: bytes, *, fsync: bool = True) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError:
+    except BaseException:  # also an interrupt: no half file is left behind
         temporary.unlink(missing_ok=True)
         raise
     if fsync:

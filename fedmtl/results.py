@@ -13,6 +13,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import time
 import tomllib
 import uuid
@@ -157,38 +158,41 @@ class Recorder:
         """Tells this run's private state from that of others; a resumed run keeps it."""
         self._training_seconds: dict[int, float] = {}
         self._written_transfers = 0
+        self._score = float("nan")
         if self.folder is not None:
             self._prepare(self.folder, resume)
 
     def _prepare(self, folder: Path, resume: bool) -> None:
-        description = folder / "experiment.toml"
-        if description.exists() and not resume:
-            raise ValueError(f"{str(folder)!r} holds a run; resume it (--resume), or give another folder (--out).")
-        text = tomli_w.dumps(self.experiment.to_dict())
-        if description.exists():
-            before = {k: v for k, v in tomllib.loads(description.read_text()).items() if k not in HOW}
-            now = {k: v for k, v in tomllib.loads(text).items() if k not in HOW}
-            for key in sorted(before.keys() | now.keys()):
-                if before.get(key) != now.get(key):
-                    raise ValueError(
-                        f"{str(folder)!r} holds a run with {key} = {before.get(key)!r}, got {now.get(key)!r}: a run "
-                        "resumes with the experiment that it began with; give another folder (--out) for another."
-                    )
+        """Check the folder before anything is written. One without a finished round holds no run."""
         try:
-            (folder / "checkpoint").mkdir(parents=True, exist_ok=True)
-            if not (folder / "checkpoint" / "run").exists():
-                write_atomic(folder / "checkpoint" / "run", self.run.encode())
-            self.run = (folder / "checkpoint" / "run").read_text()
-            if not description.exists():
-                write_atomic(folder / "environment.json", json.dumps(environment(), indent=2).encode())
-                write_atomic(description, text.encode())
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(folder / ".writable", b"")
+            (folder / ".writable").unlink()
         except OSError as error:
             raise type(error)(
                 error.errno,
                 f"The run folder {str(folder)!r} cannot be written ({error.strerror}); give another (--out)",
             ) from None
+        if not self._checkpoint(folder).exists():
+            shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+            return
+        if not resume:
+            raise ValueError(f"{str(folder)!r} holds a run; resume it (--resume), or give another folder (--out).")
+        before = tomllib.loads((folder / "experiment.toml").read_text())
+        now = tomllib.loads(tomli_w.dumps(self.experiment.to_dict()))
+        for key in sorted((before.keys() | now.keys()) - set(HOW)):
+            if before.get(key) != now.get(key):
+                raise ValueError(
+                    f"{str(folder)!r} holds a run with {key} = {before.get(key)!r}, got {now.get(key)!r}: a run "
+                    "resumes with the experiment that it began with; give another folder (--out) for another."
+                )
+        self.run = (folder / "checkpoint" / "run").read_text()
         if (folder / "summary.json").exists():
             self.finished = json.loads((folder / "summary.json").read_text())
+
+    @staticmethod
+    def _checkpoint(folder: Path) -> Path:
+        return folder / "checkpoint" / "server.state"
 
     @property
     def state_folder(self) -> str | None:
@@ -201,7 +205,7 @@ class Recorder:
         """Put the server, its ledger and the rows where the checkpoint left them; at the start when there is none."""
         if self.folder is None:
             return
-        checkpoint = self.folder / "checkpoint" / "server.state"
+        checkpoint = self._checkpoint(self.folder)
         note: dict[str, Any] = {
             "round": 0,
             "rounds_bytes": 0,
@@ -212,11 +216,17 @@ class Recorder:
         }
         if checkpoint.exists():
             server.state, note = state_from_bytes(checkpoint.read_bytes(), server.state)
+        else:
+            (self.folder / "checkpoint").mkdir(exist_ok=True)
+            write_atomic(self.folder / "checkpoint" / "run", self.run.encode())
+            write_atomic(self.folder / "environment.json", json.dumps(environment(), indent=2).encode())
+            write_atomic(self.folder / "experiment.toml", tomli_w.dumps(self.experiment.to_dict()).encode())
         self.round = note["round"]
         self.seconds = note["seconds"]
         self.message_bytes = note["message_bytes"]
         self._training_seconds = {int(client): spent for client, spent in note["training_seconds"].items()}
         self.rows = _cut(self.folder / "rounds.jsonl", note["rounds_bytes"])
+        self._score = mean_score(self.rows)
         transfers = _cut(self.folder / "ledger.jsonl", note["ledger_bytes"])
         server.ledger = Ledger(Transfer(**row) for row in transfers)
         self._written_transfers = len(transfers)
@@ -229,6 +239,7 @@ class Recorder:
         start = time.perf_counter()
         rows = measure_rows(server.plan.tasks, outcome.measurements, self._training_seconds)
         self.rows += rows
+        self._score = mean_score(rows) if rows else self._score
         if round <= server.rounds:
             self._training_seconds = outcome.seconds
         if self.folder is not None:
@@ -238,7 +249,7 @@ class Recorder:
         return Progress(
             round=round,
             rounds=server.rounds,
-            mean_score=mean_score(self.rows),
+            mean_score=self._score,
             bytes_up=server.ledger.total("up", ("train", "gather")),
             bytes_down=server.ledger.total("down", ("train", "gather")),
             problems=outcome.problems,
@@ -259,7 +270,7 @@ class Recorder:
             "seconds": self.seconds,
             "training_seconds": self._training_seconds,
         }
-        write_atomic(folder / "checkpoint" / "server.state", state_to_bytes(server.state, note))
+        write_atomic(self._checkpoint(folder), state_to_bytes(server.state, note))
 
     def add_seconds(self, phase: str, seconds: float) -> None:
         self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds

@@ -1,5 +1,6 @@
 """The only counter of bytes: every packet that crosses between server and client, once."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Literal, NamedTuple, get_args
 
@@ -29,7 +30,10 @@ class Ledger:
     """The transfers of a run, in the order of rounds and, within a round and direction, of clients."""
 
     def __init__(self, transfers: Iterable[Transfer] = ()) -> None:
-        self.transfers: list[Transfer] = list(transfers)
+        self.transfers: list[Transfer] = []
+        self._totals: Counter[tuple[Direction, Purpose]] = Counter()
+        for transfer in transfers:
+            self.record(transfer)
 
     def record(self, transfer: Transfer) -> None:
         """Count one packet.
@@ -45,8 +49,9 @@ class Ledger:
         if transfer.payload_bytes < 0:
             raise ValueError(f"A packet has no negative length, got {transfer.payload_bytes}.")
         self.transfers.append(transfer)
+        self._totals[transfer.direction, transfer.purpose] += transfer.payload_bytes
 
     def total(self, direction: Direction | None = None, purposes: Iterable[Purpose] = get_args(Purpose)) -> int:
         """Bytes in a direction (both when None) for some purposes (all by default)."""
-        wanted = set(purposes)
-        return sum(t.payload_bytes for t in self.transfers if t.purpose in wanted and direction in (None, t.direction))
+        directions = get_args(Direction) if direction is None else (direction,)
+        return sum(self._totals[one, purpose] for one in directions for purpose in set(purposes))

@@ -140,6 +140,24 @@ def open_packet(packet: bytes, kind: int, digest: bytes, round: int) -> tuple[fl
     return num_examples, body
 
 
+def check_payload(payload: Payload, spec: Spec, kind: int) -> None:
+    """Refuse a payload that is not what the other side expects: a mistake of the algorithm, not of the data.
+
+    Raises:
+        ValueError: it says what is missing and what is too much.
+    """
+    found = spec_of(payload)
+    if found != spec:
+        missing, surplus = (
+            [f"{e.record}/{e.name} {e.shape}" for e in one if e not in other]
+            for one, other in ((spec, found), (found, spec))
+        )
+        raise ValueError(
+            f"A {KIND_NAMES[kind]} should hold {missing} and not {surplus}: an algorithm's payload has the same names "
+            "and shapes in every round."
+        )
+
+
 def pack(
     payload: Payload,
     spec: Spec,
@@ -165,16 +183,7 @@ def pack(
     Raises:
         ValueError: the payload is not what the spec says, or the codec refuses its numbers.
     """
-    found = spec_of(payload)
-    if found != spec:
-        missing, surplus = (
-            [f"{e.record}/{e.name} {e.shape}" for e in one if e not in other]
-            for one, other in ((spec, found), (found, spec))
-        )
-        raise ValueError(
-            f"A {KIND_NAMES[kind]} should hold {missing} and not {surplus}: an algorithm's payload has the same names "
-            "and shapes in every round."
-        )
+    check_payload(payload, spec, kind)
     if not spec:
         return b"", state
     vector = _flatten(payload, spec)

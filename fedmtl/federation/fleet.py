@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from fedmtl.comm.wire import DATA, DOWN, REPORT, UP, PacketError, open_packet, pack, seal, unpack
+from fedmtl.comm.wire import DATA, DOWN, REPORT, UP, PacketError, check_payload, open_packet, pack, seal, unpack
 from fedmtl.data.base import ClientData, Split
 from fedmtl.federation.job import Engine, Job
 from fedmtl.federation.plan import Plan
@@ -21,6 +21,10 @@ from fedmtl.types import ClientId, LocalResult, Payload, TaskSet
 
 EVALUATION_BATCH = 256
 """Examples that are measured at once; results do not depend on it beyond rounding."""
+
+
+class UpdateError(ValueError):
+    """An update that must not or cannot be sent; its client is left out of the round."""
 
 
 class Fleet:
@@ -46,7 +50,7 @@ class Fleet:
     def handle(self, round: int, visits: Sequence[Visit], store: Store) -> list[Reply]:
         """Answer the visits of a round, in their order.
 
-        A client whose update is not finite sends none and keeps its last good state.
+        A client whose update is not finite, or is refused by the codec, sends none and keeps its last good state.
 
         Raises:
             KeyError: a client that does not live here.
@@ -64,7 +68,9 @@ class Fleet:
             if visit.evaluate or visit.train
         }
         reports = self._evaluate(round, [visit for visit in visits if visit.evaluate], downs, states)
-        updates, seconds = self._train(round, [visit for visit in visits if visit.train], downs, states, store)
+        updates, problems, seconds = self._train(
+            round, [visit for visit in visits if visit.train], downs, states, store
+        )
         for visit in visits:
             if visit.gather:
                 updates[visit.client] = self._raw_data(round, visit.client)
@@ -72,9 +78,9 @@ class Fleet:
             Reply(
                 client=visit.client,
                 report=reports.get(visit.client, b""),
-                update=updates.get(visit.client) or b"",
+                update=updates.get(visit.client, b""),
                 seconds=seconds.get(visit.client, 0.0),
-                problem="its update is not finite" if updates.get(visit.client, b"") is None else "",
+                problem=problems.get(visit.client, ""),
             )
             for visit in visits
         ]
@@ -127,7 +133,7 @@ class Fleet:
         downs: Mapping[ClientId, Payload],
         states: Mapping[ClientId, Any],
         store: Store,
-    ) -> tuple[dict[ClientId, bytes | None], dict[ClientId, float]]:
+    ) -> tuple[dict[ClientId, bytes], dict[ClientId, str], dict[ClientId, float]]:
         start = time.perf_counter()
         jobs = []
         for client in (visit.client for visit in visits):
@@ -139,29 +145,44 @@ class Fleet:
         results = self._engine.map(jobs, self.plan.wide(self.plan.local_update(self.plan.all_tasks)))
         elapsed = time.perf_counter() - start
         examples = sum(len(self.clients[job.client].train.x) for job in jobs)
-        updates: dict[ClientId, bytes | None] = {}
+        updates: dict[ClientId, bytes] = {}
+        problems: dict[ClientId, str] = {}
         seconds = {}
         for job, result in zip(jobs, results, strict=True):
             # Clients that ran together have one time between them; it is shared out by examples.
             seconds[job.client] = elapsed * len(self.clients[job.client].train.x) / examples
-            updates[job.client] = self._close(round, job, result, states[job.client]["codec"], store)
-        return updates, seconds
+            try:
+                updates[job.client] = self._close(round, job, result, states[job.client]["codec"], store)
+            except UpdateError as error:
+                problems[job.client] = str(error)
+        return updates, problems, seconds
 
-    def _close(self, round: int, job: Job, result: LocalResult[Any], codec_state: Any, store: Store) -> bytes | None:
+    def _close(self, round: int, job: Job, result: LocalResult[Any], codec_state: Any, store: Store) -> bytes:
+        """The packet of a result, whose private part is stored.
+
+        Raises:
+            UpdateError: the update cannot be sent.
+        """
         if not (all_finite(result.private) and all_finite(result.upload.payload)):
-            return None
+            raise UpdateError("its update is not finite")
+        payload, num_examples = result.upload
         spec = self.plan.up_spec(job.client, self.clients[job.client].tasks)
-        packet, codec_state = pack(
-            result.upload.payload,
-            spec,
-            self.plan.up_codec,
-            codec_state,
-            rng(self.plan.seed, round, job.client, "up"),
-            kind=UP,
-            round=round,
-            num_examples=float(result.upload.num_examples),
-            reference=job.down,
-        )
+        check_payload(payload, spec, UP)
+        chance = rng(self.plan.seed, round, job.client, "up")
+        try:
+            packet, codec_state = pack(
+                payload,
+                spec,
+                self.plan.up_codec,
+                codec_state,
+                chance,
+                kind=UP,
+                round=round,
+                num_examples=float(num_examples),
+                reference=job.down,
+            )
+        except ValueError as error:
+            raise UpdateError(f"its update cannot be coded: {error}") from error
         private = tree_map(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, result.private)
         store.save(job.client, round, {"private": private, "codec": codec_state})
         return packet

@@ -216,6 +216,11 @@ class Server:
                 f"{_some(outcome.problems)}."
             )
         self.gathered = {client: by_client[client].update for client in sorted(sent) if sent[client].gather}
+        for client, packet in self.gathered.items():
+            try:
+                open_raw_data(self.plan, round, packet)
+            except ValueError as error:
+                raise RuntimeError(f"The raw data of client {client} cannot be used: {error}") from error
         outcome.seconds.clear()
 
     def _train_centrally(self, round: int) -> None:
