@@ -1,0 +1,377 @@
+"""Runs that are killed and go on: the same bits as a run that was left alone, and no other run's."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import Message
+
+from fedmtl import results
+from fedmtl.algorithms import FedPer, FedRep, Local, Pooled
+from fedmtl.codecs import FP16, ErrorFeedback, Int8, TopK
+from fedmtl.data import Synthetic
+from fedmtl.experiment import Experiment
+from fedmtl.federation.store import StateError
+from fedmtl.models import MLP
+from fedmtl.results import Progress, Result
+from fedmtl.running import run
+from fedmtl.runtime.local_grid import LocalGrid
+from fedmtl.trees import sha256
+
+DATA = Synthetic(
+    clients=5, examples=6, test_examples=3, features=4, rank=2, kind="mixed", tasks_per_client=2, ragged=True
+)
+ROUNDS = 3
+
+METHODS: dict[str, dict[str, Any]] = {
+    "FedPer": {"algorithm": FedPer(lr=0.05, epochs=1)},
+    "FedPer, Int8": {"algorithm": FedPer(lr=0.05, epochs=1), "up_codec": Int8(block=8), "engine": "loop"},
+    "FedRep, ErrorFeedback": {"algorithm": FedRep(head_epochs=1), "up_codec": ErrorFeedback(TopK(0.25))},
+    "Pooled": {"algorithm": Pooled(epochs=1)},
+    "Local": {"algorithm": Local(epochs=1), "engine": "loop"},
+}
+"""Private heads; chance in the codec; a memory in the codec; gathered data at the server; no server state."""
+
+
+def experiment(**changes: Any) -> Experiment:
+    values: dict[str, Any] = {
+        "data": DATA,
+        "model": MLP((3,)),
+        "algorithm": FedPer(lr=0.05, epochs=1),
+        "rounds": ROUNDS,
+        "cohort": 3,
+        "batch_size": 4,
+        "evaluate_every": 2,
+        "runtime": "local",
+        **changes,
+    }
+    return Experiment(**values)
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def kill_after(round: int) -> Callable[[Progress], None]:
+    def on_round(progress: Progress) -> None:
+        if progress.round == round:
+            raise Killed
+
+    return on_round
+
+
+def rows_but_seconds(folder: Path) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in (folder / "rounds.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def summary_but_seconds(folder: Path) -> dict[str, Any]:
+    summary = json.loads((folder / "summary.json").read_text())
+    del summary["seconds"]
+    return summary
+
+
+def private_states(folder: Path) -> dict[str, bytes]:
+    clients = folder / "checkpoint" / "clients"
+    return {path.relative_to(clients).as_posix(): path.read_bytes() for path in clients.rglob("*.state")}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def assert_same_run(one: tuple[Result, Path], other: tuple[Result, Path]) -> None:
+    """Digests, every byte of the ledger, every private state, and rows and summary but for measured seconds."""
+    (result, folder), (whole, whole_folder) = one, other
+    assert result.summary["digests"] == whole.summary["digests"]
+    assert sha256(result.state) == sha256(whole.state)
+    assert (folder / "ledger.jsonl").read_bytes() == (whole_folder / "ledger.jsonl").read_bytes()
+    assert rows_but_seconds(folder) == rows_but_seconds(whole_folder)
+    assert summary_but_seconds(folder) == summary_but_seconds(whole_folder)
+    assert private_states(folder) == private_states(whole_folder)
+    if (whole_folder / "model.safetensors").exists():
+        assert (folder / "model.safetensors").read_bytes() == (whole_folder / "model.safetensors").read_bytes()
+    assert contents(folder).keys() == contents(whole_folder).keys()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Result, Path]]:
+    """Runs that nobody disturbed, by method."""
+    done: dict[str, tuple[Result, Path]] = {}
+
+    def get(method: str) -> tuple[Result, Path]:
+        if method not in done:
+            folder = tmp_path_factory.mktemp("whole")
+            done[method] = run(experiment(**METHODS[method]), folder), folder
+        return done[method]
+
+    return get
+
+
+# Killed, and resumed
+
+
+@pytest.mark.parametrize("round", [1, 2, 3, 4])
+@pytest.mark.parametrize("method", ["FedPer, Int8", "FedRep, ErrorFeedback", "Pooled"])
+def test_a_run_killed_after_any_round_ends_in_the_same_bits(
+    method: str, round: int, tmp_path: Path, whole: Any
+) -> None:
+    """Round 4 is the last measurement: the run is killed after it, and before the summary is written."""
+    with pytest.raises(Killed):
+        run(experiment(**METHODS[method]), tmp_path, on_round=kill_after(round))
+    assert not (tmp_path / "summary.json").exists()
+    seen: list[int] = []
+    result = run(
+        experiment(**METHODS[method]), tmp_path, resume=True, on_round=lambda progress: seen.append(progress.round)
+    )
+    assert seen == list(range(round + 1, ROUNDS + 2))  # nothing is run twice
+    assert_same_run((result, tmp_path), whole(method))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_killed_after_every_round_ends_in_the_same_bits(method: str, tmp_path: Path, whole: Any) -> None:
+    for round in range(1, ROUNDS + 2):
+        with pytest.raises(Killed):
+            run(experiment(**METHODS[method]), tmp_path, resume=True, on_round=kill_after(round))
+    assert_same_run((run(experiment(**METHODS[method]), tmp_path, resume=True), tmp_path), whole(method))
+
+
+@contextmanager
+def killed_in_exchange(round: int) -> Iterator[None]:
+    """The clients have done the round and kept their states; the server never hears of it."""
+    exchange, count = LocalGrid.exchange, 0
+
+    def die(grid: LocalGrid, messages: list[Message], timeout: float | None) -> list[Message]:
+        nonlocal count
+        replies = exchange(grid, messages, timeout)
+        count += all(message.metadata.message_type != "query" for message in messages)
+        if count == round:
+            raise Killed
+        return replies
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LocalGrid, "exchange", die)
+        yield
+
+
+@contextmanager
+def killed_before_checkpoint(round: int) -> Iterator[None]:
+    """Rows and ledger have their new lines; the checkpoint still says that they end before."""
+    write, count = results.write_atomic, 0
+
+    def die(path: Path, data: bytes, **settings: Any) -> None:
+        nonlocal count
+        if path.name == "server.state":
+            count += 1
+            if count == round:
+                raise Killed
+        write(path, data, **settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(results, "write_atomic", die)
+        yield
+
+
+@contextmanager
+def killed_before_summary(round: int) -> Iterator[None]:
+    """The model is written, the summary is not."""
+    write = results.write_atomic
+
+    def die(path: Path, data: bytes, **settings: Any) -> None:
+        if path.name == "summary.json":
+            raise Killed
+        write(path, data, **settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(results, "write_atomic", die)
+        yield
+
+
+@pytest.mark.parametrize(
+    ("killed", "round"),
+    [(killed_in_exchange, t) for t in (1, 2, 3, 4)]
+    + [(killed_before_checkpoint, t) for t in (1, 2, 3, 4)]
+    + [(killed_before_summary, 4)],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+@pytest.mark.parametrize("method", ["FedRep, ErrorFeedback", "Pooled"])
+def test_a_run_killed_in_the_middle_of_a_round_ends_in_the_same_bits(
+    method: str, killed: Any, round: int, tmp_path: Path, whole: Any
+) -> None:
+    with killed(round), pytest.raises(Killed):
+        run(experiment(**METHODS[method]), tmp_path)
+    result = run(experiment(**METHODS[method]), tmp_path, resume=True)
+    assert_same_run((result, tmp_path), whole(method))
+
+
+@pytest.mark.parametrize("junk", [b'{"round": 3, "client": 0, "task"', b"\0" * 100, b"\xff\xfe\n\n{}\n"])
+def test_what_was_written_after_the_last_checkpoint_is_cut_off(junk: bytes, tmp_path: Path, whole: Any) -> None:
+    with pytest.raises(Killed):
+        run(experiment(), tmp_path, on_round=kill_after(2))
+    for name in ("rounds.jsonl", "ledger.jsonl"):
+        with open(tmp_path / name, "ab") as file:
+            file.write(junk)
+    assert_same_run((run(experiment(), tmp_path, resume=True), tmp_path), whole("FedPer"))
+
+
+def test_a_state_folder_of_its_own_is_gone_on_from(tmp_path: Path, whole: Any) -> None:
+    changes: dict[str, Any] = {**METHODS["FedPer, Int8"], "state_dir": str(tmp_path / "states")}
+    with pytest.raises(Killed):
+        run(experiment(**changes), tmp_path / "run", on_round=kill_after(2))
+    result = run(experiment(**changes), tmp_path / "run", resume=True)
+    assert result.summary["digests"] == whole("FedPer, Int8")[0].summary["digests"]
+    (folder,) = (tmp_path / "states").iterdir()  # one run, one folder
+    states = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.state")}
+    assert states == private_states(whole("FedPer, Int8")[1])
+
+
+def test_runs_that_share_a_state_folder_do_not_share_states(tmp_path: Path, whole: Any) -> None:
+    for _ in range(2):
+        result = run(experiment(**METHODS["FedPer, Int8"], state_dir=str(tmp_path)))
+        assert result.summary["digests"] == whole("FedPer, Int8")[0].summary["digests"]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+# Finished
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_finished_run_is_read_and_not_run_again(method: str, tmp_path: Path) -> None:
+    first = run(experiment(**METHODS[method]), tmp_path)
+    before = contents(tmp_path)
+    seen: list[Progress] = []
+    again = run(experiment(**METHODS[method]), tmp_path, resume=True, on_round=seen.append)
+    assert seen == []
+    assert again.summary == first.summary  # seconds too
+    assert again.rows == first.rows and again.ledger == first.ledger
+    assert sha256(again.state) == sha256(first.state)
+    assert contents(tmp_path) == before
+
+
+# Whose folder it is
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_folder_with_a_run_is_refused_without_resume_and_left_alone(finished: bool, tmp_path: Path) -> None:
+    if finished:
+        run(experiment(), tmp_path)
+    else:
+        with pytest.raises(Killed):
+            run(experiment(), tmp_path, on_round=kill_after(1))
+    before = contents(tmp_path)
+    with pytest.raises(ValueError) as error:
+        run(experiment(), tmp_path)
+    assert str(error.value) == f"{str(tmp_path)!r} holds a run; resume it (--resume), or give another folder (--out)."
+    assert contents(tmp_path) == before
+
+
+CHANGED: dict[str, Any] = {
+    "data": Synthetic(clients=6, examples=6, test_examples=3, features=4, rank=2, kind="mixed", tasks_per_client=2),
+    "model": MLP((4,)),
+    "algorithm": FedPer(lr=0.04, epochs=1),
+    "up_codec": FP16(),
+    "down_codec": FP16(),
+    "rounds": 4,
+    "cohort": 2,
+    "batch_size": 5,
+    "evaluate_every": 1,
+    "seed": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was killed after its first round."""
+    folder = tmp_path_factory.mktemp("begun")
+    with pytest.raises(Killed):
+        run(experiment(), folder, on_round=kill_after(1))
+    return folder
+
+
+@pytest.mark.parametrize("key", CHANGED)
+@pytest.mark.parametrize("finished", [True, False])
+def test_another_experiment_is_refused_by_name_and_the_run_left_alone(
+    key: str, finished: bool, begun: Path, whole: Any
+) -> None:
+    folder = whole("FedPer")[1] if finished else begun
+    before = contents(folder)
+    with pytest.raises(ValueError) as error:
+        run(experiment(**{key: CHANGED[key]}), folder, resume=True)
+    assert f"holds a run with {key} = " in str(error.value)
+    assert "give another folder (--out) for another" in str(error.value)
+    assert contents(folder) == before
+
+
+def test_one_client_a_round_is_not_everybody_a_round(tmp_path: Path) -> None:
+    """Python takes cohort 1 and 1.0 for equal; here they are one client and all of them."""
+    with pytest.raises(Killed):
+        run(experiment(cohort=1.0), tmp_path, on_round=kill_after(1))
+    with pytest.raises(ValueError, match="holds a run with cohort = 1.0, got 1:"):
+        run(experiment(cohort=1), tmp_path, resume=True)
+
+
+def test_how_a_run_goes_on_may_change(tmp_path: Path, whole: Any) -> None:
+    """Name, waiting and workers are no part of what is learnt; nor is the engine, but for rounding."""
+    with pytest.raises(Killed):
+        run(experiment(), tmp_path, on_round=kill_after(2))
+    result = run(experiment(name="other", workers=7, wait_seconds=5, round_seconds=5), tmp_path, resume=True)
+    assert result.summary["digests"] == whole("FedPer")[0].summary["digests"]
+    assert result.summary["name"] == "other"
+
+
+def test_resuming_where_nothing_is_begins(tmp_path: Path, whole: Any) -> None:
+    result = run(experiment(), tmp_path / "new", resume=True)
+    assert_same_run((result, tmp_path / "new"), whole("FedPer"))
+
+
+def test_what_others_keep_in_the_folder_stays(tmp_path: Path) -> None:
+    """``--out .`` in somebody's project, where a folder named checkpoint is nothing unusual."""
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "months_of_training.pt").write_bytes(b"precious")
+    (tmp_path / "notes.txt").write_text("mine")
+    try:
+        run(experiment(rounds=1), tmp_path)
+    except (ValueError, OSError):
+        pass  # to refuse the folder is as good
+    assert (tmp_path / "checkpoint" / "months_of_training.pt").read_bytes() == b"precious"
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+# Damage
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-5], lambda data: b"", lambda data: data[:-1] + b"\0"])
+def test_a_damaged_checkpoint_of_the_server_is_one_clear_error(
+    damage: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    with pytest.raises(Killed):
+        run(experiment(), tmp_path, on_round=kill_after(2))
+    path = tmp_path / "checkpoint" / "server.state"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(StateError, match="truncated or damaged"):
+        run(experiment(), tmp_path, resume=True)
+
+
+def test_a_damaged_state_of_a_client_is_said_and_the_one_before_is_used(tmp_path: Path) -> None:
+    everybody = experiment(cohort=1.0)
+    with pytest.raises(Killed):
+        run(everybody, tmp_path, on_round=kill_after(2))
+    path = tmp_path / "checkpoint" / "clients" / "3" / "00000002.state"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.warns(UserWarning, match="Client 3, state of round 2: .* truncated or damaged"):
+        result = run(everybody, tmp_path, resume=True)
+    assert result.summary["rounds"] == ROUNDS and np.isfinite(result.summary["mean_score"])
+
+
+def test_lost_lines_are_noticed(tmp_path: Path) -> None:
+    """A file that is shorter than the checkpoint says has lost something; it is not made up for with zeros."""
+    with pytest.raises(Killed):
+        run(experiment(), tmp_path, on_round=kill_after(2))
+    os.truncate(tmp_path / "ledger.jsonl", (tmp_path / "ledger.jsonl").stat().st_size - 10)
+    with pytest.raises(ValueError, match="ledger.jsonl"):
+        run(experiment(), tmp_path, resume=True)
