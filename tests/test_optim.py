@@ -1,0 +1,139 @@
+"""SGD against numbers worked out by hand, and epochs that hold every example once."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from fedmtl.optim import make_batches, num_examples, sgd
+from fedmtl.types import Batch, Params
+
+
+def half_square(params: Params, batch: Batch) -> Tensor:
+    """½ (w − x)², a mean over the real rows; its gradient is w − mean x."""
+    error = (params["w"] - batch["x"]) ** 2 / 2
+    return (error * batch["mask"]).sum() / batch["mask"].sum().clamp(min=1)
+
+
+def batch(*x: float, mask: list[float] | None = None) -> dict[str, Tensor]:
+    return {"x": torch.tensor(x), "mask": torch.tensor(mask or [1.0] * len(x))}
+
+
+def test_sgd_by_hand() -> None:
+    """η = ½, w = 0. Batches {2, 6} (mean 4) and {−2}: 0 → 2 → 0, and again → 2 → 0; v has no gradient."""
+    params = {"w": torch.tensor(0.0), "v": torch.tensor([3.0])}
+    batches = [batch(2.0, 6.0), batch(-2.0)]
+    assert sgd(half_square, params, batches[:1], 0.5)["w"] == 2
+    assert sgd(half_square, params, batches, 0.5)["w"] == 0
+    assert sgd(half_square, params, [*batches, batches[0]], 0.5)["w"] == 2
+    assert sgd(half_square, params, batches[::-1], 0.5)["w"] == 1.5  # → −1 → 1.5: the order counts
+    assert sgd(half_square, params, batches, 0.5)["v"].tolist() == [3.0]
+    assert params["w"] == 0 and params["v"].tolist() == [3.0]
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 5])
+def test_sgd_walks_through_the_epochs(epochs: int) -> None:
+    """With one batch {8} and η = ½, w halves its distance to 8 each time: 8 (1 − 2^−E)."""
+    w = sgd(half_square, {"w": torch.tensor(0.0)}, [batch(8.0)], 0.5, epochs)["w"]
+    assert w == 8 * (1 - 2.0**-epochs)
+
+
+def test_sgd_differentiates_every_parameter() -> None:
+    """f = a b at (2, 3): gradient (3, 2) of both at once; η = 1 gives (−1, 1), and not (−1, 4) one after the other."""
+    w = sgd(lambda p, _: p["a"] * p["b"], {"a": torch.tensor(2.0), "b": torch.tensor(3.0)}, [batch(0.0)], 1.0)
+    assert (w["a"], w["b"]) == (-1.0, 1.0)
+
+
+def test_a_padded_batch_changes_nothing() -> None:
+    """Not even through a term that does not come from examples: 10 w² alone would move w by −20 η w."""
+
+    def pulled(params: Params, batch: Batch) -> Tensor:
+        return half_square(params, batch) + 10 * params["w"] ** 2
+
+    padding = batch(5.0, 7.0, mask=[0.0, 0.0])
+    w = {"w": torch.tensor(1.0)}
+    assert sgd(pulled, w, [padding, padding], 0.25, epochs=3)["w"] == 1
+    assert sgd(pulled, w, [batch(1.0)], 0.25)["w"] == -4  # 1 − ¼ (0 + 20)
+    assert sgd(pulled, w, [padding, batch(1.0), padding], 0.25)["w"] == -4
+
+
+def test_a_step_does_not_grow_with_the_batch() -> None:
+    """Padded rows and repeated rows leave the mean as it is."""
+    w = {"w": torch.tensor(0.0)}
+    for one in (batch(4.0), batch(4.0, 4.0, 4.0, 4.0), batch(4.0, 99.0, mask=[1.0, 0.0])):
+        assert sgd(half_square, w, [one], 0.5)["w"] == 2
+
+
+def test_sgd_of_no_batch_is_the_start() -> None:
+    w = {"w": torch.tensor(3.0)}
+    assert sgd(half_square, w, [], 0.5) == w
+
+
+def test_num_examples_counts_what_is_real() -> None:
+    batches = make_batches(np.zeros((11, 2), np.float32), {}, 4, None)
+    assert num_examples(batches) == 11 and num_examples(batches).shape == ()
+    assert num_examples([*batches, batch(1.0, mask=[0.0])]) == 11
+
+
+def rows(n: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """x [n, 2] and labels of both ranks, from which the row can be read."""
+    x = np.stack([np.arange(n), -np.arange(n)], axis=1).astype(np.float32)
+    return x, {"a": 10 * np.arange(n, dtype=np.float32), "b": np.arange(3 * n, dtype=np.float32).reshape(n, 3)}
+
+
+@pytest.mark.parametrize(
+    ("n", "batch_size", "steps", "size"), [(1, 1, 1, 1), (7, 3, 3, 3), (6, 3, 2, 3), (2, 5, 1, 5), (7, None, 1, 7)]
+)
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_an_epoch_holds_every_example_once(
+    n: int, batch_size: int | None, steps: int, size: int, shuffled: bool
+) -> None:
+    """In ⌈n / B⌉ batches of equal size; padding comes last; x, labels and index stay together."""
+    x, y = rows(n)
+    batches = make_batches(x, y, batch_size, np.random.default_rng(0) if shuffled else None)
+    assert len(batches) == steps
+    for one in batches:
+        assert {key: tuple(value.shape) for key, value in one.items()} == {
+            "x": (size, 2), "y.a": (size,), "y.b": (size, 3), "index": (size,), "mask": (size,)
+        }  # fmt: skip
+        index = one["index"].numpy()
+        np.testing.assert_array_equal(one["x"].numpy(), x[index])
+        np.testing.assert_array_equal(one["y.a"].numpy(), y["a"][index])
+        np.testing.assert_array_equal(one["y.b"].numpy(), y["b"][index])
+    mask = torch.cat([one["mask"] for one in batches])
+    assert mask.tolist() == [1.0] * n + [0.0] * (steps * size - n)
+    order = torch.cat([one["index"] for one in batches])[:n].tolist()
+    assert sorted(order) == list(range(n))
+    if not shuffled:
+        assert order == list(range(n))
+
+
+def test_the_generator_decides_the_order() -> None:
+    x, y = rows(50)
+
+    def order(generator: np.random.Generator) -> list[int]:
+        return torch.cat([one["index"] for one in make_batches(x, y, 10, generator)]).tolist()
+
+    assert order(np.random.default_rng(1)) == order(np.random.default_rng(1)) != list(range(50))
+    generator = np.random.default_rng(1)
+    assert order(generator) != order(generator) != order(np.random.default_rng(2))
+
+
+def test_every_place_is_equally_likely() -> None:
+    """Over 2000 epochs, row 0 of 5 stands in each place 400 times, within 5 standard deviations of √(2000 · 0.16)."""
+    x, y = rows(5)
+    generator = np.random.default_rng(0)
+    places = [make_batches(x, y, None, generator)[0]["index"].tolist().index(0) for _ in range(2000)]
+    assert np.abs(np.bincount(places, minlength=5) - 400).max() < 5 * np.sqrt(320)
+
+
+def test_batches_are_copies_of_the_same_kind() -> None:
+    """Labels that are missing stay so; whole numbers stay whole; the data is neither changed nor shared."""
+    x, y = np.arange(6, dtype=np.int64).reshape(3, 2), {"a": np.array([1.0, np.nan, 3.0], np.float32)}
+    (one,) = make_batches(x, y, None, None)
+    assert one["x"].dtype == one["index"].dtype == torch.int64
+    assert one["y.a"].dtype == one["mask"].dtype == torch.float32
+    np.testing.assert_array_equal(one["y.a"].numpy(), y["a"])
+    one["x"].zero_()
+    one["y.a"].zero_()
+    assert x.sum() == 15 and np.isnan(y["a"][1])
