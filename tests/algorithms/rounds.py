@@ -1,0 +1,91 @@
+"""Rounds of an algorithm played by hand: no packets, no server, no fleet."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from fedmtl.data.base import ClientData, Federation, Split
+from fedmtl.engines import Engine, Job, Loop
+from fedmtl.federation.plan import Plan
+from fedmtl.optim import make_batches
+from fedmtl.rng import rng
+from fedmtl.types import ClientId, Params
+
+
+class State(NamedTuple):
+    """Of a whole federation, between two rounds."""
+
+    server: Any
+    private: Mapping[ClientId, Any]
+
+
+def start(plan: Plan, federation: Federation) -> State:
+    private = {c: plan.init_client(data.tasks, len(data.train.x)) for c, data in federation.clients.items()}
+    return State(plan.algorithm.init_server(plan.initial), private)
+
+
+def epoch(plan: Plan, data: ClientData, client: ClientId, round: int) -> list[dict[str, Tensor]]:
+    """Shuffled batches, the last of which may be padded."""
+    return make_batches(data.train.x, dict(data.train.y), plan.batch_size, rng(plan.seed, round, client, "batches"))
+
+
+def jobs(
+    plan: Plan, federation: Federation, state: State, round: int = 1, cohort: Sequence[ClientId] | None = None
+) -> list[Job]:
+    """The cohort's training; everybody's where no cohort is given."""
+    found = []
+    for client in federation.clients if cohort is None else cohort:
+        data = federation.clients[client]
+        down = plan.broadcast(state.server, client, data.tasks)
+        update = plan.local_update(data.tasks)
+        found.append(Job(client, update, down, state.private[client], epoch(plan, data, client, round), data.tasks))
+    return found
+
+
+def measurements(plan: Plan, federation: Federation, state: State) -> list[Job]:
+    """Everybody's sums on the test examples, in batches of 3."""
+    found = []
+    for client, data in federation.clients.items():
+        down = plan.broadcast(state.server, client, data.tasks)
+        batches = make_batches(data.test.x, dict(data.test.y), 3, None)
+        found.append(Job(client, plan.measure(data.tasks), down, state.private[client], batches, data.tasks))
+    return found
+
+
+def play(
+    plan: Plan,
+    federation: Federation,
+    state: State,
+    round: int = 1,
+    cohort: Sequence[ClientId] | None = None,
+    engine: Engine | None = None,
+) -> State:
+    """The state after the round."""
+    work = jobs(plan, federation, state, round, cohort)
+    results = (engine or Loop()).map(work)
+    uploads = [(job.client, result.upload) for job, result in zip(work, results, strict=True)]
+    private = {job.client: result.private for job, result in zip(work, results, strict=True)}
+    return State(plan.algorithm.aggregate(state.server, uploads), {**state.private, **private})
+
+
+def personal(plan: Plan, federation: Federation, state: State) -> dict[ClientId, Params]:
+    """What each client predicts with."""
+    return {
+        c: plan.algorithm.personal_params(plan.broadcast(state.server, c, data.tasks), state.private[c])
+        for c, data in federation.clients.items()
+    }
+
+
+def union(federation: Federation) -> Federation:
+    """One client, 0, that owns everything; a label that its first owner did not have is NaN."""
+    owners = federation.clients.values()
+    parts = []
+    for splits in ([data.train for data in owners], [data.test for data in owners]):
+        y = {}
+        for name, task in federation.tasks.items():
+            blank = [np.full((len(split.x), *task.label_shape), np.nan, np.float32) for split in splits]
+            y[name] = np.concatenate([split.y.get(name, b) for split, b in zip(splits, blank, strict=True)])
+        parts.append(Split(np.concatenate([s.x for s in splits]), y))
+    return Federation(federation.tasks, federation.input_shape, {0: ClientData(*parts)})

@@ -1,0 +1,374 @@
+"""What the protocol says of every algorithm, asked of every algorithm.
+
+Network, data and batches are small but ragged: see tests/conftest.py. What each method *is* stands in its own file.
+"""
+
+import copy
+import dataclasses
+import pickle
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+import fedmtl.algorithms
+from fedmtl.algorithms import Algorithm, FedAvg, FedPer, FedRep, Local, Pooled
+from fedmtl.components import REGISTRY
+from fedmtl.data.base import ClientData, Federation, Split
+from fedmtl.engines import Job, Loop, VMap
+from fedmtl.trees import leaves, rebuild, sha256, structure, tree_map
+from fedmtl.types import Batch, LocalResult, Params, Payload, Upload
+from tests.algorithms.rounds import State, jobs, measurements, personal, play, start, union
+from tests.conftest import ALL_ALGORITHMS, tiny_plan
+
+AnyAlgorithm = Algorithm[Any, Any]
+
+
+class Claim(NamedTuple):
+    """What a file's last line says of the names of parameters; "" stands for all of them."""
+
+    down: tuple[str, ...]
+    up: tuple[str, ...]
+    private: tuple[str, ...]
+
+
+CLAIMS: dict[type, Claim] = {
+    Local: Claim(down=(), up=(), private=("",)),
+    Pooled: Claim(down=("",), up=("",), private=()),
+    FedAvg: Claim(down=("",), up=("",), private=()),
+    FedPer: Claim(down=("trunk.",), up=("trunk.",), private=("head.",)),
+    FedRep: Claim(down=("trunk.",), up=("trunk.",), private=("head.",)),
+}
+
+
+def names(tree: Any) -> set[str]:
+    """The parameter names in a tree: the keys of what holds tensors."""
+    if isinstance(tree, Mapping):
+        found = {key for key, value in tree.items() if isinstance(value, Tensor)}
+        return found.union(*(names(value) for value in tree.values()))
+    return set().union(*map(names, tree)) if isinstance(tree, (tuple, list)) else set()
+
+
+def leaked(private: Any, payload: Payload) -> set[float]:
+    """Numbers of the private state that stand in the payload, wherever they were put and however cut."""
+
+    def values(tree: Any) -> set[float]:
+        return {number for leaf in leaves(tree) for number in torch.as_tensor(leaf).reshape(-1).tolist()}
+
+    return values(private) & values(payload)
+
+
+def odd(tree: Any, seed: int) -> Any:
+    """The same structure with numbers that nothing else holds."""
+    generator = torch.Generator().manual_seed(seed)
+    return tree_map(lambda leaf: 0.3 * torch.randn(leaf.shape, generator=generator), tree)
+
+
+def assert_close(a: Any, b: Any, atol: float) -> None:
+    assert structure(a) == structure(b)
+    for one, other in zip(leaves(a), leaves(b), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=atol)
+
+
+def assert_same(a: Any, b: Any) -> None:
+    """Bit for bit, NaN and the sign of zero included."""
+    assert sha256(a) == sha256(b)
+
+
+def results(work: Sequence[Job]) -> list[tuple[int, LocalResult[Any]]]:
+    return [(job.client, result) for job, result in zip(work, Loop().map(work), strict=True)]
+
+
+def uploads(work: Sequence[Job]) -> list[tuple[int, Upload]]:
+    return [(client, result.upload) for client, result in results(work)]
+
+
+# ---- the list -------------------------------------------------------------------------------------------------------
+
+
+def test_every_algorithm_is_under_contract() -> None:
+    exported = {v for v in vars(fedmtl.algorithms).values() if isinstance(v, type)} - {Algorithm}
+    assert {type(algorithm) for algorithm in ALL_ALGORITHMS} == exported == CLAIMS.keys()
+    assert {cls.__name__ for cls in exported} == REGISTRY["algorithm"].keys()
+
+
+# ---- an algorithm is a value ----------------------------------------------------------------------------------------
+
+
+def test_repr_evaluates_to_an_equal_object(algorithm: AnyAlgorithm) -> None:
+    again = eval(repr(algorithm), dict(vars(fedmtl.algorithms)))
+    assert again == algorithm and hash(again) == hash(algorithm) and type(again) is type(algorithm)
+
+
+def test_it_is_frozen_and_its_fields_are_its_identity(algorithm: AnyAlgorithm) -> None:
+    assert dataclasses.is_dataclass(algorithm)
+    for field in dataclasses.fields(algorithm):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(algorithm, field.name, getattr(algorithm, field.name))
+        other = dataclasses.replace(algorithm, **{field.name: 2 * getattr(algorithm, field.name)})
+        assert other != algorithm and repr(other) != repr(algorithm)
+
+
+NO_NUMBER = ("0.1", None, True, [1])
+WRONG: dict[Any, tuple[Any, ...]] = {
+    float: (-1.0, float("nan"), float("inf"), -float("inf"), *NO_NUMBER),
+    int: (0, -1, 1.5, float("nan"), *NO_NUMBER),
+}
+"""Type of a hyper-parameter -> values that it never takes."""
+
+
+@pytest.mark.parametrize("cls", CLAIMS, ids=lambda cls: cls.__name__)
+def test_wrong_hyper_parameters_are_named(cls: type) -> None:
+    fields = dataclasses.fields(cls)
+    assert fields
+    for field in fields:
+        for value in (*WRONG[field.type], *((0, 0.0) if field.name == "lr" else ())):
+            with pytest.raises(ValueError) as error:
+                cls(**{field.name: value})
+            assert f"{field.name}={value!r}" in str(error.value) and cls.__name__ in str(error.value)
+
+
+def test_whole_numbers_are_rates_too() -> None:
+    assert FedPer(lr=1) == FedPer(lr=1.0)
+
+
+# ---- purity ---------------------------------------------------------------------------------------------------------
+
+
+def test_inputs_stay_as_they_were(algorithm: AnyAlgorithm, unlike: Federation) -> None:
+    """Of every method, over two rounds, so that states that have been through a round are inputs too."""
+    plan = tiny_plan(unlike, algorithm)
+    initial = copy.deepcopy(plan.initial)
+    state = start(plan, unlike)
+    assert_same(plan.initial, initial)
+    for round in (1, 2):
+        before = copy.deepcopy(state)
+        work = jobs(plan, unlike, state, round)
+        assert_same(state, before)
+        inputs = [(job.down, job.private, list(job.batches)) for job in work]
+        inputs_before = copy.deepcopy(inputs)
+        done = results(work)
+        assert_same(inputs, inputs_before)
+        sent = [(client, result.upload) for client, result in done]
+        sent_before = copy.deepcopy(sent)
+        server = algorithm.aggregate(state.server, sent)
+        assert_same(sent, sent_before)
+        assert_same(state, before)
+        private = {client: result.private for client, result in done}
+        private_before = copy.deepcopy(private)
+        personal(plan, unlike, State(server, private))
+        assert_same(private, private_before)
+        state = State(server, private)
+    assert_same(plan.initial, initial)
+
+
+def test_equal_inputs_give_equal_bits_and_chance_has_no_part(algorithm: AnyAlgorithm, unlike: Federation) -> None:
+    plan = tiny_plan(unlike, algorithm)
+    torch.manual_seed(1)
+    chance = torch.get_rng_state()
+    first = play(plan, unlike, start(plan, unlike))
+    assert torch.equal(torch.get_rng_state(), chance)
+    torch.manual_seed(2)
+    assert_same(play(plan, unlike, start(plan, unlike)), first)
+
+
+def test_uploads_may_stream(algorithm: AnyAlgorithm, unlike: Federation) -> None:
+    """``aggregate`` reads a generator once."""
+    plan = tiny_plan(unlike, algorithm)
+    state = start(plan, unlike)
+    sent = uploads(jobs(plan, unlike, state))
+    assert_same(algorithm.aggregate(state.server, iter(sent)), algorithm.aggregate(state.server, sent))
+
+
+# ---- what is said and what is kept ----------------------------------------------------------------------------------
+
+
+def test_payloads_and_states_hold_the_names_that_the_file_claims(algorithm: AnyAlgorithm, unlike: Federation) -> None:
+    """All of them and no others, of the client's own tasks alone; before the first round and after it."""
+    plan = tiny_plan(unlike, algorithm)
+    claim = CLAIMS[type(algorithm)]
+    state = start(plan, unlike)
+    for round in (1, 2):
+        work = jobs(plan, unlike, state, round)
+        for job, (client, result) in zip(work, results(work), strict=True):
+            own = set(plan.restrict(plan.initial, unlike.clients[client].tasks))
+
+            def claimed(prefixes: tuple[str, ...], own: set[str] = own) -> set[str]:
+                return {name for name in own if name.startswith(prefixes)}
+
+            assert names(job.down) == claimed(claim.down)
+            assert names(result.upload.payload) == claimed(claim.up)
+            assert names(job.private) == names(result.private) == claimed(claim.private)
+            assert structure(job.private) == structure(result.private)
+            assert result.upload.num_examples == len(unlike.clients[client].train.x)
+        state = play(plan, unlike, state, round)
+
+
+def test_nothing_private_is_in_the_payload(algorithm: AnyAlgorithm, unlike: Federation) -> None:
+    """Not one number of the private state, neither of the old nor of the new one."""
+    plan = tiny_plan(unlike, algorithm)
+    state = start(plan, unlike)
+    odd_state = State(odd(state.server, 0), {c: odd(private, 1 + c) for c, private in state.private.items()})
+    work = jobs(plan, unlike, odd_state)
+    for job, (_, result) in zip(work, results(work), strict=True):
+        for private in (job.private, result.private):
+            assert leaked(private, result.upload.payload) == set()
+            if CLAIMS[type(algorithm)].private:
+                assert len(leaked(private, {"all": {str(i): leaf for i, leaf in enumerate(leaves(private))}})) > 10
+
+
+def test_the_leak_is_seen() -> None:
+    """A tensor, and a row of it in another shape under another name."""
+    private = {"head.a.w": torch.tensor([[0.25, 0.5], [0.125, 3.0]])}
+    assert leaked(private, {"trunk": {"trunk.w": torch.tensor([0.75, 4.0])}}) == set()
+    assert leaked(private, {"trunk": private}) == {0.25, 0.5, 0.125, 3.0}
+    assert leaked(private, {"r": {"x": torch.tensor([9.0, 0.125, 3.0])}}) == {0.125, 3.0}
+
+
+def test_personal_params_are_a_trunk_and_the_clients_heads(algorithm: AnyAlgorithm, unlike: Federation) -> None:
+    plan = tiny_plan(unlike, algorithm)
+    state = start(plan, unlike)
+    for round in (1, 2):
+        for client, params in personal(plan, unlike, state).items():
+            expected = plan.restrict(plan.initial, unlike.clients[client].tasks)
+            assert structure(dict(params)) == structure(expected)
+            if round == 1:
+                assert_same(dict(params), expected)
+        state = play(plan, unlike, state, round)
+
+
+# ---- the server -----------------------------------------------------------------------------------------------------
+
+
+def test_the_order_of_uploads_does_not_matter(algorithm: AnyAlgorithm, unlike: Federation) -> None:
+    plan = tiny_plan(unlike, algorithm)
+    state = start(plan, unlike)
+    sent = uploads(jobs(plan, unlike, state))
+    expected = algorithm.aggregate(state.server, sent)
+    for order in ([3, 2, 1, 0], [1, 3, 0, 2]):
+        assert_close(algorithm.aggregate(state.server, [sent[i] for i in order]), expected, atol=1e-6)
+
+
+def test_a_cohort_of_one_works(algorithm: AnyAlgorithm, unlike: Federation) -> None:
+    """Two rounds of one client, then everybody's; states keep their shapes, and all stays finite."""
+    plan = tiny_plan(unlike, algorithm)
+    first = state = start(plan, unlike)
+    for round, cohort in enumerate(([9], [9], None), start=1):
+        state = play(plan, unlike, state, round, cohort)
+        assert structure(state) == structure(first)
+        assert all(torch.isfinite(leaf).all() for leaf in leaves(state))
+        if cohort:
+            assert_same({c: state.private[c] for c in (0, 1, 4)}, {c: first.private[c] for c in (0, 1, 4)})
+
+
+def test_an_empty_cohort_is_refused(algorithm: AnyAlgorithm, unlike: Federation) -> None:
+    plan = tiny_plan(unlike, algorithm)
+    server = algorithm.init_server(plan.initial)
+    for nobody in ([], iter(())):
+        with pytest.raises(ValueError, match="at least one client"):
+            algorithm.aggregate(server, nobody)
+
+
+def test_algorithm_and_states_survive_pickle(algorithm: AnyAlgorithm, unlike: Federation) -> None:
+    """And the next round has the same bits as without the journey."""
+    plan = tiny_plan(unlike, algorithm)
+    state = play(plan, unlike, start(plan, unlike))
+    travelled, there = pickle.loads(pickle.dumps((algorithm, state)))
+    assert travelled == algorithm and repr(travelled) == repr(algorithm)
+    assert_same(there, state)
+    expected = play(plan, unlike, state, round=2)
+    assert_same(play(tiny_plan(unlike, travelled), unlike, there, round=2), expected)
+    sent = uploads(jobs(plan, unlike, state))
+    assert_same(pickle.loads(pickle.dumps(sent)), sent)
+
+
+# ---- padding and lifting --------------------------------------------------------------------------------------------
+
+
+def padding_like(batch: Batch) -> dict[str, Tensor]:
+    """Numbers that would be seen if they counted, under mask 0."""
+    return {key: torch.full_like(value, 0 if key == "mask" else 2) for key, value in batch.items()}
+
+
+def test_a_padded_batch_changes_nothing(algorithm: AnyAlgorithm, unlike: Federation) -> None:
+    """Wherever it stands, and from states that are not the first ones: not one bit of what stays or leaves."""
+    plan = tiny_plan(unlike, algorithm)
+    state = play(plan, unlike, start(plan, unlike))
+    for job in jobs(plan, unlike, state, round=2):
+        expected = job.function(job.down, job.private, job.batches)
+        empty = padding_like(job.batches[0])
+        middle = len(job.batches) // 2
+        padded = [empty, *job.batches[:middle], empty, *job.batches[middle:], empty, empty]
+        assert_same(job.function(job.down, job.private, padded), expected)
+
+
+def test_padded_rows_change_nothing(algorithm: AnyAlgorithm, unlike: Federation) -> None:
+    """Three more rows in every batch; sums may be rounded in another order."""
+    plan = tiny_plan(unlike, algorithm)
+    for job in jobs(plan, unlike, start(plan, unlike)):
+        longer = [{k: torch.cat([v, padding_like(batch)[k][:3]]) for k, v in batch.items()} for batch in job.batches]
+        assert all(len(batch["mask"]) == 7 for batch in longer)
+        expected = job.function(job.down, job.private, job.batches)
+        assert_close(job.function(job.down, job.private, longer), expected, atol=1e-6)
+
+
+def test_every_batch_is_walked_through(algorithm: AnyAlgorithm, alike: Federation) -> None:
+    """So the tests above do not pass because batches are not looked at: without any one of three, the model differs."""
+    plan = tiny_plan(alike, algorithm)
+    (job,) = jobs(plan, alike, start(plan, alike), cohort=[9])
+    states = [job.function(job.down, job.private, job.batches)]
+    for i in range(3):
+        states.append(job.function(job.down, job.private, [*job.batches[:i], *job.batches[i + 1 :]]))
+    assert len({sha256((state.private, state.upload.payload)) for state in states}) == 4
+
+
+@pytest.mark.parametrize("vmap", [VMap(), VMap(chunk=2)], ids=repr)
+def test_loop_is_vmap(algorithm: AnyAlgorithm, federation: Federation, vmap: VMap) -> None:
+    """For clients of 1 to 3 batches of 3 and 4 rows, to 1e-6 a round, from equal states; in training, whether those of
+    unlike tasks run together or not, and in measurement."""
+    plan = tiny_plan(federation, algorithm)
+    state = start(plan, federation)
+    for round in (1, 2):
+        work = jobs(plan, federation, state, round)
+        expected = [rebuild(result, [torch.as_tensor(leaf) for leaf in leaves(result)]) for _, result in results(work)]
+        assert_close(vmap.map(work), expected, atol=1e-6)
+        assert_close(vmap.map(work, plan.wide(plan.local_update(plan.all_tasks))), expected, atol=1e-6)
+        state = play(plan, federation, state, round)
+    tests = measurements(plan, federation, state)
+    assert_close(vmap.map(tests), Loop().map(tests), atol=1e-6)
+
+
+# ---- it is what it says, and not Local ------------------------------------------------------------------------------
+
+
+def together(algorithm: AnyAlgorithm, federation: Federation) -> dict[int, Params]:
+    """What each client predicts with after a round of all; where the method is central, of the union of all data."""
+    plan = tiny_plan(federation, algorithm)
+    if not plan.central:
+        return personal(plan, federation, play(plan, federation, start(plan, federation)))
+    everything = union(federation)
+    whole = personal(plan, everything, play(plan, everything, start(plan, everything)))[0]
+    return {c: plan.restrict(whole, data.tasks) for c, data in federation.clients.items()}
+
+
+def test_it_differs_from_local(algorithm: AnyAlgorithm, unlike: Federation) -> None:
+    """After one round, in the trunk of every client; Local with the same rate does not differ from itself."""
+    local = together(Local(lr=getattr(algorithm, "lr", 0.05), epochs=getattr(algorithm, "epochs", 2)), unlike)
+    for client, params in together(algorithm, unlike).items():
+        gap = max(float((params[n] - local[client][n]).abs().max()) for n in params if n.startswith("trunk."))
+        assert gap == 0 if isinstance(algorithm, Local) else gap > 1e-3
+
+
+def test_clients_learn_from_the_others(algorithm: AnyAlgorithm, unlike: Federation) -> None:
+    """What a client predicts with depends on the yes and no of another, even of one that shares no task with it;
+    Local's does not, not by one bit."""
+    other = unlike.clients[9]
+    turned = {task: 1 - values for task, values in other.train.y.items()}
+    data = ClientData(Split(other.train.x, turned), other.test)
+    changed = Federation(unlike.tasks, unlike.input_shape, {**unlike.clients, 9: data})
+    before, after = together(algorithm, unlike), together(algorithm, changed)
+    for client in (0, 1, 4):
+        same = all(torch.equal(before[client][name], after[client][name]) for name in before[client])
+        assert same is isinstance(algorithm, Local)
