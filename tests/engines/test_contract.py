@@ -1,0 +1,304 @@
+"""What is asked of every engine: each job's own result, in the order of the jobs, whatever runs together.
+
+The expectation is each function called by itself, in plain Python. Functions here are pure and blind to what is
+masked, as the protocol of algorithms asks, and nothing else.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import fedmtl.engines
+from fedmtl.engines import ENGINES, Engine, Job, Loop, VMap
+from fedmtl.optim import make_batches, num_examples, sgd
+from fedmtl.trees import leaves, sha256, structure
+from fedmtl.types import Batch, Params, Payload
+from tests.conftest import ALL_ENGINES
+
+
+class Fitted(NamedTuple):
+    """A result of three kinds: a tree, numbers, and nothing."""
+
+    private: Any
+    sums: dict[str, Tensor]
+    nothing: None
+
+
+def squares(params: Params, batch: Batch) -> Tensor:
+    error = batch["x"] @ params["w"] + params["b"] - batch["y.t"]
+    return (error**2 * batch["mask"]).sum() / batch["mask"].sum().clamp(min=1)
+
+
+def fit(lr: float, down: Payload, private: Any, batches: Sequence[Batch]) -> Fitted:
+    """Two epochs of gradient steps from what the server said and what the client had."""
+    w = sgd(squares, {"w": down["model"]["w"], "b": private[0]["b"]}, batches, lr, epochs=2)
+    counts = {"n": num_examples(batches), "rows": torch.stack([(b["mask"] > 0).sum() for b in batches]).sum()}
+    return Fitted(({"b": w["b"]}, w["w"]), counts, None)
+
+
+def fit_alone(down: Payload, private: Params, batches: Sequence[Batch]) -> Params:
+    """Nobody speaks to this one: ``down`` is empty."""
+    return sgd(squares, private, batches, 0.1)
+
+
+def fit_model(down: Payload, private: None, batches: Sequence[Batch]) -> Params:
+    """This one keeps nothing: ``private`` is None."""
+    return sgd(squares, down["model"], batches, 0.1)
+
+
+def total(down: Payload, private: dict[str, Any], batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
+    """Neither side says anything: only the data counts."""
+    sums = [(b["x"].sum(-1) * b["mask"]).sum() for b in batches]
+    return torch.stack(sums).sum(), num_examples(batches)
+
+
+def batches_of(n: int, client: int, size: int | None = 4, d: int = 3) -> list[dict[str, Tensor]]:
+    draw = np.random.default_rng(client)
+    x, y = draw.standard_normal((n, d)).astype(np.float32), draw.standard_normal(n).astype(np.float32)
+    return make_batches(x, {"t": y}, size, draw)
+
+
+def model(client: int, d: int = 3) -> Params:
+    draw = torch.Generator().manual_seed(client)
+    return {"w": torch.randn(d, generator=draw), "b": torch.randn((), generator=draw)}
+
+
+def private_of(client: int) -> tuple[Params, None]:
+    return {"b": model(client)["b"]}, None
+
+
+FIT, FIT_SLOWLY = partial(fit, 0.1), partial(fit, 0.01)
+SHARED: Payload = {"model": model(99)}
+
+
+def one_group() -> list[Job]:
+    """Seven alike, with 1 to 5 batches, more than most chunks hold; all hear the same object."""
+    sizes = [17, 3, 9, 1, 20, 4, 12]
+    return [Job(c, FIT, SHARED, private_of(c), batches_of(n, c)) for c, n in enumerate(sizes)]
+
+
+def own_downs() -> list[Job]:
+    """Five alike, each of which hears something else."""
+    return [Job(c, FIT, {"model": model(50 + c)}, private_of(c), batches_of(5 + c, c)) for c in range(5)]
+
+
+def equal_downs() -> list[Job]:
+    """Three hear equal tensors that are not the same object, one hears another thing."""
+    downs: list[Payload] = [{"model": model(1)}, {"model": model(1)}, {"model": model(2)}, {"model": model(1)}]
+    return [Job(c, FIT, down, private_of(c), batches_of(6, c)) for c, down in enumerate(downs)]
+
+
+def batch_sizes() -> list[Job]:
+    """Batches of 1, 2, 5 and all rows: as many steps with other rows, and as many rows in other steps."""
+    sizes = [1, 2, 5, None, 2]
+    return [Job(c, FIT, SHARED, private_of(c), batches_of(6, c, size)) for c, size in enumerate(sizes)]
+
+
+def functions() -> list[Job]:
+    """Two functions that differ in one number, and others with other arguments and results, in turn."""
+    jobs = []
+    for c in range(0, 12, 4):
+        jobs.append(Job(c, FIT, SHARED, private_of(c), batches_of(5 + c, c)))
+        jobs.append(Job(c + 1, FIT_SLOWLY, SHARED, private_of(c), batches_of(5 + c, c)))
+        jobs.append(Job(c + 2, fit_alone, {}, model(c), batches_of(3 + c, c)))
+        jobs.append(Job(c + 3, fit_model, SHARED, None, batches_of(2 + c, c)))
+    return jobs
+
+
+def shapes() -> list[Job]:
+    """One function for inputs of 2 and of 3 features, in turn, private states of two structures among them."""
+    jobs = []
+    for c in range(6):
+        d = 2 + c % 2
+        jobs.append(Job(c, FIT, {"model": model(c, d)}, private_of(c), batches_of(4 + c, c, d=d)))
+    return jobs + [Job(6, FIT, {"model": model(6)}, ({"b": model(6)["b"]}, ()), batches_of(4, 6))]
+
+
+def silence() -> list[Job]:
+    """Nothing said and nothing kept."""
+    return [Job(c, total, {}, {}, batches_of(2 + 3 * c, c)) for c in range(4)]
+
+
+def single() -> list[Job]:
+    return [Job(3, FIT, SHARED, private_of(3), batches_of(5, 3))]
+
+
+WORK: list[Callable[[], list[Job]]] = [
+    one_group,
+    own_downs,
+    equal_downs,
+    batch_sizes,
+    functions,
+    shapes,
+    silence,
+    single,
+    list,
+]
+
+
+def expected(jobs: Sequence[Job]) -> list[Any]:
+    return [job.function(job.down, job.private, job.batches) for job in jobs]
+
+
+def assert_close(a: Any, b: Any) -> None:
+    assert structure(a) == structure(b)
+    for one, other in zip(leaves(a), leaves(b), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
+
+
+def test_every_engine_is_under_contract() -> None:
+    assert {type(engine) for engine in ALL_ENGINES} == set(ENGINES.values())
+    assert {cls.__name__ for cls in ENGINES.values()} <= vars(fedmtl.engines).keys()
+
+
+@pytest.mark.parametrize("work", WORK, ids=lambda work: work.__name__)
+def test_each_job_has_its_own_result(engine: Engine, work: Callable[[], list[Job]]) -> None:
+    """Of the same structure, shapes and dtypes, in the order of the jobs and in the reverse one, to 1e-6."""
+    jobs = work()
+    results = expected(jobs)
+    assert len({sha256(result) for result in results}) == len(jobs)
+    found = engine.map(jobs)
+    assert_close(found, results)
+    assert [type(result) for result in found] == [type(result) for result in results]
+    assert_close(engine.map(jobs[::-1]), results[::-1])
+
+
+@pytest.mark.parametrize("work", WORK, ids=lambda work: work.__name__)
+def test_the_loop_is_the_call_itself(work: Callable[[], list[Job]]) -> None:
+    assert sha256(Loop().map(work())) == sha256(expected(work()))
+
+
+@pytest.mark.parametrize("work", WORK, ids=lambda work: work.__name__)
+def test_jobs_stay_as_they_were_and_again_gives_the_same_bits(engine: Engine, work: Callable[[], list[Job]]) -> None:
+    jobs = work()
+    inputs = [(job.down, job.private, list(job.batches)) for job in jobs]
+    before = sha256(inputs)
+    first = sha256(engine.map(jobs))
+    assert sha256(inputs) == before
+    assert sha256(engine.map(jobs)) == first
+
+
+def test_a_job_does_not_see_who_runs_beside_it(engine: Engine) -> None:
+    """A client with absurd numbers leaves the others' results as they were."""
+    jobs = one_group()
+    absurd = Job(77, FIT, SHARED, ({"b": torch.tensor(float("nan"))}, None), batches_of(11, 77))
+    results = engine.map([*jobs[:3], absurd, *jobs[3:]])
+    assert torch.isnan(results[3].private[1]).all()
+    assert_close(results[:3] + results[4:], expected(jobs))
+
+
+def test_results_that_no_client_has_a_part_in(engine: Engine) -> None:
+    """What was said to all comes back to each; a number becomes a tensor, where clients run together."""
+
+    def echo(down: Payload, private: Any, batches: Sequence[Batch]) -> Any:
+        return {"said": down["model"]["w"], "seven": 7, "mine": private}
+
+    jobs = [Job(c, echo, SHARED, torch.tensor(float(c)), batches_of(3, c)) for c in range(3)]
+    for client, result in enumerate(engine.map(jobs)):
+        assert torch.equal(result["said"], SHARED["model"]["w"])
+        assert result["seven"] == 7 and result["mine"] == client
+
+
+def test_whole_numbers_stay_whole(engine: Engine) -> None:
+    """Private counters, and the rows' index by which a client finds what it knows of an example."""
+
+    def visit(down: Payload, private: Any, batches: Sequence[Batch]) -> Any:
+        seen = private["seen"]
+        for batch in batches:
+            seen = seen.index_add(0, batch["index"], batch["mask"].long())
+        return {"seen": seen, "round": private["round"] + 1}
+
+    def state(c: int) -> Any:
+        return {"seen": torch.zeros(9, dtype=torch.int64), "round": torch.tensor(2**40 + c)}
+
+    jobs = [Job(c, visit, {}, state(c), batches_of(9 - 2 * c, c)) for c in range(4)]
+    for c, result in enumerate(engine.map(jobs)):
+        assert result["seen"].tolist() == [1] * (9 - 2 * c) + [0] * (2 * c)
+        assert result["round"].item() == 2**40 + c + 1
+
+
+class Trouble(Exception):
+    pass
+
+
+def refuse(down: Payload, private: Any, batches: Sequence[Batch]) -> Any:
+    raise Trouble("of this client's own making")
+
+
+def test_an_error_keeps_its_kind_and_names_the_client(engine: Engine) -> None:
+    """One of three functions fails; the others' clients are not blamed."""
+    jobs = [*one_group(), Job(417, refuse, SHARED, private_of(0), batches_of(5, 0)), *own_downs()]
+    with pytest.raises(Trouble, match="of this client's own making") as error:
+        engine.map(jobs)
+    notes = " ".join(error.value.__notes__)
+    assert "while running client" in notes
+    assert [word for word in notes.replace("[", " ").replace("]", " ").split() if word.isdigit()] == ["417"]
+
+
+def test_an_error_of_some_names_those_who_ran_together() -> None:
+    """And says how to find the one. Who ran in another chunk is not named."""
+    jobs = [Job(c, refuse, SHARED, private_of(c), batches_of(1 + c, c)) for c in (31, 32, 33)]
+    with pytest.raises(Trouble) as error:
+        VMap(chunk=2).map(jobs)
+    assert "[31, 32]" in error.value.__notes__[0] and "engine='loop'" in error.value.__notes__[0]
+    with pytest.raises(Trouble) as error:
+        Loop().map(jobs)
+    assert error.value.__notes__ == ["while running client 31"]
+
+
+def test_chance_inside_a_client_is_refused_when_lifted() -> None:
+    """It would differ from the loop's: chance comes from the batches, which are drawn beforehand."""
+
+    def dropout(down: Payload, private: Any, batches: Sequence[Batch]) -> Any:
+        return torch.nn.functional.dropout(batches[0]["x"], 0.5)
+
+    with pytest.raises(RuntimeError, match="random"):
+        VMap().map([Job(c, dropout, {}, {}, batches_of(4, c)) for c in range(2)])
+
+
+def test_threads_are_as_before(engine: Engine) -> None:
+    """One inside, so that results do not depend on the cores; as many as before outside, after an error too."""
+    inside = []
+
+    def look(down: Payload, private: Any, batches: Sequence[Batch]) -> Any:
+        inside.append(torch.get_num_threads())
+        return torch.zeros(())
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        engine.map([Job(0, look, {}, {}, batches_of(4, 0))])
+        assert inside == [1] and torch.get_num_threads() == 3
+        with pytest.raises(Trouble):
+            engine.map([Job(0, refuse, {}, {}, batches_of(4, 0))])
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("chunk", "sizes"), [(64, [7]), (3, [3, 3, 1]), (1, [1] * 7)])
+def test_chunks_hold_clients_of_like_length(chunk: int, sizes: list[int]) -> None:
+    """At most ``chunk`` at once, the shortest first, so that little is padded."""
+    calls: list[int] = []
+
+    def steps(down: Payload, private: Any, batches: Sequence[Batch]) -> Any:
+        calls.append(len(batches))
+        return private[0]["b"] + sum(b["mask"].sum() for b in batches)
+
+    jobs = [job._replace(function=steps) for job in one_group()]
+    results = VMap(chunk=chunk).map(jobs)
+    assert len(calls) == len(sizes)
+    lengths = sorted(len(job.batches) for job in jobs)
+    assert calls == [max(lengths[sum(sizes[:i]) :][:size]) for i, size in enumerate(sizes)]
+    assert_close(results, expected(jobs))
+
+
+@pytest.mark.parametrize("chunk", [0, -3])
+def test_a_chunk_holds_somebody(chunk: int) -> None:
+    with pytest.raises(ValueError, match=f"at least one client, got chunk={chunk}"):
+        VMap(chunk=chunk)
