@@ -24,7 +24,7 @@ from fedmtl.runtime.local_grid import LocalGrid
 from fedmtl.trees import sha256
 
 DATA = Synthetic(
-    clients=5, examples=6, test_examples=3, features=4, rank=2, kind="mixed", tasks_per_client=2, ragged=True
+    clients=5, examples=12, test_examples=3, features=4, rank=2, kind="mixed", tasks_per_client=2, ragged=True
 )
 ROUNDS = 3
 
@@ -45,7 +45,7 @@ def experiment(**changes: Any) -> Experiment:
         "algorithm": FedPer(lr=0.05, epochs=1),
         "rounds": ROUNDS,
         "cohort": 3,
-        "batch_size": 4,
+        "batch_size": 3,  # so that the order of examples matters to everybody
         "evaluate_every": 2,
         "runtime": "local",
         **changes,
@@ -271,7 +271,7 @@ def test_a_folder_with_a_run_is_refused_without_resume_and_left_alone(finished: 
 
 
 CHANGED: dict[str, Any] = {
-    "data": Synthetic(clients=6, examples=6, test_examples=3, features=4, rank=2, kind="mixed", tasks_per_client=2),
+    "data": Synthetic(clients=6, examples=12, test_examples=3, features=4, rank=2, kind="mixed", tasks_per_client=2),
     "model": MLP((4,)),
     "algorithm": FedPer(lr=0.04, epochs=1),
     "up_codec": FP16(),

@@ -233,6 +233,17 @@ def test_one_client_that_diverges_does_not_touch_the_others(engine: Any, codec: 
         assert (sick[client].report, sick[client].update) == (healthy[client].report, healthy[client].update)
 
 
+@ENGINES
+def test_a_private_part_that_is_not_finite_is_not_kept_although_the_upload_is(engine: Any) -> None:
+    """Local uploads nothing, which is always finite; its diverged model must not replace the good one."""
+    toy = make_toy(engine=engine, algorithm=Local(epochs=1))
+    toy.play(1)
+    good = sha256(stored(toy, 2, 2))
+    replies = Fleet(toy.fleet.plan, poisoned(2), engine).handle(2, visits(toy, 2), toy.store)
+    assert [reply.problem for reply in replies] == ["", "", "its update is not finite", "", ""]
+    assert sha256(stored(toy, 2, 3)) == good
+
+
 def test_an_update_that_the_codec_cannot_hold_is_the_problem_of_its_client_alone() -> None:
     """FP16 ends at 65504. A client at 1e6 is finite and beyond it: as lost as one that is not finite, and no reason
     to lose the round of everybody else on the node."""
