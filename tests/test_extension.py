@@ -224,11 +224,32 @@ class Clipped(PersonalProx):
 '''
 
 
-def test_an_algorithm_that_reads_all_its_heads_sees_its_own_with_either_engine(preset: Path) -> None:
-    """The norm of a client's gradient is over its own parameters, whoever is in the cohort beside it."""
+AVERAGED = '''
+
+import torch
+
+
+@dataclass(frozen=True)
+class Averaged(PersonalProx):
+    """The step is as long as the client's private numbers are large on average: counts them."""
+
+    def local_update(self, loss, down, private, batches):
+        size = torch.cat([value.abs().flatten() for value in private.values()]).mean()
+        head, (payload, n) = PersonalProx.local_update(self, loss, down, private, batches)
+        old = down["trunk"]
+        trunk = {name: old[name] + size * (value - old[name]) for name, value in payload["trunk"].items()}
+        return LocalResult(head, Upload({"trunk": trunk}, n))
+'''
+
+
+@pytest.mark.parametrize(("name", "text"), [("Clipped", CLIPPED), ("Averaged", AVERAGED)])
+def test_an_algorithm_that_reads_all_its_heads_sees_its_own_with_either_engine(
+    name: str, text: str, preset: Path
+) -> None:
+    """A norm or a mean over a client's parameters is over its own, whoever is in the cohort beside it."""
     with open(preset.parent / "users_wards.py", "a") as file:
-        file.write(CLIPPED)
-    settings = ("up_codec=Dense", "cohort=1.0", "algorithm=users_wards:Clipped")
+        file.write(text)
+    settings = ("up_codec=Dense", "cohort=1.0", f"algorithm=users_wards:{name}")
     assert_engines_agree(play(preset, *settings, "engine=loop"), play(preset, *settings, "engine=vmap"))
 
 

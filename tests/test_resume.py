@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -270,6 +271,16 @@ def test_a_folder_with_a_run_is_refused_without_resume_and_left_alone(finished: 
     assert contents(tmp_path) == before
 
 
+def test_a_finished_run_whose_checkpoint_was_deleted_is_not_written_over(tmp_path: Path) -> None:
+    """Checkpoints are what people delete to save space; rows and summary are what they keep."""
+    run(experiment(), tmp_path)
+    shutil.rmtree(tmp_path / "checkpoint")
+    kept = contents(tmp_path)
+    with pytest.raises(ValueError, match="holds a run"):
+        run(experiment(seed=1), tmp_path)
+    assert contents(tmp_path) == kept
+
+
 CHANGED: dict[str, Any] = {
     "data": Synthetic(clients=6, examples=12, test_examples=3, features=4, rank=2, kind="mixed", tasks_per_client=2),
     "model": MLP((4,)),
@@ -333,12 +344,15 @@ def test_what_others_keep_in_the_folder_stays(tmp_path: Path) -> None:
     """``--out .`` in somebody's project, where a folder named checkpoint is nothing unusual."""
     (tmp_path / "checkpoint").mkdir()
     (tmp_path / "checkpoint" / "months_of_training.pt").write_bytes(b"precious")
+    (tmp_path / "checkpoint" / "clients").mkdir()
+    (tmp_path / "checkpoint" / "clients" / "contracts.pdf").write_bytes(b"signed")
     (tmp_path / "notes.txt").write_text("mine")
     try:
         run(experiment(rounds=1), tmp_path)
     except (ValueError, OSError):
         pass  # to refuse the folder is as good
     assert (tmp_path / "checkpoint" / "months_of_training.pt").read_bytes() == b"precious"
+    assert (tmp_path / "checkpoint" / "clients" / "contracts.pdf").read_bytes() == b"signed"
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
