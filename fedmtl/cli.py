@@ -21,8 +21,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="""Federated multi-task learning: clients own tasks, share a trunk, keep their heads; every byte is counted.
 
-    A preset (a TOML file) says what to learn, from what data, with which algorithm and over which codecs.
-    Start with:  fedmtl run digits --out runs/first   and then   fedmtl report runs/first""",
+    A preset (a TOML file) says what to learn, from what data, with which algorithm and over which codecs. Start with
+
+    \b
+        fedmtl run digits --out runs/first
+        fedmtl report runs/first""",
 )
 
 SETTINGS = typer.Option(
@@ -44,6 +47,10 @@ class Kind(StrEnum):
     presets = "presets"
 
 
+# Arguments are described in the commands' docstrings: Typer 0.20, which Flower 1.41 asks for, loses their help with
+# Click 8.5, and prints a backslash before every "[required]" and "[default: …]" when rich formats nothing.
+
+
 @contextmanager
 def one_clear_error() -> Iterator[None]:
     """What a user can mend is one line on standard error; FEDMTL_DEBUG=1 shows where it came from."""
@@ -52,9 +59,15 @@ def one_clear_error() -> Iterator[None]:
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         if os.environ.get("FEDMTL_DEBUG"):
             raise
-        text = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else str(error)
-        typer.echo(f"error: {text}", err=True)
+        typer.echo(f"error: {' '.join(in_words(error).split())}", err=True)
         raise typer.Exit(2) from None
+
+
+def in_words(error: Exception) -> str:
+    """The message, without the number that the operating system gives it."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error)
 
 
 def watch(label: str, rounds: int) -> tuple[Callable[["Progress"], None], Callable[[], None]]:
@@ -109,7 +122,7 @@ def run_one(experiment: "Experiment", label: str, out: Path | None, resume: bool
 
 @app.command()
 def run(
-    preset: Annotated[str, typer.Argument(help="A TOML file, or the name of a preset (see: fedmtl list presets).")],
+    preset: Annotated[str, typer.Argument(hidden=True)],
     settings: Annotated[list[str] | None, SETTINGS] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for rows, ledger, checkpoint and summary.")] = None,
     resume: Annotated[
@@ -117,6 +130,8 @@ def run(
     ] = False,
 ) -> None:
     """Run one experiment, and print what it reached and what it sent.
+
+    PRESET is a TOML file, or the name of a preset (see: fedmtl list presets).
 
     A run folder (--out) holds experiment.toml, environment.json, rounds.jsonl (a row for each round, client and
     task), ledger.jsonl (a row for each packet), summary.json, model.safetensors and checkpoint/. A run that was
@@ -153,9 +168,7 @@ def number(value: float | None) -> str:
 
 @app.command()
 def compare(
-    presets: Annotated[
-        list[str], typer.Argument(help="TOML files or names of presets; a [compare] table says what varies.")
-    ],
+    presets: Annotated[list[str], typer.Argument(hidden=True)],
     algorithm: Annotated[
         list[str] | None,
         typer.Option(help="An algorithm to compare, such as FedRep or 'FedPer(lr=0.05)'; may be given often."),
@@ -166,14 +179,19 @@ def compare(
             metavar="UP[/DOWN]", help="Codecs to compare, such as Dense or 'ErrorFeedback(codec=TopK(keep=0.05))/Int8'."
         ),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds, from 0.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="How many seeds, from 0.")] = None,
     target: Annotated[
         float | None, typer.Option(help="Mean score to reach; the table gives the bytes it took.")
     ] = None,
     settings: Annotated[list[str] | None, SETTINGS] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the runs, the table and the pictures.")] = Path("runs/compare"),
+    out: Annotated[
+        Path, typer.Option(show_default=False, help="Folder for the runs, the table and the pictures: runs/compare.")
+    ] = Path("runs/compare"),
 ) -> None:
-    """Run algorithms × codecs × seeds, and print one table: accuracy for each task, bytes, bytes to a target.
+    """Run algorithms × codecs × seeds, and print one table.
+
+    PRESETS are TOML files or names of presets; a [compare] table in them says what varies. The table gives the
+    metric of each task, the bytes of training and evaluation, and the bytes that it took to reach a target.
 
     Runs that are finished in the folder are not run again, and one that was interrupted goes on.
     """
@@ -207,13 +225,17 @@ def compare(
 
 @app.command()
 def report(
-    folders: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold them.")],
+    folders: Annotated[list[Path], typer.Argument(hidden=True)],
     out: Annotated[Path | None, typer.Option(help="Where to; default: the first folder.")] = None,
     target: Annotated[
         float | None, typer.Option(help="Mean score to reach; the table gives the bytes it took.")
     ] = None,
 ) -> None:
-    """Draw accuracy against rounds and against bytes, per task and per client, and write a table."""
+    """Draw pictures of runs, and write a table.
+
+    FOLDERS are run folders, or folders that hold them at any depth. The pictures show accuracy against rounds and
+    against bytes, for each task and each client.
+    """
     with one_clear_error():
         from fedmtl.report import write_report
 
@@ -222,8 +244,11 @@ def report(
 
 
 @app.command("list")
-def list_known(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
-    """List what can be named in a preset, with the fields that each takes."""
+def list_known(kind: Annotated[Kind, typer.Argument(hidden=True, metavar="KIND")]) -> None:
+    """List what a preset can name, and what it takes.
+
+    KIND is algorithms, codecs, tasks, data, models or presets.
+    """
     with one_clear_error():
         if kind is Kind.presets:
             from fedmtl.experiment import presets

@@ -73,6 +73,8 @@ def find(kind: str, name: str) -> Any:
             f"Unknown {kind} {name!r}; known: {', '.join(REGISTRY[kind])}; or name your own as 'package.module:Name'."
         )
     module_name, _, attribute = path.partition(":")
+    if not module_name or not attribute:
+        raise ValueError(f"{kind} {name!r}: an import path is written 'package.module:Name'.")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -110,14 +112,16 @@ def make(kind: str, value: Any) -> Any:
         _check_methods(kind, value)
         return value
     factory = find(kind, name)
-    arguments = {key: _argument(kind, factory, key, item) for key, item in arguments.items()}
-    if dataclasses.is_dataclass(factory):
-        _check_fields(kind, name, factory, arguments)
-    elif not callable(factory):
+    if not isinstance(factory, type) and not missing_methods(kind, factory):
         if arguments:
             raise ValueError(f"{kind} {name!r} is an object and takes no fields, got {sorted(arguments)}.")
-        _check_methods(kind, factory)
         return factory
+    if not callable(factory):
+        _check_methods(kind, factory)
+    hints = typing.get_type_hints(factory) if dataclasses.is_dataclass(factory) else {}
+    arguments = {key: _argument(kind, key, item, hints.get(key, Any)) for key, item in arguments.items()}
+    if dataclasses.is_dataclass(factory):
+        _check_fields(kind, name, factory, arguments, hints)
     try:
         component: Any = factory(**arguments)  # pyright: ignore[reportCallIssue]
     except TypeError as error:
@@ -126,11 +130,18 @@ def make(kind: str, value: Any) -> Any:
     return component
 
 
+def missing_methods(kind: str, value: Any) -> list[str]:
+    """Which methods of its kind an object lacks."""
+    return [method for method in METHODS[kind] if not callable(getattr(value, method, None))]
+
+
 def _check_methods(kind: str, value: Any) -> None:
-    missing = [method for method in METHODS[kind] if not callable(getattr(value, method, None))]
+    missing = missing_methods(kind, value)
     if missing or isinstance(value, type):
         what = "a class; give an instance" if isinstance(value, type) else f"without {', '.join(missing)}"
-        raise ValueError(f"A {kind} has the methods {', '.join(METHODS[kind])}; got {value!r}, {what}.")
+        raise ValueError(
+            f"{'An' if kind[0] in 'aeiou' else 'A'} {kind} has the methods {', '.join(METHODS[kind])}; got {value!r}, {what}."
+        )
 
 
 def _parse_call(kind: str, text: str) -> tuple[str, dict[str, Any]]:
@@ -143,23 +154,26 @@ def _parse_call(kind: str, text: str) -> tuple[str, dict[str, Any]]:
         call = ast.parse("f" + text.strip()[len(name) :], mode="eval").body
         if not isinstance(call, ast.Call) or call.args or any(keyword.arg is None for keyword in call.keywords):
             raise ValueError("keyword arguments only")
-        return name.strip(), {str(keyword.arg): _literal(keyword.value, text) for keyword in call.keywords}
+        names = [str(keyword.arg) for keyword in call.keywords]
+        if len(set(names)) < len(names):
+            raise ValueError("a keyword is given twice")
+        return name.strip(), {str(keyword.arg): _literal(keyword.value) for keyword in call.keywords}
     except (SyntaxError, ValueError) as error:
         raise ValueError(f"{kind} is written like {example}, got {text!r} ({error}).") from None
 
 
-def _literal(node: ast.expr, text: str) -> Any:
+def _literal(node: ast.expr) -> Any:
     """A plain value, or the text of a nested component."""
     if isinstance(node, (ast.Call, ast.Name)):
         return ast.unparse(node)
     return ast.literal_eval(node)
 
 
-def _argument(kind: str, factory: Any, key: str, value: Any) -> Any:
+def _argument(kind: str, key: str, value: Any, hint: Any) -> Any:
     """Lists become tuples, and components inside components become objects."""
     if isinstance(value, list):
-        return tuple(_argument(kind, factory, key, item) for item in value)
-    inner = key if key in METHODS else None
+        return tuple(_argument(kind, key, item, Any) for item in value)
+    inner = key if key in METHODS and not _is_plain(hint) else None
     if isinstance(value, Mapping) and "name" in value:
         return make(inner or kind, value)
     if isinstance(value, str) and inner:
@@ -167,32 +181,53 @@ def _argument(kind: str, factory: Any, key: str, value: Any) -> Any:
     return value
 
 
-def _check_fields(kind: str, name: str, factory: Any, arguments: Mapping[str, Any]) -> None:
+def _check_fields(kind: str, name: str, factory: Any, arguments: Mapping[str, Any], hints: Mapping[str, Any]) -> None:
     fields = {field.name: field for field in dataclasses.fields(factory) if field.init}
     unknown = [key for key in arguments if key not in fields]
     if unknown:
         raise ValueError(f"{kind} {name!r} has no field {unknown[0]!r}; its fields are {', '.join(fields) or 'none'}.")
-    hints = typing.get_type_hints(factory)
     for key, value in arguments.items():
         check_type(f"{kind} {name!r}: {key}", value, hints.get(key, Any))
 
 
+PLAIN = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "nothing"}
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+
+
+def _is_plain(hint: Any) -> bool:
+    return all(option in PLAIN for option in _options(hint))
+
+
 def check_type(what: str, value: Any, hint: Any) -> None:
-    """Refuse a plain value of the wrong type; whole numbers may stand where fractions may. Other types pass.
+    """Refuse a plain value, or a list of them, of the wrong type; whole numbers may stand where fractions may.
+
+    Other types pass.
 
     Raises:
         ValueError: it names the value and the type.
     """
-    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    plain = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "nothing"}
-    if not all(option in plain for option in options):
+    if typing.get_origin(hint) is tuple and typing.get_args(hint)[1:] == (...,):
+        item = typing.get_args(hint)[0]
+        if not isinstance(value, (list, tuple)):
+            raise ValueError(f"{what} is a list, each {_said(item)}, got {value!r}.")
+        for entry in value:
+            check_type(f"{what}: each", entry, item)
         return
-    for option in options:
+    if not _is_plain(hint):
+        return
+    for option in _options(hint):
         if isinstance(value, bool) and option is not bool:
             continue
         if isinstance(value, (int, float) if option is float else option):
             return
-    raise ValueError(f"{what} is {' or '.join(plain[o] for o in options)}, got {value!r}.")
+    raise ValueError(f"{what} is {_said(hint)}, got {value!r}.")
+
+
+def _said(hint: Any) -> str:
+    return " or ".join(PLAIN.get(option, str(option)) for option in _options(hint))
 
 
 def describe(kind: str, component: Any) -> dict[str, Any]:
@@ -208,12 +243,12 @@ def describe(kind: str, component: Any) -> dict[str, Any]:
         if not field.init:
             continue
         value = getattr(component, field.name)
-        if field.name in METHODS and not isinstance(value, str):
-            table[field.name] = describe(field.name, value)
-        elif isinstance(value, (bool, int, float, str)):
+        if isinstance(value, (bool, int, float, str)):
             table[field.name] = value
         elif isinstance(value, tuple) and all(isinstance(item, (bool, int, float, str)) for item in value):
             table[field.name] = list(value)
+        elif field.name in METHODS and not missing_methods(field.name, value):
+            table[field.name] = describe(field.name, value)
         elif value is not None:
             return {"name": name, "passed_as_object": f"{cls.__qualname__} object"}
     return table

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from fedmtl.components import check_type, describe, make
+from fedmtl.components import METHODS, check_type, describe, make
 from fedmtl.data.base import Federation
 from fedmtl.engines import ENGINES
 from fedmtl.federation.cohort import cohort_size
@@ -94,7 +94,7 @@ class Experiment:
         for field in ("wait_seconds", "round_seconds"):
             if not getattr(self, field) > 0:
                 raise ValueError(f"{field} is a positive number of seconds, got {getattr(self, field)}.")
-        if self.gpus_per_worker < 0:
+        if not 0 <= self.gpus_per_worker < float("inf"):
             raise ValueError(f"gpus_per_worker is 0 or more, got {self.gpus_per_worker}.")
         cohort_size(self.cohort, sys.maxsize)
         if self.engine not in ENGINES:
@@ -146,7 +146,8 @@ class Experiment:
     @property
     def what(self) -> dict[str, Any]:
         """The part of ``to_dict`` on which results depend: equal for runs that must end in the same bits."""
-        return {key: value for key, value in self.to_dict().items() if key not in HOW}
+        values = {key: value for key, value in self.to_dict().items() if key not in HOW}
+        return {**values, "cohort": repr(self.cohort)}  # 1 client is not 1.0 of them, though they compare equal
 
     @property
     def label(self) -> str:
@@ -228,7 +229,7 @@ def override(values: Mapping[str, Any], settings: Iterable[str]) -> dict[str, An
         *path, last = key.strip().split(".")
         table = result
         for part in path:
-            inner = table.get(part, _default_name(part))
+            inner = table[part] if part in table else _default(part, table)
             inner = {"name": inner} if isinstance(inner, str) else inner
             if not isinstance(inner, Mapping):
                 raise ValueError(f"{setting!r}: {part!r} has no fields; its value is {inner!r}.")
@@ -240,10 +241,13 @@ def override(values: Mapping[str, Any], settings: Iterable[str]) -> dict[str, An
     return result
 
 
-def _default_name(field: str) -> Any:
-    if field not in COMPONENTS:
-        raise ValueError(f"{field!r} has no fields; those that have are {', '.join(COMPONENTS)}.")
-    return {item.name: item.default for item in dataclasses.fields(Experiment)}[field]
+def _default(part: str, table: Mapping[str, Any]) -> Any:
+    """What a component is when nobody has named it: the experiment's, or inside a component that component's."""
+    if "name" in table and part in METHODS:
+        return describe(part, make(part, table)).get(part)
+    if part not in COMPONENTS:
+        raise ValueError(f"{part!r} has no fields; those that have are {', '.join(COMPONENTS)}.")
+    return {item.name: item.default for item in dataclasses.fields(Experiment)}[part]
 
 
 def load_experiment(preset: str | Path, settings: Iterable[str] = ()) -> Experiment:

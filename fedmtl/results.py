@@ -174,14 +174,21 @@ class Recorder:
                 f"The run folder {str(folder)!r} cannot be written ({error.strerror}); give another (--out)",
             ) from None
         if not self._checkpoint(folder).exists():
-            shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+            if (folder / "summary.json").exists():
+                raise ValueError(
+                    f"{str(folder)!r} holds a run that is finished and whose checkpoint is gone; give another folder "
+                    "(--out), or delete it."
+                )
+            if (folder / "checkpoint" / "run").exists():  # a run of ours, ended before its first round did
+                for leftover in ("clients", "gathered"):
+                    shutil.rmtree(folder / "checkpoint" / leftover, ignore_errors=True)
             return
         if not resume:
             raise ValueError(f"{str(folder)!r} holds a run; resume it (--resume), or give another folder (--out).")
         before = tomllib.loads((folder / "experiment.toml").read_text())
         now = tomllib.loads(tomli_w.dumps(self.experiment.to_dict()))
         for key in sorted((before.keys() | now.keys()) - set(HOW)):
-            if before.get(key) != now.get(key):
+            if repr(before.get(key)) != repr(now.get(key)):  # a cohort of 1 is not one of 1.0
                 raise ValueError(
                     f"{str(folder)!r} holds a run with {key} = {before.get(key)!r}, got {now.get(key)!r}: a run "
                     "resumes with the experiment that it began with; give another folder (--out) for another."
@@ -200,6 +207,9 @@ class Recorder:
         if self.experiment.state_dir:
             return f"{self.experiment.state_dir}/{self.run}"
         return None if self.folder is None else str(self.folder / "checkpoint" / "clients")
+
+    def _gathered(self, folder: Path) -> Path:
+        return folder / "checkpoint" / "gathered"
 
     def restore(self, server: Server) -> None:
         """Put the server, its ledger and the rows where the checkpoint left them; at the start when there is none."""
@@ -231,7 +241,7 @@ class Recorder:
         server.ledger = Ledger(Transfer(**row) for row in transfers)
         self._written_transfers = len(transfers)
         if server.plan.central and self.round > 0:
-            for path in sorted((self.folder / "checkpoint" / "gathered").glob("*.packet")):
+            for path in sorted(self._gathered(self.folder).glob("*.packet")):
                 server.gathered[int(path.stem)] = path.read_bytes()
 
     def record(self, round: int, server: Server, outcome: Outcome) -> Progress:
@@ -257,9 +267,9 @@ class Recorder:
 
     def _write(self, folder: Path, round: int, server: Server, rows: list[Row]) -> None:
         if server.gathered and round == 1:
-            (folder / "checkpoint" / "gathered").mkdir(exist_ok=True)
+            self._gathered(folder).mkdir(parents=True, exist_ok=True)
             for client, packet in server.gathered.items():
-                write_atomic(folder / "checkpoint" / "gathered" / f"{client}.packet", packet)
+                write_atomic(self._gathered(folder) / f"{client}.packet", packet)
         transfers = [_transfer_row(t) for t in server.ledger.transfers[self._written_transfers :]]
         self._written_transfers = len(server.ledger.transfers)
         note = {
@@ -303,8 +313,12 @@ def _append(path: Path, rows: list[Row]) -> int:
 
 def _cut(path: Path, length: int) -> list[Row]:
     """Cut a file to the length that a checkpoint knows, and read it."""
-    if not path.exists():
-        path.touch()
+    path.touch()
+    if path.stat().st_size < length:
+        raise ValueError(
+            f"{path} has {path.stat().st_size} bytes, but the checkpoint counts {length}: lines were lost; restore the "
+            "file, or begin anew in another folder."
+        )
     os.truncate(path, length)
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 

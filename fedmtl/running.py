@@ -30,7 +30,8 @@ def run(
         RuntimeError: a round without an update that could be used, such as after divergence.
     """
     federation = experiment.load()
-    experiment.make_plan(federation)  # what does not fit is found before anything is written
+    # What does not fit is found before anything is written or started.
+    experiment.make_plan(federation).check({client: data.tasks for client, data in federation.clients.items()})
     cohort_size(experiment.cohort, len(federation.clients))
     recorder = Recorder(experiment, None if out is None else Path(out).resolve(), resume)
     if experiment.runtime == "ray":  # imported when needed: Ray takes seconds to start

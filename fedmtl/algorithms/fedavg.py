@@ -16,6 +16,7 @@ Down: w (the trunk and the heads of the client's tasks).  Up: w_k.  Private: not
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from fedmtl.algorithms.checks import check_epochs, check_lr
 from fedmtl.optim import num_examples, sgd
@@ -26,6 +27,8 @@ from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, 
 @dataclass(frozen=True)
 class FedAvg:
     """The whole model is shared, heads included."""
+
+    separable_heads: ClassVar[bool] = True
 
     lr: float = 0.05
     """η."""

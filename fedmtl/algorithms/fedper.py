@@ -10,6 +10,7 @@ Down: θ.  Up: θ_k.  Private: φ_k.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from fedmtl.algorithms.checks import check_epochs, check_lr
 from fedmtl.optim import num_examples, sgd
@@ -20,6 +21,8 @@ from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, 
 @dataclass(frozen=True)
 class FedPer:
     """Trunk and head learn together; only the trunk travels. The paper uses lr 0.01, 5 epochs and batches of 10."""
+
+    separable_heads: ClassVar[bool] = True
 
     lr: float = 0.05
     """η."""

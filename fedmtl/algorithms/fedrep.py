@@ -11,6 +11,7 @@ Down: θ.  Up: θ_k.  Private: φ_k.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -23,6 +24,8 @@ from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, 
 @dataclass(frozen=True)
 class FedRep:
     """Heads are fitted to the trunk before the trunk moves."""
+
+    separable_heads: ClassVar[bool] = True
 
     lr: float = 0.05
     """η, of both phases."""

@@ -7,6 +7,7 @@ Down: nothing.  Up: nothing.  Private: w_k = (θ_k, φ_k).
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from fedmtl.algorithms.checks import check_epochs, check_lr
 from fedmtl.optim import num_examples, sgd
@@ -16,6 +17,8 @@ from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, 
 @dataclass(frozen=True)
 class Local:
     """No communication."""
+
+    separable_heads: ClassVar[bool] = True
 
     lr: float = 0.05
     """η."""

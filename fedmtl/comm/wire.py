@@ -109,7 +109,7 @@ def open_packet(packet: bytes, kind: int, digest: bytes, round: int) -> tuple[fl
     what = KIND_NAMES[kind]
     if len(packet) < HEADER_BYTES:
         raise PacketError(
-            f"A {what} packet has at least {HEADER_BYTES} bytes, got {len(packet)}: truncated; send it again."
+            f"The {what} packet needs at least {HEADER_BYTES} bytes, got {len(packet)}: truncated; send it again."
         )
     magic, version, got_kind, got_digest, got_round, num_examples, length = _HEAD.unpack_from(packet)
     if magic != _MAGIC or version != _VERSION:
@@ -153,7 +153,7 @@ def check_payload(payload: Payload, spec: Spec, kind: int) -> None:
             for one, other in ((spec, found), (found, spec))
         )
         raise ValueError(
-            f"A {KIND_NAMES[kind]} should hold {missing} and not {surplus}: an algorithm's payload has the same names "
+            f"The {KIND_NAMES[kind]} should hold {missing} and not {surplus}: an algorithm's payload has the same names "
             "and shapes in every round."
         )
 

@@ -34,7 +34,7 @@ class VMap:
     def map(self, jobs: Sequence[Job], wide: Wide | None = None) -> list[Any]:
         if wide is not None and len({job.owned for job in jobs}) > 1:
             results = self.map([widen(job, wide) for job in jobs])
-            return [narrow(result, job.owned) for job, result in zip(jobs, results, strict=True)]
+            return [narrow(result, job.owned, wide) for job, result in zip(jobs, results, strict=True)]
         groups: dict[Any, list[int]] = {}
         for index, job in enumerate(jobs):
             key = (id(job.function), structure(job.down), structure(job.private), _row_shapes(job.batches[0]))

@@ -1,7 +1,8 @@
 """Clients of unlike tasks in one stack: each lends itself the heads that it lacks, for the time of a call.
 
-A head without labels has loss 0 and gradient 0, so it changes nothing that is the client's own, and it is
-taken off the result. Twenty clients with a dozen sets of tasks then run as one group instead of twelve.
+A lent head is zero and has no labels, so its loss and its gradient are zero and it adds nothing to a norm: it
+changes nothing that is the client's own, and it is taken off the result. Twenty clients with a dozen sets of
+tasks then run as one group instead of twelve.
 """
 
 from collections.abc import Mapping
@@ -25,19 +26,23 @@ def widen(job: Job, wide: Wide) -> Job:
     )
 
 
-def narrow(tree: Any, owned: TaskSet) -> Any:
+def narrow(tree: Any, owned: TaskSet, wide: Wide) -> Any:
     """A result without what belongs to heads and tasks that the client does not own."""
-    kept = tuple(f"head.{task}." for task in owned)
+    lent = [task for task in wide.label_shapes if task not in owned]
+    return _take(tree, frozenset(lent), tuple(f"head.{task}." for task in lent))
+
+
+def _take(tree: Any, tasks: frozenset[str], heads: tuple[str, ...]) -> Any:
     if isinstance(tree, Mapping):
         return {
-            key: narrow(value, owned)
+            key: _take(value, tasks, heads)
             for key, value in tree.items()
-            if not (isinstance(key, str) and key.startswith("head.") and not key.startswith(kept))
+            if key not in tasks and not (isinstance(key, str) and key.startswith(heads))
         }
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return cast(Any, type(tree))(*[narrow(item, owned) for item in tree])
+        return cast(Any, type(tree))(*[_take(item, tasks, heads) for item in tree])
     if isinstance(tree, (tuple, list)):
-        return type(tree)([narrow(item, owned) for item in tree])
+        return type(tree)([_take(item, tasks, heads) for item in tree])
     return tree
 
 

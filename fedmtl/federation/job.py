@@ -28,7 +28,7 @@ class Wide(NamedTuple):
     function: ClientFn
     """Reads, besides a client's own batches, ``owns`` [B, tasks]: 1 for the tasks that are really the client's."""
     heads: Params
-    """A head for each task, to lend to clients that lack it."""
+    """A head for each task, to lend to clients that lack it: zeros, so that norms do not see them."""
     label_shapes: Mapping[str, tuple[int, ...]]
     """Task, in order -> shape of one label."""
 

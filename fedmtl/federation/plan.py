@@ -98,6 +98,21 @@ class Plan:
         """A client's objective: the mean over its tasks."""
         return self._once("loss", owned, lambda: loss_fn(self.module, self.tasks, owned))
 
+    def check(self, roster: Mapping[ClientId, TaskSet]) -> None:
+        """Find what cannot work before a run begins.
+
+        Raises:
+            ValueError: a client with an unknown task, or an algorithm whose payloads cannot be sent.
+        """
+        for owned, client in {owned: client for client, owned in sorted(roster.items(), reverse=True)}.items():
+            down, up = self.down_spec(client, owned), self.up_spec(client, owned)
+            for what, spec in (("broadcast", down), ("upload", up)):
+                if spec and spec.size == 0:
+                    raise ValueError(
+                        f"A payload has at least one number, or no record at all, but {self.algorithm!r} has "
+                        f"{[f'{entry.record}/{entry.name} {entry.shape}' for entry in spec]} in its {what}."
+                    )
+
     def init_client(self, owned: TaskSet, num_examples: int) -> Any:
         """A client's first private state."""
         return self.algorithm.init_client(self.restrict(self.initial, owned), num_examples)
@@ -149,9 +164,11 @@ class Plan:
 
         return self._once("measure", owned, make)
 
-    def wide(self, function: ClientFn) -> Wide:
-        """``local_update`` or ``measure`` of all tasks, with what engines need to lend."""
-        heads = {name: value for name, value in self.initial.items() if name.startswith("head.")}
+    def wide(self, function: ClientFn) -> Wide | None:
+        """``local_update`` or ``measure`` of all tasks, with what engines need to lend; None where that is not safe."""
+        if not getattr(self.algorithm, "separable_heads", False):
+            return None
+        heads = {name: torch.zeros_like(w) for name, w in self.initial.items() if name.startswith("head.")}
         return Wide(function, heads, {name: task.label_shape for name, task in self.tasks.items()})
 
     def sums_sizes(self, owned: TaskSet) -> dict[str, int]:

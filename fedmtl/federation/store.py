@@ -178,7 +178,7 @@ class FileBackend:
     def versions(self, client: ClientId) -> list[int]:
         if client not in self._known:  # the folder belongs to one process at a time, so it is listed once
             folder = self.folder / f"{client}"
-            self._known[client] = sorted(int(path.stem) for path in folder.glob("*.state"))
+            self._known[client] = sorted(int(p.stem) for p in folder.glob("*.state") if p.stem.isdecimal())
         return list(self._known[client])
 
     def read(self, client: ClientId, version: int) -> bytes:

@@ -43,6 +43,8 @@ def build(
         raise ValueError(f"{model!r}: a trunk gives features [B, features], got shape {tuple(features.shape)} for B=2.")
     heads: dict[str, nn.Module] = {}
     for name, task in sorted(tasks.items()):
+        if hasattr(nn.ModuleDict(), name):
+            raise ValueError(f"task {name!r}: torch's modules have an attribute of that name; give the task another.")
         with torch_seed(seed, f"head.{name}"):
             heads[name] = model.head(features.shape[1], task.outputs)
         with torch.no_grad():

@@ -49,8 +49,10 @@ def serve(
     """
     start = time.perf_counter()
     roster, placement = discover(grid, federation.clients, experiment.wait_seconds)
+    plan = experiment.make_plan(federation)
+    plan.check(roster)
     server = Server(
-        experiment.make_plan(federation),
+        plan,
         roster,
         cohort=experiment.cohort,
         rounds=experiment.rounds,

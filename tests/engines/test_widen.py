@@ -24,7 +24,9 @@ def training(plan: Plan, federation: Federation) -> list[Job]:
 
 
 def wide_of(plan: Plan) -> Wide:
-    return plan.wide(plan.local_update(plan.all_tasks))
+    wide = plan.wide(plan.local_update(plan.all_tasks))
+    assert wide is not None
+    return wide
 
 
 def assert_close(found: Any, expected: Any) -> None:
@@ -87,7 +89,7 @@ def test_like_clients_borrow_nothing(alike: Federation, unlike: Federation) -> N
 
 
 def test_what_is_lent(unlike: Federation) -> None:
-    """The heads that are missing, as they first were, labels that say nothing, and a note of whose is what."""
+    """The heads that are missing, as zeros, labels that say nothing, and a note of whose is what."""
     plan = tiny_plan(unlike, FedPer(epochs=1))
     job = training(plan, unlike)[2]
     assert job.client == 4 and job.owned == ("amount", "kind")
@@ -97,7 +99,7 @@ def test_what_is_lent(unlike: Federation) -> None:
     assert lent.down is job.down  # has no heads, and must be known as what others hear too
     assert lent.private.keys() == {name for name in plan.initial if name.startswith("head.")}
     for name, value in lent.private.items():
-        assert torch.equal(value, job.private[name] if name in job.private else plan.initial[name])
+        assert torch.equal(value, job.private[name] if name in job.private else torch.zeros_like(plan.initial[name]))
     for own, batch in zip(job.batches, lent.batches, strict=True):
         assert batch.keys() == own.keys() | {"y.flag", "y.marks", "owns"}
         assert all(batch[key] is own[key] for key in own)
@@ -119,5 +121,7 @@ def test_what_was_lent_is_taken_off() -> None:
     """Wherever it stands in a result; a task whose name starts like another's is another task."""
     one = torch.ones(1)
     tree = {"trunk.w": one, "head.a.w": one, "head.ab.w": one, "n": (one, [{"head.b.w": one, "x": one}, None])}
-    assert narrow(tree, ("a",)) == {"trunk.w": one, "head.a.w": one, "n": (one, [{"x": one}, None])}
-    assert narrow(tree, ("a", "ab", "b")) == tree
+    wide = Wide(lambda *_: None, {}, {"a": (), "ab": (), "b": ()})
+    assert narrow(tree, ("a",), wide) == {"trunk.w": one, "head.a.w": one, "n": (one, [{"x": one}, None])}
+    assert narrow(tree, ("a", "ab", "b"), wide) == tree
+    assert narrow({"a": one, "b": one}, ("a",), wide) == {"a": one}

@@ -64,9 +64,7 @@ def test_each_problem_has_a_section_and_pictures_of_its_own(runs: Path, tmp_path
     assert "No baseline among these runs." in text.split("## Watch()")[1]
 
 
-def test_of_many_tasks_some_have_pictures_and_the_page_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_many_tasks_some_have_pictures_and_the_page_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fedmtl.report.write.MAX_TASKS", 2)
     write_run(tmp_path / "run", {"name": "Local"}, {f"t{i}": [0.5] for i in range(5)})
     written = write_report([tmp_path / "run"], tmp_path / "out")

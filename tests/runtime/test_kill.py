@@ -26,7 +26,7 @@ def lines(path: Path) -> int:
 
 
 def run_with_kills(out: Path, runtime: str, kills: int) -> int:
-    """Run to the end; the process is killed ``kills`` times, each time a few rounds on and a little later in the round."""
+    """Run to the end, killed ``kills`` times, each time a few rounds on and a little later in the round."""
     killed = 0
     while True:
         before = lines(out / "ledger.jsonl")
