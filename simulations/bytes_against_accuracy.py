@@ -1,0 +1,50 @@
+"""What does accuracy cost? One preset, several codecs, one table of bytes against accuracy, and a verdict for each.
+
+    python simulations/bytes_against_accuracy.py digits --seeds 3 --target 0.75 --out runs/bytes
+
+Runs that are finished in the folder are not run again.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedmtl import run
+from fedmtl.experiment import override, read_preset
+from fedmtl.study import group_runs, markdown, read_run, tabulate, to_csv, verdicts
+from fedmtl.study.sweep import Sweep, expand, folder_names
+
+PACKETS = (
+    {"up_codec": "Dense", "down_codec": "Dense"},
+    {"up_codec": "FP16", "down_codec": "FP16"},
+    {"up_codec": "Int8", "down_codec": "Int8"},
+    {"up_codec": "ErrorFeedback(codec=TopK(keep=0.05))", "down_codec": "FP16"},
+    {"up_codec": "ErrorFeedback(codec=TopK(keep=0.01))", "down_codec": "FP16"},
+)
+"""From 64 bits a number, both directions together, to some 16."""
+
+
+def main(
+    preset: Annotated[str, typer.Argument()] = "digits",
+    seeds: Annotated[int, typer.Option(help="How many seeds, from 0.")] = 3,
+    target: Annotated[float, typer.Option(help="Mean score for which to count the bytes that it took.")] = 0.75,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="As in fedmtl run: --set rounds=10")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the runs and the table.")] = Path("runs/bytes"),
+) -> None:
+    values, path = read_preset(preset)
+    values.pop("compare", None)  # what varies here is PACKETS
+    sweep = Sweep(packets=PACKETS, seeds=tuple(range(seeds)))
+    experiments = expand(override(values, settings or []), sweep, str(path))
+    folders = [out / name for name in folder_names(experiments)]
+    for experiment, folder in zip(experiments, folders, strict=True):
+        print(f"{experiment.label}, seed {experiment.seed}")
+        run(experiment, folder, resume=True)
+    groups = group_runs(read_run(folder) for folder in folders)
+    rows = sorted(tabulate(groups, target), key=lambda row: -row.training_bytes)
+    print(f"\n{markdown(rows)}\n" + "\n".join(verdicts(groups)))
+    (out / "table.csv").write_text(to_csv(rows), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)
