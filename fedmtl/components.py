@@ -139,9 +139,8 @@ def _check_methods(kind: str, value: Any) -> None:
     missing = missing_methods(kind, value)
     if missing or isinstance(value, type):
         what = "a class; give an instance" if isinstance(value, type) else f"without {', '.join(missing)}"
-        raise ValueError(
-            f"{'An' if kind[0] in 'aeiou' else 'A'} {kind} has the methods {', '.join(METHODS[kind])}; got {value!r}, {what}."
-        )
+        article = "An" if kind[0] in "aeiou" else "A"
+        raise ValueError(f"{article} {kind} has the methods {', '.join(METHODS[kind])}; got {value!r}, {what}.")
 
 
 def _parse_call(kind: str, text: str) -> tuple[str, dict[str, Any]]:

@@ -153,8 +153,8 @@ def check_payload(payload: Payload, spec: Spec, kind: int) -> None:
             for one, other in ((spec, found), (found, spec))
         )
         raise ValueError(
-            f"The {KIND_NAMES[kind]} should hold {missing} and not {surplus}: an algorithm's payload has the same names "
-            "and shapes in every round."
+            f"The {KIND_NAMES[kind]} should hold {missing} and not {surplus}: an algorithm's payload has the same "
+            "names and shapes in every round."
         )
 
 
