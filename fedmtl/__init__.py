@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fedmtl.data import Watch as Watch
     from fedmtl.data import from_arrays as from_arrays
     from fedmtl.experiment import Experiment as Experiment
-    from fedmtl.experiment import load_experiment as load_experiment
+    from fedmtl.loading import load_experiment as load_experiment
     from fedmtl.models import CNN as CNN
     from fedmtl.models import MLP as MLP
     from fedmtl.models import TemporalCNN as TemporalCNN
@@ -46,8 +46,9 @@ _WHERE = {
     "algorithms": ("Algorithm", "FedAvg", "FedPer", "FedRep", "Local", "Pooled"),
     "codecs": ("Codec", "Dense", "ErrorFeedback", "FP16", "Int8", "TopK"),
     "data": ("ClientData", "Digits", "Federation", "Split", "Synthetic", "Watch", "from_arrays"),
-    "experiment": ("Experiment", "load_experiment"),
+    "experiment": ("Experiment",),
     "models": ("CNN", "MLP", "TemporalCNN"),
+    "loading": ("load_experiment",),
     "results": ("Result",),
     "running": ("run",),
     "tasks": ("Binary", "MultiClass", "MultiLabel", "Regression"),

@@ -138,7 +138,7 @@ def run(
     killed goes on with the same command and --resume.
     """
     with one_clear_error():
-        from fedmtl.experiment import load_experiment
+        from fedmtl.loading import load_experiment
         from fedmtl.study.table import human_bytes
 
         if resume and out is None:
@@ -198,7 +198,7 @@ def compare(
     with one_clear_error():
         from dataclasses import replace
 
-        from fedmtl.experiment import override, read_preset
+        from fedmtl.loading import override, read_preset
         from fedmtl.report import write_report
         from fedmtl.study import find_runs
         from fedmtl.study.sweep import expand, folder_names, parse_packets, sweep_of
@@ -251,7 +251,7 @@ def list_known(kind: Annotated[Kind, typer.Argument(hidden=True, metavar="KIND")
     """
     with one_clear_error():
         if kind is Kind.presets:
-            from fedmtl.experiment import presets
+            from fedmtl.loading import presets
 
             for name, path in presets().items():
                 first = path.read_text(encoding="utf-8").splitlines()[0]

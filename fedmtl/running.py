@@ -5,7 +5,8 @@ from pathlib import Path
 
 from fedmtl.experiment import Experiment
 from fedmtl.federation.cohort import cohort_size
-from fedmtl.results import Progress, Recorder, Result
+from fedmtl.recorder import Recorder
+from fedmtl.results import Progress, Result
 from fedmtl.runtime.server_app import serve
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from fedmtl import run
-from fedmtl.experiment import override, read_preset
+from fedmtl.loading import override, read_preset
 from fedmtl.study import group_runs, markdown, read_run, tabulate, to_csv, verdicts
 from fedmtl.study.sweep import Sweep, expand, folder_names
 

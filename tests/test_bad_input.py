@@ -16,7 +16,8 @@ from fedmtl.algorithms import FedPer
 from fedmtl.codecs import FP16, Codec, Dense, ErrorFeedback, Int8, TopK
 from fedmtl.comm.wire import PacketError
 from fedmtl.data import ClientData, Federation, Split, Synthetic, from_arrays
-from fedmtl.experiment import Experiment, from_dict, load_experiment
+from fedmtl.experiment import Experiment, from_dict
+from fedmtl.loading import load_experiment
 from fedmtl.models import MLP
 from fedmtl.running import run
 from fedmtl.runtime.local_grid import LocalGrid

@@ -15,16 +15,8 @@ from fedmtl.algorithms import FedAvg, FedPer, FedRep, Local, Pooled
 from fedmtl.codecs import FP16, Dense, ErrorFeedback, Int8, TopK
 from fedmtl.components import REGISTRY, find
 from fedmtl.data import Digits, Synthetic, Watch, from_arrays
-from fedmtl.experiment import (
-    COMPONENTS,
-    HOW,
-    Experiment,
-    from_dict,
-    load_experiment,
-    override,
-    presets,
-    read_preset,
-)
+from fedmtl.experiment import COMPONENTS, HOW, Experiment, from_dict
+from fedmtl.loading import load_experiment, override, presets, read_preset
 from fedmtl.models import CNN, MLP, TemporalCNN
 
 EXPERIMENTS = [
@@ -162,8 +154,8 @@ def test_every_preset_loads_by_name_and_by_file(name: str, imports: None) -> Non
 
 
 def test_every_preset_in_the_checkout_is_found() -> None:
-    """Also those in folders of their own, which ``presets`` must then know."""
-    folder = Path(__file__).parents[1] / "simulations"
+    """Also those in folders of their own, which ``presets`` must then know. One beside a script is the script's."""
+    folder = Path(__file__).parents[1] / "simulations" / "presets"
     files = [path for path in folder.rglob("*.toml")] if folder.is_dir() else []
     assert {path.resolve() for path in files} <= {path.resolve() for path in presets().values()}
 

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from fedmtl.algorithms import FedPer
-from fedmtl.experiment import from_dict, load_experiment
+from fedmtl.experiment import from_dict
+from fedmtl.loading import load_experiment
 from fedmtl.results import Result
 from fedmtl.running import run
 from fedmtl.trees import sha256

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from flwr.app import Message
 
-from fedmtl import results
+from fedmtl import recorder
 from fedmtl.algorithms import FedPer, FedRep, Local, Pooled
 from fedmtl.codecs import FP16, ErrorFeedback, Int8, TopK
 from fedmtl.data import Synthetic
@@ -163,7 +163,7 @@ def killed_in_exchange(round: int) -> Iterator[None]:
 @contextmanager
 def killed_before_checkpoint(round: int) -> Iterator[None]:
     """Rows and ledger have their new lines; the checkpoint still says that they end before."""
-    write, count = results.write_atomic, 0
+    write, count = recorder.write_atomic, 0
 
     def die(path: Path, data: bytes, **settings: Any) -> None:
         nonlocal count
@@ -174,14 +174,14 @@ def killed_before_checkpoint(round: int) -> Iterator[None]:
         write(path, data, **settings)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(results, "write_atomic", die)
+        patch.setattr(recorder, "write_atomic", die)
         yield
 
 
 @contextmanager
 def killed_before_summary(round: int) -> Iterator[None]:
     """The model is written, the summary is not."""
-    write = results.write_atomic
+    write = recorder.write_atomic
 
     def die(path: Path, data: bytes, **settings: Any) -> None:
         if path.name == "summary.json":
@@ -189,7 +189,7 @@ def killed_before_summary(round: int) -> Iterator[None]:
         write(path, data, **settings)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(results, "write_atomic", die)
+        patch.setattr(recorder, "write_atomic", die)
         yield
 
 

@@ -1,17 +1,16 @@
 """A node's clients: packets in, packets out. The same on a laptop, in a worker and on a device."""
 
-import io
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
-from fedmtl.comm.wire import DATA, DOWN, REPORT, UP, PacketError, check_payload, open_packet, pack, seal, unpack
-from fedmtl.data.base import ClientData, Split
+from fedmtl.comm.wire import DOWN, UP, check_payload, pack, unpack
+from fedmtl.data.base import ClientData
 from fedmtl.federation.job import Engine, Job
 from fedmtl.federation.plan import Plan
+from fedmtl.federation.reports import raw_data_packet, report_packet
 from fedmtl.federation.store import Store
 from fedmtl.federation.visits import Reply, Visit
 from fedmtl.optim import make_batches
@@ -73,7 +72,7 @@ class Fleet:
         )
         for visit in visits:
             if visit.gather:
-                updates[visit.client] = self._raw_data(round, visit.client)
+                updates[visit.client] = raw_data_packet(self.plan, round, self.clients[visit.client].train)
         return [
             Reply(
                 client=visit.client,
@@ -186,38 +185,3 @@ class Fleet:
         private = tree_map(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, result.private)
         store.save(job.client, round, {"private": private, "codec": codec_state})
         return packet
-
-    def _raw_data(self, round: int, client: ClientId) -> bytes:
-        train = self.clients[client].train
-        buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, x=train.x, **{f"y.{task}": labels for task, labels in train.y.items()})
-        return seal(DATA, self.plan.digest, round, len(train.x), buffer.getvalue())
-
-
-def open_raw_data(plan: Plan, round: int, packet: bytes) -> Split:
-    """The examples of a raw-data packet."""
-    _, body = open_packet(packet, DATA, plan.digest, round)
-    with np.load(io.BytesIO(body), allow_pickle=False) as arrays:
-        labels = {name.removeprefix("y."): arrays[name] for name in arrays.files if name.startswith("y.")}
-        return Split(arrays["x"], labels)
-
-
-def report_packet(plan: Plan, round: int, owned: TaskSet, sums: Mapping[str, Tensor]) -> bytes:
-    """Metric sums of the client's tasks, in their order, as float64."""
-    body = np.concatenate([sums[task].detach().cpu().numpy().astype("<f8").reshape(-1) for task in owned])
-    return seal(REPORT, plan.digest, round, 0.0, body.tobytes())
-
-
-def open_report(plan: Plan, round: int, owned: TaskSet, packet: bytes) -> dict[str, np.ndarray]:
-    """Task -> sums.
-
-    Raises:
-        PacketError: a damaged report, or one of another length.
-    """
-    _, body = open_packet(packet, REPORT, plan.digest, round)
-    sizes = plan.sums_sizes(owned)
-    if len(body) != 8 * sum(sizes.values()):
-        raise PacketError(f"A report on {list(owned)} has {8 * sum(sizes.values())} bytes, got {len(body)}.")
-    values = np.frombuffer(body, "<f8")
-    cuts = np.cumsum([sizes[task] for task in owned])[:-1]
-    return dict(zip(owned, np.split(values, cuts), strict=True))

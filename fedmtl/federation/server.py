@@ -8,15 +8,13 @@ import numpy as np
 
 from fedmtl.comm.ledger import Ledger, Purpose, Transfer
 from fedmtl.comm.wire import DOWN, UP, PacketError, pack, unpack
-from fedmtl.data.base import Split
+from fedmtl.federation.central import train_centrally
 from fedmtl.federation.cohort import cohort_size, sample
-from fedmtl.federation.fleet import open_raw_data, open_report
-from fedmtl.federation.job import Engine, Job
+from fedmtl.federation.job import Engine
 from fedmtl.federation.plan import Plan
+from fedmtl.federation.reports import open_raw_data, open_report
 from fedmtl.federation.visits import Reply, Visit
-from fedmtl.optim import make_batches
-from fedmtl.rng import SERVER, rng
-from fedmtl.trees import all_finite
+from fedmtl.rng import rng
 from fedmtl.types import ClientId, Payload, TaskSet, Upload
 
 log = logging.getLogger("fedmtl")
@@ -154,7 +152,7 @@ class Server:
             self._gather(round, sent, by_client, outcome)
         if self.plan.central:
             if round <= self.rounds:
-                self._train_centrally(round)
+                self.state = train_centrally(self.plan, self._engine, round, self.state, self.gathered)
         elif any(visit.train for visit in visits):
             training = [client for client in outcome.seconds if sent[client].train]
             uploads = self._uploads(round, visits, {client: by_client[client] for client in training}, outcome)
@@ -222,30 +220,6 @@ class Server:
             except ValueError as error:
                 raise RuntimeError(f"The raw data of client {client} cannot be used: {error}") from error
         outcome.seconds.clear()
-
-    def _train_centrally(self, round: int) -> None:
-        """The local update, on the union of what was gathered, as the only client."""
-        union = self._union()
-        owned = self.plan.all_tasks
-        order = rng(self.plan.seed, round, SERVER, "batches")
-        batches = make_batches(union.x, dict(union.y), self.plan.batch_size, order)
-        down = self.plan.broadcast(self.state, SERVER, owned)
-        private = self.plan.init_client(owned, len(union.x))
-        job = Job(SERVER, self.plan.local_update(owned), down, private, batches)
-        (result,) = self._engine.map([job])
-        if not all_finite(result.upload.payload):
-            raise RuntimeError(f"Round {round}: {self.plan.algorithm!r} diverged; lower the learning rate.")
-        upload = Upload(result.upload.payload, float(result.upload.num_examples))
-        self.state = self.plan.algorithm.aggregate(self.state, [(SERVER, upload)])
-
-    def _union(self) -> Split:
-        """Everybody's examples in client order; a label that a client does not have is NaN."""
-        parts = [open_raw_data(self.plan, 1, packet) for _, packet in sorted(self.gathered.items())]
-        labels = {}
-        for name, task in self.plan.tasks.items():
-            blank = [np.full((len(part.x), *task.label_shape), np.nan, np.float32) for part in parts]
-            labels[name] = np.concatenate([part.y.get(name, b) for part, b in zip(parts, blank, strict=True)])
-        return Split(np.concatenate([part.x for part in parts]), labels)
 
 
 def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:

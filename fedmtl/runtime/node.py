@@ -7,9 +7,10 @@ from typing import NamedTuple
 from flwr.app import Array, ArrayRecord, Context, RecordDict, UserConfig
 
 from fedmtl.data.base import Federation
-from fedmtl.experiment import Experiment, load_experiment
+from fedmtl.experiment import Experiment
 from fedmtl.federation.fleet import Fleet
 from fedmtl.federation.store import FileBackend, Store
+from fedmtl.loading import load_experiment
 from fedmtl.types import ClientId
 
 

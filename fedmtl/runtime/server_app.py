@@ -9,7 +9,8 @@ from flwr.serverapp import Grid, ServerApp
 from fedmtl.data.base import Federation
 from fedmtl.experiment import Experiment
 from fedmtl.federation.server import Server
-from fedmtl.results import Progress, Recorder, Result
+from fedmtl.recorder import Recorder
+from fedmtl.results import Progress, Result
 from fedmtl.runtime.messages import packet_bytes
 from fedmtl.runtime.node import read_run_config
 from fedmtl.runtime.strategy import FedMTL, discover

@@ -12,8 +12,8 @@ from fedmtl.algorithms import FedAvg, Pooled
 from fedmtl.comm.wire import DATA, PacketError, seal
 from fedmtl.data import ClientData, Federation, Split
 from fedmtl.engines import Loop
-from fedmtl.federation.fleet import open_raw_data
 from fedmtl.federation.job import Job, Wide
+from fedmtl.federation.reports import open_raw_data
 from fedmtl.federation.visits import Reply
 from fedmtl.rng import SERVER
 from tests.federation.toy import DATA as TOY_DATA

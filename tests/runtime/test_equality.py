@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fedmtl.experiment import load_experiment
+from fedmtl.loading import load_experiment
 from fedmtl.results import Result
 from fedmtl.running import run
 from tests.runtime.flower import deployment, flwr_run, superlink

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from fedmtl.experiment import Experiment, load_experiment
-from fedmtl.results import Progress, Recorder, Result
+from fedmtl.experiment import Experiment
+from fedmtl.loading import load_experiment
+from fedmtl.recorder import Recorder
+from fedmtl.results import Progress, Result
 from fedmtl.running import run
 from fedmtl.runtime.ray_grid import RayGrid
 from fedmtl.runtime.server_app import serve

@@ -1,0 +1,46 @@
+"""Central algorithms: the local update runs at the server, on the union of everybody's data."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fedmtl.data.base import Split
+from fedmtl.federation.job import Engine, Job
+from fedmtl.federation.plan import Plan
+from fedmtl.federation.reports import open_raw_data
+from fedmtl.optim import make_batches
+from fedmtl.rng import SERVER, rng
+from fedmtl.trees import all_finite
+from fedmtl.types import ClientId, Upload
+
+
+def train_centrally(plan: Plan, engine: Engine, round: int, state: Any, gathered: Mapping[ClientId, bytes]) -> Any:
+    """The server's next state, after the local update of an only client that owns all data and tasks.
+
+    Args:
+        gathered: raw-data packets of round 1.
+
+    Raises:
+        RuntimeError: the update is not finite.
+    """
+    data = union(plan, gathered)
+    owned = plan.all_tasks
+    batches = make_batches(data.x, dict(data.y), plan.batch_size, rng(plan.seed, round, SERVER, "batches"))
+    down = plan.broadcast(state, SERVER, owned)
+    job = Job(SERVER, plan.local_update(owned), down, plan.init_client(owned, len(data.x)), batches)
+    (result,) = engine.map([job])
+    if not all_finite(result.upload.payload):
+        raise RuntimeError(f"Round {round}: {plan.algorithm!r} diverged; lower the learning rate.")
+    upload = Upload(result.upload.payload, float(result.upload.num_examples))
+    return plan.algorithm.aggregate(state, [(SERVER, upload)])
+
+
+def union(plan: Plan, gathered: Mapping[ClientId, bytes]) -> Split:
+    """Everybody's examples in client order; a label that a client does not have is NaN."""
+    parts = [open_raw_data(plan, 1, packet) for _, packet in sorted(gathered.items())]
+    labels = {}
+    for name, task in plan.tasks.items():
+        blank = [np.full((len(part.x), *task.label_shape), np.nan, np.float32) for part in parts]
+        labels[name] = np.concatenate([part.y.get(name, b) for part, b in zip(parts, blank, strict=True)])
+    return Split(np.concatenate([part.x for part in parts]), labels)
