@@ -72,19 +72,15 @@ def in_words(error: Exception) -> str:
 
 def watch(label: str, rounds: int) -> tuple[Callable[["Progress"], None], Callable[[], None]]:
     """What shows a run's progress, and what ends it: a bar on a terminal, plain lines elsewhere."""
+    typer.echo(label)
     if not sys.stdout.isatty():
-        typer.echo(label)
         return lambda progress: typer.echo(f"  {describe(progress)}"), lambda: None
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
 
-    bar = Bar(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[state]}"),
-        TimeElapsedColumn(),
-    )
+    # Narrow, or on 80 columns rich leaves out the bar and the count.
+    columns = BarColumn(10), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[state]}")
+    bar = Bar(*columns)
     task = bar.add_task(label, total=rounds, state="starting")
     bar.start()
 
@@ -99,11 +95,12 @@ def describe(progress: "Progress", short: bool = False) -> str:
     from fedmtl.study.table import human_bytes
 
     up, down = human_bytes(progress.bytes_up), human_bytes(progress.bytes_down)
-    text = f"mean score {progress.mean_score:.4f}  up {up}  down {down}"
-    if progress.problems:
-        text += f"  clients left out: {len(progress.problems)}"
+    left_out = len(progress.problems)
     if short:
-        return text
+        return f"score {progress.mean_score:.4f}  up {up}  down {down}" + (f"  {left_out} left out" if left_out else "")
+    text = f"mean score {progress.mean_score:.4f}  up {up}  down {down}"
+    if left_out:
+        text += f"  clients left out: {left_out}"
     last = progress.round > progress.rounds
     where = "last model" if last else f"round {progress.round}/{progress.rounds}"
     return f"{where}  {text}"

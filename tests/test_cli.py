@@ -1,0 +1,369 @@
+"""The command line: what is printed where, exit codes, and what is left on disk."""
+
+import csv
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import typer
+from click.testing import Result
+from typer.testing import CliRunner
+
+from fedmtl.cli import Kind, app
+from fedmtl.components import REGISTRY
+from fedmtl.experiment import Experiment
+from fedmtl.loading import presets
+
+PRESET = """# Five clients and one task: small.
+name = "small"
+rounds = 2
+runtime = "local"
+engine = "loop"
+data = { name = "synthetic", clients = 5, examples = 6, test_examples = 4, features = 4, rank = 2, tasks = 1 }
+model = { name = "MLP", hidden = [3] }
+algorithm = { name = "FedPer", lr = 0.1, epochs = 1 }
+
+[compare]
+algorithms = ["Local(epochs=1)", "FedPer(epochs=1)"]
+packets = [{ up_codec = "Dense" }, { up_codec = "FP16", down_codec = "FP16" }]
+seeds = 2
+"""
+
+COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder with a preset, ``small.toml``. What commands do to ``sys.path`` is undone."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.delenv("FEDMTL_DEBUG", raising=False)
+    (tmp_path / "small.toml").write_text(PRESET)
+    return tmp_path
+
+
+def fedmtl(*arguments: str) -> Result:
+    """A command that succeeds."""
+    result = call(*arguments)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments, env={"COLUMNS": "100"})
+
+
+def process(arguments: Sequence[str], **keywords: Any) -> "subprocess.Popen[str]":
+    """``python -m fedmtl``, as a user's shell on a terminal of 80 columns starts it."""
+    path = os.pathsep.join([str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path, "TERM": "xterm", "COLUMNS": "80"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "fedmtl", *arguments], env=environment, text=True, stdin=subprocess.DEVNULL, **keywords
+    )
+
+
+# Help
+
+
+def test_no_command_is_a_question_for_help() -> None:
+    assert re.search(r"Commands:\n  run .*\n  compare .*\n  report .*\n  list .*", call().output)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_everything_is_explained(name: str) -> None:
+    """The command and its options have help texts, and the command's text says what the arguments are.
+
+    A first line that has to be cut short in the list of commands says too little there.
+    """
+    command = COMMANDS[name]
+    text = fedmtl(name, "--help").output
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{name} {parameter.opts[0]}"
+            assert parameter.opts[0] in text
+        else:
+            argument = parameter.make_metavar(click.Context(command)).rstrip(".")
+            assert re.search(rf"^  {argument} (is|are) ", text, re.MULTILINE), argument
+    assert "\\" not in text
+    assert "..." not in fedmtl("--help").output.replace("[ARGS]...", "")
+
+
+def test_list_of_kinds_in_the_help_is_complete() -> None:
+    assert "KIND is " + ", ".join(list(Kind)[:-1]) + f" or {list(Kind)[-1]}." in fedmtl("list", "--help").output
+
+
+# list
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.presets])
+def test_list_prints_every_name_and_field(kind: Kind) -> None:
+    registered = REGISTRY["data" if kind is Kind.data else kind.value.removesuffix("s")]
+    lines = fedmtl("list", kind.value).output.splitlines()
+    assert [line.split()[0] for line in lines[::2]] == list(registered)
+    assert all(re.search(r"\w+ \w+", line[16:]) for line in lines[::2])
+    fields = dict(zip(registered, (line.strip() for line in lines[1::2]), strict=True))
+    known = {"FedRep": "lr=0.05, head_epochs=5, trunk_epochs=1", "Dense": "no fields", "MultiClass": "num_classes"}
+    assert {name: text for name, text in fields.items() if name in known} == {
+        name: text for name, text in known.items() if name in fields
+    }
+
+
+def test_list_prints_every_preset_with_its_first_line() -> None:
+    lines = fedmtl("list", "presets").output.splitlines()
+    assert [line.split()[0] for line in lines] == list(presets())
+    for line, path in zip(lines, presets().values(), strict=True):
+        first = path.read_text().splitlines()[0]
+        assert first.startswith("# ") and line.endswith(first[2:]) and len(first) <= 120, path
+
+
+# run
+
+
+def test_run_prints_plain_lines_that_agree_with_its_summary(here: Path) -> None:
+    """Off a terminal: the label, a line a round, one for the last model, and the end in words. No control characters.
+
+    Bytes by hand: a trunk of 4 · 3 + 3 = 15 numbers is a packet of 60 + 32 bytes; 5 clients and 2 rounds make
+    920 B either way.
+    """
+    result = fedmtl("run", "small.toml", "--out", "out")
+    label, first, second, last, task, mean, training, folder = result.stdout.splitlines()
+    summary = json.loads((here / "out" / "summary.json").read_text())
+    rows = [json.loads(line) for line in (here / "out" / "rounds.jsonl").read_text().splitlines()]
+    scores = [f"{row['score']:.4f}" for row in rows if row["client"] is None]
+    assert label == "small: FedPer(lr=0.1, epochs=1) / Dense()"
+    assert first == f"  round 1/2  mean score {scores[0]}  up 460 B  down 460 B"
+    assert second == f"  round 2/2  mean score {scores[1]}  up 920 B  down 920 B"
+    assert last == f"  last model  mean score {scores[2]}  up 920 B  down 920 B"
+    assert task.split() == [
+        "multiclass_0", "accuracy", f"{rows[-1]['value']:.4f}",
+        "client", "mean", f"{summary['tasks']['multiclass_0']['client_mean']:.4f}",
+        "worst", "tenth", f"{summary['tasks']['multiclass_0']['worst_tenth']:.4f}",
+        "(higher", "is", "better)",
+    ]  # fmt: skip
+    assert mean.split() == ["mean", "score", scores[2]]
+    assert training.split("; ")[0].split() == "training up 920 B down 920 B total 1.84 kB".split()
+    assert folder.endswith("out  (pictures and a table: fedmtl report out)")
+    assert result.stderr == ""
+
+
+def test_settings_change_the_preset_in_order(here: Path) -> None:
+    settings = [
+        "--set",
+        "rounds=9",
+        "--set",
+        "rounds=1",
+        "--set",
+        "algorithm=FedRep",
+        "--set",
+        "up_codec=Int8(block=8)",
+    ]
+    fedmtl("run", "small.toml", "--out", "out", *settings)
+    summary = json.loads((here / "out" / "summary.json").read_text())
+    assert (summary["rounds"], summary["algorithm"]) == (1, "FedRep(lr=0.05, head_epochs=5, trunk_epochs=1)")
+    assert (summary["up_codec"], summary["down_codec"]) == ("Int8(block=8)", "Dense()")
+
+
+def test_run_without_a_folder_leaves_nothing(here: Path) -> None:
+    assert "folder" not in fedmtl("run", "small.toml").output
+    assert sorted(path.name for path in here.iterdir()) == ["small.toml"]
+
+
+def test_a_resolved_experiment_is_a_preset(here: Path) -> None:
+    fedmtl("run", "small.toml", "--out", "a")
+    fedmtl("run", "a/experiment.toml", "--out", "b")
+    assert (here / "a" / "rounds.jsonl").exists()
+    digests = [json.loads((here / out / "summary.json").read_text())["digests"] for out in ("a", "b")]
+    assert digests[0] == digests[1]
+
+
+def test_resume_of_a_finished_run_says_what_it_reached(here: Path) -> None:
+    before = fedmtl("run", "small.toml", "--out", "out").stdout.splitlines()
+    after = fedmtl("run", "small.toml", "--out", "out", "--resume").stdout.splitlines()
+    assert after == [before[0], *before[-4:]]
+
+
+def test_a_bar_on_a_terminal(here: Path) -> None:
+    """Through a pseudo-terminal: the bar is redrawn in place, and the summary follows it."""
+    ours, theirs = pty.openpty()
+    with process(["run", "small.toml"], cwd=here, stdout=theirs, stderr=subprocess.STDOUT) as child:
+        os.close(theirs)
+        seen = b""
+        while True:
+            try:
+                chunk = os.read(ours, 4096)
+            except OSError:  # Linux says so when the other side is closed
+                break
+            if not chunk:
+                break
+            seen += chunk
+    os.close(ours)
+    text = seen.decode()
+    assert child.returncode == 0, text
+    assert text.startswith("small: FedPer(lr=0.1, epochs=1) / Dense()\r\n")
+    *redrawn, after = text.split("\r\x1b[2K")  # back to the start of the line, and clear it
+    assert "━" in after and re.search(r"2/2.* score \d\.\d{4}  up 920 B  down 920 B", after)
+    assert any("0/2" in line for line in redrawn) and "round 1/2" not in text
+    assert "training  up 920 B  down 920 B" in after
+
+
+# Errors
+
+WRONG: dict[str, tuple[list[str], str]] = {
+    "unknown preset": (["run", "nope"], "No preset 'nope'"),
+    "unknown preset to compare": (["compare", "small.toml", "nope"], "No preset 'nope'"),
+    "a folder as preset": (["run", "."], "No preset '.'"),
+    "not TOML": (["run", "broken.toml"], "broken.toml is not TOML"),
+    "unknown key": (["run", "small.toml", "--set", "round=3"], "unknown key 'round'"),
+    "setting without value": (["run", "small.toml", "--set", "rounds"], "A setting is written key=value, got 'rounds'"),
+    "wrong type": (["run", "small.toml", "--set", "rounds=many"], "rounds is a whole number, got 'many'"),
+    "unknown field": (["run", "small.toml", "--set", "algorithm.rate=1"], "has no field 'rate'"),
+    "unknown algorithm": (["run", "small.toml", "--set", "algorithm=Fed"], "Unknown algorithm 'Fed'; known: Local"),
+    "unknown algorithm to compare": (["compare", "small.toml", "--algorithm", "Fed"], "Unknown algorithm 'Fed'"),
+    "unknown codec to compare": (["compare", "small.toml", "--codec", "Dense/Zip"], "Unknown codec 'Zip'"),
+    "unknown key to compare": (["compare", "sweep.toml"], "compare: unknown key 'algoritms'"),
+    "no seeds": (["compare", "small.toml", "--seeds", "0"], "at least one seed is needed"),
+    "no such module": (["run", "small.toml", "--set", "model=nowhere:Model"], "no module 'nowhere'"),
+    "model that does not fit": (["run", "small.toml", "--set", "model=CNN"], "CNN takes images"),
+    "cohort too large": (["run", "small.toml", "--set", "cohort=6"], "got cohort=6"),
+    "diverged": (["run", "small.toml", "--set", "algorithm.lr=1e38"], "lower the learning rate"),
+    "resume of nothing": (["run", "small.toml", "--resume"], "--resume needs the folder to go on in: add --out DIR."),
+    "folder holds a run": (["run", "small.toml", "--out", "done"], "done' holds a run; resume it (--resume)"),
+    "folder holds another run": (
+        ["run", "small.toml", "--out", "done", "--resume", "--set", "seed=1"],
+        "holds a run with seed = 0, got 1",
+    ),
+    "folder is a file": (["run", "small.toml", "--out", "small.toml"], "cannot be written"),
+    "no folder to report": (["report", "nowhere"], "nowhere is not a folder"),
+    "no run to report": (["report", "empty"], "No run in empty"),
+}
+"""What is wrong -> the command, and what its error says."""
+
+
+@pytest.fixture
+def wrong(here: Path) -> Path:
+    (here / "broken.toml").write_text("rounds = = 3")
+    (here / "sweep.toml").write_text('[compare]\nalgoritms = ["FedPer"]')
+    (here / "empty").mkdir()
+    fedmtl("run", "small.toml", "--out", "done")
+    return here
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_an_error_is_one_line_and_exit_code_2(case: str, wrong: Path) -> None:
+    arguments, message = WRONG[case]
+    result = call(*arguments)
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ") and not line.startswith("error: [Errno")
+    assert message in line
+    assert "Traceback" not in result.output
+
+
+def test_a_process_ends_with_the_error_too(here: Path) -> None:
+    """The installed command and ``python -m fedmtl`` share ``main``; nothing else is written to either stream."""
+    child = process(["run", "nope"], cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    output, errors = child.communicate(timeout=60)
+    assert (child.returncode, output) == (2, "")
+    assert re.fullmatch(r"error: No preset 'nope': give a \.toml file, or one of .*\.\n", errors)
+
+
+def test_debug_shows_where_an_error_comes_from(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEDMTL_DEBUG", "1")
+    result = call("run", "nope")
+    assert isinstance(result.exception, ValueError) and result.exit_code == 1
+
+
+def test_usage_errors_name_the_command() -> None:
+    for arguments in (["run"], ["run", "digits", "--nothing"], ["list", "nothing"]):
+        result = call(*arguments)
+        assert result.exit_code == 2 and f"{arguments[0]} --help' for help" in result.stderr
+
+
+# compare and report
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below. A summary holds measured seconds, which no second run would repeat."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_compare_writes_everything_and_runs_nothing_twice(here: Path) -> None:
+    """Local uploads nothing, so it runs with one of the two pairs of codecs: 1 + 2 experiments, 2 seeds each."""
+    first = fedmtl("compare", "small.toml", "--target", "0.01", "--out", "out").stdout
+    assert re.findall(r"^\[\d/6\] .*", first, re.MULTILINE) == [
+        "[1/6] small-Local/seed0",
+        "[2/6] small-Local/seed1",
+        "[3/6] small-FedPer-Dense/seed0",
+        "[4/6] small-FedPer-Dense/seed1",
+        "[5/6] small-FedPer-FP16/seed0",
+        "[6/6] small-FedPer-FP16/seed1",
+    ]
+    assert first.count("  round 1/2  ") == 6
+    report = (here / "out" / "report.md").read_text()
+    assert report in first and first.rstrip().endswith("table and pictures: out")
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", report)
+    assert len(pictures) == 4  # overview, tradeoff, clients, and one task
+    assert all((here / "out" / name).read_bytes().startswith(b"\x89PNG") for name in pictures)
+    with open(here / "out" / "table.csv") as file:
+        table = {row["name"]: row for row in csv.DictReader(file)}
+    assert table.keys() == {"Local", "FedPer", "FedPer · FP16, down FP16"}
+    # A trunk of 15 numbers in 60 or 30 bytes, and 32 of header, for 5 clients and 2 rounds, either way.
+    assert [table[name]["train_bytes"] for name in table] == ["1840", "1240", "0"]
+    assert {row["target_score"] for row in table.values()} == {"0.01"}
+
+    runs = contents(here / "out" / "runs")
+    assert len([name for name in runs if name.endswith("summary.json")]) == 6
+    second = fedmtl("compare", "small.toml", "--target", "0.01", "--out", "out").stdout
+    assert contents(here / "out" / "runs") == runs
+    assert "round 1/2" not in second
+    assert second.split("# Report")[1] == first.split("# Report")[1]
+
+
+def test_compare_takes_what_varies_from_the_command_line(here: Path) -> None:
+    """Options replace the preset's [compare] table; Pooled sends raw data, which no codec touches."""
+    options = ["--algorithm", "Pooled", "--algorithm", "FedPer(lr=0.2)", "--codec", "Int8/FP16", "--codec", "TopK"]
+    fedmtl("compare", "small.toml", *options, "--seeds", "1", "--set", "rounds=1", "--out", "out")
+    names = {path.parent.relative_to(here / "out" / "runs").as_posix() for path in here.rglob("summary.json")}
+    assert names == {"small-Pooled/seed0", "small-FedPer-Int8-FP16/seed0", "small-FedPer-TopK-Dense/seed0"}
+
+
+def test_compare_of_two_presets_is_one_report(here: Path) -> None:
+    (here / "other.toml").write_text(PRESET.replace("clients = 5", "clients = 6").replace('"small"', '"other"'))
+    options = ["--algorithm", "FedPer", "--codec", "Dense", "--seeds", "1", "--set", "rounds=1", "--out", "out"]
+    fedmtl("compare", "small.toml", "other.toml", *options)
+    report = (here / "out" / "report.md").read_text()
+    assert len(re.findall("^## synthetic", report, re.MULTILINE)) == 2
+
+
+def test_a_mistake_in_the_last_experiment_is_found_before_the_first_runs(here: Path) -> None:
+    options = ["--algorithm", "FedPer", "--algorithm", "FedRep(lr=0)", "--out", "out"]
+    result = call("compare", "small.toml", *options)
+    assert result.exit_code == 2 and result.stdout == "" and not (here / "out").exists()
+
+
+def test_report_prints_what_it_wrote(here: Path) -> None:
+    fedmtl("run", "small.toml", "--out", "a/run")
+    inside = [Path(line) for line in fedmtl("report", "a").stdout.splitlines()]
+    assert {path.parent for path in inside} == {Path("a")} and {path.name for path in inside} >= {
+        "report.md",
+        "table.csv",
+    }
+    elsewhere = [Path(line) for line in fedmtl("report", "a", "--out", "b", "--target", "0.5").stdout.splitlines()]
+    assert [path.name for path in elsewhere] == [path.name for path in inside]
+    assert all((here / path).stat().st_size > 0 for path in elsewhere)
+    assert "to score 0.5" in (here / "b" / "report.md").read_text()
+
+
+def test_every_key_is_described() -> None:
+    """README sends readers to the experiment's source for the keys; each field there has its sentence."""
+    source = (Path(__file__).parent.parent / "fedmtl" / "experiment.py").read_text()
+    fields = Experiment.__dataclass_fields__
+    assert [name for name in fields if not re.search(rf'^    {name}: .*\n    """', source, re.MULTILINE)] == []
