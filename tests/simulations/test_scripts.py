@@ -1,0 +1,151 @@
+"""The scripts that people copy run as their docstrings say, and every preset is an experiment that fits together."""
+
+import csv
+import json
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+
+from fedmtl.loading import load_experiment, override, read_preset
+from fedmtl.running import run
+from fedmtl.study.sweep import expand, sweep_of
+from fedmtl.types import Upload
+
+ROOT = Path(__file__).parents[2]
+SIMULATIONS = ROOT / "simulations"
+PRESETS = sorted(SIMULATIONS.rglob("*.toml"))
+
+SMALL = ["rounds=2", "runtime=local", "engine=loop", "evaluate_every=2", "data.clients=5", "algorithm.epochs=1"]
+
+
+def documented(script: str) -> list[str]:
+    """The command in a script's docstring: its only indented line."""
+    docstring = (SIMULATIONS / script).read_text().split('"""')[1]
+    (line,) = re.findall(r"^    (\S.*)$", docstring, re.MULTILINE)
+    return shlex.split(line)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with ``simulations`` in it. What scripts do to ``sys.path`` is undone."""
+    (tmp_path / "simulations").symlink_to(SIMULATIONS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    return tmp_path
+
+
+def script(command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    """The output of ``python simulations/….py …``, run in this process, which has paid for importing torch."""
+    program, path, *arguments = command
+    assert program == "python"
+    monkeypatch.setattr(sys, "argv", [path, *arguments])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(path, run_name="__main__")
+    assert end.value.code == 0
+    return capsys.readouterr().out
+
+
+def settings(values: list[str]) -> list[str]:
+    return [word for value in values for word in ("--set", value)]
+
+
+def test_every_script_is_run_here() -> None:
+    scripts = {path.name for path in SIMULATIONS.rglob("*.py")}
+    assert scripts == {"own_data.py", "own_method.py", "bytes_against_accuracy.py"}
+
+
+def test_own_data(checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """FedPer shares 20 · 16 + 16 = 336 numbers: (4 · 336 + 32) bytes, both ways, 4 clinics, 2 rounds: 22,016."""
+    command = [*documented("own_data.py"), "--rounds", "2", "--number", "4", "--runtime", "local"]
+    local, fedper = script(command, monkeypatch, capsys).splitlines()
+    assert re.fullmatch(r"Local\(.*\) +days rmse \d\.\d{3}  sick accuracy 0\.\d{3}  training 0 B", local)
+    assert re.fullmatch(r"FedPer\(.*\) +days rmse \d\.\d{3}  sick accuracy 0\.\d{3}  training 22\.0 kB", fedper)
+
+
+@pytest.mark.slow
+def test_own_method_on_ray_is_the_same_as_in_this_process(checkout: Path) -> None:
+    """Two workers find algorithm, codec and data set by import path.
+
+    A trunk of 8 · 32 + 32 = 288 numbers goes up as 288 bits, a scale of 4 bytes and a header of 32, and comes down as
+    4 · 288 + 32 bytes; 12 clients, 2 rounds.
+    """
+    program, *arguments = documented("own_method.py")
+    assert program == "fedmtl"
+    changes = ["rounds=2", "engine=loop"]
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    # A process of its own: workers of an earlier run would not look beside this preset.
+    done = subprocess.run(
+        [sys.executable, "-m", "fedmtl", *arguments, "--out", "out", *settings([*changes, "runtime=ray", "workers=2"])],
+        env={**os.environ, "PYTHONPATH": path, "RAY_USAGE_STATS_ENABLED": "0"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((checkout / "out" / "summary.json").read_text())
+    assert summary["bytes"]["train"]["up"] == 12 * 2 * (288 // 8 + 4 + 32)
+    assert summary["bytes"]["train"]["down"] == 12 * 2 * (4 * 288 + 32)
+    here = run(load_experiment(arguments[1], [*changes, "runtime=local"]))
+    assert summary["digests"] == here.summary["digests"]
+
+
+def test_momentum_goes_on_where_the_mean_stands_still() -> None:
+    """Two rounds by hand with beta ½: a mean one above the trunk moves it by 1; then a mean equal to it, by ½ more."""
+    method = load_experiment(SIMULATIONS / "own_method.toml").algorithm
+    server = method.init_server({"trunk.w": torch.zeros(3), "head.next.w": torch.ones(1)})
+    assert set(method.broadcast(server, 0)["trunk"]) == {"trunk.w"}
+    for mean, after in ((1.0, 1.0), (1.0, 1.5)):
+        server = method.aggregate(server, [(0, Upload({"trunk": {"trunk.w": torch.full((3,), mean)}}, 5.0))])
+        assert server.trunk["trunk.w"].tolist() == [after] * 3
+
+
+def test_bytes_against_accuracy(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table goes from many bytes to few, each codec against the dense one; a second call adds nothing."""
+    command = [*documented("bytes_against_accuracy.py"), "--seeds", "1", *settings(SMALL)]
+    output = script(command, monkeypatch, capsys)
+    assert output.count(", seed 0") == 5
+    out = checkout / command[command.index("--out") + 1]
+    with open(out / "table.csv") as file:
+        table = {row["name"]: int(row["train_bytes"]) for row in csv.DictReader(file)}
+    assert len(table) == 5 and list(table.values()) == sorted(table.values(), reverse=True)
+    # 5 clients, 2 rounds, a trunk of 64 · 64 + 64 numbers; the header is 32 bytes.
+    assert table["FedPer"] == 5 * 2 * 2 * (4 * 4160 + 32)
+    assert table["FedPer · FP16, down FP16"] == 5 * 2 * 2 * (2 * 4160 + 32)
+    for name in table:
+        assert name == "FedPer" or f"{name} − FedPer: " in output
+
+    before = {path: path.read_bytes() for path in out.rglob("summary.json")}
+    assert script(command, monkeypatch, capsys) == output
+    assert {path: path.read_bytes() for path in out.rglob("summary.json")} == before
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_every_preset_fits_together(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It loads, so does every experiment of its [compare] table, and data, model, algorithm and codecs fit.
+
+    Its first line is a comment that says what it is, because `fedmtl list presets` shows it.
+    """
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    assert re.match(r"# [A-Z].{20,}\.\n", path.read_text())
+    experiment = load_experiment(path)
+    if experiment.to_dict()["data"]["name"] == "watch" and find_spec("seglearn") is None:
+        pytest.skip("seglearn is an extra")
+    federation = experiment.load()
+    values, _ = read_preset(path)
+    for one in [experiment, *expand(override(values, []), sweep_of(values.pop("compare", {})), str(path))]:
+        if one.seed == experiment.seed:
+            one.make_plan(federation).check({client: data.tasks for client, data in federation.clients.items()})
+
+
+def test_presets_are_found_at_any_depth() -> None:
+    assert {path.stem for path in PRESETS} >= {"own_method", "digits", "watch", "synthetic"}
