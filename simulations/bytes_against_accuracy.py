@@ -1,6 +1,6 @@
 """What does accuracy cost? One preset, several codecs, one table of bytes against accuracy, and a verdict for each.
 
-    python simulations/bytes_against_accuracy.py digits --seeds 3 --target 0.75 --out runs/bytes
+    python simulations/bytes_against_accuracy.py digits --seeds 3 --target 0.7 --out runs/bytes
 
 Runs that are finished in the folder are not run again.
 """
@@ -28,7 +28,7 @@ PACKETS = (
 def main(
     preset: Annotated[str, typer.Argument()] = "digits",
     seeds: Annotated[int, typer.Option(help="How many seeds, from 0.")] = 3,
-    target: Annotated[float, typer.Option(help="Mean score for which to count the bytes that it took.")] = 0.75,
+    target: Annotated[float, typer.Option(help="Mean score for which to count the bytes that it took.")] = 0.7,
     settings: Annotated[list[str] | None, typer.Option("--set", help="As in fedmtl run: --set rounds=10")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the runs and the table.")] = Path("runs/bytes"),
 ) -> None:

@@ -1,0 +1,341 @@
+"""README keeps its word: its blocks run, its commands' flags exist, its tables and numbers are those of the code.
+
+Commands of ``fedmtl`` and blocks of Python and TOML are run, small: rounds are set to 1, clients to 4. Commands that
+start clusters and servers are read: each flag must be in the program's own ``--help``. A program that no rule below
+knows fails, so that nothing is added to README unread.
+"""
+
+import importlib.util
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from flwr.common.config import get_fused_config_from_dir, parse_config_args
+from typer.testing import CliRunner
+
+from fedmtl.cli import app
+from fedmtl.components import REGISTRY, find, make
+from fedmtl.experiment import Experiment
+from fedmtl.loading import load_experiment
+from fedmtl.running import run
+from fedmtl.runtime.node import clients_of, read_run_config
+from tests.test_floors import FLOORS
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+QUICK = ["--set", "rounds=1", "--set", "data.clients=4", "--set", "runtime=local", "--set", "engine=loop"]
+
+
+class Block(NamedTuple):
+    """What stands between two fences."""
+
+    language: str
+    line: int
+    text: str
+
+    @property
+    def file(self) -> str:
+        """The name in a first line such as ``# my_method.py``; "" without."""
+        found = re.match(r"# ([\w.]+)\n", self.text)
+        return found[1] if found else ""
+
+
+def blocks(language: str) -> list[Block]:
+    found = re.finditer(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    every = [Block(match[1], README.count("\n", 0, match.start()) + 2, match[2]) for match in found]
+    return [block for block in every if block.language == language]
+
+
+def commands() -> Iterator[list[str]]:
+    """The commands of all bash blocks, in order, as words."""
+    for block in blocks("bash"):
+        for line in block.text.replace("\\\n", " ").splitlines():
+            if words := shlex.split(line, comments=True):
+                yield words
+
+
+def table(first_column: str) -> list[list[str]]:
+    """The body of the table whose header starts so: cells without backticks."""
+    (body,) = re.findall(rf"^\| {first_column} \|.*\n\| ---.*\n((?:\|.*\n)+)", README, re.MULTILINE)
+    return [[cell.strip().replace("`", "") for cell in line.strip("|").split("|")] for line in body.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The current folder, with the files that README shows, after all commands of ``fedmtl`` that it shows."""
+    folder = tmp_path_factory.mktemp("readme")
+    for block in [*blocks("python"), *blocks("toml")]:
+        if block.file:
+            (folder / block.file).write_text(block.text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "path", sys.path[:])
+        for words in commands():
+            if words[0] == "fedmtl" and not any("ray_address" in word for word in words):
+                changes = {"run": QUICK, "compare": [*QUICK, "--seeds", "1"]}.get(words[1], [])
+                result = CliRunner().invoke(app, [*words[1:], *changes])
+                assert result.exit_code == 0, f"{' '.join(words)}\n{result.output}"
+        yield folder
+        for block in blocks("python"):
+            sys.modules.pop(block.file.removesuffix(".py"), None)
+
+
+# Commands
+
+
+def test_languages_are_those_that_are_tested() -> None:
+    assert set(re.findall(r"^```(\w+)", README, re.MULTILINE)) == {"bash", "python", "toml"}
+    assert README.count("```") == 2 * sum(len(blocks(language)) for language in ("bash", "python", "toml"))
+
+
+def test_commands_leave_what_readme_says(here: Path) -> None:
+    assert {path.name for path in (here / "runs").iterdir()} == {"first", "compare", "mine"}
+    assert {"report.md", "table.csv", "overview.png"} <= {path.name for path in (here / "runs" / "first").iterdir()}
+    assert "to score 0.7" in (here / "runs" / "compare" / "report.md").read_text()
+    listed = {words[2] for words in commands() if words[:2] == ["fedmtl", "list"]}
+    assert listed == {"algorithms", "codecs", "data", "models", "presets"}
+
+
+def helped() -> dict[tuple[str, ...], list[list[str]]]:
+    """Program and subcommand -> the commands of README that start programs of others."""
+    known = {"flower-superlink": 1, "flower-supernode": 1, "ray": 2, "flwr": 2}
+    found: dict[tuple[str, ...], list[list[str]]] = {}
+    for words in commands():
+        if words[0] in known:
+            length = 3 if words[:2] == ["flwr", "supernode"] else known[words[0]]
+            found.setdefault(tuple(words[:length]), []).append(words[length:])
+    return found
+
+
+def test_flags_of_other_programs_exist() -> None:
+    """All helps are asked for at once: some take seconds."""
+    asked = {
+        program: subprocess.Popen(
+            [str(Path(sys.executable).parent / program[0]), *program[1:], "--help"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for program in helped()
+    }
+    for program, child in asked.items():
+        text, _ = child.communicate(timeout=120)
+        assert child.returncode == 0, text
+        for words in helped()[program]:
+            flags = [word.partition("=")[0] for word in words if word.startswith("-")]
+            for flag in flags:
+                assert re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", text), f"{' '.join(program)} has no {flag}"
+    assert {program[0] for program in asked} == {"flower-superlink", "flower-supernode", "ray", "flwr"}
+
+
+def after(words: list[str], flag: str) -> str:
+    return words[words.index(flag) + 1]
+
+
+def test_run_configurations_are_those_of_the_app() -> None:
+    """Flower's own parser reads them, pyproject.toml knows the keys, and the experiment in them can be made."""
+    runs = helped()["flwr", "run"]
+    assert len(runs) == 2
+    for words in runs:
+        assert words[0] == "."
+        config = get_fused_config_from_dir(ROOT, parse_config_args([after(words, "-c")]))
+        assert read_run_config(config).data.load(0).clients and str(config["out"]).startswith("/")
+
+
+def test_nodes_together_host_everybody() -> None:
+    """The nodes of the example on one machine; those with keys stand alone."""
+    nodes = [words for words in helped()[("flower-supernode",)] if "--insecure" in words]
+    ports = [after(words, "--port") if "--port" in words else "default" for words in nodes]
+    federation = load_experiment("digits").load()
+    hosted = [clients_of(parse_config_args([after(words, "--node-config")]), federation) for words in nodes]
+    assert sorted(client for clients in hosted for client in clients) == list(federation.clients)
+    assert len(set(ports)) == len(nodes) == 2
+    for example in re.findall(r'`(clients="[\d,]+")`', README):
+        assert clients_of(parse_config_args([example]), federation)
+
+
+def test_a_command_for_a_cluster_is_an_experiment() -> None:
+    (words,) = [words for words in commands() if any("ray_address" in word for word in words)]
+    settings = [word for flag, word in zip(words, words[1:], strict=False) if flag == "--set"]
+    experiment = load_experiment(words[2], settings)
+    addresses = re.findall(r"--address=(\S+)", README)
+    assert addresses == [experiment.ray_address] and experiment.ray_address.endswith(":6379")
+    assert (experiment.workers, experiment.gpus_per_worker, experiment.state_dir) == (16, 0.25, "/shared/state")
+
+
+def test_the_other_commands_are_known() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    extras = PROJECT["project"]["optional-dependencies"]
+    inline = [shlex.split(line) for line in re.findall(r"`((?:pip|make|fedmtl) [^`]*)`", README)]
+    for words in [*commands(), *inline]:
+        match words:
+            case ["fedmtl", "run" | "compare" | "report" | "list", *_]:
+                pass
+            case ["flower-superlink" | "flower-supernode" | "flwr" | "ray", *_]:
+                pass
+            case ["make", target]:
+                assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+            case ["pip", "install", "-c", "constraints.txt", "-e", what]:
+                assert what == "." or what[2:-1] in extras
+            case ["pip", "install", "-c", "constraints.txt", "torch", "--index-url", url]:
+                assert url == "https://download.pytorch.org/whl/cpu"
+            case ["export", "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION=1"]:
+                assert in_flower("FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION")
+            case ["python3", "-m", "venv", ".venv"] | [".", ".venv/bin/activate"]:
+                pass
+            case ["ssh-keygen", "-t", "ecdsa", "-b", "384", "-N", "", "-f", key]:  # NIST P-384, Flower's only kind
+                assert f"--auth-supernode-private-key {key} " in README and f"register {key}.pub " in README
+            case _:
+                pytest.fail(f"README: no rule reads {words}")
+    assert PROJECT["project"]["requires-python"] == ">=3.11" and "Python 3.11 or newer" in README
+    assert any("flwr>=1.41" in package for package in PROJECT["project"]["dependencies"]) and "Flower 1.41" in README
+
+
+def in_flower(name: str) -> bool:
+    spec = importlib.util.find_spec("flwr")
+    assert spec is not None and spec.origin is not None
+    return any(name in path.read_text() for path in Path(spec.origin).parent.rglob("*.py"))
+
+
+# Python and TOML
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.file or f"line {block.line}")
+def test_python_runs(block: Block, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each block alone, as a reader copies it; those that print, print numbers."""
+    exec(compile(re.sub(r"\brounds=\d+", "rounds=1", block.text), f"README line {block.line}", "exec"), {})
+    assert ("print(" in block.text) == bool(re.search(r"\d", capsys.readouterr().out))
+
+
+def test_presets_load(here: Path) -> None:
+    files = {block.file: tomllib.loads(block.text) for block in blocks("toml")}
+    assert files.keys() == {"my_preset.toml", "mine.toml", "config.toml"}
+    # Flower's; what its keys do is tried by tests/runtime, which writes the same.
+    assert files["config.toml"] == {"superlink": {"lab": {"address": "127.0.0.1:8000", "insecure": True}}}
+    assert load_experiment("my_preset.toml").name == "mine"
+    assert repr(load_experiment("mine.toml").algorithm) == "MyMethod(lr=0.05, epochs=5, prox=0.05)"
+
+
+def test_my_method_is_fedper_without_its_term_and_another_with_it(here: Path) -> None:
+    """prox=0 adds a zero gradient; with prox the trunk stays nearer to where it was."""
+    settings = ["rounds=1", "runtime=local", "engine=loop", "data.clients=4", "batch_size=16", "algorithm.epochs=2"]
+
+    def trunk(algorithm: str, *more: str) -> dict[str, torch.Tensor]:
+        return run(load_experiment("digits", [f"algorithm={algorithm}", "algorithm.lr=0.05", *settings, *more])).state
+
+    mine, fedper, first = trunk("my_method:MyMethod", "algorithm.prox=0.0"), trunk("FedPer"), first_trunk(settings)
+    near = trunk("my_method:MyMethod", "algorithm.prox=1.0")
+    for name, value in fedper.items():
+        assert torch.equal(mine[name], value)
+        assert float((near[name] - first[name]).norm()) < 0.99 * float((value - first[name]).norm())
+
+
+def first_trunk(settings: list[str]) -> dict[str, Any]:
+    experiment = load_experiment("digits", settings)
+    return dict(experiment.make_plan(experiment.load()).initial)
+
+
+def test_my_model_fits(here: Path) -> None:
+    experiment = load_experiment("digits", ["model=my_model:Tanh", "data.clients=4"])
+    assert experiment.make_plan(experiment.load()).initial["trunk.1.weight"].shape == (32, 64)
+
+
+# Tables, numbers and links
+
+
+def test_table_of_files(here: Path) -> None:
+    """A run folder, without what the report adds."""
+    report = {"report.md", "table.csv"}
+    there = {path for path in (here / "runs" / "first").iterdir() if path.suffix != ".png" and path.name not in report}
+    assert {row[0] for row in table("file")} == {path.name + "/" * path.is_dir() for path in there}
+    assert load_experiment(here / "runs" / "first" / "experiment.toml").rounds == 1
+
+
+def rows(here: Path, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (here / "runs" / "first" / name).read_text().splitlines()]
+
+
+def test_tables_of_fields(here: Path) -> None:
+    (rounds_table, ledger_table) = re.findall(r"^\| field \|.*\n\| ---.*\n((?:\|.*\n)+)", README, re.MULTILINE)
+    for text, name in ((rounds_table, "rounds.jsonl"), (ledger_table, "ledger.jsonl")):
+        named = [field for line in text.splitlines() for field in re.findall(r"`(\w+)`", line.split("|")[1])]
+        assert named == list(rows(here, name)[0])
+
+
+def test_numbers(here: Path) -> None:
+    """The packet of the trunk of digits, and who owns what there."""
+    sizes = {row["payload_bytes"] for row in rows(here, "ledger.jsonl") if row["direction"] == "down"}
+    assert sizes == {16_672} == {4 * 4_160 + 32} and "4 × 4,160 + 32 = 16,672 bytes" in README
+    federation = load_experiment("digits").load()
+    examples = sum(len(data.train.x) + len(data.test.x) for data in federation.clients.values())
+    owned = {len(data.tasks) for data in federation.clients.values()}
+    assert (examples, len(federation.clients), owned) == (1797, 20, {1, 2, 3, 4})
+    assert "1797 images" in README and "20 clients" in README and "one to four of the tasks" in README
+    assert Experiment().workers == 2 and "`workers` actors (2)" in README
+
+
+def test_table_of_algorithms() -> None:
+    """All of them, each with the paper that its own file names, and what its clients keep."""
+    table_rows = {row[0]: row[1:] for row in table("algorithm")}
+    assert list(table_rows) == list(REGISTRY["algorithm"])
+    for name, (paper, _, up, private) in table_rows.items():
+        module = sys.modules[find("algorithm", name).__module__].__doc__ or ""
+        assert all(f"arXiv:{number}" in module for number in re.findall(r"arxiv\.org/abs/([\d.]+)", paper))
+        assert (paper == "–") == ("arXiv" not in module)
+        algorithm = make("algorithm", name)
+        kept = algorithm.init_client({"trunk.w": torch.zeros(1), "head.a.w": torch.zeros(1)}, 1)
+        assert (
+            set(kept or {})
+            == {
+                "nothing": set(),
+                "heads": {"head.a.w"},
+                "whole model": {"trunk.w", "head.a.w"},
+            }[private]
+        )
+        assert ("raw data" in up) == getattr(algorithm, "central", False)
+
+
+def test_table_of_codecs() -> None:
+    """Bits are measured on 100,000 numbers; they do not depend on which."""
+    size = 100_000
+    x = np.random.default_rng(0).standard_normal(size).astype(np.float32)
+    codec_rows = table("codec")
+    assert [row[0].split("(")[0] for row in codec_rows] == list(REGISTRY["codec"])
+    for text, bits, biased, use in codec_rows:
+        codec = make("codec", text)
+        assert repr(codec) == text  # with its defaults
+        data, _ = codec.encode(x, codec.init(size), np.random.default_rng(0))
+        assert f"{8 * len(data) / size:.1f}".removesuffix(".0") == bits
+        assert (biased == "no") == codec.unbiased
+        assert (use == "uploads") == getattr(codec, "delta_only", False)
+        assert ("exact" in use) == getattr(codec, "exact", False)
+
+
+def test_floors() -> None:
+    (text,) = re.findall(r"^    types trees .*\n.*$", README, re.MULTILINE)
+    floors = [floor.split() for floor in text.split("<")]
+    assert len(floors) == len(FLOORS)
+    assert all(set(told) <= set(known) for told, known in zip(floors, FLOORS, strict=True))
+
+
+def test_links_and_files_exist() -> None:
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
+    paths = re.findall(r"`((?:fedmtl|simulations|tests)/[\w./]+)`", README)
+    scripts = [f"simulations/{name}" for name in re.findall(r"`(own_\w+\.(?:py|toml)|bytes_\w+\.py)`", README)]
+    assert "simulations/pictures/digits.png" in links
+    assert [path for path in [*links, *paths, *scripts] if not (ROOT / path).exists()] == []
+
+
+def test_lines_are_not_long() -> None:
+    assert [line for line in README.splitlines() if len(line) > 120 and not line.startswith("|")] == []
