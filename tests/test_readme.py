@@ -171,7 +171,7 @@ def test_a_command_for_a_cluster_is_an_experiment() -> None:
     experiment = load_experiment(words[2], settings)
     addresses = re.findall(r"--address=(\S+)", README)
     assert addresses == [experiment.ray_address] and experiment.ray_address.endswith(":6379")
-    assert (experiment.workers, experiment.gpus_per_worker, experiment.state_dir) == (16, 0.25, "/shared/state")
+    assert (experiment.workers, experiment.gpus_per_worker, experiment.state_dir) == (16, 0.25, "/nfs/state")
 
 
 def test_the_other_commands_are_known() -> None:
