@@ -2,8 +2,7 @@
 
 FEDMTL_PYTHON ?= python3
 BIN := .venv/bin
-# Compiling all of torch and ray would take a fifth of the time, for modules that are mostly never imported.
-INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile -c constraints.txt
+INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 .PHONY: venv test lint demo clean
 .DELETE_ON_ERROR:
