@@ -30,15 +30,23 @@ _idle: dict[tuple[str, float, float], list[Any]] = {}
 class Worker:
     """A Ray actor: one Flower node, with the data and the private state of its share of the clients."""
 
-    def __init__(self, paths: list[str]) -> None:
-        sys.path += [path for path in paths if path not in sys.path]
-
-    def load(self, run_id: int, node_id: int, pickled: bytes, part: int, parts: int, folder: str, device: str) -> int:
+    def load(
+        self,
+        run_id: int,
+        node_id: int,
+        pickled: bytes,
+        part: int,
+        parts: int,
+        folder: str,
+        device: str,
+        paths: list[str],
+    ) -> int:
         """Become node ``part`` of ``parts`` of a run, and say in which process."""
         from fedmtl.federation.store import FileBackend, Store
         from fedmtl.runtime.local_grid import node_context
         from fedmtl.runtime.node import Node, host, make_fleet, shard
 
+        sys.path += [path for path in paths if path not in sys.path]  # a user's modules, by their import paths
         experiment: Experiment = cloudpickle.loads(pickled)
         federation = experiment.load()
         fleet = make_fleet(experiment, federation, shard(federation.clients, part, parts), device)
@@ -101,12 +109,12 @@ class RayGrid(DirectGrid):
 
     def _new_actor(self) -> Any:
         _, cpus, gpus = self._key
-        return ray.remote(Worker).options(num_cpus=cpus, num_gpus=gpus).remote(self._paths)
+        return ray.remote(Worker).options(num_cpus=cpus, num_gpus=gpus).remote()
 
     def _load(self, part: int) -> Any:
         device = "cuda" if self._key[2] > 0 else "cpu"
         return self._actors[part].load.remote(  # pyright: ignore[reportAttributeAccessIssue]
-            self.run_id, part + 1, self._pickled, part, self._parts, self._folder, device
+            self.run_id, part + 1, self._pickled, part, self._parts, self._folder, device, self._paths
         )
 
     def get_node_ids(self) -> list[int]:
