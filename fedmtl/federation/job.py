@@ -3,23 +3,33 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fedmtl.types import Batch, ClientId, Params, Payload, TaskSet
 
 ClientFn = Callable[[Payload, Any, Sequence[Batch]], Any]
 """(down, private, batches) -> a tree of tensors: a client's training or its measurement."""
 
 
-class Job(NamedTuple):
-    """One client's share of the work."""
+class Cohort(NamedTuple):
+    """K clients of one function and one set of tasks, stacked: row k of every array is client k's."""
 
-    client: ClientId
+    clients: Sequence[ClientId]
     function: ClientFn
-    """Clients whose function is the same object, and whose arrays have the same shapes, can be run together."""
-    down: Payload
+    """Cohorts whose function is the same object do the same work."""
+    downs: Sequence[Payload]
+    """The broadcasts that differ; one, when everybody hears the same."""
+    which: NDArray[np.int64]
+    """[K] client -> its broadcast among ``downs``."""
     private: Any
-    batches: Sequence[Batch]
-    owned: TaskSet = ()
-    """The client's tasks, for engines that run unlike clients together."""
+    """A tree of arrays [K, …]; rows must not be changed."""
+    steps: NDArray[np.int64]
+    """[K] how many batches each client has."""
+    batches: Callable[[NDArray[np.int64]], list[Batch]]
+    """Rows of k clients -> their batches, each [k, B, …]: as many as the longest has, the others padded, mask 0."""
+    owned: TaskSet
+    """The clients' tasks, for engines that run unlike clients together."""
 
 
 class Wide(NamedTuple):
@@ -34,11 +44,11 @@ class Wide(NamedTuple):
 
 
 class Engine(Protocol):
-    """A way to run jobs. Engines differ in speed, and in results by float rounding alone."""
+    """A way to run cohorts. Engines differ in speed, and in results by float rounding alone."""
 
-    def map(self, jobs: Sequence[Job], wide: Wide | None = None) -> list[Any]:
-        """``job.function(job.down, job.private, job.batches)`` for each job, in the order of the jobs.
+    def map(self, cohorts: Sequence[Cohort], wide: Wide | None = None) -> list[Any]:
+        """For each cohort a tree of arrays [K, …]: row k is ``function(downs[which[k]], private of k, batches of k)``.
 
-        An engine may call ``wide.function`` instead, with what the client lacks lent to it.
+        An engine may call ``wide.function`` instead, with what the clients lack lent to them.
         """
         ...
