@@ -1,9 +1,11 @@
 """Local training: plain SGD as a pure function, and the batches it walks through."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import grad
 
@@ -35,28 +37,44 @@ def num_examples(batches: Sequence[Batch]) -> Tensor:
     return torch.stack([batch["mask"].sum() for batch in batches]).sum()
 
 
+def epoch_index(
+    sizes: NDArray[np.int64], order: NDArray[np.int64] | None, batch_size: int | None
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Which of its examples each of K clients sees where: index and mask, [steps, K, B].
+
+    Batches have equal size; what lies beyond a client's examples is padding: mask 0, and index 0, so that the
+    numbers there are finite.
+
+    Args:
+        sizes: examples of each client, [K], each ≥ 1.
+        order: row k begins with an order of client k's examples, [K, max size]; None keeps them as they are.
+        batch_size: B; None for one batch of the largest size.
+    """
+    longest = int(sizes.max())
+    size = longest if batch_size is None else batch_size
+    steps = -(-longest // size)
+    real = np.arange(steps * size) < sizes[:, None]
+    index = np.zeros(real.shape, np.int64)
+    index[:, :longest] = np.arange(longest) if order is None else order[:, :longest]
+    index[~real] = 0
+    shape = (len(sizes), steps, size)
+    return index.reshape(shape).swapaxes(0, 1), real.astype(np.float32).reshape(shape).swapaxes(0, 1)
+
+
 def make_batches(
-    x: np.ndarray, y: dict[str, np.ndarray], batch_size: int | None, generator: np.random.Generator | None
+    x: NDArray[Any], y: Mapping[str, NDArray[Any]], batch_size: int | None, order: NDArray[np.int64] | None
 ) -> list[dict[str, Tensor]]:
-    """One epoch, as batches of equal size of which the last is padded.
+    """One epoch of one client, as batches of equal size of which the last is padded.
 
     Args:
         x: inputs, [N, …], N ≥ 1.
         y: task -> labels, [N] or [N, outputs].
         batch_size: examples a batch; None for one batch of all N.
-        generator: shuffles; None keeps the order.
+        order: in which order, a permutation of 0, …, N − 1; None as they are.
     """
-    n = len(x)
-    size = n if batch_size is None else batch_size
-    steps = -(-n // size)
-    order = np.arange(n) if generator is None else generator.permutation(n)
-    index = np.zeros(steps * size, dtype=np.int64)  # padding repeats row 0: finite numbers that the mask hides
-    index[:n] = order
-    mask = torch.zeros(steps * size)
-    mask[:n] = 1
-    rows = torch.from_numpy(index)
-    arrays: dict[str, Tensor] = {"x": torch.from_numpy(x)[rows], "index": rows, "mask": mask}
-    for task, labels in y.items():
-        arrays[f"y.{task}"] = torch.from_numpy(labels)[rows]
-    cut = {key: value.reshape(steps, size, *value.shape[1:]) for key, value in arrays.items()}
-    return [{key: value[step] for key, value in cut.items()} for step in range(steps)]
+    index, mask = epoch_index(np.array([len(x)]), None if order is None else order[None], batch_size)
+    rows = torch.from_numpy(np.ascontiguousarray(index[:, 0]))
+    arrays = {"x": x, **{f"y.{task}": labels for task, labels in y.items()}}
+    cut = {key: torch.from_numpy(value)[rows] for key, value in arrays.items()}
+    cut |= {"index": rows, "mask": torch.from_numpy(np.ascontiguousarray(mask[:, 0]))}
+    return [{key: value[step] for key, value in cut.items()} for step in range(len(rows))]

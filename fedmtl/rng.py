@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 SERVER = 0xFFFFFFFF
 """Stands for the server where a client id is asked for. No client may have this id."""
@@ -25,6 +26,39 @@ def rng(seed: int, round: int, client: int, purpose: str) -> np.random.Generator
         if value < 0:
             raise ValueError(f"rng takes non-negative numbers, got {name}={value}; number {name}s from 0.")
     return np.random.default_rng([seed, round, client, zlib.crc32(purpose.encode())])
+
+
+def permutations(
+    seed: int, round: int, clients: NDArray[np.int64], purpose: str, sizes: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """A random order for each of K clients at once, [K, max size]: row k begins with one of 0, …, sizes[k] − 1.
+
+    A client's order depends on (seed, round, client, purpose) and its size alone. A generator a client would cost
+    more than training a small one, so each place draws a number and the numbers' ranks are the order:
+
+        z_k  = mix(client_k + γ · base),    base from ``rng(seed, round, SERVER, purpose)``      (1)
+        u_ki = mix(z_k + (i + 1) γ),        the order of client k is argsort_i u_ki              (2)
+
+    with mix and γ of SplitMix64 (Steele, Lea, Flood. OOPSLA 2014, doi:10.1145/2660193.2660195), whose mix is a
+    bijection on 64 bits: two clients never share z, and numbers within a row never tie.
+    """
+    base = int(rng(seed, round, SERVER, purpose).integers(2**64, dtype=np.uint64))
+    longest = int(sizes.max())
+    with np.errstate(over="ignore"):
+        start = _mix(clients.astype(np.uint64) + np.uint64(base * _GAMMA % 2**64))  # (1)
+        draws = _mix(start[:, None] + np.arange(1, longest + 1, dtype=np.uint64) * np.uint64(_GAMMA))  # (2)
+    if (sizes < longest).any():
+        draws[np.arange(longest) >= sizes[:, None]] = np.iinfo(np.uint64).max
+    return np.argsort(draws, axis=1)
+
+
+_GAMMA = 0x9E3779B97F4A7C15
+
+
+def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
 
 
 @contextmanager

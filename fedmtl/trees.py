@@ -1,7 +1,7 @@
 """Arithmetic on parameters, and trees of arrays taken apart and put together."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -101,6 +101,23 @@ def _rebuild(tree: Any, items: Any) -> Any:
 def tree_map(function: Callable[[Any], Any], tree: Any) -> Any:
     """The tree with ``function`` applied to every leaf."""
     return rebuild(tree, [function(leaf) for leaf in leaves(tree)])
+
+
+def stack(trees: Sequence[Any]) -> Any:
+    """K trees of one structure as one tree whose leaves are arrays [K, …]; tensors stay tensors."""
+    columns = zip(*(leaves(tree) for tree in trees), strict=True)
+    return rebuild(trees[0], [_stack(column) for column in columns])
+
+
+def _stack(column: Sequence[Any]) -> Any:
+    if any(isinstance(leaf, Tensor) for leaf in column):
+        return torch.stack([torch.as_tensor(leaf) for leaf in column])
+    return np.stack([np.asarray(leaf) for leaf in column])
+
+
+def row(tree: Any, k: int) -> Any:
+    """The tree of client k out of a stacked one; its leaves share the stack's memory."""
+    return tree_map(lambda leaf: leaf[k], tree)
 
 
 def structure(tree: Any) -> Any:

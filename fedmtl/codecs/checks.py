@@ -6,17 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def check_length(codec: Any, data: bytes, size: int, expected: int) -> None:
+def check_length(codec: Any, length: int, size: int, expected: int) -> None:
     """Refuse bytes whose number is not the one that ``codec`` makes for ``size`` numbers.
 
     Raises:
-        ValueError: ``size`` is not positive, or ``data`` does not have ``expected`` bytes.
+        ValueError: ``size`` is not positive, or ``length`` is not ``expected``.
     """
     if size < 1:
         raise ValueError(f"{codec!r} codes at least one number, got size={size}; no packet stands for an empty vector.")
-    if len(data) != expected:
+    if length != expected:
         raise ValueError(
-            f"{codec!r} makes {expected} bytes for {size} numbers, got {len(data)}; "
+            f"{codec!r} makes {expected} bytes for {size} numbers, got {length}; "
             "sender and receiver must use the same codec and the same model, and the packet must arrive whole."
         )
 

@@ -1,12 +1,13 @@
 """FP16: half the bits of each number."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl.codecs.base import check_vector
+from fedmtl.codecs.base import check_finite, check_vector
 from fedmtl.codecs.checks import check_decoded, check_length
 
 LARGEST = 65504.0
@@ -37,15 +38,22 @@ class FP16:
             ValueError: moreover, a number beyond ±65504, which the cast would turn into infinity.
         """
         check_vector(self, x)
-        largest = float(np.abs(x).max())
+        return self.encode_rows(x[None], lambda _: rng).tobytes(), None
+
+    def encode_rows(self, x: NDArray[np.float32], chance: Callable[[int], np.random.Generator]) -> NDArray[np.uint8]:
+        check_finite(self, x)
+        largest = max(float(x.max()), -float(x.min()))
         if largest > LARGEST:
             raise ValueError(
                 f"{self!r} holds numbers up to ±{LARGEST:g}, got {largest:g}; lower the learning rate or use Dense()."
             )
-        return x.astype("<f2").tobytes(), None
+        return x.astype("<f2").view(np.uint8)
 
     def decode(self, data: bytes, size: int) -> NDArray[np.float32]:
-        check_length(self, data, size, 2 * size)
-        x = np.frombuffer(data, "<f2").astype(np.float32)
+        return self.decode_rows(np.frombuffer(data, np.uint8)[None], size)[0]
+
+    def decode_rows(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
+        check_length(self, data.shape[1], size, 2 * size)
+        x = data.view("<f2").astype(np.float32)
         check_decoded(self, x)
         return x

@@ -1,13 +1,14 @@
 """Int8: one byte a number, one scale a block, rounded by chance so that the mean is right."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl.codecs.base import check_vector
+from fedmtl.codecs.base import check_finite, check_vector
 from fedmtl.codecs.checks import check_length
 
 LEVELS = 127
@@ -52,19 +53,30 @@ class Int8:
 
     def encode(self, x: NDArray[np.float32], state: None, rng: np.random.Generator) -> tuple[bytes, None]:
         check_vector(self, x)
-        largest = np.maximum.reduceat(np.abs(x), np.arange(0, x.size, self.block))
+        return self.encode_rows(x[None], lambda _: rng).tobytes(), None
+
+    def encode_rows(self, x: NDArray[np.float32], chance: Callable[[int], np.random.Generator]) -> NDArray[np.uint8]:
+        check_finite(self, x)
+        count, size = x.shape
+        largest = np.maximum.reduceat(np.abs(x), np.arange(0, size, self.block), axis=1)
         scales = (largest / np.float32(LEVELS)).clip(SMALLEST_SCALE, LARGEST_SCALE)  # (1)
-        level = x / self._spread(scales, x.size)
+        level = x / self._spread(scales, size)
         q = np.floor(level)
-        q += rng.random(x.size, dtype=np.float32) < level - q  # (2)
+        level -= q
+        for k in range(count):
+            q[k] += chance(k).random(size, dtype=np.float32) < level[k]  # (2)
         # A scale rounded down puts the largest number a few 2^-24 beyond level 127, and chance would make it 128.
-        return scales.astype("<f4").tobytes() + np.clip(q, -LEVELS, LEVELS).astype(np.int8).tobytes(), None
+        levels = np.clip(q, -LEVELS, LEVELS).astype(np.int8)
+        return np.concatenate([scales.astype("<f4").view(np.uint8), levels.view(np.uint8)], axis=1)
 
     def decode(self, data: bytes, size: int) -> NDArray[np.float32]:
+        return self.decode_rows(np.frombuffer(data, np.uint8)[None], size)[0]
+
+    def decode_rows(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
         blocks = math.ceil(size / self.block)
-        check_length(self, data, size, size + 4 * blocks)
-        scales = np.frombuffer(data, "<f4", blocks).astype(np.float32)
-        q = np.frombuffer(data, np.int8, offset=4 * blocks)
+        check_length(self, data.shape[1], size, size + 4 * blocks)
+        scales = np.ascontiguousarray(data[:, : 4 * blocks]).view("<f4").astype(np.float32)
+        q = data[:, 4 * blocks :].view(np.int8)
         fits = (scales >= SMALLEST_SCALE) & (scales <= LARGEST_SCALE)  # false for NaN
         if not fits.all():
             raise ValueError(
@@ -78,4 +90,4 @@ class Int8:
         return q * self._spread(scales, size)  # (3)
 
     def _spread(self, scales: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-        return np.repeat(scales, min(self.block, size))[:size]
+        return np.repeat(scales, min(self.block, size), axis=1)[:, :size]

@@ -76,7 +76,7 @@ class TopK:
 
     def decode(self, data: bytes, size: int) -> NDArray[np.float32]:
         layout = self._layout(max(size, 1))
-        check_length(self, data, size, layout.num_bytes)
+        check_length(self, len(data), size, layout.num_bytes)
         values = np.frombuffer(data, "<f4", layout.k).astype(np.float32)
         check_decoded(self, values)
         packed = np.frombuffer(data, np.uint8, offset=4 * layout.k)

@@ -1,41 +1,26 @@
 """Payload <-> packet: the bytes that travel, in a simulation as on a device.
 
-Names and shapes are not sent: both sides derive the same ``Spec`` from the experiment, and the header
-carries its hash. A packet is
+Names and shapes are not sent: both sides derive the same ``Spec`` from the experiment, and the packet's header
+carries its hash. The body is what the codec makes of all arrays, flattened and joined in the order of the Spec, as
+one float32 vector. An empty payload is an empty packet: nothing to say costs nothing.
 
-    magic 2 | version 1 | kind 1 | spec and codec 8 | round 4 | num_examples 8 | body length 4 | CRC-32 4 | body
-
-with little-endian numbers, 32 bytes before the body, the CRC over everything but itself. The body is what
-the codec makes of all arrays, flattened and joined in the order of the Spec, as one float32 vector.
-An empty payload is an empty packet: nothing to say costs nothing.
+A node packs, and the server unpacks, the packets of a cohort at once, as a matrix with a row a client; one packet is
+a cohort of one, so there is one way in which bytes are made.
 """
 
-import struct
-import zlib
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.codecs.base import Codec
+from fedmtl.comm.packets import HEADER_BYTES, KIND_NAMES, UP, PacketError, Packets, in_rows, joined, open_rows, seal, seal_rows
+from fedmtl.trees import row, stack, tree_map
 from fedmtl.types import Payload
-
-_HEAD = struct.Struct("<2sBB8sIdI")
-_CRC = struct.Struct("<I")
-_MAGIC = b"fm"
-_VERSION = 1
-HEADER_BYTES = _HEAD.size + _CRC.size
-
-DOWN, UP, REPORT, DATA = 1, 2, 3, 4
-"""Kinds of packet: a broadcast, an upload, sums of metrics, raw examples (central algorithms only)."""
-
-KIND_NAMES = {DOWN: "broadcast", UP: "upload", REPORT: "report", DATA: "raw data"}
-
-
-class PacketError(ValueError):
-    """Bytes that are not the packet that was expected: truncated, corrupted, or of another experiment."""
 
 
 class Entry(NamedTuple):
@@ -77,71 +62,8 @@ def spec_of(payload: Payload) -> Spec:
     return Spec(entries)
 
 
-def _flatten(payload: Payload, spec: Spec) -> np.ndarray:
-    parts = [payload[entry.record][entry.name].detach().cpu().numpy().reshape(-1) for entry in spec]
-    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
-
-
-def _reference(payload: Payload, spec: Spec) -> np.ndarray:
-    """What the receiver of ``spec`` already holds, as a vector: zero where it holds nothing of that name and shape."""
-    parts = []
-    for entry in spec:
-        value = payload.get(entry.record, {}).get(entry.name)
-        if value is not None and tuple(value.shape) == entry.shape:
-            parts.append(value.detach().cpu().numpy().reshape(-1))
-        else:
-            parts.append(np.zeros(int(np.prod(entry.shape)), np.float32))
-    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
-
-
-def seal(kind: int, digest: bytes, round: int, num_examples: float, body: bytes) -> bytes:
-    """A packet around a body."""
-    head = _HEAD.pack(_MAGIC, _VERSION, kind, digest, round, num_examples, len(body))
-    return head + _CRC.pack(zlib.crc32(body, zlib.crc32(head))) + body
-
-
-def open_packet(packet: bytes, kind: int, digest: bytes, round: int) -> tuple[float, memoryview]:
-    """The number of examples and the body, after every check that needs no decoding.
-
-    Raises:
-        PacketError: it says which of these failed: length, magic, version, CRC, kind, spec and codec, round.
-    """
-    what = KIND_NAMES[kind]
-    if len(packet) < HEADER_BYTES:
-        raise PacketError(
-            f"The {what} packet needs at least {HEADER_BYTES} bytes, got {len(packet)}: truncated; send it again."
-        )
-    magic, version, got_kind, got_digest, got_round, num_examples, length = _HEAD.unpack_from(packet)
-    if magic != _MAGIC or version != _VERSION:
-        raise PacketError(
-            f"A packet starts with {_MAGIC!r} and version {_VERSION}, got {magic!r} and {version}; "
-            "both sides need the same version of fedmtl."
-        )
-    if len(packet) != HEADER_BYTES + length:
-        raise PacketError(
-            f"The {what} packet announces {HEADER_BYTES + length} bytes, got {len(packet)}: truncated or overlong; "
-            "send it again."
-        )
-    body = memoryview(packet)[HEADER_BYTES:]
-    (crc,) = _CRC.unpack_from(packet, _HEAD.size)
-    if zlib.crc32(body, zlib.crc32(packet[: _HEAD.size])) != crc:
-        raise PacketError(
-            f"The {what} packet's checksum does not fit its {len(packet)} bytes: corrupted; send it again."
-        )
-    if got_kind != kind:
-        raise PacketError(f"Expected a {what} packet, got kind {got_kind} ({KIND_NAMES.get(got_kind, 'unknown')}).")
-    if got_digest != digest:
-        raise PacketError(
-            f"The {what} packet was made for model, algorithm and codec {got_digest.hex()}, this side has "
-            f"{digest.hex()}; give both sides the same experiment."
-        )
-    if got_round != round:
-        raise PacketError(f"Expected a {what} packet of round {round}, got one of round {got_round}; drop it.")
-    return num_examples, body
-
-
 def check_payload(payload: Payload, spec: Spec, kind: int) -> None:
-    """Refuse a payload that is not what the other side expects: a mistake of the algorithm, not of the data.
+    """Refuse a payload (of one client) that is not what the other side expects: a mistake of the algorithm.
 
     Raises:
         ValueError: it says what is missing and what is too much.
@@ -158,6 +80,81 @@ def check_payload(payload: Payload, spec: Spec, kind: int) -> None:
         )
 
 
+class Packed(NamedTuple):
+    """The packets of the clients whose numbers the codec took."""
+
+    rows: NDArray[np.int64]
+    """Which of the K rows, [P], ascending."""
+    packets: Packets
+    """P packets."""
+    states: Any
+    """The codec's next states, a tree of arrays [P, …]."""
+
+
+def pack_rows(
+    payload: Payload,
+    spec: Spec,
+    codec: Codec[Any],
+    states: Any,
+    chance: Callable[[int], np.random.Generator],
+    *,
+    kind: int,
+    round: int,
+    num_examples: NDArray[np.float64],
+    references: Sequence[Payload] = (),
+    which: NDArray[np.int64] | None = None,
+    problem: Callable[[int, ValueError], None],
+) -> Packed:
+    """The packets of K clients.
+
+    Args:
+        payload: arrays [K, …], float32; ``check_payload`` has looked at one row.
+        spec: what the other side expects of one client.
+        states: the codec's states, a tree of arrays [K, …]; they stay here.
+        chance: row -> a new generator for that client.
+        kind, round, num_examples: of the header, the last [K].
+        references, which: what both sides hold already, and [K] which of these a client has (the only one when
+            None). Where it has a record and name of the payload, with the same shape, the difference is coded; an
+            ``exact`` codec codes the value itself, which loses nothing.
+        problem: told of the row and the error of each client whose numbers the codec refuses.
+    """
+    count = len(num_examples)
+    if not spec:
+        return Packed(np.arange(count), joined([b""] * count), states)
+    # Space for the header before each row: a codec that codes numbers as they are then copies nothing.
+    space = np.empty((count, HEADER_BYTES // 4 + spec.size), np.float32)
+    vectors = space[:, HEADER_BYTES // 4 :]
+    _flatten(payload, spec, vectors)
+    if references and not getattr(codec, "exact", False):
+        vectors -= _references(references, which, spec)
+    digest = spec.digest(codec)
+    encode_rows = getattr(codec, "encode_rows", None)
+    if encode_rows is not None:
+        try:
+            bodies = encode_rows(vectors, chance)
+        except ValueError:
+            pass  # some row is at fault; one by one shows which
+        else:
+            packets = space.view(np.uint8)
+            if not np.may_share_memory(bodies, space):
+                packets = np.empty((count, HEADER_BYTES + bodies.shape[1]), np.uint8)
+                packets[:, HEADER_BYTES:] = bodies
+            seal_rows(packets, kind, digest, round, num_examples)
+            return Packed(np.arange(count), in_rows(packets), states)
+    rows, packed, next_states = [], [], []
+    for k in range(count):
+        try:
+            data, state = codec.encode(vectors[k], row(states, k), chance(k))
+        except ValueError as error:
+            problem(k, error)
+        else:
+            rows.append(k)
+            packed.append(seal(kind, digest, round, float(num_examples[k]), data))
+            next_states.append(state)
+    kept = stack(next_states) if rows else tree_map(lambda leaf: leaf[:0], states)
+    return Packed(np.array(rows, np.int64), joined(packed), kept)
+
+
 def pack(
     payload: Payload,
     spec: Spec,
@@ -170,63 +167,163 @@ def pack(
     num_examples: float = 0.0,
     reference: Payload | None = None,
 ) -> tuple[bytes, Any]:
-    """The packet of a payload, and the codec's next state.
-
-    Args:
-        payload: arrays, float32.
-        spec: what the other side expects; must be the payload's.
-        codec, state, rng: how numbers become bytes. The state stays here.
-        kind, round, num_examples: of the header. A broadcast has no number of examples and says 0.
-        reference: what both sides hold already. Where it has a record and name of the payload, with the same
-            shape, the difference is coded; an ``exact`` codec codes the value itself, which loses nothing.
+    """The packet of one payload, and the codec's next state; a broadcast has no number of examples and says 0.
 
     Raises:
         ValueError: the payload is not what the spec says, or the codec refuses its numbers.
     """
     check_payload(payload, spec, kind)
+    packed = pack_rows(
+        {record: {name: value[None] for name, value in params.items()} for record, params in payload.items()},
+        spec,
+        codec,
+        stack([state]),
+        lambda _: rng,
+        kind=kind,
+        round=round,
+        num_examples=np.array([num_examples]),
+        references=[reference] if reference else (),
+        problem=_raise,
+    )
+    return packed.packets[0], row(packed.states, 0)
+
+
+class Unpacked(NamedTuple):
+    """What is in the packets that are good."""
+
+    rows: NDArray[np.int64]
+    """Which of the K packets, [P], ascending."""
+    num_examples: NDArray[np.float64]
+    """[P]."""
+    vectors: NDArray[np.float32]
+    """The payloads' numbers in the order of the Spec, [P, size]."""
+
+
+def unpack_rows(
+    packets: Packets,
+    spec: Spec,
+    codec: Codec[Any],
+    *,
+    kind: int,
+    round: int,
+    references: Sequence[Payload] = (),
+    which: NDArray[np.int64] | None = None,
+    problem: Callable[[int, PacketError], None],
+) -> Unpacked:
+    """The payloads of K packets.
+
+    Args:
+        references, which: as in ``pack_rows``.
+        problem: told of the row and the error of each packet that is not of this kind, round, spec and codec, or is
+            damaged.
+    """
     if not spec:
-        return b"", state
-    vector = _flatten(payload, spec)
-    if reference and not getattr(codec, "exact", False):
-        vector = vector - _reference(reference, spec)
-    body, state = codec.encode(vector, state, rng)
-    return seal(kind, spec.digest(codec), round, num_examples, body), state
+        empty = packets.lengths == 0
+        for k in np.flatnonzero(~empty).tolist():
+            what = f"Expected an empty {KIND_NAMES[kind]}, got {packets.lengths[k]} bytes"
+            problem(k, PacketError(f"{what}; both sides need the same algorithm."))
+        rows = np.flatnonzero(empty)
+        return Unpacked(rows, np.ones(len(rows)), np.empty((len(rows), 0), np.float32))
+    rows, num_examples, bodies = open_rows(packets, kind, spec.digest(codec), round, problem)
+    decoded, vectors = _decode(bodies, spec.size, codec, lambda k, e: problem(int(rows[k]), _cannot_decode(kind, e)))
+    rows, num_examples = rows[decoded], num_examples[decoded]
+    if references and not getattr(codec, "exact", False):
+        vectors = vectors + _references(references, None if which is None else which[rows], spec)
+    good = np.ones(len(rows), bool)
+    if not np.isfinite(vectors).all():
+        bad = (~np.isfinite(vectors)).sum(axis=1)
+        for k in np.flatnonzero(bad).tolist():
+            problem(int(rows[k]), PacketError(f"The {KIND_NAMES[kind]} holds {bad[k]} numbers that are not finite."))
+        good = bad == 0
+    if kind == UP:
+        weighs = (num_examples > 0) & (num_examples < np.inf)
+        for k in np.flatnonzero(good & ~weighs).tolist():
+            rule = "An upload's number of examples is positive and finite"
+            problem(int(rows[k]), PacketError(f"{rule}, got {num_examples[k]}."))
+        good &= weighs
+    if good.all():
+        return Unpacked(rows, num_examples, vectors)
+    return Unpacked(rows[good], num_examples[good], vectors[good])
 
 
 def unpack(
     packet: bytes, spec: Spec, codec: Codec[Any], *, kind: int, round: int, reference: Payload | None = None
 ) -> tuple[Payload, float]:
-    """The payload of a packet, and its number of examples.
+    """The payload of one packet, and its number of examples.
 
     Raises:
         PacketError: the packet is not one of this kind, round, spec and codec, or is damaged.
     """
-    if not spec:
-        if packet:
-            raise PacketError(
-                f"Expected an empty {KIND_NAMES[kind]}, got {len(packet)} bytes; both sides need the same algorithm."
-            )
-        return {}, 1.0
-    num_examples, body = open_packet(packet, kind, spec.digest(codec), round)
-    try:
-        vector = np.asarray(codec.decode(bytes(body), spec.size), dtype=np.float32)
-    except ValueError as error:
-        raise PacketError(f"The {KIND_NAMES[kind]} packet's body cannot be decoded: {error}") from None
-    if vector.shape != (spec.size,):
-        raise PacketError(f"{codec!r} decoded {vector.shape} numbers where ({spec.size},) were expected.")
-    if reference and not getattr(codec, "exact", False):
-        vector = vector + _reference(reference, spec)
-    if not np.isfinite(vector).all():
-        raise PacketError(
-            f"The {KIND_NAMES[kind]} holds {int((~np.isfinite(vector)).sum())} numbers that are not finite."
-        )
-    if kind == UP and not 0 < num_examples < float("inf"):
-        raise PacketError(f"An upload's number of examples is positive and finite, got {num_examples}.")
+    references = [reference] if reference else ()
+    unpacked = unpack_rows(
+        joined([packet]), spec, codec, kind=kind, round=round, references=references, problem=_raise
+    )
+    payload = payload_of(unpacked.vectors.copy(), spec)
+    return tree_map(lambda leaf: leaf[0], payload), float(unpacked.num_examples[0])
+
+
+def payload_of(vectors: NDArray[np.float32], spec: Spec) -> dict[str, dict[str, Tensor]]:
+    """Vectors [K, size] as arrays [K, …], which share their memory."""
     payload: dict[str, dict[str, Tensor]] = {}
-    offset = 0
+    numbers, offset = torch.from_numpy(vectors), 0
     for entry in spec:
         count = int(np.prod(entry.shape))
-        part = torch.from_numpy(vector[offset : offset + count].copy()).reshape(entry.shape)
+        part = numbers[:, offset : offset + count].reshape(len(vectors), *entry.shape)
         payload.setdefault(entry.record, {})[entry.name] = part
         offset += count
-    return payload, num_examples
+    return payload
+
+
+def _flatten(payload: Payload, spec: Spec, out: NDArray[np.float32]) -> None:
+    offset = 0
+    for entry in spec:
+        values = payload[entry.record][entry.name].detach().cpu().numpy()
+        count = int(np.prod(entry.shape))
+        out[:, offset : offset + count] = values.reshape(len(out), count)
+        offset += count
+
+
+def _references(payloads: Sequence[Payload], which: NDArray[np.int64] | None, spec: Spec) -> NDArray[np.float32]:
+    """What receivers of ``spec`` hold already: 0 where they hold nothing of that name and shape. [1 or K, size]"""
+    held = np.zeros((len(payloads), spec.size), np.float32)
+    for vector, payload in zip(held, payloads, strict=True):
+        offset = 0
+        for entry in spec:
+            count = int(np.prod(entry.shape))
+            value = payload.get(entry.record, {}).get(entry.name)
+            if value is not None and tuple(value.shape) == entry.shape:
+                vector[offset : offset + count] = value.detach().cpu().numpy().reshape(-1)
+            offset += count
+    return held if which is None or len(held) == 1 else held[which]
+
+
+def _decode(
+    bodies: Any, size: int, codec: Codec[Any], problem: Callable[[int, ValueError], None]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Rows that can be decoded, and their vectors [P, size]."""
+    decode_rows = getattr(codec, "decode_rows", None)
+    if decode_rows is not None and isinstance(bodies, np.ndarray):
+        try:
+            return np.arange(len(bodies)), decode_rows(bodies, size)
+        except ValueError:
+            pass  # some row is at fault; one by one shows which
+    rows, vectors = [], np.empty((len(bodies), size), np.float32)
+    for k, body in enumerate(bodies):
+        try:
+            vector = np.asarray(codec.decode(bytes(body), size), dtype=np.float32)
+            if vector.shape != (size,):
+                raise ValueError(f"{codec!r} decoded {vector.shape} numbers where ({size},) were expected.")
+        except ValueError as error:
+            problem(k, error)
+        else:
+            vectors[len(rows)] = vector
+            rows.append(k)
+    return np.array(rows, np.int64), vectors[: len(rows)]
+
+
+def _cannot_decode(kind: int, error: ValueError) -> PacketError:
+    return PacketError(f"The {KIND_NAMES[kind]} packet's body cannot be decoded: {error}")
+
+
+def _raise(_: int, error: ValueError) -> None:
+    raise error

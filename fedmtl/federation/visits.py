@@ -1,12 +1,17 @@
-"""What passes between the server and one client in a round."""
+"""What passes between the server and its clients in a round: columns, a row a client."""
 
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmtl.comm.packets import Packets, joined
 from fedmtl.types import ClientId
 
 
 class Visit(NamedTuple):
-    """The server's side: one packet, and what the client is to do with it."""
+    """The server's side of one client: one packet, and what the client is to do with it."""
 
     client: ClientId
     packet: bytes
@@ -18,8 +23,54 @@ class Visit(NamedTuple):
     """Send the raw training data; for central algorithms, once."""
 
 
+class Visits(Sequence[Visit]):
+    """The visits of a round, or of one node in it."""
+
+    def __init__(
+        self,
+        clients: NDArray[np.int64],
+        packets: Packets,
+        evaluate: NDArray[np.bool_],
+        train: NDArray[np.bool_],
+        gather: NDArray[np.bool_],
+    ) -> None:
+        self.clients = clients
+        self.packets = packets
+        """Clients that are sent the same may share a packet's bytes; each is counted."""
+        self.evaluate = evaluate
+        self.train = train
+        self.gather = gather
+
+    def __len__(self) -> int:
+        return len(self.clients)
+
+    def __getitem__(self, row: Any) -> Any:
+        """One visit, or those of a slice."""
+        if isinstance(row, slice):
+            return self.select(np.arange(len(self))[row])
+        flags = (bool(column[row]) for column in (self.evaluate, self.train, self.gather))
+        return Visit(int(self.clients[row]), self.packets[row], *flags)
+
+    def __iter__(self) -> Iterator[Visit]:
+        return (self[row] for row in range(len(self)))
+
+    def select(self, rows: NDArray[Any]) -> "Visits":
+        """Those of some rows."""
+        columns = (self.evaluate[rows], self.train[rows], self.gather[rows])
+        return Visits(self.clients[rows], self.packets.select(rows), *columns)
+
+
+def visits_of(visits: Iterable[Visit]) -> Visits:
+    """Columns from rows."""
+    rows = list(visits)
+    flags = np.array([(visit.evaluate, visit.train, visit.gather) for visit in rows], bool).reshape(-1, 3)
+    return Visits(
+        np.array([visit.client for visit in rows], np.int64), joined([visit.packet for visit in rows]), *flags.T
+    )
+
+
 class Reply(NamedTuple):
-    """The client's side."""
+    """One client's side."""
 
     client: ClientId
     report: bytes
@@ -30,3 +81,47 @@ class Reply(NamedTuple):
     """Measured training time."""
     problem: str
     """Why there is no update although one was asked for; "" when there is one."""
+
+
+class Replies(Sequence[Reply]):
+    """The replies of one node."""
+
+    def __init__(
+        self,
+        clients: NDArray[np.int64],
+        reports: Packets,
+        updates: Packets,
+        seconds: NDArray[np.float64],
+        problems: dict[ClientId, str],
+    ) -> None:
+        self.clients = clients
+        self.reports = reports
+        self.updates = updates
+        self.seconds = seconds
+        self.problems = problems
+
+    def __len__(self) -> int:
+        return len(self.clients)
+
+    def __getitem__(self, row: Any) -> Any:
+        """One reply, or a list of them."""
+        if isinstance(row, slice):
+            return [self[k] for k in range(len(self))[row]]
+        client = int(self.clients[row])
+        problem = self.problems.get(client, "")
+        return Reply(client, self.reports[row], self.updates[row], float(self.seconds[row]), problem)
+
+    def __iter__(self) -> Iterator[Reply]:
+        return (self[row] for row in range(len(self)))
+
+
+def replies_of(replies: Iterable[Reply]) -> Replies:
+    """Columns from rows."""
+    rows = list(replies)
+    return Replies(
+        np.array([reply.client for reply in rows], np.int64),
+        joined([reply.report for reply in rows]),
+        joined([reply.update for reply in rows]),
+        np.array([reply.seconds for reply in rows], np.float64),
+        {reply.client: reply.problem for reply in rows if reply.problem},
+    )

@@ -1,0 +1,238 @@
+"""Packets: a header that lets the receiver refuse what it did not expect, and a body; one, or a cohort's at once.
+
+A packet is, with little-endian numbers,
+
+    checksum 4 | magic 2 | version 1 | kind 1 | spec and codec 8 | round 4 | num_examples 8 | body length 4 | body
+
+32 bytes before the body. The checksum is the lower half of XXH3-64 over all that follows it: at 8 kB a packet,
+CRC-32 as Python has it would take a fifth of the time in which a small model is trained.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from xxhash import xxh3_64_intdigest
+
+_HEADER = np.dtype(
+    [
+        ("checksum", "<u4"),
+        ("magic", "V2"),
+        ("version", "u1"),
+        ("kind", "u1"),
+        ("digest", "V8"),
+        ("round", "<u4"),
+        ("num_examples", "<f8"),
+        ("length", "<u4"),
+    ]
+)
+_MAGIC = b"fm"
+_VERSION = 2
+HEADER_BYTES = _HEADER.itemsize
+
+DOWN, UP, REPORT, DATA = 1, 2, 3, 4
+"""Kinds of packet: a broadcast, an upload, sums of metrics, raw examples (central algorithms only)."""
+
+KIND_NAMES = {DOWN: "broadcast", UP: "upload", REPORT: "report", DATA: "raw data"}
+
+
+class PacketError(ValueError):
+    """Bytes that are not the packet that was expected: truncated, corrupted, or of another experiment."""
+
+
+class Packets(Sequence[bytes]):
+    """Packets of K clients in one array of bytes; clients that are sent the same may share theirs.
+
+    Args:
+        data: uint8.
+        starts, lengths: where each packet is, [K].
+    """
+
+    def __init__(self, data: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
+        self.data = data
+        self.starts = starts
+        self.lengths = lengths
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, row: Any) -> Any:
+        """One packet, or those of a slice."""
+        if isinstance(row, slice):
+            return Packets(self.data, self.starts[row], self.lengths[row])
+        start = int(self.starts[row])
+        return self.data[start : start + int(self.lengths[row])].tobytes()
+
+    def select(self, rows: NDArray[Any]) -> "Packets":
+        """Those of some rows, without a copy."""
+        return Packets(self.data, self.starts[rows], self.lengths[rows])
+
+    def matrix(self) -> NDArray[np.uint8] | None:
+        """[K, length], without a copy where they lie at equal distances; None when their lengths differ."""
+        if not len(self) or (self.lengths != self.lengths[0]).any():
+            return None
+        length = int(self.lengths[0])
+        steps = np.diff(self.starts)
+        step = int(steps[0]) if len(steps) else length
+        if step >= length and (steps == step).all():
+            first = int(self.starts[0])
+            return np.lib.stride_tricks.as_strided(
+                self.data[first:], (len(self), length), (step, 1), writeable=False
+            )  # pyright: ignore[reportCallIssue]
+        return np.stack([self.data[start : start + length] for start in self.starts.tolist()])
+
+    def apart(self) -> "Packets":
+        """The same, each in a place of its own, end to end."""
+        ends = np.cumsum(self.lengths)
+        starts = ends - self.lengths
+        if self.data.size == ends[-1:].sum() and (starts == self.starts).all():
+            return self
+        return joined(list(self))
+
+
+def joined(packets: Sequence[bytes]) -> Packets:
+    """Packets from bytes, end to end."""
+    lengths = np.array([len(packet) for packet in packets], np.int64)
+    return Packets(np.frombuffer(b"".join(packets), np.uint8), np.cumsum(lengths) - lengths, lengths)
+
+
+def in_rows(matrix: NDArray[np.uint8]) -> Packets:
+    """The rows of [K, length], C-contiguous, as packets."""
+    rows, length = matrix.shape
+    return Packets(matrix.reshape(-1), np.arange(rows) * length, np.full(rows, length))
+
+
+def seal_rows(
+    packets: NDArray[np.uint8], kind: int, digest: bytes, round: int, num_examples: NDArray[np.float64] | float
+) -> None:
+    """Write the headers before K bodies, in place.
+
+    Args:
+        packets: [K, 32 + body], C-contiguous; the bodies are there already.
+        num_examples: [K], or one number for all.
+    """
+    header = packets[:, :HEADER_BYTES].view(_HEADER)[:, 0]
+    header["magic"] = np.void(_MAGIC)
+    header["version"] = _VERSION
+    header["kind"] = kind
+    header["digest"] = np.void(digest)
+    header["round"] = round
+    header["num_examples"] = num_examples
+    header["length"] = packets.shape[1] - HEADER_BYTES
+    header["checksum"] = _checksums(packets)
+
+
+def _checksums(packets: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """[K], of everything behind the checksum itself."""
+    if not packets.flags.c_contiguous:
+        return np.array([xxh3_64_intdigest(row[4:]) & 0xFFFFFFFF for row in packets], np.uint32)
+    view, length = memoryview(packets.reshape(-1)), packets.shape[1]
+    ends = range(length, packets.size + 1, length)
+    return np.array([xxh3_64_intdigest(view[end - length + 4 : end]) & 0xFFFFFFFF for end in ends], np.uint32)
+
+
+def seal(kind: int, digest: bytes, round: int, num_examples: float, body: bytes) -> bytes:
+    """A packet around a body."""
+    packet = np.empty((1, HEADER_BYTES + len(body)), np.uint8)
+    packet[0, HEADER_BYTES:] = np.frombuffer(body, np.uint8)
+    seal_rows(packet, kind, digest, round, num_examples)
+    return packet.tobytes()
+
+
+def open_packet(packet: bytes, kind: int, digest: bytes, round: int) -> tuple[float, memoryview]:
+    """The number of examples and the body, after every check that needs no decoding.
+
+    Raises:
+        PacketError: it says which of these failed: length, magic, version, checksum, kind, spec and codec, round.
+    """
+    what = KIND_NAMES[kind]
+    if len(packet) < HEADER_BYTES:
+        raise PacketError(
+            f"The {what} packet needs at least {HEADER_BYTES} bytes, got {len(packet)}: truncated; send it again."
+        )
+    row = np.frombuffer(packet, np.uint8)[None]
+    header = row[:, :HEADER_BYTES].view(_HEADER)[0, 0]
+    if header["magic"].tobytes() != _MAGIC or header["version"] != _VERSION:
+        raise PacketError(
+            f"A packet has {_MAGIC!r} and version {_VERSION} behind its checksum, got {header['magic'].tobytes()!r} "
+            f"and {header['version']}; both sides need the same version of fedmtl."
+        )
+    if len(packet) != HEADER_BYTES + int(header["length"]):
+        raise PacketError(
+            f"The {what} packet announces {HEADER_BYTES + int(header['length'])} bytes, got {len(packet)}: truncated "
+            "or overlong; send it again."
+        )
+    if _checksums(row)[0] != header["checksum"]:
+        raise PacketError(
+            f"The {what} packet's checksum does not fit its {len(packet)} bytes: corrupted; send it again."
+        )
+    if header["kind"] != kind:
+        found = int(header["kind"])
+        raise PacketError(f"Expected a {what} packet, got kind {found} ({KIND_NAMES.get(found, 'unknown')}).")
+    if header["digest"].tobytes() != digest:
+        raise PacketError(
+            f"The {what} packet was made for model, algorithm and codec {header['digest'].tobytes().hex()}, this side "
+            f"has {digest.hex()}; give both sides the same experiment."
+        )
+    if header["round"] != round:
+        raise PacketError(f"Expected a {what} packet of round {round}, got one of round {header['round']}; drop it.")
+    return float(header["num_examples"]), memoryview(packet)[HEADER_BYTES:]
+
+
+def open_rows(
+    packets: Packets, kind: int, digest: bytes, round: int, problem: Callable[[int, PacketError], None]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], list[memoryview] | NDArray[np.uint8]]:
+    """What ``open_packet`` does, for K packets at once.
+
+    Args:
+        problem: told of the row and the error of each packet that is refused.
+
+    Returns:
+        The rows that are good, their numbers of examples, and their bodies: [good, body] when all packets have one
+        length, else a list.
+    """
+    matrix = packets.matrix()
+    if matrix is None or matrix.shape[1] < HEADER_BYTES:
+        return _open_each(packets, kind, digest, round, problem)
+    wanted = np.empty((1, HEADER_BYTES), np.uint8)
+    header = matrix[:, :HEADER_BYTES]
+    seal_rows(wanted, kind, digest, round, 0.0)
+    wanted.view(_HEADER)["length"] = matrix.shape[1] - HEADER_BYTES
+    compared = [i for name in ("magic", "version", "kind", "digest", "round", "length") for i in _places(name)]
+    fits = (header[:, compared] == wanted[0, compared]).all(axis=1)
+    fits &= _checksums(matrix) == np.ascontiguousarray(header[:, :4]).view("<u4")[:, 0]
+    if not fits.all():
+        for row in np.flatnonzero(~fits).tolist():
+            try:
+                open_packet(packets[row], kind, digest, round)
+            except PacketError as error:
+                problem(row, error)
+        good = np.flatnonzero(fits)
+        matrix, header = matrix[good], header[good]
+    else:
+        good = np.arange(len(packets))
+    num_examples = np.ascontiguousarray(header).view(_HEADER)[:, 0]["num_examples"].astype(np.float64)
+    return good, num_examples, matrix[:, HEADER_BYTES:]
+
+
+def _places(name: str) -> range:
+    """Which bytes of the header a field is."""
+    dtype, offset = (_HEADER.fields or {})[name][:2]
+    return range(offset, offset + dtype.itemsize)
+
+
+def _open_each(
+    packets: Packets, kind: int, digest: bytes, round: int, problem: Callable[[int, PacketError], None]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], list[memoryview]]:
+    good, num_examples, bodies = [], [], []
+    for row in range(len(packets)):
+        try:
+            count, body = open_packet(packets[row], kind, digest, round)
+        except PacketError as error:
+            problem(row, error)
+        else:
+            good.append(row)
+            num_examples.append(count)
+            bodies.append(body)
+    return np.array(good, np.int64), np.array(num_examples, np.float64), bodies
