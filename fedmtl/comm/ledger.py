@@ -1,9 +1,16 @@
 """The only counter of bytes: every packet that crosses between server and client, once."""
 
+import hashlib
 from collections import Counter
-from collections.abc import Iterable
-from typing import Literal, NamedTuple, get_args
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import repeat
+from operator import itemgetter
+from typing import Any, Literal, NamedTuple, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmtl.comm.columns import Column, pack, unpack
 from fedmtl.types import ClientId
 
 Direction = Literal["down", "up"]
@@ -11,6 +18,9 @@ Direction = Literal["down", "up"]
 Purpose = Literal["train", "evaluate", "gather"]
 """Why a packet travelled. A broadcast that is both evaluated and trained on is one packet, of training.
 ``gather`` is raw data on its way to a central algorithm."""
+
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 
 
 class Transfer(NamedTuple):
@@ -26,12 +36,35 @@ class Transfer(NamedTuple):
     surplus (HTTP, TLS, TCP) is not in it."""
 
 
+class _Block(NamedTuple):
+    """Packets of one kind: a client and a length for each."""
+
+    round: int
+    direction: Direction
+    purpose: Purpose
+    clients: Column
+    payload_bytes: Column | int
+    """An int when all have this length."""
+
+
 class Ledger:
-    """The transfers of a run, in the order of rounds and, within a round and direction, of clients."""
+    """The transfers of a run, by visit; in a visit down before up, then by client, then by round.
+
+    Visit t is one exchange of server and clients: it trains round t, and measures the model of round t − 1. So the
+    order, and the digest, are those of the transfers and not of the calls that recorded them, as long as visits
+    come one after the other.
+
+    A transfer takes about two bytes; ``forget`` frees them too.
+    """
 
     def __init__(self, transfers: Iterable[Transfer] = ()) -> None:
-        self.transfers: list[Transfer] = []
-        self._totals: Counter[tuple[Direction, Purpose]] = Counter()
+        self._totals: Counter[tuple[str, str]] = Counter()
+        self._visits: list[list[_Block]] = []
+        self._visit = -1
+        self._open: list[_Block] = []
+        """Of the visit that is going on."""
+        self._digest = b""
+        """Of the visits before it."""
         for transfer in transfers:
             self.record(transfer)
 
@@ -41,17 +74,131 @@ class Ledger:
         Raises:
             ValueError: an unknown direction or purpose, or a negative length.
         """
-        if transfer.direction not in get_args(Direction) or transfer.purpose not in get_args(Purpose):
-            raise ValueError(
-                f"The ledger knows {get_args(Direction)} and {get_args(Purpose)}, "
-                f"got {transfer.direction!r} and {transfer.purpose!r}."
-            )
-        if transfer.payload_bytes < 0:
-            raise ValueError(f"A packet has no negative length, got {transfer.payload_bytes}.")
-        self.transfers.append(transfer)
-        self._totals[transfer.direction, transfer.purpose] += transfer.payload_bytes
+        round, client, direction, purpose, payload_bytes = transfer
+        self.record_many(round, np.array([client], np.int64), direction, purpose, payload_bytes)
 
-    def total(self, direction: Direction | None = None, purposes: Iterable[Purpose] = get_args(Purpose)) -> int:
+    def record_many(
+        self,
+        round: int,
+        clients: NDArray[Any],
+        direction: Direction,
+        purpose: Purpose,
+        payload_bytes: NDArray[Any] | int,
+    ) -> None:
+        """Count a packet of each of several clients.
+
+        Args:
+            round: as in ``Transfer``: for ``evaluate``, the round whose model is measured.
+            clients: ids, [K] int64; none is fine.
+            direction: of all of them.
+            purpose: of all of them.
+            payload_bytes: their lengths, [K] int64, or the length that all have.
+
+        Raises:
+            ValueError: an unknown direction or purpose, a negative length, or another number of lengths than clients.
+        """
+        if direction not in DIRECTIONS or purpose not in PURPOSES:
+            raise ValueError(f"The ledger knows {DIRECTIONS} and {PURPOSES}, got {direction!r} and {purpose!r}.")
+        clients = np.asarray(clients, np.int64)
+        lengths = np.asarray(payload_bytes, np.int64)
+        if lengths.ndim and lengths.shape != clients.shape:
+            raise ValueError(
+                f"The ledger takes one length a packet, got {lengths.size} for {clients.size} clients; give one "
+                "number when all are equal."
+            )
+        if clients.size == 0:
+            return
+        if lengths.min() < 0:
+            raise ValueError(f"A packet has no negative length, got {lengths.min()}.")
+        visit = round + (purpose == "evaluate")
+        if visit != self._visit:
+            self._close()
+            self._visit = visit
+        same = int(lengths) if lengths.ndim == 0 else None
+        block = _Block(round, direction, purpose, pack(clients), pack(lengths) if same is None else same)
+        self._open.append(block)
+        self._totals[direction, purpose] += int(lengths.sum()) if same is None else same * clients.size
+
+    def _close(self) -> None:
+        if self._open:
+            self._digest = bytes.fromhex(self.digest())
+            self._visits.append(self._open)
+            self._open = []
+
+    def total(self, direction: Direction | None = None, purposes: Iterable[Purpose] = PURPOSES) -> int:
         """Bytes in a direction (both when None) for some purposes (all by default)."""
-        directions = get_args(Direction) if direction is None else (direction,)
+        directions = DIRECTIONS if direction is None else (direction,)
         return sum(self._totals[one, purpose] for one in directions for purpose in set(purposes))
+
+    def __iter__(self) -> Iterator[Transfer]:
+        """The transfers that are held, one visit in memory at a time."""
+        for blocks in [*self._visits, self._open]:
+            transfers: list[Transfer] = []
+            for round, direction, purpose, clients, lengths in _kinds(blocks):
+                kind = repeat(DIRECTIONS[direction]), repeat(PURPOSES[purpose])
+                transfers += map(Transfer._make, zip(repeat(round), clients.tolist(), *kind, lengths.tolist()))
+            transfers.sort(key=itemgetter(2, 1, 0))  # "down" before "up", as the alphabet has it
+            yield from transfers
+
+    @property
+    def transfers(self) -> list[Transfer]:
+        """The transfers that are held, made anew at each call."""
+        return list(self)
+
+    def digest(self) -> str:
+        """SHA-256 of all that was counted, chained over visits.
+
+        A visit's is that of the digest before it (32 bytes, at first none) and of its transfers by round, direction
+        and purpose: little-endian int64, first round, direction (down 0, up 1), purpose (train 0, evaluate 1,
+        gather 2) and number of transfers, then the clients, ascending, then their lengths.
+        """
+        if not self._open and self._digest:
+            return self._digest.hex()
+        sha = hashlib.sha256(self._digest)
+        for *kind, clients, lengths in _kinds(self._open):
+            sha.update(np.concatenate([[*kind, len(clients)], clients, lengths]).astype("<i8", copy=False).tobytes())
+        return sha.hexdigest()
+
+    def forget(self) -> None:
+        """Close the visit and drop the transfers that are held; totals and digest stay."""
+        self._close()
+        self._visits.clear()
+
+    def note(self) -> dict[str, Any]:
+        """Totals and digest as plain values, for ``restore``."""
+        return {
+            "visit": self._visit,
+            "digest": self.digest() if self._digest or self._open else "",
+            "totals": {f"{direction} {purpose}": total for (direction, purpose), total in self._totals.items()},
+        }
+
+    @classmethod
+    def restore(cls, note: Mapping[str, Any]) -> "Ledger":
+        """A ledger that goes on counting where ``note`` was taken, and holds no transfer from before."""
+        ledger = cls()
+        ledger._visit, ledger._digest = note["visit"], bytes.fromhex(note["digest"])
+        for kind, total in note["totals"].items():
+            direction, _, purpose = kind.partition(" ")
+            ledger._totals[direction, purpose] = total
+        return ledger
+
+
+def _kinds(blocks: list[_Block]) -> Iterator[tuple[int, int, int, NDArray[Any], NDArray[Any]]]:
+    """A visit's transfers by round, direction and purpose (numbers), each kind with clients, ascending, and lengths."""
+    kinds: dict[tuple[int, int, int], list[_Block]] = {}
+    for block in blocks:
+        kind = block.round, DIRECTIONS.index(block.direction), PURPOSES.index(block.purpose)
+        kinds.setdefault(kind, []).append(block)
+    for kind, alike in sorted(kinds.items()):
+        clients = np.concatenate([unpack(block.clients) for block in alike])
+        lengths = np.concatenate([_lengths(block) for block in alike])
+        if (np.diff(clients) < 0).any():
+            order = np.argsort(clients, kind="stable")
+            clients, lengths = clients[order], lengths[order]
+        yield *kind, clients, lengths
+
+
+def _lengths(block: _Block) -> NDArray[Any]:
+    if isinstance(block.payload_bytes, Column):
+        return unpack(block.payload_bytes)
+    return np.full(block.clients.size, block.payload_bytes, np.int64)
