@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.types import Params
@@ -129,6 +130,16 @@ def structure(tree: Any) -> Any:
     if isinstance(tree, (tuple, list)):
         return (type(tree).__name__, tuple(structure(item) for item in tree))
     return (tuple(np.shape(tree)), str(getattr(tree, "dtype", type(tree).__name__)))
+
+
+def finite_rows(tree: Any, count: int) -> NDArray[np.bool_]:
+    """[K] whether no floating-point number of row k of a stacked tree is NaN or infinite."""
+    finite = np.ones(count, bool)
+    for leaf in leaves(tree):
+        array = leaf.detach().cpu().numpy() if isinstance(leaf, Tensor) else np.asarray(leaf)
+        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+            finite &= np.isfinite(array.reshape(count, -1)).all(axis=1)
+    return finite
 
 
 def all_finite(tree: Any) -> bool:

@@ -14,7 +14,7 @@ from torch import nn
 
 from fedmtl.algorithms import FedPer
 from fedmtl.codecs import FP16, Codec, Dense, ErrorFeedback, Int8, TopK
-from fedmtl.comm.wire import PacketError
+from fedmtl.comm.packets import PacketError
 from fedmtl.data import ClientData, Federation, Split, Synthetic, from_arrays
 from fedmtl.experiment import Experiment, from_dict
 from fedmtl.loading import load_experiment

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 FLOORS = [
-    ["types", "trees", "rng", "files"],
+    ["types", "trees", "rng", "files", "uploads"],
     ["models", "tasks", "data", "codecs", "optim"],
     ["algorithms"],
     ["comm"],

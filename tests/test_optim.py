@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fedmtl.optim import make_batches, num_examples, sgd
+from fedmtl.optim import epoch_index, make_batches, num_examples, sgd
 from fedmtl.types import Batch, Params
 
 
@@ -90,7 +90,7 @@ def test_an_epoch_holds_every_example_once(
 ) -> None:
     """In ⌈n / B⌉ batches of equal size; padding comes last; x, labels and index stay together."""
     x, y = rows(n)
-    batches = make_batches(x, y, batch_size, np.random.default_rng(0) if shuffled else None)
+    batches = make_batches(x, y, batch_size, np.random.default_rng(0).permutation(n) if shuffled else None)
     assert len(batches) == steps
     for one in batches:
         assert {key: tuple(value.shape) for key, value in one.items()} == {
@@ -108,23 +108,21 @@ def test_an_epoch_holds_every_example_once(
         assert order == list(range(n))
 
 
-def test_the_generator_decides_the_order() -> None:
-    x, y = rows(50)
-
-    def order(generator: np.random.Generator) -> list[int]:
-        return torch.cat([one["index"] for one in make_batches(x, y, 10, generator)]).tolist()
-
-    assert order(np.random.default_rng(1)) == order(np.random.default_rng(1)) != list(range(50))
-    generator = np.random.default_rng(1)
-    assert order(generator) != order(generator) != order(np.random.default_rng(2))
-
-
-def test_every_place_is_equally_likely() -> None:
-    """Over 2000 epochs, row 0 of 5 stands in each place 400 times, within 5 standard deviations of √(2000 · 0.16)."""
+def test_the_order_is_the_one_that_was_asked_for() -> None:
     x, y = rows(5)
-    generator = np.random.default_rng(0)
-    places = [make_batches(x, y, None, generator)[0]["index"].tolist().index(0) for _ in range(2000)]
-    assert np.abs(np.bincount(places, minlength=5) - 400).max() < 5 * np.sqrt(320)
+    batches = make_batches(x, y, 2, np.array([3, 0, 4, 1, 2]))
+    assert [batch["index"].tolist() for batch in batches] == [[3, 0], [4, 1], [2, 0]]
+    assert [batch["y.a"].tolist() for batch in batches] == [[30, 0], [40, 10], [20, 0]]
+    assert batches[2]["mask"].tolist() == [1, 0]
+
+
+def test_the_epochs_of_several_clients_at_once() -> None:
+    """Clients of 3 and 1 examples in batches of 2: what a client of 1 lacks is index 0 under mask 0, also a batch."""
+    index, mask = epoch_index(np.array([3, 1]), np.array([[2, 0, 1], [0, 7, 7]]), 2)
+    assert index.tolist() == [[[2, 0], [0, 0]], [[1, 0], [0, 0]]]
+    assert mask.tolist() == [[[1, 1], [1, 0]], [[1, 0], [0, 0]]]
+    index, mask = epoch_index(np.array([3, 1]), None, None)
+    assert index.tolist() == [[[0, 1, 2], [0, 0, 0]]] and mask.tolist() == [[[1, 1, 1], [1, 0, 0]]]
 
 
 def test_batches_are_copies_of_the_same_kind() -> None:

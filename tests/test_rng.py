@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from fedmtl.rng import SERVER, rng, torch_seed
+from fedmtl.rng import SERVER, permutations, rng, torch_seed
 
 
 def stream(*key: Any) -> tuple[int, ...]:
@@ -79,3 +79,41 @@ def test_torch_seed_leaves_no_trace() -> None:
         torch.rand(10)
         raise KeyError
     assert torch.rand(3).tolist() == expected
+
+
+def orders(seed: int, round: int, clients: list[int], purpose: str, sizes: list[int]) -> list[list[int]]:
+    found = permutations(seed, round, np.array(clients), purpose, np.array(sizes))
+    assert found.shape == (len(clients), max(sizes))
+    return [row[:size] for row, size in zip(found.tolist(), sizes, strict=True)]
+
+
+def test_permutations_of_a_client_do_not_depend_on_who_else_is_asked() -> None:
+    together = orders(3, 1, [4, 9, 0], "batches", [5, 40, 1])
+    for client, size, order in zip([4, 9, 0], [5, 40, 1], together, strict=True):
+        assert sorted(order) == list(range(size))
+        assert orders(3, 1, [client], "batches", [size]) == [order]
+
+
+def test_every_argument_of_permutations_has_a_say() -> None:
+    """A chance of 1/40! that two are equal."""
+    key = (3, 1, 4, "batches")
+    others = [(4, 1, 4, "batches"), (3, 2, 4, "batches"), (3, 1, 5, "batches"), (3, 1, 4, "test"), key]
+    found = [orders(seed, round, [client], purpose, [40])[0] for seed, round, client, purpose in others]
+    assert len({tuple(order) for order in found}) == 5
+
+
+@pytest.mark.parametrize("clients", [np.arange(24_000), 2**20 * np.arange(24_000)], ids=["dense", "strided"])
+def test_every_permutation_is_equally_likely(clients: np.ndarray) -> None:
+    """24,000 clients, 4! = 24 orders: 1000 of each; χ² has 23 degrees of freedom, within 5 standard deviations √46."""
+    found = permutations(0, 1, clients, "batches", np.full(24_000, 4))
+    counts = np.bincount(found @ np.array([64, 16, 4, 1]))
+    counts = counts[counts > 0]
+    assert len(counts) == 24
+    assert abs(((counts - 1000) ** 2 / 1000).sum() - 23) < 5 * np.sqrt(46)
+
+
+def test_the_orders_of_neighbours_are_independent() -> None:
+    """Where row 0 of 8 stands, in clients c and c + 1 and in rounds 1 and 2: correlation 0 to 5 standard errors."""
+    place = [np.argmin(permutations(0, round, np.arange(10_000), "batches", np.full(10_000, 8)), 1) for round in (1, 2)]
+    assert abs(np.corrcoef(place[0][1:], place[0][:-1])[0, 1]) < 0.05
+    assert abs(np.corrcoef(place[0], place[1])[0, 1]) < 0.05

@@ -56,7 +56,7 @@ class Algorithm(Protocol[S, P]):
         ...
 
     def aggregate(self, server: S, uploads: Iterable[tuple[ClientId, Upload]]) -> S:
-        """The server's round. Uploads stream in client order.
+        """The server's round. Uploads come in client order; ``mean_upload`` takes their weighted mean all at once.
 
         A record of the upload that has the name, parameter names and shapes of a record of the broadcast
         travels as a difference when the codec is lossy; here it has been undone.

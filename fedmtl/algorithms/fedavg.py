@@ -20,8 +20,8 @@ from typing import ClassVar
 
 from fedmtl.algorithms.checks import check_epochs, check_lr
 from fedmtl.optim import num_examples, sgd
-from fedmtl.trees import weighted_mean
 from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+from fedmtl.uploads import mean_upload
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class FedAvg:
         return LocalResult(None, Upload({"model": w}, num_examples(batches)))
 
     def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:
-        mean = weighted_mean((upload.payload["model"], upload.num_examples) for _, upload in uploads)  # (2)
+        mean = mean_upload(uploads, "model")  # (2)
         return {**server, **mean}
 
     def personal_params(self, down: Payload, private: None) -> Params:

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from fedmtl.algorithms.checks import check_epochs, check_lr
 from fedmtl.optim import num_examples, sgd
-from fedmtl.trees import select, weighted_mean
+from fedmtl.trees import select
 from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+from fedmtl.uploads import mean_upload
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class FedRep:
         return LocalResult(head, Upload({"trunk": theta}, num_examples(batches)))
 
     def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:
-        return weighted_mean((upload.payload["trunk"], upload.num_examples) for _, upload in uploads)  # (3)
+        return mean_upload(uploads, "trunk")  # (3)
 
     def personal_params(self, down: Payload, private: Params) -> Params:
         return {**down["trunk"], **private}

@@ -77,9 +77,7 @@ class Packets(Sequence[bytes]):
         step = int(steps[0]) if len(steps) else length
         if step >= length and (steps == step).all():
             first = int(self.starts[0])
-            return np.lib.stride_tricks.as_strided(
-                self.data[first:], (len(self), length), (step, 1), writeable=False
-            )  # pyright: ignore[reportCallIssue]
+            return np.lib.stride_tricks.as_strided(self.data[first:], (len(self), length), (step, 1), writeable=False)  # pyright: ignore[reportCallIssue]
         return np.stack([self.data[start : start + length] for start in self.starts.tolist()])
 
     def apart(self) -> "Packets":

@@ -18,7 +18,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.codecs.base import Codec
-from fedmtl.comm.packets import HEADER_BYTES, KIND_NAMES, UP, PacketError, Packets, in_rows, joined, open_rows, seal, seal_rows
+from fedmtl.comm.packets import (
+    HEADER_BYTES,
+    KIND_NAMES,
+    UP,
+    PacketError,
+    Packets,
+    in_rows,
+    joined,
+    open_rows,
+    seal,
+    seal_rows,
+)
 from fedmtl.trees import row, stack, tree_map
 from fedmtl.types import Payload
 
@@ -255,9 +266,7 @@ def unpack(
         PacketError: the packet is not one of this kind, round, spec and codec, or is damaged.
     """
     references = [reference] if reference else ()
-    unpacked = unpack_rows(
-        joined([packet]), spec, codec, kind=kind, round=round, references=references, problem=_raise
-    )
+    unpacked = unpack_rows(joined([packet]), spec, codec, kind=kind, round=round, references=references, problem=_raise)
     payload = payload_of(unpacked.vectors.copy(), spec)
     return tree_map(lambda leaf: leaf[0], payload), float(unpacked.num_examples[0])
 

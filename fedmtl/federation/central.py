@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from fedmtl.data.base import Split
-from fedmtl.federation.job import Engine, Job
+from fedmtl.federation.job import Cohort, Engine
 from fedmtl.federation.plan import Plan
 from fedmtl.federation.reports import open_raw_data
 from fedmtl.optim import make_batches
-from fedmtl.rng import SERVER, rng
-from fedmtl.trees import all_finite
+from fedmtl.rng import SERVER, permutations
+from fedmtl.trees import all_finite, row, stack
 from fedmtl.types import ClientId, Upload
 
 
@@ -26,13 +26,23 @@ def train_centrally(plan: Plan, engine: Engine, round: int, state: Any, gathered
     """
     data = union(plan, gathered)
     owned = plan.all_tasks
-    batches = make_batches(data.x, dict(data.y), plan.batch_size, rng(plan.seed, round, SERVER, "batches"))
-    down = plan.broadcast(state, SERVER, owned)
-    job = Job(SERVER, plan.local_update(owned), down, plan.init_client(owned, len(data.x)), batches)
-    (result,) = engine.map([job])
-    if not all_finite(result.upload.payload):
+    (order,) = permutations(plan.seed, round, np.array([SERVER]), "batches", np.array([len(data.x)]))
+    batches = make_batches(data.x, data.y, plan.batch_size, order)
+    cohort = Cohort(
+        clients=[SERVER],
+        function=plan.local_update(owned),
+        downs=[plan.broadcast(state, SERVER, owned)],
+        which=np.zeros(1, np.int64),
+        private=stack([plan.init_client(owned, len(data.x))]),
+        steps=np.array([len(batches)]),
+        batches=lambda _: [{key: value[None] for key, value in batch.items()} for batch in batches],
+        owned=owned,
+    )
+    (results,) = engine.map([cohort])
+    payload, num_examples = row(results.upload, 0)
+    if not all_finite(payload):
         raise RuntimeError(f"Round {round}: {plan.algorithm!r} diverged; lower the learning rate.")
-    upload = Upload(result.upload.payload, float(result.upload.num_examples))
+    upload = Upload(payload, float(num_examples))
     return plan.algorithm.aggregate(state, [(SERVER, upload)])
 
 

@@ -1,9 +1,9 @@
 """Who takes part in a round."""
 
-from collections.abc import Sequence
+import numpy as np
+from numpy.typing import NDArray
 
 from fedmtl.rng import SERVER, rng
-from fedmtl.types import ClientId
 
 
 def cohort_size(cohort: int | float, population: int) -> int:
@@ -26,10 +26,10 @@ def cohort_size(cohort: int | float, population: int) -> int:
     return cohort
 
 
-def sample(seed: int, round: int, clients: Sequence[ClientId], size: int) -> list[ClientId]:
+def sample(seed: int, round: int, clients: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     """``size`` clients without replacement, ascending. The same clients in any order give the same cohort."""
-    ordered = sorted(clients)
+    ordered = np.sort(clients)
     if size == len(ordered):
         return ordered
     chosen = rng(seed, round, SERVER, "cohort").choice(len(ordered), size=size, replace=False)
-    return [ordered[i] for i in sorted(chosen)]
+    return ordered[np.sort(chosen)]

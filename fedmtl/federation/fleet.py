@@ -2,28 +2,63 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from hashlib import blake2b
+from typing import Any, NamedTuple
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from fedmtl.comm.wire import DOWN, UP, check_payload, pack, unpack
+from fedmtl.comm.packets import DOWN, UP, Packets, joined
+from fedmtl.comm.wire import check_payload, pack_rows, payload_of, unpack_rows
 from fedmtl.data.base import ClientData
-from fedmtl.federation.job import Engine, Job
+from fedmtl.federation.job import Cohort, Engine
 from fedmtl.federation.plan import Plan
-from fedmtl.federation.reports import raw_data_packet, report_packet
+from fedmtl.federation.reports import raw_data_packet, report_packets
+from fedmtl.federation.shard import Rows, Shard, Table
 from fedmtl.federation.store import Store
-from fedmtl.federation.visits import Reply, Visit
-from fedmtl.optim import make_batches
-from fedmtl.rng import rng
-from fedmtl.trees import all_finite, tree_map
+from fedmtl.federation.visits import Replies, Visit, Visits, visits_of
+from fedmtl.rng import permutations, rng
+from fedmtl.trees import finite_rows, row, stack, structure, tree_map
 from fedmtl.types import ClientId, LocalResult, Payload, TaskSet
 
 EVALUATION_BATCH = 256
 """Examples that are measured at once; results do not depend on it beyond rounding."""
 
 
-class UpdateError(ValueError):
-    """An update that must not or cannot be sent; its client is left out of the round."""
+class Group(NamedTuple):
+    """Visits of clients with the same tasks and the same structure of state."""
+
+    table: Table
+    kind: str
+    """Names the structure."""
+    visits: NDArray[np.int64]
+    """Rows among the visits, [K]."""
+    rows: NDArray[np.int64]
+    """Rows of the table, [K]."""
+    clients: NDArray[np.int64]
+    downs: Sequence[Payload]
+    which: NDArray[np.int64]
+    """[K] client -> its broadcast."""
+    states: Any
+    """{"private", "codec"}, arrays [K, …]."""
+
+    def cohort(
+        self, function: Any, rows: Rows, members: NDArray[np.int64], order: Any, batch_size: int | None
+    ) -> Cohort:
+        """Some of the clients, at work."""
+        places = self.rows[members]
+        sizes = rows.size[places]
+        size = np.maximum(sizes, 1) if batch_size is None else np.minimum(batch_size, np.maximum(sizes, 1))
+        return Cohort(
+            clients=self.clients[members],
+            function=function,
+            downs=self.downs,
+            which=self.which[members],
+            private=tree_map(lambda leaf: leaf[members], self.states["private"]),
+            steps=-(-sizes // size),
+            batches=lambda k: rows.batches(places[k], None if order is None else order[k], batch_size),
+            owned=self.table.owned,
+        )
 
 
 class Fleet:
@@ -37,16 +72,19 @@ class Fleet:
 
     def __init__(self, plan: Plan, clients: Mapping[ClientId, ClientData], engine: Engine) -> None:
         self.plan = plan
-        self.clients = clients
+        self.clients = Shard(clients)
+        self.seconds: dict[str, float] = {}
+        """Where the time of the last ``handle`` went: state, evaluate, train, encode."""
         self._engine = engine
-        self._test_batches: dict[ClientId, list[dict[str, Tensor]]] = {}
+        self._kinds: dict[tuple[TaskSet, int], str] = {}
 
     @property
     def roster(self) -> dict[ClientId, TaskSet]:
         """Who lives here, and which tasks they own: all that the server learns before the first round."""
-        return {client: data.tasks for client, data in sorted(self.clients.items())}
+        owned = {client: table.owned for table in self.clients.tables for client in table.clients.tolist()}
+        return dict(sorted(owned.items()))
 
-    def handle(self, round: int, visits: Sequence[Visit], store: Store) -> list[Reply]:
+    def handle(self, round: int, visits: Sequence[Visit], store: Store) -> Replies:
         """Answer the visits of a round, in their order.
 
         A client whose update is not finite, or is refused by the codec, sends none and keeps its last good state.
@@ -55,133 +93,205 @@ class Fleet:
             KeyError: a client that does not live here.
             PacketError: a packet that is damaged or of another experiment.
         """
-        for visit in visits:
-            if visit.client not in self.clients:
-                raise KeyError(
-                    f"Client {visit.client} does not live on this node, which hosts {sorted(self.clients)[:10]}…"
-                )
-        downs = self._open(round, visits)
-        states = {
-            visit.client: store.load(visit.client, round, lambda c=visit.client: self._first_state(c))
-            for visit in visits
-            if visit.evaluate or visit.train
-        }
-        reports = self._evaluate(round, [visit for visit in visits if visit.evaluate], downs, states)
-        updates, problems, seconds = self._train(
-            round, [visit for visit in visits if visit.train], downs, states, store
-        )
-        for visit in visits:
-            if visit.gather:
-                updates[visit.client] = raw_data_packet(self.plan, round, self.clients[visit.client].train)
-        return [
-            Reply(
-                client=visit.client,
-                report=reports.get(visit.client, b""),
-                update=updates.get(visit.client, b""),
-                seconds=seconds.get(visit.client, 0.0),
-                problem=problems.get(visit.client, ""),
-            )
-            for visit in visits
-        ]
+        self.seconds = {"state": 0.0, "evaluate": 0.0, "train": 0.0, "encode": 0.0}
+        visits = visits if isinstance(visits, Visits) else visits_of(visits)
+        groups = self._groups(round, visits, store)
+        reports = self._evaluate(round, visits, groups)
+        problems: dict[ClientId, str] = {}
+        seconds = np.zeros(len(visits))
+        updates = self._train(round, visits, groups, store, seconds, problems)
+        gathered = np.flatnonzero(visits.gather)
+        if len(gathered):
+            data = (self.clients[client].train for client in visits.clients[gathered].tolist())
+            updates.append((gathered, joined([raw_data_packet(self.plan, round, split) for split in data])))
+        count = len(visits)
+        return Replies(visits.clients, _in_order(count, reports), _in_order(count, updates), seconds, problems)
 
-    def _first_state(self, client: ClientId) -> dict[str, Any]:
-        data = self.clients[client]
-        size = self.plan.up_spec(client, data.tasks).size
+    def _groups(self, round: int, visits: Visits, store: Store) -> list[Group]:
+        """Every packet opened and every state loaded, before anybody is trained."""
+        tables, places = self.clients.locate(visits.clients)
+        asked = visits.evaluate | visits.train
+        opened: dict[Any, Payload] = {}
+        groups = []
+        for index, table in enumerate(self.clients.tables):
+            members = np.flatnonzero(asked & (tables == index))
+            if not len(members):
+                continue
+            downs, which = self._open(round, table, visits, members, opened)
+            kinds = self._kinds_of(table, places[members])
+            for kind in sorted(set(kinds.tolist())):
+                some = np.flatnonzero(kinds == kind)
+                chosen = members[some]
+                clients, rows = visits.clients[chosen], places[chosen]
+                start = time.perf_counter()
+                states = store.load_rows(kind, clients, round, lambda k, t=table, r=rows: self._first(t, r[k]))
+                self._spent("state", start)
+                groups.append(Group(table, kind, chosen, rows, clients, downs, which[some], states))
+        return groups
+
+    def _open(
+        self, round: int, table: Table, visits: Visits, members: NDArray[np.int64], opened: dict[Any, Payload]
+    ) -> tuple[list[Payload], NDArray[np.int64]]:
+        """The broadcasts that differ, and which of them each client got. Equal packets are decoded once."""
+        packets = visits.packets.select(members)
+        spec = self.plan.down_spec(int(visits.clients[members[0]]), table.owned)
+        _, first, same = np.unique(packets.starts, return_index=True, return_inverse=True)
+        downs: list[Payload] = []
+        place: dict[bytes, int] = {}
+        which = np.zeros(len(first), np.int64)
+        for k, start in enumerate(first.tolist()):
+            packet = packets[start]
+            if packet not in place:
+                if (spec, packet) not in opened:
+                    vectors = unpack_rows(
+                        joined([packet]), spec, self.plan.down_codec, kind=DOWN, round=round, problem=_raise
+                    ).vectors
+                    opened[spec, packet] = tree_map(lambda leaf: leaf[0], payload_of(vectors.copy(), spec))
+                place[packet] = len(downs)
+                downs.append(opened[spec, packet])
+            which[k] = place[packet]
+        return downs, which[same]
+
+    def _kinds_of(self, table: Table, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """[K] a name for the structure of each client's state, which may depend on how many examples it has."""
+        sizes, inverse = np.unique(table.train.size[rows], return_inverse=True)
+        for size in sizes.tolist():
+            if (table.owned, size) not in self._kinds:
+                picture = repr((table.owned, structure(self._first_of(table, size))))
+                self._kinds[table.owned, size] = blake2b(picture.encode(), digest_size=8).hexdigest()
+        return np.array([self._kinds[table.owned, size] for size in sizes.tolist()])[inverse]
+
+    def _first_of(self, table: Table, num_examples: int) -> dict[str, Any]:
+        size = self.plan.up_spec(int(table.clients[0]), table.owned).size
         return {
-            "private": self.plan.init_client(data.tasks, len(data.train.x)),
+            "private": self.plan.init_client(table.owned, num_examples),
             "codec": self.plan.up_codec.init(size) if size else None,
         }
 
-    def _open(self, round: int, visits: Sequence[Visit]) -> dict[ClientId, Payload]:
-        """Equal packets are decoded once, so that engines can see by identity that clients share a broadcast."""
-        opened: dict[tuple[TaskSet, bytes], Payload] = {}
-        downs = {}
-        for visit in visits:
-            if not (visit.evaluate or visit.train):
-                continue
-            owned = self.clients[visit.client].tasks
-            key = (owned, visit.packet)
-            if key not in opened:
-                spec = self.plan.down_spec(visit.client, owned)
-                opened[key], _ = unpack(visit.packet, spec, self.plan.down_codec, kind=DOWN, round=round)
-            downs[visit.client] = opened[key]
-        return downs
+    def _first(self, table: Table, rows: NDArray[np.int64]) -> Any:
+        """First states of some of a table's clients, stacked."""
+        if not len(rows):
+            return tree_map(lambda leaf: leaf[:0], stack([self._first_of(table, 1)]))
+        sizes, inverse = np.unique(table.train.size[rows], return_inverse=True)
+        states = stack([self._first_of(table, size) for size in sizes.tolist()])
+        return tree_map(lambda leaf: leaf[inverse], states)
 
-    def _evaluate(
-        self, round: int, visits: Sequence[Visit], downs: Mapping[ClientId, Payload], states: Mapping[ClientId, Any]
-    ) -> dict[ClientId, bytes]:
-        jobs = []
-        for client in (visit.client for visit in visits if len(self.clients[visit.client].test.x)):
-            data = self.clients[client]
-            if client not in self._test_batches:
-                size = min(EVALUATION_BATCH, len(data.test.x))
-                self._test_batches[client] = make_batches(data.test.x, dict(data.test.y), size, None)
-            function = self.plan.measure(data.tasks)
-            batches = self._test_batches[client]
-            jobs.append(Job(client, function, downs[client], states[client]["private"], batches, data.tasks))
-        results = self._engine.map(jobs, self.plan.wide(self.plan.measure(self.plan.all_tasks)))
-        return {
-            job.client: report_packet(self.plan, round, self.clients[job.client].tasks, sums)
-            for job, sums in zip(jobs, results, strict=True)
-        }
+    def _evaluate(self, round: int, visits: Visits, groups: list[Group]) -> list[tuple[NDArray[np.int64], Packets]]:
+        start = time.perf_counter()
+        cohorts, members = [], []
+        for group in groups:
+            some = np.flatnonzero(visits.evaluate[group.visits] & (group.table.test.size[group.rows] > 0))
+            if len(some):
+                function = self.plan.measure(group.table.owned)
+                cohorts.append(group.cohort(function, group.table.test, some, None, EVALUATION_BATCH))
+                members.append(group.visits[some])
+        results = self._engine.map(cohorts, self.plan.wide(self.plan.measure(self.plan.all_tasks))) if cohorts else []
+        reports = [
+            (rows, report_packets(self.plan, round, cohort.owned, sums))
+            for rows, cohort, sums in zip(members, cohorts, results, strict=True)
+        ]
+        self._spent("evaluate", start)
+        return reports
 
     def _train(
         self,
         round: int,
-        visits: Sequence[Visit],
-        downs: Mapping[ClientId, Payload],
-        states: Mapping[ClientId, Any],
+        visits: Visits,
+        groups: list[Group],
         store: Store,
-    ) -> tuple[dict[ClientId, bytes], dict[ClientId, str], dict[ClientId, float]]:
+        seconds: NDArray[np.float64],
+        problems: dict[ClientId, str],
+    ) -> list[tuple[NDArray[np.int64], Packets]]:
         start = time.perf_counter()
-        jobs = []
-        for client in (visit.client for visit in visits):
-            data = self.clients[client]
-            order = rng(self.plan.seed, round, client, "batches")
-            batches = make_batches(data.train.x, dict(data.train.y), self.plan.batch_size, order)
-            function = self.plan.local_update(data.tasks)
-            jobs.append(Job(client, function, downs[client], states[client]["private"], batches, data.tasks))
-        results = self._engine.map(jobs, self.plan.wide(self.plan.local_update(self.plan.all_tasks)))
-        elapsed = time.perf_counter() - start
-        examples = sum(len(self.clients[job.client].train.x) for job in jobs)
-        updates: dict[ClientId, bytes] = {}
-        problems: dict[ClientId, str] = {}
-        seconds = {}
-        for job, result in zip(jobs, results, strict=True):
+        cohorts, trained = [], []
+        for group in groups:
+            some = np.flatnonzero(visits.train[group.visits])
+            if len(some):
+                sizes = group.table.train.size[group.rows[some]]
+                order = permutations(self.plan.seed, round, group.clients[some], "batches", sizes)
+                function = self.plan.local_update(group.table.owned)
+                cohorts.append(group.cohort(function, group.table.train, some, order, self.plan.batch_size))
+                trained.append((group, some, sizes))
+        wide = self.plan.wide(self.plan.local_update(self.plan.all_tasks))
+        results = self._engine.map(cohorts, wide) if cohorts else []
+        elapsed = self._spent("train", start)
+        examples = sum(int(sizes.sum()) for _, _, sizes in trained)
+        updates = []
+        for (group, some, sizes), result in zip(trained, results, strict=True):
             # Clients that ran together have one time between them; it is shared out by examples.
-            seconds[job.client] = elapsed * len(self.clients[job.client].train.x) / examples
-            try:
-                updates[job.client] = self._close(round, job, result, states[job.client]["codec"], store)
-            except UpdateError as error:
-                problems[job.client] = str(error)
-        return updates, problems, seconds
+            seconds[group.visits[some]] = elapsed * sizes / examples
+            rows, packets = self._close(round, group, some, result, store, problems)
+            updates.append((group.visits[some[rows]], packets))
+        return updates
 
-    def _close(self, round: int, job: Job, result: LocalResult[Any], codec_state: Any, store: Store) -> bytes:
-        """The packet of a result, whose private part is stored.
-
-        Raises:
-            UpdateError: the update cannot be sent.
-        """
-        if not (all_finite(result.private) and all_finite(result.upload.payload)):
-            raise UpdateError("its update is not finite")
+    def _close(
+        self,
+        round: int,
+        group: Group,
+        some: NDArray[np.int64],
+        result: LocalResult[Any],
+        store: Store,
+        problems: dict[ClientId, str],
+    ) -> tuple[NDArray[np.int64], Packets]:
+        """Which of the clients send, and their packets; their private parts are stored."""
+        start = time.perf_counter()
         payload, num_examples = result.upload
-        spec = self.plan.up_spec(job.client, self.clients[job.client].tasks)
-        check_payload(payload, spec, UP)
-        chance = rng(self.plan.seed, round, job.client, "up")
-        try:
-            packet, codec_state = pack(
-                payload,
-                spec,
-                self.plan.up_codec,
-                codec_state,
-                chance,
-                kind=UP,
-                round=round,
-                num_examples=float(num_examples),
-                reference=job.down,
-            )
-        except ValueError as error:
-            raise UpdateError(f"its update cannot be coded: {error}") from error
-        private = tree_map(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, result.private)
-        store.save(job.client, round, {"private": private, "codec": codec_state})
-        return packet
+        spec = self.plan.up_spec(int(group.clients[0]), group.table.owned)
+        check_payload(row(payload, 0), spec, UP)
+        finite = finite_rows((result.private, payload), len(some))
+        codec_states = group.states["codec"]
+        rows = np.arange(len(some))
+        if not finite.all():
+            rows = np.flatnonzero(finite)
+            for client in group.clients[some[~finite]].tolist():
+                problems[client] = "its update is not finite"
+            payload, num_examples = tree_map(lambda leaf: leaf[rows], (payload, num_examples))
+        clients = group.clients[some[rows]]
+
+        def refused(k: int, error: ValueError) -> None:
+            problems[int(clients[k])] = f"its update cannot be coded: {error}"
+
+        packed = pack_rows(
+            payload,
+            spec,
+            self.plan.up_codec,
+            tree_map(lambda leaf: leaf[some[rows]], codec_states),
+            lambda k: rng(self.plan.seed, round, int(clients[k]), "up"),
+            kind=UP,
+            round=round,
+            num_examples=np.asarray(num_examples, np.float64),
+            references=group.downs,
+            which=group.which[some[rows]],
+            problem=refused,
+        )
+        self._spent("encode", start)
+        start = time.perf_counter()
+        rows = rows[packed.rows]
+        private = result.private
+        if len(rows) < len(some):
+            private = tree_map(lambda leaf: leaf[rows], private)
+        store.save_rows(group.kind, group.clients[some[rows]], round, {"private": private, "codec": packed.states})
+        self._spent("state", start)
+        return rows, packed.packets
+
+    def _spent(self, phase: str, start: float) -> float:
+        elapsed = time.perf_counter() - start
+        self.seconds[phase] += elapsed
+        return elapsed
+
+
+def _in_order(count: int, parts: list[tuple[NDArray[np.int64], Packets]]) -> Packets:
+    """One packet for each of the visits: empty where no part has one."""
+    if len(parts) == 1 and len(parts[0][0]) == count and (parts[0][0] == np.arange(count)).all():
+        return parts[0][1]
+    starts, lengths = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    offset = 0
+    for rows, packets in parts:
+        starts[rows], lengths[rows] = packets.starts + offset, packets.lengths
+        offset += packets.data.size
+    data = np.concatenate([packets.data for _, packets in parts]) if parts else np.zeros(0, np.uint8)
+    return Packets(data, starts, lengths)
+
+
+def _raise(_: int, error: ValueError) -> None:
+    raise error

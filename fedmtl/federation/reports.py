@@ -1,12 +1,24 @@
 """Packets that are no algorithm's: sums of metrics, and raw examples for central algorithms."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
-from fedmtl.comm.wire import DATA, REPORT, PacketError, open_packet, seal
+from fedmtl.comm.packets import (
+    DATA,
+    HEADER_BYTES,
+    REPORT,
+    PacketError,
+    Packets,
+    in_rows,
+    open_packet,
+    open_rows,
+    seal,
+    seal_rows,
+)
 from fedmtl.data.base import Split
 from fedmtl.federation.plan import Plan
 from fedmtl.types import TaskSet
@@ -27,22 +39,37 @@ def open_raw_data(plan: Plan, round: int, packet: bytes) -> Split:
         return Split(arrays["x"], labels)
 
 
-def report_packet(plan: Plan, round: int, owned: TaskSet, sums: Mapping[str, Tensor]) -> bytes:
-    """Metric sums of the client's tasks, in their order, as float64."""
-    body = np.concatenate([sums[task].detach().cpu().numpy().astype("<f8").reshape(-1) for task in owned])
-    return seal(REPORT, plan.digest, round, 0.0, body.tobytes())
+def report_packets(plan: Plan, round: int, owned: TaskSet, sums: Mapping[str, Tensor]) -> Packets:
+    """Metric sums [K, s] of the clients' tasks, in their order, as float64: a packet a client."""
+    bodies = np.concatenate([sums[task].detach().cpu().numpy().astype("<f8") for task in owned], axis=1)
+    packets = np.empty((len(bodies), HEADER_BYTES + 8 * bodies.shape[1]), np.uint8)
+    packets[:, HEADER_BYTES:] = bodies.view(np.uint8)
+    seal_rows(packets, REPORT, plan.digest, round, 0.0)
+    return in_rows(packets)
 
 
-def open_report(plan: Plan, round: int, owned: TaskSet, packet: bytes) -> dict[str, np.ndarray]:
-    """Task -> sums.
+def open_reports(
+    plan: Plan, round: int, owned: TaskSet, packets: Packets, problem: Callable[[int, PacketError], None]
+) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]:
+    """Rows of the K packets that are good, and task -> their sums [rows, s].
 
-    Raises:
-        PacketError: a damaged report, or one of another length.
+    Args:
+        problem: told of the row and the error of each report that is damaged or of another length.
     """
-    _, body = open_packet(packet, REPORT, plan.digest, round)
     sizes = plan.sums_sizes(owned)
-    if len(body) != 8 * sum(sizes.values()):
-        raise PacketError(f"A report on {list(owned)} has {8 * sum(sizes.values())} bytes, got {len(body)}.")
-    values = np.frombuffer(body, "<f8")
+    length = 8 * sum(sizes.values())
+    rows, _, bodies = open_rows(packets, REPORT, plan.digest, round, problem)
+    values = np.zeros((len(rows), sum(sizes.values())))
+    good = np.ones(len(rows), bool)
+    if isinstance(bodies, np.ndarray) and bodies.shape[1] == length:
+        values[:] = np.ascontiguousarray(bodies).view("<f8")
+    else:
+        for k, body in enumerate(bodies):
+            good[k] = len(body) == length
+            if good[k]:
+                values[k] = np.frombuffer(bytes(body), "<f8")
+            else:
+                rule = f"A report on {list(owned)} has {length} bytes"
+                problem(int(rows[k]), PacketError(f"{rule}, got {len(body)}."))
     cuts = np.cumsum([sizes[task] for task in owned])[:-1]
-    return dict(zip(owned, np.split(values, cuts), strict=True))
+    return rows[good], dict(zip(owned, np.split(values[good], cuts, axis=1), strict=True))

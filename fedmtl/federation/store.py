@@ -18,12 +18,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 from torch import Tensor
 
 from fedmtl.files import write_atomic
-from fedmtl.trees import leaves, rebuild, structure
+from fedmtl.trees import leaves, rebuild, row, stack, structure
 from fedmtl.types import ClientId
 
 _HEAD = struct.Struct("<4sI8s")
@@ -75,6 +76,28 @@ def _schema(tree: Any) -> bytes:
     return blake2b(repr(structure(tree)).encode(), digest_size=8).digest()
 
 
+class Store(Protocol):
+    """Where private state is kept: ``ClientStore``, durable, or ``StackedStore``, fast."""
+
+    def load_rows(
+        self, kind: str, clients: NDArray[np.int64], before: int, first: Callable[[NDArray[np.int64]], Any]
+    ) -> Any:
+        """The newest states of versions before ``before`` of K clients, a tree of arrays [K, …].
+
+        Args:
+            kind: a name for states of one structure.
+            first: some of the K rows -> the first states of these clients, stacked; for those that have none.
+
+        Raises:
+            StateError: a client's every version is damaged, or its state is of another experiment.
+        """
+        ...
+
+    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any) -> None:
+        """Keep the states of K clients, a tree of arrays [K, …]; of what is older, the newest version stays."""
+        ...
+
+
 class Backend(Protocol):
     """Where versions of a client's bytes are: in memory, in a folder, in Flower's context."""
 
@@ -91,8 +114,8 @@ class Backend(Protocol):
     def delete(self, client: ClientId, version: int) -> None: ...
 
 
-class Store:
-    """Private state of clients, over a backend."""
+class ClientStore:
+    """Private state by client, over a backend: for devices, and wherever it must survive a loss of power."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -118,6 +141,21 @@ class Store:
         if error is not None:
             raise StateError(f"No stored state of client {client} can be used. {error}")
         return template()
+
+    def load_rows(
+        self, kind: str, clients: NDArray[np.int64], before: int, first: Callable[[NDArray[np.int64]], Any]
+    ) -> Any:
+        """As in ``Store``."""
+        rows = [
+            self.load(client, before, lambda k=k: row(first(np.array([k])), 0))
+            for k, client in enumerate(clients.tolist())
+        ]
+        return stack(rows) if rows else first(np.zeros(0, np.int64))
+
+    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any) -> None:
+        """As in ``Store``."""
+        for k, client in enumerate(clients.tolist()):
+            self.save(client, version, row(states, k))
 
     def save(self, client: ClientId, version: int, state: Any) -> None:
         """Keep a state; of what is older, the newest version stays."""

@@ -4,7 +4,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from fedmtl.runtime.messages import read_visits, replies_content, roster_content, run_of
-from fedmtl.runtime.node import fleet_of, store_of
+from fedmtl.runtime.node import fleet_of, is_hosted, store_of
 
 app = ClientApp()
 
@@ -21,7 +21,7 @@ def train(message: Message, context: Context) -> Message:
     fleet = fleet_of(context)
     round, visits = read_visits(fleet.plan, message.content)
     replies = fleet.handle(round, visits, store_of(context, run_of(message.content)))
-    return Message(replies_content(round, replies), reply_to=message)
+    return Message(replies_content(round, replies, fleet.seconds, is_hosted(context)), reply_to=message)
 
 
 @app.evaluate()

@@ -13,9 +13,8 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from fedmtl.data.base import Federation
 from fedmtl.experiment import Experiment
-from fedmtl.federation.store import FileBackend, MemoryBackend, Store
 from fedmtl.runtime.client_app import app as client_app
-from fedmtl.runtime.node import Node, host, make_fleet
+from fedmtl.runtime.node import Node, host, make_fleet, make_store
 
 _run_ids = itertools.count(os.getpid() << 20)
 
@@ -90,8 +89,8 @@ class LocalGrid(DirectGrid):
 
     def __init__(self, experiment: Experiment, federation: Federation, state_folder: str | None = None) -> None:
         super().__init__(new_run_id())
-        backend = FileBackend(state_folder, fsync=False) if state_folder else MemoryBackend()
-        node = Node(make_fleet(experiment, federation, federation.clients), Store(backend))
+        store = make_store(experiment, federation, state_folder)
+        node = Node(make_fleet(experiment, federation, federation.clients), store)
         self._context = node_context(self.run_id, 1)
         host(self.run_id, 1, node)
 

@@ -5,12 +5,16 @@ receiver is on the same machine, equal packets may be put there once (``share``)
 every client either way, and over a network each client's packet is really there.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from numpy.typing import NDArray
 
+from fedmtl.comm.packets import Packets
 from fedmtl.federation.plan import Plan
-from fedmtl.federation.visits import Reply, Visit
+from fedmtl.federation.visits import Replies, Visits
 from fedmtl.types import ClientId, TaskSet
 
 PACKETS = "packets"
@@ -25,25 +29,15 @@ class OtherExperiment(ValueError):
     """A node was asked to work for an experiment that is not its own."""
 
 
-def _join(packets: Sequence[bytes], share: bool) -> tuple[bytes, list[int]]:
-    """The packets end to end, and where each starts."""
-    starts: list[int] = []
-    parts: list[bytes] = []
-    where: dict[bytes, int] = {}
-    offset = 0
-    for packet in packets:
-        if share and packet in where:
-            starts.append(where[packet])
-            continue
-        where[packet] = offset
-        starts.append(offset)
-        parts.append(packet)
-        offset += len(packet)
-    return b"".join(parts), starts
+def byte_array(data: NDArray[np.uint8]) -> Array:
+    """An Array around a buffer, without a copy; Flower's constructor takes nothing but bytes."""
+    array = Array("uint8", (data.size,), _STYPE, b"")
+    array.data = memoryview(np.ascontiguousarray(data))  # pyright: ignore[reportAttributeAccessIssue]
+    return array
 
 
-def _array(data: bytes) -> ArrayRecord:
-    return ArrayRecord({PACKETS: Array("uint8", (len(data),), _STYPE, data)})
+def _array(data: NDArray[np.uint8], local: bool) -> ArrayRecord:
+    return ArrayRecord({PACKETS: byte_array(data) if local else Array("uint8", (data.size,), _STYPE, data.tobytes())})
 
 
 def packet_bytes(message: Message) -> int:
@@ -53,30 +47,34 @@ def packet_bytes(message: Message) -> int:
     return sum(len(array.data) for record in message.content.array_records.values() for array in record.values())
 
 
-def visits_content(plan: Plan, run: str, round: int, visits: Sequence[Visit], share: bool) -> RecordDict:
-    """What one node is told in a round. ``run`` tells this run from others whose private state a node may keep."""
-    data, starts = _join([visit.packet for visit in visits], share)
+def visits_content(plan: Plan, run: str, round: int, visits: Visits, share: bool) -> RecordDict:
+    """What one node is told in a round. ``run`` tells this run from others whose private state a node may keep.
+
+    Where the receiver is on this machine (``share``), packets that are the same bytes here are so there.
+    """
+    packets = visits.packets if share else visits.packets.apart()
     config = ConfigRecord(
         {
             "plan": plan.digest,
             "run": run,
             "round": round,
-            "clients": [visit.client for visit in visits],
-            "start": starts,
-            "length": [len(visit.packet) for visit in visits],
-            "evaluate": [int(visit.evaluate) for visit in visits],
-            "train": [int(visit.train) for visit in visits],
-            "gather": [int(visit.gather) for visit in visits],
+            "clients": _bytes(visits.clients, "<i8"),
+            "start": _bytes(packets.starts, "<i8"),
+            "length": _bytes(packets.lengths, "<i8"),
+            "evaluate": _bytes(visits.evaluate, "u1"),
+            "train": _bytes(visits.train, "u1"),
+            "gather": _bytes(visits.gather, "u1"),
         }
     )
-    return RecordDict({PACKETS: _array(data), VISITS: config})
+    return RecordDict({PACKETS: _array(packets.data, share), VISITS: config})
 
 
-def read_visits(plan: Plan, content: RecordDict) -> tuple[int, list[Visit]]:
-    """The round and its visits. Packets that share a slice are the same object.
+def read_visits(plan: Plan, content: RecordDict) -> tuple[int, Visits]:
+    """The round and its visits.
 
     Raises:
         OtherExperiment: the server's plan is not this node's.
+        ValueError: columns of unlike lengths, or packets that lie outside the bytes that came.
     """
     config = content.config_records[VISITS]
     if config["plan"] != plan.digest:
@@ -84,34 +82,37 @@ def read_visits(plan: Plan, content: RecordDict) -> tuple[int, list[Visit]]:
             f"The server runs experiment {_hex(config['plan'])}, this node {plan.digest.hex()}; "
             "give both the same preset, settings and version of fedmtl."
         )
-    data = content.array_records[PACKETS][PACKETS].data
-    slices: dict[tuple[int, int], bytes] = {}
-    visits = []
-    for client, start, length, evaluate, train, gather in zip(
-        *(_ints(config, key) for key in ("clients", "start", "length", "evaluate", "train", "gather")), strict=True
-    ):
-        packet = slices.setdefault((start, length), data[start : start + length])
-        visits.append(Visit(client, packet, bool(evaluate), bool(train), bool(gather)))
-    return _int(config, "round"), visits
+    data = np.frombuffer(content.array_records[PACKETS][PACKETS].data, np.uint8)
+    clients, start, length = (_column(config, key, "<i8") for key in ("clients", "start", "length"))
+    flags = [_column(config, key, "u1").astype(bool) for key in ("evaluate", "train", "gather")]
+    _check_columns(clients, start, length, *flags)
+    if len(clients) and (start.min() < 0 or length.min() < 0 or (start + length).max() > data.size):
+        raise ValueError(f"The message's packets lie outside its {data.size} bytes; dropped.")
+    return _int(config, "round"), Visits(clients, Packets(data, start, length), *flags)
 
 
-def replies_content(round: int, replies: Sequence[Reply]) -> RecordDict:
-    """What one node answers."""
-    data, _ = _join([part for reply in replies for part in (reply.report, reply.update)], share=False)
+def replies_content(round: int, replies: Replies, seconds: Mapping[str, float], local: bool = False) -> RecordDict:
+    """What one node answers: updates, then reports; ``seconds`` is where its time went, by phase."""
+    updates, reports = replies.updates.apart(), replies.reports.apart()
+    parts = [packets.data for packets in (updates, reports) if packets.data.size]
+    data = parts[0] if len(parts) == 1 else np.concatenate([*parts, np.zeros(0, np.uint8)])
     config = ConfigRecord(
         {
             "round": round,
-            "clients": [reply.client for reply in replies],
-            "report": [len(reply.report) for reply in replies],
-            "update": [len(reply.update) for reply in replies],
-            "seconds": [reply.seconds for reply in replies],
-            "problem": [reply.problem for reply in replies],
+            "clients": _bytes(replies.clients, "<i8"),
+            "update": _bytes(updates.lengths, "<i8"),
+            "report": _bytes(reports.lengths, "<i8"),
+            "seconds": _bytes(replies.seconds, "<f8"),
+            "troubled": list(replies.problems),
+            "problems": list(replies.problems.values()),
+            "phases": list(seconds),
+            "phase_seconds": list(seconds.values()),
         }
     )
-    return RecordDict({PACKETS: _array(data), REPLIES: config})
+    return RecordDict({PACKETS: _array(data, local), REPLIES: config})
 
 
-def read_replies(content: RecordDict, round: int) -> list[Reply]:
+def read_replies(content: RecordDict, round: int) -> Replies:
     """The replies of a node.
 
     Raises:
@@ -120,22 +121,36 @@ def read_replies(content: RecordDict, round: int) -> list[Reply]:
     config = content.config_records[REPLIES]
     if _int(config, "round") != round:
         raise ValueError(f"Expected an answer to round {round}, got one to round {config['round']}; dropped.")
-    data = content.array_records[PACKETS][PACKETS].data
-    columns = [_ints(config, key) for key in ("clients", "report", "update")]
-    if min([0, *columns[1], *columns[2]]) < 0 or sum(columns[1]) + sum(columns[2]) != len(data):
-        raise ValueError(
-            f"The answer announces {sum(columns[1]) + sum(columns[2])} bytes of packets, got {len(data)}; dropped."
-        )
-    seconds, problems = config["seconds"], config["problem"]
-    if not isinstance(seconds, list) or not isinstance(problems, list):
-        raise ValueError("The answer's seconds and problems are not lists; dropped.")
-    replies = []
-    offset = 0
-    for client, report, update, spent, problem in zip(*columns, seconds, problems, strict=True):
-        end = offset + report
-        replies.append(Reply(client, data[offset:end], data[end : end + update], float(spent), str(problem)))
-        offset = end + update
-    return replies
+    data = np.frombuffer(content.array_records[PACKETS][PACKETS].data, np.uint8)
+    clients, update, report = (_column(config, key, "<i8") for key in ("clients", "update", "report"))
+    seconds = _column(config, "seconds", "<f8")
+    _check_columns(clients, update, report, seconds)
+    if len(clients) and min(update.min(), report.min()) < 0:
+        raise ValueError("The answer announces packets of negative length; dropped.")
+    total = int(update.sum()) + int(report.sum())
+    if total != data.size:
+        raise ValueError(f"The answer announces {total} bytes of packets, got {data.size}; dropped.")
+    troubled, problems = config["troubled"], config["problems"]
+    if not isinstance(troubled, list) or not isinstance(problems, list) or len(troubled) != len(problems):
+        raise ValueError("The answer's problems are not two lists of one length; dropped.")
+    updates = np.cumsum(update) - update
+    reports = int(update.sum()) + np.cumsum(report) - report
+    return Replies(
+        clients,
+        Packets(data, reports, report),
+        Packets(data, updates, update),
+        seconds,
+        {int(client): str(problem) for client, problem in zip(troubled, problems, strict=True)},
+    )
+
+
+def read_phases(content: RecordDict) -> dict[str, float]:
+    """Where a node's time went."""
+    config = content.config_records[REPLIES]
+    names, seconds = config.get("phases", []), config.get("phase_seconds", [])
+    if not isinstance(names, list) or not isinstance(seconds, list):
+        return {}
+    return {str(name): float(spent) for name, spent in zip(names, seconds, strict=False)}
 
 
 def run_of(content: RecordDict) -> str:
@@ -150,26 +165,49 @@ def run_of(content: RecordDict) -> str:
     return run
 
 
-def roster_content(roster: dict[ClientId, TaskSet]) -> RecordDict:
-    """Who lives on a node, and which tasks they own."""
-    return RecordDict(
-        {ROSTER: ConfigRecord({"clients": list(roster), "tasks": [",".join(tasks) for tasks in roster.values()]})}
+def roster_content(roster: Mapping[ClientId, TaskSet]) -> RecordDict:
+    """Who lives on a node, and which tasks they own: each set of tasks once, and which set is whose."""
+    sets = {owned: index for index, owned in enumerate(sorted(set(roster.values())))}
+    config = ConfigRecord(
+        {
+            "clients": _bytes(np.array(list(roster), np.int64), "<i8"),
+            "owns": _bytes(np.array([sets[owned] for owned in roster.values()], np.int64), "<i8"),
+            "tasks": [",".join(owned) for owned in sets],
+        }
     )
+    return RecordDict({ROSTER: config})
 
 
 def read_roster(content: RecordDict) -> dict[ClientId, TaskSet]:
+    """Client -> its tasks.
+
+    Raises:
+        ValueError: what ``roster_content`` cannot have written.
+    """
     config = content.config_records[ROSTER]
-    tasks = config["tasks"]
-    if not isinstance(tasks, list):
-        raise ValueError("A roster's tasks are a list.")
-    return {client: tuple(str(owned).split(",")) for client, owned in zip(_ints(config, "clients"), tasks, strict=True)}
+    tasks, clients, owns = config["tasks"], _column(config, "clients", "<i8"), _column(config, "owns", "<i8")
+    if not isinstance(tasks, list) or (len(owns) and not 0 <= owns.min() <= owns.max() < len(tasks)):
+        raise ValueError("A roster gives each client one of its sets of tasks; this one does not.")
+    _check_columns(clients, owns)
+    sets = [tuple(str(owned).split(",")) for owned in tasks]
+    return {client: sets[index] for client, index in zip(clients.tolist(), owns.tolist(), strict=True)}
 
 
-def _ints(config: ConfigRecord, key: str) -> list[int]:
-    values = config[key]
-    if not isinstance(values, Iterable) or isinstance(values, (str, bytes)):
-        raise ValueError(f"{key!r} in the message is a list of whole numbers, got {values!r}.")
-    return [int(value) for value in values]
+def _bytes(values: NDArray[Any], dtype: str) -> bytes:
+    return values.astype(dtype).tobytes()
+
+
+def _column(config: ConfigRecord, key: str, dtype: str) -> NDArray[Any]:
+    """Numbers that travel as bytes: Flower looks at each item of a list, and there may be 100,000."""
+    value = config[key]
+    if not isinstance(value, bytes) or len(value) % np.dtype(dtype).itemsize:
+        raise ValueError(f"{key!r} in the message is a column of {dtype}, got {type(value).__name__}; dropped.")
+    return np.frombuffer(value, dtype).astype(np.dtype(dtype).newbyteorder("="))
+
+
+def _check_columns(*columns: NDArray[Any]) -> None:
+    if len({len(column) for column in columns}) > 1:
+        raise ValueError(f"The message's columns have lengths {[len(column) for column in columns]}; dropped.")
 
 
 def _int(config: ConfigRecord, key: str) -> int:

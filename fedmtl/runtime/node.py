@@ -4,12 +4,14 @@ import shlex
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import numpy as np
 from flwr.app import Array, ArrayRecord, Context, RecordDict, UserConfig
 
 from fedmtl.data.base import Federation
 from fedmtl.experiment import Experiment
 from fedmtl.federation.fleet import Fleet
-from fedmtl.federation.store import FileBackend, Store
+from fedmtl.federation.stacked import StackedStore
+from fedmtl.federation.store import ClientStore, FileBackend, Store
 from fedmtl.loading import load_experiment
 from fedmtl.types import ClientId
 
@@ -36,12 +38,25 @@ def host(run_id: int, node_id: int, node: Node | None) -> None:
         _hosted[(run_id, node_id)] = node
 
 
+def is_hosted(context: Context) -> bool:
+    """Whether a Grid of this process, or of this machine, set the node up."""
+    return (context.run_id, context.node_id) in _hosted
+
+
 def make_fleet(
     experiment: Experiment, federation: Federation, clients: Iterable[ClientId], device: str = "cpu"
 ) -> Fleet:
     """The fleet of some clients."""
     hosted = {client: federation.clients[client] for client in sorted(clients)}
     return Fleet(experiment.make_plan(federation), hosted, experiment.make_engine(device))
+
+
+def make_store(experiment: Experiment, federation: Federation, folder: str | None) -> Store:
+    """Where a simulation keeps private state: a file a client, forced to the disk, where the experiment names a folder
+    for it (``state_dir``); else stacked, in the run's folder or in memory."""
+    if experiment.state_dir and folder is not None:
+        return ClientStore(FileBackend(folder))
+    return StackedStore(np.array(sorted(federation.clients), np.int64), folder)
 
 
 def shard(clients: Iterable[ClientId], part: int, parts: int) -> list[ClientId]:
@@ -86,7 +101,7 @@ def store_of(context: Context, run: str) -> Store:
     if hosted is not None:
         return hosted.store
     folder = str(context.node_config.get("state-dir", "")) or read_run_config(context.run_config).state_dir
-    return Store(FileBackend(f"{folder}/{run}") if folder else ContextBackend(context.state))
+    return ClientStore(FileBackend(f"{folder}/{run}") if folder else ContextBackend(context.state))
 
 
 def clients_of(node_config: UserConfig, federation: Federation) -> list[ClientId]:

@@ -6,17 +6,19 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import cloudpickle
 import numpy as np
 import ray
-from flwr.app import Array, ArrayRecord, Message
+from flwr.app import Message
 from ray.exceptions import RayActorError, RayTaskError
 
 from fedmtl.data.base import Federation
 from fedmtl.experiment import Experiment
 from fedmtl.runtime.local_grid import DirectGrid, new_run_id
+from fedmtl.runtime.messages import byte_array
 
 log = logging.getLogger("fedmtl")
 
@@ -42,16 +44,15 @@ class Worker:
         paths: list[str],
     ) -> int:
         """Become node ``part`` of ``parts`` of a run, and say in which process."""
-        from fedmtl.federation.store import FileBackend, Store
         from fedmtl.runtime.local_grid import node_context
-        from fedmtl.runtime.node import Node, host, make_fleet, shard
+        from fedmtl.runtime.node import Node, host, make_fleet, make_store, shard
 
         sys.path += [path for path in paths if path not in sys.path]  # a user's modules, by their import paths
         experiment: Experiment = cloudpickle.loads(pickled)
         federation = experiment.load()
         fleet = make_fleet(experiment, federation, shard(federation.clients, part, parts), device)
         self._context = node_context(run_id, node_id)
-        host(run_id, node_id, Node(fleet, Store(FileBackend(folder, fsync=bool(experiment.state_dir)))))
+        host(run_id, node_id, Node(fleet, make_store(experiment, federation, folder)))
         return os.getpid()
 
     def unload(self) -> None:
@@ -60,14 +61,32 @@ class Worker:
 
         host(self._context.run_id, self._context.node_id, None)
 
-    def handle(self, message: Message, keys: list[tuple[str, str]], *arrays: np.ndarray) -> Message:
-        """Run the ClientApp; the arrays, read from Ray's shared memory, go back into the message first."""
+    def handle(
+        self, message: Message, keys: list[tuple[str, str]], *arrays: np.ndarray
+    ) -> tuple[Message, list[tuple[str, str]], list[np.ndarray]]:
+        """Run the ClientApp. Arrays travel beside their message, so that Ray's shared memory is read without a copy."""
         from fedmtl.runtime.client_app import app
 
-        for (record, name), array in zip(keys, arrays, strict=True):
-            old = message.content.array_records[record][name]
-            message.content.array_records[record][name] = Array(old.dtype, old.shape, old.stype, array.tobytes())
-        return app(message, self._context)
+        attach(message, keys, arrays)
+        return detach(app(message, self._context))
+
+
+def detach(message: Message) -> tuple[Message, list[tuple[str, str]], list[np.ndarray]]:
+    """The message with its arrays emptied, where they were, and their bytes."""
+    keys, arrays = [], []
+    if message.has_content():
+        for record, named in message.content.array_records.items():
+            for name, array in named.items():
+                keys.append((record, name))
+                arrays.append(np.frombuffer(array.data, np.uint8))
+                array.data = b""
+    return message, keys, arrays
+
+
+def attach(message: Message, keys: list[tuple[str, str]], arrays: Iterable[np.ndarray]) -> None:
+    """Undo ``detach``."""
+    for (record, name), array in zip(keys, arrays, strict=True):
+        message.content.array_records[record][name] = byte_array(array)
 
 
 class RayGrid(DirectGrid):
@@ -134,7 +153,9 @@ class RayGrid(DirectGrid):
             for reference in ready:
                 index = pending.pop(reference)
                 try:
-                    replies[index] = ray.get(reference)
+                    reply, keys, arrays = ray.get(reference)
+                    attach(reply, keys, arrays)
+                    replies[index] = reply
                 except RayActorError as error:
                     restarts += 1
                     part = messages[index].metadata.dst_node_id - 1
@@ -152,26 +173,20 @@ class RayGrid(DirectGrid):
         return [replies[index] for index in sorted(replies)]
 
     def _send(self, messages: list[Message]) -> dict[Any, int]:
-        """Hand each message to its actor, with its arrays beside it."""
-        stored: dict[bytes, Any] = {}
+        """Hand each message to its actor. Messages that share a buffer find it once in Ray's object store."""
+        stored: dict[tuple[int, int], Any] = {}
         pending = {}
         for index, message in enumerate(messages):
-            keys, references, emptied = [], [], {}
-            for record, arrays in message.content.array_records.items():
-                emptied[record] = ArrayRecord({})
-                for name, array in arrays.items():
-                    if array.data not in stored:
-                        stored[array.data] = ray.put(np.frombuffer(array.data, np.uint8))
-                    keys.append((record, name))
-                    references.append(stored[array.data])
-                    emptied[record][name] = Array(array.dtype, array.shape, array.stype, b"")
-            full = {record: message.content.array_records[record] for record in emptied}
-            for record, arrays in emptied.items():
-                message.content[record] = arrays
+            bare, keys, arrays = detach(message)
+            references = []
+            for array in arrays:
+                place = (array.ctypes.data, array.size)
+                if place not in stored:
+                    stored[place] = ray.put(array)
+                references.append(stored[place])
             actor = self._actors[message.metadata.dst_node_id - 1]
-            pending[actor.handle.remote(message, keys, *references)] = index  # pyright: ignore[reportAttributeAccessIssue]
-            for record, arrays in full.items():
-                message.content[record] = arrays
+            pending[actor.handle.remote(bare, keys, *references)] = index  # pyright: ignore[reportAttributeAccessIssue]
+            attach(message, keys, arrays)
         return pending
 
     def close(self) -> None:

@@ -82,8 +82,11 @@ def serve(
             strategy.aggregate_train(t, replies)
         else:
             strategy.aggregate_evaluate(experiment.rounds, replies)
-        recorder.add_seconds("server", sent - begin + time.perf_counter() - received)
-        recorder.add_seconds("clients", received - sent)
+        recorder.add_seconds("driver", sent - begin)
+        for phase, spent in strategy.seconds.items():
+            recorder.add_seconds(phase, spent)
+        recorder.add_seconds("transfer", max(0.0, received - sent - sum(strategy.seconds.values())))
+        recorder.add_seconds("aggregate", time.perf_counter() - received)
         if strategy.outcome is None:
             raise RuntimeError(f"Round {t} was not closed; a strategy closes every round that it opens.")
         progress = recorder.record(t, server, strategy.outcome)

@@ -4,13 +4,15 @@ import logging
 import time
 from collections.abc import Iterable
 
+import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from fedmtl.federation.server import Outcome, Server
-from fedmtl.federation.visits import Reply, Visit
-from fedmtl.runtime.messages import read_replies, read_roster, visits_content
+from fedmtl.federation.outcome import Outcome
+from fedmtl.federation.server import Server
+from fedmtl.federation.visits import Replies, Visits, visits_of
+from fedmtl.runtime.messages import read_phases, read_replies, read_roster, visits_content
 from fedmtl.types import ClientId, TaskSet
 
 log = logging.getLogger("fedmtl")
@@ -74,7 +76,9 @@ class FedMTL(Strategy):
         self._placement = placement
         self._run = run
         self._wait_seconds = wait_seconds
-        self._visits: list[Visit] = []
+        self.seconds: dict[str, float] = {}
+        """Where the nodes' time went in the last closed round, by phase: the longest node's each."""
+        self._visits: Visits = visits_of([])
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -85,35 +89,38 @@ class FedMTL(Strategy):
     def _messages(self, round: int, message_type: str, grid: Grid) -> list[Message]:
         if not set(self._placement.values()) <= set(grid.get_node_ids()):  # nodes restart under another id
             _, self._placement = discover(grid, self.server.roster, self._wait_seconds)
-        by_node: dict[int, list[Visit]] = {}
-        for visit in self._visits:
-            by_node.setdefault(self._placement[visit.client], []).append(visit)
+        nodes = np.array([self._placement[client] for client in self._visits.clients.tolist()])
         share = bool(getattr(grid, "shares_memory", False))
         return [
             Message(
-                visits_content(self.server.plan, self._run, round, visits, share),
+                visits_content(
+                    self.server.plan, self._run, round, self._visits.select(np.flatnonzero(nodes == node)), share
+                ),
                 node,
                 message_type,
                 group_id=str(round),
             )
-            for node, visits in sorted(by_node.items())
+            for node in np.unique(nodes).tolist()
         ]
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        good: list[Reply] = []
+        good: list[Replies] = []
+        self.seconds = {}
         for message in replies:
             node = message.metadata.src_node_id
             if not message.has_content():
                 log.warning("round %d: node %d failed: %s", server_round, node, message.error.reason)
                 continue
             try:
-                good += read_replies(message.content, server_round)
+                good.append(read_replies(message.content, server_round))
+                for phase, spent in read_phases(message.content).items():
+                    self.seconds[phase] = max(spent, self.seconds.get(phase, 0.0))
             except (KeyError, ValueError) as error:
                 log.warning("round %d: reply of node %d left out: %s", server_round, node, error)
         self.outcome = self.server.close_round(server_round, self._visits, good)
-        updates = len(self.outcome.seconds)
+        updates = len(self.outcome.trained)
         return None, MetricRecord({"updates": updates, "problems": len(self.outcome.problems)})
 
     def configure_evaluate(

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.algorithms import FedPer, FedRep
-from fedmtl.engines import Job, VMap
+from fedmtl.engines import VMap
 from fedmtl.optim import make_batches
 from fedmtl.types import Batch, Params
+from tests.algorithms.rounds import Job, run
 
 Array = NDArray[np.float64]
 
@@ -132,7 +133,8 @@ def play(problem: Subspace, algorithm: FedRep | FedPer, rounds: int) -> tuple[li
     for _ in range(rounds):
         trunk = {"trunk.p": torch.from_numpy(basis / SCALE)}
         down = algorithm.broadcast(trunk, 0)
-        results = VMap(chunk=problem.n).map([Job(c, update, down, heads[c], batches[c]) for c in range(problem.n)])
+        work = [Job(c, update, down, heads[c], batches[c], ("t",)) for c in range(problem.n)]
+        results = run(work, VMap(chunk=problem.n))
         heads = [result.private for result in results]
         trunk = algorithm.aggregate(trunk, [(c, result.upload) for c, result in enumerate(results)])
         basis = orthonormal(SCALE * trunk["trunk.p"].numpy())

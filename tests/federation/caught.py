@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from flwr.app import Message
 
-from fedmtl.comm.wire import DOWN, UP, unpack
+from fedmtl.comm.packets import DOWN, UP
+from fedmtl.comm.wire import unpack
 from fedmtl.data import Federation
 from fedmtl.experiment import Experiment
 from fedmtl.federation.plan import Plan

@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from fedmtl.algorithms import FedAvg, Pooled
-from fedmtl.comm.wire import DATA, PacketError, seal
+from fedmtl.comm.packets import DATA, PacketError, seal
 from fedmtl.data import ClientData, Federation, Split
 from fedmtl.engines import Loop
-from fedmtl.federation.job import Job, Wide
+from fedmtl.federation.job import Cohort, Wide
 from fedmtl.federation.reports import open_raw_data
 from fedmtl.federation.visits import Reply
 from fedmtl.rng import SERVER
+from fedmtl.types import Batch
 from tests.federation.toy import DATA as TOY_DATA
 from tests.federation.toy import Toy, make_toy
 
@@ -23,14 +24,18 @@ ALL_TASKS = ("binary_1", "multiclass_0", "multilabel_3", "regression_2")
 
 
 class Watching:
-    """The loop engine, which keeps the jobs that it is given."""
+    """The loop engine, which keeps the cohorts that it is given."""
 
     def __init__(self) -> None:
-        self.jobs: list[Job] = []
+        self.cohorts: list[Cohort] = []
 
-    def map(self, jobs: Sequence[Job], wide: Wide | None = None) -> list[Any]:
-        self.jobs += jobs
-        return Loop().map(jobs, wide)
+    def map(self, cohorts: Sequence[Cohort], wide: Wide | None = None) -> list[Any]:
+        self.cohorts += cohorts
+        return Loop().map(cohorts, wide)
+
+    def batches(self) -> list[Batch]:
+        """Those of the last cohort's only client."""
+        return [{key: value[0] for key, value in batch.items()} for batch in self.cohorts[-1].batches(np.array([0]))]
 
 
 def pooled_toy(**changes: Any) -> Toy:
@@ -44,7 +49,7 @@ def test_everybody_is_asked_for_data_in_the_first_round_only() -> None:
         assert [visit.client for visit in visits] == [0, 1, 2, 3, 4]  # the cohort is of no account
         assert [visit.gather for visit in visits] == [round == 1] * 5
         assert not any(visit.train for visit in visits)
-        toy.server.close_round(round, visits, toy.fleet.handle(round, visits, toy.store))
+        toy.server.close_round(round, visits, [toy.fleet.handle(round, visits, toy.store)])
 
 
 def test_raw_data_comes_with_its_bits() -> None:
@@ -64,9 +69,8 @@ def test_the_server_trains_on_the_union_in_client_order_with_nan_for_what_nobody
     engine = Watching()
     toy = pooled_toy(engine=engine)
     toy.play(1)
-    job = engine.jobs[-1]
-    assert job.client == SERVER
-    (batch,) = job.batches
+    assert list(engine.cohorts[-1].clients) == [SERVER]
+    (batch,) = engine.batches()
     assert bool((batch["mask"] == 1).all())
     order = torch.argsort(batch["index"])
     clients = toy.fleet.clients
@@ -88,7 +92,7 @@ def test_batches_are_shuffled_anew_in_each_round() -> None:
     orders = []
     for round in (1, 2):
         toy.play(round)
-        orders.append(tuple(engine.jobs[-1].batches[0]["index"].tolist()))
+        orders.append(tuple(engine.batches()[0]["index"].tolist()))
     assert sorted(orders[0]) == sorted(orders[1]) == list(range(len(orders[0]))) and orders[0] != orders[1]
 
 
@@ -185,7 +189,8 @@ def test_clients_predict_with_what_the_server_learnt() -> None:
     toy = pooled_toy()
     toy.play(1)
     outcome = toy.play(2)
-    got = next(m.sums["regression_2"] for m in outcome.measurements if m.client == 2)
+    (part,) = [part for part in outcome.measurements if 2 in part.clients]
+    got = part.sums["regression_2"][part.clients.tolist().index(2)]
     fresh = pooled_toy()
     fresh.play(1)
     p = {name: value.double().numpy() for name, value in fresh.server.state.items()}

@@ -9,22 +9,22 @@ import torch
 
 from fedmtl.algorithms import FedAvg, FedPer, FedRep, Local
 from fedmtl.codecs import FP16, Dense, ErrorFeedback, Int8, TopK
-from fedmtl.comm.wire import PacketError
+from fedmtl.comm.packets import PacketError
 from fedmtl.data import ClientData, Federation, Split
 from fedmtl.engines import Loop, VMap
 from fedmtl.federation.fleet import Fleet
-from fedmtl.federation.store import MemoryBackend, Store
+from fedmtl.federation.store import ClientStore, MemoryBackend
 from fedmtl.federation.visits import Visit
 from fedmtl.models import MLP
 from fedmtl.tasks.regression import Regression
 from fedmtl.trees import sha256
-from tests.federation.toy import DATA, TRUNK_NUMBERS, Toy, make_toy, read_down, read_up, toy_plan
+from tests.federation.toy import DATA, TRUNK_NUMBERS, Toy, make_toy, measured, read_down, read_up, toy_plan
 
 ENGINES = pytest.mark.parametrize("engine", [Loop(), VMap(chunk=2)], ids=["loop", "vmap"])
 
 
 def visits(toy: Toy, round: int = 1) -> list[Visit]:
-    return toy.server.open_round(round)
+    return list(toy.server.open_round(round))
 
 
 def stored(toy: Toy, client: int, before: int) -> Any:
@@ -68,14 +68,14 @@ def test_replies_come_in_the_order_of_the_visits_and_hold_what_was_asked() -> No
     assert [bool(reply.update) for reply in replies] == [True, True, False, False, True]
     assert [reply.seconds > 0 for reply in replies] == [True, True, False, False, False]
     assert not any(reply.problem for reply in replies)
-    assert toy.fleet.handle(1, [], toy.store) == []
+    assert list(toy.fleet.handle(1, [], toy.store)) == []
 
 
 def test_answers_do_not_depend_on_who_else_is_visited() -> None:
     toy = make_toy(up_codec=Int8())
-    together = toy.fleet.handle(1, visits(toy), Store(MemoryBackend()))
+    together = toy.fleet.handle(1, visits(toy), ClientStore(MemoryBackend()))
     for visit, reply in zip(visits(toy), together, strict=True):
-        (alone,) = toy.fleet.handle(1, [visit], Store(MemoryBackend()))
+        (alone,) = toy.fleet.handle(1, [visit], ClientStore(MemoryBackend()))
         assert (alone.report, alone.update) == (reply.report, reply.update)
 
 
@@ -138,8 +138,8 @@ def test_a_client_without_test_examples_reports_nothing() -> None:
     empty = Split(data.test.x[:0], {task: labels[:0] for task, labels in data.test.y.items()})
     toy = make_toy(Federation(whole.tasks, whole.input_shape, {**whole.clients, 1: ClientData(data.train, empty)}))
     outcome = toy.play(1)
-    assert [measurement.client for measurement in outcome.measurements] == [0, 2, 3, 4]
-    assert sorted(outcome.seconds) == [0, 1, 2, 3, 4] and not outcome.problems
+    assert measured(outcome) == [0, 2, 3, 4]
+    assert outcome.trained.tolist() == [0, 1, 2, 3, 4] and not outcome.problems
 
 
 # Private state
@@ -226,8 +226,8 @@ def test_a_client_whose_update_is_not_finite_sends_none_and_keeps_its_last_good_
 def test_one_client_that_diverges_does_not_touch_the_others(engine: Any, codec: Any) -> None:
     toy = make_toy(engine=engine, up_codec=codec)
     asked = visits(toy)
-    healthy = toy.fleet.handle(1, asked, Store(MemoryBackend()))
-    sick = Fleet(toy.fleet.plan, poisoned(2), engine).handle(1, asked, Store(MemoryBackend()))
+    healthy = toy.fleet.handle(1, asked, ClientStore(MemoryBackend()))
+    sick = Fleet(toy.fleet.plan, poisoned(2), engine).handle(1, asked, ClientStore(MemoryBackend()))
     assert sick[2].problem and sick[2].update == b""
     for client in (0, 1, 3, 4):
         assert (sick[client].report, sick[client].update) == (healthy[client].report, healthy[client].update)
@@ -253,7 +253,7 @@ def test_an_update_that_the_codec_cannot_hold_is_the_problem_of_its_client_alone
     toy = make_toy(up_codec=FP16())
     asked = visits(toy)
     dense = Fleet(toy_plan(), clients, Loop())
-    update = dense.handle(1, make_toy().server.open_round(1), Store(MemoryBackend()))[2].update
+    update = dense.handle(1, make_toy().server.open_round(1), ClientStore(MemoryBackend()))[2].update
     change = np.frombuffer(update[32:], "<f4") - np.concatenate(
         [toy.plan.initial[name].flatten().numpy() for name in ("trunk.1.bias", "trunk.1.weight")]
     )

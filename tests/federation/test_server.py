@@ -12,11 +12,12 @@ import torch
 
 from fedmtl.algorithms import FedAvg, FedPer, FedRep, Local
 from fedmtl.codecs import FP16, Dense, ErrorFeedback, Int8, TopK
-from fedmtl.comm.wire import UP, seal
+from fedmtl.comm.packets import UP, seal
 from fedmtl.engines import Loop, VMap
-from fedmtl.federation.server import Outcome, Server
-from fedmtl.federation.visits import Reply
-from tests.federation.toy import TRUNK_NUMBERS, Toy, make_toy, read_down, read_up, toy_plan
+from fedmtl.federation.outcome import Outcome
+from fedmtl.federation.server import Server
+from fedmtl.federation.visits import Reply, replies_of
+from tests.federation.toy import TRUNK_NUMBERS, Toy, make_toy, measured, read_down, read_up, toy_plan
 
 PACKET = 32 + 4 * TRUNK_NUMBERS
 """Bytes of a dense trunk: header and float32."""
@@ -54,39 +55,38 @@ def test_every_round_measures_and_trains_and_one_more_only_measures() -> None:
         visits = toy.server.open_round(round)
         assert [visit.client for visit in visits] == [0, 1, 2, 3, 4]
         assert all(visit.evaluate and not visit.gather for visit in visits)
-        assert [visit.client for visit in visits if visit.train] == toy.server.cohort(round)
+        assert [visit.client for visit in visits if visit.train] == toy.server.cohort(round).tolist()
         assert len(toy.server.cohort(round)) == 2
     last = toy.server.open_round(3)
     assert [visit.client for visit in last] == [0, 1, 2, 3, 4]
     assert all(visit.evaluate and not visit.train for visit in last)
 
 
-@pytest.mark.parametrize(("every", "measured"), [(1, [0, 1, 2, 3, 4, 5]), (2, [0, 2, 4, 5]), (5, [0, 5]), (9, [0, 5])])
-def test_evaluation_comes_each_so_many_rounds_and_first_and_last(every: int, measured: list[int]) -> None:
+@pytest.mark.parametrize(("every", "rounds"), [(1, [0, 1, 2, 3, 4, 5]), (2, [0, 2, 4, 5]), (5, [0, 5]), (9, [0, 5])])
+def test_evaluation_comes_each_so_many_rounds_and_first_and_last(every: int, rounds: list[int]) -> None:
     toy = make_toy(rounds=5, cohort=1, evaluate_every=every)
-    rounds = []
+    found = []
     for round in range(1, 7):
         outcome = toy.play(round)
-        rounds += sorted({measurement.round for measurement in outcome.measurements})
-        assert sorted(m.client for m in outcome.measurements) == (list(range(5)) if round - 1 in measured else [])
-    assert rounds == measured
+        found += sorted({part.round for part in outcome.measurements})
+        assert measured(outcome) == (list(range(5)) if round - 1 in rounds else [])
+    assert found == rounds
 
 
 def test_without_evaluation_only_the_cohort_is_visited() -> None:
     toy = make_toy(rounds=5, cohort=2, evaluate_every=5)
     toy.play(1)
     visits = toy.server.open_round(2)
-    assert [visit.client for visit in visits] == toy.server.cohort(2)
+    assert [visit.client for visit in visits] == toy.server.cohort(2).tolist()
     assert all(visit.train and not visit.evaluate for visit in visits)
 
 
 def test_equal_broadcasts_are_packed_once() -> None:
-    """The object is the same, so that a message within this machine needs to hold it once."""
-    packets = [visit.packet for visit in make_toy().server.open_round(1)]
-    assert (
-        len({id(packet) for packet in packets}) == len({make_toy().server.roster[client] for client in range(5)}) == 4
-    )
-    assert set(packets) == {packets[0]}
+    """The bytes are there once, for clients of all four sets of tasks: they share one trunk."""
+    visits = make_toy().server.open_round(1)
+    assert len(visits) == 5 and len({make_toy().server.roster[client] for client in range(5)}) == 4
+    assert visits.packets.data.size == PACKET and visits.packets.starts.tolist() == [0] * 5
+    assert {visit.packet for visit in visits} == {visits.packets.data.tobytes()}
 
 
 def test_the_first_broadcast_is_the_initial_trunk() -> None:
@@ -107,15 +107,15 @@ def test_the_ledger_of_two_rounds_written_out() -> None:
         toy.play(round)
     expected = Counter()
     for round in (1, 2):
-        for client in toy.server.cohort(round):
+        for client in toy.server.cohort(round).tolist():
             expected[round, client, "down", "train", PACKET] += 1
             expected[round, client, "up", "train", PACKET] += 1
-    for measured in (0, 1, 2):
+    for trained in (0, 1, 2):
         for client in range(5):
             # Who trains next on the model that it measures is sent it once, for training.
-            if measured == 2 or client not in toy.server.cohort(measured + 1):
-                expected[measured, client, "down", "evaluate", PACKET] += 1
-            expected[measured, client, "up", "evaluate", 32 + 8 * REPORT[client]] += 1
+            if trained == 2 or client not in toy.server.cohort(trained + 1):
+                expected[trained, client, "down", "evaluate", PACKET] += 1
+            expected[trained, client, "up", "evaluate", 32 + 8 * REPORT[client]] += 1
     assert Counter(tuple(transfer) for transfer in toy.server.ledger.transfers) == expected
 
 
@@ -143,7 +143,7 @@ def test_an_algorithm_that_says_nothing_costs_nothing() -> None:
     toy.play(1)
     outcome = toy.play(2)
     assert toy.server.ledger.total(purposes=("train",)) == 0 and toy.server.ledger.total("down") == 0
-    assert sorted(outcome.seconds) == [0, 1, 2, 3, 4] and not outcome.problems
+    assert outcome.trained.tolist() == [0, 1, 2, 3, 4] and not outcome.problems
 
 
 # What is aggregated
@@ -157,10 +157,10 @@ def test_the_trunk_becomes_the_mean_of_the_uploads_weighted_by_examples(
 ) -> None:
     toy = make_toy(engine=engine, algorithm=algorithm, up_codec=codec)
     visits = toy.server.open_round(1)
-    replies = toy.fleet.handle(1, visits, toy.store)
+    replies = list(toy.fleet.handle(1, visits, toy.store))
     expected = mean_of(toy, 1, replies, set(range(5)))
-    outcome = toy.server.close_round(1, visits, replies)
-    assert not outcome.problems and sorted(outcome.seconds) == [0, 1, 2, 3, 4]
+    outcome = toy.server.close_round(1, visits, [replies_of(replies)])
+    assert not outcome.problems and outcome.trained.tolist() == [0, 1, 2, 3, 4]
     assert len({len(data.train.x) for data in toy.fleet.clients.values()}) > 1  # weights differ
     for name, value in expected.items():
         np.testing.assert_allclose(toy.server.state[name].numpy(), value, rtol=1e-6, atol=1e-7)
@@ -169,7 +169,7 @@ def test_the_trunk_becomes_the_mean_of_the_uploads_weighted_by_examples(
 def test_a_head_that_nobody_in_the_cohort_owns_stays_as_it_was() -> None:
     """FedAvg with client 2 alone: it owns multilabel_3 and regression_2."""
     toy = make_toy(algorithm=FedAvg(epochs=1), cohort=1)
-    round = next(t for t in range(1, 100) if toy.server.cohort(t) == [2])
+    round = next(t for t in range(1, 100) if toy.server.cohort(t).tolist() == [2])
     toy.server.rounds = 100
     toy.play(round)
     moved = {name for name, value in toy.server.state.items() if not torch.equal(value, toy.plan.initial[name])}
@@ -229,12 +229,12 @@ def test_a_bad_reply_leaves_its_client_out_and_names_it(bad: str, caplog: pytest
     tamper, reason = BAD[bad]
     toy = make_toy()
     visits = toy.server.open_round(1)
-    replies = toy.fleet.handle(1, visits, toy.store)
+    replies = list(toy.fleet.handle(1, visits, toy.store))
     expected = mean_of(toy, 1, replies, {0, 1, 3, 4})
     with caplog.at_level(logging.WARNING, logger="fedmtl"):
-        outcome = toy.server.close_round(1, visits, tamper(replies))
+        outcome = toy.server.close_round(1, visits, [replies_of(tamper(replies))])
     assert list(outcome.problems) == [2]
-    assert sorted(outcome.seconds) == [0, 1, 3, 4]
+    assert outcome.trained.tolist() == [0, 1, 3, 4]
     assert [record.getMessage() for record in caplog.records] == [f"round 1: client 2 left out: {outcome.problems[2]}"]
     assert re.search(reason, outcome.problems[2])
     for name, value in expected.items():
@@ -267,7 +267,7 @@ def test_an_old_reply_is_no_reply() -> None:
     toy.play(1, keep)
     outcome = toy.play(2, lambda replies: [kept[0], *replies[1:]])
     assert "of round 2, got one of round 1" in outcome.problems[0]
-    assert [measurement.client for measurement in outcome.measurements] == [1, 2, 3, 4]
+    assert measured(outcome) == [1, 2, 3, 4]
 
 
 def test_replies_of_clients_that_were_not_asked_are_not_used() -> None:
@@ -280,7 +280,7 @@ def test_replies_of_clients_that_were_not_asked_are_not_used() -> None:
 
     outcome = toy.play(1, tamper)
     plain.play(1)
-    assert sorted(outcome.seconds) == toy.server.cohort(1) and not outcome.problems
+    assert outcome.trained.tolist() == toy.server.cohort(1).tolist() and not outcome.problems
     assert all(torch.equal(toy.server.state[name], plain.server.state[name]) for name in plain.server.state)
     assert toy.server.ledger.transfers == plain.server.ledger.transfers
 
@@ -296,8 +296,8 @@ def test_a_bad_report_costs_its_measurement_only(report: bytes | None, caplog: p
         ]
 
     outcome = toy.play(1, tamper)
-    assert [measurement.client for measurement in outcome.measurements] == [0, 1, 3, 4]
-    assert sorted(outcome.seconds) == [0, 1, 2, 3, 4] and not outcome.problems
+    assert measured(outcome) == [0, 1, 3, 4]
+    assert outcome.trained.tolist() == [0, 1, 2, 3, 4] and not outcome.problems
     assert ("report of client 2 left out" in caplog.text) == (report != b"")
 
 
@@ -325,7 +325,7 @@ def test_a_round_without_any_good_update_is_an_error_that_says_why(bad: str) -> 
 def test_one_good_update_is_enough() -> None:
     toy = make_toy()
     outcome: Outcome = toy.play(1, lambda replies: replies[3:4])
-    assert list(outcome.seconds) == [3] and sorted(outcome.problems) == [0, 1, 2, 4]
+    assert outcome.trained.tolist() == [3] and sorted(outcome.problems) == [0, 1, 2, 4]
 
 
 # Refusals

@@ -10,10 +10,11 @@ from fedmtl.comm.wire import Spec, unpack
 from fedmtl.data import Federation, Synthetic
 from fedmtl.engines import Loop
 from fedmtl.federation.fleet import Fleet
+from fedmtl.federation.outcome import Outcome
 from fedmtl.federation.plan import Plan, make_plan
-from fedmtl.federation.server import Outcome, Server
-from fedmtl.federation.store import MemoryBackend, Store
-from fedmtl.federation.visits import Reply, Visit
+from fedmtl.federation.server import Server
+from fedmtl.federation.store import ClientStore, MemoryBackend
+from fedmtl.federation.visits import Reply, Visit, replies_of
 from fedmtl.models import MLP
 from fedmtl.types import Payload
 
@@ -58,7 +59,7 @@ class Toy:
 
     server: Server
     fleet: Fleet
-    store: Store = field(default_factory=lambda: Store(MemoryBackend()))
+    store: ClientStore = field(default_factory=lambda: ClientStore(MemoryBackend()))
 
     @property
     def plan(self) -> Plan:
@@ -67,7 +68,8 @@ class Toy:
     def play(self, round: int, tamper: Tamper = list) -> Outcome:
         """A round whose replies are tampered with on the way."""
         visits = self.server.open_round(round)
-        return self.server.close_round(round, visits, tamper(self.fleet.handle(round, visits, self.store)))
+        replies = tamper(list(self.fleet.handle(round, visits, self.store)))
+        return self.server.close_round(round, visits, [replies_of(replies)])
 
 
 def make_toy(
@@ -91,6 +93,11 @@ def make_toy(
         engine=engine,
     )
     return Toy(server, fleet)
+
+
+def measured(outcome: Outcome) -> list[int]:
+    """Who was measured, ascending."""
+    return sorted(client for part in outcome.measurements for client in part.clients.tolist())
 
 
 def read_down(plan: Plan, round: int, visit: Visit, owned: tuple[str, ...]) -> Payload:
