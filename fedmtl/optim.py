@@ -27,8 +27,8 @@ def sgd(
     for _ in range(epochs):
         for batch in batches:
             g = gradient(w, batch)
-            step = lr * (batch["mask"].sum() > 0).float()
-            w = {name: value - step * g[name] for name, value in w.items()}  # (1)
+            step = -lr * (batch["mask"].sum() > 0).float()
+            w = {name: torch.addcmul(value, step, g[name]) for name, value in w.items()}  # (1), in one pass
     return w
 
 
