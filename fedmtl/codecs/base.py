@@ -12,10 +12,13 @@ class Codec(Protocol[C]):
     """Bytes for one flat float32 vector. Implementations are frozen dataclasses, final.
 
     A codec without a state may also code a cohort's vectors in one pass, by two optional methods that give the same
-    bytes and numbers as ``encode`` and ``decode`` row by row, and raise ValueError when one of the rows would:
+    bytes and numbers as ``encode`` and ``decode`` row by row:
 
         encode_rows(x: float32 [K, size], chance: row -> Generator) -> uint8 [K, bytes]
-        decode_rows(data: uint8 [K, bytes], size) -> float32 [K, size], which may share the memory of data
+        decode_rows(data: uint8 [K, bytes], size) -> float32 [K, size]
+
+    They may share memory with what they are given, raise ValueError when one of the rows would, and leave it to the
+    caller to look for NaN and infinity, before the one and after the other.
 
     Two optional class attributes say more, with False where they are absent:
 
@@ -58,15 +61,6 @@ def check_vector(codec: Any, x: NDArray[np.float32]) -> None:
         raise ValueError(
             f"{codec!r} codes a flat vector of at least one number, got shape {x.shape}; send no packet instead."
         )
-    check_finite(codec, x)
-
-
-def check_finite(codec: Any, x: NDArray[np.float32]) -> None:
-    """Refuse vectors, in any number of rows, that hold NaN or infinity.
-
-    Raises:
-        ValueError: x holds a number that is not finite.
-    """
     if not np.isfinite(x).all():
         raise ValueError(
             f"{codec!r} codes finite numbers, got {int((~np.isfinite(x)).sum())} that are not among {x.size}; "

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl.codecs.base import check_finite, check_vector
+from fedmtl.codecs.base import check_vector
 from fedmtl.codecs.checks import check_length
 
 LEVELS = 127
@@ -56,7 +56,6 @@ class Int8:
         return self.encode_rows(x[None], lambda _: rng).tobytes(), None
 
     def encode_rows(self, x: NDArray[np.float32], chance: Callable[[int], np.random.Generator]) -> NDArray[np.uint8]:
-        check_finite(self, x)
         count, size = x.shape
         largest = np.maximum.reduceat(np.abs(x), np.arange(0, size, self.block), axis=1)
         scales = (largest / np.float32(LEVELS)).clip(SMALLEST_SCALE, LARGEST_SCALE)  # (1)

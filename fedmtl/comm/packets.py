@@ -123,11 +123,12 @@ def seal_rows(
 
 def _checksums(packets: NDArray[np.uint8]) -> NDArray[np.uint32]:
     """[K], of everything behind the checksum itself."""
-    if not packets.flags.c_contiguous:
-        return np.array([xxh3_64_intdigest(row[4:]) & 0xFFFFFFFF for row in packets], np.uint32)
-    view, length = memoryview(packets.reshape(-1)), packets.shape[1]
-    ends = range(length, packets.size + 1, length)
-    return np.array([xxh3_64_intdigest(view[end - length + 4 : end]) & 0xFFFFFFFF for end in ends], np.uint32)
+    if packets.flags.c_contiguous:
+        view, length = memoryview(packets.reshape(-1)), packets.shape[1]
+        covered = [view[end - length + 4 : end] for end in range(length, packets.size + 1, length)]
+    else:
+        covered = [row[4:] for row in packets]
+    return np.array(list(map(xxh3_64_intdigest, covered)), np.uint64).astype(np.uint32)
 
 
 def seal(kind: int, digest: bytes, round: int, num_examples: float, body: bytes) -> bytes:

@@ -140,7 +140,7 @@ def pack_rows(
         vectors -= _references(references, which, spec)
     digest = spec.digest(codec)
     encode_rows = getattr(codec, "encode_rows", None)
-    if encode_rows is not None:
+    if encode_rows is not None and np.isfinite(vectors).all():
         try:
             bodies = encode_rows(vectors, chance)
         except ValueError:

@@ -90,7 +90,7 @@ class Server:
         evaluating = self._clients if self.evaluates(round - 1) else none
         gathering = self._clients if self.plan.central and round == 1 else none
         clients = training if not len(evaluating) and not len(gathering) else self._clients
-        evaluate, train, gather = (np.isin(clients, some) for some in (evaluating, training, gathering))
+        evaluate, train, gather = (_among(clients, some) for some in (evaluating, training, gathering))
         visits = Visits(clients, self._broadcasts(round, clients, evaluate | train), evaluate, train, gather)
         lengths = visits.packets.lengths
         # A broadcast that is measured and trained on is one packet, of training.
@@ -100,24 +100,24 @@ class Server:
 
     def _broadcasts(self, round: int, clients: NDArray[np.int64], told: NDArray[np.bool_]) -> Packets:
         """Equal payloads are packed once: the same tensors, under the same names, as far as a client owns them."""
-        task_sets = self._owned(clients).tolist()
+        broadcast, state = self.plan.algorithm.broadcast, self.state
         packets: list[bytes] = [b""]
-        which = np.zeros(len(clients), np.int64)
         by_records: dict[Any, int] = {}
         by_tensors: dict[Any, int] = {}
         alive: list[Payload] = []  # an id is a tensor's own while it lives
-        for k in np.flatnonzero(told).tolist():
-            client, owned = int(clients[k]), task_sets[k]
-            payload = self.plan.algorithm.broadcast(self.state, client)
-            records = (owned, *[(record, id(params)) for record, params in payload.items()])
+        which = np.zeros(len(clients), np.int64)
+        rows = np.flatnonzero(told)
+        for k, client, owned in zip(
+            rows.tolist(), clients[rows].tolist(), self._owned(clients[rows]).tolist(), strict=True
+        ):
+            payload = broadcast(state, client)
+            records = (owned, *payload, *map(id, payload.values()))
             place = by_records.get(records)
             if place is None:
                 alive.append(payload)
                 task_set = self._task_sets[owned]
                 payload = {record: self.plan.restrict(params, task_set) for record, params in payload.items()}
-                tensors = tuple(
-                    (r, n, id(v)) for r, params in sorted(payload.items()) for n, v in sorted(params.items())
-                )
+                tensors = tuple((r, n, id(params[n])) for r, params in sorted(payload.items()) for n in sorted(params))
                 if tensors not in by_tensors:
                     by_tensors[tensors] = len(packets)
                     packets.append(self._pack(round, client, task_set, payload))
@@ -216,7 +216,7 @@ class Server:
         received: dict[Any, Payload] = {}
         stacks = []
         task_sets = self._owned(visits.clients)
-        problems = np.isin(visits.clients, list(outcome.problems))
+        problems = np.isin(visits.clients, list(outcome.problems)) if outcome.problems else np.False_
         for index in np.unique(task_sets[visits.train]).tolist():
             wanted = visits.train & ~problems & (task_sets == index)
             blocks = []
@@ -305,6 +305,13 @@ class Server:
 
 Found = tuple[Replies, NDArray[np.int64], NDArray[np.int64]]
 """A node's replies, and which visits which of its rows answer."""
+
+
+def _among(clients: NDArray[np.int64], some: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which of the clients, ascending, are among some of them."""
+    found = np.zeros(len(clients), bool)
+    found[np.searchsorted(clients, some)] = True
+    return found
 
 
 def _find(visits: Visits, answers: Sequence[Replies]) -> list[Found]:

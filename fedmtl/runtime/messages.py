@@ -37,7 +37,9 @@ def byte_array(data: NDArray[np.uint8]) -> Array:
 
 
 def _array(data: NDArray[np.uint8], local: bool) -> ArrayRecord:
-    return ArrayRecord({PACKETS: byte_array(data) if local else Array("uint8", (data.size,), _STYPE, data.tobytes())})
+    record = ArrayRecord({})
+    record[PACKETS] = byte_array(data) if local else Array("uint8", (data.size,), _STYPE, data.tobytes())
+    return record
 
 
 def packet_bytes(message: Message) -> int:
