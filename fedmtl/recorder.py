@@ -4,6 +4,7 @@ Rows are appended, and the checkpoint, replaced in one step, says how many bytes
 killed run wrote after its last checkpoint is cut off when it is resumed.
 """
 
+import base64
 import importlib.metadata
 import json
 import os
@@ -12,18 +13,25 @@ import shutil
 import time
 import tomllib
 import uuid
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tomli_w
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from fedmtl.comm.ledger import Ledger, Transfer
+from fedmtl.comm.ledger import Ledger
 from fedmtl.experiment import HOW, Experiment
-from fedmtl.federation.server import Outcome, Server
+from fedmtl.federation.outcome import Outcome
+from fedmtl.federation.rows import Kept, Measured, Row, by_task, digest, keep, lines, mean_score, rows, unkeep
+from fedmtl.federation.server import Server
 from fedmtl.federation.store import state_from_bytes, state_to_bytes
 from fedmtl.files import write_atomic
-from fedmtl.results import Progress, Result, Row, mean_score, measure_rows, named_tensors, summarise, transfer_row
+from fedmtl.results import Progress, Result, named_tensors, summarise, transfer_lines
+from fedmtl.tasks.base import Task
 
 
 def environment() -> dict[str, Any]:
@@ -45,7 +53,7 @@ def environment() -> dict[str, Any]:
 
 
 class Recorder:
-    """Keeps a run's rows, and writes them when there is a folder.
+    """Keeps a run's rows and transfers: in its folder when there is one, else in memory, a byte or two a number.
 
     Args:
         experiment: what runs.
@@ -60,7 +68,6 @@ class Recorder:
     def __init__(self, experiment: Experiment, folder: str | Path | None, resume: bool = False) -> None:
         self.experiment = experiment
         self.folder = None if folder is None else Path(folder)
-        self.rows: list[Row] = []
         self.round = 0
         """Rounds that are done and saved."""
         self.finished: dict[str, Any] | None = None
@@ -71,8 +78,14 @@ class Recorder:
         """Bytes of the packet arrays in Flower's messages, counted where they are sent and received."""
         self.run = uuid.uuid4().hex
         """Tells this run's private state from that of others; a resumed run keeps it."""
-        self._training_seconds: dict[int, float] = {}
-        self._written_transfers = 0
+        self._trained: NDArray[Any] = np.zeros(0, np.int64)
+        self._training_seconds: NDArray[Any] = np.zeros(0)
+        """Who trained in the round that is done, and how long: rows of its model say it one round later."""
+        self._measured: list[Kept] = []
+        """What was measured, when there is no folder."""
+        self._written = {"rounds": 0, "ledger": 0}
+        """Bytes of the files of lines that belong to the run."""
+        self._rows_digest = ""
         self._score = float("nan")
         if self.folder is not None:
             self._prepare(self.folder, resume)
@@ -131,44 +144,50 @@ class Recorder:
         if self.folder is None:
             return
         checkpoint = self._checkpoint(self.folder)
-        note: dict[str, Any] = {
-            "round": 0,
-            "rounds_bytes": 0,
-            "ledger_bytes": 0,
-            "message_bytes": self.message_bytes,
-            "seconds": {},
-            "training_seconds": {},
-        }
         if checkpoint.exists():
             server.state, note = state_from_bytes(checkpoint.read_bytes(), server.state)
+            self._go_on(note, server)
         else:
             (self.folder / "checkpoint").mkdir(exist_ok=True)
             write_atomic(self.folder / "checkpoint" / "run", self.run.encode())
             write_atomic(self.folder / "environment.json", json.dumps(environment(), indent=2).encode())
             write_atomic(self.folder / "experiment.toml", tomli_w.dumps(self.experiment.to_dict()).encode())
-        self.round = note["round"]
-        self.seconds = note["seconds"]
-        self.message_bytes = note["message_bytes"]
-        self._training_seconds = {int(client): spent for client, spent in note["training_seconds"].items()}
-        self.rows = _cut(self.folder / "rounds.jsonl", note["rounds_bytes"])
-        self._score = mean_score(self.rows)
-        transfers = _cut(self.folder / "ledger.jsonl", note["ledger_bytes"])
-        server.ledger = Ledger(Transfer(**row) for row in transfers)
-        self._written_transfers = len(transfers)
+        for name, length in self._written.items():
+            _cut(self.folder / f"{name}.jsonl", length)
         if server.plan.central and self.round > 0:
             for path in sorted(self._gathered(self.folder).glob("*.packet")):
                 server.gathered[int(path.stem)] = path.read_bytes()
 
+    def _go_on(self, note: Mapping[str, Any], server: Server) -> None:
+        """From what ``_write`` noted."""
+        if "written" not in note:
+            raise ValueError(
+                f"{str(self.folder)!r} holds a run of an earlier fedmtl; finish it with that version, or begin anew in "
+                "another folder (--out)."
+            )
+        server.ledger = Ledger.restore(note["ledger"])
+        self.round = note["round"]
+        self.seconds = note["seconds"]
+        self.message_bytes = note["message_bytes"]
+        self._trained = _from_text(note["trained"], "<i8")
+        self._training_seconds = _from_text(note["training_seconds"], "<f8")
+        self._written = note["written"]
+        self._rows_digest = note["rows_digest"]
+        self._score = float("nan") if note["score"] is None else note["score"]
+
     def record(self, round: int, server: Server, outcome: Outcome) -> Progress:
         """Keep what a round brought; with a folder, on disk before this returns."""
         start = time.perf_counter()
-        rows = measure_rows(server.plan.tasks, outcome.measurements, self._training_seconds)
-        self.rows += rows
-        self._score = mean_score(rows) if rows else self._score
+        measured = by_task(outcome.measurements, self._trained, self._training_seconds)
+        if measured is not None:
+            self._score = mean_score(server.plan.tasks, measured)
+            self._rows_digest = digest(self._rows_digest, measured)
         if round <= server.rounds:
-            self._training_seconds = outcome.seconds
+            self._trained, self._training_seconds = outcome.trained, outcome.seconds
         if self.folder is not None:
-            self._write(self.folder, round, server, rows)
+            self._write(self.folder, round, server, measured)
+        elif measured is not None:
+            self._measured.append(keep(measured))
         self.round = round
         self.add_seconds("write", time.perf_counter() - start)
         return Progress(
@@ -180,20 +199,25 @@ class Recorder:
             problems=outcome.problems,
         )
 
-    def _write(self, folder: Path, round: int, server: Server, rows: list[Row]) -> None:
+    def _write(self, folder: Path, round: int, server: Server, measured: Measured | None) -> None:
         if server.gathered and round == 1:
             self._gathered(folder).mkdir(parents=True, exist_ok=True)
             for client, packet in server.gathered.items():
                 write_atomic(self._gathered(folder) / f"{client}.packet", packet)
-        transfers = [transfer_row(t) for t in server.ledger.transfers[self._written_transfers :]]
-        self._written_transfers = len(server.ledger.transfers)
+        if measured is not None:
+            self._written["rounds"] = _append(folder / "rounds.jsonl", lines(server.plan.tasks, measured))
+        self._written["ledger"] = _append(folder / "ledger.jsonl", transfer_lines(server.ledger))
+        server.ledger.forget()
         note = {
             "round": round,
-            "rounds_bytes": _append(folder / "rounds.jsonl", rows),
-            "ledger_bytes": _append(folder / "ledger.jsonl", transfers),
+            "written": self._written,
+            "rows_digest": self._rows_digest,
+            "score": None if np.isnan(self._score) else self._score,
+            "ledger": server.ledger.note(),
             "message_bytes": self.message_bytes,
             "seconds": self.seconds,
-            "training_seconds": self._training_seconds,
+            "trained": _to_text(self._trained, "<i8"),
+            "training_seconds": _to_text(self._training_seconds, "<f8"),
         }
         write_atomic(self._checkpoint(folder), state_to_bytes(server.state, note))
 
@@ -202,7 +226,10 @@ class Recorder:
 
     def finish(self, server: Server) -> Result:
         """The result; with a folder, the summary and the model are written."""
-        summary = summarise(self.experiment, server, self.rows, self.seconds, self.message_bytes)
+        last = self._rows(server, server.rounds)()
+        summary = summarise(
+            self.experiment, server, last, self._score, self._rows_digest, self.seconds, self.message_bytes
+        )
         if self.folder is not None:
             tensors = named_tensors(server.state)
             if tensors:
@@ -212,22 +239,40 @@ class Recorder:
             write_atomic(self.folder / "summary.json", json.dumps(summary, indent=2).encode())
         return self.result(server, summary)
 
+    def _rows(self, server: Server, round: int | None = None) -> Callable[[], list[Row]]:
+        """What gives the rows of one round's model, or all; it outlives the server."""
+        if self.folder is None:
+            return partial(_rows_of, server.plan.tasks, self._measured, round)
+        start = "" if round is None else f'{{"round": {round}, '
+        return partial(_read, self.folder / "rounds.jsonl", self._written["rounds"], start)
+
     def result(self, server: Server, summary: dict[str, Any]) -> Result:
-        ledger = [transfer_row(transfer) for transfer in server.ledger.transfers]
-        return Result(self.rows, ledger, summary, server.state, self.folder)
+        if self.folder is None:
+            make_ledger = partial(_rows_in, server.ledger)
+        else:
+            make_ledger = partial(_read, self.folder / "ledger.jsonl", self._written["ledger"])
+        return Result(self._rows(server), make_ledger, summary, server.state, self.folder)
 
 
-def _append(path: Path, rows: list[Row]) -> int:
+def _rows_of(tasks: Mapping[str, Task], kept: list[Kept], round: int | None) -> list[Row]:
+    return [row for one in kept if round in (None, one.round) for row in rows(tasks, unkeep(one))]
+
+
+def _rows_in(ledger: Ledger) -> list[Row]:
+    return [transfer._asdict() for transfer in ledger]
+
+
+def _append(path: Path, text: str) -> int:
     """Append lines, and say how long the file is then."""
-    with open(path, "a", encoding="utf-8") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
+    with open(path, "ab") as file:
+        file.write(text.encode())
         file.flush()
         os.fsync(file.fileno())
         return file.tell()
 
 
-def _cut(path: Path, length: int) -> list[Row]:
-    """Cut a file to the length that a checkpoint knows, and read it."""
+def _cut(path: Path, length: int) -> None:
+    """Cut a file to the length that a checkpoint knows."""
     path.touch()
     if path.stat().st_size < length:
         raise ValueError(
@@ -235,4 +280,22 @@ def _cut(path: Path, length: int) -> list[Row]:
             "file, or begin anew in another folder."
         )
     os.truncate(path, length)
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _read(path: Path, length: int, start: str = "") -> list[Row]:
+    """The lines among the first ``length`` bytes that begin with ``start``."""
+    wanted = []
+    with open(path, "rb") as file:
+        while file.tell() < length:
+            line = file.readline()
+            if line.startswith(start.encode()):
+                wanted.append(json.loads(line))
+    return wanted
+
+
+def _to_text(numbers: NDArray[Any], kind: str) -> str:
+    return base64.b64encode(numbers.astype(kind).tobytes()).decode()
+
+
+def _from_text(text: str, kind: str) -> NDArray[Any]:
+    return np.frombuffer(base64.b64decode(text), kind)

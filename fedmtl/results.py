@@ -5,38 +5,45 @@ client and task, and one over all clients with client null), ``ledger.jsonl`` (a
 ``checkpoint/`` (the state of the last finished round), ``model.safetensors`` and ``summary.json`` (at the end).
 """
 
-import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
-from fedmtl.comm.ledger import Ledger, Transfer
+from fedmtl.comm.ledger import Ledger
 from fedmtl.experiment import Experiment
-from fedmtl.federation.server import Measurement, Server
-from fedmtl.tasks.base import Task
+from fedmtl.federation.rows import Row
+from fedmtl.federation.server import Server
 from fedmtl.trees import sha256
-
-Row = dict[str, Any]
 
 
 @dataclass
 class Result:
-    """What a run brought; ``pandas.DataFrame(result.rows)`` and ``pandas.DataFrame(result.ledger)`` are tables."""
+    """What a run brought; ``pandas.DataFrame(result.rows)`` and ``pandas.DataFrame(result.ledger)`` are tables.
 
-    rows: list[Row]
-    """One for each round, client and task, and one over all clients (client None)."""
-    ledger: list[Row]
-    """One for each packet."""
+    Rows and ledger become lists when they are first asked for; those of a run in a folder are then read from its files.
+    """
+
+    make_rows: Callable[[], list[Row]] = field(repr=False)
+    make_ledger: Callable[[], list[Row]] = field(repr=False)
     summary: dict[str, Any]
     state: Any
     """The algorithm's server state after the last round: for FedPer the trunk."""
     folder: Path | None = None
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """One for each round, client and task, and one over all clients (client None)."""
+        return self.make_rows()
+
+    @cached_property
+    def ledger(self) -> list[Row]:
+        """One for each packet."""
+        return self.make_ledger()
 
 
 @dataclass(frozen=True)
@@ -52,49 +59,15 @@ class Progress:
     problems: Mapping[int, str] = field(default_factory=dict)
 
 
-def measure_rows(tasks: Mapping[str, Task], measurements: list[Measurement], seconds: Mapping[int, float]) -> list[Row]:
-    """Rows of one round: each client's metric of each of its tasks, and each task's over everybody's examples."""
-    rows: list[Row] = []
-    pooled: dict[str, NDArray[Any]] = {}
-    for measurement in measurements:
-        for name, sums in measurement.sums.items():
-            rows.append(
-                _row(measurement.round, measurement.client, name, tasks[name], sums, seconds.get(measurement.client))
-            )
-            pooled[name] = pooled.get(name, np.zeros_like(sums)) + sums
-    spent = sum(seconds.values()) if seconds else None
-    for name, sums in sorted(pooled.items()):
-        rows.append(_row(measurements[0].round, None, name, tasks[name], sums, spent))
-    return rows
-
-
-def _row(round: int, client: int | None, name: str, task: Task, sums: NDArray[Any], seconds: float | None) -> Row:
-    return {
-        "round": round,
-        "client": client,
-        "task": name,
-        "metric": task.metric_name,
-        "value": _number(task.metric(sums)),
-        "score": _number(task.score(sums)),
-        "higher_is_better": task.higher_is_better,
-        "examples": int(sums[0]),
-        "seconds": seconds,
-    }
-
-
-def _number(value: float) -> float | None:
-    """JSON has neither NaN nor infinity: nothing was labelled, or the model has diverged."""
-    return float(value) if np.isfinite(value) else None
-
-
-def transfer_row(transfer: Transfer) -> Row:
-    return dict(transfer._asdict())
-
-
-def rows_digest(rows: list[Row]) -> str:
-    """Hash of the rows without measured seconds, which differ between any two runs."""
-    kept = [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
-    return hashlib.sha256("\n".join(json.dumps(row, sort_keys=True) for row in kept).encode()).hexdigest()
+def transfer_lines(ledger: Ledger) -> str:
+    """The transfers that a ledger holds, a line of JSON each."""
+    return "".join(
+        [
+            f'{{"round": {round}, "client": {client}, "direction": "{direction}", "purpose": "{purpose}", '
+            f'"payload_bytes": {payload_bytes}}}\n'
+            for round, client, direction, purpose, payload_bytes in ledger
+        ]
+    )
 
 
 def named_tensors(tree: Any, prefix: str = "") -> dict[str, Tensor]:
@@ -110,21 +83,12 @@ def named_tensors(tree: Any, prefix: str = "") -> dict[str, Tensor]:
     return tensors
 
 
-def mean_score(rows: list[Row]) -> float:
-    """Mean over tasks of the score over all clients, for the last round that was measured.
-
-    A task without a labelled example does not count; one whose model has diverged makes the mean NaN.
-    """
-    pooled = [row for row in rows if row["client"] is None and row["examples"] > 0]
-    last = max((row["round"] for row in pooled), default=None)
-    scores = [row["score"] for row in pooled if row["round"] == last]
-    return float(np.mean(scores)) if scores and None not in scores else float("nan")
-
-
 def summarise(
     experiment: Experiment,
     server: Server,
-    rows: list[Row],
+    last: Iterable[Row],
+    mean_score: float,
+    rows_digest: str,
     seconds: Mapping[str, float],
     message_bytes: Mapping[str, int],
 ) -> dict[str, Any]:
@@ -135,14 +99,22 @@ def summarise(
 
     ``client_mean`` is the plain mean over the clients that own the task, ``worst_tenth`` the mean over the
     tenth of them (at least one) that is worst.
+
+    Args:
+        last: the rows of the last model.
+        mean_score: the last model's.
+        rows_digest: the digest of all that was measured.
     """
+    by_task: dict[str, list[Row]] = {}
+    for row in last:
+        by_task.setdefault(row["task"], []).append(row)
     tasks = {}
     for name, task in server.plan.tasks.items():
-        last = [row for row in rows if row["task"] == name and row["round"] == server.rounds]
-        values = sorted(row["value"] for row in last if row["client"] is not None and row["value"] is not None)
+        rows = by_task.get(name, [])
+        values = sorted(row["value"] for row in rows if row["client"] is not None and row["value"] is not None)
         if not task.higher_is_better:
             values.reverse()
-        pooled = next((row for row in last if row["client"] is None), None)
+        pooled = next((row for row in rows if row["client"] is None), None)
         tasks[name] = {
             "metric": task.metric_name,
             "higher_is_better": task.higher_is_better,
@@ -153,7 +125,6 @@ def summarise(
             "clients": len(values),
         }
     ledger = server.ledger
-    score = mean_score(rows)
     return {
         "name": experiment.name,
         "label": experiment.label,
@@ -164,7 +135,7 @@ def summarise(
         "rounds": server.rounds,
         "clients": len(server.roster),
         "tasks": tasks,
-        "mean_score": None if np.isnan(score) else score,
+        "mean_score": None if np.isnan(mean_score) else mean_score,
         "bytes": {
             **_bytes(ledger, ("train", "gather", "evaluate")),
             "train": _bytes(ledger, ("train", "gather")),
@@ -174,8 +145,8 @@ def summarise(
         "seconds": {**seconds, "total": sum(seconds.values())},
         "digests": {
             "trunk": sha256(server.state),
-            "rows": rows_digest(rows),
-            "ledger": hashlib.sha256(repr(ledger.transfers).encode()).hexdigest(),
+            "rows": rows_digest,
+            "ledger": ledger.digest(),
         },
     }
 
