@@ -2,7 +2,8 @@
 
 from fedmtl.engines.loop import Loop as Loop
 from fedmtl.engines.vmap import VMap as VMap
+from fedmtl.federation.job import Cohort as Cohort
 from fedmtl.federation.job import Engine as Engine
-from fedmtl.federation.job import Job as Job
+from fedmtl.federation.job import Wide as Wide
 
 ENGINES: dict[str, type[Loop] | type[VMap]] = {"loop": Loop, "vmap": VMap}

@@ -4,25 +4,46 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fedmtl.engines.place import one_thread, to_device
-from fedmtl.federation.job import Job, Wide
+import numpy as np
+import torch
+
+from fedmtl.engines.place import one_thread, take, to_device
+from fedmtl.federation.job import Cohort, Wide
+from fedmtl.trees import leaves, rebuild, tree_map
 
 
 @dataclass(frozen=True)
 class Loop:
-    """Nothing is batched, nothing is padded; an error says which client it came from."""
+    """Nothing is padded beyond a client's own batches; an error says which client it came from.
+
+    A client's bits are those of the call itself, whoever else is in the cohort.
+    """
 
     device: str = "cpu"
     """Where clients are trained; results come back to the CPU."""
 
-    def map(self, jobs: Sequence[Job], wide: Wide | None = None) -> list[Any]:
-        results = []
+    def map(self, cohorts: Sequence[Cohort], wide: Wide | None = None) -> list[Any]:
         with one_thread():
-            for job in jobs:
-                try:
-                    down, private, batches = to_device((job.down, job.private, list(job.batches)), self.device)
-                    results.append(to_device(job.function(down, private, batches), "cpu"))
-                except Exception as error:
-                    error.add_note(f"while running client {job.client}")
-                    raise
-        return results
+            return [_stack([run_one(cohort, k, self.device) for k in range(len(cohort.clients))]) for cohort in cohorts]
+
+
+def run_one(cohort: Cohort, k: int, device: str = "cpu") -> Any:
+    """The result of one client, called by itself, on the CPU."""
+    try:
+        row = np.array([k])
+        # Memory of the client's own: what a row's address or its neighbours are must not show in the bits.
+        private = tree_map(lambda leaf: leaf[0], take(cohort.private, row))
+        batches = [{key: value[0].contiguous() for key, value in batch.items()} for batch in cohort.batches(row)]
+        inputs = to_device((cohort.downs[cohort.which[k]], private, batches), device)
+        return to_device(cohort.function(*inputs), "cpu")
+    except Exception as error:
+        error.add_note(f"while running client {cohort.clients[k]}")
+        raise
+
+
+def _stack(results: Sequence[Any]) -> Any:
+    """K results as one whose leaves are tensors [K, …]; None for nobody."""
+    if not results:
+        return None
+    columns = zip(*(leaves(result) for result in results), strict=True)
+    return rebuild(results[0], [torch.stack([torch.as_tensor(leaf) for leaf in column]) for column in columns])

@@ -1,100 +1,111 @@
-"""The cohort engine: clients of equal shapes in one call of ``torch.vmap``."""
+"""The cohort engine: many clients in one call."""
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
 
-from fedmtl.engines.place import one_thread, to_device
-from fedmtl.engines.widen import narrow, widen
-from fedmtl.federation.job import Job, Wide
-from fedmtl.trees import leaves, rebuild, structure
-from fedmtl.types import Batch
+from fedmtl.engines.allocator import keep_freed_memory
+from fedmtl.engines.chunks import pieces
+from fedmtl.engines.gather import Rebuilt, Rows, gather, groups
+from fedmtl.engines.lifted import Lifted
+from fedmtl.engines.loop import Loop, run_one
+from fedmtl.engines.place import one_thread
+from fedmtl.engines.tune import chunk_for, name_of
+from fedmtl.engines.widen import merge, narrow
+from fedmtl.federation.job import ClientFn, Cohort, Wide
+from fedmtl.trees import tree_map
+
+log = logging.getLogger(__name__)
+
+MAX_FUNCTIONS = 32
+"""Functions whose recordings one engine keeps."""
 
 
 @dataclass(frozen=True)
 class VMap:
-    """Jobs are grouped by function and shapes, sorted by number of steps, cut into chunks and run stacked.
+    """Clients are sorted by number of steps, cut into chunks and run stacked.
 
-    Ragged clients are padded inside a chunk: short batches by rows and short epochs by batches, all with
-    mask 0, which a pure function that keeps the rules of ``Algorithm.local_update`` does not notice.
+    Ragged clients are padded inside a chunk, all with mask 0, which a pure function that keeps the rules of
+    ``Algorithm.local_update`` does not notice. A function that cannot be lifted, or is slower lifted, runs client by
+    client, which is said once.
     """
 
-    chunk: int = 64
-    """Clients stacked at most; more fill the cache."""
+    chunk: int | None = None
+    """Clients stacked at most; more fill the cache. None: measured once for each kind of work, and remembered."""
     device: str = "cpu"
     """Where clients are trained; results come back to the CPU."""
+    _functions: dict[ClientFn, Lifted] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.chunk < 1:
-            raise ValueError(f"VMap stacks at least one client, got chunk={self.chunk}.")
+        if self.chunk is not None and self.chunk < 1:
+            raise ValueError(f"VMap stacks at least one client, got chunk={self.chunk}; None lets it measure how many.")
 
-    def map(self, jobs: Sequence[Job], wide: Wide | None = None) -> list[Any]:
-        if wide is not None and len({job.owned for job in jobs}) > 1:
-            results = self.map([widen(job, wide) for job in jobs])
-            return [narrow(result, job.owned, wide) for job, result in zip(jobs, results, strict=True)]
-        groups: dict[Any, list[int]] = {}
-        for index, job in enumerate(jobs):
-            key = (id(job.function), structure(job.down), structure(job.private), _row_shapes(job.batches[0]))
-            groups.setdefault(key, []).append(index)
-        results: list[Any] = [None] * len(jobs)
+    def map(self, cohorts: Sequence[Cohort], wide: Wide | None = None) -> list[Any]:
+        keep_freed_memory()
         with one_thread():
-            for members in groups.values():
-                members.sort(key=lambda i: (len(jobs[i].batches), len(jobs[i].batches[0]["mask"])))
-                for start in range(0, len(members), self.chunk):
-                    chunk = members[start : start + self.chunk]
-                    for index, result in zip(chunk, run_stacked([jobs[i] for i in chunk], self.device), strict=True):
-                        results[index] = result
-        return results
+            if wide is None or len({cohort.owned for cohort in cohorts}) < 2:
+                return [self._run(cohort) for cohort in cohorts]
+            results: list[Any] = [None] * len(cohorts)
+            for numbers, merged in merge(cohorts, wide):
+                stacked, start = self._run(merged), 0
+                for number in numbers:
+                    rows = slice(start, start + len(cohorts[number].clients))
+                    part = tree_map(lambda leaf, rows=rows: leaf[rows], stacked)
+                    results[number] = narrow(part, cohorts[number].owned, wide)
+                    start = rows.stop
+            return results
 
+    def _run(self, cohort: Cohort) -> Any:
+        if not len(cohort.clients):
+            return None
+        lifted = self._lifted(cohort.function)
+        result = None if lifted.refused else self._stacked(cohort, lifted)
+        return Loop(self.device).map([cohort])[0] if lifted.refused else result
 
-def _row_shapes(batch: Batch) -> Any:
-    return tuple((key, tuple(batch[key].shape[1:]), batch[key].dtype) for key in sorted(batch))
+    def _stacked(self, cohort: Cohort, lifted: Lifted) -> Any:
+        """The results; None when the function turns out to be refused."""
+        running: Rows = np.arange(len(cohort.clients))
+        results = Rebuilt(len(cohort.clients))
+        try:
+            chunk = self.chunk or chunk_for(cohort, lifted, self.device)
+            if chunk == 0:
+                return self._refuse(lifted, "that is faster here than stacking clients")
+            for down, rows in groups(cohort, chunk, self.device):
+                for start, stop, size in pieces(len(rows), chunk):
+                    running = rows[start:stop]
+                    padded = np.concatenate([running, np.repeat(running[-1:], size - len(running))])
+                    results.put(running, lifted(gather(cohort, padded, down, self.device)))
+        except Exception as error:
+            return self._refuse(lifted, self._limit(error, cohort, running))
+        return results.tree()
 
+    def _limit(self, error: Exception, cohort: Cohort, running: Rows) -> str:
+        """What stands in the way of stacking.
 
-def run_stacked(jobs: Sequence[Job], device: str = "cpu") -> list[Any]:
-    """One vmapped call for jobs of one function and equal shapes."""
-    first = jobs[0]
-    shared = all(job.down is first.down for job in jobs)
-    down = leaves(first.down) if shared else _stack([leaves(job.down) for job in jobs])
-    private = _stack([leaves(job.private) for job in jobs])
-    batches = _stack_batches([job.batches for job in jobs])
-    result_tree: list[Any] = []
+        Raises:
+            Exception: the error, when it is the function's own, or one that the loop would only hide.
+        """
+        clients = [cohort.clients[row] for row in running]
+        error.add_note(f"while running clients {clients} together; engine='loop' runs them singly")
+        if isinstance(error, torch.OutOfMemoryError) or "randomness" in str(error):
+            raise error
+        try:
+            run_one(cohort, int(running[0]), self.device)
+        except Exception:
+            raise error from None
+        return f"torch.vmap cannot stack it: {str(error).strip().splitlines()[0]}"
 
-    def flat(down: list[Tensor], private: list[Tensor], batches: list[dict[str, Tensor]]) -> tuple[Tensor, ...]:
-        result = first.function(rebuild(first.down, down), rebuild(first.private, private), batches)
-        result_tree[:] = [result]
-        return tuple(torch.as_tensor(leaf) for leaf in leaves(result))
+    def _refuse(self, lifted: Lifted, reason: str) -> None:
+        lifted.refused = True
+        log.warning("%s runs client by client: %s", name_of(lifted.function), reason)
 
-    try:
-        # An empty tree has nothing to map over, and vmap refuses a dimension for it.
-        in_dims = (None if shared or not down else 0, 0 if private else None, 0)
-        stacked = torch.vmap(flat, in_dims=in_dims, randomness="error")(*to_device((down, private, batches), device))
-    except Exception as error:
-        error.add_note(f"while running clients {[job.client for job in jobs]} together; engine='loop' runs them singly")
-        raise
-    results = [leaf.cpu() for leaf in stacked]
-    return [rebuild(result_tree[0], [leaf[k] for leaf in results]) for k in range(len(jobs))]
-
-
-def _stack(rows: Sequence[Sequence[Tensor]]) -> list[Tensor]:
-    return [torch.stack([torch.as_tensor(leaf) for leaf in column]) for column in zip(*rows, strict=True)]
-
-
-def _stack_batches(epochs: Sequence[Sequence[Batch]]) -> list[dict[str, Tensor]]:
-    """Epochs of K clients -> steps of [K, B, …], padded with zeros under mask 0."""
-    steps = max(len(batches) for batches in epochs)
-    rows = max(len(batches[0]["mask"]) for batches in epochs)
-    stacked: list[dict[str, Tensor]] = []
-    for step in range(steps):
-        batch: dict[str, Tensor] = {}
-        for key, example in epochs[0][0].items():
-            out = torch.zeros(len(epochs), rows, *example.shape[1:], dtype=example.dtype)
-            for k, batches in enumerate(epochs):
-                if step < len(batches):
-                    out[k, : len(batches[step]["mask"])] = batches[step][key]
-            batch[key] = out
-        stacked.append(batch)
-    return stacked
+    def _lifted(self, function: ClientFn) -> Lifted:
+        if function not in self._functions:
+            while len(self._functions) >= MAX_FUNCTIONS:
+                del self._functions[next(iter(self._functions))]
+            self._functions[function] = Lifted(function)
+        return self._functions[function]

@@ -1,0 +1,82 @@
+"""Rows of a cohort as the arguments of one stacked call."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fedmtl.engines.place import take, to_device, to_tensor
+from fedmtl.federation.job import Cohort
+from fedmtl.trees import leaves, rebuild
+from fedmtl.types import Batch, Payload
+
+Rows = NDArray[np.int64]
+
+
+class Inputs(NamedTuple):
+    """Of k clients."""
+
+    down: Payload
+    """One for all when ``shared``, else [k, …]."""
+    shared: bool
+    private: Any
+    """A tree of [k, …]."""
+    batches: Sequence[Batch]
+    """Each of [k, B, …]."""
+
+
+def groups(cohort: Cohort, chunk: int, device: str) -> Iterator[tuple[Payload | None, Rows]]:
+    """The rows, sorted by number of steps, with the broadcast that they share.
+
+    A broadcast's hearers go together where there are a chunk of them or more, on average; else all rows go together,
+    each with its own broadcast.
+    """
+    order = np.argsort(cohort.steps, kind="stable")
+    heard = np.unique(cohort.which)
+    if len(heard) > 1 and len(order) < len(heard) * chunk:
+        yield None, order
+        return
+    for number in heard:
+        yield to_device(cohort.downs[number], device), order[cohort.which[order] == number]
+
+
+def gather(cohort: Cohort, rows: Rows, down: Payload | None, device: str) -> Inputs:
+    """The inputs of these clients, on the device; ``down`` is the broadcast that they share, None if they do not."""
+    if down is None:
+        downs = [cohort.downs[number] for number in cohort.which[rows]]
+        columns = zip(*(leaves(own) for own in downs), strict=True)
+        heard = rebuild(downs[0], [torch.stack([to_tensor(leaf) for leaf in column]) for column in columns])
+    else:
+        heard = down
+    found: tuple[Any, ...] = to_device((heard, take(cohort.private, rows), cohort.batches(rows)), device)
+    return Inputs(found[0], down is not None, found[1], found[2])
+
+
+class Rebuilt:
+    """Results of chunks, put together in client order."""
+
+    def __init__(self, clients: int) -> None:
+        self._clients = clients
+        self._tree: Any = None
+        self._whole: list[Tensor] = []
+
+    def put(self, rows: Rows, tree: Any) -> None:
+        """Write the first ``len(rows)`` rows of a stacked result; the rest is padding."""
+        found = leaves(tree)
+        if self._tree is None:
+            self._tree = tree
+            self._whole = [torch.empty(self._clients, *leaf.shape[1:], dtype=leaf.dtype) for leaf in found]
+        index = torch.from_numpy(rows)
+        for whole, leaf in zip(self._whole, found, strict=True):
+            whole.index_copy_(0, index, leaf[: len(rows)].detach().cpu())
+
+    def tree(self) -> Any:
+        return rebuild(self._tree, self._whole)
+
+
+def shapes(tree: Any, skip: int) -> list[tuple[Any, ...]]:
+    """Shape, without the first dimensions, and dtype of each leaf."""
+    return [(tuple(leaf.shape[skip:]), str(leaf.dtype).removeprefix("torch.")) for leaf in leaves(tree)]

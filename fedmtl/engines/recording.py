@@ -1,0 +1,66 @@
+"""A call of a function on tensors as a list of operations."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+
+class Slot(NamedTuple):
+    """A tensor of the call, by its number."""
+
+    number: int
+
+
+class View(NamedTuple):
+    """Where in whose memory a tensor lies; numbers count elements, as in ``Tensor.as_strided``."""
+
+    base: Slot
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    offset: int
+
+
+class Operation(NamedTuple):
+    function: Any
+    """An aten overload."""
+    args: tuple[Any, ...]
+    """Plain values, slots, and lists of them."""
+    kwargs: dict[str, Any]
+    outs: tuple[Slot | None, ...]
+    single: bool
+    """Whether the operation gives one tensor, not a tuple."""
+    view: View | None
+    """For a view, however many views it was taken through: the same taken at once. None where that is not safe."""
+
+    def reads(self) -> list[Slot]:
+        """What must be there before."""
+        return [self.view.base] if self.view is not None else list(slots((*self.args, *self.kwargs.values())))
+
+
+class Recording(NamedTuple):
+    """A call that can be played back on inputs of the same shapes, strides and dtypes."""
+
+    inputs: tuple[Slot, ...]
+    operations: list[Operation]
+    outputs: tuple[Slot, ...]
+    constants: dict[Slot, Tensor]
+
+
+def slots(items: Iterable[Any]) -> Iterable[Slot]:
+    """Those in plain values, slots, and lists of them."""
+    for item in items:
+        if isinstance(item, Slot):
+            yield item
+        elif isinstance(item, list):
+            yield from slots(item)
+
+
+def needed(operations: Sequence[Operation], outputs: Sequence[Slot]) -> list[Operation]:
+    """Those that the outputs depend on, in their order."""
+    wanted, kept = set(outputs), []
+    for operation in reversed(operations):
+        if not wanted.isdisjoint(operation.outs):
+            kept.append(operation)
+            wanted.update(operation.reads())
+    return kept[::-1]

@@ -1,0 +1,155 @@
+"""How many clients to stack: measured once for a kind of work on a machine, then remembered.
+
+Too few, and the overhead of operations is all there is; too many, and a step's tensors leave the cache. Results depend
+on the choice by float rounding. So that workers, and a run and its continuation, choose alike, the first measurement is
+written down and taken by all.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fedmtl.engines.gather import Rows, gather, shapes
+from fedmtl.engines.lifted import Lifted
+from fedmtl.engines.place import take, to_tensor
+from fedmtl.federation.job import Cohort
+from fedmtl.files import cache_folder, write_atomic
+from fedmtl.trees import leaves, tree_map
+
+BUDGET_S = 0.3
+"""Seconds that a measurement may take, save its first call."""
+
+_CACHE_BYTES = 2**20
+"""What a step's parameters and data may fill; the middle of the candidates is about that."""
+
+
+def candidates(bytes_of_one: int) -> tuple[int, ...]:
+    """Sizes of chunks worth trying for clients whose parameters and batch take so many bytes, ascending."""
+    least = 4
+    while 2 * least * bytes_of_one <= _CACHE_BYTES and least < 64:
+        least *= 2
+    return least, 2 * least, 4 * least
+
+
+def remembered(kind: Mapping[str, Any], measure: Callable[[], int]) -> int:
+    """The number that was found for this kind of work on this machine; measured and written down the first time."""
+    picture = json.dumps({**kind, "machine": machine(), "torch": torch.__version__}, sort_keys=True, default=str)
+    path = cache_folder() / "tuning" / f"{hashlib.sha256(picture.encode()).hexdigest()[:32]}.json"
+    known = _read(path)
+    if known is not None:
+        return known
+    chunk = measure()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f"{path.stem}.{os.getpid()}.draft")
+        write_atomic(draft, json.dumps({"chunk": chunk, **json.loads(picture)}, indent=1).encode(), fsync=False)
+        try:
+            os.link(draft, path)  # unlike a rename, fails where another was first
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    except OSError:  # a folder that cannot be written, a disk without links: nothing is remembered
+        return chunk
+    return _read(path) or chunk
+
+
+def _read(path: Path) -> int | None:
+    try:
+        chunk = json.loads(path.read_text())["chunk"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return chunk if isinstance(chunk, int) and chunk >= 0 else None
+
+
+@cache
+def machine() -> str:
+    """The processor's name, and how many there are."""
+    name = platform.processor() or platform.machine()
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        name = found.group(1) if found else name
+    except OSError:
+        pass
+    return f"{name} x{os.cpu_count()}"
+
+
+def name_of(function: Any) -> str:
+    """A function's name and its object's type: the same in every process and for every learning rate."""
+    if isinstance(function, partial):
+        return name_of(function.func)
+    owner = getattr(function, "__self__", None)
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{'' if owner is None else type(owner).__module__ + '.'}{named.__module__}.{named.__qualname__}"
+
+
+def seconds_of(call: Callable[[], Any], budget: float) -> float:
+    """The shortest of up to five calls, as many as the budget allows, at least one."""
+    times: list[float] = []
+    begin = time.perf_counter()
+    while len(times) < 5 and (not times or time.perf_counter() - begin + times[-1] < budget):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def chunk_for(cohort: Cohort, lifted: Lifted, device: str) -> int:
+    """How many clients of this cohort to stack; 0 where a client alone is faster than in the best stack by a third."""
+    if lifted.chunk is not None:
+        return lifted.chunk
+    order = np.argsort(cohort.steps, kind="stable")
+    example = cohort.batches(order[-1:])
+    bytes_of_one = sum(
+        to_tensor(leaf).nbytes
+        for tree in (cohort.downs[0], take(cohort.private, order[:1]), dict(example[0]))
+        for leaf in leaves(tree)
+    )
+    if device != "cpu":
+        return most_in_memory(bytes_of_one * len(example), device)
+    sizes = candidates(bytes_of_one)
+    if len(order) <= sizes[0]:
+        return sizes[0]  # nothing to choose yet
+    kind = {
+        "function": name_of(cohort.function),
+        "down": shapes(cohort.downs[0], 0),
+        "private": shapes(cohort.private, 1),
+        # The size of a batch belongs to the kind of work only where it is not the size of the client.
+        "batch": shapes(dict(example[0]), 1 if cohort.steps.max() > 1 else 2),
+    }
+    lifted.chunk = remembered(kind, lambda: _measured(cohort, lifted, order, sizes))
+    return lifted.chunk
+
+
+def most_in_memory(bytes_of_one: int, device: str) -> int:
+    """On a GPU, where launches cost more than caches give: as many as fit if a step keeps 32 times its inputs."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, min(4096, free // (32 * bytes_of_one)))
+
+
+def _measured(cohort: Cohort, lifted: Lifted, order: Rows, sizes: Sequence[int]) -> int:
+    """By one step of as many clients: the others cost the same."""
+    begin, share = time.perf_counter(), BUDGET_S / (2 * len(sizes))
+    best, least = sizes[0], float("inf")
+    for size in sizes:
+        if size > sizes[0] and time.perf_counter() - begin > 0.7 * BUDGET_S:
+            break
+        down = cohort.downs[int(cohort.which[order[0]])]
+        inputs = gather(cohort, np.resize(order, size), down, "cpu")
+        each = seconds_of(lifted.quickest(inputs._replace(batches=inputs.batches[:1])), share) / size
+        if each < least:
+            best, least = size, each
+    one = gather(cohort, order[:1], None, "cpu")
+    down, private, batches = tree_map(lambda leaf: leaf[0], (one.down, one.private, one.batches[:1]))
+    alone = seconds_of(lambda: cohort.function(down, private, batches), share)
+    return best if 4 * alone > 3 * least else 0

@@ -1,0 +1,128 @@
+"""One client's work, and cohorts made of many: what engines are given in tests is what each would do by itself."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fedmtl.data.base import Federation
+from fedmtl.engines import Cohort, Engine, Wide
+from fedmtl.federation.plan import Plan
+from fedmtl.optim import make_batches
+from fedmtl.trees import leaves, rebuild, structure, tree_map
+from fedmtl.types import Batch, Payload, TaskSet
+
+
+class Job(NamedTuple):
+    """A call of one function."""
+
+    client: int
+    function: Callable[[Payload, Any, Sequence[Batch]], Any]
+    down: Payload
+    private: Any
+    batches: Sequence[Batch]
+    owned: TaskSet = ("t",)
+
+
+def alone(jobs: Sequence[Job]) -> list[Any]:
+    """What engines must find: each function called by itself."""
+    return [job.function(job.down, job.private, job.batches) for job in jobs]
+
+
+def cohort_of(jobs: Sequence[Job]) -> Cohort:
+    """Jobs of one function and equal shapes as a cohort; broadcasts are told apart by identity."""
+    downs = list({id(job.down): job.down for job in jobs}.values())
+    numbers = {id(down): number for number, down in enumerate(downs)}
+    columns = zip(*(leaves(job.private) for job in jobs), strict=True)
+
+    def batches(rows: NDArray[np.int64]) -> list[Batch]:
+        return padded([jobs[row].batches for row in rows])
+
+    return Cohort(
+        [job.client for job in jobs],
+        jobs[0].function,
+        downs,
+        np.array([numbers[id(job.down)] for job in jobs]),
+        rebuild(jobs[0].private, [torch.stack(column) for column in columns]),
+        np.array([len(job.batches) for job in jobs]),
+        batches,
+        jobs[0].owned,
+    )
+
+
+def padded(epochs: Sequence[Sequence[Batch]]) -> list[Batch]:
+    """Epochs of K clients -> steps of [K, B, …], as many as the longest has; what is added is 0, so is its mask."""
+    steps = max(len(batches) for batches in epochs)
+    rows = max(len(batch["mask"]) for batches in epochs for batch in batches)
+    stacked: list[Batch] = []
+    for step in range(steps):
+        batch: dict[str, Tensor] = {}
+        for key, example in epochs[0][0].items():
+            batch[key] = torch.zeros(len(epochs), rows, *example.shape[1:], dtype=example.dtype)
+            for k, batches in enumerate(epochs):
+                if step < len(batches):
+                    batch[key][k, : len(batches[step][key])] = batches[step][key]
+        stacked.append(batch)
+    return stacked
+
+
+def cohorts_of(jobs: Sequence[Job]) -> tuple[list[Cohort], list[list[int]]]:
+    """Cohorts of jobs that are alike, and the places of each cohort's jobs."""
+    alike: dict[Any, list[int]] = {}
+    for place, job in enumerate(jobs):
+        shapes = tuple((key, value.shape[1:], value.dtype) for key, value in sorted(job.batches[0].items()))
+        key = (id(job.function), structure(job.down), structure(job.private), shapes, job.owned)
+        alike.setdefault(key, []).append(place)
+    return [cohort_of([jobs[place] for place in places]) for places in alike.values()], list(alike.values())
+
+
+def run(engine: Engine, jobs: Sequence[Job], wide: Wide | None = None) -> list[Any]:
+    """Each job's result, in the order of the jobs, as its row of what the engine gives."""
+    cohorts, places = cohorts_of(jobs)
+    found: list[Any] = [None] * len(jobs)
+    for result, rows in zip(engine.map(cohorts, wide), places, strict=True):
+        for k, place in enumerate(rows):
+            found[place] = tree_map(lambda leaf, k=k: leaf[k], result)
+    return found
+
+
+def tensors(tree: Any) -> Any:
+    """The tree as engines give it: numbers are tensors."""
+    return tree_map(torch.as_tensor, tree)
+
+
+def assert_close(found: Any, expected: Any) -> None:
+    """Same structure, shapes and dtypes, and numbers to 1e-6."""
+    assert structure(found) == structure(tensors(expected))
+    for one, other in zip(leaves(found), leaves(tensors(expected)), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
+
+
+def training(plan: Plan, federation: Federation, round: int = 1) -> list[Job]:
+    """Everybody's training, from heads that no two clients have alike."""
+    jobs = []
+    server = plan.algorithm.init_server(plan.initial)
+    for client, data in federation.clients.items():
+        draw = np.random.default_rng([round, client])
+        private = tree_map(
+            lambda leaf, draw=draw: leaf + torch.from_numpy(draw.normal(0, 0.1, leaf.shape).astype(np.float32)),
+            plan.init_client(data.tasks, len(data.train.x)),
+        )
+        batches = make_batches(data.train.x, data.train.y, plan.batch_size, draw.permutation(len(data.train.x)))
+        down = plan.broadcast(server, client, data.tasks)
+        jobs.append(Job(client, plan.local_update(data.tasks), down, private, batches, data.tasks))
+    return jobs
+
+
+def measurement(plan: Plan, federation: Federation) -> list[Job]:
+    """Everybody's sums on the test examples, in batches of 3."""
+    return [
+        job._replace(
+            function=plan.measure(job.owned),
+            batches=make_batches(federation.clients[job.client].test.x, federation.clients[job.client].test.y, 3, None),
+        )
+        for job in training(plan, federation)
+    ]
