@@ -1,0 +1,52 @@
+"""Where the clients of a stack stand in memory.
+
+A cohort's images [K, B, C, H, W] are held as one batch of B images of K·C channels, the channels of a pixel next to
+each other (channels-last). Then one call of an ordinary kernel serves all clients and its inner loop runs over K·C
+numbers in a row. Results go back as views, so that the next layer finds the layout that it wants and copies nothing.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+aten = torch.ops.aten
+
+
+def front(x: Tensor, dim: int | None, clients: int) -> Tensor:
+    """The clients first, [K, …]; what all clients share is repeated without a copy."""
+    return x.expand(clients, *x.shape) if dim is None else x.movedim(dim, 0)
+
+
+def rows(x: Tensor, dim: int | None, clients: int) -> Tensor:
+    """Client-wise [N, …], stacked along ``dim`` -> [K·N, …]."""
+    return front(x, dim, clients).flatten(0, 1)
+
+
+def pack(x: Tensor, dim: int | None, clients: int) -> Tensor:
+    """Client-wise [B, C, …], stacked along ``dim`` -> [B, K·C, …], channels-last; a view where it is so already.
+
+    A signal [B, C, T] becomes an image of height 1, because only images have a channels-last format.
+    """
+    x = x.unsqueeze(1).expand(-1, clients, *x.shape[1:]) if dim is None else x.movedim(dim, 1)
+    packed = x.flatten(1, 2)
+    if packed.ndim == 3:
+        packed = packed.unsqueeze(2)
+    # Also where flatten gave a view: with C = 1 its strides can be ones that no kernel takes for channels-last.
+    return packed.contiguous(memory_format=torch.channels_last if packed.ndim == 4 else torch.channels_last_3d)
+
+
+def unpack(y: Tensor, clients: int, signal: bool = False) -> Tensor:
+    """[B, K·C, …] -> a view [B, K, C, …]; of a signal, without the height."""
+    return (y.squeeze(2) if signal else y).unflatten(1, (clients, -1))
+
+
+def apart(*pairs: tuple[Any, int | None]) -> tuple[tuple[Any, ...], tuple[int | None, ...]]:
+    """(result, its dimension), … -> results, dimensions: the form in which torch takes several results of a rule."""
+    results, dims = zip(*pairs, strict=True)
+    return results, dims
+
+
+def apply(function: type[torch.autograd.Function], *args: Any) -> Any:
+    """``function.apply(*args)``, which torch declares without a type."""
+    return function.apply(*args)  # pyright: ignore[reportGeneralTypeIssues]
