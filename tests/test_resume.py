@@ -79,7 +79,7 @@ def summary_but_seconds(folder: Path) -> dict[str, Any]:
 
 def private_states(folder: Path) -> dict[str, bytes]:
     clients = folder / "checkpoint" / "clients"
-    return {path.relative_to(clients).as_posix(): path.read_bytes() for path in clients.rglob("*.state")}
+    return {path.relative_to(clients).as_posix(): path.read_bytes() for path in clients.rglob("*") if path.is_file()}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -95,6 +95,8 @@ def assert_same_run(one: tuple[Result, Path], other: tuple[Result, Path]) -> Non
     assert rows_but_seconds(folder) == rows_but_seconds(whole_folder)
     assert summary_but_seconds(folder) == summary_but_seconds(whole_folder)
     assert private_states(folder) == private_states(whole_folder)
+    central = "Pooled" in result.summary["algorithm"]
+    assert any(name.endswith(".rows") for name in private_states(folder)) != central
     if (whole_folder / "model.safetensors").exists():
         assert (folder / "model.safetensors").read_bytes() == (whole_folder / "model.safetensors").read_bytes()
     assert contents(folder).keys() == contents(whole_folder).keys()
@@ -227,8 +229,10 @@ def test_a_state_folder_of_its_own_is_gone_on_from(tmp_path: Path, whole: Any) -
     result = run(experiment(**changes), tmp_path / "run", resume=True)
     assert result.summary["digests"] == whole("FedPer, Int8")[0].summary["digests"]
     (folder,) = (tmp_path / "states").iterdir()  # one run, one folder
-    states = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.state")}
-    assert states == private_states(whole("FedPer, Int8")[1])
+    run(experiment(**{**changes, "state_dir": str(tmp_path / "other")}))
+    (other,) = (tmp_path / "other").iterdir()
+    assert contents(folder) == contents(other) and len(contents(folder)) >= 2 * 3  # a cohort's, two versions each
+    assert private_states(tmp_path / "run") == {}
 
 
 def test_runs_that_share_a_state_folder_do_not_share_states(tmp_path: Path, whole: Any) -> None:
@@ -375,9 +379,15 @@ def test_a_damaged_state_of_a_client_is_said_and_the_one_before_is_used(tmp_path
     everybody = experiment(cohort=1.0)
     with pytest.raises(Killed):
         run(everybody, tmp_path, on_round=kill_after(2))
-    path = tmp_path / "checkpoint" / "clients" / "3" / "00000002.state"
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.warns(UserWarning, match="Client 3, state of round 2: .* truncated or damaged"):
+    damaged = []
+    for path in (tmp_path / "checkpoint" / "clients").glob("*.versions"):
+        versions = np.fromfile(path, np.int64).reshape(5, 2)
+        if versions[3].any():  # the file of client 3's set of tasks: its states of rounds 1 and 2
+            rows = np.memmap(path.with_suffix(".rows"), np.uint8, "r+").reshape(5, 2, -1)
+            rows[3, versions[3].tolist().index(2), 0] ^= 1
+            damaged.append(path)
+    assert len(damaged) == 1
+    with pytest.warns(UserWarning, match="Client 3, state of round 2: .* damaged"):
         result = run(everybody, tmp_path, resume=True)
     assert result.summary["rounds"] == ROUNDS and np.isfinite(result.summary["mean_score"])
 
