@@ -34,6 +34,7 @@ class Field(NamedTuple):
 class Table(NamedTuple):
     """The states of one structure."""
 
+    fields: list[Field]
     rows: NDArray[np.uint8]
     """[clients, 2, bytes]."""
     versions: NDArray[np.int64]
@@ -78,7 +79,7 @@ class StackedStore:
         fields, size = _layout(template)
         if not size:
             return first(np.arange(len(clients)))
-        table = self._table(kind, size)
+        table = self._table(kind, fields, size)
         place = np.searchsorted(self._clients, clients)
         usable = np.where(table.versions[place] < before, table.versions[place], 0)
         slot = usable.argmax(axis=1)
@@ -113,7 +114,7 @@ class StackedStore:
         fields, size = _layout(states)
         if not size or not len(clients):
             return
-        table = self._table(kind, size)
+        table = self._table(kind, fields, size)
         place = np.searchsorted(self._clients, clients)
         known = table.versions[place]
         slot = 1 - np.where(known < version, known, -1).argmax(axis=1)
@@ -124,14 +125,21 @@ class StackedStore:
         table.trusted[place, slot] = True
         table.versions[place, slot] = version
 
-    def _table(self, kind: str, size: int) -> Table:
+    def _table(self, kind: str, fields: list[Field], size: int) -> Table:
         if kind not in self._tables:
             count = len(self._clients)
             self._tables[kind] = Table(
+                fields,
                 self._array(f"{kind}.rows", np.uint8, (count, 2, size)),
                 self._array(f"{kind}.versions", np.int64, (count, 2)),
                 self._array(f"{kind}.sums", np.uint64, (count, 2)),
                 np.zeros((count, 2), bool),
+            )
+        if self._tables[kind].fields != fields:
+            before, now = ([(str(f.dtype), f.shape) for f in which] for which in (self._tables[kind].fields, fields))
+            raise StateError(
+                f"A client's private state keeps the types and shapes of its arrays, which were {before}, got {now}; "
+                "return from local_update what init_client began with."
             )
         return self._tables[kind]
 
