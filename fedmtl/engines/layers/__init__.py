@@ -21,13 +21,14 @@ from fedmtl.engines.layers.attention import attention
 from fedmtl.engines.layers.convolution import convolution, convolution_backward
 from fedmtl.engines.layers.group_norm import group_norm
 from fedmtl.engines.layers.linear import addmm
-from fedmtl.engines.layers.packing import aten
+from fedmtl.engines.layers.packing import aten, clone
 from fedmtl.engines.layers.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, channelwise
 from fedmtl.engines.layers.recurrent import gru, lstm
 from fedmtl.engines.layers.softmax import log_softmax, log_softmax_backward
 
 RULES: dict[str, Callable[..., Any]] = {
     "addmm": addmm,
+    "clone": clone,
     "convolution": convolution,
     "convolution_backward": convolution_backward,
     "_log_softmax": log_softmax,

@@ -25,11 +25,13 @@ def attention(
     square = query.ndim == key.ndim == value.ndim == 4 and query.shape[-1] == key.shape[-1] == value.shape[-1]
     if query.device.type == "cpu" and square and attn_mask is None and not dropout_p and not enable_gqa:
         return apply(_Attention, query, key, value, is_causal, scale)[0]
+    if attn_mask is not None and attn_mask.dtype == torch.bool:
+        attn_mask = torch.zeros_like(attn_mask, dtype=query.dtype).masked_fill(~attn_mask, -torch.inf)
     return _plain(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
 
 
 def _plain(*args: Any, **kwargs: Any) -> Tensor:
-    """softmax(Q Kᵀ·scale) V by products and a softmax."""
+    """softmax(Q Kᵀ·scale + mask) V by products and a softmax."""
     return aten._scaled_dot_product_attention_math(*args, **kwargs)[0]
 
 

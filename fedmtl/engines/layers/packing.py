@@ -32,13 +32,24 @@ def pack(x: Tensor, dim: int | None, clients: int) -> Tensor:
     packed = x.flatten(1, 2)
     if packed.ndim == 3:
         packed = packed.unsqueeze(2)
-    # Also where flatten gave a view: with C = 1 its strides can be ones that no kernel takes for channels-last.
-    return packed.contiguous(memory_format=torch.channels_last if packed.ndim == 4 else torch.channels_last_3d)
+    # Not contiguous(memory_format=…), which torch does not know inside a second vmap.
+    return packed.movedim(1, -1).contiguous().movedim(-1, 1)
 
 
 def unpack(y: Tensor, clients: int, signal: bool = False) -> Tensor:
     """[B, K·C, …] -> a view [B, K, C, …]; of a signal, without the height."""
     return (y.squeeze(2) if signal else y).unflatten(1, (clients, -1))
+
+
+def clone(
+    info: Any, in_dims: Any, x: Tensor, *, memory_format: torch.memory_format | None = None
+) -> tuple[Tensor, int]:
+    """The rule of ``aten::clone``. torch has one, but for channels-last: it asks what it finds in our layout for it."""
+    if memory_format in (torch.channels_last, torch.channels_last_3d):
+        return unpack(aten.clone(pack(x, in_dims[0], info.batch_size)), info.batch_size), 1
+    if memory_format == torch.contiguous_format:
+        return aten.clone(x.movedim(in_dims[0], 0), memory_format=memory_format), 0
+    return aten.clone(x, memory_format=memory_format), in_dims[0]
 
 
 def apart(*pairs: tuple[Any, int | None]) -> tuple[tuple[Any, ...], tuple[int | None, ...]]:
