@@ -13,7 +13,6 @@ All of them give the same bits, so it does not show in a result when a run went 
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,15 +20,11 @@ import torch
 from torch import Tensor
 
 from fedmtl.engines.gather import Inputs
+from fedmtl.engines.layers import lifted_layers
 from fedmtl.engines.program import Program, compile_program
-from fedmtl.engines.record import record
+from fedmtl.engines.record import SHARED, record
 from fedmtl.federation.job import ClientFn
 from fedmtl.trees import leaves, rebuild, structure, tree_map
-
-try:
-    from fedmtl.engines.layers import lifted_layers
-except ImportError:
-    lifted_layers: Callable[[], AbstractContextManager[Any]] = nullcontext
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +40,7 @@ class _State:
     tree: Any = None
     """A result with 0 for every leaf."""
     program: Program | None = None
+    thin: bool = True
     believed: bool = False
     reason: str = ""
     """Why it cannot be played back."""
@@ -108,8 +104,10 @@ class Lifted:
         return self._states[signature]
 
     def _record(self, state: _State, inputs: Inputs, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
-        results, recording = record(lambda given: self._plain(state, inputs, given), tensors)
-        if isinstance(recording, str):
+        results, recording = record(lambda given: self._plain(state, inputs, given), tensors, state.thin)
+        if recording == SHARED:
+            state.thin = False  # another call is needed to write it down in full
+        elif isinstance(recording, str):
             self._keep_plain(state, recording)
         else:
             state.program = compile_program(recording)

@@ -27,7 +27,7 @@ def compile_program(recording: Recording) -> Program:
     last: dict[Slot, int] = {}
     for number, operation in enumerate(recording.operations):
         last |= dict.fromkeys(operation.reads(), number)
-        last |= dict.fromkeys((slot for slot in operation.outs if slot is not None and slot not in last), number)
+        last |= dict.fromkeys([slot for slot in operation.outs if slot is not None and slot not in last], number)
     kept = set(recording.outputs) | set(recording.constants)
     lines = ["def program(inputs):"]
     if recording.inputs:
@@ -49,7 +49,7 @@ def _name(slot: Slot) -> str:
 
 def _targets(operation: Operation) -> str:
     targets = ["_" if slot is None else _name(slot) for slot in operation.outs]
-    return targets[0] if operation.single else f"{', '.join(targets)},"
+    return targets[0] if operation.single or not targets else f"{', '.join(targets)},"
 
 
 def _call(operation: Operation, names: dict[str, Any]) -> str:

@@ -14,19 +14,28 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fedmtl.engines.recording import Operation, Recording, Slot, View, needed
+from fedmtl.engines.recording import Operation, Recording, Slot, View, needed, slots
 
 MAX_OPERATIONS = 20_000
 """Longer calls are left as they are: writing them down and compiling the list would take many seconds."""
+
+SHARED = "a tensor that stands for several is changed in place"
+"""The reason why a call cannot be written down thin."""
 
 KEPT_BYTES = 2**18
 """Constants up to this size are kept; larger ones are made again each time."""
 
 
 def record(
-    function: Callable[[Sequence[Tensor]], Sequence[Tensor]], inputs: Sequence[Tensor]
+    function: Callable[[Sequence[Tensor]], Sequence[Tensor]], inputs: Sequence[Tensor], thin: bool = True
 ) -> tuple[Sequence[Tensor], Recording | str]:
     """The results of a call, and the call written down, or the reason why it cannot be.
+
+    Args:
+        function: (tensors) -> tensors.
+        inputs: what it is called with.
+        thin: leave out what was done before. It is then ``SHARED`` that a tensor is changed in place after another
+            was taken to be the same; with False there are no such tensors.
 
     Raises:
         Exception: whatever the function raises.
@@ -34,15 +43,17 @@ def record(
     given: list[Tensor] = []
     for tensor in inputs:  # one object given twice would be one slot, and two objects another time
         given.append(tensor.detach() if any(tensor is other for other in given) else tensor)
-    recorder = _Recorder(given)
+    recorder = _Recorder(given, thin)
     with _Leaks(recorder), recorder:
         results = function(given)
     outputs = tuple([recorder.slot_of(tensor) for tensor in results])
     recorder.forget()
     if recorder.reason:
         return results, recorder.reason
-    inputs_of = tuple(recorder.inputs)
-    return results, Recording(inputs_of, needed(recorder.operations, outputs), outputs, recorder.constants)
+    operations = needed(recorder.operations, outputs, recorder.bases, recorder.constants)
+    read = {slot for operation in operations for slot in operation.reads()} | set(outputs)
+    constants = {slot: tensor for slot, tensor in recorder.constants.items() if slot in read}
+    return results, Recording(tuple(recorder.inputs), operations, outputs, constants)
 
 
 class _Leaks(TorchFunctionMode):
@@ -76,15 +87,18 @@ _MARK = "_fedmtl_slot"
 class _Recorder(TorchDispatchMode):
     """Sees every operation on plain tensors. Tensors carry their slot as an attribute, which lives as long as they."""
 
-    def __init__(self, inputs: Sequence[Tensor]) -> None:
+    def __init__(self, inputs: Sequence[Tensor], thin: bool) -> None:
         super().__init__()
         self.reason = ""
+        self._thin = thin
         self.operations: list[Operation] = []
         self.constants: dict[Slot, Tensor] = {}
         self._count = 0
         self._token = object()
-        self._bases: dict[Slot, Slot] = {}
+        self.bases: dict[Slot, Slot] = {}
         self._done: dict[Any, tuple[Slot | None, ...]] = {}
+        self._merged: set[Slot] = set()
+        self._outside: set[Slot] = set()
         self._places: dict[Any, Slot] = {}
         self._given = inputs
         self.inputs = dict.fromkeys([self._new(tensor) for tensor in inputs])
@@ -95,6 +109,7 @@ class _Recorder(TorchDispatchMode):
         if token is not self._token or slot is None:
             slot = self._new(tensor)
             self.constants[slot] = tensor
+            self._outside.add(slot)
         return slot
 
     def forget(self) -> None:
@@ -107,6 +122,8 @@ class _Recorder(TorchDispatchMode):
         slot = Slot(self._count)
         self._count += 1
         self._mark(tensor, slot)
+        if not tensor.is_complex():
+            self._places[View(slot, tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset()))] = slot
         return slot
 
     def _mark(self, tensor: Tensor, slot: Slot) -> None:
@@ -124,8 +141,6 @@ class _Recorder(TorchDispatchMode):
         for tag, why in _REFUSED.items():
             if tag in func.tags:
                 return why
-        if func._schema.is_mutable:
-            return f"it changes tensors in place by {func}"
         if len(self.operations) >= MAX_OPERATIONS:
             return f"it has more than {MAX_OPERATIONS} operations"
         parts = result if isinstance(result, (tuple, list)) else (result,)
@@ -137,29 +152,58 @@ class _Recorder(TorchDispatchMode):
         given: list[Tensor] = []
         plain = tuple([self._plain(item, given) for item in args])
         named = {key: self._plain(item, given) for key, item in kwargs.items()}
+        if func._schema.is_mutable:
+            return self._change(func, plain, named)
         name = func.overloadpacket.__name__
         view = None
         if isinstance(result, Tensor):
             view = self._view(result, given)
             known = self._known(name, plain, named, result, given, view)
             if known is not None:
+                if view is None:
+                    self._merged.add(self.bases.get(known, known))
                 return self._mark(result, known)
         parts: tuple[Tensor | None, ...] = (result,) if isinstance(result, Tensor) else tuple(result)
-        key = None if name in _UNFILLED else (func, _frozen(plain), _frozen(sorted(named.items())))
+        key = (func, _frozen(plain), _frozen(sorted(named.items()))) if self._thin and name not in _UNFILLED else None
         if key in self._done:
             for part, slot in zip(parts, self._done[key], strict=True):
                 if part is not None and slot is not None:
+                    self._merged.add(self.bases.get(slot, slot))
                     self._mark(part, slot)
             return
         outs = tuple([None if part is None else self._new(part) for part in parts])
+        slot = outs[0]
+        if isinstance(result, Tensor) and slot is not None:
+            if view is not None:
+                self.bases[slot] = view.base
+                self._places[view] = slot
+                if view.base in self.inputs or view.base in self._outside:
+                    view = None  # where these begin in their memory may differ from call to call
+            if self._is_fixed(name, plain, given) and result.untyped_storage().nbytes() <= KEPT_BYTES:
+                self.constants[slot] = result
+                if name in _FILLS:
+                    self._places[_filled(name, plain, result)] = slot
         if key is not None:
             self._done[key] = outs
-        if view is not None and outs[0] is not None:
-            self._bases[outs[0]] = view.base
-            self._places[view] = outs[0]
-            if view.base in self.inputs or view.base in self.constants:
-                view = None  # where these begin in their memory may differ from call to call
         self.operations.append(Operation(func, plain, named, outs, isinstance(result, Tensor), view))
+
+    def _change(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """An operation in place. Nothing that was read from this memory before may stand for what is read later."""
+        changed: set[Slot] = set()
+        for number, argument in enumerate(func._schema.arguments):
+            if argument.alias_info is not None and argument.alias_info.is_write:
+                item = kwargs.get(argument.name) if number >= len(args) else args[number]
+                changed.update(self.bases.get(slot, slot) for slot in slots([item]))
+        if changed & (self.inputs.keys() | self._outside):
+            self.reason = f"{func} changes in place what is not the call's own"
+        elif changed & self._merged:
+            self.reason = SHARED
+        for slot in [slot for slot in self.constants if self.bases.get(slot, slot) in changed]:
+            del self.constants[slot]  # made again in every call
+        self._places = {key: slot for key, slot in self._places.items() if self.bases.get(slot, slot) not in changed}
+        self._done.clear()
+        outs = tuple(None for _ in func._schema.returns)
+        self.operations.append(Operation(func, args, kwargs, outs, len(outs) == 1, None, frozenset(changed)))
 
     def _plain(self, item: Any, given: list[Tensor]) -> Any:
         if isinstance(item, Tensor):
@@ -181,31 +225,33 @@ class _Recorder(TorchDispatchMode):
         """The slot of an equal tensor, where no operation is needed for the result."""
         if view in self._places:
             return self._places[view]
-        slots = [self.slot_of(tensor) for tensor in given]
-        fixed = name in _FILLS or (name not in _UNFILLED and all(slot in self.constants for slot in slots))
-        if fixed and result.untyped_storage().nbytes() <= KEPT_BYTES:
-            key = (name, _picture(result), _frozen(args[1:])) if name in _FILLS else None
-            slot = self._places.get(key) or self._new(result)
-            self.constants.setdefault(slot, result)
-            if key is not None:
-                self._places[key] = slot
-            return slot
-        like = [s for t, s in zip(given, slots, strict=True) if _picture(t) == _picture(result)]
-        if like and view is not None and result.data_ptr() == given[slots.index(like[0])].data_ptr():
+        if name in _FILLS and self._thin and _filled(name, args, result) in self._places:
+            return self._places[_filled(name, args, result)]
+        own = [self.slot_of(tensor) for tensor in given]
+        like = [s for t, s in zip(given, own, strict=True) if _picture(t) == _picture(result)]
+        if not like:
+            return None
+        if view is not None and result.data_ptr() == given[own.index(like[0])].data_ptr():
             return like[0]
-        if like and name in _COPIES:
+        if name in _COPIES and self._thin:
             return like[0]
-        if like and name in ("mul", "div") and not kwargs:
+        if name in ("mul", "div") and not kwargs and self._thin:
             left, right = args[0], args[1]
-            if right != left and right in like and name == "mul" and self._is_one(left):
+            if name == "mul" and right in like and self._is_one(left):
                 return right
             if left in like and self._is_one(right):
                 return left
         return None
 
+    def _is_fixed(self, name: str, args: tuple[Any, ...], given: Sequence[Tensor]) -> bool:
+        """Whether the result is the same in every call. What the function holds may change, so it counts as given."""
+        own = [self.slot_of(tensor) for tensor in given]
+        kept = all(slot in self.constants and slot not in self._outside for slot in own)
+        return name in _FILLS or (name not in _UNFILLED and kept)
+
     def _is_one(self, value: Any) -> bool:
         if isinstance(value, Slot):
-            return value in self.constants and bool((self.constants[value] == 1).all())
+            return value in self.constants and value not in self._outside and bool((self.constants[value] == 1).all())
         return value == 1
 
     def _view(self, result: Tensor, given: Sequence[Tensor]) -> View | None:
@@ -215,13 +261,17 @@ class _Recorder(TorchDispatchMode):
         for tensor in given:
             if tensor is not result and tensor.dtype == result.dtype and tensor.untyped_storage()._cdata == memory:
                 slot = self.slot_of(tensor)
-                base = self._bases.get(slot, slot)
+                base = self.bases.get(slot, slot)
                 return View(base, tuple(result.shape), result.stride(), int(result.storage_offset()))
         return None
 
 
 def _picture(tensor: Tensor) -> Any:
     return tensor.shape, tensor.stride(), tensor.dtype, tensor.device, tensor.is_conj(), tensor.is_neg()
+
+
+def _filled(name: str, args: tuple[Any, ...], result: Tensor) -> Any:
+    return name, _picture(result), _frozen(args[1:])
 
 
 def _frozen(value: Any) -> Any:

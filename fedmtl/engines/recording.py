@@ -1,6 +1,6 @@
 """A call of a function on tensors as a list of operations."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -30,8 +30,10 @@ class Operation(NamedTuple):
     outs: tuple[Slot | None, ...]
     single: bool
     """Whether the operation gives one tensor, not a tuple."""
-    view: View | None
+    view: View | None = None
     """For a view, however many views it was taken through: the same taken at once. None where that is not safe."""
+    changed: frozenset[Slot] = frozenset()
+    """Whose memory is changed in place."""
 
     def reads(self) -> list[Slot]:
         """What must be there before."""
@@ -56,11 +58,23 @@ def slots(items: Iterable[Any]) -> Iterable[Slot]:
             yield from slots(item)
 
 
-def needed(operations: Sequence[Operation], outputs: Sequence[Slot]) -> list[Operation]:
-    """Those that the outputs depend on, in their order."""
-    wanted, kept = set(outputs), []
+def needed(
+    operations: Sequence[Operation], outputs: Sequence[Slot], bases: Mapping[Slot, Slot], constants: Container[Slot]
+) -> list[Operation]:
+    """Those that the outputs depend on, in their order.
+
+    Args:
+        bases: tensor -> the tensor in whose memory it lies, where that is another.
+        constants: tensors that are kept and need not be made.
+    """
+    wanted = set(outputs)
+    touched = {bases.get(slot, slot) for slot in wanted}
+    kept: list[Operation] = []
     for operation in reversed(operations):
-        if not wanted.isdisjoint(operation.outs):
-            kept.append(operation)
-            wanted.update(operation.reads())
+        made = [slot for slot in operation.outs if slot is not None and slot not in constants]
+        if wanted.isdisjoint(made) and touched.isdisjoint(operation.changed):
+            continue
+        kept.append(operation)
+        wanted.update(operation.reads())
+        touched.update(bases.get(slot, slot) for slot in operation.reads())
     return kept[::-1]

@@ -1,0 +1,116 @@
+"""The size of chunks: measured once, then the same for all who ask."""
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fedmtl.engines import VMap, tune
+from fedmtl.engines.lifted import Lifted
+from fedmtl.types import Batch, Payload
+from tests.engines.jobs import Job, alone, assert_close, cohort_of, run
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("FEDMTL_CACHE", str(tmp_path))
+    return tmp_path / "tuning"
+
+
+def scale(factor: float, down: Payload, private: torch.Tensor, batches: Sequence[Batch]) -> torch.Tensor:
+    return factor * private + sum(batch["mask"].sum() for batch in batches)
+
+
+def many(n: int, function: Any = None, d: int = 3) -> list[Job]:
+    work = function or partial(scale, 2.0)
+    batches = [{"mask": torch.ones(2)}]
+    return [Job(c, work, {}, torch.full((d,), float(c)), batches * (1 + c % 3)) for c in range(n)]
+
+
+def never() -> int:
+    raise AssertionError("measured again")
+
+
+def test_what_was_measured_is_remembered(cache: Path) -> None:
+    assert tune.remembered({"function": "f", "shapes": [1, 2]}, lambda: 8) == 8
+    assert tune.remembered({"function": "f", "shapes": [1, 2]}, never) == 8
+    assert tune.remembered({"function": "g", "shapes": [1, 2]}, lambda: 0) == 0
+    assert sorted(json.loads(path.read_text())["chunk"] for path in cache.iterdir()) == [0, 8]
+
+
+def test_who_measures_first_decides_for_all(cache: Path) -> None:
+    """Two workers measure at once; the slower one takes the other's number, and nothing else lies in the folder."""
+    kind = {"function": "f"}
+    assert tune.remembered(kind, lambda: tune.remembered(kind, lambda: 16) * 2) == 16
+    assert tune.remembered(kind, never) == 16
+    assert len(list(cache.iterdir())) == 1
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"chunk": "x"}', '{"chunk": -1}', "{}"])
+def test_a_damaged_note_is_not_believed(cache: Path, text: str) -> None:
+    """It is left as it is: the measured number holds for who measured it."""
+    tune.remembered({"function": "f"}, lambda: 8)
+    next(cache.iterdir()).write_text(text)
+    assert tune.remembered({"function": "f"}, lambda: 4) == 4
+
+
+def test_a_folder_that_cannot_be_written_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    monkeypatch.setenv("FEDMTL_CACHE", str(file))
+    assert tune.remembered({"function": "f"}, lambda: 8) == 8
+
+
+def test_candidates_follow_the_size_of_a_client() -> None:
+    """Around a mebibyte, from 4 up: 4 KiB a client, 64 to 256; half a MiB, 4 to 16; 16 KiB, 1 MiB is 64 of them."""
+    assert tune.candidates(2**12) == (64, 128, 256)
+    assert tune.candidates(2**14) == (64, 128, 256)
+    assert tune.candidates(2**15) == (32, 64, 128)
+    assert tune.candidates(2**19) == (4, 8, 16)
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ({64: 64.0, 128: 200.0, 256: 500.0}, 64),
+        ({64: 64.0, 128: 100.0, 256: 256.0}, 128),
+        ({64: 64.0, 128: 130.0, 256: 300.0}, 128),  # 1.016 a client: almost as good, and half as many calls
+        ({64: 640.0, 128: 1280.0, 256: 2560.0}, 0),  # ten times as long as alone
+    ],
+)
+def test_the_least_time_a_client_wins(monkeypatch: pytest.MonkeyPatch, times: dict[int, float], expected: int) -> None:
+    """Seconds are made up by number of clients: alone 1, except that a stack must be slower by a third to lose."""
+    cohort, sizes = cohort_of(many(300)), iter([*times.values(), 1.0])
+    monkeypatch.setattr(tune, "seconds_of", lambda call, budget: next(sizes))
+    assert tune.chunk_for(cohort, Lifted(cohort.function), "cpu") == expected
+    monkeypatch.setattr(tune, "seconds_of", never)
+    assert tune.chunk_for(cohort, Lifted(cohort.function), "cpu") == expected
+    other = cohort_of(many(300, partial(scale, 0.5)))  # another learning rate, as it were, is the same kind of work
+    assert tune.chunk_for(other, Lifted(other.function), "cpu") == expected
+
+
+def test_a_few_clients_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does their number bind those who come later."""
+    monkeypatch.setattr(tune, "seconds_of", never)
+    cohort = cohort_of(many(64))
+    lifted = Lifted(cohort.function)
+    assert tune.chunk_for(cohort, lifted, "cpu") == 64
+    assert lifted.chunk is None
+
+
+def test_a_tuned_engine_gives_each_client_its_own_result(cache: Path) -> None:
+    jobs = many(150)
+    engine = VMap()
+    for _ in range(4):
+        assert_close(run(engine, jobs), alone(jobs))
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_names_are_the_same_in_every_process() -> None:
+    assert tune.name_of(partial(scale, 2.0)) == f"{__name__}.scale"
+    assert tune.name_of(VMap().map) == "fedmtl.engines.vmap.fedmtl.engines.vmap.VMap.map"
+    assert "0x" not in tune.name_of(lambda: None)
