@@ -9,9 +9,13 @@ Which operations there are depends only on the function and on shapes, so:
 4. from then on the recording is played.
 
 All of them give the same bits, so it does not show in a result when a run went from one to the next.
+
+5. Where that is asked for, a recording that has been played for long is compiled, and equal to rounding only.
 """
 
 import logging
+import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +27,7 @@ from fedmtl.engines.gather import Inputs
 from fedmtl.engines.layers import lifted_layers
 from fedmtl.engines.program import Program, compile_program
 from fedmtl.engines.record import SHARED, record
+from fedmtl.engines.recording import Recording
 from fedmtl.federation.job import ClientFn
 from fedmtl.trees import leaves, rebuild, structure, tree_map
 
@@ -42,15 +47,25 @@ class _State:
     program: Program | None = None
     thin: bool = True
     believed: bool = False
+    recording: Recording | None = None
+    """Kept while it may still be compiled."""
+    played: float = 0.0
+    """Seconds."""
     reason: str = ""
     """Why it cannot be played back."""
 
 
 class Lifted:
-    """One function, lifted over the first dimension of its inputs."""
+    """One function, lifted over the first dimension of its inputs.
 
-    def __init__(self, function: ClientFn) -> None:
+    Args:
+        function: of one client.
+        compile_after: seconds of playing one recording after which it is compiled; a short run never waits for that.
+    """
+
+    def __init__(self, function: ClientFn, compile_after: float = math.inf) -> None:
         self.function = function
+        self._compile_after = compile_after
         self.refused = False
         """Whether the engine has given up stacking it."""
         self.chunk: int | None = None
@@ -63,8 +78,7 @@ class Lifted:
         state = self._state(inputs, tensors)
         state.calls += 1
         if state.believed and state.program is not None:
-            with torch.no_grad():
-                return rebuild(state.tree, state.program(tensors))
+            return rebuild(state.tree, self._play(state, state.program, tensors))
         if state.calls == 1 or state.reason:
             results = self._plain(state, inputs, tensors)
         elif state.program is None:
@@ -93,6 +107,20 @@ class Lifted:
 
         return call
 
+    def _play(self, state: _State, program: Program, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        start = time.perf_counter()
+        with torch.no_grad():
+            results = program(tensors)
+        state.played += time.perf_counter() - start
+        if state.played > self._compile_after and state.recording is not None:
+            recording, state.recording = state.recording, None
+            try:
+                state.program = _compiled(recording, tensors, results)
+            except Exception as error:
+                reason = str(error).strip().splitlines() or [type(error).__name__]
+                log.warning("%r goes on without torch's compiler: %s", self.function, reason[0])
+        return results
+
     def _state(self, inputs: Inputs, tensors: Sequence[Tensor]) -> _State:
         picture = tuple([(tensor.shape, tensor.stride(), tensor.dtype, tensor.device) for tensor in tensors])
         trees = structure(inputs.down), structure(inputs.private), tuple(sorted(inputs.batches[0]))
@@ -111,6 +139,7 @@ class Lifted:
             self._keep_plain(state, recording)
         else:
             state.program = compile_program(recording)
+            state.recording = None if math.isinf(self._compile_after) else recording
         return results
 
     def _keep_plain(self, state: _State, reason: str) -> None:
@@ -133,6 +162,24 @@ class Lifted:
         with lifted_layers():
             lifted = torch.vmap(flat, in_dims=in_dims, randomness="error")
             return lifted(heard, own, list(tensors[of_down + of_private :]))
+
+
+def _compiled(recording: Recording, tensors: Sequence[Tensor], results: Sequence[Tensor]) -> Program:
+    """Native code that has given these results, to rounding.
+
+    Raises:
+        ValueError: it gives others.
+        Exception: the compiler's own.
+    """
+    from fedmtl.engines.compiled import compile_natively  # seconds of imports
+
+    program = compile_natively(recording)
+    with torch.no_grad():
+        found = program(tensors)
+    for one, other in zip(found, results, strict=True):
+        if not torch.allclose(one, other, rtol=1e-5, atol=1e-6, equal_nan=True):
+            raise ValueError(f"what it makes differs by up to {(one - other).abs().max():.1e}")
+    return program
 
 
 def _flat(inputs: Inputs) -> list[Tensor]:
