@@ -1,4 +1,4 @@
-"""How a layer runs for a cohort at once: what ``torch.vmap`` makes of convolution, pooling, norms, attention, LSTM.
+"""How a layer runs for a cohort at once: vmap's rules for convolution, pooling, group norm, attention, LSTM and GRU.
 
 Models and algorithms stay plain torch. A pure function of one client, gradients inside, is lifted by
 
@@ -20,14 +20,12 @@ from torch.library import Library, register_vmap
 from fedmtl.engines.layers.attention import attention
 from fedmtl.engines.layers.convolution import convolution, convolution_backward
 from fedmtl.engines.layers.group_norm import group_norm
-from fedmtl.engines.layers.linear import addmm
 from fedmtl.engines.layers.packing import aten, clone
 from fedmtl.engines.layers.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, channelwise
 from fedmtl.engines.layers.recurrent import gru, lstm
 from fedmtl.engines.layers.softmax import log_softmax, log_softmax_backward
 
 RULES: dict[str, Callable[..., Any]] = {
-    "addmm": addmm,
     "clone": clone,
     "convolution": convolution,
     "convolution_backward": convolution_backward,
