@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 from fedmtl.components import check_type, describe, make
-from fedmtl.data.base import Federation
+from fedmtl.data.base import Federation, Schema
 from fedmtl.engines import ENGINES
 from fedmtl.federation.cohort import cohort_size
 from fedmtl.federation.job import Engine
@@ -119,10 +119,10 @@ class Experiment:
         """
         return self.data.load(self.seed)
 
-    def make_plan(self, federation: Federation) -> Plan:
+    def make_plan(self, data: Federation | Schema) -> Plan:
         """What server and clients derive alike."""
         return make_plan(
-            federation,
+            data.schema if isinstance(data, Federation) else data,
             algorithm=self.algorithm,
             model=self.model,
             up_codec=self.up_codec,

@@ -32,15 +32,17 @@ def run(
     """
     federation = experiment.load()
     # What does not fit is found before anything is written or started.
-    experiment.make_plan(federation).check({client: data.tasks for client, data in federation.clients.items()})
-    cohort_size(experiment.cohort, len(federation.clients))
+    schema = federation.schema
+    experiment.make_plan(schema).check(schema.owners)
+    cohort_size(experiment.cohort, len(schema.owners))
     recorder = Recorder(experiment, None if out is None else Path(out).resolve(), resume)
     if experiment.runtime == "ray":  # imported when needed: Ray takes seconds to start
         from fedmtl.runtime.ray_grid import RayGrid as make_grid
     else:
         from fedmtl.runtime.local_grid import LocalGrid as make_grid
     grid = make_grid(experiment, federation, recorder.state_folder)
+    del federation  # the nodes have what they need of it
     try:
-        return serve(grid, experiment, federation, recorder, on_round)
+        return serve(grid, experiment, schema, recorder, on_round)
     finally:
         grid.close()

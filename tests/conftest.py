@@ -65,7 +65,7 @@ def tiny(owners: Mapping[ClientId, TaskSet], seed: int = 0) -> Federation:
 def tiny_plan(federation: Federation, algorithm: Algorithm[Any, Any], batch_size: int | None = 4) -> Plan:
     """With a hidden layer of 6 and nothing lost on the way."""
     return make_plan(
-        federation,
+        federation.schema,
         algorithm=algorithm,
         model=MLP((6,)),
         up_codec=Dense(),

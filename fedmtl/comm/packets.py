@@ -27,6 +27,8 @@ _HEADER = np.dtype(
         ("length", "<u4"),
     ]
 )
+_FIXED = np.r_[4:20, 28:32]
+"""Where in the header the fields are that a receiver knows beforehand: all but the checksum and num_examples."""
 _MAGIC = b"fm"
 _VERSION = 2
 HEADER_BYTES = _HEADER.itemsize
@@ -124,7 +126,7 @@ def seal_rows(
 def _checksums(packets: NDArray[np.uint8]) -> NDArray[np.uint32]:
     """[K], of everything behind the checksum itself."""
     if packets.flags.c_contiguous:
-        view, length = memoryview(packets.reshape(-1)), packets.shape[1]
+        view, length = packets.reshape(-1).data, packets.shape[1]
         covered = [view[end - length + 4 : end] for end in range(length, packets.size + 1, length)]
     else:
         covered = [row[4:] for row in packets]
@@ -198,8 +200,7 @@ def open_rows(
     header = matrix[:, :HEADER_BYTES]
     seal_rows(wanted, kind, digest, round, 0.0)
     wanted.view(_HEADER)["length"] = matrix.shape[1] - HEADER_BYTES
-    compared = [i for name in ("magic", "version", "kind", "digest", "round", "length") for i in _places(name)]
-    fits = (header[:, compared] == wanted[0, compared]).all(axis=1)
+    fits = (header[:, _FIXED] == wanted[0, _FIXED]).all(axis=1)
     fits &= _checksums(matrix) == np.ascontiguousarray(header[:, :4]).view("<u4")[:, 0]
     if not fits.all():
         for row in np.flatnonzero(~fits).tolist():
@@ -213,12 +214,6 @@ def open_rows(
         good = np.arange(len(packets))
     num_examples = np.ascontiguousarray(header).view(_HEADER)[:, 0]["num_examples"].astype(np.float64)
     return good, num_examples, matrix[:, HEADER_BYTES:]
-
-
-def _places(name: str) -> range:
-    """Which bytes of the header a field is."""
-    dtype, offset = (_HEADER.fields or {})[name][:2]
-    return range(offset, offset + dtype.itemsize)
 
 
 def _open_each(

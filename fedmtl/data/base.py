@@ -35,6 +35,17 @@ class ClientData(NamedTuple):
         return tuple(sorted(self.train.y))
 
 
+class Schema(NamedTuple):
+    """What every side knows of a federation: all but the examples."""
+
+    tasks: Mapping[str, Task]
+    input_shape: tuple[int, ...]
+    integer_inputs: bool
+    """Tokens, and no numbers."""
+    owners: Mapping[ClientId, TaskSet]
+    """All clients, ascending, and the tasks that each owns."""
+
+
 @dataclass(frozen=True, eq=False)
 class Federation:
     """All clients, or those that one node hosts, with the schema that every side must agree on.
@@ -61,6 +72,14 @@ class Federation:
                 )
         checked = {int(client): self._checked(int(client), data) for client, data in sorted(self.clients.items())}
         object.__setattr__(self, "clients", checked)
+
+    @property
+    def schema(self) -> Schema:
+        """The federation without its examples."""
+        sets: dict[TaskSet, TaskSet] = {}  # one object for each set of tasks, not one for each client
+        owners = {client: sets.setdefault(data.tasks, data.tasks) for client, data in self.clients.items()}
+        kinds = {data.train.x.dtype.kind for data in self.clients.values()}
+        return Schema(self.tasks, self.input_shape, kinds == {"i"}, owners)
 
     def _checked(self, client: ClientId, data: ClientData) -> ClientData:
         if not 0 <= client < SERVER:

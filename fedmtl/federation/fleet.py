@@ -14,7 +14,7 @@ from fedmtl.data.base import ClientData
 from fedmtl.federation.job import Cohort, Engine
 from fedmtl.federation.plan import Plan
 from fedmtl.federation.reports import raw_data_packet, report_packets
-from fedmtl.federation.shard import Rows, Shard, Table
+from fedmtl.federation.shard import Rows, Shard, Table, shard_of
 from fedmtl.federation.store import Store
 from fedmtl.federation.visits import Replies, Visit, Visits, visits_of
 from fedmtl.rng import permutations, rng
@@ -50,7 +50,7 @@ class Group(NamedTuple):
         sizes = rows.size[places]
         size = np.maximum(sizes, 1) if batch_size is None else np.minimum(batch_size, np.maximum(sizes, 1))
         return Cohort(
-            clients=self.clients[members],
+            clients=self.clients[members].tolist(),
             function=function,
             downs=self.downs,
             which=self.which[members],
@@ -70,9 +70,9 @@ class Fleet:
         engine: how they are run.
     """
 
-    def __init__(self, plan: Plan, clients: Mapping[ClientId, ClientData], engine: Engine) -> None:
+    def __init__(self, plan: Plan, clients: Shard | Mapping[ClientId, ClientData], engine: Engine) -> None:
         self.plan = plan
-        self.clients = Shard(clients)
+        self.clients = clients if isinstance(clients, Shard) else shard_of(clients)
         self.seconds: dict[str, float] = {}
         """Where the time of the last ``handle`` went: state, evaluate, train, encode."""
         self._engine = engine

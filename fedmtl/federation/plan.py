@@ -12,7 +12,7 @@ from torch import Tensor
 from fedmtl.algorithms.base import Algorithm
 from fedmtl.codecs.base import Codec
 from fedmtl.comm.wire import Spec, spec_of
-from fedmtl.data.base import Federation
+from fedmtl.data.base import Schema
 from fedmtl.federation.job import ClientFn, Wide
 from fedmtl.models.base import Model
 from fedmtl.models.split import SplitModel, build, initial_params, loss_fn, sums_fn
@@ -182,7 +182,7 @@ class Plan:
 
 
 def make_plan(
-    federation: Federation,
+    schema: Schema,
     *,
     algorithm: Algorithm[Any, Any],
     model: Model,
@@ -192,15 +192,14 @@ def make_plan(
     seed: int,
 ) -> Plan:
     """The plan of an experiment whose data has this schema."""
-    kinds = {data.train.x.dtype.kind for data in federation.clients.values()}
     return Plan(
         algorithm=algorithm,
         model=model,
         up_codec=up_codec,
         down_codec=down_codec,
-        tasks=federation.tasks,
-        input_shape=federation.input_shape,
-        integer_inputs=kinds == {"i"},
+        tasks=schema.tasks,
+        input_shape=schema.input_shape,
+        integer_inputs=schema.integer_inputs,
         batch_size=batch_size,
         seed=seed,
     )

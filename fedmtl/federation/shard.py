@@ -1,7 +1,9 @@
 """The data of the clients that live on one node: resident, those of one set of tasks end to end in one array each."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -54,19 +56,8 @@ class Table(NamedTuple):
 class Shard(Mapping[ClientId, ClientData]):
     """A node's clients. Read as a mapping, it shows each client's examples without a copy."""
 
-    def __init__(self, clients: Mapping[ClientId, ClientData]) -> None:
-        by_tasks: dict[TaskSet, list[ClientId]] = {}
-        for client in sorted(clients):
-            by_tasks.setdefault(clients[client].tasks, []).append(client)
-        self.tables = [
-            Table(
-                owned,
-                np.array(members, np.int64),
-                _rows([clients[client].train for client in members]),
-                _rows([clients[client].test for client in members]),
-            )
-            for owned, members in sorted(by_tasks.items())
-        ]
+    def __init__(self, tables: Sequence[Table]) -> None:
+        self.tables = tables
         ids = np.concatenate([table.clients for table in self.tables]) if self.tables else np.zeros(0, np.int64)
         order = np.argsort(ids)
         counts = [len(table.clients) for table in self.tables]
@@ -101,6 +92,28 @@ class Shard(Mapping[ClientId, ClientData]):
         return len(self.clients)
 
 
+def shard_of(clients: Mapping[ClientId, ClientData]) -> Shard:
+    """A node's clients, copied together."""
+    return Shard(
+        [
+            Table(
+                owned,
+                np.array(members, np.int64),
+                _rows([clients[client].train for client in members]),
+                _rows([clients[client].test for client in members]),
+            )
+            for owned, members in _by_tasks(clients).items()
+        ]
+    )
+
+
+def _by_tasks(clients: Mapping[ClientId, ClientData]) -> dict[TaskSet, list[ClientId]]:
+    found: dict[TaskSet, list[ClientId]] = {}
+    for client in sorted(clients):
+        found.setdefault(clients[client].tasks, []).append(client)
+    return dict(sorted(found.items()))
+
+
 def _rows(splits: Sequence[Split]) -> Rows:
     size = np.array([len(split.x) for split in splits], np.int64)
     return Rows(
@@ -109,3 +122,46 @@ def _rows(splits: Sequence[Split]) -> Rows:
         np.cumsum(size) - size,
         size,
     )
+
+
+def write_shard(folder: Path, clients: Mapping[ClientId, ClientData]) -> None:
+    """What ``shard_of`` makes, as files, one client after the other: nothing is copied in memory."""
+    tables = _by_tasks(clients)
+    folder.mkdir(parents=True)
+    (folder / "tables.json").write_text(json.dumps(list(tables)))
+    for index, (owned, members) in enumerate(tables.items()):
+        np.save(folder / f"{index}.clients.npy", np.array(members, np.int64))
+        for part in range(2):
+            splits = [clients[client][part] for client in members]
+            np.save(folder / f"{index}.{part}.size.npy", np.array([len(split.x) for split in splits], np.int64))
+            _write_rows(folder / f"{index}.{part}.x.npy", [split.x for split in splits])
+            for task in owned:
+                _write_rows(folder / f"{index}.{part}.y.{task}.npy", [split.y[task] for split in splits])
+
+
+def _write_rows(path: Path, parts: Sequence[NDArray[Any]]) -> None:
+    shape = (sum(len(part) for part in parts), *parts[0].shape[1:])
+    header = {"descr": np.lib.format.dtype_to_descr(parts[0].dtype), "fortran_order": False, "shape": shape}
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for part in parts:
+            file.write(np.ascontiguousarray(part).data)
+
+
+def read_shard(folder: Path) -> Shard:
+    """What ``write_shard`` wrote, mapped into memory: only examples that somebody looks at take space."""
+
+    def mapped(name: str) -> Tensor:
+        path = folder / f"{name}.npy"
+        array = np.load(path, mmap_mode="r")
+        return torch.from_numpy(np.load(path, mmap_mode="c") if array.size else np.array(array))
+
+    tables = []
+    for index, owned in enumerate(json.loads((folder / "tables.json").read_text())):
+        splits = []
+        for part in range(2):
+            size = np.load(folder / f"{index}.{part}.size.npy")
+            labels = {task: mapped(f"{index}.{part}.y.{task}") for task in owned}
+            splits.append(Rows(mapped(f"{index}.{part}.x"), labels, np.cumsum(size) - size, size))
+        tables.append(Table(tuple(owned), np.load(folder / f"{index}.clients.npy"), *splits))
+    return Shard(tables)

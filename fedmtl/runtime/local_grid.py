@@ -13,6 +13,7 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from fedmtl.data.base import Federation
 from fedmtl.experiment import Experiment
+from fedmtl.federation.shard import shard_of
 from fedmtl.runtime.client_app import app as client_app
 from fedmtl.runtime.node import Node, host, make_fleet, make_store
 
@@ -89,8 +90,9 @@ class LocalGrid(DirectGrid):
 
     def __init__(self, experiment: Experiment, federation: Federation, state_folder: str | None = None) -> None:
         super().__init__(new_run_id())
-        store = make_store(experiment, federation, state_folder)
-        node = Node(make_fleet(experiment, federation, federation.clients), store)
+        schema = federation.schema
+        fleet = make_fleet(experiment, schema, shard_of(federation.clients))
+        node = Node(fleet, make_store(experiment, schema, state_folder))
         self._context = node_context(self.run_id, 1)
         host(self.run_id, 1, node)
 

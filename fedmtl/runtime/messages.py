@@ -32,7 +32,7 @@ class OtherExperiment(ValueError):
 def byte_array(data: NDArray[np.uint8]) -> Array:
     """An Array around a buffer, without a copy; Flower's constructor takes nothing but bytes."""
     array = Array("uint8", (data.size,), _STYPE, b"")
-    array.data = memoryview(np.ascontiguousarray(data))  # pyright: ignore[reportAttributeAccessIssue]
+    array.data = np.ascontiguousarray(data).data  # pyright: ignore[reportAttributeAccessIssue]
     return array
 
 

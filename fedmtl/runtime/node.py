@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from flwr.app import Array, ArrayRecord, Context, RecordDict, UserConfig
 
-from fedmtl.data.base import Federation
+from fedmtl.data.base import Federation, Schema
 from fedmtl.experiment import Experiment
 from fedmtl.federation.fleet import Fleet
+from fedmtl.federation.shard import Shard, shard_of
 from fedmtl.federation.stacked import StackedStore
 from fedmtl.federation.store import ClientStore, FileBackend, Store
 from fedmtl.loading import load_experiment
@@ -43,20 +44,17 @@ def is_hosted(context: Context) -> bool:
     return (context.run_id, context.node_id) in _hosted
 
 
-def make_fleet(
-    experiment: Experiment, federation: Federation, clients: Iterable[ClientId], device: str = "cpu"
-) -> Fleet:
+def make_fleet(experiment: Experiment, schema: Schema, clients: Shard, device: str = "cpu") -> Fleet:
     """The fleet of some clients."""
-    hosted = {client: federation.clients[client] for client in sorted(clients)}
-    return Fleet(experiment.make_plan(federation), hosted, experiment.make_engine(device))
+    return Fleet(experiment.make_plan(schema), clients, experiment.make_engine(device))
 
 
-def make_store(experiment: Experiment, federation: Federation, folder: str | None) -> Store:
+def make_store(experiment: Experiment, schema: Schema, folder: str | None) -> Store:
     """Where a simulation keeps private state: a file a client, forced to the disk, where the experiment names a folder
     for it (``state_dir``); else stacked, in the run's folder or in memory."""
     if experiment.state_dir and folder is not None:
         return ClientStore(FileBackend(folder))
-    return StackedStore(np.array(sorted(federation.clients), np.int64), folder)
+    return StackedStore(np.array(list(schema.owners), np.int64), folder)
 
 
 def shard(clients: Iterable[ClientId], part: int, parts: int) -> list[ClientId]:
@@ -88,7 +86,8 @@ def fleet_of(context: Context) -> Fleet:
         experiment = read_run_config(context.run_config)
         federation = experiment.load()
         _fleets.clear()
-        _fleets[key] = make_fleet(experiment, federation, clients_of(context.node_config, federation))
+        hosted = {client: federation.clients[client] for client in clients_of(context.node_config, federation)}
+        _fleets[key] = make_fleet(experiment, federation.schema, shard_of(hosted))
     return _fleets[key]
 
 

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -15,15 +16,20 @@ import ray
 from flwr.app import Message
 from ray.exceptions import RayActorError, RayTaskError
 
-from fedmtl.data.base import Federation
+from fedmtl.data.base import Federation, Schema
 from fedmtl.experiment import Experiment
+from fedmtl.federation.shard import write_shard
 from fedmtl.runtime.local_grid import DirectGrid, new_run_id
 from fedmtl.runtime.messages import byte_array
+from fedmtl.runtime.node import shard
 
 log = logging.getLogger("fedmtl")
 
 MAX_RESTARTS = 3
 """How often a round starts a dead actor anew before the run gives up."""
+
+SMALL = 2**16
+"""Bytes that travel with a call: an object of its own costs more."""
 
 _idle: dict[tuple[str, float, float], list[Any]] = {}
 """Actors whose run is over, by (address, CPUs, GPUs): the next run of this process starts at once."""
@@ -40,19 +46,30 @@ class Worker:
         part: int,
         parts: int,
         folder: str,
+        data: str,
         device: str,
         paths: list[str],
     ) -> int:
-        """Become node ``part`` of ``parts`` of a run, and say in which process."""
+        """Become node ``part`` of ``parts`` of a run, and say in which process.
+
+        The data is what the driver wrote into ``data``; it is loaded anew where that folder is not, or no longer.
+        """
+        from fedmtl.federation.shard import read_shard, shard_of
         from fedmtl.runtime.local_grid import node_context
         from fedmtl.runtime.node import Node, host, make_fleet, make_store, shard
 
         sys.path += [path for path in paths if path not in sys.path]  # a user's modules, by their import paths
-        experiment: Experiment = cloudpickle.loads(pickled)
-        federation = experiment.load()
-        fleet = make_fleet(experiment, federation, shard(federation.clients, part, parts), device)
+        experiment: Experiment
+        schema: Schema
+        experiment, schema = cloudpickle.loads(pickled)
+        if Path(data).is_dir():
+            clients = read_shard(Path(data) / str(part))
+        else:
+            everybody = experiment.load().clients
+            clients = shard_of({client: everybody[client] for client in shard(everybody, part, parts)})
         self._context = node_context(run_id, node_id)
-        host(run_id, node_id, Node(fleet, make_store(experiment, federation, folder)))
+        fleet = make_fleet(experiment, schema, clients, device)
+        host(run_id, node_id, Node(fleet, make_store(experiment, schema, folder)))
         return os.getpid()
 
     def unload(self) -> None:
@@ -110,7 +127,7 @@ class RayGrid(DirectGrid):
         connect(experiment.ray_address)
         self._temporary = None if state_folder else tempfile.TemporaryDirectory(prefix="fedmtl-state-")
         self._folder = state_folder or (self._temporary.name if self._temporary else "")
-        self._pickled = cloudpickle.dumps(experiment)
+        self._pickled = cloudpickle.dumps((experiment, federation.schema))
         self._parts = min(experiment.workers, len(federation.clients))
         self._key = (experiment.ray_address, _cpus_per_worker(experiment), experiment.gpus_per_worker)
         self._paths = list(sys.path)
@@ -123,8 +140,14 @@ class RayGrid(DirectGrid):
             ray.kill(actor)
         while len(self._actors) < self._parts:
             self._actors.append(self._new_actor())
-        self.pids: list[int] = ray.get([self._load(part) for part in range(self._parts)])
-        """Process of each actor, in the order of nodes."""
+        with tempfile.TemporaryDirectory(prefix="fedmtl-data-") as data:
+            self._data = data
+            for part in range(self._parts):
+                hosted = {client: federation.clients[client] for client in shard(federation.clients, part, self._parts)}
+                write_shard(Path(data) / str(part), hosted)
+            # The files may go when they are mapped: their pages stay as long as the actors do.
+            self.pids: list[int] = ray.get([self._load(part) for part in range(self._parts)])
+            """Process of each actor, in the order of nodes."""
 
     def _new_actor(self) -> Any:
         _, cpus, gpus = self._key
@@ -133,7 +156,7 @@ class RayGrid(DirectGrid):
     def _load(self, part: int) -> Any:
         device = "cuda" if self._key[2] > 0 else "cpu"
         return self._actors[part].load.remote(  # pyright: ignore[reportAttributeAccessIssue]
-            self.run_id, part + 1, self._pickled, part, self._parts, self._folder, device, self._paths
+            self.run_id, part + 1, self._pickled, part, self._parts, self._folder, self._data, device, self._paths
         )
 
     def get_node_ids(self) -> list[int]:
@@ -180,6 +203,9 @@ class RayGrid(DirectGrid):
             bare, keys, arrays = detach(message)
             references = []
             for array in arrays:
+                if array.size < SMALL:
+                    references.append(array)
+                    continue
                 place = (array.ctypes.data, array.size)
                 if place not in stored:
                     stored[place] = ray.put(array)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from flwr.app import ArrayRecord, ConfigRecord, Context
 from flwr.serverapp import Grid, ServerApp
 
-from fedmtl.data.base import Federation
+from fedmtl.data.base import Schema
 from fedmtl.experiment import Experiment
 from fedmtl.federation.server import Server
 from fedmtl.recorder import Recorder
@@ -24,7 +24,7 @@ def main(grid: Grid, context: Context) -> None:
     experiment = read_run_config(context.run_config)
     out = str(context.run_config.get("out", "")) or None
     recorder = Recorder(experiment, out, bool(context.run_config.get("resume", False)))
-    serve(grid, experiment, experiment.load(), recorder, print_progress)
+    serve(grid, experiment, experiment.load().schema, recorder, print_progress)
 
 
 def print_progress(progress: Progress) -> None:
@@ -39,7 +39,7 @@ def print_progress(progress: Progress) -> None:
 def serve(
     grid: Grid,
     experiment: Experiment,
-    federation: Federation,
+    schema: Schema,
     recorder: Recorder,
     on_round: Callable[[Progress], None] | None = None,
 ) -> Result:
@@ -49,8 +49,8 @@ def serve(
         RuntimeError: clients that never appeared, or a round without an update that could be used.
     """
     start = time.perf_counter()
-    roster, placement = discover(grid, federation.clients, experiment.wait_seconds)
-    plan = experiment.make_plan(federation)
+    roster, placement = discover(grid, schema.owners, experiment.wait_seconds)
+    plan = experiment.make_plan(schema)
     plan.check(roster)
     server = Server(
         plan,

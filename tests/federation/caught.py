@@ -13,14 +13,14 @@ from fedmtl.comm.wire import unpack
 from fedmtl.data import Federation
 from fedmtl.experiment import Experiment
 from fedmtl.federation.plan import Plan
-from fedmtl.federation.store import Store
+from fedmtl.federation.stacked import StackedStore
 from fedmtl.federation.visits import Reply, Visit
 from fedmtl.results import Result
 from fedmtl.running import run
 from fedmtl.runtime.local_grid import LocalGrid
 from fedmtl.runtime.messages import read_replies, read_visits
 from fedmtl.runtime.node import fleet_of
-from fedmtl.trees import leaves
+from fedmtl.trees import leaves, row
 from fedmtl.types import Params
 from tests.federation.toy import DATA, MODEL
 
@@ -67,8 +67,8 @@ def play(
         runtime="local",
     )
     federation = experiment.load()
-    caught = Caught(experiment.make_plan(federation), federation, Result([], [], {}, None))
-    exchange, load, save = LocalGrid.exchange, Store.load, Store.save
+    caught = Caught(experiment.make_plan(federation), federation, Result(list, list, {}, None))
+    exchange, load, save = LocalGrid.exchange, StackedStore.load_rows, StackedStore.save_rows
 
     def watch_exchange(grid: LocalGrid, messages: list[Message], timeout: float | None) -> list[Message]:
         plan = fleet_of(grid._context).plan
@@ -81,20 +81,23 @@ def play(
                 caught.replies += [(round, reply) for reply in read_replies(reply.content, round)]
         return replies
 
-    def watch_load(store: Store, client: int, before: int, template: Any) -> Any:
-        state = load(store, client, before, template)
-        caught.private.append(state["private"])
-        return state
+    def keep(count: int, states: Any) -> None:
+        caught.private += [row(states["private"], k) for k in range(count)]
 
-    def watch_save(store: Store, client: int, version: int, state: Any) -> None:
-        caught.private.append(state["private"])
-        save(store, client, version, state)
+    def watch_load(store: StackedStore, kind: str, clients: Any, before: int, first: Any) -> Any:
+        states = load(store, kind, clients, before, first)
+        keep(len(clients), states)
+        return states
+
+    def watch_save(store: StackedStore, kind: str, clients: Any, version: int, states: Any) -> None:
+        keep(len(clients), states)
+        save(store, kind, clients, version, states)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LocalGrid, "exchange", watch_exchange)
         patch.setattr(LocalGrid, "shares_memory", shares_memory)
-        patch.setattr(Store, "load", watch_load)
-        patch.setattr(Store, "save", watch_save)
+        patch.setattr(StackedStore, "load_rows", watch_load)
+        patch.setattr(StackedStore, "save_rows", watch_save)
         caught.result = run(experiment)
     return caught
 

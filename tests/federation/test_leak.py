@@ -129,8 +129,11 @@ def test_no_name_is_in_any_packet_and_messages_hold_fixed_fields(algorithm: Any,
         assert leaked_names(caught) == []
     fields = {
         "visits": {"plan", "run", "round", "clients", "start", "length", "evaluate", "train", "gather"},
-        "replies": {"round", "clients", "report", "update", "seconds", "problem"},
-        "roster": {"clients", "tasks"},
+        "replies": {
+            *("round", "clients", "report", "update", "seconds", "troubled", "problems"),
+            *("phases", "phase_seconds"),
+        },
+        "roster": {"clients", "owns", "tasks"},
     }
     kinds = set()
     for message in caught.messages:
@@ -141,8 +144,9 @@ def test_no_name_is_in_any_packet_and_messages_hold_fixed_fields(algorithm: Any,
             kinds.add(name)
         for name, arrays in content.array_records.items():
             assert name == "packets" and list(arrays) == ["packets"]
-        for problem in content.config_records.get("replies", {}).get("problem", []):  # pyright: ignore
-            assert problem == ""
+        replies = content.config_records.get("replies")
+        if replies is not None:
+            assert replies["problems"] == [] and replies["phases"] == ["state", "evaluate", "train", "encode"]
     assert kinds == set(fields)
 
 

@@ -198,8 +198,8 @@ def test_a_process_that_is_killed_leaves_the_version_before(tmp_path: Path) -> N
 
 def flip(folder: Path, place: int, slot: int) -> None:
     (path,) = folder.glob("*.rows")
-    rows = np.memmap(path, np.uint8, "r+").reshape(len(CLIENTS), 2, -1)
-    rows[place, slot, 0] ^= 1
+    rows = np.memmap(path, np.uint8, "r+")
+    rows.reshape(len(CLIENTS), 2, -1)[place, slot, 0] ^= 1
     rows.flush()
 
 

@@ -50,7 +50,7 @@ def toy_plan(federation: Federation | None = None, **changes: Any) -> Plan:
         "seed": 0,
         **changes,
     }
-    return make_plan(federation or DATA.load(0), **values)
+    return make_plan((federation or DATA.load(0)).schema, **values)
 
 
 @dataclass

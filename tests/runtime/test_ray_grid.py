@@ -28,7 +28,7 @@ def run_and_kill(experiment: Experiment, rounds: set[int], out: Path | None) -> 
             os.kill(grid.pids[-1], signal.SIGKILL)
 
     try:
-        return serve(grid, experiment, federation, recorder, kill)
+        return serve(grid, experiment, federation.schema, recorder, kill)
     finally:
         grid.close()
 
