@@ -1,7 +1,10 @@
 """Handwritten digits, asked four kinds of question."""
 
+import gzip
 import math
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -127,11 +130,20 @@ class Digits:
 
 
 def read() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The images, float32 [1797, 1, 8, 8] in [0, 1], and their digits, int64 [1797]."""
-    from sklearn.datasets import load_digits
+    """The images, float32 [1797, 1, 8, 8] in [0, 1], and their digits, int64 [1797].
 
-    x, digit = (np.asarray(part) for part in load_digits(return_X_y=True))
-    return (x / 16).astype(np.float32).reshape(-1, 1, 8, 8), digit.astype(np.int64)
+    The file is read without importing scikit-learn, which takes longer than all the rest of the data.
+
+    Raises:
+        ImportError: scikit-learn is not installed.
+    """
+    package = find_spec("sklearn")
+    if package is None or package.origin is None:
+        raise ImportError("Digits reads its images from scikit-learn, which is missing: pip install scikit-learn")
+    path = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    with gzip.open(path, "rt", encoding="ascii") as file:
+        numbers = np.loadtxt(file, np.int64, delimiter=",")  # 64 pixels from 0 to 16, and the digit
+    return (numbers[:, :64] / 16).astype(np.float32).reshape(-1, 1, 8, 8), numbers[:, 64].copy()
 
 
 def answers(digit: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
