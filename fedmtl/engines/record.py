@@ -87,6 +87,11 @@ _MARK = "_fedmtl_slot"
 class _Recorder(TorchDispatchMode):
     """Sees every operation on plain tensors. Tensors carry their slot as an attribute, which lives as long as they."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False: torch would import its compiler to keep it out of the method below, where it never is."""
+        return False
+
     def __init__(self, inputs: Sequence[Tensor], thin: bool) -> None:
         super().__init__()
         self.reason = ""

@@ -1,0 +1,60 @@
+"""torch's compiler is imported by those who compile, and by nobody else."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+TRAIN = """
+import sys, torch
+from fedmtl.algorithms import FedPer
+from fedmtl.data import Synthetic
+from fedmtl.experiment import Experiment
+from fedmtl.models import MLP
+from fedmtl.running import run
+
+data = Synthetic(clients=4, examples=6, test_examples=3, features=4, rank=2)
+run(Experiment(data=data, model=MLP((3,)), algorithm=FedPer(epochs=1), rounds=2, runtime="local", engine={engine!r}))
+assert "torch._dynamo" not in sys.modules, "training has imported torch's compiler"
+"""
+
+ASK = """
+import sys, torch
+import fedmtl.engines
+assert "torch._dynamo" not in sys.modules
+assert torch._dynamo.config.cache_size_limit >= 1  # whoever asks gets the real one
+assert torch._dynamo is sys.modules["torch._dynamo"] and torch._dynamo.__file__
+with torch._dynamo.compiled_autograd._disable():
+    pass
+print(torch.compile(lambda x: 2 * x, backend="eager")(torch.ones(3)).tolist())
+"""
+
+AFTER = """
+import sys, torch
+import torch._dynamo
+real = torch._dynamo
+import fedmtl.engines
+assert torch._dynamo is real
+"""
+
+
+def play(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("engine", ["loop", "vmap"])
+def test_training_does_not_import_it(engine: str) -> None:
+    play(TRAIN.format(engine=engine))
+
+
+def test_whoever_needs_it_gets_it() -> None:
+    assert play(ASK) == "[2.0, 2.0, 2.0]"
+
+
+def test_who_has_it_keeps_it() -> None:
+    play(AFTER)
