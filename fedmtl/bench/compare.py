@@ -1,0 +1,106 @@
+"""Ratios of speeds, and whether the work was the same."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmtl.bench.turns import Runs
+from fedmtl.bench.workloads import Workload
+
+TRUNK = 0.01
+"""How far apart two trunks of the same batches may be, as a part of the way that the loop's went, both as Euclidean
+norms. Rounding gives 1e-6 to 1e-3, as ReLUs and pooling let it grow; one step of 20 left out gives about 0.05."""
+LOSS = 0.05
+"""How far apart mean training losses may be, in nats, where cohorts differ. A cohort's mean has a standard error of
+about 0.01; a round not trained makes a difference of about 0.1."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One system on one workload: medians over turns."""
+
+    system: str
+    rate: float
+    """Clients a second."""
+    times: float
+    """How many times as fast fedmtl was: the median over turns of the ratio within the turn."""
+    least: float
+    most: float
+    """Of those ratios."""
+    round_ms: float
+    first_seconds: float
+    pss: int
+    rss: int
+    equal: bool | None
+    """Whether it did the same work as the loop; None for the loop."""
+    evidence: str
+
+
+def compare(workload: Workload, runs: Sequence[Runs], initial: NDArray[np.float32]) -> list[Line]:
+    """A line for each system.
+
+    Args:
+        workload: what they ran.
+        runs: fedmtl's first, then the loop's, then those of others; equally many records each.
+        initial: the trunk before the first round.
+    """
+    ours, loop = runs[0], runs[1]
+    lines = []
+    for run in runs:
+        ratios = [a.rate / b.rate for a, b in zip(ours.records, run.records, strict=True)]
+        equal, evidence = None, ""
+        if run is ours:
+            equal, evidence = same_trunk(run, loop, initial)
+        elif run is not loop:
+            equal, evidence = same_loss(run, loop)
+        rate = statistics.median(record.rate for record in run.records)
+        lines.append(
+            Line(
+                system=run.system.name,
+                rate=rate,
+                times=statistics.median(ratios),
+                least=min(ratios),
+                most=max(ratios),
+                round_ms=1000 * workload.cohort / rate,
+                first_seconds=statistics.median(record.first_seconds for record in run.records),
+                pss=max(record.pss for record in run.records),
+                rss=max(record.rss for record in run.records),
+                equal=equal,
+                evidence=evidence,
+            )
+        )
+    return lines
+
+
+def same_trunk(run: Runs, loop: Runs, initial: NDArray[np.float32]) -> tuple[bool, str]:
+    """For a run with the loop's cohorts and batches: the trunks' distance, and accuracies."""
+    apart = float(np.linalg.norm(run.trunk - loop.trunk) / np.linalg.norm(loop.trunk - initial))
+    accuracy = " and ".join(f"{runs.records[0].accuracy or 0:.3f}" for runs in (run, loop))
+    rounds = len(run.records[0].round_seconds) + 1
+    text = f"after {rounds} rounds its trunk is where the loop's is, to {apart:.0e} of the way; accuracy {accuracy}"
+    return apart <= TRUNK, text  # NaN is not
+
+
+def same_loss(run: Runs, loop: Runs) -> tuple[bool, str]:
+    """For a run with cohorts of its own: the mean training loss of the last round that both have."""
+    round = min(len(run.records[0].train_loss), len(loop.records[0].train_loss))
+    if round == 0:
+        return False, "no training loss"
+    theirs, known = (runs.records[0].train_loss[round - 1] for runs in (run, loop))
+    return abs(theirs - known) <= LOSS, f"training loss of round {round} {theirs:.3f}, the loop's {known:.3f}"
+
+
+def phases(runs: Runs) -> dict[str, float]:
+    """Phase -> milliseconds a round, the median over turns of each run's mean; phases that took none are left out."""
+    names = dict.fromkeys(name for record in runs.records for name in record.phases)
+    spent = {name: statistics.median(1000 * record.phases.get(name, 0.0) for record in runs.records) for name in names}
+    return {name: value for name, value in spent.items() if value > 0}
+
+
+def as_dict(runs: Runs, line: Line) -> dict[str, Any]:
+    """What the JSON file says of one system."""
+    return {**asdict(line), "workers": runs.system.workers, "runs": [asdict(record) for record in runs.records]}

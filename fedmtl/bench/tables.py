@@ -1,0 +1,57 @@
+"""Comparisons as text."""
+
+from collections.abc import Mapping, Sequence
+
+from fedmtl.bench.compare import Line
+
+
+def comparison(lines: Sequence[Line], phases: Mapping[str, float]) -> str:
+    """The table of one workload; what each system did; and where fedmtl's rounds go."""
+    head = ("system", "clients/s", "fedmtl is", "of the turns", "round", "first round", "memory")
+    rows = [
+        (
+            line.system,
+            number(line.rate),
+            "" if place == 0 else f"{number(line.times)}×",
+            "" if place == 0 else f"{number(line.least)}-{number(line.most)}×",
+            milliseconds(line.round_ms),
+            f"{line.first_seconds:.1f} s",
+            f"{line.pss / 1e6:,.0f} MB" if line.pss else "?",
+        )
+        for place, line in enumerate(lines)
+    ]
+    text = [aligned(head, rows)]
+    for line in lines:
+        if line.evidence:
+            text.append(f"{line.system}: {'' if line.equal else 'NOT THE SAME WORK: '}{line.evidence}.")
+    if phases:
+        text.append(f"fedmtl's rounds, the first one included: {shares(phases)}.")
+    return "\n".join(text)
+
+
+def shares(phases: Mapping[str, float]) -> str:
+    """Phases from the longest, in milliseconds a round and in percent."""
+    total = sum(phases.values()) or 1.0
+    ordered = sorted(phases.items(), key=lambda item: -item[1])
+    return ", ".join(f"{name} {milliseconds(spent)} ({spent / total:.0%})" for name, spent in ordered)
+
+
+def number(value: float) -> str:
+    """Two digits after the point below 10, none above 100."""
+    return f"{value:,.2f}" if value < 10 else f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def milliseconds(value: float) -> str:
+    return f"{value:,.0f} ms" if value >= 10 else f"{value:.1f} ms"
+
+
+def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns; the first to the left, the others to the right."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in (head, *rows)
+    )

@@ -1,0 +1,119 @@
+"""The benchmarks' scripts train what they say: each ends with the trunk of an independent computation."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedmtl.bench.data import Stored, read_part, write_data
+from fedmtl.bench.network import flat
+from fedmtl.bench.record import Record, from_line
+from fedmtl.bench.run import bench
+from fedmtl.bench.turns import environment
+from fedmtl.bench.workloads import Workload
+from fedmtl.experiment import Experiment
+from fedmtl.running import run
+from tests.bench.small import SMALL
+
+SCRIPTS = Path(__file__).parents[2] / "simulations" / "benchmarks"
+EVERYBODY = replace(SMALL, clients=2, cohort=2, batch_size=8)
+"""Everybody takes part with one full batch: no chance is left, so that every system must end alike."""
+
+
+def script(name: str, work: Workload, folder: Path, workers: int = 1) -> tuple[Record, np.ndarray]:
+    """The record and the trunk of one run, in a process of its own."""
+    write_data(work, folder / "data")
+    command = [sys.executable, str(SCRIPTS / name), str(folder / "data"), "--workers", str(workers)]
+    done = subprocess.run(
+        [*command, "--trunk", str(folder / "trunk.npy")],
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return from_line(done.stdout.splitlines()[-1]), np.load(folder / "trunk.npy")
+
+
+def in_this_process(work: Workload, folder: Path) -> tuple[np.ndarray, float]:
+    """Trunk and accuracy of the reference engine."""
+    experiment = work.experiment(Stored(str(folder / "data")), workers=1)
+    values = {field: getattr(experiment, field) for field in Experiment.__dataclass_fields__}
+    result = run(Experiment(**{**values, "engine": "loop", "runtime": "local"}))
+    return flat(result.state), result.summary["mean_score"]
+
+
+@pytest.mark.parametrize("work", [SMALL, EVERYBODY], ids=["some", "everybody"])
+def test_the_plain_loop_is_the_reference_engine(work: Workload, tmp_path: Path) -> None:
+    """Two programs for the same cohorts and batches, one of nn.Module and optim.SGD, one of pure functions."""
+    record, trunk = script("plain_loop.py", work, tmp_path)
+    expected, accuracy = in_this_process(work, tmp_path)
+    np.testing.assert_allclose(trunk, expected, atol=1e-5)
+    assert record.accuracy == pytest.approx(accuracy)
+    assert (record.system, record.workload, record.cohort) == ("plain loop", "small", work.cohort)
+    assert len(record.train_loss) == work.rounds == len(record.round_seconds) + 1
+    assert record.first_seconds > 0 and record.rss >= record.pss
+    # A step down the gradient lowers the loss; with everybody in each round, so does every round.
+    if work is EVERYBODY:
+        assert sorted(record.train_loss, reverse=True) == record.train_loss
+
+
+@pytest.mark.slow
+def test_flower_trains_the_same(tmp_path: Path) -> None:
+    """Heads are kept by the nodes: without them the second round would begin anew, and end elsewhere."""
+    record, trunk = script("with_flower.py", EVERYBODY, tmp_path)
+    expected, _ = in_this_process(EVERYBODY, tmp_path)
+    np.testing.assert_allclose(trunk, expected, atol=1e-5)
+    assert len(record.train_loss) == EVERYBODY.rounds and record.system == "Flower"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("pfl") is None, reason="pfl is an extra")
+def test_pfl_trains_the_same(tmp_path: Path) -> None:
+    """It samples with replacement, so there is one client only."""
+    alone = replace(EVERYBODY, clients=1, cohort=1)
+    record, trunk = script("with_pfl.py", alone, tmp_path)
+    expected, _ = in_this_process(alone, tmp_path)
+    np.testing.assert_allclose(trunk, expected, atol=1e-5)
+    assert len(record.train_loss) == alone.rounds and record.system == "pfl"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("pfl") is None, reason="pfl is an extra")
+def test_pfl_on_two_processes_shares_the_cohort(tmp_path: Path) -> None:
+    """Client 0 lives on one process, client 1 on the other, and each is drawn once a round: the mean of both."""
+    _, trunk = script("with_pfl.py", EVERYBODY, tmp_path, workers=2)
+    np.testing.assert_allclose(trunk, in_this_process(EVERYBODY, tmp_path)[0], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_the_whole_benchmark(tmp_path: Path) -> None:
+    """fedmtl on a Ray worker and the loop in turn: same work, and every phase of a round has its share."""
+    said: list[str] = []
+    assert bench([SMALL], [], 2, 1, False, tmp_path / "out.json", said.append, lambda line: None)
+    report = json.loads((tmp_path / "out.json").read_text())["workloads"][0]
+    ours, loop = report["systems"]
+    assert ours["equal"] is True and loop["equal"] is None
+    assert [len(line["runs"]) for line in (ours, loop)] == [2, 2]
+    ratios = [
+        np.median(b["round_seconds"]) / np.median(a["round_seconds"])
+        for a, b in zip(ours["runs"], loop["runs"], strict=True)
+    ]
+    assert loop["times"] == pytest.approx(np.median(ratios))
+    assert sum(report["phases_ms"].values()) > 0
+    assert "plain loop" in said[0] and "NOT THE SAME" not in said[0]
+    assert os.listdir(tmp_path) == ["out.json"]
+
+
+def test_the_test_examples_tell_work_from_none(tmp_path: Path) -> None:
+    """On classes this far apart a trained model is right more often than one of three by chance."""
+    long = replace(SMALL, rounds=40, lr=0.05)
+    record, _ = script("plain_loop.py", long, tmp_path)
+    assert len(read_part(tmp_path / "data", "test")[0]) == long.clients
+    assert record.accuracy is not None and record.accuracy > 0.6
