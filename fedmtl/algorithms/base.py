@@ -24,12 +24,14 @@ class Algorithm(Protocol[S, P]):
 
     Implementations are frozen dataclasses of their hyper-parameters, final, without inheritance. States
     are trees (NamedTuples, dicts, lists) of tensors. Nothing is changed in place: state goes in and comes
-    out. Two optional class attributes, False where they are absent:
+    out. Three optional class attributes, False where they are absent:
 
     * ``central``: the clients' raw data goes to the server once, and ``local_update`` runs there.
     * ``separable_heads``: a head that is zero and has no labels changes nothing else. It is true of plain gradient
       steps, norms and proximal terms, not of a mean over all private numbers. Engines may then run clients of
       unlike tasks together, each with zero heads for the tasks that it does not own, which is faster.
+    * ``one_broadcast``: ``broadcast`` says the same to everybody, so that it is asked once a round and not once a
+      client.
     """
 
     def init_server(self, params: Params) -> S:

@@ -28,6 +28,7 @@ from fedmtl.uploads import mean_upload
 class FedAvg:
     """The whole model is shared, heads included."""
 
+    one_broadcast: ClassVar[bool] = True
     separable_heads: ClassVar[bool] = True
 
     lr: float = 0.05

@@ -18,6 +18,7 @@ from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, 
 class Local:
     """No communication."""
 
+    one_broadcast: ClassVar[bool] = True
     separable_heads: ClassVar[bool] = True
 
     lr: float = 0.05

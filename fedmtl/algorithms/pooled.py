@@ -23,6 +23,7 @@ class Pooled:
     """Central training; ``central`` makes the server gather the raw data and run the local update itself."""
 
     central: ClassVar[bool] = True
+    one_broadcast: ClassVar[bool] = True
     separable_heads: ClassVar[bool] = True
 
     lr: float = 0.05

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fedmtl.comm.packets import DOWN, UP, Packets, joined
 from fedmtl.comm.wire import check_payload, pack_rows, payload_of, unpack_rows
 from fedmtl.data.base import ClientData
-from fedmtl.federation.job import Cohort, Engine
+from fedmtl.federation.job import ClientFn, Cohort, Engine
 from fedmtl.federation.plan import Plan
 from fedmtl.federation.reports import raw_data_packet, report_packets
 from fedmtl.federation.shard import Rows, Shard, Table, shard_of
@@ -19,7 +19,7 @@ from fedmtl.federation.store import Store
 from fedmtl.federation.visits import Replies, Visit, Visits, visits_of
 from fedmtl.rng import permutations, rng
 from fedmtl.trees import finite_rows, row, stack, structure, tree_map
-from fedmtl.types import ClientId, LocalResult, Payload, TaskSet
+from fedmtl.types import Batch, ClientId, LocalResult, Payload, TaskSet
 
 EVALUATION_BATCH = 256
 """Examples that are measured at once; results do not depend on it beyond rounding."""
@@ -43,20 +43,31 @@ class Group(NamedTuple):
     """{"private", "codec"}, arrays [K, …]."""
 
     def cohort(
-        self, function: Any, rows: Rows, members: NDArray[np.int64], order: Any, batch_size: int | None
+        self,
+        function: ClientFn,
+        rows: Rows,
+        members: NDArray[np.int64],
+        order: NDArray[np.int64] | None,
+        batch_size: int | None,
     ) -> Cohort:
-        """Some of the clients, at work."""
+        """Some of the clients, at work. Without an order, as when they measure, no batch is larger than it need be."""
         places = self.rows[members]
         sizes = rows.size[places]
-        size = np.maximum(sizes, 1) if batch_size is None else np.minimum(batch_size, np.maximum(sizes, 1))
+        least = sizes if batch_size is None else np.minimum(sizes, batch_size)
+
+        def batches(some: NDArray[np.int64]) -> list[Batch]:
+            if order is None:
+                return rows.batches(places[some], None, int(least[some].max()))
+            return rows.batches(places[some], order[some], batch_size)
+
         return Cohort(
             clients=self.clients[members].tolist(),
             function=function,
             downs=self.downs,
             which=self.which[members],
             private=tree_map(lambda leaf: leaf[members], self.states["private"]),
-            steps=-(-sizes // size),
-            batches=lambda k: rows.batches(places[k], None if order is None else order[k], batch_size),
+            steps=-(-sizes // least),
+            batches=batches,
             owned=self.table.owned,
         )
 

@@ -107,9 +107,12 @@ class Server:
         alive: list[Payload] = []  # an id is a tensor's own while it lives
         which = np.zeros(len(clients), np.int64)
         rows = np.flatnonzero(told)
-        for k, client, owned in zip(
-            rows.tolist(), clients[rows].tolist(), self._owned(clients[rows]).tolist(), strict=True
-        ):
+        task_sets = self._owned(clients[rows])
+        if getattr(self.plan.algorithm, "one_broadcast", False):  # one client of each task set stands for all
+            found, first = np.unique(task_sets, return_index=True)
+        else:
+            found, first = task_sets, np.arange(len(rows))
+        for k, client, owned in zip(rows[first].tolist(), clients[rows[first]].tolist(), found.tolist(), strict=True):
             payload = broadcast(state, client)
             records = (owned, *payload, *map(id, payload.values()))
             place = by_records.get(records)
@@ -123,6 +126,8 @@ class Server:
                     packets.append(self._pack(round, client, task_set, payload))
                 place = by_records[records] = by_tensors[tensors]
             which[k] = place
+        if len(first) < len(rows):
+            which[rows] = which[rows[first]][np.searchsorted(found, task_sets)]
         return joined(packets).select(which)
 
     def _pack(self, round: int, client: ClientId, owned: TaskSet, payload: Payload) -> bytes:

@@ -157,7 +157,7 @@ class StackedStore:
                     "model. Use another folder, or go back to that experiment."
                 )
             file.truncate(size)
-        return np.memmap(path, dtype, "r+", shape=shape)
+        return np.asarray(np.memmap(path, dtype, "r+", shape=shape))
 
 
 def _layout(states: Any) -> tuple[list[Field], int]:

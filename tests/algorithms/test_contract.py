@@ -206,6 +206,17 @@ def test_payloads_and_states_hold_the_names_that_the_file_claims(algorithm: AnyA
         state = play(plan, unlike, state, round)
 
 
+def test_one_broadcast_says_the_same_to_everybody(algorithm: AnyAlgorithm, unlike: Federation) -> None:
+    """The very same tensors, after rounds that told the clients apart; who says otherwise is asked for each client."""
+    plan = tiny_plan(unlike, algorithm)
+    state = start(plan, unlike)
+    for round in (1, 2):
+        state = play(plan, unlike, state, round)
+    said = [algorithm.broadcast(state.server, client) for client in unlike.clients]
+    same = all([id(leaf) for leaf in leaves(one)] == [id(leaf) for leaf in leaves(said[0])] for one in said)
+    assert same or not getattr(algorithm, "one_broadcast", False)
+
+
 def test_nothing_private_is_in_the_payload(algorithm: AnyAlgorithm, unlike: Federation) -> None:
     """Not one number of the private state, neither of the old nor of the new one."""
     plan = tiny_plan(unlike, algorithm)
