@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 
 from fedmtl.components import check_type, describe, make
 from fedmtl.data.base import Federation, Schema
-from fedmtl.engines import ENGINES
+from fedmtl.engines import ENGINES, Loop, VMap
 from fedmtl.federation.cohort import cohort_size
 from fedmtl.federation.job import Engine
 from fedmtl.federation.plan import Plan, make_plan
@@ -19,6 +19,8 @@ COMPONENTS = {"data": "data", "model": "model", "algorithm": "algorithm", "up_co
 HOW = (
     "name",
     "engine",
+    "chunk",
+    "compile",
     "runtime",
     "workers",
     "gpus_per_worker",
@@ -64,6 +66,10 @@ class Experiment:
     """All chance follows from it: partition, initial parameters, cohorts, batches, codecs."""
     engine: str = "vmap"
     """How a node trains its clients: "loop" one by one, "vmap" a cohort at once."""
+    chunk: int = 0
+    """Clients that engine "vmap" stacks at once; 0: as many as are fastest, measured once on this machine."""
+    compile: bool = False
+    """Engine "vmap" hands work that goes on for long to torch's compiler: for runs of many minutes."""
     runtime: str = "ray"
     """Where the nodes are: "ray" in Ray actors, "local" one in this process."""
     workers: int = 2
@@ -85,7 +91,7 @@ class Experiment:
         hints = get_type_hints(Experiment)
         for field in dataclasses.fields(self):
             check_type(field.name, getattr(self, field.name), hints[field.name])
-        for field, least in (("rounds", 1), ("batch_size", 0), ("evaluate_every", 1), ("seed", 0), ("workers", 1)):
+        for field, least in (("rounds", 1), ("batch_size", 0), ("chunk", 0), ("evaluate_every", 1), ("seed", 0), ("workers", 1)):
             if getattr(self, field) < least:
                 raise ValueError(f"{field} is at least {least}, got {getattr(self, field)}.")
         for field in ("wait_seconds", "round_seconds"):
@@ -109,7 +115,9 @@ class Experiment:
 
     def make_engine(self, device: str = "cpu") -> Engine:
         """The engine, training on a torch device."""
-        return ENGINES[self.engine](device=device)
+        if self.engine == "vmap":
+            return VMap(chunk=self.chunk or None, device=device, compile=self.compile)
+        return Loop(device=device)
 
     def load(self) -> Federation:
         """The data: on a node, its clients are those that it may host.

@@ -35,6 +35,8 @@ EXPERIMENTS = [
         batch_size=0,
         evaluate_every=2,
         seed=7,
+        chunk=7,
+        compile=True,
         engine="loop",
         runtime="local",
         workers=5,
@@ -103,6 +105,8 @@ def test_what_is_what_results_depend_on() -> None:
     how = {
         "name": "other",
         "engine": "loop",
+        "chunk": 3,
+        "compile": True,
         "runtime": "local",
         "workers": 9,
         "gpus_per_worker": 1.0,
