@@ -25,8 +25,8 @@ def write_data(workload: Workload, folder: Path) -> None:
 
     With class means M [classes, …], client c's shift s_c, and a class k drawn evenly for each example:
 
-        x = 4 M_k + 2 ε,  M ~ N(0, I),  ε ~ N(0, I)            large, so that a few steps of 0.01 show  (1)
-        y = (k + s_c) mod classes,  s_c uniform in {0, 1}      the same inputs mean another class       (2)
+        x = spread (2 M_k + ε),  M ~ N(0, I),  ε ~ N(0, I)                                             (1)
+        y = (k + s_c) mod classes,  s_c uniform in {0, 1}      the same inputs mean another class      (2)
 
     so that the trunk has something to learn from all, and a head something of its own.
     """
@@ -43,7 +43,7 @@ def write_data(workload: Workload, folder: Path) -> None:
         for start in range(0, clients, _CHUNK):
             rows = slice(start, start + _CHUNK)
             noise = draw.standard_normal(x[rows].shape, np.float32)
-            x[rows] = 4 * means[kinds[rows]] + 2 * noise  # (1)
+            x[rows] = workload.spread * (2 * means[kinds[rows]] + noise)  # (1)
         x.flush()
         labels = (kinds + shifts[:clients, None]) % workload.classes  # (2)
         np.save(folder / f"{part}_y.npy", labels.astype(np.float32))

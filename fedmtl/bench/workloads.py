@@ -30,6 +30,8 @@ class Workload:
     batch_size: int = 16
     lr: float = 0.01
     classes: int = 10
+    spread: float = 1.0
+    """How large inputs are. Larger ones are learnt faster, and let rounding grow faster too."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -72,7 +74,7 @@ WORKLOADS = {
     # CNN 1×28×28, convolutions 16 and 32, 1568 -> 64, and a private 64 -> 10.
     "W1": Workload("W1", "CNN()", (1, 28, 28), clients=1_000, cohort=100, examples=64, rounds=7),
     # 64 -> 32, and a private 32 -> 10.
-    "W2": Workload("W2", "MLP(hidden=(32,))", (64,), clients=10_000, cohort=1_000, examples=32, rounds=10),
+    "W2": Workload("W2", "MLP(hidden=(32,))", (64,), clients=10_000, cohort=1_000, examples=32, rounds=10, spread=2.0),
 }
 
 

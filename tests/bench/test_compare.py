@@ -46,12 +46,24 @@ def test_ratios_are_within_turns() -> None:
     assert second.round_ms == pytest.approx(1000 * SMALL.cohort / 2)
 
 
+def test_after_many_rounds_only_accuracies_are_compared() -> None:
+    """Rounding grows from round to round: 20 are compared, 21 are not, but for a trunk that went elsewhere."""
+
+    def same(rounds: int, off: float, accuracy: float) -> bool:
+        seconds = [1.0] * (rounds - 1)
+        other = runs(fedmtl(2), record(*seconds, accuracy=accuracy), trunk=END + np.array([off, 0], np.float32))
+        return same_trunk(other, runs(LOOP, record(*seconds, accuracy=0.5)), START)[0]
+
+    assert [same(20, 0.1, 0.5), same(21, 0.1, 0.5), same(21, 5.1, 0.5)] == [False, True, False]
+    assert [same(2, 0, 0.519), same(2, 0, 0.521), same(21, 0, 0.521)] == [True, False, False]
+
+
 @pytest.mark.parametrize(("off", "equal"), [(0.0, True), (0.049, True), (0.051, False), (math.nan, False)])
 def test_a_trunk_may_be_a_hundredth_of_the_way_off(off: float, equal: bool) -> None:
     """The way is 5 long: 0.05."""
-    other = runs(fedmtl(2), record(1, accuracy=0.5), trunk=END + np.array([off, 0], np.float32))
-    same, text = same_trunk(other, runs(LOOP, record(1, accuracy=0.25)), START)
-    assert same == equal and "after 2 rounds" in text and "0.500 and 0.250" in text
+    other = runs(fedmtl(2), record(1, accuracy=0.51), trunk=END + np.array([off, 0], np.float32))
+    same, text = same_trunk(other, runs(LOOP, record(1, accuracy=0.5)), START)
+    assert same == equal and "after 2 rounds" in text and "0.510, the loop's 0.500" in text
 
 
 @pytest.mark.parametrize(
