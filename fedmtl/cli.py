@@ -135,12 +135,19 @@ def run(
     killed goes on with the same command and --resume.
     """
     with one_clear_error():
-        from fedmtl.loading import load_experiment
-        from fedmtl.study.table import human_bytes
+        from fedmtl.loading import read_values, starts_ray
 
         if resume and out is None:
             raise ValueError("--resume needs the folder to go on in: add --out DIR.")
-        experiment = load_experiment(preset, settings or [])
+        values, path = read_values(preset, settings or [])
+        if starts_ray(values):
+            from fedmtl.runtime.ray_workers import begin
+
+            begin()  # Ray's processes start while this one imports torch
+        from fedmtl.experiment import from_dict
+        from fedmtl.study.table import human_bytes
+
+        experiment = from_dict(values, path)
         result = run_one(experiment, f"{experiment.name}: {experiment.label}", out, resume)
         summary = result.summary
         for task, row in summary["tasks"].items():
@@ -340,4 +347,11 @@ def fields_of(cls: Any) -> str:
 
 def main() -> None:
     """Entry point of ``fedmtl`` and of ``python -m fedmtl``."""
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        if "fedmtl.runtime.ray_workers" in sys.modules:
+            from fedmtl.runtime.ray_workers import leave
+
+            leave(end.code)
+        raise

@@ -1,4 +1,7 @@
-"""Experiments from files and from ``key=value`` settings."""
+"""Experiments from files and from ``key=value`` settings.
+
+Values are read without importing what they name: torch takes longer to import than Ray's first steps to be waited for.
+"""
 
 import dataclasses
 import os
@@ -6,10 +9,12 @@ import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedmtl.components import METHODS, describe, make
-from fedmtl.experiment import COMPONENTS, Experiment, from_dict
+
+if TYPE_CHECKING:
+    from fedmtl.experiment import Experiment
 
 
 def presets() -> dict[str, Path]:
@@ -83,6 +88,8 @@ def override(values: Mapping[str, Any], settings: Iterable[str]) -> dict[str, An
 
 def _default(part: str, table: Mapping[str, Any]) -> Any:
     """What a component is when nobody has named it: the experiment's, or inside a component that component's."""
+    from fedmtl.experiment import COMPONENTS, Experiment
+
     if "name" in table and part in METHODS:
         return describe(part, make(part, table)).get(part)
     if part not in COMPONENTS:
@@ -90,8 +97,23 @@ def _default(part: str, table: Mapping[str, Any]) -> Any:
     return {item.name: item.default for item in dataclasses.fields(Experiment)}[part]
 
 
-def load_experiment(preset: str | Path, settings: Iterable[str] = ()) -> Experiment:
-    """The experiment of a preset, with ``key=value`` settings applied; a ``[compare]`` table is for comparisons."""
+def read_values(preset: str | Path, settings: Iterable[str] = ()) -> tuple[dict[str, Any], str]:
+    """The values of a preset, with ``key=value`` settings applied, and its file.
+
+    A ``[compare]`` table is for comparisons, and left out.
+    """
     values, path = read_preset(preset)
     values.pop("compare", None)
-    return from_dict(override(values, settings), str(path))
+    return override(values, settings), str(path)
+
+
+def load_experiment(preset: str | Path, settings: Iterable[str] = ()) -> "Experiment":
+    """The experiment of a preset, with ``key=value`` settings applied."""
+    from fedmtl.experiment import from_dict
+
+    return from_dict(*read_values(preset, settings))
+
+
+def starts_ray(values: Mapping[str, Any]) -> bool:
+    """Whether an experiment of these values will start Ray on this machine."""
+    return values.get("runtime", "ray") == "ray" and not values.get("ray_address")

@@ -37,6 +37,9 @@ def run(
     cohort_size(experiment.cohort, len(schema.owners))
     recorder = Recorder(experiment, None if out is None else Path(out).resolve(), resume)
     if experiment.runtime == "ray":  # imported when needed: Ray takes seconds to start
+        from fedmtl.runtime.ray_workers import hire
+
+        hire(experiment, min(experiment.workers, len(schema.owners)))  # they import while this process does
         from fedmtl.runtime.ray_grid import RayGrid as make_grid
     else:
         from fedmtl.runtime.local_grid import LocalGrid as make_grid

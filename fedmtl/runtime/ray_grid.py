@@ -1,8 +1,6 @@
 """The Grid over Ray: sticky actors, each a Flower node that hosts its share of the clients."""
 
-import atexit
 import logging
-import os
 import sys
 import tempfile
 import time
@@ -16,12 +14,13 @@ import ray
 from flwr.app import Message
 from ray.exceptions import RayActorError, RayTaskError
 
-from fedmtl.data.base import Federation, Schema
+from fedmtl.data.base import Federation
 from fedmtl.experiment import Experiment
 from fedmtl.federation.shard import write_shard
 from fedmtl.runtime.local_grid import DirectGrid, new_run_id
 from fedmtl.runtime.messages import byte_array
 from fedmtl.runtime.node import shard
+from fedmtl.runtime.ray_workers import give_back, hire, start, take
 
 log = logging.getLogger("fedmtl")
 
@@ -30,62 +29,6 @@ MAX_RESTARTS = 3
 
 SMALL = 2**16
 """Bytes that travel with a call: an object of its own costs more."""
-
-_idle: dict[tuple[str, float, float], list[Any]] = {}
-"""Actors whose run is over, by (address, CPUs, GPUs): the next run of this process starts at once."""
-
-
-class Worker:
-    """A Ray actor: one Flower node, with the data and the private state of its share of the clients."""
-
-    def load(
-        self,
-        run_id: int,
-        node_id: int,
-        pickled: bytes,
-        part: int,
-        parts: int,
-        folder: str,
-        data: str,
-        device: str,
-        paths: list[str],
-    ) -> int:
-        """Become node ``part`` of ``parts`` of a run, and say in which process.
-
-        The data is what the driver wrote into ``data``; it is loaded anew where that folder is not, or no longer.
-        """
-        from fedmtl.federation.shard import read_shard, shard_of
-        from fedmtl.runtime.local_grid import node_context
-        from fedmtl.runtime.node import Node, host, make_fleet, make_store, shard
-
-        sys.path += [path for path in paths if path not in sys.path]  # a user's modules, by their import paths
-        experiment: Experiment
-        schema: Schema
-        experiment, schema = cloudpickle.loads(pickled)
-        if Path(data).is_dir():
-            clients = read_shard(Path(data) / str(part))
-        else:
-            everybody = experiment.load().clients
-            clients = shard_of({client: everybody[client] for client in shard(everybody, part, parts)})
-        self._context = node_context(run_id, node_id)
-        fleet = make_fleet(experiment, schema, clients, device)
-        host(run_id, node_id, Node(fleet, make_store(experiment, schema, folder)))
-        return os.getpid()
-
-    def unload(self) -> None:
-        """Forget the run's data."""
-        from fedmtl.runtime.node import host
-
-        host(self._context.run_id, self._context.node_id, None)
-
-    def handle(
-        self, message: Message, keys: list[tuple[str, str]], *arrays: np.ndarray
-    ) -> tuple[Message, list[tuple[str, str]], list[np.ndarray]]:
-        """Run the ClientApp. Arrays travel beside their message, so that Ray's shared memory is read without a copy."""
-        from fedmtl.runtime.client_app import app
-
-        attach(message, keys, arrays)
-        return detach(app(message, self._context))
 
 
 def detach(message: Message) -> tuple[Message, list[tuple[str, str]], list[np.ndarray]]:
@@ -124,22 +67,13 @@ class RayGrid(DirectGrid):
 
     def __init__(self, experiment: Experiment, federation: Federation, state_folder: str | None = None) -> None:
         super().__init__(new_run_id())
-        connect(experiment.ray_address)
+        self._parts = min(experiment.workers, len(federation.clients))
+        self._kind = hire(experiment, self._parts)
         self._temporary = None if state_folder else tempfile.TemporaryDirectory(prefix="fedmtl-state-")
         self._folder = state_folder or (self._temporary.name if self._temporary else "")
         self._pickled = cloudpickle.dumps((experiment, federation.schema))
-        self._parts = min(experiment.workers, len(federation.clients))
-        self._key = (experiment.ray_address, _cpus_per_worker(experiment), experiment.gpus_per_worker)
         self._paths = list(sys.path)
-        idle = _idle.pop(self._key, [])
-        for other in list(_idle):  # they hold CPUs that the new ones may need
-            for actor in _idle.pop(other):
-                ray.kill(actor)
-        self._actors = idle[: self._parts]
-        for actor in idle[self._parts :]:
-            ray.kill(actor)
-        while len(self._actors) < self._parts:
-            self._actors.append(self._new_actor())
+        self._actors = take(self._kind)
         with tempfile.TemporaryDirectory(prefix="fedmtl-data-") as data:
             self._data = data
             for part in range(self._parts):
@@ -149,12 +83,8 @@ class RayGrid(DirectGrid):
             self.pids: list[int] = ray.get([self._load(part) for part in range(self._parts)])
             """Process of each actor, in the order of nodes."""
 
-    def _new_actor(self) -> Any:
-        _, cpus, gpus = self._key
-        return ray.remote(Worker).options(num_cpus=cpus, num_gpus=gpus).remote()
-
     def _load(self, part: int) -> Any:
-        device = "cuda" if self._key[2] > 0 else "cpu"
+        device = "cuda" if self._kind.gpus > 0 else "cpu"
         return self._actors[part].load.remote(  # pyright: ignore[reportAttributeAccessIssue]
             self.run_id, part + 1, self._pickled, part, self._parts, self._folder, self._data, device, self._paths
         )
@@ -188,7 +118,7 @@ class RayGrid(DirectGrid):
                             "out, use fewer workers or a smaller cohort."
                         ) from error
                     log.warning("the actor of node %d died; started anew from its stored private state", part + 1)
-                    self._actors[part] = self._new_actor()
+                    self._actors[part] = start(self._kind)
                     self.pids[part] = ray.get(self._load(part))
                     pending.update({again: index for again in self._send([messages[index]])})
                 except RayTaskError as error:
@@ -219,43 +149,8 @@ class RayGrid(DirectGrid):
         """The actors forget the run and wait for the next one of this process."""
         try:
             ray.get([actor.unload.remote() for actor in self._actors], timeout=30)  # pyright: ignore
-            _idle.setdefault(self._key, []).extend(self._actors)
+            give_back(self._kind, self._actors)
         except Exception as error:  # a dying cluster must not hide the run's own error
             log.warning("actors were not given back: %s", error)
         if self._temporary is not None:
             self._temporary.cleanup()
-
-
-def _cpus_per_worker(experiment: Experiment) -> float:
-    """One CPU an actor, or an equal share where there are fewer CPUs than actors."""
-    resources = ray.cluster_resources()
-    gpus = experiment.workers * experiment.gpus_per_worker
-    if gpus > resources.get("GPU", 0):
-        raise RuntimeError(
-            f"workers={experiment.workers} with gpus_per_worker={experiment.gpus_per_worker} need {gpus:g} GPUs, "
-            f"Ray has {resources.get('GPU', 0):g}; lower either, or set gpus_per_worker=0."
-        )
-    return min(1.0, int(1000 * resources.get("CPU", 1) / experiment.workers) / 1000)
-
-
-def connect(address: str) -> None:
-    """Join the Ray cluster at an address, or start one on this machine; nothing when this process has one.
-
-    Raises:
-        RuntimeError: nothing answers at the address.
-    """
-    if ray.is_initialized():
-        return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
-        if address:
-            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-        else:
-            ray.init(address="local", include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
-    except ConnectionError as error:
-        raise RuntimeError(
-            f"No Ray cluster at ray_address={address!r} ({error}); start one with 'ray start --head', "
-            "or leave it empty."
-        ) from error
-    atexit.register(ray.shutdown)

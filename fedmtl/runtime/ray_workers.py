@@ -1,0 +1,235 @@
+"""Ray's processes: a cluster of this machine or another, and actors that are kept from one run to the next.
+
+This file imports nothing heavy, so that Ray starts while the driver still imports torch.
+"""
+
+import atexit
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from unittest.mock import patch
+
+if TYPE_CHECKING:
+    import numpy as np
+    from flwr.app import Message
+
+    from fedmtl.data.base import Schema
+    from fedmtl.experiment import Experiment
+
+
+class Worker:
+    """A Ray actor: one Flower node, with the data and the private state of its share of the clients."""
+
+    def __init__(self) -> None:
+        """Import all that a node needs, while the driver prepares what it will host."""
+        import fedmtl.runtime.ray_grid  # noqa: F401
+
+    def load(
+        self,
+        run_id: int,
+        node_id: int,
+        pickled: bytes,
+        part: int,
+        parts: int,
+        folder: str,
+        data: str,
+        device: str,
+        paths: list[str],
+    ) -> int:
+        """Become node ``part`` of ``parts`` of a run, and say in which process.
+
+        The data is what the driver wrote into ``data``; it is loaded anew where that folder is not, or no longer.
+        """
+        import cloudpickle
+
+        from fedmtl.federation.shard import read_shard, shard_of
+        from fedmtl.runtime.local_grid import node_context
+        from fedmtl.runtime.node import Node, host, make_fleet, make_store, shard
+
+        sys.path += [path for path in paths if path not in sys.path]  # a user's modules, by their import paths
+        experiment: Experiment
+        schema: Schema
+        experiment, schema = cloudpickle.loads(pickled)
+        if Path(data).is_dir():
+            clients = read_shard(Path(data) / str(part))
+        else:
+            everybody = experiment.load().clients
+            clients = shard_of({client: everybody[client] for client in shard(everybody, part, parts)})
+        self._context = node_context(run_id, node_id)
+        fleet = make_fleet(experiment, schema, clients, device)
+        host(run_id, node_id, Node(fleet, make_store(experiment, schema, folder)))
+        return os.getpid()
+
+    def unload(self) -> None:
+        """Forget the run's data."""
+        from fedmtl.runtime.node import host
+
+        host(self._context.run_id, self._context.node_id, None)
+
+    def handle(
+        self, message: "Message", keys: list[tuple[str, str]], *arrays: "np.ndarray"
+    ) -> "tuple[Message, list[tuple[str, str]], list[np.ndarray]]":
+        """Run the ClientApp. Arrays travel beside their message, so that Ray's shared memory is read without a copy."""
+        from fedmtl.runtime.client_app import app
+        from fedmtl.runtime.ray_grid import attach, detach
+
+        attach(message, keys, arrays)
+        return detach(app(message, self._context))
+
+
+class Kind(NamedTuple):
+    """Actors that can stand in for each other."""
+
+    address: str
+    cpus: float
+    gpus: float
+
+
+_idle: dict[Kind, list[Any]] = {}
+"""Actors whose run is over, or has not begun: the next run of this process starts at once."""
+
+_connecting = threading.RLock()
+
+
+def hire(experiment: "Experiment", count: int) -> Kind:
+    """Have ``count`` idle actors for an experiment; they are starting when this returns.
+
+    Raises:
+        RuntimeError: more GPUs asked for than Ray has, or no Ray at the address.
+    """
+    import ray
+
+    connect(experiment.ray_address)
+    kind = Kind(experiment.ray_address, _cpus_per_worker(experiment), experiment.gpus_per_worker)
+    for other in list(_idle):  # they hold CPUs that the new ones may need
+        for actor in _idle.pop(other) if other != kind else []:
+            ray.kill(actor)
+    idle = _idle.setdefault(kind, [])
+    for actor in idle[count:]:
+        ray.kill(actor)
+    idle[count:] = []
+    while len(idle) < count:
+        idle.append(start(kind))
+    return kind
+
+
+def start(kind: Kind) -> Any:
+    """A new actor."""
+    import ray
+
+    return ray.remote(Worker).options(num_cpus=kind.cpus, num_gpus=kind.gpus).remote()
+
+
+def take(kind: Kind) -> list[Any]:
+    """The idle actors, which are somebody's from now on."""
+    return _idle.pop(kind, [])
+
+
+def give_back(kind: Kind, actors: list[Any]) -> None:
+    """They wait for the next run of this process."""
+    _idle.setdefault(kind, []).extend(actors)
+
+
+def _cpus_per_worker(experiment: "Experiment") -> float:
+    """One CPU an actor, or an equal share where there are fewer CPUs than actors."""
+    import ray
+
+    resources = ray.cluster_resources()
+    gpus = experiment.workers * experiment.gpus_per_worker
+    if gpus > resources.get("GPU", 0):
+        raise RuntimeError(
+            f"workers={experiment.workers} with gpus_per_worker={experiment.gpus_per_worker} need {gpus:g} GPUs, "
+            f"Ray has {resources.get('GPU', 0):g}; lower either, or set gpus_per_worker=0."
+        )
+    return min(1.0, int(1000 * resources.get("CPU", 1) / experiment.workers) / 1000)
+
+
+def begin() -> None:
+    """Start a cluster on this machine in the background; ``hire`` waits for it, and so does the end of the process."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))  # as Ray does where it may
+    started = threading.Event()
+    threading.Thread(target=_begin, args=(started,), name="ray", daemon=True).start()
+    started.wait()
+    atexit.register(_settle)
+
+
+def _begin(started: threading.Event) -> None:
+    with _connecting:
+        started.set()
+        try:
+            connect("")
+        except Exception:  # tried again, and said, by whoever needs it
+            logging.getLogger("fedmtl").debug("Ray did not start in the background", exc_info=True)
+    threading.Event().wait()  # Linux ends Ray's processes with the thread that started them
+
+
+def _settle() -> None:
+    """A thread that is inside Ray when Python ends would end it with a crash."""
+    with _connecting:
+        import ray
+
+        ray.shutdown()
+
+
+def leave(code: Any) -> None:
+    """End the process at once if Ray is still starting: after a mistyped setting nobody wants to wait for it.
+
+    Ray's processes end with it. Nothing else is open then.
+    """
+    if _connecting.acquire(blocking=False):
+        _connecting.release()
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+
+
+def connect(address: str) -> None:
+    """Join the Ray cluster at an address, or start one on this machine; nothing when this process has one.
+
+    Raises:
+        RuntimeError: nothing answers at the address.
+    """
+    import ray
+
+    with _connecting:
+        if ray.is_initialized():
+            return
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        try:
+            if address:
+                ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+            else:
+                with _bare_head():
+                    ray.init(address="local", include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+        except ConnectionError as error:
+            raise RuntimeError(
+                f"No Ray cluster at ray_address={address!r} ({error}); start one with 'ray start --head', "
+                "or leave it empty."
+            ) from error
+        atexit.register(ray.shutdown)
+
+
+@contextmanager
+def _bare_head() -> Iterator[None]:
+    """Inside, a cluster starts without its dashboard server, autoscaler and log monitor.
+
+    They are three Python processes of 100 MB, which no run on one machine needs. Ray starts them also when the
+    dashboard is switched off, and waits for the first: a second or two. There is no setting for it; a Ray that names
+    them otherwise starts them.
+    """
+    from ray._private.node import Node
+
+    with ExitStack() as stack:
+        for name in ("start_api_server", "start_monitor", "start_log_monitor"):
+            if hasattr(Node, name):
+                stack.enter_context(patch.object(Node, name, lambda *arguments, **settings: None))
+        yield
