@@ -282,6 +282,9 @@ def bench(
         int | None, typer.Option(help="Rounds of a run, such as 100 for long ones; the first is not timed.")
     ] = None,
     workers: Annotated[int, typer.Option(show_default=False, help="Processes that train: 2.")] = 2,
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Let fedmtl use torch's compiler, which pays in runs of minutes.")
+    ] = False,
     sweep: Annotated[
         bool,
         typer.Option(
@@ -316,6 +319,7 @@ def bench(
             [word for words in against or [] for word in words.split(",")],
             1 if quick else turns,
             workers,
+            compile,
             sweep and not quick,
             out,
             say=typer.echo,

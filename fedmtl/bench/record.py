@@ -26,6 +26,8 @@ class Task(NamedTuple):
     folder: Path
     """Of its data, as ``fedmtl.bench.data`` reads it."""
     workers: int
+    compile: bool
+    """Whether fedmtl may use torch's compiler."""
 
 
 class Measured(NamedTuple):
@@ -67,6 +69,11 @@ class Record:
         """Clients a second in the median round."""
         return self.cohort / statistics.median(self.round_seconds)
 
+    @property
+    def last_rate(self) -> float:
+        """The same over the last tenth of the rounds, at least one: after all that a long run warms up for."""
+        return self.cohort / statistics.median(self.round_seconds[-max(1, len(self.round_seconds) // 10) :])
+
 
 def to_line(record: Record) -> str:
     return json.dumps(asdict(record))
@@ -96,6 +103,7 @@ def run_script(system: str, run: Callable[[Task], Measured]) -> None:
         workload: Annotated[str, typer.Argument(help="W1, W2, or a folder of data that fedmtl bench wrote.")] = "W2",
         rounds: Annotated[int | None, typer.Option(help="Rounds; the first is not timed.")] = None,
         workers: Annotated[int, typer.Option(help="Processes that train, where the system has them.")] = 2,
+        compile: Annotated[bool, typer.Option("--compile", help="fedmtl hands long work to torch's compiler.")] = False,
         trunk: Annotated[Path | None, typer.Option(help="Where to save the trunk, as .npy.")] = None,
     ) -> None:
         with tempfile.TemporaryDirectory(prefix="fedmtl-bench-") as temporary:
@@ -105,7 +113,7 @@ def run_script(system: str, run: Callable[[Task], Measured]) -> None:
             work = read_workload(folder)
             work = work if rounds is None else replace(work, rounds=rounds)
             with PeakMemory() as memory:
-                measured = run(Task(work, folder, workers))
+                measured = run(Task(work, folder, workers, compile))
                 started = time.perf_counter() - process_age()
         if trunk is not None:
             np.save(trunk, measured.trunk)

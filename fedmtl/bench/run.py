@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from fedmtl.bench.compare import as_dict, compare, phases
+from fedmtl.bench.compare import as_dict, compare, last_rounds, phases
 from fedmtl.bench.data import write_data
 from fedmtl.bench.network import flat, make_network
 from fedmtl.bench.systems import LOOP, System, fedmtl, peers
@@ -24,6 +24,7 @@ def bench(
     against: Sequence[str],
     turns: int,
     workers: int,
+    compile: bool,
     swept: bool,
     out: Path | None,
     say: Callable[[str], None],
@@ -36,6 +37,7 @@ def bench(
         against: "flower", "pfl".
         turns: how often each system runs; medians are over them.
         workers: processes, of those systems that have them.
+        compile: let fedmtl use torch's compiler, except in the sweep.
         swept: run the sweep too.
         out: a JSON file for all figures.
         say: called with each part of the report, when it is known.
@@ -45,7 +47,7 @@ def bench(
         ValueError: an unknown word in ``against``.
         RuntimeError: a system failed.
     """
-    systems = [fedmtl(workers), LOOP]
+    systems = [fedmtl(workers, compile), LOOP]
     for system in (system for word in dict.fromkeys(against) for system in peers(word, workers)):
         if system.installed:
             systems.append(system)
@@ -74,7 +76,7 @@ def _workload(
         initial = flat(make_network(workload, Path(folder)).trunk.state_dict())
     lines = compare(workload, runs, initial)
     spent = phases(runs[0])
-    say(f"{workload.text}, {turns} turn{'s' * (turns > 1)}\n{comparison(lines, spent)}\n")
+    say(f"{workload.text}, {turns} turn{'s' * (turns > 1)}\n{comparison(lines, spent)}\n{last_rounds(runs)}")
     return {
         "workload": asdict(workload),
         "systems": [as_dict(run, line) for run, line in zip(runs, lines, strict=True)],

@@ -24,6 +24,8 @@ class System:
     """The package that it measures; "" when it comes with fedmtl."""
     install: str = ""
     """How to get that package."""
+    options: tuple[str, ...] = ()
+    """What else its script is told."""
 
     @property
     def installed(self) -> bool:
@@ -51,9 +53,9 @@ LOOP = System("plain loop", "plain_loop.py")
 """Without which there is no telling how fast this machine is just now."""
 
 
-def fedmtl(workers: int) -> System:
+def fedmtl(workers: int, compile: bool = False) -> System:
     """All rounds in all turns: a run that is long enough may pay for work at its start."""
-    return System("fedmtl", "with_fedmtl.py", workers, later_rounds=sys.maxsize)
+    return System("fedmtl", "with_fedmtl.py", workers, later_rounds=sys.maxsize, options=("--compile",) * compile)
 
 
 def peers(word: str, workers: int) -> list[System]:

@@ -42,7 +42,7 @@ def run_once(system: System, folder: Path, rounds: int, home: Path) -> tuple[Rec
     """
     trunk = home / "trunk.npy"
     command = [sys.executable, str(system.path), str(folder), "--rounds", str(rounds)]
-    command += ["--workers", str(system.workers), "--trunk", str(trunk)]
+    command += ["--workers", str(system.workers), "--trunk", str(trunk), *system.options]
     try:
         done = subprocess.run(command, env=environment(home), capture_output=True, text=True, timeout=SECONDS)
     except subprocess.TimeoutExpired:

@@ -44,7 +44,7 @@ class Workload:
         if self.rounds < 2:
             raise ValueError(f"The first round is not timed, so rounds is at least 2, got {self.rounds}.")
 
-    def experiment(self, data: Any, workers: int) -> Experiment:
+    def experiment(self, data: Any, workers: int, compile: bool = False) -> Experiment:
         """The workload on Ray workers: packets, ledger and strategy as in any run."""
         return Experiment(
             name=self.name,
@@ -57,6 +57,7 @@ class Workload:
             evaluate_every=10**9,  # the first and the last round measure anyway, and are not timed
             seed=self.seed,
             engine="vmap",
+            compile=compile,
             runtime="ray",
             workers=workers,
         )

@@ -14,7 +14,7 @@ from fedmtl.bench.record import Measured, Task, run_script
 
 
 def with_fedmtl(task: Task) -> Measured:
-    experiment = task.workload.experiment(Stored(str(task.folder)), task.workers)
+    experiment = task.workload.experiment(Stored(str(task.folder)), task.workers, task.compile)
     ends: list[float] = []
     result = run(experiment, on_round=lambda progress: ends.append(time.perf_counter()))
     spent = {name: seconds for name, seconds in result.summary["seconds"].items() if name not in ("start", "total")}

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from fedmtl.bench.compare import compare, phases, same_loss, same_trunk
+from fedmtl.bench.compare import compare, last_rounds, phases, same_loss, same_trunk
 from fedmtl.bench.record import Record, from_line, to_line
 from fedmtl.bench.systems import LOOP, System, fedmtl
 from fedmtl.bench.tables import comparison, number
@@ -89,3 +89,11 @@ def test_the_table_says_what_is_what() -> None:
     assert text[3].startswith("fedmtl: NOT THE SAME WORK: ")
     assert text[4] == "fedmtl's rounds, the first one included: train 30 ms (75%), write 10 ms (25%)."
     assert [number(value) for value in (1.234, 12.34, 1234.5)] == ["1.23", "12.3", "1,234"]
+
+
+def test_a_long_run_tells_of_its_last_rounds() -> None:
+    """20 timed rounds: the last two, of ½ s, are a tenth. 6 clients each, the loop takes 3 s: 12 a second, 6 times."""
+    ours, loop = runs(fedmtl(2), record(*[2.0] * 18, 0.5, 0.5)), runs(LOOP, record(3))
+    text = "In the last tenth of its rounds fedmtl trains 12 clients/s, 6.0× the loop.\n"
+    assert last_rounds([ours, loop]) == text
+    assert last_rounds([runs(fedmtl(2), record(*[2.0] * 19)), loop]) == ""

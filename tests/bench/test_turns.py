@@ -18,9 +18,9 @@ from tests.bench.small import SMALL
 SCRIPT = """
 import json, os, sys
 import numpy as np
-folder, _, rounds, _, workers, _, trunk = sys.argv[1:]
+folder, _, rounds, _, workers, _, trunk, *options = sys.argv[1:]
 with open(folder + "/calls", "a") as file:
-    file.write(json.dumps([os.path.basename(sys.argv[0]), int(rounds), int(workers)]) + "\\n")
+    file.write(json.dumps([os.path.basename(sys.argv[0]), int(rounds), int(workers), *options]) + "\\n")
 np.save(trunk, np.full(2, float(rounds), np.float32))
 print("something else")
 print(json.dumps(dict(system="", workload="", cohort=1, first_seconds=1.0, round_seconds=[1.0], pss=0, rss=0)))
@@ -39,10 +39,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_b_a_b(folder: Path) -> None:
     """Later turns take the time only, with as many rounds as the system takes for that."""
     said: list[str] = []
-    pair = [System("A", "a.py", workers=3, later_rounds=5), System("B", "b.py", most_rounds=4, later_rounds=2)]
+    pair = [
+        System("A", "a.py", workers=3, later_rounds=5, options=("--compile",)),
+        System("B", "b.py", most_rounds=4, later_rounds=2),
+    ]
     a, b = in_turns(pair, folder, rounds=9, turns=2, say=said.append)
     calls = [json.loads(line) for line in (folder / "calls").read_text().splitlines()]
-    assert calls == [["a.py", 9, 3], ["b.py", 4, 1], ["a.py", 5, 3], ["b.py", 2, 1]]
+    assert calls == [["a.py", 9, 3, "--compile"], ["b.py", 4, 1], ["a.py", 5, 3, "--compile"], ["b.py", 2, 1]]
     assert said == ["turn 1 of 2: A", "turn 1 of 2: B", "turn 2 of 2: A", "turn 2 of 2: B"]
     assert [len(run.records) for run in (a, b)] == [2, 2]
     assert a.trunk.tolist() == [9, 9] and b.trunk.tolist() == [4, 4]  # of the first turn
@@ -78,7 +81,7 @@ def test_what_is_not_installed_is_left_out_and_said(folder: Path, monkeypatch: p
     said: list[str] = []
     out = folder / "out.json"
     work = replace(SMALL, rounds=2)
-    assert bench([work], ["pfl"], 1, 2, False, out, say=said.append, progress=lambda line: None)
+    assert bench([work], ["pfl"], 1, 2, False, False, out, say=said.append, progress=lambda line: None)
     assert said[0] == "pfl, 1 process is left out: it is not installed; pip install 'fedmtl[bench]'"
     report = json.loads(out.read_text())
     assert [line["system"] for line in report["workloads"][0]["systems"]] == ["fedmtl", "plain loop"]

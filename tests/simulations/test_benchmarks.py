@@ -96,7 +96,7 @@ def test_pfl_on_two_processes_shares_the_cohort(tmp_path: Path) -> None:
 def test_the_whole_benchmark(tmp_path: Path) -> None:
     """fedmtl on a Ray worker and the loop in turn: same work, and every phase of a round has its share."""
     said: list[str] = []
-    assert bench([SMALL], [], 2, 1, False, tmp_path / "out.json", said.append, lambda line: None)
+    assert bench([SMALL], [], 2, 1, False, False, tmp_path / "out.json", said.append, lambda line: None)
     report = json.loads((tmp_path / "out.json").read_text())["workloads"][0]
     ours, loop = report["systems"]
     assert ours["equal"] is True and loop["equal"] is None
