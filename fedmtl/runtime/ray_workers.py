@@ -94,6 +94,16 @@ class Kind(NamedTuple):
 _idle: dict[Kind, list[Any]] = {}
 """Actors whose run is over, or has not begun: the next run of this process starts at once."""
 
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # What a round has sent is given back once a second by default: memory for some ten rounds of small clients.
+    "RAY_free_objects_period_milliseconds": "20",
+    # A history of all calls, for the dashboard: it grows with the rounds.
+    "RAY_task_events_report_interval_ms": "0",
+}
+"""Ray's own settings, where the environment does not say otherwise; those of a cluster that is joined stay."""
+
 _connecting = threading.RLock()
 
 
@@ -202,8 +212,8 @@ def connect(address: str) -> None:
     with _connecting:
         if ray.is_initialized():
             return
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        for name, value in SETTINGS.items():
+            os.environ.setdefault(name, value)
         try:
             if address:
                 ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
