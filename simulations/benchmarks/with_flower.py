@@ -31,7 +31,8 @@ def with_flower(task: Task) -> Measured:
         strategy = FedAvg(
             fraction_train=work.cohort / work.clients,
             fraction_evaluate=0.0,
-            min_train_nodes=1,
+            # Flower takes the fraction of the nodes that have appeared so far: without this the first round is smaller.
+            min_train_nodes=work.cohort,
             min_available_nodes=work.clients,
             train_metrics_aggr_fn=mean_loss,
         )
