@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from fedmtl.bench.data import TASK, TEST_EXAMPLES, TESTED, Stored, read_part, read_workload, write_data
-from fedmtl.bench.workloads import WORKLOADS, Workload, sweep
+from fedmtl.bench.network import flat, make_network
+from fedmtl.bench.workloads import WORKLOADS, sweep
 from tests.bench.small import SMALL
 
 
@@ -72,31 +73,25 @@ def test_a_workload_says_what_is_wrong(change: dict[str, int], message: str) -> 
         replace(SMALL, **change)
 
 
-def test_workloads_are_those_of_the_text() -> None:
-    """Parameters by hand: W1 trunk 16·9+16 + 32·16·9+32 + 1568·64+64 = 105,216; W2 trunk 64·32+32 = 2,080."""
+@pytest.mark.parametrize(
+    ("name", "trunk", "numbers"),
+    [("W1", 105_216, (1_000, 100, 64, 16, 0.01)), ("W2", 2_080, (10_000, 1_000, 32, 16, 0.01))],
+)
+def test_workloads_are_fixed(name: str, trunk: int, numbers: tuple[float, ...], tmp_path: Path) -> None:
+    """Parameters by hand: W1 trunk 16·9+16 + 32·16·9+32 + 1568·64+64 = 105,216; W2 trunk 64·32+32 = 2,080.
 
-    def trunk(work: Workload, folder: Path) -> int:
-        write_data(replace(work, clients=1, cohort=1, examples=1), folder)
-        data = Stored(str(folder))
-        plan = work.experiment(data, 1).make_plan(data.load(0))
-        return sum(value.numel() for name, value in plan.initial.items() if name.startswith("trunk."))
-
-    import tempfile
-
-    for name, size in (("W1", 105_216), ("W2", 2_080)):
-        with tempfile.TemporaryDirectory() as folder:
-            assert trunk(WORKLOADS[name], Path(folder)) == size
-    for name, numbers in (("W1", (1_000, 100, 64, 16, 0.01)), ("W2", (10_000, 1_000, 32, 16, 0.01))):
-        work = WORKLOADS[name]
-        assert (work.clients, work.cohort, work.examples, work.batch_size, work.lr) == numbers
+    Whoever changes them cannot compare with what was measured before.
+    """
+    work = WORKLOADS[name]
+    assert (work.clients, work.cohort, work.examples, work.batch_size, work.lr) == numbers
+    write_data(replace(work, clients=1, cohort=1, examples=1), tmp_path)
+    assert flat(make_network(work, tmp_path).trunk.state_dict()).size == trunk
 
 
 def test_the_sweep_changes_one_thing_at_a_time() -> None:
-    base = replace(WORKLOADS["W2"], rounds=0 + sweep(2)[0][0].rounds)
-    populations = []
-    for work, workers in sweep(2):
+    base, points = WORKLOADS["W2"], sweep(2)
+    for work, workers in points:
         changed = [f for f in ("model", "clients", "cohort", "examples") if getattr(work, f) != getattr(base, f)]
         assert len(changed) + (workers != 2) <= 1
-        populations.append(work.clients)
-    assert {1_000, 10_000, 100_000} <= set(populations)
-    assert len({work.name for work, _ in sweep(2)}) == len(sweep(2))
+    assert {1_000, 10_000, 100_000} <= {work.clients for work, _ in points}
+    assert len({work.name for work, _ in points}) == len(points)
