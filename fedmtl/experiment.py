@@ -91,7 +91,8 @@ class Experiment:
         hints = get_type_hints(Experiment)
         for field in dataclasses.fields(self):
             check_type(field.name, getattr(self, field.name), hints[field.name])
-        for field, least in (("rounds", 1), ("batch_size", 0), ("chunk", 0), ("evaluate_every", 1), ("seed", 0), ("workers", 1)):
+        least_values = {"rounds": 1, "batch_size": 0, "chunk": 0, "evaluate_every": 1, "seed": 0, "workers": 1}
+        for field, least in least_values.items():
             if getattr(self, field) < least:
                 raise ValueError(f"{field} is at least {least}, got {getattr(self, field)}.")
         for field in ("wait_seconds", "round_seconds"):

@@ -29,6 +29,11 @@ class Uploads(Iterable[tuple[ClientId, Upload]]):
     def __init__(self, stacks: Sequence[Stack]) -> None:
         self.stacks = stacks
 
+    @property
+    def clients(self) -> NDArray[np.int64]:
+        """Whose uploads these are, ascending."""
+        return np.sort(np.concatenate([stack.clients for stack in self.stacks] or [np.zeros(0, np.int64)]))
+
     def __iter__(self) -> Iterator[tuple[ClientId, Upload]]:
         places = sorted(
             (client, s, k) for s, stack in enumerate(self.stacks) for k, client in enumerate(stack.clients.tolist())

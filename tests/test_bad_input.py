@@ -17,6 +17,7 @@ from fedmtl.codecs import FP16, Codec, Dense, ErrorFeedback, Int8, TopK
 from fedmtl.comm.packets import PacketError
 from fedmtl.data import ClientData, Federation, Split, Synthetic, from_arrays
 from fedmtl.experiment import Experiment, from_dict
+from fedmtl.federation.visits import replies_of, visits_of
 from fedmtl.loading import load_experiment
 from fedmtl.models import MLP
 from fedmtl.running import run
@@ -264,7 +265,7 @@ def tampered(direction: str, change: Callable[[bytes], bytes], clients: set[int]
                     v._replace(packet=change(v.packet)) if v.client in clients and round == 1 else v for v in visits
                 ]
                 run_name = str(message.content.config_records["visits"]["run"])
-                message.content = visits_content(plan, run_name, round, changed, share=False)
+                message.content = visits_content(plan, run_name, round, visits_of(changed), share=False)
         replies = exchange(grid, messages, timeout)
         for reply in replies:
             if direction == "up" and reply.metadata.message_type == "train":
@@ -273,7 +274,7 @@ def tampered(direction: str, change: Callable[[bytes], bytes], clients: set[int]
                 changed = [
                     a._replace(update=change(a.update)) if a.client in clients and round == 1 else a for a in answers
                 ]
-                reply.content = replies_content(round, changed)
+                reply.content = replies_content(round, replies_of(changed), {})
         return replies
 
     return over_a_bad_line

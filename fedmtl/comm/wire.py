@@ -9,7 +9,6 @@ a cohort of one, so there is one way in which bytes are made.
 """
 
 from collections.abc import Callable, Sequence
-from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,65 +29,9 @@ from fedmtl.comm.packets import (
     seal,
     seal_rows,
 )
+from fedmtl.comm.spec import Spec, check_payload
 from fedmtl.trees import row, stack, tree_map
 from fedmtl.types import Payload
-
-
-class Entry(NamedTuple):
-    """One array of a payload."""
-
-    record: str
-    name: str
-    shape: tuple[int, ...]
-
-
-class Spec(tuple[Entry, ...]):
-    """What a payload holds, in order: agreed by both sides before the first packet."""
-
-    @property
-    def size(self) -> int:
-        """How many numbers the payload holds."""
-        return sum(int(np.prod(entry.shape)) for entry in self)
-
-    def digest(self, codec: Codec[Any]) -> bytes:
-        """8 bytes that differ when the other side has another model, algorithm or codec."""
-        return blake2b(repr((tuple(self), repr(codec))).encode(), digest_size=8).digest()
-
-
-def spec_of(payload: Payload) -> Spec:
-    """The Spec of a payload.
-
-    Raises:
-        ValueError: an array that is not float32.
-    """
-    entries = []
-    for record in sorted(payload):
-        for name, value in sorted(payload[record].items()):
-            if not isinstance(value, Tensor) or value.dtype != torch.float32:
-                raise ValueError(
-                    f"Payloads hold float32 tensors, but {record!r}/{name!r} is "
-                    f"{getattr(value, 'dtype', type(value).__name__)}; convert it in the algorithm."
-                )
-            entries.append(Entry(record, name, tuple(value.shape)))
-    return Spec(entries)
-
-
-def check_payload(payload: Payload, spec: Spec, kind: int) -> None:
-    """Refuse a payload (of one client) that is not what the other side expects: a mistake of the algorithm.
-
-    Raises:
-        ValueError: it says what is missing and what is too much.
-    """
-    found = spec_of(payload)
-    if found != spec:
-        missing, surplus = (
-            [f"{e.record}/{e.name} {e.shape}" for e in one if e not in other]
-            for one, other in ((spec, found), (found, spec))
-        )
-        raise ValueError(
-            f"The {KIND_NAMES[kind]} should hold {missing} and not {surplus}: an algorithm's payload has the same "
-            "names and shapes in every round."
-        )
 
 
 class Packed(NamedTuple):

@@ -3,73 +3,28 @@
 import time
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.comm.packets import DOWN, UP, Packets, joined
-from fedmtl.comm.wire import check_payload, pack_rows, payload_of, unpack_rows
+from fedmtl.comm.spec import check_payload
+from fedmtl.comm.wire import pack_rows, payload_of, unpack_rows
 from fedmtl.data.base import ClientData
-from fedmtl.federation.job import ClientFn, Cohort, Engine
+from fedmtl.federation.group import Group
+from fedmtl.federation.job import Engine
 from fedmtl.federation.plan import Plan
 from fedmtl.federation.reports import raw_data_packet, report_packets
-from fedmtl.federation.shard import Rows, Shard, Table, shard_of
+from fedmtl.federation.shard import Shard, Table, shard_of
 from fedmtl.federation.store import Store
 from fedmtl.federation.visits import Replies, Visit, Visits, visits_of
 from fedmtl.rng import permutations, rng
 from fedmtl.trees import finite_rows, row, stack, structure, tree_map
-from fedmtl.types import Batch, ClientId, LocalResult, Payload, TaskSet
+from fedmtl.types import ClientId, LocalResult, Payload, TaskSet
 
 EVALUATION_BATCH = 256
 """Examples that are measured at once; results do not depend on it beyond rounding."""
-
-
-class Group(NamedTuple):
-    """Visits of clients with the same tasks and the same structure of state."""
-
-    table: Table
-    kind: str
-    """Names the structure."""
-    visits: NDArray[np.int64]
-    """Rows among the visits, [K]."""
-    rows: NDArray[np.int64]
-    """Rows of the table, [K]."""
-    clients: NDArray[np.int64]
-    downs: Sequence[Payload]
-    which: NDArray[np.int64]
-    """[K] client -> its broadcast."""
-    states: Any
-    """{"private", "codec"}, arrays [K, …]."""
-
-    def cohort(
-        self,
-        function: ClientFn,
-        rows: Rows,
-        members: NDArray[np.int64],
-        order: NDArray[np.int64] | None,
-        batch_size: int | None,
-    ) -> Cohort:
-        """Some of the clients, at work. Without an order, as when they measure, no batch is larger than it need be."""
-        places = self.rows[members]
-        sizes = rows.size[places]
-        least = sizes if batch_size is None else np.minimum(sizes, batch_size)
-
-        def batches(some: NDArray[np.int64]) -> list[Batch]:
-            if order is None:
-                return rows.batches(places[some], None, int(least[some].max()))
-            return rows.batches(places[some], order[some], batch_size)
-
-        return Cohort(
-            clients=self.clients[members].tolist(),
-            function=function,
-            downs=self.downs,
-            which=self.which[members],
-            private=tree_map(lambda leaf: leaf[members], self.states["private"]),
-            steps=-(-sizes // least),
-            batches=batches,
-            owned=self.table.owned,
-        )
 
 
 class Fleet:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fedmtl.algorithms.base import Algorithm
 from fedmtl.codecs.base import Codec
-from fedmtl.comm.wire import Spec, spec_of
+from fedmtl.comm.spec import Spec, spec_of
 from fedmtl.data.base import Schema
 from fedmtl.federation.job import ClientFn, Wide
 from fedmtl.models.base import Model

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from fedmtl.codecs import FP16, Codec, Dense, ErrorFeedback, Int8, TopK
 from fedmtl.comm.packets import DATA, DOWN, HEADER_BYTES, REPORT, UP, PacketError, open_packet, seal
-from fedmtl.comm.wire import Spec, pack, spec_of, unpack
+from fedmtl.comm.spec import Spec, spec_of
+from fedmtl.comm.wire import pack, unpack
 from fedmtl.types import Payload
 
 CODECS: list[Codec[Any]] = [Dense(), FP16(), Int8(block=4), TopK(0.5), ErrorFeedback(TopK(0.5))]

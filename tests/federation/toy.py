@@ -6,7 +6,8 @@ from typing import Any
 
 from fedmtl.algorithms import FedPer
 from fedmtl.codecs import Dense
-from fedmtl.comm.wire import Spec, unpack
+from fedmtl.comm.spec import Spec
+from fedmtl.comm.wire import unpack
 from fedmtl.data import Federation, Synthetic
 from fedmtl.engines import Loop
 from fedmtl.federation.fleet import Fleet

@@ -1,0 +1,59 @@
+"""Clients of a node that do the same work on arrays of the same shapes."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmtl.federation.job import ClientFn, Cohort
+from fedmtl.federation.shard import Rows, Table
+from fedmtl.trees import tree_map
+from fedmtl.types import Batch, Payload
+
+
+class Group(NamedTuple):
+    """Visits of clients with the same tasks and the same structure of state."""
+
+    table: Table
+    kind: str
+    """Names the structure."""
+    visits: NDArray[np.int64]
+    """Rows among the visits, [K]."""
+    rows: NDArray[np.int64]
+    """Rows of the table, [K]."""
+    clients: NDArray[np.int64]
+    downs: Sequence[Payload]
+    which: NDArray[np.int64]
+    """[K] client -> its broadcast."""
+    states: Any
+    """{"private", "codec"}, arrays [K, …]."""
+
+    def cohort(
+        self,
+        function: ClientFn,
+        rows: Rows,
+        members: NDArray[np.int64],
+        order: NDArray[np.int64] | None,
+        batch_size: int | None,
+    ) -> Cohort:
+        """Some of the clients, at work. Without an order, as when they measure, no batch is larger than it need be."""
+        places = self.rows[members]
+        sizes = rows.size[places]
+        least = sizes if batch_size is None else np.minimum(sizes, batch_size)
+
+        def batches(some: NDArray[np.int64]) -> list[Batch]:
+            if order is None:
+                return rows.batches(places[some], None, int(least[some].max()))
+            return rows.batches(places[some], order[some], batch_size)
+
+        return Cohort(
+            clients=self.clients[members].tolist(),
+            function=function,
+            downs=self.downs,
+            which=self.which[members],
+            private=tree_map(lambda leaf: leaf[members], self.states["private"]),
+            steps=-(-sizes // least),
+            batches=batches,
+            owned=self.table.owned,
+        )
