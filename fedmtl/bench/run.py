@@ -39,13 +39,14 @@ def bench(
         workers: processes, of those systems that have them.
         compile: let fedmtl use torch's compiler, except in the sweep.
         swept: run the sweep too.
-        out: a JSON file for all figures.
+        out: a JSON file for all figures, written anew after each part: a run of minutes may be interrupted.
         say: called with each part of the report, when it is known.
         progress: called with a line before each run.
 
     Raises:
         ValueError: an unknown word in ``against``.
         RuntimeError: a system failed.
+        OSError: ``out`` cannot be written.
     """
     systems = [fedmtl(workers, compile), LOOP]
     for system in (system for word in dict.fromkeys(against) for system in peers(word, workers)):
@@ -54,12 +55,19 @@ def bench(
         else:
             say(f"{system.name} is left out: it is not installed; {system.install}")
     report: dict[str, Any] = {"environment": environment(), "turns": turns, "workloads": [], "sweep": []}
+
+    def save() -> None:
+        if out is not None:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(out, json.dumps(report, indent=2).encode())
+
+    save()  # a file that cannot be written is found before anything is run
     for workload in workloads:
         report["workloads"].append(_workload(workload, systems, turns, say, progress))
+        save()
     if swept:
         report["sweep"] = _sweep(workers, say, progress)
-    if out is not None:
-        write_atomic(out, json.dumps(report, indent=2).encode())
+        save()
     return all(line["equal"] is not False for part in report["workloads"] for line in part["systems"])
 
 

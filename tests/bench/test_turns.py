@@ -96,6 +96,7 @@ def test_what_is_not_installed_is_left_out_and_said(folder: Path, monkeypatch: p
         (["--workers", "0"], "at least 1, got --turns 3 --workers 0"),
         (["--rounds", "1"], "rounds is at least 2, got 1"),
         (["--against", "flower,fedscale"], "flower or pfl, got 'fedscale'"),
+        (["--out", "/dev/null/out.json"], "/dev/null"),
     ],
 )
 def test_the_command_says_what_is_wrong(arguments: list[str], message: str) -> None:
@@ -113,3 +114,20 @@ def test_other_work_is_an_exit_code(folder: Path, monkeypatch: pytest.MonkeyPatc
     result = CliRunner().invoke(app, ["bench", "--rounds", "2", "--turns", "1", "--no-sweep"])
     assert result.exit_code == code, result.output
     assert ("NOT THE SAME WORK" in result.output) == bool(code)
+
+
+def test_what_is_known_is_kept_when_a_later_part_fails(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("with_fedmtl.py", "plain_loop.py"):
+        (folder / name).write_text(SCRIPT)
+    monkeypatch.setattr("fedmtl.bench.run.flat", lambda trunk: np.zeros(2, np.float32))
+    unlike = replace(SMALL, name="unlike", rounds=3)
+    monkeypatch.setattr("fedmtl.bench.run.peers", lambda word, workers: [])
+
+    def say(text: str) -> None:
+        if "small" in text:
+            (folder / "plain_loop.py").write_text("raise ValueError('no such luck')")
+
+    with pytest.raises(RuntimeError, match="plain loop ended with code 1: ValueError: no such luck"):
+        bench([SMALL, unlike], [], 1, 2, False, False, folder / "out.json", say, lambda line: None)
+    parts = json.loads((folder / "out.json").read_text())["workloads"]
+    assert [part["workload"]["name"] for part in parts] == ["small"]
