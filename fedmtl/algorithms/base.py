@@ -24,9 +24,11 @@ class Algorithm(Protocol[S, P]):
 
     Implementations are frozen dataclasses of their hyper-parameters, final, without inheritance. States
     are trees (NamedTuples, dicts, lists) of tensors. Nothing is changed in place: state goes in and comes
-    out. Three optional class attributes, False where they are absent:
+    out. Four optional class attributes, False where they are absent:
 
     * ``central``: the clients' raw data goes to the server once, and ``local_update`` runs there.
+    * ``additive``: ``aggregate`` looks at uploads through ``mean_upload`` alone, so that nodes of one machine may add
+      up theirs before they hand them over.
     * ``separable_heads``: a head that is zero and has no labels changes nothing else. It is true of plain gradient
       steps, norms and proximal terms, not of a mean over all private numbers. Engines may then run clients of
       unlike tasks together, each with zero heads for the tasks that it does not own, which is faster.

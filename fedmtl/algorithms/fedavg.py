@@ -28,6 +28,7 @@ from fedmtl.uploads import mean_upload
 class FedAvg:
     """The whole model is shared, heads included."""
 
+    additive: ClassVar[bool] = True
     one_broadcast: ClassVar[bool] = True
     separable_heads: ClassVar[bool] = True
 

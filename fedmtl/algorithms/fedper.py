@@ -23,6 +23,7 @@ from fedmtl.uploads import mean_upload
 class FedPer:
     """Trunk and head learn together; only the trunk travels. The paper uses lr 0.01, 5 epochs and batches of 10."""
 
+    additive: ClassVar[bool] = True
     one_broadcast: ClassVar[bool] = True
     separable_heads: ClassVar[bool] = True
 

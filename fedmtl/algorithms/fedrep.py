@@ -26,6 +26,7 @@ from fedmtl.uploads import mean_upload
 class FedRep:
     """Heads are fitted to the trunk before the trunk moves."""
 
+    additive: ClassVar[bool] = True
     one_broadcast: ClassVar[bool] = True
     separable_heads: ClassVar[bool] = True
 

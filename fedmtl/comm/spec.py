@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.codecs.base import Codec
@@ -67,3 +68,14 @@ def check_payload(payload: Payload, spec: Spec, kind: int) -> None:
             f"The {KIND_NAMES[kind]} should hold {missing} and not {surplus}: an algorithm's payload has the same "
             "names and shapes in every round."
         )
+
+
+def arrays_of(vector: NDArray[Any], spec: Spec) -> dict[str, dict[str, NDArray[Any]]]:
+    """One vector [size] as the arrays of a payload, which share its memory."""
+    arrays: dict[str, dict[str, NDArray[Any]]] = {}
+    offset = 0
+    for entry in spec:
+        count = int(np.prod(entry.shape))
+        arrays.setdefault(entry.record, {})[entry.name] = vector[offset : offset + count].reshape(entry.shape)
+        offset += count
+    return arrays

@@ -43,6 +43,8 @@ class Packed(NamedTuple):
     """P packets."""
     states: Any
     """The codec's next states, a tree of arrays [P, …]."""
+    vectors: NDArray[np.float32] | None = None
+    """What the receiver will unpack, [P, size], where that is known already: the codec is exact."""
 
 
 def pack_rows(
@@ -57,6 +59,7 @@ def pack_rows(
     num_examples: NDArray[np.float64],
     references: Sequence[Payload] = (),
     which: NDArray[np.int64] | None = None,
+    finite: bool = False,
     problem: Callable[[int, ValueError], None],
 ) -> Packed:
     """The packets of K clients.
@@ -70,6 +73,7 @@ def pack_rows(
         references, which: what both sides hold already, and [K] which of these a client has (the only one when
             None). Where it has a record and name of the payload, with the same shape, the difference is coded; an
             ``exact`` codec codes the value itself, which loses nothing.
+        finite: whether the caller has looked for NaN and infinity, and found none.
         problem: told of the row and the error of each client whose numbers the codec refuses.
     """
     count = len(num_examples)
@@ -79,11 +83,13 @@ def pack_rows(
     space = np.empty((count, HEADER_BYTES // 4 + spec.size), np.float32)
     vectors = space[:, HEADER_BYTES // 4 :]
     _flatten(payload, spec, vectors)
-    if references and not getattr(codec, "exact", False):
+    exact = bool(getattr(codec, "exact", False))
+    if references and not exact:
         vectors -= _references(references, which, spec)
+        finite = False
     digest = spec.digest(codec)
     encode_rows = getattr(codec, "encode_rows", None)
-    if encode_rows is not None and np.isfinite(vectors).all():
+    if encode_rows is not None and (finite or np.isfinite(vectors).all()):
         try:
             bodies = encode_rows(vectors, chance)
         except ValueError:
@@ -94,7 +100,7 @@ def pack_rows(
                 packets = np.empty((count, HEADER_BYTES + bodies.shape[1]), np.uint8)
                 packets[:, HEADER_BYTES:] = bodies
             seal_rows(packets, kind, digest, round, num_examples)
-            return Packed(np.arange(count), in_rows(packets), states)
+            return Packed(np.arange(count), in_rows(packets), states, vectors if exact else None)
     rows, packed, next_states = [], [], []
     for k in range(count):
         try:

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fedmtl.engines.layers.products import batched_product
 from fedmtl.engines.recording import Operation, Recording, Slot
 
 _DIRECT = frozenset(
-    "mm bmm baddbmm relu neg exp log sqrt rsqrt abs sigmoid tanh mul add sub div where eq ne gt ge lt le bitwise_and "
+    "mm baddbmm relu neg exp log sqrt rsqrt abs sigmoid tanh mul add sub div where eq ne gt ge lt le bitwise_and "
     "bitwise_or bitwise_not logical_and logical_not isnan clamp sum amax amin addcmul addcdiv gather scatter_add stack "
     "cat unsqueeze transpose permute _log_softmax _log_softmax_backward_data _softmax _softmax_backward_data square "
     "convolution minimum maximum".split()
@@ -57,6 +58,10 @@ def _call(operation: Operation, names: dict[str, Any]) -> str:
         base, size, stride, offset = operation.view
         return f"{_name(base)}.as_strided({size}, {stride}, {offset})"
     packet = operation.function.overloadpacket.__name__
+    if operation.function is torch.ops.aten.bmm.default:  # what ran when it was recorded
+        return (
+            f"{_constant(batched_product, names, packet)}({', '.join(_source(item, names) for item in operation.args)})"
+        )
     if operation.function.namespace == "aten" and packet in _DIRECT and hasattr(torch, packet):
         function = f"torch.{packet}"
     else:

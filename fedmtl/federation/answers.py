@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fedmtl.comm.ledger import Ledger
 from fedmtl.comm.packets import DOWN, UP, PacketError, Packets
+from fedmtl.comm.spec import arrays_of
 from fedmtl.comm.wire import Unpacked, payload_of, unpack_rows
 from fedmtl.federation.outcome import Measurements
 from fedmtl.federation.plan import Plan
@@ -17,7 +18,7 @@ from fedmtl.federation.roster import Roster
 from fedmtl.federation.visits import Replies, Visits
 from fedmtl.trees import row
 from fedmtl.types import ClientId, Payload
-from fedmtl.uploads import Stack, Uploads
+from fedmtl.uploads import Stack, Summed, Uploads
 
 log = logging.getLogger("fedmtl")
 
@@ -107,6 +108,8 @@ class Answers:
 
         Clients whose upload is damaged become ``problems``.
         """
+        if any(answer.replies.totals for answer in self._found):
+            return Uploads([], self._summed())
         visits, received = self._visits, {}
         bad = np.isin(visits.clients, list(self.problems)) if self.problems else np.zeros(len(visits), bool)
         stacks = []
@@ -122,6 +125,16 @@ class Answers:
                 clients, num_examples, vectors = _in_client_order(parts, spec.size)
                 stacks.append(Stack(clients, payload_of(vectors, spec), num_examples))
         return Uploads(stacks)
+
+    def _summed(self) -> list[Summed]:
+        """What nodes of this machine have added up."""
+        found = []
+        for answer in self._found:
+            for owned, clients, vector, num_examples in answer.replies.totals:
+                if len(clients):
+                    spec = self._plan.up_spec(int(clients[0]), owned)
+                    found.append(Summed(clients, arrays_of(vector, spec), num_examples))
+        return found
 
     def _unpack(
         self, index: int, places: NDArray[np.int64], packets: Packets, received: dict[Any, Payload]

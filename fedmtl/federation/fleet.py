@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl.comm.packets import DOWN, UP, Packets, joined
+from fedmtl.comm.packets import DOWN, UP, PacketError, Packets, joined
 from fedmtl.comm.spec import check_payload
-from fedmtl.comm.wire import pack_rows, payload_of, unpack_rows
+from fedmtl.comm.wire import Packed, pack_rows, payload_of, unpack_rows
 from fedmtl.data.base import ClientData
 from fedmtl.federation.group import Group
 from fedmtl.federation.job import Engine
@@ -18,10 +18,11 @@ from fedmtl.federation.plan import Plan
 from fedmtl.federation.reports import raw_data_packet, report_packets
 from fedmtl.federation.shard import Shard, Table, shard_of
 from fedmtl.federation.store import Store
-from fedmtl.federation.visits import Replies, Visit, Visits, visits_of
+from fedmtl.federation.visits import Replies, Total, Visit, Visits, visits_of
 from fedmtl.rng import permutations, rng
 from fedmtl.trees import finite_rows, row, stack, structure, tree_map
 from fedmtl.types import ClientId, LocalResult, Payload, TaskSet
+from fedmtl.uploads import weighted_sum
 
 EVALUATION_BATCH = 256
 """Examples that are measured at once; results do not depend on it beyond rounding."""
@@ -40,7 +41,7 @@ class Fleet:
         self.plan = plan
         self.clients = clients if isinstance(clients, Shard) else shard_of(clients)
         self.seconds: dict[str, float] = {}
-        """Where the time of the last ``handle`` went: state, evaluate, train, encode."""
+        """Where the time of the last ``handle`` went: state, evaluate, train, encode, add."""
         self._engine = engine
         self._kinds: dict[tuple[TaskSet, int], str] = {}
 
@@ -50,8 +51,14 @@ class Fleet:
         owned = {client: table.owned for table in self.clients.tables for client in table.clients.tolist()}
         return dict(sorted(owned.items()))
 
-    def handle(self, round: int, visits: Sequence[Visit], store: Store) -> Replies:
+    def handle(self, round: int, visits: Sequence[Visit], store: Store, add: bool = False) -> Replies:
         """Answer the visits of a round, in their order.
+
+        Args:
+            round: which.
+            visits: what is asked of whom.
+            store: where private state is.
+            add: unpack the uploads that were packed, and reply with their sum instead of each of them.
 
         A client whose update is not finite, or is refused by the codec, sends none and keeps its last good state.
 
@@ -59,19 +66,22 @@ class Fleet:
             KeyError: a client that does not live here.
             PacketError: a packet that is damaged or of another experiment.
         """
-        self.seconds = {"state": 0.0, "evaluate": 0.0, "train": 0.0, "encode": 0.0}
+        self.seconds = {"state": 0.0, "evaluate": 0.0, "train": 0.0, "encode": 0.0, "add": 0.0}
         visits = visits if isinstance(visits, Visits) else visits_of(visits)
         groups = self._groups(round, visits, store)
         reports = self._evaluate(round, visits, groups)
         problems: dict[ClientId, str] = {}
         seconds = np.zeros(len(visits))
-        updates = self._train(round, visits, groups, store, seconds, problems)
+        totals: list[Total] | None = [] if add else None
+        updates = self._train(round, visits, groups, store, seconds, problems, totals)
         gathered = np.flatnonzero(visits.gather)
         if len(gathered):
             data = (self.clients[client].train for client in visits.clients[gathered].tolist())
             updates.append((gathered, joined([raw_data_packet(self.plan, round, split) for split in data])))
         count = len(visits)
-        return Replies(visits.clients, _in_order(count, reports), _in_order(count, updates), seconds, problems)
+        return Replies(
+            visits.clients, _in_order(count, reports), _in_order(count, updates), seconds, problems, totals or ()
+        )
 
     def _groups(self, round: int, visits: Visits, store: Store) -> list[Group]:
         """Every packet opened and every state loaded, before anybody is trained."""
@@ -167,6 +177,7 @@ class Fleet:
         store: Store,
         seconds: NDArray[np.float64],
         problems: dict[ClientId, str],
+        totals: list[Total] | None,
     ) -> list[tuple[NDArray[np.int64], Packets]]:
         start = time.perf_counter()
         cohorts, trained = [], []
@@ -186,7 +197,7 @@ class Fleet:
         for (group, some, sizes), result in zip(trained, results, strict=True):
             # Clients that ran together have one time between them; it is shared out by examples.
             seconds[group.visits[some]] = elapsed * sizes / examples
-            rows, packets = self._close(round, group, some, result, store, problems)
+            rows, packets = self._close(round, group, some, result, store, problems, totals)
             updates.append((group.visits[some[rows]], packets))
         return updates
 
@@ -198,6 +209,7 @@ class Fleet:
         result: LocalResult[Any],
         store: Store,
         problems: dict[ClientId, str],
+        totals: list[Total] | None,
     ) -> tuple[NDArray[np.int64], Packets]:
         """Which of the clients send, and their packets; their private parts are stored."""
         start = time.perf_counter()
@@ -228,6 +240,7 @@ class Fleet:
             num_examples=np.asarray(num_examples, np.float64),
             references=group.downs,
             which=group.which[some[rows]],
+            finite=True,
             problem=refused,
         )
         self._spent("encode", start)
@@ -238,7 +251,44 @@ class Fleet:
             private = tree_map(lambda leaf: leaf[rows], private)
         store.save_rows(group.kind, group.clients[some[rows]], round, {"private": private, "codec": packed.states})
         self._spent("state", start)
-        return rows, packed.packets
+        if totals is None:
+            return rows, packed.packets
+        start = time.perf_counter()
+        totals.append(self._total(round, group, some[rows], packed, num_examples, problems))
+        self._spent("add", start)
+        return rows, Packets(np.zeros(0, np.uint8), np.zeros(len(rows), np.int64), packed.packets.lengths)
+
+    def _total(
+        self,
+        round: int,
+        group: Group,
+        some: NDArray[np.int64],
+        packed: Packed,
+        num_examples: Any,
+        problems: dict[ClientId, str],
+    ) -> Total:
+        """What the server would make of the packets, added up."""
+        clients = group.clients[some]
+        if packed.vectors is not None:
+            weights = np.asarray(num_examples, np.float64)
+            vector = weighted_sum(packed.vectors, weights)
+            return Total(group.table.owned, clients, vector, float(weights.sum()))
+
+        def refused(k: int, error: PacketError) -> None:
+            problems[int(clients[k])] = str(error)
+
+        unpacked = unpack_rows(
+            packed.packets,
+            self.plan.up_spec(int(group.clients[0]), group.table.owned),
+            self.plan.up_codec,
+            kind=UP,
+            round=round,
+            references=group.downs,
+            which=group.which[some],
+            problem=refused,
+        )
+        vector = weighted_sum(unpacked.vectors, unpacked.num_examples)
+        return Total(group.table.owned, clients[unpacked.rows], vector, float(unpacked.num_examples.sum()))
 
     def _spent(self, phase: str, start: float) -> float:
         elapsed = time.perf_counter() - start

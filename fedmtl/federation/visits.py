@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.comm.packets import Packets, joined
-from fedmtl.types import ClientId
+from fedmtl.types import ClientId, TaskSet
 
 
 class Visit(NamedTuple):
@@ -83,8 +83,23 @@ class Reply(NamedTuple):
     """Why there is no update although one was asked for; "" when there is one."""
 
 
+class Total(NamedTuple):
+    """Uploads of clients with one set of tasks, added up after they were packed and unpacked."""
+
+    owned: TaskSet
+    clients: NDArray[np.int64]
+    """Whose, ascending."""
+    vector: NDArray[np.float64]
+    """Σ n_k w_k in the order of the Spec."""
+    num_examples: float
+    """Σ n_k."""
+
+
 class Replies(Sequence[Reply]):
-    """The replies of one node."""
+    """The replies of one node.
+
+    Where it added the uploads up (``totals``), ``updates`` has the lengths of the packets that were made, and no bytes.
+    """
 
     def __init__(
         self,
@@ -93,12 +108,14 @@ class Replies(Sequence[Reply]):
         updates: Packets,
         seconds: NDArray[np.float64],
         problems: dict[ClientId, str],
+        totals: Sequence[Total] = (),
     ) -> None:
         self.clients = clients
         self.reports = reports
         self.updates = updates
         self.seconds = seconds
         self.problems = problems
+        self.totals = totals
 
     def __len__(self) -> int:
         return len(self.clients)

@@ -3,7 +3,7 @@
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from fedmtl.runtime.messages import read_visits, replies_content, roster_content, run_of
+from fedmtl.runtime.messages import read_visits, replies_content, roster_content, run_of, wants_sums
 from fedmtl.runtime.node import fleet_of, is_hosted, store_of
 
 app = ClientApp()
@@ -20,7 +20,8 @@ def train(message: Message, context: Context) -> Message:
     """The visits of a round: measure the last model, then train."""
     fleet = fleet_of(context)
     round, visits = read_visits(fleet.plan, message.content)
-    replies = fleet.handle(round, visits, store_of(context, run_of(message.content)))
+    store = store_of(context, run_of(message.content))
+    replies = fleet.handle(round, visits, store, wants_sums(message.content))
     return Message(replies_content(round, replies, fleet.seconds, is_hosted(context)), reply_to=message)
 
 

@@ -5,7 +5,7 @@ receiver is on the same machine, equal packets may be put there once (``share``)
 every client either way, and over a network each client's packet is really there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from fedmtl.comm.packets import Packets
 from fedmtl.federation.plan import Plan
-from fedmtl.federation.visits import Replies, Visits
+from fedmtl.federation.visits import Replies, Total, Visits
 from fedmtl.types import ClientId, TaskSet
 
 PACKETS = "packets"
 VISITS = "visits"
 REPLIES = "replies"
+TOTALS = "totals"
 ROSTER = "roster"
 
 _STYPE = "fedmtl.packets"
@@ -44,13 +45,15 @@ def _array(data: NDArray[np.uint8], local: bool) -> ArrayRecord:
 
 def packet_bytes(message: Message) -> int:
     """How many bytes of packets a message holds; 0 for one without."""
-    if not message.has_content():
+    if not message.has_content() or PACKETS not in message.content.array_records:
         return 0
-    return sum(len(array.data) for record in message.content.array_records.values() for array in record.values())
+    return len(message.content.array_records[PACKETS][PACKETS].data)
 
 
-def visits_content(plan: Plan, run: str, round: int, visits: Visits, share: bool) -> RecordDict:
+def visits_content(plan: Plan, run: str, round: int, visits: Visits, share: bool, add: bool = False) -> RecordDict:
     """What one node is told in a round. ``run`` tells this run from others whose private state a node may keep.
+
+    ``add`` asks for the sum of the uploads instead of each.
 
     Where the receiver is on this machine (``share``), packets that are the same bytes here are so there.
     """
@@ -60,6 +63,7 @@ def visits_content(plan: Plan, run: str, round: int, visits: Visits, share: bool
             "plan": plan.digest,
             "run": run,
             "round": round,
+            "add": int(add),
             "clients": _bytes(visits.clients, "<i8"),
             "start": _bytes(packets.starts, "<i8"),
             "length": _bytes(packets.lengths, "<i8"),
@@ -95,7 +99,8 @@ def read_visits(plan: Plan, content: RecordDict) -> tuple[int, Visits]:
 
 def replies_content(round: int, replies: Replies, seconds: Mapping[str, float], local: bool = False) -> RecordDict:
     """What one node answers: updates, then reports; ``seconds`` is where its time went, by phase."""
-    updates, reports = replies.updates.apart(), replies.reports.apart()
+    updates = replies.updates if replies.totals else replies.updates.apart()
+    reports = replies.reports.apart()
     parts = [packets.data for packets in (updates, reports) if packets.data.size]
     data = parts[0] if len(parts) == 1 else np.concatenate([*parts, np.zeros(0, np.uint8)])
     config = ConfigRecord(
@@ -111,7 +116,32 @@ def replies_content(round: int, replies: Replies, seconds: Mapping[str, float], 
             "phase_seconds": list(seconds.values()),
         }
     )
-    return RecordDict({PACKETS: _array(data, local), REPLIES: config})
+    content = RecordDict({PACKETS: _array(data, local), REPLIES: config})
+    if replies.totals:
+        content[TOTALS] = _totals(replies.totals)
+    return content
+
+
+def _totals(totals: Sequence[Total]) -> ConfigRecord:
+    return ConfigRecord(
+        {
+            "tasks": [",".join(total.owned) for total in totals],
+            "clients": [_bytes(total.clients, "<i8") for total in totals],
+            "vectors": [_bytes(total.vector, "<f8") for total in totals],
+            "num_examples": [total.num_examples for total in totals],
+        }
+    )
+
+
+def _read_totals(content: RecordDict) -> list[Total]:
+    if TOTALS not in content.config_records:
+        return []
+    config: Any = content.config_records[TOTALS]
+    columns = (config[key] for key in ("tasks", "clients", "vectors", "num_examples"))
+    return [
+        Total(tuple(owned.split(",")), np.frombuffer(clients, "<i8"), np.frombuffer(vector, "<f8"), num_examples)
+        for owned, clients, vector, num_examples in zip(*columns, strict=True)
+    ]
 
 
 def read_replies(content: RecordDict, round: int) -> Replies:
@@ -129,21 +159,28 @@ def read_replies(content: RecordDict, round: int) -> Replies:
     _check_columns(clients, update, report, seconds)
     if len(clients) and min(update.min(), report.min()) < 0:
         raise ValueError("The answer announces packets of negative length; dropped.")
-    total = int(update.sum()) + int(report.sum())
+    totals = _read_totals(content)
+    total = int(report.sum()) + (0 if totals else int(update.sum()))
     if total != data.size:
         raise ValueError(f"The answer announces {total} bytes of packets, got {data.size}; dropped.")
     troubled, problems = config["troubled"], config["problems"]
     if not isinstance(troubled, list) or not isinstance(problems, list) or len(troubled) != len(problems):
         raise ValueError("The answer's problems are not two lists of one length; dropped.")
-    updates = np.cumsum(update) - update
-    reports = int(update.sum()) + np.cumsum(report) - report
+    updates = np.zeros_like(update) if totals else np.cumsum(update) - update
+    reports = data.size - int(report.sum()) + np.cumsum(report) - report
     return Replies(
         clients,
         Packets(data, reports, report),
         Packets(data, updates, update),
         seconds,
         {int(client): str(problem) for client, problem in zip(troubled, problems, strict=True)},
+        totals,
     )
+
+
+def wants_sums(content: RecordDict) -> bool:
+    """Whether a message with visits asks for the sum of the uploads."""
+    return bool(content.config_records[VISITS]["add"])
 
 
 def read_phases(content: RecordDict) -> dict[str, float]:

@@ -67,10 +67,19 @@ class FedMTL(Strategy):
 
     Evaluation of a model rides on the next round's training message; the message after the last round,
     ``configure_evaluate``, only evaluates. The server samples clients, never nodes.
+
+    Args:
+        server: whose rounds these are.
+        placement: where clients live.
+        run: tells private state of this run from that of others.
+        wait_seconds: how long to wait for nodes that went away.
+        add: let nodes of this machine add up the uploads of an ``additive`` algorithm: less to copy and to check, and
+            equal to the server's own sum to the rounding of float64.
     """
 
-    def __init__(self, server: Server, placement: Placement, run: str, wait_seconds: float) -> None:
+    def __init__(self, server: Server, placement: Placement, run: str, wait_seconds: float, add: bool = False) -> None:
         self.server = server
+        self._add = add and bool(getattr(server.plan.algorithm, "additive", False))
         self.outcome: Outcome | None = None
         """What the last closed round brought."""
         self._placement = placement
@@ -94,7 +103,12 @@ class FedMTL(Strategy):
         return [
             Message(
                 visits_content(
-                    self.server.plan, self._run, round, self._visits.select(np.flatnonzero(nodes == node)), share
+                    self.server.plan,
+                    self._run,
+                    round,
+                    self._visits.select(np.flatnonzero(nodes == node)),
+                    share,
+                    share and self._add,
                 ),
                 node,
                 message_type,

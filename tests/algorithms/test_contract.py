@@ -9,6 +9,7 @@ import pickle
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.engines import VMap
 from fedmtl.trees import leaves, rebuild, sha256, structure, tree_map
 from fedmtl.types import Batch, LocalResult, Params, Payload, Upload
+from fedmtl.uploads import Stack, Uploads, add
 from tests.algorithms.rounds import Job, State, jobs, measurements, personal, play, run, start, union
 from tests.conftest import ALL_ALGORITHMS, tiny_plan
 
@@ -215,6 +217,29 @@ def test_one_broadcast_says_the_same_to_everybody(algorithm: AnyAlgorithm, unlik
     said = [algorithm.broadcast(state.server, client) for client in unlike.clients]
     same = all([id(leaf) for leaf in leaves(one)] == [id(leaf) for leaf in leaves(said[0])] for one in said)
     assert same or not getattr(algorithm, "one_broadcast", False)
+
+
+def test_an_additive_algorithm_is_content_with_sums(algorithm: AnyAlgorithm, unlike: Federation) -> None:
+    """Uploads added up in two halves, of which no single one can be read, come to the same server; to rounding."""
+    if not getattr(algorithm, "additive", False):
+        return
+    plan = tiny_plan(unlike, algorithm)
+    state = start(plan, unlike)
+    sent = uploads(jobs(plan, unlike, state))
+    stacks = [
+        Stack(
+            np.array([client]),
+            {r: {n: v[None] for n, v in p.items()} for r, p in payload.items()},
+            np.array([float(n)]),
+        )
+        for client, (payload, n) in sent
+    ]
+    summed = Uploads([], [add(stack) for stack in stacks])
+    with pytest.raises(TypeError, match="summed on their nodes"):
+        list(summed)
+    expected = algorithm.aggregate(state.server, sent)
+    assert_close(algorithm.aggregate(state.server, summed), expected, atol=1e-7)
+    assert_close(algorithm.aggregate(state.server, Uploads(stacks)), expected, atol=1e-7)
 
 
 def test_nothing_private_is_in_the_payload(algorithm: AnyAlgorithm, unlike: Federation) -> None:

@@ -142,6 +142,30 @@ def test_a_client_without_test_examples_reports_nothing() -> None:
     assert outcome.trained.tolist() == [0, 1, 2, 3, 4] and not outcome.problems
 
 
+@pytest.mark.parametrize("algorithm", [FedPer(epochs=1), FedAvg(epochs=1)], ids=repr)
+@pytest.mark.parametrize("codec", [Dense(), FP16(), Int8(), ErrorFeedback(TopK(0.25))], ids=repr)
+def test_uploads_added_up_on_the_node_are_those_that_the_server_would_add(algorithm: Any, codec: Any) -> None:
+    """One client is left out. Equal ledger, equal problems, equal private states, and the same mean to rounding."""
+    toys = [make_toy(algorithm=algorithm, up_codec=codec) for _ in range(2)]
+    for round in (1, 2):
+        outcomes = []
+        for toy, add in zip(toys, (False, True), strict=True):
+            sick = Fleet(toy.fleet.plan, poisoned(2), Loop())
+            asked = toy.server.open_round(round)
+            replies = sick.handle(round, asked, toy.store, add)
+            assert bool(replies.totals) == add and (replies.updates.data.size == 0) == add
+            outcomes.append(toy.server.close_round(round, asked, [replies]))
+        each, added = outcomes
+        assert each.trained.tolist() == added.trained.tolist() == [0, 1, 3, 4]
+        assert each.problems == added.problems == {2: "its update is not finite"}
+    plain, added = toys
+    assert plain.server.ledger.transfers == added.server.ledger.transfers
+    for name, value in plain.server.state.items():
+        torch.testing.assert_close(added.server.state[name], value, rtol=1e-6, atol=1e-7)
+    for client in (0, 1, 3, 4):
+        torch.testing.assert_close(stored(added, client, 3)["private"], stored(plain, client, 3)["private"])
+
+
 # Private state
 
 

@@ -6,7 +6,7 @@ Models and algorithms stay plain torch. A pure function of one client, gradients
         torch.vmap(function)(...)
 
 and computes what vmap alone would, to rounding, but in a layout that is fast for many small clients: see
-``packing``. What vmap does well already (elementwise operators, products, embedding, layer norm) is left to it.
+``packing``. What vmap does well already (elementwise operators, embedding, layer norm) is left to it.
 """
 
 import warnings
@@ -22,6 +22,7 @@ from fedmtl.engines.layers.convolution import convolution, convolution_backward
 from fedmtl.engines.layers.group_norm import group_norm
 from fedmtl.engines.layers.packing import aten, clone
 from fedmtl.engines.layers.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, channelwise
+from fedmtl.engines.layers.products import batched_product
 from fedmtl.engines.layers.recurrent import gru, lstm
 from fedmtl.engines.layers.softmax import log_softmax, log_softmax_backward
 
@@ -76,6 +77,7 @@ def lifted_layers() -> Iterator[None]:
             warnings.filterwarnings("ignore", message="Warning only once for all operators")
             for name, rule in RULES.items():
                 register_vmap(f"aten::{name}", rule, lib=library)
+            library.impl("bmm", batched_product, "CPU")
         for name, replacement in REPLACED.items():
             # The first thing that torch asks for any operator under grad or vmap.
             library.impl(name, replacement, "FuncTorchDynamicLayerFrontMode")
