@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,11 @@ from torch import Tensor
 from fedmtl.data.base import ClientData, Split
 from fedmtl.optim import epoch_index
 from fedmtl.types import Batch, ClientId, TaskSet
+
+LOOKED_UP = 2**31
+"""Bytes of an array up to which all its pages are looked up when it is mapped, and not one by one as they are read."""
+
+_POPULATE_READ = 22  # of madvise, since Linux 5.14
 
 
 class Rows(NamedTuple):
@@ -149,12 +155,18 @@ def _write_rows(path: Path, parts: Sequence[NDArray[Any]]) -> None:
 
 
 def read_shard(folder: Path) -> Shard:
-    """What ``write_shard`` wrote, mapped into memory: only examples that somebody looks at take space."""
+    """What ``write_shard`` wrote, mapped into memory, without a copy."""
 
     def mapped(name: str) -> Tensor:
         path = folder / f"{name}.npy"
         array = np.load(path, mmap_mode="r")
-        return torch.from_numpy(np.load(path, mmap_mode="c") if array.size else np.array(array))
+        if not array.size:
+            return torch.from_numpy(np.array(array))
+        array = np.load(path, mmap_mode="c")
+        if array.nbytes <= LOOKED_UP:
+            with suppress(OSError, ValueError):  # an older kernel, or another system
+                array._mmap.madvise(_POPULATE_READ)
+        return torch.from_numpy(array)
 
     tables = []
     for index, owned in enumerate(json.loads((folder / "tables.json").read_text())):

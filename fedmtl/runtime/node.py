@@ -50,10 +50,13 @@ def make_fleet(experiment: Experiment, schema: Schema, clients: Shard, device: s
 
 
 def make_store(experiment: Experiment, schema: Schema, folder: str | None) -> Store:
-    """Where a simulation keeps private state: a file a client, forced to the disk, where the experiment names a folder
-    for it (``state_dir``); else stacked, in the run's folder or in memory."""
-    if experiment.state_dir and folder is not None:
-        return ClientStore(FileBackend(folder))
+    """Where a simulation keeps private state.
+
+    Stacked, in memory or in files of the run's folder, which only processes of one machine can share; so a file a
+    client where the experiment is on a cluster, or names a folder in which state must survive a loss of power.
+    """
+    if folder is not None and (experiment.state_dir or experiment.ray_address):
+        return ClientStore(FileBackend(folder, fsync=bool(experiment.state_dir)))
     return StackedStore(np.array(list(schema.owners), np.int64), folder)
 
 
