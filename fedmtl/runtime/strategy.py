@@ -98,7 +98,9 @@ class FedMTL(Strategy):
     def _messages(self, round: int, message_type: str, grid: Grid) -> list[Message]:
         if not set(self._placement.values()) <= set(grid.get_node_ids()):  # nodes restart under another id
             _, self._placement = discover(grid, self.server.roster, self._wait_seconds)
-        nodes = np.array([self._placement[client] for client in self._visits.clients.tolist()])
+        nodes = [self._placement[client] for client in self._visits.clients.tolist()]
+        number = {node: index for index, node in enumerate(sorted(set(nodes)))}  # ids may need all of 64 bits
+        lives = np.array([number[node] for node in nodes], np.int64)
         share = bool(getattr(grid, "shares_memory", False))
         return [
             Message(
@@ -106,7 +108,7 @@ class FedMTL(Strategy):
                     self.server.plan,
                     self._run,
                     round,
-                    self._visits.select(np.flatnonzero(nodes == node)),
+                    self._visits.select(np.flatnonzero(lives == index)),
                     share,
                     share and self._add,
                 ),
@@ -114,7 +116,7 @@ class FedMTL(Strategy):
                 message_type,
                 group_id=str(round),
             )
-            for node in np.unique(nodes).tolist()
+            for node, index in number.items()
         ]
 
     def aggregate_train(

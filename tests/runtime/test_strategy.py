@@ -1,0 +1,28 @@
+"""Messages of the strategy: whom they go to and whom they are about."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from flwr.supercore.task_identity import TaskIdentity
+
+from fedmtl.runtime.messages import read_visits
+from fedmtl.runtime.strategy import FedMTL
+from tests.federation.toy import make_toy
+
+
+@pytest.mark.parametrize("nodes", [(1, 2), (3, 2**63 + 5), (2**64 - 1, 2**64 - 2)], ids=str)
+def test_every_client_is_visited_on_its_node(nodes: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flower's node ids are 64 bits without a sign: neither an int64 nor a float holds them."""
+    for name in ("run_id", "node_id", "task_id"):
+        monkeypatch.setattr(TaskIdentity, name, 1)
+    toy = make_toy()
+    placement = {client: nodes[client % 2] for client in range(5)}
+    grid: Any = SimpleNamespace(get_node_ids=lambda: list(nodes))
+    strategy = FedMTL(toy.server, placement, "run", 1.0)
+    messages = strategy.configure_train(1, None, None, grid)  # pyright: ignore[reportArgumentType]
+    found = {
+        message.metadata.dst_node_id: [visit.client for visit in read_visits(toy.plan, message.content)[1]]
+        for message in messages
+    }
+    assert found == {nodes[0]: [0, 2, 4], nodes[1]: [1, 3]}
