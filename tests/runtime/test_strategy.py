@@ -14,7 +14,7 @@ from tests.federation.toy import make_toy
 @pytest.mark.parametrize("nodes", [(1, 2), (3, 2**63 + 5), (2**64 - 1, 2**64 - 2)], ids=str)
 def test_every_client_is_visited_on_its_node(nodes: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """Flower's node ids are 64 bits without a sign: neither an int64 nor a float holds them."""
-    for name in ("run_id", "node_id", "task_id"):
+    for name in ("_run_id", "_node_id", "_task_id"):
         monkeypatch.setattr(TaskIdentity, name, 1)
     toy = make_toy()
     placement = {client: nodes[client % 2] for client in range(5)}
