@@ -83,7 +83,7 @@ def mean_upload(uploads: Iterable[tuple[ClientId, Upload]], record: str) -> dict
             count[name] = count.get(name, 0.0) + part.num_examples
     if not sums:
         raise ValueError("mean_upload needs at least one client, got none; a round without an update has no mean.")
-    return {name: torch.from_numpy((total / count[name]).astype(np.float32)) for name, total in sums.items()}
+    return {name: torch.from_numpy(np.asarray(total / count[name], np.float32)) for name, total in sums.items()}
 
 
 def add(stack: Stack) -> Summed:

@@ -284,11 +284,13 @@ def tampered(direction: str, change: Callable[[bytes], bytes], clients: set[int]
 def test_a_damaged_upload_leaves_its_client_out_and_the_run_goes_on(
     change: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    whole = run(experiment())
+    whole = run(experiment(engine="loop"))
     monkeypatch.setattr(LocalGrid, "exchange", tampered("up", change, {3}))
     problems: dict[int, Any] = {}
     with caplog.at_level(logging.WARNING, logger="fedmtl"):
-        result = run(experiment(), on_round=lambda progress: problems.update({progress.round: progress.problems}))
+        result = run(
+            experiment(engine="loop"), on_round=lambda progress: problems.update({progress.round: progress.problems})
+        )
     assert [list(problems[round]) for round in (1, 2, 3)] == [[3], [], []]
     assert "truncated" in problems[1][3] or "corrupted" in problems[1][3]
     warnings = [record.getMessage() for record in caplog.records if record.name == "fedmtl"]

@@ -24,9 +24,9 @@ def broadcasts(plan: Plan, state: Any, roster: Roster, round: int, clients: NDAr
     alive: list[Payload] = []  # an id is a tensor's own while it lives
     task_sets = roster.task_set(clients)
     if getattr(plan.algorithm, "one_broadcast", False):  # a client of each set of tasks stands for all
-        owned, first = np.unique(task_sets, return_index=True)
+        owned, first, speaker = np.unique(task_sets, return_index=True, return_inverse=True)
     else:
-        owned, first = task_sets, np.arange(len(clients))
+        owned, first, speaker = task_sets, np.arange(len(clients)), np.arange(len(clients))
     which = np.zeros(len(first), np.int64)
     for k, (client, index) in enumerate(zip(clients[first].tolist(), owned.tolist(), strict=True)):
         payload = plan.algorithm.broadcast(state, client)
@@ -42,9 +42,7 @@ def broadcasts(plan: Plan, state: Any, roster: Roster, round: int, clients: NDAr
                 packets.append(_pack(plan, round, client, task_set, payload))
             place = by_records[records] = by_tensors[tensors]
         which[k] = place
-    if len(first) < len(clients):
-        which = which[np.searchsorted(owned, task_sets)]
-    return joined(packets).select(which)
+    return joined(packets).select(which[speaker])
 
 
 def _pack(plan: Plan, round: int, client: ClientId, owned: TaskSet, payload: Payload) -> bytes:

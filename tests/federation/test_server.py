@@ -13,11 +13,12 @@ import torch
 from fedmtl.algorithms import FedAvg, FedPer, FedRep, Local
 from fedmtl.codecs import FP16, Dense, ErrorFeedback, Int8, TopK
 from fedmtl.comm.packets import UP, seal
+from fedmtl.data import Federation
 from fedmtl.engines import Loop, VMap
 from fedmtl.federation.outcome import Outcome
 from fedmtl.federation.server import Server
 from fedmtl.federation.visits import Reply, replies_of
-from tests.federation.toy import TRUNK_NUMBERS, Toy, make_toy, measured, read_down, read_up, toy_plan
+from tests.federation.toy import DATA, TRUNK_NUMBERS, Toy, make_toy, measured, read_down, read_up, toy_plan
 
 PACKET = 32 + 4 * TRUNK_NUMBERS
 """Bytes of a dense trunk: header and float32."""
@@ -349,3 +350,17 @@ def test_a_client_with_a_task_that_the_plan_does_not_know_is_refused() -> None:
     server = Server(toy_plan(), {0: ("sailing",)}, cohort=1, rounds=1, evaluate_every=1, engine=Loop())
     with pytest.raises(ValueError, match="one or more of the tasks .* got .'sailing'."):
         server.open_round(1)
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 1, 0, 2]])
+def test_everybody_is_sent_the_heads_of_its_own_tasks(order: list[int]) -> None:
+    """Also where no two clients own the same tasks, and the order of clients is not that of their tasks' names."""
+    whole = DATA.load(0)
+    federation = Federation(whole.tasks, whole.input_shape, {k: whole.clients[c] for k, c in enumerate(order)})
+    toy = make_toy(federation, algorithm=FedAvg(epochs=1))
+    for round in (1, 2):
+        for visit in toy.server.open_round(round):
+            owned = toy.server.roster[visit.client]
+            got = read_down(toy.plan, round, visit, owned)["model"]
+            assert {name.split(".")[1] for name in got if name.startswith("head.")} == set(owned)
+        toy.play(round)
