@@ -6,7 +6,8 @@ Which operations there are depends only on the function and on shapes, so:
 1. the first call of a signature runs under vmap;
 2. the second does too, and is written down;
 3. the third is played back as well, and believed if all bits are those of the plain call on these other numbers;
-4. from then on the recording is played.
+4. from then on the recording is played; and other signatures of the function, such as another number of clients, are
+   written down at their first call and played at their second.
 
 All of them give the same bits, so it does not show in a result when a run went from one to the next.
 
@@ -70,6 +71,9 @@ class Lifted:
         """Whether the engine has given up stacking it."""
         self.chunk: int | None = None
         """How many clients to stack, when that has been found."""
+        self._proven = False
+        """Whether it has been played back once with the same bits: then other numbers of clients are recorded at their
+        first call, and believed."""
         self._states: dict[Any, _State] = {}
 
     def __call__(self, inputs: Inputs) -> Any:
@@ -79,15 +83,17 @@ class Lifted:
         state.calls += 1
         if state.believed and state.program is not None:
             return rebuild(state.tree, self._play(state, state.program, tensors))
-        if state.calls == 1 or state.reason:
+        if state.reason or (state.calls == 1 and not self._proven):
             results = self._plain(state, inputs, tensors)
         elif state.program is None:
             results = self._record(state, inputs, tensors)
+            state.believed = self._proven and state.program is not None
         else:
             results = self._plain(state, inputs, tensors)
             with torch.no_grad():
                 again = state.program(tensors)
             state.believed = all(same_bits(one, other) for one, other in zip(results, again, strict=True))
+            self._proven |= state.believed
             if not state.believed:
                 self._keep_plain(state, "it gives other numbers when played back: it is no pure function")
         return rebuild(state.tree, results)

@@ -290,9 +290,10 @@ def test_chunks_hold_clients_of_like_length(chunk: int, sizes: list[int]) -> Non
 
     jobs = [job._replace(function=steps) for job in one_group()]
     results = run(VMap(chunk=chunk), jobs)
-    assert len(calls) == len(sizes)
     lengths = sorted(len(job.batches) for job in jobs)
-    assert calls == [max(lengths[sum(sizes[:i]) :][:size]) for i, size in enumerate(sizes)]
+    expected = [max(lengths[sum(sizes[:i]) :][:size]) for i, size in enumerate(sizes)]
+    # What is played back does not call the function again, which with one client a chunk begins here.
+    assert calls == expected if chunk > 1 else list(dict.fromkeys(calls)) == list(dict.fromkeys(expected))
     assert_close(results, alone(jobs))
 
 
