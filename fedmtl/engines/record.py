@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fedmtl.engines.recording import Operation, Recording, Slot, View, needed, slots
+from fedmtl.engines.reorder import Layout, pool_before_relu
 
 MAX_OPERATIONS = 20_000
 """Longer calls are left as they are: writing them down and compiling the list would take many seconds."""
@@ -50,7 +51,8 @@ def record(
     recorder.forget()
     if recorder.reason:
         return results, recorder.reason
-    operations = needed(recorder.operations, outputs, recorder.bases, recorder.constants)
+    operations = pool_before_relu(recorder.operations, outputs, recorder.bases, recorder.layouts)
+    operations = needed(operations, outputs, recorder.bases, recorder.constants)
     read = {slot for operation in operations for slot in operation.reads()} | set(outputs)
     constants = {slot: tensor for slot, tensor in recorder.constants.items() if slot in read}
     return results, Recording(tuple(recorder.inputs), operations, outputs, constants)
@@ -101,6 +103,7 @@ class _Recorder(TorchDispatchMode):
         self._count = 0
         self._token = object()
         self.bases: dict[Slot, Slot] = {}
+        self.layouts: dict[Slot, Layout] = {}
         self._done: dict[Any, tuple[Slot | None, ...]] = {}
         self._merged: set[Slot] = set()
         self._outside: set[Slot] = set()
@@ -127,6 +130,7 @@ class _Recorder(TorchDispatchMode):
         slot = Slot(self._count)
         self._count += 1
         self._mark(tensor, slot)
+        self.layouts[slot] = tuple(tensor.shape), tensor.stride()
         if not tensor.is_complex():
             self._places[View(slot, tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset()))] = slot
         return slot
