@@ -82,12 +82,20 @@ class FedMTL(Strategy):
         self._add = add and bool(getattr(server.plan.algorithm, "additive", False))
         self.outcome: Outcome | None = None
         """What the last closed round brought."""
-        self._placement = placement
+        self._place(placement)
         self._run = run
         self._wait_seconds = wait_seconds
         self.seconds: dict[str, float] = {}
         """Where the nodes' time went in the last closed round, by phase: the longest node's each."""
         self._visits: Visits = visits_of([])
+
+    def _place(self, placement: Placement) -> None:
+        """Who lives where, as arrays: a round looks up its cohort and not the population."""
+        clients = sorted(placement)
+        self._nodes = sorted(set(placement.values()))
+        number = {node: index for index, node in enumerate(self._nodes)}  # ids may need all of 64 bits
+        self._clients = np.array(clients, np.int64)
+        self._lives = np.array([number[placement[client]] for client in clients], np.int64)
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -96,11 +104,9 @@ class FedMTL(Strategy):
         return self._messages(server_round, MessageType.TRAIN, grid)
 
     def _messages(self, round: int, message_type: str, grid: Grid) -> list[Message]:
-        if not set(self._placement.values()) <= set(grid.get_node_ids()):  # nodes restart under another id
-            _, self._placement = discover(grid, self.server.roster, self._wait_seconds)
-        nodes = [self._placement[client] for client in self._visits.clients.tolist()]
-        number = {node: index for index, node in enumerate(sorted(set(nodes)))}  # ids may need all of 64 bits
-        lives = np.array([number[node] for node in nodes], np.int64)
+        if not set(self._nodes) <= set(grid.get_node_ids()):  # nodes restart under another id
+            self._place(discover(grid, self.server.roster, self._wait_seconds)[1])
+        lives = self._lives[np.searchsorted(self._clients, self._visits.clients)]
         share = bool(getattr(grid, "shares_memory", False))
         return [
             Message(
@@ -112,11 +118,11 @@ class FedMTL(Strategy):
                     share,
                     share and self._add,
                 ),
-                node,
+                self._nodes[index],
                 message_type,
                 group_id=str(round),
             )
-            for node, index in number.items()
+            for index in np.unique(lives).tolist()
         ]
 
     def aggregate_train(
