@@ -1,6 +1,7 @@
 """What many tests share: two tiny federations of ragged clients, and the lists that the contracts run over."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,17 @@ def tiny_plan(federation: Federation, algorithm: Algorithm[Any, Any], batch_size
         batch_size=batch_size,
         seed=0,
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests measure and keep is no user's, and what a user has measured must not decide what a test sees."""
+    if "FEDMTL_CACHE" in os.environ:
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FEDMTL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture

@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from fedmtl.comm.ledger import Ledger
 from fedmtl.comm.packets import DOWN, UP, PacketError, Packets
 from fedmtl.comm.spec import arrays_of
-from fedmtl.comm.wire import Unpacked, payload_of, unpack_rows
+from fedmtl.comm.wire import Unpacked, payload_of, unpack, unpack_rows
 from fedmtl.federation.outcome import Measurements
 from fedmtl.federation.plan import Plan
 from fedmtl.federation.reports import open_reports
 from fedmtl.federation.roster import Roster
 from fedmtl.federation.visits import Replies, Visits
-from fedmtl.trees import row
 from fedmtl.types import ClientId, Payload
 from fedmtl.uploads import Stack, Summed, Uploads
 
@@ -169,9 +168,7 @@ class Answers:
         starts, first, which = np.unique(sent.starts, return_index=True, return_inverse=True)
         for start, k in zip(starts.tolist(), first.tolist(), strict=True):
             if (spec, start) not in received:
-                one = sent[k : k + 1]
-                down = unpack_rows(one, spec, self._plan.down_codec, kind=DOWN, round=self._round, problem=_raise)
-                received[spec, start] = row(payload_of(down.vectors.copy(), spec), 0)
+                received[spec, start] = unpack(sent[k], spec, self._plan.down_codec, kind=DOWN, round=self._round)[0]
         return [received[spec, start] for start in starts.tolist()], which
 
     def raw_data(self) -> dict[ClientId, bytes]:
@@ -217,7 +214,3 @@ def _in_client_order(
         vectors[rows], num_examples[rows] = unpacked.vectors, unpacked.num_examples
         offset += len(part)
     return clients[order], num_examples, vectors
-
-
-def _raise(_: int, error: ValueError) -> None:
-    raise error

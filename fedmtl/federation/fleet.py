@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fedmtl.comm.packets import DOWN, UP, PacketError, Packets, joined
 from fedmtl.comm.spec import check_payload
-from fedmtl.comm.wire import Packed, pack_rows, payload_of, unpack_rows
+from fedmtl.comm.wire import Packed, pack_rows, unpack, unpack_rows
 from fedmtl.data.base import ClientData
 from fedmtl.federation.group import Group
 from fedmtl.federation.job import Engine
@@ -119,10 +119,7 @@ class Fleet:
             packet = packets[start]
             if packet not in place:
                 if (spec, packet) not in opened:
-                    vectors = unpack_rows(
-                        joined([packet]), spec, self.plan.down_codec, kind=DOWN, round=round, problem=_raise
-                    ).vectors
-                    opened[spec, packet] = tree_map(lambda leaf: leaf[0], payload_of(vectors.copy(), spec))
+                    opened[spec, packet] = unpack(packet, spec, self.plan.down_codec, kind=DOWN, round=round)[0]
                 place[packet] = len(downs)
                 downs.append(opened[spec, packet])
             which[k] = place[packet]
@@ -307,7 +304,3 @@ def _in_order(count: int, parts: list[tuple[NDArray[np.int64], Packets]]) -> Pac
         offset += packets.data.size
     data = np.concatenate([packets.data for _, packets in parts]) if parts else np.zeros(0, np.uint8)
     return Packets(data, starts, lengths)
-
-
-def _raise(_: int, error: ValueError) -> None:
-    raise error

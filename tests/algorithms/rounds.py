@@ -4,74 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.data.base import ClientData, Federation, Split
-from fedmtl.engines import Cohort, Engine, Loop, Wide
-from fedmtl.federation.job import ClientFn
+from fedmtl.engines import Engine, Loop
 from fedmtl.federation.plan import Plan
 from fedmtl.optim import make_batches
 from fedmtl.rng import permutations
-from fedmtl.trees import row, stack, structure
-from fedmtl.types import Batch, ClientId, Params, Payload, TaskSet
-
-
-class Job(NamedTuple):
-    """One client's share of the work."""
-
-    client: ClientId
-    function: ClientFn
-    down: Payload
-    private: Any
-    batches: Sequence[Batch]
-    owned: TaskSet
-
-
-def run(work: Sequence[Job], engine: Engine | None = None, wide: Wide | None = None) -> list[Any]:
-    """Each job's result, in their order, from cohorts as a fleet makes them: of equal functions and structures."""
-    alike: dict[Any, list[int]] = {}
-    for index, job in enumerate(work):
-        alike.setdefault((id(job.function), structure(job.private), structure(job.down)), []).append(index)
-    cohorts = [cohort_of([work[index] for index in members]) for members in alike.values()]
-    stacked = (engine or Loop()).map(cohorts, wide)
-    results: list[Any] = [None] * len(work)
-    for members, result in zip(alike.values(), stacked, strict=True):
-        for k, index in enumerate(members):
-            results[index] = row(result, k)
-    return results
-
-
-def cohort_of(work: Sequence[Job]) -> Cohort:
-    """Jobs of one function and structure, stacked; short epochs are padded with zeros under mask 0."""
-    places = {id(job.down): place for place, job in enumerate(work)}
-    downs = sorted(set(places.values()))
-
-    def batches(rows: NDArray[np.int64]) -> list[Batch]:
-        epochs = [work[k].batches for k in rows]
-        longest, size = max(map(len, epochs)), max(len(epoch[0]["mask"]) for epoch in epochs)
-        padded = []
-        for step in range(longest):
-            batch = {}
-            for key, example in epochs[0][0].items():
-                batch[key] = torch.zeros(len(rows), size, *example.shape[1:], dtype=example.dtype)
-                for k, epoch in enumerate(epochs):
-                    if step < len(epoch):
-                        batch[key][k, : len(epoch[step][key])] = epoch[step][key]
-            padded.append(batch)
-        return padded
-
-    return Cohort(
-        clients=[job.client for job in work],
-        function=work[0].function,
-        downs=[work[place].down for place in downs],
-        which=np.array([downs.index(places[id(job.down)]) for job in work]),
-        private=stack([job.private for job in work]),
-        steps=np.array([len(job.batches) for job in work]),
-        batches=batches,
-        owned=work[0].owned,
-    )
+from fedmtl.types import ClientId, Params
+from tests.engines.jobs import Job, run
 
 
 class State(NamedTuple):
@@ -125,7 +66,7 @@ def play(
 ) -> State:
     """The state after the round."""
     work = jobs(plan, federation, state, round, cohort)
-    results = run(work, engine)
+    results = run(engine or Loop(), work)
     uploads = [(job.client, result.upload) for job, result in zip(work, results, strict=True)]
     private = {job.client: result.private for job, result in zip(work, results, strict=True)}
     return State(plan.algorithm.aggregate(state.server, uploads), {**state.private, **private})

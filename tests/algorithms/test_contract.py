@@ -18,12 +18,13 @@ import fedmtl.algorithms
 from fedmtl.algorithms import Algorithm, FedAvg, FedPer, FedRep, Local, Pooled
 from fedmtl.components import REGISTRY
 from fedmtl.data.base import ClientData, Federation, Split
-from fedmtl.engines import VMap
+from fedmtl.engines import Loop, VMap
 from fedmtl.trees import leaves, rebuild, sha256, structure, tree_map
 from fedmtl.types import Batch, LocalResult, Params, Payload, Upload
 from fedmtl.uploads import Stack, Uploads, add
-from tests.algorithms.rounds import Job, State, jobs, measurements, personal, play, run, start, union
+from tests.algorithms.rounds import State, jobs, measurements, personal, play, start, union
 from tests.conftest import ALL_ALGORITHMS, tiny_plan
+from tests.engines.jobs import Job, run
 
 AnyAlgorithm = Algorithm[Any, Any]
 
@@ -80,7 +81,7 @@ def assert_same(a: Any, b: Any) -> None:
 
 
 def results(work: Sequence[Job]) -> list[tuple[int, LocalResult[Any]]]:
-    return [(job.client, result) for job, result in zip(work, run(work), strict=True)]
+    return [(job.client, result) for job, result in zip(work, run(Loop(), work), strict=True)]
 
 
 def uploads(work: Sequence[Job]) -> list[tuple[int, Upload]]:
@@ -369,11 +370,11 @@ def test_loop_is_vmap(algorithm: AnyAlgorithm, federation: Federation, vmap: VMa
     for round in (1, 2):
         work = jobs(plan, federation, state, round)
         expected = [rebuild(result, [torch.as_tensor(leaf) for leaf in leaves(result)]) for _, result in results(work)]
-        assert_close(run(work, vmap), expected, atol=1e-6)
-        assert_close(run(work, vmap, plan.wide(plan.local_update(plan.all_tasks))), expected, atol=1e-6)
+        assert_close(run(vmap, work), expected, atol=1e-6)
+        assert_close(run(vmap, work, plan.wide(plan.local_update(plan.all_tasks))), expected, atol=1e-6)
         state = play(plan, federation, state, round)
     tests = measurements(plan, federation, state)
-    assert_close(run(tests, vmap), run(tests), atol=1e-6)
+    assert_close(run(vmap, tests), run(Loop(), tests), atol=1e-6)
 
 
 # ---- it is what it says, and not Local ------------------------------------------------------------------------------

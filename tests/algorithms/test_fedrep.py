@@ -12,7 +12,7 @@ from fedmtl.algorithms import FedPer, FedRep
 from fedmtl.engines import VMap
 from fedmtl.optim import make_batches
 from fedmtl.types import Batch, Params
-from tests.algorithms.rounds import Job, run
+from tests.engines.jobs import Job, run
 
 Array = NDArray[np.float64]
 
@@ -134,7 +134,7 @@ def play(problem: Subspace, algorithm: FedRep | FedPer, rounds: int) -> tuple[li
         trunk = {"trunk.p": torch.from_numpy(basis / SCALE)}
         down = algorithm.broadcast(trunk, 0)
         work = [Job(c, update, down, heads[c], batches[c], ("t",)) for c in range(problem.n)]
-        results = run(work, VMap(chunk=problem.n))
+        results = run(VMap(chunk=problem.n), work)
         heads = [result.private for result in results]
         trunk = algorithm.aggregate(trunk, [(c, result.upload) for c, result in enumerate(results)])
         basis = orthonormal(SCALE * trunk["trunk.p"].numpy())
