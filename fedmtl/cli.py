@@ -1,4 +1,4 @@
-"""The command line: run, compare, report, list, bench."""
+"""The command line: run, compare, report, list, verify, bench."""
 
 import os
 import sys
@@ -266,6 +266,22 @@ def list_known(kind: Annotated[Kind, typer.Argument(hidden=True, metavar="KIND")
         for name in REGISTRY[kind.value if kind is Kind.data else kind.value[:-1]]:
             cls = find(kind.value if kind is Kind.data else kind.value[:-1], name)
             typer.echo(f"{name:<16} {first_line(cls)}\n{'':<16} {fields_of(cls)}")
+
+
+@app.command()
+def verify(algorithms: Annotated[list[str] | None, typer.Argument(hidden=True)] = None) -> None:
+    """Check algorithms against numbers that are known without them, and print a scorecard.
+
+    ALGORITHMS are names (see: fedmtl list algorithms); default: all. Each line gives a check, what was expected and
+    what was got; how the expected number is derived stands in fedmtl/verify/, in the check's docstring. Ends with
+    exit code 1 if a check fails.
+    """
+    with one_clear_error():
+        from fedmtl.verify.scorecard import scorecard
+
+        passed = scorecard(algorithms or [], typer.echo)
+    if not passed:
+        raise typer.Exit(1)
 
 
 @app.command()

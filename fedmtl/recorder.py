@@ -30,7 +30,7 @@ from fedmtl.federation.rows import Kept, Measured, Row, by_task, digest, keep, l
 from fedmtl.federation.server import Server
 from fedmtl.federation.store import state_from_bytes, state_to_bytes
 from fedmtl.files import write_atomic
-from fedmtl.results import Progress, Result, named_tensors, summarise, transfer_lines
+from fedmtl.results import Progress, Result, learnt_of, learnt_text, named_tensors, summarise, transfer_lines
 from fedmtl.tasks.base import Task
 
 
@@ -236,6 +236,9 @@ class Recorder:
                 temporary = self.folder / ".model.safetensors"
                 save_file(tensors, temporary)
                 os.replace(temporary, self.folder / "model.safetensors")
+            learnt = learnt_of(server)
+            if learnt:
+                write_atomic(self.folder / "learnt.json", learnt_text(learnt, server.roster).encode())
             write_atomic(self.folder / "summary.json", json.dumps(summary, indent=2).encode())
         return self.result(server, summary)
 
@@ -251,7 +254,7 @@ class Recorder:
             make_ledger = partial(_rows_in, server.ledger)
         else:
             make_ledger = partial(_read, self.folder / "ledger.jsonl", self._written["ledger"])
-        return Result(self._rows(server), make_ledger, summary, server.state, self.folder)
+        return Result(self._rows(server), make_ledger, summary, server.state, self.folder, learnt_of(server))
 
 
 def _rows_of(tasks: Mapping[str, Task], kept: list[Kept], round: int | None) -> list[Row]:

@@ -2,9 +2,11 @@
 
 A run's folder holds ``experiment.toml`` (resolved), ``environment.json``, ``rounds.jsonl`` (a row for each round,
 client and task, and one over all clients with client null), ``ledger.jsonl`` (a row for each packet),
-``checkpoint/`` (the state of the last finished round), ``model.safetensors`` and ``summary.json`` (at the end).
+``checkpoint/`` (the state of the last finished round), ``model.safetensors``, ``learnt.json`` (what the algorithm found
+out about the clients, if it does) and ``summary.json`` (at the end).
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.comm.ledger import Ledger
@@ -34,6 +37,8 @@ class Result:
     state: Any
     """The algorithm's server state after the last round: for FedPer the trunk."""
     folder: Path | None = None
+    learnt: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """What the algorithm found out about clients, such as a similarity [K, K]; rows are all clients, ascending."""
 
     @cached_property
     def rows(self) -> list[Row]:
@@ -81,6 +86,28 @@ def named_tensors(tree: Any, prefix: str = "") -> dict[str, Tensor]:
     for key, value in items:
         tensors.update(named_tensors(value, f"{prefix}.{key}" if prefix else str(key)))
     return tensors
+
+
+def learnt_of(server: Server) -> dict[str, NDArray[Any]]:
+    """What the algorithm found out about the clients; nothing where it has no ``learnt``."""
+    learnt = getattr(server.plan.algorithm, "learnt", None)
+    found = {} if learnt is None else learnt(server.state)
+    return {
+        name: np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
+        for name, values in found.items()
+    }
+
+
+def learnt_text(learnt: Mapping[str, NDArray[Any]], clients: Iterable[int]) -> str:
+    """The content of ``learnt.json``: name -> the clients of its rows, and the numbers; NaN is null."""
+    rows = list(clients)
+
+    def numbers(values: Any) -> Any:
+        if isinstance(values, list):
+            return [numbers(value) for value in values]
+        return values if np.isfinite(values) else None
+
+    return json.dumps({name: {"clients": rows, "values": numbers(values.tolist())} for name, values in learnt.items()})
 
 
 def summarise(

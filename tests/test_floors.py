@@ -19,7 +19,7 @@ FLOORS = [
     ["federation"],
     # A node builds its fleet from the experiment, and the server writes its rows: the runtimes need both.
     ["engines", "runtime", "experiment", "components", "loading", "results", "recorder"],
-    ["running", "study", "report", "bench", "cli", "__main__"],
+    ["running", "study", "report", "bench", "verify", "cli", "__main__"],
 ]
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 

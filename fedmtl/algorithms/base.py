@@ -10,7 +10,7 @@ A *delta* is new minus old (local minus received); a pseudo-gradient is its nega
 passes over a client's data, a *step* is one batch, a *round* is one exchange with the server.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
@@ -34,6 +34,13 @@ class Algorithm(Protocol[S, P]):
       unlike tasks together, each with zero heads for the tasks that it does not own, which is faster.
     * ``one_broadcast``: ``broadcast`` says the same to everybody, so that it is asked once a round and not once a
       client.
+
+    And two optional methods, the first for servers that keep something of each client, by ``str(client)``:
+
+    * ``enrol(server, client, params)`` -> server: called before the first round for every client of the federation,
+      ascending, with the initial trunk and the heads of its own tasks. The state keeps its structure from then on.
+    * ``learnt(server)`` -> name -> vector [K] or matrix [K, K]: what it found out about the K clients, ascending, such
+      as a similarity or a cluster. The run folder and the report show it.
     """
 
     def init_server(self, params: Params) -> S:
@@ -73,3 +80,19 @@ class Algorithm(Protocol[S, P]):
     def personal_params(self, down: Payload, private: P) -> Params:
         """What this client predicts with: a trunk and a head for each of its tasks."""
         ...
+
+
+def first_server(algorithm: Algorithm[S, P], params: Params, owned: Mapping[ClientId, Params]) -> S:
+    """The server's state before the first round.
+
+    Args:
+        algorithm: whose.
+        params: the initial trunk and the heads of all tasks.
+        owned: each client's initial trunk and the heads of its own tasks.
+    """
+    server = algorithm.init_server(params)
+    enrol = getattr(algorithm, "enrol", None)
+    if enrol is not None:
+        for client in sorted(owned):
+            server = enrol(server, client, owned[client])
+    return server

@@ -19,3 +19,17 @@ def check_epochs(algorithm: Any, **epochs: int) -> None:
             raise ValueError(
                 f"{type(algorithm).__name__} needs a whole number of passes, at least 1, got {name}={value!r}."
             )
+
+
+def check_strength(algorithm: Any, **strengths: float) -> None:
+    """Strengths of penalties and the like are finite numbers, 0 or more."""
+    for name, value in strengths.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+            raise ValueError(f"{type(algorithm).__name__} needs a finite strength of 0 or more, got {name}={value!r}.")
+
+
+def check_count(algorithm: Any, **counts: int) -> None:
+    """Numbers of clusters, steps and the like are whole and at least 1."""
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{type(algorithm).__name__} needs a whole number, at least 1, got {name}={value!r}.")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.base import Algorithm
+from fedmtl.algorithms.base import Algorithm, first_server
 from fedmtl.codecs.base import Codec
 from fedmtl.comm.spec import Spec, spec_of
 from fedmtl.data.base import Schema
@@ -117,6 +117,11 @@ class Plan:
         """A client's first private state."""
         return self.algorithm.init_client(self.restrict(self.initial, owned), num_examples)
 
+    def first_server(self, owners: Mapping[ClientId, TaskSet]) -> Any:
+        """The server's state before the first round, for these clients."""
+        first = {client: self.restrict(self.initial, owned) for client, owned in owners.items()}
+        return first_server(self.algorithm, self.initial, first)
+
     def broadcast(self, server: Any, client: ClientId, owned: TaskSet) -> Payload:
         """What the algorithm says to a client, without heads that the client does not own."""
         payload = self.algorithm.broadcast(server, client)
@@ -126,7 +131,7 @@ class Plan:
         """What a broadcast to this client holds."""
 
         def make() -> Spec:
-            return spec_of(self.broadcast(self.algorithm.init_server(self.initial), client, owned))
+            return spec_of(self.broadcast(self.first_server({client: owned}), client, owned))
 
         return self._once("down", owned, make)
 
@@ -134,7 +139,7 @@ class Plan:
         """What an upload of this client holds: found by running its round on one example of zeros."""
 
         def make() -> Spec:
-            down = self.broadcast(self.algorithm.init_server(self.initial), client, owned)
+            down = self.broadcast(self.first_server({client: owned}), client, owned)
             result = self.local_update(owned)(down, self.init_client(owned, 1), self._zeros(owned))
             return spec_of(result.upload.payload)
 

@@ -56,7 +56,7 @@ class Server:
         self.plan = plan
         self.rounds = rounds
         self.ledger = Ledger()
-        self.state: Any = plan.algorithm.init_server(plan.initial)
+        self.state: Any = plan.first_server(roster)
         self.gathered: dict[ClientId, bytes] = {}
         """Raw-data packets of round 1, for central algorithms."""
         self._roster = Roster(roster)

@@ -57,6 +57,32 @@ def task_picture(groups: Sequence[Group], task: str) -> Figure:
     return _two_panels(owners, looks(groups), lambda group: group.curve(task), ylabel, f"Task {task}")
 
 
+def heat_map(clients: Sequence[int], rows: Sequence[Sequence[float | None]], title: str) -> Figure:
+    """A matrix [K, K] of clients; white where there is no number, colours symmetric about 0 where signs differ."""
+    values = np.array([[np.nan if number is None else number for number in row] for row in rows], float)
+    low, high = (float(np.nanmin(values)), float(np.nanmax(values))) if np.isfinite(values).any() else (0.0, 1.0)
+    signed = low < 0 < high
+    with _style():
+        figure = Figure(figsize=(6.2, 5.4), layout="constrained")
+        axes = figure.subplots()
+        bound = max(-low, high)
+        image = axes.imshow(
+            values,
+            cmap="RdBu_r" if signed else "viridis",
+            vmin=-bound if signed else low,
+            vmax=bound if signed else high,
+        )
+        axes.grid(False)
+        shown = range(0, len(clients), max(1, -(-len(clients) // 20)))
+        axes.set_xticks(shown, [str(clients[k]) for k in shown], rotation=90)
+        axes.set_yticks(shown, [str(clients[k]) for k in shown])
+        axes.set_xlabel("client")
+        axes.set_ylabel("client")
+        axes.set_title(title)
+        figure.colorbar(image, ax=axes)
+        return figure
+
+
 def tradeoff(groups: Sequence[Group]) -> Figure:
     """The final mean score against the bytes of the whole training: a point with ± std for each group."""
     look = looks(groups)

@@ -1,13 +1,16 @@
 """A report in a folder: the table, the verdicts and the pictures of some runs, as Markdown, CSV and PNG."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from fedmtl.files import write_atomic
 from fedmtl.study.differences import verdicts
+from fedmtl.study.gains import gains, gains_markdown
 from fedmtl.study.groups import Group, by_problem, group_runs
 from fedmtl.study.read import find_runs, read_run
+from fedmtl.study.run import Learnt
 from fedmtl.study.table import markdown, tabulate, to_csv
 
 MAX_TASKS = 12
@@ -28,8 +31,15 @@ READING = """\
 
 A value is the metric over all clients' test examples together, after the last round; ± is the sample
 standard deviation over seeds. The mean score is the mean over tasks of a number for which more is better and 1
-is perfect. Intervals are not corrected for the number of comparisons.
+is perfect. A gain over Local is in per cent of what a task reaches alone, positive where it is better; Δm is its
+mean over tasks. A task loses when its whole interval lies below 0. The worst tenth of clients is the mean score
+of the tenth that fares worst, minus that of Local. Intervals are 95 %, paired over seeds, and not corrected for
+the number of comparisons.
 """
+
+
+MAX_CLIENTS = 500
+"""Up to so many clients a matrix of them is drawn; ``learnt.json`` has all."""
 
 
 class Picture(NamedTuple):
@@ -75,6 +85,8 @@ def write_report(folders: Iterable[str | Path], out: str | Path, target: float |
 def _section(problem: str, groups: Sequence[Group], pictures: Sequence[Picture], target: float | None) -> str:
     differences = "".join(f"- {line}\n" for line in verdicts(groups)) or "No baseline among these runs.\n"
     settings = "".join(f"- {group.name}: `{group.label}`, {_seeds(group)}\n" for group in groups)
+    held = gains(groups)
+    federate = [f"### Should I federate?\n\n{gains_markdown(held)}"] if held else []
     shown = [f"![{picture.caption}]({picture.file})\n" for picture in pictures]
     left_out = len(_tasks(groups)) - MAX_TASKS
     if left_out > 0:
@@ -83,6 +95,7 @@ def _section(problem: str, groups: Sequence[Group], pictures: Sequence[Picture],
         [
             f"## {problem}\n",
             markdown(tabulate(groups, target)),
+            *federate,
             f"### Differences\n\n{differences}",
             "### Pictures\n",
             *shown,
@@ -100,10 +113,24 @@ def _pictures(groups: Sequence[Group], prefix: str) -> list[Picture]:
         ("tradeoff", "Final mean score against the bytes of the whole training", plots.tradeoff(groups)),
         ("clients", "Score of every client at the end; box: quartiles, line: 10 % to 90 %", plots.clients(groups)),
     ]
+    for group, name, values in _matrices(groups):
+        caption = f"{group.name}: {name} of clients, seed {group.seeds[0]}"
+        file = f"learnt-{len(drawn)}-{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}"
+        drawn.append((file, caption, plots.heat_map(values.clients, values.values, caption)))
     for task in _tasks(groups)[:MAX_TASKS]:
         caption = f"Task {task}: its metric over rounds, and over the bytes of training"
         drawn.append((f"task-{task}", caption, plots.task_picture(groups, task)))
     return [Picture(f"{prefix}{name}.png", caption, plots.png(figure)) for name, caption, figure in drawn]
+
+
+def _matrices(groups: Sequence[Group]) -> list[tuple[Group, str, Learnt]]:
+    """What the algorithms found out about pairs of clients, of each group's first seed."""
+    return [
+        (group, name, learnt)
+        for group in groups
+        for name, learnt in group.runs[0].learnt.items()
+        if learnt.values and isinstance(learnt.values[0], list) and len(learnt.clients) <= MAX_CLIENTS
+    ]
 
 
 def _tasks(groups: Sequence[Group]) -> list[str]:

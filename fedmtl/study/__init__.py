@@ -3,6 +3,9 @@
 from fedmtl.study.differences import Difference as Difference
 from fedmtl.study.differences import paired_difference as paired_difference
 from fedmtl.study.differences import verdicts as verdicts
+from fedmtl.study.gains import Gain as Gain
+from fedmtl.study.gains import gains as gains
+from fedmtl.study.gains import gains_markdown as gains_markdown
 from fedmtl.study.groups import Group as Group
 from fedmtl.study.groups import by_problem as by_problem
 from fedmtl.study.groups import group_runs as group_runs

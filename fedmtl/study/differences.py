@@ -18,6 +18,15 @@ BASELINES = ("Local", "FedAvg")
 """What every algorithm is held against: learning alone, and one model for all."""
 
 
+class Interval(NamedTuple):
+    """A mean over seeds, with its interval (1)."""
+
+    mean: float
+    low: float | None
+    """Lower end of the 95 % interval; None with one seed."""
+    high: float | None
+
+
 class Difference(NamedTuple):
     """Mean score over tasks, a minus b."""
 
@@ -44,11 +53,16 @@ def paired_difference(runs_a: Iterable[Run], runs_b: Iterable[Run]) -> Differenc
             f"A paired difference needs a seed that both have finished, got {sorted(scores_a)} and {sorted(scores_b)}; "
             "run both with the same seeds."
         )
-    mean, std = estimate([scores_a[seed] - scores_b[seed] for seed in seeds])
+    return Difference(*interval([scores_a[seed] - scores_b[seed] for seed in seeds]), seeds)
+
+
+def interval(differences: Sequence[float]) -> Interval:
+    """(1) of one difference a seed."""
+    mean, std = estimate(differences)
     if std is None:
-        return Difference(mean, None, None, seeds)
-    half = _quantile(len(seeds) - 1) * std / len(seeds) ** 0.5  # (1)
-    return Difference(mean, mean - half, mean + half, seeds)
+        return Interval(mean, None, None)
+    half = _quantile(len(differences) - 1) * std / len(differences) ** 0.5  # (1)
+    return Interval(mean, mean - half, mean + half)
 
 
 def default_pairs(groups: Sequence[Group]) -> list[tuple[str, str]]:
@@ -59,8 +73,8 @@ def default_pairs(groups: Sequence[Group]) -> list[tuple[str, str]]:
     the baseline, those that share the other settings are.
     """
     dense = [group for group in groups if not group.codec]
-    pairs = [(a, b) for name in BASELINES for a in dense for b in _peers(a, [b for b in dense if _class(b) == name])]
-    pairs += [(a, b) for a in groups if a.codec for b in _peers(a, [b for b in dense if b.algorithm == a.algorithm])]
+    pairs = [(a, b) for name in BASELINES for a in dense for b in peers(a, [b for b in dense if _class(b) == name])]
+    pairs += [(a, b) for a in groups if a.codec for b in peers(a, [b for b in dense if b.algorithm == a.algorithm])]
     names: list[tuple[str, str]] = []
     for a, b in pairs:
         if a is not b and (b.name, a.name) not in names:
@@ -94,7 +108,8 @@ def verdicts(groups: Iterable[Group], pairs: Iterable[tuple[str, str]] | None = 
     return lines
 
 
-def _peers(group: Group, baselines: Sequence[Group]) -> Sequence[Group]:
+def peers(group: Group, baselines: Sequence[Group]) -> Sequence[Group]:
+    """Those of some baselines that share the group's other settings; all of them where none does."""
     return [b for b in baselines if _other_settings(b) == _other_settings(group)] or baselines
 
 

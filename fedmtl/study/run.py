@@ -1,5 +1,6 @@
 """A run as the study sees it: its settings, its measurements, and what they had cost."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,14 @@ class Curve(NamedTuple):
     """Training bytes, down and up, of all rounds up to and including this one; 0 at round 0."""
     values: list[float]
     """NaN where nothing was labelled, or where the model diverged (NaN or infinite)."""
+
+
+class Learnt(NamedTuple):
+    """Numbers of K clients."""
+
+    clients: list[int]
+    values: list[Any]
+    """[K], or [K, K] as rows; None where there is no number."""
 
 
 class Metric(NamedTuple):
@@ -76,6 +85,14 @@ class Run:
     def finished(self) -> bool:
         """Whether the run came to its end: its last round was evaluated, and it wrote its summary."""
         return "tasks" in self.summary and self.last_round == self.experiment["rounds"]
+
+    @cached_property
+    def learnt(self) -> dict[str, Learnt]:
+        """What the algorithm found out about the clients, by name; nothing where it does not, or before the end."""
+        path = self.folder / "learnt.json"
+        if not path.is_file():
+            return {}
+        return {name: Learnt(each["clients"], each["values"]) for name, each in json.loads(path.read_text()).items()}
 
     def training_bytes(self, direction: str | None = None) -> int:
         """Bytes that training sent in a direction, "down" or "up"; in both when None."""

@@ -24,7 +24,7 @@ class State(NamedTuple):
 
 def start(plan: Plan, federation: Federation) -> State:
     private = {c: plan.init_client(data.tasks, len(data.train.x)) for c, data in federation.clients.items()}
-    return State(plan.algorithm.init_server(plan.initial), private)
+    return State(plan.first_server({c: data.tasks for c, data in federation.clients.items()}), private)
 
 
 def epoch(plan: Plan, data: ClientData, client: ClientId, round: int) -> list[dict[str, Tensor]]:

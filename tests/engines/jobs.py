@@ -104,7 +104,7 @@ def assert_close(found: Any, expected: Any) -> None:
 def training(plan: Plan, federation: Federation, round: int = 1) -> list[Job]:
     """Everybody's training, from heads that no two clients have alike."""
     jobs = []
-    server = plan.algorithm.init_server(plan.initial)
+    server = plan.first_server({client: data.tasks for client, data in federation.clients.items()})
     for client, data in federation.clients.items():
         draw = np.random.default_rng([round, client])
         private = tree_map(

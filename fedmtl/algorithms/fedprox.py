@@ -1,0 +1,71 @@
+"""FedProx: FedAvg whose clients are held near the model that they received.
+
+    Li, Sahu, Zaheer, Sanjabi, Talwalkar, Smith. MLSys 2020, Algorithm 2. arXiv:1812.06127
+
+    h_k(w) = f_k(w) + μ/2 ‖w − w_t‖²                   what client k descends on          (1)
+    w_k   <- w_k − η ∇h_k(w_k)                         epochs passes from w_t             (2)
+    w     <- Σ n_k w_k / Σ n_k                         on the server                      (3)
+
+The paper samples clients by their share of the data and takes a plain mean; here they are sampled uniformly and
+weighted by it, as FedAvg does.
+
+Down: w_t.  Up: w_k.  Private: nothing.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from fedmtl.algorithms.checks import check_epochs, check_lr, check_strength
+from fedmtl.optim import num_examples, sgd
+from fedmtl.trees import sq_distance
+from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+from fedmtl.uploads import mean_upload
+
+
+@dataclass(frozen=True)
+class FedProx:
+    """μ = 0 is FedAvg, to the bit. The paper tries μ of 0.001 to 1."""
+
+    additive: ClassVar[bool] = True
+    one_broadcast: ClassVar[bool] = True
+    separable_heads: ClassVar[bool] = True
+
+    lr: float = 0.05
+    """η."""
+    epochs: int = 1
+    mu: float = 0.1
+    """μ."""
+
+    def __post_init__(self) -> None:
+        check_lr(self, lr=self.lr)
+        check_epochs(self, epochs=self.epochs)
+        check_strength(self, mu=self.mu)
+
+    def init_server(self, params: Params) -> Params:
+        return params
+
+    def init_client(self, params: Params, num_examples: int) -> None:
+        return None
+
+    def broadcast(self, server: Params, client: ClientId) -> Payload:
+        return {"model": server}
+
+    def local_update(
+        self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch]
+    ) -> LocalResult[None]:
+        received = down["model"]
+
+        def objective(w: Params, batch: Batch) -> Tensor:
+            return loss(w, batch) + self.mu / 2 * sq_distance(w, received)  # (1)
+
+        w = sgd(objective, received, batches, self.lr, self.epochs)  # (2)
+        return LocalResult(None, Upload({"model": w}, num_examples(batches)))
+
+    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:
+        return {**server, **mean_upload(uploads, "model")}  # (3)
+
+    def personal_params(self, down: Payload, private: None) -> Params:
+        return down["model"]

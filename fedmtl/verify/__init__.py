@@ -1,0 +1,1 @@
+"""Golden checks: numbers that an algorithm must give, derived apart from it."""

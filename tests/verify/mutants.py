@@ -1,0 +1,111 @@
+"""Algorithms broken on purpose, in one place each, by rules that know nothing of the algorithm.
+
+In the methods that make up an update, and in the file's own functions, a + becomes −, a product a quotient, −x is x,
+a comparison is turned, "trunk." is "head.", and a hyper-parameter is tripled.
+"""
+
+import ast
+import copy
+import inspect
+import sys
+import types
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+SKIPPED = {"__post_init__"}
+"""Methods that are not part of the update."""
+
+SWAPPED: dict[type, type] = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
+TURNED: dict[type, type] = {ast.Lt: ast.Gt, ast.Gt: ast.Lt, ast.LtE: ast.Gt, ast.GtE: ast.Lt}
+WORDS = {"trunk.": "head.", "head.": "trunk."}
+
+
+class Mutant(NamedTuple):
+    what: str
+    cls: Any
+
+
+def _changes(node: ast.AST, fields: set[str]) -> Iterator[Callable[[Any], None]]:
+    """Ways to break one node in place."""
+    if isinstance(node, (ast.BinOp, ast.AugAssign)) and type(node.op) in SWAPPED:
+        if not (
+            isinstance(node, ast.BinOp) and isinstance(node.left, ast.Constant) and isinstance(node.left.value, str)
+        ):
+            yield lambda n: setattr(n, "op", SWAPPED[type(n.op)]())
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        yield lambda n: setattr(n, "op", ast.UAdd())
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in TURNED:
+        yield lambda n: setattr(n, "ops", [TURNED[type(n.ops[0])](), *n.ops[1:]])
+    if isinstance(node, ast.Constant) and node.value in WORDS:
+        yield lambda n: setattr(n, "value", WORDS[n.value])
+
+
+def _tripled(cls: ast.ClassDef, fields: set[str]) -> Iterator[ast.Attribute]:
+    for method in cls.body:
+        if isinstance(method, ast.FunctionDef) and method.name not in SKIPPED:
+            for node in ast.walk(method):
+                if isinstance(node, ast.Attribute) and node.attr in fields:
+                    if isinstance(node.value, ast.Name) and node.value.id == "self":
+                        yield node
+
+
+class _Triple(ast.NodeTransformer):
+    """``self.field`` -> ``3 * self.field`` at one place."""
+
+    def __init__(self, place: tuple[int, int]) -> None:
+        self._place = place
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        if (node.lineno, node.col_offset) == self._place and isinstance(node.value, ast.Name):
+            return ast.copy_location(ast.BinOp(ast.Constant(3), ast.Mult(), node), node)
+        return node
+
+
+def mutants(cls: type) -> list[Mutant]:
+    """Broken classes, each differing from ``cls`` in one place of its update."""
+    module = inspect.getmodule(cls)
+    assert module is not None and module.__file__ is not None
+    tree = ast.parse(inspect.getsource(module))
+    source = inspect.getsource(module).splitlines()
+    found: list[Mutant] = []
+    (body,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == cls.__name__]
+    parts: list[ast.AST] = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    parts += [node for node in body.body if isinstance(node, ast.FunctionDef) and node.name not in SKIPPED]
+    fields = {
+        node.target.id for node in body.body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+    for part in parts:
+        annotations = {id(n) for a in ast.walk(part) if isinstance(a, ast.arg) and a.annotation for n in ast.walk(a)}
+        if isinstance(part, ast.FunctionDef) and part.returns is not None:
+            annotations |= {id(node) for node in ast.walk(part.returns)}
+        for node in ast.walk(part):
+            for change in [] if id(node) in annotations else _changes(node, fields):
+                broken = copy.deepcopy(tree)
+                (twin,) = [
+                    other for other in ast.walk(broken) if type(other) is type(node) and _place(other) == _place(node)
+                ][:1]
+                change(twin)
+                found.append(Mutant(_name(source, node), _class(broken, cls, module)))
+    for node in _tripled(body, fields):
+        broken = _Triple((node.lineno, node.col_offset)).visit(copy.deepcopy(tree))
+        found.append(Mutant(_name(source, node) + f"   [3 * self.{node.attr}]", _class(broken, cls, module)))
+    return found
+
+
+def _place(node: ast.AST) -> tuple[Any, ...]:
+    return tuple(getattr(node, key, None) for key in ("lineno", "col_offset", "end_lineno", "end_col_offset"))
+
+
+def _name(source: list[str], node: Any) -> str:
+    return f"line {node.lineno}, column {node.col_offset}: {source[node.lineno - 1].strip()}"
+
+
+def _class(tree: ast.Module, cls: type, module: types.ModuleType) -> Any:
+    name = f"{module.__name__}_mutant"
+    made = types.ModuleType(name)
+    sys.modules[name] = made  # dataclasses look their module up
+    try:
+        exec(compile(ast.fix_missing_locations(tree), "<mutant>", "exec"), made.__dict__)
+    finally:
+        del sys.modules[name]
+    return getattr(made, cls.__name__)

@@ -1,0 +1,58 @@
+"""Every golden check passes, and fails when the update is broken."""
+
+import os
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fedmtl.components import REGISTRY, find
+from fedmtl.verify.battery import checks_of, paper_of, title
+from fedmtl.verify.check import Check, Found
+from tests.verify.mutants import mutants
+
+ALL = [(name, check) for name in REGISTRY["algorithm"] for check in checks_of(name)]
+
+EQUIVALENT: dict[str, tuple[str, ...]] = {}
+"""Algorithm -> words of lines whose change gives the same update, with the reason beside."""
+
+
+@pytest.mark.parametrize(("name", "check"), ALL, ids=[f"{name}-{check.__name__}" for name, check in ALL])  # type: ignore
+def test_check(name: str, check: Check) -> None:
+    found = check(find("algorithm", name))
+    assert found.passed, f"expected {found.expected}, got {found.got}"
+
+
+def test_every_check_says_how_its_number_is_derived() -> None:
+    for name, check in ALL:
+        assert len((check.__doc__ or "").split()) >= 8, f"{name}: {title(check)}"
+
+
+@pytest.mark.parametrize("name", REGISTRY["algorithm"])
+def test_every_algorithm_names_its_paper(name: str) -> None:
+    assert len(paper_of(find("algorithm", name))) > 10
+
+
+def fails(check: Check, cls: Callable[..., Any]) -> bool:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found: Found = check(cls)
+    except Exception:
+        return True
+    return not found.passed
+
+
+@pytest.mark.parametrize("name", REGISTRY["algorithm"])
+def test_a_broken_update_is_caught(name: str) -> None:
+    """By one of the algorithm's own checks, whichever line of the update is broken; at least three are."""
+    caught, missed = 0, []
+    for mutant in mutants(find("algorithm", name)):
+        if any(fails(check, mutant.cls) for check in checks_of(name)):
+            caught += 1
+        elif not any(words in mutant.what for words in EQUIVALENT.get(name, ())):
+            missed.append(mutant.what)
+    if os.environ.get("SHOW_MUTANTS"):
+        print(caught, missed)
+    assert caught >= 3 and not missed
