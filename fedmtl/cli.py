@@ -40,6 +40,7 @@ class Kind(StrEnum):
     """What ``fedmtl list`` can list."""
 
     algorithms = "algorithms"
+    weightings = "weightings"
     codecs = "codecs"
     tasks = "tasks"
     data = "data"
@@ -251,7 +252,7 @@ def report(
 def list_known(kind: Annotated[Kind, typer.Argument(hidden=True, metavar="KIND")]) -> None:
     """List what a preset can name, and what it takes.
 
-    KIND is algorithms, codecs, tasks, data, models or presets.
+    KIND is algorithms, weightings, codecs, tasks, data, models or presets.
     """
     with one_clear_error():
         if kind is Kind.presets:

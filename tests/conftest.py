@@ -2,19 +2,54 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 import pytest
+from torch import nn
 
-from fedmtl.algorithms import Algorithm, FedAvg, FedPer, FedRep, Local, Pooled
+from fedmtl.algorithms import (
+    IFCA,
+    MRMTL,
+    Algorithm,
+    Ditto,
+    FedAdam,
+    FedAMP,
+    FedAvg,
+    FedAvgM,
+    FedBABU,
+    FedBN,
+    FedEM,
+    FedHCA2,
+    FedPer,
+    FedProx,
+    FedRep,
+    FedU,
+    FedYogi,
+    GraphStructured,
+    LGFedAvg,
+    Local,
+    MaTFL,
+    Mocha,
+    PFedMe,
+    Pooled,
+    Scaffold,
+    ServerCAGrad,
+    ServerPCGrad,
+    SoftSharing,
+    TaskWeighted,
+    Transfer,
+)
 from fedmtl.codecs import Dense
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.engines import Engine, Loop, VMap
 from fedmtl.federation.plan import Plan, make_plan
-from fedmtl.models import MLP
+from fedmtl.models import MLP, Linear, Model
 from fedmtl.tasks import Binary, MultiClass, MultiLabel, Regression, Task
 from fedmtl.types import ClientId, TaskSet
+from fedmtl.weightings import DWA, MGDA, CAGrad, Equal, GradNorm, PCGrad, Uncertainty
 
 ALL_ALGORITHMS: list[Algorithm[Any, Any]] = [
     Local(epochs=2),
@@ -23,6 +58,34 @@ ALL_ALGORITHMS: list[Algorithm[Any, Any]] = [
     FedPer(epochs=2),
     FedRep(head_epochs=2),
     FedRep(lr=0.05, head_epochs=1, trunk_epochs=2),
+    FedProx(epochs=2, mu=0.5),
+    LGFedAvg(epochs=5),
+    FedBN(epochs=2),
+    SoftSharing(epochs=2, pull=2.0),
+    FedBABU(epochs=2, finetune_epochs=2),
+    Transfer(epochs=2, sources=(1, 9), pretrain=1),
+    Transfer(epochs=2, sources=(1, 9), pretrain=3),
+    MRMTL(epochs=2, lam=1.0),
+    Ditto(epochs=2, personal_epochs=2, lam=1.0),
+    PFedMe(epochs=2, shared_lr=0.05),
+    Scaffold(epochs=2, server_lr=0.75),
+    FedAvgM(FedAvg(epochs=2), server_lr=0.5, momentum=0.4),
+    FedAdam(FedPer(epochs=2), beta1=0.4, beta2=0.45),
+    FedYogi(FedAvg(epochs=2), beta1=0.4, beta2=0.45),
+    ServerPCGrad(epochs=2),
+    ServerCAGrad(epochs=2),
+    MaTFL(epochs=2, groups=1),
+    FedU(epochs=2, beta=1.0, edges=("9-0", "9-1:0.5", "9-4:2")),
+    FedAMP(epochs=2, sigma=5.0),
+    IFCA(epochs=2, clusters=3, seed=16),
+    FedEM(epochs=2, components=2, spread=0.5),
+    FedHCA2(epochs=2),
+    GraphStructured(epochs=2, groups=("0 4",), edges=("1-9:0.5", "0-9"), common=("trunk.1.bias",)),
+    *[
+        TaskWeighted(FedPer(epochs=2), each)
+        for each in (Equal(), Uncertainty(), GradNorm(), MGDA(5), PCGrad(), CAGrad(0.3, 9), DWA())
+    ],
+    Mocha(epochs=2, floor=0.05),
 ]
 """Every algorithm, under the contract of tests/algorithms/test_contract.py. A new algorithm is a new line."""
 
@@ -43,8 +106,11 @@ ALIKE: dict[ClientId, TaskSet] = dict.fromkeys(SIZES, ("amount", "kind"))
 UNLIKE: dict[ClientId, TaskSet] = {0: ("kind",), 1: ("kind",), 4: ("amount", "kind"), 9: ("flag", "marks")}
 
 
-def tiny(owners: Mapping[ClientId, TaskSet], seed: int = 0) -> Federation:
-    """Inputs [N, 5] with N of ``SIZES``; labels of a linear map that is each client's own, a tenth of them missing."""
+def tiny(owners: Mapping[ClientId, TaskSet], seed: int = 0, binary: bool = False) -> Federation:
+    """Inputs [N, 5] with N of ``SIZES``; labels of a linear map that is each client's own, a tenth of them missing.
+
+    Where ``binary``, each task is a yes or no, under the same name.
+    """
     clients = {}
     for client, owned in owners.items():
         draw = np.random.default_rng([seed, client])
@@ -54,21 +120,51 @@ def tiny(owners: Mapping[ClientId, TaskSet], seed: int = 0) -> Federation:
             x = draw.standard_normal((rows, 5)).astype(np.float32)
             z = x @ w
             labels = {"amount": z[:, 0], "flag": z[:, 1] > 0, "kind": z.argmax(1), "marks": z[:, 1:] > 0}
+            if binary:
+                labels |= {"amount": z[:, 0] > 0, "kind": z[:, 2] > 0, "marks": z[:, 0] + z[:, 1] > 0}
             y = {task: labels[task].astype(np.float32) for task in owned}
             for values in y.values():
                 values[1:][draw.random(values[1:].shape) < 0.1] = np.nan
             parts.append(Split(x, y))
         clients[client] = ClientData(*parts)
     names = {task for owned in owners.values() for task in owned}
-    return Federation({name: TASKS[name] for name in names}, (5,), clients)
+    return Federation({name: Binary() if binary else TASKS[name] for name in names}, (5,), clients)
 
 
-def tiny_plan(federation: Federation, algorithm: Algorithm[Any, Any], batch_size: int | None = 4) -> Plan:
+def _binary(request: pytest.FixtureRequest) -> bool:
+    """Whether the test is of an algorithm that is for binary tasks alone."""
+    return "algorithm" in request.fixturenames and isinstance(request.getfixturevalue("algorithm"), Mocha)
+
+
+@dataclass(frozen=True)
+class Normed:
+    """A hidden layer of 6 with a norm layer."""
+
+    def trunk(self, input_shape: tuple[int, ...]) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(prod(input_shape), 6), nn.LayerNorm(6), nn.ReLU())
+
+    def head(self, features: int, outputs: int) -> nn.Module:
+        return nn.Linear(features, outputs)
+
+
+def tiny_model(algorithm: Algorithm[Any, Any]) -> Model:
+    """With a norm layer where the algorithm needs one, without a hidden layer where it must not be."""
+    if isinstance(algorithm, Mocha):
+        return Linear(intercept=False)
+    return Normed() if isinstance(algorithm, FedBN) else MLP((6,))
+
+
+def tiny_plan(
+    federation: Federation,
+    algorithm: Algorithm[Any, Any],
+    batch_size: int | None = 4,
+    model: Model | None = None,
+) -> Plan:
     """With a hidden layer of 6 and nothing lost on the way."""
     return make_plan(
         federation.schema,
         algorithm=algorithm,
-        model=MLP((6,)),
+        model=model or tiny_model(algorithm),
         up_codec=Dense(),
         down_codec=Dense(),
         batch_size=batch_size,
@@ -88,21 +184,21 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
-def alike() -> Federation:
+def alike(request: pytest.FixtureRequest) -> Federation:
     """Four clients with the same two tasks."""
-    return tiny(ALIKE)
+    return tiny(ALIKE, binary=_binary(request))
 
 
 @pytest.fixture
-def unlike() -> Federation:
+def unlike(request: pytest.FixtureRequest) -> Federation:
     """Four clients with four tasks: two alike, one that shares a task with them, one that shares none."""
-    return tiny(UNLIKE)
+    return tiny(UNLIKE, binary=_binary(request))
 
 
 @pytest.fixture(params=[ALIKE, UNLIKE], ids=["alike", "unlike"])
 def federation(request: pytest.FixtureRequest) -> Federation:
     """Each of the two."""
-    return tiny(request.param)
+    return tiny(request.param, binary=_binary(request))
 
 
 @pytest.fixture(params=ALL_ALGORITHMS, ids=repr)

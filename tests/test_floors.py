@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 
 FLOORS = [
     ["types", "trees", "rng", "files", "uploads"],
-    ["models", "tasks", "data", "codecs", "optim"],
+    ["models", "tasks", "data", "codecs", "optim", "weightings"],
     ["algorithms"],
     ["comm"],
     ["federation"],

@@ -33,3 +33,30 @@ def check_count(algorithm: Any, **counts: int) -> None:
     for name, value in counts.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{type(algorithm).__name__} needs a whole number, at least 1, got {name}={value!r}.")
+
+
+def check_positive(algorithm: Any, **values: float) -> None:
+    """What is divided by is a finite number above 0."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+            raise ValueError(f"{type(algorithm).__name__} needs a finite number above 0, got {name}={value!r}.")
+
+
+def check_fraction(algorithm: Any, **values: float) -> None:
+    """Decay rates of running means and the like are at least 0 and below 1."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+            raise ValueError(
+                f"{type(algorithm).__name__} needs a number of at least 0 and below 1, got {name}={value!r}."
+            )
+
+
+def check_clients(algorithm: Any, **clients: tuple[int, ...]) -> None:
+    """Lists of clients are tuples of one or more whole numbers, 0 or more."""
+    for name, value in clients.items():
+        entries = value if isinstance(value, tuple) else ()  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not entries or not all(type(entry) is int and entry >= 0 for entry in entries):
+            raise ValueError(
+                f"{type(algorithm).__name__} needs one or more clients, a tuple of whole numbers of at least 0, got "
+                f"{name}={value!r}."
+            )

@@ -53,9 +53,7 @@ class FedProx:
     def broadcast(self, server: Params, client: ClientId) -> Payload:
         return {"model": server}
 
-    def local_update(
-        self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch]
-    ) -> LocalResult[None]:
+    def local_update(self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch]) -> LocalResult[None]:
         received = down["model"]
 
         def objective(w: Params, batch: Batch) -> Tensor:

@@ -1,5 +1,7 @@
 """Local: every client learns alone; the floor that every other algorithm must beat.
 
+    Single-task learning in: Caruana. Multitask Learning. Machine Learning 28, 1997.
+
     w_k <- w_k − η ∇ f_k(w_k)        epochs passes over the client's own data        (1)
 
 Down: nothing.  Up: nothing.  Private: w_k = (θ_k, φ_k).

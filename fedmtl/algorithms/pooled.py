@@ -1,5 +1,7 @@
 """Pooled: all raw data in one place, one trunk, a head for each task; what federated learning is compared with.
 
+    Multitask learning with a shared hidden layer: Caruana. Multitask Learning. Machine Learning 28, 1997.
+
     w <- w − η ∇ f(w)        epochs passes over the union of all clients' data        (1)
 
 A batch mixes examples of all tasks; each task's loss is the mean over those examples that carry its label,

@@ -9,7 +9,7 @@ from torch.func import functional_call
 from fedmtl.models.base import Model
 from fedmtl.rng import torch_seed
 from fedmtl.tasks.base import Task
-from fedmtl.types import Batch, LossFn, Params, TaskSet
+from fedmtl.types import Batch, Params, TaskSet
 
 
 class SplitModel(nn.Module):
@@ -72,22 +72,35 @@ def initial_params(module: SplitModel) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in module.named_parameters()}
 
 
-def loss_fn(module: SplitModel, tasks: Mapping[str, Task], owned: TaskSet) -> LossFn:
+class TaskLoss:
     """The mean over a client's tasks of each task's mean loss over its labelled examples in the batch.
 
     A batch may say by ``owns`` [B, tasks], equal in all rows, which of the tasks are the client's; else all are.
     """
-    part = SplitModel(module.trunk, {task: module.head[task] for task in owned})
 
-    def loss(params: Params, batch: Batch) -> Tensor:
-        outputs = functional_call(part, dict(params), (batch["x"],))
-        losses = [tasks[task].loss(outputs[task], batch[f"y.{task}"], batch["mask"]) for task in owned]
+    def __init__(self, module: SplitModel, tasks: Mapping[str, Task], owned: TaskSet) -> None:
+        self.tasks = owned
+        self._kinds = tasks
+        self._part = SplitModel(module.trunk, {task: module.head[task] for task in owned})
+
+    def each(self, params: Params, batch: Batch) -> Tensor:
+        """The tasks' losses one by one, [tasks], for who weighs them."""
+        outputs = functional_call(self._part, dict(params), (batch["x"],))
+        return torch.stack(
+            [self._kinds[task].loss(outputs[task], batch[f"y.{task}"], batch["mask"]) for task in self.tasks]
+        )
+
+    def __call__(self, params: Params, batch: Batch) -> Tensor:
+        losses = self.each(params, batch)
         if "owns" not in batch:
-            return torch.stack(losses).mean()
+            return losses.mean()
         owns = batch["owns"].amax(0)
-        return (torch.stack(losses) * owns).sum() / owns.sum().clamp(min=1)
+        return (losses * owns).sum() / owns.sum().clamp(min=1)
 
-    return loss
+
+def loss_fn(module: SplitModel, tasks: Mapping[str, Task], owned: TaskSet) -> TaskLoss:
+    """A client's objective."""
+    return TaskLoss(module, tasks, owned)
 
 
 def sums_fn(

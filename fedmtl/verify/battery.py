@@ -1,4 +1,4 @@
-"""All golden checks, by algorithm."""
+"""All golden checks, by algorithm, and by weighting of tasks."""
 
 import importlib
 import inspect
@@ -19,13 +19,28 @@ class Line(NamedTuple):
     found: Found
 
 
+def names_of_all() -> list[str]:
+    """Every algorithm, then every weighting."""
+    return [*REGISTRY["algorithm"], *REGISTRY["weighting"]]
+
+
+def class_of(name: str) -> Any:
+    """An algorithm, or else a weighting.
+
+    Raises:
+        ValueError: neither is named so.
+    """
+    weightings = {each.lower() for each in REGISTRY["weighting"]}
+    return find("weighting" if name.lower() in weightings else "algorithm", name)
+
+
 def checks_of(name: str) -> tuple[Check, ...]:
     """The checks of an algorithm: those of the file of its name in this folder.
 
     Raises:
         ValueError: an unknown algorithm.
     """
-    module = find("algorithm", name).__module__.rpartition(".")[2]
+    module = class_of(name).__module__.rpartition(".")[2]
     return importlib.import_module(f"fedmtl.verify.{module}").CHECKS
 
 
@@ -47,7 +62,7 @@ def verify(names: Sequence[str] = ()) -> Iterator[Line]:
     Raises:
         ValueError: an unknown algorithm, before anything runs.
     """
-    chosen = [(name, find("algorithm", name), checks_of(name)) for name in names or REGISTRY["algorithm"]]
+    chosen = [(name, class_of(name), checks_of(name)) for name in names or names_of_all()]
     for name, cls, checks in chosen:
         for check in checks:
             try:

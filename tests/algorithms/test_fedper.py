@@ -6,8 +6,8 @@ import torch
 
 from fedmtl.algorithms import FedPer
 from fedmtl.data.base import Federation
+from fedmtl.verify.linear import LR, draw, gradient, loss_of, numbers, params_of, whole
 from tests.algorithms.central import central_sgd, one_client
-from tests.algorithms.linear import LR, draw, gradient, loss_of, numbers, params_of, whole
 from tests.algorithms.rounds import jobs, personal, play, start
 from tests.conftest import tiny_plan
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fedmtl.algorithms import Local
-from tests.algorithms.linear import draw, gradient, loss_of, minimum, numbers, params_of, whole
+from fedmtl.verify.linear import draw, gradient, loss_of, minimum, numbers, params_of, whole
 
 
 @pytest.mark.parametrize("ridge", [0.0, 0.1])

@@ -6,7 +6,7 @@ import torch
 
 from fedmtl.algorithms import FedAvg, Pooled
 from fedmtl.data.base import Federation
-from tests.algorithms.linear import draw, gradient, loss_of, minimum, numbers, params_of, whole
+from fedmtl.verify.linear import draw, gradient, loss_of, minimum, numbers, params_of, whole
 from tests.algorithms.rounds import personal, play, start, union
 from tests.conftest import tiny_plan
 

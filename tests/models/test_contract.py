@@ -10,7 +10,7 @@ from torch.func import grad
 
 import fedmtl.models
 from fedmtl.components import REGISTRY
-from fedmtl.models import CNN, MLP, Model, TemporalCNN
+from fedmtl.models import CNN, MLP, Linear, Model, TemporalCNN
 from fedmtl.models.split import build, initial_params, loss_fn
 from fedmtl.tasks import MultiClass, Regression, Task
 from fedmtl.types import Params
@@ -30,6 +30,8 @@ ALL_MODELS = [
     Case(MLP(), (5,), 64, [(64, 5)]),
     Case(MLP((7, 6)), (5,), 6, [(7, 5), (6, 7)]),
     Case(MLP((4,)), (2, 3, 3), 4, [(4, 18)]),
+    Case(Linear(), (5,), 5, []),
+    Case(Linear(intercept=False), (2, 3, 3), 18, []),
     # 8×8 → 4×4 → 2×2 of 32 channels.
     Case(CNN(), (1, 8, 8), 64, [(16, 1, 3, 3), (32, 16, 3, 3), (64, 128)]),
     # 9×14 → 4×7 of 5: a row that does not fill a pool is dropped.
@@ -83,9 +85,16 @@ def test_rows_do_not_see_each_other(case: Case) -> None:
 
 
 def test_every_input_and_every_parameter_counts(case: Case) -> None:
-    """On 64 rows, so that no ReLU is closed on all of them by chance; of an odd side the last entry may be dropped."""
+    """On 64 rows, so that no ReLU is closed on all of them by chance; of an odd side the last entry may be dropped.
+
+    Away from the first parameters, which may be 0.
+    """
     tasks = TASKS
     module = build(case.model, case.input_shape, tasks, 0, False)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for value in module.parameters():
+            value.add_(0.1 * torch.randn(value.shape, generator=generator))
     x = inputs(case, 64).requires_grad_()
     outputs = module(x)
     assert outputs.keys() == tasks.keys()

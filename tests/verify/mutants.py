@@ -1,7 +1,8 @@
 """Algorithms broken on purpose, in one place each, by rules that know nothing of the algorithm.
 
 In the methods that make up an update, and in the file's own functions, a + becomes −, a product a quotient, −x is x,
-a comparison is turned, "trunk." is "head.", and a hyper-parameter is tripled.
+a comparison is turned, "trunk." is "head.", a hyper-parameter is tripled, a descent makes no step, and the server
+stays as it was.
 """
 
 import ast
@@ -58,7 +59,19 @@ class _Triple(ast.NodeTransformer):
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         if (node.lineno, node.col_offset) == self._place and isinstance(node.value, ast.Name):
             return ast.copy_location(ast.BinOp(ast.Constant(3), ast.Mult(), node), node)
-        return node
+        return self.generic_visit(node)
+
+
+class _Still(ast.NodeTransformer):
+    """``sgd(loss, w, …)`` -> ``dict(w)`` at one place."""
+
+    def __init__(self, place: tuple[int, int]) -> None:
+        self._place = place
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        if (node.lineno, node.col_offset) == self._place and isinstance(node.func, ast.Name):
+            return ast.copy_location(ast.Call(ast.Name("dict", ast.Load()), [node.args[1]], []), node)
+        return self.generic_visit(node)
 
 
 def mutants(cls: type) -> list[Mutant]:
@@ -72,7 +85,10 @@ def mutants(cls: type) -> list[Mutant]:
     parts: list[ast.AST] = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     parts += [node for node in body.body if isinstance(node, ast.FunctionDef) and node.name not in SKIPPED]
     fields = {
-        node.target.id for node in body.body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+        node.target.id
+        for node in body.body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+        if isinstance(node.annotation, ast.Name) and node.annotation.id in ("int", "float")
     }
     for part in parts:
         annotations = {id(n) for a in ast.walk(part) if isinstance(a, ast.arg) and a.annotation for n in ast.walk(a)}
@@ -89,6 +105,16 @@ def mutants(cls: type) -> list[Mutant]:
     for node in _tripled(body, fields):
         broken = _Triple((node.lineno, node.col_offset)).visit(copy.deepcopy(tree))
         found.append(Mutant(_name(source, node) + f"   [3 * self.{node.attr}]", _class(broken, cls, module)))
+    for method in body.body:
+        if isinstance(method, ast.FunctionDef) and method.name == "aggregate":
+            broken = copy.deepcopy(tree)
+            (twin,) = [node for node in ast.walk(broken) if _place(node) == _place(method)][:1]
+            twin.body = ast.parse("return server").body  # type: ignore[attr-defined]
+            found.append(Mutant("aggregate: return server", _class(broken, cls, module)))
+    for call in [node for part in parts for node in ast.walk(part) if isinstance(node, ast.Call)]:
+        if isinstance(call.func, ast.Name) and call.func.id == "sgd":
+            broken = _Still((call.lineno, call.col_offset)).visit(copy.deepcopy(tree))
+            found.append(Mutant(_name(source, call) + "   [no steps]", _class(broken, cls, module)))
     return found
 
 

@@ -7,20 +7,27 @@ from typing import Any
 
 import pytest
 
-from fedmtl.components import REGISTRY, find
-from fedmtl.verify.battery import checks_of, paper_of, title
+from fedmtl.components import REGISTRY
+from fedmtl.verify.battery import checks_of, class_of, names_of_all, paper_of, title
 from fedmtl.verify.check import Check, Found
 from tests.verify.mutants import mutants
 
-ALL = [(name, check) for name in REGISTRY["algorithm"] for check in checks_of(name)]
+ALL = [(name, check) for name in names_of_all() for check in checks_of(name)]
 
-EQUIVALENT: dict[str, tuple[str, ...]] = {}
+EQUIVALENT: dict[str, tuple[str, ...]] = {
+    # −k is a multiple of sigma_every where k is; every task counts alike, so the server asks for no n_t.
+    "Mocha": ("server.rounds + 1", "aggregate begins with"),
+    # A number added to all logits changes no softmax; a solver that has arrived may go on.
+    "CAGrad": ("column 53: logits", "[3 * self.steps]"),
+    # Its server keeps nothing.
+    "Local": ("aggregate: return server",),
+}
 """Algorithm -> words of lines whose change gives the same update, with the reason beside."""
 
 
 @pytest.mark.parametrize(("name", "check"), ALL, ids=[f"{name}-{check.__name__}" for name, check in ALL])  # type: ignore
 def test_check(name: str, check: Check) -> None:
-    found = check(find("algorithm", name))
+    found = check(class_of(name))
     assert found.passed, f"expected {found.expected}, got {found.got}"
 
 
@@ -29,9 +36,9 @@ def test_every_check_says_how_its_number_is_derived() -> None:
         assert len((check.__doc__ or "").split()) >= 8, f"{name}: {title(check)}"
 
 
-@pytest.mark.parametrize("name", REGISTRY["algorithm"])
+@pytest.mark.parametrize("name", names_of_all())
 def test_every_algorithm_names_its_paper(name: str) -> None:
-    assert len(paper_of(find("algorithm", name))) > 10
+    assert len(paper_of(class_of(name))) > 10
 
 
 def fails(check: Check, cls: Callable[..., Any]) -> bool:
@@ -44,15 +51,15 @@ def fails(check: Check, cls: Callable[..., Any]) -> bool:
     return not found.passed
 
 
-@pytest.mark.parametrize("name", REGISTRY["algorithm"])
+@pytest.mark.parametrize("name", names_of_all())
 def test_a_broken_update_is_caught(name: str) -> None:
     """By one of the algorithm's own checks, whichever line of the update is broken; at least three are."""
     caught, missed = 0, []
-    for mutant in mutants(find("algorithm", name)):
+    for mutant in mutants(class_of(name)):
         if any(fails(check, mutant.cls) for check in checks_of(name)):
             caught += 1
         elif not any(words in mutant.what for words in EQUIVALENT.get(name, ())):
             missed.append(mutant.what)
     if os.environ.get("SHOW_MUTANTS"):
         print(caught, missed)
-    assert caught >= 3 and not missed
+    assert caught >= (3 if name in REGISTRY["algorithm"] else 0) and not missed

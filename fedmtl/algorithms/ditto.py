@@ -1,0 +1,75 @@
+"""Ditto: FedAvg's model for all, and a personal model of each client that is held near it.
+
+    Li, Hu, Beirami, Smith. ICML 2021, Algorithm 1. arXiv:2012.04221
+
+    w_k    <- w_k − η ∇f_k(w_k)                      epochs passes from the received w           (1)
+    h_k(v)  = f_k(v) + λ/2 ‖v − w‖²                  w as received                               (2)
+    v_k    <- v_k − η ∇h_k(v_k)                      personal_epochs passes from its own v_k     (3)
+    w      <- Σ n_k w_k / Σ n_k                      on the server                               (4)
+
+v_k never leaves, so w is FedAvg's whatever λ is.
+
+Down: w.  Up: w_k.  Private: v_k.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from fedmtl.algorithms.checks import check_epochs, check_lr, check_strength
+from fedmtl.optim import num_examples, sgd
+from fedmtl.trees import sq_distance
+from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+from fedmtl.uploads import mean_upload
+
+
+@dataclass(frozen=True)
+class Ditto:
+    """λ = 0 is Local, to the bit, in what clients predict with; as λ grows, they predict with FedAvg's model."""
+
+    additive: ClassVar[bool] = True
+    one_broadcast: ClassVar[bool] = True
+    separable_heads: ClassVar[bool] = True
+
+    lr: float = 0.05
+    """η."""
+    epochs: int = 5
+    """Of the shared model."""
+    personal_epochs: int = 5
+    """Of the personal model."""
+    lam: float = 1.0
+    """λ."""
+
+    def __post_init__(self) -> None:
+        check_lr(self, lr=self.lr)
+        check_epochs(self, epochs=self.epochs, personal_epochs=self.personal_epochs)
+        check_strength(self, lam=self.lam)
+
+    def init_server(self, params: Params) -> Params:
+        return dict(params)
+
+    def init_client(self, params: Params, num_examples: int) -> Params:
+        return dict(params)
+
+    def broadcast(self, server: Params, client: ClientId) -> Payload:
+        return {"model": server}
+
+    def local_update(
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+    ) -> LocalResult[Params]:
+        received = down["model"]
+
+        def objective(v: Params, batch: Batch) -> Tensor:
+            return loss(v, batch) + self.lam / 2 * sq_distance(v, received)  # (2)
+
+        w = sgd(loss, received, batches, self.lr, self.epochs)  # (1)
+        v = sgd(objective, private, batches, self.lr, self.personal_epochs)  # (3)
+        return LocalResult(v, Upload({"model": w}, num_examples(batches)))
+
+    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:
+        return {**server, **mean_upload(uploads, "model")}  # (4)
+
+    def personal_params(self, down: Payload, private: Params) -> Params:
+        return private

@@ -1,0 +1,62 @@
+"""MOCHA's steps on numbers: stochastic dual coordinate ascent of one task, and the covariance of all.
+
+Smith, Chiang, Sanjabi, Talwalkar. NeurIPS 2017, Algorithm 1. arXiv:1705.10467
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from fedmtl.types import Batch, Params
+
+
+def rows(b: Mapping[str, Params]) -> Tensor:
+    """All tasks of all clients as a matrix, [T, d]."""
+    return torch.stack([value.reshape(-1) for heads in b.values() for value in heads.values()])
+
+
+def covariance(w: Tensor, before: Tensor, floor: float) -> Tensor:
+    """(1 − κ) (WWᵀ)^½ / tr (WWᵀ)^½ + κ I / T of W [T, d], κ = ``floor``; what it was before where W = 0."""
+    u, s, _ = torch.linalg.svd(w.double(), full_matrices=False)
+    if not float(s.sum()) > 0:
+        return before
+    root = (u * s) @ u.T / s.sum()
+    return ((1 - floor) * root + floor * torch.eye(len(w), dtype=root.dtype) / len(w)).to(before.dtype)
+
+
+def ascend(
+    w: Tensor, scale: Tensor, alpha: Tensor, batches: Sequence[Batch], label: str, lam: float, epochs: int
+) -> tuple[Tensor, Tensor]:
+    """The new α and Δb of one task; an example without a label is not looked at. Example after example,
+
+        α_i <- y_i clip₀₁(y_i α_i + λ n (1 − y_i x_iᵀ(w + scale Δb / λ)) / (scale ‖x_i‖²)),   Δb = 1/n Σ Δα_i x_i   (1)
+
+    Args:
+        w: the model [d], in any shape.
+        scale: ρΣ_tt, a scalar.
+        alpha: one number an example, by the batches' ``index``.
+        batches: with the task's labels, 0 or 1, as ``label``.
+        lam: λ.
+        epochs: passes.
+    """
+    x = torch.cat([batch["x"].flatten(1).to(w.dtype) for batch in batches])
+    y = torch.cat([batch[label].to(w.dtype) for batch in batches])
+    mask, index = (torch.cat([batch[key] for batch in batches]) for key in ("mask", "index"))
+    seen = (mask > 0) & ~torch.isnan(y)
+    sign = torch.where(seen, 2 * y - 1, 0.0)  # labels 0 and 1 are −1 and 1; 0 is nobody
+    n = seen.sum().clamp(min=1).to(w.dtype)
+    z = sign[:, None] * x
+    first = sign * alpha.gather(0, index)  # yα of each example
+    slack = 1 - z @ w.reshape(-1)
+    size = scale * (z**2).sum(1)
+    gain = torch.where(seen, lam * n / torch.where(size > 0, size, torch.finfo(w.dtype).tiny), 0.0)
+    pull = scale / (lam * n) * z
+    examples = list(zip(z.unbind(), pull.unbind(), slack.unbind(), gain.unbind(), strict=True))
+    now, moved = list(first.unbind()), torch.zeros_like(w).reshape(-1)  # Σ Δα_i x_i
+    for _ in range(epochs):
+        for i, (z_i, pull_i, slack_i, gain_i) in enumerate(examples):
+            better = (now[i] + gain_i * (slack_i - pull_i @ moved)).clamp(0, 1)  # (1)
+            moved, now[i] = moved + (better - now[i]) * z_i, better
+    change = sign * (torch.stack(now) - first)
+    return alpha.scatter_add(0, index, change), (moved / n).reshape(w.shape)

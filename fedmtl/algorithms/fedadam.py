@@ -1,0 +1,94 @@
+"""FedAdam: Adam on the server, around any algorithm that averages.
+
+    Reddi, Charles, Zaheer, Garrett, Rush, Konečný, Kumar, McMahan. ICLR 2021, Algorithm 2. arXiv:2003.00295
+
+With g = w − w̄ the pseudo-gradient, w̄ what the wrapped algorithm makes of the uploads:
+
+    m <- β₁m + (1 − β₁)g                   first 0            (1)
+    v <- β₂v + (1 − β₂)g²                  first τ²           (2)
+    w <- w − ηm / (√v + τ)                                    (3)
+
+number by number, without Adam's correction for the first steps.
+
+Down / Up / Private: those of the wrapped algorithm.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+from fedmtl.algorithms.base import Algorithm
+from fedmtl.algorithms.checks import check_fraction, check_lr, check_positive
+from fedmtl.algorithms.fedavg import FedAvg
+from fedmtl.algorithms.server_optimizer import check_wrapped, first_model, pseudo_gradient, zeros_like
+from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+
+
+class Moments(NamedTuple):
+    """The server's state."""
+
+    w: Params
+    m: Params
+    v: Params
+
+
+@dataclass(frozen=True)
+class FedAdam:
+    """Steps in all numbers of about η, whatever the size of their pseudo-gradient. The paper tunes η and τ."""
+
+    algorithm: Algorithm[Params, Any] = FedAvg()
+    """What runs on the clients and averages: FedAvg, FedProx, FedPer, FedRep."""
+    server_lr: float = 0.01
+    """η."""
+    beta1: float = 0.9
+    """β₁."""
+    beta2: float = 0.99
+    """β₂."""
+    tau: float = 0.001
+    """τ: how small a pseudo-gradient counts as noise."""
+
+    def __post_init__(self) -> None:
+        check_wrapped(self, self.algorithm)
+        check_lr(self, server_lr=self.server_lr)
+        check_fraction(self, beta1=self.beta1, beta2=self.beta2)
+        check_positive(self, tau=self.tau)
+
+    @property
+    def additive(self) -> bool:
+        return getattr(self.algorithm, "additive", False)
+
+    @property
+    def one_broadcast(self) -> bool:
+        return getattr(self.algorithm, "one_broadcast", False)
+
+    @property
+    def separable_heads(self) -> bool:
+        return getattr(self.algorithm, "separable_heads", False)
+
+    def init_server(self, params: Params) -> Moments:
+        w = first_model(self, params)
+        return Moments(w, zeros_like(w), {name: torch.full_like(value, self.tau**2) for name, value in w.items()})
+
+    def init_client(self, params: Params, num_examples: int) -> Any:
+        return self.algorithm.init_client(params, num_examples)
+
+    def broadcast(self, server: Moments, client: ClientId) -> Payload:
+        return self.algorithm.broadcast(server.w, client)
+
+    def local_update(self, loss: LossFn, down: Payload, private: Any, batches: Sequence[Batch]) -> LocalResult[Any]:
+        return self.algorithm.local_update(loss, down, private, batches)
+
+    def aggregate(self, server: Moments, uploads: Iterable[tuple[ClientId, Upload]]) -> Moments:
+        g = pseudo_gradient(self.algorithm, server.w, uploads)
+        m = {name: self.beta1 * value + (1 - self.beta1) * g[name] for name, value in server.m.items()}  # (1)
+        v = {name: self.beta2 * v + (1 - self.beta2) * g[name] ** 2 for name, v in server.v.items()}  # (2)
+        w = {
+            name: value - self.server_lr * m[name] / (torch.sqrt(v[name]) + self.tau)  # (3)
+            for name, value in server.w.items()
+        }
+        return Moments(w, m, v)
+
+    def personal_params(self, down: Payload, private: Any) -> Params:
+        return self.algorithm.personal_params(down, private)

@@ -1,0 +1,113 @@
+"""FedAMP: each client descends near a mixture of all clients' models, in which those like its own weigh more.
+
+    Huang, Chu, Zhou, Wang, Liu, Pei, Zhang. AAAI 2021, Algorithm 1. arXiv:2007.03797
+
+    ξ_kl   = α/σ exp(−‖θ_k − θ_l‖²/σ)   for l ≠ k,    ξ_kk = 1 − Σ_{l≠k} ξ_kl               (1)
+    u_k    = Σ_l ξ_kl w_l                             on the server                         (2)
+    h_k(w) = f_k(w) + λ/(2α) ‖w − u_k‖²               what client k descends on             (3)
+    w_k   <- w_k − η ∇h_k(w_k)                        epochs passes from its own w_k        (4)
+
+α is the length of the server's step on the attraction 1 − exp(−‖·‖²/σ), and 1/α the strength of the pull to where it
+leads; u_k lies among the models as long as α(K − 1) ≤ σ. Likeness is that of trunks, which all clients have; a head is
+mixed over those that own its task, what the others would weigh being its own. The server mixes the last model of every
+client.
+
+Down: u_k.  Up: w_k.  Private: w_k, the model that was sent.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from fedmtl.algorithms.checks import check_epochs, check_lr, check_strength
+from fedmtl.algorithms.laplacian import pull
+from fedmtl.optim import num_examples, sgd
+from fedmtl.trees import select, sq_distance
+from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+
+
+class Clouds(NamedTuple):
+    """The server's state, by ``str(client)``."""
+
+    models: Mapping[str, Params]
+    """w_k, as last heard."""
+    mixed: Mapping[str, Params]
+    """u_k."""
+
+
+@dataclass(frozen=True)
+class FedAMP:
+    """A σ far below all distances leaves each client alone, held to where it was; a large one mixes all alike."""
+
+    separable_heads: ClassVar[bool] = True
+
+    lr: float = 0.05
+    """η."""
+    epochs: int = 5
+    lam: float = 1.0
+    """λ."""
+    alpha: float = 1.0
+    """α."""
+    sigma: float = 10.0
+    """σ, a squared distance; should be at least α times the number of clients."""
+
+    def __post_init__(self) -> None:
+        check_lr(self, lr=self.lr, alpha=self.alpha)
+        check_epochs(self, epochs=self.epochs)
+        check_strength(self, lam=self.lam, sigma=self.sigma)
+        if self.sigma == 0:
+            raise ValueError(f"FedAMP needs a positive width of likeness, got sigma={self.sigma!r}.")
+
+    def init_server(self, params: Params) -> Clouds:
+        return Clouds({}, {})
+
+    def enrol(self, server: Clouds, client: ClientId, params: Params) -> Clouds:
+        return Clouds({**server.models, str(client): params}, {**server.mixed, str(client): params})
+
+    def init_client(self, params: Params, num_examples: int) -> Params:
+        return dict(params)
+
+    def broadcast(self, server: Clouds, client: ClientId) -> Payload:
+        return {"model": server.mixed[str(client)]}
+
+    def local_update(
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+    ) -> LocalResult[Params]:
+        mixed = down["model"]
+
+        def objective(w: Params, batch: Batch) -> Tensor:
+            return loss(w, batch) + self.lam / (2 * self.alpha) * sq_distance(w, mixed)  # (3)
+
+        w = sgd(objective, private, batches, self.lr, self.epochs)  # (4)
+        return LocalResult(w, Upload({"model": w}, num_examples(batches)))
+
+    def aggregate(self, server: Clouds, uploads: Iterable[tuple[ClientId, Upload]]) -> Clouds:
+        heard = {str(client): upload.payload["model"] for client, upload in uploads}
+        if not heard:
+            raise ValueError("FedAMP needs at least one client, got none; nobody has moved.")
+        models = {**server.models, **heard}
+        mixed = pull(_ascending(models), self._xi(models))  # (2)
+        return Clouds(models, dict(zip(sorted(models, key=int), mixed, strict=True)))
+
+    def _xi(self, models: Mapping[str, Params]) -> Tensor:
+        """ξ [K, K], float64, clients ascending."""
+        trunks = [select(model, "trunk.") for model in _ascending(models)]
+        theta = torch.stack([torch.cat([w[name].double().flatten() for name in sorted(w)]) for w in trunks])
+        apart = torch.cdist(theta, theta, compute_mode="donot_use_mm_for_euclid_dist").square()
+        xi = self.alpha / self.sigma * torch.exp(-apart / self.sigma)  # (1)
+        xi = xi.masked_fill(torch.eye(len(xi), dtype=torch.bool), 0)
+        return xi + torch.diag(1 - xi.sum(1))
+
+    def learnt(self, server: Clouds) -> dict[str, Tensor]:
+        """ξ [K, K], of the models as last heard."""
+        return {"xi": self._xi(server.models)}
+
+    def personal_params(self, down: Payload, private: Params) -> Params:
+        return private
+
+
+def _ascending(models: Mapping[str, Params]) -> list[Params]:
+    return [models[client] for client in sorted(models, key=int)]

@@ -1,0 +1,78 @@
+"""FedAvgM: momentum on the server, around any algorithm that averages.
+
+    Hsu, Qi, Brown. 2019, section 4.3. arXiv:1909.06335
+
+With g = w − w̄ the pseudo-gradient, w̄ what the wrapped algorithm makes of the uploads:
+
+    m <- βm + g            first 0            (1)
+    w <- w − ηm                               (2)
+
+Down / Up / Private: those of the wrapped algorithm.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from fedmtl.algorithms.base import Algorithm
+from fedmtl.algorithms.checks import check_fraction, check_lr
+from fedmtl.algorithms.fedavg import FedAvg
+from fedmtl.algorithms.server_optimizer import check_wrapped, first_model, pseudo_gradient, zeros_like
+from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+
+
+class Momentum(NamedTuple):
+    """The server's state."""
+
+    w: Params
+    m: Params
+
+
+@dataclass(frozen=True)
+class FedAvgM:
+    """momentum = 0 and server_lr = 1 are the wrapped algorithm, to rounding. The paper uses momentum 0.9."""
+
+    algorithm: Algorithm[Params, Any] = FedAvg()
+    """What runs on the clients and averages: FedAvg, FedProx, FedPer, FedRep."""
+    server_lr: float = 1.0
+    """η."""
+    momentum: float = 0.9
+    """β."""
+
+    def __post_init__(self) -> None:
+        check_wrapped(self, self.algorithm)
+        check_lr(self, server_lr=self.server_lr)
+        check_fraction(self, momentum=self.momentum)
+
+    @property
+    def additive(self) -> bool:
+        return getattr(self.algorithm, "additive", False)
+
+    @property
+    def one_broadcast(self) -> bool:
+        return getattr(self.algorithm, "one_broadcast", False)
+
+    @property
+    def separable_heads(self) -> bool:
+        return getattr(self.algorithm, "separable_heads", False)
+
+    def init_server(self, params: Params) -> Momentum:
+        w = first_model(self, params)
+        return Momentum(w, zeros_like(w))
+
+    def init_client(self, params: Params, num_examples: int) -> Any:
+        return self.algorithm.init_client(params, num_examples)
+
+    def broadcast(self, server: Momentum, client: ClientId) -> Payload:
+        return self.algorithm.broadcast(server.w, client)
+
+    def local_update(self, loss: LossFn, down: Payload, private: Any, batches: Sequence[Batch]) -> LocalResult[Any]:
+        return self.algorithm.local_update(loss, down, private, batches)
+
+    def aggregate(self, server: Momentum, uploads: Iterable[tuple[ClientId, Upload]]) -> Momentum:
+        g = pseudo_gradient(self.algorithm, server.w, uploads)
+        m = {name: self.momentum * server.m[name] + value for name, value in g.items()}  # (1)
+        return Momentum({name: value - self.server_lr * m[name] for name, value in server.w.items()}, m)  # (2)
+
+    def personal_params(self, down: Payload, private: Any) -> Params:
+        return self.algorithm.personal_params(down, private)

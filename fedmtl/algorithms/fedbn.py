@@ -1,0 +1,82 @@
+"""FedBN: everything is shared but the norm layers.
+
+    Li, Jiang, Zhang, Kamp, Dou. ICLR 2021, Algorithm 1. arXiv:2102.07623
+
+With w = (s, b_k), where b_k are the weights and biases of norm layers and s all other parameters:
+
+    (s_k, b_k) <- (s_k, b_k) − η ∇ f_k(s_k, b_k)     epochs passes from (s, b_k)                             (1)
+    s          <- Σ n_k s_k / Σ n_k                  on the server, for each parameter over the clients      (2)
+                                                     of the cohort that have it
+
+Models here have no running statistics, so a norm layer is its weight and bias. They are known by shape, since names
+such as ``trunk.1.weight`` do not tell: a ``weight`` of one dimension or of its bias's shape, and that ``bias``. It is
+true of GroupNorm, LayerNorm, InstanceNorm, RMSNorm and BatchNorm, and of PReLU; not of linear maps, convolutions and
+embeddings.
+
+Down: s.  Up: s_k.  Private: b_k.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fedmtl.algorithms.checks import check_epochs, check_lr
+from fedmtl.optim import num_examples, sgd
+from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+from fedmtl.uploads import mean_upload
+
+
+def norm_layers(params: Params) -> frozenset[str]:
+    """The names of the norm layers' weights and biases."""
+    names: set[str] = set()
+    for name, weight in params.items():
+        layer, _, last = name.rpartition(".")
+        bias = params.get(f"{layer}.bias")
+        if last == "weight" and (weight.ndim == 1 or (bias is not None and bias.shape == weight.shape)):
+            names |= {name} if bias is None else {name, f"{layer}.bias"}
+    return frozenset(names)
+
+
+@dataclass(frozen=True)
+class FedBN:
+    """For models with norm layers: GroupNorm, LayerNorm, or BatchNorm with ``track_running_stats=False``."""
+
+    additive: ClassVar[bool] = True
+    one_broadcast: ClassVar[bool] = True
+    separable_heads: ClassVar[bool] = True
+
+    lr: float = 0.05
+    """η."""
+    epochs: int = 5
+
+    def __post_init__(self) -> None:
+        check_lr(self, lr=self.lr)
+        check_epochs(self, epochs=self.epochs)
+
+    def init_server(self, params: Params) -> Params:
+        norm = norm_layers(params)
+        if not norm:
+            raise ValueError(
+                "FedBN keeps norm layers at home, but the model has none; give it GroupNorm or LayerNorm, or use "
+                "FedAvg, which is the same without them."
+            )
+        return {name: value for name, value in params.items() if name not in norm}
+
+    def init_client(self, params: Params, num_examples: int) -> Params:
+        return {name: params[name] for name in sorted(norm_layers(params))}
+
+    def broadcast(self, server: Params, client: ClientId) -> Payload:
+        return {"shared": server}
+
+    def local_update(
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+    ) -> LocalResult[Params]:
+        w = sgd(loss, {**down["shared"], **private}, batches, self.lr, self.epochs)  # (1)
+        shared = {name: w[name] for name in down["shared"]}
+        return LocalResult({name: w[name] for name in private}, Upload({"shared": shared}, num_examples(batches)))
+
+    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:
+        return {**server, **mean_upload(uploads, "shared")}  # (2)
+
+    def personal_params(self, down: Payload, private: Params) -> Params:
+        return {**down["shared"], **private}

@@ -1,0 +1,104 @@
+"""FedEM: each client's data is a mixture, its own, of M distributions that all clients share; a model for each.
+
+    Marfoq, Neglia, Bellet, Kameni, Vidal. NeurIPS 2021, Algorithm 1. arXiv:2108.10252
+
+    q_im   = π_km exp(−ℓ(w_m, i)) / Σ_m' π_km' exp(−ℓ(w_m', i))      each example i of client k                (1)
+    π_km  <- 1/n_k Σ_i q_im                                                                                    (2)
+    w_km  <- w_km − η ∇ 1/n_k Σ_i q_im ℓ(w_km, i)                    epochs passes from w_m, batch by batch    (3)
+    w_m   <- Σ_k n_k w_km / Σ_k n_k                                  on the server                             (4)
+
+ℓ(w, i) is the loss of a batch that holds example i alone: the mean over the client's tasks, 0 for one that it has no
+label of. So M = 1 is FedAvg where all labels are there. At first w_0 is the initial model and the others differ from it
+by noise, else they would stay equal: see ``several``.
+
+The paper predicts with the π_k-weighted mean of M predictions. A client here has one set of parameters to predict with:
+it is the model with the largest π_km, of equal ones the first.
+
+Down: all w_m.  Up: all w_km.  Private: π_k.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from fedmtl.algorithms.checks import check_count, check_epochs, check_lr, check_strength
+from fedmtl.algorithms.several import pick, several
+from fedmtl.optim import num_examples, sgd
+from fedmtl.trees import stack
+from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+from fedmtl.uploads import mean_upload
+
+
+class Mixture(NamedTuple):
+    """A client's private state."""
+
+    pi: Tensor
+    """π_k [M], sums to 1."""
+
+
+@dataclass(frozen=True)
+class FedEM:
+    """Costs M times FedAvg's bytes, and more than M times its arithmetic: losses are taken example by example."""
+
+    additive: ClassVar[bool] = True
+    one_broadcast: ClassVar[bool] = True
+
+    lr: float = 0.05
+    """η."""
+    epochs: int = 1
+    components: int = 3
+    """M."""
+    spread: float = 0.1
+    """How far apart the models begin, as a part of their size."""
+    seed: int = 1
+    """Of the noise that tells the models apart."""
+
+    def __post_init__(self) -> None:
+        check_lr(self, lr=self.lr)
+        check_epochs(self, epochs=self.epochs)
+        check_count(self, components=self.components, seed=self.seed)
+        check_strength(self, spread=self.spread)
+
+    def init_server(self, params: Params) -> Params:
+        return stack(several(params, self.components, self.spread, self.seed))
+
+    def init_client(self, params: Params, num_examples: int) -> Mixture:
+        return Mixture(torch.full((self.components,), 1 / self.components))
+
+    def broadcast(self, server: Params, client: ClientId) -> Payload:
+        return {"models": server}
+
+    def local_update(
+        self, loss: LossFn, down: Payload, private: Mixture, batches: Sequence[Batch]
+    ) -> LocalResult[Mixture]:
+        models, prior, n = down["models"], private.pi.log(), num_examples(batches)
+        shared, pi = [], torch.zeros_like(private.pi)
+        for batch in batches:
+            q = torch.softmax(prior - losses(loss, models, batch), dim=1) * batch["mask"][:, None]  # (1)
+            pi = pi + q.sum(0) / n  # (2)
+            shared.append({**batch, "q": q})
+
+        def objective(w: Params, batch: Batch) -> Tensor:
+            return (batch["q"] * losses(loss, w, batch)).sum() / batch["mask"].sum().clamp(min=1)
+
+        w = sgd(objective, models, shared, self.lr, self.epochs)  # (3)
+        return LocalResult(Mixture(pi.to(private.pi)), Upload({"models": w}, n))
+
+    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:
+        return {**server, **mean_upload(uploads, "models")}  # (4)
+
+    def personal_params(self, down: Payload, private: Mixture) -> Params:
+        return pick(down["models"], private.pi.argmax())
+
+
+def losses(loss: LossFn, models: Params, batch: Batch) -> Tensor:
+    """ℓ(w_m, i) for the B examples of a batch and M stacked models, [B, M]; of padding, something finite."""
+
+    def one(w: Params, example: Batch) -> Tensor:
+        return loss(w, {key: value[None] for key, value in example.items()})
+
+    of_models = torch.vmap(one, in_dims=(0, None))
+    return torch.vmap(of_models, in_dims=(None, 0))(dict(models), dict(batch))

@@ -1,0 +1,120 @@
+"""FedHCA2: each client's model takes up, by weights that the server learns, what the others learnt.
+
+    Lu, Huang, Yang, Sirejiding, Ding, Lu. CVPR 2024, Algorithm 1. arXiv:2311.13250
+
+    w_k <- w_k − η ∇ f_k(w_k)                    epochs passes from w_k = (θ_k, φ_k); Δ_k its change       (1)
+    α_k <- clip01(α_k + ζ ⟨U_k, Δ_k⟩)            on the server, from here on; over θ; U_k the last round's (2)
+    β_k <- clip01(β_k + ζ ⟨A_k, Δ_k⟩)            for each tensor of φ_k; A_k the last round's              (3)
+    U   <- CAGrad of the cohort's Δ_k            over θ, weighted alike                                    (4)
+    A_k <- softmax(Δ_k Δᵀ / √d) Δ                for each tensor of φ_k, of d numbers                      (5)
+    θ_k <- θ_k + Δ_k + α_k U                                                                               (6)
+    φ_k <- φ_k + Δ_k + β_k A_k                                                                             (7)
+
+(2) and (3) are gradient steps on the sum of the clients' losses after (6) and (7), with −Δ_k for the gradient at the
+result. In (5), Δ has a row for each tensor of a head in the cohort that has the same name within its head and the same
+shape. A client's first U_k and A_k are 0.
+
+Down: w_k.  Up: w_k.  Private: nothing.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedmtl.algorithms.attention import attention
+from fedmtl.algorithms.checks import check_epochs, check_lr, check_strength
+from fedmtl.algorithms.surgery import cagrad, flat, shaped
+from fedmtl.optim import num_examples, sgd
+from fedmtl.trees import select
+from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+
+
+class HCAClient(NamedTuple):
+    """What the server keeps of a client."""
+
+    model: Params
+    alpha: Tensor
+    """α_k, a scalar."""
+    beta: Params
+    """β_k, a scalar for each tensor of the heads."""
+    pull: Params
+    """What α_k and β_k multiplied in the client's last round: U_k, and A_k of each tensor of the heads."""
+
+
+Kept = Mapping[str, HCAClient]
+"""By ``str(client)``."""
+
+
+@dataclass(frozen=True)
+class FedHCA2:
+    """α = β = ζ = 0 is Local, to the bit."""
+
+    separable_heads: ClassVar[bool] = True
+
+    lr: float = 0.05
+    """η."""
+    epochs: int = 5
+    c: float = 0.4
+    """Of CAGrad: how far from the mean U may lie, in lengths of the mean."""
+    alpha: float = 0.1
+    """The first α_k of every client."""
+    beta: float = 0.1
+    """The first β_k of every client."""
+    hyper_lr: float = 0.01
+    """ζ."""
+
+    def __post_init__(self) -> None:
+        check_lr(self, lr=self.lr)
+        check_epochs(self, epochs=self.epochs)
+        check_strength(self, c=self.c, alpha=self.alpha, beta=self.beta, hyper_lr=self.hyper_lr)
+
+    def init_server(self, params: Params) -> Kept:
+        return {}
+
+    def enrol(self, server: Kept, client: ClientId, params: Params) -> Kept:
+        beta = {name: torch.tensor(float(self.beta)) for name in select(params, "head.")}
+        pull = {name: torch.zeros_like(value) for name, value in params.items()}
+        return {**server, str(client): HCAClient(params, torch.tensor(float(self.alpha)), beta, pull)}
+
+    def init_client(self, params: Params, num_examples: int) -> None:
+        return None
+
+    def broadcast(self, server: Kept, client: ClientId) -> Payload:
+        return {"model": server[str(client)].model}
+
+    def local_update(self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch]) -> LocalResult[None]:
+        w = sgd(loss, down["model"], batches, self.lr, self.epochs)  # (1)
+        return LocalResult(None, Upload({"model": w}, num_examples(batches)))
+
+    def aggregate(self, server: Kept, uploads: Iterable[tuple[ClientId, Upload]]) -> Kept:
+        sent = {str(client): u.payload["model"] for client, u in sorted(uploads, key=lambda pair: pair[0])}
+        if not sent:
+            raise ValueError("FedHCA2 needs at least one client, got none.")
+        deltas = {k: {name: w[name] - server[k].model[name] for name in w} for k, w in sent.items()}
+        trunks = [select(delta, "trunk.") for delta in deltas.values()]
+        update = shaped(cagrad(flat(trunks), np.full(len(sent), 1 / len(sent)), self.c), trunks[0])  # (4)
+        asked = attention({(k, name): d for k in sent for name, d in select(deltas[k], "head.").items()})  # (5)
+        kept = dict(server)
+        for k, w in sent.items():
+            old, delta = server[k], deltas[k]
+            gain = {name: (old.pull[name] * delta[name]).sum() for name in delta}
+            rise = torch.stack([*select(gain, "trunk.").values()]).sum()
+            alpha = (old.alpha + self.hyper_lr * rise).clamp(0, 1).to(old.alpha)  # (2)
+            beta = {n: (b + self.hyper_lr * gain[n]).clamp(0, 1).to(b) for n, b in old.beta.items()}  # (3)
+            pull = {name: update[name] if name in update else asked[k, name] for name in w}
+            model = {name: value + beta.get(name, alpha) * pull[name] for name, value in w.items()}  # (6), (7)
+            kept[k] = HCAClient(model, alpha, beta, pull)
+        return kept
+
+    def personal_params(self, down: Payload, private: None) -> Params:
+        return down["model"]
+
+    def learnt(self, server: Kept) -> dict[str, Tensor]:
+        """``alpha`` and ``beta``, the mean over a client's heads, [K] each."""
+        clients = [server[key] for key in sorted(server, key=int)]
+        beta = [torch.stack([*client.beta.values()]).mean() for client in clients]
+        return {"alpha": torch.stack([client.alpha for client in clients]), "beta": torch.stack(beta)}

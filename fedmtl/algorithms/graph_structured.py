@@ -1,0 +1,105 @@
+"""GraphStructured: who shares how much with whom is known beforehand, as groups, as a graph, or as both.
+
+    Dinh, Vu, Tran, Dao, Zhang. FedU, 2021, Algorithm 1, for the edges. arXiv:2102.07148
+
+    (θ_k, φ_k) <- (θ_k, φ_k) − η ∇ f_k(θ_k, φ_k)     epochs passes from (θ_k, φ_k)                         (1)
+    θ_k        <- Σ n_l θ_l / Σ n_l                  over the l of the cohort in the group of k            (2)
+    θ_k        <- θ_k − ρ Σ_l a_kl (θ_k − θ_l)       over the edges of k, all at once                      (3)
+    θ_k        <- Σ n_l θ_l / Σ n_l                  over the cohort, for the blocks common to all         (4)
+
+(2) is for all members of a group of which somebody was in the cohort, (3) for the cohort, and (4) for everybody. With
+groups and common blocks, the trunk is a tree: its root is everyone's, a middle block the group's, the head the
+client's.
+
+Down: θ_k.  Up: θ_k.  Private: φ_k.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fedmtl.algorithms.checks import check_epochs, check_lr, check_strength
+from fedmtl.algorithms.structure import parse_common, parse_edges, parse_groups, read
+from fedmtl.optim import num_examples, sgd
+from fedmtl.trees import select, weighted_mean
+from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+
+Trunks = Mapping[str, Params]
+"""θ_k by ``str(client)``."""
+
+
+@dataclass(frozen=True)
+class GraphStructured:
+    """Without groups, edges and common blocks it is Local; one group of all is FedPer."""
+
+    separable_heads: ClassVar[bool] = True
+
+    lr: float = 0.05
+    """η."""
+    epochs: int = 5
+    strength: float = 0.1
+    """ρ; times the largest Σ_l a_kl at most 1, so that trunks come nearer."""
+    groups: tuple[str, ...] = ()
+    """Clients with one trunk: "0 1 4". A client is in one group at most."""
+    edges: tuple[str, ...] = ()
+    """Clients that pull each other: "0-1", or "0-1:0.5" for a_01 = 0.5. Weights of an edge named twice add up."""
+    common: tuple[str, ...] = ()
+    """Beginnings of the names of the parameters that all clients share: "trunk.0."."""
+
+    def __post_init__(self) -> None:
+        check_lr(self, lr=self.lr)
+        check_epochs(self, epochs=self.epochs)
+        check_strength(self, strength=self.strength)
+        degree: dict[str, float] = {}
+        for k, _, weight in read(self, "edges", parse_edges):
+            degree[k] = degree.get(k, 0.0) + weight
+        if self.strength * max(degree.values(), default=0.0) > 1:
+            raise ValueError(
+                f"GraphStructured diverges with strength={self.strength!r} and edges={self.edges!r}; their product, at "
+                "the client with the heaviest edges, is at most 1."
+            )
+        read(self, "groups", parse_groups)
+        read(self, "common", parse_common)
+
+    def init_server(self, params: Params) -> Trunks:
+        return {}
+
+    def enrol(self, server: Trunks, client: ClientId, params: Params) -> Trunks:
+        return {**server, str(client): select(params, "trunk.")}
+
+    def init_client(self, params: Params, num_examples: int) -> Params:
+        return select(params, "head.")
+
+    def broadcast(self, server: Trunks, client: ClientId) -> Payload:
+        return {"trunk": server[str(client)]}
+
+    def local_update(
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+    ) -> LocalResult[Params]:
+        w = sgd(loss, {**down["trunk"], **private}, batches, self.lr, self.epochs)  # (1)
+        return LocalResult(select(w, "head."), Upload({"trunk": select(w, "trunk.")}, num_examples(batches)))
+
+    def aggregate(self, server: Trunks, uploads: Iterable[tuple[ClientId, Upload]]) -> Trunks:
+        cohort = {str(client): upload for client, upload in sorted(uploads, key=lambda pair: pair[0])}
+        sent = {k: (upload.payload["trunk"], upload.num_examples) for k, upload in cohort.items()}
+        everybody = weighted_mean(sent.values())
+        groups, edges = parse_groups(self.groups), parse_edges(self.edges)
+        unknown = {k for group in groups for k in group}.union(*(edge[:2] for edge in edges)) - server.keys()
+        if unknown:
+            raise ValueError(f"GraphStructured names clients that there are not: {sorted(unknown, key=int)}.")
+        trunks = {**server, **{k: trunk for k, (trunk, _) in sent.items()}}
+        for group in groups:
+            members = [sent[k] for k in group if k in sent]
+            if members:
+                trunks |= dict.fromkeys(group, weighted_mean(members))  # (2)
+        pulled = {k: dict(trunk) for k, trunk in trunks.items()}
+        for k, other, weight in edges:
+            if k in sent:
+                for name, value in trunks[k].items():
+                    pull = self.strength * weight * (value - trunks[other][name])
+                    pulled[k][name] = pulled[k][name] - pull  # (3)
+        shared = {name: value for prefix in self.common for name, value in select(everybody, prefix).items()}
+        return {k: {**trunk, **shared} for k, trunk in pulled.items()}  # (4)
+
+    def personal_params(self, down: Payload, private: Params) -> Params:
+        return {**down["trunk"], **private}

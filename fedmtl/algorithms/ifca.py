@@ -1,0 +1,113 @@
+"""IFCA: K models for K clusters of clients; each client trains the model that fits its data best.
+
+    Ghosh, Chung, Yin, Ramchandran. NeurIPS 2020, Algorithm 1 with model averaging. arXiv:2006.04088
+
+    j_k  = argmin_j f_k(w_j)                                the client's choice               (1)
+    v_k <- v_k − η ∇ f_k(v_k)                               epochs passes from w_{j_k}        (2)
+    w_j <- Σ_{j_k = j} n_k v_k / Σ_{j_k = j} n_k            on the server                     (3)
+
+At first w_0 is the initial model and the others differ from it by noise, else they would stay equal: see ``several``.
+A model that nobody chose stays. The mean of the paper has equal weights; here it has FedAvg's.
+
+Each client hears the models in a circle that begins with the one it chose last: it predicts with that one, and under
+lossy codecs v_k travels as the difference to it. The choice goes up as a row of K numbers, of which the largest counts.
+
+Down: all w_j.  Up: v_k, and the choice.  Private: nothing.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from fedmtl.algorithms.checks import check_count, check_epochs, check_lr, check_strength
+from fedmtl.algorithms.several import pick, several
+from fedmtl.optim import num_examples, sgd
+from fedmtl.trees import stack, weighted_mean
+from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+
+
+class Clusters(NamedTuple):
+    """The server's state."""
+
+    models: tuple[Params, ...]
+    """w_j."""
+    chosen: Mapping[str, Tensor]
+    """str(client) -> j_k, a scalar; 0 until it has chosen."""
+
+
+@dataclass(frozen=True)
+class IFCA:
+    """One cluster is FedAvg, to the bit."""
+
+    separable_heads: ClassVar[bool] = True
+
+    lr: float = 0.05
+    """η."""
+    epochs: int = 1
+    clusters: int = 2
+    """K."""
+    spread: float = 0.1
+    """How far apart the models begin, as a part of their size."""
+    seed: int = 1
+    """Of the noise that tells the models apart."""
+
+    def __post_init__(self) -> None:
+        check_lr(self, lr=self.lr)
+        check_epochs(self, epochs=self.epochs)
+        check_count(self, clusters=self.clusters, seed=self.seed)
+        check_strength(self, spread=self.spread)
+
+    def init_server(self, params: Params) -> Clusters:
+        return Clusters(tuple(several(params, self.clusters, self.spread, self.seed)), {})
+
+    def enrol(self, server: Clusters, client: ClientId, params: Params) -> Clusters:
+        return server._replace(chosen={**server.chosen, str(client): torch.zeros(())})
+
+    def init_client(self, params: Params, num_examples: int) -> None:
+        return None
+
+    def broadcast(self, server: Clusters, client: ClientId) -> Payload:
+        first, count = int(server.chosen[str(client)]), len(server.models)
+        circle = [server.models[(first + turn) % count] for turn in range(count)]
+        return dict(zip(_records(count), circle, strict=True))
+
+    def local_update(self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch]) -> LocalResult[None]:
+        models = [down[record] for record in _records(len(down))]
+        best = torch.stack([_sum_over(loss, w, batches) for w in models]).argmin()  # (1)
+        w = sgd(loss, pick(stack(models), best), batches, self.lr, self.epochs)  # (2)
+        choice = (torch.arange(len(models), device=best.device) == best).float()
+        return LocalResult(None, Upload({"model": w, "choice": {"turn": choice}}, num_examples(batches)))
+
+    def aggregate(self, server: Clusters, uploads: Iterable[tuple[ClientId, Upload]]) -> Clusters:
+        chosen, members = dict(server.chosen), [[] for _ in server.models]
+        for client, upload in uploads:
+            turn = upload.payload["choice"]["turn"].argmax()
+            chosen[str(client)] = (chosen[str(client)] + turn) % len(members)
+            members[int(chosen[str(client)])].append((upload.payload["model"], upload.num_examples))
+        if not any(members):
+            raise ValueError("IFCA needs at least one client, got none; no cluster has moved.")
+        means = [weighted_mean(pairs) if pairs else {} for pairs in members]  # (3)
+        return Clusters(tuple({**w, **mean} for w, mean in zip(server.models, means, strict=True)), chosen)
+
+    def learnt(self, server: Clusters) -> dict[str, Tensor]:
+        """j_k [K]: in which cluster each client is."""
+        return {"cluster": torch.stack([server.chosen[client] for client in sorted(server.chosen, key=int)])}
+
+    def personal_params(self, down: Payload, private: None) -> Params:
+        return down["model"]
+
+
+def _sum_over(loss: LossFn, w: Params, batches: Sequence[Batch]) -> Tensor:
+    """n_k f_k(w). One after the other: what padding adds must change no bit."""
+    total = torch.zeros(())
+    for batch in batches:
+        total = total + batch["mask"].sum() * loss(w, batch)
+    return total
+
+
+def _records(count: int) -> list[str]:
+    """The records of a broadcast, in the order of the circle; "model" is the client's own."""
+    return ["model", *[f"other{turn}" for turn in range(1, count)]]

@@ -1,0 +1,60 @@
+"""LG-FedAvg: a trunk of each client's own, shared heads; FedPer turned round.
+
+    Liang, Liu, Ziyin, Allen, Auerbach, Brent, Salakhutdinov, Morency. 2020, Algorithm 1. arXiv:2001.01523
+
+    (θ_k, φ_k) <- (θ_k, φ_k) − η ∇ f_k(θ_k, φ_k)     epochs passes from (θ_k, φ)                          (1)
+    φ          <- Σ n_k φ_k / Σ n_k                  on the server, each task's head over those clients   (2)
+                                                     of the cohort that own the task
+
+Clients hear of each other through the heads of tasks that they have in common, and through nothing else.
+
+Down: φ (the heads of the client's tasks).  Up: φ_k.  Private: θ_k.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fedmtl.algorithms.checks import check_epochs, check_lr
+from fedmtl.optim import num_examples, sgd
+from fedmtl.trees import select
+from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+from fedmtl.uploads import mean_upload
+
+
+@dataclass(frozen=True)
+class LGFedAvg:
+    """Local representations, global predictors."""
+
+    additive: ClassVar[bool] = True
+    one_broadcast: ClassVar[bool] = True
+    separable_heads: ClassVar[bool] = True
+
+    lr: float = 0.05
+    """η."""
+    epochs: int = 5
+
+    def __post_init__(self) -> None:
+        check_lr(self, lr=self.lr)
+        check_epochs(self, epochs=self.epochs)
+
+    def init_server(self, params: Params) -> Params:
+        return select(params, "head.")
+
+    def init_client(self, params: Params, num_examples: int) -> Params:
+        return select(params, "trunk.")
+
+    def broadcast(self, server: Params, client: ClientId) -> Payload:
+        return {"heads": server}
+
+    def local_update(
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+    ) -> LocalResult[Params]:
+        w = sgd(loss, {**private, **down["heads"]}, batches, self.lr, self.epochs)  # (1)
+        return LocalResult(select(w, "trunk."), Upload({"heads": select(w, "head.")}, num_examples(batches)))
+
+    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:
+        return {**server, **mean_upload(uploads, "heads")}  # (2)
+
+    def personal_params(self, down: Payload, private: Params) -> Params:
+        return {**private, **down["heads"]}

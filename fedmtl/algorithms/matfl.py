@@ -1,0 +1,108 @@
+"""MaTFL: clients whose trunks stray from the mean in the same direction share a trunk.
+
+    Cai, Chen, Liu, Srinivasa, Lee, Kompella, Wang. CVPR workshop FedVision 2023, pages 5036-5044.
+
+    (θ_k, φ_k) <- (θ_k, φ_k) − η ∇ f_k(θ_k, φ_k)     epochs passes from (θ_k, φ_k)                         (1)
+    δ_k         = θ_k − Σ n_l θ_l / Σ n_l            on the server, from here on                           (2)
+    groups     <- agglomerated by average linkage of 1 − cos(δ_k, δ_l), until as many as asked for remain  (3)
+    θ_k        <- Σ n_l θ_l / Σ n_l                  over the l in the group of k                          (4)
+
+Means are over the cohort; who is not in it keeps its trunk. The paper weights clients alike.
+
+Down: θ_k.  Up: θ_k.  Private: φ_k.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import cut_tree, linkage
+from torch import Tensor
+
+from fedmtl.algorithms.checks import check_count, check_epochs, check_lr
+from fedmtl.algorithms.conflicts import Conflicts, cosines, enrolled, nobody, observed, told
+from fedmtl.algorithms.surgery import flat
+from fedmtl.optim import num_examples, sgd
+from fedmtl.trees import select, weighted_mean
+from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+
+
+class MaTFLServer(NamedTuple):
+    """What the server keeps of each client."""
+
+    trunks: Mapping[str, Params]
+    group: Mapping[str, Tensor]
+    """Which group of the last round, from 0; −1 for who was not in it. A scalar."""
+    conflicts: Conflicts
+
+
+@dataclass(frozen=True)
+class MaTFL:
+    """One group is FedPer."""
+
+    separable_heads: ClassVar[bool] = True
+
+    lr: float = 0.05
+    """η."""
+    epochs: int = 5
+    groups: int = 2
+    """How many groups a cohort falls into; at most one for each client."""
+
+    def __post_init__(self) -> None:
+        check_lr(self, lr=self.lr)
+        check_epochs(self, epochs=self.epochs)
+        check_count(self, groups=self.groups)
+
+    def init_server(self, params: Params) -> MaTFLServer:
+        return MaTFLServer({}, {}, nobody())
+
+    def enrol(self, server: MaTFLServer, client: ClientId, params: Params) -> MaTFLServer:
+        key = str(client)
+        trunks = {**server.trunks, key: select(params, "trunk.")}
+        return MaTFLServer(trunks, {**server.group, key: torch.tensor(-1)}, enrolled(server.conflicts, client))
+
+    def init_client(self, params: Params, num_examples: int) -> Params:
+        return select(params, "head.")
+
+    def broadcast(self, server: MaTFLServer, client: ClientId) -> Payload:
+        return {"trunk": server.trunks[str(client)]}
+
+    def local_update(
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+    ) -> LocalResult[Params]:
+        w = sgd(loss, {**down["trunk"], **private}, batches, self.lr, self.epochs)  # (1)
+        return LocalResult(select(w, "head."), Upload({"trunk": select(w, "trunk.")}, num_examples(batches)))
+
+    def aggregate(self, server: MaTFLServer, uploads: Iterable[tuple[ClientId, Upload]]) -> MaTFLServer:
+        cohort = sorted(uploads, key=lambda pair: pair[0])
+        sent = [(upload.payload["trunk"], upload.num_examples) for _, upload in cohort]
+        mean = weighted_mean(sent)
+        rows = flat([trunk for trunk, _ in sent]) - flat([mean])  # (2)
+        found = agglomerate(cosines(rows).double().numpy(), self.groups)  # (3)
+        trunks, group = dict(server.trunks), {key: torch.tensor(-1) for key in server.group}
+        for g in range(found.max() + 1):
+            shared = weighted_mean(pair for pair, label in zip(sent, found, strict=True) if label == g)  # (4)
+            for (client, _), label in zip(cohort, found, strict=True):
+                if label == g:
+                    trunks[str(client)], group[str(client)] = shared, torch.tensor(g)
+        return MaTFLServer(trunks, group, observed(server.conflicts, [client for client, _ in cohort], rows))
+
+    def personal_params(self, down: Payload, private: Params) -> Params:
+        return {**down["trunk"], **private}
+
+    def learnt(self, server: MaTFLServer) -> dict[str, Tensor]:
+        """``group`` of the last round, −1: not in it, [K]; ``cosine`` between the δ_k, [K, K]."""
+        group = torch.stack([server.group[key] for key in sorted(server.group, key=int)])
+        return {"group": group, **told(server.conflicts)}
+
+
+def agglomerate(cosine: NDArray[np.float64], groups: int) -> NDArray[np.int64]:
+    """The group of each of K, [K], numbered in the order of their first members."""
+    count = len(cosine)
+    if count <= groups:
+        return np.arange(count)
+    apart = 1 - cosine[np.triu_indices(count, 1)]
+    return cut_tree(linkage(apart, "average"), n_clusters=groups)[:, 0].astype(np.int64)

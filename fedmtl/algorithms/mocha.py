@@ -1,0 +1,120 @@
+"""MOCHA: linear tasks and their covariance, learnt in the dual.
+
+    Smith, Chiang, Sanjabi, Talwalkar. NeurIPS 2017, Algorithm 1. arXiv:1705.10467
+
+Every task of every client is a row t: n_t examples x_i with y_i = ±1, a model w_t, a dual number α_i for each example.
+
+    P(W) = Σ_t 1/n_t Σ_i max(0, 1 − y_i x_iᵀw_t) + λ/2 tr(Wᵀ Σ⁻¹ W)      to be minimised, W = [w_1, …]ᵀ         (1)
+    b_t  = 1/n_t Σ_i α_i x_i,     W = Σ B / λ                               at the dual's optimum                    (2)
+
+    α_i <- y_i clip₀₁(y_i α_i + λ n_t (1 − y_i x_iᵀ(w_t + ρ Σ_tt Δb_t / λ)) / (ρ Σ_tt ‖x_i‖²))                     (3)
+           example after example, epochs passes
+    B   <- B + ΔB                                                           on the server                            (4)
+    Σ   <- (1 − κ) (WWᵀ)^½ / tr (WWᵀ)^½ + κ I / T                       every sigma_every rounds, first I / T     (5)
+    W   <- Σ B / λ                                                          again, or (2) would not hold             (6)
+    ρ   <- max_t Σ_s |Σ_ts| / Σ_tt                                          so that rounds of all at once are safe   (7)
+
+κ = 0 is the paper, whose W goes to the minimum of (1) with ‖W‖²_*, the squared trace norm, for the trace. But what
+W lacks when Σ is learnt, Σ lacks for ever: a direction, or a client that has not trained yet. κ > 0 keeps it open.
+
+Down: w_t, ρΣ_tt.  Up: Δb_t.  Private: α.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fedmtl.algorithms.checks import check_count, check_epochs, check_fraction, check_positive
+from fedmtl.algorithms.dual import ascend, covariance, rows
+from fedmtl.optim import num_examples
+from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+
+
+class Related(NamedTuple):
+    """The server's state; rows of Σ are the tasks of the first client, then those of the second, …"""
+
+    b: Mapping[str, Params]
+    w: Mapping[str, Params]
+    scale: Mapping[str, Params]
+    """ρΣ_tt."""
+    sigma: Tensor
+    rounds: Tensor
+
+
+@dataclass(frozen=True)
+class Mocha:
+    """For the model Linear(intercept=False) and binary tasks; its loss is the hinge, whatever the tasks' is."""
+
+    lam: float = 0.1
+    """λ."""
+    epochs: int = 1
+    """Passes over the data in one round: the less exact the local solution, the fewer."""
+    sigma_every: int = 1
+    """Rounds from one Σ to the next; more than there are rounds keeps Σ = I / T, tasks that have nothing in common."""
+    floor: float = 0.001
+    """κ."""
+
+    def __post_init__(self) -> None:
+        check_positive(self, lam=self.lam)
+        check_epochs(self, epochs=self.epochs)
+        check_count(self, sigma_every=self.sigma_every)
+        check_fraction(self, floor=self.floor)
+
+    def init_server(self, params: Params) -> Related:
+        """Of no client yet; a ValueError where the model has a trunk to learn, an intercept or several outputs."""
+        wrong = [n for n, w in params.items() if not (n.startswith("head.") and n.endswith(".weight") and len(w) == 1)]
+        if wrong:
+            raise ValueError(f"Mocha needs the model Linear(intercept=False) and binary tasks, got {', '.join(wrong)}.")
+        return Related({}, {}, {}, next(iter(params.values())).new_zeros(0, 0), torch.zeros((), dtype=torch.int64))
+
+    def enrol(self, server: Related, client: ClientId, params: Params) -> Related:
+        b = {**server.b, str(client): {name: torch.zeros_like(value) for name, value in params.items()}}
+        count = sum(map(len, b.values()))
+        scale = server.sigma.new_full((), 1 / count)  # ρ = 1
+        scales = {one: dict.fromkeys(heads, scale) for one, heads in b.items()}
+        return Related(b, b, scales, torch.eye(count, dtype=scale.dtype) / count, server.rounds)
+
+    def init_client(self, params: Params, num_examples: int) -> Params:
+        return {name: value.new_zeros(num_examples) for name, value in params.items()}
+
+    def broadcast(self, server: Related, client: ClientId) -> Payload:
+        return {"w": server.w[str(client)], "scale": server.scale[str(client)]}
+
+    def local_update(
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+    ) -> LocalResult[Params]:
+        dual: dict[str, Tensor] = {}
+        delta: dict[str, Tensor] = {}
+        for name, w in down["w"].items():
+            label = "y." + name.removeprefix("head.").removesuffix(".weight")
+            dual[name], delta[name] = ascend(
+                w, down["scale"][name], private[name], batches, label, self.lam, self.epochs
+            )
+        return LocalResult(dual, Upload({"delta": delta}, num_examples(batches)))
+
+    def aggregate(self, server: Related, uploads: Iterable[tuple[ClientId, Upload]]) -> Related:
+        b, before = dict(server.b), server.b
+        for client, upload in uploads:
+            delta = upload.payload["delta"]
+            b[str(client)] = {name: value + delta[name] for name, value in before[str(client)].items()}  # (4)
+        if all(b[client] is before[client] for client in b):
+            raise ValueError("Mocha needs at least one client in a round, got none.")
+        rounds, sigma = server.rounds + 1, server.sigma
+        if int(rounds) % self.sigma_every == 0:
+            sigma = covariance(sigma @ rows(b), sigma, self.floor)  # of λW, which is the same
+        w = sigma @ rows(b) / self.lam  # (6)
+        rho = (sigma.abs().sum(1) / sigma.diagonal().clamp(min=torch.finfo(sigma.dtype).tiny)).max()  # (7)
+        each_w, each_scale = iter(w), iter(rho * sigma.diagonal())
+        models = {one: {name: next(each_w).reshape(value.shape) for name, value in b[one].items()} for one in b}
+        scales = {one: {name: next(each_scale) for name in b[one]} for one in b}
+        return Related(b, models, scales, sigma, rounds)
+
+    def personal_params(self, down: Payload, private: Params) -> Params:
+        return down["w"]
+
+    def learnt(self, server: Related) -> dict[str, Tensor]:
+        """Σ; a client with several tasks has as many rows, in order of their names."""
+        return {"covariance": server.sigma}

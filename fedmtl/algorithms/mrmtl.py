@@ -1,0 +1,69 @@
+"""MR-MTL: mean-regularised multi-task learning; each client keeps a model of its own, pulled to the mean of all.
+
+    Liu, Hu, Wu, Smith. NeurIPS 2022. arXiv:2206.07902
+
+    h_k(w) = f_k(w) + λ/2 ‖w − w̄‖²                  what client k descends on             (1)
+    w_k   <- w_k − η ∇h_k(w_k)                       epochs passes from its own w_k        (2)
+    w̄     <- 1/K Σ w_k                               on the server, a plain mean           (3)
+
+Full-batch rounds of all K clients end at the minimum of Σ f_k(w_k) + λ/2 Σ ‖w_k − w̄‖², whose gradient in w_k is that
+of (1): the deviations from a plain mean sum to 0. Where a cohort is sampled, w̄ is the mean of the cohort.
+
+Down: w̄.  Up: w_k.  Private: w_k, the model that was sent.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from fedmtl.algorithms.checks import check_epochs, check_lr, check_strength
+from fedmtl.optim import num_examples, sgd
+from fedmtl.trees import sq_distance, weighted_mean
+from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+
+
+@dataclass(frozen=True)
+class MRMTL:
+    """λ = 0 is Local, to the bit; as λ grows, the clients' models become one. Useful are 0.1 to 3."""
+
+    one_broadcast: ClassVar[bool] = True
+    separable_heads: ClassVar[bool] = True
+
+    lr: float = 0.05
+    """η."""
+    epochs: int = 5
+    lam: float = 1.0
+    """λ."""
+
+    def __post_init__(self) -> None:
+        check_lr(self, lr=self.lr)
+        check_epochs(self, epochs=self.epochs)
+        check_strength(self, lam=self.lam)
+
+    def init_server(self, params: Params) -> Params:
+        return dict(params)
+
+    def init_client(self, params: Params, num_examples: int) -> Params:
+        return dict(params)
+
+    def broadcast(self, server: Params, client: ClientId) -> Payload:
+        return {"model": server}
+
+    def local_update(
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+    ) -> LocalResult[Params]:
+        mean = down["model"]
+
+        def objective(w: Params, batch: Batch) -> Tensor:
+            return loss(w, batch) + self.lam / 2 * sq_distance(w, mean)  # (1)
+
+        w = sgd(objective, private, batches, self.lr, self.epochs)  # (2)
+        return LocalResult(w, Upload({"model": w}, num_examples(batches)))
+
+    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:
+        return {**server, **weighted_mean((upload.payload["model"], 1.0) for _, upload in uploads)}  # (3)
+
+    def personal_params(self, down: Payload, private: Params) -> Params:
+        return private

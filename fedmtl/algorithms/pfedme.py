@@ -1,0 +1,87 @@
+"""pFedMe: the shared model descends on the Moreau envelopes of the clients' objectives.
+
+    Dinh, Tran, Nguyen. NeurIPS 2020, Algorithm 1. arXiv:2006.08848
+
+    F_k(w)    = min_θ h_k(θ; w),   h_k(θ; w) = f_k(θ) + λ/2 ‖θ − w‖²                             (1)
+    θ_k      <- θ_k − η_θ ∇h_k(θ_k; w_k)             K steps on one batch, from θ_k = w_k         (2)
+    w_k      <- w_k − η λ (w_k − θ_k)                a step along −∇F_k, as θ_k is its minimum    (3)
+    w        <- (1 − β) w + β 1/|S| Σ w_k            on the server, a plain mean of the cohort    (4)
+
+(2) and (3) are done for each batch, epochs passes from the received w. The paper leaves the start of (2) open.
+
+Down: w.  Up: w_k.  Private: θ_k of the last batch, to predict with; it is what is sent where that batch has no slope.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from fedmtl.algorithms.checks import check_count, check_epochs, check_lr, check_strength
+from fedmtl.optim import num_examples, sgd
+from fedmtl.trees import sq_distance, weighted_mean
+from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+
+
+@dataclass(frozen=True)
+class PFedMe:
+    """The paper's λ of 15 and K of 5. (2) converges where η_θ (λ + the curvature of f_k) < 2."""
+
+    one_broadcast: ClassVar[bool] = True
+    separable_heads: ClassVar[bool] = True
+
+    lr: float = 0.05
+    """η_θ, of the personal model."""
+    shared_lr: float = 0.01
+    """η, of the shared model."""
+    epochs: int = 5
+    steps: int = 5
+    """K."""
+    lam: float = 15.0
+    """λ."""
+    beta: float = 1.0
+    """β; 1 replaces the server's model by the mean."""
+
+    def __post_init__(self) -> None:
+        check_lr(self, lr=self.lr, shared_lr=self.shared_lr)
+        check_epochs(self, epochs=self.epochs)
+        check_count(self, steps=self.steps)
+        check_strength(self, lam=self.lam, beta=self.beta)
+
+    def init_server(self, params: Params) -> Params:
+        return dict(params)
+
+    def init_client(self, params: Params, num_examples: int) -> Params:
+        return dict(params)
+
+    def broadcast(self, server: Params, client: ClientId) -> Payload:
+        return {"model": server}
+
+    def local_update(
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+    ) -> LocalResult[Params]:
+        w, personal = down["model"], private
+        for _ in range(self.epochs):
+            for batch in batches:
+                theta = self._proximal(loss, w, batch)
+                w = {
+                    name: value - self.shared_lr * self.lam * (value - theta[name]) for name, value in w.items()
+                }  # (3)
+                real = batch["mask"].sum() > 0  # a padded batch has no θ_k; it leaves w_k as it is, θ_k being w_k
+                personal = {name: torch.where(real, theta[name], value) for name, value in personal.items()}
+        return LocalResult(personal, Upload({"model": w}, num_examples(batches)))
+
+    def _proximal(self, loss: LossFn, w: Params, batch: Batch) -> Params:
+        def objective(theta: Params, batch: Batch) -> Tensor:
+            return loss(theta, batch) + self.lam / 2 * sq_distance(theta, w)  # (1)
+
+        return sgd(objective, w, [batch], self.lr, self.steps)  # (2)
+
+    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:
+        mean = weighted_mean((upload.payload["model"], 1.0) for _, upload in uploads)
+        return {**server, **{name: (1 - self.beta) * server[name] + self.beta * mean[name] for name in mean}}  # (4)
+
+    def personal_params(self, down: Payload, private: Params) -> Params:
+        return private

@@ -1,0 +1,95 @@
+"""SCAFFOLD: control variates take the clients' drift out of FedAvg.
+
+    Karimireddy, Kale, Mohri, Reddi, Stich, Suresh. ICML 2020, Algorithm 1, option II. arXiv:1910.06378
+
+    y_k  <- y_k − η (∇f_k(y_k) − c_k + c)            epochs passes, K steps, from y_k = x         (1)
+    c_k⁺  = c_k − c + (x − y_k) / (K η)              the mean gradient on the way                 (2)
+    x    <- x + η_g 1/|S| Σ (y_k − x)                on the server, a plain mean of the cohort    (3)
+    c    <- c + 1/N Σ (c_k⁺ − c_k)                   over the cohort, of N clients in all         (4)
+
+K counts batches that hold an example; c and c_k start at 0. Of a head, N and S are the clients that own it.
+
+Down: x and c.  Up: y_k and c_k⁺ − c_k.  Private: c_k, though the server could add it up from the changes.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from fedmtl.algorithms.checks import check_epochs, check_lr
+from fedmtl.optim import num_examples, sgd
+from fedmtl.trees import weighted_mean
+from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+
+
+class Server(NamedTuple):
+    """What the server keeps."""
+
+    model: Params
+    """x."""
+    control: Params
+    """c."""
+    owners: Tensor
+    """N of each parameter, in the order of x."""
+
+
+@dataclass(frozen=True)
+class Scaffold:
+    """With all clients and exact gradients it ends at the optimum of 1/N Σ f_k, however many local steps it takes."""
+
+    one_broadcast: ClassVar[bool] = True
+    separable_heads: ClassVar[bool] = True
+
+    lr: float = 0.05
+    """η."""
+    epochs: int = 5
+    server_lr: float = 1.0
+    """η_g."""
+
+    def __post_init__(self) -> None:
+        check_lr(self, lr=self.lr, server_lr=self.server_lr)
+        check_epochs(self, epochs=self.epochs)
+
+    def init_server(self, params: Params) -> Server:
+        zeros = {name: torch.zeros_like(value) for name, value in params.items()}
+        return Server(dict(params), zeros, torch.zeros(len(params), dtype=torch.int64))
+
+    def enrol(self, server: Server, client: ClientId, params: Params) -> Server:
+        return server._replace(owners=server.owners + torch.tensor([name in params for name in server.model]))
+
+    def init_client(self, params: Params, num_examples: int) -> Params:
+        return {name: torch.zeros_like(value) for name, value in params.items()}
+
+    def broadcast(self, server: Server, client: ClientId) -> Payload:
+        return {"model": server.model, "control": server.control}
+
+    def local_update(
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+    ) -> LocalResult[Params]:
+        x, c, c_k = down["model"], down["control"], private
+
+        def corrected(y: Params, batch: Batch) -> Tensor:
+            """Its gradient is that of (1)."""
+            return loss(y, batch) + torch.stack([((c[name] - c_k[name]) * y[name]).sum() for name in y]).sum()
+
+        y = sgd(corrected, x, batches, self.lr, self.epochs)  # (1)
+        steps = self.epochs * torch.stack([batch["mask"].sum() > 0 for batch in batches]).sum()  # K
+        change = {name: (x[name] - y[name]) / self.lr / steps - c[name] for name in y}  # (2)
+        new = {name: c_k[name] + change[name] for name in y}
+        return LocalResult(new, Upload({"model": y, "change": change}, num_examples(batches)))
+
+    def aggregate(self, server: Server, uploads: Iterable[tuple[ClientId, Upload]]) -> Server:
+        sent = [upload.payload for _, upload in uploads]
+        mean, change = (weighted_mean((payload[record], 1.0) for payload in sent) for record in ("model", "change"))
+        model = {name: server.model[name] + self.server_lr * (mean[name] - server.model[name]) for name in mean}  # (3)
+        cohort = Counter(name for payload in sent for name in payload["change"])
+        owners = dict(zip(server.model, server.owners.tolist(), strict=True))
+        control = {name: server.control[name] + cohort[name] / owners[name] * change[name] for name in change}  # (4)
+        return server._replace(model={**server.model, **model}, control={**server.control, **control})
+
+    def personal_params(self, down: Payload, private: Params) -> Params:
+        return down["model"]

@@ -1,0 +1,90 @@
+"""ServerCAGrad: FedPer whose server steps where the client that gains least gains most, near the mean.
+
+    Liu, Liu, Jin, Stone, Liu. NeurIPS 2021, Algorithm 1. arXiv:2110.14048
+
+    (θ_k, φ_k) <- (θ_k, φ_k) − η ∇ f_k(θ_k, φ_k)           epochs passes from (θ, φ_k)                 (1)
+    Δ_k         = θ_k − θ,   g_0 = Σ n_k Δ_k / Σ n_k       on the server, from here on                 (2)
+    U           = argmax_u min_k ⟨u, Δ_k⟩                  subject to ‖u − g_0‖ ≤ c ‖g_0‖              (3)
+    θ          <- θ + U                                                                                (4)
+
+The paper's vectors are gradients of tasks, all of weight 1 / K; here they are updates of clients, weighted as FedPer
+weights them.
+
+Down: θ.  Up: θ_k.  Private: φ_k.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from fedmtl.algorithms.checks import check_epochs, check_lr, check_strength
+from fedmtl.algorithms.conflicts import Conflicts, enrolled, nobody, observed, told
+from fedmtl.algorithms.surgery import cagrad, flat, shaped
+from fedmtl.optim import num_examples, sgd
+from fedmtl.trees import select
+from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+
+
+class CAGradServer(NamedTuple):
+    """What the server keeps."""
+
+    trunk: Params
+    conflicts: Conflicts
+
+
+@dataclass(frozen=True)
+class ServerCAGrad:
+    """c = 0 is FedPer. The paper takes c of 0.2 to 0.8, and below 1 for its proof."""
+
+    one_broadcast: ClassVar[bool] = True
+    separable_heads: ClassVar[bool] = True
+
+    lr: float = 0.05
+    """η."""
+    epochs: int = 5
+    c: float = 0.4
+    """How far from the mean the step may lie, in lengths of the mean."""
+
+    def __post_init__(self) -> None:
+        check_lr(self, lr=self.lr)
+        check_epochs(self, epochs=self.epochs)
+        check_strength(self, c=self.c)
+
+    def init_server(self, params: Params) -> CAGradServer:
+        return CAGradServer(select(params, "trunk."), nobody())
+
+    def enrol(self, server: CAGradServer, client: ClientId, params: Params) -> CAGradServer:
+        return server._replace(conflicts=enrolled(server.conflicts, client))
+
+    def init_client(self, params: Params, num_examples: int) -> Params:
+        return select(params, "head.")
+
+    def broadcast(self, server: CAGradServer, client: ClientId) -> Payload:
+        return {"trunk": server.trunk}
+
+    def local_update(
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+    ) -> LocalResult[Params]:
+        w = sgd(loss, {**down["trunk"], **private}, batches, self.lr, self.epochs)  # (1)
+        return LocalResult(select(w, "head."), Upload({"trunk": select(w, "trunk.")}, num_examples(batches)))
+
+    def aggregate(self, server: CAGradServer, uploads: Iterable[tuple[ClientId, Upload]]) -> CAGradServer:
+        cohort = sorted(uploads, key=lambda pair: pair[0])
+        if not cohort:
+            raise ValueError("ServerCAGrad needs at least one client, got none.")
+        start = flat([server.trunk])
+        rows = flat([upload.payload["trunk"] for _, upload in cohort]) - start  # (2)
+        counts = np.array([float(upload.num_examples) for _, upload in cohort])
+        update = cagrad(rows, counts / counts.sum(), self.c)  # (3)
+        conflicts = observed(server.conflicts, [client for client, _ in cohort], rows)
+        return CAGradServer(shaped(start[0] + update, server.trunk), conflicts)  # (4)
+
+    def personal_params(self, down: Payload, private: Params) -> Params:
+        return {**down["trunk"], **private}
+
+    def learnt(self, server: CAGradServer) -> dict[str, Tensor]:
+        """``cosine``: between the updates of the last round, [K, K]."""
+        return told(server.conflicts)

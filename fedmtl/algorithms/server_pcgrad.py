@@ -1,0 +1,93 @@
+"""ServerPCGrad: FedPer whose server takes the conflicts out of the clients' updates before it averages them.
+
+    Yu, Kumar, Gupta, Levine, Hausman, Finn. NeurIPS 2020, Algorithm 1. arXiv:2001.06782
+
+    (θ_k, φ_k) <- (θ_k, φ_k) − η ∇ f_k(θ_k, φ_k)     epochs passes from (θ, φ_k)                       (1)
+    Δ_k         = θ_k − θ                            on the server, from here on                       (2)
+    u_k        <- Δ_k made orthogonal to each Δ_j that it conflicts with, ⟨u_k, Δ_j⟩ < 0              (3)
+    θ          <- θ + Σ n_k u_k / Σ n_k                                                                (4)
+
+The order in which u_k meets the Δ_j is drawn anew each round. The paper's vectors are gradients of tasks; here they are
+updates of clients, and one that conflicts with none is FedPer's.
+
+Down: θ.  Up: θ_k.  Private: φ_k.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedmtl.algorithms.checks import check_epochs, check_lr
+from fedmtl.algorithms.conflicts import Conflicts, enrolled, nobody, observed, told
+from fedmtl.algorithms.surgery import flat, pcgrad, shaped
+from fedmtl.optim import num_examples, sgd
+from fedmtl.rng import SERVER, rng
+from fedmtl.trees import select
+from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+
+
+class PCGradServer(NamedTuple):
+    """What the server keeps."""
+
+    trunk: Params
+    round: Tensor
+    """How many there were; a scalar."""
+    conflicts: Conflicts
+
+
+@dataclass(frozen=True)
+class ServerPCGrad:
+    """FedPer where no two updates point against each other."""
+
+    one_broadcast: ClassVar[bool] = True
+    separable_heads: ClassVar[bool] = True
+
+    lr: float = 0.05
+    """η."""
+    epochs: int = 5
+
+    def __post_init__(self) -> None:
+        check_lr(self, lr=self.lr)
+        check_epochs(self, epochs=self.epochs)
+
+    def init_server(self, params: Params) -> PCGradServer:
+        return PCGradServer(select(params, "trunk."), torch.tensor(0), nobody())
+
+    def enrol(self, server: PCGradServer, client: ClientId, params: Params) -> PCGradServer:
+        return server._replace(conflicts=enrolled(server.conflicts, client))
+
+    def init_client(self, params: Params, num_examples: int) -> Params:
+        return select(params, "head.")
+
+    def broadcast(self, server: PCGradServer, client: ClientId) -> Payload:
+        return {"trunk": server.trunk}
+
+    def local_update(
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+    ) -> LocalResult[Params]:
+        w = sgd(loss, {**down["trunk"], **private}, batches, self.lr, self.epochs)  # (1)
+        return LocalResult(select(w, "head."), Upload({"trunk": select(w, "trunk.")}, num_examples(batches)))
+
+    def aggregate(self, server: PCGradServer, uploads: Iterable[tuple[ClientId, Upload]]) -> PCGradServer:
+        cohort = sorted(uploads, key=lambda pair: pair[0])
+        if not cohort:
+            raise ValueError("ServerPCGrad needs at least one client, got none.")
+        start = flat([server.trunk])
+        rows = flat([upload.payload["trunk"] for _, upload in cohort]) - start  # (2)
+        counts = np.array([float(upload.num_examples) for _, upload in cohort])
+        random = rng(0, int(server.round), SERVER, "pcgrad")
+        update = pcgrad(rows, counts / counts.sum(), random)  # (3)
+        trunk = shaped(start[0] + update, server.trunk)  # (4)
+        conflicts = observed(server.conflicts, [client for client, _ in cohort], rows)
+        return PCGradServer(trunk, server.round + 1, conflicts)
+
+    def personal_params(self, down: Payload, private: Params) -> Params:
+        return {**down["trunk"], **private}
+
+    def learnt(self, server: PCGradServer) -> dict[str, Tensor]:
+        """``cosine``: between the updates of the last round, [K, K]."""
+        return told(server.conflicts)

@@ -1,0 +1,105 @@
+"""TaskWeighted: any algorithm whose clients weigh the losses of their tasks.
+
+    Vandenhende et al., Multi-Task Learning for Dense Prediction Tasks, PAMI 2021, section 3, for a survey.
+
+    the weighting's own paper, see fedmtl/weightings/
+
+    L̄_t       = mean of L_t over the client's data, at the parameters that its round begins with        (1)
+    memory    <- remember(memory, L̄)                                                                   (2)
+    objective  = what the weighting makes of L_1 … L_T, in place of their mean                          (3)
+
+Parameters that a weighting trains belong to the heads, and stay where the wrapped algorithm keeps them.
+
+Down / Up: those of the wrapped algorithm.  Private: also what the weighting remembers.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from fedmtl.algorithms.base import Algorithm
+from fedmtl.algorithms.fedper import FedPer
+from fedmtl.optim import num_examples
+from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, TaskSet, Upload
+from fedmtl.weightings.base import Weighting
+from fedmtl.weightings.uncertainty import Uncertainty
+
+
+class Kept(NamedTuple):
+    """By one client."""
+
+    inner: Any
+    """Of the wrapped algorithm."""
+    memory: Any
+    """Of the weighting."""
+
+
+@dataclass(frozen=True)
+class TaskWeighted:
+    """With Equal() it is the wrapped algorithm."""
+
+    algorithm: Algorithm[Any, Any] = FedPer()
+    weighting: Weighting = Uncertainty()
+
+    def __post_init__(self) -> None:
+        if not callable(getattr(self.algorithm, "local_update", None)) or isinstance(self.algorithm, type):
+            raise ValueError(f"TaskWeighted wraps an algorithm such as FedPer(), got algorithm={self.algorithm!r}.")
+        if getattr(self.algorithm, "central", False) or hasattr(self.algorithm, "enrol"):
+            raise ValueError(f"TaskWeighted wraps what trains on clients alone, got algorithm={self.algorithm!r}.")
+        if not callable(getattr(self.weighting, "objective", None)) or isinstance(self.weighting, type):
+            raise ValueError(f"TaskWeighted needs a weighting such as MGDA(), got weighting={self.weighting!r}.")
+
+    @property
+    def additive(self) -> bool:
+        return getattr(self.algorithm, "additive", False)
+
+    @property
+    def one_broadcast(self) -> bool:
+        return getattr(self.algorithm, "one_broadcast", False)
+
+    def _with_weights(self, params: Params) -> dict[str, Tensor]:
+        return {**params, **self.weighting.learnt(_tasks(params))}
+
+    def init_server(self, params: Params) -> Any:
+        return self.algorithm.init_server(self._with_weights(params))
+
+    def init_client(self, params: Params, num_examples: int) -> Kept:
+        inner = self.algorithm.init_client(self._with_weights(params), num_examples)
+        return Kept(inner, self.weighting.first(_tasks(params)))
+
+    def broadcast(self, server: Any, client: ClientId) -> Payload:
+        return self.algorithm.broadcast(server, client)
+
+    def local_update(self, loss: LossFn, down: Payload, private: Kept, batches: Sequence[Batch]) -> LocalResult[Kept]:
+        each: Any = getattr(loss, "each", None)
+        if each is None:
+            raise ValueError(
+                "TaskWeighted needs a loss that gives the tasks' losses one by one, by each(params, batch)."
+            )
+        begin = self.algorithm.personal_params(down, private.inner)
+        counts = torch.stack([batch["mask"].sum() for batch in batches])
+        found = torch.stack([each(begin, batch).detach() for batch in batches])
+        means = (counts[:, None] * found).sum(0) / num_examples(batches).clamp(min=1)  # (1)
+        memory = self.weighting.remember(private.memory, means)  # (2)
+
+        def objective(params: Params, batch: Batch) -> Tensor:
+            return self.weighting.objective(each, params, batch, memory)  # (3)
+
+        result = self.algorithm.local_update(objective, down, private.inner, batches)
+        return LocalResult(Kept(result.private, memory), result.upload)
+
+    def aggregate(self, server: Any, uploads: Iterable[tuple[ClientId, Upload]]) -> Any:
+        return self.algorithm.aggregate(server, uploads)
+
+    def personal_params(self, down: Payload, private: Kept) -> Params:
+        params = self.algorithm.personal_params(down, private.inner)
+        own = self.weighting.learnt(_tasks(params))
+        return {name: value for name, value in params.items() if name not in own}
+
+
+def _tasks(params: Params) -> TaskSet:
+    """The tasks whose heads these are."""
+    return tuple(sorted({name.split(".")[1] for name in params if name.startswith("head.")}))

@@ -1,0 +1,93 @@
+"""Transfer: a trunk is pre-trained on source clients, then frozen; every client fits heads to it.
+
+    Yosinski, Clune, Bengio, Lipson. NeurIPS 2014. arXiv:1411.1792
+
+In the first ``pretrain`` rounds, for the clients of ``sources``:
+
+    (θ_k, φ_k) <- (θ_k, φ_k) − η ∇ f_k(θ_k, φ_k)     epochs passes from (θ, φ_k)                          (1)
+    θ          <- Σ n_k θ_k / Σ n_k                  on the server, over the sources of the cohort        (2)
+
+For all others in these rounds, and for everybody afterwards:
+
+    φ_k        <- φ_k − η ∇_φ f_k(θ, φ_k)            epochs passes, θ held                                (3)
+
+A client does not know its number: the server says by a 1 or a 0 whether it moves the trunk.
+
+Down: θ, and whether to move it.  Up: θ_k, which is θ where it was held.  Private: φ_k.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from fedmtl.algorithms.checks import check_clients, check_count, check_epochs, check_lr
+from fedmtl.optim import num_examples, sgd
+from fedmtl.trees import select, weighted_mean
+from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+
+
+class Trunk(NamedTuple):
+    """The server's state."""
+
+    params: Params
+    """θ."""
+    rounds: Tensor
+    """How many rounds there have been."""
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Features learnt on some clients' data serve the others. Until a source has trained, they are as drawn."""
+
+    separable_heads: ClassVar[bool] = True
+
+    lr: float = 0.05
+    """η."""
+    epochs: int = 5
+    sources: tuple[int, ...] = (0,)
+    """The clients on which the trunk is trained."""
+    pretrain: int = 20
+    """Rounds, of this many or few sources each, after which the trunk is frozen."""
+
+    def __post_init__(self) -> None:
+        check_lr(self, lr=self.lr)
+        check_epochs(self, epochs=self.epochs)
+        check_clients(self, sources=self.sources)
+        check_count(self, pretrain=self.pretrain)
+
+    def _moves(self, server: Trunk, client: ClientId) -> bool:
+        return client in self.sources and int(server.rounds) < self.pretrain
+
+    def init_server(self, params: Params) -> Trunk:
+        return Trunk(select(params, "trunk."), torch.tensor(0))
+
+    def init_client(self, params: Params, num_examples: int) -> Params:
+        return select(params, "head.")
+
+    def broadcast(self, server: Trunk, client: ClientId) -> Payload:
+        return {"trunk": server.params, "role": {"moves": torch.tensor(float(self._moves(server, client)))}}
+
+    def local_update(
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+    ) -> LocalResult[Params]:
+        trunk, moves = down["trunk"], down["role"]["moves"] > 0.5  # a lossy codec may say 0.99
+
+        def objective(w: Params, batch: Batch) -> Tensor:
+            held = {name: torch.where(moves, w[name], value) for name, value in trunk.items()}  # else no gradient: (3)
+            return loss({**w, **held}, batch)
+
+        w = sgd(objective, {**trunk, **private}, batches, self.lr, self.epochs)  # (1), (3)
+        return LocalResult(select(w, "head."), Upload({"trunk": select(w, "trunk.")}, num_examples(batches)))
+
+    def aggregate(self, server: Trunk, uploads: Iterable[tuple[ClientId, Upload]]) -> Trunk:
+        heard = list(uploads)
+        if not heard:
+            raise ValueError("Transfer was given no upload to aggregate; a round needs at least one client.")
+        moved = [(said.payload["trunk"], said.num_examples) for client, said in heard if self._moves(server, client)]
+        return Trunk(weighted_mean(moved) if moved else server.params, server.rounds + 1)  # (2)
+
+    def personal_params(self, down: Payload, private: Params) -> Params:
+        return {**down["trunk"], **private}

@@ -1,0 +1,22 @@
+"""No trunk: every task is a linear function of the inputs."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Flatten; heads are linear and start at 0, where a convex problem may as well start as anywhere."""
+
+    intercept: bool = True
+    """Whether a head adds a constant."""
+
+    def trunk(self, input_shape: tuple[int, ...]) -> nn.Module:
+        return nn.Flatten()
+
+    def head(self, features: int, outputs: int) -> nn.Module:
+        head = nn.Linear(features, outputs, bias=self.intercept)
+        for value in head.parameters():
+            nn.init.zeros_(value)
+        return head

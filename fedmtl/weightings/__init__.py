@@ -1,0 +1,10 @@
+"""Several tasks on one client: how their losses are weighed. One method a file."""
+
+from fedmtl.weightings.base import Weighting as Weighting
+from fedmtl.weightings.cagrad import CAGrad as CAGrad
+from fedmtl.weightings.dwa import DWA as DWA
+from fedmtl.weightings.equal import Equal as Equal
+from fedmtl.weightings.gradnorm import GradNorm as GradNorm
+from fedmtl.weightings.mgda import MGDA as MGDA
+from fedmtl.weightings.pcgrad import PCGrad as PCGrad
+from fedmtl.weightings.uncertainty import Uncertainty as Uncertainty

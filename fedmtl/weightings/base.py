@@ -1,0 +1,62 @@
+"""What a weighting is, and the words and letters that its files use.
+
+L_t   loss of task t on a batch, t of the T tasks that a client owns
+g_t   ∇_θ L_t, the task's gradient in the shared trunk
+λ_t   its weight; equal weights are 1/T, so that the objective is the mean over tasks
+
+Weights that depend on gradients are numbers by the time that the objective is differentiated: the gradient of
+Σ λ_t L_t is then Σ λ_t g_t, whatever λ was computed from.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.func import jacrev
+
+from fedmtl.trees import select
+from fedmtl.types import Batch, Params, TaskSet
+
+Each = Callable[[Params, Batch], Tensor]
+"""(parameters, batch) -> the tasks' losses, [T]."""
+
+
+class Weighting(Protocol):
+    """How one client weighs the losses of its tasks. Pure, and fit for ``torch.vmap``, as algorithms are."""
+
+    def learnt(self, tasks: TaskSet) -> Mapping[str, Tensor]:
+        """Parameters that are trained with the model, named ``head.<task>.…`` and as private as a head."""
+        ...
+
+    def first(self, tasks: TaskSet) -> Any:
+        """What the client remembers before its first round: a tree of tensors."""
+        ...
+
+    def remember(self, memory: Any, losses: Tensor) -> Any:
+        """The memory for a round that begins with these losses [T], means over the client's data."""
+        ...
+
+    def objective(self, each: Each, params: Params, batch: Batch, memory: Any) -> Tensor:
+        """What is differentiated instead of the mean over tasks."""
+        ...
+
+
+def task_gradients(each: Each, params: Params, batch: Batch) -> Tensor:
+    """g_t as numbers, [T, size of the trunk], names in order."""
+    fixed = {name: value.detach() for name, value in params.items()}
+    trunk = select(fixed, "trunk.")
+
+    def losses(theta: Params) -> Tensor:
+        return each({**fixed, **theta}, batch)
+
+    rows = jacrev(losses)(trunk)
+    return torch.cat([rows[name].flatten(1) for name in sorted(trunk)], dim=1).detach()
+
+
+def steered(each: Each, params: Params, batch: Batch, weights: Tensor) -> Tensor:
+    """An objective whose gradient is Σ weights_t g_t in the trunk, and in the heads that of the mean over tasks."""
+    trunk, rest = select(params, "trunk."), {n: v for n, v in params.items() if not n.startswith("trunk.")}
+    still = {name: value.detach() for name, value in trunk.items()}
+    fixed = {name: value.detach() for name, value in rest.items()}
+    return (weights.detach() * each({**trunk, **fixed}, batch)).sum() + each({**still, **rest}, batch).mean()

@@ -1,0 +1,54 @@
+"""Dynamic weight average: a task whose loss falls more slowly than others' gets more weight.
+
+    Liu, Johns, Davison. CVPR 2019, equation 7. arXiv:1803.10704
+
+    r_t = L_t(e − 1) / L_t(e − 2)                            1 in the first two rounds                 (1)
+    λ_t = softmax(r / temperature)_t                         (the paper's T λ_t, over T)               (2)
+
+L_t(e) is the mean over the client's data when its round e begins: an epoch of the paper is a client's round.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fedmtl.types import Batch, Params, TaskSet
+from fedmtl.weightings.base import Each
+
+
+class Losses(NamedTuple):
+    """0 where there was no such round."""
+
+    now: Tensor
+    """L_t(e), [T]: of use in the next round."""
+    last: Tensor
+    """L_t(e − 1), [T]."""
+    before: Tensor
+    """L_t(e − 2), [T]."""
+
+
+@dataclass(frozen=True)
+class DWA:
+    """The paper uses temperature 2."""
+
+    temperature: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < float("inf"):
+            raise ValueError(f"DWA needs a positive, finite temperature, got temperature={self.temperature!r}.")
+
+    def learnt(self, tasks: TaskSet) -> dict[str, Tensor]:
+        return {}
+
+    def first(self, tasks: TaskSet) -> Losses:
+        return Losses(*torch.zeros(3, len(tasks)))
+
+    def remember(self, memory: Losses, losses: Tensor) -> Losses:
+        return Losses(losses.to(memory.now), memory.now, memory.last)
+
+    def objective(self, each: Each, params: Params, batch: Batch, memory: Losses) -> Tensor:
+        known = memory.before > 0
+        r = torch.where(known, memory.last / torch.where(known, memory.before, 1.0), 1.0)  # (1)
+        return (torch.softmax(r / self.temperature, 0) * each(params, batch)).sum()  # (2)

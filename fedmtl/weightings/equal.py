@@ -1,0 +1,30 @@
+"""Equal weights: the mean over tasks.
+
+Caruana. Machine Learning 28, 1997: the plain way to learn several tasks at once.
+
+L = Σ L_t / T                                                                       (1)
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from fedmtl.types import Batch, Params, TaskSet
+from fedmtl.weightings.base import Each
+
+
+@dataclass(frozen=True)
+class Equal:
+    """What algorithms do without a weighting."""
+
+    def learnt(self, tasks: TaskSet) -> dict[str, Tensor]:
+        return {}
+
+    def first(self, tasks: TaskSet) -> None:
+        return None
+
+    def remember(self, memory: None, losses: Tensor) -> None:
+        return None
+
+    def objective(self, each: Each, params: Params, batch: Batch, memory: None) -> Tensor:
+        return each(params, batch).mean()  # (1)
