@@ -270,8 +270,8 @@ def list_known(kind: Annotated[Kind, typer.Argument(hidden=True, metavar="KIND")
 
 
 @app.command()
-def verify(algorithms: Annotated[list[str] | None, typer.Argument(hidden=True)] = None) -> None:
-    """Check algorithms against numbers that are known without them, and print a scorecard.
+def verify(algorithms: Annotated[list[str] | None, typer.Argument(hidden=True, metavar="ALGORITHMS")] = None) -> None:
+    """Check algorithms against known numbers, and print a scorecard.
 
     ALGORITHMS are names (see: fedmtl list algorithms); default: all. Each line gives a check, what was expected and
     what was got; how the expected number is derived stands in fedmtl/verify/, in the check's docstring. Ends with

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 import tomli_w
 
-from fedmtl.algorithms import FedAvg, FedPer, FedRep, Local, Pooled
+from fedmtl.algorithms import FedAvg, FedPer, FedRep, Local, Mocha, Pooled
 from fedmtl.codecs import FP16, Dense, ErrorFeedback, Int8, TopK
 from fedmtl.components import REGISTRY, find
 from fedmtl.data import Digits, Synthetic, Watch, from_arrays
 from fedmtl.experiment import COMPONENTS, HOW, Experiment, from_dict
 from fedmtl.loading import load_experiment, override, presets, read_preset
-from fedmtl.models import CNN, MLP, TemporalCNN
+from fedmtl.models import CNN, MLP, Linear, TemporalCNN
+from tests.conftest import ALL_ALGORITHMS
 
 EXPERIMENTS = [
     Experiment(),
@@ -28,6 +29,8 @@ EXPERIMENTS = [
     Experiment(up_codec=ErrorFeedback(TopK(0.01)), down_codec=FP16(), cohort=3),
     Experiment(up_codec=ErrorFeedback(FP16()), down_codec=Int8(block=8)),
     Experiment(up_codec=TopK(0.125), down_codec=Dense()),
+    Experiment(algorithm=Mocha(lam=0.5), model=Linear(intercept=False)),
+    *[Experiment(algorithm=algorithm) for algorithm in ALL_ALGORITHMS],
     Experiment(
         name='say "ä" = [1]\n#',
         rounds=3,

@@ -182,7 +182,7 @@ def test_the_other_commands_are_known() -> None:
     inline = [shlex.split(line) for line in re.findall(r"`((?:pip|make|fedmtl) [^`]*)`", README)]
     for words in [*commands(), *inline]:
         match words:
-            case ["fedmtl", "run" | "compare" | "report" | "list" | "bench", *_]:
+            case ["fedmtl", "run" | "compare" | "report" | "list" | "verify" | "bench", *_]:
                 pass
             case ["flower-superlink" | "flower-supernode" | "flwr" | "ray", *_]:
                 pass

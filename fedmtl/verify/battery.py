@@ -46,7 +46,7 @@ def checks_of(name: str) -> tuple[Check, ...]:
 
 def paper_of(cls: Any) -> str:
     """The paper that an algorithm's file names: the first indented lines of its docstring."""
-    text = inspect.getdoc(inspect.getmodule(cls)) or ""
+    text = getattr(inspect.getmodule(cls), "__doc__", None) or ""  # getdoc would take the indentation away
     found = re.search(r"\n\n((?: {4}.+\n?)+)", text)
     return " ".join(found.group(1).split()) if found else ""
 

@@ -77,7 +77,7 @@ def weights_learn_as_autograd_says(fedhca2: Callable[..., Any]) -> Found:
             result = weight.clamp(0, 1) * torch.tensor(pull)
             result.backward(gradient=torch.tensor(-SECOND[k][part]))
             torch.optim.SGD([weight], lr=zeta).step()
-            expected.append(float(weight))
+            expected.append(float(weight.detach()))
     alpha = np.array(expected[::2])
     trunks = [FIRST[k][:3] + PULL / 4 + SECOND[k][:3] + alpha[k] * PULL for k in (0, 1)]
     return every(

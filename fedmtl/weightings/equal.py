@@ -1,8 +1,10 @@
-"""Equal weights: the mean over tasks.
+"""Equal weights: the mean over tasks, which is what algorithms do without a weighting.
 
-Caruana. Machine Learning 28, 1997: the plain way to learn several tasks at once.
+    Caruana. Multitask Learning. Machine Learning 28, 1997.
 
-L = Σ L_t / T                                                                       (1)
+    L = Σ L_t / T                                                                       (1)
+
+Down / Up / Private: nothing of its own.
 """
 
 from dataclasses import dataclass
