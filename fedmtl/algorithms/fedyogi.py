@@ -15,23 +15,15 @@ Down / Up / Private: those of the wrapped algorithm.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from fedmtl.algorithms.base import Algorithm
 from fedmtl.algorithms.checks import check_fraction, check_lr, check_positive
 from fedmtl.algorithms.fedavg import FedAvg
-from fedmtl.algorithms.server_optimizer import check_wrapped, first_model, pseudo_gradient, zeros_like
+from fedmtl.algorithms.server_optimizer import Moments, check_wrapped, first_moments, pseudo_gradient
 from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
-
-
-class Moments(NamedTuple):
-    """The server's state."""
-
-    w: Params
-    m: Params
-    v: Params
 
 
 @dataclass(frozen=True)
@@ -68,8 +60,7 @@ class FedYogi:
         return getattr(self.algorithm, "separable_heads", False)
 
     def init_server(self, params: Params) -> Moments:
-        w = first_model(self, params)
-        return Moments(w, zeros_like(w), {name: torch.full_like(value, self.tau**2) for name, value in w.items()})
+        return first_moments(self, params)
 
     def init_client(self, params: Params, num_examples: int) -> Any:
         return self.algorithm.init_client(params, num_examples)

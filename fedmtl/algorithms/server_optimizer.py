@@ -1,7 +1,7 @@
 """What algorithms share that wrap another one and replace its server's mean by a step of an optimiser."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,6 +32,20 @@ def first_model(optimizer: Any, params: Params) -> Params:
             f"{optimizer.algorithm!r} keeps something else."
         )
     return model
+
+
+class Moments(NamedTuple):
+    """The server's state where it keeps running means of g and of its squares."""
+
+    w: Params
+    m: Params
+    v: Params
+
+
+def first_moments(optimizer: Any, params: Params) -> Moments:
+    """m = 0 and v = τ²."""
+    w = first_model(optimizer, params)
+    return Moments(w, zeros_like(w), {name: torch.full_like(value, optimizer.tau**2) for name, value in w.items()})
 
 
 def zeros_like(params: Params) -> dict[str, Tensor]:

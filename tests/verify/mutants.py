@@ -26,7 +26,7 @@ class Mutant(NamedTuple):
     cls: Any
 
 
-def _changes(node: ast.AST, fields: set[str]) -> Iterator[Callable[[Any], None]]:
+def _changes(node: ast.AST) -> Iterator[Callable[[Any], None]]:
     """Ways to break one node in place."""
     if isinstance(node, (ast.BinOp, ast.AugAssign)) and type(node.op) in SWAPPED:
         if not (
@@ -95,7 +95,7 @@ def mutants(cls: type) -> list[Mutant]:
         if isinstance(part, ast.FunctionDef) and part.returns is not None:
             annotations |= {id(node) for node in ast.walk(part.returns)}
         for node in ast.walk(part):
-            for change in [] if id(node) in annotations else _changes(node, fields):
+            for change in [] if id(node) in annotations else _changes(node):
                 broken = copy.deepcopy(tree)
                 (twin,) = [
                     other for other in ast.walk(broken) if type(other) is type(node) and _place(other) == _place(node)
