@@ -1,4 +1,4 @@
-"""The command line: run, compare, report, list, verify, bench."""
+"""The command line: run, compare, report, list, verify, shrink, bench."""
 
 import os
 import sys
@@ -41,6 +41,7 @@ class Kind(StrEnum):
 
     algorithms = "algorithms"
     weightings = "weightings"
+    optimizers = "optimizers"
     codecs = "codecs"
     tasks = "tasks"
     data = "data"
@@ -252,7 +253,7 @@ def report(
 def list_known(kind: Annotated[Kind, typer.Argument(hidden=True, metavar="KIND")]) -> None:
     """List what a preset can name, and what it takes.
 
-    KIND is algorithms, weightings, codecs, tasks, data, models or presets.
+    KIND is algorithms, weightings, optimizers, codecs, tasks, data, models or presets.
     """
     with one_clear_error():
         if kind is Kind.presets:
@@ -283,6 +284,41 @@ def verify(algorithms: Annotated[list[str] | None, typer.Argument(hidden=True, m
         passed = scorecard(algorithms or [], typer.echo)
     if not passed:
         raise typer.Exit(1)
+
+
+@app.command()
+def shrink(
+    folder: Annotated[Path, typer.Argument(hidden=True)],
+    keep: Annotated[
+        list[float] | None, typer.Option(help="The fraction of the weights that pruning keeps; default: 0.5, 0.2, 0.1.")
+    ] = None,
+    clients: Annotated[int, typer.Option(show_default=False, help="How many clients, drawn; default: all.")] = 0,
+    state: Annotated[
+        Path | None, typer.Option(help="Where private states are, if not in the run folder: a device's state-dir.")
+    ] = None,
+    export: Annotated[Path | None, typer.Option(help="Folder for the files, <client>/<form>.small.")] = None,
+) -> None:
+    """Make clients' models small after a run: int8, pruned, both.
+
+    FOLDER is the folder of a finished run. The table gives the mean length of a client's file and what the models
+    that are read back from the files reach on the clients' test examples. size.json and size.csv go to the folder.
+    """
+    with one_clear_error():
+        import json
+
+        from fedmtl.files import write_atomic
+        from fedmtl.size.form import FORMS, forms
+        from fedmtl.size.shrink import shrink as make_small
+        from fedmtl.size.table import markdown, summary, to_csv
+
+        shrunk = make_small(folder, forms(keep) if keep else FORMS, clients, state, export)
+        found = summary(shrunk)
+        write_atomic(folder / "size.json", json.dumps(found, indent=2).encode())
+        write_atomic(folder / "size.csv", to_csv(shrunk).encode())
+        typer.echo(markdown(found))
+        if found["left_out"]:
+            typer.echo(f"left out, their private state is elsewhere: {len(found['left_out'])} clients")
+        typer.echo(f"{found['clients']} clients: {folder / 'size.json'}, {folder / 'size.csv'}")
 
 
 @app.command()

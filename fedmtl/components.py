@@ -15,6 +15,7 @@ from typing import Any
 REGISTRY: dict[str, dict[str, str]] = {
     "algorithm": {
         "Local": "fedmtl.algorithms.local:Local",
+        "Ensemble": "fedmtl.algorithms.ensemble:Ensemble",
         "Pooled": "fedmtl.algorithms.pooled:Pooled",
         "FedAvg": "fedmtl.algorithms.fedavg:FedAvg",
         "FedPer": "fedmtl.algorithms.fedper:FedPer",
@@ -23,6 +24,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "LGFedAvg": "fedmtl.algorithms.lgfedavg:LGFedAvg",
         "FedBN": "fedmtl.algorithms.fedbn:FedBN",
         "SoftSharing": "fedmtl.algorithms.soft_sharing:SoftSharing",
+        "CrossStitch": "fedmtl.algorithms.cross_stitch:CrossStitch",
         "FedBABU": "fedmtl.algorithms.fedbabu:FedBABU",
         "Transfer": "fedmtl.algorithms.transfer:Transfer",
         "MRMTL": "fedmtl.algorithms.mrmtl:MRMTL",
@@ -52,6 +54,16 @@ REGISTRY: dict[str, dict[str, str]] = {
         "PCGrad": "fedmtl.weightings.pcgrad:PCGrad",
         "CAGrad": "fedmtl.weightings.cagrad:CAGrad",
         "DWA": "fedmtl.weightings.dwa:DWA",
+    },
+    "optimizer": {
+        "SGD": "fedmtl.optimizers.sgd:SGD",
+        "Momentum": "fedmtl.optimizers.momentum:Momentum",
+        "AdamW": "fedmtl.optimizers.adamw:AdamW",
+        "Clip": "fedmtl.optimizers.clip:Clip",
+        "WeightDecay": "fedmtl.optimizers.weight_decay:WeightDecay",
+        "Cosine": "fedmtl.optimizers.cosine:Cosine",
+        "StepDecay": "fedmtl.optimizers.step_decay:StepDecay",
+        "Warmup": "fedmtl.optimizers.warmup:Warmup",
     },
     "codec": {
         "Dense": "fedmtl.codecs.dense:Dense",
@@ -83,12 +95,13 @@ REGISTRY: dict[str, dict[str, str]] = {
 METHODS: dict[str, tuple[str, ...]] = {
     "algorithm": ("init_server", "init_client", "broadcast", "local_update", "aggregate", "personal_params"),
     "weighting": ("learnt", "first", "remember", "objective"),
+    "optimizer": ("init", "direction"),
     "codec": ("init", "encode", "decode"),
     "model": ("trunk", "head"),
     "data": ("load",),
     "task": ("labels", "loss", "sums", "metric", "score"),
 }
-"""Kind -> what an object of this kind must have."""
+"""Kind -> what an object of this kind must have. A task needs ``mixed`` too where an algorithm has ``mixture``."""
 
 
 def _plain(name: str) -> str:

@@ -113,6 +113,7 @@ class Experiment:
                 f"down_codec: {self.down_codec!r} is for differences between models, but a broadcast carries whole "
                 "values; use Dense, FP16 or Int8, or put it on the uplink as up_codec."
             )
+        check_lossless(self.algorithm, self.up_codec)
 
     def make_engine(self, device: str = "cpu") -> Engine:
         """The engine, training on a torch device."""
@@ -160,6 +161,22 @@ class Experiment:
         """Short text for tables."""
         codecs = f"{self.up_codec!r} up, {self.down_codec!r} down"
         return f"{self.algorithm!r} / {repr(self.up_codec) if self.up_codec == self.down_codec else codecs}"
+
+
+def check_lossless(algorithm: Any, up_codec: Any) -> None:
+    """Refuse a codec that loses what the algorithm, or one that it wraps, cannot do without.
+
+    Raises:
+        ValueError: it names both, the reason and the way out.
+    """
+    arrives = getattr(up_codec, "exact", False) or getattr(up_codec, "late", False)
+    while algorithm is not None and not arrives:
+        if reason := getattr(algorithm, "lossless", ""):
+            raise ValueError(
+                f"up_codec: {up_codec!r} loses a part of each upload for good, but {algorithm!r} needs all of them: "
+                f"{reason}; use Dense(), or ErrorFeedback(codec=TopK(keep=0.1)), whose losses arrive in later rounds."
+            )
+        algorithm = getattr(algorithm, "algorithm", None)
 
 
 def from_dict(values: Mapping[str, Any], where: str = "experiment") -> Experiment:

@@ -1,4 +1,4 @@
-"""Local training: plain SGD as a pure function, and the batches it walks through."""
+"""Local training: gradient descent as a pure function, and the batches it walks through."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,27 +9,58 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import grad
 
+from fedmtl.optimizers import SGD, Optimizer
+from fedmtl.trees import leaves, rebuild
 from fedmtl.types import Batch, Params
+
+UNSCHEDULED = torch.zeros(())
+"""The round that optimisers are told that do not look at it."""
 
 
 def sgd(
-    loss: Callable[[Params, Batch], Tensor], params: Params, batches: Sequence[Batch], lr: float, epochs: int = 1
+    loss: Callable[[Params, Batch], Tensor],
+    params: Params,
+    batches: Sequence[Batch],
+    lr: float,
+    epochs: int = 1,
+    optimizer: Optimizer | None = None,
 ) -> dict[str, Tensor]:
     """Stochastic gradient descent, ``epochs`` passes over ``batches``:
 
-        w <- w − η 1[batch holds an example] ∇ loss(w, batch)                    (1)
+        d, s <- direction(s, ∇ loss(w, batch), w, t)        s first init(params); SGD(), without one: d = ∇ loss   (1)
+        w    <- w − η 1[batch holds an example] d           s stays as it was where there is none                  (2)
 
     The indicator makes a padded batch change nothing, also when the loss has terms that do not come from
     examples (a proximal term, weight decay). Pure and safe under ``torch.vmap``.
+
+    Raises:
+        ValueError: a scheduled optimiser, and batches that do not say which round it is.
     """
-    w = dict(params)
+    chosen = SGD() if optimizer is None else optimizer
+    w, state = dict(params), chosen.init(params)
     gradient = grad(loss)
     for _ in range(epochs):
         for batch in batches:
-            g = gradient(w, batch)
-            step = -lr * (batch["mask"].sum() > 0).float()
-            w = {name: torch.addcmul(value, step, g[name]) for name, value in w.items()}  # (1), in one pass
+            real = batch["mask"].sum() > 0
+            d, new = chosen.direction(state, gradient(w, batch), w, _round(chosen, batch))  # (1)
+            kept = zip(leaves(new), leaves(state), strict=True)
+            state = rebuild(new, [torch.where(real, one, other) for one, other in kept])
+            step = -lr * real.float()
+            w = {name: torch.addcmul(value, step, d[name]) for name, value in w.items()}  # (2), in one pass
     return w
+
+
+def _round(optimizer: Optimizer, batch: Batch) -> Tensor:
+    """t, a scalar: what all rows say, save those of padding."""
+    if not getattr(optimizer, "scheduled", False):
+        return UNSCHEDULED
+    if "round" not in batch:
+        raise ValueError(
+            f"{optimizer!r} needs the round, batch['round'] [B], 0 in the first, got a batch with "
+            f"{', '.join(sorted(batch))}; batches have it where the algorithm's field 'optimizer' is scheduled: make "
+            "them by make_batches(…, round=0), or take an optimiser without a schedule."
+        )
+    return (batch["round"] * batch["mask"]).amax()
 
 
 def num_examples(batches: Sequence[Batch]) -> Tensor:
@@ -62,7 +93,11 @@ def epoch_index(
 
 
 def make_batches(
-    x: NDArray[Any], y: Mapping[str, NDArray[Any]], batch_size: int | None, order: NDArray[np.int64] | None
+    x: NDArray[Any],
+    y: Mapping[str, NDArray[Any]],
+    batch_size: int | None,
+    order: NDArray[np.int64] | None,
+    round: int | None = None,
 ) -> list[dict[str, Tensor]]:
     """One epoch of one client, as batches of equal size of which the last is padded.
 
@@ -71,10 +106,13 @@ def make_batches(
         y: task -> labels, [N] or [N, outputs].
         batch_size: examples a batch; None for one batch of all N.
         order: in which order, a permutation of 0, …, N − 1; None as they are.
+        round: 0 in the first, for optimisers with a schedule; None leaves it out of the batches.
     """
     index, mask = epoch_index(np.array([len(x)]), None if order is None else order[None], batch_size)
     rows = torch.from_numpy(np.ascontiguousarray(index[:, 0]))
     arrays = {"x": x, **{f"y.{task}": labels for task, labels in y.items()}}
     cut = {key: torch.from_numpy(value)[rows] for key, value in arrays.items()}
     cut |= {"index": rows, "mask": torch.from_numpy(np.ascontiguousarray(mask[:, 0]))}
+    if round is not None:
+        cut["round"] = torch.full(rows.shape, float(round))
     return [{key: value[step] for key, value in cut.items()} for step in range(len(rows))]

@@ -78,7 +78,7 @@ def transfer_lines(ledger: Ledger) -> str:
 def named_tensors(tree: Any, prefix: str = "") -> dict[str, Tensor]:
     """The tensors of nested mappings and NamedTuples under dotted names."""
     if isinstance(tree, Tensor):
-        return {prefix: tree.contiguous()}
+        return {prefix: tree.contiguous().clone()}  # safetensors refuses two names of one memory
     if hasattr(tree, "_asdict"):
         tree = tree._asdict()
     items = tree.items() if isinstance(tree, Mapping) else enumerate(tree) if isinstance(tree, (list, tuple)) else ()

@@ -15,7 +15,9 @@ Params = Mapping[str, Tensor]
 """Dotted parameter name -> tensor. Shared parameters are named ``trunk.…``, private ones ``head.<task>.…``."""
 
 Batch = Mapping[str, Tensor]
-"""``x`` [B, …]; ``y.<task>`` [B] or [B, outputs], NaN: not labelled; ``index`` [B] int64; ``mask`` [B], 0: padding."""
+"""``x`` [B, …]; ``y.<task>`` [B] or [B, outputs], NaN: not labelled; ``index`` [B] int64; ``mask`` [B], 0: padding.
+
+Where the algorithm's optimiser has a schedule, also ``round`` [B] float32, in every row the same: 0 in the first."""
 
 Payload = Mapping[str, Params]
 """Record name -> arrays, before coding: what one side wants the other to know."""

@@ -14,7 +14,9 @@ from fedmtl.algorithms import (
     IFCA,
     MRMTL,
     Algorithm,
+    CrossStitch,
     Ditto,
+    Ensemble,
     FedAdam,
     FedAMP,
     FedAvg,
@@ -47,21 +49,25 @@ from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.engines import Engine, Loop, VMap
 from fedmtl.federation.plan import Plan, make_plan
 from fedmtl.models import MLP, Linear, Model
+from fedmtl.optimizers import Clip, Cosine, Momentum
 from fedmtl.tasks import Binary, MultiClass, MultiLabel, Regression, Task
 from fedmtl.types import ClientId, TaskSet
 from fedmtl.weightings import DWA, MGDA, CAGrad, Equal, GradNorm, PCGrad, Uncertainty
 
 ALL_ALGORITHMS: list[Algorithm[Any, Any]] = [
     Local(epochs=2),
+    Ensemble(epochs=2),
     Pooled(epochs=2),
     FedAvg(epochs=2),
     FedPer(epochs=2),
+    FedPer(epochs=2, optimizer=Cosine(rounds=4, optimizer=Clip(norm=1.0, optimizer=Momentum()))),
     FedRep(head_epochs=2),
     FedRep(lr=0.05, head_epochs=1, trunk_epochs=2),
     FedProx(epochs=2, mu=0.5),
     LGFedAvg(epochs=5),
     FedBN(epochs=2),
     SoftSharing(epochs=2, pull=2.0),
+    CrossStitch(epochs=2, mix=0.4),
     FedBABU(epochs=2, finetune_epochs=2),
     Transfer(epochs=2, sources=(1, 9), pretrain=1),
     Transfer(epochs=2, sources=(1, 9), pretrain=3),

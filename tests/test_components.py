@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedmtl.algorithms import FedPer, FedRep
+from fedmtl.algorithms import FedAvg, FedAvgM, FedPer, FedRep
 from fedmtl.codecs import FP16, Dense, ErrorFeedback, Int8, TopK
 from fedmtl.components import METHODS, REGISTRY, check_type, describe, find, make
 from fedmtl.data import Digits, Synthetic
 from fedmtl.models import CNN, MLP
+from fedmtl.optimizers import SGD, AdamW, Clip, Cosine, Momentum, StepDecay, Warmup, WeightDecay
 from fedmtl.tasks import MultiClass, Regression
 
 ALL = [(kind, name) for kind, names in REGISTRY.items() for name in names]
@@ -22,6 +23,10 @@ ALL = [(kind, name) for kind, names in REGISTRY.items() for name in names]
 OBJECTS: list[tuple[str, Any]] = [
     ("algorithm", FedPer()),
     ("algorithm", FedRep(lr=1, head_epochs=2, trunk_epochs=3)),
+    ("algorithm", FedPer(lr=0.05, optimizer=Clip(norm=1.0, optimizer=Momentum(beta=0.9, nesterov=True)))),
+    ("algorithm", FedAvgM(FedAvg(optimizer=Warmup(optimizer=Cosine(optimizer=AdamW()))))),
+    ("optimizer", SGD()),
+    ("optimizer", StepDecay(every=7, factor=0.25, optimizer=WeightDecay(rate=0.125))),
     ("codec", Dense()),
     ("codec", Int8(block=7)),
     ("codec", TopK(keep=0.125)),
@@ -114,6 +119,22 @@ def test_a_component_comes_back_from_its_table_and_from_its_repr(kind: str, comp
         ("algorithm", "fedper( lr = 5e-2, epochs=2 )", FedPer(lr=0.05, epochs=2)),
         ("algorithm", {"name": "fed-per", "lr": 1}, FedPer(lr=1)),
         ("algorithm", "fedmtl.algorithms.fedper:FedPer(lr=0.05)", FedPer(lr=0.05)),
+        ("algorithm", "FedPer(optimizer=Momentum)", FedPer(optimizer=Momentum())),
+        (
+            "algorithm",
+            "FedPer(lr=0.05, optimizer=Clip(norm=1.0, optimizer=Momentum(beta=0.9)))",
+            FedPer(lr=0.05, optimizer=Clip(1.0, Momentum(0.9))),
+        ),
+        (
+            "algorithm",
+            {"name": "FedPer", "optimizer": {"name": "Cosine", "rounds": 4, "optimizer": {"name": "adamw"}}},
+            FedPer(optimizer=Cosine(4, optimizer=AdamW())),
+        ),
+        (
+            "optimizer",
+            {"name": "step-decay", "every": 3, "optimizer": "weight_decay"},
+            StepDecay(3, 0.5, WeightDecay()),
+        ),
         ("codec", "ErrorFeedback(codec=TopK(keep=0.1))", ErrorFeedback(TopK(0.1))),
         ("codec", "ErrorFeedback(codec=topk)", ErrorFeedback(TopK())),
         ("codec", "ErrorFeedback(codec='TopK(keep=0.1)')", ErrorFeedback(TopK(0.1))),
@@ -222,6 +243,11 @@ def test_what_no_file_can_hold_says_so_and_is_not_made_from_one(user_module: str
         ("model", {"name": "MLP", "hidden": [6.5]}, "hidden.*6.5"),
         ("model", {"name": "MLP", "hidden": ["a"]}, "hidden.*'a'"),
         ("model", {"name": "CNN", "channels": 8}, "channels.*8"),
+        ("algorithm", "FedPer(optimizer=3)", "FedPer needs an optimiser such as SGD.*got optimizer=3"),
+        ("algorithm", "FedPer(optimizer=Adam)", "Unknown optimizer 'Adam'; known: SGD, Momentum, AdamW"),
+        ("algorithm", "FedPer(optimizer=Clip(norm='1'))", "optimizer 'Clip': norm is a number, got '1'"),
+        ("algorithm", "Scaffold(optimizer=SGD)", "algorithm 'Scaffold' has no field 'optimizer'"),
+        ("optimizer", SGD, "An optimizer has the methods init, direction; .* a class; give an instance"),
         ("codec", "ErrorFeedback(codec=3)", "wraps a codec such as TopK.keep=0.05., got 3"),
         # Values
         ("codec", "TopK(keep=2)", r"TopK keeps a fraction in \(0, 1\], got keep=2"),

@@ -313,7 +313,7 @@ def test_settings_that_are_refused(values: dict[str, Any], setting: str, message
     [
         ({"round": 3}, "unknown key 'round'; the keys are name, data, model, algorithm, up_codec, down_codec, rounds"),
         ({"compare": {}}, "unknown key 'compare'"),
-        ({"algorithm": "FedNope"}, "Unknown algorithm 'FedNope'; known: Local, Pooled, FedAvg, FedPer, FedRep"),
+        ({"algorithm": "FedNope"}, "Unknown algorithm 'FedNope'; known: Local, Ensemble, Pooled, FedAvg, FedPer"),
         ({"algorithm": {"name": "FedPer", "rate": 1}}, "'FedPer' has no field 'rate'; its fields are lr, epochs"),
         ({"model": {"hidden": [3]}}, "A table for model needs a name, such as name = 'MLP'"),
         ({"rounds": "ten"}, "rounds is a whole number, got 'ten'"),

@@ -13,13 +13,13 @@ ROOT = Path(__file__).parent.parent
 
 FLOORS = [
     ["types", "trees", "rng", "files", "uploads"],
-    ["models", "tasks", "data", "codecs", "optim", "weightings"],
+    ["models", "tasks", "data", "codecs", "optim", "optimizers", "weightings"],
     ["algorithms"],
     ["comm"],
     ["federation"],
     # A node builds its fleet from the experiment, and the server writes its rows: the runtimes need both.
     ["engines", "runtime", "experiment", "components", "loading", "results", "recorder"],
-    ["running", "study", "report", "bench", "verify", "cli", "__main__"],
+    ["running", "study", "size", "report", "bench", "verify", "cli", "__main__"],
 ]
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 

@@ -182,7 +182,7 @@ def test_the_other_commands_are_known() -> None:
     inline = [shlex.split(line) for line in re.findall(r"`((?:pip|make|fedmtl) [^`]*)`", README)]
     for words in [*commands(), *inline]:
         match words:
-            case ["fedmtl", "run" | "compare" | "report" | "list" | "verify" | "bench", *_]:
+            case ["fedmtl", "run" | "compare" | "report" | "shrink" | "list" | "verify" | "bench", *_]:
                 pass
             case ["flower-superlink" | "flower-supernode" | "flwr" | "ray", *_]:
                 pass
@@ -222,10 +222,11 @@ def test_python_runs(block: Block, here: Path, capsys: pytest.CaptureFixture[str
 
 def test_presets_load(here: Path) -> None:
     files = {block.file: tomllib.loads(block.text) for block in blocks("toml")}
-    assert files.keys() == {"my_preset.toml", "mine.toml", "config.toml"}
+    assert files.keys() == {"my_preset.toml", "mine.toml", "steady.toml", "config.toml"}
     # Flower's; what its keys do is tried by tests/runtime, which writes the same.
     assert files["config.toml"] == {"superlink": {"lab": {"address": "127.0.0.1:8000", "insecure": True}}}
     assert load_experiment("my_preset.toml").name == "mine"
+    assert "optimizer=Warmup(rounds=3" in repr(load_experiment("steady.toml").algorithm)
     assert repr(load_experiment("mine.toml").algorithm) == "MyMethod(lr=0.05, epochs=5, prox=0.05)"
 
 
@@ -332,6 +333,13 @@ def test_table_of_codecs() -> None:
         assert (biased == "no") == codec.unbiased
         assert (use == "uploads") == getattr(codec, "delta_only", False)
         assert ("exact" in use) == getattr(codec, "exact", False)
+
+
+def test_table_of_optimizers() -> None:
+    """All of them, each with its defaults."""
+    texts = [row[0] for row in table("optimiser")]
+    assert [text.split("(")[0] for text in texts] == list(REGISTRY["optimizer"])
+    assert all(repr(make("optimizer", text)) == text for text in texts)
 
 
 def test_floors() -> None:

@@ -210,7 +210,7 @@ def test_the_summary_names_the_run(result: Result) -> None:
         "up_codec": "Dense()",
         "down_codec": "Dense()",
     }
-    assert result.summary["algorithm"] == "FedPer(lr=0.05, epochs=1)"
+    assert result.summary["algorithm"] == "FedPer(lr=0.05, epochs=1, optimizer=SGD())"
     assert result.summary["label"] == experiment().label
     seconds = dict(result.summary["seconds"])
     total = seconds.pop("total")

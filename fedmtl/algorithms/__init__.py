@@ -1,7 +1,9 @@
 """Algorithms: one method a file, written for one client."""
 
 from fedmtl.algorithms.base import Algorithm as Algorithm
+from fedmtl.algorithms.cross_stitch import CrossStitch as CrossStitch
 from fedmtl.algorithms.ditto import Ditto as Ditto
+from fedmtl.algorithms.ensemble import Ensemble as Ensemble
 from fedmtl.algorithms.fedadam import FedAdam as FedAdam
 from fedmtl.algorithms.fedamp import FedAMP as FedAMP
 from fedmtl.algorithms.fedavg import FedAvg as FedAvg

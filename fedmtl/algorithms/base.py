@@ -11,7 +11,7 @@ passes over a client's data, a *step* is one batch, a *round* is one exchange wi
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
@@ -24,7 +24,7 @@ class Algorithm(Protocol[S, P]):
 
     Implementations are frozen dataclasses of their hyper-parameters, final, without inheritance. States
     are trees (NamedTuples, dicts, lists) of tensors. Nothing is changed in place: state goes in and comes
-    out. Four optional class attributes, False where they are absent:
+    out. Five optional class attributes, False where they are absent:
 
     * ``central``: the clients' raw data goes to the server once, and ``local_update`` runs there.
     * ``additive``: ``aggregate`` looks at uploads through ``mean_upload`` alone, so that nodes of one machine may add
@@ -34,13 +34,24 @@ class Algorithm(Protocol[S, P]):
       unlike tasks together, each with zero heads for the tasks that it does not own, which is faster.
     * ``one_broadcast``: ``broadcast`` says the same to everybody, so that it is asked once a round and not once a
       client.
+    * ``tells_all``: ``broadcast`` holds something of each enrolled client, so that its shapes depend on how many there
+      are. Both sides then take them from all clients of the data.
 
-    And two optional methods, the first for servers that keep something of each client, by ``str(client)``:
+    A sixth, "" where it is absent:
+
+    * ``lossless``: why nothing of an upload may be lost for good, such as a sum that server and client each keep. It
+      goes with codecs that are ``exact``, or ``late``, alone; an experiment with another is refused for this reason.
+
+    And three optional methods, the first for servers that keep something of each client, by ``str(client)``:
 
     * ``enrol(server, client, params)`` -> server: called before the first round for every client of the federation,
       ascending, with the initial trunk and the heads of its own tasks. The state keeps its structure from then on.
     * ``learnt(server)`` -> name -> vector [K] or matrix [K, K]: what it found out about the K clients, ascending, such
       as a similarity or a cluster. The run folder and the report show it.
+    * ``mixture(down, private)`` -> (M models, their weights [M]): what a client predicts with instead of
+      ``personal_params``, the weighted mean of M predictions, taken by ``mixed`` of each task. Weights sum to 1; they
+      are one vector, or task name -> vector where tasks differ. ``personal_params`` is then what one would hand to a
+      device that holds one model.
     """
 
     def init_server(self, params: Params) -> S:
@@ -78,7 +89,7 @@ class Algorithm(Protocol[S, P]):
         ...
 
     def personal_params(self, down: Payload, private: P) -> Params:
-        """What this client predicts with: a trunk and a head for each of its tasks."""
+        """What this client predicts with, unless there is a ``mixture``: a trunk and a head for each of its tasks."""
         ...
 
 
@@ -96,3 +107,13 @@ def first_server(algorithm: Algorithm[S, P], params: Params, owned: Mapping[Clie
         for client in sorted(owned):
             server = enrol(server, client, owned[client])
     return server
+
+
+def scheduled(algorithm: Any) -> bool:
+    """Whether batches must say which round it is: an optimiser of the algorithm, or of one that it wraps, looks at it.
+
+    Both are found by their fields' names, ``optimizer`` and ``algorithm``.
+    """
+    inner = getattr(algorithm, "algorithm", None)
+    own = getattr(getattr(algorithm, "optimizer", None), "scheduled", False)
+    return own or (inner is not None and scheduled(inner))

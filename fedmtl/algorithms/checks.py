@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from fedmtl.optimizers.checks import check_optimizer as check_optimizer
+
 
 def check_lr(algorithm: Any, **rates: float) -> None:
     """Learning rates are positive, finite numbers."""

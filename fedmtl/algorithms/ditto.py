@@ -18,8 +18,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from fedmtl.algorithms.checks import check_epochs, check_lr, check_strength
+from fedmtl.algorithms.checks import check_epochs, check_lr, check_optimizer, check_strength
 from fedmtl.optim import num_examples, sgd
+from fedmtl.optimizers import SGD, Optimizer
 from fedmtl.trees import sq_distance
 from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.uploads import mean_upload
@@ -41,10 +42,13 @@ class Ditto:
     """Of the personal model."""
     lam: float = 1.0
     """λ."""
+    optimizer: Optimizer = SGD()
+    """Of the clients: what makes steps of gradients."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)
         check_epochs(self, epochs=self.epochs, personal_epochs=self.personal_epochs)
+        check_optimizer(self, self.optimizer)
         check_strength(self, lam=self.lam)
 
     def init_server(self, params: Params) -> Params:
@@ -64,8 +68,8 @@ class Ditto:
         def objective(v: Params, batch: Batch) -> Tensor:
             return loss(v, batch) + self.lam / 2 * sq_distance(v, received)  # (2)
 
-        w = sgd(loss, received, batches, self.lr, self.epochs)  # (1)
-        v = sgd(objective, private, batches, self.lr, self.personal_epochs)  # (3)
+        w = sgd(loss, received, batches, self.lr, self.epochs, self.optimizer)  # (1)
+        v = sgd(objective, private, batches, self.lr, self.personal_epochs, self.optimizer)  # (3)
         return LocalResult(v, Upload({"model": w}, num_examples(batches)))
 
     def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:

@@ -10,6 +10,12 @@ from torch import Tensor
 
 from fedmtl.types import Batch, Params
 
+PARTED = (
+    "the server's sum of Δb_t and the client's α would part, Δb_t never being sent again, and the gap between primal "
+    "and dual would not close"
+)
+"""Why uploads must not lose anything for good."""
+
 
 def rows(b: Mapping[str, Params]) -> Tensor:
     """All tasks of all clients as a matrix, [T, d]."""

@@ -59,6 +59,11 @@ class FedAdam:
     def separable_heads(self) -> bool:
         return getattr(self.algorithm, "separable_heads", False)
 
+    @property
+    def mixture(self) -> Any:
+        wrapped: Any = self.algorithm
+        return wrapped.mixture  # AttributeError where it has none: then this has none
+
     def init_server(self, params: Params) -> Moments:
         return first_moments(self, params)
 

@@ -22,9 +22,10 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.checks import check_epochs, check_lr, check_strength
+from fedmtl.algorithms.checks import check_epochs, check_lr, check_optimizer, check_strength
 from fedmtl.algorithms.laplacian import pull
 from fedmtl.optim import num_examples, sgd
+from fedmtl.optimizers import SGD, Optimizer
 from fedmtl.trees import select, sq_distance
 from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
@@ -53,10 +54,13 @@ class FedAMP:
     """α."""
     sigma: float = 10.0
     """σ, a squared distance; should be at least α times the number of clients."""
+    optimizer: Optimizer = SGD()
+    """Of the clients: what makes steps of gradients."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr, alpha=self.alpha)
         check_epochs(self, epochs=self.epochs)
+        check_optimizer(self, self.optimizer)
         check_strength(self, lam=self.lam, sigma=self.sigma)
         if self.sigma == 0:
             raise ValueError(f"FedAMP needs a positive width of likeness, got sigma={self.sigma!r}.")
@@ -81,7 +85,7 @@ class FedAMP:
         def objective(w: Params, batch: Batch) -> Tensor:
             return loss(w, batch) + self.lam / (2 * self.alpha) * sq_distance(w, mixed)  # (3)
 
-        w = sgd(objective, private, batches, self.lr, self.epochs)  # (4)
+        w = sgd(objective, private, batches, self.lr, self.epochs, self.optimizer)  # (4)
         return LocalResult(w, Upload({"model": w}, num_examples(batches)))
 
     def aggregate(self, server: Clouds, uploads: Iterable[tuple[ClientId, Upload]]) -> Clouds:

@@ -56,6 +56,11 @@ class FedAvgM:
     def separable_heads(self) -> bool:
         return getattr(self.algorithm, "separable_heads", False)
 
+    @property
+    def mixture(self) -> Any:
+        wrapped: Any = self.algorithm
+        return wrapped.mixture  # AttributeError where it has none: then this has none
+
     def init_server(self, params: Params) -> Momentum:
         w = first_model(self, params)
         return Momentum(w, zeros_like(w))

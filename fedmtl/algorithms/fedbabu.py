@@ -18,8 +18,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from fedmtl.algorithms.checks import check_epochs, check_lr
+from fedmtl.algorithms.checks import check_epochs, check_lr, check_optimizer
 from fedmtl.optim import num_examples, sgd
+from fedmtl.optimizers import SGD, Optimizer
 from fedmtl.trees import select
 from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.uploads import mean_upload
@@ -40,10 +41,13 @@ class FedBABU:
     """η, of both."""
     epochs: int = 5
     finetune_epochs: int = 5
+    optimizer: Optimizer = SGD()
+    """Of the clients: what makes steps of gradients."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)
         check_epochs(self, epochs=self.epochs, finetune_epochs=self.finetune_epochs)
+        check_optimizer(self, self.optimizer)
 
     def init_server(self, params: Params) -> Params:
         return select(params, "trunk.")
@@ -63,8 +67,8 @@ class FedBABU:
         def head_loss(head: Params, batch: Batch) -> Tensor:
             return loss({**trunk, **head}, batch)
 
-        theta = sgd(trunk_loss, trunk, batches, self.lr, self.epochs)  # (1)
-        tuned = sgd(head_loss, first, batches, self.lr, self.finetune_epochs)  # (3)
+        theta = sgd(trunk_loss, trunk, batches, self.lr, self.epochs, self.optimizer)  # (1)
+        tuned = sgd(head_loss, first, batches, self.lr, self.finetune_epochs, self.optimizer)  # (3)
         return LocalResult({"first": first, "tuned": tuned}, Upload({"trunk": theta}, num_examples(batches)))
 
     def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:

@@ -20,8 +20,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fedmtl.algorithms.checks import check_epochs, check_lr
+from fedmtl.algorithms.checks import check_epochs, check_lr, check_optimizer
 from fedmtl.optim import num_examples, sgd
+from fedmtl.optimizers import SGD, Optimizer
 from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.uploads import mean_upload
 
@@ -48,10 +49,13 @@ class FedBN:
     lr: float = 0.05
     """η."""
     epochs: int = 5
+    optimizer: Optimizer = SGD()
+    """Of the clients: what makes steps of gradients."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)
         check_epochs(self, epochs=self.epochs)
+        check_optimizer(self, self.optimizer)
 
     def init_server(self, params: Params) -> Params:
         norm = norm_layers(params)
@@ -71,7 +75,7 @@ class FedBN:
     def local_update(
         self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
     ) -> LocalResult[Params]:
-        w = sgd(loss, {**down["shared"], **private}, batches, self.lr, self.epochs)  # (1)
+        w = sgd(loss, {**down["shared"], **private}, batches, self.lr, self.epochs, self.optimizer)  # (1)
         shared = {name: w[name] for name in down["shared"]}
         return LocalResult({name: w[name] for name in private}, Upload({"shared": shared}, num_examples(batches)))
 

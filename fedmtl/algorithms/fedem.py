@@ -6,13 +6,14 @@
     π_km  <- 1/n_k Σ_i q_im                                                                                    (2)
     w_km  <- w_km − η ∇ 1/n_k Σ_i q_im ℓ(w_km, i)                    epochs passes from w_m, batch by batch    (3)
     w_m   <- Σ_k n_k w_km / Σ_k n_k                                  on the server                             (4)
+    p(y|x) = Σ_m π_km p(y | x; w_m)                                  what client k predicts                    (5)
 
 ℓ(w, i) is the loss of a batch that holds example i alone: the mean over the client's tasks, 0 for one that it has no
 label of. So M = 1 is FedAvg where all labels are there. At first w_0 is the initial model and the others differ from it
 by noise, else they would stay equal: see ``several``.
 
-The paper predicts with the π_k-weighted mean of M predictions. A client here has one set of parameters to predict with:
-it is the model with the largest π_km, of equal ones the first.
+(5) is the ``mixed`` of each kind of task; of a Regression it is the mean of M numbers. For a device that holds one
+model, ``personal_params`` is the one with the largest π_km, of equal ones the first.
 
 Down: all w_m.  Up: all w_km.  Private: π_k.
 """
@@ -24,10 +25,11 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.checks import check_count, check_epochs, check_lr, check_strength
+from fedmtl.algorithms.checks import check_count, check_epochs, check_lr, check_optimizer, check_strength
 from fedmtl.algorithms.several import pick, several
 from fedmtl.optim import num_examples, sgd
-from fedmtl.trees import stack
+from fedmtl.optimizers import SGD, Optimizer
+from fedmtl.trees import row, stack
 from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.uploads import mean_upload
 
@@ -55,10 +57,13 @@ class FedEM:
     """How far apart the models begin, as a part of their size."""
     seed: int = 1
     """Of the noise that tells the models apart."""
+    optimizer: Optimizer = SGD()
+    """Of the clients: what makes steps of gradients, those of all M models at once."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)
         check_epochs(self, epochs=self.epochs)
+        check_optimizer(self, self.optimizer)
         check_count(self, components=self.components, seed=self.seed)
         check_strength(self, spread=self.spread)
 
@@ -84,11 +89,14 @@ class FedEM:
         def objective(w: Params, batch: Batch) -> Tensor:
             return (batch["q"] * losses(loss, w, batch)).sum() / batch["mask"].sum().clamp(min=1)
 
-        w = sgd(objective, models, shared, self.lr, self.epochs)  # (3)
+        w = sgd(objective, models, shared, self.lr, self.epochs, self.optimizer)  # (3)
         return LocalResult(Mixture(pi.to(private.pi)), Upload({"models": w}, n))
 
     def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:
         return {**server, **mean_upload(uploads, "models")}  # (4)
+
+    def mixture(self, down: Payload, private: Mixture) -> tuple[list[Params], Tensor]:
+        return [row(down["models"], m) for m in range(len(private.pi))], private.pi  # (5)
 
     def personal_params(self, down: Payload, private: Mixture) -> Params:
         return pick(down["models"], private.pi.argmax())

@@ -10,9 +10,8 @@
     θ_k <- θ_k + Δ_k + α_k U                                                                               (6)
     φ_k <- φ_k + Δ_k + β_k A_k                                                                             (7)
 
-(2) and (3) are gradient steps on the sum of the clients' losses after (6) and (7), with −Δ_k for the gradient at the
-result. In (5), Δ has a row for each tensor of a head in the cohort that has the same name within its head and the same
-shape. A client's first U_k and A_k are 0.
+(2) and (3) are gradient steps on the sum of the clients' losses after (6) and (7), with −Δ_k for the gradient there. In
+(5), Δ has a row for each head's tensor in the cohort of equal name within its head, and shape. U_k and A_k begin at 0.
 
 Down: w_k.  Up: w_k.  Private: nothing.
 """
@@ -26,21 +25,20 @@ import torch
 from torch import Tensor
 
 from fedmtl.algorithms.attention import attention
-from fedmtl.algorithms.checks import check_epochs, check_lr, check_strength
+from fedmtl.algorithms.checks import check_epochs, check_lr, check_optimizer, check_strength
 from fedmtl.algorithms.surgery import cagrad, flat, shaped
 from fedmtl.optim import num_examples, sgd
+from fedmtl.optimizers import SGD, Optimizer
 from fedmtl.trees import select
 from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
 
 class HCAClient(NamedTuple):
-    """What the server keeps of a client."""
+    """What the server keeps of a client: α_k is a scalar, β_k one for each tensor of the heads."""
 
     model: Params
     alpha: Tensor
-    """α_k, a scalar."""
     beta: Params
-    """β_k, a scalar for each tensor of the heads."""
     pull: Params
     """What α_k and β_k multiplied in the client's last round: U_k, and A_k of each tensor of the heads."""
 
@@ -66,10 +64,13 @@ class FedHCA2:
     """The first β_k of every client."""
     hyper_lr: float = 0.01
     """ζ."""
+    optimizer: Optimizer = SGD()
+    """Of the clients: what makes steps of gradients."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)
         check_epochs(self, epochs=self.epochs)
+        check_optimizer(self, self.optimizer)
         check_strength(self, c=self.c, alpha=self.alpha, beta=self.beta, hyper_lr=self.hyper_lr)
 
     def init_server(self, params: Params) -> Kept:
@@ -87,7 +88,7 @@ class FedHCA2:
         return {"model": server[str(client)].model}
 
     def local_update(self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch]) -> LocalResult[None]:
-        w = sgd(loss, down["model"], batches, self.lr, self.epochs)  # (1)
+        w = sgd(loss, down["model"], batches, self.lr, self.epochs, self.optimizer)  # (1)
         return LocalResult(None, Upload({"model": w}, num_examples(batches)))
 
     def aggregate(self, server: Kept, uploads: Iterable[tuple[ClientId, Upload]]) -> Kept:
@@ -95,10 +96,9 @@ class FedHCA2:
         if not sent:
             raise ValueError("FedHCA2 needs at least one client, got none.")
         deltas = {k: {name: w[name] - server[k].model[name] for name in w} for k, w in sent.items()}
-        trunks = [select(delta, "trunk.") for delta in deltas.values()]
+        kept, trunks = dict(server), [select(delta, "trunk.") for delta in deltas.values()]
         update = shaped(cagrad(flat(trunks), np.full(len(sent), 1 / len(sent)), self.c), trunks[0])  # (4)
         asked = attention({(k, name): d for k in sent for name, d in select(deltas[k], "head.").items()})  # (5)
-        kept = dict(server)
         for k, w in sent.items():
             old, delta = server[k], deltas[k]
             gain = {name: (old.pull[name] * delta[name]).sum() for name in delta}
@@ -106,7 +106,7 @@ class FedHCA2:
             alpha = (old.alpha + self.hyper_lr * rise).clamp(0, 1).to(old.alpha)  # (2)
             beta = {n: (b + self.hyper_lr * gain[n]).clamp(0, 1).to(b) for n, b in old.beta.items()}  # (3)
             pull = {name: update[name] if name in update else asked[k, name] for name in w}
-            model = {name: value + beta.get(name, alpha) * pull[name] for name, value in w.items()}  # (6), (7)
+            model = {n: v + beta.get(n, alpha) * pull[n] for n, v in w.items()}  # (6), (7)
             kept[k] = HCAClient(model, alpha, beta, pull)
         return kept
 

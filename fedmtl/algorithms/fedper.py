@@ -12,8 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fedmtl.algorithms.checks import check_epochs, check_lr
+from fedmtl.algorithms.checks import check_epochs, check_lr, check_optimizer
 from fedmtl.optim import num_examples, sgd
+from fedmtl.optimizers import SGD, Optimizer
 from fedmtl.trees import select
 from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.uploads import mean_upload
@@ -31,10 +32,13 @@ class FedPer:
     """η."""
     epochs: int = 5
     """E."""
+    optimizer: Optimizer = SGD()
+    """Of the clients: what makes steps of gradients."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)
         check_epochs(self, epochs=self.epochs)
+        check_optimizer(self, self.optimizer)
 
     def init_server(self, params: Params) -> Params:
         return select(params, "trunk.")
@@ -48,7 +52,7 @@ class FedPer:
     def local_update(
         self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
     ) -> LocalResult[Params]:
-        w = sgd(loss, {**down["trunk"], **private}, batches, self.lr, self.epochs)  # (1)
+        w = sgd(loss, {**down["trunk"], **private}, batches, self.lr, self.epochs, self.optimizer)  # (1)
         return LocalResult(select(w, "head."), Upload({"trunk": select(w, "trunk.")}, num_examples(batches)))
 
     def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:

@@ -18,8 +18,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from fedmtl.algorithms.checks import check_epochs, check_lr, check_strength
+from fedmtl.algorithms.checks import check_epochs, check_lr, check_optimizer, check_strength
 from fedmtl.optim import num_examples, sgd
+from fedmtl.optimizers import SGD, Optimizer
 from fedmtl.trees import sq_distance
 from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.uploads import mean_upload
@@ -38,10 +39,13 @@ class FedProx:
     epochs: int = 1
     mu: float = 0.1
     """μ."""
+    optimizer: Optimizer = SGD()
+    """Of the clients: what makes steps of gradients."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)
         check_epochs(self, epochs=self.epochs)
+        check_optimizer(self, self.optimizer)
         check_strength(self, mu=self.mu)
 
     def init_server(self, params: Params) -> Params:
@@ -59,7 +63,7 @@ class FedProx:
         def objective(w: Params, batch: Batch) -> Tensor:
             return loss(w, batch) + self.mu / 2 * sq_distance(w, received)  # (1)
 
-        w = sgd(objective, received, batches, self.lr, self.epochs)  # (2)
+        w = sgd(objective, received, batches, self.lr, self.epochs, self.optimizer)  # (2)
         return LocalResult(None, Upload({"model": w}, num_examples(batches)))
 
     def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:

@@ -15,8 +15,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from fedmtl.algorithms.checks import check_epochs, check_lr
+from fedmtl.algorithms.checks import check_epochs, check_lr, check_optimizer
 from fedmtl.optim import num_examples, sgd
+from fedmtl.optimizers import SGD, Optimizer
 from fedmtl.trees import select
 from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.uploads import mean_upload
@@ -34,10 +35,13 @@ class FedRep:
     """η, of both phases."""
     head_epochs: int = 5
     trunk_epochs: int = 1
+    optimizer: Optimizer = SGD()
+    """Of the clients: what makes steps of gradients."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)
         check_epochs(self, head_epochs=self.head_epochs, trunk_epochs=self.trunk_epochs)
+        check_optimizer(self, self.optimizer)
 
     def init_server(self, params: Params) -> Params:
         return select(params, "trunk.")
@@ -56,12 +60,12 @@ class FedRep:
         def head_loss(head: Params, batch: Batch) -> Tensor:
             return loss({**trunk, **head}, batch)
 
-        head = sgd(head_loss, private, batches, self.lr, self.head_epochs)  # (1)
+        head = sgd(head_loss, private, batches, self.lr, self.head_epochs, self.optimizer)  # (1)
 
         def trunk_loss(theta: Params, batch: Batch) -> Tensor:
             return loss({**theta, **head}, batch)
 
-        theta = sgd(trunk_loss, trunk, batches, self.lr, self.trunk_epochs)  # (2)
+        theta = sgd(trunk_loss, trunk, batches, self.lr, self.trunk_epochs, self.optimizer)  # (2)
         return LocalResult(head, Upload({"trunk": theta}, num_examples(batches)))
 
     def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:

@@ -21,10 +21,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.checks import check_epochs, check_lr, check_strength
+from fedmtl.algorithms.checks import check_epochs, check_lr, check_optimizer, check_strength
 from fedmtl.algorithms.laplacian import pull
 from fedmtl.algorithms.structure import parse_edges, read
 from fedmtl.optim import num_examples, sgd
+from fedmtl.optimizers import SGD, Optimizer
 from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
 
@@ -42,10 +43,13 @@ class FedU:
     """β."""
     edges: tuple[str, ...] = ()
     """Clients that are neighbours, as in GraphStructured: "0-1", or "0-1:0.5" for a_01 = 0.5. None: all, with a = 1."""
+    optimizer: Optimizer = SGD()
+    """Of the clients: what makes steps of gradients."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)
         check_epochs(self, epochs=self.epochs)
+        check_optimizer(self, self.optimizer)
         check_strength(self, beta=self.beta)
         read(self, "edges", parse_edges)
 
@@ -62,7 +66,7 @@ class FedU:
         return {"model": server[str(client)]}
 
     def local_update(self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch]) -> LocalResult[None]:
-        w = sgd(loss, down["model"], batches, self.lr, self.epochs)  # (1)
+        w = sgd(loss, down["model"], batches, self.lr, self.epochs, self.optimizer)  # (1)
         return LocalResult(None, Upload({"model": w}, num_examples(batches)))
 
     def aggregate(self, server: Mapping[str, Params], uploads: Iterable[tuple[ClientId, Upload]]) -> dict[str, Params]:

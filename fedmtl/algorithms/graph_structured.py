@@ -18,9 +18,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fedmtl.algorithms.checks import check_epochs, check_lr, check_strength
+from fedmtl.algorithms.checks import check_epochs, check_lr, check_optimizer, check_strength
 from fedmtl.algorithms.structure import parse_common, parse_edges, parse_groups, read
 from fedmtl.optim import num_examples, sgd
+from fedmtl.optimizers import SGD, Optimizer
 from fedmtl.trees import select, weighted_mean
 from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
@@ -45,10 +46,13 @@ class GraphStructured:
     """Clients that pull each other: "0-1", or "0-1:0.5" for a_01 = 0.5. Weights of an edge named twice add up."""
     common: tuple[str, ...] = ()
     """Beginnings of the names of the parameters that all clients share: "trunk.0."."""
+    optimizer: Optimizer = SGD()
+    """Of the clients: what makes steps of gradients."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)
         check_epochs(self, epochs=self.epochs)
+        check_optimizer(self, self.optimizer)
         check_strength(self, strength=self.strength)
         degree: dict[str, float] = {}
         for k, _, weight in read(self, "edges", parse_edges):
@@ -76,7 +80,7 @@ class GraphStructured:
     def local_update(
         self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
     ) -> LocalResult[Params]:
-        w = sgd(loss, {**down["trunk"], **private}, batches, self.lr, self.epochs)  # (1)
+        w = sgd(loss, {**down["trunk"], **private}, batches, self.lr, self.epochs, self.optimizer)  # (1)
         return LocalResult(select(w, "head."), Upload({"trunk": select(w, "trunk.")}, num_examples(batches)))
 
     def aggregate(self, server: Trunks, uploads: Iterable[tuple[ClientId, Upload]]) -> Trunks:

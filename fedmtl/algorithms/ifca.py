@@ -22,9 +22,10 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.checks import check_count, check_epochs, check_lr, check_strength
+from fedmtl.algorithms.checks import check_count, check_epochs, check_lr, check_optimizer, check_strength
 from fedmtl.algorithms.several import pick, several
 from fedmtl.optim import num_examples, sgd
+from fedmtl.optimizers import SGD, Optimizer
 from fedmtl.trees import stack, weighted_mean
 from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
@@ -53,10 +54,13 @@ class IFCA:
     """How far apart the models begin, as a part of their size."""
     seed: int = 1
     """Of the noise that tells the models apart."""
+    optimizer: Optimizer = SGD()
+    """Of the clients: what makes steps of gradients."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)
         check_epochs(self, epochs=self.epochs)
+        check_optimizer(self, self.optimizer)
         check_count(self, clusters=self.clusters, seed=self.seed)
         check_strength(self, spread=self.spread)
 
@@ -77,7 +81,7 @@ class IFCA:
     def local_update(self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch]) -> LocalResult[None]:
         models = [down[record] for record in _records(len(down))]
         best = torch.stack([_sum_over(loss, w, batches) for w in models]).argmin()  # (1)
-        w = sgd(loss, pick(stack(models), best), batches, self.lr, self.epochs)  # (2)
+        w = sgd(loss, pick(stack(models), best), batches, self.lr, self.epochs, self.optimizer)  # (2)
         choice = (torch.arange(len(models), device=best.device) == best).float()
         return LocalResult(None, Upload({"model": w, "choice": {"turn": choice}}, num_examples(batches)))
 

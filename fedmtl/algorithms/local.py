@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fedmtl.algorithms.checks import check_epochs, check_lr
+from fedmtl.algorithms.checks import check_epochs, check_lr, check_optimizer
 from fedmtl.optim import num_examples, sgd
+from fedmtl.optimizers import SGD, Optimizer
 from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
 
@@ -26,10 +27,13 @@ class Local:
     lr: float = 0.05
     """η."""
     epochs: int = 5
+    optimizer: Optimizer = SGD()
+    """Of the clients: what makes steps of gradients."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)
         check_epochs(self, epochs=self.epochs)
+        check_optimizer(self, self.optimizer)
 
     def init_server(self, params: Params) -> None:
         return None
@@ -43,7 +47,7 @@ class Local:
     def local_update(
         self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
     ) -> LocalResult[Params]:
-        w = sgd(loss, private, batches, self.lr, self.epochs)  # (1)
+        w = sgd(loss, private, batches, self.lr, self.epochs, self.optimizer)  # (1)
         return LocalResult(w, Upload({}, num_examples(batches)))
 
     def aggregate(self, server: None, uploads: Iterable[tuple[ClientId, Upload]]) -> None:

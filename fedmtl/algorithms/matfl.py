@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import cut_tree, linkage
 from torch import Tensor
 
-from fedmtl.algorithms.checks import check_count, check_epochs, check_lr
+from fedmtl.algorithms.checks import check_count, check_epochs, check_lr, check_optimizer
 from fedmtl.algorithms.conflicts import Conflicts, cosines, enrolled, nobody, observed, told
 from fedmtl.algorithms.surgery import flat
 from fedmtl.optim import num_examples, sgd
+from fedmtl.optimizers import SGD, Optimizer
 from fedmtl.trees import select, weighted_mean
 from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
@@ -50,10 +51,13 @@ class MaTFL:
     epochs: int = 5
     groups: int = 2
     """How many groups a cohort falls into; at most one for each client."""
+    optimizer: Optimizer = SGD()
+    """Of the clients: what makes steps of gradients."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)
         check_epochs(self, epochs=self.epochs)
+        check_optimizer(self, self.optimizer)
         check_count(self, groups=self.groups)
 
     def init_server(self, params: Params) -> MaTFLServer:
@@ -73,7 +77,7 @@ class MaTFL:
     def local_update(
         self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
     ) -> LocalResult[Params]:
-        w = sgd(loss, {**down["trunk"], **private}, batches, self.lr, self.epochs)  # (1)
+        w = sgd(loss, {**down["trunk"], **private}, batches, self.lr, self.epochs, self.optimizer)  # (1)
         return LocalResult(select(w, "head."), Upload({"trunk": select(w, "trunk.")}, num_examples(batches)))
 
     def aggregate(self, server: MaTFLServer, uploads: Iterable[tuple[ClientId, Upload]]) -> MaTFLServer:

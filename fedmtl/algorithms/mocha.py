@@ -22,13 +22,13 @@ Down: w_t, ρΣ_tt.  Up: Δb_t.  Private: α.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from fedmtl.algorithms.checks import check_count, check_epochs, check_fraction, check_positive
-from fedmtl.algorithms.dual import ascend, covariance, rows
+from fedmtl.algorithms.dual import PARTED, ascend, covariance, rows
 from fedmtl.optim import num_examples
 from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
@@ -47,6 +47,8 @@ class Related(NamedTuple):
 @dataclass(frozen=True)
 class Mocha:
     """For the model Linear(intercept=False) and binary tasks; its loss is the hinge, whatever the tasks' is."""
+
+    lossless: ClassVar[str] = PARTED
 
     lam: float = 0.1
     """λ."""
@@ -90,16 +92,14 @@ class Mocha:
         delta: dict[str, Tensor] = {}
         for name, w in down["w"].items():
             label = "y." + name.removeprefix("head.").removesuffix(".weight")
-            dual[name], delta[name] = ascend(
-                w, down["scale"][name], private[name], batches, label, self.lam, self.epochs
-            )
+            scale, alpha = down["scale"][name], private[name]
+            dual[name], delta[name] = ascend(w, scale, alpha, batches, label, self.lam, self.epochs)
         return LocalResult(dual, Upload({"delta": delta}, num_examples(batches)))
 
     def aggregate(self, server: Related, uploads: Iterable[tuple[ClientId, Upload]]) -> Related:
         b, before = dict(server.b), server.b
         for client, upload in uploads:
-            delta = upload.payload["delta"]
-            b[str(client)] = {name: value + delta[name] for name, value in before[str(client)].items()}  # (4)
+            b[str(client)] = {n: old + upload.payload["delta"][n] for n, old in before[str(client)].items()}  # (4)
         if all(b[client] is before[client] for client in b):
             raise ValueError("Mocha needs at least one client in a round, got none.")
         rounds, sigma = server.rounds + 1, server.sigma

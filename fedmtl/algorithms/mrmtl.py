@@ -18,8 +18,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from fedmtl.algorithms.checks import check_epochs, check_lr, check_strength
+from fedmtl.algorithms.checks import check_epochs, check_lr, check_optimizer, check_strength
 from fedmtl.optim import num_examples, sgd
+from fedmtl.optimizers import SGD, Optimizer
 from fedmtl.trees import sq_distance, weighted_mean
 from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
@@ -36,10 +37,13 @@ class MRMTL:
     epochs: int = 5
     lam: float = 1.0
     """λ."""
+    optimizer: Optimizer = SGD()
+    """Of the clients: what makes steps of gradients."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)
         check_epochs(self, epochs=self.epochs)
+        check_optimizer(self, self.optimizer)
         check_strength(self, lam=self.lam)
 
     def init_server(self, params: Params) -> Params:
@@ -59,7 +63,7 @@ class MRMTL:
         def objective(w: Params, batch: Batch) -> Tensor:
             return loss(w, batch) + self.lam / 2 * sq_distance(w, mean)  # (1)
 
-        w = sgd(objective, private, batches, self.lr, self.epochs)  # (2)
+        w = sgd(objective, private, batches, self.lr, self.epochs, self.optimizer)  # (2)
         return LocalResult(w, Upload({"model": w}, num_examples(batches)))
 
     def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:

@@ -27,7 +27,10 @@ from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, 
 
 @dataclass(frozen=True)
 class PFedMe:
-    """The paper's λ of 15 and K of 5. (2) converges where η_θ (λ + the curvature of f_k) < 2."""
+    """The paper's λ of 15 and K of 5. (2) converges where η_θ (λ + the curvature of f_k) < 2.
+
+    It has no field ``optimizer``: (3) needs the minimum in (2), which a decay would move, and clips and schedules miss.
+    """
 
     one_broadcast: ClassVar[bool] = True
     separable_heads: ClassVar[bool] = True

@@ -15,8 +15,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fedmtl.algorithms.checks import check_epochs, check_lr
+from fedmtl.algorithms.checks import check_epochs, check_lr, check_optimizer
 from fedmtl.algorithms.fedavg import FedAvg
+from fedmtl.optimizers import SGD, Optimizer
 from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
 
@@ -32,14 +33,17 @@ class Pooled:
     """η."""
     epochs: int = 5
     """Passes over the union in a round."""
+    optimizer: Optimizer = SGD()
+    """What makes steps of gradients."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)
         check_epochs(self, epochs=self.epochs)
+        check_optimizer(self, self.optimizer)
 
     @property
     def _whole(self) -> FedAvg:
-        return FedAvg(lr=self.lr, epochs=self.epochs)
+        return FedAvg(self.lr, self.epochs, self.optimizer)
 
     def init_server(self, params: Params) -> Params:
         return self._whole.init_server(params)

@@ -20,10 +20,11 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from fedmtl.algorithms.checks import check_epochs, check_lr, check_strength
+from fedmtl.algorithms.checks import check_epochs, check_lr, check_optimizer, check_strength
 from fedmtl.algorithms.conflicts import Conflicts, enrolled, nobody, observed, told
 from fedmtl.algorithms.surgery import cagrad, flat, shaped
 from fedmtl.optim import num_examples, sgd
+from fedmtl.optimizers import SGD, Optimizer
 from fedmtl.trees import select
 from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
@@ -47,10 +48,13 @@ class ServerCAGrad:
     epochs: int = 5
     c: float = 0.4
     """How far from the mean the step may lie, in lengths of the mean."""
+    optimizer: Optimizer = SGD()
+    """Of the clients: what makes steps of gradients."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)
         check_epochs(self, epochs=self.epochs)
+        check_optimizer(self, self.optimizer)
         check_strength(self, c=self.c)
 
     def init_server(self, params: Params) -> CAGradServer:
@@ -68,7 +72,7 @@ class ServerCAGrad:
     def local_update(
         self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
     ) -> LocalResult[Params]:
-        w = sgd(loss, {**down["trunk"], **private}, batches, self.lr, self.epochs)  # (1)
+        w = sgd(loss, {**down["trunk"], **private}, batches, self.lr, self.epochs, self.optimizer)  # (1)
         return LocalResult(select(w, "head."), Upload({"trunk": select(w, "trunk.")}, num_examples(batches)))
 
     def aggregate(self, server: CAGradServer, uploads: Iterable[tuple[ClientId, Upload]]) -> CAGradServer:

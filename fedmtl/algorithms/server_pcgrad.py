@@ -21,10 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.checks import check_epochs, check_lr
+from fedmtl.algorithms.checks import check_epochs, check_lr, check_optimizer
 from fedmtl.algorithms.conflicts import Conflicts, enrolled, nobody, observed, told
 from fedmtl.algorithms.surgery import flat, pcgrad, shaped
 from fedmtl.optim import num_examples, sgd
+from fedmtl.optimizers import SGD, Optimizer
 from fedmtl.rng import SERVER, rng
 from fedmtl.trees import select
 from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
@@ -49,10 +50,13 @@ class ServerPCGrad:
     lr: float = 0.05
     """η."""
     epochs: int = 5
+    optimizer: Optimizer = SGD()
+    """Of the clients: what makes steps of gradients."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)
         check_epochs(self, epochs=self.epochs)
+        check_optimizer(self, self.optimizer)
 
     def init_server(self, params: Params) -> PCGradServer:
         return PCGradServer(select(params, "trunk."), torch.tensor(0), nobody())
@@ -69,7 +73,7 @@ class ServerPCGrad:
     def local_update(
         self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
     ) -> LocalResult[Params]:
-        w = sgd(loss, {**down["trunk"], **private}, batches, self.lr, self.epochs)  # (1)
+        w = sgd(loss, {**down["trunk"], **private}, batches, self.lr, self.epochs, self.optimizer)  # (1)
         return LocalResult(select(w, "head."), Upload({"trunk": select(w, "trunk.")}, num_examples(batches)))
 
     def aggregate(self, server: PCGradServer, uploads: Iterable[tuple[ClientId, Upload]]) -> PCGradServer:

@@ -25,8 +25,9 @@ from typing import ClassVar
 
 import torch
 
-from fedmtl.algorithms.checks import check_epochs, check_lr, check_strength
+from fedmtl.algorithms.checks import check_epochs, check_lr, check_optimizer, check_strength
 from fedmtl.optim import num_examples, sgd
+from fedmtl.optimizers import SGD, Optimizer
 from fedmtl.trees import select
 from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.uploads import mean_upload
@@ -45,10 +46,13 @@ class SoftSharing:
     epochs: int = 5
     pull: float = 1.0
     """How much the mean weighs against a client's own trunk: 1 puts it halfway."""
+    optimizer: Optimizer = SGD()
+    """Of the clients: what makes steps of gradients."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)
         check_epochs(self, epochs=self.epochs)
+        check_optimizer(self, self.optimizer)
         check_strength(self, pull=self.pull)
 
     def init_server(self, params: Params) -> Params:
@@ -63,7 +67,7 @@ class SoftSharing:
     def local_update(
         self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
     ) -> LocalResult[Params]:
-        w = sgd(loss, self.personal_params(down, private), batches, self.lr, self.epochs)  # (2), (3)
+        w = sgd(loss, self.personal_params(down, private), batches, self.lr, self.epochs, self.optimizer)  # (2), (3)
         return LocalResult(w, Upload({"trunk": select(w, "trunk.")}, num_examples(batches)))
 
     def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:

@@ -63,6 +63,21 @@ class TaskWeighted:
     def _with_weights(self, params: Params) -> dict[str, Tensor]:
         return {**params, **self.weighting.learnt(_tasks(params))}
 
+    def _without_weights(self, params: Params) -> dict[str, Tensor]:
+        own = self.weighting.learnt(_tasks(params))
+        return {name: value for name, value in params.items() if name not in own}
+
+    @property
+    def mixture(self) -> Any:
+        wrapped: Any = self.algorithm
+        inner = wrapped.mixture  # AttributeError where it has none: then this has none
+
+        def mixture(down: Payload, private: Kept) -> tuple[list[Params], Any]:
+            models, weights = inner(down, private.inner)
+            return [self._without_weights(model) for model in models], weights
+
+        return mixture
+
     def init_server(self, params: Params) -> Any:
         return self.algorithm.init_server(self._with_weights(params))
 
@@ -96,9 +111,7 @@ class TaskWeighted:
         return self.algorithm.aggregate(server, uploads)
 
     def personal_params(self, down: Payload, private: Kept) -> Params:
-        params = self.algorithm.personal_params(down, private.inner)
-        own = self.weighting.learnt(_tasks(params))
-        return {name: value for name, value in params.items() if name not in own}
+        return self._without_weights(self.algorithm.personal_params(down, private.inner))
 
 
 def _tasks(params: Params) -> TaskSet:

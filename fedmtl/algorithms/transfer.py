@@ -23,8 +23,9 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.checks import check_clients, check_count, check_epochs, check_lr
+from fedmtl.algorithms.checks import check_clients, check_count, check_epochs, check_lr, check_optimizer
 from fedmtl.optim import num_examples, sgd
+from fedmtl.optimizers import SGD, Optimizer
 from fedmtl.trees import select, weighted_mean
 from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
@@ -51,10 +52,13 @@ class Transfer:
     """The clients on which the trunk is trained."""
     pretrain: int = 20
     """Rounds, of this many or few sources each, after which the trunk is frozen."""
+    optimizer: Optimizer = SGD()
+    """Of the clients: what makes steps of gradients."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)
         check_epochs(self, epochs=self.epochs)
+        check_optimizer(self, self.optimizer)
         check_clients(self, sources=self.sources)
         check_count(self, pretrain=self.pretrain)
 
@@ -79,8 +83,9 @@ class Transfer:
             held = {name: torch.where(moves, w[name], value) for name, value in trunk.items()}  # else no gradient: (3)
             return loss({**w, **held}, batch)
 
-        w = sgd(objective, {**trunk, **private}, batches, self.lr, self.epochs)  # (1), (3)
-        return LocalResult(select(w, "head."), Upload({"trunk": select(w, "trunk.")}, num_examples(batches)))
+        w = sgd(objective, {**trunk, **private}, batches, self.lr, self.epochs, self.optimizer)  # (1), (3)
+        theta = {name: torch.where(moves, w[name], value) for name, value in trunk.items()}  # no gradient, but a decay
+        return LocalResult(select(w, "head."), Upload({"trunk": theta}, num_examples(batches)))
 
     def aggregate(self, server: Trunk, uploads: Iterable[tuple[ClientId, Upload]]) -> Trunk:
         heard = list(uploads)

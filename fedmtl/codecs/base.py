@@ -20,11 +20,12 @@ class Codec(Protocol[C]):
     They may share memory with what they are given, raise ValueError when one of the rows would, and leave it to the
     caller to look for NaN and infinity, before the one and after the other.
 
-    Two optional class attributes say more, with False where they are absent:
+    Three optional class attributes say more, with False where they are absent:
 
     * ``exact``: ``decode(encode(x))`` is x, bit for bit. The wire then sends values instead of differences.
     * ``delta_only``: makes sense for differences between models only, never for a model itself, so it is
       refused for the downlink, where whole values travel.
+    * ``late``: what is lost of one vector is added to the next ones, so that sums over rounds arrive whole.
     """
 
     unbiased: ClassVar[bool]

@@ -31,6 +31,7 @@ class ErrorFeedback:
 
     unbiased: ClassVar[bool] = False
     delta_only: ClassVar[bool] = True
+    late: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if isinstance(self.codec, type) or not isinstance(getattr(self.codec, "unbiased", None), bool):

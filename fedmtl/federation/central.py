@@ -27,7 +27,7 @@ def train_centrally(plan: Plan, engine: Engine, round: int, state: Any, gathered
     data = union(plan, gathered)
     owned = plan.all_tasks
     (order,) = permutations(plan.seed, round, np.array([SERVER]), "batches", np.array([len(data.x)]))
-    batches = make_batches(data.x, data.y, plan.batch_size, order)
+    batches = make_batches(data.x, data.y, plan.batch_size, order, plan.told(round))
     cohort = Cohort(
         clients=[SERVER],
         function=plan.local_update(owned),

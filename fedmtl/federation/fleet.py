@@ -184,7 +184,8 @@ class Fleet:
                 sizes = group.table.train.size[group.rows[some]]
                 order = permutations(self.plan.seed, round, group.clients[some], "batches", sizes)
                 function = self.plan.local_update(group.table.owned)
-                cohorts.append(group.cohort(function, group.table.train, some, order, self.plan.batch_size))
+                told, size = self.plan.told(round), self.plan.batch_size
+                cohorts.append(group.cohort(function, group.table.train, some, order, size, told))
                 trained.append((group, some, sizes))
         wide = self.plan.wide(self.plan.local_update(self.plan.all_tasks))
         results = self._engine.map(cohorts, wide) if cohorts else []

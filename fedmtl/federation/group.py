@@ -36,8 +36,12 @@ class Group(NamedTuple):
         members: NDArray[np.int64],
         order: NDArray[np.int64] | None,
         batch_size: int | None,
+        round: int | None = None,
     ) -> Cohort:
-        """Some of the clients, at work. Without an order, as when they measure, no batch is larger than it need be."""
+        """Some of the clients, at work. Without an order, as when they measure, no batch is larger than it need be.
+
+        ``round`` is what the batches say, see ``Plan.told``.
+        """
         places = self.rows[members]
         sizes = rows.size[places]
         least = sizes if batch_size is None else np.minimum(sizes, batch_size)
@@ -45,7 +49,7 @@ class Group(NamedTuple):
         def batches(some: NDArray[np.int64]) -> list[Batch]:
             if order is None:
                 return rows.batches(places[some], None, int(least[some].max()))
-            return rows.batches(places[some], order[some], batch_size)
+            return rows.batches(places[some], order[some], batch_size, round)
 
         return Cohort(
             clients=self.clients[members].tolist(),

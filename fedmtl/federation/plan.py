@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.base import Algorithm, first_server
+from fedmtl.algorithms.base import Algorithm, first_server, scheduled
 from fedmtl.codecs.base import Codec
 from fedmtl.comm.spec import Spec, spec_of
 from fedmtl.data.base import Schema
 from fedmtl.federation.job import ClientFn, Wide
 from fedmtl.models.base import Model
-from fedmtl.models.split import SplitModel, build, initial_params, loss_fn, sums_fn
+from fedmtl.models.split import SplitModel, build, initial_params, loss_fn, mixed_sums_fn, sums_fn
 from fedmtl.optim import make_batches
 from fedmtl.tasks.base import Task
 from fedmtl.types import Batch, ClientId, LossFn, Params, Payload, TaskSet
@@ -41,6 +41,7 @@ class Plan:
         integer_inputs: bool,
         batch_size: int | None,
         seed: int,
+        owners: Mapping[ClientId, TaskSet],
     ) -> None:
         self.algorithm = algorithm
         self.up_codec = up_codec
@@ -48,6 +49,7 @@ class Plan:
         self.tasks = dict(sorted(tasks.items()))
         self.batch_size = batch_size
         self.seed = seed
+        self.owners = owners
         self.module: SplitModel = build(model, input_shape, self.tasks, seed, integer_inputs)
         self.initial: Params = initial_params(self.module)
         self._input = np.zeros((1, *input_shape), np.int64 if integer_inputs else np.float32)
@@ -61,6 +63,19 @@ class Plan:
     def central(self) -> bool:
         """Whether the raw data goes to the server, which then runs the local update itself."""
         return bool(getattr(self.algorithm, "central", False))
+
+    @property
+    def mixture(self) -> Callable[[Payload, Any], tuple[Sequence[Params], Mapping[str, Tensor] | Tensor]] | None:
+        """The algorithm's, where its clients predict with several models."""
+        return getattr(self.algorithm, "mixture", None)
+
+    @cached_property
+    def _scheduled(self) -> bool:
+        return scheduled(self.algorithm)
+
+    def told(self, round: int) -> int | None:
+        """What training batches of a round, 1, 2, …, say of it: t = 0, 1, …, or nothing, None, where nobody asks."""
+        return round - 1 if self._scheduled else None
 
     @cached_property
     def digest(self) -> bytes:
@@ -102,7 +117,8 @@ class Plan:
         """Find what cannot work before a run begins.
 
         Raises:
-            ValueError: a client with an unknown task, or an algorithm whose payloads cannot be sent.
+            ValueError: a client with an unknown task, an algorithm whose payloads cannot be sent, or one that predicts
+                with a mixture of models and a task that cannot.
         """
         for owned, client in {owned: client for client, owned in sorted(roster.items(), reverse=True)}.items():
             down, up = self.down_spec(client, owned), self.up_spec(client, owned)
@@ -112,6 +128,7 @@ class Plan:
                         f"A payload has at least one number, or no record at all, but {self.algorithm!r} has "
                         f"{[f'{entry.record}/{entry.name} {entry.shape}' for entry in spec]} in its {what}."
                     )
+            self.measure(owned)
 
     def init_client(self, owned: TaskSet, num_examples: int) -> Any:
         """A client's first private state."""
@@ -133,15 +150,23 @@ class Plan:
         """What a broadcast to this client holds."""
 
         def make() -> Spec:
-            return spec_of(self.broadcast(self.first_server({client: owned}), client, owned))
+            return spec_of(self.broadcast(self._server_for(client, owned), client, owned))
 
         return self._once("down", owned, make)
+
+    def _server_for(self, client: ClientId, owned: TaskSet) -> Any:
+        """A first server state from which this client's broadcast has the shapes of every other one."""
+        return self._whole_server if getattr(self.algorithm, "tells_all", False) else self.first_server({client: owned})
+
+    @cached_property
+    def _whole_server(self) -> Any:
+        return self.first_server(self.owners)
 
     def up_spec(self, client: ClientId, owned: TaskSet) -> Spec:
         """What an upload of this client holds: found by running its round on one example of zeros."""
 
         def make() -> Spec:
-            down = self.broadcast(self.first_server({client: owned}), client, owned)
+            down = self.broadcast(self._server_for(client, owned), client, owned)
             result = self.local_update(owned)(down, self.init_client(owned, 1), self._zeros(owned))
             return spec_of(result.upload.payload)
 
@@ -150,7 +175,7 @@ class Plan:
     def _zeros(self, owned: TaskSet) -> list[dict[str, Tensor]]:
         """One batch of one example of zeros, to learn shapes from."""
         labels = {task: np.zeros((1, *self.tasks[task].label_shape), np.float32) for task in owned}
-        return make_batches(self._input, labels, None, None)
+        return make_batches(self._input, labels, None, None, self.told(1))
 
     def local_update(self, owned: TaskSet) -> ClientFn:
         """(down, private, batches) -> the client's round."""
@@ -160,12 +185,13 @@ class Plan:
         """(down, private, batches) -> task -> sums of its metric, with what the client predicts with."""
 
         def make() -> ClientFn:
+            if self.mixture is not None:
+                return partial(_measure_mixture, self.mixture, mixed_sums_fn(self.module, self.tasks, owned))
             sums = sums_fn(self.module, self.tasks, owned)
 
             def measure(down: Payload, private: Any, batches: Sequence[Batch]) -> dict[str, Tensor]:
                 params = self.algorithm.personal_params(down, private)
-                parts = [sums(params, batch) for batch in batches]
-                return {task: torch.stack([part[task] for part in parts]).sum(0) for task in owned}
+                return _added([sums(params, batch) for batch in batches])
 
             return measure
 
@@ -186,6 +212,21 @@ class Plan:
             return {task: value.numel() for task, value in sums.items()}
 
         return self._once("sums", owned, make)
+
+
+def _measure_mixture(
+    mixture: Callable[..., Any],
+    sums: Callable[..., dict[str, Tensor]],
+    down: Payload,
+    private: Any,
+    batches: Sequence[Batch],
+) -> dict[str, Tensor]:
+    models, weights = mixture(down, private)
+    return _added([sums(models, weights, batch) for batch in batches])
+
+
+def _added(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {task: torch.stack([part[task] for part in parts]).sum(0) for task in parts[0]}
 
 
 def make_plan(
@@ -209,4 +250,5 @@ def make_plan(
         integer_inputs=schema.integer_inputs,
         batch_size=batch_size,
         seed=seed,
+        owners=schema.owners,
     )

@@ -30,9 +30,16 @@ class Rows(NamedTuple):
     size: NDArray[np.int64]
 
     def batches(
-        self, clients: NDArray[np.int64], order: NDArray[np.int64] | None, batch_size: int | None
+        self,
+        clients: NDArray[np.int64],
+        order: NDArray[np.int64] | None,
+        batch_size: int | None,
+        round: int | None = None,
     ) -> list[Batch]:
-        """One epoch of k of the clients, as ``epoch_index`` cuts it: each batch [k, B, …]."""
+        """One epoch of k of the clients, as ``epoch_index`` cuts it: each batch [k, B, …].
+
+        ``round``, 0 in the first, is for optimisers with a schedule; None leaves it out of the batches.
+        """
         index, mask = epoch_index(self.size[clients], order, batch_size)
         places = torch.from_numpy(index + self.start[clients, None])
         shape = index.shape
@@ -41,6 +48,8 @@ class Rows(NamedTuple):
         # Steps lead, so that each batch is one contiguous block.
         cut = {key: value.index_select(0, flat).reshape(*shape, *value.shape[1:]) for key, value in arrays.items()}
         cut |= {"index": torch.from_numpy(np.ascontiguousarray(index)), "mask": torch.from_numpy(mask.copy())}
+        if round is not None:
+            cut["round"] = torch.full(shape, float(round))
         return [{key: value[step] for key, value in cut.items()} for step in range(shape[0])]
 
     def split(self, k: int) -> Split:

@@ -1,6 +1,7 @@
 """A model and tasks become one module and pure functions of its parameters."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -113,5 +114,35 @@ def sums_fn(
         with torch.no_grad():
             outputs = functional_call(part, dict(params), (batch["x"],))
             return {task: tasks[task].sums(outputs[task], batch[f"y.{task}"], batch["mask"]) for task in owned}
+
+    return sums
+
+
+def mixed_sums_fn(
+    module: SplitModel, tasks: Mapping[str, Task], owned: TaskSet
+) -> Callable[[Sequence[Params], Mapping[str, Tensor] | Tensor, Batch], dict[str, Tensor]]:
+    """(M models, their weights [M] for each task or for all, batch) -> what ``sums_fn`` gives, of their mixture.
+
+    Raises:
+        ValueError: a task that has no ``mixed``.
+    """
+    part = SplitModel(module.trunk, {task: module.head[task] for task in owned})
+    mixers: dict[str, Any] = {task: getattr(tasks[task], "mixed", None) for task in owned}
+    for task, mixed in mixers.items():
+        if not callable(mixed):
+            raise ValueError(
+                f"task {task!r}: the algorithm predicts with a mixture of models, but {tasks[task]!r} has no method "
+                "mixed(outputs, weights); give it one, as fedmtl/tasks/base.py says, or take another algorithm."
+            )
+
+    def sums(models: Sequence[Params], weights: Mapping[str, Tensor] | Tensor, batch: Batch) -> dict[str, Tensor]:
+        with torch.no_grad():
+            each = [functional_call(part, dict(params), (batch["x"],)) for params in models]
+            found = {}
+            for task in owned:
+                of_task = weights[task] if isinstance(weights, Mapping) else weights
+                output = mixers[task](torch.stack([outputs[task] for outputs in each]), of_task)
+                found[task] = tasks[task].sums(output, batch[f"y.{task}"], batch["mask"])
+            return found
 
     return sums

@@ -16,6 +16,14 @@ class Task(Protocol):
     The metric is computed from *sums*, an additive vector of sufficient statistics whose first entry is
     the number of labelled examples. So the metric of a client, of a set of clients and of everybody come
     from the same numbers, exactly.
+
+    A task may have one method more, without which it cannot be learnt by algorithms that predict with a mixture of
+    models (``mixture`` of fedmtl/algorithms/base.py):
+
+    * ``mixed(outputs, weights)`` -> [B, outputs]: the output whose prediction is Σ_m v_m of the predictions of M
+      models, from their outputs z_m [M, B, outputs] and the weights v [M], v ≥ 0, Σ v = 1. What a model of weight 0
+      says does not count, be it NaN. As the loss is convex in the prediction, that of ``mixed`` is at most Σ_m v_m of
+      the losses of the z_m.
     """
 
     @property

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fedmtl.tasks.checks import numbers, refuse
-from fedmtl.tasks.masked import counts, keep, labelled, mean_over
+from fedmtl.tasks.masked import counts, keep, labelled, log_mean, mean_over
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,11 @@ class Binary:
         logit, target = keep(output[:, 0], counted), keep(y, counted)
         entropy = functional.binary_cross_entropy_with_logits(logit, target.to(logit.dtype), reduction="none")
         return mean_over(entropy, counted)  # (1)
+
+    def mixed(self, outputs: Tensor, weights: Tensor) -> Tensor:
+        """The logit of Σ_m v_m σ(z_m): log Σ_m v_m σ(z_m) − log Σ_m v_m σ(−z_m)."""
+        yes, no = (log_mean(functional.logsigmoid(z), weights) for z in (outputs, -outputs))
+        return yes - no
 
     def sums(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
         """[examples, right ones]."""

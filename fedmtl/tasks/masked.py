@@ -25,6 +25,18 @@ def mean_over(values: Tensor, where: Tensor) -> Tensor:
     return (keep(values, where) * share).sum()
 
 
+def log_mean(log_p: Tensor, weights: Tensor) -> Tensor:
+    """log Σ_m v_m exp(log_p_m) over the first dimension.
+
+    Args:
+        log_p: of M models, [M, …].
+        weights: v [M], ≥ 0. A model of weight 0 is not looked at, so its numbers may be NaN.
+    """
+    shape = (-1,) + (1,) * (log_p.ndim - 1)
+    terms = torch.where((weights > 0).reshape(shape), log_p + weights.log().reshape(shape), -torch.inf)
+    return torch.logsumexp(terms, 0)
+
+
 def counts(*columns: Tensor) -> Tensor:
     """Σ of each column, stacked, float64 [columns]: sufficient statistics that add exactly."""
     return torch.stack([column.to(torch.float64).sum() for column in columns])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.tasks.checks import numbers, refuse
-from fedmtl.tasks.masked import counts, keep, labelled, mean_over
+from fedmtl.tasks.masked import counts, keep, labelled, log_mean, mean_over
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,10 @@ class MultiClass:
         # Classes first: a softmax over a short last dimension runs number by number, twelve times as slow.
         log_p = torch.log_softmax(keep(output.T.contiguous(), counted), dim=0)
         return mean_over(-log_p.gather(0, target[None]), counted)  # (1)
+
+    def mixed(self, outputs: Tensor, weights: Tensor) -> Tensor:
+        """log Σ_m v_m softmax(z_m)."""
+        return log_mean(torch.log_softmax(outputs, dim=-1), weights)
 
     def sums(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
         """[examples, right ones]."""

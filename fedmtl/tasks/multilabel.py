@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fedmtl.tasks.checks import numbers, refuse
-from fedmtl.tasks.masked import counts, keep, labelled, mean_over
+from fedmtl.tasks.masked import counts, keep, labelled, log_mean, mean_over
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,11 @@ class MultiLabel:
         logit, target = keep(output, counted), keep(y, counted)
         entropy = functional.binary_cross_entropy_with_logits(logit, target.to(logit.dtype), reduction="none")
         return mean_over(entropy, counted)  # (1)
+
+    def mixed(self, outputs: Tensor, weights: Tensor) -> Tensor:
+        """The logit of Σ_m v_m σ(z_m): log Σ_m v_m σ(z_m) − log Σ_m v_m σ(−z_m)."""
+        yes, no = (log_mean(functional.logsigmoid(z), weights) for z in (outputs, -outputs))
+        return yes - no
 
     def sums(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
         """[examples with a label, TP, FP, FN]; the last three count entries."""

@@ -56,6 +56,11 @@ class Regression:
         counted = labelled(y, mask)
         return mean_over(self._error(output, y, counted) ** 2, counted)  # (1)
 
+    def mixed(self, outputs: Tensor, weights: Tensor) -> Tensor:
+        """Σ_m v_m z_m."""
+        v = weights[:, None, None]
+        return (v * keep(outputs, v > 0)).sum(0)
+
     def sums(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
         """[examples, Σ e²]."""
         counted = labelled(y, mask)

@@ -1,4 +1,4 @@
-"""All golden checks, by algorithm, and by weighting of tasks."""
+"""All golden checks, by algorithm, by weighting of tasks, and by optimiser."""
 
 import importlib
 import inspect
@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from fedmtl.components import REGISTRY, find
 from fedmtl.verify.check import Check, Found
+from fedmtl.verify.gain import gain_checks
+from fedmtl.verify.pull import pull_checks
 
 
 class Line(NamedTuple):
@@ -19,29 +21,34 @@ class Line(NamedTuple):
     found: Found
 
 
+BESIDES = ("weighting", "optimizer")
+"""Kinds that have golden checks, besides algorithms."""
+
+
 def names_of_all() -> list[str]:
-    """Every algorithm, then every weighting."""
-    return [*REGISTRY["algorithm"], *REGISTRY["weighting"]]
+    """Every algorithm, then every weighting, then every optimiser."""
+    return [*REGISTRY["algorithm"], *(name for kind in BESIDES for name in REGISTRY[kind])]
 
 
 def class_of(name: str) -> Any:
-    """An algorithm, or else a weighting.
+    """An algorithm, or else a weighting or an optimiser.
 
     Raises:
-        ValueError: neither is named so.
+        ValueError: none is named so.
     """
-    weightings = {each.lower() for each in REGISTRY["weighting"]}
-    return find("weighting" if name.lower() in weightings else "algorithm", name)
+    kinds = {each.lower(): kind for kind in BESIDES for each in REGISTRY[kind]}
+    return find(kinds.get(name.lower(), "algorithm"), name)
 
 
 def checks_of(name: str) -> tuple[Check, ...]:
-    """The checks of an algorithm: those of the file of its name in this folder.
+    """The checks of an algorithm: those of the file of its name in this folder, and those that many have in common.
 
     Raises:
         ValueError: an unknown algorithm.
     """
-    module = class_of(name).__module__.rpartition(".")[2]
-    return importlib.import_module(f"fedmtl.verify.{module}").CHECKS
+    cls = class_of(name)
+    own = importlib.import_module(f"fedmtl.verify.{cls.__module__.rpartition('.')[2]}").CHECKS
+    return (*own, *pull_checks(cls.__name__), *gain_checks(cls.__name__))
 
 
 def paper_of(cls: Any) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.rng import rng
+from fedmtl.tasks import MultiClass, Regression
 from fedmtl.types import Batch, Params
 from fedmtl.verify.check import Found, above, close, every
 from fedmtl.verify.quadratic import Array, play, vector
@@ -169,8 +170,29 @@ def the_likelihood_never_falls(fedem: Callable[..., Any]) -> Found:
     return every(above(float(np.diff(values).min()), -1e-5), above(values[-1] - values[0], 10.0))
 
 
-def predictions_come_from_the_likeliest_model(fedem: Callable[..., Any]) -> Found:
-    """A client whose π is (0.2, 0.7, 0.1) predicts with the second model; one at the start, π = ⅓, with the first."""
+def predictions_are_means_weighted_by_pi(fedem: Callable[..., Any]) -> Found:
+    """A client whose π is (0.2, 0.7, 0.1). Of a regression it says Σ_m π_m x · w_m, in numpy. Of classes, where the
+    loss is −log p, the loss of the mixture is that of the paper's likelihood: −log Σ_m π_m exp(−ℓ_m); here for outputs
+    x · w_m, 0 and −x · w_m and each of the three labels. It is at most Σ_m π_m ℓ_m (Jensen)."""
+    algorithm, pi = fedem(components=3, spread=1.0, seed=4), np.array([0.2, 0.7, 0.1])
+    (one,) = clients(1)
+    server, first = algorithm.init_server(one.params(START)), algorithm.init_client(one.params(START), 13)
+    private = first._replace(pi=torch.tensor(pi))
+    models, weights = algorithm.mixture(algorithm.broadcast(server, 0), private)
+    z = one.x @ np.stack([vector(model) for model in models]).T
+    number = Regression().mixed(torch.tensor(z.T[..., None]), weights)[:, 0]
+    found = [close(number, (one.x @ first_models(3, 1.0, 4).T * pi).sum(1), atol=1e-9)]
+    outputs = np.stack([z.T, np.zeros_like(z.T), -z.T], -1)
+    together, rows = MultiClass(3).mixed(torch.tensor(outputs), weights), torch.ones(1)
+    for label in range(3):
+        each = np.log(np.exp(outputs).sum(-1)) - outputs[..., label]
+        got = [float(MultiClass(3).loss(row[None], torch.tensor([float(label)]), rows)) for row in together]
+        found += [close(got, -np.log(pi @ np.exp(-each)), atol=1e-6), above(float((pi @ each - got).min()), -1e-6)]
+    return every(*found)
+
+
+def one_model_for_a_device_is_the_likeliest(fedem: Callable[..., Any]) -> Found:
+    """``personal_params``: where π is (0.2, 0.7, 0.1) the second model; at the start, where π = ⅓, the first."""
     algorithm = fedem(components=3, spread=1.0, seed=4)
     (one,) = clients(1)
     server, first = algorithm.init_server(one.params(START)), algorithm.init_client(one.params(START), 13)
@@ -184,6 +206,7 @@ CHECKS = (
     rounds_by_hand,
     one_client_and_many_steps_are_exact_em,
     the_likelihood_never_falls,
-    predictions_come_from_the_likeliest_model,
+    predictions_are_means_weighted_by_pi,
+    one_model_for_a_device_is_the_likeliest,
 )
 """Golden checks: numbers that an algorithm must give, derived apart from it."""

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
+import torch
 from torch import Tensor
 
 from fedmtl.data.base import ClientData, Federation, Split
@@ -11,6 +13,7 @@ from fedmtl.engines import Engine, Loop
 from fedmtl.federation.plan import Plan
 from fedmtl.optim import make_batches
 from fedmtl.rng import permutations
+from fedmtl.trees import stack
 from fedmtl.types import ClientId, Params
 from tests.engines.jobs import Job, run
 
@@ -30,7 +33,7 @@ def start(plan: Plan, federation: Federation) -> State:
 def epoch(plan: Plan, data: ClientData, client: ClientId, round: int) -> list[dict[str, Tensor]]:
     """Shuffled batches, the last of which may be padded."""
     (order,) = permutations(plan.seed, round, np.array([client]), "batches", np.array([len(data.train.x)]))
-    return make_batches(data.train.x, data.train.y, plan.batch_size, order)
+    return make_batches(data.train.x, data.train.y, plan.batch_size, order, plan.told(round))
 
 
 def jobs(
@@ -73,11 +76,24 @@ def play(
 
 
 def personal(plan: Plan, federation: Federation, state: State) -> dict[ClientId, Params]:
-    """What each client predicts with."""
+    """What each client would hand to a device that holds one model; what it predicts with, but for a mixture."""
     return {
         c: plan.algorithm.personal_params(plan.broadcast(state.server, c, data.tasks), state.private[c])
         for c, data in federation.clients.items()
     }
+
+
+def predictors(plan: Plan, federation: Federation, state: State) -> dict[ClientId, Params]:
+    """What each client predicts with; of a mixture, stacked, the models that have a weight for one of its tasks."""
+    if plan.mixture is None:
+        return personal(plan, federation, state)
+    found = {}
+    for client, data in federation.clients.items():
+        models, weights = plan.mixture(plan.broadcast(state.server, client, data.tasks), state.private[client])
+        vectors = [weights[task] for task in data.tasks] if isinstance(weights, Mapping) else [weights]
+        assert all(len(vector) == len(models) and float(vector.sum()) == pytest.approx(1) for vector in vectors)
+        found[client] = stack([dict(models[m]) for m in torch.stack(vectors).amax(0).nonzero()[:, 0].tolist()])
+    return found
 
 
 def union(federation: Federation) -> Federation:

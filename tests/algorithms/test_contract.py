@@ -15,12 +15,15 @@ import torch
 from torch import Tensor
 
 import fedmtl.algorithms
+import fedmtl.optimizers
 import fedmtl.weightings
 from fedmtl.algorithms import (
     IFCA,
     MRMTL,
     Algorithm,
+    CrossStitch,
     Ditto,
+    Ensemble,
     FedAdam,
     FedAMP,
     FedAvg,
@@ -52,11 +55,12 @@ from fedmtl.components import REGISTRY
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.engines import Loop, VMap
 from fedmtl.models import Model
+from fedmtl.optimizers import Momentum, Optimizer
 from fedmtl.trees import leaves, rebuild, sha256, structure, tree_map
 from fedmtl.types import Batch, LocalResult, Params, Payload, Upload
 from fedmtl.uploads import Stack, Uploads, add
 from fedmtl.weightings import DWA, MGDA, Weighting
-from tests.algorithms.rounds import State, jobs, measurements, personal, play, start, union
+from tests.algorithms.rounds import State, jobs, measurements, personal, play, predictors, start, union
 from tests.conftest import ALL_ALGORITHMS, tiny_model, tiny_plan
 from tests.engines.jobs import Job, run
 
@@ -83,6 +87,14 @@ class Claim(NamedTuple):
 
 CLAIMS: dict[type, Claim] = {
     Local: Claim(down=(), up=(), private=("",)),
+    Ensemble: Claim(
+        down=("",),
+        up=("",),
+        private=("",),
+        copies=True,
+        told=("heard.amount", "heard.flag", "heard.kind", "heard.marks"),
+        by_task=True,
+    ),
     Pooled: Claim(down=("",), up=("",), private=()),
     FedAvg: Claim(down=("",), up=("",), private=()),
     FedPer: Claim(down=("trunk.",), up=("trunk.",), private=("head.",)),
@@ -92,6 +104,7 @@ CLAIMS: dict[type, Claim] = {
     # Of the trunk, 1 is the linear layer and 2 the norm layer.
     FedBN: Claim(down=("trunk.1.", "head."), up=("trunk.1.", "head."), private=("trunk.2.",)),
     SoftSharing: Claim(down=("trunk.",), up=("trunk.",), private=("",), copies=True),
+    CrossStitch: Claim(down=("trunk.",), up=("trunk.",), private=("head.",)),
     FedBABU: Claim(down=("trunk.",), up=("trunk.",), private=("head.",)),
     Transfer: Claim(down=("trunk.",), up=("trunk.",), private=("head.",), told=("moves",)),
     MRMTL: Claim(down=("",), up=("",), private=("",), copies=True),
@@ -170,7 +183,7 @@ def test_every_algorithm_is_under_contract() -> None:
 
 
 def test_repr_evaluates_to_an_equal_object(algorithm: AnyAlgorithm) -> None:
-    again = eval(repr(algorithm), vars(fedmtl.algorithms) | vars(fedmtl.weightings))
+    again = eval(repr(algorithm), vars(fedmtl.algorithms) | vars(fedmtl.weightings) | vars(fedmtl.optimizers))
     assert again == algorithm and hash(again) == hash(algorithm) and type(again) is type(algorithm)
 
 
@@ -184,6 +197,8 @@ def test_it_is_frozen_and_its_fields_are_its_identity(algorithm: AnyAlgorithm) -
             changed: Any = 2 * value
         elif field.name == "weighting":
             changed = DWA(temperature=3.0)
+        elif field.name == "optimizer":
+            changed = Momentum(beta=0.75)
         else:
             changed = dataclasses.replace(value, lr=2 * value.lr)
         other = dataclasses.replace(algorithm, **{field.name: changed})
@@ -198,6 +213,7 @@ WRONG: dict[Any, tuple[Any, ...]] = {
     tuple[str, ...]: ("0-1", (1,), ("",), *NO_NUMBER),
     Algorithm[Params, Any]: (FedAvg, "FedAvg", 1, None, Pooled()),
     Algorithm[Any, Any]: (FedPer, "FedPer", 1, None, Pooled(), MaTFL()),
+    Optimizer: (Momentum, "Momentum", 1, None, FedPer()),
     Weighting: (MGDA, "MGDA", 1, None, FedPer()),
 }
 """Type of a hyper-parameter -> values that it never takes."""
@@ -468,7 +484,7 @@ def together(algorithm: AnyAlgorithm, federation: Federation, model: Model | Non
     """What each client predicts with after two rounds of all; where the method is central, of the union of all data."""
     plan = tiny_plan(federation, algorithm, model=model)
     if not plan.central:
-        return personal(plan, federation, play(plan, federation, play(plan, federation, start(plan, federation)), 2))
+        return predictors(plan, federation, play(plan, federation, play(plan, federation, start(plan, federation)), 2))
     everything = union(federation)
     whole = personal(plan, everything, play(plan, everything, start(plan, everything)))[0]
     return {c: plan.restrict(whole, data.tasks) for c, data in federation.clients.items()}

@@ -111,7 +111,8 @@ def training(plan: Plan, federation: Federation, round: int = 1) -> list[Job]:
             lambda leaf, draw=draw: leaf + torch.from_numpy(draw.normal(0, 0.1, leaf.shape).astype(np.float32)),
             plan.init_client(data.tasks, len(data.train.x)),
         )
-        batches = make_batches(data.train.x, data.train.y, plan.batch_size, draw.permutation(len(data.train.x)))
+        order = draw.permutation(len(data.train.x))
+        batches = make_batches(data.train.x, data.train.y, plan.batch_size, order, plan.told(round))
         down = plan.broadcast(server, client, data.tasks)
         jobs.append(Job(client, plan.local_update(data.tasks), down, private, batches, data.tasks))
     return jobs

@@ -1,16 +1,24 @@
 """What both sides derive alike."""
 
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from fedmtl.algorithms import FedAvg, FedPer, Local, Pooled
-from fedmtl.codecs import FP16, Int8
+from fedmtl.algorithms import Ensemble, FedAdam, FedAvg, FedAvgM, FedEM, FedPer, FedYogi, Local, Pooled, TaskWeighted
+from fedmtl.codecs import FP16, Dense, Int8
+from fedmtl.comm.spec import spec_of
 from fedmtl.data import Federation
+from fedmtl.federation.plan import make_plan
 from fedmtl.models import MLP
+from fedmtl.optim import make_batches
+from fedmtl.tasks import Binary
 from fedmtl.tasks.regression import Regression
-from tests.federation.toy import DATA, toy_plan
+from fedmtl.weightings import Equal
+from tests.federation.toy import DATA, make_toy, toy_plan
 
 HEADS = {"multiclass_0": 3, "binary_1": 1, "regression_2": 1, "multilabel_3": 3}
 """Task -> outputs. A head from 4 features is a weight [outputs, 4] and a bias [outputs]."""
@@ -119,3 +127,106 @@ def test_a_task_whose_name_begins_like_another_is_another() -> None:
 def test_a_client_owns_tasks_of_the_plan(owned: Any) -> None:
     with pytest.raises(ValueError, match="A client owns one or more of the tasks"):
         toy_plan().up_spec(0, owned)
+
+
+# ---- mixtures of models ---------------------------------------------------------------------------------------------
+
+OWNED = ("multilabel_3", "regression_2")
+
+
+def test_a_broadcast_of_all_models_has_the_shape_of_the_federation() -> None:
+    """Five clients: five times the trunk and the own heads go down, 28 + 15 + 5 numbers, and of each of four tasks who
+    has sent it; one model goes up. So has the first broadcast."""
+    plan = toy_plan(algorithm=Ensemble())
+    assert plan.down_spec(2, OWNED).size == 5 * (28 + 5 * 3 + 5) + 4 * 5
+    assert plan.up_spec(2, OWNED).size == 28 + 5 * 3 + 5
+    names = {entry.name for entry in plan.down_spec(2, OWNED) if entry.record == "models"}
+    assert names == {entry.name for entry in plan.up_spec(2, OWNED)}
+    server = plan.first_server({client: data.tasks for client, data in DATA.load(0).clients.items()})
+    assert spec_of(plan.broadcast(server, 2, OWNED)) == plan.down_spec(2, OWNED)
+
+
+def test_bytes_of_an_ensemble() -> None:
+    """What is really sent: packets of 4 bytes a number and a header of 32, each round, to each client and from it."""
+    toy = make_toy(algorithm=Ensemble(epochs=1), rounds=2)
+    for round in (1, 2, 3):
+        toy.play(round)
+    down, up = 0, 0
+    for client, data in DATA.load(0).clients.items():
+        down += 2 * (4 * toy.plan.down_spec(client, data.tasks).size + 32)
+        up += 2 * (4 * toy.plan.up_spec(client, data.tasks).size + 32)
+    ledger = toy.server.ledger
+    assert (ledger.total("down", ("train",)), ledger.total("up", ("train",))) == (down, up)
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    [FedEM(components=3), FedAvgM(FedEM(components=3)), TaskWeighted(FedEM(components=3), Equal())],
+    ids=["FedEM", "FedAvgM", "TaskWeighted"],
+)
+def test_a_client_is_measured_by_its_mixture(algorithm: Any) -> None:
+    """Trunks and weights of 0, so that the biases of a regression's head are all that its models say: 1, 2 and 6, with
+    π = ⅓ the number 3. On labels y = μ + 3σ the squared error is 0; that of the first model would be 4."""
+    plan = toy_plan(algorithm=algorithm)
+    owned = ("regression_2",)
+    down = plan.broadcast(plan.first_server({2: owned}), 2, owned)
+    ((record, models),) = down.items()
+    models = {name: torch.zeros_like(w) for name, w in models.items()}
+    models["head.regression_2.bias"] = torch.tensor([[1.0], [2.0], [6.0]])
+    task: Any = plan.tasks["regression_2"]
+    y = np.full(3, task.mean + 3 * task.std, np.float32)
+    batches = make_batches(np.ones((3, 6), np.float32), {"regression_2": y}, 2, None)
+    sums = plan.measure(owned)({record: models}, plan.init_client(owned, 3), batches)["regression_2"]
+    assert sums.tolist() == pytest.approx([3, 0], abs=1e-9)
+
+
+def test_a_wrapper_has_a_mixture_where_what_it_wraps_has() -> None:
+    for make in (FedAvgM, FedAdam, FedYogi, TaskWeighted):
+        assert toy_plan(algorithm=make(FedEM())).mixture is not None
+        assert toy_plan(algorithm=make(FedAvg())).mixture is None
+
+
+def test_a_task_that_cannot_be_mixed_is_found_before_the_run() -> None:
+    """By the algorithms that predict with a mixture, and by no other."""
+    federation = DATA.load(0)
+    tasks: dict[str, Any] = {**federation.tasks, "binary_1": Unmixed()}
+    roster = {client: data.tasks for client, data in federation.clients.items()}
+    schema = federation.schema._replace(tasks=tasks)
+    for algorithm in (Ensemble(), FedEM(), FedAvg()):
+        plan = make_plan(
+            schema,
+            algorithm=algorithm,
+            model=MLP((4,)),
+            up_codec=Dense(),
+            down_codec=Dense(),
+            batch_size=4,
+            seed=0,
+        )
+        if plan.mixture is None:
+            plan.check(roster)
+            continue
+        with pytest.raises(ValueError, match=r"task 'binary_1': .*mixture.*Unmixed\(\) has no method mixed"):
+            plan.check(roster)
+
+
+@dataclass(frozen=True)
+class Unmixed:
+    """Binary as it was before there were mixtures."""
+
+    outputs = 1
+    label_shape = ()
+
+    def labels(self, y: Any) -> Any:
+        return Binary().labels(y)
+
+    def loss(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
+        return Binary().loss(output, y, mask)
+
+    def sums(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
+        return Binary().sums(output, y, mask)
+
+    def metric(self, sums: Any) -> float:
+        return Binary().metric(sums)
+
+    def score(self, sums: Any) -> float:
+        return Binary().score(sums)

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 from torch import Tensor, nn
 
 from fedmtl.models import MLP
-from fedmtl.models.split import build, initial_params, loss_fn, sums_fn
+from fedmtl.models.split import build, initial_params, loss_fn, mixed_sums_fn, sums_fn
 from fedmtl.tasks import Binary, MultiClass, Regression, Task
 from fedmtl.trees import sha256
 from fedmtl.types import Batch, Params
@@ -303,3 +305,57 @@ def test_sums_are_the_tasks_own(batch: Batch) -> None:
     assert sums["b"].tolist() == pytest.approx([2, 2 * numpy_losses(params, batch)["b"]], rel=1e-5)
     alone = sums_fn(module, TASKS, ("b",))(own(params, ("b",)), batch)
     assert alone.keys() == {"b"} and not alone["b"].requires_grad and torch.equal(alone["b"], sums["b"])
+
+
+# ---- mixtures of models ---------------------------------------------------------------------------------------------
+
+
+def test_sums_of_a_mixture(batch: Batch) -> None:
+    """Three models with weights of each task's own. a: how often the largest mean of softmax is the label, rows 0, 1
+    and 3; b: squared errors of the weighted mean of the numbers, rows 0 and 3. By the network in numpy."""
+    module = build(MODEL, (5,), TASKS, 0, False)
+    models = [first(TASKS, seed) for seed in (1, 2, 3)]
+    weights = {"a": torch.tensor([0.2, 0.3, 0.5]), "b": torch.tensor([0.0, 0.25, 0.75])}
+    sums = mixed_sums_fn(module, TASKS, ("a", "b"))(models, weights, batch)
+    p = sum(float(v) * softmax(forward(w, batch, "a"), -1) for v, w in zip(weights["a"], models, strict=True))
+    number = sum(float(v) * forward(w, batch, "b")[:, 0] for v, w in zip(weights["b"], models, strict=True))
+    assert sums["a"].tolist() == [3, (np.asarray(p)[[0, 1, 3]].argmax(1) == [0, 2, 1]).sum()]
+    error = np.asarray(number)[[0, 3]] - [1.5, -0.5]
+    assert sums["b"].tolist() == pytest.approx([2, (error**2).sum()], rel=1e-5)
+    both = mixed_sums_fn(module, TASKS, ("a", "b"))(models, weights["b"], batch)
+    assert torch.equal(both["b"], sums["b"]) and not both["b"].requires_grad
+    narrow = [own(w, ("b",)) for w in models]
+    assert torch.equal(mixed_sums_fn(module, TASKS, ("b",))(narrow, weights, batch)["b"], sums["b"])
+
+
+def test_a_mixture_of_one_has_its_sums(batch: Batch) -> None:
+    module = build(MODEL, (5,), TASKS, 0, False)
+    params = initial_params(module)
+    expected = sums_fn(module, TASKS, ("a", "b"))(params, batch)
+    found = mixed_sums_fn(module, TASKS, ("a", "b"))([params], torch.ones(1), batch)
+    assert torch.equal(found["a"], expected["a"])
+    torch.testing.assert_close(found["b"], expected["b"], rtol=1e-6, atol=0)
+
+
+class Plain:
+    """A kind of task from before there were mixtures: all of a task but ``mixed``."""
+
+    def __init__(self) -> None:
+        for name in ("outputs", "loss", "sums", "metric", "score", "labels"):
+            setattr(self, name, getattr(A, name))
+
+    def __repr__(self) -> str:
+        return "Plain()"
+
+
+def test_a_task_without_mixtures_is_refused_where_there_is_one(batch: Batch) -> None:
+    """And nowhere else."""
+    tasks: dict[str, Any] = {"a": Plain(), "b": B}
+    module = build(MODEL, (5,), tasks, 0, False)
+    params = initial_params(module)
+    assert sums_fn(module, tasks, ("a", "b"))(params, batch)["a"][0] == 3
+    assert mixed_sums_fn(module, tasks, ("b",))([own(params, ("b",))], torch.ones(1), batch)["b"][0] == 2
+    with pytest.raises(
+        ValueError, match=r"task 'a': .* mixture of models, but Plain\(\) has no method mixed.*give it one"
+    ):
+        mixed_sums_fn(module, tasks, ("a", "b"))

@@ -2,10 +2,13 @@
 
 import math
 import pickle
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from scipy.special import expit, softmax
 from torch import Tensor
 
 from fedmtl.tasks import Binary, MultiClass, MultiLabel, Regression, Task
@@ -179,3 +182,86 @@ def test_infinity_is_no_label(task: Task) -> None:
     y[1] = np.inf
     with pytest.raises(ValueError, match="got label inf in row 1"):
         task.labels(y)
+
+
+# ---- mixtures -------------------------------------------------------------------------------------------------------
+
+
+def mixed(task: Task, outputs: Tensor, weights: Tensor) -> Tensor:
+    return cast(Any, task).mixed(outputs, weights)
+
+
+def several(task: Task, models: int, rows: int = 40) -> tuple[Tensor, Tensor]:
+    """Outputs of models that disagree, [M, rows, outputs], and weights, none of them 0."""
+    draw = np.random.default_rng(models)
+    outputs = 3 * draw.standard_normal((models, rows, task.outputs)).astype(np.float32)
+    return torch.from_numpy(outputs), torch.from_numpy(draw.dirichlet(np.ones(models)).astype(np.float32))
+
+
+def prediction(task: Task, output: NDArray[np.float64]) -> NDArray[np.float64]:
+    """In numpy: probabilities, or the number."""
+    match task:
+        case MultiClass():
+            return softmax(output, axis=-1)
+        case Regression():
+            return output
+        case _:
+            return expit(output)
+
+
+def test_a_mixture_predicts_the_weighted_mean_of_predictions(task: Task) -> None:
+    """By scipy, in float64."""
+    outputs, weights = several(task, 4)
+    output = mixed(task, outputs, weights)
+    assert output.shape == outputs.shape[1:] and output.dtype == outputs.dtype
+    expected = np.einsum("m,mbo->bo", weights.double().numpy(), prediction(task, outputs.double().numpy()))
+    np.testing.assert_allclose(prediction(task, output.double().numpy()), expected, rtol=2e-5, atol=1e-6)
+
+
+def test_a_mixture_of_one_is_that_one(task: Task) -> None:
+    """The same prediction, and the same sums."""
+    outputs, _ = several(task, 1)
+    alone = mixed(task, outputs, torch.ones(1))
+    _, y, mask = example(task, 40)
+    torch.testing.assert_close(task.sums(alone, y, mask), task.sums(outputs[0], y, mask), rtol=1e-5, atol=0)
+    torch.testing.assert_close(task.loss(alone, y, mask), task.loss(outputs[0], y, mask))
+
+
+@pytest.mark.parametrize("said", [1e30, math.inf, -math.inf, math.nan])
+def test_a_model_of_weight_zero_is_not_heard(task: Task, said: float) -> None:
+    outputs, weights = several(task, 3)
+    expected = mixed(task, outputs, weights)
+    more = torch.cat([outputs[:1], torch.full_like(outputs[:1], said), outputs[1:]])
+    heard = mixed(task, more, torch.cat([weights[:1], torch.zeros(1), weights[1:]]))
+    torch.testing.assert_close(heard, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_a_model_that_has_diverged_spoils_the_mixture(task: Task) -> None:
+    """NaN with a weight is not passed over: the mixture is not finite where it stands."""
+    outputs, weights = several(task, 3)
+    outputs[1, 7] = math.nan
+    output = mixed(task, outputs, weights)
+    assert output[7].isnan().all() and output[:7].isfinite().all() and output[8:].isfinite().all()
+
+
+@pytest.mark.parametrize("size", [1.0, 50.0, 1000.0])
+def test_a_mixture_loses_at_most_what_its_models_lose_on_average(task: Task, size: float) -> None:
+    """Each loss is convex in the prediction: −log p, and (z − y)². So ℓ(Σ_m v_m p_m) ≤ Σ_m v_m ℓ(p_m) (Jensen), for
+    each example and so for means. Outputs of ``size`` are far beyond what exp can take in float32."""
+    outputs, weights = several(task, 5)
+    outputs = size * outputs
+    _, y, mask = example(task, 40)
+    together = task.loss(mixed(task, outputs, weights), y, mask)
+    each = torch.stack([task.loss(output, y, mask) for output in outputs])
+    assert together.isfinite() and together <= (weights @ each) * (1 + 1e-5)
+    if size == 1.0:
+        assert together < weights @ each - 0.01
+
+
+def test_mixtures_may_be_lifted(task: Task) -> None:
+    """Over clients, whose weights differ."""
+    outputs, weights = (torch.stack(parts) for parts in zip(*(several(task, 3) for _ in range(2)), strict=True))
+    weights = torch.stack([weights[0], torch.tensor([0.0, 1.0, 0.0])])
+    looped = torch.stack([mixed(task, *each) for each in zip(outputs, weights, strict=True)])
+    lifted = torch.vmap(lambda z, v: mixed(task, z, v))(outputs, weights)
+    torch.testing.assert_close(lifted, looped, rtol=1e-6, atol=1e-6)

@@ -1,0 +1,120 @@
+"""Ensemble: every client learns alone, and predicts with the mean of all clients' predictions.
+
+    Guha, Talwalkar, Smith. One-Shot Federated Learning. 2019. arXiv:1902.11175
+
+    w_k      <- w_k − η ∇ f_k(w_k)                 epochs passes from its own w_k                              (1)
+    W_k      <- w_k                                on the server, of each client that was heard                (2)
+    a_kt      = 1 if W_k was heard and has a head of task t, else 0                                            (3)
+    p_t(y|x)  = Σ_k a_kt p(y | x; W_k) / Σ_k a_kt  what everybody predicts of task t                           (4)
+
+(4) is the ``mixed`` of each kind of task; of a Regression it is the mean of the numbers. All losses here are convex in
+the prediction, so the ensemble's is at most the mean of its members'. Where nobody was heard of a task, as before the
+first round, a client predicts with its own w_k.
+
+One round of many epochs is the one-shot ensemble, each model uploaded once. In every round |w| goes up, and K|w| down
+to each client, K being all clients: zeros stand for who was not heard and for heads that a member lacks. Uploads are
+whole models and no differences, so a codec that drops numbers drops them from the member.
+
+Down: W_1 … W_K, and a.  Up: w_k.  Private: w_k.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from fedmtl.algorithms.checks import check_epochs, check_lr, check_optimizer
+from fedmtl.optim import num_examples, sgd
+from fedmtl.optimizers import SGD, Optimizer
+from fedmtl.trees import row
+from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+
+
+class Members(NamedTuple):
+    """The server's state."""
+
+    clients: Tensor
+    """Who they are, ascending, [K]."""
+    models: Params
+    """W, each [K, …]."""
+    heard: Params
+    """``heard.<task>`` -> a_·t [K]."""
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """With one client it is Local, to the bit, in what that client learns."""
+
+    one_broadcast: ClassVar[bool] = True
+    tells_all: ClassVar[bool] = True
+
+    lr: float = 0.05
+    """η."""
+    epochs: int = 5
+    optimizer: Optimizer = SGD()
+    """Of the clients: what makes steps of gradients."""
+
+    def __post_init__(self) -> None:
+        check_lr(self, lr=self.lr)
+        check_epochs(self, epochs=self.epochs)
+        check_optimizer(self, self.optimizer)
+
+    def init_server(self, params: Params) -> Members:
+        heard = {f"heard.{task}": torch.zeros(0) for task in sorted(_tasks(params))}
+        models = {name: torch.zeros(0, *value.shape, dtype=value.dtype) for name, value in params.items()}
+        return Members(torch.zeros(0, dtype=torch.int64), models, heard)
+
+    def enrol(self, server: Members, client: ClientId, params: Params) -> Members:
+        def longer(stack: Tensor) -> Tensor:
+            return torch.zeros((), dtype=stack.dtype).expand(len(stack) + 1, *stack.shape[1:])  # takes no memory
+
+        models = {name: longer(stack) for name, stack in server.models.items()}
+        heard = {name: longer(stack) for name, stack in server.heard.items()}
+        return Members(torch.cat([server.clients, torch.tensor([client])]), models, heard)
+
+    def init_client(self, params: Params, num_examples: int) -> Params:
+        return dict(params)
+
+    def broadcast(self, server: Members, client: ClientId) -> Payload:
+        return {"heard": server.heard, "models": server.models}
+
+    def local_update(
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+    ) -> LocalResult[Params]:
+        w = sgd(loss, private, batches, self.lr, self.epochs, self.optimizer)  # (1)
+        return LocalResult(w, Upload({"model": w}, num_examples(batches)))
+
+    def aggregate(self, server: Members, uploads: Iterable[tuple[ClientId, Upload]]) -> Members:
+        sent = {client: upload.payload["model"] for client, upload in uploads}
+        if not sent:
+            raise ValueError("Ensemble needs at least one client, got none; nobody was heard.")
+        models, heard = _copy(server.models), _copy(server.heard)
+        for k, client in enumerate(server.clients.tolist()):
+            for name, value in sent.get(client, {}).items():
+                models[name][k] = value  # (2)
+            for task in _tasks(sent.get(client, {})):
+                heard[f"heard.{task}"][k] = 1  # (3)
+        return Members(server.clients, models, heard)
+
+    def mixture(self, down: Payload, private: Params) -> tuple[list[Params], dict[str, Tensor]]:
+        weights = {}
+        for name, flags in down["heard"].items():
+            a = flags > 0.5  # 0 or 1, but for what a codec makes of them
+            v = torch.cat([a, ~a.any()[None]]).float()  # the last is one's own, for when nobody was heard
+            weights[name.removeprefix("heard.")] = v / v.sum()  # (4)
+        members = [row(down["models"], k) for k in range(len(next(iter(down["models"].values()))))]
+        return [*members, private], weights
+
+    def personal_params(self, down: Payload, private: Params) -> Params:
+        return private
+
+
+def _copy(stacks: Params) -> dict[str, Tensor]:
+    return {name: stack.clone(memory_format=torch.contiguous_format) for name, stack in stacks.items()}
+
+
+def _tasks(params: Params) -> set[str]:
+    """The tasks whose heads these are."""
+    return {name.split(".")[1] for name in params if name.startswith("head.")}

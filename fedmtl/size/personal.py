@@ -1,0 +1,200 @@
+"""Every client's personal model, from the folder of a finished run.
+
+The server's last state is broadcast once more, coded as the run coded it, and each client's private state is read from
+where its node kept it: what the client then predicts with is what the run measured at its end. One thing may differ:
+a checkpoint does not say which clients share tensors, and a codec that rounds by chance had coded those once for all.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fedmtl.engines.loop import run_one
+from fedmtl.engines.place import one_thread
+from fedmtl.experiment import Experiment
+from fedmtl.federation.broadcasts import broadcasts
+from fedmtl.federation.cohort import cohort_size, sample
+from fedmtl.federation.fleet import Fleet
+from fedmtl.federation.job import Cohort, Wide
+from fedmtl.federation.plan import Plan
+from fedmtl.federation.roster import Roster
+from fedmtl.federation.shard import shard_of
+from fedmtl.federation.store import ClientStore, FileBackend, Store, state_from_bytes
+from fedmtl.federation.visits import Visits
+from fedmtl.loading import load_experiment
+from fedmtl.models.split import mixed_sums_fn, sums_fn
+from fedmtl.recorder import Recorder
+from fedmtl.runtime.node import make_store
+from fedmtl.size.mixture import apart, flat
+from fedmtl.tasks.base import Task
+from fedmtl.trees import leaves, stack
+from fedmtl.types import Batch, ClientId, Params, Payload, TaskSet
+
+Sums = Mapping[str, Tensor]
+"""Task -> the sums of its metric over a client's test examples."""
+
+
+class Personal(NamedTuple):
+    """A client's model, or the several models that it mixes, see ``mixture``."""
+
+    client: ClientId
+    params: Params
+    measure: Callable[[Params], Sums]
+    """Any parameters, on this client's test examples."""
+
+
+Look = Callable[[Personal], Sums]
+"""What is done with a personal model; one of the measurements is given back."""
+
+
+class Looked(NamedTuple):
+    """Which run was looked at."""
+
+    tasks: Mapping[str, Task]
+    rounds: int
+    """Of training that the models have had."""
+    absent: frozenset[ClientId]
+    """Clients that trained, and whose private state is not here: what was looked at for them does not count."""
+
+
+def look_at_personal(folder: Path, look: Look, clients: int = 0, state: Path | None = None) -> Looked:
+    """Rebuild personal models one by one.
+
+    Args:
+        folder: of a finished run.
+        look: called for each client that has a test example, in no particular order.
+        clients: how many, drawn by the run's seed; 0 for all.
+        state: a node's state folder (``state-dir``), where private states are kept outside the run folder.
+
+    Raises:
+        FileNotFoundError: no run folder.
+        ValueError: too many clients, or no private state of any.
+    """
+    checkpoint = folder / "checkpoint" / "server.state"
+    for path in (folder / "experiment.toml", folder / "summary.json", checkpoint):
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{folder} is not a finished run: {path.relative_to(folder)} is missing; make one with "
+                f"`fedmtl run … --out {folder}`, or finish it with --resume."
+            )
+    experiment = load_experiment(folder / "experiment.toml")
+    recorder = Recorder(experiment, folder, resume=True)
+    federation = experiment.load()
+    schema = federation.schema
+    plan = experiment.make_plan(schema)
+    server, _ = state_from_bytes(checkpoint.read_bytes(), plan.first_server(schema.owners))
+    roster = Roster(schema.owners)
+    if not 0 <= clients <= len(roster.clients):
+        raise ValueError(f"clients is 0 for all, or at most the {len(roster.clients)} that there are, got {clients}.")
+    count = clients or len(roster.clients)
+    last = experiment.rounds + 1  # the call that only measures
+    chosen = sample(plan.seed, last, roster.clients, count)
+    packets = broadcasts(plan, server, roster, last, chosen)
+    nothing = np.zeros(count, bool)
+    visits = Visits(chosen, packets, ~nothing, nothing, nothing)
+    if state is None:
+        place = Path(recorder.state_folder or "")
+        store = Kept(place, roster.clients, lambda: make_store(experiment, schema, str(place)))
+    else:
+        place = state / recorder.run
+        store = Kept(place, roster.clients, lambda: ClientStore(FileBackend(place)))
+    shard = shard_of({client: federation.clients[client] for client in chosen.tolist()})
+    Fleet(plan, shard, Looking(plan, look)).handle(last, visits, store)
+    trained = _trained(experiment, plan, roster.clients)
+    absent = frozenset(client for client in store.absent if client in trained)
+    if len(absent) == count:
+        raise ValueError(
+            f"The private state of {plan.algorithm!r} is not in {str(place)!r}, where this run would keep it: it is on "
+            "the machines that trained. Shrink there, with --state DIR for a device's state-dir, or copy its files."
+        )
+    return Looked(plan.tasks, experiment.rounds, absent)
+
+
+def _trained(experiment: Experiment, plan: Plan, clients: NDArray[np.int64]) -> frozenset[ClientId]:
+    """Who was in a cohort: others have their first state, and nobody has kept it."""
+    if plan.central:
+        return frozenset()
+    size = cohort_size(experiment.cohort, len(clients))
+    cohorts = (sample(plan.seed, round, clients, size).tolist() for round in range(1, experiment.rounds + 1))
+    return frozenset().union(*cohorts)
+
+
+class Kept:
+    """A run's store, to read: it makes no file that is not there."""
+
+    def __init__(self, folder: Path, everybody: NDArray[np.int64], make: Callable[[], Store]) -> None:
+        self.absent: set[ClientId] = set()
+        """Clients without a state in the folder."""
+        self._folder = folder
+        self._everybody = everybody
+        self._make = make
+
+    @cached_property
+    def _store(self) -> Store:
+        return self._make()
+
+    def load_rows(
+        self, kind: str, clients: NDArray[np.int64], before: int, first: Callable[[NDArray[np.int64]], Any]
+    ) -> Any:
+        """As in ``Store``."""
+        if not leaves(first(np.arange(1))["private"]):  # what codecs remember is of no use here
+            return first(np.arange(len(clients)))
+        here = self._here(kind, clients)
+        self.absent.update(clients[~here].tolist())
+        return self._store.load_rows(kind, clients, before, first) if here.any() else first(np.arange(len(clients)))
+
+    def _here(self, kind: str, clients: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """[K] who has a state: a row of ``StackedStore``, or a file of ``FileBackend``."""
+        versions = self._folder / f"{kind}.versions"
+        if versions.is_file():
+            kept = np.fromfile(versions, np.int64).reshape(-1, 2).max(1) > 0
+            return kept[np.searchsorted(self._everybody, clients)]
+        return np.array([any((self._folder / f"{client}").glob("*.state")) for client in clients.tolist()])
+
+    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any) -> None:
+        raise RuntimeError("Nobody trains after a run; this is a mistake of the program.")
+
+
+class Looking:
+    """An engine that hands each client's personal model to ``look``, instead of measuring it alone."""
+
+    def __init__(self, plan: Plan, look: Look) -> None:
+        self._plan = plan
+        self._look = look
+
+    def map(self, cohorts: Sequence[Cohort], wide: Wide | None = None) -> list[Any]:
+        with one_thread():
+            return [stack(list(self._results(cohort))) for cohort in cohorts]
+
+    def _results(self, cohort: Cohort) -> Iterator[Sums]:
+        predicts = cohort._replace(function=lambda down, private, batches: _predictor(self._plan, down, private))
+        measure_on = _measure(self._plan, cohort.owned)
+        for k, client in enumerate(cohort.clients):
+            batches = [{name: value[0] for name, value in batch.items()} for batch in cohort.batches(np.array([k]))]
+            yield self._look(Personal(int(client), run_one(predicts, k), partial(measure_on, batches)))
+
+
+def _predictor(plan: Plan, down: Payload, private: Any) -> Params:
+    """All numbers that a client predicts with."""
+    if plan.mixture is not None:
+        return flat(*plan.mixture(down, private))
+    return plan.algorithm.personal_params(down, private)
+
+
+def _measure(plan: Plan, owned: TaskSet) -> Callable[[Sequence[Batch], Params], Sums]:
+    """(batches, what ``_predictor`` gave) -> task -> the sums of its metric, as ``Plan.measure`` has them."""
+    sums, mixed = sums_fn(plan.module, plan.tasks, owned), None
+    if plan.mixture is not None:
+        mixed = mixed_sums_fn(plan.module, plan.tasks, owned)
+
+    def measure(batches: Sequence[Batch], params: Params) -> Sums:
+        parts = [sums(params, batch) if mixed is None else mixed(*apart(params), batch) for batch in batches]
+        return {task: torch.stack([part[task] for part in parts]).sum(0) for task in owned}
+
+    return measure
