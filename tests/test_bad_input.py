@@ -128,7 +128,10 @@ class Odd:
 BEFORE_A_RUN: dict[str, tuple[Callable[[], Any], str]] = {
     "unknown key": (lambda: from_dict({**SMALL, "round": 3}), "unknown key 'round'; the keys are name, data"),
     "unknown preset": (lambda: load_experiment("no_such_preset"), "No preset 'no_such_preset': give a .toml file, or"),
-    "unknown component": (lambda: experiment(algorithm="FedNope"), "Unknown algorithm 'FedNope'; known: Local, Ensemble"),
+    "unknown component": (
+        lambda: experiment(algorithm="FedNope"),
+        "Unknown algorithm 'FedNope'; known: Local, Ensemble",
+    ),
     "unknown field": (
         lambda: experiment(algorithm={"name": "FedPer", "rate": 1}),
         "has no field 'rate'; its fields are lr",

@@ -1,9 +1,9 @@
 """Private state of a whole population in stacked arrays: a client's state is a row, read and written in place.
 
 A file of rows is mapped into memory: only the rows of clients that have trained take space, a process that is killed
-leaves what it has written, and all workers of a machine may hold the same files, each touching its own clients. Each
-row has two places, so that a round that is run again starts from where it started the first time (see ``store``):
-the place of the version before is never overwritten, and the version of the other is written last.
+leaves what it has written, and all workers of a machine may hold the same files, each touching its own clients. What
+the last round wrote over is kept apart (see ``undo``), so that it can be run again from where it started the first
+time. A row's version is 0 while it is being written.
 """
 
 import warnings
@@ -18,6 +18,7 @@ from torch import Tensor
 from xxhash import xxh3_64_intdigest
 
 from fedmtl.federation.store import StateError
+from fedmtl.federation.undo import Undo
 from fedmtl.trees import leaves, rebuild
 
 
@@ -36,13 +37,14 @@ class Table(NamedTuple):
 
     fields: list[Field]
     rows: NDArray[np.uint8]
-    """[clients, 2, bytes]."""
+    """[clients, bytes]."""
     versions: NDArray[np.int64]
-    """[clients, 2], 0: empty."""
+    """[clients], 0: empty."""
     sums: NDArray[np.uint64]
-    """[clients, 2] checksums."""
+    """[clients] checksums."""
     trusted: NDArray[np.bool_]
-    """[clients, 2], whether this process has written it or looked at its checksum."""
+    """[clients], whether this process has written it or looked at its checksum."""
+    undo: Undo
 
 
 class StackedStore:
@@ -73,7 +75,7 @@ class StackedStore:
             first: some of the K rows -> the first states of these clients, stacked.
 
         Raises:
-            StateError: a client whose every version is damaged.
+            StateError: a client whose state is damaged, or of a later round with nothing before it.
         """
         template = first(np.arange(min(1, len(clients))))
         fields, size = _layout(template)
@@ -81,59 +83,90 @@ class StackedStore:
             return first(np.arange(len(clients)))
         table = self._table(kind, fields, size)
         place = np.searchsorted(self._clients, clients)
-        usable = np.where(table.versions[place] < before, table.versions[place], 0)
-        slot = usable.argmax(axis=1)
-        for k in np.flatnonzero((usable.max(axis=1) > 0) & ~table.trusted[place, slot]).tolist():
-            slot[k] = self._verified(table, place[k], usable[k], clients[k])
-        rows = table.rows[place, slot]
-        fresh = np.flatnonzero(usable.max(axis=1) == 0)
-        if len(fresh):
-            rows[fresh] = _pack(first(fresh), fields, size, len(fresh))
+        versions = table.versions[place]
+        usable = (versions > 0) & (versions < before)
+        for k in np.flatnonzero(usable & ~table.trusted[place]).tolist():
+            usable[k] = self._verified(table, int(place[k]), int(clients[k]))
+        rows = np.empty((len(clients), size), np.uint8)
+        rows[usable] = table.rows[place[usable]]
+        fresh = ~usable
+        for k in np.flatnonzero(fresh & (table.undo.knows(place) | (versions > 0))).tolist():
+            state = self._before(table, int(place[k]), before, int(clients[k]))
+            if state is not None:
+                fresh[k], rows[k] = False, state
+        if fresh.any():
+            rows[fresh] = _pack(first(np.flatnonzero(fresh)), fields, size, int(fresh.sum()))
         return _unpack(rows, fields, template)
 
-    def _verified(self, table: Table, place: int, usable: NDArray[np.int64], client: int) -> int:
-        """The slot of a client's newest version whose checksum fits."""
-        damaged = []
-        for slot in np.argsort(-usable).tolist():
-            if usable[slot] <= 0:
-                continue
-            if table.sums[place, slot] == xxh3_64_intdigest(table.rows[place, slot]):
-                table.trusted[place, slot] = True
-                if damaged:  # its place is the next to be written
-                    table.versions[place, 1 - slot] = 0
-                return slot
-            damaged.append(int(usable[slot]))
+    def _verified(self, table: Table, place: int, client: int) -> bool:
+        """Whether a row's checksum fits."""
+        table.trusted[place] = table.sums[place] == xxh3_64_intdigest(table.rows[place])
+        if not table.trusted[place]:
             warnings.warn(
-                f"Client {client}, state of round {usable[slot]}: its bytes do not fit their checksum: damaged.",
+                f"Client {client}, state of round {table.versions[place]}: its bytes do not fit their checksum: "
+                "damaged.",
                 stacklevel=3,
             )
-        raise StateError(f"No stored state of client {client} can be used: those of rounds {damaged} are damaged.")
+        return bool(table.trusted[place])
+
+    def _before(self, table: Table, place: int, before: int, client: int) -> NDArray[np.uint8] | None:
+        """A row that is damaged, half written or too new, as it was before; None where there was none."""
+        version = int(table.versions[place])
+        state = table.undo.find(place, before)
+        if state is None and version == 0:
+            return None
+        if state is None or (state.version == 0 and version < before):
+            why = "is damaged" if version < before else f"is no start for round {before}"
+            raise StateError(
+                f"No stored state of client {client} can be used: that of round {version} {why}, and what was before "
+                "it is no longer kept. Begin the run anew, or restore its folder as it was."
+            )
+        if state.version == 0:
+            return None
+        if state.sum != xxh3_64_intdigest(state.row.data):
+            raise StateError(
+                f"No stored state of client {client} can be used: that of round {state.version} is damaged."
+            )
+        if version < before:
+            self._write(table, np.array([place]), state.version, state.row[None], np.array([state.sum], np.uint64))
+        return state.row
 
     def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any) -> None:
-        """Keep the states of K clients; of what is older, a client's newest version stays."""
+        """Keep the states of K clients; what they were before this version stays until a later one is saved."""
         fields, size = _layout(states)
         if not size or not len(clients):
             return
         table = self._table(kind, fields, size)
         place = np.searchsorted(self._clients, clients)
-        known = table.versions[place]
-        slot = 1 - np.where(known < version, known, -1).argmax(axis=1)
         rows = _pack(states, fields, size, len(clients))
-        table.versions[place, slot] = 0
-        table.rows[place, slot] = rows
-        table.sums[place, slot] = [xxh3_64_intdigest(row) for row in rows]
-        table.trusted[place, slot] = True
-        table.versions[place, slot] = version
+        sums = np.array([xxh3_64_intdigest(row) for row in rows], np.uint64)
+        table.undo.keep(version, place, table.versions, table.sums, table.rows)
+        self._write(table, place, version, rows, sums)
+
+    def _write(
+        self,
+        table: Table,
+        place: NDArray[np.int64],
+        version: int,
+        rows: NDArray[np.uint8],
+        sums: NDArray[np.uint64],
+    ) -> None:
+        table.versions[place] = 0
+        table.rows[place] = rows
+        table.sums[place] = sums
+        table.trusted[place] = True
+        table.versions[place] = version
 
     def _table(self, kind: str, fields: list[Field], size: int) -> Table:
         if kind not in self._tables:
             count = len(self._clients)
             self._tables[kind] = Table(
                 fields,
-                self._array(f"{kind}.rows", np.uint8, (count, 2, size)),
-                self._array(f"{kind}.versions", np.int64, (count, 2)),
-                self._array(f"{kind}.sums", np.uint64, (count, 2)),
-                np.zeros((count, 2), bool),
+                self._array(f"{kind}.rows", np.uint8, (count, size)),
+                self._array(f"{kind}.versions", np.int64, (count,)),
+                self._array(f"{kind}.sums", np.uint64, (count,)),
+                np.zeros(count, bool),
+                Undo(self._folder, kind, size),
             )
         if self._tables[kind].fields != fields:
             before, now = ([(str(f.dtype), f.shape) for f in which] for which in (self._tables[kind].fields, fields))

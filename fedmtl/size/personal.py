@@ -153,7 +153,7 @@ class Kept:
         """[K] who has a state: a row of ``StackedStore``, or a file of ``FileBackend``."""
         versions = self._folder / f"{kind}.versions"
         if versions.is_file():
-            kept = np.fromfile(versions, np.int64).reshape(-1, 2).max(1) > 0
+            kept = np.fromfile(versions, np.int64) > 0
             return kept[np.searchsorted(self._everybody, clients)]
         return np.array([any((self._folder / f"{client}").glob("*.state")) for client in clients.tolist()])
 

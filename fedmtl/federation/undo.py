@@ -1,0 +1,140 @@
+"""What rows were before a round wrote them, so that the round can be run again from where it started.
+
+A server asks for round t + 1 only after it has kept what came of round t. So what may be run again is the last round
+alone, and the rows of its cohort are all that must be there twice. They are kept in memory, and where rows are in
+files, in a file of this process beside them. It is written before any row is; a process that is killed leaves it to
+those that come after, whose clients may be others.
+"""
+
+import struct
+from pathlib import Path
+from typing import NamedTuple
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+from xxhash import xxh3_64_intdigest
+
+_HEAD = struct.Struct("<QqqqQ")  # checksum of the rest of the block, round, rows, rows with a state, bytes of a row
+
+
+class Before(NamedTuple):
+    """A client's state before the round."""
+
+    version: int
+    """0: it had none."""
+    sum: int
+    row: NDArray[np.uint8]
+
+
+class Block(NamedTuple):
+    """What one call wrote over."""
+
+    places: NDArray[np.int64]
+    """Those that had a state first."""
+    versions: NDArray[np.int64]
+    sums: NDArray[np.uint64]
+    rows: NDArray[np.uint8]
+    """Of those that had a state, [n, bytes]."""
+
+
+class Undo:
+    """The last round's, of states of one kind.
+
+    Args:
+        folder: of the rows' files; None keeps this in memory too.
+        kind: which names the files.
+        size: bytes of a row.
+    """
+
+    def __init__(self, folder: Path | None, kind: str, size: int) -> None:
+        self._size = size
+        self._round = 0
+        self._blocks: list[Block] = []
+        # A name for each process and round: others may delete it when that round is over.
+        self._stem = None if folder is None else folder / f"{kind}.undo-{uuid4().hex}"
+        self._left = {} if folder is None else {path: _read(path, size) for path in folder.glob(f"{kind}.undo-*")}
+        """Path -> round and blocks of processes before, and of those beside."""
+
+    def keep(
+        self,
+        round: int,
+        places: NDArray[np.int64],
+        versions: NDArray[np.int64],
+        sums: NDArray[np.uint64],
+        rows: NDArray[np.uint8],
+    ) -> None:
+        """Remember some rows that this round is about to write, but for those that it remembers already.
+
+        Args:
+            round: the round.
+            places: of the rows.
+            versions: of all clients.
+            sums: of all clients.
+            rows: of all clients.
+        """
+        if round != self._round:
+            self._begin(round, versions)
+        places = places[~self.knows(places, round)]
+        had = versions[places] > 0
+        some = np.concatenate([places[had], places[~had]])
+        block = Block(some, versions[some], sums[some], rows[places[had]])
+        self._blocks.append(block)
+        if self._stem is not None:
+            body = b"".join(array.tobytes() for array in block)
+            head = _HEAD.pack(xxh3_64_intdigest(body), round, len(some), len(block.rows), self._size)
+            with open(f"{self._stem}-{round}", "ab") as file:
+                file.write(head + body)
+
+    def knows(self, places: NDArray[np.int64], round: int | None = None) -> NDArray[np.bool_]:
+        """Which of the rows are remembered, from one round or from any."""
+        known = [block.places for block in self._all(round)]
+        return np.isin(places, np.concatenate(known)) if known else np.zeros(len(places), bool)
+
+    def find(self, place: int, before: int) -> Before | None:
+        """The newest that is known of a row before a round; None where no round that is remembered has written it."""
+        found = None
+        for block in self._all():
+            for row in np.flatnonzero((block.places == place) & (block.versions < before)).tolist():
+                version = int(block.versions[row])
+                if found is None or version > found.version:
+                    content = block.rows[row] if version else np.zeros(self._size, np.uint8)
+                    found = Before(version, int(block.sums[row]), content)
+        return found
+
+    def _all(self, round: int | None = None) -> list[Block]:
+        """Blocks that are known, of one round or of all."""
+        blocks = list(self._blocks)
+        for other, left in self._left.values():
+            blocks += left if round in (None, other) else []
+        return blocks
+
+    def _begin(self, round: int, versions: NDArray[np.int64]) -> None:
+        """The round before is over: forget it, but for rows that a killed process has left half written."""
+        if self._stem is not None:
+            Path(f"{self._stem}-{self._round}").unlink(missing_ok=True)
+        self._round, self._blocks = round, []
+        for path, (other, left) in list(self._left.items()):
+            if other < round and not any((versions[block.places[: len(block.rows)]] == 0).any() for block in left):
+                path.unlink(missing_ok=True)
+                del self._left[path]
+
+
+def _read(path: Path, size: int) -> tuple[int, list[Block]]:
+    """Round and blocks of a file; what a killed process was about to append is left out, as it wrote no row then."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:  # another worker has gone on
+        return 0, []
+    at, number, blocks = 0, 0, []
+    while len(data) - at >= _HEAD.size:
+        check, number, count, with_state, bytes_of_row = _HEAD.unpack_from(data, at)
+        body = data[at + _HEAD.size : at + _HEAD.size + 24 * count + with_state * size]
+        if bytes_of_row != size or xxh3_64_intdigest(body) != check:
+            break
+        places, versions = (np.frombuffer(body, np.int64, count, 8 * count * part) for part in range(2))
+        sums = np.frombuffer(body, np.uint64, count, 16 * count)
+        rows = np.frombuffer(body, np.uint8, with_state * size, 24 * count).reshape(with_state, size)
+        blocks.append(Block(places, versions, sums, rows))
+        at += _HEAD.size + len(body)
+    return number, blocks
