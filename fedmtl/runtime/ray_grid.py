@@ -17,9 +17,9 @@ from ray.exceptions import RayActorError, RayTaskError
 from fedmtl.data.base import Federation
 from fedmtl.experiment import Experiment
 from fedmtl.federation.shard import write_shard
+from fedmtl.runtime.homes import homes
 from fedmtl.runtime.local_grid import DirectGrid, new_run_id
 from fedmtl.runtime.messages import byte_array
-from fedmtl.runtime.node import shard
 from fedmtl.runtime.ray_workers import give_back, hire, start, take
 
 log = logging.getLogger("fedmtl")
@@ -76,9 +76,8 @@ class RayGrid(DirectGrid):
         self._actors = take(self._kind)
         with tempfile.TemporaryDirectory(prefix="fedmtl-data-") as data:
             self._data = data
-            for part in range(self._parts):
-                hosted = {client: federation.clients[client] for client in shard(federation.clients, part, self._parts)}
-                write_shard(Path(data) / str(part), hosted)
+            for part, clients in enumerate(homes(experiment, federation, self._parts)):
+                write_shard(Path(data) / str(part), {client: federation.clients[client] for client in clients})
             # The files may go when they are mapped: their pages stay as long as the actors do.
             self.pids: list[int] = ray.get([self._load(part) for part in range(self._parts)])
             """Process of each actor, in the order of nodes."""

@@ -49,8 +49,9 @@ class Worker:
         import cloudpickle
 
         from fedmtl.federation.shard import read_shard, shard_of
+        from fedmtl.runtime.homes import homes
         from fedmtl.runtime.local_grid import node_context
-        from fedmtl.runtime.node import Node, host, make_fleet, make_store, shard
+        from fedmtl.runtime.node import Node, host, make_fleet, make_store
 
         sys.path += [path for path in paths if path not in sys.path]  # a user's modules, by their import paths
         experiment: Experiment
@@ -59,8 +60,9 @@ class Worker:
         if Path(data).is_dir():
             clients = read_shard(Path(data) / str(part))
         else:
-            everybody = experiment.load().clients
-            clients = shard_of({client: everybody[client] for client in shard(everybody, part, parts)})
+            everybody = experiment.load()
+            hosted = homes(experiment, everybody, parts)[part]
+            clients = shard_of({client: everybody.clients[client] for client in hosted})
         self._context = node_context(run_id, node_id)
         fleet = make_fleet(experiment, schema, clients, device)
         host(run_id, node_id, Node(fleet, make_store(experiment, schema, folder)))
