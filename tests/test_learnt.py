@@ -1,7 +1,7 @@
 """What an algorithm finds out about its clients is a result: in the run folder, in the result, and as a picture."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,8 +40,8 @@ class Counting:
     def init_server(self, params: Params) -> Seen:
         return Seen(self._base().init_server(params), {})
 
-    def enrol(self, server: Seen, client: ClientId, params: Params) -> Seen:
-        return server._replace(rounds={**server.rounds, str(client): torch.zeros(())})
+    def enrol(self, server: Seen, owned: Mapping[ClientId, Params]) -> Seen:
+        return server._replace(rounds={str(client): torch.zeros(()) for client in owned})
 
     def init_client(self, params: Params, num_examples: int) -> Params:
         return self._base().init_client(params, num_examples)

@@ -13,7 +13,7 @@ import pytest
 from flwr.app import Message
 
 from fedmtl import recorder
-from fedmtl.algorithms import FedPer, FedRep, Local, Pooled
+from fedmtl.algorithms import FedPer, FedRep, Local, MaTFL, Pooled
 from fedmtl.codecs import FP16, ErrorFeedback, Int8, TopK
 from fedmtl.data import Synthetic
 from fedmtl.experiment import Experiment
@@ -33,10 +33,11 @@ METHODS: dict[str, dict[str, Any]] = {
     "FedPer": {"algorithm": FedPer(lr=0.05, epochs=1)},
     "FedPer, Int8": {"algorithm": FedPer(lr=0.05, epochs=1), "up_codec": Int8(block=8), "engine": "loop"},
     "FedRep, ErrorFeedback": {"algorithm": FedRep(head_epochs=1), "up_codec": ErrorFeedback(TopK(0.25))},
+    "MaTFL, Int8 down": {"algorithm": MaTFL(epochs=1), "down_codec": Int8(block=8)},
     "Pooled": {"algorithm": Pooled(epochs=1)},
     "Local": {"algorithm": Local(epochs=1), "engine": "loop"},
 }
-"""Private heads; chance in the codec; a memory in the codec; gathered data at the server; no server state."""
+"""Private heads; chance up; a memory in the codec; chance down, and clients that share tensors; gathered data; none."""
 
 
 def experiment(**changes: Any) -> Experiment:

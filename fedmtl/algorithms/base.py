@@ -44,8 +44,8 @@ class Algorithm(Protocol[S, P]):
 
     And three optional methods, the first for servers that keep something of each client, by ``str(client)``:
 
-    * ``enrol(server, client, params)`` -> server: called before the first round for every client of the federation,
-      ascending, with the initial trunk and the heads of its own tasks. The state keeps its structure from then on.
+    * ``enrol(server, owned)`` -> server: called once, before the first round, with every client of the federation,
+      ascending, and its initial trunk and heads of its own tasks. The state keeps its structure from then on.
     * ``learnt(server)`` -> name -> vector [K] or matrix [K, K]: what it found out about the K clients, ascending, such
       as a similarity or a cluster. The run folder and the report show it.
     * ``mixture(down, private)`` -> (M models, their weights [M]): what a client predicts with instead of
@@ -103,10 +103,7 @@ def first_server(algorithm: Algorithm[S, P], params: Params, owned: Mapping[Clie
     """
     server = algorithm.init_server(params)
     enrol = getattr(algorithm, "enrol", None)
-    if enrol is not None:
-        for client in sorted(owned):
-            server = enrol(server, client, owned[client])
-    return server
+    return server if enrol is None else enrol(server, dict(sorted(owned.items())))
 
 
 def scheduled(algorithm: Any) -> bool:

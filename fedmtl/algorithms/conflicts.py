@@ -32,16 +32,10 @@ class Conflicts(NamedTuple):
     """Between their updates, [K, K]; 0 for who was not in the round, the diagonal included. [0, 0] beyond ``MOST``."""
 
 
-def nobody() -> Conflicts:
-    """Before the first client enrols."""
-    return Conflicts(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 0))
-
-
-def enrolled(conflicts: Conflicts, client: ClientId) -> Conflicts:
-    """With one more client, whose number is higher than the others'."""
-    clients = torch.cat([conflicts.clients, torch.tensor([client])])
+def enrolled(clients: Sequence[ClientId]) -> Conflicts:
+    """Before the first round of these clients, ascending."""
     size = len(clients) if len(clients) <= MOST else 0
-    return Conflicts(clients, torch.zeros(size, size))
+    return Conflicts(torch.tensor(clients, dtype=torch.int64), torch.zeros(size, size))
 
 
 def observed(conflicts: Conflicts, clients: Sequence[ClientId], rows: Tensor) -> Conflicts:

@@ -73,10 +73,10 @@ class CrossStitch:
         layers = sorted({layer_of(name) for name in select(params, "trunk.")})
         return Stitched({}, {}, {layer: torch.zeros(0, 0, dtype=torch.float64) for layer in layers})
 
-    def enrol(self, server: Stitched, client: ClientId, params: Params) -> Stitched:
-        new, count = {str(client): select(params, "trunk.")}, len(server.trunks) + 1
+    def enrol(self, server: Stitched, owned: Mapping[ClientId, Params]) -> Stitched:
+        first, count = {str(client): select(params, "trunk.") for client, params in owned.items()}, len(owned)
         still = torch.zeros((), dtype=torch.float64).expand(count, count)  # takes no memory
-        return Stitched({**server.trunks, **new}, {**server.mixed, **new}, dict.fromkeys(server.shift, still))
+        return Stitched(first, first, dict.fromkeys(server.shift, still))
 
     def init_client(self, params: Params, num_examples: int) -> Params:
         return select(params, "head.")

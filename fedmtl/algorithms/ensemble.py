@@ -18,7 +18,7 @@ whole models and no differences, so a codec that drops numbers drops them from t
 Down: W_1 … W_K, and a.  Up: w_k.  Private: w_k.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -66,13 +66,12 @@ class Ensemble:
         models = {name: torch.zeros(0, *value.shape, dtype=value.dtype) for name, value in params.items()}
         return Members(torch.zeros(0, dtype=torch.int64), models, heard)
 
-    def enrol(self, server: Members, client: ClientId, params: Params) -> Members:
-        def longer(stack: Tensor) -> Tensor:
-            return torch.zeros((), dtype=stack.dtype).expand(len(stack) + 1, *stack.shape[1:])  # takes no memory
+    def enrol(self, server: Members, owned: Mapping[ClientId, Params]) -> Members:
+        def blank(stack: Tensor) -> Tensor:
+            return torch.zeros((), dtype=stack.dtype).expand(len(owned), *stack.shape[1:])  # takes no memory
 
-        models = {name: longer(stack) for name, stack in server.models.items()}
-        heard = {name: longer(stack) for name, stack in server.heard.items()}
-        return Members(torch.cat([server.clients, torch.tensor([client])]), models, heard)
+        models = {name: blank(stack) for name, stack in server.models.items()}
+        return Members(torch.tensor([*owned]), models, {name: blank(stack) for name, stack in server.heard.items()})
 
     def init_client(self, params: Params, num_examples: int) -> Params:
         return dict(params)

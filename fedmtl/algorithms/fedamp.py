@@ -68,8 +68,9 @@ class FedAMP:
     def init_server(self, params: Params) -> Clouds:
         return Clouds({}, {})
 
-    def enrol(self, server: Clouds, client: ClientId, params: Params) -> Clouds:
-        return Clouds({**server.models, str(client): params}, {**server.mixed, str(client): params})
+    def enrol(self, server: Clouds, owned: Mapping[ClientId, Params]) -> Clouds:
+        first = {str(client): params for client, params in owned.items()}
+        return Clouds(first, first)
 
     def init_client(self, params: Params, num_examples: int) -> Params:
         return dict(params)

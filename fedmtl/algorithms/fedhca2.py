@@ -76,10 +76,10 @@ class FedHCA2:
     def init_server(self, params: Params) -> Kept:
         return {}
 
-    def enrol(self, server: Kept, client: ClientId, params: Params) -> Kept:
-        beta = {name: torch.tensor(float(self.beta)) for name in select(params, "head.")}
-        pull = {name: torch.zeros_like(value) for name, value in params.items()}
-        return {**server, str(client): HCAClient(params, torch.tensor(float(self.alpha)), beta, pull)}
+    def enrol(self, server: Kept, owned: Mapping[ClientId, Params]) -> Kept:
+        alpha, beta = torch.tensor(float(self.alpha)), torch.tensor(float(self.beta))
+        zero = {k: {name: torch.zeros_like(value) for name, value in w.items()} for k, w in owned.items()}
+        return {str(k): HCAClient(w, alpha, dict.fromkeys(select(w, "head."), beta), zero[k]) for k, w in owned.items()}
 
     def init_client(self, params: Params, num_examples: int) -> None:
         return None

@@ -56,8 +56,8 @@ class FedU:
     def init_server(self, params: Params) -> dict[str, Params]:
         return {}
 
-    def enrol(self, server: Mapping[str, Params], client: ClientId, params: Params) -> dict[str, Params]:
-        return {**server, str(client): params}
+    def enrol(self, server: Mapping[str, Params], owned: Mapping[ClientId, Params]) -> dict[str, Params]:
+        return {str(client): params for client, params in owned.items()}
 
     def init_client(self, params: Params, num_examples: int) -> None:
         return None

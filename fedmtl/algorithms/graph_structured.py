@@ -68,8 +68,8 @@ class GraphStructured:
     def init_server(self, params: Params) -> Trunks:
         return {}
 
-    def enrol(self, server: Trunks, client: ClientId, params: Params) -> Trunks:
-        return {**server, str(client): select(params, "trunk.")}
+    def enrol(self, server: Trunks, owned: Mapping[ClientId, Params]) -> Trunks:
+        return {str(client): select(params, "trunk.") for client, params in owned.items()}
 
     def init_client(self, params: Params, num_examples: int) -> Params:
         return select(params, "head.")

@@ -67,8 +67,8 @@ class IFCA:
     def init_server(self, params: Params) -> Clusters:
         return Clusters(tuple(several(params, self.clusters, self.spread, self.seed)), {})
 
-    def enrol(self, server: Clusters, client: ClientId, params: Params) -> Clusters:
-        return server._replace(chosen={**server.chosen, str(client): torch.zeros(())})
+    def enrol(self, server: Clusters, owned: Mapping[ClientId, Params]) -> Clusters:
+        return server._replace(chosen={str(client): torch.zeros(()) for client in owned})
 
     def init_client(self, params: Params, num_examples: int) -> None:
         return None

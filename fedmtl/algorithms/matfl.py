@@ -23,7 +23,7 @@ from scipy.cluster.hierarchy import cut_tree, linkage
 from torch import Tensor
 
 from fedmtl.algorithms.checks import check_count, check_epochs, check_lr, check_optimizer
-from fedmtl.algorithms.conflicts import Conflicts, cosines, enrolled, nobody, observed, told
+from fedmtl.algorithms.conflicts import Conflicts, cosines, enrolled, observed, told
 from fedmtl.algorithms.surgery import flat
 from fedmtl.optim import num_examples, sgd
 from fedmtl.optimizers import SGD, Optimizer
@@ -61,12 +61,11 @@ class MaTFL:
         check_count(self, groups=self.groups)
 
     def init_server(self, params: Params) -> MaTFLServer:
-        return MaTFLServer({}, {}, nobody())
+        return MaTFLServer({}, {}, enrolled([]))
 
-    def enrol(self, server: MaTFLServer, client: ClientId, params: Params) -> MaTFLServer:
-        key = str(client)
-        trunks = {**server.trunks, key: select(params, "trunk.")}
-        return MaTFLServer(trunks, {**server.group, key: torch.tensor(-1)}, enrolled(server.conflicts, client))
+    def enrol(self, server: MaTFLServer, owned: Mapping[ClientId, Params]) -> MaTFLServer:
+        trunks = {str(client): select(params, "trunk.") for client, params in owned.items()}
+        return MaTFLServer(trunks, {key: torch.tensor(-1) for key in trunks}, enrolled([*owned]))
 
     def init_client(self, params: Params, num_examples: int) -> Params:
         return select(params, "head.")

@@ -72,8 +72,8 @@ class Mocha:
             raise ValueError(f"Mocha needs the model Linear(intercept=False) and binary tasks, got {', '.join(wrong)}.")
         return Related({}, {}, {}, next(iter(params.values())).new_zeros(0, 0), torch.zeros((), dtype=torch.int64))
 
-    def enrol(self, server: Related, client: ClientId, params: Params) -> Related:
-        b = {**server.b, str(client): {name: torch.zeros_like(value) for name, value in params.items()}}
+    def enrol(self, server: Related, owned: Mapping[ClientId, Params]) -> Related:
+        b = {str(client): {name: torch.zeros_like(w) for name, w in params.items()} for client, params in owned.items()}
         count = sum(map(len, b.values()))
         scale = server.sigma.new_full((), 1 / count)  # ρ = 1
         scales = {one: dict.fromkeys(heads, scale) for one, heads in b.items()}

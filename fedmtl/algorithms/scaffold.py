@@ -13,7 +13,7 @@ Down: x and c.  Up: y_k and c_k⁺ − c_k.  Private: c_k, though the server cou
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -65,8 +65,9 @@ class Scaffold:
         zeros = {name: torch.zeros_like(value) for name, value in params.items()}
         return Server(dict(params), zeros, torch.zeros(len(params), dtype=torch.int64))
 
-    def enrol(self, server: Server, client: ClientId, params: Params) -> Server:
-        return server._replace(owners=server.owners + torch.tensor([name in params for name in server.model]))
+    def enrol(self, server: Server, owned: Mapping[ClientId, Params]) -> Server:
+        counts = [sum(name in params for params in owned.values()) for name in server.model]
+        return server._replace(owners=torch.tensor(counts))
 
     def init_client(self, params: Params, num_examples: int) -> Params:
         return {name: torch.zeros_like(value) for name, value in params.items()}

@@ -13,7 +13,7 @@ weights them.
 Down: θ.  Up: θ_k.  Private: φ_k.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -21,7 +21,7 @@ import numpy as np
 from torch import Tensor
 
 from fedmtl.algorithms.checks import check_epochs, check_lr, check_optimizer, check_strength
-from fedmtl.algorithms.conflicts import Conflicts, enrolled, nobody, observed, told
+from fedmtl.algorithms.conflicts import Conflicts, enrolled, observed, told
 from fedmtl.algorithms.surgery import cagrad, flat, shaped
 from fedmtl.optim import num_examples, sgd
 from fedmtl.optimizers import SGD, Optimizer
@@ -58,10 +58,10 @@ class ServerCAGrad:
         check_strength(self, c=self.c)
 
     def init_server(self, params: Params) -> CAGradServer:
-        return CAGradServer(select(params, "trunk."), nobody())
+        return CAGradServer(select(params, "trunk."), enrolled([]))
 
-    def enrol(self, server: CAGradServer, client: ClientId, params: Params) -> CAGradServer:
-        return server._replace(conflicts=enrolled(server.conflicts, client))
+    def enrol(self, server: CAGradServer, owned: Mapping[ClientId, Params]) -> CAGradServer:
+        return server._replace(conflicts=enrolled([*owned]))
 
     def init_client(self, params: Params, num_examples: int) -> Params:
         return select(params, "head.")

@@ -13,7 +13,7 @@ updates of clients, and one that conflicts with none is FedPer's.
 Down: θ.  Up: θ_k.  Private: φ_k.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from fedmtl.algorithms.checks import check_epochs, check_lr, check_optimizer
-from fedmtl.algorithms.conflicts import Conflicts, enrolled, nobody, observed, told
+from fedmtl.algorithms.conflicts import Conflicts, enrolled, observed, told
 from fedmtl.algorithms.surgery import flat, pcgrad, shaped
 from fedmtl.optim import num_examples, sgd
 from fedmtl.optimizers import SGD, Optimizer
@@ -59,10 +59,10 @@ class ServerPCGrad:
         check_optimizer(self, self.optimizer)
 
     def init_server(self, params: Params) -> PCGradServer:
-        return PCGradServer(select(params, "trunk."), torch.tensor(0), nobody())
+        return PCGradServer(select(params, "trunk."), torch.tensor(0), enrolled([]))
 
-    def enrol(self, server: PCGradServer, client: ClientId, params: Params) -> PCGradServer:
-        return server._replace(conflicts=enrolled(server.conflicts, client))
+    def enrol(self, server: PCGradServer, owned: Mapping[ClientId, Params]) -> PCGradServer:
+        return server._replace(conflicts=enrolled([*owned]))
 
     def init_client(self, params: Params, num_examples: int) -> Params:
         return select(params, "head.")

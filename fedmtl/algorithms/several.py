@@ -11,6 +11,7 @@ def several(params: Params, count: int, spread: float, seed: int) -> list[dict[s
     """M models: the given one, and others that differ from it by noise of its own scale.
 
         w_0 = w;   w_m = w + s √(mean w²) ε_m,   ε_m from N(0, I), for m = 1, …, M − 1, each name by itself     (1)
+        w_m = w + s ε_m    where w is 0 throughout, as a linear model's may be                                  (2)
 
     Equal models would stay equal. ε_m of a name is ``rng(seed, 0, m, name).standard_normal``.
 
@@ -20,12 +21,13 @@ def several(params: Params, count: int, spread: float, seed: int) -> list[dict[s
         spread: s.
         seed: of the noise.
     """
-    models = [dict(params)]
+    models, blank = [dict(params)], not any(bool(w.any()) for w in params.values())
     for m in range(1, count):
         noise = {
             name: torch.from_numpy(rng(seed, 0, m, name).standard_normal(w.shape)).to(w) for name, w in params.items()
         }
-        models.append({n: w + spread * w.square().mean().sqrt() * noise[n] for n, w in params.items()})  # (1)
+        scale = {n: 1.0 if blank else w.square().mean().sqrt() for n, w in params.items()}  # (2), (1)
+        models.append({n: w + spread * scale[n] * noise[n] for n, w in params.items()})
     return models
 
 

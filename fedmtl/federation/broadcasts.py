@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
+from xxhash import xxh3_128_digest
 
 from fedmtl.comm.packets import DOWN, Packets, joined
 from fedmtl.comm.wire import pack
@@ -16,12 +18,15 @@ from fedmtl.types import ClientId, Payload, TaskSet
 def broadcasts(plan: Plan, state: Any, roster: Roster, round: int, clients: NDArray[np.int64]) -> Packets:
     """A packet for each of K clients.
 
-    Equal payloads are one packet: the same tensors, under the same names, as far as a client owns them.
+    Equal payloads are one packet: the same numbers, under the same names, as far as a client owns them. Not the same
+    tensors: of two clients that shared one, each has its own when the server is read back from its checkpoint, and a
+    codec's chance is a packet's.
     """
     packets: list[bytes] = []
     by_records: dict[Any, int] = {}
-    by_tensors: dict[Any, int] = {}
-    alive: list[Payload] = []  # an id is a tensor's own while it lives
+    by_numbers: dict[Any, int] = {}
+    sums: dict[int, bytes] = {}
+    alive: list[Payload] = []  # an id is an object's own while it lives
     task_sets = roster.task_set(clients)
     if getattr(plan.algorithm, "one_broadcast", False):  # a client of each set of tasks stands for all
         owned, first, speaker = np.unique(task_sets, return_index=True, return_inverse=True)
@@ -36,13 +41,23 @@ def broadcasts(plan: Plan, state: Any, roster: Roster, round: int, clients: NDAr
             alive.append(payload)
             task_set = roster.task_sets[index]
             payload = {record: plan.restrict(params, task_set) for record, params in payload.items()}
-            tensors = tuple((r, n, id(params[n])) for r, params in sorted(payload.items()) for n in sorted(params))
-            if tensors not in by_tensors:
-                by_tensors[tensors] = len(packets)
+            flat = [
+                (record, name, params[name]) for record, params in sorted(payload.items()) for name in sorted(params)
+            ]
+            numbers = tuple((record, name, _sum(tensor, sums)) for record, name, tensor in flat)
+            if numbers not in by_numbers:
+                by_numbers[numbers] = len(packets)
                 packets.append(_pack(plan, round, client, task_set, payload))
-            place = by_records[records] = by_tensors[tensors]
+            place = by_records[records] = by_numbers[numbers]
         which[k] = place
     return joined(packets).select(which[speaker])
+
+
+def _sum(tensor: Tensor, known: dict[int, bytes]) -> bytes:
+    """A checksum of 16 bytes, of each tensor once."""
+    if id(tensor) not in known:
+        known[id(tensor)] = xxh3_128_digest(tensor.detach().contiguous().numpy().reshape(-1).view(np.uint8).data)
+    return known[id(tensor)]
 
 
 def _pack(plan: Plan, round: int, client: ClientId, owned: TaskSet, payload: Payload) -> bytes:

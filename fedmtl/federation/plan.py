@@ -101,13 +101,9 @@ class Plan:
         return self._by_tasks[key]
 
     def restrict(self, params: Params, owned: TaskSet) -> Params:
-        """Without the heads of tasks that the client does not own; what is no parameter of the model stays."""
-        foreign = self._once("foreign", owned, lambda: self._foreign(owned))
-        return {name: value for name, value in params.items() if name not in foreign}
-
-    def _foreign(self, owned: TaskSet) -> frozenset[str]:
-        kept = tuple(f"head.{task}." for task in owned)
-        return frozenset(n for n in self.initial if n.startswith("head.") and not n.startswith(kept))
+        """Without what is named after heads of tasks that the client does not own, a model's or learnt beside it."""
+        foreign = self._once("foreign", owned, lambda: tuple(f"head.{t}." for t in self.tasks if t not in owned))
+        return {name: value for name, value in params.items() if not name.startswith(foreign)}
 
     def loss(self, owned: TaskSet) -> LossFn:
         """A client's objective: the mean over its tasks."""

@@ -1,8 +1,8 @@
 """Every client's personal model, from the folder of a finished run.
 
 The server's last state is broadcast once more, coded as the run coded it, and each client's private state is read from
-where its node kept it: what the client then predicts with is what the run measured at its end. One thing may differ:
-a checkpoint does not say which clients share tensors, and a codec that rounds by chance had coded those once for all.
+where its node kept it: what the client then predicts with is what the run measured at its end. One thing may differ
+where not everybody is looked at: clients who hear the same get one packet, and a codec's chance is that of the first.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

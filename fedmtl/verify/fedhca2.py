@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.local import Local
 from fedmtl.types import Upload
 from fedmtl.verify.check import Found, close, every, same_bits
@@ -109,14 +110,13 @@ def heads_of_one_shape_ask_each_other(fedhca2: Callable[..., Any]) -> Found:
     """
     heads = {0: {"a": [1.0, 0.0], "b": [0.0, 1.0]}, 1: {"c": [-1.0, 0.0], "d": [1.0, -2.0, 3.0]}}
     algorithm = fedhca2(beta=0.5, hyper_lr=0.0)
-    server = algorithm.init_server({})
-    uploads = []
+    first, uploads = {}, []
     for client, owned in heads.items():
         w = {f"head.{t}.w": torch.tensor(v, dtype=torch.float64) for t, v in owned.items()}
         w["trunk.w"] = torch.tensor([1.0, 2.0], dtype=torch.float64)
-        server = algorithm.enrol(server, client, {name: torch.zeros_like(value) for name, value in w.items()})
+        first[client] = {name: torch.zeros_like(value) for name, value in w.items()}
         uploads.append((client, Upload({"model": w}, 4)))
-    server = algorithm.aggregate(server, uploads)
+    server = algorithm.aggregate(first_server(algorithm, {}, first), uploads)
     rows = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
     weight = np.exp(rows @ rows.T / np.sqrt(2))
     asked = weight / weight.sum(axis=1, keepdims=True) @ rows

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.local import Local
 from fedmtl.types import Upload
 from fedmtl.verify.check import Found, close, every, same_bits
@@ -81,9 +82,7 @@ def who_is_not_heard_stays_and_heads_keep_to_their_tasks(fedu: Callable[..., Any
     def model(trunk: float, head: float | None) -> dict[str, torch.Tensor]:
         return {"trunk.w": torch.tensor([trunk])} | ({} if head is None else {"head.t.b": torch.tensor([head])})
 
-    server = algorithm.init_server(model(0.0, 1.0))
-    for k in range(3):
-        server = algorithm.enrol(server, k, model(trunks[k], heads[k]))
+    server = first_server(algorithm, model(0.0, 1.0), {k: model(trunks[k], heads[k]) for k in range(3)})
     server = algorithm.aggregate(server, [(0, Upload({"model": model(2.0, 7.0)}, 5.0))])
     said = [algorithm.broadcast(server, k)["model"] for k in range(3)]
     return every(

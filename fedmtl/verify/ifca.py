@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.rng import rng
 from fedmtl.types import Batch, Params, Upload
@@ -104,7 +105,7 @@ def the_choice_counts_examples_not_batches(ifca: Callable[..., Any]) -> Found:
             {"x": torch.tensor([far, 9.0, 9.0, 9.0]), "mask": torch.tensor([1.0, 0.0, 0.0, 0.0])},
             {"x": torch.full((4,), 9.0), "mask": torch.zeros(4)},
         ]
-        server = algorithm.enrol(algorithm.init_server({"trunk.w": torch.ones(1)}), 0, {"trunk.w": torch.ones(1)})
+        server = first_server(algorithm, {"trunk.w": torch.ones(1)}, {0: {"trunk.w": torch.ones(1)}})
         down = algorithm.broadcast(server, 0)
         down = {record: {"trunk.w": torch.tensor([w])} for record, w in zip(down, models, strict=True)}
         sent = algorithm.local_update(loss, down, None, batches).upload

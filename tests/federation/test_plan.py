@@ -17,7 +17,7 @@ from fedmtl.models import MLP
 from fedmtl.optim import make_batches
 from fedmtl.tasks import Binary
 from fedmtl.tasks.regression import Regression
-from fedmtl.weightings import Equal
+from fedmtl.weightings import Equal, Uncertainty
 from tests.federation.toy import DATA, make_toy, toy_plan
 
 HEADS = {"multiclass_0": 3, "binary_1": 1, "regression_2": 1, "multilabel_3": 3}
@@ -230,3 +230,11 @@ class Unmixed:
 
     def score(self, sums: Any) -> float:
         return Binary().score(sums)
+
+
+def test_what_is_learnt_beside_a_foreign_head_is_restricted_too() -> None:
+    """Uncertainty trains a number for each head; a client has no such task to evaluate it with."""
+    plan = toy_plan(algorithm=TaskWeighted(FedAvg(epochs=1), Uncertainty()))
+    down = plan.broadcast(plan.first_server({0: ("binary_1",)}), 0, ("binary_1",))
+    assert {name for name in down["model"] if name.endswith("log_variance")} == {"head.binary_1.log_variance"}
+    plan.check({0: ("binary_1",), 1: ("multilabel_3", "regression_2")})  # runs a local update of each
