@@ -1,0 +1,64 @@
+"""The path of a GPU, without one: no number is computed, but every tensor has a device, and two may not be mixed.
+
+torch's device "meta" knows shapes and types alone, and refuses operations on tensors of two devices, as a GPU would
+(save scalars of the CPU, which GPUs take too). What it cannot say is how fast a GPU is, or how it rounds.
+"""
+
+from typing import Any
+
+import pytest
+import torch
+
+from fedmtl.algorithms import Algorithm, FedPer
+from fedmtl.data.base import Federation
+from fedmtl.engines import Loop, VMap
+from fedmtl.engines.gather import Inputs
+from fedmtl.engines.lifted import Lifted
+from fedmtl.engines.tune import most_in_memory
+from fedmtl.trees import leaves, structure, tree_map
+from tests.algorithms.rounds import jobs, measurements, start
+from tests.conftest import ALL_ALGORITHMS, tiny_plan
+from tests.engines.jobs import alone, assert_close, cohort_of, run
+
+
+def away(tree: Any) -> Any:
+    """Tensors of the same shapes and types, elsewhere."""
+    return tree_map(lambda leaf: torch.as_tensor(leaf).to("meta"), tree)
+
+
+def devices(tree: Any) -> set[str]:
+    return {leaf.device.type for leaf in leaves(tree)}
+
+
+@pytest.mark.parametrize("algorithm", ALL_ALGORITHMS, ids=repr)
+@pytest.mark.parametrize("kind", ["train", "measure"])
+def test_nothing_is_left_on_the_cpu(algorithm: Algorithm[Any, Any], kind: str, alike: Federation) -> None:
+    """Each client by itself, and stacked."""
+    plan = tiny_plan(alike, algorithm)
+    state = start(plan, alike)
+    work = (jobs if kind == "train" else measurements)(plan, alike, state)
+    cohort = cohort_of([job for job in work if structure(job.private) == structure(work[0].private)])
+    rows = torch.arange(len(cohort.clients)).numpy()
+    batches = away(cohort.batches(rows))
+    down, private = away(cohort.downs[0]), away(cohort.private)
+    one, epoch = tree_map(lambda leaf: leaf[0], (private, batches))
+    assert devices(cohort.function(down, one, epoch)) == {"meta"}
+    assert devices(Lifted(cohort.function)(Inputs(down, True, private, batches))) == {"meta"}
+
+
+@pytest.mark.parametrize("engine", [Loop("cpu:0"), VMap(device="cpu:0"), VMap(chunk=3, device="cpu:0")], ids=repr)
+def test_results_come_back_from_another_device(
+    engine: Loop | VMap, alike: Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ "cpu:0" is another device by its name: tensors are sent there and back, and chunks are sized by its memory."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2**20, 2**20))
+    plan = tiny_plan(alike, FedPer(epochs=2))
+    work = jobs(plan, alike, start(plan, alike))
+    assert_close(run(engine, work), alone(work))
+
+
+@pytest.mark.parametrize(("free", "expected"), [(7 * 32_000 + 31_999, 7), (10**15, 4096), (5, 1)])
+def test_chunks_fill_the_memory_that_is_free(free: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients of 1,000 bytes, of whom a step keeps 32 times as much: 7 in seven times 32,000 bytes and some more."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
+    assert most_in_memory(1000, "cuda") == expected
