@@ -139,7 +139,7 @@ def test_what_is_what_results_depend_on() -> None:
 
 
 def test_the_label_names_algorithm_and_codecs() -> None:
-    assert Experiment(algorithm=FedRep(1, 2, 3)).label == "FedRep(lr=1, head_epochs=2, trunk_epochs=3) / Dense()"
+    assert Experiment(algorithm=FedRep(1, 2, 3)).label == "FedRep(lr=1, head_epochs=2, trunk_epochs=3, optimizer=SGD()) / Dense()"
     assert Experiment(algorithm=Local(1, 2), up_codec=FP16()).label == "Local(lr=1, epochs=2) / FP16() up, Dense() down"
 
 
