@@ -139,8 +139,10 @@ def test_what_is_what_results_depend_on() -> None:
 
 
 def test_the_label_names_algorithm_and_codecs() -> None:
-    assert Experiment(algorithm=FedRep(1, 2, 3)).label == "FedRep(lr=1, head_epochs=2, trunk_epochs=3, optimizer=SGD()) / Dense()"
-    assert Experiment(algorithm=Local(1, 2), up_codec=FP16()).label == "Local(lr=1, epochs=2) / FP16() up, Dense() down"
+    plain = "FedRep(lr=1, head_epochs=2, trunk_epochs=3, optimizer=SGD())"
+    assert Experiment(algorithm=FedRep(1, 2, 3)).label == f"{plain} / Dense()"
+    local = Experiment(algorithm=Local(1, 2), up_codec=FP16())
+    assert local.label == "Local(lr=1, epochs=2, optimizer=SGD()) / FP16() up, Dense() down"
 
 
 def test_batch_size_nought_is_everything() -> None:
