@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
-from xxhash import xxh3_64_intdigest
+from xxhash import xxh3_64, xxh3_64_intdigest
 
 _HEAD = struct.Struct("<QqqqQ")  # checksum of the rest of the block, round, rows, rows with a state, bytes of a row
 
@@ -81,10 +81,13 @@ class Undo:
         block = Block(some, versions[some], sums[some], rows[places[had]])
         self._blocks.append(block)
         if self._stem is not None:
-            body = b"".join(array.tobytes() for array in block)
-            head = _HEAD.pack(xxh3_64_intdigest(body), round, len(some), len(block.rows), self._size)
+            check = xxh3_64()
+            for array in block:
+                check.update(array.data)
             with open(f"{self._stem}-{round}", "ab") as file:
-                file.write(head + body)
+                file.write(_HEAD.pack(check.intdigest(), round, len(some), len(block.rows), self._size))
+                for array in block:
+                    file.write(array.data)
 
     def knows(self, places: NDArray[np.int64], round: int | None = None) -> NDArray[np.bool_]:
         """Which of the rows are remembered, from one round or from any."""
