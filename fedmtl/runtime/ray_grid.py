@@ -4,7 +4,7 @@ import logging
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from fedmtl.data.base import Federation
 from fedmtl.experiment import Experiment
 from fedmtl.federation.shard import write_shard
 from fedmtl.runtime.homes import homes
+from fedmtl.runtime.lanes import Call, Lane, Way
 from fedmtl.runtime.local_grid import DirectGrid, new_run_id
-from fedmtl.runtime.messages import byte_array
 from fedmtl.runtime.ray_workers import give_back, hire, start, take
 
 log = logging.getLogger("fedmtl")
@@ -31,29 +31,11 @@ SMALL = 2**16
 """Bytes that travel with a call: an object of its own costs more."""
 
 
-def detach(message: Message) -> tuple[Message, list[tuple[str, str]], list[np.ndarray]]:
-    """The message with its arrays emptied, where they were, and their bytes."""
-    keys, arrays = [], []
-    if message.has_content():
-        for record, named in message.content.array_records.items():
-            for name, array in named.items():
-                keys.append((record, name))
-                arrays.append(np.frombuffer(array.data, np.uint8))
-                array.data = b""
-    return message, keys, arrays
-
-
-def attach(message: Message, keys: list[tuple[str, str]], arrays: Iterable[np.ndarray]) -> None:
-    """Undo ``detach``."""
-    for (record, name), array in zip(keys, arrays, strict=True):
-        message.content.array_records[record][name] = byte_array(array)
-
-
 class RayGrid(DirectGrid):
     """Nodes in Ray actors, on this machine or a cluster.
 
-    A message's arrays go into Ray's object store, equal ones once for all nodes. An actor that dies is started
-    anew, reads the private state that it stored last, and gets the round's message again.
+    Large arrays go into Ray's object store, equal ones once for all nodes. An actor that dies is started anew, reads
+    the private state that it stored last, and gets the round's message again.
 
     Args:
         experiment: what runs; ``workers``, ``gpus_per_worker`` and ``ray_address`` say where.
@@ -79,8 +61,12 @@ class RayGrid(DirectGrid):
             for part, clients in enumerate(homes(experiment, federation, self._parts)):
                 write_shard(Path(data) / str(part), {client: federation.clients[client] for client in clients})
             # The files may go when they are mapped: their pages stay as long as the actors do.
-            self.pids: list[int] = ray.get([self._load(part) for part in range(self._parts)])
-            """Process of each actor, in the order of nodes."""
+            loaded = ray.get([self._load(part) for part in range(self._parts)])
+        self.pids: list[int] = [pid for pid, _ in loaded]
+        """Process of each actor, in the order of nodes."""
+        self._stored: dict[tuple[int, int], Any] = {}
+        """Where a round's large arrays are in Ray's object store, by where they are here."""
+        self._ways = [self._way(part, address) for part, (_, address) in enumerate(loaded)]
 
     def _load(self, part: int) -> Any:
         device = "cuda" if self._kind.gpus > 0 else "cpu"
@@ -88,26 +74,34 @@ class RayGrid(DirectGrid):
             self.run_id, part + 1, self._pickled, part, self._parts, self._folder, self._data, device, self._paths
         )
 
+    def _way(self, part: int, address: str) -> Way:
+        # An address of Ray's may be another machine's, where no socket of this one leads.
+        way = Call if self._kind.address else Lane
+        return way(self._actors[part], address, self._put)
+
     def get_node_ids(self) -> list[int]:
         return [part + 1 for part in range(self._parts)]
 
     def exchange(self, messages: list[Message], timeout: float | None) -> list[Message]:
         deadline = None if timeout is None else time.monotonic() + timeout
-        pending = self._send(messages)
+        self._stored.clear()
+        pending: dict[Way, int] = {}
+        for index, message in enumerate(messages):
+            way = self._ways[message.metadata.dst_node_id - 1]
+            way.post(message)
+            pending[way] = index
         restarts = 0
         replies: dict[int, Message] = {}
         while pending:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            ready, _ = ray.wait(list(pending), num_returns=1, timeout=left)
+            ready = self._ready(list(pending), left)
             if not ready:
                 log.warning("%d of %d nodes did not answer within %g s", len(pending), len(messages), timeout or 0)
                 break
-            for reference in ready:
-                index = pending.pop(reference)
+            for way in ready:
+                index = pending.pop(way)
                 try:
-                    reply, keys, arrays = ray.get(reference)
-                    attach(reply, keys, arrays)
-                    replies[index] = reply
+                    reply = way.receive()
                 except RayActorError as error:
                     restarts += 1
                     part = messages[index].metadata.dst_node_id - 1
@@ -117,35 +111,44 @@ class RayGrid(DirectGrid):
                             "out, use fewer workers or a smaller cohort."
                         ) from error
                     log.warning("the actor of node %d died; started anew from its stored private state", part + 1)
-                    self._actors[part] = start(self._kind)
-                    self.pids[part] = ray.get(self._load(part))
-                    pending.update({again: index for again in self._send([messages[index]])})
+                    way = self._start_anew(part)
+                    way.post(messages[index])
+                    pending[way] = index
                 except RayTaskError as error:
                     raise error.as_instanceof_cause() from None
+                else:
+                    if reply is None:
+                        pending[way] = index
+                    else:
+                        replies[index] = reply
         return [replies[index] for index in sorted(replies)]
 
-    def _send(self, messages: list[Message]) -> dict[Any, int]:
-        """Hand each message to its actor. Messages that share a buffer find it once in Ray's object store."""
-        stored: dict[tuple[int, int], Any] = {}
-        pending = {}
-        for index, message in enumerate(messages):
-            bare, keys, arrays = detach(message)
-            references = []
-            for array in arrays:
-                if array.size < SMALL:
-                    references.append(array)
-                    continue
-                place = (array.ctypes.data, array.size)
-                if place not in stored:
-                    stored[place] = ray.put(array)
-                references.append(stored[place])
-            actor = self._actors[message.metadata.dst_node_id - 1]
-            pending[actor.handle.remote(bare, keys, *references)] = index  # pyright: ignore[reportAttributeAccessIssue]
-            attach(message, keys, arrays)
-        return pending
+    def _ready(self, pending: list[Way], timeout: float | None) -> list[Way]:
+        if self._kind.address:
+            called = {way.reference: way for way in pending if isinstance(way, Call)}
+            return [called[reference] for reference in ray.wait(list(called), num_returns=1, timeout=timeout)[0]]
+        return wait(pending, timeout)  # pyright: ignore[reportArgumentType, reportReturnType]
+
+    def _start_anew(self, part: int) -> Way:
+        self._ways[part].close()
+        self._actors[part] = start(self._kind)
+        self.pids[part], address = ray.get(self._load(part))
+        self._ways[part] = self._way(part, address)
+        return self._ways[part]
+
+    def _put(self, array: np.ndarray) -> Any:
+        """An array as an argument of a call: messages that share a buffer find it once in Ray's object store."""
+        if array.size < SMALL:
+            return array
+        place = (array.ctypes.data, array.size)
+        if place not in self._stored:
+            self._stored[place] = ray.put(array)
+        return self._stored[place]
 
     def close(self) -> None:
         """The actors forget the run and wait for the next one of this process."""
+        for way in self._ways:
+            way.close()
         try:
             ray.get([actor.unload.remote() for actor in self._actors], timeout=30)  # pyright: ignore
             give_back(self._kind, self._actors)

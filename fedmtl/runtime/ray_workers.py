@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from fedmtl.data.base import Schema
     from fedmtl.experiment import Experiment
+    from fedmtl.runtime.parcels import Parcel
 
 
 class Worker:
@@ -41,8 +42,8 @@ class Worker:
         data: str,
         device: str,
         paths: list[str],
-    ) -> int:
-        """Become node ``part`` of ``parts`` of a run, and say in which process.
+    ) -> tuple[int, str]:
+        """Become node ``part`` of ``parts`` of a run, and say in which process, and where its socket is.
 
         The data is what the driver wrote into ``data``; it is loaded anew where that folder is not, or no longer.
         """
@@ -50,6 +51,7 @@ class Worker:
 
         from fedmtl.federation.shard import read_shard, shard_of
         from fedmtl.runtime.homes import homes
+        from fedmtl.runtime.lanes import End
         from fedmtl.runtime.local_grid import node_context
         from fedmtl.runtime.node import Node, host, make_fleet, make_store
 
@@ -66,7 +68,8 @@ class Worker:
         self._context = node_context(run_id, node_id)
         fleet = make_fleet(experiment, schema, clients, device)
         host(run_id, node_id, Node(fleet, make_store(experiment, schema, folder)))
-        return os.getpid()
+        self._end = End()
+        return os.getpid(), self._end.address
 
     def unload(self) -> None:
         """Forget the run's data."""
@@ -74,15 +77,20 @@ class Worker:
 
         host(self._context.run_id, self._context.node_id, None)
 
-    def handle(
-        self, message: "Message", keys: list[tuple[str, str]], *arrays: "np.ndarray"
-    ) -> "tuple[Message, list[tuple[str, str]], list[np.ndarray]]":
+    def handle(self, message: "Message", keys: list[tuple[str, str]], *arrays: "np.ndarray") -> "Parcel":
         """Run the ClientApp. Arrays travel beside their message, so that Ray's shared memory is read without a copy."""
         from fedmtl.runtime.client_app import app
-        from fedmtl.runtime.ray_grid import attach, detach
+        from fedmtl.runtime.parcels import attach, detach
 
-        attach(message, keys, arrays)
-        return detach(app(message, self._context))
+        return detach(app(attach(message, keys, arrays), self._context))
+
+    def serve(
+        self, message: "Message | None" = None, keys: Sequence[tuple[str, str]] = (), *arrays: "np.ndarray"
+    ) -> "Parcel | None":
+        """Run the ClientApp for this message, if there is one, and for those that come on the socket."""
+        from fedmtl.runtime.parcels import Parcel
+
+        return self._end.answer(self.handle, None if message is None else Parcel(message, list(keys), list(arrays)))
 
 
 class Kind(NamedTuple):
