@@ -18,8 +18,8 @@ from fedmtl.data.base import Federation
 from fedmtl.experiment import Experiment
 from fedmtl.federation.shard import write_shard
 from fedmtl.runtime.homes import homes
-from fedmtl.runtime.lanes import Call, Lane, Way
 from fedmtl.runtime.local_grid import DirectGrid, new_run_id
+from fedmtl.runtime.ray_lanes import Call, Lane, Way
 from fedmtl.runtime.ray_workers import give_back, hire, start, take
 
 log = logging.getLogger("fedmtl")

@@ -51,9 +51,9 @@ class Worker:
 
         from fedmtl.federation.shard import read_shard, shard_of
         from fedmtl.runtime.homes import homes
-        from fedmtl.runtime.lanes import End
         from fedmtl.runtime.local_grid import node_context
         from fedmtl.runtime.node import Node, host, make_fleet, make_store
+        from fedmtl.runtime.ray_lanes import End
 
         sys.path += [path for path in paths if path not in sys.path]  # a user's modules, by their import paths
         experiment: Experiment

@@ -13,9 +13,9 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 from ray.exceptions import RayActorError, RayTaskError
 
-from fedmtl.runtime.lanes import LARGE, Call, End, Lane, Way
 from fedmtl.runtime.messages import byte_array
 from fedmtl.runtime.parcels import Parcel, attach, detach
+from fedmtl.runtime.ray_lanes import LARGE, Call, End, Lane, Way
 from fedmtl.runtime.ray_workers import connect
 
 
