@@ -183,11 +183,12 @@ class Answers:
 
 
 def _match(clients: NDArray[np.int64], replies: Sequence[Replies]) -> list[Answer]:
+    everybody = np.concatenate([each.clients for each in replies]) if replies else clients[:0]
+    repeated = len(np.unique(everybody)) < len(everybody)
     last: dict[int, tuple[int, int]] = {}
-    if len(replies) != 1 or len(np.unique(replies[0].clients)) < len(replies[0]):
+    if repeated:
         for node, each in enumerate(replies):
             last |= {client: (node, k) for k, client in enumerate(each.clients.tolist())}
-    repeated = len(last) < sum(map(len, replies)) if last else False
     found = []
     for node, each in enumerate(replies):
         place = np.searchsorted(clients, each.clients)

@@ -51,12 +51,15 @@ class Group(NamedTuple):
                 return rows.batches(places[some], None, int(least[some].max()))
             return rows.batches(places[some], order[some], batch_size, round)
 
+        private = self.states["private"]
+        if len(members) < len(self.clients):
+            private = tree_map(lambda leaf: leaf[members], private)
         return Cohort(
             clients=self.clients[members].tolist(),
             function=function,
             downs=self.downs,
             which=self.which[members],
-            private=tree_map(lambda leaf: leaf[members], self.states["private"]),
+            private=private,
             steps=-(-sizes // least),
             batches=batches,
             owned=self.table.owned,
