@@ -336,7 +336,7 @@ def bench(
     ] = None,
     workers: Annotated[int, typer.Option(show_default=False, help="Processes that train: 2.")] = 2,
     compile: Annotated[
-        bool, typer.Option("--compile", help="Let fedmtl use torch's compiler, which pays in runs of minutes.")
+        bool, typer.Option("--compile", help="Let fedmtl compile what runs for long, which pays in runs of minutes.")
     ] = False,
     sweep: Annotated[
         bool,

@@ -69,7 +69,7 @@ class Experiment:
     chunk: int = 0
     """Clients that engine "vmap" stacks at once; 0: as many as are fastest, measured once on this machine."""
     compile: bool = False
-    """Engine "vmap" hands work that goes on for long to torch's compiler: for runs of many minutes."""
+    """Engine "vmap" hands work that goes on for long to compilers, C++'s or torch's: for runs of minutes."""
     runtime: str = "ray"
     """Where the nodes are: "ray" in Ray actors, "local" one in this process."""
     workers: int = 2

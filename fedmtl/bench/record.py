@@ -27,7 +27,7 @@ class Task(NamedTuple):
     """Of its data, as ``fedmtl.bench.data`` reads it."""
     workers: int
     compile: bool
-    """Whether fedmtl may use torch's compiler."""
+    """Whether fedmtl may compile what runs for long."""
 
 
 class Measured(NamedTuple):
@@ -103,7 +103,7 @@ def run_script(system: str, run: Callable[[Task], Measured]) -> None:
         workload: Annotated[str, typer.Argument(help="W1, W2, or a folder of data that fedmtl bench wrote.")] = "W2",
         rounds: Annotated[int | None, typer.Option(help="Rounds; the first is not timed.")] = None,
         workers: Annotated[int, typer.Option(help="Processes that train, where the system has them.")] = 2,
-        compile: Annotated[bool, typer.Option("--compile", help="fedmtl hands long work to torch's compiler.")] = False,
+        compile: Annotated[bool, typer.Option("--compile", help="fedmtl compiles what runs for long.")] = False,
         trunk: Annotated[Path | None, typer.Option(help="Where to save the trunk, as .npy.")] = None,
     ) -> None:
         with tempfile.TemporaryDirectory(prefix="fedmtl-bench-") as temporary:

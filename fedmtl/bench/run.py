@@ -37,7 +37,7 @@ def bench(
         against: "flower", "pfl".
         turns: how often each system runs; medians are over them.
         workers: processes, of those systems that have them.
-        compile: let fedmtl use torch's compiler, except in the sweep.
+        compile: let fedmtl compile what runs for long, except in the sweep.
         swept: run the sweep too.
         out: a JSON file for all figures, written anew after each part: a run of minutes may be interrupted.
         say: called with each part of the report, when it is known.

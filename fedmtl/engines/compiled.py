@@ -11,8 +11,8 @@ from fedmtl.engines.program import Program
 from fedmtl.engines.recording import Operation, Recording, Slot
 
 
-def compile_natively(recording: Recording) -> Program:
-    """The call as native code, which is built when it is first played: 5 to 15 s, or 1 s from inductor's cache.
+def compile_with_torch(recording: Recording) -> Program:
+    """The call as code that is built when it is first played: 5 to 15 s, or 1 s from inductor's cache.
 
     Raises:
         Exception: when first played, whatever the compiler cannot do here, such as finding a C++ compiler.

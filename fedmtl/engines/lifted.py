@@ -11,7 +11,8 @@ Which operations there are depends only on the function and on shapes, so:
 
 All of them give the same bits, so it does not show in a result when a run went from one to the next.
 
-5. Where that is asked for, a recording that has been played for long is compiled, and equal to rounding only.
+5. Where that is asked for, recordings that have been played for long are compiled: to C++ where all operations are
+   known there, else by torch's compiler. They are then equal to rounding only.
 """
 
 import logging
@@ -36,6 +37,9 @@ log = logging.getLogger(__name__)
 
 MAX_SIGNATURES = 64
 """Recordings kept for one function."""
+
+NATIVE_SHARE = 0.04
+"""Of the time after which torch's compiler is called, when a C++ compiler is: it is faster, and its work is kept."""
 
 
 @dataclass
@@ -75,6 +79,10 @@ class Lifted:
         """Whether it has been played back once with the same bits: then other numbers of clients are recorded at their
         first call, and believed."""
         self._states: dict[Any, _State] = {}
+        self._played = 0.0
+        """Seconds, over all signatures."""
+        self.native: bool | None = None
+        """Whether it can be said in C++; None while nobody has tried."""
 
     def __call__(self, inputs: Inputs) -> Any:
         """A tree of tensors [k, …]."""
@@ -82,7 +90,7 @@ class Lifted:
         state = self._state(inputs, tensors)
         state.calls += 1
         if state.believed and state.program is not None:
-            return rebuild(state.tree, self._play(state, state.program, tensors))
+            return rebuild(state.tree, self._play(state, state.program, inputs, tensors))
         if state.reason or (state.calls == 1 and not self._proven):
             results = self._plain(state, inputs, tensors)
         elif state.program is None:
@@ -113,19 +121,42 @@ class Lifted:
 
         return call
 
-    def _play(self, state: _State, program: Program, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    def _play(self, state: _State, program: Program, inputs: Inputs, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         start = time.perf_counter()
         with torch.no_grad():
             results = program(tensors)
-        state.played += time.perf_counter() - start
-        if state.played > self._compile_after and state.recording is not None:
+        elapsed = time.perf_counter() - start
+        state.played += elapsed
+        self._played += elapsed
+        if state.recording is None:
+            return results
+        if self.native is not False and self._played > NATIVE_SHARE * self._compile_after:
+            self._say_in_cpp(state, state.recording, inputs, tensors, results)
+        elif state.played > self._compile_after:
             recording, state.recording = state.recording, None
             try:
                 state.program = _compiled(recording, tensors, results)
             except Exception as error:
-                reason = str(error).strip().splitlines() or [type(error).__name__]
-                log.warning("%r goes on without torch's compiler: %s", self.function, reason[0])
+                log.warning("%r goes on without torch's compiler: %s", self.function, _line(error))
         return results
+
+    def _say_in_cpp(
+        self, state: _State, recording: Recording, inputs: Inputs, tensors: Sequence[Tensor], results: Sequence[Tensor]
+    ) -> None:
+        from fedmtl.engines.native import Unlike, compile_natively
+
+        of_down = len(leaves(inputs.down))
+        stacked = [place >= of_down or not inputs.shared for place in range(len(tensors))]
+        try:
+            state.program = checked(compile_natively(recording, tensors, stacked), tensors, results)
+        except Unlike as error:
+            self.native = False
+            log.debug("%r is not said in C++: %s", self.function, _line(error))
+        except Exception as error:
+            self.native = False
+            log.warning("%r goes on without a C++ compiler: %s", self.function, _line(error))
+        else:
+            self.native, state.recording = True, None
 
     def _state(self, inputs: Inputs, tensors: Sequence[Tensor]) -> _State:
         picture = tuple([(tensor.shape, tensor.stride(), tensor.dtype, tensor.device) for tensor in tensors])
@@ -177,15 +208,27 @@ def _compiled(recording: Recording, tensors: Sequence[Tensor], results: Sequence
         ValueError: it gives others.
         Exception: the compiler's own.
     """
-    from fedmtl.engines.compiled import compile_natively  # seconds of imports
+    from fedmtl.engines.compiled import compile_with_torch  # seconds of imports
 
-    program = compile_natively(recording)
+    return checked(compile_with_torch(recording), tensors, results)
+
+
+def checked(program: Program, tensors: Sequence[Tensor], results: Sequence[Tensor]) -> Program:
+    """A program that has given these results, to rounding.
+
+    Raises:
+        ValueError: it gives others.
+    """
     with torch.no_grad():
         found = program(tensors)
     for one, other in zip(found, results, strict=True):
         if not torch.allclose(one, other, rtol=1e-5, atol=1e-6, equal_nan=True):
             raise ValueError(f"what it makes differs by up to {(one - other).abs().max():.1e}")
     return program
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _flat(inputs: Inputs) -> list[Tensor]:

@@ -20,6 +20,12 @@ from tests.engines.jobs import alone, assert_close, run, training
 from tests.engines.test_lifted import batch, numbers
 
 
+@pytest.fixture(autouse=True)
+def no_cpp(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can be said in C++ does not come here, else."""
+    monkeypatch.setattr(lifted, "NATIVE_SHARE", float("inf"))
+
+
 def double(down: Any, private: Tensor, batches: Any) -> Tensor:
     return private * 2
 
@@ -85,7 +91,7 @@ def test_without_a_compiler_it_goes_on(
 
 def test_other_numbers_are_refused(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """A compiler that adds 0.001 is not used."""
-    wrong = "fedmtl.engines.compiled.compile_natively"
+    wrong = "fedmtl.engines.compiled.compile_with_torch"
     monkeypatch.setattr(wrong, lambda recording: lambda tensors: [tensors[0] * 2 + 0.001])
     for seed, result in enumerate(played(Lifted(double, compile_after=0.0), 6)):
         assert torch.equal(result, numbers(3, 2, seed=seed) * 2)

@@ -1,0 +1,82 @@
+"""A recorded call as machine code, built by the C++ compiler that is there and kept for later runs."""
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fedmtl.engines.native.parts import PARTS
+from fedmtl.engines.native.shares import Unlike
+from fedmtl.engines.native.source import to_cpp
+from fedmtl.engines.program import Program
+from fedmtl.engines.recording import Recording
+from fedmtl.engines.tune import machine
+from fedmtl.files import cache_folder
+
+FLAGS = (
+    "-O3 -march=native -std=c++17 -shared -fPIC -w -fno-math-errno -fno-trapping-math -fno-signed-zeros "
+    "-fassociative-math"
+).split()
+"""Sums in another order; NaN and infinity stay what they are."""
+
+BUILD_S = 120.0
+
+
+def compile_natively(recording: Recording, tensors: Sequence[Tensor], stacked: Sequence[bool]) -> Program:
+    """The call as machine code.
+
+    Args:
+        recording: of a call.
+        tensors: inputs like those that it was recorded with.
+        stacked: which of them have a row for each client, the others are everybody's.
+
+    Raises:
+        Unlike: a call that this is not for, see ``to_cpp``.
+        OSError: no C++ compiler, or one that fails.
+    """
+    if any(tensor.device.type != "cpu" for tensor in tensors):
+        raise Unlike("tensors on a GPU")
+    clients = next((len(tensor) for tensor, own in zip(tensors, stacked, strict=True) if own), 0)
+    source = to_cpp(recording, tensors, stacked, clients)
+    call = _function(PARTS + source.text)
+    held, made = source.constants, source.outputs
+    count = len(tensors) + len(held) + len(made)
+
+    def program(inputs: Sequence[Tensor]) -> list[Tensor]:
+        results = [torch.empty(shape, dtype=dtype) for shape, dtype in made]
+        call(clients, (ctypes.c_void_p * count)(*[t.data_ptr() for t in (*inputs, *held, *results)]))
+        return results
+
+    return program
+
+
+@cache
+def _function(text: str) -> Any:
+    compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    if not compiler:
+        raise OSError("there is no C++ compiler: install g++, or name one in CXX")
+    picture = "\n".join([machine(), compiler, *FLAGS, text])
+    path = cache_folder() / "native" / f"{hashlib.sha256(picture.encode()).hexdigest()[:32]}.so"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(f".{os.getpid()}.draft")
+        command = [compiler, *FLAGS, "-x", "c++", "-", "-o", str(draft)]
+        try:
+            done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=BUILD_S, check=False)
+            if done.returncode:
+                raise OSError(f"{compiler} fails: {done.stderr.strip().splitlines()[:3]}")
+            os.replace(draft, path)
+        except subprocess.TimeoutExpired:
+            raise OSError(f"{compiler} takes more than {BUILD_S:g} s") from None
+        finally:
+            draft.unlink(missing_ok=True)
+    function = ctypes.CDLL(str(path)).program
+    function.argtypes, function.restype = [ctypes.c_int64, ctypes.c_void_p], None
+    return function

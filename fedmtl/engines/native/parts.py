@@ -1,0 +1,88 @@
+"""What native code is made of besides loops: products of small matrices, and exp."""
+
+PARTS = r"""
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <cstdint>
+#include <limits>
+
+typedef float lane __attribute__((vector_size(64), aligned(4)));
+
+// The most rows that divide M and leave their sums, W vectors each, in registers.
+static constexpr int rows_of(int M, int W) {
+  int most = 24 / W < 16 ? 24 / W : 16;
+  while (M % most) most--;
+  return most;
+}
+
+// c[M, N] = a[M, K] b[K, N]; the last six numbers are strides of rows and columns. Sixteen columns are one vector.
+template <int M, int N, int K, int ar, int ac, int br, int bc, int cr, int cc>
+static __attribute__((noinline)) void product(
+    const float* __restrict a, const float* __restrict b, float* __restrict c) {
+  constexpr int V = (N + 15) / 16, W = V < 4 ? V : V % 4 == 0 ? 4 : V % 3 == 0 ? 3 : V % 2 == 0 ? 2 : 1;
+  constexpr int MR = rows_of(M, W), NP = 16 * V;
+  constexpr bool direct = bc == 1 && N % 16 == 0;
+  constexpr int ld = direct ? br : NP;
+  alignas(64) float packed[direct ? 1 : K * NP];
+  const float* from = b;
+  if (!direct) {
+    for (int k = 0; k < K; k++) {
+      for (int j = 0; j < N; j++) packed[k * NP + j] = b[k * br + j * bc];
+      for (int j = N; j < NP; j++) packed[k * NP + j] = 0.0f;
+    }
+    from = packed;
+  }
+  for (int v = 0; v < V; v += W) {
+    for (int i = 0; i < M; i += MR) {
+      lane sums[MR][W];
+#pragma GCC unroll 16
+      for (int r = 0; r < MR; r++)
+#pragma GCC unroll 4
+        for (int w = 0; w < W; w++) sums[r][w] = lane{};
+      for (int k = 0; k < K; k++) {
+        lane row[W];
+#pragma GCC unroll 4
+        for (int w = 0; w < W; w++) row[w] = *(const lane*)(from + k * ld + 16 * (v + w));
+#pragma GCC unroll 16
+        for (int r = 0; r < MR; r++) {
+          const float x = a[(i + r) * ar + k * ac];
+#pragma GCC unroll 4
+          for (int w = 0; w < W; w++) sums[r][w] += x * row[w];
+        }
+      }
+#pragma GCC unroll 16
+      for (int r = 0; r < MR; r++)
+#pragma GCC unroll 4
+        for (int w = 0; w < W; w++) {
+          float* const to = c + (i + r) * cr + 16 * (v + w) * cc;
+          if (cc == 1 && (N % 16 == 0 || v + w < V - 1)) {
+            *(lane*)to = sums[r][w];
+          } else {
+            for (int j = 0; j < (N - 16 * (v + w) < 16 ? N - 16 * (v + w) : 16); j++) to[j * cc] = sums[r][w][j];
+          }
+        }
+    }
+  }
+}
+
+// exp to 2 units in the last place: 2^n e^r with |r| <= log(2) / 2, e^r by its series to r^7. NaN stays NaN.
+static inline float exponential(float x) {
+  const float y = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
+  const float n = std::floor(y * 1.44269504088896341f + 0.5f);
+  const float r = (y - n * 0.693359375f) + n * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  int32_t bits = ((int32_t)n + 127) << 23;
+  float power;
+  std::memcpy(&power, &bits, 4);
+  const float found = x < -104.0f ? 0.0f : p * power;
+  return x != x ? x : x > 88.7f ? std::numeric_limits<float>::infinity() : found;
+}
+
+"""

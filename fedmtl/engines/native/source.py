@@ -1,0 +1,164 @@
+"""A recorded call as C++ for one client: its tensors stay in the first cache from one operation to the next.
+
+The recording works on stacks of K clients. Each of its tensors is taken apart into the shares of the clients, and each
+operation is written as loops over one share.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from fedmtl.engines.native.operations import write
+from fedmtl.engines.native.scope import Known, Scope, at, dense, literal, type_of
+from fedmtl.engines.native.shares import Share, Unlike, share
+from fedmtl.engines.recording import Operation, Recording, Slot
+
+MAX_BYTES = 2**18
+"""Of one client's tensors: more do not fit the caches, nor the stack of a thread."""
+
+FILLS = frozenset("zeros_like ones_like full_like new_zeros new_ones new_full zeros ones full scalar_tensor".split())
+"""Operations that make one number many times."""
+
+
+class Source(NamedTuple):
+    """Of a function that is called with K and the addresses of inputs, constants and outputs, in this order."""
+
+    text: str
+    constants: list[Tensor]
+    """They are read where they are at each call."""
+    outputs: list[tuple[tuple[int, ...], torch.dtype]]
+    """Shapes for K clients, K first, and types."""
+
+
+def to_cpp(recording: Recording, tensors: Sequence[Tensor], stacked: Sequence[bool], clients: int) -> Source:
+    """The call as C++.
+
+    Args:
+        recording: of a call.
+        tensors: inputs like those that it was recorded with; what is done to them tells the shape of each result.
+        stacked: which of them have a row for each client, the others are everybody's.
+        clients: K.
+
+    Raises:
+        Unlike: an operation, a type or a layout that is not known here.
+    """
+    writer = _Writer(clients)
+    for place, (slot, tensor, own) in enumerate(zip(recording.inputs, tensors, stacked, strict=True)):
+        writer.input(slot, tensor, place, tensor.stride(0) if own else None)
+    for place, (slot, tensor) in enumerate(recording.constants.items(), len(tensors)):
+        writer.constant(slot, tensor, place)
+    with torch.no_grad():
+        for operation in recording.operations:
+            writer.write(operation)
+    constants = list(recording.constants.values())
+    first = len(tensors) + len(constants)
+    outputs = [writer.output(slot, first + number) for number, slot in enumerate(recording.outputs)]
+    lines = "\n".join(f"    {line}" for line in [*writer.pointers, *writer.scope.lines])
+    head = 'extern "C" void program(int64_t clients, void** p) {\n  for (int64_t k = 0; k < clients; k++) {\n'
+    return Source(f"{head}{lines}\n  }}\n}}\n", constants, outputs)
+
+
+class _Base(NamedTuple):
+    """Memory that a name stands for."""
+
+    value: Tensor
+    """What begins where it does."""
+    each: int | None
+    """Elements from one client to the next; None where it is everybody's."""
+    alike: bool = False
+    """Whether it holds one number many times, such as zeros for a stack, and is read as that."""
+
+
+class _Writer:
+    def __init__(self, clients: int) -> None:
+        self.scope = Scope()
+        self.pointers: list[str] = []
+        self._clients = clients
+        self._bases: dict[str, _Base] = {}
+        self._bytes = 0
+
+    def input(self, slot: Slot, tensor: Tensor, place: int, each: int | None) -> None:
+        self._pointer(f"const {type_of(tensor)}* const x{place}", place, each)
+        self._know(slot, tensor, f"x{place}", _Base(tensor, each))
+
+    def constant(self, slot: Slot, tensor: Tensor, place: int) -> None:
+        self._pointer(f"const {type_of(tensor)}* const x{place}", place, None)
+        each, alike = None, False
+        if tensor.dim() and len(tensor) and len(tensor) % self._clients == 0:  # one that vmap has made for the stack
+            alike = bool((tensor == tensor.reshape(-1)[0]).all())
+            if tensor.is_contiguous() and len(tensor) == self._clients and bool((tensor == tensor[:1]).all()):
+                each = tensor.stride(0)  # the first row stands for all
+        self._know(slot, tensor, f"x{place}", _Base(tensor, each, alike))
+
+    def write(self, operation: Operation) -> None:
+        """One operation: done here, for the shape of its result, and written down."""
+        name, known = operation.function.overloadpacket.__name__, self.scope.known
+        slot = operation.outs[0] if operation.single and not operation.changed else None
+        if slot is None:
+            raise Unlike(f"{name} changes a tensor in place or makes several")
+        if operation.view is not None:
+            base, size, stride, offset = operation.view
+            source = known[base].value
+            value = source.as_strided(size, stride, int(source.storage_offset()) + offset)
+        else:
+            value = operation.function(*_values(operation.args, known), **_values(operation.kwargs, known))
+        read = [known[slot] for slot in operation.reads()]
+        for other in read:
+            if other.value.untyped_storage().data_ptr() == value.untyped_storage().data_ptr():  # a view
+                return self._know(slot, value, other.base)
+        name_of_it, kind = f"t{slot.number}", type_of(value)
+        if name in FILLS:
+            (number,) = value.flatten()[:1].tolist() or [0]
+            self.scope.lines.append(f"const {kind} {name_of_it}[1] = {{{literal(number, kind)}}};")
+            return self._know(slot, value, name_of_it, _Base(value, None, alike=True))
+        own = any(self._bases[other.base].each is not None for other in read)
+        each = value.numel() // self._clients if own else None
+        self._know(slot, value, name_of_it, _Base(value, each))
+        count = math.prod(known[slot].share.sizes)
+        if own and each != count:
+            raise Unlike(f"a result of shape {tuple(value.shape)}, of which {count} numbers are a client's")
+        self._bytes += count * value.element_size()
+        if self._bytes > MAX_BYTES:
+            raise Unlike(f"a client's tensors take more than {MAX_BYTES} bytes")
+        self.scope.lines.append(f"alignas(64) {kind} {name_of_it}[{count}];")
+        write(self.scope, name, operation, known[slot])
+
+    def output(self, slot: Slot, place: int) -> tuple[tuple[int, ...], torch.dtype]:
+        """Copy a result out, contiguous."""
+        known = self.scope.known[slot]
+        shape = tuple(known.value.shape)
+        if not shape or shape[0] != self._clients or known.share.sizes[0] != 1:
+            raise Unlike(f"a result of shape {shape} for {self._clients} clients")
+        self._pointer(f"{type_of(known.value)}* const y{place}", place, math.prod(shape[1:]))
+        own = Share((1, *shape[1:]), (0, *dense(shape[1:])), 0)
+        self.scope.loop(own, f"{at(f'y{place}', own)} = {self.scope.source(known, own)};")
+        return shape, known.value.dtype
+
+    def _pointer(self, declared: str, place: int, each: int | None) -> None:
+        kind = declared[: declared.rindex("*") + 1]
+        step = "" if each is None else f" + k * {each}"
+        self.pointers.append(f"{declared} = ({kind})p[{place}]{step};")
+
+    def _know(self, slot: Slot, value: Tensor, name: str, base: _Base | None = None) -> None:
+        """A tensor in new memory, or in some that has this name already."""
+        if base is not None:
+            self._bases[name] = base
+        first, each, alike = self._bases[name]
+        offset = int(value.storage_offset() - first.storage_offset())
+        found = share(value.shape, value.stride(), offset, self._clients, each)
+        if alike:
+            found = Share((1,) * value.dim(), (0,) * value.dim(), 0)
+        self.scope.known[slot] = Known(value, name, found)
+
+
+def _values(item: Any, known: dict[Slot, Known]) -> Any:
+    if isinstance(item, Slot):
+        return known[item].value
+    if isinstance(item, dict):
+        return {key: _values(part, known) for key, part in item.items()}
+    if isinstance(item, (list, tuple)):
+        return type(item)([_values(part, known) for part in item])
+    return item
