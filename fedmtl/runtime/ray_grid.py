@@ -66,6 +66,8 @@ class RayGrid(DirectGrid):
         """Process of each actor, in the order of nodes."""
         self._stored: dict[tuple[int, int], Any] = {}
         """Where a round's large arrays are in Ray's object store, by where they are here."""
+        # An address of Ray's may be another machine's, where no socket of this one leads.
+        self._by_socket = not self._kind.address and all(address for _, address in loaded)
         self._ways = [self._way(part, address) for part, (_, address) in enumerate(loaded)]
 
     def _load(self, part: int) -> Any:
@@ -75,8 +77,7 @@ class RayGrid(DirectGrid):
         )
 
     def _way(self, part: int, address: str) -> Way:
-        # An address of Ray's may be another machine's, where no socket of this one leads.
-        way = Call if self._kind.address else Lane
+        way = Lane if self._by_socket else Call
         return way(self._actors[part], address, self._put)
 
     def get_node_ids(self) -> list[int]:
@@ -124,7 +125,7 @@ class RayGrid(DirectGrid):
         return [replies[index] for index in sorted(replies)]
 
     def _ready(self, pending: list[Way], timeout: float | None) -> list[Way]:
-        if self._kind.address:
+        if not self._by_socket:
             called = {way.reference: way for way in pending if isinstance(way, Call)}
             return [called[reference] for reference in ray.wait(list(called), num_returns=1, timeout=timeout)[0]]
         return wait(pending, timeout)  # pyright: ignore[reportArgumentType, reportReturnType]

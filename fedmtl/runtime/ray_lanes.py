@@ -138,7 +138,11 @@ class End:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="fedmtl-lane-")
         self.address = f"{self._folder.name}/socket"
-        self._listener = Listener(self.address, "AF_UNIX")
+        try:
+            self._listener = Listener(self.address, "AF_UNIX")
+        except (OSError, ValueError):
+            self._folder.cleanup()
+            raise
         self._socket: Connection | None = None
 
     def answer(self, handle: Callable[..., Parcel], parcel: Parcel | None) -> Parcel | None:
@@ -176,6 +180,14 @@ class End:
         if self._socket is not None:
             with suppress(OSError):  # the driver has gone
                 self._socket.send_bytes(answer)
+
+
+def listen() -> End | None:
+    """An actor's end; None where a system has no such sockets, or its temporary folder too long a name for one."""
+    try:
+        return End()
+    except (OSError, ValueError):
+        return None
 
 
 def _pickled(parcel: Parcel) -> bytes:

@@ -43,7 +43,7 @@ class Worker:
         device: str,
         paths: list[str],
     ) -> tuple[int, str]:
-        """Become node ``part`` of ``parts`` of a run, and say in which process, and where its socket is.
+        """Become node ``part`` of ``parts`` of a run, and say in which process, and where its socket is, if it has one.
 
         The data is what the driver wrote into ``data``; it is loaded anew where that folder is not, or no longer.
         """
@@ -53,7 +53,7 @@ class Worker:
         from fedmtl.runtime.homes import homes
         from fedmtl.runtime.local_grid import node_context
         from fedmtl.runtime.node import Node, host, make_fleet, make_store
-        from fedmtl.runtime.ray_lanes import End
+        from fedmtl.runtime.ray_lanes import listen
 
         sys.path += [path for path in paths if path not in sys.path]  # a user's modules, by their import paths
         experiment: Experiment
@@ -68,8 +68,8 @@ class Worker:
         self._context = node_context(run_id, node_id)
         fleet = make_fleet(experiment, schema, clients, device)
         host(run_id, node_id, Node(fleet, make_store(experiment, schema, folder)))
-        self._end = End()
-        return os.getpid(), self._end.address
+        self._end = listen()
+        return os.getpid(), self._end.address if self._end else ""
 
     def unload(self) -> None:
         """Forget the run's data."""
@@ -90,6 +90,8 @@ class Worker:
         """Run the ClientApp for this message, if there is one, and for those that come on the socket."""
         from fedmtl.runtime.parcels import Parcel
 
+        if self._end is None:
+            return None
         return self._end.answer(self.handle, None if message is None else Parcel(message, list(keys), list(arrays)))
 
 

@@ -33,10 +33,17 @@ def run_and_kill(experiment: Experiment, rounds: set[int], out: Path | None) -> 
         grid.close()
 
 
+@pytest.mark.parametrize("by_socket", [True, False], ids=["by socket", "by Ray's calls"])
 @pytest.mark.parametrize("in_folder", [True, False], ids=["run folder", "temporary folder"])
-def test_a_dead_actor_is_started_anew_and_the_bits_stay(in_folder: bool, tmp_path: Path) -> None:
+def test_a_dead_actor_is_started_anew_and_the_bits_stay(
+    in_folder: bool, by_socket: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     experiment = load_experiment(TINY, ["runtime=ray", "workers=2", "up_codec=ErrorFeedback"])
     undisturbed = run(experiment)
+    if not by_socket:  # as on a cluster
+        monkeypatch.setattr(
+            RayGrid, "_by_socket", property(lambda grid: False, lambda grid, value: None), raising=False
+        )
     result = run_and_kill(experiment, {1, 3, 4}, tmp_path / "out" if in_folder else None)
     assert result.summary["digests"] == undisturbed.summary["digests"]
 

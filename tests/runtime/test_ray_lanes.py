@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ray.exceptions import RayActorError, RayTaskError
 
 from fedmtl.runtime.messages import byte_array
 from fedmtl.runtime.parcels import Parcel, attach, detach
-from fedmtl.runtime.ray_lanes import LARGE, Call, End, Lane, Way
+from fedmtl.runtime.ray_lanes import LARGE, Call, End, Lane, Way, listen
 from fedmtl.runtime.ray_workers import connect
 
 
@@ -135,3 +136,11 @@ def test_an_actor_whose_driver_is_gone_is_free_again(actor: Any) -> None:
     lane.post(note(np.zeros(LARGE), times=2, sleep=0.2))
     lane.close()
     assert ray.get(actor.pid.remote(), timeout=10)
+
+
+def test_a_folder_whose_name_is_too_long_for_a_socket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    long = tmp_path / ("long" * 30)
+    long.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    assert listen() is None  # so that Ray's calls are used
+    assert not list(long.iterdir())
