@@ -56,6 +56,8 @@ class RayGrid(DirectGrid):
         self._pickled = cloudpickle.dumps((experiment, federation.schema))
         self._paths = list(sys.path)
         self._actors = take(self._kind)
+        # An address of Ray's may be another machine's, where no socket of this one leads.
+        self._by_socket = not self._kind.address
         with tempfile.TemporaryDirectory(prefix="fedmtl-data-") as data:
             self._data = data
             for part, clients in enumerate(homes(experiment, federation, self._parts)):
@@ -66,14 +68,22 @@ class RayGrid(DirectGrid):
         """Process of each actor, in the order of nodes."""
         self._stored: dict[tuple[int, int], Any] = {}
         """Where a round's large arrays are in Ray's object store, by where they are here."""
-        # An address of Ray's may be another machine's, where no socket of this one leads.
-        self._by_socket = not self._kind.address and all(address for _, address in loaded)
+        self._by_socket = self._by_socket and all(address for _, address in loaded)
         self._ways = [self._way(part, address) for part, (_, address) in enumerate(loaded)]
 
     def _load(self, part: int) -> Any:
         device = "cuda" if self._kind.gpus > 0 else "cpu"
         return self._actors[part].load.remote(  # pyright: ignore[reportAttributeAccessIssue]
-            self.run_id, part + 1, self._pickled, part, self._parts, self._folder, self._data, device, self._paths
+            self.run_id,
+            part + 1,
+            self._pickled,
+            part,
+            self._parts,
+            self._folder,
+            self._data,
+            device,
+            self._paths,
+            self._by_socket,
         )
 
     def _way(self, part: int, address: str) -> Way:

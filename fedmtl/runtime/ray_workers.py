@@ -42,6 +42,7 @@ class Worker:
         data: str,
         device: str,
         paths: list[str],
+        by_socket: bool,
     ) -> tuple[int, str]:
         """Become node ``part`` of ``parts`` of a run, and say in which process, and where its socket is, if it has one.
 
@@ -68,7 +69,7 @@ class Worker:
         self._context = node_context(run_id, node_id)
         fleet = make_fleet(experiment, schema, clients, device)
         host(run_id, node_id, Node(fleet, make_store(experiment, schema, folder)))
-        self._end = listen()
+        self._end = listen() if by_socket else None
         return os.getpid(), self._end.address if self._end else ""
 
     def unload(self) -> None:
