@@ -2,13 +2,12 @@
 
 import operator
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from fedmtl.engines.program import Program
-from fedmtl.engines.recording import Operation, Recording, Slot
+from fedmtl.engines.recording import Operation, Recording, Slot, swapped
 
 
 def compile_with_torch(recording: Recording) -> Program:
@@ -44,13 +43,10 @@ def to_graph(recording: Recording) -> fx.GraphModule:
 
 
 def _node(graph: fx.Graph, operation: Operation, nodes: dict[Slot, fx.Node]) -> fx.Node:
-    def plain(item: Any) -> Any:
-        if isinstance(item, Slot):
-            return nodes[item]
-        return [plain(part) for part in item] if isinstance(item, list) else item
-
     if operation.view is not None:
         base, *place = operation.view
         return graph.call_function(torch.ops.aten.as_strided.default, (nodes[base], *place))
-    named = {key: plain(item) for key, item in operation.kwargs.items()}
-    return graph.call_function(operation.function, tuple([plain(item) for item in operation.args]), named)
+    named = {key: swapped(item, nodes.__getitem__) for key, item in operation.kwargs.items()}
+    return graph.call_function(
+        operation.function, tuple([swapped(item, nodes.__getitem__) for item in operation.args]), named
+    )

@@ -143,6 +143,7 @@ class Lifted:
     def _say_in_cpp(
         self, state: _State, recording: Recording, inputs: Inputs, tensors: Sequence[Tensor], results: Sequence[Tensor]
     ) -> None:
+        """Go on as machine code, where it can be said in C++ and gives these results."""
         from fedmtl.engines.native import Unlike, compile_natively
 
         of_down = len(leaves(inputs.down))

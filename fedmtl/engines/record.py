@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fedmtl.engines.recording import Operation, Recording, Slot, View, needed, slots
+from fedmtl.engines.recording import FILLS, Operation, Recording, Slot, View, needed, slots
 from fedmtl.engines.reorder import Layout, pool_before_relu
 
 MAX_OPERATIONS = 20_000
@@ -79,8 +79,6 @@ _REFUSED = {
     torch.Tag.dynamic_output_shape: "shapes depend on numbers in tensors",
     torch.Tag.nondeterministic_seeded: "it draws random numbers",
 }
-_FILLS = frozenset({"zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full"})
-"""Operations that read nothing of the tensor that they are given but its shape and dtype."""
 _UNFILLED = frozenset({"empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided"})
 _COPIES = frozenset({"clone", "_to_copy", "detach", "alias", "lift_fresh", "lift_fresh_copy"})
 _MARK = "_fedmtl_slot"
@@ -190,7 +188,7 @@ class _Recorder(TorchDispatchMode):
                     view = None  # where these begin in their memory may differ from call to call
             if self._is_fixed(name, plain, given) and result.untyped_storage().nbytes() <= KEPT_BYTES:
                 self.constants[slot] = result
-                if name in _FILLS:
+                if name in FILLS:
                     self._places[_filled(name, plain, result)] = slot
         if key is not None:
             self._done[key] = outs
@@ -234,7 +232,7 @@ class _Recorder(TorchDispatchMode):
         """The slot of an equal tensor, where no operation is needed for the result."""
         if view in self._places:
             return self._places[view]
-        if name in _FILLS and self._thin and _filled(name, args, result) in self._places:
+        if name in FILLS and self._thin and _filled(name, args, result) in self._places:
             return self._places[_filled(name, args, result)]
         own = [self.slot_of(tensor) for tensor in given]
         like = [s for t, s in zip(given, own, strict=True) if _picture(t) == _picture(result)]
@@ -256,7 +254,7 @@ class _Recorder(TorchDispatchMode):
         """Whether the result is the same in every call. What the function holds may change, so it counts as given."""
         own = [self.slot_of(tensor) for tensor in given]
         kept = all(slot in self.constants and slot not in self._outside for slot in own)
-        return name in _FILLS or (name not in _UNFILLED and kept)
+        return name in FILLS or (name not in _UNFILLED and kept)
 
     def _is_one(self, value: Any) -> bool:
         if isinstance(value, Slot):

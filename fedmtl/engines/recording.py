@@ -1,6 +1,6 @@
 """A call of a function on tensors as a list of operations."""
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -47,6 +47,17 @@ class Recording(NamedTuple):
     operations: list[Operation]
     outputs: tuple[Slot, ...]
     constants: dict[Slot, Tensor]
+
+
+FILLS = frozenset({"zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full"})
+"""Operations that read nothing of the tensor that they are given but its shape and dtype."""
+
+
+def swapped(item: Any, value: Callable[[Slot], Any]) -> Any:
+    """An argument with a value for each of its slots."""
+    if isinstance(item, Slot):
+        return value(item)
+    return [swapped(part, value) for part in item] if isinstance(item, list) else item
 
 
 def slots(items: Iterable[Any]) -> Iterable[Slot]:

@@ -64,12 +64,16 @@ def test_native_code_agrees(monkeypatch: pytest.MonkeyPatch, alike: Federation) 
 
 
 def test_a_short_run_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    def never(*_: Any) -> Any:
-        raise AssertionError
-
-    monkeypatch.setattr(lifted, "_compiled", never)
+    """By neither compiler: not where nobody asked for it, and not before it has been played for long enough."""
+    calls: list[Any] = []
+    monkeypatch.setattr(lifted, "NATIVE_SHARE", 0.04)
+    monkeypatch.setattr(lifted, "_compiled", lambda *given: calls.append(given))
+    monkeypatch.setattr(Lifted, "_say_in_cpp", lambda *given: calls.append(given))
     for function in (Lifted(double), Lifted(double, compile_after=100.0)):
         played(function, 6)
+    assert calls == []
+    played(Lifted(double, compile_after=0.0), 6)
+    assert calls
 
 
 @pytest.mark.parametrize("trouble", [RuntimeError("no compiler here\nlong story"), ValueError("differs")])

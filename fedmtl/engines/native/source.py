@@ -6,7 +6,7 @@ operation is written as loops over one share.
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,12 +14,12 @@ from torch import Tensor
 from fedmtl.engines.native.operations import write
 from fedmtl.engines.native.scope import Known, Scope, at, dense, literal, type_of
 from fedmtl.engines.native.shares import Share, Unlike, share
-from fedmtl.engines.recording import Operation, Recording, Slot
+from fedmtl.engines.recording import FILLS, Operation, Recording, Slot, swapped
 
 MAX_BYTES = 2**18
 """Of one client's tensors: more do not fit the caches, nor the stack of a thread."""
 
-FILLS = frozenset("zeros_like ones_like full_like new_zeros new_ones new_full zeros ones full scalar_tensor".split())
+_FILLS = FILLS | {"zeros", "ones", "full", "scalar_tensor"}
 """Operations that make one number many times."""
 
 
@@ -104,13 +104,15 @@ class _Writer:
             source = known[base].value
             value = source.as_strided(size, stride, int(source.storage_offset()) + offset)
         else:
-            value = operation.function(*_values(operation.args, known), **_values(operation.kwargs, known))
+            given = [swapped(item, lambda of: known[of].value) for item in operation.args]
+            named = {key: swapped(item, lambda of: known[of].value) for key, item in operation.kwargs.items()}
+            value = operation.function(*given, **named)
         read = [known[slot] for slot in operation.reads()]
         for other in read:
             if other.value.untyped_storage().data_ptr() == value.untyped_storage().data_ptr():  # a view
                 return self._know(slot, value, other.base)
         name_of_it, kind = f"t{slot.number}", type_of(value)
-        if name in FILLS:
+        if name in _FILLS:
             (number,) = value.flatten()[:1].tolist() or [0]
             self.scope.lines.append(f"const {kind} {name_of_it}[1] = {{{literal(number, kind)}}};")
             return self._know(slot, value, name_of_it, _Base(value, None, alike=True))
@@ -152,13 +154,3 @@ class _Writer:
         if alike:
             found = Share((1,) * value.dim(), (0,) * value.dim(), 0)
         self.scope.known[slot] = Known(value, name, found)
-
-
-def _values(item: Any, known: dict[Slot, Known]) -> Any:
-    if isinstance(item, Slot):
-        return known[item].value
-    if isinstance(item, dict):
-        return {key: _values(part, known) for key, part in item.items()}
-    if isinstance(item, (list, tuple)):
-        return type(item)([_values(part, known) for part in item])
-    return item
