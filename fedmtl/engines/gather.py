@@ -1,6 +1,6 @@
 """Rows of a cohort as the arguments of one stacked call."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.engines.place import take, to_device, to_tensor
-from fedmtl.federation.job import Cohort
+from fedmtl.federation.job import Cohort, Picked
 from fedmtl.trees import leaves, rebuild
-from fedmtl.types import Batch, Payload
+from fedmtl.types import Payload
 
 Rows = NDArray[np.int64]
 
@@ -24,7 +24,7 @@ class Inputs(NamedTuple):
     shared: bool
     private: Any
     """A tree of [k, …]."""
-    batches: Sequence[Batch]
+    batches: Sequence[Mapping[str, Tensor | Picked]]
     """Each of [k, B, …]."""
 
 
@@ -43,15 +43,19 @@ def groups(cohort: Cohort, chunk: int, device: str) -> Iterator[tuple[Payload | 
         yield to_device(cohort.downs[number], device), order[cohort.which[order] == number]
 
 
-def gather(cohort: Cohort, rows: Rows, down: Payload | None, device: str) -> Inputs:
-    """The inputs of these clients, on the device; ``down`` is the broadcast that they share, None if they do not."""
+def gather(cohort: Cohort, rows: Rows, down: Payload | None, device: str, pick: bool = False) -> Inputs:
+    """The inputs of these clients, on the device; ``down`` is the broadcast that they share, None if they do not.
+
+    ``pick``: leave examples where they are, if the cohort can say where that is.
+    """
     if down is None:
         downs = [cohort.downs[number] for number in cohort.which[rows]]
         columns = zip(*(leaves(own) for own in downs), strict=True)
         heard = rebuild(downs[0], [torch.stack([to_tensor(leaf) for leaf in column]) for column in columns])
     else:
         heard = down
-    found: tuple[Any, ...] = to_device((heard, take(cohort.private, rows), cohort.batches(rows)), device)
+    batches = cohort.picked(rows) if pick and cohort.picked is not None else cohort.batches(rows)
+    found: tuple[Any, ...] = to_device((heard, take(cohort.private, rows), batches), device)
     return Inputs(found[0], down is not None, found[1], found[2])
 
 

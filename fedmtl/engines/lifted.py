@@ -30,7 +30,7 @@ from fedmtl.engines.layers import lifted_layers
 from fedmtl.engines.program import Program, compile_program
 from fedmtl.engines.record import SHARED, record
 from fedmtl.engines.recording import Recording
-from fedmtl.federation.job import ClientFn
+from fedmtl.federation.job import ClientFn, Picked
 from fedmtl.trees import leaves, rebuild, structure, tree_map
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,8 @@ class _State:
     """Kept while it may still be compiled."""
     played: float = 0.0
     """Seconds."""
+    picks: bool = False
+    """Whether the program reads examples where they are."""
     reason: str = ""
     """Why it cannot be played back."""
 
@@ -86,9 +88,12 @@ class Lifted:
 
     def __call__(self, inputs: Inputs) -> Any:
         """A tree of tensors [k, …]."""
-        tensors = _flat(inputs)
-        state = self._state(inputs, tensors)
+        given = _flat(inputs)
+        state = self._state(inputs, given)
         state.calls += 1
+        if state.picks and state.program is not None:
+            return rebuild(state.tree, state.program(given))
+        tensors = [item.copy() if isinstance(item, Picked) else item for item in given]
         if state.believed and state.program is not None:
             return rebuild(state.tree, self._play(state, state.program, inputs, tensors))
         if state.reason or (state.calls == 1 and not self._proven):
@@ -108,7 +113,8 @@ class Lifted:
 
     def quickest(self, inputs: Inputs) -> Callable[[], Any]:
         """The call as it will be once it has recurred, to be timed."""
-        tensors, state = _flat(inputs), _State()
+        tensors = [item.copy() if isinstance(item, Picked) else item for item in _flat(inputs)]
+        state = _State()
         self._record(state, inputs, tensors)
         program = state.program
 
@@ -146,10 +152,11 @@ class Lifted:
         """Go on as machine code, where it can be said in C++ and gives these results."""
         from fedmtl.engines.native import Unlike, compile_natively
 
-        of_down = len(leaves(inputs.down))
+        of_down, of_private = len(leaves(inputs.down)), len(leaves(inputs.private))
         stacked = [place >= of_down or not inputs.shared for place in range(len(tensors))]
         try:
-            state.program = checked(compile_natively(recording, tensors, stacked), tensors, results)
+            program = compile_natively(recording, tensors, stacked, of_down + of_private)
+            state.program = checked(program, tensors, results)
         except Unlike as error:
             self.native = False
             log.debug("%r is not said in C++: %s", self.function, _line(error))
@@ -157,9 +164,9 @@ class Lifted:
             self.native = False
             log.warning("%r goes on without a C++ compiler: %s", self.function, _line(error))
         else:
-            self.native, state.recording = True, None
+            self.native, state.picks, state.recording = True, True, None
 
-    def _state(self, inputs: Inputs, tensors: Sequence[Tensor]) -> _State:
+    def _state(self, inputs: Inputs, tensors: Sequence[Tensor | Picked]) -> _State:
         picture = tuple([(tensor.shape, tensor.stride(), tensor.dtype, tensor.device) for tensor in tensors])
         trees = structure(inputs.down), structure(inputs.private), tuple(sorted(inputs.batches[0]))
         signature = (inputs.shared, trees, picture)
@@ -232,7 +239,7 @@ def _line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _flat(inputs: Inputs) -> list[Tensor]:
+def _flat(inputs: Inputs) -> list[Tensor | Picked]:
     keys = sorted(inputs.batches[0])
     return [
         *leaves(inputs.down),

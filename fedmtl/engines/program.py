@@ -18,7 +18,7 @@ _DIRECT = frozenset(
 )
 """Operations that ``torch.<name>`` starts in half the time of the overload, with the same arguments and bits."""
 
-Program = Callable[[Sequence[Tensor]], list[Tensor]]
+Program = Callable[[Sequence[Any]], list[Tensor]]
 
 
 def compile_program(recording: Recording) -> Program:

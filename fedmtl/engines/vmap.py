@@ -89,7 +89,7 @@ class VMap:
                 for start, stop, size in pieces(len(rows), NATIVE_CHUNK if lifted.native else chunk):
                     running = rows[start:stop]
                     padded = np.concatenate([running, np.repeat(running[-1:], size - len(running))])
-                    results.put(running, lifted(gather(cohort, padded, down, self.device)))
+                    results.put(running, lifted(gather(cohort, padded, down, self.device, pick=bool(lifted.native))))
         except Exception as error:
             return self._refuse(lifted, self._limit(error, cohort, running))
         return results.tree()

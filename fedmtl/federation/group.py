@@ -1,6 +1,7 @@
 """Clients of a node that do the same work on arrays of the same shapes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from fedmtl.federation.job import ClientFn, Cohort
 from fedmtl.federation.shard import Rows, Table
 from fedmtl.trees import tree_map
-from fedmtl.types import Batch, Payload
+from fedmtl.types import Payload
 
 
 class Group(NamedTuple):
@@ -46,10 +47,10 @@ class Group(NamedTuple):
         sizes = rows.size[places]
         least = sizes if batch_size is None else np.minimum(sizes, batch_size)
 
-        def batches(some: NDArray[np.int64]) -> list[Batch]:
+        def cut(make: Callable[..., Any], some: NDArray[np.int64]) -> Any:
             if order is None:
-                return rows.batches(places[some], None, int(least[some].max()))
-            return rows.batches(places[some], order[some], batch_size, round)
+                return make(places[some], None, int(least[some].max()))
+            return make(places[some], order[some], batch_size, round)
 
         private = self.states["private"]
         if len(members) < len(self.clients):
@@ -61,6 +62,7 @@ class Group(NamedTuple):
             which=self.which[members],
             private=private,
             steps=-(-sizes // least),
-            batches=batches,
+            batches=partial(cut, rows.batches),
             owned=self.table.owned,
+            picked=partial(cut, rows.picked),
         )

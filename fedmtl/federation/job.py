@@ -1,15 +1,50 @@
 """How a node runs one pure function for each of its clients."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fedmtl.types import Batch, ClientId, Params, Payload, TaskSet
 
 ClientFn = Callable[[Payload, Any, Sequence[Batch]], Any]
 """(down, private, batches) -> a tree of tensors: a client's training or its measurement."""
+
+
+@dataclass(frozen=True)
+class Picked:
+    """Rows of an array that nobody has copied yet."""
+
+    source: Tensor
+    """[N, …]."""
+    index: Tensor
+    """Which of them, [k, B] int64."""
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.index.shape + self.source.shape[1:]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.source.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.source.device
+
+    def stride(self) -> tuple[int, ...]:
+        """Of the copy."""
+        shape = self.shape
+        return tuple(math.prod(shape[dim + 1 :]) for dim in range(len(shape)))
+
+    def copy(self) -> Tensor:
+        """[k, B, …]."""
+        return self.source.index_select(0, self.index.reshape(-1)).reshape(self.shape)
 
 
 class Cohort(NamedTuple):
@@ -30,6 +65,8 @@ class Cohort(NamedTuple):
     """Rows of k clients -> their batches, each [k, B, …]: as many as the longest has, the others padded, mask 0."""
     owned: TaskSet
     """The clients' tasks, for engines that run unlike clients together."""
+    picked: Callable[[NDArray[np.int64]], list[Mapping[str, Tensor | Picked]]] | None = None
+    """The batches without a copy of the examples, for engines that can read them where they are."""
 
 
 class Wide(NamedTuple):

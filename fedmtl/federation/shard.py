@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.data.base import ClientData, Split
+from fedmtl.federation.job import Picked
 from fedmtl.optim import epoch_index
 from fedmtl.types import Batch, ClientId, TaskSet
 
@@ -40,17 +41,39 @@ class Rows(NamedTuple):
 
         ``round``, 0 in the first, is for optimisers with a schedule; None leaves it out of the batches.
         """
-        index, mask = epoch_index(self.size[clients], order, batch_size)
-        places = torch.from_numpy(index + self.start[clients, None])
-        shape = index.shape
-        flat = places.reshape(-1)
-        arrays = {"x": self.x, **{f"y.{task}": labels for task, labels in self.y.items()}}
+        places, rest = self._cut(clients, order, batch_size, round)
         # Steps lead, so that each batch is one contiguous block.
-        cut = {key: value.index_select(0, flat).reshape(*shape, *value.shape[1:]) for key, value in arrays.items()}
-        cut |= {"index": torch.from_numpy(np.ascontiguousarray(index)), "mask": torch.from_numpy(mask.copy())}
+        cut = {key: Picked(value, places.flatten(1)).copy() for key, value in self._arrays().items()}
+        cut = {key: value.reshape(*places.shape, *value.shape[2:]) for key, value in cut.items()} | rest
+        return [{key: value[step] for key, value in cut.items()} for step in range(len(places))]
+
+    def picked(
+        self,
+        clients: NDArray[np.int64],
+        order: NDArray[np.int64] | None,
+        batch_size: int | None,
+        round: int | None = None,
+    ) -> list[Mapping[str, Tensor | Picked]]:
+        """``batches``, without a copy of the examples."""
+        places, rest = self._cut(clients, order, batch_size, round)
+        arrays = self._arrays().items()
+        return [
+            {key: Picked(value, places[step]) for key, value in arrays} | {key: rest[key][step] for key in rest}
+            for step in range(len(places))
+        ]
+
+    def _arrays(self) -> dict[str, Tensor]:
+        return {"x": self.x, **{f"y.{task}": labels for task, labels in self.y.items()}}
+
+    def _cut(
+        self, clients: NDArray[np.int64], order: NDArray[np.int64] | None, batch_size: int | None, round: int | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Which rows are in the batches, and what else is: [steps, k, B] each."""
+        index, mask = epoch_index(self.size[clients], order, batch_size)
+        rest = {"index": torch.from_numpy(np.ascontiguousarray(index)), "mask": torch.from_numpy(mask.copy())}
         if round is not None:
-            cut["round"] = torch.full(shape, float(round))
-        return [{key: value[step] for key, value in cut.items()} for step in range(shape[0])]
+            rest["round"] = torch.full(index.shape, float(round))
+        return torch.from_numpy(index + self.start[clients, None]), rest
 
     def split(self, k: int) -> Split:
         """Client k's examples, without a copy."""

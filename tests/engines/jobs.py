@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fedmtl.data.base import Federation
 from fedmtl.engines import Cohort, Engine, Wide
+from fedmtl.federation.job import Picked
 from fedmtl.federation.plan import Plan
 from fedmtl.optim import make_batches
 from fedmtl.trees import leaves, rebuild, structure, tree_map
@@ -50,7 +51,18 @@ def cohort_of(jobs: Sequence[Job]) -> Cohort:
         np.array([len(job.batches) for job in jobs]),
         batches,
         jobs[0].owned,
+        lambda rows: [picked(batch) for batch in batches(rows)],
     )
+
+
+def picked(batch: Batch) -> dict[str, Tensor | Picked]:
+    """Its examples where they are: from the last to the first."""
+    found: dict[str, Tensor | Picked] = dict(batch)
+    for key, value in batch.items():
+        if key == "x" or key.startswith("y."):
+            index = torch.arange(value.shape[:2].numel()).flip(0).reshape(value.shape[:2])
+            found[key] = Picked(value.flatten(0, 1).flip(0), index)
+    return found
 
 
 def padded(epochs: Sequence[Sequence[Batch]]) -> list[Batch]:

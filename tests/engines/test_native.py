@@ -20,6 +20,7 @@ from fedmtl.engines.native.shares import Unlike, share
 from fedmtl.engines.native.source import MAX_BYTES
 from fedmtl.engines.record import record
 from fedmtl.engines.recording import Recording
+from fedmtl.federation.job import Picked
 from fedmtl.trees import leaves
 from tests.conftest import tiny_plan
 from tests.engines.jobs import alone, assert_close, run, training
@@ -197,6 +198,25 @@ def test_zeros_that_are_made_anew_at_each_call(rows: int) -> None:
     torch.testing.assert_close(found, expected, equal_nan=True)
 
 
+@pytest.mark.parametrize("width", [1, 40, 2**13])
+def test_rows_that_are_read_where_they_are(width: int) -> None:
+    """As if they were copied: some and many times, no matter how large a row is."""
+    source, w, index = numbers(9, width, seed=1), numbers(K, width, seed=2), torch.randint(9, (K, 3))
+    rows = Picked(source, index)
+    copied = rows.copy()
+    assert (rows.shape, rows.stride(), rows.dtype) == (copied.shape, copied.stride(), copied.dtype)
+
+    def lift(tensors: Sequence[Tensor]) -> Any:
+        return torch.vmap(lambda w, x: (x * w,))(*tensors)
+
+    _, recording = record(lift, [w, copied])
+    assert isinstance(recording, Recording)
+    program = compile_natively(recording, [w, copied], [True, True], batches=1)
+    expected = source[index] * w[:, None]
+    assert torch.equal(program([w, rows])[0], expected)
+    assert torch.equal(program([w, copied])[0], expected)
+
+
 # In the engine.
 
 
@@ -212,7 +232,7 @@ def test_training_in_cpp(algorithm: Algorithm[Any, Any], monkeypatch: pytest.Mon
         assert_close(run(engine, jobs), alone(jobs))
     (function,) = engine._functions.values()
     assert function.native
-    used = [state for state in function._states.values() if state.program is not None and state.recording is None]
+    used = [state for state in function._states.values() if state.picks]
     assert [state.program.__module__ for state in used if state.program] == ["fedmtl.engines.native.build"]
 
 

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from fedmtl.data import ClientData, Federation
 from fedmtl.data.base import Split
+from fedmtl.federation.job import Picked
 from fedmtl.federation.shard import Shard, read_shard, shard_of, write_shard
 from fedmtl.optim import make_batches
 from tests.federation.toy import DATA
@@ -84,6 +86,12 @@ def test_batches_of_several_clients_are_those_of_each(shard: Shard, batch_size: 
                     wanted = values[alone[step]["mask"] > 0]
                     np.testing.assert_array_equal(batch[key][k][real].numpy(), wanted.numpy())
             assert bool(batch["x"].isfinite().all())
+    for batch, uncopied in zip(together, table.train.picked(np.array([0, 1]), order, batch_size), strict=True):
+        assert uncopied.keys() == batch.keys()
+        for key, value in uncopied.items():
+            assert torch.equal(value.copy() if isinstance(value, Picked) else value, batch[key])
+            assert value.stride() == batch[key].stride()
+            assert isinstance(value, Picked) == (key == "x" or key.startswith("y."))
 
 
 def test_the_schema_is_the_federation_without_its_examples() -> None:

@@ -18,6 +18,7 @@ from fedmtl.engines.native.source import to_cpp
 from fedmtl.engines.program import Program
 from fedmtl.engines.recording import Recording
 from fedmtl.engines.tune import machine
+from fedmtl.federation.job import Picked
 from fedmtl.files import cache_folder
 
 FLAGS = (
@@ -29,13 +30,16 @@ FLAGS = (
 BUILD_S = 120.0
 
 
-def compile_natively(recording: Recording, tensors: Sequence[Tensor], stacked: Sequence[bool]) -> Program:
+def compile_natively(
+    recording: Recording, tensors: Sequence[Tensor], stacked: Sequence[bool], batches: int | None = None
+) -> Program:
     """The call as machine code.
 
     Args:
         recording: of a call.
         tensors: inputs like those that it was recorded with.
         stacked: which of them have a row for each client, the others are everybody's.
+        batches: from which input on the program may also be given ``Picked`` ones, whose rows it reads where they are.
 
     Raises:
         Unlike: a call that this is not for, see ``to_cpp``.
@@ -44,14 +48,22 @@ def compile_natively(recording: Recording, tensors: Sequence[Tensor], stacked: S
     if any(tensor.device.type != "cpu" for tensor in tensors):
         raise Unlike("tensors on a GPU")
     clients = next((len(tensor) for tensor, own in zip(tensors, stacked, strict=True) if own), 0)
-    source = to_cpp(recording, tensors, stacked, clients)
+    source = to_cpp(recording, tensors, stacked, clients, batches)
     call = _function(PARTS + source.text)
-    held, made = source.constants, source.outputs
-    count = len(tensors) + len(held) + len(made)
+    held, made, indexed = source.constants, source.outputs, source.indexed
+    count = len(tensors) + len(held) + len(made) + len(indexed)
+    in_order = {place: torch.arange(tensors[place].shape[:2].numel()) for place in indexed}
 
-    def program(inputs: Sequence[Tensor]) -> list[Tensor]:
+    def program(inputs: Sequence[Tensor | Picked]) -> list[Tensor]:
+        read, index = list[Tensor](), list[Tensor]()
+        for place, item in enumerate(inputs):
+            if place in in_order:
+                index.append(item.index if isinstance(item, Picked) else in_order[place])
+                read.append(item.source if isinstance(item, Picked) else item)
+            else:
+                read.append(item.copy() if isinstance(item, Picked) else item)
         results = [torch.empty(shape, dtype=dtype) for shape, dtype in made]
-        call(clients, (ctypes.c_void_p * count)(*[t.data_ptr() for t in (*inputs, *held, *results)]))
+        call(clients, (ctypes.c_void_p * count)(*[t.data_ptr() for t in (*read, *held, *results, *index)]))
         return results
 
     return program

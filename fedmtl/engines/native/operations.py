@@ -167,7 +167,7 @@ def _softmax(scope: Scope, name: str, operation: Operation, out: Known) -> None:
     top, added = at(most, own), at(total, own)
     infinity = f"-std::numeric_limits<{kind}>::infinity()"
     scope.loop(sizes, f"{at(most, sizes)} = {infinity}; {at(total, sizes)} = 0;")
-    scope.loop(out.share, f"{top} = {x} > {top} || {x} != {x} ? {x} : {top};")
+    scope.loop(out.share, f"{top} = {x} > {top} ? {x} : {top};")  # not NaN, but then the sum of exponentials is
     if name == "_softmax":
         scope.loop(out.share, f"{y} = exponential({x} - {top}); {added} += {y};")
         scope.loop(out.share, f"{y} /= {added};")

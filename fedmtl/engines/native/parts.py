@@ -8,12 +8,37 @@ PARTS = r"""
 #include <limits>
 
 typedef float lane __attribute__((vector_size(64), aligned(4)));
+typedef float quad __attribute__((vector_size(16), aligned(4)));
 
 // The most rows that divide M and leave their sums, W vectors each, in registers.
 static constexpr int rows_of(int M, int W) {
   int most = 24 / W < 16 ? 24 / W : 16;
   while (M % most) most--;
   return most;
+}
+
+// to[K, n] = from[n, K] transposed, where rows of K lie s apart; four by four where the compiler can shuffle.
+template <int n, int K, int s, int ld>
+static inline void transpose(const float* __restrict from, float* __restrict to) {
+  int j = 0;
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+  if (K % 4 == 0) for (; j + 4 <= n; j += 4) {
+    for (int k = 0; k < K; k += 4) {
+      const quad a = *(const quad*)(from + j * s + k), b = *(const quad*)(from + (j + 1) * s + k);
+      const quad c = *(const quad*)(from + (j + 2) * s + k), d = *(const quad*)(from + (j + 3) * s + k);
+      const quad e = __builtin_shufflevector(a, b, 0, 4, 1, 5), f = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+      const quad g = __builtin_shufflevector(c, d, 0, 4, 1, 5), h = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+      *(quad*)(to + k * ld + j) = __builtin_shufflevector(e, g, 0, 1, 4, 5);
+      *(quad*)(to + (k + 1) * ld + j) = __builtin_shufflevector(e, g, 2, 3, 6, 7);
+      *(quad*)(to + (k + 2) * ld + j) = __builtin_shufflevector(f, h, 0, 1, 4, 5);
+      *(quad*)(to + (k + 3) * ld + j) = __builtin_shufflevector(f, h, 2, 3, 6, 7);
+    }
+  }
+#endif
+#endif
+  for (; j < n; j++)
+    for (int k = 0; k < K; k++) to[k * ld + j] = from[j * s + k];
 }
 
 // c[M, N] = a[M, K] b[K, N]; the last six numbers are strides of rows and columns. Sixteen columns are one vector.
@@ -27,10 +52,14 @@ static __attribute__((noinline)) void product(
   alignas(64) float packed[direct ? 1 : K * NP];
   const float* from = b;
   if (!direct) {
-    for (int k = 0; k < K; k++) {
-      for (int j = 0; j < N; j++) packed[k * NP + j] = b[k * br + j * bc];
-      for (int j = N; j < NP; j++) packed[k * NP + j] = 0.0f;
+    if (br == 1) {
+      transpose<N, K, bc, NP>(b, packed);
+    } else {
+      for (int k = 0; k < K; k++)
+        for (int j = 0; j < N; j++) packed[k * NP + j] = b[k * br + j * bc];
     }
+    for (int k = 0; k < K; k++)
+      for (int j = N; j < NP; j++) packed[k * NP + j] = 0.0f;
     from = packed;
   }
   for (int v = 0; v < V; v += W) {
@@ -58,6 +87,8 @@ static __attribute__((noinline)) void product(
           float* const to = c + (i + r) * cr + 16 * (v + w) * cc;
           if (cc == 1 && (N % 16 == 0 || v + w < V - 1)) {
             *(lane*)to = sums[r][w];
+          } else if (cc == 1) {
+            std::memcpy(to, &sums[r][w], N % 16 * sizeof(float));
           } else {
             for (int j = 0; j < (N - 16 * (v + w) < 16 ? N - 16 * (v + w) : 16); j++) to[j * cc] = sums[r][w][j];
           }

@@ -19,21 +19,28 @@ from fedmtl.engines.recording import FILLS, Operation, Recording, Slot, swapped
 MAX_BYTES = 2**18
 """Of one client's tensors: more do not fit the caches, nor the stack of a thread."""
 
+MAX_ROWS_BYTES = 2**14
+"""Of one client's rows of an input: more are copied before, where others wait for memory less."""
+
 _FILLS = FILLS | {"zeros", "ones", "full", "scalar_tensor"}
 """Operations that make one number many times."""
 
 
 class Source(NamedTuple):
-    """Of a function that is called with K and the addresses of inputs, constants and outputs, in this order."""
+    """Of a function that is called with K and the addresses of inputs, constants, outputs, indices, in this order."""
 
     text: str
     constants: list[Tensor]
     """They are read where they are at each call."""
     outputs: list[tuple[tuple[int, ...], torch.dtype]]
     """Shapes for K clients, K first, and types."""
+    indexed: list[int]
+    """Inputs [K, B, …] of which each row is found by an index, [K, B]."""
 
 
-def to_cpp(recording: Recording, tensors: Sequence[Tensor], stacked: Sequence[bool], clients: int) -> Source:
+def to_cpp(
+    recording: Recording, tensors: Sequence[Tensor], stacked: Sequence[bool], clients: int, batches: int | None = None
+) -> Source:
     """The call as C++.
 
     Args:
@@ -41,13 +48,20 @@ def to_cpp(recording: Recording, tensors: Sequence[Tensor], stacked: Sequence[bo
         tensors: inputs like those that it was recorded with; what is done to them tells the shape of each result.
         stacked: which of them have a row for each client, the others are everybody's.
         clients: K.
+        batches: from which input on rows are found by an index; None: none.
 
     Raises:
         Unlike: an operation, a type or a layout that is not known here.
     """
     writer = _Writer(clients)
+    read = {slot for operation in recording.operations for slot in operation.reads()} | set(recording.outputs)
+    indexed, last = [], len(tensors) + len(recording.constants) + len(recording.outputs)
     for place, (slot, tensor, own) in enumerate(zip(recording.inputs, tensors, stacked, strict=True)):
-        writer.input(slot, tensor, place, tensor.stride(0) if own else None)
+        if batches is not None and place >= batches and slot in read and _is_small(tensor):
+            writer.rows(slot, tensor, place, last + len(indexed))
+            indexed.append(place)
+        else:
+            writer.input(slot, tensor, place, tensor.stride(0) if own else None)
     for place, (slot, tensor) in enumerate(recording.constants.items(), len(tensors)):
         writer.constant(slot, tensor, place)
     with torch.no_grad():
@@ -56,9 +70,14 @@ def to_cpp(recording: Recording, tensors: Sequence[Tensor], stacked: Sequence[bo
     constants = list(recording.constants.values())
     first = len(tensors) + len(constants)
     outputs = [writer.output(slot, first + number) for number, slot in enumerate(recording.outputs)]
-    lines = "\n".join(f"    {line}" for line in [*writer.pointers, *writer.scope.lines])
+    lines = "\n".join(f"    {line}" for line in [*writer.pointers, *writer.lines()])
     head = 'extern "C" void program(int64_t clients, void** p) {\n  for (int64_t k = 0; k < clients; k++) {\n'
-    return Source(f"{head}{lines}\n  }}\n}}\n", constants, outputs)
+    return Source(f"{head}{lines}\n  }}\n}}\n", constants, outputs, indexed)
+
+
+def _is_small(tensor: Tensor) -> bool:
+    """Whether a client's rows may be copied together in the first cache."""
+    return tensor.dim() > 1 and tensor.is_contiguous() and tensor[0].nbytes <= MAX_ROWS_BYTES
 
 
 class _Base(NamedTuple):
@@ -79,10 +98,27 @@ class _Writer:
         self._clients = clients
         self._bases: dict[str, _Base] = {}
         self._bytes = 0
+        self._ahead: list[tuple[int, str]] = []
+        """How often, and with i counting, what to ask of memory for the next client."""
 
     def input(self, slot: Slot, tensor: Tensor, place: int, each: int | None) -> None:
         self._pointer(f"const {type_of(tensor)}* const x{place}", place, each)
         self._know(slot, tensor, f"x{place}", _Base(tensor, each))
+
+    def rows(self, slot: Slot, tensor: Tensor, place: int, index: int) -> None:
+        """Copy a client's rows together, and ask for those of the next: they may be anywhere in memory."""
+        count, width, kind = tensor.shape[1], math.prod(tensor.shape[2:]), type_of(tensor)
+        self._pointer(f"const {kind}* const x{place}", place, None)
+        self._pointer(f"const int64_t* const n{place}", index, count)
+        self.scope.lines.append(f"alignas(64) {kind} b{place}[{count * width}];")
+        row = f"x{place} + n{place}[%s] * {width}"
+        copy = f"std::memcpy(b{place} + i * {width}, {row % 'i'}, {width} * sizeof({kind}));"
+        self.scope.lines.append(f"for (int i = 0; i < {count}; i++) {copy}")
+        next_row = row % f"i + (k + 1 < clients ? {count} : 0)"
+        self._ahead.append(
+            (count, f"for (int j = 0; j < {width}; j += 64 / sizeof({kind})) __builtin_prefetch({next_row} + j);")
+        )
+        self._know(slot, tensor, f"b{place}", _Base(tensor, count * width))
 
     def constant(self, slot: Slot, tensor: Tensor, place: int) -> None:
         self._pointer(f"const {type_of(tensor)}* const x{place}", place, None)
@@ -134,10 +170,24 @@ class _Writer:
         shape = tuple(known.value.shape)
         if not shape or shape[0] != self._clients or known.share.sizes[0] != 1:
             raise Unlike(f"a result of shape {shape} for {self._clients} clients")
-        self._pointer(f"{type_of(known.value)}* const y{place}", place, math.prod(shape[1:]))
+        each = math.prod(shape[1:])
+        self._pointer(f"{type_of(known.value)}* const y{place}", place, each)
+        on_a_line = 64 // known.value.element_size()
+        self._ahead.append((-(-each // on_a_line), f"__builtin_prefetch(y{place} + {each} + {on_a_line} * i, 1);"))
         own = Share((1, *shape[1:]), (0, *dense(shape[1:])), 0)
         self.scope.loop(own, f"{at(f'y{place}', own)} = {self.scope.source(known, own)};")
         return shape, known.value.dtype
+
+    def lines(self) -> list[str]:
+        """What is done for a client, and between it what the next will need: all at once would wait for memory."""
+        found, parts = [], len(self.scope.lines)
+        for part, line in enumerate(self.scope.lines):
+            found.append(line)
+            for count, statement in self._ahead:
+                first, last = count * part // parts, count * (part + 1) // parts
+                if first < last:
+                    found.append(f"for (int i = {first}; i < {last}; i++) {statement}")
+        return found
 
     def _pointer(self, declared: str, place: int, each: int | None) -> None:
         kind = declared[: declared.rindex("*") + 1]
