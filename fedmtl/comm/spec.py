@@ -1,9 +1,9 @@
 """What a payload holds: agreed by both sides before the first packet, so that no name and no shape needs to travel."""
 
+import math
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -27,7 +27,7 @@ class Spec(tuple[Entry, ...]):
     @property
     def size(self) -> int:
         """How many numbers the payload holds."""
-        return sum(int(np.prod(entry.shape)) for entry in self)
+        return sum(math.prod(entry.shape) for entry in self)
 
     def digest(self, codec: Codec[Any]) -> bytes:
         """8 bytes that differ when the other side has another model, algorithm or codec."""
@@ -75,7 +75,7 @@ def arrays_of(vector: NDArray[Any], spec: Spec) -> dict[str, dict[str, NDArray[A
     arrays: dict[str, dict[str, NDArray[Any]]] = {}
     offset = 0
     for entry in spec:
-        count = int(np.prod(entry.shape))
+        count = math.prod(entry.shape)
         arrays.setdefault(entry.record, {})[entry.name] = vector[offset : offset + count].reshape(entry.shape)
         offset += count
     return arrays

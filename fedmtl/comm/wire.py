@@ -8,6 +8,7 @@ A node packs, and the server unpacks, the packets of a cohort at once, as a matr
 a cohort of one, so there is one way in which bytes are made.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -225,7 +226,7 @@ def payload_of(vectors: NDArray[np.float32], spec: Spec) -> dict[str, dict[str, 
     payload: dict[str, dict[str, Tensor]] = {}
     numbers, offset = torch.from_numpy(vectors), 0
     for entry in spec:
-        count = int(np.prod(entry.shape))
+        count = math.prod(entry.shape)
         part = numbers[:, offset : offset + count].reshape(len(vectors), *entry.shape)
         payload.setdefault(entry.record, {})[entry.name] = part
         offset += count
@@ -236,7 +237,7 @@ def _flatten(payload: Payload, spec: Spec, out: NDArray[np.float32]) -> None:
     offset = 0
     for entry in spec:
         values = payload[entry.record][entry.name].detach().cpu().numpy()
-        count = int(np.prod(entry.shape))
+        count = math.prod(entry.shape)
         out[:, offset : offset + count] = values.reshape(len(out), count)
         offset += count
 
@@ -247,7 +248,7 @@ def _references(payloads: Sequence[Payload], which: NDArray[np.int64] | None, sp
     for vector, payload in zip(held, payloads, strict=True):
         offset = 0
         for entry in spec:
-            count = int(np.prod(entry.shape))
+            count = math.prod(entry.shape)
             value = payload.get(entry.record, {}).get(entry.name)
             if value is not None and tuple(value.shape) == entry.shape:
                 vector[offset : offset + count] = value.detach().cpu().numpy().reshape(-1)

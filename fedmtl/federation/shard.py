@@ -73,7 +73,7 @@ class Rows(NamedTuple):
         rest = {"index": torch.from_numpy(np.ascontiguousarray(index)), "mask": torch.from_numpy(mask.copy())}
         if round is not None:
             rest["round"] = torch.full(index.shape, float(round))
-        return torch.from_numpy(index + self.start[clients, None]), rest
+        return torch.from_numpy(np.ascontiguousarray(index + self.start[clients, None])), rest
 
     def split(self, k: int) -> Split:
         """Client k's examples, without a copy."""

@@ -6,6 +6,7 @@ the last round wrote over is kept apart (see ``undo``), so that it can be run ag
 time. A row's version is 0 while it is being written.
 """
 
+import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -179,7 +180,7 @@ class StackedStore:
         if self._folder is None:
             return np.zeros(shape, dtype)
         path = self._folder / name
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        size = math.prod(shape) * np.dtype(dtype).itemsize
         with open(path, "ab") as file:
             found = file.seek(0, 2)
             if found not in (0, size):
@@ -197,7 +198,7 @@ def _layout(states: Any) -> tuple[list[Field], int]:
     for leaf in leaves(states):
         tensor = isinstance(leaf, Tensor)
         array = leaf.detach().numpy() if tensor else np.asarray(leaf)
-        count = int(np.prod(array.shape[1:])) * array.dtype.itemsize
+        count = math.prod(array.shape[1:]) * array.dtype.itemsize
         fields.append(Field(end, end + count, array.dtype, array.shape[1:], tensor))
         end += -(-count // 8) * 8
     return fields, end
@@ -207,7 +208,7 @@ def _pack(states: Any, fields: list[Field], size: int, count: int) -> NDArray[np
     rows = np.zeros((count, size), np.uint8)
     for leaf, field in zip(leaves(states), fields, strict=True):
         array = leaf.detach().cpu().numpy() if isinstance(leaf, Tensor) else np.asarray(leaf)
-        rows[:, field.start : field.end].view(field.dtype)[:] = array.reshape(count, int(np.prod(field.shape)))
+        rows[:, field.start : field.end].view(field.dtype)[:] = array.reshape(count, math.prod(field.shape))
     return rows
 
 

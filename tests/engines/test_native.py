@@ -1,5 +1,6 @@
 """Recordings as C++: torch's numbers to rounding, and no native code for what it is not written for."""
 
+import dataclasses
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -10,7 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+import fedmtl
 from fedmtl.algorithms import Algorithm, Ditto, FedPer, PFedMe
+from fedmtl.data import Synthetic
 from fedmtl.data.base import Federation
 from fedmtl.engines import VMap, lifted, native
 from fedmtl.engines.gather import Inputs
@@ -20,7 +23,10 @@ from fedmtl.engines.native.shares import Unlike, share
 from fedmtl.engines.native.source import MAX_BYTES
 from fedmtl.engines.record import record
 from fedmtl.engines.recording import Recording
+from fedmtl.experiment import Experiment
 from fedmtl.federation.job import Picked
+from fedmtl.federation.shard import Rows
+from fedmtl.models import MLP
 from fedmtl.trees import leaves
 from tests.conftest import tiny_plan
 from tests.engines.jobs import alone, assert_close, run, training
@@ -101,6 +107,8 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "sum of rows": lambda x, y, v, w, i: x.sum(0),
     "sum of columns": lambda x, y, v, w, i: x.sum(-1, keepdim=True) * v,
     "mean": lambda x, y, v, w, i: x.mean(1),
+    "largest of columns": lambda x, y, v, w, i: x.amax(0) + x.amax(),
+    "smallest of rows": lambda x, y, v, w, i: x.amin(-1, keepdim=True) * v,
     "product with everybody's": lambda x, y, v, w, i: x @ w,
     "product with one's own": lambda x, y, v, w, i: x @ y.T,
     "products": lambda x, y, v, w, i: x.reshape(2, 2, 6) @ y.reshape(2, 2, 6).mT @ x.reshape(2, 2, 6).mT.mT,
@@ -234,6 +242,43 @@ def test_training_in_cpp(algorithm: Algorithm[Any, Any], monkeypatch: pytest.Mon
     assert function.native
     used = [state for state in function._states.values() if state.picks]
     assert [state.program.__module__ for state in used if state.program] == ["fedmtl.engines.native.build"]
+
+
+@pytest.mark.parametrize("tasks", [1, 3])
+def test_a_run_in_cpp(tasks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends where the loop does.
+
+    The examples of clients with one task are read from the node's data, in another order in each round.
+    """
+    monkeypatch.setattr("fedmtl.engines.vmap.COMPILE_AFTER_S", 0.0)
+    rounds_in_cpp, picked = [], Rows.picked
+
+    def watch(rows: Rows, *arguments: Any) -> Any:
+        rounds_in_cpp.append(arguments[-1])
+        return picked(rows, *arguments)
+
+    monkeypatch.setattr(Rows, "picked", watch)
+    experiment = Experiment(
+        data=Synthetic(
+            clients=5, examples=12, features=6, rank=2, kind="multiclass", classes=3, tasks=tasks, ragged=True
+        ),
+        model=MLP((4,)),
+        algorithm=FedPer(lr=0.1, epochs=1),
+        rounds=14,
+        cohort=3,
+        batch_size=4,
+        evaluate_every=14,
+        runtime="local",
+    )
+    made = []
+    monkeypatch.setattr(native, "compile_natively", lambda *given: made.append(given) or compile_natively(*given))
+    ends = [
+        fedmtl.run(dataclasses.replace(experiment, engine=engine, compile=compile)).state
+        for engine, compile in (("loop", False), ("vmap", True))
+    ]
+    assert made and (len(rounds_in_cpp) >= 4 or tasks > 1)
+    for one, other in zip(*map(leaves, ends), strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)
 
 
 def double(down: Any, private: Tensor, batches: Any) -> Tensor:

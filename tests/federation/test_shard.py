@@ -91,6 +91,7 @@ def test_batches_of_several_clients_are_those_of_each(shard: Shard, batch_size: 
         for key, value in uncopied.items():
             assert torch.equal(value.copy() if isinstance(value, Picked) else value, batch[key])
             assert value.stride() == batch[key].stride()
+            assert not isinstance(value, Picked) or value.index.is_contiguous()
             assert isinstance(value, Picked) == (key == "x" or key.startswith("y."))
 
 

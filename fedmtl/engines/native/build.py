@@ -58,7 +58,7 @@ def compile_natively(
         read, index = list[Tensor](), list[Tensor]()
         for place, item in enumerate(inputs):
             if place in in_order:
-                index.append(item.index if isinstance(item, Picked) else in_order[place])
+                index.append(item.index.contiguous() if isinstance(item, Picked) else in_order[place])
                 read.append(item.source if isinstance(item, Picked) else item)
             else:
                 read.append(item.copy() if isinstance(item, Picked) else item)

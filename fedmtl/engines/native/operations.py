@@ -109,7 +109,7 @@ def _operand_type(scope: Scope, operation: Operation) -> str:
     return TYPES[(floats or [kind for kind in kinds if kind != torch.bool] or [torch.bool])[0]]
 
 
-def _sum(scope: Scope, name: str, operation: Operation, out: Known) -> None:
+def _reduction(scope: Scope, name: str, operation: Operation, out: Known) -> None:
     source = scope.known[operation.args[0]]
     dims = operation.args[1] if len(operation.args) > 1 else None
     rank = source.value.dim()
@@ -117,15 +117,22 @@ def _sum(scope: Scope, name: str, operation: Operation, out: Known) -> None:
     for dim in over:
         _check_whole(name, source, dim)
     kept = [dim for dim in range(rank) if dim not in over]
-    # Where keepdim is set, the dimensions that are summed over are there with size 1.
+    # Where keepdim is set, the dimensions that are reduced are there with size 1.
     of = dict(enumerate(range(rank))) if out.value.dim() == rank else {dim: place for place, dim in enumerate(kept)}
     steps = tuple(0 if dim in over else out.share.strides[of[dim]] for dim in range(rank))
     for dim in kept:
         if out.share.sizes[of[dim]] != source.share.sizes[dim]:
             raise Unlike(f"{name} of a tensor that repeats numbers")
     target = Share(source.share.sizes, steps, 0)
-    scope.loop(out.share, f"{at(out.base, out.share)} = 0;")
-    scope.loop(source.share, f"{at(out.base, target)} += {at(source.base, source.share)};")
+    x, y, kind = at(source.base, source.share), at(out.base, target), type_of(out.value)
+    begin, step = "0", f"{y} + {x}"
+    if name in ("amax", "amin"):
+        if kind != "float":
+            raise Unlike(f"{name} of {out.value.dtype}")
+        begin = literal(-math.inf if name == "amax" else math.inf, kind)
+        step = f"{x} {'>' if name == 'amax' else '<'} {y} || {x} != {x} ? {x} : {y}"
+    scope.loop(out.share, f"{at(out.base, out.share)} = {begin};")
+    scope.loop(source.share, f"{y} = {step};")
     if name == "mean":
         count = math.prod(source.share.sizes[dim] for dim in over)
         scope.loop(out.share, f"{at(out.base, out.share)} /= {count};")
@@ -295,8 +302,10 @@ def _reduced(own: Share, dim: int) -> tuple[Share, Share]:
 
 
 _RULES: dict[str, Callable[[Scope, str, Operation, Known], None]] = {
-    "sum": _sum,
-    "mean": _sum,
+    "sum": _reduction,
+    "mean": _reduction,
+    "amax": _reduction,
+    "amin": _reduction,
     "mm": _product,
     "bmm": _product,
     "baddbmm": _product,
