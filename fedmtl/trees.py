@@ -1,6 +1,7 @@
 """Arithmetic on parameters, and trees of arrays taken apart and put together."""
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -136,6 +137,9 @@ def finite_rows(tree: Any, count: int) -> NDArray[np.bool_]:
     """[K] whether no floating-point number of row k of a stacked tree is NaN or infinite."""
     finite = np.ones(count, bool)
     for leaf in leaves(tree):
+        # NaN and infinity stay in a sum, and to add numbers up is a third of the work of looking at each.
+        if isinstance(leaf, Tensor) and leaf.is_floating_point() and math.isfinite(float(leaf.sum())):
+            continue
         array = leaf.detach().cpu().numpy() if isinstance(leaf, Tensor) else np.asarray(leaf)
         if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
             finite &= np.isfinite(array.reshape(count, -1)).all(axis=1)

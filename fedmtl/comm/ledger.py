@@ -42,8 +42,9 @@ class _Block(NamedTuple):
     round: int
     direction: Direction
     purpose: Purpose
-    clients: Column
-    payload_bytes: Column | int
+    clients: Column | NDArray[np.int64]
+    """Packed when the visit is over."""
+    payload_bytes: Column | NDArray[np.int64] | int
     """An int when all have this length."""
 
 
@@ -99,8 +100,8 @@ class Ledger:
         """
         if direction not in DIRECTIONS or purpose not in PURPOSES:
             raise ValueError(f"The ledger knows {DIRECTIONS} and {PURPOSES}, got {direction!r} and {purpose!r}.")
-        clients = np.asarray(clients, np.int64)
-        lengths = np.asarray(payload_bytes, np.int64)
+        clients = np.array(clients, np.int64)
+        lengths = np.array(payload_bytes, np.int64)
         if lengths.ndim and lengths.shape != clients.shape:
             raise ValueError(
                 f"The ledger takes one length a packet, got {lengths.size} for {clients.size} clients; give one "
@@ -115,14 +116,13 @@ class Ledger:
             self._close()
             self._visit = visit
         same = int(lengths) if lengths.ndim == 0 else None
-        block = _Block(round, direction, purpose, pack(clients), pack(lengths) if same is None else same)
-        self._open.append(block)
+        self._open.append(_Block(round, direction, purpose, clients, lengths if same is None else same))
         self._totals[direction, purpose] += int(lengths.sum()) if same is None else same * clients.size
 
     def _close(self) -> None:
         if self._open:
             self._digest = bytes.fromhex(self.digest())
-            self._visits.append(self._open)
+            self._visits.append([_packed(block) for block in self._open])
             self._open = []
 
     def total(self, direction: Direction | None = None, purposes: Iterable[Purpose] = PURPOSES) -> int:
@@ -161,7 +161,8 @@ class Ledger:
 
     def forget(self) -> None:
         """Close the visit and drop the transfers that are held; totals and digest stay."""
-        self._close()
+        self._digest = bytes.fromhex(self.digest()) if self._open else self._digest
+        self._open = []
         self._visits.clear()
 
     def note(self) -> dict[str, Any]:
@@ -183,6 +184,15 @@ class Ledger:
         return ledger
 
 
+def _packed(block: _Block) -> _Block:
+    clients, lengths = (pack(part) if isinstance(part, np.ndarray) else part for part in block[3:])
+    return block._replace(clients=clients, payload_bytes=lengths)
+
+
+def _numbers(column: Column | NDArray[np.int64]) -> NDArray[Any]:
+    return unpack(column) if isinstance(column, Column) else column
+
+
 def _kinds(blocks: list[_Block]) -> Iterator[tuple[int, int, int, NDArray[Any], NDArray[Any]]]:
     """A visit's transfers by round, direction and purpose (numbers), each kind with clients, ascending, and lengths."""
     kinds: dict[tuple[int, int, int], list[_Block]] = {}
@@ -190,7 +200,7 @@ def _kinds(blocks: list[_Block]) -> Iterator[tuple[int, int, int, NDArray[Any], 
         kind = block.round, DIRECTIONS.index(block.direction), PURPOSES.index(block.purpose)
         kinds.setdefault(kind, []).append(block)
     for kind, alike in sorted(kinds.items()):
-        clients = np.concatenate([unpack(block.clients) for block in alike])
+        clients = np.concatenate([_numbers(block.clients) for block in alike])
         lengths = np.concatenate([_lengths(block) for block in alike])
         if (np.diff(clients) < 0).any():
             order = np.argsort(clients, kind="stable")
@@ -199,6 +209,6 @@ def _kinds(blocks: list[_Block]) -> Iterator[tuple[int, int, int, NDArray[Any], 
 
 
 def _lengths(block: _Block) -> NDArray[Any]:
-    if isinstance(block.payload_bytes, Column):
-        return unpack(block.payload_bytes)
-    return np.full(block.clients.size, block.payload_bytes, np.int64)
+    if isinstance(block.payload_bytes, int):
+        return np.full(block.clients.size, block.payload_bytes, np.int64)
+    return _numbers(block.payload_bytes)

@@ -31,7 +31,7 @@ from fedmtl.comm.packets import (
     seal_rows,
 )
 from fedmtl.comm.spec import Spec, check_payload
-from fedmtl.trees import row, stack, tree_map
+from fedmtl.trees import leaves, row, stack, tree_map
 from fedmtl.types import Payload
 
 
@@ -60,6 +60,7 @@ def pack_rows(
     num_examples: NDArray[np.float64],
     references: Sequence[Payload] = (),
     which: NDArray[np.int64] | None = None,
+    space: NDArray[np.float32] | None = None,
     finite: bool = False,
     problem: Callable[[int, ValueError], None],
 ) -> Packed:
@@ -74,16 +75,17 @@ def pack_rows(
         references, which: what both sides hold already, and [K] which of these a client has (the only one when
             None). Where it has a record and name of the payload, with the same shape, the difference is coded; an
             ``exact`` codec codes the value itself, which loses nothing.
+        space: from ``room``, where the payload may be already; it becomes the packets.
         finite: whether the caller has looked for NaN and infinity, and found none.
         problem: told of the row and the error of each client whose numbers the codec refuses.
     """
     count = len(num_examples)
     if not spec:
         return Packed(np.arange(count), joined([b""] * count), states)
-    # Space for the header before each row: a codec that codes numbers as they are then copies nothing.
-    space = np.empty((count, HEADER_BYTES // 4 + spec.size), np.float32)
+    if space is None or not _is_in(payload, spec, space):
+        space = room(count, spec)
+        _flatten(payload, spec, space[:, HEADER_BYTES // 4 :])
     vectors = space[:, HEADER_BYTES // 4 :]
-    _flatten(payload, spec, vectors)
     exact = bool(getattr(codec, "exact", False))
     if references and not exact:
         vectors -= _references(references, which, spec)
@@ -114,6 +116,19 @@ def pack_rows(
             next_states.append(state)
     kept = stack(next_states) if rows else tree_map(lambda leaf: leaf[:0], states)
     return Packed(np.array(rows, np.int64), joined(packed), kept)
+
+
+def room(count: int, spec: Spec) -> NDArray[np.float32]:
+    """Memory for K vectors, [K, header + size], with space for a header before each.
+
+    A codec that codes numbers as they are then copies nothing, and neither does who writes them there at once.
+    """
+    return np.empty((count, HEADER_BYTES // 4 + spec.size), np.float32)
+
+
+def places_in(space: NDArray[np.float32], spec: Spec) -> list[Tensor]:
+    """The arrays [K, …] of a payload in a ``room``, in the order of its leaves."""
+    return leaves(payload_of(space[:, HEADER_BYTES // 4 :], spec))
 
 
 def pack(
@@ -231,6 +246,14 @@ def payload_of(vectors: NDArray[np.float32], spec: Spec) -> dict[str, dict[str, 
         payload.setdefault(entry.record, {})[entry.name] = part
         offset += count
     return payload
+
+
+def _is_in(payload: Payload, spec: Spec, space: NDArray[np.float32]) -> bool:
+    found = (payload[entry.record][entry.name] for entry in spec)
+    places = zip(found, places_in(space, spec), strict=True)
+    return all(
+        (one.data_ptr(), one.shape, one.stride()) == (it.data_ptr(), it.shape, it.stride()) for one, it in places
+    )
 
 
 def _flatten(payload: Payload, spec: Spec, out: NDArray[np.float32]) -> None:

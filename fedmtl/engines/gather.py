@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.engines.place import take, to_device, to_tensor
-from fedmtl.federation.job import Cohort, Picked
+from fedmtl.federation.job import Cohort, Picked, Places
 from fedmtl.trees import leaves, rebuild
 from fedmtl.types import Payload
 
@@ -62,23 +62,37 @@ def gather(cohort: Cohort, rows: Rows, down: Payload | None, device: str, pick: 
 class Rebuilt:
     """Results of chunks, put together in client order."""
 
-    def __init__(self, clients: int) -> None:
+    def __init__(self, clients: int, places: Places | None) -> None:
         self._clients = clients
+        self._where = places
         self._tree: Any = None
         self._whole: list[Tensor] = []
 
+    def places(self, tree: Any) -> list[Tensor | None]:
+        """Where the leaves of a result like this one should be, [clients, …], if somebody has said so."""
+        return self._where(tree) if self._where is not None else [None] * len(leaves(tree))
+
     def put(self, rows: Rows, tree: Any) -> None:
         """Write the first ``len(rows)`` rows of a stacked result; the rest is padding."""
-        found = leaves(tree)
-        if self._tree is None and len(rows) == self._clients and (rows[1:] > rows[:-1]).all():  # everybody at once
-            self._tree, self._whole = tree, [leaf[: self._clients].detach().cpu() for leaf in found]
-            return
+        found = [leaf[: len(rows)].detach() for leaf in leaves(tree)]
+        in_order = bool((rows[1:] == rows[:-1] + 1).all())
         if self._tree is None:
-            self._tree = tree
-            self._whole = [torch.empty(self._clients, *leaf.shape[1:], dtype=leaf.dtype) for leaf in found]
+            places = zip(self.places(tree), found, strict=True)
+            everybody = in_order and len(rows) == self._clients
+            self._tree, self._whole = tree, [self._begin(place, leaf, everybody) for place, leaf in places]
         index = torch.from_numpy(rows)
         for whole, leaf in zip(self._whole, found, strict=True):
-            whole.index_copy_(0, index, leaf[: len(rows)].detach().cpu())
+            if whole.data_ptr() == leaf.data_ptr():
+                continue  # it is there
+            if in_order:
+                whole[int(rows[0]) : int(rows[-1]) + 1] = leaf
+            else:
+                whole.index_copy_(0, index, leaf.cpu())
+
+    def _begin(self, place: Tensor | None, leaf: Tensor, everybody: bool) -> Tensor:
+        if place is not None and (place.shape[1:], place.dtype) == (leaf.shape[1:], leaf.dtype):
+            return place
+        return leaf.cpu() if everybody else torch.empty(self._clients, *leaf.shape[1:], dtype=leaf.dtype)
 
     def tree(self) -> Any:
         return rebuild(self._tree, self._whole)

@@ -27,10 +27,10 @@ from torch import Tensor
 
 from fedmtl.engines.gather import Inputs
 from fedmtl.engines.layers import lifted_layers
-from fedmtl.engines.program import Program, compile_program
+from fedmtl.engines.program import Native, Program, compile_program
 from fedmtl.engines.record import SHARED, record
 from fedmtl.engines.recording import Recording
-from fedmtl.federation.job import ClientFn, Picked
+from fedmtl.federation.job import ClientFn, Picked, Places
 from fedmtl.trees import leaves, rebuild, structure, tree_map
 
 log = logging.getLogger(__name__)
@@ -56,8 +56,8 @@ class _State:
     """Kept while it may still be compiled."""
     played: float = 0.0
     """Seconds."""
-    picks: bool = False
-    """Whether the program reads examples where they are."""
+    native: Native | None = None
+    """Goes before the program."""
     reason: str = ""
     """Why it cannot be played back."""
 
@@ -86,13 +86,16 @@ class Lifted:
         self.native: bool | None = None
         """Whether it can be said in C++; None while nobody has tried."""
 
-    def __call__(self, inputs: Inputs) -> Any:
-        """A tree of tensors [k, …]."""
+    def __call__(self, inputs: Inputs, places: Places | None = None) -> Any:
+        """A tree of tensors [k, …].
+
+        ``places`` are tensors that they may be written to; where those have fewer rows, so have the results.
+        """
         given = _flat(inputs)
         state = self._state(inputs, given)
         state.calls += 1
-        if state.picks and state.program is not None:
-            return rebuild(state.tree, state.program(given))
+        if state.native is not None:
+            return rebuild(state.tree, state.native(given, [] if places is None else places(state.tree)))
         tensors = [item.copy() if isinstance(item, Picked) else item for item in given]
         if state.believed and state.program is not None:
             return rebuild(state.tree, self._play(state, state.program, inputs, tensors))
@@ -156,7 +159,7 @@ class Lifted:
         stacked = [place >= of_down or not inputs.shared for place in range(len(tensors))]
         try:
             program = compile_natively(recording, tensors, stacked, of_down + of_private)
-            state.program = checked(program, tensors, results)
+            checked(program, tensors, results)
         except Unlike as error:
             self.native = False
             log.debug("%r is not said in C++: %s", self.function, _line(error))
@@ -164,7 +167,7 @@ class Lifted:
             self.native = False
             log.warning("%r goes on without a C++ compiler: %s", self.function, _line(error))
         else:
-            self.native, state.picks, state.recording = True, True, None
+            self.native, state.native, state.recording = True, program, None
 
     def _state(self, inputs: Inputs, tensors: Sequence[Tensor | Picked]) -> _State:
         picture = tuple([(tensor.shape, tensor.stride(), tensor.dtype, tensor.device) for tensor in tensors])

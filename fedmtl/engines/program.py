@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from fedmtl.engines.layers.products import batched_product
 from fedmtl.engines.recording import Operation, Recording, Slot
+from fedmtl.federation.job import Picked
 
 _DIRECT = frozenset(
     "mm baddbmm relu neg exp log sqrt rsqrt abs sigmoid tanh mul add sub div where eq ne gt ge lt le bitwise_and "
@@ -18,7 +19,15 @@ _DIRECT = frozenset(
 )
 """Operations that ``torch.<name>`` starts in half the time of the overload, with the same arguments and bits."""
 
-Program = Callable[[Sequence[Any]], list[Tensor]]
+Program = Callable[[Sequence[Tensor]], list[Tensor]]
+
+
+class Native(Protocol):
+    """A program that reads examples and writes results where they are."""
+
+    def __call__(self, inputs: Sequence[Tensor | Picked], places: Sequence[Tensor | None] = (), /) -> list[Tensor]:
+        """As many rows of results as the places have, if there are any: [k, …] each, or None for a new tensor."""
+        ...
 
 
 def compile_program(recording: Recording) -> Program:

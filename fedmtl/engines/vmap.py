@@ -79,7 +79,7 @@ class VMap:
     def _stacked(self, cohort: Cohort, lifted: Lifted) -> Any:
         """The results; None when the function turns out to be refused."""
         running: Rows = np.arange(len(cohort.clients))
-        results = Rebuilt(len(cohort.clients))
+        results = Rebuilt(len(cohort.clients), cohort.places)
         try:
             chunk = self.chunk or chunk_for(cohort, lifted, self.device)
             if chunk == 0:
@@ -89,7 +89,9 @@ class VMap:
                 for start, stop, size in pieces(len(rows), NATIVE_CHUNK if lifted.native else chunk):
                     running = rows[start:stop]
                     padded = np.concatenate([running, np.repeat(running[-1:], size - len(running))])
-                    results.put(running, lifted(gather(cohort, padded, down, self.device, pick=bool(lifted.native))))
+                    inputs = gather(cohort, padded, down, self.device, pick=bool(lifted.native))
+                    everybody = np.array_equal(running, np.arange(len(cohort.clients)))
+                    results.put(running, lifted(inputs, results.places if everybody else None))
         except Exception as error:
             return self._refuse(lifted, self._limit(error, cohort, running))
         return results.tree()

@@ -183,8 +183,8 @@ class Answers:
 
 
 def _match(clients: NDArray[np.int64], replies: Sequence[Replies]) -> list[Answer]:
-    everybody = np.concatenate([each.clients for each in replies]) if replies else clients[:0]
-    repeated = len(np.unique(everybody)) < len(everybody)
+    everybody = np.sort(np.concatenate([each.clients for each in replies])) if replies else clients[:0]
+    repeated = bool((everybody[1:] == everybody[:-1]).any())
     last: dict[int, tuple[int, int]] = {}
     if repeated:
         for node, each in enumerate(replies):

@@ -2,15 +2,17 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fedmtl.comm.packets import DOWN, UP, PacketError, Packets, joined
-from fedmtl.comm.spec import check_payload
-from fedmtl.comm.wire import Packed, pack_rows, unpack, unpack_rows
+from fedmtl.comm.spec import Spec, check_payload
+from fedmtl.comm.wire import Packed, pack_rows, places_in, room, unpack, unpack_rows
 from fedmtl.data.base import ClientData
 from fedmtl.federation.group import Group
 from fedmtl.federation.job import Engine
@@ -20,7 +22,7 @@ from fedmtl.federation.shard import Shard, Table, shard_of
 from fedmtl.federation.store import Store
 from fedmtl.federation.visits import Replies, Total, Visit, Visits, visits_of
 from fedmtl.rng import permutations, rng
-from fedmtl.trees import finite_rows, row, stack, structure, tree_map
+from fedmtl.trees import finite_rows, leaves, row, stack, structure, tree_map
 from fedmtl.types import ClientId, LocalResult, Payload, TaskSet
 from fedmtl.uploads import weighted_sum
 
@@ -185,17 +187,20 @@ class Fleet:
                 order = permutations(self.plan.seed, round, group.clients[some], "batches", sizes)
                 function = self.plan.local_update(group.table.owned)
                 told, size = self.plan.told(round), self.plan.batch_size
-                cohorts.append(group.cohort(function, group.table.train, some, order, size, told))
-                trained.append((group, some, sizes))
+                spec = self.plan.up_spec(int(group.clients[0]), group.table.owned)
+                space = room(len(some), spec)
+                places = partial(_places, space, spec)
+                cohorts.append(group.cohort(function, group.table.train, some, order, size, told, places))
+                trained.append((group, some, sizes, space))
         wide = self.plan.wide(self.plan.local_update(self.plan.all_tasks))
         results = self._engine.map(cohorts, wide) if cohorts else []
         elapsed = self._spent("train", start)
-        examples = sum(int(sizes.sum()) for _, _, sizes in trained)
+        examples = sum(int(sizes.sum()) for _, _, sizes, _ in trained)
         updates = []
-        for (group, some, sizes), result in zip(trained, results, strict=True):
+        for (group, some, sizes, space), result in zip(trained, results, strict=True):
             # Clients that ran together have one time between them; it is shared out by examples.
             seconds[group.visits[some]] = elapsed * sizes / examples
-            rows, packets = self._close(round, group, some, result, store, problems, totals)
+            rows, packets = self._close(round, group, some, result, space, store, problems, totals)
             updates.append((group.visits[some[rows]], packets))
         return updates
 
@@ -205,6 +210,7 @@ class Fleet:
         group: Group,
         some: NDArray[np.int64],
         result: LocalResult[Any],
+        space: NDArray[np.float32],
         store: Store,
         problems: dict[ClientId, str],
         totals: list[Total] | None,
@@ -238,6 +244,7 @@ class Fleet:
             num_examples=np.asarray(num_examples, np.float64),
             references=group.downs,
             which=group.which[some[rows]],
+            space=space,
             finite=True,
             problem=refused,
         )
@@ -292,6 +299,13 @@ class Fleet:
         elapsed = time.perf_counter() - start
         self.seconds[phase] += elapsed
         return elapsed
+
+
+def _places(space: NDArray[np.float32], spec: Spec, result: LocalResult[Any]) -> list[Tensor | None]:
+    """Payloads are made where they will be packed."""
+    private, payload = (len(leaves(part)) for part in (result.private, result.upload.payload))
+    uploaded = places_in(space, spec) if payload == len(spec) else [None] * payload
+    return [*[None] * private, *uploaded, None]
 
 
 def _in_order(count: int, parts: list[tuple[NDArray[np.int64], Packets]]) -> Packets:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl.federation.job import ClientFn, Cohort
+from fedmtl.federation.job import ClientFn, Cohort, Places
 from fedmtl.federation.shard import Rows, Table
 from fedmtl.trees import tree_map
 from fedmtl.types import Payload
@@ -38,19 +38,20 @@ class Group(NamedTuple):
         order: NDArray[np.int64] | None,
         batch_size: int | None,
         round: int | None = None,
+        places: Places | None = None,
     ) -> Cohort:
         """Some of the clients, at work. Without an order, as when they measure, no batch is larger than it need be.
 
         ``round`` is what the batches say, see ``Plan.told``.
         """
-        places = self.rows[members]
-        sizes = rows.size[places]
+        chosen = self.rows[members]
+        sizes = rows.size[chosen]
         least = sizes if batch_size is None else np.minimum(sizes, batch_size)
 
         def cut(make: Callable[..., Any], some: NDArray[np.int64]) -> Any:
             if order is None:
-                return make(places[some], None, int(least[some].max()))
-            return make(places[some], order[some], batch_size, round)
+                return make(chosen[some], None, int(least[some].max()))
+            return make(chosen[some], order[some], batch_size, round)
 
         private = self.states["private"]
         if len(members) < len(self.clients):
@@ -65,4 +66,5 @@ class Group(NamedTuple):
             batches=partial(cut, rows.batches),
             owned=self.table.owned,
             picked=partial(cut, rows.picked),
+            places=places,
         )

@@ -47,6 +47,10 @@ class Picked:
         return self.source.index_select(0, self.index.reshape(-1)).reshape(self.shape)
 
 
+Places = Callable[[Any], list[Tensor | None]]
+"""A tree of results, whatever its leaves are -> for each of them an array [K, …], or None where the caller has none."""
+
+
 class Cohort(NamedTuple):
     """K clients of one function and one set of tasks, stacked: row k of every array is client k's."""
 
@@ -67,6 +71,8 @@ class Cohort(NamedTuple):
     """The clients' tasks, for engines that run unlike clients together."""
     picked: Callable[[NDArray[np.int64]], list[Mapping[str, Tensor | Picked]]] | None = None
     """The batches without a copy of the examples, for engines that can read them where they are."""
+    places: Places | None = None
+    """Where to put results, for engines that can choose."""
 
 
 class Wide(NamedTuple):

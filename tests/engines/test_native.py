@@ -240,8 +240,8 @@ def test_training_in_cpp(algorithm: Algorithm[Any, Any], monkeypatch: pytest.Mon
         assert_close(run(engine, jobs), alone(jobs))
     (function,) = engine._functions.values()
     assert function.native
-    used = [state for state in function._states.values() if state.picks]
-    assert [state.program.__module__ for state in used if state.program] == ["fedmtl.engines.native.build"]
+    (program,) = [state.native for state in function._states.values() if state.native is not None]
+    assert program.__module__ == "fedmtl.engines.native.build"
 
 
 @pytest.mark.parametrize("tasks", [1, 3])

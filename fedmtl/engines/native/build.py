@@ -15,7 +15,7 @@ from torch import Tensor
 from fedmtl.engines.native.parts import PARTS
 from fedmtl.engines.native.shares import Unlike
 from fedmtl.engines.native.source import to_cpp
-from fedmtl.engines.program import Program
+from fedmtl.engines.program import Native
 from fedmtl.engines.recording import Recording
 from fedmtl.engines.tune import machine
 from fedmtl.federation.job import Picked
@@ -32,7 +32,7 @@ BUILD_S = 120.0
 
 def compile_natively(
     recording: Recording, tensors: Sequence[Tensor], stacked: Sequence[bool], batches: int | None = None
-) -> Program:
+) -> Native:
     """The call as machine code.
 
     Args:
@@ -54,7 +54,7 @@ def compile_natively(
     count = len(tensors) + len(held) + len(made) + len(indexed)
     in_order = {place: torch.arange(tensors[place].shape[:2].numel()) for place in indexed}
 
-    def program(inputs: Sequence[Tensor | Picked]) -> list[Tensor]:
+    def program(inputs: Sequence[Tensor | Picked], places: Sequence[Tensor | None] = ()) -> list[Tensor]:
         read, index = list[Tensor](), list[Tensor]()
         for place, item in enumerate(inputs):
             if place in in_order:
@@ -62,8 +62,14 @@ def compile_natively(
                 read.append(item.source if isinstance(item, Picked) else item)
             else:
                 read.append(item.copy() if isinstance(item, Picked) else item)
-        results = [torch.empty(shape, dtype=dtype) for shape, dtype in made]
-        call(clients, (ctypes.c_void_p * count)(*[t.data_ptr() for t in (*read, *held, *results, *index)]))
+        rows = next((len(place) for place in places if place is not None), clients)
+        results = []
+        for (shape, dtype), place in zip(made, places or [None] * len(made), strict=True):
+            if place is None or (place.dtype, place.shape) != (dtype, (rows, *shape)) or not place[0].is_contiguous():
+                place = torch.empty(rows, *shape, dtype=dtype)
+            results.append(place)
+        pointers = (ctypes.c_void_p * count)(*[t.data_ptr() for t in (*read, *held, *results, *index)])
+        call(rows, pointers, (ctypes.c_int64 * len(results))(*[result.stride(0) for result in results]))
         return results
 
     return program
@@ -90,5 +96,5 @@ def _function(text: str) -> Any:
         finally:
             draft.unlink(missing_ok=True)
     function = ctypes.CDLL(str(path)).program
-    function.argtypes, function.restype = [ctypes.c_int64, ctypes.c_void_p], None
+    function.argtypes, function.restype = [ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p], None
     return function

@@ -27,13 +27,14 @@ _FILLS = FILLS | {"zeros", "ones", "full", "scalar_tensor"}
 
 
 class Source(NamedTuple):
-    """Of a function that is called with K and the addresses of inputs, constants, outputs, indices, in this order."""
+    """Of a function that is called with three things: K; the addresses of inputs, constants, outputs and indices, in
+    this order; and for each output how far its rows lie apart."""
 
     text: str
     constants: list[Tensor]
     """They are read where they are at each call."""
     outputs: list[tuple[tuple[int, ...], torch.dtype]]
-    """Shapes for K clients, K first, and types."""
+    """Shapes of one client's, and types."""
     indexed: list[int]
     """Inputs [K, B, …] of which each row is found by an index, [K, B]."""
 
@@ -69,10 +70,11 @@ def to_cpp(
             writer.write(operation)
     constants = list(recording.constants.values())
     first = len(tensors) + len(constants)
-    outputs = [writer.output(slot, first + number) for number, slot in enumerate(recording.outputs)]
+    outputs = [writer.output(slot, first + number, number) for number, slot in enumerate(recording.outputs)]
     lines = "\n".join(f"    {line}" for line in [*writer.pointers, *writer.lines()])
-    head = 'extern "C" void program(int64_t clients, void** p) {\n  for (int64_t k = 0; k < clients; k++) {\n'
-    return Source(f"{head}{lines}\n  }}\n}}\n", constants, outputs, indexed)
+    head = 'extern "C" void program(int64_t clients, void** p, const int64_t* s) {'
+    each = "  for (int64_t k = 0; k < clients; k++) {"
+    return Source(f"{head}\n{each}\n{lines}\n  }}\n}}\n", constants, outputs, indexed)
 
 
 def _is_small(tensor: Tensor) -> bool:
@@ -164,19 +166,19 @@ class _Writer:
         self.scope.lines.append(f"alignas(64) {kind} {name_of_it}[{count}];")
         write(self.scope, name, operation, known[slot])
 
-    def output(self, slot: Slot, place: int) -> tuple[tuple[int, ...], torch.dtype]:
-        """Copy a result out, contiguous."""
+    def output(self, slot: Slot, place: int, number: int) -> tuple[tuple[int, ...], torch.dtype]:
+        """Copy a result out; a client's part is contiguous."""
         known = self.scope.known[slot]
         shape = tuple(known.value.shape)
         if not shape or shape[0] != self._clients or known.share.sizes[0] != 1:
             raise Unlike(f"a result of shape {shape} for {self._clients} clients")
-        each = math.prod(shape[1:])
-        self._pointer(f"{type_of(known.value)}* const y{place}", place, each)
+        each, step = math.prod(shape[1:]), f"s[{number}]"
+        self._pointer(f"{type_of(known.value)}* const y{place}", place, step)
         on_a_line = 64 // known.value.element_size()
-        self._ahead.append((-(-each // on_a_line), f"__builtin_prefetch(y{place} + {each} + {on_a_line} * i, 1);"))
+        self._ahead.append((-(-each // on_a_line), f"__builtin_prefetch(y{place} + {step} + {on_a_line} * i, 1);"))
         own = Share((1, *shape[1:]), (0, *dense(shape[1:])), 0)
         self.scope.loop(own, f"{at(f'y{place}', own)} = {self.scope.source(known, own)};")
-        return shape, known.value.dtype
+        return shape[1:], known.value.dtype
 
     def lines(self) -> list[str]:
         """What is done for a client, and between it what the next will need: all at once would wait for memory."""
@@ -189,7 +191,7 @@ class _Writer:
                     found.append(f"for (int i = {first}; i < {last}; i++) {statement}")
         return found
 
-    def _pointer(self, declared: str, place: int, each: int | None) -> None:
+    def _pointer(self, declared: str, place: int, each: int | str | None) -> None:
         kind = declared[: declared.rindex("*") + 1]
         step = "" if each is None else f" + k * {each}"
         self.pointers.append(f"{declared} = ({kind})p[{place}]{step};")
