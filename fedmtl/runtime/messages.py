@@ -33,8 +33,13 @@ class OtherExperiment(ValueError):
 def byte_array(data: NDArray[np.uint8]) -> Array:
     """An Array around a buffer, without a copy; Flower's constructor takes nothing but bytes."""
     array = Array("uint8", (data.size,), _STYPE, b"")
-    array.data = np.ascontiguousarray(data).data  # pyright: ignore[reportAttributeAccessIssue]
+    set_bytes(array, data)
     return array
+
+
+def set_bytes(array: Array, data: NDArray[np.uint8]) -> None:
+    """Put a buffer into an Array, without a copy."""
+    array.data = np.ascontiguousarray(data).data  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _array(data: NDArray[np.uint8], local: bool) -> ArrayRecord:
@@ -45,9 +50,9 @@ def _array(data: NDArray[np.uint8], local: bool) -> ArrayRecord:
 
 def packet_bytes(message: Message) -> int:
     """How many bytes of packets a message holds; 0 for one without."""
-    if not message.has_content() or PACKETS not in message.content.array_records:
+    if not message.has_content() or PACKETS not in message.content:
         return 0
-    return len(message.content.array_records[PACKETS][PACKETS].data)
+    return len(_packets(message.content))
 
 
 def visits_content(plan: Plan, run: str, round: int, visits: Visits, share: bool, add: bool = False) -> RecordDict:
@@ -82,13 +87,13 @@ def read_visits(plan: Plan, content: RecordDict) -> tuple[int, Visits]:
         OtherExperiment: the server's plan is not this node's.
         ValueError: columns of unlike lengths, or packets that lie outside the bytes that came.
     """
-    config = content.config_records[VISITS]
+    config = _config(content, VISITS)
     if config["plan"] != plan.digest:
         raise OtherExperiment(
             f"The server runs experiment {_hex(config['plan'])}, this node {plan.digest.hex()}; "
             "give both the same preset, settings and version of fedmtl."
         )
-    data = np.frombuffer(content.array_records[PACKETS][PACKETS].data, np.uint8)
+    data = np.frombuffer(_packets(content), np.uint8)
     clients, start, length = (_column(config, key, "<i8") for key in ("clients", "start", "length"))
     flags = [_column(config, key, "u1").astype(bool) for key in ("evaluate", "train", "gather")]
     _check_columns(clients, start, length, *flags)
@@ -134,9 +139,9 @@ def _totals(totals: Sequence[Total]) -> ConfigRecord:
 
 
 def _read_totals(content: RecordDict) -> list[Total]:
-    if TOTALS not in content.config_records:
+    if TOTALS not in content:
         return []
-    config: Any = content.config_records[TOTALS]
+    config: Any = _config(content, TOTALS)
     columns = (config[key] for key in ("tasks", "clients", "vectors", "num_examples"))
     return [
         Total(tuple(owned.split(",")), np.frombuffer(clients, "<i8"), np.frombuffer(vector, "<f8"), num_examples)
@@ -150,10 +155,10 @@ def read_replies(content: RecordDict, round: int) -> Replies:
     Raises:
         ValueError: an answer to another round, or lengths that do not add up to the bytes that came.
     """
-    config = content.config_records[REPLIES]
+    config = _config(content, REPLIES)
     if _int(config, "round") != round:
         raise ValueError(f"Expected an answer to round {round}, got one to round {config['round']}; dropped.")
-    data = np.frombuffer(content.array_records[PACKETS][PACKETS].data, np.uint8)
+    data = np.frombuffer(_packets(content), np.uint8)
     clients, update, report = (_column(config, key, "<i8") for key in ("clients", "update", "report"))
     seconds = _column(config, "seconds", "<f8")
     _check_columns(clients, update, report, seconds)
@@ -180,12 +185,12 @@ def read_replies(content: RecordDict, round: int) -> Replies:
 
 def wants_sums(content: RecordDict) -> bool:
     """Whether a message with visits asks for the sum of the uploads."""
-    return bool(content.config_records[VISITS]["add"])
+    return bool(_config(content, VISITS)["add"])
 
 
 def read_phases(content: RecordDict) -> dict[str, float]:
     """Where a node's time went."""
-    config = content.config_records[REPLIES]
+    config = _config(content, REPLIES)
     names, seconds = config.get("phases", []), config.get("phase_seconds", [])
     if not isinstance(names, list) or not isinstance(seconds, list):
         return {}
@@ -198,7 +203,7 @@ def run_of(content: RecordDict) -> str:
     Raises:
         ValueError: anything else, which must not become part of a path.
     """
-    run = content.config_records[VISITS]["run"]
+    run = _config(content, VISITS)["run"]
     if not isinstance(run, str) or not run.isalnum():
         raise ValueError(f"A run is named by letters and digits, got {run!r}.")
     return run
@@ -223,13 +228,28 @@ def read_roster(content: RecordDict) -> dict[ClientId, TaskSet]:
     Raises:
         ValueError: what ``roster_content`` cannot have written.
     """
-    config = content.config_records[ROSTER]
+    config = _config(content, ROSTER)
     tasks, clients, owns = config["tasks"], _column(config, "clients", "<i8"), _column(config, "owns", "<i8")
     if not isinstance(tasks, list) or (len(owns) and not 0 <= owns.min() <= owns.max() < len(tasks)):
         raise ValueError("A roster gives each client one of its sets of tasks; this one does not.")
     _check_columns(clients, owns)
     sets = [tuple(str(owned).split(",")) for owned in tasks]
     return {client: sets[index] for client, index in zip(clients.tolist(), owns.tolist(), strict=True)}
+
+
+def _config(content: RecordDict, name: str) -> ConfigRecord:
+    """``content.config_records[name]``, which makes a dict of all records at each look."""
+    record = content[name]
+    if not isinstance(record, ConfigRecord):
+        raise KeyError(f"The record {name!r} is a ConfigRecord, got {type(record).__name__}.")
+    return record
+
+
+def _packets(content: RecordDict) -> bytes:
+    record = content[PACKETS]
+    if not isinstance(record, ArrayRecord):
+        raise KeyError(f"The record {PACKETS!r} is an ArrayRecord, got {type(record).__name__}.")
+    return record[PACKETS].data
 
 
 def _bytes(values: NDArray[Any], dtype: str) -> bytes:

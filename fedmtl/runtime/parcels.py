@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-from flwr.app import Message
+from flwr.app import ArrayRecord, Message
 
-from fedmtl.runtime.messages import byte_array
+from fedmtl.runtime.messages import set_bytes
 
 
 class Parcel(NamedTuple):
@@ -21,8 +21,8 @@ def detach(message: Message) -> Parcel:
     """The parcel of a message, which is this message from now on."""
     keys, arrays = [], []
     if message.has_content():
-        for record, named in message.content.array_records.items():
-            for name, array in named.items():
+        for record, named in message.content.items():
+            for name, array in named.items() if isinstance(named, ArrayRecord) else ():
                 keys.append((record, name))
                 arrays.append(np.frombuffer(array.data, np.uint8))
                 array.data = b""
@@ -32,5 +32,5 @@ def detach(message: Message) -> Parcel:
 def attach(message: Message, keys: list[tuple[str, str]], arrays: Iterable[np.ndarray]) -> Message:
     """Undo ``detach``."""
     for (record, name), array in zip(keys, arrays, strict=True):
-        message.content.array_records[record][name] = byte_array(array)
+        set_bytes(message.content[record][name], array)  # pyright: ignore[reportArgumentType]
     return message
