@@ -89,12 +89,11 @@ class StackedStore:
         for k in np.flatnonzero(usable & ~table.trusted[place]).tolist():
             usable[k] = self._verified(table, int(place[k]), int(clients[k]))
         rows, fresh = table.rows[place], ~usable
-        later = np.flatnonzero(fresh)
-        later = later[table.undo.knows(place[later]) | (versions[later] > 0)]
-        for k in later.tolist():
-            state = self._before(table, int(place[k]), before, int(clients[k]))
-            if state is not None:
-                fresh[k], rows[k] = False, state
+        if fresh.any():
+            for k in np.flatnonzero(fresh & (table.undo.knows(place) | (versions > 0))).tolist():
+                state = self._before(table, int(place[k]), before, int(clients[k]))
+                if state is not None:
+                    fresh[k], rows[k] = False, state
         if fresh.any():
             rows[fresh] = _pack(first(np.flatnonzero(fresh)), fields, size, int(fresh.sum()))
         return _unpack(rows, fields, template)

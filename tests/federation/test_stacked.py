@@ -298,6 +298,18 @@ def test_a_block_that_was_not_written_to_its_end_is_left_out(tmp_path: Path) -> 
     assert load(StackedStore(CLIENTS, tmp_path), 2, 0) == [1]
 
 
+def test_blocks_of_the_round_before_are_not_taken_for_those_of_this(tmp_path: Path) -> None:
+    """Round 3 has written over the first of two when the process is killed; the second still lies behind it."""
+    store = StackedStore(CLIENTS, tmp_path)
+    save(store, 1, [0, 1], 1, 1)
+    save(store, 2, [0], 2)
+    save(store, 2, [1], 2)
+    save(store, 3, [0], 3)
+    later = StackedStore(CLIENTS, tmp_path)
+    save(later, 3, [1], 3)
+    assert load(later, 3, 0, 1) == load(StackedStore(CLIENTS, tmp_path), 3, 0, 1) == [2, 2]
+
+
 def test_files_of_another_federation_are_refused(tmp_path: Path) -> None:
     save(StackedStore(CLIENTS, tmp_path), 1, [0], 1)
     with pytest.raises(StateError, match="it was written for other clients or another model"):
