@@ -115,7 +115,7 @@ class Ledger:
         if visit != self._visit:
             self._close()
             self._visit = visit
-        same = int(lengths) if lengths.ndim == 0 else None
+        same = int(lengths.min()) if lengths.min() == lengths.max() else None
         self._open.append(_Block(round, direction, purpose, clients, lengths if same is None else same))
         self._totals[direction, purpose] += int(lengths.sum()) if same is None else same * clients.size
 
