@@ -11,6 +11,13 @@ class Piece(NamedTuple):
     """Rows of the stack, at least ``stop − start``; the rest is padding."""
 
 
+def exact(n: int, chunk: int) -> Iterator[Piece]:
+    """Cut n clients into pieces of ``chunk``, the last of what is left: for code that takes any number."""
+    for start in range(0, n, chunk):
+        stop = min(n, start + chunk)
+        yield Piece(start, stop, stop - start)
+
+
 def pieces(n: int, chunk: int) -> Iterator[Piece]:
     """Cut n clients into balanced pieces of at most ``chunk``, whose sizes are multiples of a quantum q.
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fedmtl.engines.place import take, to_device, to_tensor
 from fedmtl.federation.job import Cohort, Picked, Places
-from fedmtl.trees import leaves, rebuild
+from fedmtl.trees import leaves, rebuild, tree_map
 from fedmtl.types import Payload
 
 Rows = NDArray[np.int64]
@@ -46,7 +46,7 @@ def groups(cohort: Cohort, chunk: int, device: str) -> Iterator[tuple[Payload | 
 def gather(cohort: Cohort, rows: Rows, down: Payload | None, device: str, pick: bool = False) -> Inputs:
     """The inputs of these clients, on the device; ``down`` is the broadcast that they share, None if they do not.
 
-    ``pick``: leave examples where they are, if the cohort can say where that is.
+    ``pick``: leave examples where they are, if the cohort can say where that is, and everybody's states too.
     """
     if down is None:
         downs = [cohort.downs[number] for number in cohort.which[rows]]
@@ -55,7 +55,9 @@ def gather(cohort: Cohort, rows: Rows, down: Payload | None, device: str, pick: 
     else:
         heard = down
     batches = cohort.picked(rows) if pick and cohort.picked is not None else cohort.batches(rows)
-    found: tuple[Any, ...] = to_device((heard, take(cohort.private, rows), batches), device)
+    everybody = pick and np.array_equal(rows, np.arange(len(cohort.clients)))
+    private = tree_map(to_tensor, cohort.private) if everybody else take(cohort.private, rows)
+    found: tuple[Any, ...] = to_device((heard, private, batches), device)
     return Inputs(found[0], down is not None, found[1], found[2])
 
 

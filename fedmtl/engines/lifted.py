@@ -20,7 +20,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -56,10 +56,15 @@ class _State:
     """Kept while it may still be compiled."""
     played: float = 0.0
     """Seconds."""
-    native: Native | None = None
-    """Goes before the program."""
     reason: str = ""
     """Why it cannot be played back."""
+
+
+class _InCpp(NamedTuple):
+    """A call for any number of clients."""
+
+    tree: Any
+    program: Native
 
 
 class Lifted:
@@ -81,22 +86,21 @@ class Lifted:
         """Whether it has been played back once with the same bits: then other numbers of clients are recorded at their
         first call, and believed."""
         self._states: dict[Any, _State] = {}
+        self._in_cpp: dict[Any, _InCpp] = {}
         self._played = 0.0
         """Seconds, over all signatures."""
         self.native: bool | None = None
         """Whether it can be said in C++; None while nobody has tried."""
 
     def __call__(self, inputs: Inputs, places: Places | None = None) -> Any:
-        """A tree of tensors [k, …].
-
-        ``places`` are tensors that they may be written to; where those have fewer rows, so have the results.
-        """
+        """A tree of tensors [k, …], which may be written to ``places``."""
         given = _flat(inputs)
-        state = self._state(inputs, given)
+        found = self._in_cpp.get(_signature(inputs, given, 1)) if self._in_cpp else None
+        if found is not None:
+            return rebuild(found.tree, found.program(given, [] if places is None else places(found.tree)))
+        tensors = _copied(inputs, given)
+        state = self._state(inputs, tensors)
         state.calls += 1
-        if state.native is not None:
-            return rebuild(state.tree, state.native(given, [] if places is None else places(state.tree)))
-        tensors = [item.copy() if isinstance(item, Picked) else item for item in given]
         if state.believed and state.program is not None:
             return rebuild(state.tree, self._play(state, state.program, inputs, tensors))
         if state.reason or (state.calls == 1 and not self._proven):
@@ -104,6 +108,8 @@ class Lifted:
         elif state.program is None:
             results = self._record(state, inputs, tensors)
             state.believed = self._proven and state.program is not None
+            if state.believed and state.recording is not None and self.native:
+                self._say_in_cpp(state, state.recording, inputs, tensors, results)
         else:
             results = self._plain(state, inputs, tensors)
             with torch.no_grad():
@@ -116,8 +122,7 @@ class Lifted:
 
     def quickest(self, inputs: Inputs) -> Callable[[], Any]:
         """The call as it will be once it has recurred, to be timed."""
-        tensors = [item.copy() if isinstance(item, Picked) else item for item in _flat(inputs)]
-        state = _State()
+        tensors, state = _copied(inputs, _flat(inputs)), _State()
         self._record(state, inputs, tensors)
         program = state.program
 
@@ -157,6 +162,8 @@ class Lifted:
 
         of_down, of_private = len(leaves(inputs.down)), len(leaves(inputs.private))
         stacked = [place >= of_down or not inputs.shared for place in range(len(tensors))]
+        if len(tensors[-1]) < 2:
+            return  # from one client it cannot be seen which dimension is that of the clients
         try:
             program = compile_natively(recording, tensors, stacked, of_down + of_private)
             checked(program, tensors, results)
@@ -167,12 +174,13 @@ class Lifted:
             self.native = False
             log.warning("%r goes on without a C++ compiler: %s", self.function, _line(error))
         else:
-            self.native, state.native, state.recording = True, program, None
+            self.native, state.recording = True, None
+            while len(self._in_cpp) >= MAX_SIGNATURES:
+                del self._in_cpp[next(iter(self._in_cpp))]
+            self._in_cpp[_signature(inputs, tensors, 1)] = _InCpp(state.tree, program)
 
-    def _state(self, inputs: Inputs, tensors: Sequence[Tensor | Picked]) -> _State:
-        picture = tuple([(tensor.shape, tensor.stride(), tensor.dtype, tensor.device) for tensor in tensors])
-        trees = structure(inputs.down), structure(inputs.private), tuple(sorted(inputs.batches[0]))
-        signature = (inputs.shared, trees, picture)
+    def _state(self, inputs: Inputs, tensors: Sequence[Tensor]) -> _State:
+        signature = _signature(inputs, tensors, 0)
         if signature not in self._states:
             while len(self._states) >= MAX_SIGNATURES:
                 del self._states[next(iter(self._states))]
@@ -240,6 +248,22 @@ def checked(program: Program, tensors: Sequence[Tensor], results: Sequence[Tenso
 
 def _line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _signature(inputs: Inputs, given: Sequence[Tensor | Picked], skip: int) -> Any:
+    """What calls have in common that are played from one recording, but for the first ``skip`` dimensions of stacks."""
+    of_down, of_private = len(leaves(inputs.down)), len(leaves(inputs.private))
+    skips = [0 if inputs.shared else skip] * of_down + [skip] * (len(given) - of_down)
+    pictures = [(t.shape[n:], t.stride()[n:], t.dtype, t.device) for t, n in zip(given, skips, strict=True)]
+    nesting = [structure(rebuild(tree, [0] * n)) for tree, n in ((inputs.down, of_down), (inputs.private, of_private))]
+    return inputs.shared, *nesting, tuple(sorted(inputs.batches[0])), tuple(pictures)
+
+
+def _copied(inputs: Inputs, given: Sequence[Tensor | Picked]) -> list[Tensor]:
+    """With what is a client's own in one piece."""
+    of_down = len(leaves(inputs.down)) if inputs.shared else 0
+    whole = [item.copy() if isinstance(item, Picked) else item for item in given]
+    return whole[:of_down] + [tensor.contiguous() for tensor in whole[of_down:]]
 
 
 def _flat(inputs: Inputs) -> list[Tensor | Picked]:

@@ -26,7 +26,7 @@ class Native(Protocol):
     """A program that reads examples and writes results where they are."""
 
     def __call__(self, inputs: Sequence[Tensor | Picked], places: Sequence[Tensor | None] = (), /) -> list[Tensor]:
-        """As many rows of results as the places have, if there are any: [k, …] each, or None for a new tensor."""
+        """As many rows of results as of inputs; places are [k, …], or None for a new tensor."""
         ...
 
 

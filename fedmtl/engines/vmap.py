@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from fedmtl.engines.allocator import keep_freed_memory
-from fedmtl.engines.chunks import pieces
+from fedmtl.engines.chunks import exact, pieces
 from fedmtl.engines.gather import Rebuilt, Rows, gather, groups
 from fedmtl.engines.lifted import Lifted
 from fedmtl.engines.loop import Loop, run_one
@@ -26,7 +26,7 @@ MAX_FUNCTIONS = 32
 """Functions whose recordings one engine keeps."""
 
 NATIVE_CHUNK = 1024
-"""Clients a call of native code."""
+"""Clients a call of native code: it goes through them one by one, so that a stack of any size stays in the cache."""
 
 COMPILE_AFTER_S = 15.0
 """Seconds that a recording has run for when its compilation may be worth as many."""
@@ -85,8 +85,7 @@ class VMap:
             if chunk == 0:
                 return self._refuse(lifted, "that is faster here than stacking clients")
             for down, rows in groups(cohort, chunk, self.device):
-                # Native code goes through clients one by one, so a stack of any size stays in the cache.
-                for start, stop, size in pieces(len(rows), NATIVE_CHUNK if lifted.native else chunk):
+                for start, stop, size in exact(len(rows), NATIVE_CHUNK) if lifted.native else pieces(len(rows), chunk):
                     running = rows[start:stop]
                     padded = np.concatenate([running, np.repeat(running[-1:], size - len(running))])
                     inputs = gather(cohort, padded, down, self.device, pick=bool(lifted.native))

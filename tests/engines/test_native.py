@@ -225,6 +225,29 @@ def test_rows_that_are_read_where_they_are(width: int) -> None:
     assert torch.equal(program([w, copied])[0], expected)
 
 
+@pytest.mark.parametrize("clients", [1, 3, 12])
+def test_any_number_of_clients(clients: int) -> None:
+    """Recorded with K; their rows may lie apart, and so may those of the results, which are nobody else's."""
+
+    def lift(t: Sequence[Tensor]) -> Any:
+        f = lambda w, x, v: (torch.ones(3) * (x @ w).relu().log_softmax(1).sum(0), w + v.mean())  # noqa: E731
+        return torch.vmap(f, in_dims=(0, 0, None))(*t)
+
+    given = [numbers(K, 4, 3, seed=1), numbers(K, 2, 4, seed=2), numbers(7, seed=3)]
+    _, recording = record(lift, given)
+    assert isinstance(recording, Recording)
+    program = compile_natively(recording, given, [True, True, False], batches=1)
+    apart = numbers(clients, 50, seed=4)
+    others = [apart[:, 5:17].reshape(clients, 4, 3), numbers(clients, 2, 4, seed=5), given[2]]
+    assert others[0].data_ptr() != apart.data_ptr() and not others[0].is_contiguous() or clients == 1
+    space = torch.full((clients, 20), 7.0)
+    found = program(others, [None, space[:, 3:15].view(clients, 4, 3)])
+    for one, other in zip(found, lift(others), strict=True):
+        torch.testing.assert_close(one, other, rtol=3e-6, atol=3e-6)
+    assert found[1].data_ptr() == space[:, 3:].data_ptr()
+    assert bool((space[:, :3] == 7).all() and (space[:, 15:] == 7).all())
+
+
 # In the engine.
 
 
@@ -240,8 +263,7 @@ def test_training_in_cpp(algorithm: Algorithm[Any, Any], monkeypatch: pytest.Mon
         assert_close(run(engine, jobs), alone(jobs))
     (function,) = engine._functions.values()
     assert function.native
-    (program,) = [state.native for state in function._states.values() if state.native is not None]
-    assert program.__module__ == "fedmtl.engines.native.build"
+    assert [each.program.__module__ for each in function._in_cpp.values()] == ["fedmtl.engines.native.build"]
 
 
 @pytest.mark.parametrize("tasks", [1, 3])

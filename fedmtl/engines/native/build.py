@@ -33,7 +33,7 @@ BUILD_S = 120.0
 def compile_natively(
     recording: Recording, tensors: Sequence[Tensor], stacked: Sequence[bool], batches: int | None = None
 ) -> Native:
-    """The call as machine code.
+    """The call as machine code, for any number of clients.
 
     Args:
         recording: of a call.
@@ -53,23 +53,32 @@ def compile_natively(
     held, made, indexed = source.constants, source.outputs, source.indexed
     count = len(tensors) + len(held) + len(made) + len(indexed)
     in_order = {place: torch.arange(tensors[place].shape[:2].numel()) for place in indexed}
+    first = stacked.index(True)
 
     def program(inputs: Sequence[Tensor | Picked], places: Sequence[Tensor | None] = ()) -> list[Tensor]:
-        read, index = list[Tensor](), list[Tensor]()
+        read, index, steps = list[Tensor](), list[Tensor](), list[int]()
         for place, item in enumerate(inputs):
-            if place in in_order:
-                index.append(item.index.contiguous() if isinstance(item, Picked) else in_order[place])
-                read.append(item.source if isinstance(item, Picked) else item)
-            else:
+            if place not in in_order:
                 read.append(item.copy() if isinstance(item, Picked) else item)
-        rows = next((len(place) for place in places if place is not None), clients)
+                steps.append(read[-1].stride(0) if stacked[place] else 0)
+                continue
+            if isinstance(item, Picked):
+                index.append(item.index.contiguous())
+            else:
+                if len(in_order[place]) < item.shape[:2].numel():
+                    in_order[place] = torch.arange(item.shape[:2].numel())
+                index.append(in_order[place])
+            read.append(item.source if isinstance(item, Picked) else item)
+            steps.append(0)
+        rows = inputs[first].shape[0]
         results = []
         for (shape, dtype), place in zip(made, places or [None] * len(made), strict=True):
             if place is None or (place.dtype, place.shape) != (dtype, (rows, *shape)) or not place[0].is_contiguous():
                 place = torch.empty(rows, *shape, dtype=dtype)
             results.append(place)
         pointers = (ctypes.c_void_p * count)(*[t.data_ptr() for t in (*read, *held, *results, *index)])
-        call(rows, pointers, (ctypes.c_int64 * len(results))(*[result.stride(0) for result in results]))
+        steps += [result.stride(0) for result in results]
+        call(rows, pointers, (ctypes.c_int64 * len(steps))(*steps))
         return results
 
     return program

@@ -27,8 +27,8 @@ _FILLS = FILLS | {"zeros", "ones", "full", "scalar_tensor"}
 
 
 class Source(NamedTuple):
-    """Of a function that is called with three things: K; the addresses of inputs, constants, outputs and indices, in
-    this order; and for each output how far its rows lie apart."""
+    """Of a function that is called with three things: how many clients; the addresses of inputs, constants, outputs and
+    indices, in this order; and how far the clients' rows lie apart in each input and output."""
 
     text: str
     constants: list[Tensor]
@@ -62,7 +62,7 @@ def to_cpp(
             writer.rows(slot, tensor, place, last + len(indexed))
             indexed.append(place)
         else:
-            writer.input(slot, tensor, place, tensor.stride(0) if own else None)
+            writer.input(slot, tensor, place, own)
     for place, (slot, tensor) in enumerate(recording.constants.items(), len(tensors)):
         writer.constant(slot, tensor, place)
     with torch.no_grad():
@@ -70,7 +70,8 @@ def to_cpp(
             writer.write(operation)
     constants = list(recording.constants.values())
     first = len(tensors) + len(constants)
-    outputs = [writer.output(slot, first + number, number) for number, slot in enumerate(recording.outputs)]
+    steps = len(tensors)
+    outputs = [writer.output(slot, first + n, steps + n) for n, slot in enumerate(recording.outputs)]
     lines = "\n".join(f"    {line}" for line in [*writer.pointers, *writer.lines()])
     head = 'extern "C" void program(int64_t clients, void** p, const int64_t* s) {'
     each = "  for (int64_t k = 0; k < clients; k++) {"
@@ -103,9 +104,9 @@ class _Writer:
         self._ahead: list[tuple[int, str]] = []
         """How often, and with i counting, what to ask of memory for the next client."""
 
-    def input(self, slot: Slot, tensor: Tensor, place: int, each: int | None) -> None:
-        self._pointer(f"const {type_of(tensor)}* const x{place}", place, each)
-        self._know(slot, tensor, f"x{place}", _Base(tensor, each))
+    def input(self, slot: Slot, tensor: Tensor, place: int, own: bool) -> None:
+        self._pointer(f"const {type_of(tensor)}* const x{place}", place, f"s[{place}]" if own else None)
+        self._know(slot, tensor, f"x{place}", _Base(tensor, tensor.stride(0) if own else None))
 
     def rows(self, slot: Slot, tensor: Tensor, place: int, index: int) -> None:
         """Copy a client's rows together, and ask for those of the next: they may be anywhere in memory."""
@@ -166,13 +167,13 @@ class _Writer:
         self.scope.lines.append(f"alignas(64) {kind} {name_of_it}[{count}];")
         write(self.scope, name, operation, known[slot])
 
-    def output(self, slot: Slot, place: int, number: int) -> tuple[tuple[int, ...], torch.dtype]:
+    def output(self, slot: Slot, place: int, step_place: int) -> tuple[tuple[int, ...], torch.dtype]:
         """Copy a result out; a client's part is contiguous."""
         known = self.scope.known[slot]
         shape = tuple(known.value.shape)
         if not shape or shape[0] != self._clients or known.share.sizes[0] != 1:
             raise Unlike(f"a result of shape {shape} for {self._clients} clients")
-        each, step = math.prod(shape[1:]), f"s[{number}]"
+        each, step = math.prod(shape[1:]), f"s[{step_place}]"
         self._pointer(f"{type_of(known.value)}* const y{place}", place, step)
         on_a_line = 64 // known.value.element_size()
         self._ahead.append((-(-each // on_a_line), f"__builtin_prefetch(y{place} + {step} + {on_a_line} * i, 1);"))
