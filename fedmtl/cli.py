@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fedmtl.imports import uncollected
+
 if TYPE_CHECKING:  # torch is imported by the commands that need it, so that help and errors come at once
     from fedmtl.experiment import Experiment
     from fedmtl.results import Progress, Result
@@ -146,7 +148,9 @@ def run(
             from fedmtl.runtime.ray_workers import begin
 
             begin()  # Ray's processes start while this one imports torch
-        from fedmtl.experiment import from_dict
+        with uncollected():
+            import fedmtl.running  # noqa: F401
+            from fedmtl.experiment import from_dict
         from fedmtl.study.table import human_bytes
 
         experiment = from_dict(values, path)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fedmtl.experiment import Experiment
 from fedmtl.federation.cohort import cohort_size
+from fedmtl.imports import uncollected
 from fedmtl.recorder import Recorder
 from fedmtl.results import Progress, Result
 from fedmtl.runtime.server_app import serve
@@ -40,7 +41,8 @@ def run(
         from fedmtl.runtime.ray_workers import hire
 
         hire(experiment, min(experiment.workers, len(schema.owners)))  # they import while this process does
-        from fedmtl.runtime.ray_grid import RayGrid as make_grid
+        with uncollected():
+            from fedmtl.runtime.ray_grid import RayGrid as make_grid
     else:
         from fedmtl.runtime.local_grid import LocalGrid as make_grid
     grid = make_grid(experiment, federation, recorder.state_folder)

@@ -19,7 +19,6 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import cut_tree, linkage
 from torch import Tensor
 
 from fedmtl.algorithms.checks import check_count, check_epochs, check_lr, check_optimizer
@@ -107,5 +106,7 @@ def agglomerate(cosine: NDArray[np.float64], groups: int) -> NDArray[np.int64]:
     count = len(cosine)
     if count <= groups:
         return np.arange(count)
+    from scipy.cluster.hierarchy import cut_tree, linkage
+
     apart = 1 - cosine[np.triu_indices(count, 1)]
     return cut_tree(linkage(apart, "average"), n_clusters=groups)[:, 0].astype(np.int64)

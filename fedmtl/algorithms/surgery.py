@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from torch import Tensor
 
 from fedmtl.types import Params
@@ -86,6 +85,8 @@ def cagrad(rows: Tensor, weights: Array, c: float) -> Tensor:
     def dual(w: Array) -> tuple[float, Array]:
         norm = np.sqrt(max(w @ products @ w, 1e-24))
         return w @ pull + radius * norm, pull + radius * (products @ w) / norm
+
+    from scipy.optimize import minimize  # a third of a second, in every process
 
     found = minimize(
         dual,

@@ -29,7 +29,10 @@ class Worker:
 
     def __init__(self) -> None:
         """Import all that a node needs, while the driver prepares what it will host."""
-        import fedmtl.runtime.ray_grid  # noqa: F401
+        from fedmtl.imports import uncollected
+
+        with uncollected():
+            import fedmtl.runtime.ray_grid  # noqa: F401
 
     def load(
         self,
