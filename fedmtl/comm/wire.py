@@ -10,6 +10,7 @@ a cohort of one, so there is one way in which bytes are made.
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,6 +49,36 @@ class Packed(NamedTuple):
     """What the receiver will unpack, [P, size], where that is known already: the codec is exact."""
 
 
+class Room:
+    """Memory for K vectors, with space for a header before each.
+
+    A codec that codes numbers as they are then copies nothing, and neither does who writes them there at once.
+    """
+
+    def __init__(self, count: int, spec: Spec) -> None:
+        self._count = count
+        self._spec = spec
+        self._places: list[Tensor] = []
+
+    @cached_property
+    def space(self) -> NDArray[np.float32]:
+        """[K, header + size], taken when it is first asked for."""
+        return np.empty((self._count, HEADER_BYTES // 4 + self._spec.size), np.float32)
+
+    def places(self) -> list[Tensor]:
+        """Where the arrays [K, …] of a payload go, in the order of its leaves."""
+        self._places = leaves(payload_of(self.space[:, HEADER_BYTES // 4 :], self._spec))
+        return self._places
+
+    def holds(self, payload: Payload) -> bool:
+        """Whether the payload's arrays are in their places."""
+        found = [payload[entry.record][entry.name] for entry in self._spec]
+        return len(self._places) == len(found) and all(
+            (one.data_ptr(), one.shape, one.stride()) == (place.data_ptr(), place.shape, place.stride())
+            for one, place in zip(found, self._places, strict=True)
+        )
+
+
 def pack_rows(
     payload: Payload,
     spec: Spec,
@@ -60,7 +91,7 @@ def pack_rows(
     num_examples: NDArray[np.float64],
     references: Sequence[Payload] = (),
     which: NDArray[np.int64] | None = None,
-    space: NDArray[np.float32] | None = None,
+    room: Room | None = None,
     finite: bool = False,
     problem: Callable[[int, ValueError], None],
 ) -> Packed:
@@ -75,16 +106,17 @@ def pack_rows(
         references, which: what both sides hold already, and [K] which of these a client has (the only one when
             None). Where it has a record and name of the payload, with the same shape, the difference is coded; an
             ``exact`` codec codes the value itself, which loses nothing.
-        space: from ``room``, where the payload may be already; it becomes the packets.
+        room: where the payload may be already; it becomes the packets.
         finite: whether the caller has looked for NaN and infinity, and found none.
         problem: told of the row and the error of each client whose numbers the codec refuses.
     """
     count = len(num_examples)
     if not spec:
         return Packed(np.arange(count), joined([b""] * count), states)
-    if space is None or not _is_in(payload, spec, space):
-        space = room(count, spec)
-        _flatten(payload, spec, space[:, HEADER_BYTES // 4 :])
+    if room is None or not room.holds(payload):
+        room = Room(count, spec)
+        _flatten(payload, spec, room.space[:, HEADER_BYTES // 4 :])
+    space = room.space
     vectors = space[:, HEADER_BYTES // 4 :]
     exact = bool(getattr(codec, "exact", False))
     if references and not exact:
@@ -116,19 +148,6 @@ def pack_rows(
             next_states.append(state)
     kept = stack(next_states) if rows else tree_map(lambda leaf: leaf[:0], states)
     return Packed(np.array(rows, np.int64), joined(packed), kept)
-
-
-def room(count: int, spec: Spec) -> NDArray[np.float32]:
-    """Memory for K vectors, [K, header + size], with space for a header before each.
-
-    A codec that codes numbers as they are then copies nothing, and neither does who writes them there at once.
-    """
-    return np.empty((count, HEADER_BYTES // 4 + spec.size), np.float32)
-
-
-def places_in(space: NDArray[np.float32], spec: Spec) -> list[Tensor]:
-    """The arrays [K, …] of a payload in a ``room``, in the order of its leaves."""
-    return leaves(payload_of(space[:, HEADER_BYTES // 4 :], spec))
 
 
 def pack(
@@ -246,14 +265,6 @@ def payload_of(vectors: NDArray[np.float32], spec: Spec) -> dict[str, dict[str, 
         payload.setdefault(entry.record, {})[entry.name] = part
         offset += count
     return payload
-
-
-def _is_in(payload: Payload, spec: Spec, space: NDArray[np.float32]) -> bool:
-    found = (payload[entry.record][entry.name] for entry in spec)
-    places = zip(found, places_in(space, spec), strict=True)
-    return all(
-        (one.data_ptr(), one.shape, one.stride()) == (it.data_ptr(), it.shape, it.stride()) for one, it in places
-    )
 
 
 def _flatten(payload: Payload, spec: Spec, out: NDArray[np.float32]) -> None:

@@ -76,7 +76,7 @@ class Rebuilt:
 
     def put(self, rows: Rows, tree: Any) -> None:
         """Write the first ``len(rows)`` rows of a stacked result; the rest is padding."""
-        found = [leaf[: len(rows)].detach() for leaf in leaves(tree)]
+        found = [leaf[: len(rows)].detach().cpu() for leaf in leaves(tree)]
         in_order = bool((rows[1:] == rows[:-1] + 1).all())
         if self._tree is None:
             places = zip(self.places(tree), found, strict=True)
@@ -89,12 +89,12 @@ class Rebuilt:
             if in_order:
                 whole[int(rows[0]) : int(rows[-1]) + 1] = leaf
             else:
-                whole.index_copy_(0, index, leaf.cpu())
+                whole.index_copy_(0, index, leaf)
 
     def _begin(self, place: Tensor | None, leaf: Tensor, everybody: bool) -> Tensor:
         if place is not None and (place.shape[1:], place.dtype) == (leaf.shape[1:], leaf.dtype):
             return place
-        return leaf.cpu() if everybody else torch.empty(self._clients, *leaf.shape[1:], dtype=leaf.dtype)
+        return leaf if everybody else torch.empty(self._clients, *leaf.shape[1:], dtype=leaf.dtype)
 
     def tree(self) -> Any:
         return rebuild(self._tree, self._whole)

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 MAX_SIGNATURES = 64
 """Recordings kept for one function."""
 
-NATIVE_SHARE = 0.04
+NATIVE_SHARE = 0.015
 """Of the time after which torch's compiler is called, when a C++ compiler is: it is faster, and its work is kept."""
 
 
@@ -108,7 +108,7 @@ class Lifted:
         elif state.program is None:
             results = self._record(state, inputs, tensors)
             state.believed = self._proven and state.program is not None
-            if state.believed and state.recording is not None and self.native:
+            if state.believed and state.recording is not None and self.native and len(tensors[-1]) > 1:
                 self._say_in_cpp(state, state.recording, inputs, tensors, results)
         else:
             results = self._plain(state, inputs, tensors)
@@ -144,7 +144,8 @@ class Lifted:
         self._played += elapsed
         if state.recording is None:
             return results
-        if self.native is not False and self._played > NATIVE_SHARE * self._compile_after:
+        # From one client it cannot be seen which dimension is that of the clients.
+        if self.native is not False and self._played > NATIVE_SHARE * self._compile_after and len(tensors[-1]) > 1:
             self._say_in_cpp(state, state.recording, inputs, tensors, results)
         elif state.played > self._compile_after:
             recording, state.recording = state.recording, None
@@ -162,8 +163,6 @@ class Lifted:
 
         of_down, of_private = len(leaves(inputs.down)), len(leaves(inputs.private))
         stacked = [place >= of_down or not inputs.shared for place in range(len(tensors))]
-        if len(tensors[-1]) < 2:
-            return  # from one client it cannot be seen which dimension is that of the clients
         try:
             program = compile_natively(recording, tensors, stacked, of_down + of_private)
             checked(program, tensors, results)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.comm.packets import DOWN, UP, PacketError, Packets, joined
-from fedmtl.comm.spec import Spec, check_payload
-from fedmtl.comm.wire import Packed, pack_rows, places_in, room, unpack, unpack_rows
+from fedmtl.comm.spec import check_payload
+from fedmtl.comm.wire import Packed, Room, pack_rows, unpack, unpack_rows
 from fedmtl.data.base import ClientData
 from fedmtl.federation.group import Group
 from fedmtl.federation.job import Engine
@@ -188,19 +188,19 @@ class Fleet:
                 function = self.plan.local_update(group.table.owned)
                 told, size = self.plan.told(round), self.plan.batch_size
                 spec = self.plan.up_spec(int(group.clients[0]), group.table.owned)
-                space = room(len(some), spec)
-                places = partial(_places, space, spec)
+                room = Room(len(some), spec)
+                places = partial(_places, room, len(spec))
                 cohorts.append(group.cohort(function, group.table.train, some, order, size, told, places))
-                trained.append((group, some, sizes, space))
+                trained.append((group, some, sizes, room))
         wide = self.plan.wide(self.plan.local_update(self.plan.all_tasks))
         results = self._engine.map(cohorts, wide) if cohorts else []
         elapsed = self._spent("train", start)
         examples = sum(int(sizes.sum()) for _, _, sizes, _ in trained)
         updates = []
-        for (group, some, sizes, space), result in zip(trained, results, strict=True):
+        for (group, some, sizes, room), result in zip(trained, results, strict=True):
             # Clients that ran together have one time between them; it is shared out by examples.
             seconds[group.visits[some]] = elapsed * sizes / examples
-            rows, packets = self._close(round, group, some, result, space, store, problems, totals)
+            rows, packets = self._close(round, group, some, result, room, store, problems, totals)
             updates.append((group.visits[some[rows]], packets))
         return updates
 
@@ -210,7 +210,7 @@ class Fleet:
         group: Group,
         some: NDArray[np.int64],
         result: LocalResult[Any],
-        space: NDArray[np.float32],
+        room: Room,
         store: Store,
         problems: dict[ClientId, str],
         totals: list[Total] | None,
@@ -244,7 +244,7 @@ class Fleet:
             num_examples=np.asarray(num_examples, np.float64),
             references=group.downs,
             which=group.which[some[rows]],
-            space=space,
+            room=room,
             finite=True,
             problem=refused,
         )
@@ -301,10 +301,10 @@ class Fleet:
         return elapsed
 
 
-def _places(space: NDArray[np.float32], spec: Spec, result: LocalResult[Any]) -> list[Tensor | None]:
+def _places(room: Room, arrays: int, result: LocalResult[Any]) -> list[Tensor | None]:
     """Payloads are made where they will be packed."""
     private, payload = (len(leaves(part)) for part in (result.private, result.upload.payload))
-    uploaded = places_in(space, spec) if payload == len(spec) else [None] * payload
+    uploaded = room.places() if payload == arrays else [None] * payload
     return [*[None] * private, *uploaded, None]
 
 

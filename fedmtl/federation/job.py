@@ -21,7 +21,7 @@ class Picked:
     """Rows of an array that nobody has copied yet."""
 
     source: Tensor
-    """[N, …]."""
+    """[N, …], contiguous."""
     index: Tensor
     """Which of them, [k, B] int64."""
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from fedmtl.codecs import FP16, Codec, Dense, ErrorFeedback, Int8, TopK
 from fedmtl.comm.packets import DATA, DOWN, HEADER_BYTES, REPORT, UP, PacketError, open_packet, seal
 from fedmtl.comm.spec import Spec, spec_of
-from fedmtl.comm.wire import pack, unpack
+from fedmtl.comm.wire import Room, pack, pack_rows, unpack
+from fedmtl.trees import stack
 from fedmtl.types import Payload
 
 CODECS: list[Codec[Any]] = [Dense(), FP16(), Int8(block=4), TopK(0.5), ErrorFeedback(TopK(0.5))]
@@ -192,6 +193,43 @@ def test_sealed_bodies_come_back(kind: int, body: bytes) -> None:
     assert len(packet) == 32 + len(body)
     examples, opened = open_packet(packet, kind, b"8 bytes!", 3)
     assert examples == 17.0 and bytes(opened) == body
+
+
+@each_codec
+@pytest.mark.parametrize("there", [True, False])
+def test_a_payload_in_its_room_is_packed_where_it_is(codec: Codec[Any], there: bool) -> None:
+    """The bytes of three packets are those without a room; a payload elsewhere is copied, and the room kept."""
+    clients = [payload(seed) for seed in range(3)]
+    stacked = {
+        record: {name: torch.stack([client[record][name] for client in clients]) for name in clients[0][record]}
+        for record in clients[0]
+    }
+    room = Room(3, SPEC)
+    for place, (record, name) in zip(room.places(), ORDER, strict=True):
+        place.copy_(stacked[record][name])
+        if there:
+            stacked[record][name] = place
+    room.space[:, :8] = 7
+    assert room.holds(stacked) == there
+    found = [
+        pack_rows(
+            {record: dict(params) for record, params in stacked.items()},
+            SPEC,
+            codec,
+            stack([codec.init(13)] * 3),
+            np.random.default_rng,
+            kind=UP,
+            round=7,
+            num_examples=np.array([1.0, 2.0, 3.0]),
+            room=given,
+            problem=lambda k, error: pytest.fail(f"{k}: {error}"),
+        ).packets
+        for given in (None, room)
+    ]
+    assert list(found[0]) == list(found[1]) and len(found[0]) == 3
+    assert there or bool((room.space[:, :8] == 7).all())
+    if isinstance(codec, Dense):
+        assert np.may_share_memory(found[1].data, room.space) == there
 
 
 @each_codec

@@ -20,7 +20,7 @@ from fedmtl.engines.gather import Inputs
 from fedmtl.engines.lifted import Lifted
 from fedmtl.engines.native import build, compile_natively
 from fedmtl.engines.native.shares import Unlike, share
-from fedmtl.engines.native.source import MAX_BYTES
+from fedmtl.engines.native.source import MAX_BYTES, to_cpp
 from fedmtl.engines.record import record
 from fedmtl.engines.recording import Recording
 from fedmtl.experiment import Experiment
@@ -223,6 +223,24 @@ def test_rows_that_are_read_where_they_are(width: int) -> None:
     expected = source[index] * w[:, None]
     assert torch.equal(program([w, rows])[0], expected)
     assert torch.equal(program([w, copied])[0], expected)
+
+
+def test_what_is_written_does_not_depend_on_how_many_clients_there_were() -> None:
+    """Else it might be right for as many as it was checked with, and for no others."""
+
+    def text(count: int) -> str:
+        tensors = [numbers(count, *t.shape[1:], seed=n) for n, t in enumerate(given()[:3])] + list(given()[3:])
+        tensors[-1] = torch.arange(count * 4).reshape(count, 4) * 5 % 6
+
+        def lift(t: Sequence[Tensor]) -> Any:
+            function = lambda *own: tuple(f(*own) for f in OPERATIONS.values())  # noqa: E731
+            return torch.vmap(function, in_dims=tuple(0 if own else None for own in STACKED))(*t)
+
+        _, recording = record(lift, tensors)
+        assert isinstance(recording, Recording)
+        return to_cpp(recording, tensors, STACKED, count, batches=4).text
+
+    assert text(K) == text(11)
 
 
 @pytest.mark.parametrize("clients", [1, 3, 12])
