@@ -19,8 +19,8 @@ from fedmtl.engines.recording import FILLS, Operation, Recording, Slot, swapped
 MAX_BYTES = 2**18
 """Of one client's tensors: more do not fit the caches, nor the stack of a thread."""
 
-MAX_ROWS_BYTES = 2**14
-"""Of one client's rows of an input: more are copied before, where others wait for memory less."""
+MAX_ROWS_BYTES = 2**16
+"""Of one client's rows that are found by an index: what is more is copied together before."""
 
 _FILLS = FILLS | {"zeros", "ones", "full", "scalar_tensor"}
 """Operations that make one number many times."""
@@ -58,7 +58,7 @@ def to_cpp(
     read = {slot for operation in recording.operations for slot in operation.reads()} | set(recording.outputs)
     indexed, last = [], len(tensors) + len(recording.constants) + len(recording.outputs)
     for place, (slot, tensor, own) in enumerate(zip(recording.inputs, tensors, stacked, strict=True)):
-        if batches is not None and place >= batches and slot in read and _is_small(tensor):
+        if batches is not None and place >= batches and slot in read and writer.may_find(tensor):
             writer.rows(slot, tensor, place, last + len(indexed))
             indexed.append(place)
         else:
@@ -76,11 +76,6 @@ def to_cpp(
     head = 'extern "C" void program(int64_t clients, void** p, const int64_t* s) {'
     each = "  for (int64_t k = 0; k < clients; k++) {"
     return Source(f"{head}\n{each}\n{lines}\n  }}\n}}\n", constants, outputs, indexed)
-
-
-def _is_small(tensor: Tensor) -> bool:
-    """Whether a client's rows may be copied together in the first cache."""
-    return tensor.dim() > 1 and tensor.is_contiguous() and tensor[0].nbytes <= MAX_ROWS_BYTES
 
 
 class _Base(NamedTuple):
@@ -101,12 +96,18 @@ class _Writer:
         self._clients = clients
         self._bases: dict[str, _Base] = {}
         self._bytes = 0
+        self._found = 0
+        """Bytes of rows that are found by an index."""
         self._ahead: list[tuple[int, str]] = []
         """How often, and with i counting, what to ask of memory for the next client."""
 
     def input(self, slot: Slot, tensor: Tensor, place: int, own: bool) -> None:
         self._pointer(f"const {type_of(tensor)}* const x{place}", place, f"s[{place}]" if own else None)
         self._know(slot, tensor, f"x{place}", _Base(tensor, tensor.stride(0) if own else None))
+
+    def may_find(self, tensor: Tensor) -> bool:
+        """Whether a client's rows of an input may be found by an index."""
+        return tensor.dim() > 1 and tensor.is_contiguous() and self._found + tensor[0].nbytes <= MAX_ROWS_BYTES
 
     def rows(self, slot: Slot, tensor: Tensor, place: int, index: int) -> None:
         """Copy a client's rows together, and ask for those of the next: they may be anywhere in memory."""
@@ -121,6 +122,7 @@ class _Writer:
         self._ahead.append(
             (count, f"for (int j = 0; j < {width}; j += 64 / sizeof({kind})) __builtin_prefetch({next_row} + j);")
         )
+        self._found += tensor[0].nbytes
         self._know(slot, tensor, f"b{place}", _Base(tensor, count * width))
 
     def constant(self, slot: Slot, tensor: Tensor, place: int) -> None:
