@@ -119,10 +119,11 @@ class Ledger:
         self._open.append(_Block(round, direction, purpose, clients, lengths if same is None else same))
         self._totals[direction, purpose] += int(lengths.sum()) if same is None else same * clients.size
 
-    def _close(self) -> None:
+    def _close(self, hold: bool = True) -> None:
         if self._open:
             self._digest = bytes.fromhex(self.digest())
-            self._visits.append([_packed(block) for block in self._open])
+            if hold:
+                self._visits.append([_packed(block) for block in self._open])
             self._open = []
 
     def total(self, direction: Direction | None = None, purposes: Iterable[Purpose] = PURPOSES) -> int:
@@ -161,8 +162,7 @@ class Ledger:
 
     def forget(self) -> None:
         """Close the visit and drop the transfers that are held; totals and digest stay."""
-        self._digest = bytes.fromhex(self.digest()) if self._open else self._digest
-        self._open = []
+        self._close(hold=False)
         self._visits.clear()
 
     def note(self) -> dict[str, Any]:

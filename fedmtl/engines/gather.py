@@ -26,6 +26,8 @@ class Inputs(NamedTuple):
     """A tree of [k, …]."""
     batches: Sequence[Mapping[str, Tensor | Picked]]
     """Each of [k, B, …]."""
+    everybody: bool = False
+    """Whether the clients are known to be all of their cohort, in order."""
 
 
 def groups(cohort: Cohort, chunk: int, device: str) -> Iterator[tuple[Payload | None, Rows]]:
@@ -58,7 +60,7 @@ def gather(cohort: Cohort, rows: Rows, down: Payload | None, device: str, pick: 
     everybody = pick and np.array_equal(rows, np.arange(len(cohort.clients)))
     private = tree_map(to_tensor, cohort.private) if everybody else take(cohort.private, rows)
     found: tuple[Any, ...] = to_device((heard, private, batches), device)
-    return Inputs(found[0], down is not None, found[1], found[2])
+    return Inputs(found[0], down is not None, found[1], found[2], everybody)
 
 
 class Rebuilt:

@@ -174,16 +174,12 @@ class Lifted:
             log.warning("%r goes on without a C++ compiler: %s", self.function, _line(error))
         else:
             self.native, state.recording = True, None
-            while len(self._in_cpp) >= MAX_SIGNATURES:
-                del self._in_cpp[next(iter(self._in_cpp))]
-            self._in_cpp[_signature(inputs, tensors, 1)] = _InCpp(state.tree, program)
+            keep(self._in_cpp, _signature(inputs, tensors, 1), _InCpp(state.tree, program), MAX_SIGNATURES)
 
     def _state(self, inputs: Inputs, tensors: Sequence[Tensor]) -> _State:
         signature = _signature(inputs, tensors, 0)
         if signature not in self._states:
-            while len(self._states) >= MAX_SIGNATURES:
-                del self._states[next(iter(self._states))]
-            self._states[signature] = _State()
+            keep(self._states, signature, _State(), MAX_SIGNATURES)
         return self._states[signature]
 
     def _record(self, state: _State, inputs: Inputs, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -243,6 +239,13 @@ def checked(program: Program, tensors: Sequence[Tensor], results: Sequence[Tenso
         if not torch.allclose(one, other, rtol=1e-5, atol=1e-6, equal_nan=True):
             raise ValueError(f"what it makes differs by up to {(one - other).abs().max():.1e}")
     return program
+
+
+def keep(table: dict[Any, Any], key: Any, value: Any, most: int) -> None:
+    """Add something new, and drop the oldest where there are more."""
+    while len(table) >= most:
+        del table[next(iter(table))]
+    table[key] = value
 
 
 def _line(error: Exception) -> str:

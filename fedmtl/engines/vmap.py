@@ -12,7 +12,7 @@ import torch
 from fedmtl.engines.allocator import keep_freed_memory
 from fedmtl.engines.chunks import exact, pieces
 from fedmtl.engines.gather import Rebuilt, Rows, gather, groups
-from fedmtl.engines.lifted import Lifted
+from fedmtl.engines.lifted import Lifted, keep
 from fedmtl.engines.loop import Loop, run_one
 from fedmtl.engines.place import one_thread
 from fedmtl.engines.tune import chunk_for, name_of
@@ -90,8 +90,7 @@ class VMap:
                     running = rows[start:stop]
                     padded = np.concatenate([running, np.repeat(running[-1:], size - len(running))])
                     inputs = gather(cohort, padded, down, self.device, pick=bool(lifted.native))
-                    everybody = np.array_equal(running, np.arange(len(cohort.clients)))
-                    results.put(running, lifted(inputs, results.places if everybody else None))
+                    results.put(running, lifted(inputs, results.places if inputs.everybody else None))
         except Exception as error:
             return self._refuse(lifted, self._limit(error, cohort, running))
         return results.tree()
@@ -118,7 +117,6 @@ class VMap:
 
     def _lifted(self, function: ClientFn) -> Lifted:
         if function not in self._functions:
-            while len(self._functions) >= MAX_FUNCTIONS:
-                del self._functions[next(iter(self._functions))]
-            self._functions[function] = Lifted(function, COMPILE_AFTER_S if self.compile else math.inf)
+            lifted = Lifted(function, COMPILE_AFTER_S if self.compile else math.inf)
+            keep(self._functions, function, lifted, MAX_FUNCTIONS)
         return self._functions[function]

@@ -6,7 +6,7 @@ every client either way, and over a network each client's packet is really there
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
@@ -24,6 +24,8 @@ TOTALS = "totals"
 ROSTER = "roster"
 
 _STYPE = "fedmtl.packets"
+
+R = TypeVar("R", ArrayRecord, ConfigRecord)
 
 
 class OtherExperiment(ValueError):
@@ -52,7 +54,7 @@ def packet_bytes(message: Message) -> int:
     """How many bytes of packets a message holds; 0 for one without."""
     if not message.has_content() or PACKETS not in message.content:
         return 0
-    return len(_packets(message.content))
+    return _packets(message.content).size
 
 
 def visits_content(plan: Plan, run: str, round: int, visits: Visits, share: bool, add: bool = False) -> RecordDict:
@@ -93,7 +95,7 @@ def read_visits(plan: Plan, content: RecordDict) -> tuple[int, Visits]:
             f"The server runs experiment {_hex(config['plan'])}, this node {plan.digest.hex()}; "
             "give both the same preset, settings and version of fedmtl."
         )
-    data = np.frombuffer(_packets(content), np.uint8)
+    data = _packets(content)
     clients, start, length = (_column(config, key, "<i8") for key in ("clients", "start", "length"))
     flags = [_column(config, key, "u1").astype(bool) for key in ("evaluate", "train", "gather")]
     _check_columns(clients, start, length, *flags)
@@ -158,7 +160,7 @@ def read_replies(content: RecordDict, round: int) -> Replies:
     config = _config(content, REPLIES)
     if _int(config, "round") != round:
         raise ValueError(f"Expected an answer to round {round}, got one to round {config['round']}; dropped.")
-    data = np.frombuffer(_packets(content), np.uint8)
+    data = _packets(content)
     clients, update, report = (_column(config, key, "<i8") for key in ("clients", "update", "report"))
     seconds = _column(config, "seconds", "<f8")
     _check_columns(clients, update, report, seconds)
@@ -238,18 +240,19 @@ def read_roster(content: RecordDict) -> dict[ClientId, TaskSet]:
 
 
 def _config(content: RecordDict, name: str) -> ConfigRecord:
-    """``content.config_records[name]``, which makes a dict of all records at each look."""
+    return _record(content, name, ConfigRecord)
+
+
+def _packets(content: RecordDict) -> NDArray[np.uint8]:
+    return np.frombuffer(_record(content, PACKETS, ArrayRecord)[PACKETS].data, np.uint8)
+
+
+def _record(content: RecordDict, name: str, kind: type[R]) -> R:
+    """As from Flower's views of a kind, each of which makes a dict of all records at each look."""
     record = content[name]
-    if not isinstance(record, ConfigRecord):
-        raise KeyError(f"The record {name!r} is a ConfigRecord, got {type(record).__name__}.")
+    if not isinstance(record, kind):
+        raise KeyError(f"The record {name!r} is of type {kind.__name__}, got {type(record).__name__}.")
     return record
-
-
-def _packets(content: RecordDict) -> bytes:
-    record = content[PACKETS]
-    if not isinstance(record, ArrayRecord):
-        raise KeyError(f"The record {PACKETS!r} is an ArrayRecord, got {type(record).__name__}.")
-    return record[PACKETS].data
 
 
 def _bytes(values: NDArray[Any], dtype: str) -> bytes:
