@@ -91,7 +91,8 @@ class LocalGrid(DirectGrid):
     def __init__(self, experiment: Experiment, federation: Federation, state_folder: str | None = None) -> None:
         super().__init__(new_run_id())
         schema = federation.schema
-        fleet = make_fleet(experiment, schema, shard_of(federation.clients))
+        device = "cuda" if experiment.gpus_per_worker > 0 else "cpu"
+        fleet = make_fleet(experiment, schema, shard_of(federation.clients), device)
         node = Node(fleet, make_store(experiment, schema, state_folder))
         self._context = node_context(self.run_id, 1)
         host(self.run_id, 1, node)
