@@ -19,8 +19,9 @@ from torch import Tensor
 
 from fedmtl.comm.ledger import Ledger
 from fedmtl.experiment import Experiment
-from fedmtl.federation.rows import Row
+from fedmtl.federation.rows import Row, finite
 from fedmtl.federation.server import Server
+from fedmtl.tasks.worst import worst_tenth
 from fedmtl.trees import sha256
 
 
@@ -124,8 +125,9 @@ def summarise(
     ``bytes`` come from the ledger; ``bytes.messages`` were counted in Flower's messages, where a Grid of one
     machine may hold a broadcast once for many clients, and a network never does.
 
-    ``client_mean`` is the plain mean over the clients that own the task, ``worst_tenth`` the mean over the
-    tenth of them (at least one) that is worst.
+    ``client_mean`` is the plain mean over the clients that own the task and have a labelled test example;
+    ``worst_tenth`` the mean over the tenth of them, rounded up, that is worst. Of these clients, ``clients`` have a
+    number and ``diverged`` have none; where some diverged, so has either mean, which is None.
 
     Args:
         last: the rows of the last model.
@@ -138,18 +140,18 @@ def summarise(
     tasks = {}
     for name, task in server.plan.tasks.items():
         rows = by_task.get(name, [])
-        values = sorted(row["value"] for row in rows if row["client"] is not None and row["value"] is not None)
-        if not task.higher_is_better:
-            values.reverse()
+        values = [row["value"] for row in rows if row["client"] is not None and row["examples"] > 0]
+        numbers = [np.nan if value is None else value for value in values]
         pooled = next((row for row in rows if row["client"] is None), None)
         tasks[name] = {
             "metric": task.metric_name,
             "higher_is_better": task.higher_is_better,
             "value": pooled["value"] if pooled else None,
             "score": pooled["score"] if pooled else None,
-            "client_mean": float(np.mean(values)) if values else None,
-            "worst_tenth": float(np.mean(values[: max(1, len(values) // 10)])) if values else None,
-            "clients": len(values),
+            "client_mean": finite(float(np.mean(numbers)) if numbers else np.nan),
+            "worst_tenth": finite(worst_tenth(numbers, task.higher_is_better)),
+            "clients": len(values) - values.count(None),
+            "diverged": values.count(None),
         }
     ledger = server.ledger
     return {

@@ -138,12 +138,12 @@ def _metrics(task: Task, sums: NDArray[Any]) -> list[tuple[float | None, float |
     for row in np.ascontiguousarray(sums):
         key = row.tobytes()
         if key not in known:
-            known[key] = _number(task.metric(row)), _number(task.score(row)), int(row[0])
+            known[key] = finite(task.metric(row)), finite(task.score(row)), int(row[0])
         found.append(known[key])
     return found
 
 
-def _number(value: float) -> float | None:
+def finite(value: float) -> float | None:
     """JSON has neither NaN nor infinity: nothing was labelled, or the model has diverged."""
     return float(value) if math.isfinite(value) else None
 

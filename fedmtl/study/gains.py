@@ -12,13 +12,14 @@ transfer.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from math import ceil, isfinite, nan
+from math import isfinite, nan
 from typing import NamedTuple
 
 from fedmtl.study.differences import Interval, interval, peers
 from fedmtl.study.groups import Group, by_problem
 from fedmtl.study.names import class_name
 from fedmtl.study.run import Run
+from fedmtl.tasks.worst import worst_tenth
 
 ALONE = "Local"
 
@@ -38,7 +39,8 @@ class Gain(NamedTuple):
     mean: Interval
     """Δm, (2)."""
     worst_tenth: Interval
-    """Mean score of the tenth of clients that fares worst, minus the same of Local; not the same clients."""
+    """Mean score of the tenth of clients that fares worst (``worst_tenth``), minus the same of Local; not the same
+    clients."""
 
     @property
     def losing(self) -> list[str]:
@@ -95,6 +97,9 @@ def _gain(problem: str, group: Group, baseline: Group, pairs: Sequence[tuple[Run
     def over_seeds(number: Callable[[Run, Run], float]) -> Interval:
         return interval([number(one, other) for one, other in pairs])
 
+    def worst(run: Run) -> float:
+        return worst_tenth(run.client_scores().values())
+
     metrics = {task: metric for task, metric in group.metrics.items() if task in baseline.metrics}
 
     def relative(task: str, one: Run, alone: Run) -> float:
@@ -109,20 +114,13 @@ def _gain(problem: str, group: Group, baseline: Group, pairs: Sequence[tuple[Run
         seeds=tuple(one.seed for one, _ in pairs),
         tasks={t: over_seeds(lambda one, alone, t=t: relative(t, one, alone)) for t in metrics},
         mean=over_seeds(lambda one, alone: sum(relative(t, one, alone) for t in metrics) / len(metrics)),  # (2)
-        worst_tenth=over_seeds(lambda one, alone: _worst_tenth(one) - _worst_tenth(alone)),
+        worst_tenth=over_seeds(lambda one, alone: worst(one) - worst(alone)),
     )
 
 
 def _pairs(runs: Sequence[Run], others: Sequence[Run]) -> list[tuple[Run, Run]]:
     ended = {run.seed: run for run in others if run.finished}
     return [(run, ended[run.seed]) for run in runs if run.finished and run.seed in ended]
-
-
-def _worst_tenth(run: Run) -> float:
-    """Mean score of the tenth of the clients, at least one, whose score is lowest."""
-    scores = sorted(run.client_scores().values())
-    count = ceil(len(scores) / 10)
-    return sum(scores[:count]) / count if count else nan
 
 
 def _signed(gain: Interval, unit: str, decimals: int) -> str:

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from fedmtl.tasks.checks import numbers, refuse
-from fedmtl.tasks.masked import counts, keep, labelled, log_mean, mean_over
+from fedmtl.tasks.masked import counts, finite, keep, labelled, log_mean, mean_over
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Binary:
         loss     = 1/n Σ_b  log(1 + exp z_b) − y_b z_b     (cross-entropy, nats)   (1)
         accuracy = 1/n Σ_b  [[z_b > 0] = y_b]                                      (2)
 
-    A NaN logit is never right. The score is the accuracy.
+    A logit that is not finite is never right. The score is the accuracy.
     """
 
     outputs = 1
@@ -51,7 +50,7 @@ class Binary:
     def sums(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
         """[examples, right ones]."""
         counted, logit = labelled(y, mask), output[:, 0]
-        right = counted & ((logit > 0) == (keep(y, counted) > 0)) & ~torch.isnan(logit)
+        right = counted & ((logit > 0) == (keep(y, counted) > 0)) & finite(logit)
         return counts(counted, right)
 
     def metric(self, sums: NDArray[Any]) -> float:

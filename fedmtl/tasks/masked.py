@@ -13,6 +13,11 @@ def labelled(y: Tensor, mask: Tensor) -> Tensor:
     return (y == y) & (mask > 0).reshape(mask.shape + (1,) * (y.ndim - mask.ndim))
 
 
+def finite(values: Tensor) -> Tensor:
+    """Entries that are numbers: neither NaN nor infinite."""
+    return values.abs() < torch.inf
+
+
 def keep(values: Tensor, where: Tensor) -> Tensor:
     """``values`` where they count, 0 elsewhere; nothing flows back from elsewhere."""
     return torch.where(where, values, torch.zeros((), dtype=values.dtype, device=values.device))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.tasks.checks import numbers, refuse
-from fedmtl.tasks.masked import counts, keep, labelled, log_mean, mean_over
+from fedmtl.tasks.masked import counts, finite, keep, labelled, log_mean, mean_over
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class MultiClass:
         loss     = 1/n Σ_b  log Σ_k exp z_bk − z_b,y_b     (cross-entropy, nats)       (1)
         accuracy = 1/n Σ_b  [argmax_k z_bk = y_b]          (the first of equal ones)   (2)
 
-    An output row with NaN is never right. The score is the accuracy.
+    An output row whose softmax is NaN is never right: one with NaN or +inf, or with −inf alone. −inf beside a finite
+    number is a probability of 0. The score is the accuracy.
 
     Raises:
         ValueError: fewer than two classes, or more than float32 can name.
@@ -68,7 +69,8 @@ class MultiClass:
     def sums(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
         """[examples, right ones]."""
         counted = labelled(y, mask)
-        right = counted & (output.argmax(-1) == keep(y, counted).long()) & ~output.isnan().any(-1)
+        known = finite(output.amax(-1))  # of NaN and others, the maximum is NaN
+        right = counted & (output.argmax(-1) == keep(y, counted).long()) & known
         return counts(counted, right)
 
     def metric(self, sums: NDArray[Any]) -> float:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fedmtl.tasks.checks import numbers, refuse
-from fedmtl.tasks.masked import counts, keep, labelled, log_mean, mean_over
+from fedmtl.tasks.masked import counts, finite, keep, labelled, log_mean, mean_over
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class MultiLabel:
         loss = 1/m Σ_bl  log(1 + exp z_bl) − y_bl z_bl                     (cross-entropy, nats)   (1)
         F1   = 2 TP / (2 TP + FP + FN),  predicted positive when z_bl > 0  (micro: over entries)   (2)
 
-    F1 is 1 when nothing is positive and nothing predicted so. The score is F1.
+    F1 is 1 when nothing is positive and nothing predicted so. A logit that is not finite is never right: it counts as
+    FN where y is 1 and as FP where y is 0. The score is F1.
 
     Raises:
         ValueError: no label.
@@ -67,8 +68,9 @@ class MultiLabel:
     def sums(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
         """[examples with a label, TP, FP, FN]; the last three count entries."""
         counted = labelled(y, mask)
-        positive, predicted = keep(y, counted) > 0, counted & (output > 0)
-        return counts(counted.any(-1), positive & predicted, ~positive & predicted, positive & ~predicted)
+        known, positive = finite(output), keep(y, counted) > 0
+        yes, no = known & (output > 0), known & (output <= 0)
+        return counts(counted.any(-1), positive & yes, counted & ~positive & ~no, positive & ~yes)
 
     def metric(self, sums: NDArray[Any]) -> float:
         examples, tp, fp, fn = (float(s) for s in sums)

@@ -26,6 +26,8 @@ class Regression:
                                              unexplained, measured with σ, so it can
                                              be compared over clients; may be negative)
 
+    An output that is NaN or infinite makes rmse and score so too: they are no numbers, and a run shows none.
+
     Raises:
         ValueError: a std that is not a positive number, or a mean that is not a number.
     """

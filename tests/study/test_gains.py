@@ -75,6 +75,15 @@ def test_the_worst_tenth_of_clients(tmp_path: Path) -> None:
     assert found.worst_tenth == pytest.approx((0.1, 0.1, 0.1))
 
 
+def test_the_worst_tenth_is_rounded_up_in_reports_and_summaries(tmp_path: Path) -> None:
+    """25 clients: the worst 3. Client i scores 0.01 i below the mean in the first, 0.02 i in Local's: the mean of the
+    three is 0.23 and 0.46 below, so 0.23 apart at equal means. A count rounded down would give 0.235."""
+    ours = write_run(tmp_path / "a", {"name": "FedPer"}, {"a": [0, 0.6]}, clients=range(25), client_offset=0.01)
+    alone = write_run(tmp_path / "b", {"name": "Local"}, {"a": [0, 0.6]}, clients=range(25), client_offset=0.02)
+    (found,) = gains(group_runs(map(read_run, (ours, alone))))
+    assert found.worst_tenth.mean == pytest.approx(0.23)
+
+
 def test_without_local_there_is_no_gain(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / name, {"name": name}, {"a": [0.0, 0.5]}) for name in ("FedPer", "FedAvg")]
     assert gains(group_runs(map(read_run, runs))) == []

@@ -170,6 +170,29 @@ def test_a_diverged_model_does_not_look_good(task: Task) -> None:
     assert not task.score(task.sums(torch.full_like(output, math.nan), y, mask).numpy()) > 0
 
 
+@pytest.mark.parametrize("said", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_an_output_that_is_not_a_number_is_never_right(task: Task, said: float, label: float) -> None:
+    """Ten examples of one label, five of them answered well: the others make accuracy and F1 5 / 10 at most, whatever
+    the label is, and the number of a regression no number. With none answered well, the score is 0 or no number.
+
+    F1 of label 1: TP = 5, FN = 5, 10 / 15; of label 0: nothing is a true positive, so 0.
+    """
+    y = torch.full((10, *task.label_shape), label)
+    if isinstance(task, MultiClass):
+        perfect = torch.nn.functional.one_hot(y.long(), task.num_classes).float()
+    elif isinstance(task, Regression):
+        perfect = ((y - task.mean) / task.std)[:, None]
+    else:
+        perfect = (2 * y - 1).reshape(10, task.outputs)
+    spoilt = torch.cat([perfect[:5], torch.full_like(perfect[5:], said)])
+    half, none = (task.sums(z, y, torch.ones(10)).numpy() for z in (spoilt, torch.full_like(perfect, said)))
+    for score in (task.score(none), task.metric(none)):
+        assert score == 0 or not math.isfinite(score)
+    expected = {"accuracy": 0.5, "f1": 2 / 3 if label else 0.0}
+    assert task.metric(half) == expected.get(task.metric_name) or not math.isfinite(task.metric(half))
+
+
 @pytest.mark.parametrize("y", [np.array(["a", "b"]), np.zeros((3, 9)), np.float32(1.0), np.array([1j])])
 def test_labels_of_the_wrong_kind_or_shape_name_the_task(task: Task, y: np.ndarray) -> None:
     with pytest.raises(ValueError, match="takes numbers as labels|takes labels of shape") as error:

@@ -65,3 +65,10 @@ def test_too_few_or_too_many_classes(classes: int) -> None:
 
 def test_bools_are_labels_of_two_classes() -> None:
     np.testing.assert_array_equal(MultiClass(2).labels(np.array([True, False])), np.array([1, 0], np.float32))
+
+
+def test_minus_infinity_is_a_probability_of_zero() -> None:
+    """softmax of (1, −inf, 0) is a prediction, of (1, inf, 0) and of (−inf, −inf, −inf) there is none."""
+    rows = torch.tensor([[1.0, -math.inf, 0], [1, math.inf, 0], [-math.inf] * 3, [math.nan, 1, 0]])
+    sums = MultiClass(3).sums(rows, torch.tensor([0.0, 1, 0, 0]), torch.ones(4))
+    assert sums.tolist() == [4, 1]

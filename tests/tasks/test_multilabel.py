@@ -46,6 +46,14 @@ def test_f1_is_one_when_nothing_is_positive_nor_predicted_so() -> None:
     assert TASK.metric(sums) == 1.0
 
 
+def test_nan_is_not_a_no() -> None:
+    """No label is positive: three NaN logits are three FP and F1 is 0, where three of −1 are right and F1 is 1."""
+    z = torch.tensor([[NAN, -1.0], [-1, NAN], [NAN, -1]])
+    sums = TASK.sums(z, torch.zeros(3, 2), torch.ones(3)).numpy()
+    assert sums.tolist() == [3, 0, 3, 0]
+    assert TASK.metric(sums) == 0.0
+
+
 def test_f1_is_zero_when_the_only_positive_is_a_false_one() -> None:
     sums = TASK.sums(torch.ones(1, 2), torch.tensor([[0.0, NAN]]), torch.ones(1)).numpy()
     assert sums.tolist() == [1, 0, 1, 0]
