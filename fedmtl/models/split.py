@@ -65,7 +65,16 @@ def build(
     for name, value in module.named_parameters():
         if value.dtype != torch.float32:
             raise ValueError(f"{model!r}: parameters are float32, but {name} is {value.dtype}.")
+    for part in module.modules():
+        if isinstance(part, nn.RNNBase):
+            # On a GPU torch would join the weights in memory at each call, which fails inside a transform, whose
+            # tensors have no memory of their own, and is in vain, since every step has new weights.
+            part.flatten_parameters = _keep_parameters
     return module
+
+
+def _keep_parameters() -> None:
+    """In place of a recurrent module's ``flatten_parameters``."""
 
 
 def initial_params(module: SplitModel) -> dict[str, Tensor]:

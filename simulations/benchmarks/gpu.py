@@ -159,14 +159,17 @@ def equality(gpus: float) -> list[Sequence[str]]:
     rows = []
     for name, kind in KINDS.items():
         experiment = Experiment(
-            name=name, data=Drawn(kind), model=kind.model, algorithm=FedPer(lr=0.01, epochs=1), rounds=3, batch_size=8,
+            name=name, data=Drawn(kind), model=kind.model, algorithm=FedPer(lr=0.01, epochs=1), rounds=2, batch_size=8,
             runtime="local", engine="loop",
         )  # fmt: skip
-        states = [
-            run(replace(experiment, engine=engine, gpus_per_worker=on)).state
-            for engine, on in (("loop", 0.0), ("loop", gpus), ("vmap", gpus))
-        ]
-        rows.append((name, *(f"{farthest(state, states[0]):.1e}" for state in states[1:])))
+        expected, found = run(experiment).state, []
+        for engine in ("loop", "vmap"):
+            try:
+                state = run(replace(experiment, engine=engine, gpus_per_worker=gpus)).state
+                found.append(f"{farthest(state, expected):.1e}")
+            except RuntimeError as error:  # the other kinds are worth knowing all the same
+                found.append(f"failed: {str(error).splitlines()[0]}")
+        rows.append((name, *found))
     return rows
 
 
@@ -338,4 +341,6 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(main)
+    app()

@@ -359,3 +359,26 @@ def test_a_task_without_mixtures_is_refused_where_there_is_one(batch: Batch) -> 
         ValueError, match=r"task 'a': .* mixture of models, but Plain\(\) has no method mixed.*give it one"
     ):
         mixed_sums_fn(module, tasks, ("a", "b"))
+
+
+def test_recurrent_weights_are_not_joined_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU torch joins them at each call with new weights, by their addresses, which tensors inside a transform do
+    not have; here the joining itself fails, as it would there."""
+
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cells = nn.LSTM(5, 4, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.cells(torch.stack([x, x], 1))[0][:, -1]
+
+    module = build(Parts(lambda shape: Last()), (5,), {"a": A}, 0, False)
+
+    def joined(self: nn.RNNBase) -> None:
+        raise RuntimeError("Cannot access data pointer of Tensor that doesn't have storage")
+
+    monkeypatch.setattr(nn.RNNBase, "flatten_parameters", joined)
+    batch = {"x": torch.ones(2, 5), "y.a": torch.zeros(2), "mask": torch.ones(2)}
+    slopes = torch.func.grad(loss_fn(module, {"a": A}, ("a",)))(initial_params(module), batch)
+    assert all(slope.abs().sum() > 0 for slope in slopes.values())
