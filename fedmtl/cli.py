@@ -38,6 +38,14 @@ SETTINGS = typer.Option(
 )
 
 
+ALLOW = typer.Option(
+    "--allow",
+    metavar="MODULE",
+    help="A module, or a .py file, that components may come from; may be given often. A preset may name modules that "
+    "lie beside it; without this flag, nothing else is imported.",
+)
+
+
 class Kind(StrEnum):
     """What ``fedmtl list`` can list."""
 
@@ -63,8 +71,19 @@ def one_clear_error() -> Iterator[None]:
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         if os.environ.get("FEDMTL_DEBUG"):
             raise
-        typer.echo(f"error: {' '.join(in_words(error).split())}", err=True)
+        typer.echo(f"error: {one_line(in_words(error))}", err=True)
         raise typer.Exit(2) from None
+
+
+MOST_SHOWN = 2000
+"""Characters of an error."""
+
+
+def one_line(text: str) -> str:
+    """A text from who knows where, for a terminal: one line, cut where it is long, control characters escaped."""
+    line = " ".join(text.split())
+    line = line if len(line) <= MOST_SHOWN else f"{line[: MOST_SHOWN // 2]} … {line[-MOST_SHOWN // 2 :]}"
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
 def in_words(error: Exception) -> str:
@@ -125,6 +144,7 @@ def run_one(experiment: "Experiment", label: str, out: Path | None, resume: bool
 def run(
     preset: Annotated[str, typer.Argument(hidden=True)],
     settings: Annotated[list[str] | None, SETTINGS] = None,
+    allow: Annotated[list[str] | None, ALLOW] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for rows, ledger, checkpoint and summary.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the folder's last finished round, to the same bits.")
@@ -143,7 +163,7 @@ def run(
 
         if resume and out is None:
             raise ValueError("--resume needs the folder to go on in: add --out DIR.")
-        values, path = read_values(preset, settings or [])
+        values, path, allowed = read_values(preset, settings or [], allow or [])
         if starts_ray(values):
             from fedmtl.runtime.ray_workers import begin
 
@@ -153,7 +173,7 @@ def run(
             from fedmtl.experiment import from_dict
         from fedmtl.study.table import human_bytes
 
-        experiment = from_dict(values, path)
+        experiment = from_dict(values, path, allowed)
         result = run_one(experiment, f"{experiment.name}: {experiment.label}", out, resume)
         summary = result.summary
         for task, row in summary["tasks"].items():
@@ -194,6 +214,7 @@ def compare(
         float | None, typer.Option(help="Mean score to reach; the table gives the bytes it took.")
     ] = None,
     settings: Annotated[list[str] | None, SETTINGS] = None,
+    allow: Annotated[list[str] | None, ALLOW] = None,
     out: Annotated[
         Path, typer.Option(show_default=False, help="Folder for the runs, the table and the pictures: runs/compare.")
     ] = Path("runs/compare"),
@@ -208,10 +229,11 @@ def compare(
     with one_clear_error():
         from dataclasses import replace
 
+        from fedmtl.allowed import beside
         from fedmtl.loading import override, read_preset
         from fedmtl.report import write_report
         from fedmtl.study import find_runs
-        from fedmtl.study.sweep import expand, folder_names, parse_packets, sweep_of
+        from fedmtl.study.sweep import expand, first_seeds, folder_names, parse_packets, sweep_of
 
         experiments = []
         for preset in presets:
@@ -222,9 +244,10 @@ def compare(
             if codec:
                 sweep = replace(sweep, packets=tuple(parse_packets(text) for text in codec))
             if seeds is not None:
-                sweep = replace(sweep, seeds=tuple(range(seeds)))
+                sweep = replace(sweep, seeds=first_seeds(seeds))
             target = sweep.target if target is None else target
-            experiments += expand(override(values, settings or []), sweep, str(path))
+            allowed = beside(path, allow or [])
+            experiments += expand(override(values, settings or [], allowed), sweep, str(path), allowed)
         names = folder_names(experiments)
         for count, (experiment, name) in enumerate(zip(experiments, names, strict=True), 1):
             run_one(experiment, f"[{count}/{len(experiments)}] {name}", out / "runs" / name, resume=True)
@@ -301,6 +324,7 @@ def shrink(
         Path | None, typer.Option(help="Where private states are, if not in the run folder: a device's state-dir.")
     ] = None,
     export: Annotated[Path | None, typer.Option(help="Folder for the files, <client>/<form>.small.")] = None,
+    allow: Annotated[list[str] | None, ALLOW] = None,
 ) -> None:
     """Make clients' models small after a run: int8, pruned, both.
 
@@ -315,7 +339,7 @@ def shrink(
         from fedmtl.size.shrink import shrink as make_small
         from fedmtl.size.table import markdown, summary, to_csv
 
-        shrunk = make_small(folder, forms(keep) if keep else FORMS, clients, state, export)
+        shrunk = make_small(folder, forms(keep) if keep else FORMS, clients, state, export, allow or ())
         found = summary(shrunk)
         write_atomic(folder / "size.json", json.dumps(found, indent=2).encode())
         write_atomic(folder / "size.csv", to_csv(shrunk).encode())

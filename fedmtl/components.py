@@ -1,7 +1,8 @@
 """Names for algorithms, codecs, models and data, so that a text file or a command line can say which one.
 
 A component is named by a word (``FedPer``, ``fedper``), by a call with arguments (``FedPer(lr=0.05)``), by the
-import path of a user's own (``mypackage.mymodule:MyAlgorithm``), or by a table with ``name`` and its fields.
+import path of a user's own (``mypackage.mymodule:MyAlgorithm``), or by a table with ``name`` and its fields. A name is
+never more than a name: which modules may be imported for one says ``fedmtl.allowed``.
 """
 
 import ast
@@ -11,6 +12,10 @@ import types
 import typing
 from collections.abc import Mapping
 from typing import Any
+
+from fedmtl.allowed import NOTHING, Allowed, load_own
+from fedmtl.bounds import check_field, check_text, shown
+from fedmtl.toml import DEEPEST, check_depth
 
 REGISTRY: dict[str, dict[str, str]] = {
     "algorithm": {
@@ -104,40 +109,55 @@ METHODS: dict[str, tuple[str, ...]] = {
 """Kind -> what an object of this kind must have. A task needs ``mixed`` too where an algorithm has ``mixture``."""
 
 
+MOST_CALL = 2**16
+"""Characters of a component that is written as a call; a table has no such bound."""
+
+
 def _plain(name: str) -> str:
     return name.lower().replace("-", "").replace("_", "")
 
 
-def find(kind: str, name: str) -> Any:
-    """The class that a name or an import path stands for.
+def find(kind: str, name: str, allowed: Allowed = NOTHING) -> Any:
+    """The class, or the object, that a name or an import path stands for.
 
     Raises:
-        ValueError: an unknown name, a module that cannot be imported, or one without that attribute.
+        ValueError: an unknown name, a module that is not allowed, or one without such a component.
     """
-    known = {_plain(word): path for word, path in REGISTRY[kind].items()}
-    path = name if ":" in name else known.get(_plain(name))
-    if path is None:
-        raise ValueError(
-            f"Unknown {kind} {name!r}; known: {', '.join(REGISTRY[kind])}; or name your own as 'package.module:Name'."
-        )
-    module_name, _, attribute = path.partition(":")
-    if not module_name or not attribute:
-        raise ValueError(f"{kind} {name!r}: an import path is written 'package.module:Name'.")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"{kind} {name!r}: no module {error.name!r}; run where it can be imported (the current folder and the "
-            "preset's folder are searched), or install it."
-        ) from error
-    try:
-        return getattr(module, attribute)
-    except AttributeError:
-        raise ValueError(f"{kind} {name!r}: module {module_name} has no {attribute!r}.") from None
+    if ":" not in name:
+        path = {_plain(word): path for word, path in REGISTRY[kind].items()}.get(_plain(name))
+        if path is None:
+            raise ValueError(
+                f"Unknown {kind} {shown(name)}; known: {', '.join(REGISTRY[kind])}; or name your own as "
+                "'package.module:Name'."
+            )
+    elif name.split(":")[0].split(".")[0] == "fedmtl":
+        path = _registered(kind, name)
+    else:
+        return load_own(kind, METHODS[kind], name, allowed)
+    module, _, attribute = path.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
-def make(kind: str, value: Any) -> Any:
+def _registered(kind: str, name: str) -> str:
+    """The registered import path that a path into fedmtl means, such as ``fedmtl.codecs:TopK``."""
+    module, _, attribute = name.partition(":")
+    for path in REGISTRY[kind].values():
+        home, _, cls = path.partition(":")
+        if cls == attribute and (home == module or home.startswith(f"{module}.")):
+            return path
+    raise ValueError(
+        f"{kind} {shown(name)}: module {shown(module)[1:-1]} has no {shown(attribute)} of this kind; known: "
+        f"{', '.join(REGISTRY[kind])}."
+    )
+
+
+def make(kind: str, value: Any, allowed: Allowed = NOTHING) -> Any:
     """A component from a word, a call, a table, or itself.
+
+    Args:
+        kind: of the component.
+        value: its name, call or table, or the component.
+        allowed: modules that may be imported for it and for components inside it; fedmtl's alone by default.
 
     Raises:
         ValueError: an unknown name or field, a wrong type, or an object that lacks a method of its kind.
@@ -145,33 +165,32 @@ def make(kind: str, value: Any) -> Any:
     if isinstance(value, str):
         name, arguments = _parse_call(kind, value)
     elif isinstance(value, Mapping):
+        check_depth(value, f"A table for {kind}")
         table = dict(value)
         if not isinstance(table.get("name"), str):
             raise ValueError(
-                f"A table for {kind} needs a name, such as name = {next(iter(REGISTRY[kind]))!r}, got {table}."
+                f"A table for {kind} needs a name, such as name = {next(iter(REGISTRY[kind]))!r}, got {shown(table)}."
             )
         name, arguments = table.pop("name"), table
         if "passed_as_object" in arguments:
             raise ValueError(
-                f"{kind} {name!r} was passed as an object, {arguments['passed_as_object']}, and cannot be made from a "
-                "file; pass it again from Python."
+                f"{kind} {shown(name)} was passed as an object, {shown(arguments['passed_as_object'])}, and cannot be "
+                "made from a file; pass it again from Python."
             )
     else:
         _check_methods(kind, value)
         return value
-    factory = find(kind, name)
-    if not isinstance(factory, type) and not missing_methods(kind, factory):
+    factory = find(kind, name, allowed)
+    if not isinstance(factory, type):
         if arguments:
             raise ValueError(f"{kind} {name!r} is an object and takes no fields, got {sorted(arguments)}.")
         return factory
-    if not callable(factory):
-        _check_methods(kind, factory)
     hints = typing.get_type_hints(factory) if dataclasses.is_dataclass(factory) else {}
-    arguments = {key: _argument(kind, key, item, hints.get(key, Any)) for key, item in arguments.items()}
+    arguments = {key: _argument(kind, key, item, hints.get(key, Any), allowed) for key, item in arguments.items()}
     if dataclasses.is_dataclass(factory):
         _check_fields(kind, name, factory, arguments, hints)
     try:
-        component: Any = factory(**arguments)  # pyright: ignore[reportCallIssue]
+        component: Any = factory(**arguments)
     except TypeError as error:
         raise ValueError(f"{kind} {name!r}: {error}") from error
     _check_methods(kind, component)
@@ -188,11 +207,14 @@ def _check_methods(kind: str, value: Any) -> None:
     if missing or isinstance(value, type):
         what = "a class; give an instance" if isinstance(value, type) else f"without {', '.join(missing)}"
         article = "An" if kind[0] in "aeiou" else "A"
-        raise ValueError(f"{article} {kind} has the methods {', '.join(METHODS[kind])}; got {value!r}, {what}.")
+        raise ValueError(f"{article} {kind} has the methods {', '.join(METHODS[kind])}; got {shown(value)}, {what}.")
 
 
 def _parse_call(kind: str, text: str) -> tuple[str, dict[str, Any]]:
     """ "Name" or "module:Name", with keyword arguments in brackets or without."""
+    check_text(f"{kind}", text, MOST_CALL)
+    if sum(map(text.count, "([{")) > 16 and _depth(text) > DEEPEST:
+        raise ValueError(f"{kind} {shown(text)} nests more than {DEEPEST} deep; make it flatter.")
     name, bracket, _ = text.strip().partition("(")
     if not bracket:
         return name.strip(), {}
@@ -205,8 +227,17 @@ def _parse_call(kind: str, text: str) -> tuple[str, dict[str, Any]]:
         if len(set(names)) < len(names):
             raise ValueError("a keyword is given twice")
         return name.strip(), {str(keyword.arg): _literal(keyword.value) for keyword in call.keywords}
-    except (SyntaxError, ValueError) as error:
-        raise ValueError(f"{kind} is written like {example}, got {text!r} ({error}).") from None
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ValueError(f"{kind} is written like {example}, got {shown(text)} ({error}).") from None
+
+
+def _depth(text: str) -> int:
+    """Brackets inside each other; those inside quotes count too."""
+    depth = deepest = 0
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _literal(node: ast.expr) -> Any:
@@ -216,15 +247,15 @@ def _literal(node: ast.expr) -> Any:
     return ast.literal_eval(node)
 
 
-def _argument(kind: str, key: str, value: Any, hint: Any) -> Any:
+def _argument(kind: str, key: str, value: Any, hint: Any, allowed: Allowed) -> Any:
     """Lists become tuples, and components inside components become objects."""
     if isinstance(value, list):
-        return tuple(_argument(kind, key, item, Any) for item in value)
+        return tuple(_argument(kind, key, item, Any, allowed) for item in value)
     inner = key if key in METHODS and not _is_plain(hint) else None
     if isinstance(value, Mapping) and "name" in value:
-        return make(inner or kind, value)
+        return make(inner or kind, value, allowed)
     if isinstance(value, str) and inner:
-        return make(inner, value)
+        return make(inner, value, allowed)
     return value
 
 
@@ -232,9 +263,12 @@ def _check_fields(kind: str, name: str, factory: Any, arguments: Mapping[str, An
     fields = {field.name: field for field in dataclasses.fields(factory) if field.init}
     unknown = [key for key in arguments if key not in fields]
     if unknown:
-        raise ValueError(f"{kind} {name!r} has no field {unknown[0]!r}; its fields are {', '.join(fields) or 'none'}.")
+        raise ValueError(
+            f"{kind} {name!r} has no field {shown(unknown[0])}; its fields are {', '.join(fields) or 'none'}."
+        )
     for key, value in arguments.items():
         check_type(f"{kind} {name!r}: {key}", value, hints.get(key, Any))
+        check_field(f"{kind} {name!r}: {key}", factory, key, value)
 
 
 PLAIN = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "nothing"}
@@ -259,7 +293,7 @@ def check_type(what: str, value: Any, hint: Any) -> None:
     if typing.get_origin(hint) is tuple and typing.get_args(hint)[1:] == (...,):
         item = typing.get_args(hint)[0]
         if not isinstance(value, (list, tuple)):
-            raise ValueError(f"{what} is a list, each {_said(item)}, got {value!r}.")
+            raise ValueError(f"{what} is a list, each {_said(item)}, got {shown(value)}.")
         for entry in value:
             check_type(f"{what}: each", entry, item)
         return
@@ -270,7 +304,7 @@ def check_type(what: str, value: Any, hint: Any) -> None:
             continue
         if isinstance(value, (int, float) if option is float else option):
             return
-    raise ValueError(f"{what} is {_said(hint)}, got {value!r}.")
+    raise ValueError(f"{what} is {_said(hint)}, got {shown(value)}.")
 
 
 def _said(hint: Any) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
+from fedmtl.allowed import NOTHING, Allowed
+from fedmtl.bounds import MOST_INT, MOST_TEXT, check_int, check_text, shown
 from fedmtl.components import check_type, describe, make
 from fedmtl.data.base import Federation, Schema
 from fedmtl.engines import ENGINES, Loop, VMap
@@ -30,6 +32,21 @@ HOW = (
     "round_seconds",
 )
 """Fields that say how and where an experiment runs. Its results depend on the others (on these by rounding at most)."""
+
+BOUNDS = {
+    "rounds": (1, 10_000_000),
+    "batch_size": (0, 10_000_000),
+    "evaluate_every": (1, 10_000_000),
+    "seed": (0, MOST_INT),
+    "chunk": (0, 1_000_000),
+    "workers": (1, 10_000),
+}
+"""Field -> the least and the most that it may be: more would be a slip, and cost hours or all memory."""
+
+MOST_SECONDS = 10_000_000
+"""Four months of waiting."""
+
+MOST_GPUS = 1024
 
 RUNTIMES = ("ray", "local")
 
@@ -91,15 +108,18 @@ class Experiment:
         hints = get_type_hints(Experiment)
         for field in dataclasses.fields(self):
             check_type(field.name, getattr(self, field.name), hints[field.name])
-        least_values = {"rounds": 1, "batch_size": 0, "chunk": 0, "evaluate_every": 1, "seed": 0, "workers": 1}
-        for field, least in least_values.items():
-            if getattr(self, field) < least:
-                raise ValueError(f"{field} is at least {least}, got {getattr(self, field)}.")
+        for field, (least, most) in BOUNDS.items():
+            check_int(field, getattr(self, field), least, most)
         for field in ("wait_seconds", "round_seconds"):
-            if not getattr(self, field) > 0:
-                raise ValueError(f"{field} is a positive number of seconds, got {getattr(self, field)}.")
-        if not 0 <= self.gpus_per_worker < float("inf"):
-            raise ValueError(f"gpus_per_worker is 0 or more, got {self.gpus_per_worker}.")
+            if not 0 < getattr(self, field) <= MOST_SECONDS:
+                value = shown(getattr(self, field))
+                raise ValueError(f"{field} is a positive number of seconds, got {value}; at most {MOST_SECONDS:,}.")
+        if not 0 <= self.gpus_per_worker <= MOST_GPUS:
+            raise ValueError(f"gpus_per_worker is 0 or more, got {shown(self.gpus_per_worker)}; at most {MOST_GPUS}.")
+        for field in ("name", "ray_address", "state_dir"):
+            check_text(field, getattr(self, field), 200 if field == "name" else MOST_TEXT)
+        if isinstance(self.cohort, int):
+            check_int("cohort", self.cohort)
         cohort_size(self.cohort, sys.maxsize)
         if self.engine not in ENGINES:
             raise ValueError(f"engine is one of {', '.join(ENGINES)}, got {self.engine!r}.")
@@ -179,17 +199,23 @@ def check_lossless(algorithm: Any, up_codec: Any) -> None:
         algorithm = getattr(algorithm, "algorithm", None)
 
 
-def from_dict(values: Mapping[str, Any], where: str = "experiment") -> Experiment:
+def from_dict(values: Mapping[str, Any], where: str = "experiment", allowed: Allowed = NOTHING) -> Experiment:
     """An experiment from plain values.
 
+    Args:
+        values: of the experiment's keys.
+        where: begins the message of an error.
+        allowed: modules that may be imported for components; fedmtl's alone by default.
+
     Raises:
-        ValueError: an unknown key, or what ``Experiment`` refuses.
+        ValueError: an unknown key, a module that is not allowed, or what ``Experiment`` refuses.
     """
     fields = [field.name for field in dataclasses.fields(Experiment)]
     for key in values:
         if key not in fields:
-            raise ValueError(f"{where}: unknown key {key!r}; the keys are {', '.join(fields)}.")
+            raise ValueError(f"{where}: unknown key {shown(key)}; the keys are {', '.join(fields)}.")
     try:
-        return Experiment(**values)
+        made = {key: make(kind, values[key], allowed) for key, kind in COMPONENTS.items() if key in values}
+        return Experiment(**{**values, **made})
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error

@@ -1,17 +1,17 @@
-"""Experiments from files and from ``key=value`` settings.
+"""Experiments from files and from ``key=value`` settings. What they may have imported says ``fedmtl.allowed``.
 
 Values are read without importing what they name: torch takes longer to import than Ray's first steps to be waited for.
 """
 
 import dataclasses
-import os
-import sys
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fedmtl.allowed import NOTHING, Allowed, beside
+from fedmtl.bounds import shown
 from fedmtl.components import METHODS, describe, make
+from fedmtl.toml import MOST_BYTES, NotToml, parse_toml, read_toml
 
 if TYPE_CHECKING:
     from fedmtl.experiment import Experiment
@@ -29,30 +29,28 @@ def presets() -> dict[str, Path]:
 def read_preset(preset: str | Path) -> tuple[dict[str, Any], Path]:
     """The values of a preset, given by file or by name, and the file.
 
-    Its folder and the current folder become importable, so that a preset can name components that lie beside it.
-
     Raises:
         ValueError: no such preset, or a file that is not TOML.
     """
     path = Path(preset)
-    if not path.is_file():
+    if not _is_file(path):
         known = presets()
         if str(preset) not in known:
             raise ValueError(
-                f"No preset {str(preset)!r}: give a .toml file, or one of {', '.join(known) or 'none installed'}."
+                f"No preset {shown(str(preset))}: give a .toml file, or one of {', '.join(known) or 'none installed'}."
             )
         path = known[str(preset)]
+    return read_toml(path), path
+
+
+def _is_file(path: Path) -> bool:
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not TOML: {error}") from None
-    for folder in (os.getcwd(), str(path.resolve().parent)):
-        if folder not in sys.path:
-            sys.path.append(folder)
-    return values, path
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or holds a null character
+        return False
 
 
-def override(values: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
+def override(values: Mapping[str, Any], settings: Iterable[str], allowed: Allowed = NOTHING) -> dict[str, Any]:
     """Values with ``key=value`` settings applied in order; a dot goes into a component: ``algorithm.lr=0.05``.
 
     The value is read as TOML, and as text where it is not TOML.
@@ -65,53 +63,75 @@ def override(values: Mapping[str, Any], settings: Iterable[str]) -> dict[str, An
         key, equals, text = setting.partition("=")
         if not equals or not key.strip():
             raise ValueError(
-                f"A setting is written key=value, got {setting!r}; for example rounds=5 or algorithm.lr=0.05."
+                f"A setting is written key=value, got {shown(setting)}; for example rounds=5 or algorithm.lr=0.05."
             )
-        try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = text.strip()
+        value = _value(setting, text)
         *path, last = key.strip().split(".")
         table = result
         for part in path:
-            inner = table[part] if part in table else _default(part, table)
+            inner = table[part] if part in table else _default(part, table, allowed)
             inner = {"name": inner} if isinstance(inner, str) else inner
             if not isinstance(inner, Mapping):
-                raise ValueError(f"{setting!r}: {part!r} has no fields; its value is {inner!r}.")
+                raise ValueError(f"{shown(setting)}: {part!r} has no fields; its value is {shown(inner)}.")
             if "(" in str(inner.get("name", "")):
-                raise ValueError(f"{setting!r}: {part!r} is written as a call, {inner['name']!r}; change it there.")
+                raise ValueError(
+                    f"{shown(setting)}: {part!r} is written as a call, {shown(inner['name'])}; change it there."
+                )
             table[part] = dict(inner)
             table = table[part]
         table[last] = value
     return result
 
 
-def _default(part: str, table: Mapping[str, Any]) -> Any:
-    """What a component is when nobody has named it: the experiment's, or inside a component that component's."""
+def _value(setting: str, text: str) -> Any:
+    """As TOML; as text where it is not TOML."""
+    if len(text) > MOST_BYTES:
+        raise ValueError(f"A setting has at most {MOST_BYTES:,} characters, got {shown(setting)}.")
+    try:
+        return parse_toml(f"value = {text}", shown(setting))["value"]
+    except NotToml:
+        return text.strip()
+
+
+def _default(part: str, table: Mapping[str, Any], allowed: Allowed) -> Any:
+    """The default of a component: the experiment's, or inside a component that component's."""
     from fedmtl.experiment import COMPONENTS, Experiment
 
     if "name" in table and part in METHODS:
-        return describe(part, make(part, table)).get(part)
+        return describe(part, make(part, table, allowed)).get(part)
     if part not in COMPONENTS:
         raise ValueError(f"{part!r} has no fields; those that have are {', '.join(COMPONENTS)}.")
     return {item.name: item.default for item in dataclasses.fields(Experiment)}[part]
 
 
-def read_values(preset: str | Path, settings: Iterable[str] = ()) -> tuple[dict[str, Any], str]:
-    """The values of a preset, with ``key=value`` settings applied, and its file.
+def read_values(
+    preset: str | Path, settings: Iterable[str] = (), allow: Iterable[str] = ()
+) -> tuple[dict[str, Any], str, Allowed]:
+    """The values of a preset, with ``key=value`` settings applied, its file, and what they may have imported.
 
     A ``[compare]`` table is for comparisons, and left out.
     """
     values, path = read_preset(preset)
     values.pop("compare", None)
-    return override(values, settings), str(path)
+    allowed = beside(path, allow)
+    return override(values, settings, allowed), str(path), allowed
 
 
-def load_experiment(preset: str | Path, settings: Iterable[str] = ()) -> "Experiment":
-    """The experiment of a preset, with ``key=value`` settings applied."""
+def load_experiment(preset: str | Path, settings: Iterable[str] = (), allow: Iterable[str] = ()) -> "Experiment":
+    """The experiment of a preset, with ``key=value`` settings applied.
+
+    Args:
+        preset: a file, or the name of a preset.
+        settings: ``key=value``; a dot goes into a component.
+        allow: modules, or files that end in ``.py``, from which components may come besides fedmtl and, unless the
+            file is a run's, the preset's own folder.
+
+    Raises:
+        ValueError: no such preset, a module that is not allowed, or what ``Experiment`` refuses.
+    """
     from fedmtl.experiment import from_dict
 
-    return from_dict(*read_values(preset, settings))
+    return from_dict(*read_values(preset, settings, allow))
 
 
 def starts_ray(values: Mapping[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from fedmtl import run
+from fedmtl.allowed import beside
 from fedmtl.loading import override, read_preset
 from fedmtl.study import group_runs, markdown, read_run, tabulate, to_csv, verdicts
 from fedmtl.study.sweep import Sweep, expand, folder_names
@@ -35,7 +36,7 @@ def main(
     values, path = read_preset(preset)
     values.pop("compare", None)  # what varies here is PACKETS
     sweep = Sweep(packets=PACKETS, seeds=tuple(range(seeds)))
-    experiments = expand(override(values, settings or []), sweep, str(path))
+    experiments = expand(override(values, settings or [], beside(path)), sweep, str(path), beside(path))
     folders = [out / name for name in folder_names(experiments)]
     for experiment, folder in zip(experiments, folders, strict=True):
         print(f"{experiment.label}, seed {experiment.seed}")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from fedmtl.algorithms import FedAvg, FedAvgM, FedPer, FedRep
+from fedmtl.allowed import Allowed
 from fedmtl.codecs import FP16, Dense, ErrorFeedback, Int8, TopK
 from fedmtl.components import METHODS, REGISTRY, check_type, describe, find, make
 from fedmtl.data import Digits, Synthetic
@@ -49,7 +50,7 @@ def user_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
     name = "users_parts"
     (tmp_path / f"{name}.py").write_text(
         "from dataclasses import dataclass\n"
-        "from fedmtl.codecs import Dense, ErrorFeedback, TopK\n"
+        "from fedmtl.codecs import Dense\n"
         "\n"
         "class Plain:\n"
         "    unbiased = False\n"
@@ -65,7 +66,7 @@ def user_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
         "    model: int = 3\n"
         "    def load(self, seed): return None\n"
         "\n"
-        "def careful(keep=0.01): return ErrorFeedback(TopK(keep))\n"
+        "def careful(keep=0.01): raise SystemExit('a function was called')\n"
         "\n"
         "READY = Dense()\n"
         "NUMBER = 3\n"
@@ -73,6 +74,9 @@ def user_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
     monkeypatch.syspath_prepend(tmp_path)
     yield name
     sys.modules.pop(name, None)
+
+
+USERS = Allowed(modules=("users_parts",))
 
 
 # Finding
@@ -152,25 +156,30 @@ def test_words_calls_and_tables(kind: str, value: Any, component: Any) -> None:
 
 
 def test_a_users_own_is_named_by_import_path(user_module: str) -> None:
-    assert make("codec", f"{user_module}:Plain").keep == 0.5
-    assert make("codec", f"{user_module}:Plain(keep=0.25)").keep == 0.25
-    assert make("codec", {"name": f"{user_module}:Plain", "keep": 0.25}).keep == 0.25
-    assert make("codec", f"{user_module}:careful(keep=0.02)") == ErrorFeedback(TopK(0.02))  # a function that makes one
-    wrapped = make("codec", {"name": "ErrorFeedback", "codec": {"name": f"{user_module}:Plain", "keep": 0.25}})
+    assert make("codec", f"{user_module}:Plain", USERS).keep == 0.5
+    assert make("codec", f"{user_module}:Plain(keep=0.25)", USERS).keep == 0.25
+    assert make("codec", {"name": f"{user_module}:Plain", "keep": 0.25}, USERS).keep == 0.25
+    wrapped = make("codec", {"name": "ErrorFeedback", "codec": {"name": f"{user_module}:Plain", "keep": 0.25}}, USERS)
     assert wrapped.codec.keep == 0.25
 
 
+def test_a_function_is_no_component_and_is_not_called(user_module: str) -> None:
+    for call in (f"{user_module}:careful", f"{user_module}:careful(keep=0.02)"):
+        with pytest.raises(ValueError, match="has no 'careful' that is a component; .* a class, or an object of one"):
+            make("codec", call, USERS)
+
+
 def test_an_object_that_is_a_component_is_taken_as_it_is(user_module: str) -> None:
-    assert make("codec", f"{user_module}:READY") == Dense()
+    assert make("codec", f"{user_module}:READY", USERS) == Dense()
     with pytest.raises(ValueError, match="is an object and takes no fields, got .'keep'."):
-        make("codec", f"{user_module}:READY(keep=1)")
+        make("codec", f"{user_module}:READY(keep=1)", USERS)
 
 
 def test_fields_of_plain_types_stay_plain_whatever_they_are_called(user_module: str) -> None:
     """``task: str`` of somebody's data set is a text, and not the name of one of this library's tasks."""
-    got = make("data", {"name": f"{user_module}:Words", "task": "height", "data": "b"})
+    got = make("data", {"name": f"{user_module}:Words", "task": "height", "data": "b"}, USERS)
     assert (got.task, got.data, got.model) == ("height", "b", 3)
-    assert make("data", describe("data", got)) == got
+    assert make("data", describe("data", got), USERS) == got
 
 
 # Describing
@@ -185,7 +194,7 @@ def test_tables_hold_every_field_as_a_plain_value() -> None:
 
 
 def test_a_users_own_is_described_by_its_import_path(user_module: str) -> None:
-    words = find("data", f"{user_module}:Words")()
+    words = find("data", f"{user_module}:Words", USERS)()
     assert describe("data", words)["name"] == f"{user_module}:Words"
 
 
@@ -200,7 +209,7 @@ class Holder:
 
 
 def test_what_no_file_can_hold_says_so_and_is_not_made_from_one(user_module: str) -> None:
-    for kind, component in (("data", Holder()), ("codec", make("codec", f"{user_module}:Plain"))):
+    for kind, component in (("data", Holder()), ("codec", make("codec", f"{user_module}:Plain", USERS))):
         table = describe(kind, component)
         assert set(table) == {"name", "passed_as_object"}
         with pytest.raises(
@@ -221,8 +230,12 @@ def test_what_no_file_can_hold_says_so_and_is_not_made_from_one(user_module: str
         ("algorithm", "", "Unknown algorithm ''"),
         ("algorithm", {"lr": 0.1}, "A table for algorithm needs a name, such as name = 'Local', got .'lr': 0.1."),
         ("algorithm", {"name": 3}, "needs a name"),
-        ("model", "no_such_module:X", "no module 'no_such_module'; run where it can be imported"),
-        ("model", "no_such.module:X", "no module 'no_such'"),
+        (
+            "model",
+            "no_such_module:X",
+            "no module 'no_such_module' may be imported: .* allowed by --allow no_such_module",
+        ),
+        ("model", "no_such.module:X", "no module 'no_such.module' may be imported"),
         ("model", "fedmtl.models:Nope", "module fedmtl.models has no 'Nope'"),
         ("model", ":X", "':X'"),
         # Fields
@@ -272,7 +285,7 @@ def test_what_no_file_can_hold_says_so_and_is_not_made_from_one(user_module: str
         ("algorithm", None, "got None, without"),
         ("algorithm", 5, "got 5, without"),
         ("algorithm", ["FedPer"], r"got \['FedPer'\], without"),
-        ("algorithm", "math:pi", "got 3.14"),
+        ("algorithm", "math:pi", "no module 'math' may be imported"),
     ],
 )
 def test_refuses_and_names_the_value_the_rule_and_the_way_out(kind: str, value: Any, message: str) -> None:
@@ -288,17 +301,20 @@ def test_nothing_in_a_call_is_run() -> None:
 
 
 def test_a_users_module_without_the_methods_is_refused(user_module: str) -> None:
-    with pytest.raises(ValueError, match="got 3, without init, encode, decode"):
-        make("codec", f"{user_module}:NUMBER")
-    with pytest.raises(ValueError, match="without load"):
-        make("data", f"{user_module}:Plain")
+    with pytest.raises(ValueError, match="has no 'NUMBER' that is a component; .* the methods init, encode, decode"):
+        make("codec", f"{user_module}:NUMBER", USERS)
+    with pytest.raises(ValueError, match="is without load"):
+        make("data", f"{user_module}:Plain", USERS)
+    assert user_module not in sys.modules  # its source was enough
 
 
 def test_what_a_users_module_lacks_itself_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "users_broken.py").write_text("import a_package_that_is_not_there\n")
+    (tmp_path / "users_broken.py").write_text(
+        "import a_package_that_is_not_there\nclass X:\n    init = encode = decode = 1\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ValueError, match="no module 'a_package_that_is_not_there'"):
-        make("codec", "users_broken:X")
+        make("codec", "users_broken:X", Allowed(modules=("users_broken",)))
 
 
 @pytest.mark.parametrize(

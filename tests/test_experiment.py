@@ -12,6 +12,7 @@ import pytest
 import tomli_w
 
 from fedmtl.algorithms import FedAvg, FedPer, FedRep, Local, Mocha, Pooled
+from fedmtl.allowed import beside
 from fedmtl.codecs import FP16, Dense, ErrorFeedback, Int8, TopK
 from fedmtl.components import REGISTRY, find
 from fedmtl.data import Digits, Synthetic, Watch, from_arrays
@@ -32,7 +33,7 @@ EXPERIMENTS = [
     Experiment(algorithm=Mocha(lam=0.5), model=Linear(intercept=False)),
     *[Experiment(algorithm=algorithm) for algorithm in ALL_ALGORITHMS],
     Experiment(
-        name='say "ä" = [1]\n#',
+        name='say "ä" = [1] #',
         rounds=3,
         cohort=2,
         batch_size=0,
@@ -203,7 +204,7 @@ def test_a_preset_finds_components_that_lie_beside_it(tmp_path: Path, imports: N
     experiment = load_experiment(path)
     assert experiment.model.hidden == 3
     assert experiment.to_dict()["model"] == {"name": "beside_preset:Small", "hidden": 3}
-    assert from_dict(experiment.to_dict()) == experiment
+    assert from_dict(experiment.to_dict(), allowed=beside(path)) == experiment
     assert load_experiment(path, ["model.hidden=5"]).model.hidden == 5
 
 
@@ -211,8 +212,8 @@ def test_a_preset_of_a_module_that_is_elsewhere_says_where_it_looked(tmp_path: P
     path = write(tmp_path / "mine.toml", 'model = "beside_nobody:Small"\n')
     with pytest.raises(ValueError) as error:
         load_experiment(path)
-    assert str(path) in str(error.value) and "no module 'beside_nobody'" in str(error.value)
-    assert "the preset's folder are searched" in str(error.value)
+    assert str(path) in str(error.value) and "no module 'beside_nobody' may be imported" in str(error.value)
+    assert f"from the preset's own folder ({str(tmp_path)!r} has none)" in str(error.value)
 
 
 def test_a_preset_that_is_not_there_lists_those_that_are() -> None:

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from fedmtl.algorithms import FedPer
+from fedmtl.allowed import beside
 from fedmtl.experiment import from_dict
 from fedmtl.loading import load_experiment
 from fedmtl.results import Result
@@ -151,9 +152,12 @@ def test_a_preset_of_a_users_own_parts_runs_resumes_and_repeats(preset: Path, tm
 
 def test_its_experiment_is_written_down_and_read_back(preset: Path, tmp_path: Path) -> None:
     experiment = load_experiment(preset)
-    assert from_dict(experiment.to_dict()) == experiment
+    assert from_dict(experiment.to_dict(), allowed=beside(preset)) == experiment
     play(preset, out=tmp_path / "out")
-    assert load_experiment(tmp_path / "out" / "experiment.toml") == experiment
+    written = tmp_path / "out" / "experiment.toml"
+    assert load_experiment(written, allow=["users_wards"]) == experiment
+    with pytest.raises(ValueError, match="no module 'users_wards' may be imported: .* allowed by --allow users_wards"):
+        load_experiment(written)
 
 
 def test_its_codec_sends_one_bit_a_number(preset: Path) -> None:
@@ -258,7 +262,7 @@ BROKEN = {
     "a method is missing": (
         "    def aggregate(self, server, uploads):",
         "    def aggregat(self, server, uploads):",
-        "aggregate",
+        "is without aggregate; a component of this kind",
     ),
     "a field is unknown": (
         "    prox: float = 0.1",

@@ -12,13 +12,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 FLOORS = [
-    ["types", "trees", "rng", "files", "imports", "uploads"],
+    ["types", "trees", "rng", "files", "imports", "uploads", "bounds", "toml"],
     ["models", "tasks", "data", "codecs", "optim", "optimizers", "weightings"],
     ["algorithms"],
     ["comm"],
     ["federation"],
     # A node builds its fleet from the experiment, and the server writes its rows: the runtimes need both.
-    ["engines", "runtime", "experiment", "components", "loading", "results", "recorder"],
+    ["engines", "runtime", "experiment", "components", "allowed", "declared", "loading", "results", "recorder"],
     ["running", "study", "size", "report", "bench", "verify", "cli", "__main__"],
 ]
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}

@@ -235,7 +235,9 @@ def test_my_method_is_fedper_without_its_term_and_another_with_it(here: Path) ->
     settings = ["rounds=1", "runtime=local", "engine=loop", "data.clients=4", "batch_size=16", "algorithm.epochs=2"]
 
     def trunk(algorithm: str, *more: str) -> dict[str, torch.Tensor]:
-        return run(load_experiment("digits", [f"algorithm={algorithm}", "algorithm.lr=0.05", *settings, *more])).state
+        return run(
+            load_experiment("digits", [f"algorithm={algorithm}", "algorithm.lr=0.05", *settings, *more], ["my_method"])
+        ).state
 
     mine, fedper, first = trunk("my_method:MyMethod", "algorithm.prox=0.0"), trunk("FedPer"), first_trunk(settings)
     near = trunk("my_method:MyMethod", "algorithm.prox=1.0")
@@ -250,7 +252,7 @@ def first_trunk(settings: list[str]) -> dict[str, Any]:
 
 
 def test_my_model_fits(here: Path) -> None:
-    experiment = load_experiment("digits", ["model=my_model:Tanh", "data.clients=4"])
+    experiment = load_experiment("digits", ["model=my_model:Tanh", "data.clients=4"], ["my_model"])
     assert experiment.make_plan(experiment.load()).initial["trunk.1.weight"].shape == (32, 64)
 
 

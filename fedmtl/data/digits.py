@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,8 @@ class Digits:
     Source: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository,
     1998, doi:10.24432/C50P49; the test part, as scikit-learn ships it.
     """
+
+    may_be_infinite: ClassVar[tuple[str, ...]] = ("alpha",)
 
     clients: int = 20
     alpha: float = 1.0

@@ -15,6 +15,9 @@ from fedmtl.tasks.multiclass import MultiClass
 from fedmtl.tasks.multilabel import MultiLabel
 from fedmtl.tasks.regression import Regression
 
+MOST_NUMBERS = 2**33
+"""Of inputs and labels together: 34 GB."""
+
 KINDS = ("multiclass", "binary", "regression", "multilabel")
 
 
@@ -62,6 +65,14 @@ class Synthetic:
         for name in ("clients", "examples", "test_examples", "features", "rank", "tasks", "tasks_per_client"):
             if getattr(self, name) < 1:
                 raise ValueError(f"Synthetic needs at least one of each, got {name}={getattr(self, name)}.")
+        rows = self.examples + self.test_examples
+        numbers = self.clients * (rows * self.features + self.tasks * self.classes * (rows + self.rank))
+        if numbers > MOST_NUMBERS:
+            raise ValueError(
+                f"Synthetic draws at most {MOST_NUMBERS:,} numbers, got {numbers:,} for clients={self.clients}, "
+                f"examples={self.examples}, test_examples={self.test_examples}, features={self.features}, "
+                f"tasks={self.tasks}, classes={self.classes}; lower some."
+            )
         if self.rank > self.features:
             raise ValueError(f"Synthetic has features={self.features}, fewer than rank={self.rank}; lower the rank.")
         if self.classes < 2:

@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
+from typing import Any
 
 from torch import nn
+
+from fedmtl.bounds import check_parameters
 
 
 def _check(name: str, channels: tuple[int, ...], hidden: int) -> None:
@@ -18,6 +21,14 @@ def _pooled(name: str, side: int, blocks: int, axis: str) -> int:
             f"{name} halves the {axis} {blocks} times, which leaves nothing of {side}; give fewer channels entries."
         )
     return side >> blocks
+
+
+def _check_parameters(
+    model: Any, inputs: int, channels: tuple[int, ...], kernel: int, places: int, hidden: int
+) -> None:
+    """Convolutions of ``kernel`` numbers a pair of channels, then a layer from all places to ``hidden``."""
+    convolutions = sum((kernel * before + 1) * after for before, after in pairwise((inputs, *channels)))
+    check_parameters(model, convolutions + (channels[-1] * places + 1) * hidden)
 
 
 @dataclass(frozen=True)
@@ -37,12 +48,14 @@ class CNN:
         sides = [
             _pooled("CNN", side, len(self.channels), axis) for side, axis in zip(input_shape[1:], "HW", strict=True)
         ]
+        _check_parameters(self, input_shape[0], self.channels, 3 * 3, prod(sides), self.hidden)
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise((input_shape[0], *self.channels)):
             layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
         return nn.Sequential(*layers, nn.Flatten(), nn.Linear(self.channels[-1] * prod(sides), self.hidden), nn.ReLU())
 
     def head(self, features: int, outputs: int) -> nn.Module:
+        check_parameters(self, (features + 1) * outputs)
         return nn.Linear(features, outputs)
 
 
@@ -61,10 +74,12 @@ class TemporalCNN:
         if len(input_shape) != 2:
             raise ValueError(f"TemporalCNN takes signals of shape (channels, samples), got {input_shape}; try MLP.")
         length = _pooled("TemporalCNN", input_shape[1], len(self.channels), "signal")
+        _check_parameters(self, input_shape[0], self.channels, 5, length, self.hidden)
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise((input_shape[0], *self.channels)):
             layers += [nn.Conv1d(inputs, outputs, 5, padding=2), nn.ReLU(), nn.MaxPool1d(2)]
         return nn.Sequential(*layers, nn.Flatten(), nn.Linear(self.channels[-1] * length, self.hidden), nn.ReLU())
 
     def head(self, features: int, outputs: int) -> nn.Module:
+        check_parameters(self, (features + 1) * outputs)
         return nn.Linear(features, outputs)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from fedmtl.bounds import check_parameters
+
 
 @dataclass(frozen=True)
 class Linear:
@@ -16,6 +18,7 @@ class Linear:
         return nn.Flatten()
 
     def head(self, features: int, outputs: int) -> nn.Module:
+        check_parameters(self, (features + 1) * outputs)
         head = nn.Linear(features, outputs, bias=self.intercept)
         for value in head.parameters():
             nn.init.zeros_(value)

@@ -1,9 +1,12 @@
 """Fully connected trunk."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 
 from torch import nn
+
+from fedmtl.bounds import check_parameters
 
 
 @dataclass(frozen=True)
@@ -20,10 +23,12 @@ class MLP:
 
     def trunk(self, input_shape: tuple[int, ...]) -> nn.Module:
         sizes = (prod(input_shape), *self.hidden)
+        check_parameters(self, sum((inputs + 1) * outputs for inputs, outputs in pairwise(sizes)))
         layers: list[nn.Module] = [nn.Flatten()]
-        for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+        for inputs, outputs in pairwise(sizes):
             layers += [nn.Linear(inputs, outputs), nn.ReLU()]
         return nn.Sequential(*layers)
 
     def head(self, features: int, outputs: int) -> nn.Module:
+        check_parameters(self, (features + 1) * outputs)
         return nn.Linear(features, outputs)

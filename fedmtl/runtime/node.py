@@ -1,5 +1,6 @@
 """What a Flower node is made of: a fleet and a store, from objects or from the node's configuration."""
 
+import os
 import shlex
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -7,13 +8,14 @@ from typing import NamedTuple
 import numpy as np
 from flwr.app import Array, ArrayRecord, Context, RecordDict, UserConfig
 
+from fedmtl.allowed import Allowed
 from fedmtl.data.base import Federation, Schema
-from fedmtl.experiment import Experiment
+from fedmtl.experiment import Experiment, from_dict
 from fedmtl.federation.fleet import Fleet
 from fedmtl.federation.shard import Shard, shard_of
 from fedmtl.federation.stacked import StackedStore
 from fedmtl.federation.store import ClientStore, FileBackend, Store
-from fedmtl.loading import load_experiment
+from fedmtl.loading import override, read_preset
 from fedmtl.types import ClientId
 
 
@@ -65,10 +67,23 @@ def shard(clients: Iterable[ClientId], part: int, parts: int) -> list[ClientId]:
     return sorted(clients)[part::parts]
 
 
-def read_run_config(run_config: UserConfig) -> Experiment:
-    """The experiment that ``flwr run . -c 'preset="digits" overrides="rounds=5 seed=1"'`` names."""
+ALLOW_VARIABLE = "FEDMTL_ALLOW"
+"""Environment variable of a machine: modules that its ServerApps and ClientApps may import, ``my_package,other``."""
+
+
+def read_run_config(run_config: UserConfig, node_config: UserConfig | None = None) -> Experiment:
+    """The experiment that ``flwr run . -c 'preset="digits" overrides="rounds=5 seed=1"'`` names.
+
+    The run's configuration was written elsewhere, so nothing that it names is imported, beside its preset neither,
+    unless it is fedmtl's or this machine allows it: by the node's configuration, ``allow="my_package"``, or by the
+    environment variable ``FEDMTL_ALLOW``.
+    """
     settings = shlex.split(str(run_config.get("overrides", "")))
-    return load_experiment(str(run_config.get("preset", "digits")), settings)
+    listed = f"{(node_config or {}).get('allow', '')},{os.environ.get(ALLOW_VARIABLE, '')}"
+    allowed = Allowed(modules=tuple(word.strip() for word in listed.split(",") if word.strip()))
+    values, path = read_preset(str(run_config.get("preset", "digits")))
+    values.pop("compare", None)
+    return from_dict(override(values, settings, allowed), str(path), allowed)
 
 
 def fleet_of(context: Context) -> Fleet:
@@ -86,7 +101,7 @@ def fleet_of(context: Context) -> Fleet:
         return hosted.fleet
     key = (repr(sorted(context.run_config.items())), repr(sorted(context.node_config.items())))
     if key not in _fleets:
-        experiment = read_run_config(context.run_config)
+        experiment = read_run_config(context.run_config, context.node_config)
         federation = experiment.load()
         _fleets.clear()
         hosted = {client: federation.clients[client] for client in clients_of(context.node_config, federation)}
@@ -102,8 +117,12 @@ def store_of(context: Context, run: str) -> Store:
     hosted = _hosted.get((context.run_id, context.node_id))
     if hosted is not None:
         return hosted.store
-    folder = str(context.node_config.get("state-dir", "")) or read_run_config(context.run_config).state_dir
+    folder = str(context.node_config.get("state-dir", "")) or _state_dir(context)
     return ClientStore(FileBackend(f"{folder}/{run}") if folder else ContextBackend(context.state))
+
+
+def _state_dir(context: Context) -> str:
+    return read_run_config(context.run_config, context.node_config).state_dir
 
 
 def clients_of(node_config: UserConfig, federation: Federation) -> list[ClientId]:

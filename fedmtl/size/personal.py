@@ -5,7 +5,7 @@ where its node kept it: what the client then predicts with is what the run measu
 where not everybody is looked at: clients who hear the same get one packet, and a codec's chance is that of the first.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,7 +63,9 @@ class Looked(NamedTuple):
     """Clients that trained, and whose private state is not here: what was looked at for them does not count."""
 
 
-def look_at_personal(folder: Path, look: Look, clients: int = 0, state: Path | None = None) -> Looked:
+def look_at_personal(
+    folder: Path, look: Look, clients: int = 0, state: Path | None = None, allow: Iterable[str] = ()
+) -> Looked:
     """Rebuild personal models one by one.
 
     Args:
@@ -71,6 +73,7 @@ def look_at_personal(folder: Path, look: Look, clients: int = 0, state: Path | N
         look: called for each client that has a test example, in no particular order.
         clients: how many, drawn by the run's seed; 0 for all.
         state: a node's state folder (``state-dir``), where private states are kept outside the run folder.
+        allow: modules that components of the run may come from besides fedmtl: a run folder is not a program.
 
     Raises:
         FileNotFoundError: no run folder.
@@ -83,7 +86,7 @@ def look_at_personal(folder: Path, look: Look, clients: int = 0, state: Path | N
                 f"{folder} is not a finished run: {path.relative_to(folder)} is missing; make one with "
                 f"`fedmtl run … --out {folder}`, or finish it with --resume."
             )
-    experiment = load_experiment(folder / "experiment.toml")
+    experiment = load_experiment(folder / "experiment.toml", allow=allow)
     recorder = Recorder(experiment, folder, resume=True)
     federation = experiment.load()
     schema = federation.schema

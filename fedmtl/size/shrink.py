@@ -1,6 +1,6 @@
 """What small models cost: each client's, in every form, on its own test examples."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +42,7 @@ def shrink(
     clients: int = 0,
     state: Path | None = None,
     export: Path | None = None,
+    allow: Iterable[str] = (),
 ) -> Shrunk:
     """Make the personal models of a finished run small, and measure what is left of them.
 
@@ -51,6 +52,7 @@ def shrink(
         clients: how many, drawn by the run's seed; 0 for all. Those without a test example are left out.
         state: a node's state folder, where private states are kept outside the run folder.
         export: keep the files, ``<client>/<form>.small``, in this folder.
+        allow: modules that components of the run may come from besides fedmtl.
 
     Raises:
         ValueError: no form, a run that is not finished, or whose private states are elsewhere.
@@ -72,7 +74,7 @@ def shrink(
             sums[personal.client] = personal.measure(load(data))
         return found[0][personal.client]
 
-    run = look_at_personal(folder, look, clients, state)
+    run = look_at_personal(folder, look, clients, state, allow)
     here = sorted(found[0].keys() - run.absent)
     if not here:
         raise ValueError(f"No client of {folder} has a test example, so nothing says what its model is worth.")

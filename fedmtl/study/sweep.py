@@ -1,16 +1,21 @@
 """Several experiments from one preset: algorithms × packets × seeds."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fedmtl.algorithms.local import Local
+from fedmtl.allowed import NOTHING, Allowed
+from fedmtl.bounds import check_float, check_int, shown
 from fedmtl.components import check_type
 from fedmtl.experiment import Experiment, from_dict
 
 Packets = Mapping[str, Any]
 """``up_codec`` and ``down_codec``; one that is missing stays the preset's."""
+
+MOST_RUNS = 10_000
+"""Of one comparison."""
 
 _KEYS = ("algorithms", "packets", "seeds", "target")
 
@@ -34,28 +39,44 @@ class Sweep:
     def __post_init__(self) -> None:
         for field in ("algorithms", "packets", "seeds"):
             if not isinstance(getattr(self, field), (list, tuple)):
-                raise ValueError(f"compare: {field} is a list, got {getattr(self, field)!r}.")
+                raise ValueError(f"compare: {field} is a list, got {shown(getattr(self, field))}.")
             object.__setattr__(self, field, tuple(getattr(self, field)))
         for seed in self.seeds:
             check_type("compare: a seed", seed, int)
+            check_int("compare: a seed", seed, 0)
         if not self.seeds:
             raise ValueError("compare: at least one seed is needed, got none.")
         for pair in self.packets:
+            if not isinstance(pair, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise ValueError(f"compare: packets are tables with up_codec and down_codec, got {shown(pair)}.")
             wrong = [key for key in pair if key not in ("up_codec", "down_codec")]
             if wrong or not pair:
-                raise ValueError(f"compare: packets have up_codec and down_codec, got {dict(pair)}.")
+                raise ValueError(f"compare: packets have up_codec and down_codec, got {shown(dict(pair))}.")
         check_type("compare: target", self.target, float | None)
+        check_float("compare: target", 0.0 if self.target is None else self.target)
 
 
 def sweep_of(table: Mapping[str, Any]) -> Sweep:
     """The sweep of a ``[compare]`` table. ``seeds`` may be a list, or a number that counts from 0."""
+    if not isinstance(table, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(f"compare is a table of {', '.join(_KEYS)}, got {shown(table)}.")
     unknown = [key for key in table if key not in _KEYS]
     if unknown:
-        raise ValueError(f"compare: unknown key {unknown[0]!r}; the keys are {', '.join(_KEYS)}.")
+        raise ValueError(f"compare: unknown key {shown(unknown[0])}; the keys are {', '.join(_KEYS)}.")
     values = dict(table)
-    if isinstance(values.get("seeds"), int):
-        values["seeds"] = tuple(range(values["seeds"]))
+    if isinstance(values.get("seeds"), int) and not isinstance(values["seeds"], bool):
+        values["seeds"] = first_seeds(values["seeds"])
     return Sweep(**values)
+
+
+def first_seeds(count: int) -> tuple[int, ...]:
+    """0, 1, …
+
+    Raises:
+        ValueError: more than ``MOST_RUNS``.
+    """
+    check_int("The number of seeds", count, most=MOST_RUNS)
+    return tuple(range(count))
 
 
 def parse_packets(text: str) -> Packets:
@@ -64,28 +85,37 @@ def parse_packets(text: str) -> Packets:
     return {"up_codec": up.strip(), **({"down_codec": down.strip()} if slash else {})}
 
 
-def expand(values: Mapping[str, Any], sweep: Sweep, where: str) -> list[Experiment]:
+def expand(values: Mapping[str, Any], sweep: Sweep, where: str, allowed: Allowed = NOTHING) -> list[Experiment]:
     """Every experiment of a sweep, seeds innermost; nothing runs yet, so that a mistake in the last is found first.
 
+    ``allowed`` is as for ``from_dict``.
+
     Raises:
-        ValueError: an experiment that cannot be.
+        ValueError: an experiment that cannot be, or more than ``MOST_RUNS``.
     """
+    count = max(1, len(sweep.algorithms)) * max(1, len(sweep.packets)) * len(sweep.seeds)
+    if count > MOST_RUNS:
+        raise ValueError(f"{where}: a comparison has at most {MOST_RUNS:,} runs, got {count:,}; compare in parts.")
     base = {key: value for key, value in values.items() if key != "compare"}
-    experiments: list[Experiment] = []
+    experiments: dict[Hashable, Experiment] = {}
     for algorithm in sweep.algorithms or (base.get("algorithm", "FedPer"),):
         for pair in sweep.packets or ({},):
             for seed in sweep.seeds:
-                experiment = from_dict({**base, **pair, "algorithm": algorithm, "seed": seed}, where)
-                if not any(_same_run(experiment, other) for other in experiments):
-                    experiments.append(experiment)
-    return experiments
+                experiment = from_dict({**base, **pair, "algorithm": algorithm, "seed": seed}, where, allowed)
+                experiments.setdefault(_identity(experiment), experiment)
+    return list(experiments.values())
 
 
-def _same_run(a: Experiment, b: Experiment) -> bool:
-    """Whether two runs would be the same: equal, or unlike in codecs that their algorithm never uses."""
-    if uploads_packets(a):
-        return a.what == b.what
-    return {**a.what, "up_codec": None, "down_codec": None} == {**b.what, "up_codec": None, "down_codec": None}
+def _identity(experiment: Experiment) -> Hashable:
+    """Equal for runs that would be the same: equal, or unlike in codecs that their algorithm never uses."""
+    unused = {} if uploads_packets(experiment) else {"up_codec": None, "down_codec": None}
+    return _hashable({**experiment.what, **unused})
+
+
+def _hashable(value: Any) -> Hashable:
+    if isinstance(value, dict):
+        return tuple((key, _hashable(item)) for key, item in sorted(value.items()))
+    return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
 def uploads_packets(experiment: Experiment) -> bool:
