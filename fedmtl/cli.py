@@ -1,4 +1,4 @@
-"""The command line: run, compare, report, list, verify, shrink, bench."""
+"""The command line: run, compare, report, export, list, verify, shrink, bench."""
 
 import os
 import sys
@@ -154,9 +154,9 @@ def run(
 
     PRESET is a TOML file, or the name of a preset (see: fedmtl list presets).
 
-    A run folder (--out) holds experiment.toml, environment.json, rounds.jsonl (a row for each round, client and
-    task), ledger.jsonl (a row for each packet), summary.json, model.safetensors and checkpoint/. A run that was
-    killed goes on with the same command and --resume.
+    A run folder (--out) holds experiment.toml, environment.json, rounds.columns (a row for each round, client and
+    task), ledger.columns (a row for each packet), summary.json, model.safetensors and checkpoint/; see fedmtl export.
+    A run that was killed goes on with the same command and --resume.
     """
     with one_clear_error():
         from fedmtl.loading import read_values, starts_ray
@@ -295,6 +295,54 @@ def list_known(kind: Annotated[Kind, typer.Argument(hidden=True, metavar="KIND")
         for name in REGISTRY[kind.value if kind is Kind.data else kind.value[:-1]]:
             cls = find(kind.value if kind is Kind.data else kind.value[:-1], name)
             typer.echo(f"{name:<16} {first_line(cls)}\n{'':<16} {fields_of(cls)}")
+
+
+class What(StrEnum):
+    """What ``fedmtl export`` can export."""
+
+    rounds = "rounds"
+    ledger = "ledger"
+
+
+class Format(StrEnum):
+    """And as what."""
+
+    jsonl = "jsonl"
+    csv = "csv"
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(hidden=True, metavar="RUN")],
+    what: Annotated[
+        What,
+        typer.Option(show_default=False, help="A row for each measurement (rounds, the default), or packet (ledger)."),
+    ] = What.rounds,
+    format: Annotated[Format, typer.Option(show_default=False, help="Lines of JSON (default), or CSV.")] = Format.jsonl,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", show_default=False, help="Where to; default: standard output.")
+    ] = None,
+) -> None:
+    """Print the rows of a run as text, for other programs.
+
+    RUN is a run folder, also of a run that goes on or was killed. The file is read and printed bit by bit, so any
+    length will do: fedmtl export runs/first --what ledger --format csv --out ledger.csv
+    """
+    with one_clear_error():
+        from fedmtl.study.export import export as export_table
+        from fedmtl.study.export import write_export
+
+        text = export_table(folder, what.value, format.value)
+        if out is not None:
+            write_export(text, out)
+            return
+        try:
+            for piece in text:
+                sys.stdout.write(piece)
+            sys.stdout.flush()
+        except BrokenPipeError:  # `| head` has what it wants; Python must not flush once more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
 
 
 @app.command()

@@ -23,15 +23,23 @@ import tomli_w
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
+from fedmtl.comm import blocks
+from fedmtl.comm.blocks import Mark
 from fedmtl.comm.ledger import Ledger
+from fedmtl.comm.tables import LEDGER, METRICS, TABLES, Row, Table, json_lines, read_table
+from fedmtl.comm.tables import rows as rows_in
 from fedmtl.experiment import HOW, Experiment
 from fedmtl.federation.outcome import Outcome
-from fedmtl.federation.rows import Kept, Measured, Row, by_task, digest, keep, lines, mean_score, rows, unkeep
+from fedmtl.federation.rows import Kept, Measured, by_task, digest, keep, mean_score, rows, unkeep
+from fedmtl.federation.rows import blocks as metric_blocks
 from fedmtl.federation.server import Server
 from fedmtl.federation.store import state_from_bytes, state_to_bytes
 from fedmtl.files import write_atomic
-from fedmtl.results import Progress, Result, learnt_of, learnt_text, named_tensors, summarise, transfer_lines
+from fedmtl.results import Progress, Result, learnt_of, learnt_text, named_tensors, summarise
 from fedmtl.tasks.base import Task
+
+EXPORTED = 100_000
+"""Lines of a run, metrics and ledger together, up to which it leaves them as JSON too when it ends."""
 
 
 def environment() -> dict[str, Any]:
@@ -83,8 +91,8 @@ class Recorder:
         """Who trained in the round that is done, and how long: rows of its model say it one round later."""
         self._measured: list[Kept] = []
         """What was measured, when there is no folder."""
-        self._written = {"rounds": 0, "ledger": 0}
-        """Bytes of the files of lines that belong to the run."""
+        self._marks = {table.name: Mark() for table in TABLES}
+        """How far the files of the tables belong to the run."""
         self._rows_digest = ""
         self._score = float("nan")
         if self.folder is not None:
@@ -152,15 +160,15 @@ class Recorder:
             write_atomic(self.folder / "checkpoint" / "run", self.run.encode())
             write_atomic(self.folder / "environment.json", json.dumps(environment(), indent=2).encode())
             write_atomic(self.folder / "experiment.toml", tomli_w.dumps(self.experiment.to_dict()).encode())
-        for name, length in self._written.items():
-            _cut(self.folder / f"{name}.jsonl", length)
+        for table in TABLES:
+            blocks.cut(self.folder / table.file, self._marks[table.name])
         if server.plan.central and self.round > 0:
             for path in sorted(self._gathered(self.folder).glob("*.packet")):
                 server.gathered[int(path.stem)] = path.read_bytes()
 
     def _go_on(self, note: Mapping[str, Any], server: Server) -> None:
         """From what ``_write`` noted."""
-        if "written" not in note:
+        if "marks" not in note:
             raise ValueError(
                 f"{str(self.folder)!r} holds a run of an earlier fedmtl; finish it with that version, or begin anew in "
                 "another folder (--out)."
@@ -171,7 +179,7 @@ class Recorder:
         self.message_bytes = note["message_bytes"]
         self._trained = _from_text(note["trained"], "<i8")
         self._training_seconds = _from_text(note["training_seconds"], "<f8")
-        self._written = note["written"]
+        self._marks = {name: Mark(*mark) for name, mark in note["marks"].items()}
         self._rows_digest = note["rows_digest"]
         self._score = float("nan") if note["score"] is None else note["score"]
 
@@ -205,12 +213,12 @@ class Recorder:
             for client, packet in server.gathered.items():
                 write_atomic(self._gathered(folder) / f"{client}.packet", packet)
         if measured is not None:
-            self._written["rounds"] = _append(folder / "rounds.jsonl", lines(server.plan.tasks, measured))
-        self._written["ledger"] = _append(folder / "ledger.jsonl", transfer_lines(server.ledger))
+            self._append(folder, METRICS, metric_blocks(server.plan.tasks, measured))
+        self._append(folder, LEDGER, server.ledger.blocks())
         server.ledger.forget()
         note = {
             "round": round,
-            "written": self._written,
+            "marks": self._marks,
             "rows_digest": self._rows_digest,
             "score": None if np.isnan(self._score) else self._score,
             "ledger": server.ledger.note(),
@@ -220,6 +228,9 @@ class Recorder:
             "training_seconds": _to_text(self._training_seconds, "<f8"),
         }
         write_atomic(self._checkpoint(folder), state_to_bytes(server.state, note))
+
+    def _append(self, folder: Path, table: Table, some: list[blocks.Block]) -> None:
+        self._marks[table.name] = blocks.append(folder / table.file, self._marks[table.name], some)
 
     def add_seconds(self, phase: str, seconds: float) -> None:
         self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
@@ -239,21 +250,29 @@ class Recorder:
             learnt = learnt_of(server)
             if learnt:
                 write_atomic(self.folder / "learnt.json", learnt_text(learnt, server.roster).encode())
+            summary["files"] = {table.file: self._marks[table.name]._asdict() for table in TABLES}
+            self._export(self.folder)
             write_atomic(self.folder / "summary.json", json.dumps(summary, indent=2).encode())
         return self.result(server, summary)
+
+    def _export(self, folder: Path) -> None:
+        """The tables of a short run as lines of JSON too, for other programs: nothing here reads them back."""
+        if sum(mark.lines for mark in self._marks.values()) <= EXPORTED:
+            for table in TABLES:
+                text = "".join(json_lines(table, read_table(folder, table, self._marks[table.name])))
+                write_atomic(folder / table.export, text.encode())
 
     def _rows(self, server: Server, round: int | None = None) -> Callable[[], list[Row]]:
         """What gives the rows of one round's model, or all; it outlives the server."""
         if self.folder is None:
             return partial(_rows_of, server.plan.tasks, self._measured, round)
-        start = "" if round is None else f'{{"round": {round}, '
-        return partial(_read, self.folder / "rounds.jsonl", self._written["rounds"], start)
+        return partial(_read, self.folder, METRICS, self._marks[METRICS.name], round)
 
     def result(self, server: Server, summary: dict[str, Any]) -> Result:
         if self.folder is None:
             make_ledger = partial(_rows_in, server.ledger)
         else:
-            make_ledger = partial(_read, self.folder / "ledger.jsonl", self._written["ledger"])
+            make_ledger = partial(_read, self.folder, LEDGER, self._marks[LEDGER.name])
         return Result(self._rows(server), make_ledger, summary, server.state, self.folder, learnt_of(server))
 
 
@@ -265,35 +284,10 @@ def _rows_in(ledger: Ledger) -> list[Row]:
     return [transfer._asdict() for transfer in ledger]
 
 
-def _append(path: Path, text: str) -> int:
-    """Append lines, and say how long the file is then."""
-    with open(path, "ab") as file:
-        file.write(text.encode())
-        file.flush()
-        os.fsync(file.fileno())
-        return file.tell()
-
-
-def _cut(path: Path, length: int) -> None:
-    """Cut a file to the length that a checkpoint knows."""
-    path.touch()
-    if path.stat().st_size < length:
-        raise ValueError(
-            f"{path} has {path.stat().st_size} bytes, but the checkpoint counts {length}: lines were lost; restore the "
-            "file, or begin anew in another folder."
-        )
-    os.truncate(path, length)
-
-
-def _read(path: Path, length: int, start: str = "") -> list[Row]:
-    """The lines among the first ``length`` bytes that begin with ``start``."""
-    wanted = []
-    with open(path, "rb") as file:
-        while file.tell() < length:
-            line = file.readline()
-            if line.startswith(start.encode()):
-                wanted.append(json.loads(line))
-    return wanted
+def _read(folder: Path, table: Table, mark: Mark, round: int | None = None) -> list[Row]:
+    """The rows of a table; of metrics also those of one round alone."""
+    some = read_table(folder, table, mark)
+    return list(rows_in(table, (block for block in some if round in (None, block.shared.get("round")))))
 
 
 def _to_text(numbers: NDArray[Any], kind: str) -> str:

@@ -1,9 +1,10 @@
 """What a run says: rows, a ledger and a summary.
 
-A run's folder holds ``experiment.toml`` (resolved), ``environment.json``, ``rounds.jsonl`` (a row for each round,
-client and task, and one over all clients with client null), ``ledger.jsonl`` (a row for each packet),
+A run's folder holds ``experiment.toml`` (resolved), ``environment.json``, ``rounds.columns`` (a row for each round,
+client and task, and one over all clients with client null), ``ledger.columns`` (a row for each packet),
 ``checkpoint/`` (the state of the last finished round), ``model.safetensors``, ``learnt.json`` (what the algorithm found
-out about the clients, if it does) and ``summary.json`` (at the end).
+out about the clients, if it does) and ``summary.json`` (at the end); and of a run of few lines ``rounds.jsonl`` and
+``ledger.jsonl``, the same rows as lines of JSON.
 """
 
 import json
@@ -18,8 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.comm.ledger import Ledger
+from fedmtl.comm.tables import Row
 from fedmtl.experiment import Experiment
-from fedmtl.federation.rows import Row, finite
+from fedmtl.federation.rows import finite
 from fedmtl.federation.server import Server
 from fedmtl.tasks.worst import worst_tenth
 from fedmtl.trees import sha256
@@ -63,17 +65,6 @@ class Progress:
     bytes_up: int
     bytes_down: int
     problems: Mapping[int, str] = field(default_factory=dict)
-
-
-def transfer_lines(ledger: Ledger) -> str:
-    """The transfers that a ledger holds, a line of JSON each."""
-    return "".join(
-        [
-            f'{{"round": {round}, "client": {client}, "direction": "{direction}", "purpose": "{purpose}", '
-            f'"payload_bytes": {payload_bytes}}}\n'
-            for round, client, direction, purpose, payload_bytes in ledger
-        ]
-    )
 
 
 def named_tensors(tree: Any, prefix: str = "") -> dict[str, Tensor]:

@@ -180,6 +180,29 @@ def test_settings_change_the_preset_in_order(here: Path) -> None:
     assert (summary["up_codec"], summary["down_codec"]) == ("Int8(block=8)", "Dense()")
 
 
+def test_export_prints_what_a_short_run_leaves_as_lines_of_json(here: Path) -> None:
+    fedmtl("run", "small.toml", "--out", "out")
+    assert fedmtl("export", "out").stdout == (here / "out" / "rounds.jsonl").read_text()
+    ledger = (here / "out" / "ledger.jsonl").read_text()
+    assert fedmtl("export", "out", "--what", "ledger").stdout == ledger
+    assert fedmtl("export", "out", "--what", "ledger", "--format", "csv", "--out", "l.csv").stdout == ""
+    rows = [json.loads(line) for line in ledger.splitlines()]
+    with open(here / "l.csv", newline="") as file:
+        assert list(csv.DictReader(file)) == [{key: str(value) for key, value in row.items()} for row in rows]
+    assert sorted(path.name for path in here.iterdir()) == ["l.csv", "out", "small.toml"]
+
+
+def test_export_of_a_damaged_table_is_one_line_and_leaves_no_file(here: Path) -> None:
+    fedmtl("run", "small.toml", "--out", "out")
+    data = bytearray((here / "out" / "rounds.columns").read_bytes())
+    data[-1] ^= 1
+    (here / "out" / "rounds.columns").write_bytes(data)
+    result = call("export", "out", "--out", "rows.jsonl")
+    assert result.exit_code == 2
+    assert re.fullmatch(r"error: out/rounds\.columns, block \d+ at byte \d+: .* damaged; .*\n", result.stderr)
+    assert sorted(path.name for path in here.iterdir()) == ["out", "small.toml"]
+
+
 def test_run_without_a_folder_leaves_nothing(here: Path) -> None:
     assert "folder" not in fedmtl("run", "small.toml").output
     assert sorted(path.name for path in here.iterdir()) == ["small.toml"]

@@ -277,6 +277,8 @@ def test_the_folder_holds_nothing_else(result: Result, folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {
         "experiment.toml",
         "environment.json",
+        "rounds.columns",
+        "ledger.columns",
         "rounds.jsonl",
         "ledger.jsonl",
         "checkpoint",

@@ -1,52 +1,105 @@
-"""Columns of numbers, kept small while a run goes on: sorted ids and equal sizes take a few bits a number."""
+"""Columns of numbers in few bytes: sorted ids, equal sizes and numbers that repeat take a few bits each."""
 
 import zlib
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-_NARROW = ("<u1", "<i1", "<u2", "<i2", "<u4", "<i4", "<i8")
+_NARROW = ("<u1", "<u2", "<u4", "<u8")
+_DISTINCT = 2**16
+"""Floats are numbered when no more than these differ, and each comes twice in the mean."""
 
 
 class Column(NamedTuple):
     """N whole numbers or floats, as ``pack`` made them; ``unpack`` gives the same array back, bit for bit."""
 
-    data: bytes
-    kind: str
-    """numpy's name of the type that ``data`` holds: of the numbers themselves, or of the steps between them."""
-    first: int | None
-    """Where the steps start; None when the numbers are stored as they are."""
+    form: Literal["plain", "steps", "table"]
+    dtype: str
+    """numpy's name of the numbers' type: <i8 or <f8."""
     size: int
     """N."""
+    narrow: str = ""
+    """numpy's name of the type that ``data`` holds, deflated; "" when it holds none."""
+    first: int = 0
+    """Of ``steps``: the first number. Of ``table``: how many numbers differ."""
+    step: int = 0
+    """Of ``steps``: the smallest step from one number to the next; ``data`` holds how much larger each one is."""
+    data: bytes = b""
 
 
 def pack(values: NDArray[Any]) -> Column:
     """A column of [N] int64 or float64.
 
-    Whole numbers, also those among floats, become the steps from one to the next in the narrowest type, deflated;
-    floats that are not whole are kept as they are.
+    Whole numbers, also those among floats, become the steps from one to the next in the narrowest type, and nothing
+    when all are equal. Other floats are numbered where they repeat, and kept as they are elsewhere.
     """
     whole = values if values.dtype == np.int64 else _whole(values)
-    if whole is None or whole.size == 0:
-        return Column(values.tobytes(), values.dtype.str, None, values.size)
-    steps = np.diff(whole)
-    low, high = (int(steps.min()), int(steps.max())) if steps.size else (0, 0)
-    narrow = next(kind for kind in _NARROW if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
-    data = zlib.compress(steps.astype(narrow).tobytes(), 1)
-    return Column(data, values.dtype.str + narrow, int(whole[0]), whole.size)
+    if values.size == 0:
+        return Column("plain", values.dtype.str, 0)
+    if whole is None:
+        return _table(values)
+    steps = np.diff(whole)  # modulo 2⁶⁴, and so is the sum that undoes it
+    if not steps.size or (low := int(steps.min())) == (high := int(steps.max())):
+        return Column("steps", values.dtype.str, values.size, "", int(whole[0]), int(steps[0]) if steps.size else 0)
+    narrow = next(kind for kind in _NARROW if high - low <= np.iinfo(kind).max)
+    above = steps.view(np.uint64) - np.uint64(low % 2**64)
+    return Column("steps", values.dtype.str, values.size, narrow, int(whole[0]), low, _deflated(above, narrow))
+
+
+def _table(values: NDArray[Any]) -> Column:
+    found, number = np.unique(values.view(np.int64), return_inverse=True)  # their bits: a NaN has many
+    if len(found) > min(_DISTINCT, values.size // 2):
+        return Column("plain", values.dtype.str, values.size, data=values.tobytes())
+    narrow = next(kind for kind in _NARROW if len(found) - 1 <= np.iinfo(kind).max) if len(found) > 1 else ""
+    data = found.tobytes() + (_deflated(number, narrow) if narrow else b"")
+    return Column("table", values.dtype.str, values.size, narrow, len(found), data=data)
 
 
 def unpack(column: Column) -> NDArray[Any]:
-    """The column's numbers, [N]."""
-    if column.first is None:
-        return np.frombuffer(column.data, column.kind)
-    steps = np.frombuffer(zlib.decompress(column.data), column.kind[3:])
-    values = np.empty(len(steps) + 1, np.int64)
-    values[0] = column.first
-    np.cumsum(steps, out=values[1:])
-    values[1:] += column.first
-    return values.astype(column.kind[:3], copy=False)
+    """The column's numbers, [N].
+
+    Raises:
+        ValueError: a column that ``pack`` cannot have made. Memory is taken for N numbers, which the caller bounds.
+    """
+    form, dtype, size, narrow, first, step, data = column
+    if dtype not in ("<i8", "<f8") or narrow not in ("", *_NARROW) or size < 0:
+        raise ValueError(f"a column of {size} numbers {dtype!r} in {narrow!r}")
+    if form == "plain":
+        if len(data) != 8 * size:
+            raise ValueError(f"{len(data)} bytes for {size} numbers")
+        return np.frombuffer(data, dtype)
+    if form == "table":
+        if not 0 < first <= min(_DISTINCT, len(data) // 8):
+            raise ValueError(f"{len(data)} bytes for {first} different numbers")
+        number = _inflated(data[8 * first :], narrow, size) if narrow else np.zeros(size, np.uint8)
+        if size and int(number.max()) >= first:
+            raise ValueError(f"number {int(number.max())} of {first}")
+        return np.frombuffer(data[: 8 * first], dtype)[number]
+    if form != "steps" or size == 0 or not all(-(2**63) <= number < 2**63 for number in (first, step)):
+        raise ValueError(f"a column of the form {form!r}, size {size}, first {first}, step {step}")
+    steps = np.full(size, step, np.int64)
+    if narrow:
+        steps[1:] += _inflated(data, narrow, size - 1).astype(np.int64)
+    steps[0] = first
+    return np.cumsum(steps, out=steps).astype(dtype, copy=False)
+
+
+def _deflated(numbers: NDArray[Any], narrow: str) -> bytes:
+    return zlib.compress(numbers.astype(narrow).tobytes(), 1)
+
+
+def _inflated(data: bytes, narrow: str, size: int) -> NDArray[Any]:
+    """[size] numbers; no more memory than they take is used, whatever the data would become."""
+    length = size * np.dtype(narrow).itemsize
+    inflater = zlib.decompressobj()
+    try:
+        numbers = inflater.decompress(data, length + 1)
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
+    if len(numbers) != length or not inflater.eof or inflater.unused_data:
+        raise ValueError(f"{size} numbers that are not {size}")
+    return np.frombuffer(numbers, narrow)
 
 
 def _whole(values: NDArray[Any]) -> NDArray[Any] | None:

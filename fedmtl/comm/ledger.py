@@ -3,14 +3,14 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import repeat
-from operator import itemgetter
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedmtl.comm.blocks import Block, blocks_of
 from fedmtl.comm.columns import Column, pack, unpack
+from fedmtl.comm.tables import LEDGER
 from fedmtl.types import ClientId
 
 Direction = Literal["down", "up"]
@@ -134,12 +134,15 @@ class Ledger:
     def __iter__(self) -> Iterator[Transfer]:
         """The transfers that are held, one visit in memory at a time."""
         for blocks in [*self._visits, self._open]:
-            transfers: list[Transfer] = []
-            for round, direction, purpose, clients, lengths in _kinds(blocks):
-                kind = repeat(DIRECTIONS[direction]), repeat(PURPOSES[purpose])
-                transfers += map(Transfer._make, zip(repeat(round), clients.tolist(), *kind, lengths.tolist()))
-            transfers.sort(key=itemgetter(2, 1, 0))  # "down" before "up", as the alphabet has it
-            yield from transfers
+            round, client, direction, purpose, lengths = _in_order(blocks)
+            kind = map(DIRECTIONS.__getitem__, direction.tolist()), map(PURPOSES.__getitem__, purpose.tolist())
+            yield from map(Transfer._make, zip(round.tolist(), client.tolist(), *kind, lengths.tolist(), strict=True))
+
+    def blocks(self) -> list[Block]:
+        """The transfers that are held, in columns, in the same order."""
+        shared = {"directions": DIRECTIONS, "purposes": PURPOSES}
+        columns = (dict(zip(LEDGER.fields, _in_order(blocks), strict=True)) for blocks in [*self._visits, self._open])
+        return [block for one in columns for block in blocks_of(LEDGER.name, shared, one)]
 
     @property
     def transfers(self) -> list[Transfer]:
@@ -206,6 +209,25 @@ def _kinds(blocks: list[_Block]) -> Iterator[tuple[int, int, int, NDArray[Any], 
             order = np.argsort(clients, kind="stable")
             clients, lengths = clients[order], lengths[order]
         yield *kind, clients, lengths
+
+
+_NONE = np.zeros(0, np.int64)
+
+
+def _in_order(blocks: list[_Block]) -> list[NDArray[np.int64]]:
+    """The columns of a visit's transfers: down before up, then by client, then by round."""
+    kinds = list(_kinds(blocks))
+    if not kinds:
+        return [_NONE] * len(Transfer._fields)
+    rounds, directions, purposes, some, lengths = zip(*kinds, strict=True)
+    sizes = [len(clients) for clients in some]
+    round, direction, purpose = (np.repeat(np.array(each), sizes) for each in (rounds, directions, purposes))
+    clients, payload_bytes = np.concatenate(some), np.concatenate(lengths)
+    columns = [each.astype(np.int64, copy=False) for each in (round, clients, direction, purpose, payload_bytes)]
+    if (np.diff(directions) > 0).all():
+        return columns  # one kind each way: in order as it is
+    order = np.lexsort((round, clients, direction))
+    return [column[order] for column in columns]
 
 
 def _lengths(block: _Block) -> NDArray[Any]:

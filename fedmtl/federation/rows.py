@@ -1,7 +1,6 @@
-"""Measurements as rows: columns while a run goes on, a dict or a line of JSON a row when somebody reads them."""
+"""Measurements as rows: columns while a run goes on and on disk, a dict a row when it is asked for."""
 
 import hashlib
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -9,11 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fedmtl.comm.blocks import Block, blocks_of
 from fedmtl.comm.columns import Column, pack, unpack
+from fedmtl.comm.tables import ALL_CLIENTS, METRICS, Row
+from fedmtl.comm.tables import rows as rows_of
 from fedmtl.federation.outcome import Measurements
 from fedmtl.tasks.base import Task
-
-Row = dict[str, Any]
 
 
 class Measured(NamedTuple):
@@ -74,73 +74,74 @@ def digest(before: str, measured: Measured) -> str:
 
 
 def rows(tasks: Mapping[str, Task], measured: Measured) -> Iterator[Row]:
-    """Each client's metric of each of its tasks, by client and task, and then each task's over everybody's examples."""
-    for client, task, value, score, examples, seconds in _fields(tasks, measured):
-        yield {
-            "round": measured.round,
-            "client": client,
-            "task": task,
-            "metric": tasks[task].metric_name,
-            "value": value,
-            "score": score,
-            "higher_is_better": tasks[task].higher_is_better,
-            "examples": examples,
-            "seconds": seconds,
-        }
+    """Each client's metric of each of its tasks, by client and task, then each task's over all clients' examples."""
+    return rows_of(METRICS, iter(blocks(tasks, measured)))
 
 
-def lines(tasks: Mapping[str, Task], measured: Measured) -> str:
-    """The rows as lines of JSON, some five times as fast as row by row."""
-    start = f'{{"round": {measured.round}, "client": '
-    heads, better = {}, {}
-    for name, task in tasks.items():
-        heads[name] = f'"task": {json.dumps(name)}, "metric": {json.dumps(task.metric_name)}'
-        better[name] = f'"higher_is_better": {json.dumps(task.higher_is_better)}'
-    return "".join(
-        [
-            f'{start}{_json(client)}, {heads[task]}, "value": {_json(value)}, "score": {_json(score)}, {better[task]}, '
-            f'"examples": {examples}, "seconds": {_json(seconds)}}}\n'
-            for client, task, value, score, examples, seconds in _fields(tasks, measured)
-        ]
-    )
+def blocks(tasks: Mapping[str, Task], measured: Measured) -> list[Block]:
+    """The same in columns; NaN where a row has null."""
+    shared = {
+        "round": measured.round,
+        "tasks": [[name, tasks[name].metric_name, tasks[name].higher_is_better] for name in measured.sums],
+    }
+    parts = [
+        _columns(task, clients, *_metrics(tasks[name], sums), _seconds(measured, clients))
+        for task, (name, (clients, sums)) in enumerate(measured.sums.items())
+    ]
+    each = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    if len(parts) > 1:
+        order = np.lexsort((each["task"], each["client"]))
+        each = {key: values[order] for key, values in each.items()}
+    spent = float(measured.seconds.sum()) if len(measured.seconds) else math.nan
+    totals = [
+        _columns(task, np.array([ALL_CLIENTS]), *_metrics(tasks[name], total[None]), np.array([spent]))
+        for task, (name, total) in enumerate(pooled(measured).items())
+    ]
+    together = {key: np.concatenate([part[key] for part in totals]) for key in totals[0]}
+    return [*blocks_of(METRICS.name, shared, each), *blocks_of(METRICS.name, shared, together)]
 
 
-def _json(number: float | None) -> str:
-    return "null" if number is None else repr(number)
+def _columns(
+    task: int,
+    clients: NDArray[Any],
+    value: NDArray[np.float64],
+    score: NDArray[np.float64],
+    examples: NDArray[np.int64],
+    seconds: NDArray[np.float64],
+) -> dict[str, NDArray[Any]]:
+    return {
+        "client": clients.astype(np.int64, copy=False),
+        "task": np.full(len(clients), task, np.int64),
+        "value": value,
+        "score": score,
+        "examples": examples,
+        "seconds": seconds,
+    }
 
 
-Fields = tuple[int | None, str, float | None, float | None, int, float | None]
-"""Client, task, value, score, examples, seconds."""
+def _seconds(measured: Measured, clients: NDArray[Any]) -> NDArray[np.float64]:
+    """Training time of each client, NaN where it did not train."""
+    found = np.full(len(clients), np.nan)
+    if len(measured.trained):
+        place = np.minimum(np.searchsorted(measured.trained, clients), len(measured.trained) - 1)
+        trained = measured.trained[place] == clients
+        found[trained] = measured.seconds[place[trained]]
+    return found
 
 
-def _fields(tasks: Mapping[str, Task], measured: Measured) -> list[Fields]:
-    seconds = dict(zip(measured.trained.tolist(), measured.seconds.tolist(), strict=True))
-    fields: list[Fields] = []
-    for name, (clients, sums) in measured.sums.items():
-        metrics = _metrics(tasks[name], sums)
-        fields += [
-            (client, name, *metric, seconds.get(client))
-            for client, metric in zip(clients.tolist(), metrics, strict=True)
-        ]
-    if len(measured.sums) > 1:
-        fields.sort(key=lambda one: one[:2])
-    spent = float(measured.seconds.sum()) if len(measured.seconds) else None
-    for name, total in pooled(measured).items():
-        (metric,) = _metrics(tasks[name], total[None])
-        fields.append((None, name, *metric, spent))
-    return fields
-
-
-def _metrics(task: Task, sums: NDArray[Any]) -> list[tuple[float | None, float | None, int]]:
-    """Value, score and number of examples of each row; counts repeat, and are worked out once."""
-    known: dict[bytes, tuple[float | None, float | None, int]] = {}
-    found = []
-    for row in np.ascontiguousarray(sums):
+def _metrics(task: Task, sums: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Value, score and number of examples of each row; rows repeat, and are worked out once."""
+    known: dict[bytes, int] = {}
+    found: list[tuple[float, float, int]] = []
+    which = np.empty(len(sums), np.int64)
+    for k, row in enumerate(np.ascontiguousarray(sums)):
         key = row.tobytes()
         if key not in known:
-            known[key] = finite(task.metric(row)), finite(task.score(row)), int(row[0])
-        found.append(known[key])
-    return found
+            known[key] = len(found)
+            found.append((float(task.metric(row)), float(task.score(row)), int(row[0])))
+        which[k] = known[key]
+    value, score, examples = (np.array([one[field] for one in found]) for field in range(3))
+    return value[which], score[which], examples.astype(np.int64)[which]
 
 
 def finite(value: float) -> float | None:

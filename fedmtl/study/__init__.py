@@ -3,6 +3,7 @@
 from fedmtl.study.differences import Difference as Difference
 from fedmtl.study.differences import paired_difference as paired_difference
 from fedmtl.study.differences import verdicts as verdicts
+from fedmtl.study.export import export as export
 from fedmtl.study.gains import Gain as Gain
 from fedmtl.study.gains import gains as gains
 from fedmtl.study.gains import gains_markdown as gains_markdown

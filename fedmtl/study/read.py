@@ -6,22 +6,41 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from fedmtl.comm.blocks import Mark
+from fedmtl.comm.tables import LEDGER, METRICS, TABLES, Row, Table, read_table, rows
 from fedmtl.study.names import describe
 from fedmtl.study.run import Run
 
-MARKS = ("experiment.toml", "rounds.jsonl", "ledger.jsonl")
+MARKS = ("experiment.toml", METRICS.file, LEDGER.file)
 """A folder that holds these files is a run."""
 
 
 def read_run(folder: str | Path) -> Run:
-    """The run that a folder holds. A run that was killed is read up to where it came.
+    """The run that a folder holds. A run that was killed is read up to its last whole block.
 
     Raises:
         FileNotFoundError: the folder is not a run; the message names what is missing.
-        ValueError: a file that no run writes so.
+        ValueError: a file that no run writes so, or that is damaged.
     """
     folder = Path(folder)
+    experiment = check_run(folder)
+    summary = read_summary(folder / "summary.json", experiment)
+    return Run(folder, experiment, _read_rows(folder, METRICS, summary), _read_rows(folder, LEDGER, summary), summary)
+
+
+def check_run(folder: Path) -> dict[str, Any]:
+    """The experiment of a folder's run.
+
+    Raises:
+        FileNotFoundError: the folder is not a run; the message names what is missing.
+        ValueError: an experiment that no run writes so.
+    """
     missing = [mark for mark in MARKS if not (folder / mark).is_file()]
+    if missing == [METRICS.file, LEDGER.file] and all((folder / table.export).is_file() for table in TABLES):
+        raise FileNotFoundError(
+            f"{folder} holds a run of an earlier fedmtl, without {' and '.join(missing)}; read it with that version, "
+            f"or run its experiment again: fedmtl run {folder / MARKS[0]} --out DIR."
+        )
     if missing:
         raise FileNotFoundError(
             f"{folder} is not a run: {', '.join(missing)} missing; make one with `fedmtl run … --out {folder}`."
@@ -34,13 +53,7 @@ def read_run(folder: str | Path) -> Run:
     lacking = [key for key in wanted if key not in experiment]
     if lacking:
         raise ValueError(f"{folder / 'experiment.toml'} lacks {', '.join(lacking)}; a resolved experiment states them.")
-    return Run(
-        folder,
-        experiment,
-        _read_lines(folder / "rounds.jsonl"),
-        _read_lines(folder / "ledger.jsonl"),
-        _read_summary(folder / "summary.json", experiment),
-    )
+    return experiment
 
 
 def find_runs(folders: Iterable[str | Path]) -> list[Path]:
@@ -68,24 +81,25 @@ def _is_run(folder: Path) -> bool:
     return all((folder / mark).is_file() for mark in MARKS)
 
 
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    """One object a line; a last line that was cut while it was written is left out."""
-    lines = path.read_bytes().splitlines()
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            if number == len(lines):
-                break
-            raise ValueError(
-                f"{path}, line {number} is not JSON: {error}; only the last line of a run that was killed may be cut."
-            ) from None
-        rows.append(row)
-    return rows
+def mark_of(folder: Path, table: Table, summary: Mapping[str, Any]) -> Mark | None:
+    """How far the file of a table goes, as the summary of a run that has ended says; None of one that has not."""
+    files = summary.get("files")
+    if files is None:
+        return None
+    try:
+        mark = Mark(**files[table.file])
+    except (TypeError, KeyError):
+        raise ValueError(
+            f"{folder / 'summary.json'} lacks bytes, lines and checksum of {table.file}; delete it and resume the run."
+        ) from None
+    return mark
 
 
-def _read_summary(path: Path, experiment: Mapping[str, Any]) -> dict[str, Any]:
+def _read_rows(folder: Path, table: Table, summary: Mapping[str, Any]) -> list[Row]:
+    return list(rows(table, read_table(folder, table, mark_of(folder, table, summary))))
+
+
+def read_summary(path: Path, experiment: Mapping[str, Any]) -> dict[str, Any]:
     """The summary, or the labels that it would have."""
     if path.is_file():
         try:

@@ -5,14 +5,20 @@ import json
 import math
 import pickle
 import struct
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from fedmtl.comm.blocks import Mark, append, read
+from fedmtl.comm.tables import METRICS, json_lines
+from fedmtl.comm.tables import rows as rows_in
 from fedmtl.federation.outcome import Measurements
-from fedmtl.federation.rows import Measured, by_task, digest, keep, lines, mean_score, rows, unkeep
+from fedmtl.federation.rows import Measured, blocks, by_task, digest, keep, mean_score, rows, unkeep
 from fedmtl.tasks import MultiClass, Regression
+from fedmtl.tasks.base import Task
 
 TASKS: dict[str, Any] = {"digit": MultiClass(3), "age": Regression(mean=40.0, std=10.0)}
 
@@ -42,6 +48,10 @@ def measured() -> Measured:
     found = by_task([BOTH, ONE], TRAINED, SECONDS)
     assert found is not None
     return found
+
+
+def lines(tasks: Mapping[str, Task], found: Measured) -> str:
+    return "".join(json_lines(METRICS, iter(blocks(tasks, found))))
 
 
 def test_the_rows_written_out() -> None:
@@ -121,6 +131,25 @@ def test_a_row_of_counts_is_kept_in_a_few_bytes() -> None:
     found = by_task([Measurements(1, np.arange(10_000), {"digit": sums})], TRAINED, SECONDS)
     assert found is not None
     assert len(pickle.dumps(keep(found))) < 12_000
+
+
+def test_a_measurement_of_a_whole_population_takes_a_few_bytes_a_row(tmp_path: Path) -> None:
+    """160 bytes as a line of JSON. Clients own the tasks in turn; a thousand of 200,000 have trained."""
+    draw, count = np.random.default_rng(0), 200_000
+    trained = np.sort(draw.choice(count, 1000, replace=False))
+    sums = {
+        name: (np.arange(start, count, 2), np.stack([np.full(count // 2, 4.0), some], axis=1))
+        for start, (name, some) in enumerate(
+            {"age": draw.chisquare(4, count // 2), "digit": draw.binomial(4, 0.5, count // 2).astype(float)}.items()
+        )
+    }
+    found = Measured(1, sums, trained, np.full(1000, 0.125))
+    mark = append(tmp_path / METRICS.file, Mark(), blocks(TASKS, found))
+    assert mark.lines == count + 2
+    # Value and score of a number are 16 bytes, those of one of five counts less than one.
+    assert mark.bytes < count // 2 * 17 + count // 2 * 17 + 100_000
+    again = rows_in(METRICS, read(tmp_path / METRICS.file, METRICS.name, mark))
+    assert all(one == other for one, other in zip(again, rows(TASKS, found), strict=True))
 
 
 # Digest

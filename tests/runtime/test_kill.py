@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from fedmtl.comm.tables import LEDGER, read_table
+
 TINY = Path(__file__).with_name("tiny.toml")
 ROUNDS = 30
 KILLS = 5
@@ -21,19 +23,20 @@ def start(out: Path, runtime: str, *, resume: bool) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def lines(path: Path) -> int:
-    return path.read_bytes().count(b"\n") if path.exists() else 0
+def lines(out: Path) -> int:
+    """Rows of the ledger so far."""
+    return sum(block.lines for block in read_table(out, LEDGER)) if (out / LEDGER.file).exists() else 0
 
 
 def run_with_kills(out: Path, runtime: str, kills: int) -> int:
     """Run to the end, killed ``kills`` times, each time a few rounds on and a little later in the round."""
     killed = 0
     while True:
-        before = lines(out / "ledger.jsonl")
+        before = lines(out)
         child = start(out, runtime, resume=(out / "experiment.toml").exists())
         # A round writes 4 uploads and 6 broadcasts and reports: some 16 rows.
         while killed < kills and child.poll() is None:
-            if lines(out / "ledger.jsonl") >= before + 48:
+            if lines(out) >= before + 48:
                 time.sleep(0.004 * killed)
                 os.kill(child.pid, signal.SIGKILL)
                 break

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from fedmtl.comm.tables import LEDGER, read_table
+
 PRESET = """
 name = "population"
 rounds = 3
@@ -56,5 +58,5 @@ def test_ten_thousand_clients_in_three_gigabytes(tmp_path: Path) -> None:
     assert 100e6 < peak < 3e9
     # 3 rounds of 1,000 up and down, two measurements of all: before the first round, when the cohort's rides on
     # its training visit, and after the last.
-    rows = (out / "ledger.jsonl").read_bytes().count(b"\n")
+    rows = sum(block.lines for block in read_table(out, LEDGER))
     assert rows == 3 * 1000 * 2 + (9000 + 10000) + (10000 + 10000)

@@ -1,11 +1,16 @@
 """Run folders with known numbers, written as a run writes them, without a run."""
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tomli_w
+
+from fedmtl.comm.blocks import Block, Mark, append, blocks_of
+from fedmtl.comm.tables import ALL_CLIENTS, LEDGER, METRICS, Table
 
 
 def write_run(
@@ -56,8 +61,8 @@ def write_run(
     folder.mkdir(parents=True)
     (folder / "experiment.toml").write_text(tomli_w.dumps(experiment), encoding="utf-8")
     (folder / "environment.json").write_text("{}", encoding="utf-8")
-    write_lines(folder / "rounds.jsonl", rows)
-    write_lines(folder / "ledger.jsonl", ledger)
+    write_table(folder, METRICS, metric_blocks(rows))
+    write_table(folder, LEDGER, ledger_blocks(ledger))
     if summary:
         fields = ", ".join(f"{k}={v!r}" for k, v in algorithm.items() if k != "name")
         label = f"{algorithm['name']}({fields})"
@@ -67,22 +72,44 @@ def write_run(
 
 
 def row(r: int, client: int | None, task: str, score: float | None, metric: tuple[str, bool]) -> dict[str, Any]:
-    """A line of rounds.jsonl; nothing was labelled where the score is None."""
+    """A row of metrics; nothing was labelled where the score is None."""
     name, higher = metric
     value = score if score is None or higher else 1 - score
     return {
         "round": r, "client": client, "task": task, "metric": name, "value": value, "score": score,
-        "higher_is_better": higher, "examples": 0 if score is None else 20, "train_examples": 64, "seconds": 0.01,
+        "higher_is_better": higher, "examples": 0 if score is None else 20, "seconds": 0.01,
     }  # fmt: skip
 
 
 def transfer(r: int, client: int, direction: str, purpose: str, count: int) -> dict[str, Any]:
-    """A line of ledger.jsonl."""
+    """A row of the ledger."""
     return {"round": r, "client": client, "direction": direction, "purpose": purpose, "payload_bytes": count}
 
 
-def write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+def metric_blocks(rows: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
+    """Blocks of one row each: the smallest that a run may write."""
+    for each in rows:
+        shared = {"round": each["round"], "tasks": [[each["task"], each["metric"], each["higher_is_better"]]]}
+        client = ALL_CLIENTS if each["client"] is None else each["client"]
+        whole = {"client": client, "task": 0, "examples": each["examples"]}
+        floats = {key: math.nan if each[key] is None else each[key] for key in ("value", "score", "seconds")}
+        columns = {key: np.array([value], np.int64) for key, value in whole.items()}
+        columns |= {key: np.array([value], np.float64) for key, value in floats.items()}
+        yield from blocks_of(METRICS.name, shared, columns)
+
+
+def ledger_blocks(rows: Sequence[Mapping[str, Any]]) -> list[Block]:
+    shared = {"directions": ["down", "up"], "purposes": ["train", "evaluate", "gather"]}
+    numbers = [
+        {**each, "direction": shared["directions"].index(each["direction"])}
+        | {"purpose": shared["purposes"].index(each["purpose"])}
+        for each in rows
+    ]
+    return blocks_of(LEDGER.name, shared, {key: np.array([row[key] for row in numbers]) for key in LEDGER.fields})
+
+
+def write_table(folder: Path, table: Table, blocks: Iterable[Block]) -> None:
+    append(folder / table.file, Mark(), blocks)
 
 
 def _less(score: float | None, offset: float) -> float | None:

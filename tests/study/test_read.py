@@ -22,31 +22,45 @@ def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert run.summary["label"] == "FedPer(lr=0.1) / Dense()"
 
 
-@pytest.mark.parametrize("file", ["rounds.jsonl", "ledger.jsonl"])
-@pytest.mark.parametrize("tail", [b'{"round": 1, "cli', b'{"round": 1, "task": "\xc3'])
-def test_a_last_line_that_was_cut_is_left_out(tmp_path: Path, file: str, tail: bytes) -> None:
-    folder = write_run(tmp_path / "a", FEDPER, SCORES)
-    whole = read_run(folder)
-    with open(folder / file, "ab") as out:
-        out.write(tail)
-    cut = read_run(folder)
-    assert (cut.rows, cut.transfers) == (whole.rows, whole.transfers)
+@pytest.mark.parametrize("file", ["rounds.columns", "ledger.columns"])
+def test_a_last_block_that_was_cut_is_left_out_and_no_other(tmp_path: Path, file: str) -> None:
+    """Cut anywhere, what is left of the file's only or last block is no error, and everything before it is read."""
+    folder = write_run(tmp_path / "a", FEDPER, SCORES, summary=False)
+    data, whole = (folder / file).read_bytes(), read_run(folder)
+    for cut in range(1, len(data)):
+        (folder / file).write_bytes(data[:cut])
+        left = read_run(folder)
+        rows, all_rows = (left.rows, whole.rows) if file == "rounds.columns" else (left.transfers, whole.transfers)
+        assert rows == all_rows[: len(rows)] and len(rows) < len(all_rows)
 
 
-def test_a_broken_line_before_the_last_is_an_error_that_names_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", ["rounds.columns", "ledger.columns"])
+def test_every_flipped_byte_is_an_error_that_names_the_file(tmp_path: Path, file: str) -> None:
     folder = write_run(tmp_path / "a", FEDPER, SCORES)
-    lines = (folder / "rounds.jsonl").read_text().splitlines()
-    (folder / "rounds.jsonl").write_text("\n".join([lines[0], lines[1][:20], *lines[2:]]))
-    with pytest.raises(ValueError, match=r"rounds\.jsonl, line 2 is not JSON"):
+    data = (folder / file).read_bytes()
+    for place in range(len(data)):
+        for flip in (1, 0x80):
+            (folder / file).write_bytes(data[:place] + bytes([data[place] ^ flip]) + data[place + 1 :])
+            with pytest.raises(ValueError, match=rf"{file}, block \d+ .*(damaged|cut).*begin anew"):
+                read_run(folder)
+
+
+def test_a_run_of_an_earlier_fedmtl_is_told_from_no_run(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a", FEDPER, SCORES)
+    for name in ("rounds", "ledger"):
+        (folder / f"{name}.columns").rename(folder / f"{name}.jsonl")
+    with pytest.raises(FileNotFoundError, match="a run of an earlier fedmtl"):
         read_run(folder)
 
 
 def test_a_folder_that_is_no_run_is_an_error_that_names_what_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"experiment\.toml, rounds\.jsonl, ledger\.jsonl missing.*fedmtl run"):
+    with pytest.raises(
+        FileNotFoundError, match=r"experiment\.toml, rounds\.columns, ledger\.columns missing.*fedmtl run"
+    ):
         read_run(tmp_path)
     folder = write_run(tmp_path / "a", FEDPER, SCORES)
-    (folder / "ledger.jsonl").unlink()
-    with pytest.raises(FileNotFoundError, match=r"not a run: ledger\.jsonl missing"):
+    (folder / "ledger.columns").unlink()
+    with pytest.raises(FileNotFoundError, match=r"not a run: ledger\.columns missing"):
         read_run(folder)
 
 

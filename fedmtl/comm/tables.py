@@ -1,0 +1,145 @@
+"""The two tables of a run, metrics and ledger: their fields, and from blocks to rows, lines of JSON and CSV.
+
+It imports no torch, so that a report of finished runs comes at once.
+"""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fedmtl.comm.blocks import Block, DamagedFile, Mark, read
+
+Row = dict[str, Any]
+
+ALL_CLIENTS = -1
+"""Stands in the column ``client`` of metrics for all clients' examples together."""
+
+
+class Table(NamedTuple):
+    """One table of a run."""
+
+    name: str
+    fields: tuple[str, ...]
+    decode: Callable[[Block], tuple[list[Any], ...]]
+
+    def values(self, block: Block) -> tuple[list[Any], ...]:
+        """For each field its values, as JSON has them.
+
+        Raises:
+            DamagedFile: a block that no run writes so.
+        """
+        try:
+            return self.decode(block)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise DamagedFile(f"A block of the table {self.name!r} cannot be read: {str(error)[:200]}.") from None
+
+    @property
+    def file(self) -> str:
+        return f"{self.name}.columns"
+
+    @property
+    def export(self) -> str:
+        """Name of its lines of JSON."""
+        return f"{self.name}.jsonl"
+
+
+def _metrics(block: Block) -> tuple[list[Any], ...]:
+    tasks: list[list[Any]] = block.shared["tasks"]
+    columns = block.columns
+    task = _among(columns["task"], tasks)
+    names, metrics, higher = ([one[field] for one in tasks] for field in range(3))
+    return (
+        [int(block.shared["round"])] * block.lines,
+        [None if client == ALL_CLIENTS else client for client in columns["client"].tolist()],
+        [names[index] for index in task],
+        [metrics[index] for index in task],
+        _numbers(columns["value"].tolist()),
+        _numbers(columns["score"].tolist()),
+        [higher[index] for index in task],
+        columns["examples"].tolist(),
+        _numbers(columns["seconds"].tolist()),
+    )
+
+
+def _transfers(block: Block) -> tuple[list[Any], ...]:
+    columns = block.columns
+    named = [
+        [block.shared[f"{key}s"][index] for index in _among(columns[key], block.shared[f"{key}s"])]
+        for key in ("direction", "purpose")
+    ]
+    return columns["round"].tolist(), columns["client"].tolist(), *named, columns["payload_bytes"].tolist()
+
+
+def _among(numbers: np.ndarray, names: list[Any]) -> list[int]:
+    if int(numbers.min()) < 0 or int(numbers.max()) >= len(names):
+        raise ValueError(f"number {int(numbers.max())} among {names}")
+    return numbers.tolist()
+
+
+def _numbers(values: list[float]) -> list[float | None]:
+    """JSON has neither NaN nor infinity."""
+    return [value if math.isfinite(value) else None for value in values]
+
+
+METRICS = Table(
+    "rounds",
+    ("round", "client", "task", "metric", "value", "score", "higher_is_better", "examples", "seconds"),
+    _metrics,
+)
+LEDGER = Table("ledger", ("round", "client", "direction", "purpose", "payload_bytes"), _transfers)
+TABLES = (METRICS, LEDGER)
+
+
+def rows(table: Table, blocks: Iterator[Block]) -> Iterator[Row]:
+    """A dict a line."""
+    for block in blocks:
+        for values in zip(*table.values(block), strict=True):
+            yield dict(zip(table.fields, values, strict=True))
+
+
+def json_lines(table: Table, blocks: Iterator[Block]) -> Iterator[str]:
+    """Lines of JSON, a text a block, several times as fast as dict by dict."""
+    template = "{" + ", ".join(f'"{field}": %s' for field in table.fields) + "}\n"
+    for block in blocks:
+        yield "".join([template % values for values in zip(*map(_json, table.values(block)), strict=True)])
+
+
+def _json(values: list[Any]) -> list[str]:
+    """Each value as JSON; a text, of which there are few, once."""
+    known: dict[Any, str] = {None: "null", True: "true", False: "false"}
+    return [
+        repr(value)
+        if type(value) in (int, float)
+        else known[value]
+        if value in known
+        else known.setdefault(value, json.dumps(value))
+        for value in values
+    ]
+
+
+def csv_lines(table: Table, blocks: Iterator[Block]) -> Iterator[str]:
+    """CSV with a header, a text a block; nothing where JSON has null, true and false as there."""
+    yield ",".join(table.fields) + "\n"
+    for block in blocks:
+        columns = [
+            ["true" if value is True else "false" if value is False else value for value in values]
+            for values in table.values(block)
+        ]
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(zip(*columns, strict=True))
+        yield text.getvalue()
+
+
+def read_table(folder: Path, table: Table, mark: Mark | None = None) -> Iterator[Block]:
+    """The blocks of a run's table; ``mark`` as for ``blocks.read``.
+
+    Raises:
+        DamagedFile: a byte that is not as it was written, or a file that does not end at ``mark``.
+    """
+    return read(folder / table.file, table.name, mark)

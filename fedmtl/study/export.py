@@ -1,0 +1,50 @@
+"""A run's tables as text, for other programs: lines of JSON, or CSV."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from fedmtl.comm.blocks import Block
+from fedmtl.comm.tables import TABLES, Table, csv_lines, json_lines, read_table
+from fedmtl.study.read import check_run, mark_of, read_summary
+
+FORMATS: dict[str, Callable[[Table, Iterator[Block]], Iterator[str]]] = {"jsonl": json_lines, "csv": csv_lines}
+
+
+def export(folder: str | Path, what: str = "rounds", format: str = "jsonl") -> Iterator[str]:
+    """Pieces of the text of a run's table; memory does not grow with the run.
+
+    Args:
+        folder: a run's. Of a run that goes on, or was killed, what it has written so far.
+        what: "rounds", a row for each measurement, or "ledger", a row for each packet.
+        format: "jsonl" or "csv".
+
+    Raises:
+        FileNotFoundError: the folder is not a run.
+        ValueError: an unknown table or format, or a file that is damaged.
+    """
+    tables = {table.name: table for table in TABLES}
+    if what not in tables or format not in FORMATS:
+        raise ValueError(
+            f"what is one of {', '.join(tables)} and format one of {', '.join(FORMATS)}, got {what!r} and {format!r}."
+        )
+    folder, table = Path(folder), tables[what]
+    experiment = check_run(folder)
+    mark = mark_of(folder, table, read_summary(folder / "summary.json", experiment))
+    return FORMATS[format](table, read_table(folder, table, mark))
+
+
+def write_export(text: Iterator[str], path: Path) -> None:
+    """Write pieces of text to a file, which is there when all of them are.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "w", encoding="utf-8", newline="") as file:
+            file.writelines(text)
+        os.replace(temporary, path)
+    except BaseException:  # also an interrupt: no half file is left behind
+        temporary.unlink(missing_ok=True)
+        raise
