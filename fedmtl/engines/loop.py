@@ -1,12 +1,14 @@
 """The reference engine: clients one after another."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from fedmtl.engines.layers import lifted_layers
 from fedmtl.engines.place import one_thread, take, to_device
 from fedmtl.federation.job import Cohort, Wide
 from fedmtl.trees import leaves, rebuild, tree_map
@@ -23,7 +25,9 @@ class Loop:
     """Where clients are trained; results come back to the CPU."""
 
     def map(self, cohorts: Sequence[Cohort], wide: Wide | None = None) -> list[Any]:
-        with one_thread():
+        # On a GPU torch hands LSTM and GRU to a library that reads the weights' memory, which tensors inside a
+        # transform do not have; the layers' replacements need none.
+        with one_thread(), nullcontext() if self.device == "cpu" else lifted_layers():
             return [_stack([run_one(cohort, k, self.device) for k in range(len(cohort.clients))]) for cohort in cohorts]
 
 

@@ -117,3 +117,25 @@ def test_the_test_examples_tell_work_from_none(tmp_path: Path) -> None:
     record, _ = script("plain_loop.py", long, tmp_path)
     assert len(read_part(tmp_path / "data", "test")[0]) == long.clients
     assert record.accuracy is not None and record.accuracy > 0.6
+
+
+@pytest.mark.slow
+def test_the_gpu_kit_in_a_small_form(tmp_path: Path) -> None:
+    """On the CPU it compares the CPU with itself: "loop" is equal, "vmap" to rounding, for each kind of model."""
+    out = tmp_path / "tables.md"
+    done = subprocess.run(
+        [sys.executable, str(SCRIPTS / "gpu.py"), "--small", "--out", str(out)],
+        env=environment(tmp_path) | {"CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line.strip("| ").split(" | ") for line in out.read_text().splitlines() if line.startswith("|")]
+    equal = [row for row in rows if len(row) == 3][2:]
+    assert len(equal) == 7 and all(float(loop) == 0 and float(vmap) < 1e-5 for _, loop, vmap in equal)
+    speeds = [row for row in rows if len(row) == 7][2:]
+    assert [row[:2] for row in speeds] == [
+        [name, system] for name in ("W1", "W2", "ResNet-18-GN") for system in ("fedmtl", "plain loop")
+    ]
+    assert all(float(row[2].replace(",", "")) > 0 for row in speeds)
