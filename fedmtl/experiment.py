@@ -36,7 +36,7 @@ HOW = (
 BOUNDS = {
     "rounds": (1, 10_000_000),
     "batch_size": (0, 10_000_000),
-    "evaluate_every": (1, 10_000_000),
+    "evaluate_every": (1, MOST_INT),  # a large one measures the first and the last model only
     "seed": (0, MOST_INT),
     "chunk": (0, 1_000_000),
     "workers": (1, 10_000),
