@@ -1,6 +1,8 @@
 """Local training: gradient descent as a pure function, and the batches it walks through."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,23 @@ from torch.func import grad
 from fedmtl.optimizers import SGD, Optimizer
 from fedmtl.trees import leaves, rebuild
 from fedmtl.types import Batch, Params
+
+Retraction = Callable[[Params], Params]
+"""Parameters after a step -> those of them that a constraint replaces, by name."""
+
+_RETRACTION: ContextVar[Retraction | None] = ContextVar("retraction", default=None)
+
+
+@contextmanager
+def retracted(retraction: Retraction | None) -> Iterator[None]:
+    """Within, each step of ``sgd`` ends with ``retraction``: for a wrapper whose parameters obey a constraint, however
+    the algorithm inside makes its objectives."""
+    token = _RETRACTION.set(retraction)
+    try:
+        yield
+    finally:
+        _RETRACTION.reset(token)
+
 
 UNSCHEDULED = torch.zeros(())
 """The round that optimisers are told that do not look at it."""
@@ -31,14 +50,15 @@ def sgd(
         w    <- w − η 1[batch holds an example] d           s stays as it was where there is none                  (2)
 
     The indicator makes a padded batch change nothing, also when the loss has terms that do not come from
-    examples (a proximal term, weight decay). Pure and safe under ``torch.vmap``.
+    examples (a proximal term, weight decay). Pure and safe under ``torch.vmap``. Within ``retracted``, (2) ends with
+    the retraction, under the same indicator.
 
     Raises:
         ValueError: a scheduled optimiser, and batches that do not say which round it is.
     """
     chosen = SGD() if optimizer is None else optimizer
     w, state = dict(params), chosen.init(params)
-    gradient = grad(loss)
+    gradient, retraction = grad(loss), _RETRACTION.get()
     for _ in range(epochs):
         for batch in batches:
             real = batch["mask"].sum() > 0
@@ -47,6 +67,8 @@ def sgd(
             state = rebuild(new, [torch.where(real, one, other) for one, other in kept])
             step = -lr * real.float()
             w = {name: torch.addcmul(value, step, d[name]) for name, value in w.items()}  # (2), in one pass
+            if retraction is not None:
+                w |= {name: torch.where(real, value, w[name]) for name, value in retraction(w).items()}
     return w
 
 

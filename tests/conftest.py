@@ -89,7 +89,7 @@ ALL_ALGORITHMS: list[Algorithm[Any, Any]] = [
     GraphStructured(epochs=2, groups=("0 4",), edges=("1-9:0.5", "0-9"), common=("trunk.1.bias",)),
     *[
         TaskWeighted(FedPer(epochs=2), each)
-        for each in (Equal(), Uncertainty(), GradNorm(), MGDA(5), PCGrad(), CAGrad(0.3, 9), DWA())
+        for each in (Equal(), Uncertainty(), GradNorm(), MGDA(), PCGrad(), CAGrad(0.3), DWA())
     ],
     Mocha(epochs=2, floor=0.05),
 ]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.types import Params
+from fedmtl.weightings.simplex import conflict_averse
 
 Array = NDArray[np.float64]
 
@@ -68,38 +69,13 @@ def cagrad(rows: Tensor, weights: Array, c: float) -> Tensor:
         w = argmin_w ⟨g_w, g_0⟩ + c ‖g_0‖ ‖g_w‖,      g_w = Σ w_k Δ_k                                  (2)
         U = g_0 + c ‖g_0‖ / ‖g_w‖ g_w                                                                 (3)
 
-    c = 0 is the weighted mean. Public implementations divide U by 1 + c²; the paper does not.
+    c = 0 is the weighted mean, and so is U where the Δ_k cancel, ‖g_w‖ = 0: no direction helps all of them. (2) is
+    solved exactly, see ``fedmtl.weightings.simplex``. Public implementations divide U by 1 + c²; the paper does not.
 
     Returns:
         U [d], float64.
     """
-    products = gram(rows)
-    scale = np.trace(products) / len(products)
-    mean = torch.from_numpy(weights) @ rows.double()
-    if c == 0 or scale == 0:
-        return mean
-    products = products / scale  # a tolerance means the same for large updates and small ones
-    pull = products @ weights
-    radius = c * np.sqrt(max(weights @ pull, 0.0))
-
-    def dual(w: Array) -> tuple[float, Array]:
-        norm = np.sqrt(max(w @ products @ w, 1e-24))
-        return w @ pull + radius * norm, pull + radius * (products @ w) / norm
-
-    from scipy.optimize import minimize  # a third of a second, in every process
-
-    found = minimize(
-        dual,
-        np.full(len(weights), 1 / len(weights)),
-        jac=True,
-        method="SLSQP",
-        bounds=[(0, 1)] * len(weights),
-        constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like},
-        options={"ftol": 1e-14, "maxiter": 500},
-    )
-    w = np.clip(found.x, 0, None)
-    w /= w.sum()  # (2)
-    norm = np.sqrt(max(w @ products @ w, 0.0))
-    if norm < 1e-9:
-        return mean  # the Δ_k cancel: no direction helps all of them
-    return mean + radius / norm * (torch.from_numpy(w) @ rows.double())  # (3)
+    p = torch.from_numpy(weights)
+    if c:
+        p, _ = conflict_averse(rows, p, c, eager=True)  # (2), (3)
+    return p @ rows.double()

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from fedmtl.algorithms.base import Algorithm
 from fedmtl.algorithms.fedper import FedPer
-from fedmtl.optim import num_examples
+from fedmtl.optim import num_examples, retracted
 from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, TaskSet, Upload
 from fedmtl.weightings.base import Weighting
 from fedmtl.weightings.uncertainty import Uncertainty
@@ -104,7 +104,8 @@ class TaskWeighted:
         def objective(params: Params, batch: Batch) -> Tensor:
             return self.weighting.objective(each, params, batch, memory)  # (3)
 
-        result = self.algorithm.local_update(objective, down, private.inner, batches)
+        with retracted(getattr(self.weighting, "retract", None)):
+            result = self.algorithm.local_update(objective, down, private.inner, batches)
         return LocalResult(Kept(result.private, memory), result.upload)
 
     def aggregate(self, server: Any, uploads: Iterable[tuple[ClientId, Upload]]) -> Any:

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy.optimize import nnls
 
-from fedmtl.verify.check import Found, close
+from fedmtl.verify.check import Found, close, every
 from fedmtl.verify.two_tasks import CONFLICT, LR, Array, Linear, direction, play, simplex
 
 LONG = 8 * np.array([[0.5, 2.0, 0.5], [-0.5, 1.5, -0.5], [0.5, 0.0, -2.5]])
@@ -19,24 +20,54 @@ def without_radius_it_is_the_mean(cagrad: Callable[..., Any]) -> Found:
 def it_is_what_scipy_finds(cagrad: Callable[..., Any]) -> Found:
     """w minimises ⟨g_w, g_0⟩ + c ‖g_0‖ ‖g_w‖ over the simplex; g_0 + c ‖g_0‖ / ‖g_w‖ g_w, for c = 0.4.
 
-    The gradients are chosen so that every task has a part in w, and are long, so that a solver must not mind.
+    First gradients of which every task has a part in w, and are long, so that a solver must not mind; then 2 to 6 tasks
+    drawn at random, one gradient up to ten times another.
     """
-    c, mean = 0.4, LONG.mean(axis=0)
+    c, parts = 0.4, []
+    draw = np.random.default_rng(1)
+    problems = [LONG] + [draw.standard_normal((k, 3)) * draw.uniform(0.3, 3, (k, 1)) for k in range(2, 7) for _ in "ab"]
+    for slopes in problems:
+        mean = slopes.mean(axis=0)
+        radius = c * float(np.linalg.norm(mean))
 
-    def dual(w: Array) -> float:
-        g = w @ LONG
-        return float(g @ mean + c * np.linalg.norm(mean) * np.linalg.norm(g))
+        def dual(w: Array, slopes: Array = slopes, mean: Array = mean, radius: float = radius) -> float:
+            return float(w @ slopes @ mean + radius * np.linalg.norm(w @ slopes))
 
-    g = simplex(dual) @ LONG
-    expected = mean + c * np.linalg.norm(mean) / np.linalg.norm(g) * g
-    return close(direction(cagrad(c=c, steps=2000), LONG) / 8, expected / 8, atol=2e-3)
+        def slope(w: Array, slopes: Array = slopes, mean: Array = mean, radius: float = radius) -> Array:
+            return slopes @ (mean + radius * (w @ slopes) / np.linalg.norm(w @ slopes))
+
+        g = simplex(dual, len(slopes), slope) @ slopes
+        expected = mean + radius / np.linalg.norm(g) * g
+        size = float(np.linalg.norm(mean))
+        parts.append(close(direction(cagrad(c=c), slopes) / size, expected / size, atol=2e-6))
+    return every(*parts)
+
+
+def the_least_gain_cannot_be_raised(cagrad: Callable[..., Any]) -> Found:
+    """u maximises min_t ⟨a_t, u⟩ within the ball if and only if u − g_0 is a combination, with weights ≥ 0, of the a_t
+    for which the minimum is taken: their residual by non-negative least squares is 0. 3 to 12 tasks."""
+    c, draw, parts = 0.4, np.random.default_rng(6), []
+    for count in (3, 5, 8, 12):
+        slopes = draw.standard_normal((count, 3)) + 0.2
+        mean = slopes.mean(axis=0)
+        u = direction(cagrad(c=c), slopes)
+        gains, size = slopes @ u, float(np.linalg.norm(mean))
+        least = slopes[gains <= gains.min() + 1e-7 * np.abs(gains).max()]
+        parts.append(close(float(nnls(least.T, u - mean)[1]) / size, 0.0, atol=1e-6))
+    return every(*parts)
 
 
 def it_stays_on_the_ball(cagrad: Callable[..., Any]) -> Found:
-    """‖g − g_0‖ = c ‖g_0‖, for c = 0.3, also after few steps of the solver."""
+    """‖g − g_0‖ = c ‖g_0‖, for c = 0.3."""
     mean = CONFLICT.mean(axis=0)
-    gap = np.linalg.norm(direction(cagrad(c=0.3, steps=5), CONFLICT) - mean)
+    gap = np.linalg.norm(direction(cagrad(c=0.3), CONFLICT) - mean)
     return close(float(gap), 0.3 * float(np.linalg.norm(mean)), atol=1e-6)
+
+
+def tasks_that_cancel_take_the_mean(cagrad: Callable[..., Any]) -> Found:
+    """(1, 0, 0), (−1, 0, 0), (0, 1, 0): w = (½, ½, 0) has ‖g_w‖ = 0, and the dual is 0, its least: g_0 = (0, ⅓, 0)."""
+    slopes = np.array([[1.0, 0, 0], [-1.0, 0, 0], [0, 1.0, 0]])
+    return close(direction(cagrad(), slopes), [0, 1 / 3, 0], atol=1e-6)
 
 
 def heads_keep_their_own_gradient(cagrad: Callable[..., Any]) -> Found:
@@ -48,6 +79,8 @@ def heads_keep_their_own_gradient(cagrad: Callable[..., Any]) -> Found:
 CHECKS = (
     without_radius_it_is_the_mean,
     it_is_what_scipy_finds,
+    the_least_gain_cannot_be_raised,
     it_stays_on_the_ball,
+    tasks_that_cancel_take_the_mean,
     heads_keep_their_own_gradient,
 )

@@ -74,13 +74,16 @@ def direction(weighting: Any, slopes: Array) -> Array:
     return -play(weighting, Linear(slopes, np.ones(len(slopes)))).theta / LR
 
 
-def simplex(objective: Callable[[Array], float], count: int = 3) -> Array:
+def simplex(
+    objective: Callable[[Array], float], count: int = 3, slope: Callable[[Array], Array] | None = None
+) -> Array:
     """The minimum over weights that add up to 1, by scipy from several starts."""
     starts = [np.full(count, 1 / count), *(np.eye(count) * 0.8 + 0.2 / count)]
-    rule = {"type": "eq", "fun": lambda w: w.sum() - 1}
-    settings = {"ftol": 1e-15, "maxiter": 500}
+    rule = {"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like}
+    settings = {"ftol": 1e-16, "maxiter": 1000}
+    bounds = [(0, 1)] * count
     tries = [
-        minimize(objective, start, bounds=[(0, 1)] * count, constraints=rule, method="SLSQP", options=settings)
+        minimize(objective, start, jac=slope, bounds=bounds, constraints=rule, method="SLSQP", options=settings)
         for start in starts
     ]
     return min(tries, key=lambda one: float(one.fun)).x

@@ -23,7 +23,12 @@ Each = Callable[[Params, Batch], Tensor]
 
 
 class Weighting(Protocol):
-    """How one client weighs the losses of its tasks. Pure, and fit for ``torch.vmap``, as algorithms are."""
+    """How one client weighs the losses of its tasks. Pure, and fit for ``torch.vmap``, as algorithms are.
+
+    A weighting whose parameters obey a constraint has one method more, which each step of training ends with:
+
+    * ``retract(params)`` -> the parameters of ``learnt`` that are in ``params``, put back onto the constraint.
+    """
 
     def learnt(self, tasks: TaskSet) -> Mapping[str, Tensor]:
         """Parameters that are trained with the model, named ``head.<task>.…`` and as private as a head."""

@@ -17,8 +17,6 @@ ALL = [(name, check) for name in names_of_all() for check in checks_of(name)]
 EQUIVALENT: dict[str, tuple[str, ...]] = {
     # −k is a multiple of sigma_every where k is.
     "Mocha": ("server.rounds + 1",),
-    # A number added to all logits changes no softmax; a solver that has arrived may go on.
-    "CAGrad": ("column 53: logits", "[3 * self.steps]"),
     # Its server keeps nothing.
     "Local": ("aggregate: return server",),
 }
