@@ -67,3 +67,14 @@ def torch_seed(seed: int, purpose: str) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng(seed, 0, SERVER, purpose).integers(2**62)))
         yield
+
+
+@contextmanager
+def float32_default() -> Iterator[None]:
+    """Inside, torch makes float32 where no type is given; outside, it is as it was."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)

@@ -8,9 +8,11 @@ from fedmtl.federation.cohort import cohort_size
 from fedmtl.imports import uncollected
 from fedmtl.recorder import Recorder
 from fedmtl.results import Progress, Result
+from fedmtl.rng import float32_default
 from fedmtl.runtime.server_app import serve
 
 
+@float32_default()
 def run(
     experiment: Experiment,
     out: str | Path | None = None,
@@ -33,8 +35,12 @@ def run(
     """
     federation = experiment.load()
     # What does not fit is found before anything is written or started.
+    plan = experiment.make_plan(federation)
+    if federation.schema.integer_inputs and not plan.integer_inputs:
+        federation = federation.with_floats()
+    plan.check_inputs(split.x for data in federation.clients.values() for split in data)
     schema = federation.schema
-    experiment.make_plan(schema).check(schema.owners)
+    plan.check(schema.owners)
     cohort_size(experiment.cohort, len(schema.owners))
     recorder = Recorder(experiment, None if out is None else Path(out).resolve(), resume)
     if experiment.runtime == "ray":  # imported when needed: Ray takes seconds to start

@@ -10,7 +10,7 @@ With w = (s, b_k), where b_k are the weights and biases of norm layers and s all
 
 Models here have no running statistics, so a norm layer is its weight and bias. They are known by shape, since names
 such as ``trunk.1.weight`` do not tell: a ``weight`` of one dimension or of its bias's shape, and that ``bias``. It is
-true of GroupNorm, LayerNorm, InstanceNorm, RMSNorm and BatchNorm, and of PReLU; not of linear maps, convolutions and
+true of GroupNorm, LayerNorm, InstanceNorm and RMSNorm, and of PReLU; not of linear maps, convolutions and
 embeddings.
 
 Down: s.  Up: s_k.  Private: b_k.
@@ -40,7 +40,7 @@ def norm_layers(params: Params) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class FedBN:
-    """For models with norm layers: GroupNorm, LayerNorm, or BatchNorm with ``track_running_stats=False``."""
+    """For models with norm layers: GroupNorm, LayerNorm, InstanceNorm or RMSNorm."""
 
     additive: ClassVar[bool] = True
     one_broadcast: ClassVar[bool] = True

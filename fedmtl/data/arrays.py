@@ -1,16 +1,20 @@
 """Your own arrays as a federation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fedmtl.data.base import ClientData, Federation, Split
-from fedmtl.data.infer import infer_regression, infer_task, with_nan
+from fedmtl.data.base import ClientData, Federation, Split, check_name, check_tasks
+from fedmtl.data.infer import infer_regression, infer_task, to_form, with_nan
+from fedmtl.data.inputs import floats, join, to_inputs
+from fedmtl.data.numbers import Numbers, to_numbers
 from fedmtl.data.partition import check_fraction, hold_out
 from fedmtl.tasks.base import Task
+from fedmtl.tasks.precision import LARGEST
+from fedmtl.tasks.regression import Regression
 from fedmtl.types import ClientId
 
 Examples = tuple[ArrayLike, Mapping[str, ArrayLike]]
@@ -26,7 +30,6 @@ class ArrayData:
     tasks: Mapping[str, Task | None]
     """None: a ``Regression`` whose mean and std ``load`` takes from the training labels of all clients."""
     test_fraction: float
-    missing: float | None
 
     def load(self, seed: int) -> Federation:
         """The federation; ``seed`` decides which of a client's examples are tested on.
@@ -49,7 +52,7 @@ class ArrayData:
         return ClientData(self._rows(data, train), self._rows(data, test))
 
     def _rows(self, split: Split, rows: Any) -> Split:
-        return Split(split.x[rows], {name: with_nan(y, self.missing)[rows] for name, y in split.y.items()})
+        return Split(split.x[rows], {name: y[rows] for name, y in split.y.items()})
 
 
 def from_arrays(
@@ -66,78 +69,204 @@ def from_arrays(
     Args:
         clients: client id -> ``(x, {task: labels})``, of which ``load`` tests on a part, or
             ``{"train": (x, {task: labels}), "test": (x, {task: labels})}``. x is [N, …] with the same shape but
-            for N everywhere; labels are [N], or [N, labels] of 0 and 1. All is copied, x as float32.
-        tasks: task name -> task. None: inferred for each name from the labels of all clients that own it:
-            [N, labels] of 0 and 1 is ``MultiLabel``; nothing but 0 and 1 is ``Binary``; whole numbers *of an
-            integer dtype* are ``MultiClass`` of the largest + 1; other numbers are ``Regression`` with the mean and
-            std of the training labels. Say it where you know better, and on every node that holds only some
-            of the clients, because all sides must agree.
+            for N everywhere; labels are [N], [N, 1], or [N, labels] of 0 and 1. Both may be numpy arrays, tensors,
+            tables or columns of pandas or polars, sparse matrices or lists. All is copied: x as int64 where every
+            client's is of a type of whole numbers (tokens; a model that takes floats is given float32), else as
+            float32, which rounds to 7 digits and is refused where distinct values would merge.
+        tasks: task name -> task. Those that are left out, or all, are inferred from the labels of all clients
+            together: nothing but 0 and 1, or but -1 and 1, is ``Binary``; [N, classes] with one 1 in each row is
+            ``MultiClass``, other [N, labels] of 0 and 1 are ``MultiLabel``; fractions are ``Regression`` with the mean
+            and std of the training labels; whole numbers from 0 are ``MultiClass`` of the largest + 1 if at least
+            every tenth value up to it occurs (where no client has a type of whole numbers, as in a column with gaps:
+            every second, at most 100, each twice on average), and ``Regression`` if they are of a float type and
+            over 20 that are sparse, of both signs or hardly ever equal. Anything between is refused with a question.
+            Name the task where you know better, and on every node that holds only some of the clients, because all
+            sides must agree.
         test_fraction: the part of each client's examples that is tested on, in (0, 1), rounded, at least one.
-        missing: the label that stands for "not labelled", such as -1 or ``float("nan")``. None: there is none.
+        missing: the label that stands for "not labelled", such as -1 or ``float("nan")``, which is pandas' NA and a
+            masked entry, too. None: there is none.
 
     Raises:
         ValueError: no clients; a client whose id is no whole number, that is not of the form above, or that has a
             single example and no test part of its own; NaN or infinity among the inputs; NaN among the labels
-            without ``missing``; labels from which no task can be inferred, or that their task cannot have.
+            without ``missing``; labels from which no task can be inferred, or that their task cannot have; numbers
+            that the library's types cannot hold.
     """
+    if not isinstance(clients, Mapping):
+        raise ValueError(
+            f"from_arrays takes {{client: (x, {{task: labels}})}}, got a {type(clients).__name__}; for a list, "
+            "dict(enumerate(list))."
+        )
     if not clients:
         raise ValueError("from_arrays needs at least one client, got none.")
     check_fraction("from_arrays", test_fraction)
+    missing = _number("missing", missing)
     for client in clients:
-        if not isinstance(client, int | np.integer):
+        if not isinstance(client, int | np.integer) or isinstance(client, bool) or client < 0:
             raise ValueError(f"Client ids are whole numbers from 0, got {client!r}; number the clients.")
-    copies = {client: _copied_client(f"Client {client}", data, missing) for client, data in clients.items()}
-    dataset = ArrayData(copies, _inferred(copies, missing) if tasks is None else dict(tasks), test_fraction, missing)
+    raw = [part for client, data in clients.items() for part in _parts(f"Client {client}", data)]
+    x = to_inputs([part.x for part in raw], lambda part: raw[part].where)
+    given = {} if tasks is None else check_tasks(tasks)
+    kinds, y = _labelled(raw, given, missing)
+    splits = iter([Split(*pair) for pair in zip(x, y, strict=True)])
+    copies = {
+        client: ClientData(next(splits), next(splits)) if isinstance(data, Mapping) else next(splits)
+        for client, data in clients.items()
+    }
+    dataset = ArrayData(copies, kinds, test_fraction)
     dataset.load(0)  # What cannot be loaded is refused here, where the arrays are at hand.
     return dataset
 
 
-def _copied_client(where: str, data: Any, missing: float | None) -> Split | ClientData:
+class _Part(NamedTuple):
+    """The examples of one client, or its training or test part: numbers of any type."""
+
+    where: str
+    x: NDArray[Any]
+    y: Mapping[str, Numbers]
+
+
+def _number(name: str, value: Any) -> float | None:
+    if value is None or (isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)):
+        return None if value is None else float(value)
+    raise ValueError(
+        f"{name} is a number, such as -1 or float('nan') (which is NA, too), or None, got {value!r}; code text as "
+        "numbers."
+    )
+
+
+def _parts(where: str, data: Any) -> list[_Part]:
     if not isinstance(data, Mapping):
-        return _copied(where, data, missing)
-    if sorted(data) != ["test", "train"]:
-        raise ValueError(f"{where} has parts {sorted(data)}; use 'train' and 'test', or (x, {{task: labels}}) alone.")
-    return ClientData(*(_copied(f"{where}, {part}", data[part], missing) for part in ("train", "test")))
+        return [_part(where, data)]
+    if sorted(map(str, data)) != ["test", "train"]:
+        raise ValueError(
+            f"{where} has parts {sorted(map(str, data))}; use 'train' and 'test', or (x, {{task: labels}}) alone."
+        )
+    return [_part(f"{where}, {part}", data[part]) for part in ("train", "test")]
 
 
-def _copied(where: str, data: Any, missing: float | None) -> Split:
+def _part(where: str, data: Any) -> _Part:
     if not (isinstance(data, tuple | list) and len(data) == 2 and isinstance(data[1], Mapping)):
         raise ValueError(f"{where} is a {type(data).__name__}; from_arrays takes (x, {{task: labels}}).")
-    x = np.asarray(data[0])
-    if x.ndim < 2 or x.dtype.kind not in "biuf":
+    x = to_numbers(f"{where}, inputs", data[0]).array
+    if x.ndim < 2:
         raise ValueError(
             f"{where}: inputs are numbers [N, …], got {x.dtype} of shape {x.shape}; for [N], use x[:, None]."
         )
-    with np.errstate(over="ignore"):  # A number beyond float32 becomes infinite, which Federation refuses by its row.
-        x = np.array(x, np.float32, order="C")
-    labels = {name: _copied_labels(f"{where}, task {name!r}", y, missing) for name, y in data[1].items()}
-    for name, y in labels.items():
-        if len(y) != len(x):
-            raise ValueError(f"{where}: task {name!r} has {len(y)} labels for {len(x)} inputs.")
-    return Split(x, labels)
+    if 0 in x.shape[1:]:
+        raise ValueError(f"{where}: inputs of shape {x.shape} hold no number; give at least one feature.")
+    if hasattr(data[0], "columns") and x.dtype.kind == "f":
+        _check_columns(where, list(data[0].columns), x)
+    for name, y in data[1].items():
+        check_name(name)
+        if _order(data[0]) is not None and _order(y) is not None and not _same_order(_order(data[0]), _order(y)):
+            raise ValueError(
+                f"{where}, task {name!r}: the labels' index holds the inputs' in another order, and rows are matched "
+                "by position; use y.loc[x.index]."
+            )
+    return _Part(where, x, {name: _labels(where, name, y, x) for name, y in data[1].items()})
 
 
-def _copied_labels(where: str, y: ArrayLike, missing: float | None) -> NDArray[Any]:
-    """A copy of the same dtype, by which whole numbers are told from others."""
-    y = np.array(y)
-    if y.dtype.kind not in "biuf" or y.ndim == 0:
+def _check_columns(where: str, names: list[Any], x: NDArray[Any]) -> None:
+    """Refuse NaN and infinity in a table by the column's name."""
+    bad = ~np.isfinite(x)
+    if bad.any():
+        column = int(np.flatnonzero(bad.any(0))[0])
+        rows = np.flatnonzero(bad[:, column])
         raise ValueError(
-            f"{where}: labels are numbers [N] or [N, labels], got {y.dtype} of shape {y.shape}; "
-            "code names as whole numbers from 0."
+            f"{where}: inputs hold NaN or infinity in {len(rows)} row(s) of column {names[column]!r}, first row "
+            f"{rows[0]}; drop or impute them."
         )
-    unknown = np.isnan(y)
-    if missing is None and unknown.any():
+
+
+def _order(table: Any) -> Any:
+    index = getattr(table, "index", None)
+    return index if hasattr(index, "equals") and hasattr(index, "sort_values") else None
+
+
+def _same_order(one: Any, other: Any) -> bool:
+    """Whether two indices are alike, or unlike for another reason than their order."""
+    return bool(one.equals(other)) or not bool(one.sort_values().equals(other.sort_values()))
+
+
+def _labels(where: str, name: str, y: ArrayLike, x: NDArray[Any]) -> Numbers:
+    found = to_numbers(f"{where}, task {name!r}: labels", y)
+    shape = found.array.shape
+    if found.array.ndim == 0:
         raise ValueError(
-            f"{where}: {int(unknown.sum())} label(s) are NaN, the first in row {int(np.argwhere(unknown)[0, 0])}; "
-            "pass missing=float('nan') if NaN stands for 'not labelled'."
+            f"{where}, task {name!r}: labels are numbers [N] or [N, labels], got {found.array.dtype} of shape {shape}."
         )
-    return y
+    if len(found.array) != len(x):
+        way = "; use ravel()" if shape == (1, len(x)) else "; use x.T" if shape[0] in x.shape[1:2] else ""
+        raise ValueError(f"{where}: task {name!r} has {shape[0]} labels for {len(x)} inputs{way}.")
+    return found
 
 
-def _inferred(clients: Mapping[ClientId, Split | ClientData], missing: float | None) -> dict[str, Task | None]:
-    labels: dict[str, list[NDArray[Any]]] = {}
-    for data in clients.values():
-        for split in (data,) if isinstance(data, Split) else data:
-            for name, y in split.y.items():
-                labels.setdefault(name, []).append(y)
-    return {name: infer_task(name, ys, missing) for name, ys in sorted(labels.items())}
+def _labelled(
+    parts: Sequence[_Part], given: Mapping[str, Task], missing: float | None
+) -> tuple[dict[str, Task | None], list[dict[str, NDArray[Any]]]]:
+    """The tasks, and each part's labels in the form that they take."""
+    of_task: dict[str, list[int]] = {}
+    for number, part in enumerate(parts):
+        for name in part.y:
+            of_task.setdefault(name, []).append(number)
+    unknown = sorted(set(of_task) - set(given)) if given else []
+    if unknown and not set(given) <= set(of_task):  # a slip in a name, and not a task that is left to be inferred
+        raise ValueError(
+            f"{parts[of_task[unknown[0]][0]].where}: labels for unknown task {unknown[0]!r}; the tasks are "
+            f"{sorted(given)}."
+        )
+    kinds: dict[str, Task | None] = dict(given)
+    found: list[dict[str, NDArray[Any]]] = [{} for _ in parts]
+    for name, numbers in sorted(of_task.items()):
+        ys = _known([(parts[n].where, parts[n].y[name].array) for n in numbers], name, missing)
+        if name not in given:
+            # A column is a vector, and what is inferred of it is never a vector of one.
+            vectors = [y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y for y in ys]
+            kinds[name] = infer_task(name, vectors, any(parts[n].y[name].whole for n in numbers))
+        task = kinds[name]
+        ys = to_form(Regression() if task is None else task, ys)
+        if isinstance(task, Regression | None) and all(y.ndim == 1 for y in ys):
+            for number, y in zip(numbers, ys, strict=True):
+                _check_size(f"{parts[number].where}, task {name!r}", y)
+            ends = np.cumsum([len(y) for y in ys])
+            ys = np.split(floats(join(ys)[:, None], f"Task {name!r}: labels")[:, 0], ends[:-1])
+        for number, y in zip(numbers, ys, strict=True):
+            found[number][name] = np.array(y)
+    return kinds, found
+
+
+def _check_size(where: str, y: NDArray[Any]) -> None:
+    beyond = np.abs(y.astype(np.longdouble, copy=False)) > LARGEST
+    if beyond.any():
+        raise ValueError(
+            f"{where}: label {y[beyond][0]} in row {int(np.flatnonzero(beyond)[0])} is beyond float32; scale the "
+            "labels of all clients alike."
+        )
+
+
+def _known(parts: Sequence[tuple[str, NDArray[Any]]], name: str, missing: float | None) -> list[NDArray[Any]]:
+    """The labels with NaN where not labelled.
+
+    Raises:
+        ValueError: NaN without ``missing``, or infinity.
+    """
+    found = []
+    for where, y in parts:
+        where = f"{where}, task {name!r}"
+        y = with_nan(where, y, missing)
+        if y.dtype.kind == "f" and not np.isfinite(y).all():
+            unknown, endless = np.isnan(y), np.isinf(y)
+            if missing is None and unknown.any():
+                raise ValueError(
+                    f"{where}: {int(unknown.sum())} label(s) are NaN, the first in row "
+                    f"{int(np.argwhere(unknown)[0, 0])}; pass missing=float('nan') if NaN stands for 'not labelled'."
+                )
+            if endless.any():
+                row = int(np.argwhere(endless)[0, 0])
+                raise ValueError(
+                    f"{where}: {int(endless.sum())} label(s) are infinite, the first in row {row}; labels are finite: "
+                    "drop these examples, cut them off at a bound, or pass missing=float('nan') with NaN there."
+                )
+        found.append(y)
+    return found

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fedmtl.data.inputs import check_finite, floats, to_inputs
+from fedmtl.data.numbers import to_numbers
 from fedmtl.rng import SERVER
 from fedmtl.tasks.base import Task
 from fedmtl.types import ClientId, TaskSet
@@ -50,8 +52,8 @@ class Schema(NamedTuple):
 class Federation:
     """All clients, or those that one node hosts, with the schema that every side must agree on.
 
-    Inputs become float32 (whole numbers: int64) and labels what their task makes of them; arrays that are so
-    already are not copied.
+    Inputs become float32, or int64 where all clients' are whole numbers, and labels what their task makes of them;
+    arrays that are so already are not copied.
 
     Raises:
         ValueError: no task or client, a client without a training example or a task, NaN or infinity in
@@ -65,12 +67,9 @@ class Federation:
     def __post_init__(self) -> None:
         if not self.tasks:
             raise ValueError("A federation needs at least one task, got none.")
-        for name in self.tasks:
-            if not name.isidentifier():
-                raise ValueError(
-                    f"A task's name becomes part of parameter names and must be an identifier, got {name!r}."
-                )
-        checked = {int(client): self._checked(int(client), data) for client, data in sorted(self.clients.items())}
+        check_tasks(self.tasks)
+        given = _of_one_type(self.clients, tuple(self.input_shape))
+        checked = {int(client): self._checked(int(client), data) for client, data in sorted(given.items())}
         object.__setattr__(self, "clients", checked)
 
     @property
@@ -80,6 +79,20 @@ class Federation:
         owners = {client: sets.setdefault(data.tasks, data.tasks) for client, data in self.clients.items()}
         kinds = {data.train.x.dtype.kind for data in self.clients.values()}
         return Schema(self.tasks, self.input_shape, kinds == {"i"}, owners)
+
+    def with_floats(self) -> "Federation":
+        """The federation with inputs as float32, for a model that takes no whole numbers.
+
+        Raises:
+            ValueError: distinct values of a feature that merge in float32.
+        """
+        parts = [split for data in self.clients.values() for split in data]
+        ends = np.cumsum([len(split.x) for split in parts])
+        x = iter(np.split(floats(np.concatenate([split.x for split in parts]), "inputs"), ends[:-1]))
+        clients = {
+            client: ClientData(*(split._replace(x=next(x)) for split in data)) for client, data in self.clients.items()
+        }
+        return Federation(self.tasks, self.input_shape, clients)
 
     def _checked(self, client: ClientId, data: ClientData) -> ClientData:
         if not 0 <= client < SERVER:
@@ -95,17 +108,8 @@ class Federation:
 
     def _split(self, where: str, split: Split, owned: TaskSet) -> Split:
         x = np.ascontiguousarray(split.x)
-        x = x.astype(np.int64 if x.dtype.kind in "iu" else np.float32, copy=False)
-        if x.shape[1:] != tuple(self.input_shape):
-            raise ValueError(
-                f"{where}: inputs have shape {x.shape[1:]}, the federation's is {tuple(self.input_shape)}."
-            )
-        if not np.isfinite(x).all():
-            rows = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(1))
-            raise ValueError(
-                f"{where}: inputs hold NaN or infinity in {len(rows)} row(s), first row {rows[0]}; "
-                "drop or impute them before building the federation."
-            )
+        _check_shape(where, x.shape, tuple(self.input_shape))
+        check_finite(x, np.array([0, len(x)]), lambda _: where)
         if tuple(sorted(split.y)) != owned:
             raise ValueError(f"{where}: labels for {sorted(split.y)}, but the client's tasks are {list(owned)}.")
         labels = {}
@@ -119,6 +123,72 @@ class Federation:
             except ValueError as error:
                 raise ValueError(f"{where}, task {name!r}: {error}") from None
         return Split(x, labels)
+
+
+def check_name(name: Any) -> None:
+    """Refuse what is no name of a task.
+
+    Raises:
+        ValueError: no text, or no identifier.
+    """
+    if not (isinstance(name, str) and name.isidentifier()):
+        raise ValueError(
+            f"A task's name becomes part of parameter names and must be an identifier, got {name!r}; use letters, "
+            "digits and _, such as 'task_0'."
+        )
+
+
+def check_tasks(tasks: Mapping[str, Task]) -> Mapping[str, Task]:
+    """The tasks, if they are.
+
+    Raises:
+        ValueError: a name that is none, or something else than an object with a task's methods.
+    """
+    if not isinstance(tasks, Mapping):
+        raise ValueError(f"tasks is {{name: task}}, such as {{'sick': Binary()}}, got a {type(tasks).__name__}.")
+    for name, task in tasks.items():
+        check_name(name)
+        missing = [part for part in _PARTS if not hasattr(task, part)]
+        if isinstance(task, type) or missing:
+            called = task.__name__ if isinstance(task, type) else task if isinstance(task, str) else "Binary"
+            raise ValueError(
+                f"Task {name!r} is an object such as {called.partition('(')[0]}(…), from fedmtl.tasks, got {task!r}"
+                f"{'' if isinstance(task, type | str) else f', which has no {missing[0]}'}; write {name!r}: "
+                f"{_MADE.get(called, 'Binary()')}."
+            )
+    return tasks
+
+
+_PARTS = ("outputs", "label_shape", "metric_name", "higher_is_better", "labels", "loss", "sums", "metric", "score")
+_MADE = {"MultiClass": "MultiClass(num_classes)", "MultiLabel": "MultiLabel(num_labels)"} | {
+    "Regression": "Regression(mean, std)"
+}
+
+
+def _check_shape(where: str, shape: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+    if shape[1:] != wanted:
+        raise ValueError(f"{where}: inputs have shape {shape[1:]}, the federation's is {wanted}.")
+
+
+def _of_one_type(clients: Mapping[ClientId, ClientData], input_shape: tuple[int, ...]) -> Mapping[ClientId, ClientData]:
+    """The clients with inputs that are all float32, or all int64; the same objects where they are so already."""
+    kinds = {getattr(split.x, "dtype", None) for data in clients.values() for split in data}
+    if not kinds or kinds == {np.dtype(np.float32)} or kinds == {np.dtype(np.int64)}:
+        return clients
+    places = [(client, number, part) for client in sorted(clients) for number, part in enumerate(("train", "test"))]
+    names = [f"client {client}, {part}" for client, _, part in places]
+    arrays = [
+        to_numbers(name, clients[client][number].x).array
+        for name, (client, number, _) in zip(names, places, strict=True)
+    ]
+    for name, array in zip(names, arrays, strict=True):
+        _check_shape(name, array.shape, input_shape)
+    found = to_inputs(arrays, lambda part: names[part])
+    made = {}
+    for number, client in enumerate(sorted(clients)):
+        train, test = clients[client]
+        made[client] = ClientData(Split(found[2 * number], train.y), Split(found[2 * number + 1], test.y))
+    return made
 
 
 class Dataset(Protocol):

@@ -18,10 +18,10 @@ from fedmtl.federation.group import Group
 from fedmtl.federation.job import Engine
 from fedmtl.federation.plan import Plan
 from fedmtl.federation.reports import raw_data_packet, report_packets
-from fedmtl.federation.shard import Shard, Table, shard_of
+from fedmtl.federation.shard import Shard, Table, shard_of, with_floats
 from fedmtl.federation.store import Store
 from fedmtl.federation.visits import Replies, Total, Visit, Visits, visits_of
-from fedmtl.rng import permutations, rng
+from fedmtl.rng import float32_default, permutations, rng
 from fedmtl.trees import finite_rows, leaves, row, stack, structure, tree_map
 from fedmtl.types import ClientId, LocalResult, Payload, TaskSet
 from fedmtl.uploads import weighted_sum
@@ -41,7 +41,9 @@ class Fleet:
 
     def __init__(self, plan: Plan, clients: Shard | Mapping[ClientId, ClientData], engine: Engine) -> None:
         self.plan = plan
-        self.clients = clients if isinstance(clients, Shard) else shard_of(clients)
+        shard = clients if isinstance(clients, Shard) else shard_of(clients)
+        self.clients = shard if plan.integer_inputs else with_floats(shard)
+        plan.check_inputs(rows.x.numpy() for table in shard.tables for rows in (table.train, table.test))
         self.seconds: dict[str, float] = {}
         """Where the time of the last ``handle`` went: state, evaluate, train, encode, add."""
         self._engine = engine
@@ -53,6 +55,7 @@ class Fleet:
         owned = {client: table.owned for table in self.clients.tables for client in table.clients.tolist()}
         return dict(sorted(owned.items()))
 
+    @float32_default()
     def handle(self, round: int, visits: Sequence[Visit], store: Store, add: bool = False) -> Replies:
         """Answer the visits of a round, in their order.
 

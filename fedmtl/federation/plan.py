@@ -1,12 +1,13 @@
 """What server and clients derive alike from one experiment, so that no name and no shape needs to travel."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.algorithms.base import Algorithm, first_server, scheduled
@@ -15,9 +16,10 @@ from fedmtl.comm.spec import Spec, spec_of
 from fedmtl.data.base import Schema
 from fedmtl.federation.job import ClientFn, Wide
 from fedmtl.models.base import Model
-from fedmtl.models.split import SplitModel, build, initial_params, loss_fn, mixed_sums_fn, sums_fn
+from fedmtl.models.split import SplitModel, build, check_runs, initial_params, loss_fn, mixed_sums_fn, sums_fn
 from fedmtl.optim import make_batches
 from fedmtl.tasks.base import Task
+from fedmtl.trees import sha256
 from fedmtl.types import Batch, ClientId, LossFn, Params, Payload, TaskSet
 
 
@@ -50,9 +52,12 @@ class Plan:
         self.batch_size = batch_size
         self.seed = seed
         self.owners = owners
+        self.model = model
         self.module: SplitModel = build(model, input_shape, self.tasks, seed, integer_inputs)
         self.initial: Params = initial_params(self.module)
-        self._input = np.zeros((1, *input_shape), np.int64 if integer_inputs else np.float32)
+        self.integer_inputs = self.module.integer_inputs
+        """Whether clients' inputs are int64; whole numbers become float32 where the model takes no others."""
+        self._input = np.zeros((1, *input_shape), np.int64 if self.integer_inputs else np.float32)
         self._by_tasks: dict[tuple[str, TaskSet], Any] = {}
 
     @property
@@ -88,6 +93,7 @@ class Plan:
             repr(self.down_codec),
             self.batch_size,
             self.seed,
+            *([sha256(frozen)] if (frozen := dict(self.module.named_buffers())) else []),
         )
         return blake2b(repr(picture).encode(), digest_size=8).digest()
 
@@ -125,6 +131,22 @@ class Plan:
                         f"{[f'{entry.record}/{entry.name} {entry.shape}' for entry in spec]} in its {what}."
                     )
             self.measure(owned)
+
+    def check_inputs(self, parts: Iterable[NDArray[Any]]) -> None:
+        """Find whole numbers that the model has no place for, such as tokens beyond a table.
+
+        Args:
+            parts: inputs, [N, …] each.
+
+        Raises:
+            ValueError: the trunk fails on the smallest or the largest number of each feature.
+        """
+        if not self.integer_inputs:
+            return
+        parts = [part for part in parts if len(part)]
+        low, high = (np.stack([of(part, axis=0) for part in parts]) for of in (np.min, np.max))
+        x = torch.from_numpy(np.stack([low.min(0), high.max(0)]))
+        check_runs(f"{self.model!r}: inputs from {x.min()} to {x.max()}", self.module.trunk, x)
 
     def init_client(self, owned: TaskSet, num_examples: int) -> Any:
         """A client's first private state."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.data.base import ClientData, Split
+from fedmtl.data.inputs import floats
 from fedmtl.federation.job import Picked
 from fedmtl.optim import epoch_index
 from fedmtl.types import Batch, ClientId, TaskSet
@@ -160,6 +161,21 @@ def _rows(splits: Sequence[Split]) -> Rows:
         np.cumsum(size) - size,
         size,
     )
+
+
+def with_floats(shard: Shard) -> Shard:
+    """The clients with inputs as float32; the shard itself where they are.
+
+    Raises:
+        ValueError: distinct values of a feature that merge in float32.
+    """
+    if all(rows.x.is_floating_point() for table in shard.tables for rows in (table.train, table.test)):
+        return shard
+
+    def converted(rows: Rows) -> Rows:
+        return rows._replace(x=torch.from_numpy(floats(rows.x.numpy(), "inputs")))
+
+    return Shard([t._replace(train=converted(t.train), test=converted(t.test)) for t in shard.tables])
 
 
 def write_shard(folder: Path, clients: Mapping[ClientId, ClientData]) -> None:

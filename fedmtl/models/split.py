@@ -6,9 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from fedmtl.models.base import Model
-from fedmtl.rng import torch_seed
+from fedmtl.models.check import Unfit, check_parts, check_pure, example, freeze, run
+from fedmtl.rng import float32_default, torch_seed
 from fedmtl.tasks.base import Task
 from fedmtl.types import Batch, Params, TaskSet
 
@@ -16,10 +18,12 @@ from fedmtl.types import Batch, Params, TaskSet
 class SplitModel(nn.Module):
     """A trunk and a head for each of some tasks: parameters ``trunk.…`` and ``head.<task>.…``."""
 
-    def __init__(self, trunk: nn.Module, heads: Mapping[str, nn.Module]) -> None:
+    def __init__(self, trunk: nn.Module, heads: Mapping[str, nn.Module], integer_inputs: bool = False) -> None:
         super().__init__()
         self.trunk = trunk
         self.head = nn.ModuleDict(heads)
+        self.integer_inputs = integer_inputs
+        """Whether inputs are int64, such as tokens; else they are float32."""
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         features = self.trunk(x)
@@ -31,46 +35,123 @@ def build(
 ) -> SplitModel:
     """The whole model, its first parameters drawn from ``seed``: a head's do not depend on which others exist.
 
+    Parameters that ask for no gradient become buffers: they stay as they are, and are never sent. Models are float32,
+    whatever torch's default type.
+
+    Args:
+        model: the recipe.
+        input_shape: of one example.
+        tasks: name -> task.
+        seed: of the experiment.
+        integer_inputs: whether the data are whole numbers. A model that cannot take them takes float32 instead.
+
     Raises:
-        ValueError: a trunk that does not give flat features, a head whose output does not fit its task, a
-            module whose running statistics live outside the parameters.
+        ValueError: a trunk that does not give flat features, a head whose output does not fit its task, parameters that
+            are not float32, modules that are no pure functions of their parameters, row by row.
     """
-    with torch_seed(seed, "trunk"):
-        trunk = model.trunk(input_shape)
-    example = torch.zeros(2, *input_shape, dtype=torch.int64 if integer_inputs else torch.float32)
-    with torch.no_grad():
-        features = trunk(example)
+    if not integer_inputs:
+        return _build(model, input_shape, tasks, seed, torch.float32)
+    try:
+        return _build(model, input_shape, tasks, seed, torch.int64)
+    except Unfit as first:
+        try:
+            return _build(model, input_shape, tasks, seed, torch.float32)
+        except Unfit as second:
+            raise (first if "indices" in str(second) else second) from None
+
+
+def _build(
+    model: Model, input_shape: tuple[int, ...], tasks: Mapping[str, Task], seed: int, kind: torch.dtype
+) -> SplitModel:
+    with float32_default():
+        x = example(input_shape, kind)
+        with torch_seed(seed, "trunk"):
+            trunk = _module(model, "the trunk", model.trunk(input_shape))
+            if any(isinstance(part, LazyModuleMixin) for part in trunk.modules()):
+                run(repr(model), "the trunk", trunk, x.clone())  # lazy parameters are drawn by the first call
+        check_parts(repr(model), SplitModel(trunk, {}))
+        with torch_seed(seed, "check"):  # what a module draws while it is checked is not drawn outside
+            features = run(repr(model), "the trunk", trunk, x.clone())
+            _check_features(model, features, kind)
+            check_pure(repr(model), "the trunk", "trunk", trunk, x, features)
+        heads: dict[str, nn.Module] = {}
+        for name, task in sorted(tasks.items()):
+            heads[name] = _head(model, name, task, features, seed)
+        _check_own(model, trunk, heads)
+        module = SplitModel(trunk, heads, kind == torch.int64)
+        freeze(module)
+        for part in module.modules():
+            if isinstance(part, nn.RNNBase):
+                # On a GPU torch would join the weights in memory at each call, which fails inside a transform, whose
+                # tensors have no memory of their own, and is in vain, since every step has new weights.
+                part.flatten_parameters = _keep_parameters
+        return module
+
+
+def _module(model: Model, part: str, made: Any) -> nn.Module:
+    if not isinstance(made, nn.Module):
+        raise ValueError(f"{model!r}: {part} is an nn.Module, got a {type(made).__name__}; return a module.")
+    return made
+
+
+def _check_features(model: Model, features: Any, kind: torch.dtype) -> None:
+    if not isinstance(features, Tensor):
+        raise ValueError(
+            f"{model!r}: a trunk gives features, a tensor [B, features], got a {type(features).__name__}; return one "
+            "of its parts."
+        )
     if features.ndim != 2 or len(features) != 2:
         raise ValueError(f"{model!r}: a trunk gives features [B, features], got shape {tuple(features.shape)} for B=2.")
-    heads: dict[str, nn.Module] = {}
-    for name, task in sorted(tasks.items()):
-        if hasattr(nn.ModuleDict(), name):
-            raise ValueError(f"task {name!r}: torch's modules have an attribute of that name; give the task another.")
-        with torch_seed(seed, f"head.{name}"):
-            heads[name] = model.head(features.shape[1], task.outputs)
-        with torch.no_grad():
-            output = heads[name](features)
-        if output.shape != (2, task.outputs):
+    if features.dtype != torch.float32:
+        failure = Unfit if kind == torch.int64 and not features.is_floating_point() else ValueError
+        raise failure(
+            f"{model!r}: a trunk gives float32 features, got {features.dtype}; its parameters, buffers and constants "
+            "are float32."
+        )
+
+
+def _head(model: Model, name: str, task: Task, features: Tensor, seed: int) -> nn.Module:
+    if hasattr(nn.ModuleDict(), name):
+        raise ValueError(f"task {name!r}: torch's modules have an attribute of that name; give the task another.")
+    called = f"the head of task {name!r}"
+    with torch_seed(seed, f"head.{name}"):
+        head = _module(model, called, model.head(features.shape[1], task.outputs))
+        if any(isinstance(part, LazyModuleMixin) for part in head.modules()):
+            run(repr(model), called, head, features.clone())
+    check_parts(repr(model), SplitModel(nn.Identity(), {name: head}))
+    with torch_seed(seed, "check"):
+        output = run(repr(model), called, head, features.clone())
+        if not isinstance(output, Tensor) or output.shape != (2, task.outputs):
+            found = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
             raise ValueError(
-                f"{model!r}: the head of task {name!r} gives shape {tuple(output.shape)} for B=2, but {task!r} needs "
+                f"{model!r}: the head of task {name!r} gives {found} for B=2, but {task!r} needs "
                 f"(2, {task.outputs}); make head(features, outputs) end in `outputs` numbers."
             )
-    module = SplitModel(trunk, heads)
-    for name, part in module.named_modules():
-        if getattr(part, "track_running_stats", False):
-            raise ValueError(
-                f"{model!r}: {name} ({type(part).__name__}) keeps running statistics outside the parameters, which "
-                "no packet would carry; use GroupNorm, LayerNorm, or track_running_stats=False."
-            )
-    for name, value in module.named_parameters():
-        if value.dtype != torch.float32:
-            raise ValueError(f"{model!r}: parameters are float32, but {name} is {value.dtype}.")
-    for part in module.modules():
-        if isinstance(part, nn.RNNBase):
-            # On a GPU torch would join the weights in memory at each call, which fails inside a transform, whose
-            # tensors have no memory of their own, and is in vain, since every step has new weights.
-            part.flatten_parameters = _keep_parameters
-    return module
+        if output.dtype != torch.float32:
+            raise ValueError(f"{model!r}: the head of task {name!r} gives {output.dtype}, but outputs are float32.")
+        check_pure(repr(model), called, f"head.{name}", head, features, output)
+    return head
+
+
+def _check_own(model: Model, trunk: nn.Module, heads: Mapping[str, nn.Module]) -> None:
+    """Refuse a parameter that is in several parts: each is shared or private, and of one task."""
+    owner: dict[int, str] = {}
+    for part, module in [("the trunk", trunk), *((f"the head of task {name!r}", head) for name, head in heads.items())]:
+        for name, value in module.named_parameters():
+            if owner.setdefault(id(value), part) != part:
+                raise ValueError(
+                    f"{model!r}: {part} shares its parameter {name} with {owner[id(value)]}; make a module of its own "
+                    "for each call of trunk and head."
+                )
+
+
+def check_runs(name: str, trunk: nn.Module, x: Tensor) -> None:
+    """Refuse inputs [B, …] on which the trunk fails.
+
+    Raises:
+        ValueError: it begins with ``name``.
+    """
+    run(name, "the trunk", trunk, x)
 
 
 def _keep_parameters() -> None:

@@ -11,6 +11,7 @@ from fedmtl.experiment import Experiment
 from fedmtl.federation.server import Server
 from fedmtl.recorder import Recorder
 from fedmtl.results import Progress, Result
+from fedmtl.rng import float32_default
 from fedmtl.runtime.messages import packet_bytes
 from fedmtl.runtime.node import read_run_config
 from fedmtl.runtime.strategy import FedMTL, discover
@@ -36,6 +37,7 @@ def print_progress(progress: Progress) -> None:
     )
 
 
+@float32_default()
 def serve(
     grid: Grid,
     experiment: Experiment,

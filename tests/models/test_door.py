@@ -1,0 +1,409 @@
+"""Models as people have them: they work with the right numbers, or are refused in one line that says the way out."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fedmtl.algorithms import FedAvg, FedPer
+from fedmtl.data import from_arrays
+from fedmtl.experiment import Experiment
+from fedmtl.federation.fleet import Fleet
+from fedmtl.models import CNN, MLP
+from fedmtl.models.split import build, initial_params
+from fedmtl.running import run
+from fedmtl.tasks import Binary, MultiClass
+
+TASKS = {"a": MultiClass(3), "b": Binary()}
+DRAW = np.random.default_rng(0)
+
+
+class Parts:
+    """A model of two functions."""
+
+    def __init__(self, trunk: Callable[[tuple[int, ...]], Any], head: Callable[[int, int], Any] = nn.Linear) -> None:
+        self.trunk, self.head = trunk, head
+
+    def __repr__(self) -> str:
+        return "Parts()"
+
+
+class Forward(nn.Module):
+    """A linear layer and a function of its output."""
+
+    def __init__(self, function: Callable[..., Any], size: int = 6) -> None:
+        super().__init__()
+        self.linear, self.function = nn.Linear(size, 4), function
+
+    def forward(self, x: Tensor) -> Any:
+        return self.function(self.linear(x))
+
+
+def after(*layers: nn.Module) -> Parts:
+    return Parts(lambda shape: nn.Sequential(nn.Linear(shape[0], 4), *layers))
+
+
+def doing(function: Callable[..., Any]) -> Parts:
+    return Parts(lambda shape: Forward(function, shape[0]))
+
+
+class Counts(nn.Module):
+    """Counts its calls in a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls = self.calls + 1
+        return x
+
+
+class Later(nn.Module):
+    """Gives something else each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return x + self.calls
+
+
+def with_parameter(value: Tensor) -> Parts:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(6, 4)
+            self.scale = nn.Parameter(value, requires_grad=value.is_floating_point())
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.linear(x) * self.scale
+
+    return Parts(lambda _: Scaled())
+
+
+def transformer(dropout: float) -> Parts:
+    def trunk(shape: tuple[int, ...]) -> nn.Module:
+        layer = nn.TransformerEncoderLayer(2, 1, 4, dropout=dropout, batch_first=True)
+        return nn.Sequential(nn.Unflatten(1, (3, 2)), layer, nn.Flatten())
+
+    return Parts(trunk)
+
+
+class Last(nn.Module):
+    """The last output of an LSTM."""
+
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(2, 4, 2, batch_first=True, dropout=dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.lstm(x.unflatten(1, (3, 2)))[0][:, -1]
+
+
+SHARED_HEAD = nn.Linear(4, 4)
+DRAWS = r"draws random numbers \(.*\), and a run must give the same numbers again; leave out dropout \(p=0"
+REFUSED: dict[str, tuple[Any, str]] = {
+    "Dropout": (after(nn.Dropout(0.5)), r"the trunk draws random numbers \(trunk.1, a Dropout\), and a run must"),
+    "AlphaDropout": (after(nn.SELU(), nn.AlphaDropout(0.1)), DRAWS),
+    "FeatureAlphaDropout": (after(nn.FeatureAlphaDropout(0.1)), DRAWS),
+    "RReLU": (after(nn.RReLU()), DRAWS),
+    "Dropout of zeros": (after(nn.ReLU(), nn.Threshold(1e9, 0.0), nn.Dropout(0.5)), DRAWS),
+    "dropout in forward": (doing(lambda x: F.dropout(x, 0.3)), r"draws random numbers \(in forward\)"),
+    "noise in forward": (doing(lambda x: x + torch.randn_like(x)), "draws random numbers"),
+    "numpy's noise": (doing(lambda x: x + float(DRAW.random())), "gives other numbers when it is called again"),
+    "a transformer's default": (transformer(0.1), DRAWS),
+    "an LSTM's dropout": (Parts(lambda _: Last(0.2)), r"trunk.lstm, a LSTM"),
+    "Dropout in a head": (
+        Parts(MLP((4,)).trunk, lambda f, o: nn.Sequential(nn.Dropout(0.5), nn.Linear(f, o))),
+        r"the head of task 'a' draws random numbers \(head.a.0, a Dropout\)",
+    ),
+    "BatchNorm": (after(nn.BatchNorm1d(4)), "running statistics.*use GroupNorm, LayerNorm"),
+    "BatchNorm without statistics": (
+        after(nn.BatchNorm1d(4, track_running_stats=False)),
+        r"trunk.1 \(BatchNorm1d\) takes means over the batch, to which padding belongs.*use GroupNorm or LayerNorm",
+    ),
+    "a lazy BatchNorm": (after(nn.LazyBatchNorm1d()), "BatchNorm1d"),
+    "batch norm in forward": (
+        doing(lambda x: F.batch_norm(x, None, None, training=True)),
+        "fails on a batch of one example .*use GroupNorm or LayerNorm",
+    ),
+    "a mean over the batch": (doing(lambda x: x - x.mean(0)), "other numbers when others are in its batch"),
+    "squeeze": (doing(lambda x: x.squeeze()), r"shape \(4,\) for a batch of one example and \(2, 4\) for two"),
+    "a tuple": (doing(lambda x: (x, x)), "a trunk gives features, a tensor .*, got a tuple; return one"),
+    "a dict": (doing(lambda x: {"features": x}), "got a dict"),
+    "no tensor": (doing(lambda x: None), "got a NoneType"),
+    "float64 features": (doing(lambda x: x.double()), "float32 features, got torch.float64"),
+    "complex features": (doing(lambda x: torch.fft.fft(x)), "float32 features, got torch.complex64"),
+    "features that are no matrix": (doing(lambda x: x[:, None]), r"features \[B, features\], got shape \(2, 1, 4\)"),
+    "an error of its own": (
+        doing(lambda x: x @ torch.zeros(9, 9)),
+        r"the trunk fails on inputs of shape \(2, 6\), torch.float32",
+    ),
+    "another width": (Parts(lambda _: nn.Linear(5, 4)), "the trunk fails on inputs of shape"),
+    "an embedding of fractions": (
+        Parts(lambda _: nn.Embedding(9, 4)),
+        "tokens are whole numbers: give every client's x",
+    ),
+    "no module": (Parts(lambda _: lambda x: x), "the trunk is an nn.Module, got a function"),
+    "no module as head": (
+        Parts(MLP((4,)).trunk, lambda f, o: None),
+        "the head of task 'a' is an nn.Module, got a NoneType",
+    ),
+    "double": (
+        Parts(lambda s: nn.Linear(6, 4).double()),
+        "float32, but trunk.weight is torch.float64; build it without",
+    ),
+    "half": (Parts(lambda s: nn.Linear(6, 4).half()), "trunk.weight is torch.float16"),
+    "bfloat16": (Parts(lambda s: nn.Linear(6, 4).bfloat16()), "trunk.weight is torch.bfloat16"),
+    "a double head": (Parts(MLP((4,)).trunk, lambda f, o: nn.Linear(f, o).double()), "head.a.weight is torch.float64"),
+    "a complex parameter": (with_parameter(torch.ones((), dtype=torch.complex64)), "scale is torch.complex64"),
+    "whole parameters": (with_parameter(torch.ones((), dtype=torch.int64)), "scale is torch.int64"),
+    "NaN to begin with": (with_parameter(torch.tensor(torch.nan)), "trunk.scale begins with NaN or infinity"),
+    "parameters without numbers": (
+        Parts(lambda s: nn.Linear(6, 4, device="meta")),
+        "trunk.weight is on meta; build models on the CPU",
+    ),
+    "a head [N]": (
+        Parts(MLP((4,)).trunk, lambda f, o: nn.Sequential(nn.Linear(f, 1), nn.Flatten(0))),
+        r"needs \(2, 3\)",
+    ),
+    "a head's tuple": (
+        Parts(MLP((4,)).trunk, lambda f, o: nn.LSTM(f, o)),
+        "the head of task 'a' gives a tuple for B=2",
+    ),
+    "a head of double outputs": (
+        Parts(MLP((4,)).trunk, lambda f, o: nn.Sequential(nn.Linear(f, o), Forward(Tensor.double, o))),
+        "head of task 'a' gives",
+    ),
+    "a counter": (after(Counts()), r"the trunk changes 1.calls when it is called, a state"),
+    "a hidden counter": (after(Later()), "gives other numbers when it is called again"),
+    "a power iteration": (
+        after(nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4))),
+        "the trunk changes .* state",
+    ),
+    "an embedding that renorms": (after(nn.EmbeddingBag(3, 4, max_norm=0.1)), "fails|changes"),
+    "inputs written to": (
+        Parts(lambda s: nn.Sequential(nn.Hardtanh(0.2, 0.4, inplace=True), nn.Linear(6, 4))),
+        "changes its input in place, .* leave out inplace=True",
+    ),
+    "one head for all": (
+        Parts(MLP((4,)).trunk, lambda f, o: nn.Sequential(SHARED_HEAD, nn.Linear(4, o))),
+        "head of task 'b' shares its parameter 0.weight with the head of task 'a'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_refused(case: str) -> None:
+    model, message = REFUSED[case]
+    state = torch.get_rng_state()
+    with pytest.raises(ValueError, match=message) as error:
+        build(model, (6,), TASKS, 0, False)
+    assert "\n" not in str(error.value) and str(error.value).startswith("Parts()")
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def tied() -> Parts:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.up = nn.Linear(6, 6)
+            self.down = nn.Linear(6, 6)
+            self.down.weight = self.up.weight
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.down(torch.tanh(self.up(x)))
+
+    return Parts(lambda _: Tied())
+
+
+class Unused(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.unused = nn.Linear(6, 4), nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.used(x)
+
+
+class Positions(nn.Module):
+    """Buffers of whole numbers, truth values and fractions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("order", torch.arange(5, -1, -1))
+        self.register_buffer("mask", torch.arange(6) % 2 > 0)
+        self.register_buffer("shift", torch.rand(6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.where(self.mask, x[:, self.order], x + self.shift)  # type: ignore[index]
+
+
+def hooked() -> Parts:
+    def trunk(_: tuple[int, ...]) -> nn.Module:
+        module = nn.Linear(6, 4)
+        module.register_forward_hook(lambda _module, _inputs, output: 2 * torch.as_tensor(output))
+        return module
+
+    return Parts(trunk)
+
+
+WORK: dict[str, Any] = {
+    "GroupNorm": after(nn.GroupNorm(2, 4)),
+    "LayerNorm": after(nn.LayerNorm(4)),
+    "InstanceNorm": after(nn.Unflatten(1, (2, 2)), nn.InstanceNorm1d(2), nn.Flatten()),
+    "dropout of nothing": after(nn.Dropout(0.0)),
+    "a transformer without dropout": transformer(0.0),
+    "an LSTM": Parts(lambda _: Last()),
+    "lazy layers": Parts(
+        lambda _: nn.Sequential(nn.LazyLinear(5), nn.ReLU(), nn.LazyLinear(4)), lambda f, o: nn.LazyLinear(o)
+    ),
+    "tied parameters": tied(),
+    "unused parameters": Parts(lambda _: Unused()),
+    "buffers": Parts(lambda _: nn.Sequential(Positions(), nn.Linear(6, 4))),
+    "a forward hook": hooked(),
+    "evaluation mode": Parts(lambda _: nn.Sequential(nn.Linear(6, 4), nn.Dropout(0.5)).eval()),
+    "weight norm": after(nn.utils.parametrizations.weight_norm(nn.Linear(4, 4))),
+    "inplace between layers": after(nn.ReLU(inplace=True)),
+}
+
+
+def arrays(clients: int = 3, x: Callable[[int], Any] | None = None, rows: int = 12) -> Any:
+    draw = np.random.default_rng(1)
+    make = x or (lambda n: draw.standard_normal((n, 6)))
+    return from_arrays({k: (make(rows), {"a": np.arange(rows) % 3, "b": np.arange(rows) % 2}) for k in range(clients)})
+
+
+def trained(model: Any, data: Any = None, **changes: Any) -> Any:
+    given = {"algorithm": FedAvg(lr=0.1, epochs=1), "rounds": 2, "batch_size": 5, "runtime": "local", **changes}
+    return run(Experiment(name="t", data=data or arrays(), model=model, **given))
+
+
+@pytest.mark.parametrize("case", WORK)
+def test_what_works(case: str) -> None:
+    """In both engines, to the same numbers but for rounding, and twice to the same bits."""
+    loop, again, vmap = (trained(WORK[case], engine=engine) for engine in ("loop", "loop", "vmap"))
+    assert loop.summary["digests"] == again.summary["digests"]
+    assert vmap.summary["mean_score"] == pytest.approx(loop.summary["mean_score"], abs=0.1)
+
+
+def test_default_type(request: pytest.FixtureRequest) -> None:
+    """A notebook's float64 changes no bit, and is there again afterwards."""
+    expected = trained(MLP((4,)), algorithm=FedPer(epochs=1)).summary["digests"]
+    request.addfinalizer(lambda: torch.set_default_dtype(torch.float32))
+    torch.set_default_dtype(torch.float64)
+    for engine in ("vmap", "loop"):
+        found = trained(MLP((4,)), algorithm=FedPer(epochs=1), engine=engine).summary["digests"]
+        assert engine == "loop" or found == expected
+    assert torch.get_default_dtype() == torch.float64
+
+
+# ---- frozen parameters ----------------------------------------------------------------------------------------------
+
+
+def frozen(_: tuple[int, ...]) -> nn.Module:
+    trunk = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4))
+    trunk[0].requires_grad_(False)
+    return trunk
+
+
+@pytest.mark.parametrize("engine", ["loop", "vmap"])
+def test_frozen_parameters_stay_and_are_not_sent(engine: str) -> None:
+    """As the same numbers in a buffer; 24 + 2 tasks' heads of 15 and 5 numbers travel, not the frozen 35."""
+    model: Any = Parts(frozen)
+    module = build(model, (6,), TASKS, 0, False)
+    assert sorted(initial_params(module)) == sorted(
+        [f"{part}.{kind}" for part in ("trunk.2", "head.a", "head.b") for kind in ("weight", "bias")]
+    )
+    assert dict(module.named_buffers())["trunk.0.weight"].shape == (5, 6)
+    result = trained(Parts(frozen), engine=engine)
+
+    class Buffers(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            first, self.last = nn.Linear(6, 5), nn.Linear(5, 4)
+            self.register_buffer("weight", first.weight.detach())
+            self.register_buffer("bias", first.bias.detach())
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(torch.tanh(F.linear(x, self.weight, self.bias)))  # type: ignore[arg-type]
+
+    other = trained(Parts(lambda _: Buffers()), engine=engine)
+    assert result.summary["mean_score"] == other.summary["mean_score"]
+
+
+def test_plans_differ_where_frozen_numbers_do() -> None:
+    """The other side's packets are refused when its frozen numbers are others."""
+    data = arrays().load(0)
+    plans = []
+    for shift in (0.0, 1.0):
+        model = Parts(lambda shape, shift=shift: nn.Sequential(frozen(shape), Forward(lambda x: x, 4)))
+        experiment = Experiment(name="t", data=arrays(), model=model, runtime="local")
+        plan = experiment.make_plan(data)
+        plans.append(plan)
+        if shift:
+            with torch.no_grad():
+                next(iter(plan.module.buffers())).add_(shift)
+    assert plans[0].digest != plans[1].digest
+
+
+# ---- whole numbers --------------------------------------------------------------------------------------------------
+
+
+def tokens(_: tuple[int, ...]) -> nn.Module:
+    return nn.Sequential(nn.Embedding(10, 3), nn.Flatten(), nn.Linear(18, 4))
+
+
+def whole(kind: Any, high: int = 10) -> Callable[[int], Any]:
+    draw = np.random.default_rng(2)
+    return lambda n: draw.integers(0, high, (n, 6)).astype(kind)
+
+
+@pytest.mark.parametrize("engine", ["loop", "vmap"])
+@pytest.mark.parametrize("kind", ["uint8", "int32", "int64"])
+def test_tokens_reach_an_embedding(kind: str, engine: str) -> None:
+    assert trained(Parts(tokens), arrays(x=whole(kind)), engine=engine).summary["digests"]["rows"]
+
+
+@pytest.mark.parametrize("engine", ["loop", "vmap"])
+@pytest.mark.parametrize("kind", ["bool", "uint8", "int16", "int64"])
+def test_whole_numbers_for_a_model_of_floats(kind: str, engine: str) -> None:
+    """To the bits of the same numbers given as floats."""
+    make = whole(kind, 2 if kind == "bool" else 200)
+    rows = {k: make(12) for k in range(3)}
+    labels = {"a": np.arange(12) % 3}
+    results = [
+        trained(MLP((4,)), from_arrays({k: (x.astype(kind), labels) for k, x in rows.items()}), engine=engine)
+        for kind in (kind, "float32")
+    ]
+    assert results[0].summary["digests"] == results[1].summary["digests"]
+
+
+def test_images_of_bytes_reach_a_cnn() -> None:
+    images = lambda n: DRAW.integers(0, 256, (n, 1, 8, 8)).astype(np.uint8)  # noqa: E731
+    assert trained(CNN((2,), 4), arrays(x=images)).summary["mean_score"] >= 0
+
+
+def test_whole_numbers_that_merge_are_refused_by_a_model_of_floats() -> None:
+    """At a run, and on a node that loads its own clients: 240 ids, of which float32 tells every second apart."""
+    ids = np.arange(2**24, 2**24 + 240)[:, None]
+    data = from_arrays({0: {"train": (ids, {"a": np.arange(240) % 2}), "test": (ids[:2], {"a": [0, 1]})}})
+    message = "119 of 240 distinct values in feature 0"
+    with pytest.raises(ValueError, match=message):
+        trained(MLP((4,)), data)
+    experiment = Experiment(name="t", data=data, model=MLP((4,)), runtime="local")
+    federation = data.load(0)
+    with pytest.raises(ValueError, match=message):
+        Fleet(experiment.make_plan(federation), federation.clients, experiment.make_engine())
+
+
+def test_a_token_that_the_table_does_not_have() -> None:
+    with pytest.raises(ValueError, match=r"inputs from 0 to 11: the trunk fails .*index out of range"):
+        trained(Parts(tokens), arrays(x=whole("int64", 12)))
