@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 FLOORS = [
-    ["types", "trees", "rng", "files", "imports", "uploads", "bounds", "toml"],
+    ["types", "trees", "rng", "files", "imports", "uploads", "bounds", "toml", "own_cache"],
     ["models", "tasks", "data", "codecs", "optim", "optimizers", "weightings"],
     ["algorithms"],
     ["comm"],

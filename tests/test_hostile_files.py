@@ -23,6 +23,7 @@ from fedmtl.experiment import Experiment, from_dict
 from fedmtl.loading import load_experiment, override
 from fedmtl.runtime.node import read_run_config
 from fedmtl.study.sweep import expand, sweep_of
+from tests.test_extension import PRESET, USERS_FILE
 
 MARK = "open({mark!r}, 'a').write(__name__ + chr(10))\n"
 
@@ -334,7 +335,8 @@ def test_the_command_line_refuses_in_one_line(arguments: list[str], folder: Path
     for name in ("summary.json", "checkpoint/server.state"):
         (folder / "run" / name).write_text("{}")
     shutil.copy(folder / "good.py", folder / "run" / "good.py")
-    result = CliRunner().invoke(app, arguments)
+    here = ["--set", "runtime=local"] if arguments[0] in ("run", "compare") else []
+    result = CliRunner().invoke(app, [*arguments, *here])
     assert result.exit_code == 2, result.output
     assert result.output.startswith("error: ") and result.output.count("\n") == 1
     assert result.output.rstrip("\n").isprintable() and len(result.output) < 2500
@@ -478,6 +480,7 @@ def test_a_node_imports_what_it_allows_and_nothing_that_a_server_names(
     config: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "p.toml").write_text('data = "good:Data"')
+    node: dict[str, Any]
     for node in ({}, {"allow": "other"}, {"clients": "0"}):
         with pytest.raises(ValueError, match="may be imported.* on a Flower node, --node-config or FEDMTL_ALLOW"):
             read_run_config({**config, "allow": "good,os"}, node)
@@ -511,3 +514,100 @@ def test_bounds_hold_for_objects_where_memory_is_asked_for() -> None:
 def test_ordinary_values_stay_within_bounds() -> None:
     assert from_dict({"algorithm": "FedPer(lr=1, epochs=1000)", "seed": 2**63 - 1}).algorithm == FedPer(1, 1000)
     assert math.isinf(from_dict({"data": {"name": "digits", "alpha": math.inf}}).data.alpha)
+
+
+# A run's folder, from its user and from a stranger
+
+
+@pytest.fixture
+def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A preset's folder with the user's own module, and beside it in ``out`` the run; it is the current folder."""
+    here = tmp_path / "mine"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    (here / "users_wards.py").write_text(MARK.format(mark=str(here / "ran")) + USERS_FILE)
+    (here / "wards.toml").write_text(PRESET)
+    path = list(sys.path)
+    assert fedmtl("run", "wards.toml", "--out", "out") == 0
+    forget(here, path)
+    yield here
+    forget(here, path)
+
+
+def forget(folder: Path, path: list[str]) -> None:
+    """As in a new process."""
+    sys.path[:] = path
+    sys.modules.pop("users_wards", None)
+    (folder / "ran").unlink(missing_ok=True)
+
+
+def fedmtl(*arguments: str) -> int:
+    return CliRunner().invoke(app, list(arguments)).exit_code
+
+
+def test_a_run_goes_on_with_its_preset_and_no_flag(ran: Path) -> None:
+    assert fedmtl("run", "wards.toml", "--out", "out", "--resume") == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("shrink", "out"),
+        ("run", "out/experiment.toml"),
+        ("run", "out/experiment.toml", "--out", "out", "--resume"),
+        ("compare", "out/experiment.toml", "--seeds", "1"),
+    ],
+    ids=str,
+)
+def test_what_a_run_folder_names_is_imported_with_the_flag_only(arguments: tuple[str, ...], ran: Path) -> None:
+    shutil.copy(ran / "users_wards.py", ran / "out" / "users_wards.py")
+    path = list(sys.path)
+    assert fedmtl(*arguments) == 2
+    assert not (ran / "ran").exists()
+    for allow in ("users_wards", "users_wards.py"):
+        assert fedmtl(*arguments, "--allow", allow) == 0
+        assert (ran / "ran").read_text() == "users_wards\n"
+        forget(ran, path)
+
+
+def test_a_report_imports_nothing(ran: Path) -> None:
+    assert fedmtl("report", "out") == 0
+    assert not (ran / "ran").exists()
+
+
+REPORTS: dict[str, tuple[str, str, str]] = {
+    "a name with an escape": ("experiment.toml", 'name = "wards"', 'name = "\\u001b[31m"'),
+    "a component that is a number": ("experiment.toml", '"PersonalProx"', "3"),
+    "a codec without a name": ("experiment.toml", "[up_codec]\nname", "[up_codec]\nnome"),
+    "a seed as a text": ("experiment.toml", "seed = 0", 'seed = "0"'),
+    "deep": ("experiment.toml", "seed = 0", "seed = 0\nx = " + nested("[", "]", 3000)),
+    "a summary that is a list": ("summary.json", "{", "[{"),
+    "a deep summary": ("summary.json", "{", '{"x": ' + nested("[", "]", 50_000, "1") + ","),
+}
+
+
+@pytest.mark.parametrize("case", REPORTS)
+def test_a_report_of_a_strangers_run_is_one_line(case: str, ran: Path) -> None:
+    name, there, instead = REPORTS[case]
+    path = ran / "out" / name
+    text = path.read_text()
+    if case == "a component that is a number":
+        text = text.replace('name = "users_wards:PersonalProx"', "name = 3")
+    elif case == "a summary that is a list":
+        text = f"[{text}]"
+    else:
+        assert there in text
+        text = text.replace(there, instead, 1)
+    path.write_text(text)
+    result = CliRunner().invoke(app, ["report", "out"])
+    assert result.exit_code == 2 and result.output.startswith("error: ") and result.output.count("\n") == 1
+    assert str(path.relative_to(ran)) in result.output and result.output.rstrip("\n").isprintable()
+    assert not (ran / "ran").exists()
+
+
+@pytest.mark.parametrize("text", ["3", "[]", "{", '{"forms": {}}', '{"forms": {"a": 3}}', nested("[", "]", 50_000)])
+def test_a_report_of_small_models_that_are_none_is_one_line(text: str, ran: Path) -> None:
+    (ran / "out" / "size.json").write_text(text)
+    result = CliRunner().invoke(app, ["report", "out"])
+    assert result.exit_code == 2 and "size.json is not what fedmtl shrink writes" in result.output
+    assert result.output.count("\n") == 1

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl.files import cache_folder, write_atomic
+from fedmtl.files import write_atomic
+from fedmtl.own_cache import is_own, own_cache
 from fedmtl.rng import SERVER, rng
 
 if TYPE_CHECKING:
@@ -59,9 +60,7 @@ def dirichlet(labels: NDArray[Any], clients: int, alpha: float, min_size: int, s
     # message on a device: a partition is drawn once and kept.
     key = repr((clients, alpha, min_size, seed, importlib.metadata.version("flwr-datasets")))
     name = hashlib.sha256(key.encode() + np.asarray(labels, np.int64).tobytes()).hexdigest()
-    return _kept(
-        cache_folder() / "partitions" / f"{name[:32]}.npz", lambda: _draw(labels, clients, alpha, min_size, seed)
-    )
+    return _kept(f"{name[:32]}.npz", len(labels), clients, lambda: _draw(labels, clients, alpha, min_size, seed))
 
 
 def _draw(labels: NDArray[Any], clients: int, alpha: float, min_size: int, seed: int) -> list[NDArray[np.int64]]:
@@ -89,21 +88,43 @@ def _draw(labels: NDArray[Any], clients: int, alpha: float, min_size: int, seed:
     )
 
 
-def _kept(path: Path, draw: Callable[[], list[NDArray[np.int64]]]) -> list[NDArray[np.int64]]:
-    """The arrays of a file, or drawn and written there where that is possible."""
+def _kept(name: str, size: int, clients: int, draw: Callable[[], list[NDArray[np.int64]]]) -> list[NDArray[np.int64]]:
+    """The partition of ``size`` rows in a file of the cache, or drawn and written there where that is possible."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return [arrays[f"{client}"] for client in range(len(arrays.files))]
-    except (OSError, ValueError, zipfile.BadZipFile):  # absent, or damaged by other hands: drawn again
-        parts = draw()
+        path = own_cache("partitions") / name
+    except OSError as error:
+        log.debug("the partition is not kept: %s", error)
+        return draw()
+    kept = _read(path, size, clients)
+    if kept is not None:
+        return kept
+    parts = draw()
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **{f"{client}": rows for client, rows in enumerate(parts)})
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, buffer.getvalue(), fsync=False)
+        path.chmod(0o600)
     except OSError:
         log.debug("the partition is not kept: %s cannot be written", path)
     return parts
+
+
+def _read(path: Path, size: int, clients: int) -> list[NDArray[np.int64]] | None:
+    """The arrays of a file that holds each row once; None where it is absent, or damaged by other hands."""
+    most = 8 * size + 1024 * (clients + 1)
+    if not is_own(path, most):
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > most:  # packed, which no file of ours is
+                return None
+        with np.load(path, allow_pickle=False) as arrays:
+            parts = [arrays[f"{client}"] for client in range(clients)]
+        rows = np.concatenate(parts)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, NotImplementedError):
+        return None
+    is_whole = rows.dtype == np.int64 and rows.ndim == 1 and np.array_equal(np.sort(rows), np.arange(size))
+    return parts if is_whole else None
 
 
 def iid(size: int, clients: int, seed: int) -> list[NDArray[np.int64]]:

@@ -1,5 +1,6 @@
 """Ten people's shoulder exercises, felt by a smartwatch."""
 
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -131,7 +132,36 @@ def read() -> list[Recording]:
     if package is None or package.origin is None:
         raise ImportError("Watch reads its recordings from seglearn, which is missing: pip install 'fedmtl[watch]'")
     path = Path(package.origin).parent / "data" / "watch_dataset.npy"
-    # A pickled dict; it is as trustworthy as the installed package's code, which would be run otherwise.
-    raw = np.load(path, allow_pickle=True).item()
+    raw = _unpickled(path).item()
     rows = zip(raw["subject"], raw["y"], raw["side"], raw["X"], strict=True)
     return [Recording(int(person) - 1, int(exercise), int(side), signal) for person, exercise, side, signal in rows]
+
+
+class _Arrays(pickle.Unpickler):
+    """Pickles of numpy's arrays and Python's own containers; any other class is refused, so that none runs code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("_codecs", "encode"):  # how the oldest pickles hold bytes
+            return _encode
+        home = module.replace("numpy._core", "numpy.core")
+        if (home, name) not in (
+            ("numpy.core.multiarray", "_reconstruct"),
+            ("numpy.core.multiarray", "scalar"),
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+        ):
+            raise ValueError(f"Watch's file holds numbers only, got {module}.{name}; install seglearn again.")
+        return super().find_class(module, name)
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    return text.encode("latin1")
+
+
+def _unpickled(path: Path) -> NDArray[Any]:
+    """The array of objects in an ``.npy`` file: ``np.load`` would run what a pickle says."""
+    with open(path, "rb") as file:
+        version = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        read_header(file)
+        return _Arrays(file, encoding="ASCII").load()

@@ -23,7 +23,8 @@ from fedmtl.engines.gather import Rows, gather, shapes
 from fedmtl.engines.lifted import Lifted
 from fedmtl.engines.place import take, to_tensor
 from fedmtl.federation.job import Cohort
-from fedmtl.files import cache_folder, write_atomic
+from fedmtl.files import write_atomic
+from fedmtl.own_cache import is_own, own_cache
 from fedmtl.trees import leaves, tree_map
 
 BUDGET_S = 0.3
@@ -31,6 +32,13 @@ BUDGET_S = 0.3
 
 _CACHE_BYTES = 2**20
 """What a step's parameters and data may fill; the middle of the candidates is about that."""
+
+
+MOST_STACKED = 4096
+"""Clients at once."""
+
+_MOST_BYTES = 2**16
+"""Of a note."""
 
 
 def candidates(bytes_of_one: int) -> tuple[int, ...]:
@@ -44,15 +52,19 @@ def candidates(bytes_of_one: int) -> tuple[int, ...]:
 def remembered(kind: Mapping[str, Any], measure: Callable[[], int]) -> int:
     """The number that was found for this kind of work on this machine; measured and written down the first time."""
     picture = json.dumps({**kind, "machine": machine(), "torch": torch.__version__}, sort_keys=True, default=str)
-    path = cache_folder() / "tuning" / f"{hashlib.sha256(picture.encode()).hexdigest()[:32]}.json"
+    name = f"{hashlib.sha256(picture.encode()).hexdigest()[:32]}.json"
+    try:
+        path = own_cache("tuning") / name
+    except OSError:  # a folder that cannot be made, or that is another user's
+        return measure()
     known = _read(path)
     if known is not None:
         return known
     chunk = measure()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f"{path.stem}.{os.getpid()}.draft")
         write_atomic(draft, json.dumps({"chunk": chunk, **json.loads(picture)}, indent=1).encode(), fsync=False)
+        draft.chmod(0o600)
         try:
             os.link(draft, path)  # unlike a rename, fails where another was first
         except FileExistsError:
@@ -65,11 +77,13 @@ def remembered(kind: Mapping[str, Any], measure: Callable[[], int]) -> int:
 
 
 def _read(path: Path) -> int | None:
+    if not is_own(path, _MOST_BYTES):
+        return None
     try:
         chunk = json.loads(path.read_text())["chunk"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return chunk if isinstance(chunk, int) and chunk >= 0 else None
+    return chunk if type(chunk) is int and 0 <= chunk <= MOST_STACKED else None
 
 
 @cache
@@ -137,7 +151,7 @@ def chunk_for(cohort: Cohort, lifted: Lifted, device: str) -> int:
 def most_in_memory(bytes_of_one: int, device: str) -> int:
     """On a GPU, where launches cost more than caches give: as many as fit if a step keeps 32 times its inputs."""
     free, _ = torch.cuda.mem_get_info(device)
-    return max(1, min(4096, free // (32 * bytes_of_one)))
+    return max(1, min(MOST_STACKED, free // (32 * bytes_of_one)))
 
 
 def _measured(cohort: Cohort, lifted: Lifted, order: Rows, sizes: Sequence[int]) -> int:

@@ -1,13 +1,12 @@
 """A report in a folder: the table, the verdicts and the pictures of some runs, as Markdown, CSV and PNG."""
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from fedmtl.files import write_atomic
-from fedmtl.size.table import markdown as size_table
+from fedmtl.size.table import read_markdown as size_table
 from fedmtl.study.differences import verdicts
 from fedmtl.study.gains import gains, gains_markdown
 from fedmtl.study.groups import Group, by_problem, group_runs
@@ -110,7 +109,7 @@ def _section(problem: str, groups: Sequence[Group], pictures: Sequence[Picture],
 def _sizes(groups: Sequence[Group]) -> list[str]:
     """What ``fedmtl shrink`` left in the run folders."""
     tables = [
-        f"{group.name}, seed {run.seed}:\n\n{size_table(json.loads(path.read_text(encoding='utf-8')))}"
+        f"{group.name}, seed {run.seed}:\n\n{size_table(path)}"
         for group in groups
         for run in group.runs
         if (path := run.folder / "size.json").is_file()

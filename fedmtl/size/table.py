@@ -2,7 +2,9 @@
 
 import csv
 import io
+import json
 from math import isfinite
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,6 +85,19 @@ def markdown(summary: dict[str, Any]) -> str:
         cells = [name, human_bytes(form["bytes_per_client"]), f"{form['times_smaller']:.2f}"]
         lines.append([*cells, *map(_number, (form["mean_score"], *(form["tasks"][task]["value"] for task in shown)))])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def read_markdown(path: Path) -> str:
+    """``markdown`` of a ``size.json``.
+
+    Raises:
+        ValueError: a file that ``fedmtl shrink`` does not write; the message names it.
+    """
+    try:
+        return markdown(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path} is not what fedmtl shrink writes ({reason}); delete it, or shrink again.") from None
 
 
 def _number(value: float | None) -> str:

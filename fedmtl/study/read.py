@@ -1,15 +1,17 @@
 """From a run's folder to its rows: the only reader of what a run wrote."""
 
 import json
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from fedmtl.bounds import check_text, shown
 from fedmtl.comm.blocks import Mark
 from fedmtl.comm.tables import LEDGER, METRICS, TABLES, Row, Table, read_table, rows
+from fedmtl.components import check_type
 from fedmtl.study.names import describe
 from fedmtl.study.run import Run
+from fedmtl.toml import read_toml
 
 MARKS = ("experiment.toml", METRICS.file, LEDGER.file)
 """A folder that holds these files is a run."""
@@ -46,14 +48,38 @@ def check_run(folder: Path) -> dict[str, Any]:
             f"{folder} is not a run: {', '.join(missing)} missing; make one with `fedmtl run … --out {folder}`."
         )
     try:
-        experiment = tomllib.loads((folder / "experiment.toml").read_text(encoding="utf-8"))
+        experiment = read_toml(folder / "experiment.toml")
     except ValueError as error:
-        raise ValueError(f"{folder / 'experiment.toml'} is not TOML: {error}; run the experiment again.") from None
+        raise ValueError(f"{error} Run the experiment again.") from None
     wanted = ("seed", "rounds", "data", "algorithm", "up_codec", "down_codec")
     lacking = [key for key in wanted if key not in experiment]
     if lacking:
         raise ValueError(f"{folder / 'experiment.toml'} lacks {', '.join(lacking)}; a resolved experiment states them.")
+    _check_experiment(folder / "experiment.toml", experiment)
     return experiment
+
+
+def _check_experiment(path: Path, experiment: Mapping[str, Any]) -> None:
+    """What tables and plots take from a resolved experiment, whose components are not made, nor imported."""
+    for key in ("seed", "rounds"):
+        check_type(f"{path}: {key}", experiment[key], int)
+    for key in ("data", "algorithm", "up_codec", "down_codec"):
+        _check_component(f"{path}: {key}", experiment[key])
+    for key in ("name", "runtime", "engine"):
+        check_type(f"{path}: {key}", experiment.get(key, ""), str)
+        check_text(f"{path}: {key}", experiment.get(key, ""))
+
+
+def _check_component(what: str, table: Any) -> None:
+    """A table with a name, and so inside it."""
+    if not isinstance(table, Mapping) or not isinstance(table.get("name"), str):
+        raise ValueError(f"{what} is a table with a name, got {shown(table)}; a resolved experiment has one.")
+    for key, value in table.items():
+        check_text(f"{what}: a field", key)
+        if isinstance(value, str):
+            check_text(f"{what}: {key}", value)
+        elif isinstance(value, Mapping):
+            _check_component(f"{what}: {key}", value)
 
 
 def find_runs(folders: Iterable[str | Path]) -> list[Path]:
@@ -103,8 +129,11 @@ def read_summary(path: Path, experiment: Mapping[str, Any]) -> dict[str, Any]:
     """The summary, or the labels that it would have."""
     if path.is_file():
         try:
-            return json.loads(path.read_bytes())
-        except ValueError as error:
+            found = json.loads(path.read_bytes())
+            if not isinstance(found, dict):
+                raise ValueError(f"an object is expected, got {shown(found)}")
+            return found
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} is not JSON: {error}; delete it and resume the run.") from None
     algorithm, up, down = (describe(experiment[key]) for key in ("algorithm", "up_codec", "down_codec"))
     codecs = up if up == down else f"{up} up, {down} down"

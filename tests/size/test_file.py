@@ -1,5 +1,9 @@
 """The file of a small model: its length against the formula, and what is read back."""
 
+import random
+import struct
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import pytest
@@ -115,6 +119,87 @@ def test_any_damaged_byte_is_found() -> None:
             load(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
         with pytest.raises(ValueError, match="checksum|another kind"):
             load(data[:at])
+
+
+def sealed(*parts: bytes, count: int = 1) -> bytes:
+    """A file of entries by hand, with the checksum that fits it: who damages on purpose mends that too."""
+    blob = b"fmsm" + struct.pack("<I", count) + b"".join(parts)
+    return blob + struct.pack("<I", zlib.crc32(blob))
+
+
+def entry(kind: int, layout: int, shape: tuple[int, ...], body: bytes, name: bytes = b"w") -> bytes:
+    return (
+        struct.pack("<4B", kind, layout, len(shape), len(name)) + name + struct.pack(f"<{len(shape)}I", *shape) + body
+    )
+
+
+HOSTILE = {
+    "more entries than there are": (sealed(count=2**32 - 1), "ends too early"),
+    "2^160 numbers": (sealed(entry(0, 0, (2**32 - 1,) * 5, b"")), "more numbers than a model may have"),
+    "2^64 numbers, which wrap to 0": (sealed(entry(0, 0, (2**16,) * 4, b"")), "more numbers than a model may have"),
+    "2^30 zeros in four bytes": (sealed(entry(0, 2, (2**15, 2**15), b"\0" * 4)), "more numbers than a model may have"),
+    "2^19 zeros, three times": (
+        sealed(*(entry(0, 2, (2**19,), b"\0" * 4, b"w%d" % i) for i in range(3)), count=3),
+        "more numbers than a model may have",
+    ),
+    "numbers that are not there": (sealed(entry(0, 0, (4,), b"\0" * 15)), "ends too early"),
+    "a bitmap that is not there": (sealed(entry(0, 1, (800,), b"\0" * 50)), "ends too early"),
+    "values that are not there": (sealed(entry(0, 1, (8,), b"\xff" + b"\0" * 4)), "ends too early"),
+    "an index that is not there": (sealed(entry(0, 2, (8,), struct.pack("<I", 2**32 - 1))), "ends too early"),
+    "an index out of range": (sealed(entry(0, 2, (8,), struct.pack("<IHf", 1, 8, 1.0))), "out of order or range"),
+    "an index out of order": (
+        sealed(entry(0, 2, (8,), struct.pack("<IHHff", 2, 3, 3, 1.0, 1.0))),
+        "out of order or range",
+    ),
+    "another type": (sealed(entry(2, 0, (), b"\0" * 4)), "unknown kind of entry"),
+    "another layout": (sealed(entry(0, 3, (), b"\0" * 4)), "unknown kind of entry"),
+    "int8 without channels": (sealed(entry(1, 0, (), b"\0")), "unknown kind of entry"),
+    "forty dimensions": (sealed(entry(0, 0, (1,) * 40, b"\0" * 4)), "unknown kind of entry"),
+    "a name that is not UTF-8": (sealed(entry(0, 0, (), b"\0" * 4, b"\xff")), "a name is not UTF-8"),
+    "a name twice": (sealed(*[entry(0, 0, (), b"\0" * 4)] * 2, count=2), "'w' is there twice"),
+    "bytes at the end": (sealed(entry(0, 0, (), b"\0" * 4), b"more"), "bytes are left at its end"),
+    "NaN": (sealed(entry(0, 0, (), struct.pack("<f", float("nan")))), "'w' holds NaN or infinity"),
+    "a scale of infinity": (
+        sealed(entry(1, 0, (1,), struct.pack("<fb", float("inf"), 1))),
+        "'w' holds NaN or infinity",
+    ),
+}
+"""What is wrong -> a file whose checksum fits, and what is said."""
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_file_is_refused_before_memory_is_taken(case: str) -> None:
+    """Two tensors of 2^19 numbers take 4 MB, and 2 MB on their way; the largest asks for 2^160 numbers."""
+    data, message = HOSTILE[case]
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=message) as error:
+            from_bytes(data, most=2**20)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert "\n" not in str(error.value)
+    assert peak < 10 * 2**20
+
+
+def test_by_default_a_file_may_ask_for_a_gigabyte() -> None:
+    with pytest.raises(ValueError, match="more numbers than a model may have"):
+        load(HOSTILE["2^30 zeros in four bytes"][0])
+
+
+def test_files_with_any_byte_changed_are_read_or_refused() -> None:
+    """2,000 changes of one to four bytes, with a checksum that fits."""
+    draw = random.Random(0)
+    whole = save({"a.w": torch.randn(3, 4), "a.b": torch.zeros(3), "c": torch.eye(9)}, Form(int8=True))[:-4]
+    for _ in range(2000):
+        changed = bytearray(whole)
+        for _ in range(draw.randint(1, 4)):
+            changed[draw.randrange(4, len(changed))] = draw.choice([0, 1, 127, 128, 255, draw.randrange(256)])
+        blob = bytes(changed)
+        try:
+            from_bytes(blob + struct.pack("<I", zlib.crc32(blob)), most=10**6)
+        except ValueError as error:
+            assert "not one that fedmtl writes" in str(error)
 
 
 @pytest.mark.parametrize("int8", [False, True])

@@ -19,7 +19,7 @@ from fedmtl.engines.program import Native
 from fedmtl.engines.recording import Recording
 from fedmtl.engines.tune import machine
 from fedmtl.federation.job import Picked
-from fedmtl.files import cache_folder
+from fedmtl.own_cache import is_own, own_cache
 
 FLAGS = (
     "-O3 -march=native -std=c++17 -shared -fPIC -w -fno-math-errno -fno-trapping-math -fno-signed-zeros "
@@ -28,6 +28,9 @@ FLAGS = (
 """Sums in another order; NaN and infinity stay what they are."""
 
 BUILD_S = 120.0
+
+_MOST_BYTES = 2**28
+"""Of a library."""
 
 
 def compile_natively(
@@ -43,7 +46,7 @@ def compile_natively(
 
     Raises:
         Unlike: a call that this is not for, see ``to_cpp``.
-        OSError: no C++ compiler, or one that fails.
+        OSError: no C++ compiler, one that fails, or a cache folder that is another user's.
     """
     if any(tensor.device.type != "cpu" for tensor in tensors):
         raise Unlike("tensors on a GPU")
@@ -90,15 +93,15 @@ def _function(text: str) -> Any:
     if not compiler:
         raise OSError("there is no C++ compiler: install g++, or name one in CXX")
     picture = "\n".join([machine(), compiler, *FLAGS, text])
-    path = cache_folder() / "native" / f"{hashlib.sha256(picture.encode()).hexdigest()[:32]}.so"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+    path = own_cache("native") / f"{hashlib.sha256(picture.encode()).hexdigest()[:32]}.so"
+    if not is_own(path, _MOST_BYTES):
         draft = path.with_suffix(f".{os.getpid()}.draft")
         command = [compiler, *FLAGS, "-x", "c++", "-", "-o", str(draft)]
         try:
             done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=BUILD_S, check=False)
             if done.returncode:
                 raise OSError(f"{compiler} fails: {done.stderr.strip().splitlines()[:3]}")
+            draft.chmod(0o700)
             os.replace(draft, path)
         except subprocess.TimeoutExpired:
             raise OSError(f"{compiler} takes more than {BUILD_S:g} s") from None
