@@ -18,7 +18,7 @@ from typing import Any
 from fedmtl.bounds import shown
 from fedmtl.declared import Module, file_of, missing_methods_of
 
-RUN_MARKS = ("checkpoint", "summary.json", "environment.json", "rounds.jsonl", "ledger.jsonl")
+RUN_MARKS = ("checkpoint", "summary.json", "environment.json", "rounds.columns", "ledger.columns", "manifest.json")
 """What lies in a run folder: a file beside these is what a run wrote, and not a preset of the user's."""
 
 

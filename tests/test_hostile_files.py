@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fedmtl.algorithms import FedPer
-from fedmtl.allowed import Allowed, beside
+from fedmtl.allowed import RUN_MARKS, Allowed, beside
 from fedmtl.cli import app
 from fedmtl.experiment import Experiment, from_dict
 from fedmtl.loading import load_experiment, override
@@ -417,7 +417,7 @@ def test_the_current_folder_is_searched_for_what_is_allowed_and_for_nothing_else
     assert load(folder, "good:Data", ("good",), place="presets/p.toml").clients == 5
 
 
-@pytest.mark.parametrize("mark", ["checkpoint", "summary.json", "environment.json", "rounds.jsonl", "ledger.jsonl"])
+@pytest.mark.parametrize("mark", RUN_MARKS)
 def test_a_run_folder_is_no_presets_own_folder(mark: str, folder: Path) -> None:
     (folder / mark).mkdir()
     for place in ("p.toml", "experiment.toml"):
