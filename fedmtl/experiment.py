@@ -30,6 +30,8 @@ HOW = (
     "state_dir",
     "wait_seconds",
     "round_seconds",
+    "max_weight",
+    "max_norm",
 )
 """Fields that say how and where an experiment runs. Its results depend on the others (on these by rounding at most)."""
 
@@ -101,6 +103,10 @@ class Experiment:
     """How long the server waits for nodes that host everybody."""
     round_seconds: float = 3600.0
     """How long the server waits for the replies of a round."""
+    max_weight: float = 1.0
+    """A device's client weighs at most this times the training examples that the server knows of; 0: any weight."""
+    max_norm: float = 1000.0
+    """A device's update is at most this times as long as the model, or as a typical update; 0: any length."""
 
     def __post_init__(self) -> None:
         for field, kind in COMPONENTS.items():
@@ -120,6 +126,10 @@ class Experiment:
             check_text(field, getattr(self, field), 200 if field == "name" else MOST_TEXT)
         if isinstance(self.cohort, int):
             check_int("cohort", self.cohort)
+        for field in ("max_weight", "max_norm"):
+            if not 0 <= getattr(self, field) < float("inf"):
+                value = shown(getattr(self, field))
+                raise ValueError(f"{field} is a finite number of at least 0 (0: no bound), got {value}.")
         cohort_size(self.cohort, sys.maxsize)
         if self.engine not in ENGINES:
             raise ValueError(f"engine is one of {', '.join(ENGINES)}, got {self.engine!r}.")

@@ -176,6 +176,7 @@ class Recorder:
         server.ledger = Ledger.restore(note["ledger"])
         self.round = note["round"]
         self.seconds = note["seconds"]
+        server.rejected.update(note.get("rejected", {}))
         self.message_bytes = note["message_bytes"]
         self._trained = _from_text(note["trained"], "<i8")
         self._training_seconds = _from_text(note["training_seconds"], "<f8")
@@ -224,6 +225,7 @@ class Recorder:
             "ledger": server.ledger.note(),
             "message_bytes": self.message_bytes,
             "seconds": self.seconds,
+            "rejected": dict(server.rejected),
             "trained": _to_text(self._trained, "<i8"),
             "training_seconds": _to_text(self._training_seconds, "<f8"),
         }

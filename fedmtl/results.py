@@ -155,6 +155,7 @@ def summarise(
         "rounds": server.rounds,
         "clients": len(server.roster),
         "tasks": tasks,
+        "rejected": dict(sorted(server.rejected.items())),
         "mean_score": None if np.isnan(mean_score) else mean_score,
         "bytes": {
             **_bytes(ledger, ("train", "gather", "evaluate")),

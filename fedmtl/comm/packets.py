@@ -40,7 +40,16 @@ KIND_NAMES = {DOWN: "broadcast", UP: "upload", REPORT: "report", DATA: "raw data
 
 
 class PacketError(ValueError):
-    """Bytes that are not the packet that was expected: truncated, corrupted, or of another experiment."""
+    """Bytes that are not the packet that was expected: truncated, corrupted, or of another experiment.
+
+    Args:
+        text: the rule and what was found.
+        kind: what of the packet is at fault: ``packet``, ``values`` or ``weight``.
+    """
+
+    def __init__(self, text: str, kind: str = "packet") -> None:
+        super().__init__(text)
+        self.kind = kind
 
 
 class Packets(Sequence[bytes]):

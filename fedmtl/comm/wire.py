@@ -228,13 +228,14 @@ def unpack_rows(
     if not np.isfinite(vectors).all():
         bad = (~np.isfinite(vectors)).sum(axis=1)
         for k in np.flatnonzero(bad).tolist():
-            problem(int(rows[k]), PacketError(f"The {KIND_NAMES[kind]} holds {bad[k]} numbers that are not finite."))
+            what = f"The {KIND_NAMES[kind]} holds {bad[k]} numbers that are not finite."
+            problem(int(rows[k]), PacketError(what, "values"))
         good = bad == 0
     if kind == UP:
         weighs = (num_examples > 0) & (num_examples < np.inf)
         for k in np.flatnonzero(good & ~weighs).tolist():
             rule = "An upload's number of examples is positive and finite"
-            problem(int(rows[k]), PacketError(f"{rule}, got {num_examples[k]}."))
+            problem(int(rows[k]), PacketError(f"{rule}, got {num_examples[k]}.", "weight"))
         good &= weighs
     if good.all():
         return Unpacked(rows, num_examples, vectors)
@@ -276,10 +277,10 @@ def _flatten(payload: Payload, spec: Spec, out: NDArray[np.float32]) -> None:
         offset += count
 
 
-def _references(payloads: Sequence[Payload], which: NDArray[np.int64] | None, spec: Spec) -> NDArray[np.float32]:
-    """What receivers of ``spec`` hold already: 0 where they hold nothing of that name and shape. [1 or K, size]"""
-    held = np.zeros((len(payloads), spec.size), np.float32)
-    for vector, payload in zip(held, payloads, strict=True):
+def held(payloads: Sequence[Payload], spec: Spec) -> NDArray[np.float32]:
+    """The numbers of some payloads in the order of ``spec``, 0 where they have no such name and shape. [M, size]"""
+    found = np.zeros((len(payloads), spec.size), np.float32)
+    for vector, payload in zip(found, payloads, strict=True):
         offset = 0
         for entry in spec:
             count = math.prod(entry.shape)
@@ -287,7 +288,13 @@ def _references(payloads: Sequence[Payload], which: NDArray[np.int64] | None, sp
             if value is not None and tuple(value.shape) == entry.shape:
                 vector[offset : offset + count] = value.detach().cpu().numpy().reshape(-1)
             offset += count
-    return held if which is None or len(held) == 1 else held[which]
+    return found
+
+
+def _references(payloads: Sequence[Payload], which: NDArray[np.int64] | None, spec: Spec) -> NDArray[np.float32]:
+    """The numbers that the receivers of ``spec`` hold already, [1 or K, size]."""
+    found = held(payloads, spec)
+    return found if which is None or len(found) == 1 else found[which]
 
 
 def _decode(

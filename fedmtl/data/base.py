@@ -46,6 +46,9 @@ class Schema(NamedTuple):
     """Tokens, and no numbers."""
     owners: Mapping[ClientId, TaskSet]
     """All clients, ascending, and the tasks that each owns."""
+    examples: NDArray[np.int64] | None = None
+    """Training and test examples of each client, [K, 2], in the order of ``owners``; None where they are not known.
+    The server holds what clients send to it: their weights, and the counts of what they measured."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +81,8 @@ class Federation:
         sets: dict[TaskSet, TaskSet] = {}  # one object for each set of tasks, not one for each client
         owners = {client: sets.setdefault(data.tasks, data.tasks) for client, data in self.clients.items()}
         kinds = {data.train.x.dtype.kind for data in self.clients.values()}
-        return Schema(self.tasks, self.input_shape, kinds == {"i"}, owners)
+        sizes = [(len(data.train.x), len(data.test.x)) for data in self.clients.values()]
+        return Schema(self.tasks, self.input_shape, kinds == {"i"}, owners, np.array(sizes, np.int64).reshape(-1, 2))
 
     def with_floats(self) -> "Federation":
         """The federation with inputs as float32, for a model that takes no whole numbers.

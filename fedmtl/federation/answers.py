@@ -1,7 +1,7 @@
-"""The replies of a round, matched with the visits that they answer, checked and decoded."""
+"""The replies of a round, matched with the requests that they belong to, checked and decoded."""
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,16 +10,29 @@ from numpy.typing import NDArray
 from fedmtl.comm.ledger import Ledger
 from fedmtl.comm.packets import DOWN, UP, PacketError, Packets
 from fedmtl.comm.spec import arrays_of
-from fedmtl.comm.wire import Unpacked, payload_of, unpack, unpack_rows
+from fedmtl.comm.wire import Unpacked, held, payload_of, unpack, unpack_rows
+from fedmtl.federation.influence import Bounds, distances, norm_limits, weight_limits
 from fedmtl.federation.outcome import Measurements
 from fedmtl.federation.plan import Plan
+from fedmtl.federation.rejections import Rejection
 from fedmtl.federation.reports import open_reports
 from fedmtl.federation.roster import Roster
 from fedmtl.federation.visits import Replies, Visits
+from fedmtl.tasks.checks import possible
 from fedmtl.types import ClientId, Payload
 from fedmtl.uploads import Stack, Summed, Uploads
 
-log = logging.getLogger("fedmtl")
+
+class Received(NamedTuple):
+    """Uploads of the clients of one node and one set of tasks."""
+
+    node: int | None
+    clients: NDArray[np.int64]
+    unpacked: Unpacked
+    apart: NDArray[np.float64]
+    """|w_k − w|, [P]; empty where norms are not bounded."""
+    lengths: NDArray[np.float64]
+    """|w|, [P]."""
 
 
 class Answer(NamedTuple):
@@ -33,30 +46,71 @@ class Answer(NamedTuple):
 
 
 class Answers:
-    """All nodes' replies to the visits of a round.
+    """All nodes' replies to the requests of a round.
 
-    What nobody asked for is dropped; of two answers to one visit, the last counts.
+    Replies without a request are dropped; of two replies of one client, the last counts.
+
+    Args:
+        plan, roster, round, visits: of the round.
+        replies: of each node.
+        bounds: on weights and norms; None where all nodes are trusted, and no number of theirs is checked.
+        examples: training and test examples of each client of the roster, [K, 2]; None where they are not known.
 
     Attributes:
         problems: clients that were asked for an update and gave none that can be used, with the reason.
+        rejections: what was left out here.
     """
 
-    def __init__(self, plan: Plan, roster: Roster, round: int, visits: Visits, replies: Sequence[Replies]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        roster: Roster,
+        round: int,
+        visits: Visits,
+        replies: Sequence[Replies],
+        bounds: Bounds | None = None,
+        examples: NDArray[np.int64] | None = None,
+    ) -> None:
         self.problems: dict[ClientId, str] = {}
+        self.rejections: list[Rejection] = []
         self._plan = plan
         self._roster = roster
         self._round = round
         self._visits = visits
+        self._bounds = bounds
+        self._examples = examples
         self._task_set = roster.task_set(visits.clients)
         self._found = _match(visits.clients, replies)
         asked = visits.train | visits.gather
         silent = asked.copy()
         for answer in self._found:
             silent[answer.visits] = False
-            if answer.replies.problems:
-                wanted = set(visits.clients[answer.visits[asked[answer.visits]]].tolist())
-                self.problems |= {c: problem for c, problem in answer.replies.problems.items() if c in wanted}
         self.problems |= dict.fromkeys(visits.clients[silent].tolist(), "no reply")
+        if any(each.problems for each in replies):
+            wanted = set(visits.clients[asked].tolist())
+            for each in replies:
+                self.problems |= {c: problem for c, problem in each.problems.items() if c in wanted}
+
+    def node_of(self, client: ClientId) -> int | None:
+        """The node that replied for a client."""
+        return self._nodes.get(client)
+
+    @cached_property
+    def _nodes(self) -> dict[ClientId, int | None]:
+        found: dict[ClientId, int | None] = {}
+        for replies, rows, _ in self._found:
+            found |= dict.fromkeys([*replies.problems, *replies.clients[rows].tolist()], replies.node)
+        return found
+
+    def leave_out(self, unusable: Mapping[ClientId, str]) -> None:
+        """Name clients whose uploads the algorithm could not use, with the reason."""
+        for client, reason in sorted(unusable.items()):
+            self._leave_out("update", self.node_of(client), client, reason)
+
+    def _leave_out(self, kind: str, node: int | None, client: ClientId, reason: str, part: str = "update") -> None:
+        self.rejections.append(Rejection(kind, reason, node, client, part))
+        if part == "update":
+            self.problems[client] = reason
 
     def count(self, ledger: Ledger) -> None:
         """Every packet that came, also one that is of no use."""
@@ -87,12 +141,16 @@ class Answers:
                 of = np.flatnonzero(self._task_set[places] == index)
                 clients = self._visits.clients[places[of]]
 
-                def damaged(k: int, error: PacketError, clients: NDArray[np.int64] = clients) -> None:
-                    log.warning("round %d: report of client %d left out: %s", self._round, clients[k], error)
+                packets, node = replies.reports.select(rows[of]), replies.node
 
-                packets = replies.reports.select(rows[of])
+                def damaged(k: int, error: PacketError, clients: Any = clients, node: int | None = node) -> None:
+                    self._leave_out(error.kind, node, int(clients[k]), str(error), "report")
+
                 good, sums = open_reports(self._plan, self._round, self._roster.task_sets[index], packets, damaged)
-                measured.setdefault(index, []).append((clients[good], sums))
+                clients = clients[good]
+                if self._bounds is not None:
+                    clients, sums = self._possible(node, clients, sums)
+                measured.setdefault(index, []).append((clients, sums))
         found = []
         for _, parts in sorted(measured.items()):
             clients = np.concatenate([part for part, _ in parts])
@@ -101,6 +159,25 @@ class Answers:
             if len(clients):
                 found.append(Measurements(self._round - 1, clients[order], sums))
         return found
+
+    def _possible(
+        self, node: int | None, clients: NDArray[np.int64], sums: dict[str, NDArray[np.float64]]
+    ) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]:
+        """The clients whose sums are some metric's, and these."""
+        most = np.full(len(clients), np.inf)
+        if self._examples is not None:
+            most = self._examples[self._roster.rows(clients), 1].astype(np.float64)
+        good = np.ones(len(clients), bool)
+        for task, values in sums.items():
+            bad = good & ~possible(self._plan.tasks[task], values, most)
+            for k in np.flatnonzero(bad).tolist():
+                shown = ", ".join(f"{number:g}" for number in values[k, :6])
+                reason = f"sums of task {task!r} that no metric has, of {most[k]:g} test examples: {shown}"
+                self._leave_out("metrics", node, int(clients[k]), reason, "report")
+            good &= ~bad
+        if good.all():
+            return clients, sums
+        return clients[good], {task: values[good] for task, values in sums.items()}
 
     def uploads(self) -> Uploads:
         """The good uploads, stacked by set of tasks, in client order. Differences are undone.
@@ -111,19 +188,52 @@ class Answers:
             return Uploads([], self._summed())
         visits, received = self._visits, {}
         bad = np.isin(visits.clients, list(self.problems)) if self.problems else np.zeros(len(visits), bool)
-        stacks = []
+        found: dict[int, list[Received]] = {}
         for index in np.unique(self._task_set[visits.train]).tolist():
             wanted = visits.train & ~bad & (self._task_set == index)
-            parts = []
             for replies, rows, places in self._found:
                 some = np.flatnonzero(wanted[places])
                 if len(some):
-                    parts.append(self._unpack(index, places[some], replies.updates.select(rows[some]), received))
-            if any(len(clients) for clients, _ in parts):
-                spec = self._plan.up_spec(int(parts[0][0][0]), self._roster.task_sets[index])
-                clients, num_examples, vectors = _in_client_order(parts, spec.size)
+                    packets = replies.updates.select(rows[some])
+                    part = self._unpack(index, replies.node, places[some], packets, received)
+                    found.setdefault(index, []).append(part)
+        if self._bounds is not None:
+            found = self._within(found, self._bounds)
+        stacks = []
+        for index, parts in found.items():
+            parts = [part for part in parts if len(part.clients)]
+            if parts:
+                spec = self._plan.up_spec(int(parts[0].clients[0]), self._roster.task_sets[index])
+                clients, num_examples, vectors = _in_client_order(
+                    [(part.clients, part.unpacked) for part in parts], spec.size
+                )
                 stacks.append(Stack(clients, payload_of(vectors, spec), num_examples))
         return Uploads(stacks)
+
+    def _within(self, found: dict[int, list[Received]], bounds: Bounds) -> dict[int, list[Received]]:
+        """Without the uploads that weigh too much, or are too far from the model that was sent."""
+        parts = [part for some in found.values() for part in some]
+        nodes = [part.node for part in parts]
+        first = float(np.sqrt(sum(float((w.double() ** 2).sum()) for w in self._plan.initial.values())))
+        norms = norm_limits(bounds, [part.apart for part in parts], [part.lengths for part in parts], nodes, first)
+        weights = [part.unpacked.num_examples for part in parts]
+        known = [None if self._examples is None else self._examples[self._roster.rows(p.clients), 0] for p in parts]
+        heaviest = weight_limits(bounds, weights, known, nodes)
+        kept = []
+        for part, norm, weight in zip(parts, norms, heaviest, strict=True):
+            heavy = ~(part.unpacked.num_examples <= weight * (1 + 1e-6))
+            far = ~heavy & ~(part.apart <= norm)
+            for k in np.flatnonzero(heavy).tolist():
+                weighs = part.unpacked.num_examples[k]
+                reason = f"it weighs {weighs:g} examples, and can have {weight[k]:g} (max_weight)"
+                self._leave_out("weight", part.node, int(part.clients[k]), reason)
+            for k in np.flatnonzero(far).tolist():
+                reason = f"its update is {part.apart[k]:.3g} long, and can be {norm[k]:.3g} (max_norm)"
+                self._leave_out("norm", part.node, int(part.clients[k]), reason)
+            good = np.flatnonzero(~heavy & ~far)
+            kept.append(part if len(good) == len(heavy) else _rows_of(part, good))
+        each = iter(kept)
+        return {index: [next(each) for _ in some] for index, some in found.items()}
 
     def _summed(self) -> list[Summed]:
         """What nodes of this machine have added up."""
@@ -136,29 +246,39 @@ class Answers:
         return found
 
     def _unpack(
-        self, index: int, places: NDArray[np.int64], packets: Packets, received: dict[Any, Payload]
-    ) -> tuple[NDArray[np.int64], Unpacked]:
+        self,
+        index: int,
+        node: int | None,
+        places: NDArray[np.int64],
+        packets: Packets,
+        received: dict[Any, Payload],
+    ) -> Received:
         """Clients of one node and one set of tasks, and what they sent."""
         clients = self._visits.clients[places]
         first, owned = int(clients[0]), self._roster.task_sets[index]
         references, which = None, None
-        if not getattr(self._plan.up_codec, "exact", False):
+        exact = getattr(self._plan.up_codec, "exact", False)
+        if not exact or self._bounds is not None:
             references, which = self._received(first, owned, self._visits.packets.select(places), received)
 
         def damaged(k: int, error: PacketError) -> None:
-            self.problems[int(clients[k])] = str(error)
+            self._leave_out(error.kind, node, int(clients[k]), str(error))
 
+        spec = self._plan.up_spec(first, owned)
         unpacked = unpack_rows(
             packets,
-            self._plan.up_spec(first, owned),
+            spec,
             self._plan.up_codec,
             kind=UP,
             round=self._round,
-            references=references or (),
+            references=() if exact else references or (),
             which=which,
             problem=damaged,
         )
-        return clients[unpacked.rows], unpacked
+        apart = lengths = np.zeros(len(unpacked.rows))
+        if self._bounds is not None and references is not None and which is not None and spec:
+            apart, lengths = distances(unpacked.vectors, held(references, spec), which[unpacked.rows])
+        return Received(node, clients[unpacked.rows], unpacked, apart, lengths)
 
     def _received(
         self, client: ClientId, owned: Any, sent: Packets, received: dict[Any, Payload]
@@ -198,6 +318,11 @@ def _match(clients: NDArray[np.int64], replies: Sequence[Replies]) -> list[Answe
             rows = np.array([k for k in rows.tolist() if last[int(each.clients[k])] == (node, k)], np.int64)
         found.append(Answer(each, rows, place[rows]))
     return found
+
+
+def _rows_of(part: Received, rows: NDArray[np.int64]) -> Received:
+    unpacked = Unpacked(part.unpacked.rows[rows], part.unpacked.num_examples[rows], part.unpacked.vectors[rows])
+    return Received(part.node, part.clients[rows], unpacked, part.apart[rows], part.lengths[rows])
 
 
 def _in_client_order(

@@ -20,7 +20,7 @@ from fedmtl.federation.plan import Plan
 from fedmtl.federation.reports import raw_data_packet, report_packets
 from fedmtl.federation.shard import Shard, Table, shard_of, with_floats
 from fedmtl.federation.store import Store
-from fedmtl.federation.visits import Replies, Total, Visit, Visits, visits_of
+from fedmtl.federation.visits import PHASES, Replies, Total, Visit, Visits, visits_of
 from fedmtl.rng import float32_default, permutations, rng
 from fedmtl.trees import finite_rows, leaves, row, stack, structure, tree_map
 from fedmtl.types import ClientId, LocalResult, Payload, TaskSet
@@ -71,7 +71,7 @@ class Fleet:
             KeyError: a client that does not live here.
             PacketError: a packet that is damaged or of another experiment.
         """
-        self.seconds = {"state": 0.0, "evaluate": 0.0, "train": 0.0, "encode": 0.0, "add": 0.0}
+        self.seconds = dict.fromkeys(PHASES, 0.0)
         visits = visits if isinstance(visits, Visits) else visits_of(visits)
         groups = self._groups(round, visits, store)
         reports = self._evaluate(round, visits, groups)

@@ -32,3 +32,5 @@ class Outcome(NamedTuple):
     """Their measured training time, [T] float64."""
     problems: dict[ClientId, str]
     """Clients that were asked for an update and gave none that could be used, with the reason."""
+    rejected: Mapping[str, int] = {}
+    """Kind -> replies, packets and sums that were left out, see ``rejections.KINDS``."""

@@ -1,5 +1,6 @@
 """What server and clients derive alike from one experiment, so that no name and no shape needs to travel."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from hashlib import blake2b
@@ -221,6 +222,10 @@ class Plan:
             return None
         heads = {name: torch.zeros_like(w) for name, w in self.initial.items() if name.startswith("head.")}
         return Wide(function, heads, {name: task.label_shape for name, task in self.tasks.items()})
+
+    def example_bytes(self, owned: TaskSet) -> int:
+        """The most bytes that one raw example of these tasks needs."""
+        return 8 * (self._input.size + sum(math.prod(self.tasks[task].label_shape) for task in owned))
 
     def sums_sizes(self, owned: TaskSet) -> dict[str, int]:
         """Task -> how many numbers its sums are."""

@@ -20,6 +20,10 @@ class Roster:
         number = {owned: index for index, owned in enumerate(self.task_sets)}
         self._owns = np.array([number[owned] for owned in self.owners.values()], np.int64)
 
+    def rows(self, clients: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The place of each client among ``clients``."""
+        return np.searchsorted(self.clients, clients)
+
     def task_set(self, clients: NDArray[np.int64]) -> NDArray[np.int64]:
         """The index of each client's set among ``task_sets``."""
         return self._owns[np.searchsorted(self.clients, clients)]

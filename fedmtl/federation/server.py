@@ -1,6 +1,7 @@
 """The server's side of a round: packets out, packets in."""
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,18 +10,25 @@ from numpy.typing import NDArray
 
 from fedmtl.comm.ledger import Ledger
 from fedmtl.federation.answers import Answers
+from fedmtl.federation.influence import Bounds
 from fedmtl.federation.broadcasts import broadcasts
 from fedmtl.federation.central import train_centrally
+from fedmtl.federation.checked import packet_limits
 from fedmtl.federation.cohort import cohort_size, sample
 from fedmtl.federation.job import Engine
 from fedmtl.federation.outcome import Outcome
 from fedmtl.federation.plan import Plan
+from fedmtl.federation.rejections import Rejection, count, report
 from fedmtl.federation.reports import open_raw_data
 from fedmtl.federation.roster import Roster
+from fedmtl.federation.usable import aggregate
 from fedmtl.federation.visits import Replies, Visits
 from fedmtl.types import ClientId, TaskSet
 
 log = logging.getLogger("fedmtl")
+
+BOUNDS = Bounds()
+"""Bounds by default."""
 
 
 class Server:
@@ -36,6 +44,8 @@ class Server:
         rounds: rounds of training.
         evaluate_every: measure everybody's model each so many rounds; the first and last always.
         engine: runs the local update of central algorithms; others do not need it.
+        bounds: on the weight and the update of a client of a node that is not trusted.
+        examples: training and test examples of each client, ascending, [K, 2]; None where they are not known.
 
     Raises:
         ValueError: an empty roster, a cohort that does not fit it, numbers that are not positive.
@@ -50,6 +60,8 @@ class Server:
         rounds: int,
         evaluate_every: int,
         engine: Engine,
+        bounds: Bounds = BOUNDS,
+        examples: NDArray[np.int64] | None = None,
     ) -> None:
         if not roster:
             raise ValueError("A federation needs at least one client, got an empty roster; is any node connected?")
@@ -63,11 +75,34 @@ class Server:
         self._size = cohort_size(cohort, len(roster))
         self._evaluate_every = evaluate_every
         self._engine = engine
+        self._bounds = bounds
+        self._examples = examples
+        self._present = self._roster.clients
+        self.rejected: Counter[str] = Counter()
+        """Kind -> what was left out so far, see ``rejections.KINDS``."""
 
     @property
     def roster(self) -> dict[ClientId, TaskSet]:
         """All clients, ascending, and the tasks that each owns."""
         return self._roster.owners
+
+    @property
+    def clients(self) -> Roster:
+        """All clients, as arrays."""
+        return self._roster
+
+    def place(self, hosted: NDArray[np.bool_]) -> None:
+        """Ask only clients that some node hosts.
+
+        Args:
+            hosted: of all clients, [K].
+        """
+        self._present = self._roster.clients[hosted]
+
+    def limits(self, visits: Visits) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The largest update and report that each request can need, in bytes."""
+        training = None if self._examples is None else self._examples[self._roster.rows(visits.clients), 0]
+        return packet_limits(self.plan, self._roster, visits, training)
 
     def evaluates(self, round: int) -> bool:
         """Whether the model after ``round`` rounds is measured."""
@@ -75,11 +110,11 @@ class Server:
 
     def cohort(self, round: int) -> NDArray[np.int64]:
         """Who trains in a round, ascending."""
-        return sample(self.plan.seed, round, self._roster.clients, self._size)
+        return sample(self.plan.seed, round, self._present, min(self._size, len(self._present)))
 
     def open_round(self, round: int) -> Visits:
         """The visits of a round, in client order; the broadcasts are counted."""
-        everybody, nobody = self._roster.clients, self._roster.clients[:0]
+        everybody, nobody = self._present, self._roster.clients[:0]
         training = nobody if round > self.rounds or self.plan.central else self.cohort(round)
         evaluating = everybody if self.evaluates(round - 1) else nobody
         gathering = everybody if self.plan.central and round == 1 else nobody
@@ -91,15 +126,34 @@ class Server:
         self.ledger.record_many(round, clients[train], "down", "train", packets.lengths[train])
         return Visits(clients, packets, evaluate, train, gather)
 
-    def close_round(self, round: int, visits: Visits, replies: Sequence[Replies]) -> Outcome:
+    def close_round(
+        self,
+        round: int,
+        visits: Visits,
+        replies: Sequence[Replies],
+        *,
+        rejections: Sequence[Rejection] = (),
+        trusted: bool = False,
+        needs_update: bool = True,
+    ) -> Outcome:
         """Count and check the replies of all nodes, and aggregate the good ones in client order.
 
         A reply that is missing, damaged or of another experiment is a problem of its client, never an error.
 
+        Args:
+            rejections: what was left out before.
+            trusted: whether the nodes are workers of this machine, whose numbers need no bounds.
+            needs_update: whether a round without an update is an error; else the model stays as it is.
+
         Raises:
             RuntimeError: updates were asked for and none could be used.
         """
-        answers = Answers(self.plan, self._roster, round, visits, replies)
+        bounds = None if trusted else self._bounds
+        answers = Answers(self.plan, self._roster, round, visits, replies, bounds, self._examples)
+        asked = set(visits.clients[visits.train | visits.gather].tolist()) if rejections else set()
+        for one in rejections:
+            if one.client is not None and one.client in asked and one.part == "update":
+                answers.problems[one.client] = one.reason
         answers.count(self.ledger)
         measurements = answers.measurements()
         trained = self._roster.clients[:0]
@@ -110,16 +164,28 @@ class Server:
                 self.state = train_centrally(self.plan, self._engine, round, self.state, self.gathered)
         elif visits.train.any():
             uploads = answers.uploads()
+            if len(uploads.clients):
+                self.state, uploads, unusable = aggregate(self.plan, self.state, uploads, answers.node_of, trusted)
+                answers.leave_out(unusable)
             trained = uploads.clients
-            if not len(trained):
+        problems = answers.problems
+        left_out = [*rejections, *answers.rejections]
+        self.rejected += count(left_out)
+        report(f"round {round}", left_out)
+        named = {one.client for one in left_out if one.part == "update"}
+        unnamed = [(client, problem) for client, problem in sorted(problems.items()) if client not in named]
+        report(
+            f"round {round}",
+            [Rejection("", problem, answers.node_of(client), client) for client, problem in unnamed],
+        )
+        if visits.train.any() and not len(trained):
+            why = f"No client of round {round} sent an update that could be used: {_some(problems)}"
+            if needs_update:
                 raise RuntimeError(
-                    f"No client of round {round} sent an update that could be used: {_some(answers.problems)}. "
-                    "If updates are not finite, lower the learning rate; if nobody replied, look at the nodes."
+                    f"{why}. If updates are not finite, lower the learning rate; if nobody replied, look at the nodes."
                 )
-            self.state = self.plan.algorithm.aggregate(self.state, uploads)
-        for client, problem in sorted(answers.problems.items()):
-            log.warning("round %d: client %d left out: %s", round, client, problem)
-        return Outcome(measurements, trained, answers.seconds(trained), answers.problems)
+            log.warning("round %d: the model stays as it is. %s", round, why)
+        return Outcome(measurements, trained, answers.seconds(trained), problems, dict(count(left_out)))
 
     def _gather(self, round: int, answers: Answers) -> None:
         if answers.problems:

@@ -1,6 +1,6 @@
 """What passes between the server and its clients in a round: columns, a row a client."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 from fedmtl.comm.packets import Packets, joined
 from fedmtl.types import ClientId, TaskSet
+
+PHASES = ("state", "evaluate", "train", "encode", "add")
+"""Where a node's time goes."""
 
 
 class Visit(NamedTuple):
@@ -109,6 +112,8 @@ class Replies(Sequence[Reply]):
         seconds: NDArray[np.float64],
         problems: dict[ClientId, str],
         totals: Sequence[Total] = (),
+        phases: Mapping[str, float] | None = None,
+        node: int | None = None,
     ) -> None:
         self.clients = clients
         self.reports = reports
@@ -116,6 +121,16 @@ class Replies(Sequence[Reply]):
         self.seconds = seconds
         self.problems = problems
         self.totals = totals
+        self.phases = phases or {}
+        """Phase -> seconds that the node spent in it."""
+        self.node = node
+        """Flower's id of the node that sent them; None where they did not come by a message."""
+
+    def select(self, rows: NDArray[Any]) -> "Replies":
+        """The replies of some rows; problems, totals and phases stay as they are."""
+        reports, updates = self.reports.select(rows), self.updates.select(rows)
+        kept = (self.seconds[rows], self.problems, self.totals, self.phases, self.node)
+        return Replies(self.clients[rows], reports, updates, *kept)
 
     def __len__(self) -> int:
         return len(self.clients)

@@ -8,13 +8,15 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedmtl.data.base import Schema
 from fedmtl.experiment import Experiment
+from fedmtl.federation.influence import Bounds
 from fedmtl.federation.server import Server
 from fedmtl.recorder import Recorder
 from fedmtl.results import Progress, Result
 from fedmtl.rng import float32_default
+from fedmtl.runtime.discovery import discover
 from fedmtl.runtime.messages import packet_bytes
 from fedmtl.runtime.node import read_run_config
-from fedmtl.runtime.strategy import FedMTL, discover
+from fedmtl.runtime.strategy import FedMTL
 
 app = ServerApp()
 
@@ -51,17 +53,19 @@ def serve(
         RuntimeError: clients that never appeared, or a round without an update that could be used.
     """
     start = time.perf_counter()
-    roster, placement = discover(grid, schema.owners, experiment.wait_seconds)
     plan = experiment.make_plan(schema)
-    plan.check(roster)
+    plan.check(schema.owners)
     server = Server(
         plan,
-        roster,
+        schema.owners,
         cohort=experiment.cohort,
         rounds=experiment.rounds,
         evaluate_every=experiment.evaluate_every,
         engine=experiment.make_engine(),
+        bounds=Bounds(experiment.max_weight, experiment.max_norm),
+        examples=schema.examples,
     )
+    placement = discover(grid, server.clients, experiment.wait_seconds)
     recorder.restore(server)
     if recorder.finished is not None and recorder.round > experiment.rounds:
         return recorder.result(server, recorder.finished)

@@ -2,64 +2,26 @@
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
+from fedmtl.comm.text import escaped
+from fedmtl.federation.checked import EXTRA_ROWS, Requests, check_replies
 from fedmtl.federation.outcome import Outcome
+from fedmtl.federation.rejections import Refused, Rejection
 from fedmtl.federation.server import Server
-from fedmtl.federation.visits import Replies, Visits, visits_of
-from fedmtl.runtime.messages import read_phases, read_replies, read_roster, visits_content
-from fedmtl.types import ClientId, TaskSet
+from fedmtl.federation.visits import Replies, Visits, replies_of, visits_of
+from fedmtl.runtime.discovery import Placement, discover, placement_of
+from fedmtl.runtime.failures import explained
+from fedmtl.runtime.messages import visits_content
+from fedmtl.runtime.received import read_replies
+from fedmtl.types import ClientId
 
 log = logging.getLogger("fedmtl")
-
-Placement = dict[ClientId, int]
-"""Client -> the Flower node where it lives now."""
-
-
-def discover(
-    grid: Grid, expected: Iterable[ClientId], wait_seconds: float
-) -> tuple[dict[ClientId, TaskSet], Placement]:
-    """Ask nodes who lives there until everybody expected is found.
-
-    Raises:
-        RuntimeError: clients are still missing when the time is over.
-    """
-    wanted = set(expected)
-    roster: dict[ClientId, TaskSet] = {}
-    placement: Placement = {}
-    asked: set[int] = set()
-    deadline = time.monotonic() + wait_seconds
-    while True:
-        new = sorted(set(grid.get_node_ids()) - asked)
-        messages = [Message(RecordDict(), node, MessageType.QUERY) for node in new]
-        left = max(1.0, deadline - time.monotonic())
-        for reply in grid.send_and_receive(messages, timeout=left) if messages else []:
-            node = reply.metadata.src_node_id
-            if reply.has_content():
-                asked.add(node)
-                for client, tasks in read_roster(reply.content).items():
-                    if client in placement:
-                        log.warning(
-                            "client %d lives on nodes %d and %d; the first is used", client, placement[client], node
-                        )
-                        continue
-                    roster[client], placement[client] = tasks, node
-            else:
-                log.warning("node %d did not answer: %s", node, reply.error.reason)
-        missing = sorted(wanted - set(roster))
-        if roster and not missing:
-            return roster, placement
-        if time.monotonic() >= deadline:
-            raise RuntimeError(
-                f"After {wait_seconds:g} s, {len(asked)} node(s) host {len(roster)} client(s); missing: "
-                f"{missing[:10] if missing else 'everybody'}. Start nodes that host them, or raise wait_seconds."
-            )
-        time.sleep(min(1.0, wait_seconds / 20))
 
 
 class FedMTL(Strategy):
@@ -77,80 +39,120 @@ class FedMTL(Strategy):
             equal to the server's own sum to the rounding of float64.
     """
 
-    def __init__(self, server: Server, placement: Placement, run: str, wait_seconds: float, add: bool = False) -> None:
+    def __init__(
+        self,
+        server: Server,
+        placement: Placement | Mapping[ClientId, int],
+        run: str,
+        wait_seconds: float,
+        add: bool = False,
+    ) -> None:
         self.server = server
         self._add = add and bool(getattr(server.plan.algorithm, "additive", False))
         self.outcome: Outcome | None = None
-        """What the last closed round brought."""
-        self._place(placement)
+        """The outcome of the last closed round."""
+        clients = server.clients.clients
+        self._place(placement if isinstance(placement, Placement) else placement_of(clients, placement))
         self._run = run
         self._wait_seconds = wait_seconds
         self.seconds: dict[str, float] = {}
         """Where the nodes' time went in the last closed round, by phase: the longest node's each."""
         self._visits: Visits = visits_of([])
+        self._requests: dict[int, Requests] = {}
+        self._sent = time.monotonic()
+        self._failing: set[int] = set()
+        """Nodes without a usable update since the last round that had one."""
 
     def _place(self, placement: Placement) -> None:
-        """Who lives where, as arrays: a round looks up its cohort and not the population."""
-        clients = sorted(placement)
-        self._nodes = sorted(set(placement.values()))
-        number = {node: index for index, node in enumerate(self._nodes)}  # ids may need all of 64 bits
-        self._clients = np.array(clients, np.int64)
-        self._lives = np.array([number[placement[client]] for client in clients], np.int64)
+        self._placement = placement
+        self.server.place(placement.lives >= 0)
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> list[Message]:
-        self._visits = self.server.open_round(server_round)
         return self._messages(server_round, MessageType.TRAIN, grid)
 
     def _messages(self, round: int, message_type: str, grid: Grid) -> list[Message]:
-        if not set(self._nodes) <= set(grid.get_node_ids()):  # nodes restart under another id
-            self._place(discover(grid, self.server.roster, self._wait_seconds)[1])
-        lives = self._lives[np.searchsorted(self._clients, self._visits.clients)]
+        if not self._placement.present(grid.get_node_ids()):  # nodes restart under another id
+            self._place(discover(grid, self.server.clients, self._wait_seconds, self._placement))
+        self._visits = self.server.open_round(round)
+        nodes, lives = self._placement.nodes, self._placement.lives[self.server.clients.rows(self._visits.clients)]
         share = bool(getattr(grid, "shares_memory", False))
-        return [
-            Message(
-                visits_content(
-                    self.server.plan,
-                    self._run,
-                    round,
-                    self._visits.select(np.flatnonzero(lives == index)),
-                    share,
-                    share and self._add,
-                ),
-                self._nodes[index],
-                message_type,
-                group_id=str(round),
-            )
-            for index in np.unique(lives).tolist()
-        ]
+        updates, reports = self.server.limits(self._visits)
+        self._requests, messages = {}, []
+        for index in np.unique(lives).tolist():
+            rows = np.flatnonzero(lives == index)
+            visits, node = self._visits.select(rows), nodes[index]
+            self._requests[node] = Requests(node, visits, updates[rows], reports[rows], share)
+            content = visits_content(self.server.plan, self._run, round, visits, share, share and self._add)
+            messages.append(Message(content, node, message_type, group_id=str(round)))
+        self._sent = time.monotonic()
+        return messages
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        good: list[Replies] = []
+        good: dict[int, Replies] = {}
+        left_out: list[Rejection] = []
         self.seconds = {}
         for message in replies:
             node = message.metadata.src_node_id
-            if not message.has_content():
-                log.warning("round %d: node %d failed: %s", server_round, node, message.error.reason)
-                continue
+            requests = self._requests.get(node)
             try:
-                good.append(read_replies(message.content, server_round))
-                for phase, spent in read_phases(message.content).items():
+                if requests is None or node in good:
+                    reason = "no request was sent to this node" if requests is None else "a second reply"
+                    raise Refused("round", reason)
+                read, some = self._read(server_round, message, requests)
+            except Refused as error:
+                left_out.append(Rejection(error.kind, str(error), node))
+                if requests is not None and node not in good:
+                    good[node] = _nothing(node, requests, str(error))
+            else:
+                left_out += some
+                good[node] = read
+                for phase, spent in read.phases.items():
                     self.seconds[phase] = max(spent, self.seconds.get(phase, 0.0))
-            except (KeyError, ValueError) as error:
-                log.warning("round %d: reply of node %d left out: %s", server_round, node, error)
-        self.outcome = self.server.close_round(server_round, self._visits, good)
+        trusted = all(requests.trusted for requests in self._requests.values())
+        self._failing |= set(self._requests)
+        others = set(self._placement.nodes) - self._failing
+        self.outcome = self.server.close_round(
+            server_round,
+            self._visits,
+            list(good.values()),
+            rejections=left_out,
+            trusted=trusted,
+            needs_update=trusted or not others,
+        )
+        if len(self.outcome.trained):
+            self._failing.clear()
         updates = len(self.outcome.trained)
         return None, MetricRecord({"updates": updates, "problems": len(self.outcome.problems)})
+
+    def _read(self, round: int, message: Message, requests: Requests) -> tuple[Replies, list[Rejection]]:
+        """The part of a node's reply that it was asked for, and what was left out of it.
+
+        Raises:
+            Refused: nothing of it can be used.
+        """
+        if not message.has_content():
+            raise Refused("error", f"the node failed: {explained(message)}")
+        if message.metadata.group_id != str(round):
+            raise Refused("round", f"a reply to {escaped(message.metadata.group_id, 40)!r} in round {round}")
+        rows = len(requests.visits) + EXTRA_ROWS
+        try:
+            replies = read_replies(message.content, round, rows, requests.trusted and self._add)
+            return check_replies(replies, requests, self.server.clients, time.monotonic() - self._sent)
+        except Refused:
+            raise
+        except Exception as error:  # a kind of damage that no rule above names: it is the node's all the same
+            log.debug("reply of node %d", requests.node, exc_info=True)
+            raise Refused("message", f"it cannot be read: {type(error).__name__}") from error
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> list[Message]:
         if server_round < self.server.rounds:
             return []
-        self._visits = self.server.open_round(server_round + 1)
         return self._messages(server_round + 1, MessageType.EVALUATE, grid)
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
@@ -164,3 +166,11 @@ class FedMTL(Strategy):
         log.info(
             "%r, %d clients, up %r, down %r", plan.algorithm, len(self.server.roster), plan.up_codec, plan.down_codec
         )
+
+
+def _nothing(node: int, requests: Requests, reason: str) -> Replies:
+    """The replies of a node of which none can be used."""
+    replies = replies_of([])
+    why = f"the reply of its node {node} was left out: {reason}"
+    problems = dict.fromkeys(requests.visits.clients.tolist(), why)
+    return Replies(replies.clients, replies.reports, replies.updates, replies.seconds, problems, node=node)

@@ -24,6 +24,10 @@ class Task(Protocol):
       models, from their outputs z_m [M, B, outputs] and the weights v [M], v ≥ 0, Σ v = 1. What a model of weight 0
       says does not count, be it NaN. As the loss is convex in the prediction, that of ``mixed`` is at most Σ_m v_m of
       the losses of the z_m.
+
+    And another, without which sums that come from a device need only be finite, and so their metric:
+
+    * ``possible_sums(sums)`` -> [K] bool: which of K rows of sums, finite and with a whole count, some prediction has.
     """
 
     @property

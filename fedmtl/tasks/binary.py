@@ -53,6 +53,11 @@ class Binary:
         right = counted & ((logit > 0) == (keep(y, counted) > 0)) & finite(logit)
         return counts(counted, right)
 
+    def possible_sums(self, sums: NDArray[Any]) -> NDArray[np.bool_]:
+        """Right ones are a whole number from 0 to the examples."""
+        examples, right = sums.T
+        return (right >= 0) & (right <= examples) & (right == np.floor(right))
+
     def metric(self, sums: NDArray[Any]) -> float:
         return float(sums[1] / sums[0]) if sums[0] > 0 else math.nan  # (2)
 

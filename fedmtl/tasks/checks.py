@@ -39,3 +39,24 @@ def refuse(task: Task, y: NDArray[Any], allowed: NDArray[np.bool_], rule: str) -
         place = tuple(int(i) for i in np.argwhere(~allowed)[0])
         where = f"row {place[0]}" if len(place) == 1 else f"row {place[0]}, column {place[1]}"
         raise ValueError(f"{task!r} got label {y[place].item()} in {where} ({int((~allowed).sum())} such): {rule}")
+
+
+def possible(task: Task, sums: NDArray[np.float64], most: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which rows of sums [K, s] some prediction can have, [K].
+
+    They are finite, count from 0 to ``most`` examples in whole numbers, and fulfil the task's ``possible_sums``. Of a
+    task without that method the metric must be finite.
+
+    Args:
+        task: whose sums they are.
+        sums: sufficient statistics, a row a client.
+        most: test examples that each client has, infinity where that is not known, [K].
+    """
+    count = sums[:, 0]
+    good = np.isfinite(sums).all(axis=1) & (count >= 0) & (count <= most) & (count == np.floor(count))
+    rule = getattr(task, "possible_sums", None)
+    if rule is not None:
+        return good & rule(np.where(good[:, None], sums, 0.0))
+    for k in np.flatnonzero(good & (count > 0)).tolist():
+        good[k] = bool(np.isfinite(task.metric(sums[k])))
+    return good

@@ -72,6 +72,12 @@ class MultiLabel:
         yes, no = known & (output > 0), known & (output <= 0)
         return counts(counted.any(-1), positive & yes, counted & ~positive & ~no, positive & ~yes)
 
+    def possible_sums(self, sums: NDArray[Any]) -> NDArray[np.bool_]:
+        """Entries are whole numbers from 0, and together at most all labels of the examples."""
+        entries = sums[:, 1:]
+        whole = ((entries >= 0) & (entries == np.floor(entries))).all(axis=1)
+        return whole & (entries.sum(axis=1) <= self.num_labels * sums[:, 0])
+
     def metric(self, sums: NDArray[Any]) -> float:
         examples, tp, fp, fn = (float(s) for s in sums)
         if examples == 0:

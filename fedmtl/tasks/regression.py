@@ -72,6 +72,11 @@ class Regression:
         """e [B], 0 where nothing is labelled."""
         return keep(output[:, 0], counted) - keep((y - self.mean) / self.std, counted)
 
+    def possible_sums(self, sums: NDArray[Any]) -> NDArray[np.bool_]:
+        """A sum of squares is at least 0, and 0 over no example."""
+        examples, squares = sums.T
+        return (squares >= 0) & ((examples > 0) | (squares == 0))
+
     def metric(self, sums: NDArray[Any]) -> float:
         return self.std * math.sqrt(sums[1] / sums[0]) if sums[0] > 0 else math.nan  # (2)
 

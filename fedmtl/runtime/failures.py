@@ -1,0 +1,55 @@
+"""Errors of a node on their way to the server: a class and a code, and never a text.
+
+A text may hold a path, a label, a row of data; it stays in the node's own log.
+"""
+
+import logging
+
+from flwr.app import Error, Message
+
+from fedmtl.comm.text import escaped
+from fedmtl.federation.rejections import Refused
+from fedmtl.federation.store import StateError
+from fedmtl.runtime.messages import OtherExperiment
+
+log = logging.getLogger("fedmtl")
+
+RAISED = 2
+"""Flower's code of an error reply for an app that raised."""
+
+CODES = {
+    "other-experiment": "the node runs another experiment: give both the same preset, settings and version of fedmtl",
+    "request": "the node could not read the request, or its experiment does not allow it",
+    "state": "a client's stored private state cannot be used: look at the node's log",
+    "memory": "the node ran out of memory",
+    "disk": "the node could not read or write a file: look at its log",
+    "failed": "look at the node's log",
+}
+"""Code -> its meaning, for the server's log."""
+
+
+_CODE_OF = {
+    OtherExperiment: "other-experiment",
+    Refused: "request",
+    StateError: "state",
+    MemoryError: "memory",
+    OSError: "disk",
+}
+
+
+def code_of(error: BaseException) -> str:
+    """One of ``CODES``."""
+    return next((code for kind, code in _CODE_OF.items() if isinstance(error, kind)), "failed")
+
+
+def error_reply(error: BaseException, message: Message) -> Message:
+    """The reply of a node to a message that it could not handle; the error's text goes to the node's log."""
+    log.error("a message of type %s failed", escaped(message.metadata.message_type, 40), exc_info=error)
+    return Message(Error(RAISED, f"{type(error).__name__} [{code_of(error)}]"), reply_to=message)
+
+
+def explained(message: Message) -> str:
+    """An error reply, for the server's log: cut, escaped, and with the meaning of its code."""
+    reason = escaped(message.error.reason or "no reason")
+    meaning = next((meaning for code, meaning in CODES.items() if reason.endswith(f"[{code}]")), "")
+    return f"error {message.error.code}, {reason}" + (f": {meaning}" if meaning else "")
