@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from fedmtl.comm.ledger import Ledger
 from fedmtl.federation.answers import Answers
-from fedmtl.federation.influence import Bounds
 from fedmtl.federation.broadcasts import broadcasts
 from fedmtl.federation.central import train_centrally
 from fedmtl.federation.checked import packet_limits
 from fedmtl.federation.cohort import cohort_size, sample
+from fedmtl.federation.influence import Bounds
 from fedmtl.federation.job import Engine
 from fedmtl.federation.outcome import Outcome
 from fedmtl.federation.plan import Plan

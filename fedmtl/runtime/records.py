@@ -43,9 +43,7 @@ def only(content: RecordDict, *allowed: str) -> None:
     """
     for name in content:
         if name not in allowed:
-            raise Refused(
-                "unasked", f"record {escaped(name, 40)!r} was not asked for; records are {', '.join(allowed)}"
-            )
+            raise Refused("unasked", f"record {escaped(name, 40)!r} was not asked for, only {', '.join(allowed)}")
 
 
 def value(config: ConfigRecord, key: str, kind: type[Any]) -> Any:
