@@ -49,6 +49,8 @@ EXPERIMENTS = [
         state_dir="C:\\a b\\",
         wait_seconds=1,
         round_seconds=0.5,
+        max_weight=2.0,
+        max_norm=0.0,
     ),
 ]
 
@@ -118,6 +120,8 @@ def test_what_is_what_results_depend_on() -> None:
         "state_dir": "/x",
         "wait_seconds": 1.0,
         "round_seconds": 1.0,
+        "max_weight": 3.0,
+        "max_norm": 5.0,
     }
     assert set(how) == set(HOW)
     for key, value in how.items():
