@@ -86,6 +86,15 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
+@contextmanager
+def _held(out: Path) -> Iterator[None]:
+    """Inside, no other process compares into the folder."""
+    from fedmtl.run_lock import hold
+
+    with hold(out.resolve()):
+        yield
+
+
 def in_words(error: Exception) -> str:
     """The message, without the number that the operating system gives it."""
     if isinstance(error, OSError) and error.strerror:
@@ -163,6 +172,12 @@ def run(
 
         if resume and out is None:
             raise ValueError("--resume needs the folder to go on in: add --out DIR.")
+        if out is not None:
+            from fedmtl.run_folder import check_folder
+            from fedmtl.run_lock import refuse_if_held
+
+            check_folder(out.resolve())
+            refuse_if_held(out.resolve())
         values, path, allowed = read_values(preset, settings or [], allow or [])
         if starts_ray(values):
             from fedmtl.runtime.ray_workers import begin
@@ -226,7 +241,7 @@ def compare(
 
     Runs that are finished in the folder are not run again, and one that was interrupted goes on.
     """
-    with one_clear_error():
+    with one_clear_error(), _held(out):
         from dataclasses import replace
 
         from fedmtl.allowed import beside
@@ -382,15 +397,14 @@ def shrink(
     with one_clear_error():
         import json
 
-        from fedmtl.files import write_atomic
+        from fedmtl.run_folder import write_outputs
         from fedmtl.size.form import FORMS, forms
         from fedmtl.size.shrink import shrink as make_small
         from fedmtl.size.table import markdown, summary, to_csv
 
         shrunk = make_small(folder, forms(keep) if keep else FORMS, clients, state, export, allow or ())
         found = summary(shrunk)
-        write_atomic(folder / "size.json", json.dumps(found, indent=2).encode())
-        write_atomic(folder / "size.csv", to_csv(shrunk).encode())
+        write_outputs(folder, {"size.json": json.dumps(found, indent=2).encode(), "size.csv": to_csv(shrunk).encode()})
         typer.echo(markdown(found))
         if found["left_out"]:
             typer.echo(f"left out, their private state is elsewhere: {len(found['left_out'])} clients")

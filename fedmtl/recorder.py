@@ -9,7 +9,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import shutil
 import time
 import tomllib
 import uuid
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 import tomli_w
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import save as save_tensors
 
 from fedmtl.comm import blocks
 from fedmtl.comm.blocks import Mark
@@ -33,13 +32,26 @@ from fedmtl.federation.outcome import Outcome
 from fedmtl.federation.rows import Kept, Measured, by_task, digest, keep, mean_score, rows, unkeep
 from fedmtl.federation.rows import blocks as metric_blocks
 from fedmtl.federation.server import Server
-from fedmtl.federation.store import state_from_bytes, state_to_bytes
-from fedmtl.files import write_atomic
+from fedmtl.federation.store import StateError, state_from_bytes, state_to_bytes
+from fedmtl.files import Folder
 from fedmtl.results import Progress, Result, learnt_of, learnt_text, named_tensors, summarise
+from fedmtl.run_folder import (
+    RUN_FILES,
+    Manifest,
+    check_folder,
+    read_manifest,
+    read_word,
+    remove_states,
+    remove_temporaries,
+    write_manifest,
+)
 from fedmtl.tasks.base import Task
 
 EXPORTED = 100_000
 """Lines of a run, metrics and ledger together, up to which it leaves them as JSON too when it ends."""
+
+CHECKPOINT = "checkpoint/server.state"
+"""The server's state after the last finished round, in the run's folder."""
 
 
 def environment() -> dict[str, Any]:
@@ -100,28 +112,30 @@ class Recorder:
 
     def _prepare(self, folder: Path, resume: bool) -> None:
         """Check the folder before anything is written. One without a finished round holds no run."""
+        check_folder(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(folder / ".writable", b"")
-            (folder / ".writable").unlink()
+            if read_manifest(folder) is None:
+                write_manifest(folder, Manifest(True, RUN_FILES))
         except OSError as error:
             raise type(error)(
                 error.errno,
-                f"The run folder {str(folder)!r} cannot be written ({error.strerror}); give another (--out)",
+                f"The run folder {str(folder)!r} cannot be written ({os.strerror(error.errno or 0)}); give another "
+                "(--out)",
             ) from None
-        if not self._checkpoint(folder).exists():
-            if (folder / "summary.json").exists():
+        files = Folder(folder)
+        files.make("checkpoint" if self.experiment.state_dir else "checkpoint/clients", 0o700)
+        if not files.exists(CHECKPOINT):
+            if files.exists("summary.json"):
                 raise ValueError(
                     f"{str(folder)!r} holds a run that is finished and whose checkpoint is gone; give another folder "
                     "(--out), or delete it."
                 )
-            if (folder / "checkpoint" / "run").exists():  # a run of ours, ended before its first round did
-                for leftover in ("clients", "gathered"):
-                    shutil.rmtree(folder / "checkpoint" / leftover, ignore_errors=True)
+            remove_states(folder)  # of a run that ended before its first round did
             return
         if not resume:
             raise ValueError(f"{str(folder)!r} holds a run; resume it (--resume), or give another folder (--out).")
-        before = tomllib.loads((folder / "experiment.toml").read_text())
+        before = _read_experiment(files)
         now = tomllib.loads(tomli_w.dumps(self.experiment.to_dict()))
         for key in sorted((before.keys() | now.keys()) - set(HOW)):
             if repr(before.get(key)) != repr(now.get(key)):  # a cohort of 1 is not one of 1.0
@@ -129,42 +143,34 @@ class Recorder:
                     f"{str(folder)!r} holds a run with {key} = {before.get(key)!r}, got {now.get(key)!r}: a run "
                     "resumes with the experiment that it began with; give another folder (--out) for another."
                 )
-        self.run = (folder / "checkpoint" / "run").read_text()
-        if (folder / "summary.json").exists():
-            self.finished = json.loads((folder / "summary.json").read_text())
-
-    @staticmethod
-    def _checkpoint(folder: Path) -> Path:
-        return folder / "checkpoint" / "server.state"
+        self.run = read_word(folder)
+        if files.exists("summary.json"):
+            self.finished = _read_json(files, "summary.json")
 
     @property
     def state_folder(self) -> str | None:
         """Where nodes of this machine keep private state."""
-        if self.experiment.state_dir:
-            return f"{self.experiment.state_dir}/{self.run}"
-        return None if self.folder is None else str(self.folder / "checkpoint" / "clients")
-
-    def _gathered(self, folder: Path) -> Path:
-        return folder / "checkpoint" / "gathered"
+        return state_folder(self.experiment, self.folder, self.run)
 
     def restore(self, server: Server) -> None:
         """Put the server, its ledger and the rows where the checkpoint left them; at the start when there is none."""
         if self.folder is None:
             return
-        checkpoint = self._checkpoint(self.folder)
-        if checkpoint.exists():
-            server.state, note = state_from_bytes(checkpoint.read_bytes(), server.state)
+        remove_temporaries(self.folder)
+        files = Folder(self.folder)
+        if files.exists(CHECKPOINT):
+            server.state, note = _read_state(files, server.state)
             self._go_on(note, server)
         else:
-            (self.folder / "checkpoint").mkdir(exist_ok=True)
-            write_atomic(self.folder / "checkpoint" / "run", self.run.encode())
-            write_atomic(self.folder / "environment.json", json.dumps(environment(), indent=2).encode())
-            write_atomic(self.folder / "experiment.toml", tomli_w.dumps(self.experiment.to_dict()).encode())
+            files.write("checkpoint/run", self.run.encode())
+            files.write("environment.json", json.dumps(environment(), indent=2).encode())
+            files.write("experiment.toml", tomli_w.dumps(self.experiment.to_dict()).encode())
         for table in TABLES:
             blocks.cut(self.folder / table.file, self._marks[table.name])
         if server.plan.central and self.round > 0:
-            for path in sorted(self._gathered(self.folder).glob("*.packet")):
-                server.gathered[int(path.stem)] = path.read_bytes()
+            for name in files.names("checkpoint/gathered"):
+                if name.endswith(".packet"):
+                    server.gathered[int(name.removesuffix(".packet"))] = files.read(f"checkpoint/gathered/{name}")
 
     def _go_on(self, note: Mapping[str, Any], server: Server) -> None:
         """From what ``_write`` noted."""
@@ -209,10 +215,11 @@ class Recorder:
         )
 
     def _write(self, folder: Path, round: int, server: Server, measured: Measured | None) -> None:
+        files = Folder(folder)
         if server.gathered and round == 1:
-            self._gathered(folder).mkdir(parents=True, exist_ok=True)
+            files.make("checkpoint/gathered")
             for client, packet in server.gathered.items():
-                write_atomic(self._gathered(folder) / f"{client}.packet", packet)
+                files.write(f"checkpoint/gathered/{client}.packet", packet)
         if measured is not None:
             self._append(folder, METRICS, metric_blocks(server.plan.tasks, measured))
         self._append(folder, LEDGER, server.ledger.blocks())
@@ -229,7 +236,7 @@ class Recorder:
             "trained": _to_text(self._trained, "<i8"),
             "training_seconds": _to_text(self._training_seconds, "<f8"),
         }
-        write_atomic(self._checkpoint(folder), state_to_bytes(server.state, note))
+        files.write(CHECKPOINT, state_to_bytes(server.state, note))
 
     def _append(self, folder: Path, table: Table, some: list[blocks.Block]) -> None:
         self._marks[table.name] = blocks.append(folder / table.file, self._marks[table.name], some)
@@ -244,25 +251,24 @@ class Recorder:
             self.experiment, server, last, self._score, self._rows_digest, self.seconds, self.message_bytes
         )
         if self.folder is not None:
+            files = Folder(self.folder)
             tensors = named_tensors(server.state)
             if tensors:
-                temporary = self.folder / ".model.safetensors"
-                save_file(tensors, temporary)
-                os.replace(temporary, self.folder / "model.safetensors")
+                files.write("model.safetensors", save_tensors(tensors))
             learnt = learnt_of(server)
             if learnt:
-                write_atomic(self.folder / "learnt.json", learnt_text(learnt, server.roster).encode())
+                files.write("learnt.json", learnt_text(learnt, server.roster).encode())
             summary["files"] = {table.file: self._marks[table.name]._asdict() for table in TABLES}
-            self._export(self.folder)
-            write_atomic(self.folder / "summary.json", json.dumps(summary, indent=2).encode())
+            self._export(files)
+            files.write("summary.json", json.dumps(summary, indent=2).encode())
         return self.result(server, summary)
 
-    def _export(self, folder: Path) -> None:
+    def _export(self, files: Folder) -> None:
         """The tables of a short run as lines of JSON too, for other programs: nothing here reads them back."""
         if sum(mark.lines for mark in self._marks.values()) <= EXPORTED:
             for table in TABLES:
-                text = "".join(json_lines(table, read_table(folder, table, self._marks[table.name])))
-                write_atomic(folder / table.export, text.encode())
+                text = "".join(json_lines(table, read_table(files.root, table, self._marks[table.name])))
+                files.write(table.export, text.encode())
 
     def _rows(self, server: Server, round: int | None = None) -> Callable[[], list[Row]]:
         """What gives the rows of one round's model, or all; it outlives the server."""
@@ -278,12 +284,53 @@ class Recorder:
         return Result(self._rows(server), make_ledger, summary, server.state, self.folder, learnt_of(server))
 
 
+def state_folder(experiment: Experiment, folder: Path | None, run: str) -> str | None:
+    """Where nodes of this machine keep the private state of a run; None: nowhere, it ends with the run."""
+    if experiment.state_dir:
+        return f"{experiment.state_dir}/{run}"
+    return None if folder is None else str(folder / "checkpoint" / "clients")
+
+
 def _rows_of(tasks: Mapping[str, Task], kept: list[Kept], round: int | None) -> list[Row]:
     return [row for one in kept if round in (None, one.round) for row in rows(tasks, unkeep(one))]
 
 
 def _rows_in(ledger: Ledger) -> list[Row]:
     return [transfer._asdict() for transfer in ledger]
+
+
+def _read_experiment(files: Folder) -> dict[str, Any]:
+    """The settings with which a folder's run began."""
+    try:
+        return tomllib.loads(files.read("experiment.toml").decode())
+    except (FileNotFoundError, ValueError) as error:
+        why = "is gone" if isinstance(error, FileNotFoundError) else f"is damaged ({error})"
+        raise ValueError(
+            f"{str(files.path('experiment.toml'))!r} {why}, so nothing says how this run began; restore it, or give "
+            "another folder (--out)."
+        ) from None
+
+
+def _read_json(files: Folder, name: str) -> dict[str, Any]:
+    """A run's summary."""
+    try:
+        found = json.loads(files.read(name))
+        if not isinstance(found, dict):
+            raise ValueError("it is no table")
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{str(files.path(name))!r} is damaged ({error}); delete it, and --resume writes it again from the "
+            "checkpoint."
+        ) from None
+    return found
+
+
+def _read_state(files: Folder, template: Any) -> tuple[Any, dict[str, Any]]:
+    """The server's state and the checkpoint's note."""
+    try:
+        return state_from_bytes(files.read(CHECKPOINT), template)
+    except StateError as error:
+        raise StateError(f"{str(files.path(CHECKPOINT))!r}: {error}") from None
 
 
 def _read(folder: Path, table: Table, mark: Mark, round: int | None = None) -> list[Row]:

@@ -9,6 +9,8 @@ from fedmtl.imports import uncollected
 from fedmtl.recorder import Recorder
 from fedmtl.results import Progress, Result
 from fedmtl.rng import float32_default
+from fedmtl.run_folder import check_folder
+from fedmtl.run_lock import hold
 from fedmtl.runtime.server_app import serve
 
 
@@ -30,9 +32,22 @@ def run(
         on_round: called after each round.
 
     Raises:
-        ValueError: data, model, algorithm and codecs that do not fit each other, or a folder that holds another run.
+        ValueError: data, model, algorithm and codecs that do not fit each other, a folder that holds another run or the
+            user's own files, or that another process writes.
         RuntimeError: a round without an update that could be used, such as after divergence.
     """
+    folder = None if out is None else Path(out).resolve()
+    if folder is None:
+        return _run(experiment, None, resume, on_round)
+    check_folder(folder)
+    with hold(folder):
+        return _run(experiment, folder, resume, on_round)
+
+
+def _run(
+    experiment: Experiment, folder: Path | None, resume: bool, on_round: Callable[[Progress], None] | None
+) -> Result:
+    """``run`` in a folder that no other process writes."""
     federation = experiment.load()
     # What does not fit is found before anything is written or started.
     plan = experiment.make_plan(federation)
@@ -42,7 +57,7 @@ def run(
     schema = federation.schema
     plan.check(schema.owners)
     cohort_size(experiment.cohort, len(schema.owners))
-    recorder = Recorder(experiment, None if out is None else Path(out).resolve(), resume)
+    recorder = Recorder(experiment, folder, resume)
     if experiment.runtime == "ray":  # imported when needed: Ray takes seconds to start
         from fedmtl.runtime.ray_workers import hire
 

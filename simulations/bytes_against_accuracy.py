@@ -13,6 +13,7 @@ import typer
 from fedmtl import run
 from fedmtl.allowed import beside
 from fedmtl.loading import override, read_preset
+from fedmtl.run_folder import write_outputs
 from fedmtl.study import group_runs, markdown, read_run, tabulate, to_csv, verdicts
 from fedmtl.study.sweep import Sweep, expand, folder_names
 
@@ -44,7 +45,7 @@ def main(
     groups = group_runs(read_run(folder) for folder in folders)
     rows = sorted(tabulate(groups, target), key=lambda row: -row.training_bytes)
     print(f"\n{markdown(rows)}\n" + "\n".join(verdicts(groups)))
-    (out / "table.csv").write_text(to_csv(rows), encoding="utf-8")
+    write_outputs(out, {"table.csv": to_csv(rows).encode()})
 
 
 if __name__ == "__main__":

@@ -12,7 +12,20 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 FLOORS = [
-    ["types", "trees", "rng", "files", "imports", "uploads", "bounds", "toml", "own_cache"],
+    [
+        "types",
+        "trees",
+        "rng",
+        "files",
+        "run_lock",
+        "run_folder",
+        "fingerprint",
+        "imports",
+        "uploads",
+        "bounds",
+        "toml",
+        "own_cache",
+    ],
     ["models", "tasks", "data", "codecs", "optim", "optimizers", "weightings"],
     ["algorithms"],
     ["comm"],

@@ -275,6 +275,7 @@ def test_the_folder_holds_what_the_result_holds(result: Result, folder: Path) ->
 
 def test_the_folder_holds_nothing_else(result: Result, folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {
+        "fedmtl.manifest",
         "experiment.toml",
         "environment.json",
         "rounds.columns",

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from flwr.app import Message
 
-from fedmtl import recorder
 from fedmtl.algorithms import FedPer, FedRep, Local, MaTFL, Pooled
 from fedmtl.codecs import FP16, ErrorFeedback, Int8, TopK
 from fedmtl.data import Synthetic
 from fedmtl.experiment import Experiment
 from fedmtl.federation.store import StateError
+from fedmtl.files import Folder
 from fedmtl.models import MLP
 from fedmtl.results import Progress, Result
 from fedmtl.running import run
@@ -167,33 +167,33 @@ def killed_in_exchange(round: int) -> Iterator[None]:
 @contextmanager
 def killed_before_checkpoint(round: int) -> Iterator[None]:
     """Rows and ledger have their new lines; the checkpoint still says that they end before."""
-    write, count = recorder.write_atomic, 0
+    write, count = Folder.write, 0
 
-    def die(path: Path, data: bytes, **settings: Any) -> None:
+    def die(folder: Folder, name: str, data: bytes, **settings: Any) -> None:
         nonlocal count
-        if path.name == "server.state":
+        if name == "checkpoint/server.state":
             count += 1
             if count == round:
                 raise Killed
-        write(path, data, **settings)
+        write(folder, name, data, **settings)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recorder, "write_atomic", die)
+        patch.setattr(Folder, "write", die)
         yield
 
 
 @contextmanager
 def killed_before_summary(round: int) -> Iterator[None]:
     """The model is written, the summary is not."""
-    write = recorder.write_atomic
+    write = Folder.write
 
-    def die(path: Path, data: bytes, **settings: Any) -> None:
-        if path.name == "summary.json":
+    def die(folder: Folder, name: str, data: bytes, **settings: Any) -> None:
+        if name == "summary.json":
             raise Killed
-        write(path, data, **settings)
+        write(folder, name, data, **settings)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recorder, "write_atomic", die)
+        patch.setattr(Folder, "write", die)
         yield
 
 

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from xxhash import xxh3_128_digest, xxh32_intdigest
 
 from fedmtl.comm.columns import Column, pack, unpack
+from fedmtl.files import Folder, named_errors
 
 LINES = 2**16
 """Lines of a block at most: what a damaged or hostile head can ask memory for."""
@@ -87,14 +88,13 @@ def append(path: Path, mark: Mark, blocks: Iterable[Block]) -> Mark:
         encoded, checksum = _encoded(block, checksum)
         data += encoded
         lines += block.lines
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    file = Folder(path.parent).open(path.name, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
         view = memoryview(data)
-        while view:
-            view = view[os.write(file, view) :]
-        os.fsync(file)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
+        with named_errors(path):
+            while view:
+                view = view[os.write(file, view) :]
+            os.fsync(file)
     finally:
         os.close(file)
     return Mark(mark.bytes + len(data), lines, checksum.hex())
@@ -118,7 +118,7 @@ def cut(path: Path, mark: Mark) -> None:
     Raises:
         DamagedFile: the file is shorter, or what it holds is not what was written.
     """
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    file = Folder(path.parent).open(path.name, os.O_RDWR | os.O_CREAT)
     try:
         found = os.fstat(file).st_size
         if found < mark.bytes:
@@ -147,7 +147,7 @@ def read(path: Path, name: str, mark: Mark | None = None) -> Iterator[Block]:
     Raises:
         DamagedFile: a byte that is not as it was written, or a file that does not end at ``mark``.
     """
-    size = path.stat().st_size
+    size = Folder(path.parent).length(path.name)
     if mark is not None and size != mark.bytes:
         raise DamagedFile(f"{path} has {size} bytes, but its run wrote {mark.bytes}; {_ADVICE}.")
     last, lines = bytes(16), 0
@@ -169,7 +169,7 @@ def read(path: Path, name: str, mark: Mark | None = None) -> Iterator[Block]:
 def _bodies(path: Path, size: int, whole: bool = True) -> Iterator[tuple[int, bytes, bytes]]:
     """Length of the text, body and checksum of each block in the first ``size`` bytes."""
     before, start, number = bytes(16), 0, 0
-    with open(path, "rb") as file:
+    with os.fdopen(Folder(path.parent).open(path.name, os.O_RDONLY), "rb") as file:
         while start < size:
             number += 1
             head = file.read(min(_HEAD.size, size - start))

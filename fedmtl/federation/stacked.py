@@ -7,6 +7,7 @@ time. A row's version is 0 while it is being written.
 """
 
 import math
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from xxhash import xxh3_64_intdigest
 
 from fedmtl.federation.store import StateError
 from fedmtl.federation.undo import Undo
+from fedmtl.files import Folder, named_errors
 from fedmtl.trees import leaves, rebuild
 
 
@@ -61,9 +63,9 @@ class StackedStore:
 
     def __init__(self, clients: NDArray[np.int64], folder: str | Path | None = None) -> None:
         self._clients = clients
-        self._folder = None if folder is None else Path(folder)
+        self._folder = None if folder is None else Folder(Path(folder))
         if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.root.mkdir(parents=True, exist_ok=True)
         self._tables: dict[str, Table] = {}
 
     def load_rows(
@@ -180,17 +182,17 @@ class StackedStore:
         """Zeros, or what the file holds; pages that nobody has written take no space."""
         if self._folder is None:
             return np.zeros(shape, dtype)
-        path = self._folder / name
         size = math.prod(shape) * np.dtype(dtype).itemsize
-        with open(path, "ab") as file:
+        with os.fdopen(self._folder.open(name, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
             found = file.seek(0, 2)
             if found not in (0, size):
                 raise StateError(
-                    f"{path} has {found} bytes where {size} are expected: it was written for other clients or another "
-                    "model. Use another folder, or go back to that experiment."
+                    f"{self._folder.path(name)} has {found} bytes where {size} are expected: it was written for other "
+                    "clients or another model. Use another folder, or go back to that experiment."
                 )
-            file.truncate(size)
-        return np.asarray(np.memmap(path, dtype, "r+", shape=shape))
+            with named_errors(self._folder.path(name)):
+                file.truncate(size)
+            return np.asarray(np.memmap(file, dtype, "r+", shape=shape))
 
 
 def _layout(states: Any) -> tuple[list[Field], int]:

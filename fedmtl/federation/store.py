@@ -15,6 +15,7 @@ from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 from torch import Tensor
 
-from fedmtl.files import write_atomic
+from fedmtl.files import Folder
 from fedmtl.trees import leaves, rebuild, row, stack, structure
 from fedmtl.types import ClientId
 
@@ -196,39 +197,41 @@ class FileBackend:
 
     def __init__(self, folder: str | Path, fsync: bool = True) -> None:
         self.folder = Path(folder)
+        self._files = Folder(self.folder)
         self._fsync = fsync
         self._known: dict[ClientId, list[int]] = {}
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            probe = self.folder / f".write-{os.getpid()}"
-            probe.write_bytes(b"")
-            probe.unlink()
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            probe = f".write-{uuid4().hex}"
+            os.close(self._files.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            self._files.remove(probe)
         except OSError as error:
             raise type(error)(
                 error.errno,
-                f"The state folder {str(self.folder)!r} cannot be written ({error.strerror}); "
+                f"The state folder {str(self.folder)!r} cannot be written ({os.strerror(error.errno or 0)}); "
                 "private state must be kept, so give a folder that this user may write",
             ) from None
 
-    def _path(self, client: ClientId, version: int) -> Path:
-        return self.folder / f"{client}" / f"{version:08d}.state"
+    @staticmethod
+    def _name(client: ClientId, version: int) -> str:
+        return f"{client}/{version:08d}.state"
 
     def versions(self, client: ClientId) -> list[int]:
         if client not in self._known:  # the folder belongs to one process at a time, so it is listed once
-            folder = self.folder / f"{client}"
-            self._known[client] = sorted(int(p.stem) for p in folder.glob("*.state") if p.stem.isdecimal())
+            names = [name.removesuffix(".state") for name in self._files.names(f"{client}") if name.endswith(".state")]
+            self._known[client] = sorted(int(name) for name in names if name.isdecimal())
         return list(self._known[client])
 
     def read(self, client: ClientId, version: int) -> bytes:
-        return self._path(client, version).read_bytes()
+        return self._files.read(self._name(client, version))
 
     def write(self, client: ClientId, version: int, data: bytes) -> None:
         known = self.versions(client)
-        path = self._path(client, version)
-        path.parent.mkdir(exist_ok=True)
-        write_atomic(path, data, fsync=self._fsync)
+        if not known:
+            self._files.make(f"{client}", 0o700)
+        self._files.write(self._name(client, version), data, fsync=self._fsync, mode=0o600)
         self._known[client] = sorted({*known, version})
 
     def delete(self, client: ClientId, version: int) -> None:
-        self._path(client, version).unlink(missing_ok=True)
+        self._files.remove(self._name(client, version))
         self._known[client] = [v for v in self.versions(client) if v != version]

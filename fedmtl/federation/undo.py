@@ -6,9 +6,9 @@ files, in a file of this process beside them. It is written before any row is, e
 that is killed leaves it to those that come after, whose clients may be others.
 """
 
+import os
 import struct
 from contextlib import suppress
-from pathlib import Path
 from typing import BinaryIO, NamedTuple
 from uuid import uuid4
 from weakref import finalize
@@ -16,6 +16,8 @@ from weakref import finalize
 import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_64, xxh3_64_intdigest
+
+from fedmtl.files import Folder
 
 _HEAD = struct.Struct("<QqqqQ")  # checksum of the rest of the block, round, rows, rows with a state, bytes of a row
 
@@ -49,15 +51,17 @@ class Undo:
         size: bytes of a row.
     """
 
-    def __init__(self, folder: Path | None, kind: str, size: int) -> None:
+    def __init__(self, folder: Folder | None, kind: str, size: int) -> None:
+        self._folder = folder
         self._size = size
         self._round = 0
         self._blocks: list[Block] = []
         self._file: BinaryIO | None = None
         # A name for each process and round: others may delete it when that round is over.
-        self._stem = None if folder is None else folder / f"{kind}.undo-{uuid4().hex}"
-        self._left = {} if folder is None else {path: _read(path, size) for path in folder.glob(f"{kind}.undo-*")}
-        """Path -> round and blocks of processes before, and of those beside."""
+        self._stem = f"{kind}.undo-{uuid4().hex}"
+        others = [] if folder is None else [name for name in folder.names() if name.startswith(f"{kind}.undo-")]
+        self._left = {} if folder is None else {name: _read(folder, name, size) for name in others}
+        """File -> round and blocks of processes before, and of those beside."""
 
     def keep(
         self,
@@ -117,31 +121,32 @@ class Undo:
 
     def _begin(self, round: int, versions: NDArray[np.int64]) -> None:
         """The round before is over: forget it, but for rows that a killed process has left half written."""
-        if self._stem is not None:
-            self._file = self._of_round(round, self._stem)
+        if self._folder is not None:
+            self._file = self._of_round(round, self._folder)
         self._round, self._blocks = round, []
-        for path, (other, left) in list(self._left.items()):
+        for name, (other, left) in list(self._left.items()):
             if other < round and not any((versions[block.places[: len(block.rows)]] == 0).any() for block in left):
-                path.unlink(missing_ok=True)
-                del self._left[path]
+                if self._folder is not None:
+                    self._folder.remove(name)
+                del self._left[name]
 
-    def _of_round(self, round: int, stem: Path) -> BinaryIO:
+    def _of_round(self, round: int, folder: Folder) -> BinaryIO:
         """The file, to be written from its beginning: another name takes a tenth of the time of another file."""
-        path = Path(f"{stem}-{round}")
+        name = f"{self._stem}-{round}"
         if self._file is not None:
             with suppress(FileNotFoundError):
-                Path(f"{stem}-{self._round}").rename(path)
+                folder.path(f"{self._stem}-{self._round}").rename(folder.path(name))
                 self._file.seek(0)
                 return self._file
-        file = open(path, "wb")
+        file = os.fdopen(folder.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
         finalize(self, file.close)
         return file
 
 
-def _read(path: Path, size: int) -> tuple[int, list[Block]]:
+def _read(folder: Folder, name: str, size: int) -> tuple[int, list[Block]]:
     """Round and blocks of a file; what a killed process was about to append is left out, as it wrote no row then."""
     try:
-        data = path.read_bytes()
+        data = folder.read(name)
     except FileNotFoundError:  # another worker has gone on
         return 0, []
     at, number, blocks = 0, 0, []

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fedmtl.files import write_atomic
+from fedmtl.run_folder import write_outputs
 from fedmtl.size.table import read_markdown as size_table
 from fedmtl.study.differences import verdicts
 from fedmtl.study.gains import gains, gains_markdown
@@ -77,9 +77,7 @@ def write_report(folders: Iterable[str | Path], out: str | Path, target: float |
     text = "\n".join(["# Report\n", *sections, READING, COUNTED])
     files = {picture.file: picture.png for picture in pictures}
     files |= {"table.csv": to_csv(tabulate(groups, target)).encode(), "report.md": text.encode()}
-    Path(out).mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        write_atomic(Path(out) / name, content, fsync=False)
+    write_outputs(Path(out), files)
     return [Path(out) / name for name in files]
 
 

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
 
 from flwr.app import ArrayRecord, ConfigRecord, Context
 from flwr.serverapp import Grid, ServerApp
@@ -13,6 +15,8 @@ from fedmtl.federation.server import Server
 from fedmtl.recorder import Recorder
 from fedmtl.results import Progress, Result
 from fedmtl.rng import float32_default
+from fedmtl.run_folder import check_folder
+from fedmtl.run_lock import hold
 from fedmtl.runtime.discovery import discover
 from fedmtl.runtime.messages import packet_bytes
 from fedmtl.runtime.node import read_run_config
@@ -26,8 +30,12 @@ def main(grid: Grid, context: Context) -> None:
     """Run the experiment that Flower's run configuration names; ``out`` is the run folder, ``resume`` goes on there."""
     experiment = read_run_config(context.run_config)
     out = str(context.run_config.get("out", "")) or None
-    recorder = Recorder(experiment, out, bool(context.run_config.get("resume", False)))
-    serve(grid, experiment, experiment.load().schema, recorder, print_progress)
+    folder = None if out is None else Path(out).resolve()
+    if folder is not None:
+        check_folder(folder)
+    with hold(folder) if folder is not None else nullcontext():
+        recorder = Recorder(experiment, folder, bool(context.run_config.get("resume", False)))
+        serve(grid, experiment, experiment.load().schema, recorder, print_progress)
 
 
 def print_progress(progress: Progress) -> None:

@@ -27,9 +27,11 @@ from fedmtl.federation.roster import Roster
 from fedmtl.federation.shard import shard_of
 from fedmtl.federation.store import ClientStore, FileBackend, Store, state_from_bytes
 from fedmtl.federation.visits import Visits
+from fedmtl.files import Folder
 from fedmtl.loading import load_experiment
 from fedmtl.models.split import mixed_sums_fn, sums_fn
-from fedmtl.recorder import Recorder
+from fedmtl.recorder import CHECKPOINT, state_folder
+from fedmtl.run_folder import read_word
 from fedmtl.runtime.node import make_store
 from fedmtl.size.mixture import apart, flat
 from fedmtl.tasks.base import Task
@@ -79,19 +81,18 @@ def look_at_personal(
         FileNotFoundError: no run folder.
         ValueError: too many clients, or no private state of any.
     """
-    checkpoint = folder / "checkpoint" / "server.state"
-    for path in (folder / "experiment.toml", folder / "summary.json", checkpoint):
+    for path in (folder / "experiment.toml", folder / "summary.json", folder / CHECKPOINT):
         if not path.is_file():
             raise FileNotFoundError(
                 f"{folder} is not a finished run: {path.relative_to(folder)} is missing; make one with "
                 f"`fedmtl run … --out {folder}`, or finish it with --resume."
             )
     experiment = load_experiment(folder / "experiment.toml", allow=allow)
-    recorder = Recorder(experiment, folder, resume=True)
+    run = read_word(folder)
     federation = experiment.load()
     schema = federation.schema
     plan = experiment.make_plan(schema)
-    server, _ = state_from_bytes(checkpoint.read_bytes(), plan.first_server(schema.owners))
+    server, _ = state_from_bytes(Folder(folder).read(CHECKPOINT), plan.first_server(schema.owners))
     roster = Roster(schema.owners)
     if not 0 <= clients <= len(roster.clients):
         raise ValueError(f"clients is 0 for all, or at most the {len(roster.clients)} that there are, got {clients}.")
@@ -102,10 +103,10 @@ def look_at_personal(
     nothing = np.zeros(count, bool)
     visits = Visits(chosen, packets, ~nothing, nothing, nothing)
     if state is None:
-        place = Path(recorder.state_folder or "")
+        place = Path(state_folder(experiment, folder, run) or "")
         store = Kept(place, roster.clients, lambda: make_store(experiment, schema, str(place)))
     else:
-        place = state / recorder.run
+        place = state / run
         store = Kept(place, roster.clients, lambda: ClientStore(FileBackend(place)))
     shard = shard_of({client: federation.clients[client] for client in chosen.tolist()})
     Fleet(plan, shard, Looking(plan, look)).handle(last, visits, store)

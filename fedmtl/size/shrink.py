@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from fedmtl.federation.rows import Measured
-from fedmtl.files import write_atomic
+from fedmtl.files import Folder
+from fedmtl.run_folder import claim
 from fedmtl.size.form import FORMS, Form, load, save
 from fedmtl.size.personal import Personal, Sums, look_at_personal
 from fedmtl.tasks.base import Task
@@ -63,13 +64,16 @@ def shrink(
     lengths: list[dict[ClientId, int]] = [{} for _ in forms]
     found: list[dict[ClientId, Sums]] = [{} for _ in forms]
 
+    if export is not None:
+        export.mkdir(parents=True, exist_ok=True)
+        claim(export, [f"*/{form.name}.small" for form in forms])
+
     def look(personal: Personal) -> Sums:
         for form, length, sums in zip(forms, lengths, found, strict=True):
             data = save(personal.params, form)
             if export is not None:
-                path = export / f"{personal.client}" / f"{form.name}.small"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_atomic(path, data, fsync=False)
+                Folder(export).make(f"{personal.client}")
+                Folder(export).write(f"{personal.client}/{form.name}.small", data, fsync=False)
             length[personal.client] = len(data)
             sums[personal.client] = personal.measure(load(data))
         return found[0][personal.client]

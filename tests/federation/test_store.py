@@ -274,10 +274,10 @@ def test_a_folder_on_a_file_system_that_takes_none_is_named() -> None:
 def test_a_folder_that_exists_but_takes_no_files_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As for a user without the right to write, whom a test that runs as root cannot play."""
 
-    def refuse(self: Path, data: bytes) -> int:
-        raise PermissionError(13, "Permission denied", str(self))
+    def refuse(*arguments: Any, **settings: Any) -> int:
+        raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "write_bytes", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(PermissionError, match="cannot be written .Permission denied.; private state must be kept"):
         FileBackend(tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -316,7 +316,7 @@ def test_a_crash_before_the_rename_leaves_the_old_version_and_no_other_file(
         store.save(3, version, state(version))
     before = {path.name: path.read_bytes() for path in (tmp_path / "3").iterdir()}
 
-    def fail(*arguments: Any) -> None:
+    def fail(*arguments: Any, **folders: Any) -> None:
         raise crash
 
     for version in (2, 3):  # one that exists, one that is new
@@ -337,7 +337,7 @@ def test_a_process_killed_before_the_rename_leaves_the_old_version(tmp_path: Pat
     code = (
         "import os, sys\n"
         "from fedmtl.federation.store import FileBackend\n"
-        "os.replace = lambda *paths: os._exit(9)\n"
+        "os.replace = lambda *paths, **folders: os._exit(9)\n"
         "FileBackend(sys.argv[1]).write(3, 2, b'half')\n"
     )
     root = str(Path(__file__).parents[2])
@@ -364,9 +364,9 @@ def test_the_disk_is_asked_before_and_after_the_rename(tmp_path: Path, monkeypat
         calls.append("folder" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "file")
         fsync(descriptor)
 
-    def log_replace(*paths: Any) -> None:
+    def log_replace(*paths: Any, **folders: Any) -> None:
         calls.append("rename")
-        replace(*paths)
+        replace(*paths, **folders)
 
     monkeypatch.setattr(os, "fsync", log_fsync)
     monkeypatch.setattr(os, "replace", log_replace)

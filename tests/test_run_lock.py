@@ -1,0 +1,165 @@
+"""One process at a time in a run's folder: refusals, stale locks, races."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fedmtl.experiment import Experiment
+from fedmtl.results import Progress
+from fedmtl.run_lock import LOCK, hold, refuse_if_held
+from fedmtl.running import run
+
+
+def experiment(**changes: object) -> Experiment:
+    values = {
+        "data": "synthetic(clients=4,examples=6,tasks=2,rank=2)",
+        "rounds": 3,
+        "runtime": "local",
+        "model": "MLP(hidden=(3,))",
+    }
+    return Experiment(**{**values, **changes})  # pyright: ignore[reportArgumentType]
+
+
+HOLDER = (
+    "import sys, time\n"
+    "from pathlib import Path\n"
+    "from fedmtl.run_lock import hold\n"
+    "with hold(Path(sys.argv[1])):\n"
+    "    print('held', flush=True)\n"
+    "    time.sleep(60)\n"
+)
+
+
+def holder(folder: Path) -> subprocess.Popen[str]:
+    child = subprocess.Popen([sys.executable, "-c", HOLDER, str(folder)], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None and child.stdout.readline() == "held\n"
+    return child
+
+
+def end(child: subprocess.Popen[str], number: int = signal.SIGKILL) -> None:
+    child.send_signal(number)
+    child.wait()
+    if child.stdout is not None:
+        child.stdout.close()
+
+
+def test_a_second_process_is_refused_with_pid_host_and_time(tmp_path: Path) -> None:
+    child = holder(tmp_path)
+    try:
+        since = json.loads((tmp_path / LOCK).read_text())["since"]
+        for look in (refuse_if_held, lambda folder: hold(folder).__enter__()):
+            start = time.monotonic()
+            with pytest.raises(ValueError) as error:
+                look(tmp_path)
+            assert time.monotonic() - start < 0.5
+            for part in (f"process {child.pid} ", repr(socket.gethostname()), f"since {since}", "--out"):
+                assert part in str(error.value)
+    finally:
+        end(child)
+
+
+def test_the_command_is_refused_within_a_second_of_its_start(tmp_path: Path) -> None:
+    """Measured against `fedmtl --help`, which imports neither torch nor Ray: a slow machine is slow at both."""
+    child = holder(tmp_path)
+    try:
+        seconds = []
+        for arguments in (["--help"], ["run", "digits", "--out", str(tmp_path)]):
+            start = time.monotonic()
+            done = subprocess.run([sys.executable, "-m", "fedmtl", *arguments], capture_output=True, text=True)
+            seconds.append(time.monotonic() - start)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1 and f"process {child.pid}" in done.stderr
+        assert seconds[1] < seconds[0] + 0.5
+    finally:
+        end(child)
+
+
+def test_a_second_call_in_one_process_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+    refused: list[str] = []
+
+    def second(progress: Progress) -> None:
+        for resume in (True, False):
+            with pytest.raises(ValueError, match=f"written by another run: process {os.getpid()} ") as error:
+                run(experiment(), tmp_path, resume=resume)
+            refused.append(str(error.value))
+
+    first = run(experiment(), tmp_path, on_round=second)
+    assert len(refused) == 2 * 4
+    assert first.summary["digests"] == run(experiment()).summary["digests"]
+    assert not (tmp_path / LOCK).exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_the_lock_ends_with_its_process_however_that_ends(number: int, tmp_path: Path) -> None:
+    end(holder(tmp_path), number)
+    with hold(tmp_path):
+        assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pid_that_is_used_again_holds_nothing(tmp_path: Path) -> None:
+    """The file of a killed process names a pid which is now another's, here this one's."""
+    stale = {"pid": os.getpid(), "host": socket.gethostname(), "boot": "", "began": "1", "since": "long ago"}
+    (tmp_path / LOCK).write_text(json.dumps(stale))
+    with hold(tmp_path):
+        pass
+
+
+def test_the_lock_of_another_host_is_refused_and_the_file_to_delete_named(tmp_path: Path) -> None:
+    (tmp_path / LOCK).write_text(json.dumps({"pid": 1, "host": "elsewhere", "since": "2026-01-01 00:00:00"}))
+    with pytest.raises(ValueError, match="process 1 on host 'elsewhere', since 2026-01-01 00:00:00.*delete") as error:
+        hold(tmp_path).__enter__()
+    assert str(tmp_path / LOCK) in str(error.value)
+    (tmp_path / LOCK).unlink()
+    with hold(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("junk", [b"", b"{", b"[1]", b"\xff" * 100, b"{}"])
+def test_a_lock_that_names_no_process_is_taken_over(junk: bytes, tmp_path: Path) -> None:
+    (tmp_path / LOCK).write_bytes(junk)
+    with hold(tmp_path):
+        pass
+
+
+def test_of_many_that_start_at_once_one_is_let_in(tmp_path: Path) -> None:
+    code = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from fedmtl.run_lock import hold\n"
+        "time.sleep(max(0, float(sys.argv[2]) - time.time()))\n"
+        "try:\n"
+        "    with hold(Path(sys.argv[1])):\n"
+        "        time.sleep(2)\n"
+        "except ValueError as error:\n"
+        "    assert 'process ' in str(error) and '?' not in str(error), error\n"
+        "    sys.exit(3)\n"
+    )
+    for turn in range(2):
+        at = str(time.time() + 1.5)
+        folder = tmp_path / str(turn) / "new"
+        children = [subprocess.Popen([sys.executable, "-c", code, str(folder), at]) for _ in range(8)]
+        assert sorted(child.wait() for child in children) == [0] + [3] * 7
+        assert not folder.exists()  # nothing was put into it
+
+
+def test_an_experiment_that_does_not_start_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(ValueError):
+        run(experiment(cohort=99), tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_in_place_of_the_lock_is_refused(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / LOCK).symlink_to(victim)
+    with pytest.raises(ValueError, match="is a link"):
+        hold(tmp_path / "run").__enter__()
+    assert victim.read_text() == "precious"
