@@ -1,11 +1,23 @@
-"""``python -m fedmtl``, the same as ``fedmtl``: the current folder is not searched for modules."""
+"""The command ``fedmtl``, and ``python -m fedmtl``: the current folder is not searched for modules."""
 
 import sys
+
+
+def main() -> None:
+    """Answer signals before anything large is imported."""
+    from fedmtl import stopping
+
+    try:
+        stopping.install()
+        from fedmtl.cli import main as run_command
+
+        run_command()
+    except stopping.Stopped:
+        stopping.leave()
+
 
 if __name__ == "__main__":
     if not sys.flags.safe_path and not __file__.startswith(f"{sys.path[0]}/fedmtl/"):
         del sys.path[0]  # the current folder, where Python puts it: a file random.py there would run otherwise
-
-    from fedmtl.cli import main
 
     main()

@@ -1,6 +1,7 @@
 """The command line: run, compare, report, export, list, verify, shrink, bench."""
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fedmtl import stopping
 from fedmtl.imports import uncollected
 
 if TYPE_CHECKING:  # torch is imported by the commands that need it, so that help and errors come at once
@@ -68,7 +70,11 @@ def one_clear_error() -> Iterator[None]:
     """What a user can mend is one line on standard error; FEDMTL_DEBUG=1 shows where it came from."""
     try:
         yield
+    except stopping.Stopped:
+        stopping.leave()
     except (ValueError, OSError, RuntimeError, ImportError) as error:
+        if stopping.stopping():  # it follows from the signal
+            stopping.leave()
         if os.environ.get("FEDMTL_DEBUG"):
             raise
         typer.echo(f"error: {one_line(in_words(error))}", err=True)
@@ -138,15 +144,27 @@ def describe(progress: "Progress", short: bool = False) -> str:
     return f"{where}  {text}"
 
 
-def run_one(experiment: "Experiment", label: str, out: Path | None, resume: bool) -> "Result":
-    """Run with progress shown."""
+def run_one(experiment: "Experiment", label: str, out: Path | None, resume: bool, which: str = "") -> "Result":
+    """Run with progress shown; ``which`` says what is stopped by a signal, where there are several."""
     from fedmtl.running import run as run_experiment
 
     show, stop = watch(label, experiment.rounds)
+
+    def on_round(progress: "Progress") -> None:
+        stopping.reached(f"{which}after round {progress.round}" if progress.round <= progress.rounds else "at the end")
+        show(progress)
+
+    stopping.reached(f"{which}before a round was done")
     try:
-        return run_experiment(experiment, out, resume=resume, on_round=show)
+        return run_experiment(experiment, out, resume=resume, on_round=on_round)
     finally:
         stop()
+
+
+def this_command(*more: str) -> str:
+    """The command line of this process, to be copied into a shell, with arguments that it lacks."""
+    given = sys.argv[1:]
+    return shlex.join(["fedmtl", *given, *(argument for argument in more if argument not in given)])
 
 
 @app.command()
@@ -172,6 +190,11 @@ def run(
 
         if resume and out is None:
             raise ValueError("--resume needs the folder to go on in: add --out DIR.")
+        stopping.reached("before a round was done")
+        if out is None:
+            stopping.hint("nothing is kept: give a folder, --out DIR, and a run that is stopped goes on with --resume")
+        else:
+            stopping.hint(f"go on with: {this_command('--resume')}")
         if out is not None:
             from fedmtl.run_folder import check_folder
             from fedmtl.run_lock import refuse_if_held
@@ -250,6 +273,7 @@ def compare(
         from fedmtl.study import find_runs
         from fedmtl.study.sweep import expand, first_seeds, folder_names, parse_packets, sweep_of
 
+        stopping.hint(f"what is done is kept; go on with the same command: {this_command()}")
         experiments = []
         for preset in presets:
             values, path = read_preset(preset)
@@ -265,7 +289,8 @@ def compare(
             experiments += expand(override(values, settings or [], allowed), sweep, str(path), allowed)
         names = folder_names(experiments)
         for count, (experiment, name) in enumerate(zip(experiments, names, strict=True), 1):
-            run_one(experiment, f"[{count}/{len(experiments)}] {name}", out / "runs" / name, resume=True)
+            which = f"in run {count} of {len(experiments)}, {name}, "
+            run_one(experiment, f"[{count}/{len(experiments)}] {name}", out / "runs" / name, True, which)
         write_report(find_runs([out / "runs" / name for name in names]), out, target)
         typer.echo((out / "report.md").read_text(encoding="utf-8"))
         typer.echo(f"table and pictures: {out}")
@@ -495,8 +520,13 @@ def fields_of(cls: Any) -> str:
 def main() -> None:
     """Entry point of ``fedmtl`` and of ``python -m fedmtl``."""
     try:
+        stopping.install()
         app()
+    except stopping.Stopped:
+        stopping.leave()
     except SystemExit as end:
+        if stopping.stopping():
+            stopping.leave()
         if "fedmtl.runtime.ray_workers" in sys.modules:
             from fedmtl.runtime.ray_workers import leave
 

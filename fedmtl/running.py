@@ -69,6 +69,12 @@ def _run(
     grid = make_grid(experiment, federation, recorder.state_folder)
     del federation  # the nodes have what they need of it
     try:
-        return serve(grid, experiment, schema, recorder, on_round)
-    finally:
+        result = serve(grid, experiment, schema, recorder, on_round)
+    except Exception:
         grid.close()
+        raise
+    except BaseException:  # a signal
+        grid.abandon()
+        raise
+    grid.close()
+    return result

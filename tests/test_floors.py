@@ -21,6 +21,7 @@ FLOORS = [
         "run_folder",
         "fingerprint",
         "imports",
+        "stopping",
         "uploads",
         "bounds",
         "toml",

@@ -50,6 +50,10 @@ class DirectGrid(Grid):
     def close(self) -> None:
         """Give back what the grid holds."""
 
+    def abandon(self) -> None:
+        """Give it back without waiting for work that goes on: the caller wants to stop now."""
+        self.close()
+
     def set_run(self, run: Run) -> None:
         self._run = run
 

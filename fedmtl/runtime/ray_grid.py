@@ -1,8 +1,10 @@
 """The Grid over Ray: sticky actors, each a Flower node that hosts its share of the clients."""
 
+import itertools
 import logging
+import os
+import shutil
 import sys
-import tempfile
 import time
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -17,15 +19,22 @@ from ray.exceptions import RayActorError, RayTaskError
 from fedmtl.data.base import Federation
 from fedmtl.experiment import Experiment
 from fedmtl.federation.shard import write_shard
+from fedmtl.runtime import scratch
 from fedmtl.runtime.homes import homes
 from fedmtl.runtime.local_grid import DirectGrid, new_run_id
 from fedmtl.runtime.ray_lanes import Call, Lane, Way
-from fedmtl.runtime.ray_workers import give_back, hire, start, take
+from fedmtl.runtime.ray_workers import check, get, give_back, hire, is_here, lost, start, take
 
 log = logging.getLogger("fedmtl")
 
 MAX_RESTARTS = 3
 """How often a round starts a dead actor anew before the run gives up."""
+
+CHECK_S = 2.0
+"""Seconds between two looks at whether Ray's own processes are alive."""
+
+LONGEST_SOCKET = 80
+"""Bytes of a folder's path in which a socket fits."""
 
 SMALL = 2**16
 """Bytes that travel with a call: an object of its own costs more."""
@@ -51,25 +60,28 @@ class RayGrid(DirectGrid):
         super().__init__(new_run_id())
         self._parts = min(experiment.workers, len(federation.clients))
         self._kind = hire(experiment, self._parts)
-        self._temporary = None if state_folder else tempfile.TemporaryDirectory(prefix="fedmtl-state-")
-        self._folder = state_folder or (self._temporary.name if self._temporary else "")
+        self._scratch = scratch.make()
+        self._sockets = _sockets(self._scratch)
+        self._folder = state_folder or str(self._scratch / "state")
         self._pickled = cloudpickle.dumps((experiment, federation.schema))
         self._paths = list(sys.path)
         self._actors = take(self._kind)
-        # An address of Ray's may be another machine's, where no socket of this one leads.
-        self._by_socket = not self._kind.address
-        with tempfile.TemporaryDirectory(prefix="fedmtl-data-") as data:
-            self._data = data
-            for part, clients in enumerate(homes(experiment, federation, self._parts)):
-                write_shard(Path(data) / str(part), {client: federation.clients[client] for client in clients})
-            # The files may go when they are mapped: their pages stay as long as the actors do.
-            loaded = ray.get([self._load(part) for part in range(self._parts)])
+        data = self._scratch / "data"
+        self._data = str(data)
+        for part, clients in enumerate(homes(experiment, federation, self._parts)):
+            write_shard(data / str(part), {client: federation.clients[client] for client in clients})
+        loading = [self._load(part) for part in range(self._parts)]
+        try:
+            loaded = [self._loaded(part, loading[part]) for part in range(self._parts)]
+        finally:
+            shutil.rmtree(data)  # the files may go when they are mapped: their pages stay as long as the actors do
         self.pids: list[int] = [pid for pid, _ in loaded]
         """Process of each actor, in the order of nodes."""
         self._stored: dict[tuple[int, int], Any] = {}
         """Where a round's large arrays are in Ray's object store, by where they are here."""
-        self._by_socket = self._by_socket and all(address for _, address in loaded)
-        self._ways = [self._way(part, address) for part, (_, address) in enumerate(loaded)]
+        self._by_socket = all(address for _, address in loaded)
+        self._checked = time.monotonic()
+        self._ways = [self._way(part, pid, address) for part, (pid, address) in enumerate(loaded)]
 
     def _load(self, part: int) -> Any:
         device = "cuda" if self._kind.gpus > 0 else "cpu"
@@ -83,12 +95,35 @@ class RayGrid(DirectGrid):
             self._data,
             device,
             self._paths,
-            self._by_socket,
+            self._sockets,
         )
 
-    def _way(self, part: int, address: str) -> Way:
-        way = Lane if self._by_socket else Call
-        return way(self._actors[part], address, self._put)
+    def _loaded(self, part: int, loading: Any) -> tuple[int, str]:
+        """Process and address of an actor that loads its part; one that dies meanwhile is started anew."""
+        for restarts in itertools.count(1):
+            try:
+                return get(loading)
+            except RayActorError as error:
+                if restarts > MAX_RESTARTS:
+                    raise RuntimeError(_died(restarts, part, "while it started", error)) from error
+                log.warning("the actor of node %d died while it started; started anew", part + 1)
+                self._actors[part] = start(self._kind)
+                loading = self._load(part)
+        raise AssertionError  # the count has no end
+
+    def _way(self, part: int, pid: int, address: str) -> Way:
+        """The way to an actor that has loaded its part; one that has died since is started anew."""
+        for restarts in itertools.count(1):
+            self.pids[part] = pid
+            try:
+                return (Lane if self._by_socket else Call)(self._actors[part], address, self._put)
+            except RayActorError as error:
+                if restarts > MAX_RESTARTS:
+                    raise RuntimeError(_died(restarts, part, "after it had started", error)) from error
+                log.warning("the actor of node %d died; started anew", part + 1)
+                self._actors[part] = start(self._kind)
+                pid, address = self._loaded(part, self._load(part))
+        raise AssertionError  # the count has no end
 
     def get_node_ids(self) -> list[int]:
         return [part + 1 for part in range(self._parts)]
@@ -104,8 +139,11 @@ class RayGrid(DirectGrid):
         restarts = 0
         replies: dict[int, Message] = {}
         while pending:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            ready = self._ready(list(pending), left)
+            self._check()
+            left = CHECK_S if deadline is None else deadline - time.monotonic()
+            ready = self._ready(list(pending), min(CHECK_S, max(0.0, left)))
+            if not ready and left > 0:
+                continue
             if not ready:
                 log.warning("%d of %d nodes did not answer within %g s", len(pending), len(messages), timeout or 0)
                 break
@@ -117,10 +155,7 @@ class RayGrid(DirectGrid):
                     restarts += 1
                     part = messages[index].metadata.dst_node_id - 1
                     if restarts > MAX_RESTARTS:
-                        raise RuntimeError(
-                            f"Actors died {restarts} times in one round, node {part + 1} last: {error}. If memory ran "
-                            "out, use fewer workers or a smaller cohort."
-                        ) from error
+                        raise RuntimeError(_died(restarts, part, "in one round", error)) from error
                     log.warning("the actor of node %d died; started anew from its stored private state", part + 1)
                     way = self._start_anew(part)
                     way.post(messages[index])
@@ -140,11 +175,16 @@ class RayGrid(DirectGrid):
             return [called[reference] for reference in ray.wait(list(called), num_returns=1, timeout=timeout)[0]]
         return wait(pending, timeout)  # pyright: ignore[reportArgumentType, reportReturnType]
 
+    def _check(self) -> None:
+        """Stop soon after Ray itself is lost, whether or not anything is waited for."""
+        if time.monotonic() - self._checked > CHECK_S:
+            check()
+            self._checked = time.monotonic()
+
     def _start_anew(self, part: int) -> Way:
         self._ways[part].close()
         self._actors[part] = start(self._kind)
-        self.pids[part], address = ray.get(self._load(part))
-        self._ways[part] = self._way(part, address)
+        self._ways[part] = self._way(part, *self._loaded(part, self._load(part)))
         return self._ways[part]
 
     def _put(self, array: np.ndarray) -> Any:
@@ -160,10 +200,39 @@ class RayGrid(DirectGrid):
         """The actors forget the run and wait for the next one of this process."""
         for way in self._ways:
             way.close()
-        try:
-            ray.get([actor.unload.remote() for actor in self._actors], timeout=30)  # pyright: ignore
-            give_back(self._kind, self._actors)
-        except Exception as error:  # a dying cluster must not hide the run's own error
-            log.warning("actors were not given back: %s", error)
-        if self._temporary is not None:
-            self._temporary.cleanup()
+        if not lost():
+            try:
+                ray.get([actor.unload.remote() for actor in self._actors], timeout=30)  # pyright: ignore
+                give_back(self._kind, self._actors)
+            except Exception as error:  # a dying cluster must not hide the run's own error
+                log.warning("actors were not given back: %s", error)
+        self._remove()
+
+    def abandon(self) -> None:
+        """End the actors, whatever they are doing."""
+        for actor in self._actors:
+            ray.kill(actor)
+        self._remove()
+
+    def _remove(self) -> None:
+        for folder in {self._scratch, Path(self._sockets or self._scratch)}:
+            scratch.remove(folder)
+
+
+def _sockets(folder: Path) -> str:
+    """A folder for sockets of actors of this machine; empty where there is none, or the actors may be elsewhere."""
+    if not is_here():
+        return ""
+    try:
+        if len(os.fsencode(folder)) > LONGEST_SOCKET:
+            folder = scratch.make(scratch.short_base())
+    except RuntimeError:
+        return ""
+    return str(folder)
+
+
+def _died(times: int, part: int, when: str, error: Exception) -> str:
+    return (
+        f"Actors died {times} times {when}, node {part + 1} last: {' '.join(str(error).split())} If memory ran out, "
+        "use fewer workers or a smaller cohort."
+    )

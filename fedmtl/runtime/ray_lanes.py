@@ -5,8 +5,9 @@ spends a run inside one call, ``serve``, and hears of rounds on the socket. What
 memory as ever: as arguments of the next ``serve``, and as the result of this one.
 """
 
+import itertools
+import os
 import pickle
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Client, Connection, Listener
@@ -23,6 +24,9 @@ LARGE = 2**20
 
 Put = Callable[[np.ndarray], Any]
 """An array as an argument of a call of Ray's."""
+
+
+_numbers = itertools.count()
 
 
 class Way(Protocol):
@@ -86,7 +90,11 @@ class Lane:
         self._actor = actor
         self._put = put
         self._serving = actor.serve.remote()
-        self._socket = Client(address, "AF_UNIX")
+        try:
+            self._socket = Client(address, "AF_UNIX")
+        except OSError as error:
+            ray.get(self._serving)
+            raise RuntimeError("An actor closed its socket.") from error
         self._busy = False
         self._next: Message | None = None
 
@@ -133,16 +141,15 @@ class Lane:
 
 
 class End:
-    """The actor's end."""
+    """The actor's end.
 
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="fedmtl-lane-")
-        self.address = f"{self._folder.name}/socket"
-        try:
-            self._listener = Listener(self.address, "AF_UNIX")
-        except (OSError, ValueError):
-            self._folder.cleanup()
-            raise
+    Args:
+        folder: where the socket is made; it is removed when the driver has connected.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.address = f"{folder}/{os.getpid()}-{next(_numbers)}"
+        self._listener = Listener(self.address, "AF_UNIX")
         self._socket: Connection | None = None
 
     def answer(self, handle: Callable[..., Parcel], parcel: Parcel | None) -> Parcel | None:
@@ -169,7 +176,6 @@ class End:
         if self._socket is None:
             self._socket = self._listener.accept()
             self._listener.close()
-            self._folder.cleanup()
         try:
             asked = self._socket.recv_bytes()
         except (EOFError, OSError):  # the driver has gone
@@ -182,10 +188,10 @@ class End:
                 self._socket.send_bytes(answer)
 
 
-def listen() -> End | None:
-    """An actor's end; None where a system has no such sockets, or its temporary folder too long a name for one."""
+def listen(folder: str) -> End | None:
+    """An actor's end; None where a system has no such sockets, or the folder's name is too long for one."""
     try:
-        return End()
+        return End(folder)
     except (OSError, ValueError):
         return None
 

@@ -4,16 +4,21 @@ This file imports nothing heavy, so that Ray starts while the driver still impor
 """
 
 import atexit
+import ctypes
 import logging
 import os
 import signal
+import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest.mock import patch
+
+from fedmtl.runtime import scratch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,11 +50,12 @@ class Worker:
         data: str,
         device: str,
         paths: list[str],
-        by_socket: bool,
+        sockets: str,
     ) -> tuple[int, str]:
-        """Become node ``part`` of ``parts`` of a run, and say in which process, and where its socket is, if it has one.
+        """Become node ``part`` of ``parts`` of a run; return the process, and the address of its socket, if it has one.
 
-        The data is what the driver wrote into ``data``; it is loaded anew where that folder is not, or no longer.
+        The data is what the driver wrote into ``data``; it is loaded anew where that folder is not, or no longer. The
+        socket is made in the folder ``sockets``, if one is named.
         """
         import cloudpickle
 
@@ -72,7 +78,7 @@ class Worker:
         self._context = node_context(run_id, node_id)
         fleet = make_fleet(experiment, schema, clients, device)
         host(run_id, node_id, Node(fleet, make_store(experiment, schema, folder)))
-        self._end = listen() if by_socket else None
+        self._end = listen(sockets) if sockets else None
         return os.getpid(), self._end.address if self._end else ""
 
     def unload(self) -> None:
@@ -121,6 +127,12 @@ SETTINGS = {
 """Ray's own settings, where the environment does not say otherwise; those of a cluster that is joined stay."""
 
 _connecting = threading.RLock()
+
+_joined: str | None = None
+"""The address of the cluster that this module joined or started; None when there is none, or it is a caller's."""
+
+_folders: list[Path] = []
+"""Where the cluster that this module started keeps its sockets, logs, and what memory has no room for."""
 
 
 def hire(experiment: "Experiment", count: int) -> Kind:
@@ -199,49 +211,181 @@ def _begin(started: threading.Event) -> None:
 def _settle() -> None:
     """A thread that is inside Ray when Python ends would end it with a crash."""
     with _connecting:
-        import ray
-
-        ray.shutdown()
+        _disconnect()
 
 
 def leave(code: Any) -> None:
-    """End the process at once if Ray is still starting: after a mistyped setting nobody wants to wait for it.
+    """End the process at once if Ray is still starting, or is lost: nobody wants to wait for either.
 
     Ray's processes end with it. Nothing else is open then.
     """
     if _connecting.acquire(blocking=False):
         _connecting.release()
-        return
+        if not lost():
+            return
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code if isinstance(code, int) else 0 if code is None else 1)
 
 
 def connect(address: str) -> None:
-    """Join the Ray cluster at an address, or start one on this machine; nothing when this process has one.
+    """Join the Ray cluster at an address, or start one on this machine; nothing when this process has it.
 
     Raises:
-        RuntimeError: nothing answers at the address.
+        RuntimeError: no cluster at the address, one of another version, or no folder for Ray's sockets.
     """
+    global _joined
     import ray
 
     with _connecting:
         if ray.is_initialized():
-            return
+            if _joined is None or (_joined == address and not lost()):
+                return
+            _disconnect()
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)
-        try:
+        with kept_handlers():
             if address:
-                ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+                _join(address)
             else:
-                with _bare_head():
-                    ray.init(address="local", include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
-        except ConnectionError as error:
-            raise RuntimeError(
-                f"No Ray cluster at ray_address={address!r} ({error}); start one with 'ray start --head', "
-                "or leave it empty."
-            ) from error
-        atexit.register(ray.shutdown)
+                _start_head()
+        _joined = address
+        atexit.register(_disconnect)
+
+
+@contextmanager
+def kept_handlers() -> Iterator[None]:
+    """Inside, Ray may take signals for itself; afterwards those that the caller handles are the caller's again.
+
+    Ray's native handler would write a stack trace at SIGTERM. It is put in place below Python, which cannot see it.
+    """
+    mine = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    if mine[signal.SIGTERM] in (signal.SIG_DFL, None):
+        yield
+        return
+    libc = ctypes.CDLL(None)
+    actions = {number: ctypes.create_string_buffer(1024) for number in mine}  # larger than any struct sigaction
+    for number, action in actions.items():
+        libc.sigaction(int(number), None, action)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in mine.items():
+                signal.signal(number, handler)
+        for number, action in actions.items():
+            libc.sigaction(int(number), action, None)
+
+
+def _join(address: str) -> None:
+    import ray
+
+    from fedmtl.runtime.ray_address import check_address
+
+    check_address(address)
+    try:
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+    except (ConnectionError, RuntimeError) as error:
+        raise RuntimeError(
+            f"The Ray cluster at ray_address={address!r} cannot be joined ({' '.join(str(error).split())}); use the "
+            f"cluster's versions of Ray and Python here (Ray is {ray.__version__}), start one with 'ray start --head', "
+            "or leave it empty."
+        ) from error
+
+
+def _start_head() -> None:
+    """A cluster on this machine, whose processes and files end with this process."""
+    import ray
+
+    home = scratch.make(scratch.short_base())
+    large = home if str(home.parent) == tempfile.gettempdir() else scratch.make()
+    _folders.extend(dict.fromkeys((home, large)))
+    os.environ[scratch.MARK] = str(home)  # all of Ray's processes inherit it
+    try:
+        with _bare_head():
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+                _temp_dir=str(home),
+                object_spilling_directory=str(large / "spilled"),
+            )
+    finally:
+        del os.environ[scratch.MARK]
+
+
+def _disconnect() -> None:
+    global _joined
+    import ray
+
+    _idle.clear()
+    ray.shutdown()
+    _joined = None
+    while _folders:
+        scratch.remove(_folders.pop())
+
+
+def is_here() -> bool:
+    """Whether all of Ray's processes are on this machine, so that sockets lead to them."""
+    from ray._private import worker
+
+    return bool(_folders) or (not _joined and worker._global_node is not None and worker._global_node.is_head())
+
+
+def lost() -> str:
+    """What ended of a cluster that cannot do without it; empty while all is well.
+
+    Ray itself waits a minute for its head, and then ends the process.
+    """
+    if not _folders and not _joined:
+        return ""
+    import ray
+    from ray._private import worker
+
+    if _joined and not _joined.startswith("ray://"):
+        host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        except OSError as error:
+            return f"Ray's head at {host}:{port} does not answer ({error.strerror or error})"
+    started: dict[str, list[Any]] = getattr(worker._global_node, "all_processes", {}) if _folders else {}
+    for name in NEEDED:
+        for one in started.get(name, []):
+            code = one.process.poll()
+            if code is not None:
+                return f"Ray's {name} ended {ending(code)}"
+    return ""
+
+
+def check() -> None:
+    """Raises RuntimeError when Ray is lost."""
+    reason = lost()
+    if reason:
+        raise RuntimeError(
+            f"{reason}: without it no actor can be kept or started, so the run stops here; a run with a folder goes on "
+            "with --resume (resume=True in Python)."
+        )
+
+
+def get(reference: Any) -> Any:
+    """``ray.get``, which waits without end for a cluster that is lost."""
+    import ray
+    from ray.exceptions import GetTimeoutError
+
+    while True:
+        try:
+            return ray.get(reference, timeout=2)
+        except GetTimeoutError:
+            check()
+
+
+NEEDED = ("gcs_server", "raylet")
+"""Ray's processes without which no actor can be started or called."""
+
+
+def ending(code: int) -> str:
+    return f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
 
 
 @contextmanager

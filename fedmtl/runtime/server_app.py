@@ -40,9 +40,9 @@ def main(grid: Grid, context: Context) -> None:
 
 def print_progress(progress: Progress) -> None:
     """One plain line a round."""
+    where = f"round {progress.round}/{progress.rounds}" if progress.round <= progress.rounds else "last model"
     print(
-        f"round {progress.round}/{progress.rounds}  mean score {progress.mean_score:.4f}  "
-        f"up {progress.bytes_up} B  down {progress.bytes_down} B",
+        f"{where}  mean score {progress.mean_score:.4f}  up {progress.bytes_up} B  down {progress.bytes_down} B",
         flush=True,
     )
 

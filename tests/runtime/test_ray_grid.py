@@ -2,9 +2,13 @@
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import ray
 
 from fedmtl.experiment import Experiment
 from fedmtl.loading import load_experiment
@@ -46,6 +50,76 @@ def test_a_dead_actor_is_started_anew_and_the_bits_stay(
         )
     result = run_and_kill(experiment, {1, 3, 4}, tmp_path / "out" if in_folder else None)
     assert result.summary["digests"] == undisturbed.summary["digests"]
+
+
+def test_an_actor_that_dies_while_it_starts_is_started_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it has loaded its data, while it loads, and before the driver has found its socket."""
+    experiment = load_experiment(TINY, ["runtime=ray", "workers=2"])
+    undisturbed = run(experiment)
+    load, way = RayGrid._load, RayGrid._way
+    loads, ways = iter(range(10)), iter(range(10))
+
+    def kill_first(grid: RayGrid, part: int) -> Any:
+        number = next(loads)
+        if number == 0:
+            ray.kill(grid._actors[part])
+        loading = load(grid, part)
+        if number == 2:
+            ray.kill(grid._actors[part])
+        return loading
+
+    def kill_second(grid: RayGrid, part: int, pid: int, address: str) -> Any:
+        if next(ways) == 1:
+            ray.kill(grid._actors[part])
+        return way(grid, part, pid, address)
+
+    monkeypatch.setattr(RayGrid, "_load", kill_first)
+    monkeypatch.setattr(RayGrid, "_way", kill_second)
+    assert run(experiment).summary["digests"] == undisturbed.summary["digests"]
+
+
+def test_an_actor_that_always_dies_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = RayGrid._load
+
+    def kill(grid: RayGrid, part: int) -> Any:
+        loading = load(grid, part)
+        ray.kill(grid._actors[part])
+        return loading
+
+    monkeypatch.setattr(RayGrid, "_load", kill)
+    with pytest.raises(RuntimeError, match="Actors died 4 times while it started, node 1 last"):
+        run(load_experiment(TINY, ["runtime=ray", "workers=1"]))
+
+
+KILL = """
+import os, signal, time
+from fedmtl.loading import load_experiment
+from fedmtl.running import run
+from ray._private import worker
+experiment = load_experiment({tiny!r}, ["runtime=ray", "workers=2", "rounds={rounds}"])
+def kill(progress):
+    global begin
+    if progress.round == 2:
+        begin = time.monotonic()
+        os.kill(worker._global_node.all_processes[{name!r}][0].process.pid, signal.SIGKILL)
+try:
+    run(experiment, on_round=kill)
+except RuntimeError as error:
+    print(error, flush=True)
+assert time.monotonic() - begin < 10
+print(run(load_experiment({tiny!r}, ["runtime=ray", "workers=1"])).summary["digests"])  # the next run has a new Ray
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gcs_server", "raylet"])
+def test_ray_that_is_lost_is_noticed_and_replaced(name: str) -> None:
+    code = KILL.format(tiny=str(TINY), name=name, rounds=100_000)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr
+    digests = done.stdout.strip().splitlines()[-1]  # Ray writes what it knew of a raylet that died
+    assert f"Ray's {name} ended by signal SIGKILL" in done.stdout and "--resume" in done.stdout
+    assert digests == str(run(load_experiment(TINY)).summary["digests"])
 
 
 def test_workers_serve_the_next_run_and_forget_the_last() -> None:

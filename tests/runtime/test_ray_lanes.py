@@ -14,6 +14,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 from ray.exceptions import RayActorError, RayTaskError
 
+from fedmtl.runtime import scratch
 from fedmtl.runtime.messages import byte_array
 from fedmtl.runtime.parcels import Parcel, attach, detach
 from fedmtl.runtime.ray_lanes import LARGE, Call, End, Lane, Way, listen
@@ -29,8 +30,8 @@ def somebody() -> None:
 class Echo:
     """Answers with the bytes that it got, ``times`` over."""
 
-    def begin(self, by_socket: bool) -> str:
-        self._end, self._calls = End() if by_socket else None, 0
+    def begin(self, sockets: str) -> str:
+        self._end, self._calls = End(sockets) if sockets else None, 0
         somebody()
         return self._end.address if self._end else ""
 
@@ -80,7 +81,7 @@ def actor() -> Iterator[Any]:
 
 
 def begun(kind: type[Lane | Call], actor: Any) -> Way:
-    return kind(actor, ray.get(actor.begin.remote(kind is Lane)), ray.put)
+    return kind(actor, ray.get(actor.begin.remote(str(scratch.make()) if kind is Lane else "")), ray.put)
 
 
 @pytest.mark.parametrize("kind", [Lane, Call])
@@ -139,9 +140,8 @@ def test_an_actor_whose_driver_is_gone_is_free_again(actor: Any) -> None:
     assert ray.get(actor.pid.remote(), timeout=10)
 
 
-def test_a_folder_whose_name_is_too_long_for_a_socket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_folder_whose_name_is_too_long_for_a_socket(tmp_path: Path) -> None:
     long = tmp_path / ("long" * 30)
     long.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(long))
-    assert listen() is None  # so that Ray's calls are used
+    assert listen(str(long)) is None  # so that Ray's calls are used
     assert not list(long.iterdir())

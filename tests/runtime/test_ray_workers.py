@@ -71,7 +71,7 @@ def test_a_mistyped_setting_is_said_while_ray_starts_and_leaves_nothing_behind()
 
 
 def alive(mark: str) -> list[str]:
-    """Commands of processes with the mark in their environment, but Ray's agents: they end within a minute."""
+    """Commands of processes with the mark in their environment."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -80,7 +80,7 @@ def alive(mark: str) -> list[str]:
                 found.append((process / "cmdline").read_text())
         except OSError:
             pass
-    return [command for command in found if "raylet" in Path(command.split("\0")[0]).name or "gent" not in command]
+    return found
 
 
 @pytest.mark.parametrize("values", [{}, {"runtime": "ray"}, {"runtime": "local"}, {"ray_address": "auto"}], ids=repr)
