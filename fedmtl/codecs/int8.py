@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,13 @@ from fedmtl.codecs.checks import check_length
 
 LEVELS = 127
 SMALLEST_SCALE = np.finfo(np.float32).tiny
-"""The least normal float32: arithmetic that flushes smaller numbers to zero must not divide by zero."""
+"""The least normal float32, 2^-126: arithmetic that flushes smaller numbers to zero must not divide by zero."""
+TINY = np.float32(LEVELS) * SMALLEST_SCALE
+"""The largest number of a block whose scale is ``SMALLEST_SCALE``."""
+LIFT = np.float32(2.0**100)
+"""What a block is multiplied by whose scale would be smaller."""
+LIFTED = np.finfo(np.float32).smallest_subnormal * LIFT / np.float32(LEVELS), TINY * LIFT / np.float32(LEVELS)
+"""The least and the largest scale of such a block."""
 LARGEST_SCALE = np.nextafter(np.finfo(np.float32).max / np.float32(LEVELS), np.float32(0))
 """127 times this is still a float32."""
 
@@ -25,6 +31,7 @@ class Int8:
     For each block of ``block`` numbers (the last may be shorter), and for each number x in it:
 
         s = max |x| / 127                                   one float32 a block            (1)
+            of 2^100 x, and written as -s, where max |x| < 127 · 2^-126: such an s would be no normal float32
         q = floor(x / s) + [u < f],   f = x / s - floor(x / s),   u uniform in [0, 1)      (2)
         x' = s q                                            what is decoded                (3)
 
@@ -59,7 +66,14 @@ class Int8:
         count, size = x.shape
         largest = np.maximum.reduceat(np.abs(x), np.arange(0, size, self.block), axis=1)
         scales = (largest / np.float32(LEVELS)).clip(SMALLEST_SCALE, LARGEST_SCALE)  # (1)
-        level = x / self._spread(scales, size)
+        small = (largest < TINY) & (largest > 0)
+        if small.any():
+            level = x * self._spread(np.where(small, LIFT, np.float32(1)), size)
+            scales = np.where(small, largest * LIFT / np.float32(LEVELS), scales)
+            level /= self._spread(scales, size)
+            scales = np.where(small, -scales, scales)
+        else:
+            level = x / self._spread(scales, size)
         q = np.floor(level)
         level -= q
         for k in range(count):
@@ -76,17 +90,20 @@ class Int8:
         check_length(self, data.shape[1], size, size + 4 * blocks)
         scales = np.ascontiguousarray(data[:, : 4 * blocks]).view("<f4").astype(np.float32)
         q = data[:, 4 * blocks :].view(np.int8)
-        fits = (scales >= SMALLEST_SCALE) & (scales <= LARGEST_SCALE)  # false for NaN
+        small = (scales <= -LIFTED[0]) & (scales >= -LIFTED[1])
+        fits = small | ((scales >= SMALLEST_SCALE) & (scales <= LARGEST_SCALE))  # false for NaN
         if not fits.all():
             raise ValueError(
-                f"{self!r} makes scales from {SMALLEST_SCALE:g} to {LARGEST_SCALE:g}, got {scales[~fits][0]:g}; "
+                f"{self!r} makes scales from {SMALLEST_SCALE:g} to {LARGEST_SCALE:g}, and negative ones from "
+                f"{-LIFTED[1]:g} to {-LIFTED[0]:g}, got {scales[~fits][0]:g}; "
                 "the packet is damaged or forged: reject the reply."
             )
         if (q < -LEVELS).any():
             raise ValueError(
                 f"{self!r} makes levels from -127 to 127, got -128; the packet is damaged or forged: reject the reply."
             )
-        return q * self._spread(scales, size)  # (3)
+        x = np.multiply(q, self._spread(np.abs(scales), size), dtype=np.float32)  # (3)
+        return np.where(self._spread(small, size), x / LIFT, x) if small.any() else x
 
-    def _spread(self, scales: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-        return np.repeat(scales, min(self.block, size), axis=1)[:, :size]
+    def _spread(self, of_blocks: NDArray[Any], size: int) -> NDArray[Any]:
+        return np.repeat(of_blocks, min(self.block, size), axis=1)[:, :size]

@@ -57,7 +57,12 @@ def topk_worst(keep: float, x: NDArray[np.float32]) -> float:
 
 
 def fp16_worst(x: NDArray[np.float32]) -> float:
-    return square(np.maximum(2.0**-11 * np.abs(x), 2.0**-25))
+    top = [np.abs(x[i : i + 256]).max() for i in range(0, x.size, 256)]
+    return square(np.maximum(2.0**-11 * np.abs(x), 2.0**-39 * np.repeat(top, 256)[: x.size]))
+
+
+def fp16_bytes(n: int) -> int:
+    return 2 * n + math.ceil(n / 256)
 
 
 def int8_worst(block: int, x: NDArray[np.float32]) -> float:
@@ -80,7 +85,7 @@ def int8(block: int, codec: Codec[Any]) -> Case:
 
 ALL_CODECS = [
     Case(Dense(), lambda n: 4 * n, lambda x: 0.0, 0.0),
-    Case(FP16(), lambda n: 2 * n, fp16_worst, gaussian_fp16()),
+    Case(FP16(), fp16_bytes, fp16_worst, gaussian_fp16()),
     topk(0.05, TopK()),
     topk(0.01, TopK(0.01)),
     topk(0.1, TopK(0.1)),
@@ -89,5 +94,5 @@ ALL_CODECS = [
     int8(32, Int8(block=32)),
     topk(0.05, ErrorFeedback()),
     topk(0.1, ErrorFeedback(TopK(0.1))),
-    Case(ErrorFeedback(FP16()), lambda n: 2 * n, fp16_worst, gaussian_fp16()),
+    Case(ErrorFeedback(FP16()), fp16_bytes, fp16_worst, gaussian_fp16()),
 ]

@@ -57,6 +57,36 @@ def test_round_trip_is_within_the_claimed_error(case: Case, n: int, make: Any) -
             assert y.tobytes() == x.tobytes()
 
 
+@pytest.mark.parametrize("make", [gaussian, heavy])
+@pytest.mark.parametrize("size", [1e-37, 1e-30, 1e-20, 1e-10, 1e-6, 1e-3, 1.0, 1e3, 1e6, 1e20, 1e30, 1e36])
+def test_size_does_not_matter(case: Case, make: Any, size: float) -> None:
+    """NMSE of s x is that of x, for vectors of any size; rounding falls elsewhere, which is a factor below 2."""
+    x = make(5000)
+    scaled = x * np.float32(size)
+    errors = [square(around(case.codec, v).astype(np.float64) - v) / square(v) for v in (x.astype(np.float32), scaled)]
+    assert errors[1] <= 2 * errors[0]
+
+
+@pytest.mark.parametrize("size", [1e-44, 1e-42, 1e-40, 1e-38])
+def test_the_least_numbers_of_float32_arrive(case: Case, size: float) -> None:
+    """Their NMSE is at most the codec's own and what float32 rounds there, at most half of its least number."""
+    x = (gaussian(5000).clip(-3, 3) * size).astype(np.float32)
+    half = float(np.finfo(np.float32).smallest_subnormal) / 2
+    error = square(around(case.codec, x).astype(np.float64) - x)
+    assert error <= 2 * (case.gaussian * 1.2 * square(x) + x.size * half**2)
+
+
+@pytest.mark.parametrize("small", [1e-12, 1e-6])
+def test_small_layers_beside_large_ones_arrive(case: Case, small: float) -> None:
+    """A vector whose second half is smaller: each half has the NMSE that it has alone, where all numbers are sent."""
+    if "TopK" in repr(case.codec):
+        pytest.skip("it sends the largest numbers of the whole vector")
+    one, other = gaussian(1024), (gaussian(1024, 1) * small).astype(np.float32)
+    found = around(case.codec, np.concatenate([one, other]))
+    for part, arrived in ((one, found[:1024]), (other, found[1024:])):
+        assert square(arrived.astype(np.float64) - part) <= 1.3 * case.gaussian * square(part)
+
+
 @pytest.mark.parametrize("n", SIZES)
 def test_bytes_depend_on_the_size_only(case: Case, n: int) -> None:
     for x in (gaussian(n), heavy(n), np.zeros(n, np.float32), np.ones(n, np.float32), np.sort(gaussian(n))):

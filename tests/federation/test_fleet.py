@@ -1,11 +1,13 @@
 """A node's clients: what they answer, what they keep, and what they refuse."""
 
 import struct
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from fedmtl.algorithms import FedAvg, FedPer, FedRep, Local
 from fedmtl.codecs import FP16, Dense, ErrorFeedback, Int8, TopK
@@ -268,13 +270,37 @@ def test_a_private_part_that_is_not_finite_is_not_kept_although_the_upload_is(en
     assert sha256(stored(toy, 2, 3)) == good
 
 
+@dataclass(frozen=True)
+class Narrow:
+    """Dense up to 65504, as a plain cast to binary16 would be."""
+
+    unbiased: ClassVar[bool] = True
+
+    def init(self, size: int) -> None:
+        return None
+
+    def encode(self, x: NDArray[np.float32], state: None, rng: np.random.Generator) -> tuple[bytes, None]:
+        return self.encode_rows(x[None], lambda _: rng).tobytes(), None
+
+    def encode_rows(self, x: NDArray[np.float32], chance: Any) -> NDArray[np.uint8]:
+        if np.abs(x).max() > 65504:
+            raise ValueError(f"{self!r} holds numbers up to 65504, got {np.abs(x).max()}.")
+        return Dense().encode_rows(x, chance)
+
+    def decode(self, data: bytes, size: int) -> NDArray[np.float32]:
+        return Dense().decode(data, size)
+
+    def decode_rows(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
+        return Dense().decode_rows(data, size)
+
+
 def test_an_update_that_the_codec_cannot_hold_is_the_problem_of_its_client_alone() -> None:
-    """FP16 ends at 65504. A client at 1e6 is finite and beyond it: as lost as one that is not finite, and no reason
-    to lose the round of everybody else on the node."""
+    """A client at 1e6 is finite and beyond the codec: as lost as one that is not finite, and no reason to lose the
+    round of all others on the node."""
     clients = dict(DATA.load(0).clients)
     train, test = clients[2]
     clients[2] = ClientData(Split(train.x * np.float32(1e4), train.y), test)
-    toy = make_toy(up_codec=FP16())
+    toy = make_toy(up_codec=Narrow())
     asked = visits(toy)
     dense = Fleet(toy_plan(), clients, Loop())
     update = dense.handle(1, make_toy().server.open_round(1), ClientStore(MemoryBackend()))[2].update
