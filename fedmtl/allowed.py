@@ -18,7 +18,14 @@ from typing import Any
 from fedmtl.bounds import shown
 from fedmtl.declared import Module, file_of, missing_methods_of
 
-RUN_MARKS = ("checkpoint", "summary.json", "environment.json", "rounds.columns", "ledger.columns", "manifest.json")
+RUN_MARKS = (
+    "fedmtl.manifest",
+    "checkpoint",
+    "summary.json",
+    "environment.json",
+    *("rounds.columns", "ledger.columns"),
+    *("rounds.jsonl", "ledger.jsonl"),
+)
 """What lies in a run folder: a file beside these is what a run wrote, and not a preset of the user's."""
 
 
@@ -49,6 +56,8 @@ class Allowed:
         Raises:
             ValueError: a module that is not allowed, has no source, or is hidden by another of its name.
         """
+        if len(module) > 200 or not all(part.isidentifier() for part in module.split(".")):
+            raise ValueError(f"no module {shown(module)} may be imported: a module is named by words with dots between")
         top = module.split(".")[0]
         roots = [self.folder] if self.folder else []
         roots += [Path(entry).parent for entry in self.modules if _is_path(entry) and Path(entry).stem == top]
@@ -85,31 +94,44 @@ def beside(preset: Path, allow: Iterable[str] = ()) -> Allowed:
     return Allowed(None if of_run else folder, tuple(allow))
 
 
-def load_own(kind: str, methods: Sequence[str], name: str, allowed: Allowed) -> Any:
-    """The class or the object that ``module:Name`` stands for.
+def read_own(kind: str, methods: Sequence[str], name: str, allowed: Allowed) -> Module:
+    """The module in whose source ``module:Name`` is a component of a kind; it is not imported.
 
     Raises:
-        ValueError: a module that is not allowed, or a name that is no component of the kind; it was not called, and
-            unless it was allowed and declares a component, not imported.
+        ValueError: a module that is not allowed, or a name that is no component of the kind by the source.
     """
-    module_name, _, attribute = name.partition(":")
-    if not module_name or not attribute.isidentifier():
+    module, _, attribute = name.partition(":")
+    if not module or not attribute.isidentifier():
         raise ValueError(f"{kind} {shown(name)}: an import path is written 'package.module:Name'.")
     try:
-        source = allowed.find(module_name)
+        source = allowed.find(module)
         missing = missing_methods_of(source, attribute, methods)
     except ValueError as error:
         raise ValueError(f"{kind} {shown(name)}: {error}.") from None
-    rule = f"a component of this kind is a class, or an object of one, with the methods {', '.join(methods)}"
     if missing is None:
-        raise ValueError(f"{kind} {name!r}: module {module_name} has no {attribute!r} that is a component; {rule}.")
+        raise ValueError(
+            f"{kind} {shown(name)}: module {module} has no {attribute!r} that is a component; {_rule(methods)}."
+        )
     if missing:
-        raise ValueError(f"{kind} {name!r} is without {', '.join(missing)}; {rule}.")
-    module = _import(kind, name, source)
-    found = getattr(module, attribute, None)
+        raise ValueError(f"{kind} {shown(name)} is without {', '.join(missing)}; {_rule(methods)}.")
+    return source
+
+
+def _rule(methods: Sequence[str]) -> str:
+    return f"a component of this kind is a class, or an object of one, with the methods {', '.join(methods)}"
+
+
+def load_own(kind: str, methods: Sequence[str], name: str, allowed: Allowed) -> Any:
+    """The class or the object that ``module:Name`` stands for: read, then imported, then looked at again.
+
+    Raises:
+        ValueError: as ``read_own``, or a module that cannot be imported or turns out to hold something else.
+    """
+    module = _import(kind, name, read_own(kind, methods, name, allowed))
+    found = getattr(module, name.partition(":")[2], None)
     missing = [method for method in methods if not callable(getattr(found, method, None))]
     if missing:
-        raise ValueError(f"{kind} {name!r}: got {shown(found)}, without {', '.join(missing)}; {rule}.")
+        raise ValueError(f"{kind} {name!r}: got {shown(found)}, without {', '.join(missing)}; {_rule(methods)}.")
     return found
 
 

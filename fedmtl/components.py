@@ -13,7 +13,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from fedmtl.allowed import NOTHING, Allowed, load_own
+from fedmtl.allowed import NOTHING, Allowed, load_own, read_own
 from fedmtl.bounds import check_field, check_text, shown
 from fedmtl.toml import DEEPEST, check_depth
 
@@ -109,6 +109,9 @@ METHODS: dict[str, tuple[str, ...]] = {
 """Kind -> what an object of this kind must have. A task needs ``mixed`` too where an algorithm has ``mixture``."""
 
 
+COMPONENTS = {"data": "data", "model": "model", "algorithm": "algorithm", "up_codec": "codec", "down_codec": "codec"}
+"""Field of an experiment -> kind of component."""
+
 MOST_CALL = 2**16
 """Characters of a component that is written as a call; a table has no such bound."""
 
@@ -136,6 +139,21 @@ def find(kind: str, name: str, allowed: Allowed = NOTHING) -> Any:
         return load_own(kind, METHODS[kind], name, allowed)
     module, _, attribute = path.partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def check_names(values: Mapping[str, Any], allowed: Allowed) -> None:
+    """Refuse names of modules that are not allowed, or hold no such component, before anything is imported or started.
+
+    Raises:
+        ValueError: as ``find``; what stands inside components is looked at when they are made.
+    """
+    for field, kind in COMPONENTS.items():
+        value = values.get(field)
+        name = value.get("name") if isinstance(value, Mapping) else value
+        if isinstance(name, str):
+            name = name.partition("(")[0].strip()
+            if ":" in name and name.split(":")[0].split(".")[0] != "fedmtl":
+                read_own(kind, METHODS[kind], name, allowed)
 
 
 def _registered(kind: str, name: str) -> str:

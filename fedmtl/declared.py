@@ -7,12 +7,17 @@ import ast
 import importlib.util
 import sys
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-_MOST_BYTES = 4 * 2**20
-_FURTHEST = 16
-"""Names that lead to names: bases, assignments, re-exports."""
+_MOST_BYTES = 2**19
+"""Of a source: a second of reading."""
+
+_MOST_NAMES = 32
+"""Names that a name leads to: bases, assignments, re-exports."""
+
+Seen = set[tuple[Path, str]]
 
 
 class Module(NamedTuple):
@@ -33,22 +38,23 @@ def missing_methods_of(module: Module, name: str, methods: Sequence[str]) -> lis
     Raises:
         ValueError: a source that cannot be read.
     """
-    found = _methods(module, name, 0)
+    found = _methods(module, name, set())
     if found is None:
         return None
     return [] if None in found else [method for method in methods if method not in found]
 
 
-def _methods(module: Module, name: str, steps: int) -> set[str | None] | None:
-    """Names that a class defines, with None where a base is elsewhere."""
-    if steps > _FURTHEST:
-        return None
+def _methods(module: Module, name: str, seen: Seen) -> set[str | None] | None:
+    """Names that a class defines, with None where a base is elsewhere; nothing for a name that was ``seen``."""
+    if (module.path, name) in seen or len(seen) >= _MOST_NAMES:
+        return set()
+    seen.add((module.path, name))
     for statement in _statements(_parse(module.path).body):
         match statement:
             case ast.ClassDef() if statement.name == name:
                 found = set[str | None](_defined(statement))
                 for base in statement.bases:
-                    inherited = _methods(module, base.id, steps + 1) if isinstance(base, ast.Name) else None
+                    inherited = _methods(module, base.id, seen) if isinstance(base, ast.Name) else None
                     if inherited is None:
                         inherited = {None} if _is_elsewhere(module, base) else set[str | None]()
                     found |= inherited
@@ -56,14 +62,14 @@ def _methods(module: Module, name: str, steps: int) -> set[str | None] | None:
             case ast.FunctionDef() | ast.AsyncFunctionDef() if statement.name == name:
                 return None
             case ast.Assign(targets=[ast.Name(id=target)], value=value) if target == name:
-                return _of_value(module, value, steps)
+                return _of_value(module, value, seen)
             case ast.AnnAssign(target=ast.Name(id=target), value=ast.expr() as value) if target == name:
-                return _of_value(module, value, steps)
+                return _of_value(module, value, seen)
             case ast.ImportFrom():
                 for alias in statement.names:
                     if alias.name == "*" or (alias.asname or alias.name) == name:
                         target = name if alias.name == "*" else alias.name
-                        found = _imported(module, statement, target, steps)
+                        found = _imported(module, statement, target, seen)
                         if found is not None or alias.name != "*":
                             return found
             case _:
@@ -71,13 +77,13 @@ def _methods(module: Module, name: str, steps: int) -> set[str | None] | None:
     return None
 
 
-def _of_value(module: Module, value: ast.expr, steps: int) -> set[str | None] | None:
+def _of_value(module: Module, value: ast.expr, seen: Seen) -> set[str | None] | None:
     """Of ``Name`` or of ``Name(…)``: another name of a class, or an object of one."""
     called = value.func if isinstance(value, ast.Call) else value
-    return _methods(module, called.id, steps + 1) if isinstance(called, ast.Name) else None
+    return _methods(module, called.id, seen) if isinstance(called, ast.Name) else None
 
 
-def _imported(module: Module, statement: ast.ImportFrom, name: str, steps: int) -> set[str | None] | None:
+def _imported(module: Module, statement: ast.ImportFrom, name: str, seen: Seen) -> set[str | None] | None:
     """Of a re-export: followed inside the module's own folder; classes of fedmtl are looked at after the import."""
     absolute = "." * statement.level + (statement.module or "")
     if statement.level:
@@ -91,7 +97,7 @@ def _imported(module: Module, statement: ast.ImportFrom, name: str, steps: int) 
     if absolute.split(".")[0] == "fedmtl":
         return {None} if name[:1].isupper() else None
     path = file_of(module.root, absolute)
-    return None if path is None else _methods(Module(absolute, path, module.root), name, steps + 1)
+    return None if path is None else _methods(Module(absolute, path, module.root), name, seen)
 
 
 def _is_elsewhere(module: Module, base: ast.expr) -> bool:
@@ -141,9 +147,14 @@ def _parse(path: Path) -> ast.Module:
             source = file.read(_MOST_BYTES + 1)
         if len(source) > _MOST_BYTES:
             raise ValueError(f"it has more than {_MOST_BYTES:,} bytes")
-        return ast.parse(source, str(path))
+        return _tree(source)
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"the source of {path} cannot be read ({error or type(error).__name__})") from None
+
+
+@lru_cache(maxsize=4)
+def _tree(source: bytes) -> ast.Module:
+    return ast.parse(source)
 
 
 def file_of(root: Path, module: str) -> Path | None:

@@ -8,15 +8,12 @@ from typing import Any, get_type_hints
 
 from fedmtl.allowed import NOTHING, Allowed
 from fedmtl.bounds import MOST_INT, MOST_TEXT, check_int, check_text, shown
-from fedmtl.components import check_type, describe, make
+from fedmtl.components import COMPONENTS, check_type, describe, make
 from fedmtl.data.base import Federation, Schema
 from fedmtl.engines import ENGINES, Loop, VMap
 from fedmtl.federation.cohort import cohort_size
 from fedmtl.federation.job import Engine
 from fedmtl.federation.plan import Plan, make_plan
-
-COMPONENTS = {"data": "data", "model": "model", "algorithm": "algorithm", "up_codec": "codec", "down_codec": "codec"}
-"""Field -> kind of component."""
 
 HOW = (
     "name",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedmtl.allowed import NOTHING, Allowed, beside
 from fedmtl.bounds import shown
-from fedmtl.components import METHODS, describe, make
+from fedmtl.components import COMPONENTS, METHODS, check_names, describe, make
 from fedmtl.toml import MOST_BYTES, NotToml, parse_toml, read_toml
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _value(setting: str, text: str) -> Any:
 
 def _default(part: str, table: Mapping[str, Any], allowed: Allowed) -> Any:
     """The default of a component: the experiment's, or inside a component that component's."""
-    from fedmtl.experiment import COMPONENTS, Experiment
+    from fedmtl.experiment import Experiment
 
     if "name" in table and part in METHODS:
         return describe(part, make(part, table, allowed)).get(part)
@@ -114,7 +114,12 @@ def read_values(
     values, path = read_preset(preset)
     values.pop("compare", None)
     allowed = beside(path, allow)
-    return override(values, settings, allowed), str(path), allowed
+    values = override(values, settings, allowed)
+    try:
+        check_names(values, allowed)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return values, str(path), allowed
 
 
 def load_experiment(preset: str | Path, settings: Iterable[str] = (), allow: Iterable[str] = ()) -> "Experiment":

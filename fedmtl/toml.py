@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-MOST_BYTES = 2**19
+MOST_BYTES = 2**18
 """Of a preset, which is a page: half a second of reading."""
 
 MOST_BYTES_WRITTEN = 2**23

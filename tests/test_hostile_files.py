@@ -58,6 +58,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         "good": GOOD,
         "reexports": "from good import Data\nREADY = Data()\n",
         "nul": GOOD + "\0",
+        "bases": "class C0: pass\n"
+        + "".join(f"class C{i}({', '.join([f'C{j}' for j in range(i)] * 5)}): pass\n" for i in range(1, 40)),
+        "chain": "class C0: pass\n" + "".join(f"class C{i}(C{i - 1}): pass\n" for i in range(1, 3000)),
+        "large": "x = [" + "1, " * 200_000 + "]\n" + GOOD,
     }
     for name, body in bodies.items():
         (here / f"{name}.py").write_text(body if name == "broken" else mark + body)
@@ -130,6 +134,9 @@ PRESETS: dict[str, tuple[str | bytes, str]] = {
     "an object of it": ('data = "sneaky:Made"', "has no 'Made' that"),
     "a child of a class of Python's": ('data = "sneaky:Child"', "is without load"),
     "a class of itself": ('data = "sneaky:Loop"', "is without load"),
+    "bases without end": ('data = "bases:C39"', "is without load"),
+    "a chain of bases": ('data = "chain:C2999"', "is without load"),
+    "a large source": ('data = "large:Data"', "it has more than 524,288 bytes"),
     "a package's module": ('data = "pack.deep.mod:X"', "is without load"),
     "a module with a mistake": ('data = "broken:Data"', "the source of .* cannot be read"),
     "a module with a null": ('data = "nul:Data"', "the source of .* cannot be read"),
@@ -141,6 +148,7 @@ PRESETS: dict[str, tuple[str | bytes, str]] = {
     "a path": ('data = "../outside/elsewhere:Data"', "no module '../outside/elsewhere' may be imported"),
     "dots": ('data = "..outside.elsewhere:Data"', "no module '..outside.elsewhere' may be imported"),
     "a relative module": ('data = ".good:Data"', "no module '.good' may be imported"),
+    "a long module": (f'data = {{ name = "{"a." * 2000}a:Data" }}', "no module 'a.a.a.* may be imported"),
     "an empty module": ('data = ":Data"', "an import path is written 'package.module:Name'"),
     "an empty name": ('data = "good:"', "an import path is written"),
     "a name of a name": ('data = "good:Data.load"', "an import path is written"),
@@ -219,8 +227,8 @@ PRESETS: dict[str, tuple[str | bytes, str]] = {
     "a long name": (f'name = "{"a" * 201}"', "name has at most 200 characters, got 201"),
     "a long key": (f"{'a' * 100_000} = 1", "unknown key 'aaa"),
     "a key with an escape": ('"\\u001b[31m" = 1', r"unknown key '\\x1b\[31m'"),
-    "a long file": ("# " + "a" * 2**19, "has more than 524,288 bytes"),
-    "a large value": (f"algorithm = [{'1, ' * 100_000}]", "An algorithm has the methods"),
+    "a long file": ("# " + "a" * 2**18, "has more than 262,144 bytes"),
+    "a large value": (f"algorithm = [{'1, ' * 80_000}]", "An algorithm has the methods"),
     "an address with an escape": ('ray_address = "\\u001b"', "ray_address is a text without control characters"),
     "a folder with a null": ('state_dir = "\\u0000"', "state_dir is a text without control characters"),
     # Kinds of values
@@ -603,6 +611,14 @@ def test_a_report_of_a_strangers_run_is_one_line(case: str, ran: Path) -> None:
     assert result.exit_code == 2 and result.output.startswith("error: ") and result.output.count("\n") == 1
     assert str(path.relative_to(ran)) in result.output and result.output.rstrip("\n").isprintable()
     assert not (ran / "ran").exists()
+
+
+@pytest.mark.parametrize("text", ["3", "[3]", "{", '{"a": 3}', '{"a": {"clients": [0]}}', nested("[", "]", 50_000)])
+def test_a_report_of_what_was_learnt_that_is_none_is_one_line(text: str, ran: Path) -> None:
+    (ran / "out" / "learnt.json").write_text(text)
+    result = CliRunner().invoke(app, ["report", "out"])
+    assert result.exit_code == 2 and "learnt.json is not what a run writes" in result.output
+    assert result.output.count("\n") == 1
 
 
 @pytest.mark.parametrize("text", ["3", "[]", "{", '{"forms": {}}', '{"forms": {"a": 3}}', nested("[", "]", 50_000)])

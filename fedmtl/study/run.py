@@ -92,7 +92,11 @@ class Run:
         path = self.folder / "learnt.json"
         if not path.is_file():
             return {}
-        return {name: Learnt(each["clients"], each["values"]) for name, each in json.loads(path.read_text()).items()}
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return {name: Learnt(each["clients"], each["values"]) for name, each in found.items()}
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"{path} is not what a run writes ({type(error).__name__}); delete it.") from None
 
     def training_bytes(self, direction: str | None = None) -> int:
         """Bytes that training sent in a direction, "down" or "up"; in both when None."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from fedmtl.allowed import beside
 from fedmtl.loading import load_experiment, override, read_preset
 from fedmtl.running import run
 from fedmtl.study.sweep import expand, sweep_of
@@ -142,7 +143,10 @@ def test_every_preset_fits_together(path: Path, monkeypatch: pytest.MonkeyPatch)
         pytest.skip("seglearn is an extra")
     federation = experiment.load()
     values, _ = read_preset(path)
-    for one in [experiment, *expand(override(values, []), sweep_of(values.pop("compare", {})), str(path))]:
+    for one in [
+        experiment,
+        *expand(override(values, []), sweep_of(values.pop("compare", {})), str(path), beside(path)),
+    ]:
         if one.seed == experiment.seed:
             one.make_plan(federation).check({client: data.tasks for client, data in federation.clients.items()})
 
