@@ -1,7 +1,8 @@
 """Files by a stranger: nothing that they name runs, and they are refused in one line and at once.
 
 Every hostile preset lies in a folder with modules that write a marker when they are imported, and is loaded with that
-folder as the current one. Numbers of the bounds are those that ``fedmtl/bounds.py`` and ``fedmtl/experiment.py`` state.
+folder as the current one. Times are those of this thread, whatever else the machine does. Numbers of the bounds are
+those that ``fedmtl/bounds.py`` and ``fedmtl/experiment.py`` state.
 """
 
 import math
@@ -247,10 +248,10 @@ def test_a_hostile_preset_runs_nothing_and_is_refused_at_once(case: str, folder:
     path = folder / "p.toml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     before = list(sys.path)
-    start = time.perf_counter()
+    start = time.thread_time()
     with pytest.raises(ValueError, match=message) as error:
         load_experiment(path)
-    assert time.perf_counter() - start < 1
+    assert time.thread_time() - start < 1
     assert not (folder / "ran").exists() and not (folder / "called").exists()
     assert sys.path == before
     assert "\n" not in str(error.value) and len(str(error.value)) < 1500
@@ -272,10 +273,10 @@ SETTINGS = [
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda text: text[:30])
 def test_a_hostile_setting_runs_nothing(setting: str, folder: Path) -> None:
-    start = time.perf_counter()
+    start = time.thread_time()
     with pytest.raises(ValueError) as error:
         load_experiment("digits", [setting])
-    assert time.perf_counter() - start < 1
+    assert time.thread_time() - start < 1
     assert not (folder / "ran").exists() and not (folder / "called").exists()
     assert "\n" not in str(error.value) and len(str(error.value)) < 1500
 
@@ -300,9 +301,9 @@ COMPARISONS = {
 def test_a_hostile_comparison_runs_nothing_and_is_one_line(case: str, folder: Path) -> None:
     text = COMPARISONS[case]
     (folder / "p.toml").write_text("compare = 3" if text is None else f"[compare]\n{text}\n")
-    start = time.perf_counter()
+    start = time.thread_time()
     result = CliRunner().invoke(app, ["compare", "p.toml", "--out", "out"])
-    assert time.perf_counter() - start < 2  # imports of the report are in it
+    assert time.thread_time() - start < 2  # imports of the report are in it
     assert result.exit_code == 2 and result.output.startswith("error: ") and result.output.count("\n") == 1
     assert result.output.rstrip("\n").isprintable() and len(result.output) < 2500
     assert not any((folder / name).exists() for name in ("ran", "called", "out"))
