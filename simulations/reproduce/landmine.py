@@ -1,18 +1,19 @@
 """Landmine: does relating 29 fields find more mines than every field for itself, and than one model for all?
 
-    python simulations/reproduce/landmine.py --splits 10
+    python simulations/reproduce/landmine.py --splits 6
 
 Xue, Liao, Carin, Krishnapuram. Multi-task learning for classification with Dirichlet process priors. JMLR 8, 2007: few
-labelled signatures of each field (20, 40, …), the area under each field's curve on all others, and its mean over the
-fields. Here all models are linear with an intercept, logistic but for MOCHA's hinge, and trained by fedmtl's run path,
-with whole batches.
+labelled signatures of each field (20, 40, …), the area under each field's curve on others, its mean over the fields.
+Here it is a curve over 20, 40, 80 and 160 labels, fixed beforehand. All models are linear with an intercept, logistic
+but for MOCHA's hinge, and trained by fedmtl's run path, with whole batches.
 
-Nothing is chosen with a look at the test part, but in favour of the two baselines: Local and Pooled may stop, on each
-split, after whichever of the measured rounds tests best. All others train for all rounds, with every strength shown.
+Every field is divided once into a half for tuning and a half for results. In the first, every method is tuned for each
+number of labels on a grid of 16 settings (``tune.py``): it learns from so many signatures and is validated on the rest.
+The choice, setting and round, is then trained on as many signatures of the other half and tested once, on each split.
 """
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,95 +21,120 @@ import numpy as np
 import typer
 from loaders import Landmine, once
 from summary import Row, paired, table
+from tune import Axis, Choice, Method, by_client, check_equal, choices_table, choose, run_to_the_end, steps, thinned
 
-from fedmtl import Experiment, FedAvg, Local, Pooled, run
-from fedmtl.algorithms import MRMTL, Ditto, FedProx, FedU, Mocha
+from fedmtl import Experiment, FedAvg, Local, Pooled
+from fedmtl.algorithms import MRMTL, Ditto, FedU, Mocha
 from fedmtl.models import Linear
 
 FIELDS = 29
 FOLIATED = range(15)
 BARE = range(15, FIELDS)
-LR, EPOCHS = 0.25, 10
+LABELS = (20, 40, 80, 160)
+EPOCHS = 10
+"""Steps of a round."""
+MEASURED = 10
+"""How often a run is measured."""
+TUNED_ON = 1000
+"""The seed of the first draw that settings are chosen on."""
+
+RATES = Axis("lr", steps(0.02, 1.5, 16))
+FEW_RATES = Axis("lr", steps(0.05, 3, 4))
+STRENGTHS = Axis("lam", steps(0.01, 6.3, 4))
+GROUND = tuple(f"{k}-{other}" for part in (FOLIATED, BARE) for k in part for other in part if k < other)
+"""Edges between all fields on the same ground."""
+
+METHODS: tuple[Method, ...] = (
+    Method("Local", lambda lr: Local(lr=lr, epochs=EPOCHS), (RATES,)),
+    Method("Pooled", lambda lr: Pooled(lr=lr, epochs=EPOCHS), (RATES,)),
+    Method("FedAvg", lambda lr: FedAvg(lr=lr, epochs=EPOCHS), (RATES,)),
+    Method("MR-MTL", lambda lr, lam: MRMTL(lr=lr, epochs=EPOCHS, lam=lam), (FEW_RATES, STRENGTHS)),
+    Method(
+        "Ditto",
+        lambda lr, lam: Ditto(lr=lr, epochs=EPOCHS, personal_epochs=EPOCHS, lam=lam),
+        (FEW_RATES, STRENGTHS),
+    ),
+    Method(  # with β = λ / m for m clients that pull each other, λ means what MR-MTL's does
+        "FedU, same ground",
+        lambda lr, lam: FedU(lr=lr, epochs=EPOCHS, beta=lam / 15, edges=GROUND),
+        (FEW_RATES, STRENGTHS),
+    ),
+    Method(  # κ = 0 is the paper's, κ = 1 holds Σ at I / T, which relates nothing
+        "MOCHA",
+        lambda lam, floor: Mocha(lam=lam, floor=floor),
+        (Axis("lam", steps(0.001, 10, 4)), Axis("floor", (0.0, 0.05, 0.2, 1.0), bounds=(0.0, 1.0))),
+    ),
+)
+BASELINES = ("Local", "Pooled")
 
 
-@dataclass(frozen=True)
-class Method:
-    """An algorithm, and whether it is a baseline, which may stop when it is best."""
-
-    name: str
-    algorithm: Any
-    baseline: bool = False
-
-
-def methods() -> list[Method]:
-    """FedU's β is λ / m for m clients that pull each other, so that its λ means what MR-MTL's does."""
-    same = {"lr": LR, "epochs": EPOCHS}
-    ground = tuple(f"{k}-{other}" for part in (FOLIATED, BARE) for k in part for other in part if k < other)
-    return [
-        Method("Local", Local(**same), baseline=True),
-        Method("Pooled", Pooled(**same), baseline=True),
-        Method("FedAvg", FedAvg(**same)),
-        Method("FedProx, μ 1", FedProx(**same, mu=1.0)),
-        *[Method(f"MR-MTL, λ {lam}", MRMTL(**same, lam=lam)) for lam in (0.1, 0.3, 1.0)],
-        Method("Ditto, λ 0.3", Ditto(**same, personal_epochs=EPOCHS, lam=0.3)),
-        Method("FedU, all, λ 0.1", FedU(**same, beta=0.1 / FIELDS)),
-        *[Method(f"FedU, same ground, λ {lam}", FedU(**same, beta=lam / 15, edges=ground)) for lam in (0.1, 0.3)],
-        *[Method(f"MOCHA, λ {lam}", Mocha(lam=lam)) for lam in (0.01, 1.0)],
-        Method("MOCHA, Σ held at I / 29, λ 0.0001", Mocha(lam=0.0001, sigma_every=10**6)),
-    ]
-
-
-def measure(method: Method, per_task: int, split: int, rounds: int) -> float:
-    """Mean over the fields of the area under the curve."""
-    every = max(rounds // 6, 1)
-    result = run(
+def measure(algorithm: Any, data: Landmine, seed: int, rounds: int) -> dict[str, float]:
+    """Mean over the fields of the area under the curve, after each measured round; empty where training diverged."""
+    result = run_to_the_end(
         Experiment(
-            name=method.name,
-            data=Landmine(per_task),
+            name="landmine",
+            data=data,
             model=Linear(intercept=False),  # the data have a column of ones
-            algorithm=method.algorithm,
+            algorithm=algorithm,
             rounds=rounds,
-            evaluate_every=every,
+            evaluate_every=max(rounds // MEASURED, 1),
             batch_size=0,
-            seed=split,
+            seed=seed,
             runtime="local",
         )
     )
-    curve: dict[int, list[float]] = {}
-    for row in result.rows:
-        if row["client"] is not None:
-            curve.setdefault(row["round"], []).append(row["value"])
-    means = {round: float(np.mean(areas)) for round, areas in curve.items()}
-    return max(means.values()) if method.baseline else means[rounds]
+    if result is None:
+        return {}
+    return {round: float(np.mean(list(areas.values()))) for round, areas in by_client(result).items()}
 
 
-def against(found: dict[str, list[float]], baselines: list[str]) -> str:
+def tuned(method: Method, labels: int, pilots: int, rounds: int, kept: Path | None) -> Choice:
+    """The setting and round that are best in the half for tuning."""
+    data = Landmine(labels, "tuning")
+
+    def curves(algorithm: Any) -> list[dict[int, float]]:
+        found = [once(kept, measure, algorithm, data, TUNED_ON + pilot, rounds) for pilot in range(pilots)]
+        return [{int(round): area for round, area in curve.items()} for curve in found]
+
+    return choose(method, curves)
+
+
+def against(found: Mapping[str, Sequence[float]]) -> str:
     """Markdown: what each method has over each baseline, over the same splits."""
-    lines = [f"| method | {' | '.join(f'− {name}' for name in baselines)} | |", "|---" * (len(baselines) + 2) + "|"]
+    lines = [f"| method | {' | '.join(f'− {name}' for name in BASELINES)} | |", "|---" * (len(BASELINES) + 2) + "|"]
     for name, areas in found.items():
-        if name not in baselines:
-            gaps = [paired(areas, found[baseline]) for baseline in baselines]
+        if name not in BASELINES:
+            gaps = [paired(areas, found[baseline]) for baseline in BASELINES]
             cells = " | ".join(f"{gap.mean:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]" for gap in gaps)
             lines.append(f"| {name} | {cells} | {'beats both' if all(gap.low > 0 for gap in gaps) else ''} |")
     return "\n".join(lines)
 
 
 def main(
-    splits: Annotated[int, typer.Option(help="Random splits, from seed 0.", min=2)] = 10,
-    per_task: Annotated[int, typer.Option(help="Signatures of each field that are learnt from.")] = 80,
-    rounds: Annotated[int, typer.Option(help=f"Rounds of {EPOCHS} steps.", min=1)] = 30,
+    splits: Annotated[int, typer.Option(help="Random draws of the labels, from seed 0.", min=2)] = 6,
+    labels: Annotated[list[int] | None, typer.Option(help="Signatures of each field; default 20, 40, 80, 160.")] = None,
+    pilots: Annotated[int, typer.Option(help="Draws of the half for tuning, from seed 1000.", min=1)] = 1,
+    rounds: Annotated[int, typer.Option(help=f"Rounds of {EPOCHS} steps, at most.", min=1)] = 30,
     only: Annotated[list[str] | None, typer.Option(help="Methods whose names begin so; Local and Pooled too.")] = None,
     kept: Annotated[Path | None, typer.Option(help="File of what is measured; what it holds is not run again.")] = None,
-    quick: Annotated[bool, typer.Option(help="2 splits of 6 rounds, to see it run.")] = False,
+    quick: Annotated[bool, typer.Option(help="40 labels, 2 splits of 4 rounds, two settings, to see it run.")] = False,
 ) -> None:
     if quick:
-        splits, rounds = 2, 6
+        splits, rounds, labels = 2, 4, [40]
     start = time.process_time()
-    chosen = [m for m in methods() if m.baseline or not only or m.name.startswith(tuple(only))]
-    found = {m.name: [once(kept, measure, m, per_task, split, rounds) for split in range(splits)] for m in chosen}
-    tested = f"mean AUC, {per_task} a field, {splits} splits"
-    print(table(tested, [Row(name, areas) for name, areas in found.items()]))
-    print(f"\n{against(found, [m.name for m in chosen if m.baseline])}\n")
+    check_equal(METHODS)
+    grids = thinned(METHODS) if quick else METHODS
+    methods = [m for m in grids if m.name in BASELINES or not only or m.name.startswith(tuple(only))]
+    for count in labels or LABELS:
+        choices, found = {}, {}
+        for method in methods:
+            choice = choices[method.name] = tuned(method, count, pilots, rounds, kept)
+            algorithm, data = method.make(**choice.setting), Landmine(count, "results")
+            curves = [once(kept, measure, algorithm, data, split, rounds) for split in range(splits)]
+            found[method.name] = [curve[str(choice.round)] for curve in curves]
+        print(f"### {count} labels a field\n\n{choices_table(choices)}\n")
+        print(table(f"mean AUC, {splits} splits", [Row(name, areas) for name, areas in found.items()]))
+        print(f"\n{against(found)}\n", flush=True)
     print(f"{time.process_time() - start:.0f} s of processor time")
 
 

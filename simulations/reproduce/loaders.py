@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -50,6 +50,18 @@ LANDMINE = Source(
     "8c4800e1acf3b60ad514543c8f0abc5684bcd06d69ba3de67d0890f3f8af6c8c",
     "https://github.com/daizhongxiang/Federated_Bayesian_Optimization/blob/30a4548606f2/LandmineData.mat, its 29 "
     "fields one after another: X float32 [14820, 9], y uint8 (1: mine), task uint8 from 0",
+)
+
+LANDMINE_SMALL = Source(
+    "landmine_small/small.mat",
+    "456e9e96087ad2d0404a259af0a42a2d5880fba6cbc5f8ec0f6710c0ac3f45cc",
+    "https://github.com/gingsmith/fmtl, data/small.mat, unchanged",
+)
+FASHION = Source(
+    "fashion_mnist_7k/fashion_mnist_7k.npz",
+    "cb99a85a0ce9c766c49ff85a5b3172761714bda3a0ec61084e18b99d3c09f47f",
+    "Fashion-MNIST (Debian's dataset-fashion-mnist, MIT), of each class 600 training and 100 test images drawn with "
+    "seed 0: X_train uint8 [6000, 28, 28], y_train, X_test, y_test",
 )
 
 
@@ -96,6 +108,24 @@ def once(kept: Path | None, measure: Callable[..., Any], *arguments: Any) -> Any
     return value
 
 
+def divide(groups: NDArray[Any], share: float, draw: np.random.Generator) -> NDArray[np.bool_]:
+    """Return which examples are for validation: whole groups, about a share of them, at least one and not all.
+
+    Args:
+        groups: the group of each example, such as its bout; ``numpy.arange`` divides example by example.
+        share: of the groups, in (0, 1).
+        draw: the randomness.
+
+    Raises:
+        ValueError: a share outside (0, 1), or fewer than two groups.
+    """
+    names = np.unique(groups)
+    if not 0 < share < 1 or len(names) < 2:
+        raise ValueError(f"A share in (0, 1) of two or more groups is divided off, got {share} of {len(names)}.")
+    count = min(max(round(share * len(names)), 1), len(names) - 1)
+    return np.isin(groups, draw.permutation(names)[:count])
+
+
 def standardised(parts: list[tuple[Array, Array]]) -> list[tuple[Array, Array]]:
     """Training and test inputs of each client, with mean 0 and standard deviation 1 over all training rows.
 
@@ -125,14 +155,12 @@ class School:
             raise ValueError(f"School takes a train_fraction between 0 and 1, got {self.train_fraction}; use 0.75.")
 
     def load(self, seed: int) -> Federation:
-        raw: dict[str, Any] = loadmat(locate(SCHOOL))
         inputs, scores = [], []
-        for k, (x, y) in enumerate(zip(raw["X"].ravel(), raw["Y"].ravel(), strict=True)):
+        for k, (x, y) in enumerate(school_rows()):
             order = rng(seed, 0, k, "school").permutation(len(y))
             train, test = _cut(order, self.train_fraction)
             if self.validation:
                 train, test = _cut(train, self.train_fraction)
-            x, y = x[:, :-1].astype(np.float64), y.ravel().astype(np.float64)
             inputs.append((x[train], x[test]))
             scores.append((y[train], y[test]))
         known = np.concatenate([train for train, _ in scores])
@@ -140,7 +168,16 @@ class School:
             k: ClientData(*(Split(x, {"score": y}) for x, y in zip(of_x, of_y, strict=True)))
             for k, (of_x, of_y) in enumerate(zip(standardised(inputs), scores, strict=True))
         }
-        return Federation({"score": Regression(float(known.mean()), float(known.std()))}, (27,), clients)
+        return Federation(
+            {"score": Regression(float(known.mean()), float(known.std()))}, (inputs[0][0].shape[1],), clients
+        )
+
+
+def school_rows() -> list[tuple[Array, Array]]:
+    """x and y of each school, without the constant column."""
+    raw: dict[str, Any] = loadmat(locate(SCHOOL))
+    pairs = zip(raw["X"].ravel(), raw["Y"].ravel(), strict=True)
+    return [(x[:, :-1].astype(np.float64), y.ravel().astype(np.float64)) for x, y in pairs]
 
 
 def _cut(order: NDArray[np.int64], fraction: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -214,26 +251,31 @@ class Landmine:
     0 to 14 are foliated and 15 to 28 are bare earth or desert (Xue et al. 2007).
 
     ``per_task`` signatures of each field are learnt from, mines among them in the field's own proportion and at least
-    one; all others are tested on.
+    one; all others are tested on. With a ``half`` there is nothing but that half: each field is divided once,
+    whatever the seed and the labels, so that what is chosen in the half for tuning is blind to the half for results.
     """
 
     per_task: int = 80
+    half: Literal["", "tuning", "results"] = ""
 
     def __post_init__(self) -> None:
-        if not 10 <= self.per_task <= 300:
+        most = 160 if self.half else 300
+        if not 10 <= self.per_task <= most:
             raise ValueError(
-                f"Landmine takes per_task from 10 to 300, got {self.per_task}: a field has 445 signatures or more, and "
-                "some are tested on."
+                f"Landmine takes per_task from 10 to {most}, got {self.per_task}: a field has 445 signatures or more, "
+                "half of them in each half, and some are tested on."
             )
+        if self.half not in ("", "tuning", "results"):
+            raise ValueError(f"Landmine has the halves 'tuning' and 'results', or '' for all, got {self.half!r}.")
 
     def load(self, seed: int) -> Federation:
-        with np.load(locate(LANDMINE)) as raw:
-            x, y, field = raw["X"].astype(np.float64), raw["y"].astype(np.int64), raw["task"]
+        x, y, field = landmine_rows()
         inputs, labels = [], []
         for k in range(int(field.max()) + 1):
             draw = rng(seed, 0, k, "landmine")
-            mines, others = (draw.permutation(np.flatnonzero((field == k) & (y == c))) for c in (1, 0))
-            ones = max(1, round(self.per_task * len(mines) / (len(mines) + len(others))))
+            rows = self._half(np.flatnonzero(field == k), k)
+            mines, others = (draw.permutation(rows[y[rows] == c]) for c in (1, 0))
+            ones = min(max(1, round(self.per_task * len(mines) / (len(mines) + len(others)))), len(mines) - 1)
             train = np.concatenate([mines[:ones], others[: self.per_task - ones]])
             test = np.concatenate([mines[ones:], others[self.per_task - ones :]])
             inputs.append((x[train], x[test]))
@@ -243,6 +285,19 @@ class Landmine:
             for k, (of_x, of_y) in enumerate(zip(standardised(inputs), labels, strict=True))
         }
         return Federation({"mine": Ranked(max(len(y) for _, y in labels))}, (10,), clients)
+
+    def _half(self, rows: NDArray[np.int64], k: int) -> NDArray[np.int64]:
+        """Those of a field's rows that belong to the half."""
+        if not self.half:
+            return rows
+        results = divide(rows, 0.5, rng(0, 0, k, "landmine halves"))
+        return rows[results if self.half == "results" else ~results]
+
+
+def landmine_rows() -> tuple[Array, NDArray[np.int64], NDArray[np.int64]]:
+    """x, y and the field of all signatures."""
+    with np.load(locate(LANDMINE)) as raw:
+        return raw["X"].astype(np.float64), raw["y"].astype(np.int64), raw["task"].astype(np.int64)
 
 
 def _with_one(x: Array) -> Array:

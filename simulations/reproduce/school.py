@@ -1,8 +1,8 @@
 """School: how much of the pupils' examination scores do models of 139 schools explain, alone, as one, and related?
 
-    python simulations/reproduce/school.py --splits 10
+    python simulations/reproduce/school.py --splits 3
 
-As Argyriou, Evgeniou and Pontil do (Machine Learning 73, 2008): ten random splits, three quarters of each school's
+As Argyriou, Evgeniou and Pontil do (Machine Learning 73, 2008): random splits, three quarters of each school's
 pupils to learn from. With e the error on test pupils, sums over all of them, and ȳ the mean of their scores, of
 everybody (1) or of their school (2):
 
@@ -10,10 +10,11 @@ everybody (1) or of their school (2):
     within = Σ_k (1 − Σ_{i of k} e_i² / Σ_{i of k} (y_i − ȳ_k)²) / K      schools weigh alike (2)
              and the same weighted by pupils                                                  (3)
 
-Models are linear, trained by fedmtl's run path with whole batches. How long to train, and nothing else, is chosen for
-each method and split: the measured round after which a model that learnt from three quarters of the training pupils
-explains most of the others. Every strength is shown. The exact ridge, school by school and of all, is solved in numpy,
-its penalty chosen on the same pupils.
+Models are linear, trained by fedmtl's run path with whole batches. For each split, every method is tuned on a grid of
+16 settings (``tune.py``): it learns from three quarters of each school's training pupils, and the setting and round
+that explain most of the other training pupils, by (1), are trained on all training pupils and tested once. The test
+pupils of a split choose nothing in that split. The exact ridge, school by school and of all, is solved in numpy, its
+penalty chosen on the same pupils from 16 as well.
 """
 
 import time
@@ -29,18 +30,18 @@ from loaders import School, once
 from numpy.typing import NDArray
 from summary import Row, paired, table
 from torch import nn
+from tune import Axis, Choice, Method, by_client, check_equal, choose, run_to_the_end, steps, thinned
 
-from fedmtl import Experiment, FedAvg, Federation, FedPer, FedRep, Local, Pooled, run
+from fedmtl import Experiment, FedAvg, Federation, FedPer, FedRep, Local, Pooled
 from fedmtl.algorithms import MRMTL, Ditto
 from fedmtl.models import Linear
 
 Array = NDArray[np.float64]
 
-LR = 0.01
-"""Two over the largest curvature of a school is 0.0128: rare features are large where they are common."""
-SUBSPACE_LR = 0.03
-"""A product of two small matrices starts flat."""
 EPOCHS = 10
+"""Steps of a round."""
+MEASURED = 12
+"""How often a run is measured."""
 
 
 @dataclass(frozen=True)
@@ -56,23 +57,35 @@ class Subspace:
         return nn.Linear(features, outputs)
 
 
-class Method(NamedTuple):
-    name: str
-    algorithm: Any
-    model: Any = Linear()
+RATES = Axis("lr", steps(0.001, 1.35, 16))
+"""Two over the largest curvature of a school is 0.0128: rare features are large where they are common."""
+FEW_RATES = Axis("lr", steps(0.0025, 2, 4))
+SUBSPACE_RATES = Axis("lr", steps(0.01, 2, 4))
+"""A product of two small matrices starts flat."""
+STRENGTHS = Axis("lam", (1.0, 3.0, 10.0, 30.0))
+WIDTHS = Axis("width", (2, 4, 8, 16))
 
-
-def methods() -> list[Method]:
-    same = {"lr": LR, "epochs": EPOCHS}
-    return [
-        Method("Local", Local(**same)),
-        Method("Pooled", Pooled(**same)),
-        Method("FedAvg", FedAvg(**same)),
-        *[Method(f"MR-MTL, λ {lam}", MRMTL(**same, lam=lam)) for lam in (0.3, 1.0, 3.0, 10.0)],
-        Method("Ditto, λ 3.0", Ditto(**same, personal_epochs=EPOCHS, lam=3.0)),
-        Method("FedPer, 6 features", FedPer(lr=SUBSPACE_LR, epochs=EPOCHS), Subspace()),
-        Method("FedRep, 6 features", FedRep(lr=SUBSPACE_LR, head_epochs=EPOCHS, trunk_epochs=EPOCHS), Subspace()),
-    ]
+METHODS: tuple[Method, ...] = (
+    Method("Local", lambda lr: (Local(lr=lr, epochs=EPOCHS), Linear()), (RATES,)),
+    Method("Pooled", lambda lr: (Pooled(lr=lr, epochs=EPOCHS), Linear()), (RATES,)),
+    Method("FedAvg", lambda lr: (FedAvg(lr=lr, epochs=EPOCHS), Linear()), (RATES,)),
+    Method("MR-MTL", lambda lr, lam: (MRMTL(lr=lr, epochs=EPOCHS, lam=lam), Linear()), (FEW_RATES, STRENGTHS)),
+    Method(
+        "Ditto",
+        lambda lr, lam: (Ditto(lr=lr, epochs=EPOCHS, personal_epochs=EPOCHS, lam=lam), Linear()),
+        (FEW_RATES, STRENGTHS),
+    ),
+    Method(
+        "FedPer",
+        lambda lr, width: (FedPer(lr=lr, epochs=EPOCHS), Subspace(width)),
+        (SUBSPACE_RATES, WIDTHS),
+    ),
+    Method(
+        "FedRep",
+        lambda lr, width: (FedRep(lr=lr, head_epochs=EPOCHS, trunk_epochs=EPOCHS), Subspace(width)),
+        (SUBSPACE_RATES, WIDTHS),
+    ),
+)
 
 
 class Explained(NamedTuple):
@@ -101,34 +114,42 @@ def tested(data: Federation) -> list[Array]:
     return [client.test.y["score"].astype(np.float64) for client in data.clients.values()]
 
 
-def curve(method: Method, data: School, split: int, rounds: int) -> dict[int, Explained]:
-    """What the model explains after each measured round."""
-    result = run(
+def curve(learner: tuple[Any, Any], data: School, split: int, rounds: int) -> dict[str, Explained]:
+    """What an algorithm and its model explain after each measured round; empty where training diverged."""
+    algorithm, model = learner
+    result = run_to_the_end(
         Experiment(
-            name=method.name,
+            name="school",
             data=data,
-            model=method.model,
-            algorithm=method.algorithm,
+            model=model,
+            algorithm=algorithm,
             rounds=rounds,
-            evaluate_every=max(rounds // 12, 1),
+            evaluate_every=max(rounds // MEASURED, 1),
             batch_size=0,
             seed=split,
             runtime="local",
         )
     )
+    if result is None:
+        return {}
     scores = tested(data.load(split))
-    squares: dict[int, dict[int, float]] = {}
-    for row in result.rows:
-        if row["client"] is not None:
-            squares.setdefault(row["round"], {})[row["client"]] = row["value"] ** 2 * row["examples"]
-    return {round: explained(scores, np.array([of[k] for k in sorted(of)])) for round, of in squares.items()}
+    found: dict[str, Explained] = {}
+    for round, errors in by_client(result).items():
+        squares = np.array([errors[k] ** 2 * len(own) for k, own in enumerate(scores)])
+        found[round] = explained(scores, squares)
+    return found
 
 
-def trained(method: Method, split: int, rounds: int) -> tuple[Explained, int]:
-    """What the model explains after the round that is best on held-out training pupils, and that round."""
-    held_out = curve(method, School(validation=True), split, rounds)
-    best = max(held_out, key=lambda round: held_out[round].total)
-    return curve(method, School(), split, rounds)[best], best
+def trained(method: Method, split: int, rounds: int, kept: Path | None) -> tuple[Explained, Choice]:
+    """What the method explains with the setting and round that are best on held-out training pupils."""
+
+    def held_out(learner: tuple[Any, Any]) -> list[dict[int, float]]:
+        found = once(kept, curve, learner, School(validation=True), split, rounds)
+        return [{int(round): Explained(*of).total for round, of in found.items()}]
+
+    choice = choose(method, held_out)
+    found = once(kept, curve, method.make(**choice.setting), School(), split, rounds)
+    return Explained(*found[str(choice.round)]), choice
 
 
 def ridge(x: Array, y: Array, penalty: float) -> Callable[[Array], Array]:
@@ -154,44 +175,47 @@ def solved(data: Federation, penalty: float, together: bool) -> Explained:
 
 def exact(split: int, together: bool) -> Explained:
     """With the penalty that is best on held-out training pupils."""
-    penalties = 10.0 ** np.arange(-1, 4.5, 0.5)
+    penalties = 10.0 ** np.linspace(-1, 5, 16)
     held_out = School(validation=True).load(split)
     best = max(penalties, key=lambda penalty: solved(held_out, penalty, together).total)
     return solved(School().load(split), best, together)
 
 
 def main(
-    splits: Annotated[int, typer.Option(help="Random splits, from seed 0.", min=2)] = 10,
+    splits: Annotated[int, typer.Option(help="Random splits, from seed 0.", min=2)] = 3,
     rounds: Annotated[int, typer.Option(help=f"Rounds of {EPOCHS} steps, at most.", min=1)] = 25,
     only: Annotated[list[str] | None, typer.Option(help="Methods whose names begin so; Local and Pooled too.")] = None,
     kept: Annotated[Path | None, typer.Option(help="File of what is measured; what it holds is not run again.")] = None,
-    quick: Annotated[bool, typer.Option(help="2 splits of 6 rounds, to see it run.")] = False,
+    quick: Annotated[bool, typer.Option(help="2 splits of 4 rounds, two settings, to see it run.")] = False,
 ) -> None:
     if quick:
-        splits, rounds = 2, 6
+        splits, rounds = 2, 4
     start = time.process_time()
+    check_equal(METHODS)
     seeds = range(splits)
     found = {
         "ridge, school by school": [exact(split, together=False) for split in seeds],
         "ridge, all pupils": [exact(split, together=True) for split in seeds],
     }
-    stops: dict[str, list[int]] = {}
-    for method in methods():
+    choices: dict[str, list[Choice]] = {}
+    for method in thinned(METHODS) if quick else METHODS:
         if not only or method.name.startswith(("Local", "Pooled", *only)):
-            pairs = [once(kept, trained, method, split, rounds) for split in seeds]
-            found[method.name] = [Explained(*what) for what, _ in pairs]
-            stops[method.name] = [stop for _, stop in pairs]
+            pairs = [trained(method, split, rounds, kept) for split in seeds]
+            found[method.name] = [what for what, _ in pairs]
+            choices[method.name] = [choice for _, choice in pairs]
     percent = {name: [100 * what.total for what in each] for name, each in found.items()}
     print(table("explained variance (1), %", [Row(name, values) for name, values in percent.items()], digits=2))
-    print("\n| method | within (2), % | by pupils (3), % | rounds | − Local | − Pooled |\n|---|---|---|---|---|---|")
+    print("\n| method | within (2), % | by pupils (3), % | − Local | − Pooled |\n|---|---|---|---|---|")
     for name, each in found.items():
         parts = [f"{100 * np.mean([what[i] for what in each]):.2f}" for i in (1, 2)]
-        rounds_used = f"{min(stops[name])} to {max(stops[name])}" if name in stops else "exact"
         gaps = [paired(percent[name], percent[other]) for other in ("Local", "Pooled") if name != other]
         cells = [f"{gap.mean:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]" for gap in gaps]
         if len(cells) == 1:
             cells.insert(0 if name == "Local" else 1, "")
-        print(f"| {name} | {' | '.join([*parts, rounds_used, *cells])} |")
+        print(f"| {name} | {' | '.join([*parts, *cells])} |")
+    print("\n| method | chosen, split by split |\n|---|---|")
+    for name, each in choices.items():
+        print(f"| {name} | {' / '.join(map(str, each))} |")
     print(f"\n{time.process_time() - start:.0f} s of processor time")
 
 

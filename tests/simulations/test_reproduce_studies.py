@@ -86,8 +86,8 @@ def test_no_method_passes_who_knows_the_mixture(scripts: None) -> None:
     assert single == pytest.approx((largest + (1 - largest) / 2) * (1 - 2 * turned) + turned, abs=0.05)
     means = output.split("bottom decile")[0]
     best = values(means, "knows")[0]
-    for name in module.METHODS:
-        assert 0.3 < values(means, name)[0] < best
+    for method in module.METHODS:
+        assert 0.3 < values(means, method.name)[-1] < best
 
 
 def test_the_sizes_are_the_papers(scripts: None) -> None:
@@ -115,11 +115,11 @@ def test_no_bout_is_in_training_and_test(scripts: None) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not HAR.is_file(), reason="har_inertial.npz is not in $FEDMTL_DATA/har_inertial; see har.py")
 def test_har(scripts: None) -> None:
-    """Two rounds: everybody is better than one class in six; sitting is one window in six or so, never is 0.83."""
+    """Two rounds: sitting is one window in six or so, so that "never" is right on 0.83 of them."""
     output = quick(load("har"))
-    for name in ("Local", "Pooled", "FedAvg", "FedPer", "FedRep", "Ditto"):
+    for name in ("Local", "Pooled", "MR-MTL", "MOCHA"):
         mean, worst = values(output, name)[:2]
-        assert 1 / 6 < worst <= mean < 1
+        assert 0.5 < worst <= mean < 1
     assert values(output, "MOCHA")[0] > 0.85
 
 
