@@ -91,7 +91,7 @@ def num_examples(batches: Sequence[Batch]) -> Tensor:
 
 
 def epoch_index(
-    sizes: NDArray[np.int64], order: NDArray[np.int64] | None, batch_size: int | None
+    sizes: NDArray[np.int64], order: NDArray[np.int64] | None, batch_size: int | None, least: int | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Which of its examples each of K clients sees where: index and mask, [steps, K, B].
 
@@ -101,10 +101,11 @@ def epoch_index(
     Args:
         sizes: examples of each client, [K], each ≥ 1.
         order: row k begins with an order of client k's examples, [K, max size]; None keeps them as they are.
-        batch_size: B; None for one batch of the largest size.
+        batch_size: B; None, or the largest size and more, for one batch of the largest size.
+        least: B is not below it, so that some of many clients get batches as large as those of all.
     """
     longest = int(sizes.max())
-    size = longest if batch_size is None else batch_size
+    size = longest if batch_size is None else min(batch_size, max(longest, least or 1))
     steps = -(-longest // size)
     real = np.arange(steps * size) < sizes[:, None]
     index = np.zeros(real.shape, np.int64)

@@ -82,7 +82,8 @@ def rows(n: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
 
 
 @pytest.mark.parametrize(
-    ("n", "batch_size", "steps", "size"), [(1, 1, 1, 1), (7, 3, 3, 3), (6, 3, 2, 3), (2, 5, 1, 5), (7, None, 1, 7)]
+    ("n", "batch_size", "steps", "size"),
+    [(1, 1, 1, 1), (7, 3, 3, 3), (6, 3, 2, 3), (2, 5, 1, 2), (2, 10**9, 1, 2), (7, None, 1, 7)],
 )
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_an_epoch_holds_every_example_once(
@@ -121,8 +122,11 @@ def test_the_epochs_of_several_clients_at_once() -> None:
     index, mask = epoch_index(np.array([3, 1]), np.array([[2, 0, 1], [0, 7, 7]]), 2)
     assert index.tolist() == [[[2, 0], [0, 0]], [[1, 0], [0, 0]]]
     assert mask.tolist() == [[[1, 1], [1, 0]], [[1, 0], [0, 0]]]
-    index, mask = epoch_index(np.array([3, 1]), None, None)
-    assert index.tolist() == [[[0, 1, 2], [0, 0, 0]]] and mask.tolist() == [[[1, 1, 1], [1, 0, 0]]]
+    for size in (None, 3, 4, 10**9):  # what no client fills is one batch of the largest
+        index, mask = epoch_index(np.array([3, 1]), None, size)
+        assert index.tolist() == [[[0, 1, 2], [0, 0, 0]]] and mask.tolist() == [[[1, 1, 1], [1, 0, 0]]]
+    assert epoch_index(np.array([1]), None, 3, 3)[1].tolist() == [[[1, 0, 0]]]
+    assert epoch_index(np.array([1]), None, 10**9, 2)[1].tolist() == [[[1, 0]]]
 
 
 def test_batches_are_copies_of_the_same_kind() -> None:

@@ -24,7 +24,7 @@ class Algorithm(Protocol[S, P]):
 
     Implementations are frozen dataclasses of their hyper-parameters, final, without inheritance. States
     are trees (NamedTuples, dicts, lists) of tensors. Nothing is changed in place: state goes in and comes
-    out. Five optional class attributes, False where they are absent:
+    out. Six optional class attributes, False where they are absent:
 
     * ``central``: the clients' raw data goes to the server once, and ``local_update`` runs there.
     * ``additive``: ``aggregate`` looks at uploads through ``mean_upload`` alone, so that nodes of one machine may add
@@ -34,10 +34,11 @@ class Algorithm(Protocol[S, P]):
       unlike tasks together, each with zero heads for the tasks that it does not own, which is faster.
     * ``one_broadcast``: ``broadcast`` says the same to everybody, so that it is asked once a round and not once a
       client.
+    * ``needs_heads``: it finds a client's tasks in the names of its heads' parameters, so that each head must have one.
     * ``tells_all``: ``broadcast`` holds something of each enrolled client, so that its shapes depend on how many there
       are. Both sides then take them from all clients of the data.
 
-    A sixth, "" where it is absent:
+    A seventh, "" where it is absent:
 
     * ``lossless``: why nothing of an upload may be lost for good, such as a sum that server and client each keep. It
       goes with codecs that are ``exact``, or ``late``, alone; an experiment with another is refused for this reason.

@@ -49,6 +49,7 @@ class Ensemble:
 
     one_broadcast: ClassVar[bool] = True
     tells_all: ClassVar[bool] = True
+    needs_heads: ClassVar[bool] = True
 
     lr: float = 0.05
     """η."""

@@ -69,6 +69,11 @@ class FedAMP:
         return Clouds({}, {})
 
     def enrol(self, server: Clouds, owned: Mapping[ClientId, Params]) -> Clouds:
+        if not any(select(params, "trunk.") for params in owned.values()):
+            raise ValueError(
+                "FedAMP mixes clients by the likeness of their trunks, and the model's trunk has no parameter; take "
+                "MRMTL or FedU, or a model whose trunk learns."
+            )
         first = {str(client): params for client, params in owned.items()}
         return Clouds(first, first)
 

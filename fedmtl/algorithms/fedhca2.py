@@ -102,7 +102,7 @@ class FedHCA2:
         for k, w in sent.items():
             old, delta = server[k], deltas[k]
             gain = {name: (old.pull[name] * delta[name]).sum() for name in delta}
-            rise = torch.stack([*select(gain, "trunk.").values()]).sum()
+            rise = torch.stack([torch.zeros(()), *select(gain, "trunk.").values()]).sum()
             alpha = (old.alpha + self.hyper_lr * rise).clamp(0, 1).to(old.alpha)  # (2)
             beta = {n: (b + self.hyper_lr * gain[n]).clamp(0, 1).to(b) for n, b in old.beta.items()}  # (3)
             pull = {name: update[name] if name in update else asked[k, name] for name in w}
@@ -116,5 +116,6 @@ class FedHCA2:
     def learnt(self, server: Kept) -> dict[str, Tensor]:
         """``alpha`` and ``beta``, the mean over a client's heads, [K] each."""
         clients = [server[key] for key in sorted(server, key=int)]
-        beta = [torch.stack([*client.beta.values()]).mean() for client in clients]
-        return {"alpha": torch.stack([client.alpha for client in clients]), "beta": torch.stack(beta)}
+        beta = [torch.stack([*client.beta.values()]).mean() for client in clients if client.beta]
+        alpha = torch.stack([client.alpha for client in clients])
+        return {"alpha": alpha, "beta": torch.stack(beta)} if len(beta) == len(clients) else {"alpha": alpha}

@@ -22,7 +22,8 @@ Array = NDArray[np.float64]
 
 def flat(params: Sequence[Params]) -> Tensor:
     """K trees of the same names as rows, [K, d], names in order."""
-    return torch.stack([torch.cat([one[name].reshape(-1) for name in sorted(one)]) for one in params])
+    parts = [[one[name].reshape(-1) for name in sorted(one)] for one in params]
+    return torch.stack([torch.cat(part) if part else torch.zeros(0) for part in parts])
 
 
 def shaped(vector: Tensor, like: Params) -> dict[str, Tensor]:
@@ -76,6 +77,6 @@ def cagrad(rows: Tensor, weights: Array, c: float) -> Tensor:
         U [d], float64.
     """
     p = torch.from_numpy(weights)
-    if c:
+    if c and rows.numel():
         p, _ = conflict_averse(rows, p, c, eager=True)  # (2), (3)
     return p @ rows.double()

@@ -15,7 +15,7 @@ Down / Up: those of the wrapped algorithm.  Private: also what the weighting rem
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -40,6 +40,8 @@ class Kept(NamedTuple):
 @dataclass(frozen=True)
 class TaskWeighted:
     """With Equal() it is the wrapped algorithm."""
+
+    needs_heads: ClassVar[bool] = True
 
     algorithm: Algorithm[Any, Any] = FedPer()
     weighting: Weighting = Uncertainty()

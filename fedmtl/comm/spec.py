@@ -24,6 +24,10 @@ class Entry(NamedTuple):
 class Spec(tuple[Entry, ...]):
     """What a payload holds, in order: agreed by both sides before the first packet."""
 
+    empty: tuple[str, ...] = ()
+    """Records without an array, such as the trunk of a model that has only heads. They take no byte of a packet;
+    opening it restores them."""
+
     @property
     def size(self) -> int:
         """How many numbers the payload holds."""
@@ -49,7 +53,9 @@ def spec_of(payload: Payload) -> Spec:
                     f"{getattr(value, 'dtype', type(value).__name__)}; convert it in the algorithm."
                 )
             entries.append(Entry(record, name, tuple(value.shape)))
-    return Spec(entries)
+    spec = Spec(entries)
+    spec.empty = tuple(record for record in sorted(payload) if not payload[record])
+    return spec
 
 
 def check_payload(payload: Payload, spec: Spec, kind: int) -> None:
@@ -72,7 +78,7 @@ def check_payload(payload: Payload, spec: Spec, kind: int) -> None:
 
 def arrays_of(vector: NDArray[Any], spec: Spec) -> dict[str, dict[str, NDArray[Any]]]:
     """One vector [size] as the arrays of a payload, which share its memory."""
-    arrays: dict[str, dict[str, NDArray[Any]]] = {}
+    arrays: dict[str, dict[str, NDArray[Any]]] = {record: {} for record in spec.empty}
     offset = 0
     for entry in spec:
         count = math.prod(entry.shape)

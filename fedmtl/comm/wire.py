@@ -258,7 +258,7 @@ def unpack(
 
 def payload_of(vectors: NDArray[np.float32], spec: Spec) -> dict[str, dict[str, Tensor]]:
     """Vectors [K, size] as arrays [K, …], which share their memory."""
-    payload: dict[str, dict[str, Tensor]] = {}
+    payload: dict[str, dict[str, Tensor]] = {record: {} for record in spec.empty}
     numbers, offset = torch.from_numpy(vectors), 0
     for entry in spec:
         count = math.prod(entry.shape)

@@ -44,6 +44,9 @@ class Fleet:
         shard = clients if isinstance(clients, Shard) else shard_of(clients)
         self.clients = shard if plan.integer_inputs else with_floats(shard)
         plan.check_inputs(rows.x.numpy() for table in shard.tables for rows in (table.train, table.test))
+        longest = plan.longest or max((int(table.train.size.max()) for table in shard.tables), default=1)
+        # What no client fills is one batch of all that a client has, without a memory of its own.
+        self._batch_size = None if plan.batch_size is None or plan.batch_size >= longest else plan.batch_size
         self.seconds: dict[str, float] = {}
         """Where the time of the last ``handle`` went: state, evaluate, train, encode, add."""
         self._engine = engine
@@ -189,7 +192,7 @@ class Fleet:
                 sizes = group.table.train.size[group.rows[some]]
                 order = permutations(self.plan.seed, round, group.clients[some], "batches", sizes)
                 function = self.plan.local_update(group.table.owned)
-                told, size = self.plan.told(round), self.plan.batch_size
+                told, size = self.plan.told(round), self._batch_size
                 spec = self.plan.up_spec(int(group.clients[0]), group.table.owned)
                 room = Room(len(some), spec)
                 places = partial(_places, room, len(spec))

@@ -45,12 +45,15 @@ class Plan:
         batch_size: int | None,
         seed: int,
         owners: Mapping[ClientId, TaskSet],
+        longest: int | None = None,
     ) -> None:
         self.algorithm = algorithm
         self.up_codec = up_codec
         self.down_codec = down_codec
         self.tasks = dict(sorted(tasks.items()))
         self.batch_size = batch_size
+        self.longest = longest
+        """Training examples of the largest client of all; None where it is not known."""
         self.seed = seed
         self.owners = owners
         self.model = model
@@ -123,9 +126,22 @@ class Plan:
             ValueError: a client with an unknown task, an algorithm whose payloads cannot be sent, or one that predicts
                 with a mixture of models and a task that cannot.
         """
+        if getattr(self.algorithm, "needs_heads", False):
+            for task in self.tasks:
+                if not any(name.startswith(f"head.{task}.") for name in self.initial):
+                    raise ValueError(
+                        f"{self.algorithm!r} needs a head with parameters for each task, but {self.model!r} has none "
+                        f"for {task!r}; make head(features, outputs) a module that learns."
+                    )
         for owned, client in {owned: client for client, owned in sorted(roster.items(), reverse=True)}.items():
             down, up = self.down_spec(client, owned), self.up_spec(client, owned)
             for what, spec in (("broadcast", down), ("upload", up)):
+                if not spec and spec.empty:
+                    raise ValueError(
+                        f"{self.algorithm!r} has nothing to send: its {what} holds {' and '.join(spec.empty)} alone, "
+                        f"of which {self.model!r} has no parameter; take Local, an algorithm that shares whole models, "
+                        "such as FedAvg, Ditto or MRMTL, or a model in which that part learns."
+                    )
                 if spec and spec.size == 0:
                     raise ValueError(
                         f"A payload has at least one number, or no record at all, but {self.algorithm!r} has "
@@ -274,4 +290,5 @@ def make_plan(
         batch_size=batch_size,
         seed=seed,
         owners=schema.owners,
+        longest=None if schema.examples is None or not len(schema.examples) else int(schema.examples[:, 0].max()),
     )

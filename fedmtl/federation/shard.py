@@ -70,7 +70,7 @@ class Rows(NamedTuple):
         self, clients: NDArray[np.int64], order: NDArray[np.int64] | None, batch_size: int | None, round: int | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Which rows are in the batches, and what else is: [steps, k, B] each."""
-        index, mask = epoch_index(self.size[clients], order, batch_size)
+        index, mask = epoch_index(self.size[clients], order, batch_size, batch_size)
         rest = {"index": torch.from_numpy(np.ascontiguousarray(index)), "mask": torch.from_numpy(mask.copy())}
         if round is not None:
             rest["round"] = torch.full(index.shape, float(round))

@@ -80,6 +80,10 @@ def _build(
         _check_own(model, trunk, heads)
         module = SplitModel(trunk, heads, kind == torch.int64)
         freeze(module)
+        if next(module.parameters(), None) is None:
+            raise ValueError(
+                f"{model!r} has no parameter to learn; give its trunk or its heads some that are not frozen."
+            )
         for part in module.modules():
             if isinstance(part, nn.RNNBase):
                 # On a GPU torch would join the weights in memory at each call, which fails inside a transform, whose

@@ -1,6 +1,7 @@
 """Models as people have them: they work with the right numbers, or are refused in one line that says the way out."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedmtl.algorithms import FedAvg, FedPer
+from fedmtl.algorithms import FedAvg, FedHCA2, FedPer
+from fedmtl.components import REGISTRY
 from fedmtl.data import from_arrays
 from fedmtl.experiment import Experiment
 from fedmtl.federation.fleet import Fleet
-from fedmtl.models import CNN, MLP
+from fedmtl.models import CNN, MLP, Linear
 from fedmtl.models.split import build, initial_params
 from fedmtl.running import run
 from fedmtl.tasks import Binary, MultiClass
+from fedmtl.types import Upload
 
 TASKS = {"a": MultiClass(3), "b": Binary()}
 DRAW = np.random.default_rng(0)
@@ -61,6 +64,11 @@ class Counts(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         self.calls = self.calls + 1
         return x
+
+
+class Sum(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sum(1, keepdim=True)
 
 
 class Later(nn.Module):
@@ -407,3 +415,64 @@ def test_whole_numbers_that_merge_are_refused_by_a_model_of_floats() -> None:
 def test_a_token_that_the_table_does_not_have() -> None:
     with pytest.raises(ValueError, match=r"inputs from 0 to 11: the trunk fails .*index out of range"):
         trained(Parts(tokens), arrays(x=whole("int64", 12)))
+
+
+# ---- parts without parameters ---------------------------------------------------------------------------------------
+
+HEADLESS = Parts(lambda _: nn.Linear(6, 1), lambda f, o: nn.Identity())
+NOT_HERE = ("Mocha", "FedBN")  # they need models of their own, and are refused with any of these
+TRUNK_ALONE = (
+    "FedPer FedRep SoftSharing CrossStitch FedBABU Transfer GraphStructured MaTFL ServerCAGrad ServerPCGrad "
+    "TaskWeighted"
+).split()
+
+
+@pytest.mark.parametrize("name", [name for name in REGISTRY["algorithm"] if name not in NOT_HERE])
+def test_a_trunk_without_parameters(name: str, tmp_path: Path) -> None:
+    """The built-in Linear: what shares more than a trunk trains, the rest is refused before anything is written."""
+    data = arrays()
+    if name in TRUNK_ALONE or name == "FedAMP":
+        message = "has nothing to send: its .* trunk alone" if name != "FedAMP" else "likeness of their trunks"
+        with pytest.raises(ValueError, match=message) as error:
+            run(
+                Experiment(name="t", data=data, model=Linear(), algorithm=name, rounds=1, runtime="local"),
+                tmp_path / "o",
+            )
+        assert "\n" not in str(error.value) and not (tmp_path / "o").exists()
+    else:
+        assert 0 <= trained(Linear(), data, algorithm=name).summary["mean_score"] <= 1
+
+
+@pytest.mark.parametrize("name", [name for name in REGISTRY["algorithm"] if name not in NOT_HERE])
+def test_heads_without_parameters(name: str) -> None:
+    """A trunk that predicts: it trains, or one line names the algorithm and what is missing."""
+    data = from_arrays({k: (DRAW.standard_normal((12, 6)), {"b": np.arange(12) % 2}) for k in range(3)})
+    refused = {
+        "Ensemble": "needs a head with parameters for each task",
+        "TaskWeighted": "needs a head with parameters for each task",
+        "LGFedAvg": "nothing to send: its broadcast holds heads alone",
+    }
+    if name in refused:
+        with pytest.raises(ValueError, match=refused[name]) as error:
+            trained(HEADLESS, data, algorithm=name)
+        assert "\n" not in str(error.value)
+    else:
+        assert 0 <= trained(HEADLESS, data, algorithm=name).summary["mean_score"] <= 1
+
+
+def test_a_model_without_parameters() -> None:
+    data = from_arrays({0: (DRAW.standard_normal((12, 6)), {"b": np.arange(12) % 2})})
+    for algorithm in ("FedAvg", "Local", "FedPer"):
+        with pytest.raises(ValueError, match="has no parameter to learn; give its trunk or its heads some"):
+            trained(Parts(lambda _: Sum(), lambda f, o: nn.Identity()), data, algorithm=algorithm)
+
+
+def test_hca_without_a_trunk_still_joins_heads() -> None:
+    """With one client, A = Δ, the softmax of one number being 1; so with β = 1 its head moves by Δ + A = 2 Δ. The part
+    of α, of no numbers, changes nothing."""
+    first = {"head.b.weight": torch.zeros(1, 2)}
+    method = FedHCA2(alpha=1.0, beta=1.0)
+    server = method.enrol(method.init_server(first), {0: first})
+    sent = {"head.b.weight": torch.tensor([[1.0, -2.0]])}
+    server = method.aggregate(server, [(0, Upload({"model": sent}, 4.0))])
+    assert torch.equal(server["0"].model["head.b.weight"], 2 * sent["head.b.weight"])
