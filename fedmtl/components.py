@@ -336,7 +336,9 @@ def describe(kind: str, component: Any) -> dict[str, Any]:
     known = {path: name for name, path in REGISTRY[kind].items()}
     name = known.get(path, path)
     if not dataclasses.is_dataclass(component):
-        return {"name": name, "passed_as_object": repr(component)[:200]}
+        text = repr(component)
+        text = f"{cls.__qualname__} object" if " at 0x" in text else text  # an address is another in each process
+        return {"name": name, "passed_as_object": text[:200]}
     table: dict[str, Any] = {"name": name}
     for field in dataclasses.fields(component):
         if not field.init:

@@ -13,6 +13,7 @@ import time
 import tomllib
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ from fedmtl.run_folder import (
     remove_temporaries,
     write_manifest,
 )
+from fedmtl.same_run import check_same
 from fedmtl.tasks.base import Task
 
 EXPORTED = 100_000
@@ -79,13 +81,20 @@ class Recorder:
         experiment: what runs.
         folder: where to; None keeps everything in memory.
         resume: go on from the folder's checkpoint.
+        facts: what must stay the same over the run's life, see ``same_run``.
 
     Raises:
         ValueError: the folder holds a run and ``resume`` is false, or it holds a run of another experiment.
         OSError: the folder cannot be written.
     """
 
-    def __init__(self, experiment: Experiment, folder: str | Path | None, resume: bool = False) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        folder: str | Path | None,
+        resume: bool = False,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
         self.experiment = experiment
         self.folder = None if folder is None else Path(folder)
         self.round = 0
@@ -108,15 +117,17 @@ class Recorder:
         self._rows_digest = ""
         self._score = float("nan")
         if self.folder is not None:
-            self._prepare(self.folder, resume)
+            self._prepare(self.folder, resume, facts or {})
 
-    def _prepare(self, folder: Path, resume: bool) -> None:
+    def _prepare(self, folder: Path, resume: bool, facts: Mapping[str, Any]) -> None:
         """Check the folder before anything is written. One without a finished round holds no run."""
         check_folder(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            if read_manifest(folder) is None:
-                write_manifest(folder, Manifest(True, RUN_FILES))
+            manifest = read_manifest(folder) or Manifest(True, RUN_FILES)
+            if not Folder(folder).exists(CHECKPOINT) and not Folder(folder).exists("summary.json"):
+                manifest = replace(manifest, facts=facts)
+                write_manifest(folder, manifest)
         except OSError as error:
             raise type(error)(
                 error.errno,
@@ -143,6 +154,8 @@ class Recorder:
                     f"{str(folder)!r} holds a run with {key} = {before.get(key)!r}, got {now.get(key)!r}: a run "
                     "resumes with the experiment that it began with; give another folder (--out) for another."
                 )
+        if facts:
+            check_same(str(folder), manifest.facts, facts)
         self.run = read_word(folder)
         if files.exists("summary.json"):
             self.finished = _read_json(files, "summary.json")

@@ -12,6 +12,7 @@ from fedmtl.rng import float32_default
 from fedmtl.run_folder import check_folder
 from fedmtl.run_lock import hold
 from fedmtl.runtime.server_app import serve
+from fedmtl.same_run import facts
 
 
 @float32_default()
@@ -57,7 +58,8 @@ def _run(
     schema = federation.schema
     plan.check(schema.owners)
     cohort_size(experiment.cohort, len(schema.owners))
-    recorder = Recorder(experiment, folder, resume)
+    same = None if folder is None else facts(experiment, schema, federation)
+    recorder = Recorder(experiment, folder, resume, same)
     if experiment.runtime == "ray":  # imported when needed: Ray takes seconds to start
         from fedmtl.runtime.ray_workers import hire
 

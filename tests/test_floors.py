@@ -32,7 +32,18 @@ FLOORS = [
     ["comm"],
     ["federation"],
     # A node builds its fleet from the experiment, and the server writes its rows: the runtimes need both.
-    ["engines", "runtime", "experiment", "components", "allowed", "declared", "loading", "results", "recorder"],
+    [
+        "engines",
+        "runtime",
+        "experiment",
+        "components",
+        "allowed",
+        "declared",
+        "loading",
+        "results",
+        "recorder",
+        "same_run",
+    ],
     ["running", "study", "size", "report", "bench", "verify", "cli", "__main__"],
 ]
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}

@@ -21,6 +21,7 @@ from fedmtl.runtime.discovery import discover
 from fedmtl.runtime.messages import packet_bytes
 from fedmtl.runtime.node import read_run_config
 from fedmtl.runtime.strategy import FedMTL
+from fedmtl.same_run import facts
 
 app = ServerApp()
 
@@ -34,8 +35,10 @@ def main(grid: Grid, context: Context) -> None:
     if folder is not None:
         check_folder(folder)
     with hold(folder) if folder is not None else nullcontext():
-        recorder = Recorder(experiment, folder, bool(context.run_config.get("resume", False)))
-        serve(grid, experiment, experiment.load().schema, recorder, print_progress)
+        schema = experiment.load().schema
+        same = None if folder is None else facts(experiment, schema, None)
+        recorder = Recorder(experiment, folder, bool(context.run_config.get("resume", False)), same)
+        serve(grid, experiment, schema, recorder, print_progress)
 
 
 def print_progress(progress: Progress) -> None:
