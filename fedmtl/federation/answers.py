@@ -102,10 +102,10 @@ class Answers:
             found |= dict.fromkeys([*replies.problems, *replies.clients[rows].tolist()], replies.node)
         return found
 
-    def leave_out(self, unusable: Mapping[ClientId, str]) -> None:
-        """Name clients whose uploads the algorithm could not use, with the reason."""
+    def leave_out(self, unusable: Mapping[ClientId, str], kind: str = "update") -> None:
+        """Name clients whose uploads cannot be used, with the reason."""
         for client, reason in sorted(unusable.items()):
-            self._leave_out("update", self.node_of(client), client, reason)
+            self._leave_out(kind, self.node_of(client), client, reason)
 
     def _leave_out(self, kind: str, node: int | None, client: ClientId, reason: str, part: str = "update") -> None:
         self.rejections.append(Rejection(kind, reason, node, client, part))
@@ -299,7 +299,7 @@ class Answers:
             for k, place in zip(rows.tolist(), places.tolist(), strict=True)
             if self._visits.gather[place]
         }
-        return dict(sorted(found.items()))
+        return {client: packet for client, packet in sorted(found.items()) if client not in self.problems}
 
 
 def _match(clients: NDArray[np.int64], replies: Sequence[Replies]) -> list[Answer]:

@@ -1,5 +1,6 @@
 """A node's clients: packets in, packets out. The same on a laptop, in a worker and on a device."""
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -16,6 +17,7 @@ from fedmtl.comm.wire import Packed, Room, pack_rows, unpack, unpack_rows
 from fedmtl.data.base import ClientData
 from fedmtl.federation.group import Group
 from fedmtl.federation.job import Engine
+from fedmtl.federation.permitted import NOT_CODED, NOT_FINITE, NOT_READ
 from fedmtl.federation.plan import Plan
 from fedmtl.federation.reports import raw_data_packet, report_packets
 from fedmtl.federation.shard import Shard, Table, shard_of, with_floats
@@ -25,6 +27,8 @@ from fedmtl.rng import float32_default, permutations, rng
 from fedmtl.trees import finite_rows, leaves, row, stack, structure, tree_map
 from fedmtl.types import ClientId, LocalResult, Payload, TaskSet
 from fedmtl.uploads import weighted_sum
+
+log = logging.getLogger("fedmtl")
 
 EVALUATION_BATCH = 256
 """Examples that are measured at once; results do not depend on it beyond rounding."""
@@ -37,9 +41,12 @@ class Fleet:
         plan: what both sides derive from the experiment.
         clients: their data; it never leaves, save for central algorithms.
         engine: how they are run.
+        rounds: of the experiment; requests beyond them are refused. None: not known.
     """
 
-    def __init__(self, plan: Plan, clients: Shard | Mapping[ClientId, ClientData], engine: Engine) -> None:
+    def __init__(
+        self, plan: Plan, clients: Shard | Mapping[ClientId, ClientData], engine: Engine, rounds: int | None = None
+    ) -> None:
         self.plan = plan
         shard = clients if isinstance(clients, Shard) else shard_of(clients)
         self.clients = shard if plan.integer_inputs else with_floats(shard)
@@ -49,6 +56,7 @@ class Fleet:
         self._batch_size = None if plan.batch_size is None or plan.batch_size >= longest else plan.batch_size
         self.seconds: dict[str, float] = {}
         """Where the time of the last ``handle`` went: state, evaluate, train, encode, add."""
+        self.rounds = rounds
         self._engine = engine
         self._kinds: dict[tuple[TaskSet, int], str] = {}
 
@@ -232,12 +240,13 @@ class Fleet:
         if not finite.all():
             rows = np.flatnonzero(finite)
             for client in group.clients[some[~finite]].tolist():
-                problems[client] = "its update is not finite"
+                problems[client] = NOT_FINITE
             payload, num_examples = tree_map(lambda leaf: leaf[rows], (payload, num_examples))
         clients = group.clients[some[rows]]
 
         def refused(k: int, error: ValueError) -> None:
-            problems[int(clients[k])] = f"its update cannot be coded: {error}"
+            log.warning("round %d: the update of client %d cannot be coded: %s", round, clients[k], error)
+            problems[int(clients[k])] = NOT_CODED
 
         packed = pack_rows(
             payload,
@@ -286,7 +295,8 @@ class Fleet:
             return Total(group.table.owned, clients, vector, float(weights.sum()))
 
         def refused(k: int, error: PacketError) -> None:
-            problems[int(clients[k])] = str(error)
+            log.warning("round %d: the upload of client %d cannot be read back: %s", round, clients[k], error)
+            problems[int(clients[k])] = NOT_READ
 
         unpacked = unpack_rows(
             packed.packets,

@@ -239,6 +239,11 @@ class Plan:
         heads = {name: torch.zeros_like(w) for name, w in self.initial.items() if name.startswith("head.")}
         return Wide(function, heads, {name: task.label_shape for name, task in self.tasks.items()})
 
+    @property
+    def input_like(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        """Shape and type of one client's input."""
+        return self._input.shape[1:], self._input.dtype
+
     def example_bytes(self, owned: TaskSet) -> int:
         """The most bytes that one raw example of these tasks needs."""
         return 8 * (self._input.size + sum(math.prod(self.tasks[task].label_shape) for task in owned))

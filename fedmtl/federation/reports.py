@@ -1,7 +1,10 @@
 """Packets that are no algorithm's: sums of metrics, and raw examples for central algorithms."""
 
 import io
+import math
+import zipfile
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +22,7 @@ from fedmtl.comm.packets import (
     seal,
     seal_rows,
 )
+from fedmtl.comm.text import escaped
 from fedmtl.data.base import Split
 from fedmtl.federation.plan import Plan
 from fedmtl.types import TaskSet
@@ -32,11 +36,55 @@ def raw_data_packet(plan: Plan, round: int, train: Split) -> bytes:
 
 
 def open_raw_data(plan: Plan, round: int, packet: bytes) -> Split:
-    """The examples of a raw-data packet."""
-    _, body = open_packet(packet, DATA, plan.digest, round)
-    with np.load(io.BytesIO(body), allow_pickle=False) as arrays:
-        labels = {name.removeprefix("y."): arrays[name] for name in arrays.files if name.startswith("y.")}
-        return Split(arrays["x"], labels)
+    """The examples of a raw-data packet.
+
+    Raises:
+        PacketError: what ``raw_data_packet`` cannot have made: members that are compressed or overlap, declared sizes
+            that are not the real ones, other types or shapes, inputs that are not finite, labels that their task
+            cannot have.
+    """
+    num_examples, body = open_packet(packet, DATA, plan.digest, round)
+    try:
+        arrays = _members(body)
+        x = arrays.pop("x")
+        labels = {name.removeprefix("y."): y for name, y in arrays.items()}
+        if unknown := [name for name in arrays if not name.startswith("y.") or name[2:] not in plan.tasks]:
+            raise ValueError(f"labels of {escaped(str(unknown[:3]), 60)}, and the tasks are {list(plan.tasks)}")
+        shape, dtype = plan.input_like
+        if x.shape[1:] != shape or x.dtype != dtype or not len(x) or len(x) != num_examples or not np.isfinite(x).all():
+            rule = f"inputs are {dtype} [{num_examples:g}, {', '.join(map(str, shape))}], finite"
+            raise ValueError(f"{rule}, got {x.dtype} {escaped(str(x.shape), 60)}")
+        for task, y in labels.items():
+            if len(y) != len(x) or y.dtype != np.float32:
+                raise ValueError(f"labels of {task!r} are float32, one for each of {len(x)} inputs")
+            plan.tasks[task].labels(y)
+    except (ValueError, KeyError, EOFError, OSError, NotImplementedError, RuntimeError, zipfile.BadZipFile) as error:
+        raise PacketError(f"The raw data cannot be used: {escaped(str(error))}") from error
+    return Split(x, labels)
+
+
+def _members(body: memoryview) -> dict[str, NDArray[Any]]:
+    """The arrays of an archive of numpy's, their declared sizes checked before any is made."""
+    arrays: dict[str, NDArray[Any]] = {}
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        members = archive.infolist()
+        stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
+        if not stored or sum(member.file_size for member in members) > len(body):
+            raise ValueError("members are stored as they are, and together no larger than the packet")
+        for member in members:
+            with archive.open(member) as file:
+                version = np.lib.format.read_magic(file)
+                if version != (1, 0):
+                    raise ValueError(f"arrays have format 1.0, got {version}")
+                shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+                data = file.read()
+            if dtype not in (np.dtype("<f4"), np.dtype("<i8")) or math.prod(map(int, shape)) * dtype.itemsize != len(
+                data
+            ):
+                raise ValueError("arrays are float32 or int64 (allow_pickle=False), of the size of their bytes")
+            array = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+            arrays[member.filename.removesuffix(".npy")] = np.ascontiguousarray(array)
+    return arrays
 
 
 def report_packets(plan: Plan, round: int, owned: TaskSet, sums: Mapping[str, Tensor]) -> Packets:

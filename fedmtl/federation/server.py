@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.comm.ledger import Ledger
+from fedmtl.comm.packets import PacketError
 from fedmtl.federation.answers import Answers
 from fedmtl.federation.broadcasts import broadcasts
 from fedmtl.federation.central import train_centrally
@@ -143,7 +144,8 @@ class Server:
         Args:
             rejections: what was left out before.
             trusted: whether the nodes are workers of this machine, whose numbers need no bounds.
-            needs_update: whether a round without an update is an error; else the model stays as it is.
+            needs_update: whether a round without an update, or without some client's raw data, is an error; else the
+                model stays as it is, or is trained on the others' data.
 
         Raises:
             RuntimeError: updates were asked for and none could be used.
@@ -158,7 +160,7 @@ class Server:
         measurements = answers.measurements()
         trained = self._roster.clients[:0]
         if visits.gather.any():
-            self._gather(round, answers)
+            self._gather(round, answers, needs_update, bool(rejections))
         if self.plan.central:
             if round <= self.rounds:
                 self.state = train_centrally(self.plan, self._engine, round, self.state, self.gathered)
@@ -168,12 +170,12 @@ class Server:
                 self.state, uploads, unusable = aggregate(self.plan, self.state, uploads, answers.node_of, trusted)
                 answers.leave_out(unusable)
             trained = uploads.clients
-        problems = answers.problems
+        problems = dict(sorted(answers.problems.items()))
         left_out = [*rejections, *answers.rejections]
         self.rejected += count(left_out)
         report(f"round {round}", left_out)
         named = {one.client for one in left_out if one.part == "update"}
-        unnamed = [(client, problem) for client, problem in sorted(problems.items()) if client not in named]
+        unnamed = [(client, problem) for client, problem in problems.items() if client not in named]
         report(
             f"round {round}",
             [Rejection("", problem, answers.node_of(client), client) for client, problem in unnamed],
@@ -187,18 +189,21 @@ class Server:
             log.warning("round %d: the model stays as it is. %s", round, why)
         return Outcome(measurements, trained, answers.seconds(trained), problems, dict(count(left_out)))
 
-    def _gather(self, round: int, answers: Answers) -> None:
-        if answers.problems:
+    def _gather(self, round: int, answers: Answers, needs_all: bool, altered: bool) -> None:
+        """Keep the raw data of all clients; or go on without those whose nodes altered it."""
+        found = answers.raw_data()
+        for client, packet in list(found.items()):
+            try:
+                open_raw_data(self.plan, round, packet)
+            except PacketError as error:
+                answers.leave_out({client: str(error)}, "packet")
+                del found[client]
+        if answers.problems and (needs_all or not found or not (altered or answers.rejections)):
             raise RuntimeError(
                 f"{self.plan.algorithm!r} needs everybody's data; none came from clients "
                 f"{sorted(answers.problems)[:10]}: {_some(answers.problems)}."
             )
-        self.gathered = answers.raw_data()
-        for client, packet in self.gathered.items():
-            try:
-                open_raw_data(self.plan, round, packet)
-            except ValueError as error:
-                raise RuntimeError(f"The raw data of client {client} cannot be used: {error}") from error
+        self.gathered = found
 
 
 def _among(clients: NDArray[np.int64], some: NDArray[np.int64]) -> NDArray[np.bool_]:

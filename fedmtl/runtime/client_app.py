@@ -1,31 +1,44 @@
 """The ClientApp: the same in a simulation, in Flower's own simulation and on a device."""
 
-from flwr.app import Context, Message
+from flwr.app import Context, Message, MessageType
 from flwr.clientapp import ClientApp
 
+from fedmtl.federation.permitted import permitted
+from fedmtl.runtime.failures import error_reply
 from fedmtl.runtime.messages import read_visits, replies_content, roster_content, run_of, wants_sums
 from fedmtl.runtime.node import fleet_of, is_hosted, store_of
 
 app = ClientApp()
+"""Answers every message with a reply. An error becomes its class and a code; the text stays in the node's log."""
 
 
 @app.query()
-def query(message: Message, context: Context) -> Message:
-    """Who lives here."""
-    return Message(roster_content(fleet_of(context).roster), reply_to=message)
-
-
 @app.train()
-def train(message: Message, context: Context) -> Message:
-    """The visits of a round: measure the last model, then train."""
+@app.evaluate()
+def contained(message: Message, context: Context) -> Message:
+    """The reply to a message, also where it failed: no text of an exception leaves the node."""
+    try:
+        return reply(message, context)
+    except Exception as error:  # whatever a model, data or a message raises
+        return error_reply(error, message)
+
+
+def reply(message: Message, context: Context) -> Message:
+    """The reply to a message. Errors come through: Grids of this machine show them to the caller.
+
+    A query asks for the clients of the node. Any other message holds the requests of a round: measure the last model,
+    then train; after the last round, only measure.
+
+    Raises:
+        OtherExperiment: the server runs another experiment.
+        Refused: a message that no server of this experiment sends.
+    """
     fleet = fleet_of(context)
+    if message.metadata.message_type == MessageType.QUERY:
+        return Message(roster_content(fleet.roster), reply_to=message)
     round, visits = read_visits(fleet.plan, message.content)
+    visits, problems = permitted(fleet.plan, fleet.clients.clients, fleet.rounds, round, visits)
     store = store_of(context, run_of(message.content))
     replies = fleet.handle(round, visits, store, wants_sums(message.content))
+    replies.problems.update(problems)
     return Message(replies_content(round, replies, fleet.seconds, is_hosted(context)), reply_to=message)
-
-
-@app.evaluate()
-def evaluate(message: Message, context: Context) -> Message:
-    """The visits after the last round, which only measure."""
-    return train(message, context)

@@ -14,7 +14,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from fedmtl.data.base import Federation
 from fedmtl.experiment import Experiment
 from fedmtl.federation.shard import shard_of
-from fedmtl.runtime.client_app import app as client_app
+from fedmtl.runtime.client_app import reply as client_reply
 from fedmtl.runtime.node import Node, host, make_fleet, make_store
 
 _run_ids = itertools.count(os.getpid() << 20)
@@ -105,7 +105,7 @@ class LocalGrid(DirectGrid):
         return [1]
 
     def exchange(self, messages: list[Message], timeout: float | None) -> list[Message]:
-        return [client_app(message, self._context) for message in messages]
+        return [client_reply(message, self._context) for message in messages]
 
     def close(self) -> None:
         host(self.run_id, 1, None)

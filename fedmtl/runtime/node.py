@@ -48,7 +48,7 @@ def is_hosted(context: Context) -> bool:
 
 def make_fleet(experiment: Experiment, schema: Schema, clients: Shard, device: str = "cpu") -> Fleet:
     """The fleet of some clients."""
-    return Fleet(experiment.make_plan(schema), clients, experiment.make_engine(device))
+    return Fleet(experiment.make_plan(schema), clients, experiment.make_engine(device), experiment.rounds)
 
 
 def make_store(experiment: Experiment, schema: Schema, folder: str | None) -> Store:

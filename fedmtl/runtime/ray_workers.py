@@ -89,10 +89,10 @@ class Worker:
 
     def handle(self, message: "Message", keys: list[tuple[str, str]], *arrays: "np.ndarray") -> "Parcel":
         """Run the ClientApp. Arrays travel beside their message, so that Ray's shared memory is read without a copy."""
-        from fedmtl.runtime.client_app import app
+        from fedmtl.runtime.client_app import reply
         from fedmtl.runtime.parcels import attach, detach
 
-        return detach(app(attach(message, keys, arrays), self._context))
+        return detach(reply(attach(message, keys, arrays), self._context))
 
     def serve(
         self, message: "Message | None" = None, keys: Sequence[tuple[str, str]] = (), *arrays: "np.ndarray"

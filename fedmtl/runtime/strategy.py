@@ -115,6 +115,8 @@ class FedMTL(Strategy):
         trusted = all(requests.trusted for requests in self._requests.values())
         self._failing |= set(self._requests)
         others = set(self._placement.nodes) - self._failing
+        # Raw data comes once and from all nodes: one that sends none that can be used must not end the run of others.
+        others |= set(self._requests) if self._visits.gather.any() and len(self._requests) > 1 else set()
         self.outcome = self.server.close_round(
             server_round,
             self._visits,

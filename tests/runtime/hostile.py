@@ -1,0 +1,263 @@
+"""Nodes in this process behind a Grid that shares no memory, as devices; the replies of one of them are altered."""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from flwr.app import Array, Context, Error, Message, RecordDict
+from flwr.serverapp import Grid
+from flwr.supercore.task_identity import TaskIdentity
+
+from fedmtl.algorithms import FedPer
+from fedmtl.comm.packets import REPORT, UP, seal
+from fedmtl.experiment import Experiment
+from fedmtl.federation.shard import shard_of
+from fedmtl.federation.store import ClientStore, MemoryBackend
+from fedmtl.recorder import Recorder
+from fedmtl.results import Result
+from fedmtl.runtime.client_app import app as client_app
+from fedmtl.runtime.local_grid import new_run_id, node_context
+from fedmtl.runtime.messages import PACKETS, REPLIES
+from fedmtl.runtime.node import Node, host, make_fleet, shard
+from fedmtl.runtime.server_app import serve
+from tests.federation.toy import DATA, MODEL
+
+Alter = Callable[[RecordDict], Any]
+"""Changes the content of a reply in place."""
+
+NODES = 2
+"""Node 1 hosts clients 0, 2, 4; node 2 hosts 1, 3."""
+
+OWN, OTHERS = [0, 2, 4], [1, 3]
+
+
+def experiment(**changes: Any) -> Experiment:
+    values: dict[str, Any] = {
+        "data": DATA,
+        "model": MODEL,
+        "algorithm": FedPer(epochs=1),
+        "rounds": 3,
+        "batch_size": 4,
+        "wait_seconds": 0.3,
+        "runtime": "local",
+        "engine": "loop",
+        **changes,
+    }
+    return Experiment(**values)
+
+
+class Wire(Grid):
+    """A Grid as Flower's: no memory is shared.
+
+    Args:
+        experiment: what runs.
+        replies: round -> how the reply of the bad node is altered in it.
+        roster: how its roster is altered.
+        bad: the bad node.
+        ask: how messages to all nodes are altered on their way.
+    """
+
+    shares_memory = False
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        replies: dict[str, Alter] | None = None,
+        roster: Alter | None = None,
+        bad: int = 1,
+        ask: Alter | None = None,
+    ) -> None:
+        self.run_id = new_run_id()
+        TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = self.run_id, 0, self.run_id
+        self._replies, self._roster, self._bad, self._ask = replies or {}, roster, bad, ask
+        self.contexts: dict[int, Context] = {}
+        self.seen: list[Message] = []
+        federation = experiment.load()
+        for k in range(NODES):
+            clients = {c: federation.clients[c] for c in shard(federation.clients, k, NODES)}
+            fleet = make_fleet(experiment, federation.schema, shard_of(clients))
+            host(self.run_id, k + 1, Node(fleet, ClientStore(MemoryBackend())))
+            self.contexts[k + 1] = node_context(self.run_id, k + 1)
+
+    def get_node_ids(self) -> list[int]:
+        return list(self.contexts)
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
+        found = []
+        for message in messages:
+            if self._ask is not None and message.metadata.message_type != "query":
+                self._ask(message.content)
+            node = message.metadata.dst_node_id
+            reply = client_app(message, self.contexts[node])
+            if node == self._bad:
+                query = message.metadata.message_type == "query"
+                alter = self._roster if query else self._replies.get(message.metadata.group_id)
+                if alter is not None:
+                    altered = alter(reply.content)
+                    reply = altered if isinstance(altered, Message) else reply
+                    if isinstance(altered, Error):
+                        reply = Message(altered, reply_to=message)
+            found.append(reply)
+        self.seen += found
+        return found
+
+    def set_run(self, run: Any) -> None: ...
+
+    @property
+    def run(self) -> Any:
+        raise RuntimeError("This grid has no Flower run.")
+
+    def create_message(self, *arguments: Any, **settings: Any) -> Any: ...
+
+    def push_messages(self, messages: Any) -> Any: ...
+
+    def pull_messages(self, message_ids: Any) -> Any: ...
+
+
+@dataclass
+class Ran:
+    """A run, its problems and its warnings."""
+
+    result: Result
+    problems: list[dict[int, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def model(self) -> str:
+        return self.result.summary["digests"]["trunk"]
+
+    @property
+    def rejected(self) -> dict[str, int]:
+        return self.result.summary["rejected"]
+
+    def measured(self, round: int) -> set[int]:
+        return {row["client"] for row in self.result.rows if row["round"] == round} - {None}
+
+
+class _Lines(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+def play(settings: Experiment | None = None, **wire: Any) -> Ran:
+    """A run over ``Wire``; its node's own log lines, of failed messages, are not among the warnings."""
+    chosen = settings or experiment()
+    lines, logger = _Lines(), logging.getLogger("fedmtl")
+    logger.addHandler(lines)
+    problems: list[dict[int, str]] = []
+    try:
+        grid = Wire(chosen, **wire)
+        result = serve(
+            grid,
+            chosen,
+            chosen.load().schema,
+            Recorder(chosen, None),
+            lambda progress: problems.append(dict(progress.problems)),
+        )
+    finally:
+        logger.removeHandler(lines)
+    return Ran(result, problems, lines.lines)
+
+
+# Alterations of a reply
+
+
+def split(content: RecordDict) -> tuple[list[bytes], list[bytes]]:
+    """The packets of updates and of reports."""
+    data = bytes(content[PACKETS][PACKETS].data)
+    packets, at = [], 0
+    lengths = [np.frombuffer(content[REPLIES][key], "<i8").tolist() for key in ("update", "report")]
+    for length in [*lengths[0], *lengths[1]]:
+        packets.append(data[at : at + length])
+        at += length
+    return packets[: len(lengths[0])], packets[len(lengths[0]) :]
+
+
+def put(content: RecordDict, updates: list[bytes], reports: list[bytes]) -> None:
+    """Undo ``split``."""
+    content[REPLIES]["update"] = ints(*map(len, updates))
+    content[REPLIES]["report"] = ints(*map(len, reports))
+    put_bytes(content, b"".join([*updates, *reports]))
+
+
+def put_bytes(content: RecordDict, data: bytes) -> None:
+    content[PACKETS][PACKETS] = Array("uint8", (len(data),), "fedmtl.packets", data)
+
+
+def ints(*values: int) -> bytes:
+    return np.array(values, "<i8").tobytes()
+
+
+def reseal(
+    packet: bytes, body: bytes | None = None, weight: float | None = None, kind: int = UP, **header: Any
+) -> bytes:
+    """A packet with a good checksum and another body, weight, kind, round or digest."""
+    round = header.get("round", int.from_bytes(packet[16:20], "little"))
+    digest = header.get("digest", packet[8:16])
+    old = float(np.frombuffer(packet[20:28], "<f8")[0])
+    return seal(kind, digest, round, old if weight is None else weight, packet[32:] if body is None else body)
+
+
+def filled(packet: bytes, value: float) -> bytes:
+    """As many numbers, all of this value."""
+    return np.full((len(packet) - 32) // 4, value, "<f4").tobytes()
+
+
+def update(change: Callable[[bytes], bytes], row: int = 0) -> Alter:
+    """Another packet in place of an update."""
+
+    def alter(content: RecordDict) -> None:
+        updates, reports = split(content)
+        updates[row] = change(updates[row])
+        put(content, updates, reports)
+
+    return alter
+
+
+def report(values: Callable[[np.ndarray], Any], row: int = 0) -> Alter:
+    """Other sums in place of a report's."""
+
+    def alter(content: RecordDict) -> None:
+        updates, reports = split(content)
+        old = np.frombuffer(reports[row][32:], "<f8").copy()
+        new = np.broadcast_to(np.asarray(values(old), "<f8"), old.shape)
+        reports[row] = reseal(reports[row], new.astype("<f8").tobytes(), 0.0, REPORT)
+        put(content, updates, reports)
+
+    return alter
+
+
+def edit(key: str, value: Any, record: str = REPLIES) -> Alter:
+    """Another value in a record."""
+
+    def alter(content: RecordDict) -> None:
+        content[record][key] = value(content[record][key]) if callable(value) else value
+
+    return alter
+
+
+def both(*alterations: Alter) -> Alter:
+    def alter(content: RecordDict) -> None:
+        for each in alterations:
+            each(content)
+
+    return alter
+
+
+def silent(*rows: int) -> Alter:
+    """Leave out the updates of some rows, as a client does whose update is not finite."""
+
+    def alter(content: RecordDict) -> None:
+        updates, reports = split(content)
+        put(content, [b"" if k in rows else packet for k, packet in enumerate(updates)], reports)
+        clients = np.frombuffer(content[REPLIES]["clients"], "<i8").tolist()
+        content[REPLIES]["troubled"] = [clients[row] for row in rows]
+        content[REPLIES]["problems"] = ["its update is not finite" for _ in rows]
+
+    return alter
