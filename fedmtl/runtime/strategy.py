@@ -113,7 +113,7 @@ class FedMTL(Strategy):
                 for phase, spent in read.phases.items():
                     self.seconds[phase] = max(spent, self.seconds.get(phase, 0.0))
         trusted = all(requests.trusted for requests in self._requests.values())
-        self._failing |= set(self._requests)
+        self._failing |= {node for node, requests in self._requests.items() if requests.visits.train.any()}
         others = set(self._placement.nodes) - self._failing
         # Raw data comes once and from all nodes: one that sends none that can be used must not end the run of others.
         others |= set(self._requests) if self._visits.gather.any() and len(self._requests) > 1 else set()
