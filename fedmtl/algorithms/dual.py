@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from fedmtl.algorithms.sweep import sweep
 from fedmtl.types import Batch, Params
 
 PARTED = (
@@ -46,23 +47,12 @@ def ascend(
         lam: λ.
         epochs: passes.
     """
-    x = torch.cat([batch["x"].flatten(1).to(w.dtype) for batch in batches])
-    y = torch.cat([batch[label].to(w.dtype) for batch in batches])
-    mask, index = (torch.cat([batch[key] for batch in batches]) for key in ("mask", "index"))
-    seen = (mask > 0) & ~torch.isnan(y)
-    sign = torch.where(seen, 2 * y - 1, 0.0)  # labels 0 and 1 are −1 and 1; 0 is nobody
-    n = seen.sum().clamp(min=1).to(w.dtype)
-    z = sign[:, None] * x
-    first = sign * alpha.gather(0, index)  # yα of each example
-    slack = 1 - z @ w.reshape(-1)
-    size = scale * (z**2).sum(1)
-    gain = torch.where(seen, lam * n / torch.where(size > 0, size, torch.finfo(w.dtype).tiny), 0.0)
-    pull = scale / (lam * n) * z
-    examples = list(zip(z.unbind(), pull.unbind(), slack.unbind(), gain.unbind(), strict=True))
-    now, moved = list(first.unbind()), torch.zeros_like(w).reshape(-1)  # Σ Δα_i x_i
-    for _ in range(epochs):
-        for i, (z_i, pull_i, slack_i, gain_i) in enumerate(examples):
-            better = (now[i] + gain_i * (slack_i - pull_i @ moved)).clamp(0, 1)  # (1)
-            moved, now[i] = moved + (better - now[i]) * z_i, better
-    change = sign * (torch.stack(now) - first)
-    return alpha.scatter_add(0, index, change), (moved / n).reshape(w.shape)
+    x, y, mask, index = (joined([batch[key] for batch in batches]) for key in ("x", label, "mask", "index"))
+    given = (w.reshape(1, -1), scale.reshape(1), alpha[None], x.flatten(1)[None], y[None], mask[None], index[None])
+    after, delta = sweep(*given, lam, epochs)
+    return after[0], delta.reshape(w.shape)
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """Batches as one."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))

@@ -16,6 +16,8 @@ Every task of every client is a row t: n_t examples x_i with y_i = ±1, a model 
 
 κ = 0 is the paper, whose W goes to the minimum of (1) with ‖W‖²_*, the squared trace norm, for the trace. But what
 W lacks when Σ is learnt, Σ lacks for ever: a direction, or a client that has not trained yet. κ > 0 keeps it open.
+Short runs stay above this optimum: 29 landmine fields, λ = .1, one pass a round: 30 rounds end at +2.1 % with κ = .001
+and +.9 % with κ = .05; 100 rounds at +1.9 % and +.2 %.
 
 Down: w_t, ρΣ_tt.  Up: Δb_t.  Private: α.
 """
@@ -88,12 +90,11 @@ class Mocha:
     def local_update(
         self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
     ) -> LocalResult[Params]:
-        dual: dict[str, Tensor] = {}
-        delta: dict[str, Tensor] = {}
+        dual, delta = dict[str, Tensor](), dict[str, Tensor]()
         for name, w in down["w"].items():
             label = "y." + name.removeprefix("head.").removesuffix(".weight")
-            scale, alpha = down["scale"][name], private[name]
-            dual[name], delta[name] = ascend(w, scale, alpha, batches, label, self.lam, self.epochs)
+            own = down["scale"][name], private[name]
+            dual[name], delta[name] = ascend(w, *own, batches, label, self.lam, self.epochs)
         return LocalResult(dual, Upload({"delta": delta}, num_examples(batches)))
 
     def aggregate(self, server: Related, uploads: Iterable[tuple[ClientId, Upload]]) -> Related:
