@@ -9,7 +9,9 @@ Which operations there are depends only on the function and on shapes, so:
 4. from then on the recording is played; and other signatures of the function, such as another number of clients, are
    written down at their first call and played at their second.
 
-All of them give the same bits, so it does not show in a result when a run went from one to the next.
+All of them give the same bits, so it does not show in a result when a run went from one to the next. A long call
+of a client that is alone goes without vmap, and gives the bits of that. A long call is written down later, when what it
+has cost so far is what writing it down costs.
 
 5. Where that is asked for, recordings that have been played for long are compiled: to C++ where all operations are
    known there, else by torch's compiler. They are then equal to rounding only.
@@ -37,6 +39,18 @@ log = logging.getLogger(__name__)
 
 MAX_SIGNATURES = 64
 """Recordings kept for one function."""
+
+LARGE = 50
+"""Batches of a client whose call is long for a stack: writing it down takes as long as five calls."""
+
+LARGE_ALONE = 8
+"""The same for a client alone, whose call takes half as long."""
+
+WAIT = 5
+"""Calls before a long call of a stack is written down."""
+
+WAIT_ALONE = 30
+"""The same for a client alone: writing it down takes as long as ten calls, and before that it is as fast as a loop."""
 
 NATIVE_SHARE = 0.015
 """Of the time after which torch's compiler is called, when a C++ compiler is: it is faster, and its work is kept."""
@@ -103,7 +117,7 @@ class Lifted:
         state.calls += 1
         if state.believed and state.program is not None:
             return rebuild(state.tree, self._play(state, state.program, inputs, tensors))
-        if state.reason or (state.calls == 1 and not self._proven):
+        if state.reason or state.calls <= self._waits(inputs, tensors):
             results = self._plain(state, inputs, tensors)
         elif state.program is None:
             results = self._record(state, inputs, tensors)
@@ -119,6 +133,14 @@ class Lifted:
             if not state.believed:
                 self._keep_plain(state, "it gives other numbers when played back: it is no pure function")
         return rebuild(state.tree, results)
+
+    def _waits(self, inputs: Inputs, tensors: Sequence[Tensor]) -> int:
+        """How many calls of a signature come before the one that is written down."""
+        if _is_large_alone(inputs, tensors):
+            return WAIT_ALONE
+        if len(inputs.batches) >= LARGE:
+            return WAIT
+        return 0 if self._proven else 1
 
     def quickest(self, inputs: Inputs) -> Callable[[], Any]:
         """The call as it will be once it has recurred, to be timed."""
@@ -208,11 +230,20 @@ class Lifted:
 
         heard = list(tensors[:of_down])
         own = list(tensors[of_down : of_down + of_private])
+        if _is_large_alone(inputs, tensors):
+            shared = heard if inputs.shared else [leaf[0] for leaf in heard]
+            results = flat(shared, [leaf[0] for leaf in own], [leaf[0] for leaf in tensors[of_down + of_private :]])
+            return [leaf[None] for leaf in results]
         # An empty tree has nothing to map over, and vmap refuses a dimension for it.
         in_dims = (None if inputs.shared or not heard else 0, 0 if own else None, 0)
         with lifted_layers():
             lifted = torch.vmap(flat, in_dims=in_dims, randomness="error")
             return lifted(heard, own, list(tensors[of_down + of_private :]))
+
+
+def _is_large_alone(inputs: Inputs, tensors: Sequence[Tensor]) -> bool:
+    """Whether this is a long call of a client alone, which vmap would slow down for nothing."""
+    return len(tensors[-1]) == 1 and len(inputs.batches) >= LARGE_ALONE
 
 
 def _compiled(recording: Recording, tensors: Sequence[Tensor], results: Sequence[Tensor]) -> Program:

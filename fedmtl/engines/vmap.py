@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from fedmtl.engines.allocator import keep_freed_memory
-from fedmtl.engines.chunks import exact, pieces
+from fedmtl.engines.chunks import alone, exact, pieces, singly
 from fedmtl.engines.gather import Rebuilt, Rows, gather, groups
 from fedmtl.engines.lifted import Lifted, keep
 from fedmtl.engines.loop import Loop, run_one
@@ -86,7 +86,9 @@ class VMap:
             if chunk == 0:
                 return self._refuse(lifted, "that is faster here than stacking clients")
             for down, rows in groups(cohort, chunk, self.device):
-                for start, stop, size in exact(len(rows), NATIVE_CHUNK) if lifted.native else pieces(len(rows), chunk):
+                single = alone(cohort.steps[rows], chunk) if self.chunk is None and not lifted.native else 0
+                cut = exact(len(rows), NATIVE_CHUNK) if lifted.native else pieces(len(rows) - single, chunk)
+                for start, stop, size in [*cut, *singly(len(rows) - single, len(rows))]:
                     running = rows[start:stop]
                     padded = np.concatenate([running, np.repeat(running[-1:], size - len(running))])
                     inputs = gather(cohort, padded, down, self.device, pick=bool(lifted.native))

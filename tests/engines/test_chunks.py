@@ -1,8 +1,9 @@
 """Pieces: everybody once, balanced, little padding, few sizes."""
 
+import numpy as np
 import pytest
 
-from fedmtl.engines.chunks import pieces
+from fedmtl.engines.chunks import alone, pieces, singly
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 64, 100, 125, 128, 250])
@@ -27,3 +28,23 @@ def test_by_hand() -> None:
 def test_shares_of_a_cohort_that_vary_have_few_sizes() -> None:
     """A node's half of 1,000 clients is 500 ± 16 (a standard deviation): three standard deviations, at most 5 sizes."""
     assert len({piece.size for n in range(452, 549) for piece in pieces(n, 128)}) <= 5
+
+
+@pytest.mark.parametrize(
+    ("steps", "chunk", "count"),
+    [
+        ([157], 64, 1),  # 157 < 2 · 157
+        ([1, 1, 157], 64, 1),  # 157 + 2 · 1, and 159 with all three alone: the first of the least
+        ([1] * 40 + [157], 64, 1),
+        ([150, 157], 64, 2),  # 307 < 314
+        ([157, 157], 64, 0),  # as much: stacked
+        ([100, 110, 120, 157], 64, 0),  # 314 < 157 + 240
+        ([1, 1, 200, 210], 64, 2),  # 412 < 420 < 610
+        ([1, 1, 1, 7], 64, 0),  # short
+        ([], 64, 0),
+    ],
+)
+def test_who_is_better_off_alone(steps: list[int], chunk: int, count: int) -> None:
+    """A client alone takes its steps, a stack twice those of its longest."""
+    assert alone(np.array(steps, np.int64), chunk) == count
+    assert [piece.start for piece in singly(3, 5)] == [3, 4] and all(piece.size == 1 for piece in singly(3, 5))

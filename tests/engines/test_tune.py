@@ -114,3 +114,36 @@ def test_names_are_the_same_in_every_process() -> None:
     assert tune.name_of(partial(scale, 2.0)) == f"{__name__}.scale"
     assert tune.name_of(VMap().map) == "fedmtl.engines.vmap.fedmtl.engines.vmap.VMap.map"
     assert "0x" not in tune.name_of(lambda: None)
+
+
+def test_a_large_client_beside_small_ones_is_run_as_the_loop_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client of 60 steps beside three of one: stacked, all four would take 60, and vmap doubles each."""
+    rows = []
+
+    def counted(down: Payload, private: torch.Tensor, batches: Sequence[Batch]) -> torch.Tensor:
+        x = batches[0]["x"]
+        rows.append((len(batches), torch._C._functorch.is_batchedtensor(x)))
+        for batch in batches:
+            private = torch.sin(private * batch["x"].mean() + batch["mask"].sum() / 3)
+        return private
+
+    draw = torch.Generator().manual_seed(0)
+    jobs = [
+        Job(
+            c,
+            counted,
+            {},
+            torch.randn(3, generator=draw),
+            [{"x": torch.randn(2, generator=draw), "mask": torch.ones(2)} for _ in range(n)],
+        )
+        for c, n in enumerate((1, 60, 1, 1))
+    ]
+    expected, found = alone(jobs), None
+    rows.clear()
+    engine = VMap()
+    for _ in range(3):
+        found = run(engine, jobs)
+        assert_close(found, expected)
+    assert torch.equal(found[1], expected[1])  # to the bit
+    assert (60, False) in rows and (60, True) not in rows
+    assert {steps for steps, batched in rows if batched} == {1}
