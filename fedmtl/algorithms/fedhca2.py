@@ -4,11 +4,15 @@
 
     w_k <- w_k − η ∇ f_k(w_k)                    epochs passes from w_k = (θ_k, φ_k); Δ_k its change       (1)
     α_k <- clip01(α_k + ζ ⟨U_k, Δ_k⟩)            on the server, from here on; over θ; U_k the last round's (2)
-    β_k <- clip01(β_k + ζ ⟨A_k, Δ_k⟩)            for each tensor of φ_k; A_k the last round's              (3)
+    β_k <- clip01(β_k + ζ ⟨A_k, Δ_k⟩)            for each layer of φ_k, all its tensors; A_k the last's    (3)
     U   <- CAGrad of the cohort's Δ_k            over θ, weighted alike                                    (4)
     A_k <- softmax(Δ_k Δᵀ / √d) Δ                for each tensor of φ_k, of d numbers                      (5)
     θ_k <- θ_k + Δ_k + α_k U                                                                               (6)
     φ_k <- φ_k + Δ_k + β_k A_k                                                                             (7)
+
+A layer is what has one name but for its last part, so weight and bias share a β, as in the authors' code
+(github.com/innovator-zero/FedHCA2, models/hyperweight.py). That code divides U by 1 + c²; (4) does not, as CAGrad's
+paper does not: with α_k < 1 this factor is α_k's.
 
 (2) and (3) are gradient steps on the sum of the clients' losses after (6) and (7), with −Δ_k for the gradient there. In
 (5), Δ has a row for each head's tensor in the cohort of equal name within its head, and shape. U_k and A_k begin at 0.
@@ -26,6 +30,7 @@ from torch import Tensor
 
 from fedmtl.algorithms.attention import attention
 from fedmtl.algorithms.checks import check_epochs, check_lr, check_optimizer, check_strength
+from fedmtl.algorithms.stitching import layer_of
 from fedmtl.algorithms.surgery import cagrad, flat, shaped
 from fedmtl.optim import num_examples, sgd
 from fedmtl.optimizers import SGD, Optimizer
@@ -34,7 +39,7 @@ from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, 
 
 
 class HCAClient(NamedTuple):
-    """What the server keeps of a client: α_k is a scalar, β_k one for each tensor of the heads."""
+    """What the server keeps of a client: α_k is a scalar, β_k one for each layer of the heads."""
 
     model: Params
     alpha: Tensor
@@ -77,9 +82,13 @@ class FedHCA2:
         return {}
 
     def enrol(self, server: Kept, owned: Mapping[ClientId, Params]) -> Kept:
-        alpha, beta = torch.tensor(float(self.alpha)), torch.tensor(float(self.beta))
+        alpha = torch.tensor(float(self.alpha))
         zero = {k: {name: torch.zeros_like(value) for name, value in w.items()} for k, w in owned.items()}
-        return {str(k): HCAClient(w, alpha, dict.fromkeys(select(w, "head."), beta), zero[k]) for k, w in owned.items()}
+        return {str(k): HCAClient(w, alpha, self._beta(w), zero[k]) for k, w in owned.items()}
+
+    def _beta(self, params: Params) -> dict[str, Tensor]:
+        beta = torch.tensor(float(self.beta))
+        return {layer_of(name): beta for name in params if name.startswith("head.")}
 
     def init_client(self, params: Params, num_examples: int) -> None:
         return None
@@ -104,9 +113,10 @@ class FedHCA2:
             gain = {name: (old.pull[name] * delta[name]).sum() for name in delta}
             rise = torch.stack([torch.zeros(()), *select(gain, "trunk.").values()]).sum()
             alpha = (old.alpha + self.hyper_lr * rise).clamp(0, 1).to(old.alpha)  # (2)
-            beta = {n: (b + self.hyper_lr * gain[n]).clamp(0, 1).to(b) for n, b in old.beta.items()}  # (3)
+            rises = {layer: [g for n, g in gain.items() if layer_of(n) == layer] for layer in old.beta}
+            beta = {n: (b + self.hyper_lr * sum(rises[n])).clamp(0, 1).to(b) for n, b in old.beta.items()}  # (3)
             pull = {name: update[name] if name in update else asked[k, name] for name in w}
-            model = {n: v + beta.get(n, alpha) * pull[n] for n, v in w.items()}  # (6), (7)
+            model = {n: v + beta.get(layer_of(n), alpha) * pull[n] for n, v in w.items()}  # (6), (7)
             kept[k] = HCAClient(model, alpha, beta, pull)
         return kept
 

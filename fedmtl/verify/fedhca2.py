@@ -127,11 +127,31 @@ def heads_of_one_shape_ask_each_other(fedhca2: Callable[..., Any]) -> Found:
     )
 
 
+def weight_and_bias_share_a_weight(fedhca2: Callable[..., Any]) -> Found:
+    """One client, whose head's layers are p (weight, bias) and q (weight); alone, A = Δ. Δ is 1 for p's weight, −2 for
+    its bias and 3 for q's in both rounds, so β_p rises by ζ (1 + 4) and β_q by ζ 9, from 0.1 with ζ = 1/64; after the
+    second round a tensor is Δ (1 + 0.1) + Δ (1 + β)."""
+    algorithm = fedhca2(beta=0.1, hyper_lr=1 / 64)
+    names = {"trunk.w": 0.0, "head.t.p.weight": 1.0, "head.t.p.bias": -2.0, "head.t.q.weight": 3.0}
+    first = {0: {name: torch.zeros(1, dtype=torch.float64) for name in names}}
+    server = first_server(algorithm, {}, first)
+    for _ in range(2):
+        model = algorithm.broadcast(server, 0)["model"]
+        sent = {name: model[name] + step for name, step in names.items()}
+        server = algorithm.aggregate(server, [(0, Upload({"model": sent}, 4))])
+    found = algorithm.broadcast(server, 0)["model"]
+    p, q = 0.1 + 5 / 64, 0.1 + 9 / 64
+    expected = [2.1 + p, -2 * (2.1 + p), 3 * (2.1 + q)]
+    got = [float(found[name]) for name in ("head.t.p.weight", "head.t.p.bias", "head.t.q.weight")]
+    return every(close(got, expected, atol=1e-6), close(algorithm.learnt(server)["beta"], [(p + q) / 2], atol=1e-6))
+
+
 CHECKS = (
     without_weights_it_is_local,
     one_round_by_hand,
     weights_learn_as_autograd_says,
     weights_stay_between_0_and_1,
     heads_of_one_shape_ask_each_other,
+    weight_and_bias_share_a_weight,
 )
 """Golden checks: numbers that an algorithm must give, derived apart from it."""
