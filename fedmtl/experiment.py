@@ -35,6 +35,7 @@ HOW = (
 BOUNDS = {
     "rounds": (1, 10_000_000),
     "batch_size": (0, 10_000_000),
+    "evaluate_clients": (0, MOST_INT),
     "evaluate_every": (1, MOST_INT),  # a large one measures the first and the last model only
     "seed": (0, MOST_INT),
     "chunk": (0, 1_000_000),
@@ -78,6 +79,8 @@ class Experiment:
     """Examples a step; 0 for all of a client's examples at once."""
     evaluate_every: int = 1
     """Measure everybody's model each so many rounds; the first and the last are always measured."""
+    evaluate_clients: int = 0
+    """Clients that are measured: 0 for all, or that many, drawn once from the seed; rows over all are over these."""
     seed: int = 0
     """All chance follows from it: partition, initial parameters, cohorts, batches, codecs."""
     engine: str = "vmap"

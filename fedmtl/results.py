@@ -116,7 +116,8 @@ def summarise(
     ``bytes`` come from the ledger; ``bytes.messages`` were counted in Flower's messages, where a Grid of one
     machine may hold a broadcast once for many clients, and a network never does.
 
-    ``client_mean`` is the plain mean over the clients that own the task and have a labelled test example;
+    ``measured`` is how many of the clients were: where it is fewer than ``clients``, all numbers of ``tasks`` are over
+    a sample. ``client_mean`` is the plain mean over the clients that own the task and have a labelled test example;
     ``worst_tenth`` the mean over the tenth of them, rounded up, that is worst. Of these clients, ``clients`` have a
     number and ``diverged`` have none; where some diverged, so has either mean, which is None.
 
@@ -154,6 +155,7 @@ def summarise(
         "seed": experiment.seed,
         "rounds": server.rounds,
         "clients": len(server.roster),
+        "measured": len(server.measured),
         "tasks": tasks,
         "rejected": dict(sorted(server.rejected.items())),
         "mean_score": None if np.isnan(mean_score) else mean_score,

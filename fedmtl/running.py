@@ -54,7 +54,7 @@ def _run(
     plan = experiment.make_plan(federation)
     if federation.schema.integer_inputs and not plan.integer_inputs:
         federation = federation.with_floats()
-    plan.check_inputs(split.x for data in federation.clients.values() for split in data)
+    plan.check_inputs(federation.inputs())
     schema = federation.schema
     plan.check(schema.owners)
     cohort_size(experiment.cohort, len(schema.owners))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from xxhash import xxh3_128
 
 from fedmtl.data.base import ClientData, Federation, Schema
+from fedmtl.data.joined import Chosen, Joined
 from fedmtl.experiment import COMPONENTS, Experiment
 from fedmtl.federation.shard import Shard
 from fedmtl.fingerprint import NoFingerprint, fingerprint, parts
@@ -121,6 +122,14 @@ def _tables(clients: Mapping[int, ClientData]) -> Any:
             ]
             yield table.owned, table.clients, splits
         return
+    if isinstance(clients, Joined):
+        for table in clients.tables:
+            splits = []
+            for rows in (table.train, table.test):
+                chosen, arrays = rows.numbers(), [rows.x, *(rows.y[task] for task in table.owned)]
+                splits.append((rows.size, [Chosen(array, chosen) for array in arrays]))
+            yield table.owned, table.clients, splits
+        return
     sets: dict[tuple[str, ...], TaskSet] = {}
     groups: dict[TaskSet, list[int]] = {}
     for client, data in clients.items():
@@ -141,6 +150,4 @@ def _tables(clients: Mapping[int, ClientData]) -> Any:
 
 def _owners(schema: Schema) -> Sequence[Any]:
     """Ids of clients, and for each the number of its set of tasks."""
-    sets = {owned: index for index, owned in enumerate(sorted(set(schema.owners.values())))}
-    owners = np.fromiter(map(sets.__getitem__, schema.owners.values()), np.int64, len(schema.owners))
-    return [np.fromiter(schema.owners, np.int64, len(schema.owners)), owners, list(sets)]
+    return [schema.owners.clients, schema.owners.owns, schema.owners.task_sets]

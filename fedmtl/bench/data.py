@@ -9,7 +9,8 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from fedmtl.bench.workloads import Workload
-from fedmtl.data.base import ClientData, Federation, Split
+from fedmtl.data.base import Federation
+from fedmtl.data.joined import Rows, joined
 from fedmtl.rng import SERVER, rng
 from fedmtl.tasks.multiclass import MultiClass
 
@@ -70,7 +71,7 @@ def read_part(folder: Path, part: str) -> tuple[NDArray[np.float32], NDArray[np.
 
 @dataclass(frozen=True)
 class Stored:
-    """The data of a folder as a federation; clients are views."""
+    """The data of a folder as a federation; clients are parts of its arrays."""
 
     folder: str
 
@@ -85,12 +86,14 @@ class Stored:
         workload = read_workload(Path(self.folder))
         train_x, train_y = read_part(Path(self.folder), "train")
         test_x, test_y = read_part(Path(self.folder), "test")
-        untested = Split(test_x[0, :0], {TASK: test_y[0, :0]})
-        owners = {
-            client: ClientData(
-                Split(train_x[client], {TASK: train_y[client]}),
-                Split(test_x[client], {TASK: test_y[client]}) if client < len(test_x) else untested,
-            )
-            for client in range(clients or len(train_x))
-        }
-        return Federation({TASK: MultiClass(workload.classes)}, workload.input_shape, owners)
+        ids = np.arange(clients or len(train_x))
+        table = (TASK,), ids, _rows(train_x, train_y, len(ids)), _rows(test_x, test_y, len(ids))
+        return Federation({TASK: MultiClass(workload.classes)}, workload.input_shape, joined([table]))
+
+
+def _rows(x: NDArray[np.float32], y: NDArray[np.float32], clients: int) -> Rows:
+    """The examples of the first clients, in place; clients beyond those of the arrays have none."""
+    held = np.arange(clients) < len(x)
+    examples = x.shape[1]
+    start = np.where(held, np.arange(clients) * examples, 0)
+    return Rows(x.reshape(-1, *x.shape[2:]), {TASK: y.reshape(-1)}, start, np.where(held, examples, 0))

@@ -1,6 +1,6 @@
 """A federation's data: who owns which examples of which tasks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -8,33 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.data.inputs import check_finite, floats, to_inputs
+from fedmtl.data.joined import Checks, Joined, check_joined
 from fedmtl.data.numbers import to_numbers
+from fedmtl.data.roster import Roster
+from fedmtl.data.split import ClientData as ClientData
+from fedmtl.data.split import Split as Split
 from fedmtl.rng import SERVER
 from fedmtl.tasks.base import Task
 from fedmtl.types import ClientId, TaskSet
-
-
-class Split(NamedTuple):
-    """Examples of one client.
-
-    x: inputs, float32 [N, *input_shape] (int64 for tokens).
-    y: task name -> labels, float32 [N] or [N, outputs], NaN where not labelled.
-    """
-
-    x: NDArray[Any]
-    y: Mapping[str, NDArray[Any]]
-
-
-class ClientData(NamedTuple):
-    """What one client learns from and what it is measured on."""
-
-    train: Split
-    test: Split
-
-    @property
-    def tasks(self) -> TaskSet:
-        """The tasks that this client owns."""
-        return tuple(sorted(self.train.y))
 
 
 class Schema(NamedTuple):
@@ -44,7 +25,7 @@ class Schema(NamedTuple):
     input_shape: tuple[int, ...]
     integer_inputs: bool
     """Tokens, and no numbers."""
-    owners: Mapping[ClientId, TaskSet]
+    owners: Roster
     """All clients, ascending, and the tasks that each owns."""
     examples: NDArray[np.int64] | None = None
     """Training and test examples of each client, [K, 2], in the order of ``owners``; None where they are not known.
@@ -56,7 +37,8 @@ class Federation:
     """All clients, or those that one node hosts, with the schema that every side must agree on.
 
     Inputs become float32, or int64 where all clients' are whole numbers, and labels what their task makes of them;
-    arrays that are so already are not copied.
+    arrays that are so already are not copied. Clients whose examples are in common arrays are given as ``Joined``: a
+    million take no object each.
 
     Raises:
         ValueError: no task or client, a client without a training example or a task, NaN or infinity in
@@ -71,6 +53,11 @@ class Federation:
         if not self.tasks:
             raise ValueError("A federation needs at least one task, got none.")
         check_tasks(self.tasks)
+        if isinstance(self.clients, Joined):
+            given = self.clients.with_inputs(self._of_one_type)
+            checks = Checks(self._inputs, self._labels)
+            object.__setattr__(self, "clients", check_joined(given, checks, SERVER))
+            return
         given = _of_one_type(self.clients, tuple(self.input_shape))
         checked = {int(client): self._checked(int(client), data) for client, data in sorted(given.items())}
         object.__setattr__(self, "clients", checked)
@@ -78,11 +65,13 @@ class Federation:
     @property
     def schema(self) -> Schema:
         """The federation without its examples."""
-        sets: dict[TaskSet, TaskSet] = {}  # one object for each set of tasks, not one for each client
-        owners = {client: sets.setdefault(data.tasks, data.tasks) for client, data in self.clients.items()}
-        kinds = {data.train.x.dtype.kind for data in self.clients.values()}
-        sizes = [(len(data.train.x), len(data.test.x)) for data in self.clients.values()]
-        return Schema(self.tasks, self.input_shape, kinds == {"i"}, owners, np.array(sizes, np.int64).reshape(-1, 2))
+        clients = self.clients
+        if isinstance(clients, Joined):
+            kinds, owners = {table.train.x.dtype.kind for table in clients.tables}, clients.roster
+        else:
+            kinds = {data.train.x.dtype.kind for data in clients.values()}
+            owners = Roster({client: data.tasks for client, data in clients.items()})
+        return Schema(self.tasks, self.input_shape, kinds == {"i"}, owners, self.sizes)
 
     def with_floats(self) -> "Federation":
         """The federation with inputs as float32, for a model that takes no whole numbers.
@@ -90,13 +79,33 @@ class Federation:
         Raises:
             ValueError: distinct values of a feature that merge in float32.
         """
+        if isinstance(self.clients, Joined):
+            return Federation(self.tasks, self.input_shape, self.clients.with_inputs(_all_floats))
         parts = [split for data in self.clients.values() for split in data]
-        ends = np.cumsum([len(split.x) for split in parts])
-        x = iter(np.split(floats(np.concatenate([split.x for split in parts]), "inputs"), ends[:-1]))
+        x = iter(_all_floats([split.x for split in parts]))
         clients = {
             client: ClientData(*(split._replace(x=next(x)) for split in data)) for client, data in self.clients.items()
         }
         return Federation(self.tasks, self.input_shape, clients)
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Training and test examples of each client, ascending, [K, 2]."""
+        if isinstance(self.clients, Joined):
+            return self.clients.sizes
+        sizes = [(len(data.train.x), len(data.test.x)) for data in self.clients.values()]
+        return np.array(sizes, np.int64).reshape(-1, 2)
+
+    def inputs(self) -> Iterator[NDArray[Any]]:
+        """Arrays that hold the inputs of all clients."""
+        if isinstance(self.clients, Joined):
+            yield from {id(rows.x): rows.x for t in self.clients.tables for rows in (t.train, t.test)}.values()
+        else:
+            yield from (split.x for data in self.clients.values() for split in data)
+
+    def ids(self) -> NDArray[np.int64]:
+        """The clients, ascending."""
+        return self.clients.clients if isinstance(self.clients, Joined) else np.array(list(self.clients), np.int64)
 
     def _checked(self, client: ClientId, data: ClientData) -> ClientData:
         if not 0 <= client < SERVER:
@@ -111,22 +120,41 @@ class Federation:
         )
 
     def _split(self, where: str, split: Split, owned: TaskSet) -> Split:
-        x = np.ascontiguousarray(split.x)
+        x = self._inputs(where, split.x)
+        return Split(x, self._labels(where, split.y, len(x), owned))
+
+    def _of_one_type(self, arrays: list[NDArray[Any]]) -> list[NDArray[Any]]:
+        """The inputs of all clients in one or more arrays, all float32 or all int64."""
+        kinds = {getattr(array, "dtype", None) for array in arrays}
+        if kinds == {np.dtype(np.float32)} or kinds == {np.dtype(np.int64)}:
+            return arrays
+        numbers = [to_numbers("all clients", array).array for array in arrays]
+        for array in numbers:
+            _check_shape("all clients", array.shape, tuple(self.input_shape))
+        return to_inputs(numbers, lambda _: "all clients")
+
+    def _inputs(self, where: str, x: NDArray[Any]) -> NDArray[Any]:
+        x = np.ascontiguousarray(x)
         _check_shape(where, x.shape, tuple(self.input_shape))
         check_finite(x, np.array([0, len(x)]), lambda _: where)
-        if tuple(sorted(split.y)) != owned:
-            raise ValueError(f"{where}: labels for {sorted(split.y)}, but the client's tasks are {list(owned)}.")
+        return x
+
+    def _labels(
+        self, where: str, given: Mapping[str, NDArray[Any]], count: int, owned: TaskSet
+    ) -> Mapping[str, NDArray[Any]]:
+        if tuple(sorted(given)) != owned:
+            raise ValueError(f"{where}: labels for {sorted(given)}, but the client's tasks are {list(owned)}.")
         labels = {}
-        for name, y in split.y.items():
+        for name, y in given.items():
             if name not in self.tasks:
                 raise ValueError(f"{where}: labels for unknown task {name!r}; the tasks are {sorted(self.tasks)}.")
-            if len(y) != len(x):
-                raise ValueError(f"{where}: task {name!r} has {len(y)} labels for {len(x)} inputs.")
+            if len(y) != count:
+                raise ValueError(f"{where}: task {name!r} has {len(y)} labels for {count} inputs.")
             try:
                 labels[name] = self.tasks[name].labels(np.asarray(y))
             except ValueError as error:
                 raise ValueError(f"{where}, task {name!r}: {error}") from None
-        return Split(x, labels)
+        return labels
 
 
 def check_name(name: Any) -> None:
@@ -167,6 +195,11 @@ _PARTS = ("outputs", "label_shape", "metric_name", "higher_is_better", "labels",
 _MADE = {"MultiClass": "MultiClass(num_classes)", "MultiLabel": "MultiLabel(num_labels)"} | {
     "Regression": "Regression(mean, std)"
 }
+
+
+def _all_floats(arrays: list[NDArray[Any]]) -> list[NDArray[Any]]:
+    ends = np.cumsum([len(array) for array in arrays])
+    return np.split(floats(arrays[0] if len(arrays) == 1 else np.concatenate(arrays), "inputs"), ends[:-1])
 
 
 def _check_shape(where: str, shape: tuple[int, ...], wanted: tuple[int, ...]) -> None:

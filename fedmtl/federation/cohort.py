@@ -26,11 +26,11 @@ def cohort_size(cohort: int | float, population: int) -> int:
     return cohort
 
 
-def sample(seed: int, round: int, clients: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+def sample(seed: int, round: int, clients: NDArray[np.int64], size: int, purpose: str = "cohort") -> NDArray[np.int64]:
     """``size`` clients without replacement, ascending. The same clients in any order give the same cohort."""
     # Looking is cheap where sorting is not: 0.1 against 4 ms for 100,000, in every round.
     ordered = clients if bool((clients[1:] > clients[:-1]).all()) else np.sort(clients)
     if size == len(ordered):
         return ordered
-    chosen = rng(seed, round, SERVER, "cohort").choice(len(ordered), size=size, replace=False)
+    chosen = rng(seed, round, SERVER, purpose).choice(len(ordered), size=size, replace=False)
     return ordered[np.sort(chosen)]

@@ -15,6 +15,7 @@ from fedmtl.comm.packets import DOWN, UP, PacketError, Packets, joined
 from fedmtl.comm.spec import check_payload
 from fedmtl.comm.wire import Packed, Room, pack_rows, unpack, unpack_rows
 from fedmtl.data.base import ClientData
+from fedmtl.data.roster import Roster
 from fedmtl.federation.group import Group
 from fedmtl.federation.job import Engine
 from fedmtl.federation.permitted import NOT_CODED, NOT_FINITE, NOT_READ
@@ -61,10 +62,9 @@ class Fleet:
         self._kinds: dict[tuple[TaskSet, int], str] = {}
 
     @property
-    def roster(self) -> dict[ClientId, TaskSet]:
+    def roster(self) -> Roster:
         """Who lives here, and which tasks they own: all that the server learns before the first round."""
-        owned = {client: table.owned for table in self.clients.tables for client in table.clients.tolist()}
-        return dict(sorted(owned.items()))
+        return self.clients.roster
 
     @float32_default()
     def handle(self, round: int, visits: Sequence[Visit], store: Store, add: bool = False) -> Replies:

@@ -15,6 +15,7 @@ from fedmtl.algorithms.base import Algorithm, first_server, scheduled
 from fedmtl.codecs.base import Codec
 from fedmtl.comm.spec import Spec, spec_of
 from fedmtl.data.base import Schema
+from fedmtl.data.roster import Roster
 from fedmtl.federation.job import ClientFn, Wide
 from fedmtl.models.base import Model
 from fedmtl.models.split import SplitModel, build, check_runs, initial_params, loss_fn, mixed_sums_fn, sums_fn
@@ -133,7 +134,8 @@ class Plan:
                         f"{self.algorithm!r} needs a head with parameters for each task, but {self.model!r} has none "
                         f"for {task!r}; make head(features, outputs) a module that learns."
                     )
-        for owned, client in {owned: client for client, owned in sorted(roster.items(), reverse=True)}.items():
+        roster = Roster(roster)
+        for owned, client in zip(roster.task_sets, roster.first(), strict=True):
             down, up = self.down_spec(client, owned), self.up_spec(client, owned)
             for what, spec in (("broadcast", down), ("upload", up)):
                 if not spec and spec.empty:

@@ -44,6 +44,7 @@ class Server:
         cohort: clients a round, a number or a fraction.
         rounds: rounds of training.
         evaluate_every: measure everybody's model each so many rounds; the first and last always.
+        evaluate_clients: how many clients are measured, the same each time, drawn from the seed; 0 for all.
         engine: runs the local update of central algorithms; others do not need it.
         bounds: on the weight and the update of a client of a node that is not trusted.
         examples: training and test examples of each client, ascending, [K, 2]; None where they are not known.
@@ -60,6 +61,7 @@ class Server:
         cohort: int | float,
         rounds: int,
         evaluate_every: int,
+        evaluate_clients: int = 0,
         engine: Engine,
         bounds: Bounds = BOUNDS,
         examples: NDArray[np.int64] | None = None,
@@ -75,6 +77,10 @@ class Server:
         self._roster = Roster(roster)
         self._size = cohort_size(cohort, len(roster))
         self._evaluate_every = evaluate_every
+        count = min(evaluate_clients or len(self._roster), len(self._roster))
+        self.measured: NDArray[np.int64] = sample(plan.seed, 0, self._roster.clients, count, "evaluate")
+        """The clients whose models are measured, ascending."""
+        self._evaluated = self.measured
         self._engine = engine
         self._bounds = bounds
         self._examples = examples
@@ -83,9 +89,9 @@ class Server:
         """Kind -> what was left out so far, see ``rejections.KINDS``."""
 
     @property
-    def roster(self) -> dict[ClientId, TaskSet]:
+    def roster(self) -> Roster:
         """All clients, ascending, and the tasks that each owns."""
-        return self._roster.owners
+        return self._roster
 
     @property
     def clients(self) -> Roster:
@@ -99,6 +105,7 @@ class Server:
             hosted: of all clients, [K].
         """
         self._present = self._roster.clients[hosted]
+        self._evaluated = self.measured[hosted[self._roster.rows(self.measured)]]
 
     def limits(self, visits: Visits) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The largest update and report that each request can need, in bytes."""
@@ -117,9 +124,9 @@ class Server:
         """The visits of a round, in client order; the broadcasts are counted."""
         everybody, nobody = self._present, self._roster.clients[:0]
         training = nobody if round > self.rounds or self.plan.central else self.cohort(round)
-        evaluating = everybody if self.evaluates(round - 1) else nobody
+        evaluating = self._evaluated if self.evaluates(round - 1) else nobody
         gathering = everybody if self.plan.central and round == 1 else nobody
-        clients = everybody if len(evaluating) or len(gathering) else training
+        clients = gathering if len(gathering) else _union(evaluating, training)
         evaluate, train, gather = (_among(clients, some) for some in (evaluating, training, gathering))
         packets = broadcasts(self.plan, self.state, self._roster, round, clients)
         # A broadcast that is measured and trained on is one packet, of training.
@@ -204,6 +211,18 @@ class Server:
                 f"{sorted(answers.problems)[:10]}: {_some(answers.problems)}."
             )
         self.gathered = found
+
+
+def _union(some: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Clients that are in either, ascending; what holds the other is not copied."""
+    if not len(others) or (len(some) >= len(others) and _holds(some, others)):
+        return some
+    return others if not len(some) else np.union1d(some, others)
+
+
+def _holds(clients: NDArray[np.int64], some: NDArray[np.int64]) -> bool:
+    place = np.minimum(np.searchsorted(clients, some), len(clients) - 1)
+    return bool((clients[place] == some).all())
 
 
 def _among(clients: NDArray[np.int64], some: NDArray[np.int64]) -> NDArray[np.bool_]:

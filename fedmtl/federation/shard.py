@@ -1,7 +1,7 @@
 """The data of the clients that live on one node: resident, those of one set of tasks end to end in one array each."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,9 @@ from torch import Tensor
 
 from fedmtl.data.base import ClientData, Split
 from fedmtl.data.inputs import floats
+from fedmtl.data.joined import Chosen, Joined, Places
+from fedmtl.data.joined import Rows as JoinedRows
+from fedmtl.data.roster import Roster, roster_of
 from fedmtl.federation.job import Picked
 from fedmtl.optim import epoch_index
 from fedmtl.types import Batch, ClientId, TaskSet
@@ -97,13 +100,17 @@ class Shard(Mapping[ClientId, ClientData]):
 
     def __init__(self, tables: Sequence[Table]) -> None:
         self.tables = tables
-        ids = np.concatenate([table.clients for table in self.tables]) if self.tables else np.zeros(0, np.int64)
-        order = np.argsort(ids)
-        counts = [len(table.clients) for table in self.tables]
-        self.clients: NDArray[np.int64] = ids[order]
+        self._places = Places([table.clients for table in tables])
+
+    @property
+    def clients(self) -> NDArray[np.int64]:
         """Ascending."""
-        self._table = np.repeat(np.arange(len(counts)), counts)[order]
-        self._row = np.concatenate([np.arange(count) for count in counts] or [ids])[order]
+        return self._places.clients
+
+    @property
+    def roster(self) -> Roster:
+        """All clients, and the tasks that each owns."""
+        return roster_of(self.clients, [table.owned for table in self.tables], self._places.table)
 
     def locate(self, clients: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Table and row of each client.
@@ -111,14 +118,11 @@ class Shard(Mapping[ClientId, ClientData]):
         Raises:
             KeyError: a client that does not live here.
         """
-        place = np.searchsorted(self.clients, clients)
-        place[place == len(self.clients)] = 0
-        absent = self.clients[place] != clients if len(self.clients) else np.ones(len(clients), bool)
-        if absent.any():
-            raise KeyError(
-                f"Client {clients[absent][0]} does not live on this node, which hosts {self.clients[:10].tolist()}…"
-            )
-        return self._table[place], self._row[place]
+        try:
+            return self._places.locate(clients)
+        except KeyError as error:
+            hosted = self.clients[:10].tolist()
+            raise KeyError(f"Client {error.args[0]} does not live on this node, which hosts {hosted}…") from None
 
     def __getitem__(self, client: ClientId) -> ClientData:
         (table,), (row,) = self.locate(np.array([client]))
@@ -132,7 +136,10 @@ class Shard(Mapping[ClientId, ClientData]):
 
 
 def shard_of(clients: Mapping[ClientId, ClientData]) -> Shard:
-    """A node's clients, copied together."""
+    """A node's clients, copied together; those whose examples are in common arrays are read there."""
+    if isinstance(clients, Joined):
+        tables = clients.tables
+        return Shard([Table(t.owned, t.clients, _tensors(t.train), _tensors(t.test)) for t in tables])
     return Shard(
         [
             Table(
@@ -163,6 +170,13 @@ def _rows(splits: Sequence[Split]) -> Rows:
     )
 
 
+def _tensors(rows: JoinedRows) -> Rows:
+    def tensor(array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array if array.flags.writeable else array.copy())  # torch has no arrays to read only
+
+    return Rows(tensor(rows.x), {task: tensor(labels) for task, labels in rows.y.items()}, rows.start, rows.size)
+
+
 def with_floats(shard: Shard) -> Shard:
     """The clients with inputs as float32; the shard itself where they are.
 
@@ -180,8 +194,11 @@ def with_floats(shard: Shard) -> Shard:
 
 def write_shard(folder: Path, clients: Mapping[ClientId, ClientData]) -> None:
     """What ``shard_of`` makes, as files, one client after the other: nothing is copied in memory."""
-    tables = _by_tasks(clients)
     folder.mkdir(parents=True)
+    if isinstance(clients, Joined):
+        _write_joined(folder, clients)
+        return
+    tables = _by_tasks(clients)
     (folder / "tables.json").write_text(json.dumps(list(tables)))
     for index, (owned, members) in enumerate(tables.items()):
         np.save(folder / f"{index}.clients.npy", np.array(members, np.int64))
@@ -193,9 +210,28 @@ def write_shard(folder: Path, clients: Mapping[ClientId, ClientData]) -> None:
                 _write_rows(folder / f"{index}.{part}.y.{task}.npy", [split.y[task] for split in splits])
 
 
+def _write_joined(folder: Path, clients: Joined) -> None:
+    (folder / "tables.json").write_text(json.dumps([table.owned for table in clients.tables]))
+    for index, table in enumerate(clients.tables):
+        np.save(folder / f"{index}.clients.npy", table.clients)
+        for part, rows in enumerate((table.train, table.test)):
+            np.save(folder / f"{index}.{part}.size.npy", rows.size)
+            chosen = rows.numbers()
+            _write_chosen(folder / f"{index}.{part}.x.npy", rows.x, chosen)
+            for task in table.owned:
+                _write_chosen(folder / f"{index}.{part}.y.{task}.npy", rows.y[task], chosen)
+
+
+def _write_chosen(path: Path, array: NDArray[Any], rows: NDArray[np.int64]) -> None:
+    _write_parts(path, (len(rows), *array.shape[1:]), array.dtype, Chosen(array, rows))
+
+
 def _write_rows(path: Path, parts: Sequence[NDArray[Any]]) -> None:
-    shape = (sum(len(part) for part in parts), *parts[0].shape[1:])
-    header = {"descr": np.lib.format.dtype_to_descr(parts[0].dtype), "fortran_order": False, "shape": shape}
+    _write_parts(path, (sum(len(part) for part in parts), *parts[0].shape[1:]), parts[0].dtype, parts)
+
+
+def _write_parts(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], parts: Iterable[NDArray[Any]]) -> None:
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     with open(path, "wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for part in parts:

@@ -7,9 +7,11 @@ time. A row's version is 0 while it is being written.
 """
 
 import math
+import mmap
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +25,9 @@ from fedmtl.federation.store import StateError
 from fedmtl.federation.undo import Undo
 from fedmtl.files import Folder, named_errors
 from fedmtl.trees import leaves, rebuild
+
+_POPULATION = 2**27
+"""Bytes of a file from which on its rows are read by cohorts that are far apart: pages beside them are of no use."""
 
 
 class Field(NamedTuple):
@@ -90,7 +95,9 @@ class StackedStore:
         usable = (versions > 0) & (versions < before)
         for k in np.flatnonzero(usable & ~table.trusted[place]).tolist():
             usable[k] = self._verified(table, int(place[k]), int(clients[k]))
-        rows, fresh = table.rows[place], ~usable
+        fresh = ~usable
+        rows = np.empty((len(place), size), np.uint8)
+        rows[usable] = table.rows[place[usable]]  # no page of a file is touched for a client that never trained
         if fresh.any():
             for k in np.flatnonzero(fresh & (table.undo.knows(place) | (versions > 0))).tolist():
                 state = self._before(table, int(place[k]), before, int(clients[k]))
@@ -192,7 +199,11 @@ class StackedStore:
                 )
             with named_errors(self._folder.path(name)):
                 file.truncate(size)
-            return np.asarray(np.memmap(file, dtype, "r+", shape=shape))
+            mapped = np.memmap(file, dtype, "r+", shape=shape)
+        if size > _POPULATION:
+            with suppress(OSError, ValueError, AttributeError):  # another system
+                mapped._mmap.madvise(mmap.MADV_RANDOM)  # pyright: ignore[reportAttributeAccessIssue]
+        return np.asarray(mapped)
 
 
 def _layout(states: Any) -> tuple[list[Field], int]:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from fedmtl.data.base import Federation
 from fedmtl.experiment import Experiment
 from fedmtl.federation.cohort import cohort_size, sample
-from fedmtl.types import ClientId
 
 ROUNDS = 100
 """Rounds that are looked at, at most; later cohorts meet clients in another mix, and chance."""
@@ -25,15 +24,14 @@ VISITS = 50_000
 """Clients times rounds that are looked at: half a second."""
 
 
-def homes(experiment: Experiment, federation: Federation, parts: int) -> list[list[ClientId]]:
+def homes(experiment: Experiment, federation: Federation, parts: int) -> list[NDArray[np.int64]]:
     """The clients of each worker, ascending. It depends on the data, the seed and the cohort, and on no run so far."""
-    clients = np.array(sorted(federation.clients), np.int64)
+    clients = federation.ids()
     size = cohort_size(experiment.cohort, len(clients))
     rounds = 0 if size == len(clients) else min(ROUNDS, max(VISITS // size, 1))
     cohorts = [np.searchsorted(clients, sample(experiment.seed, t, clients, size)) for t in range(1, rounds + 1)]
-    examples = np.array([len(federation.clients[client].train.x) for client in clients.tolist()], np.float64)
-    place = places(examples, cohorts, parts)
-    return [clients[place == part].tolist() for part in range(parts)]
+    place = places(federation.sizes[:, 0].astype(np.float64), cohorts, parts)
+    return [clients[place == part] for part in range(parts)]
 
 
 def places(examples: NDArray[np.float64], cohorts: list[NDArray[np.int64]], parts: int) -> NDArray[np.int64]:
@@ -45,15 +43,17 @@ def places(examples: NDArray[np.float64], cohorts: list[NDArray[np.int64]], part
         parts: how many workers.
     """
     count, everybody = len(examples), len(cohorts)
-    rounds: list[list[int]] = [[everybody] for _ in range(count)]
+    largest_first = np.lexsort((np.arange(count), -examples))
+    trains = np.zeros(count, bool)
+    for cohort in cohorts:
+        trains[cohort] = True
+    known, idle = largest_first[trains[largest_first]], largest_first[~trains[largest_first]]
+    if not cohorts and (examples != examples[:1]).any():
+        known, idle = idle, known
+    rounds: dict[int, list[int]] = {k: [everybody] for k in known.tolist()}
     for t, cohort in enumerate(cohorts):
         for k in cohort.tolist():
             rounds[k].append(t)
-    busy = np.array([len(some) for some in rounds])
-    largest_first = np.lexsort((np.arange(count), -examples))
-    known, idle = (largest_first[busy[largest_first] > 1], largest_first[busy[largest_first] == 1])
-    if not cohorts:
-        known, idle = idle, known
     place = np.zeros(count, np.int64)
     place[idle] = np.arange(len(idle)) % parts  # who trains later, if at all: dealt out
     load = np.zeros((everybody + 1, parts))

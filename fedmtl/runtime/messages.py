@@ -18,6 +18,7 @@ from fedmtl.comm.packets import Packets
 from fedmtl.comm.text import escaped
 from fedmtl.federation.plan import Plan
 from fedmtl.federation.rejections import Refused
+from fedmtl.federation.roster import Roster
 from fedmtl.federation.visits import Replies, Total, Visits
 from fedmtl.runtime.received import read_replies as read_replies
 from fedmtl.runtime.received import read_roster as read_roster
@@ -172,12 +173,12 @@ def run_of(content: RecordDict) -> str:
 
 def roster_content(roster: Mapping[ClientId, TaskSet]) -> RecordDict:
     """Who lives on a node, and which tasks they own: each set of tasks once, and which set is whose."""
-    sets = {owned: index for index, owned in enumerate(sorted(set(roster.values())))}
+    roster = Roster(roster)
     config = ConfigRecord(
         {
-            "clients": _bytes(np.array(list(roster), np.int64), "<i8"),
-            "owns": _bytes(np.array([sets[owned] for owned in roster.values()], np.int64), "<i8"),
-            "tasks": [",".join(owned) for owned in sets],
+            "clients": _bytes(roster.clients, "<i8"),
+            "owns": _bytes(roster.owns, "<i8"),
+            "tasks": [",".join(owned) for owned in roster.task_sets],
         }
     )
     return RecordDict({ROSTER: config})

@@ -10,6 +10,7 @@ from flwr.app import Array, ArrayRecord, Context, RecordDict, UserConfig
 
 from fedmtl.allowed import Allowed
 from fedmtl.data.base import Federation, Schema
+from fedmtl.data.joined import some_of
 from fedmtl.experiment import Experiment, from_dict
 from fedmtl.federation.fleet import Fleet
 from fedmtl.federation.shard import Shard, shard_of
@@ -59,7 +60,7 @@ def make_store(experiment: Experiment, schema: Schema, folder: str | None) -> St
     """
     if folder is not None and (experiment.state_dir or experiment.ray_address):
         return ClientStore(FileBackend(folder, fsync=bool(experiment.state_dir)))
-    return StackedStore(np.array(list(schema.owners), np.int64), folder)
+    return StackedStore(schema.owners.clients, folder)
 
 
 def shard(clients: Iterable[ClientId], part: int, parts: int) -> list[ClientId]:
@@ -104,7 +105,7 @@ def fleet_of(context: Context) -> Fleet:
         experiment = read_run_config(context.run_config, context.node_config)
         federation = experiment.load()
         _fleets.clear()
-        hosted = {client: federation.clients[client] for client in clients_of(context.node_config, federation)}
+        hosted = some_of(federation.clients, np.array(clients_of(context.node_config, federation), np.int64))
         _fleets[key] = make_fleet(experiment, federation.schema, shard_of(hosted))
     return _fleets[key]
 

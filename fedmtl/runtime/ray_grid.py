@@ -17,6 +17,7 @@ from flwr.app import Message
 from ray.exceptions import RayActorError, RayTaskError
 
 from fedmtl.data.base import Federation
+from fedmtl.data.joined import some_of
 from fedmtl.experiment import Experiment
 from fedmtl.federation.shard import write_shard
 from fedmtl.runtime import scratch
@@ -69,7 +70,7 @@ class RayGrid(DirectGrid):
         data = self._scratch / "data"
         self._data = str(data)
         for part, clients in enumerate(homes(experiment, federation, self._parts)):
-            write_shard(data / str(part), {client: federation.clients[client] for client in clients})
+            write_shard(data / str(part), some_of(federation.clients, clients))
         loading = [self._load(part) for part in range(self._parts)]
         try:
             loaded = [self._loaded(part, loading[part]) for part in range(self._parts)]

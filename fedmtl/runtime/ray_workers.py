@@ -59,6 +59,7 @@ class Worker:
         """
         import cloudpickle
 
+        from fedmtl.data.joined import some_of
         from fedmtl.federation.shard import read_shard, shard_of
         from fedmtl.runtime.homes import homes
         from fedmtl.runtime.local_grid import node_context
@@ -74,7 +75,7 @@ class Worker:
         else:
             everybody = experiment.load()
             hosted = homes(experiment, everybody, parts)[part]
-            clients = shard_of({client: everybody.clients[client] for client in hosted})
+            clients = shard_of(some_of(everybody.clients, hosted))
         self._context = node_context(run_id, node_id)
         fleet = make_fleet(experiment, schema, clients, device)
         host(run_id, node_id, Node(fleet, make_store(experiment, schema, folder)))

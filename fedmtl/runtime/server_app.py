@@ -72,6 +72,7 @@ def serve(
         cohort=experiment.cohort,
         rounds=experiment.rounds,
         evaluate_every=experiment.evaluate_every,
+        evaluate_clients=experiment.evaluate_clients,
         engine=experiment.make_engine(),
         bounds=Bounds(experiment.max_weight, experiment.max_norm),
         examples=schema.examples,

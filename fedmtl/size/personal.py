@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fedmtl.data.joined import some_of
 from fedmtl.engines.loop import run_one
 from fedmtl.engines.place import one_thread
 from fedmtl.experiment import Experiment
@@ -108,7 +109,7 @@ def look_at_personal(
     else:
         place = state / run
         store = Kept(place, roster.clients, lambda: ClientStore(FileBackend(place)))
-    shard = shard_of({client: federation.clients[client] for client in chosen.tolist()})
+    shard = shard_of(some_of(federation.clients, chosen))
     Fleet(plan, shard, Looking(plan, look)).handle(last, visits, store)
     trained = _trained(experiment, plan, roster.clients)
     absent = frozenset(client for client in store.absent if client in trained)

@@ -51,6 +51,32 @@ def mean_of(toy: Toy, round: int, replies: list[Reply], clients: set[int]) -> di
 # Who is visited
 
 
+@pytest.mark.parametrize("cohort", [1, 2, 5])
+@pytest.mark.parametrize("count", [1, 3, 5, 99])
+def test_a_sample_is_measured_and_the_cohort_trains(count: int, cohort: int) -> None:
+    """The same clients each time, drawn apart from cohorts; more than there are means all."""
+    toy, other = (make_toy(rounds=2, cohort=cohort, evaluate_every=2, evaluate_clients=count) for _ in range(2))
+    sampled = toy.server.measured.tolist()
+    assert sampled == sorted(set(sampled)) and len(sampled) == min(count, 5)
+    for round in (1, 2, 3):
+        visits = other.server.open_round(round)
+        training = toy.server.cohort(round).tolist() if round <= 2 else []
+        assert [visit.client for visit in visits if visit.train] == training
+        assert [visit.client for visit in visits if visit.evaluate] == (sampled if round != 2 else [])
+        asked = {*training, *(sampled if round != 2 else [])}
+        assert [visit.client for visit in visits] == sorted(asked)
+        outcome = toy.play(round)
+        assert measured(outcome) == (sampled if round != 2 else [])
+    purposes = Counter((t.purpose, t.direction) for t in toy.server.ledger)
+    assert purposes["evaluate", "up"] == 2 * len(sampled)
+
+
+def test_the_sample_follows_from_the_seed() -> None:
+    samples = {tuple(make_toy(evaluate_clients=2, seed=seed).server.measured.tolist()) for seed in range(20)}
+    again = make_toy(evaluate_clients=2, seed=7).server.measured.tolist()
+    assert len(samples) > 3 and again == make_toy(evaluate_clients=2, seed=7, cohort=2).server.measured.tolist()
+
+
 def test_every_round_measures_and_trains_and_one_more_only_measures() -> None:
     toy = make_toy(rounds=2, cohort=2)
     for round in (1, 2):

@@ -79,6 +79,7 @@ def make_toy(
     cohort: int | float = 1.0,
     rounds: int = 3,
     evaluate_every: int = 1,
+    evaluate_clients: int = 0,
     engine: Any = None,
     **changes: Any,
 ) -> Toy:
@@ -91,6 +92,7 @@ def make_toy(
         cohort=cohort,
         rounds=rounds,
         evaluate_every=evaluate_every,
+        evaluate_clients=evaluate_clients,
         engine=engine,
     )
     return Toy(server, fleet)
