@@ -144,7 +144,9 @@ def describe(progress: "Progress", short: bool = False) -> str:
     return f"{where}  {text}"
 
 
-def run_one(experiment: "Experiment", label: str, out: Path | None, resume: bool, which: str = "") -> "Result":
+def run_one(
+    experiment: "Experiment", label: str, out: Path | None, resume: bool, which: str = "", restart: bool = False
+) -> "Result":
     """Run with progress shown; ``which`` says what is stopped by a signal, where there are several."""
     from fedmtl.running import run as run_experiment
 
@@ -156,7 +158,7 @@ def run_one(experiment: "Experiment", label: str, out: Path | None, resume: bool
 
     stopping.reached(f"{which}before a round was done")
     try:
-        return run_experiment(experiment, out, resume=resume, on_round=on_round)
+        return run_experiment(experiment, out, resume=resume, restart_clients=restart, on_round=on_round)
     finally:
         stop()
 
@@ -175,6 +177,9 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Folder for rows, ledger, checkpoint and summary.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the folder's last finished round, to the same bits.")
+    ] = False,
+    restart_clients: Annotated[
+        bool, typer.Option("--restart-clients", help="Let clients whose private state is lost begin anew.")
     ] = False,
 ) -> None:
     """Run one experiment, and print what it reached and what it sent.
@@ -212,7 +217,7 @@ def run(
         from fedmtl.study.table import human_bytes
 
         experiment = from_dict(values, path, allowed)
-        result = run_one(experiment, f"{experiment.name}: {experiment.label}", out, resume)
+        result = run_one(experiment, f"{experiment.name}: {experiment.label}", out, resume, restart=restart_clients)
         summary = result.summary
         for task, row in summary["tasks"].items():
             typer.echo(

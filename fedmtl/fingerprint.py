@@ -180,13 +180,13 @@ class _Reader:
             return _hash("table", *self._pairs(value))
         kind: Any = type(value)
         if kind in (list, tuple):
-            return _hash(type(value).__name__, *map(self.digest, value))
+            return _hash(type(value).__name__, *map(self.digest, whole))
         if kind in (set, frozenset):
-            return _hash(type(value).__name__, *sorted(map(self.digest, value)))
+            return _hash(type(value).__name__, *sorted(map(self.digest, whole)))
         if kind in (bytearray, memoryview):
-            return _hash(type(value).__name__, bytes(value))
+            return _hash(type(value).__name__, bytes(whole))
         if isinstance(value, tuple) and hasattr(value, "_fields"):
-            return _hash("fields", self.digest(type(value)), *map(self.digest, value))
+            return _hash("fields", self.digest(type(value)), *map(self.digest, whole))
         if dataclasses.is_dataclass(value):
             return _hash("dataclass", self.digest(type(value)), *self._pairs(_fields(value) or {}))
         return self._reduced(value)

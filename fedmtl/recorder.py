@@ -34,6 +34,7 @@ from fedmtl.federation.rows import Kept, Measured, by_task, digest, keep, mean_s
 from fedmtl.federation.rows import blocks as metric_blocks
 from fedmtl.federation.server import Server
 from fedmtl.federation.store import StateError, state_from_bytes, state_to_bytes
+from fedmtl.federation.visits import ANEW
 from fedmtl.files import Folder
 from fedmtl.results import Progress, Result, learnt_of, learnt_text, named_tensors, summarise
 from fedmtl.run_folder import (
@@ -82,6 +83,7 @@ class Recorder:
         folder: where to; None keeps everything in memory.
         resume: go on from the folder's checkpoint.
         facts: what must stay the same over the run's life, see ``same_run``.
+        restart_clients: let clients whose private state is lost begin anew.
 
     Raises:
         ValueError: the folder holds a run and ``resume`` is false, or it holds a run of another experiment.
@@ -94,8 +96,10 @@ class Recorder:
         folder: str | Path | None,
         resume: bool = False,
         facts: Mapping[str, Any] | None = None,
+        restart_clients: bool = False,
     ) -> None:
         self.experiment = experiment
+        self._restart_clients = restart_clients
         self.folder = None if folder is None else Path(folder)
         self.round = 0
         """Rounds that are done and saved."""
@@ -180,6 +184,9 @@ class Recorder:
             files.write("experiment.toml", tomli_w.dumps(self.experiment.to_dict()).encode())
         for table in TABLES:
             blocks.cut(self.folder / table.file, self._marks[table.name])
+        _last_updates(self.folder, self._marks[LEDGER.name], server)
+        if self._restart_clients:
+            server.since[server.since > 0] = ANEW
         if server.plan.central and self.round > 0:
             for name in files.names("checkpoint/gathered"):
                 if name.endswith(".packet"):
@@ -200,6 +207,8 @@ class Recorder:
         self._trained = _from_text(note["trained"], "<i8")
         self._training_seconds = _from_text(note["training_seconds"], "<f8")
         self._marks = {name: Mark(*mark) for name, mark in note["marks"].items()}
+        if "since" in note:
+            server.since[:] = _from_text(note["since"], "<i8")
         self._rows_digest = note["rows_digest"]
         self._score = float("nan") if note["score"] is None else note["score"]
 
@@ -249,6 +258,8 @@ class Recorder:
             "trained": _to_text(self._trained, "<i8"),
             "training_seconds": _to_text(self._training_seconds, "<f8"),
         }
+        if server.silent:
+            note["since"] = _to_text(server.since, "<i8")
         files.write(CHECKPOINT, state_to_bytes(server.state, note))
 
     def _append(self, folder: Path, table: Table, some: list[blocks.Block]) -> None:
@@ -344,6 +355,17 @@ def _read_state(files: Folder, template: Any) -> tuple[Any, dict[str, Any]]:
         return state_from_bytes(files.read(CHECKPOINT), template)
     except StateError as error:
         raise StateError(f"{str(files.path(CHECKPOINT))!r}: {error}") from None
+
+
+def _last_updates(folder: Path, mark: Mark, server: Server) -> None:
+    """From the ledger, the last round of which each client sent an update."""
+    for block in read_table(folder, LEDGER, mark) if mark.bytes else ():
+        columns = block.columns
+        up, train = block.shared["directions"].index("up"), block.shared["purposes"].index("train")
+        some = (columns["direction"] == up) & (columns["purpose"] == train) & (columns["payload_bytes"] > 0)
+        clients, rounds = columns["client"][some], columns["round"][some]
+        known = np.isin(clients, server.clients.clients)
+        np.maximum.at(server.since, server.clients.rows(clients[known]), rounds[known])
 
 
 def _read(folder: Path, table: Table, mark: Mark, round: int | None = None) -> list[Row]:

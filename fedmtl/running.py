@@ -21,6 +21,7 @@ def run(
     out: str | Path | None = None,
     *,
     resume: bool = False,
+    restart_clients: bool = False,
     on_round: Callable[[Progress], None] | None = None,
 ) -> Result:
     """Run an experiment on this machine, or on the Ray cluster that it names.
@@ -30,6 +31,8 @@ def run(
         out: folder for rows, ledger, checkpoint and summary; None keeps them in memory.
         resume: go on from the folder's last finished round; the result has the same bits as a run that was never
             interrupted.
+        restart_clients: clients that have trained and whose private state is gone or damaged begin anew; else that is
+            an error, because the run would end with other numbers.
         on_round: called after each round.
 
     Raises:
@@ -39,14 +42,18 @@ def run(
     """
     folder = None if out is None else Path(out).resolve()
     if folder is None:
-        return _run(experiment, None, resume, on_round)
+        return _run(experiment, None, resume, restart_clients, on_round)
     check_folder(folder)
     with hold(folder):
-        return _run(experiment, folder, resume, on_round)
+        return _run(experiment, folder, resume, restart_clients, on_round)
 
 
 def _run(
-    experiment: Experiment, folder: Path | None, resume: bool, on_round: Callable[[Progress], None] | None
+    experiment: Experiment,
+    folder: Path | None,
+    resume: bool,
+    restart_clients: bool,
+    on_round: Callable[[Progress], None] | None,
 ) -> Result:
     """``run`` in a folder that no other process writes."""
     federation = experiment.load()
@@ -59,7 +66,7 @@ def _run(
     plan.check(schema.owners)
     cohort_size(experiment.cohort, len(schema.owners))
     same = None if folder is None else facts(experiment, schema, federation)
-    recorder = Recorder(experiment, folder, resume, same)
+    recorder = Recorder(experiment, folder, resume, same, restart_clients)
     if experiment.runtime == "ray":  # imported when needed: Ray takes seconds to start
         from fedmtl.runtime.ray_workers import hire
 

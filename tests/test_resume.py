@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from flwr.app import Message
 
-from fedmtl.algorithms import FedPer, FedRep, Local, MaTFL, Pooled
+from fedmtl.algorithms import FedAvg, FedPer, FedRep, Local, MaTFL, Pooled
 from fedmtl.codecs import FP16, ErrorFeedback, Int8, TopK
 from fedmtl.data import Synthetic
 from fedmtl.experiment import Experiment
-from fedmtl.federation.store import StateError
+from fedmtl.federation.store import LostState, StateError
 from fedmtl.files import Folder
 from fedmtl.models import MLP
 from fedmtl.results import Progress, Result
@@ -379,7 +379,7 @@ def test_a_damaged_checkpoint_of_the_server_is_one_clear_error(
         run(experiment(), tmp_path, resume=True)
 
 
-def test_a_damaged_state_of_a_client_is_said_and_the_one_before_is_used(tmp_path: Path) -> None:
+def test_a_damaged_state_of_a_client_is_refused_and_goes_on_where_that_is_allowed(tmp_path: Path) -> None:
     everybody = experiment(cohort=1.0)
     with pytest.raises(Killed):
         run(everybody, tmp_path, on_round=kill_after(2))
@@ -391,9 +391,47 @@ def test_a_damaged_state_of_a_client_is_said_and_the_one_before_is_used(tmp_path
             rows[3, 0] ^= 1
             damaged.append(path)
     assert len(damaged) == 1
-    with pytest.warns(UserWarning, match="Client 3, state of round 2: .* damaged"):
-        result = run(everybody, tmp_path, resume=True)
+    with pytest.raises(LostState, match=r"\(3\) cannot be used: that of round 2 is damaged.*--restart-clients"):
+        run(everybody, tmp_path, resume=True)
+    result = run(everybody, tmp_path, resume=True, restart_clients=True)
     assert result.summary["rounds"] == ROUNDS and np.isfinite(result.summary["mean_score"])
+
+
+@pytest.mark.parametrize("how", ["clients deleted", "a file deleted", "another state_dir", "state_dir emptied"])
+@pytest.mark.parametrize("method", ["FedPer", "FedRep, ErrorFeedback", "Local"])
+def test_private_state_that_is_lost_is_refused_and_goes_on_where_that_is_allowed(
+    method: str, how: str, tmp_path: Path
+) -> None:
+    changes: dict[str, Any] = {**METHODS[method], "cohort": 1.0}
+    if "state_dir" in how:
+        changes["state_dir"] = str(tmp_path / "states")
+    with pytest.raises(Killed):
+        run(experiment(**changes), tmp_path / "run", on_round=kill_after(2))
+    states = tmp_path / "run" / "checkpoint" / "clients"
+    if how == "clients deleted":
+        shutil.rmtree(states)
+    elif how == "a file deleted":
+        sorted(states.glob("*.versions"))[0].unlink()
+    elif how == "another state_dir":
+        changes["state_dir"] = str(tmp_path / "mistyped")
+    else:
+        shutil.rmtree(tmp_path / "states")
+    before = {name: data for name, data in contents(tmp_path / "run").items() if "clients" not in name}
+    with pytest.raises(LostState, match="cannot be used: .*no state since then is in .*--restart-clients") as error:
+        run(experiment(**changes), tmp_path / "run", resume=True)
+    assert "\n" not in str(error.value)
+    assert {name: data for name, data in contents(tmp_path / "run").items() if "clients" not in name} == before
+    result = run(experiment(**changes), tmp_path / "run", resume=True, restart_clients=True)
+    assert result.summary["rounds"] == ROUNDS and np.isfinite(result.summary["mean_score"])
+
+
+def test_a_method_without_private_state_needs_none(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"algorithm": FedAvg(epochs=1)}
+    with pytest.raises(Killed):
+        run(experiment(**changes), tmp_path, on_round=kill_after(2))
+    shutil.rmtree(tmp_path / "checkpoint" / "clients")
+    result = run(experiment(**changes), tmp_path, resume=True)
+    assert result.summary["digests"] == run(experiment(**changes)).summary["digests"]
 
 
 def test_lost_lines_are_noticed(tmp_path: Path) -> None:

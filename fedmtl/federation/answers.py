@@ -112,6 +112,14 @@ class Answers:
         if part == "update":
             self.problems[client] = reason
 
+    def updated(self) -> NDArray[np.int64]:
+        """The clients whose updates came, also ones that are of no use: their nodes have kept what they learnt."""
+        found = [
+            self._visits.clients[places][self._visits.train[places] & (replies.updates.lengths[rows] > 0)]
+            for replies, rows, places in self._found
+        ]
+        return np.concatenate(found) if found else self._visits.clients[:0]
+
     def count(self, ledger: Ledger) -> None:
         """Every packet that came, also one that is of no use."""
         for replies, rows, places in self._found:

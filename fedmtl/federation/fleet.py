@@ -116,7 +116,8 @@ class Fleet:
                 chosen = members[some]
                 clients, rows = visits.clients[chosen], places[chosen]
                 start = time.perf_counter()
-                states = store.load_rows(kind, clients, round, lambda k, t=table, r=rows: self._first(t, r[k]))
+                since = visits.since[chosen]
+                states = store.load_rows(kind, clients, round, lambda k, t=table, r=rows: self._first(t, r[k]), since)
                 self._spent("state", start)
                 groups.append(Group(table, kind, chosen, rows, clients, downs, which[some], states))
         return groups

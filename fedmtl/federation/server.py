@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,8 @@ class Server:
         self._bounds = bounds
         self._examples = examples
         self._present = self._roster.clients
+        self.since: NDArray[np.int64] = np.zeros(len(roster), np.int64)
+        """The last round of which each client, ascending, sent an update, see ``Visits``."""
         self.rejected: Counter[str] = Counter()
         """Kind -> what was left out so far, see ``rejections.KINDS``."""
 
@@ -97,6 +100,12 @@ class Server:
     def clients(self) -> Roster:
         """All clients, as arrays."""
         return self._roster
+
+    @cached_property
+    def silent(self) -> bool:
+        """Whether uploads of this algorithm hold no number, so that the ledger does not show who trained."""
+        client, owned = next(iter(self._roster.owners.items()))
+        return self.plan.up_spec(client, owned).size == 0
 
     def place(self, hosted: NDArray[np.bool_]) -> None:
         """Ask only clients that some node hosts.
@@ -132,7 +141,7 @@ class Server:
         # A broadcast that is measured and trained on is one packet, of training.
         self.ledger.record_many(round - 1, clients[~train], "down", "evaluate", packets.lengths[~train])
         self.ledger.record_many(round, clients[train], "down", "train", packets.lengths[train])
-        return Visits(clients, packets, evaluate, train, gather)
+        return Visits(clients, packets, evaluate, train, gather, self.since[self._roster.rows(clients)])
 
     def close_round(
         self,
@@ -164,6 +173,7 @@ class Server:
             if one.client is not None and one.client in asked and one.part == "update":
                 answers.problems[one.client] = one.reason
         answers.count(self.ledger)
+        self.since[self._roster.rows(answers.updated())] = round
         measurements = answers.measurements()
         trained = self._roster.clients[:0]
         if visits.gather.any():
@@ -177,6 +187,7 @@ class Server:
                 self.state, uploads, unusable = aggregate(self.plan, self.state, uploads, answers.node_of, trusted)
                 answers.leave_out(unusable)
             trained = uploads.clients
+            self.since[self._roster.rows(trained)] = round  # also those whose algorithm sends no number
         problems = dict(sorted(answers.problems.items()))
         left_out = [*rejections, *answers.rejections]
         self.rejected += count(left_out)

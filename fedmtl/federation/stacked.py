@@ -9,7 +9,6 @@ time. A row's version is 0 while it is being written.
 import math
 import mmap
 import os
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -21,8 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from xxhash import xxh3_64_intdigest
 
-from fedmtl.federation.store import StateError
-from fedmtl.federation.undo import Undo
+from fedmtl.federation.store import LostState, StateError
+from fedmtl.federation.undo import Before, Undo
+from fedmtl.federation.visits import ANEW
 from fedmtl.files import Folder, named_errors
 from fedmtl.trees import leaves, rebuild
 
@@ -74,16 +74,22 @@ class StackedStore:
         self._tables: dict[str, Table] = {}
 
     def load_rows(
-        self, kind: str, clients: NDArray[np.int64], before: int, first: Callable[[NDArray[np.int64]], Any]
+        self,
+        kind: str,
+        clients: NDArray[np.int64],
+        before: int,
+        first: Callable[[NDArray[np.int64]], Any],
+        since: NDArray[np.int64] | None = None,
     ) -> Any:
         """The newest states of versions before ``before``, a tree of arrays [K, …].
 
         Args:
             kind: of states that have one structure.
             first: some of the K rows -> the first states of these clients, stacked.
+            since: as in ``Store``.
 
         Raises:
-            StateError: a client whose state is damaged, or of a later round with nothing before it.
+            LostState: a client whose state is damaged, missing, or of a later round with nothing before it.
         """
         template = first(np.arange(min(1, len(clients))))
         fields, size = _layout(template)
@@ -93,32 +99,39 @@ class StackedStore:
         place = np.searchsorted(self._clients, clients)
         versions = table.versions[place]
         usable = (versions > 0) & (versions < before)
-        for k in np.flatnonzero(usable & ~table.trusted[place]).tolist():
-            usable[k] = self._verified(table, int(place[k]), int(clients[k]))
+        anew = np.zeros(len(clients), bool) if since is None else since == ANEW
+        unread = np.flatnonzero(usable & ~table.trusted[place])
+        good = [table.sums[row] == xxh3_64_intdigest(table.rows[row].data) for row in place[unread].tolist()]
+        table.trusted[place[unread]] = good
+        damaged = unread[~np.array(good, bool)]
+        if len(damaged) and not anew[damaged].all():
+            lost = damaged[~anew[damaged]]
+            raise LostState(clients[lost].tolist(), f"that of round {versions[lost[0]]} is damaged")
+        usable[damaged] = False
         fresh = ~usable
         rows = np.empty((len(place), size), np.uint8)
         rows[usable] = table.rows[place[usable]]  # no page of a file is touched for a client that never trained
+        found = np.where(usable, versions, 0)
         if fresh.any():
             for k in np.flatnonzero(fresh & (table.undo.knows(place) | (versions > 0))).tolist():
-                state = self._before(table, int(place[k]), before, int(clients[k]))
+                try:
+                    state = self._before(table, int(place[k]), before, int(clients[k]))
+                except LostState:
+                    if not anew[k]:
+                        raise
+                    state = None
                 if state is not None:
-                    fresh[k], rows[k] = False, state
+                    fresh[k], rows[k], found[k] = False, state.row, state.version
+        if since is not None and (found < since).any():
+            lost = np.flatnonzero(found < since)
+            where = "the memory of its node" if self._folder is None else repr(str(self._folder.root))
+            why = f"client {clients[lost[0]]} trained in round {since[lost[0]]}, and no state since then is in {where}"
+            raise LostState(clients[lost].tolist(), why)
         if fresh.any():
             rows[fresh] = _pack(first(np.flatnonzero(fresh)), fields, size, int(fresh.sum()))
         return _unpack(rows, fields, template)
 
-    def _verified(self, table: Table, place: int, client: int) -> bool:
-        """Whether a row's checksum fits."""
-        table.trusted[place] = table.sums[place] == xxh3_64_intdigest(table.rows[place])
-        if not table.trusted[place]:
-            warnings.warn(
-                f"Client {client}, state of round {table.versions[place]}: its bytes do not fit their checksum: "
-                "damaged.",
-                stacklevel=3,
-            )
-        return bool(table.trusted[place])
-
-    def _before(self, table: Table, place: int, before: int, client: int) -> NDArray[np.uint8] | None:
+    def _before(self, table: Table, place: int, before: int, client: int) -> Before | None:
         """A row that is damaged, half written or too new, as it was before; None where there was none."""
         version = int(table.versions[place])
         state = table.undo.find(place, before)
@@ -126,19 +139,14 @@ class StackedStore:
             return None
         if state is None or (state.version == 0 and version < before):
             why = "is damaged" if version < before else f"is no start for round {before}"
-            raise StateError(
-                f"No stored state of client {client} can be used: that of round {version} {why}, and what was before "
-                "it is no longer kept. Begin the run anew, or restore its folder as it was."
-            )
+            raise LostState([client], f"that of round {version} {why}, and what was before it is no longer kept")
         if state.version == 0:
             return None
         if state.sum != xxh3_64_intdigest(state.row.data):
-            raise StateError(
-                f"No stored state of client {client} can be used: that of round {state.version} is damaged."
-            )
+            raise LostState([client], f"that of round {state.version} is damaged")
         if version < before:
             self._write(table, np.array([place]), state.version, state.row[None], np.array([state.sum], np.uint64))
-        return state.row
+        return state
 
     def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any) -> None:
         """Keep the states of K clients; what they were before this version stays until a later one is saved."""

@@ -7,11 +7,11 @@ back on when the newest is damaged.
 """
 
 import json
+import logging
 import os
 import struct
-import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,9 +24,12 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 from torch import Tensor
 
+from fedmtl.federation.visits import ANEW
 from fedmtl.files import Folder
 from fedmtl.trees import leaves, rebuild, row, stack, structure
 from fedmtl.types import ClientId
+
+log = logging.getLogger("fedmtl")
 
 _HEAD = struct.Struct("<4sI8s")
 _CRC = struct.Struct("<I")
@@ -35,6 +38,26 @@ _MAGIC = b"fmst"
 
 class StateError(ValueError):
     """Stored state that is damaged, or of another model or algorithm."""
+
+
+class OtherState(StateError):
+    """Stored state of another model, algorithm or codec."""
+
+
+class LostState(StateError):
+    """Private state that clients must have and that is not there, or is damaged."""
+
+    def __init__(self, clients: Sequence[ClientId], why: str = "") -> None:
+        self.clients, self.why = list(clients), why
+        some = ", ".join(map(str, self.clients[:10])) + (", …" if len(self.clients) > 10 else "")
+        super().__init__(
+            f"The private state of {len(self.clients)} client(s) ({some}) cannot be used: {why}. Restore the files, or "
+            "give the state_dir that the run had; or go on knowingly with --restart-clients, by which such clients "
+            "begin anew."
+        )
+
+    def __reduce__(self) -> Any:
+        return LostState, (self.clients, self.why)
 
 
 def state_to_bytes(tree: Any, note: dict[str, Any] | None = None) -> bytes:
@@ -60,7 +83,7 @@ def state_from_bytes(data: bytes, template: Any) -> tuple[Any, dict[str, Any]]:
     if magic != _MAGIC:
         raise StateError(f"Stored state starts with {_MAGIC!r}, got {magic!r}: this is another kind of file.")
     if schema != _schema(template):
-        raise StateError(
+        raise OtherState(
             "The stored state has other arrays than this experiment's: it was written with another model, algorithm "
             "or codec. Use another state folder, or go back to that experiment."
         )
@@ -81,16 +104,24 @@ class Store(Protocol):
     """Where private state is kept: ``ClientStore``, durable, or ``StackedStore``, fast."""
 
     def load_rows(
-        self, kind: str, clients: NDArray[np.int64], before: int, first: Callable[[NDArray[np.int64]], Any]
+        self,
+        kind: str,
+        clients: NDArray[np.int64],
+        before: int,
+        first: Callable[[NDArray[np.int64]], Any],
+        since: NDArray[np.int64] | None = None,
     ) -> Any:
         """The newest states of versions before ``before`` of K clients, a tree of arrays [K, …].
 
         Args:
             kind: a name for states of one structure.
             first: some of the K rows -> the first states of these clients, stacked; for those that have none.
+            since: the round of which each must have a state, that or a later one; 0 for none, ANEW where a state that
+                is lost or damaged may begin anew. None: 0 for all.
 
         Raises:
-            StateError: a client's every version is damaged, or its state is of another experiment.
+            LostState: a state that must be there is not, or is damaged.
+            StateError: a state of another experiment.
         """
         ...
 
@@ -121,34 +152,43 @@ class ClientStore:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    def load(self, client: ClientId, before: int, template: Callable[[], Any]) -> Any:
+    def load(self, client: ClientId, before: int, template: Callable[[], Any], since: int = 0) -> Any:
         """The newest state of a version before ``before``; the template itself when there is none.
 
-        A damaged version is skipped with a warning when an older one is good.
-
         Raises:
-            StateError: every version is damaged, or the state is of another experiment.
+            LostState: it is damaged, or older than ``since``; not where ``since`` is ANEW, which takes what is good.
+            StateError: the state is of another experiment.
         """
+        first = template()
+        if not any(np.size(leaf) for leaf in leaves(first)):
+            return first
         versions = [version for version in self._backend.versions(client) if version < before]
-        error: StateError | None = None
         for version in reversed(versions):
+            if version < since:
+                break
             try:
-                state, _ = state_from_bytes(self._backend.read(client, version), template())
-            except StateError as damaged:
-                warnings.warn(f"Client {client}, state of round {version}: {damaged}", stacklevel=2)
-                error = error or damaged
-            else:
-                return state
-        if error is not None:
-            raise StateError(f"No stored state of client {client} can be used. {error}")
-        return template()
+                return state_from_bytes(self._backend.read(client, version), first)[0]
+            except OtherState:
+                raise
+            except (StateError, FileNotFoundError) as damaged:
+                if since != ANEW:
+                    raise LostState([client], f"that of round {version} is damaged ({damaged})") from None
+                log.warning("client %d, state of round %d: %s", client, version, damaged)
+        if since > 0:
+            raise LostState([client], f"it trained in round {since}, and no state since then is in {self._backend!r}")
+        return first
 
     def load_rows(
-        self, kind: str, clients: NDArray[np.int64], before: int, first: Callable[[NDArray[np.int64]], Any]
+        self,
+        kind: str,
+        clients: NDArray[np.int64],
+        before: int,
+        first: Callable[[NDArray[np.int64]], Any],
+        since: NDArray[np.int64] | None = None,
     ) -> Any:
         """As in ``Store``."""
         rows = [
-            self.load(client, before, lambda k=k: row(first(np.array([k])), 0))
+            self.load(client, before, lambda k=k: row(first(np.array([k])), 0), 0 if since is None else int(since[k]))
             for k, client in enumerate(clients.tolist())
         ]
         return stack(rows) if rows else first(np.zeros(0, np.int64))
@@ -170,6 +210,9 @@ class MemoryBackend:
 
     def __init__(self) -> None:
         self._data: dict[ClientId, dict[int, bytes]] = {}
+
+    def __repr__(self) -> str:
+        return "this process's memory"
 
     def versions(self, client: ClientId) -> list[int]:
         return sorted(self._data.get(client, {}))
@@ -211,6 +254,9 @@ class FileBackend:
                 f"The state folder {str(self.folder)!r} cannot be written ({os.strerror(error.errno or 0)}); "
                 "private state must be kept, so give a folder that this user may write",
             ) from None
+
+    def __repr__(self) -> str:
+        return repr(str(self.folder))
 
     @staticmethod
     def _name(client: ClientId, version: int) -> str:

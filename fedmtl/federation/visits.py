@@ -13,6 +13,10 @@ PHASES = ("state", "evaluate", "train", "encode", "add")
 """Where a node's time goes."""
 
 
+ANEW = -1
+"""In place of the round of a client's last update: a private state that is lost may begin anew."""
+
+
 class Visit(NamedTuple):
     """The server's side of one client: one packet, and what the client is to do with it."""
 
@@ -36,6 +40,7 @@ class Visits(Sequence[Visit]):
         evaluate: NDArray[np.bool_],
         train: NDArray[np.bool_],
         gather: NDArray[np.bool_],
+        since: NDArray[np.int64] | None = None,
     ) -> None:
         self.clients = clients
         self.packets = packets
@@ -43,6 +48,9 @@ class Visits(Sequence[Visit]):
         self.evaluate = evaluate
         self.train = train
         self.gather = gather
+        self.since = np.zeros(len(clients), np.int64) if since is None else since
+        """The last round of which each client sent an update, so that it has a private state of that round or a later
+        one; 0: none. ANEW: it may begin anew where that state is lost."""
 
     def __len__(self) -> int:
         return len(self.clients)
@@ -59,7 +67,7 @@ class Visits(Sequence[Visit]):
 
     def select(self, rows: NDArray[Any]) -> "Visits":
         """Those of some rows."""
-        columns = (self.evaluate[rows], self.train[rows], self.gather[rows])
+        columns = (self.evaluate[rows], self.train[rows], self.gather[rows], self.since[rows])
         return Visits(self.clients[rows], self.packets.select(rows), *columns)
 
 

@@ -1,9 +1,11 @@
 """The ClientApp: the same in a simulation, in Flower's own simulation and on a device."""
 
+import numpy as np
 from flwr.app import Context, Message, MessageType
 from flwr.clientapp import ClientApp
 
 from fedmtl.federation.permitted import permitted
+from fedmtl.federation.visits import ANEW
 from fedmtl.runtime.failures import error_reply
 from fedmtl.runtime.messages import read_visits, replies_content, roster_content, run_of, wants_sums
 from fedmtl.runtime.node import fleet_of, is_hosted, store_of
@@ -38,6 +40,8 @@ def reply(message: Message, context: Context) -> Message:
         return Message(roster_content(fleet.roster), reply_to=message)
     round, visits = read_visits(fleet.plan, message.content)
     visits, problems = permitted(fleet.plan, fleet.clients.clients, fleet.rounds, round, visits)
+    if context.node_config.get("restart-clients", False):  # who runs the node decides for its clients
+        visits.since = np.full(len(visits), ANEW)
     store = store_of(context, run_of(message.content))
     replies = fleet.handle(round, visits, store, wants_sums(message.content))
     replies.problems.update(problems)

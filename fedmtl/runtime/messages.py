@@ -91,6 +91,7 @@ def visits_content(plan: Plan, run: str, round: int, visits: Visits, share: bool
             "evaluate": _bytes(visits.evaluate, "u1"),
             "train": _bytes(visits.train, "u1"),
             "gather": _bytes(visits.gather, "u1"),
+            "since": _bytes(visits.since, "<i8"),
         }
     )
     return RecordDict({PACKETS: _array(packets.data, share), VISITS: config})
@@ -110,12 +111,12 @@ def read_visits(plan: Plan, content: RecordDict) -> tuple[int, Visits]:
             "give both the same preset, settings and version of fedmtl."
         )
     data = packet_array(content)
-    clients, start, length = (column(config, key, "<i8") for key in ("clients", "start", "length"))
+    clients, start, length, since = (column(config, key, "<i8") for key in ("clients", "start", "length", "since"))
     flags = [column(config, key, "u1").astype(bool) for key in ("evaluate", "train", "gather")]
-    same_length(clients, start, length, *flags)
+    same_length(clients, start, length, since, *flags)
     if not lie_within(start, length, data.size):
         raise Refused("message", f"the message's packets lie outside its {data.size} bytes")
-    return value(config, "round", int), Visits(clients, Packets(data, start, length), *flags)
+    return value(config, "round", int), Visits(clients, Packets(data, start, length), *flags, since)
 
 
 def replies_content(round: int, replies: Replies, seconds: Mapping[str, float], local: bool = False) -> RecordDict:

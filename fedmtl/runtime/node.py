@@ -155,6 +155,9 @@ class ContextBackend:
     def __init__(self, state: RecordDict) -> None:
         self._state = state
 
+    def __repr__(self) -> str:
+        return "the memory of this node, which has no state-dir"
+
     def _record(self, client: ClientId) -> ArrayRecord:
         key = f"fedmtl.{client}"
         if key not in self._state:

@@ -37,7 +37,8 @@ def main(grid: Grid, context: Context) -> None:
     with hold(folder) if folder is not None else nullcontext():
         schema = experiment.load().schema
         same = None if folder is None else facts(experiment, schema, None)
-        recorder = Recorder(experiment, folder, bool(context.run_config.get("resume", False)), same)
+        resume, restart = (bool(context.run_config.get(key, False)) for key in ("resume", "restart-clients"))
+        recorder = Recorder(experiment, folder, resume, same, restart)
         serve(grid, experiment, schema, recorder, print_progress)
 
 

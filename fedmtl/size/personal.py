@@ -145,7 +145,12 @@ class Kept:
         return self._make()
 
     def load_rows(
-        self, kind: str, clients: NDArray[np.int64], before: int, first: Callable[[NDArray[np.int64]], Any]
+        self,
+        kind: str,
+        clients: NDArray[np.int64],
+        before: int,
+        first: Callable[[NDArray[np.int64]], Any],
+        since: NDArray[np.int64] | None = None,
     ) -> Any:
         """As in ``Store``."""
         if not leaves(first(np.arange(1))["private"]):  # what codecs remember is of no use here

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from fedmtl.federation.stacked import StackedStore
-from fedmtl.federation.store import ClientStore, MemoryBackend, StateError, Store
+from fedmtl.federation.store import ClientStore, LostState, MemoryBackend, StateError, Store
+from fedmtl.federation.visits import ANEW
 from fedmtl.trees import leaves
 
 CLIENTS = np.array([3, 4, 9, 2**31, 2**32 - 2])
@@ -112,7 +113,7 @@ def test_a_start_that_is_no_longer_kept_is_an_error() -> None:
     store = StackedStore(CLIENTS)
     save(store, 1, [0], 1)
     save(store, 2, [1], 2)
-    with pytest.raises(StateError, match="client 3 can be used: that of round 1 is no start for round 1"):
+    with pytest.raises(StateError, match=r"\(3\) cannot be used: that of round 1 is no start for round 1"):
         load(store, 1, 0)
     assert load(store, 2, 1) == [0] and load(store, 3, 0, 1) == [1, 2]
 
@@ -219,14 +220,15 @@ def flip(folder: Path, place: int) -> None:
     rows.flush()
 
 
-def test_a_damaged_state_of_the_last_round_is_put_back_to_the_one_before_with_a_warning(tmp_path: Path) -> None:
+def test_a_damaged_state_of_the_last_round_is_an_error_and_the_one_before_where_that_is_allowed(tmp_path: Path) -> None:
     store = StackedStore(CLIENTS, tmp_path)
     save(store, 1, [0, 1], 1, 1)
     save(store, 2, [0, 1], 2, 2)
     flip(tmp_path, 1)
     again = StackedStore(CLIENTS, tmp_path)
-    with pytest.warns(UserWarning, match="Client 4, state of round 2: .* damaged"):
-        assert load(again, 3, 0, 1) == [2, 1]
+    with pytest.raises(LostState, match=r"\(4\) cannot be used: that of round 2 is damaged.*--restart-clients"):
+        load(again, 3, 0, 1)
+    assert values(again.load_rows("k", CLIENTS[:2], 3, first, np.array([2, ANEW]))) == [2, 1]
     save(again, 3, [1], 3)
     assert load(again, 3, 1) == [1] and load(again, 4, 1) == [3]
 
@@ -236,11 +238,24 @@ def test_a_damaged_state_of_an_older_round_is_an_error(tmp_path: Path) -> None:
     save(store, 1, [0, 1], 1, 1)
     save(store, 2, [0], 2)
     flip(tmp_path, 1)
-    with (
-        pytest.warns(UserWarning, match="damaged"),
-        pytest.raises(StateError, match="No stored state of client 4 can be used: that of round 1 is damaged"),
-    ):
-        load(StackedStore(CLIENTS, tmp_path), 3, 1)
+    again = StackedStore(CLIENTS, tmp_path)
+    with pytest.raises(LostState, match=r"\(4\) cannot be used: that of round 1 is damaged"):
+        load(again, 3, 1)
+    assert values(again.load_rows("k", CLIENTS[:2], 3, first, np.array([2, ANEW]))) == [2, 0]
+
+
+def test_a_client_that_has_trained_must_have_its_state(store: Store) -> None:
+    """Whoever keeps it: none at all, or one from before the round of which it sent its last update."""
+    save(store, 1, [0, 1], 1, 1)
+    save(store, 2, [1], 2)
+
+    def with_since(*since: int) -> list[float]:
+        return values(store.load_rows("k", CLIENTS[:3], 3, first, np.array(since)))
+
+    assert with_since(1, 2, 0) == with_since(0, 1, 0) == with_since(ANEW, ANEW, ANEW) == [1, 2, 0]
+    for since, lost in (((2, 2, 0), 3), ((1, 2, 1), 9)):
+        with pytest.raises(LostState, match=rf"\({lost}\) cannot be used: .*no state since then"):
+            with_since(*since)
 
 
 def test_one_state_takes_the_space_of_one(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Private state: versions, damage, and one battery over everything that can keep it."""
 
 import os
+import pickle
 import struct
 import subprocess
 import sys
@@ -18,11 +19,14 @@ from fedmtl.federation.store import (
     Backend,
     ClientStore,
     FileBackend,
+    LostState,
     MemoryBackend,
+    OtherState,
     StateError,
     state_from_bytes,
     state_to_bytes,
 )
+from fedmtl.federation.visits import ANEW
 from fedmtl.files import write_atomic
 from fedmtl.runtime.node import ContextBackend
 
@@ -201,13 +205,16 @@ def test_going_back_to_an_earlier_round_does_not_lose_it(kept: Kept) -> None:
     assert value_of(store.load(3, 3, first)) == 2.0
 
 
-def test_a_damaged_newest_version_falls_back_with_a_warning(kept: Kept) -> None:
+def test_a_damaged_newest_version_is_an_error_and_no_older_one_in_its_place(kept: Kept) -> None:
+    """The run would end with other numbers, in silence."""
     store = ClientStore(kept.backend)
     for version in (1, 2):
         store.save(3, version, state(version))
     kept.damage(3, 2, kept.backend.read(3, 2)[:-1])
-    with pytest.warns(UserWarning, match="Client 3, state of round 2: .*truncated or damaged"):
-        assert value_of(ClientStore(kept.reopen()).load(3, 3, first)) == 1.0
+    for since in (0, 1, 2):
+        with pytest.raises(LostState, match="that of round 2 is damaged .*truncated or damaged.*--restart-clients"):
+            ClientStore(kept.reopen()).load(3, 3, first, since)
+    assert value_of(ClientStore(kept.reopen()).load(3, 3, first, ANEW)) == 1.0
     assert value_of(store.load(3, 2, first)) == 1.0  # nothing was said where nothing was needed
     store.save(3, 3, state(3.0))
     assert value_of(store.load(3, 4, first)) == 3.0
@@ -218,11 +225,9 @@ def test_when_every_version_is_damaged_it_says_so_and_starts_nothing_anew(kept: 
     for version in (1, 2):
         store.save(3, version, state(version))
         kept.damage(3, version, b"")
-    with (
-        pytest.warns(UserWarning, match="state of round"),
-        pytest.raises(StateError, match="No stored state of client 3 can be used. 0 bytes"),
-    ):
+    with pytest.raises(LostState, match=r"The private state of 1 client\(s\) \(3\) cannot be used: .*0 bytes"):
         store.load(3, 3, first)
+    assert value_of(store.load(3, 3, first, ANEW)) == 0.0
     assert value_of(store.load(4, 3, first)) == 0.0  # others go on
 
 
@@ -230,10 +235,29 @@ def test_when_every_version_is_damaged_it_says_so_and_starts_nothing_anew(kept: 
 def test_a_state_of_another_experiment_is_refused_with_a_way_out(kept: Kept, other: Any) -> None:
     store = ClientStore(kept.backend)
     store.save(3, 1, other)
-    with pytest.warns(UserWarning), pytest.raises(StateError) as error:
-        store.load(3, 2, first)
+    with pytest.raises(OtherState) as error:
+        store.load(3, 2, first, ANEW)
     assert "another model, algorithm or codec" in str(error.value)
     assert "Use another state folder, or go back to that experiment" in str(error.value)
+
+
+def test_a_client_that_has_trained_must_have_its_state(kept: Kept) -> None:
+    """None at all, or one from before the round of which it sent its last update."""
+    store = ClientStore(kept.backend)
+    with pytest.raises(LostState, match="it trained in round 2, and no state since then is in "):
+        store.load(3, 5, first, 2)
+    store.save(3, 1, state(1.0))
+    with pytest.raises(LostState, match="it trained in round 2, and no state since then is in "):
+        store.load(3, 5, first, 2)
+    assert value_of(store.load(3, 5, first, 1)) == value_of(store.load(3, 5, first, ANEW)) == 1.0
+    store.save(3, 4, state(4.0))  # of an update that did not reach the server
+    assert value_of(store.load(3, 5, first, 2)) == 4.0
+    assert store.load(4, 5, lambda: {"private": {}, "codec": None}, 2) == {"private": {}, "codec": None}
+
+
+def test_lost_states_travel_between_processes() -> None:
+    error = pickle.loads(pickle.dumps(LostState(list(range(20)), "why")))
+    assert isinstance(error, LostState) and error.clients == list(range(20)) and "9, …)" in str(error)
 
 
 def test_loading_and_saving_leave_the_given_trees_alone(kept: Kept) -> None:
