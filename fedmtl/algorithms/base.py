@@ -38,7 +38,9 @@ class Algorithm(Protocol[S, P]):
     * ``tells_all``: ``broadcast`` holds something of each enrolled client, so that its shapes depend on how many there
       are. Both sides then take them from all clients of the data.
 
-    A seventh, "" where it is absent:
+    * ``counts_only``: ``enrol`` counts clients and keeps nothing of each, so that it takes any number of them.
+
+    One more, "" where it is absent:
 
     * ``lossless``: why nothing of an upload may be lost for good, such as a sum that server and client each keep. It
       goes with codecs that are ``exact``, or ``late``, alone; an experiment with another is refused for this reason.

@@ -46,6 +46,7 @@ class Scaffold:
 
     one_broadcast: ClassVar[bool] = True
     separable_heads: ClassVar[bool] = True
+    counts_only: ClassVar[bool] = True
     lossless: ClassVar[str] = (
         "the server's c and the mean of the clients' c_k would part, changes never being sent again, and it would end "
         "beside the optimum by as much"

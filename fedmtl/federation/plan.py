@@ -24,6 +24,9 @@ from fedmtl.tasks.base import Task
 from fedmtl.trees import sha256
 from fedmtl.types import Batch, ClientId, LossFn, Params, Payload, TaskSet
 
+REGISTERED = 50_000
+"""Clients at most where the server keeps something of each: it is written every round, and similarities are K × K."""
+
 
 class Plan:
     """The model, the algorithm and the codecs of an experiment, and what follows from them.
@@ -127,6 +130,13 @@ class Plan:
             ValueError: a client with an unknown task, an algorithm whose payloads cannot be sent, or one that predicts
                 with a mixture of models and a task that cannot.
         """
+        registers = hasattr(self.algorithm, "enrol") and not getattr(self.algorithm, "counts_only", False)
+        if registers and len(roster) > REGISTERED:
+            raise ValueError(
+                f"{self.algorithm!r} keeps something of each client on the server, so it takes at most {REGISTERED:,} "
+                f"clients, got {len(roster):,}; give the data fewer clients, or take an algorithm whose "
+                "server keeps one model, such as FedPer, FedAvg or Ditto."
+            )
         if getattr(self.algorithm, "needs_heads", False):
             for task in self.tasks:
                 if not any(name.startswith(f"head.{task}.") for name in self.initial):
@@ -175,7 +185,9 @@ class Plan:
         """The server's state before the first round, for these clients."""
         if not hasattr(self.algorithm, "enrol"):  # 100,000 dicts that nobody asks for
             return self.algorithm.init_server(self.initial)
-        first = {client: self.restrict(self.initial, owned) for client, owned in owners.items()}
+        owners = Roster(owners)
+        own = [self.restrict(self.initial, owned) for owned in owners.task_sets]
+        first = {client: own[index] for client, index in zip(owners, owners.owns.tolist(), strict=True)}
         return first_server(self.algorithm, self.initial, first)
 
     def broadcast(self, server: Any, client: ClientId, owned: TaskSet) -> Payload:

@@ -23,6 +23,9 @@ from fedmtl.types import Batch, ClientId, TaskSet
 LOOKED_UP = 2**31
 """Bytes of an array up to which all its pages are looked up when it is mapped, and not one by one as they are read."""
 
+POPULATION = 100_000
+"""Clients of a node from which on the pages of those that never train are not worth looking up."""
+
 _POPULATE_READ = 22  # of madvise, since Linux 5.14
 
 
@@ -247,17 +250,20 @@ def read_shard(folder: Path) -> Shard:
         if not array.size:
             return torch.from_numpy(np.array(array))
         array = np.load(path, mmap_mode="c")
-        if array.nbytes <= LOOKED_UP:
+        if array.nbytes <= LOOKED_UP and not large:
             with suppress(OSError, ValueError):  # an older kernel, or another system
                 array._mmap.madvise(_POPULATE_READ)
         return torch.from_numpy(array)
 
+    owners = json.loads((folder / "tables.json").read_text())
+    members = [np.load(folder / f"{index}.clients.npy") for index in range(len(owners))]
+    large = sum(map(len, members)) > POPULATION
     tables = []
-    for index, owned in enumerate(json.loads((folder / "tables.json").read_text())):
+    for index, owned in enumerate(owners):
         splits = []
         for part in range(2):
             size = np.load(folder / f"{index}.{part}.size.npy")
             labels = {task: mapped(f"{index}.{part}.y.{task}") for task in owned}
             splits.append(Rows(mapped(f"{index}.{part}.x"), labels, np.cumsum(size) - size, size))
-        tables.append(Table(tuple(owned), np.load(folder / f"{index}.clients.npy"), *splits))
+        tables.append(Table(tuple(owned), members[index], *splits))
     return Shard(tables)

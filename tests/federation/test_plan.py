@@ -8,7 +8,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms import Ensemble, FedAdam, FedAvg, FedAvgM, FedEM, FedPer, FedYogi, Local, Pooled, TaskWeighted
+from fedmtl.algorithms import (
+    Ensemble,
+    FedAdam,
+    FedAvg,
+    FedAvgM,
+    FedEM,
+    FedPer,
+    FedU,
+    FedYogi,
+    Local,
+    Pooled,
+    Scaffold,
+    TaskWeighted,
+)
 from fedmtl.codecs import FP16, Dense, Int8
 from fedmtl.comm.spec import spec_of
 from fedmtl.data import Federation
@@ -238,3 +251,18 @@ def test_what_is_learnt_beside_a_foreign_head_is_restricted_too() -> None:
     down = plan.broadcast(plan.first_server({0: ("binary_1",)}), 0, ("binary_1",))
     assert {name for name in down["model"] if name.endswith("log_variance")} == {"head.binary_1.log_variance"}
     plan.check({0: ("binary_1",), 1: ("multilabel_3", "regression_2")})  # runs a local update of each
+
+
+def test_a_server_that_keeps_something_of_each_client_is_not_for_populations() -> None:
+    """Similarities of a million clients would be 8 TB: refused before anything is made. Counting them is no trouble."""
+    owners = {client: (tuple(HEADS)[client % 4],) for client in range(60_000)}
+    with pytest.raises(ValueError, match=r"FedU\(.*at most 50,000 clients, got 60,000; .*FedPer"):
+        toy_plan(algorithm=FedU(epochs=1)).check(owners)
+    plan = toy_plan(algorithm=Scaffold(epochs=1))
+    plan.check(owners)
+    counts = dict(zip(plan.initial, plan.first_server(owners).owners.tolist(), strict=True))
+    for name, count in counts.items():
+        expected = (
+            60_000 if name.startswith("trunk.") else sum(name.split(".")[1] in tasks for tasks in owners.values())
+        )
+        assert count == expected
