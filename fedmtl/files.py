@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 from uuid import uuid4
 
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.tmp-[0-9a-f]{32}")
@@ -46,6 +47,26 @@ def named_errors(path: str | Path) -> Iterator[None]:
         named = OSError(error.errno, text)
         named.named = True  # pyright: ignore[reportAttributeAccessIssue]
         raise named from None
+
+
+def write_all(descriptor: int, data: Any) -> None:
+    """Write all bytes of a buffer, of which the system may take a part at a time."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def reserve(descriptor: int, start: int, length: int) -> None:
+    """Take the space of a part of a file now, where it is one error; a page that is mapped would end the process.
+
+    Nothing on systems and disks that cannot.
+    """
+    if length and hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(descriptor, start, length)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                raise
 
 
 @dataclass(frozen=True)

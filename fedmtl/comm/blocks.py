@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from xxhash import xxh3_128_digest, xxh32_intdigest
 
 from fedmtl.comm.columns import Column, pack, unpack
-from fedmtl.files import Folder, named_errors
+from fedmtl.files import Folder, named_errors, write_all
 
 LINES = 2**16
 """Lines of a block at most: what a damaged or hostile head can ask memory for."""
@@ -90,10 +90,8 @@ def append(path: Path, mark: Mark, blocks: Iterable[Block]) -> Mark:
         lines += block.lines
     file = Folder(path.parent).open(path.name, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
-        view = memoryview(data)
         with named_errors(path):
-            while view:
-                view = view[os.write(file, view) :]
+            write_all(file, data)
             os.fsync(file)
     finally:
         os.close(file)

@@ -104,8 +104,8 @@ class Server:
     @cached_property
     def silent(self) -> bool:
         """Whether uploads of this algorithm hold no number, so that the ledger does not show who trained."""
-        client, owned = next(iter(self._roster.owners.items()))
-        return self.plan.up_spec(client, owned).size == 0
+        owned = self._roster.task_sets[int(self._roster.owns[0])]
+        return self.plan.up_spec(int(self._roster.clients[0]), owned).size == 0
 
     def place(self, hosted: NDArray[np.bool_]) -> None:
         """Ask only clients that some node hosts.

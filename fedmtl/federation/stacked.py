@@ -11,8 +11,10 @@ import mmap
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import finalize
 
 import numpy as np
 import torch
@@ -23,11 +25,15 @@ from xxhash import xxh3_64_intdigest
 from fedmtl.federation.store import LostState, StateError
 from fedmtl.federation.undo import Before, Undo
 from fedmtl.federation.visits import ANEW
-from fedmtl.files import Folder, named_errors
+from fedmtl.files import Folder, named_errors, reserve
 from fedmtl.trees import leaves, rebuild
 
 _POPULATION = 2**27
 """Bytes of a file from which on its rows are read by cohorts that are far apart: pages beside them are of no use."""
+
+
+PIECE = 2**16
+"""Bytes of a file of rows whose space is taken at once: fewer calls than rows, and little more than the rows need."""
 
 
 class Field(NamedTuple):
@@ -53,6 +59,10 @@ class Table(NamedTuple):
     trusted: NDArray[np.bool_]
     """[clients], whether this process has written it or looked at its checksum."""
     undo: Undo
+    file: FileIO | None
+    """The file of the rows."""
+    reserved: NDArray[np.bool_]
+    """Pieces of that file, of ``PIECE`` bytes each, whose space is taken."""
 
 
 class StackedStore:
@@ -157,8 +167,25 @@ class StackedStore:
         place = np.searchsorted(self._clients, clients)
         rows = _pack(states, fields, size, len(clients))
         sums = np.array([xxh3_64_intdigest(row) for row in rows], np.uint64)
+        self._reserve(table, place, size)
         table.undo.keep(version, place, table.versions, table.sums, table.rows)
         self._write(table, place, version, rows, sums)
+
+    def _reserve(self, table: Table, place: NDArray[np.int64], size: int) -> None:
+        """Take the space of rows before one of them is touched."""
+        if table.file is None:
+            return
+        firsts, lasts = place * size // PIECE, (place * size + size - 1) // PIECE
+        steps = range(int((lasts - firsts).max()) + 1)
+        pieces = np.unique(np.concatenate([np.minimum(firsts + step, lasts) for step in steps]))
+        missing = pieces[~table.reserved[pieces]]
+        if not len(missing):
+            return
+        with named_errors(Path(str(table.file.name))):
+            for run in np.split(missing, np.flatnonzero(np.diff(missing) > 1) + 1):
+                start, end = int(run[0]) * PIECE, min((int(run[-1]) + 1) * PIECE, table.rows.size)
+                reserve(table.file.fileno(), start, end - start)
+        table.reserved[missing] = True
 
     def _write(
         self,
@@ -177,13 +204,16 @@ class StackedStore:
     def _table(self, kind: str, fields: list[Field], size: int) -> Table:
         if kind not in self._tables:
             count = len(self._clients)
+            rows, file = self._array(f"{kind}.rows", np.uint8, (count, size))
             self._tables[kind] = Table(
                 fields,
-                self._array(f"{kind}.rows", np.uint8, (count, size)),
-                self._array(f"{kind}.versions", np.int64, (count,)),
-                self._array(f"{kind}.sums", np.uint64, (count,)),
+                rows,
+                self._array(f"{kind}.versions", np.int64, (count,), whole=True)[0],
+                self._array(f"{kind}.sums", np.uint64, (count,), whole=True)[0],
                 np.zeros(count, bool),
                 Undo(self._folder, kind, size),
+                file,
+                np.zeros(-(-count * size // PIECE), bool),
             )
         if self._tables[kind].fields != fields:
             before, now = ([(str(f.dtype), f.shape) for f in which] for which in (self._tables[kind].fields, fields))
@@ -193,25 +223,33 @@ class StackedStore:
             )
         return self._tables[kind]
 
-    def _array(self, name: str, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
-        """Zeros, or what the file holds; pages that nobody has written take no space."""
+    def _array(
+        self, name: str, dtype: Any, shape: tuple[int, ...], whole: bool = False
+    ) -> tuple[NDArray[Any], FileIO | None]:
+        """Zeros, or what the file holds, and the file; pages that are not written take no space but for a ``whole``."""
         if self._folder is None:
-            return np.zeros(shape, dtype)
+            return np.zeros(shape, dtype), None
         size = math.prod(shape) * np.dtype(dtype).itemsize
-        with os.fdopen(self._folder.open(name, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
-            found = file.seek(0, 2)
-            if found not in (0, size):
-                raise StateError(
-                    f"{self._folder.path(name)} has {found} bytes where {size} are expected: it was written for other "
-                    "clients or another model. Use another folder, or go back to that experiment."
-                )
-            with named_errors(self._folder.path(name)):
-                file.truncate(size)
+        path = self._folder.path(name)
+        opened = self._folder.open(name, os.O_RDWR | os.O_CREAT, 0o600)
+        file = FileIO(path, "r+b", opener=lambda *_: opened)
+        found = file.seek(0, 2)
+        if found not in (0, size):
+            file.close()
+            raise StateError(
+                f"{path} has {found} bytes where {size} are expected: it was written for other clients or another "
+                "model. Use another folder, or go back to that experiment."
+            )
+        with named_errors(path):
+            file.truncate(size)
+            if whole:
+                reserve(file.fileno(), 0, size)
             mapped = np.memmap(file, dtype, "r+", shape=shape)
+        finalize(self, file.close)
         if size > _POPULATION:
             with suppress(OSError, ValueError, AttributeError):  # another system
                 mapped._mmap.madvise(mmap.MADV_RANDOM)  # pyright: ignore[reportAttributeAccessIssue]
-        return np.asarray(mapped)
+        return np.asarray(mapped), file
 
 
 def _layout(states: Any) -> tuple[list[Field], int]:

@@ -9,7 +9,8 @@ that is killed leaves it to those that come after, whose clients may be others.
 import os
 import struct
 from contextlib import suppress
-from typing import BinaryIO, NamedTuple
+from io import FileIO
+from typing import NamedTuple
 from uuid import uuid4
 from weakref import finalize
 
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_64, xxh3_64_intdigest
 
-from fedmtl.files import Folder
+from fedmtl.files import Folder, named_errors, write_all
 
 _HEAD = struct.Struct("<QqqqQ")  # checksum of the rest of the block, round, rows, rows with a state, bytes of a row
 
@@ -56,7 +57,7 @@ class Undo:
         self._size = size
         self._round = 0
         self._blocks: list[Block] = []
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
         # A name for each process and round: others may delete it when that round is over.
         self._stem = f"{kind}.undo-{uuid4().hex}"
         others = [] if folder is None else [name for name in folder.names() if name.startswith(f"{kind}.undo-")]
@@ -91,10 +92,11 @@ class Undo:
             check = xxh3_64()
             for array in block:
                 check.update(array.data)
-            self._file.write(_HEAD.pack(check.intdigest(), round, len(some), len(block.rows), self._size))
-            for array in block:
-                self._file.write(array.data)
-            self._file.flush()
+            head = _HEAD.pack(check.intdigest(), round, len(some), len(block.rows), self._size)
+            with named_errors(self._name(round) if self._folder is None else self._folder.path(self._name(round))):
+                write_all(self._file.fileno(), head)
+                for array in block:
+                    write_all(self._file.fileno(), array.reshape(-1).view(np.uint8))
 
     def knows(self, places: NDArray[np.int64], round: int | None = None) -> NDArray[np.bool_]:
         """Which of the rows are remembered, from one round or from any."""
@@ -130,15 +132,18 @@ class Undo:
                     self._folder.remove(name)
                 del self._left[name]
 
-    def _of_round(self, round: int, folder: Folder) -> BinaryIO:
+    def _name(self, round: int) -> str:
+        return f"{self._stem}-{round}"
+
+    def _of_round(self, round: int, folder: Folder) -> FileIO:
         """The file, to be written from its beginning: another name takes a tenth of the time of another file."""
-        name = f"{self._stem}-{round}"
+        name = self._name(round)
         if self._file is not None:
             with suppress(FileNotFoundError):
-                folder.path(f"{self._stem}-{self._round}").rename(folder.path(name))
+                folder.path(self._name(self._round)).rename(folder.path(name))
                 self._file.seek(0)
                 return self._file
-        file = os.fdopen(folder.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+        file = os.fdopen(folder.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0)
         finalize(self, file.close)
         return file
 
