@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fedmtl.algorithms.work import local_passes
 from fedmtl.comm.ledger import Ledger
 from fedmtl.comm.tables import Row
 from fedmtl.experiment import Experiment
@@ -119,7 +120,8 @@ def summarise(
     ``measured`` is how many of the clients were: where it is fewer than ``clients``, all numbers of ``tasks`` are over
     a sample. ``client_mean`` is the plain mean over the clients that own the task and have a labelled test example;
     ``worst_tenth`` the mean over the tenth of them, rounded up, that is worst. Of these clients, ``clients`` have a
-    number and ``diverged`` have none; where some diverged, so has either mean, which is None.
+    number and ``diverged`` have none; where some diverged, so has either mean, which is None. ``local_passes`` is a
+    client's work in a round, as in ``fedmtl.algorithms.work``.
 
     Args:
         last: the rows of the last model.
@@ -156,6 +158,7 @@ def summarise(
         "rounds": server.rounds,
         "clients": len(server.roster),
         "measured": len(server.measured),
+        "local_passes": local_passes(experiment.algorithm),
         "tasks": tasks,
         "rejected": dict(sorted(server.rejected.items())),
         "mean_score": None if np.isnan(mean_score) else mean_score,

@@ -32,10 +32,11 @@ READING = """\
 
 A value is the metric over all clients' test examples together, after the last round; ± is the sample
 standard deviation over seeds. The mean score is the mean over tasks of a number for which more is better and 1
-is perfect. A gain over Local is in per cent of what a task reaches alone, positive where it is better; Δm is its
-mean over tasks. A task loses when its whole interval lies below 0. The worst tenth of clients is the mean score
-of the tenth that fares worst, minus that of Local. Intervals are 95 %, paired over seeds, and not corrected for
-the number of comparisons.
+is perfect. Local passes are how often a client goes over its examples in a round, with gradients: where they differ, so
+may scores for that reason. A gain over Local is in per cent of what a task reaches alone, positive where it is
+better; Δm is its mean over tasks. A task loses when its whole interval lies below 0. The worst tenth of clients is
+the mean score of the tenth that fares worst, minus that of Local. Intervals are 95 %, paired over seeds, and not
+corrected for the number of comparisons.
 """
 
 

@@ -8,8 +8,9 @@ from math import floor, isfinite, log10, nan
 
 import numpy as np
 
+from fedmtl.algorithms.work import local_passes
 from fedmtl.study.groups import Estimate, Group
-from fedmtl.study.run import Metric
+from fedmtl.study.run import Metric, Run
 
 MAX_COLUMNS = 8
 """Markdown has a column for each of so many tasks at most; with more, the CSV alone has them."""
@@ -29,6 +30,10 @@ class Row:
     seeds: tuple[int, ...]
     rounds: tuple[int, ...]
     """The last evaluated round of each seed."""
+    passes: int | None
+    """Local work: a client's passes over its examples, with gradients, in a round; None where that is not known."""
+    batch_size: int | None
+    """Examples a step; None for all of a client's."""
     unfinished: int
     """How many of the runs did not come to their end."""
     metrics: Mapping[str, Metric]
@@ -82,6 +87,7 @@ def record(row: Row) -> dict[str, str | int | float | None]:
         "label": row.label,
         "seeds": " ".join(map(str, row.seeds)),
         "rounds": " ".join(map(str, row.rounds)),
+        "local_passes": row.passes,
         "unfinished": row.unfinished,
         "score_mean": row.score.mean,
         "score_std": row.score.std,
@@ -142,6 +148,8 @@ def _row(group: Group, target: float | None) -> Row:
         label=group.label,
         seeds=group.seeds,
         rounds=tuple(-1 if run.last_round is None else run.last_round for run in runs),
+        passes=_passes(runs),
+        batch_size=runs[0].experiment.get("batch_size"),
         unfinished=sum(not run.finished for run in runs),
         metrics=group.metrics,
         values={task: group.value(task) for task in group.metrics},
@@ -158,7 +166,7 @@ def _row(group: Group, target: float | None) -> Row:
 def _markdown_table(rows: Sequence[Row]) -> str:
     metrics = {task: metric for row in rows for task, metric in row.metrics.items()}
     shown = metrics if len(metrics) <= MAX_COLUMNS else {}
-    header = ["experiment", "seeds", "mean score ↑"]
+    header = ["experiment", "seeds", "local passes", "mean score ↑"]
     header += [f"{task}: {m.name} {'↑' if m.higher_is_better else '↓'}" for task, m in shown.items()]
     header += ["training down", "training up", "training total", "evaluation"]
     target = next((row.target for row in rows if row.target is not None), None)
@@ -166,11 +174,35 @@ def _markdown_table(rows: Sequence[Row]) -> str:
         header.append(f"to score {target:g}")
     lines = [header, ["---"] + ["---:"] * (len(header) - 1)]
     for row in rows:
-        cells = [_cell(row.name) + _unfinished(row), str(len(row.seeds)), human_estimate(row.score)]
+        passes = NOTHING if row.passes is None else str(row.passes)
+        cells = [_cell(row.name) + _unfinished(row), str(len(row.seeds)), passes, human_estimate(row.score)]
         cells += [human_estimate(row.values.get(task, Estimate(nan, None))) for task in shown]
         cells += map(human_bytes, (row.down_bytes, row.up_bytes, row.training_bytes, row.evaluation_bytes))
         lines.append(cells if target is None else [*cells, _to_target(row)])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + unequal_work(rows)
+
+
+def unequal_work(rows: Sequence[Row]) -> str:
+    """A line for below a table whose experiments do unequal local work; empty where they do not."""
+    work = {(row.passes, row.batch_size) for row in rows}
+    if len(work) < 2:
+        return ""
+    sizes = {row.batch_size for row in rows}
+    said: dict[str, list[str]] = {}
+    for row in rows:
+        passes = (
+            "an unknown number of passes" if row.passes is None else f"{row.passes} pass{'es'[: 2 * (row.passes != 1)]}"
+        )
+        batches = f" in batches of {row.batch_size or 'all its examples'}" if len(sizes) > 1 else ""
+        said.setdefault(passes + batches, []).append(_cell(row.name))
+    each = "; ".join(f"{work} with {', '.join(names)}" for work, names in said.items())
+    return f"\nLocal work differs, and scores with it: in a round a client takes {each}.\n"
+
+
+def _passes(runs: Sequence[Run]) -> int | None:
+    """As the runs' summaries say; of runs that have none, by the experiment's table."""
+    said = [run.summary["local_passes"] for run in runs if "local_passes" in run.summary]
+    return said[0] if said else local_passes(runs[0].experiment["algorithm"])
 
 
 def _unfinished(row: Row) -> str:

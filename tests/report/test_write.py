@@ -37,7 +37,7 @@ def test_a_report_is_a_page_a_table_and_pictures(runs: Path, tmp_path: Path) -> 
 def test_the_page_says_what_was_found_and_what_was_counted(runs: Path, tmp_path: Path) -> None:
     text = write_report([runs], tmp_path / "out", target=0.7)[-1].read_text(encoding="utf-8")
     assert "## Toy(clients=2)" in text
-    assert "| FedPer | 2 | 0.750 ± 0.000 | 0.750 ± 0.000 | 0 B | 1.00 kB | 1.00 kB | 0 B | 1.00 kB |" in text
+    assert "| FedPer | 2 | – | 0.750 ± 0.000 | 0.750 ± 0.000 | 0 B | 1.00 kB | 1.00 kB | 0 B | 1.00 kB |" in text
     assert "- FedPer − Local: +0.250 [+0.250, +0.250] over 2 seeds" in text
     assert "- FedPer: `FedPer(lr=0.1) / Dense()`, seeds 0, 1" in text
     assert "headers included" in text

@@ -121,7 +121,7 @@ def test_bytes_against_accuracy(
     assert len(table) == 5 and list(table.values()) == sorted(table.values(), reverse=True)
     # 5 clients, 2 rounds, a trunk of 64 · 64 + 64 numbers; the header is 32 bytes.
     assert table["FedPer"] == 5 * 2 * 2 * (4 * 4160 + 32)
-    assert table["FedPer · FP16, down FP16"] == 5 * 2 * 2 * (2 * 4160 + 32)
+    assert table["FedPer · FP16, down FP16"] == 5 * 2 * 2 * (2 * 4160 + 17 + 32)  # 17 blocks
     for name in table:
         assert name == "FedPer" or f"{name} − FedPer: " in output
 

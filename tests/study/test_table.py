@@ -64,11 +64,35 @@ def test_bytes_to_a_target_are_a_mean_only_when_every_seed_came_there(tmp_path: 
 def test_markdown(tmp_path: Path) -> None:
     text = markdown(rows(tmp_path, [0.6, 0.8], target=0.3 - 1e-9))
     assert text.splitlines() == [
-        "| experiment | seeds | mean score ↑ | digit: accuracy ↑ | slant: rmse ↓ | training down | training up "
-        "| training total | evaluation | to score 0.3 |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-        "| FedPer | 2 | 0.525 ± 0.106 | 0.700 ± 0.141 | 0.650 ± 0.071 | 4.00 kB | 122 B | 4.12 kB | 84 B | 2.06 kB |",
+        "| experiment | seeds | local passes | mean score ↑ | digit: accuracy ↑ | slant: rmse ↓ | training down "
+        "| training up | training total | evaluation | to score 0.3 |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| FedPer | 2 | – | 0.525 ± 0.106 | 0.700 ± 0.141 | 0.650 ± 0.071 "
+        "| 4.00 kB | 122 B | 4.12 kB | 84 B | 2.06 kB |",
     ]
+
+
+def test_unequal_local_work_is_a_column_and_a_line(tmp_path: Path) -> None:
+    """Ditto(epochs=1, personal_epochs=5) takes 6 passes, FedPer(epochs=1) one; where all take one, there is no line."""
+    for name, own in (
+        ("Ditto", {"epochs": 1, "personal_epochs": 5}),
+        ("FedPer", {"epochs": 1}),
+        ("Local", {"epochs": 1}),
+    ):
+        write_run(tmp_path / name, {"name": name, **own}, {"digit": [0.0, 0.5]})
+    found = tabulate(group_runs([read_run(tmp_path / name) for name in ("Ditto", "FedPer", "Local")]))
+    text = markdown(found)
+    assert "| Ditto | 1 | 6 | 0.500 |" in text and "| FedPer | 1 | 1 | 0.500 |" in text
+    assert "a client takes 6 passes with Ditto; 1 pass with FedPer, Local." in text
+    assert [record(row)["local_passes"] for row in found] == [6, 1, 1]
+    assert "Local work" not in markdown(found[1:])
+
+
+def test_unequal_batches_are_local_work_too(tmp_path: Path) -> None:
+    for size in (4, 8):
+        write_run(tmp_path / str(size), {"name": "FedPer", "epochs": 1}, {"digit": [0.0, 0.5]}, batch_size=size)
+    text = markdown(tabulate(group_runs([read_run(tmp_path / str(size)) for size in (4, 8)])))
+    assert "1 pass in batches of 4 with" in text and "1 pass in batches of 8 with" in text
 
 
 def test_markdown_says_what_is_not_finished_and_escapes_its_own_signs(tmp_path: Path) -> None:
