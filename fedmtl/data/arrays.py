@@ -1,20 +1,19 @@
 """Your own arrays as a federation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fedmtl.data.base import ClientData, Federation, Split, check_name, check_tasks
-from fedmtl.data.infer import infer_regression, infer_task, to_form, with_nan
-from fedmtl.data.inputs import floats, join, to_inputs
+from fedmtl.data.infer import infer_regression
+from fedmtl.data.inputs import to_inputs
+from fedmtl.data.labels import Part, to_labels
 from fedmtl.data.numbers import Numbers, to_numbers
 from fedmtl.data.partition import check_fraction, hold_out
 from fedmtl.tasks.base import Task
-from fedmtl.tasks.precision import LARGEST
-from fedmtl.tasks.regression import Regression
 from fedmtl.types import ClientId
 
 Examples = tuple[ArrayLike, Mapping[str, ArrayLike]]
@@ -107,7 +106,7 @@ def from_arrays(
     raw = [part for client, data in clients.items() for part in _parts(f"Client {client}", data)]
     x = to_inputs([part.x for part in raw], lambda part: raw[part].where)
     given = {} if tasks is None else check_tasks(tasks)
-    kinds, y = _labelled(raw, given, missing)
+    kinds, y = to_labels(raw, given, missing)
     splits = iter([Split(*pair) for pair in zip(x, y, strict=True)])
     copies = {
         client: ClientData(next(splits), next(splits)) if isinstance(data, Mapping) else next(splits)
@@ -116,14 +115,6 @@ def from_arrays(
     dataset = ArrayData(copies, kinds, test_fraction)
     dataset.load(0)  # What cannot be loaded is refused here, where the arrays are at hand.
     return dataset
-
-
-class _Part(NamedTuple):
-    """The examples of one client, or its training or test part: numbers of any type."""
-
-    where: str
-    x: NDArray[Any]
-    y: Mapping[str, Numbers]
 
 
 def _number(name: str, value: Any) -> float | None:
@@ -135,7 +126,7 @@ def _number(name: str, value: Any) -> float | None:
     )
 
 
-def _parts(where: str, data: Any) -> list[_Part]:
+def _parts(where: str, data: Any) -> list[Part]:
     if not isinstance(data, Mapping):
         return [_part(where, data)]
     if sorted(map(str, data)) != ["test", "train"]:
@@ -145,7 +136,7 @@ def _parts(where: str, data: Any) -> list[_Part]:
     return [_part(f"{where}, {part}", data[part]) for part in ("train", "test")]
 
 
-def _part(where: str, data: Any) -> _Part:
+def _part(where: str, data: Any) -> Part:
     if not (isinstance(data, tuple | list) and len(data) == 2 and isinstance(data[1], Mapping)):
         raise ValueError(f"{where} is a {type(data).__name__}; from_arrays takes (x, {{task: labels}}).")
     x = to_numbers(f"{where}, inputs", data[0]).array
@@ -153,6 +144,8 @@ def _part(where: str, data: Any) -> _Part:
         raise ValueError(
             f"{where}: inputs are numbers [N, …], got {x.dtype} of shape {x.shape}; for [N], use x[:, None]."
         )
+    if not len(x) and not where.endswith("test"):
+        raise ValueError(f"{where} has no example; leave the client out or give it data.")
     if 0 in x.shape[1:]:
         raise ValueError(f"{where}: inputs of shape {x.shape} hold no number; give at least one feature.")
     if hasattr(data[0], "columns") and x.dtype.kind == "f":
@@ -164,7 +157,7 @@ def _part(where: str, data: Any) -> _Part:
                 f"{where}, task {name!r}: the labels' index holds the inputs' in another order, and rows are matched "
                 "by position; use y.loc[x.index]."
             )
-    return _Part(where, x, {name: _labels(where, name, y, x) for name, y in data[1].items()})
+    return Part(where, x, {name: _labels(where, name, y, x) for name, y in data[1].items()})
 
 
 def _check_columns(where: str, names: list[Any], x: NDArray[Any]) -> None:
@@ -199,74 +192,4 @@ def _labels(where: str, name: str, y: ArrayLike, x: NDArray[Any]) -> Numbers:
     if len(found.array) != len(x):
         way = "; use ravel()" if shape == (1, len(x)) else "; use x.T" if shape[0] in x.shape[1:2] else ""
         raise ValueError(f"{where}: task {name!r} has {shape[0]} labels for {len(x)} inputs{way}.")
-    return found
-
-
-def _labelled(
-    parts: Sequence[_Part], given: Mapping[str, Task], missing: float | None
-) -> tuple[dict[str, Task | None], list[dict[str, NDArray[Any]]]]:
-    """The tasks, and each part's labels in the form that they take."""
-    of_task: dict[str, list[int]] = {}
-    for number, part in enumerate(parts):
-        for name in part.y:
-            of_task.setdefault(name, []).append(number)
-    unknown = sorted(set(of_task) - set(given)) if given else []
-    if unknown and not set(given) <= set(of_task):  # a slip in a name, and not a task that is left to be inferred
-        raise ValueError(
-            f"{parts[of_task[unknown[0]][0]].where}: labels for unknown task {unknown[0]!r}; the tasks are "
-            f"{sorted(given)}."
-        )
-    kinds: dict[str, Task | None] = dict(given)
-    found: list[dict[str, NDArray[Any]]] = [{} for _ in parts]
-    for name, numbers in sorted(of_task.items()):
-        ys = _known([(parts[n].where, parts[n].y[name].array) for n in numbers], name, missing)
-        if name not in given:
-            # A column is a vector, and what is inferred of it is never a vector of one.
-            vectors = [y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y for y in ys]
-            kinds[name] = infer_task(name, vectors, any(parts[n].y[name].whole for n in numbers))
-        task = kinds[name]
-        ys = to_form(Regression() if task is None else task, ys)
-        if isinstance(task, Regression | None) and all(y.ndim == 1 for y in ys):
-            for number, y in zip(numbers, ys, strict=True):
-                _check_size(f"{parts[number].where}, task {name!r}", y)
-            ends = np.cumsum([len(y) for y in ys])
-            ys = np.split(floats(join(ys)[:, None], f"Task {name!r}: labels")[:, 0], ends[:-1])
-        for number, y in zip(numbers, ys, strict=True):
-            found[number][name] = np.array(y)
-    return kinds, found
-
-
-def _check_size(where: str, y: NDArray[Any]) -> None:
-    beyond = np.abs(y.astype(np.longdouble, copy=False)) > LARGEST
-    if beyond.any():
-        raise ValueError(
-            f"{where}: label {y[beyond][0]} in row {int(np.flatnonzero(beyond)[0])} is beyond float32; scale the "
-            "labels of all clients alike."
-        )
-
-
-def _known(parts: Sequence[tuple[str, NDArray[Any]]], name: str, missing: float | None) -> list[NDArray[Any]]:
-    """The labels with NaN where not labelled.
-
-    Raises:
-        ValueError: NaN without ``missing``, or infinity.
-    """
-    found = []
-    for where, y in parts:
-        where = f"{where}, task {name!r}"
-        y = with_nan(where, y, missing)
-        if y.dtype.kind == "f" and not np.isfinite(y).all():
-            unknown, endless = np.isnan(y), np.isinf(y)
-            if missing is None and unknown.any():
-                raise ValueError(
-                    f"{where}: {int(unknown.sum())} label(s) are NaN, the first in row "
-                    f"{int(np.argwhere(unknown)[0, 0])}; pass missing=float('nan') if NaN stands for 'not labelled'."
-                )
-            if endless.any():
-                row = int(np.argwhere(endless)[0, 0])
-                raise ValueError(
-                    f"{where}: {int(endless.sum())} label(s) are infinite, the first in row {row}; labels are finite: "
-                    "drop these examples, cut them off at a bound, or pass missing=float('nan') with NaN there."
-                )
-        found.append(y)
     return found

@@ -14,17 +14,18 @@ class Unfit(ValueError):
     """A module that cannot take inputs of the given type at all."""
 
 
-def check_parts(name: str, module: nn.Module) -> None:
+def check_parts(name: str, prefix: str, module: nn.Module) -> None:
     """Refuse what can be seen without running the module.
 
     Args:
         name: of the model, for messages.
-        module: the trunk, or all, with parameters that have been made.
+        prefix: of the module, in names of parameters.
+        module: the trunk or a head, with parameters that have been made.
 
     Raises:
         ValueError: a parameter that is not finite float32 on the CPU, norms over the batch, running statistics.
     """
-    for path, part in module.named_modules():
+    for path, part in module.named_modules(prefix=prefix):
         kind = type(part).__name__
         if getattr(part, "track_running_stats", False):
             raise ValueError(
@@ -36,7 +37,7 @@ def check_parts(name: str, module: nn.Module) -> None:
                 f"{name}: {path} ({kind}) takes means over the batch, to which padding belongs, and which a batch of "
                 "one example does not have; use GroupNorm or LayerNorm."
             )
-    for path, value in module.named_parameters():
+    for path, value in module.named_parameters(prefix=prefix):
         if value.dtype != torch.float32:
             raise ValueError(
                 f"{name}: parameters are float32, but {path} is {value.dtype}; build it without .double() and .half(), "
@@ -151,8 +152,8 @@ def _state(module: nn.Module) -> list[tuple[str, Tensor]]:
 def _drawing(module: nn.Module, prefix: str) -> str:
     """The modules that are known to draw, or how else it is done."""
     found = [
-        f"{f'{prefix}.{path}'.rstrip('.')}, a {type(part).__name__}"
-        for path, part in module.named_modules()
+        f"{path}, a {type(part).__name__}"
+        for path, part in module.named_modules(prefix=prefix)
         if (isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0)
         or isinstance(part, nn.RReLU)
         or (isinstance(rate := getattr(part, "dropout", None), float) and rate > 0)

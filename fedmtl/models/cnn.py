@@ -44,7 +44,13 @@ class CNN:
 
     def trunk(self, input_shape: tuple[int, ...]) -> nn.Module:
         if len(input_shape) != 3:
-            raise ValueError(f"CNN takes images of shape (channels, height, width), got {input_shape}; try MLP.")
+            way = "MLP, or x[:, None] for grey images" if len(input_shape) == 2 else "MLP, which takes any shape"
+            raise ValueError(f"CNN takes images of shape (channels, height, width), got {input_shape}; try {way}.")
+        if input_shape[0] == input_shape[1] > 4 >= input_shape[2]:
+            raise ValueError(
+                f"CNN takes images of shape (channels, height, width), got {input_shape}, where channels seem to be "
+                "last; use x.transpose(0, 3, 1, 2)."
+            )
         sides = [
             _pooled("CNN", side, len(self.channels), axis) for side, axis in zip(input_shape[1:], "HW", strict=True)
         ]
@@ -72,7 +78,8 @@ class TemporalCNN:
 
     def trunk(self, input_shape: tuple[int, ...]) -> nn.Module:
         if len(input_shape) != 2:
-            raise ValueError(f"TemporalCNN takes signals of shape (channels, samples), got {input_shape}; try MLP.")
+            way = "MLP, or x[:, None] for one channel" if len(input_shape) == 1 else "MLP, which takes any shape"
+            raise ValueError(f"TemporalCNN takes signals of shape (channels, samples), got {input_shape}; try {way}.")
         length = _pooled("TemporalCNN", input_shape[1], len(self.channels), "signal")
         _check_parameters(self, input_shape[0], self.channels, 5, length, self.hidden)
         layers: list[nn.Module] = []

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.modules.lazy import LazyModuleMixin
 
 from fedmtl.models.base import Model
-from fedmtl.models.check import Unfit, check_parts, check_pure, example, freeze, run
-from fedmtl.rng import float32_default, torch_seed
+from fedmtl.models.check import Unfit, freeze, run
+from fedmtl.models.parts import check_own, make_head, make_trunk
+from fedmtl.rng import float32_default
 from fedmtl.tasks.base import Task
 from fedmtl.types import Batch, Params, TaskSet
 
@@ -64,20 +64,9 @@ def _build(
     model: Model, input_shape: tuple[int, ...], tasks: Mapping[str, Task], seed: int, kind: torch.dtype
 ) -> SplitModel:
     with float32_default():
-        x = example(input_shape, kind)
-        with torch_seed(seed, "trunk"):
-            trunk = _module(model, "the trunk", model.trunk(input_shape))
-            if any(isinstance(part, LazyModuleMixin) for part in trunk.modules()):
-                run(repr(model), "the trunk", trunk, x.clone())  # lazy parameters are drawn by the first call
-        check_parts(repr(model), SplitModel(trunk, {}))
-        with torch_seed(seed, "check"):  # what a module draws while it is checked is not drawn outside
-            features = run(repr(model), "the trunk", trunk, x.clone())
-            _check_features(model, features, kind)
-            check_pure(repr(model), "the trunk", "trunk", trunk, x, features)
-        heads: dict[str, nn.Module] = {}
-        for name, task in sorted(tasks.items()):
-            heads[name] = _head(model, name, task, features, seed)
-        _check_own(model, trunk, heads)
+        trunk, features = make_trunk(model, input_shape, seed, kind)
+        heads = {name: make_head(model, name, task, features, seed) for name, task in sorted(tasks.items())}
+        check_own(model, trunk, heads)
         module = SplitModel(trunk, heads, kind == torch.int64)
         freeze(module)
         if next(module.parameters(), None) is None:
@@ -92,61 +81,8 @@ def _build(
         return module
 
 
-def _module(model: Model, part: str, made: Any) -> nn.Module:
-    if not isinstance(made, nn.Module):
-        raise ValueError(f"{model!r}: {part} is an nn.Module, got a {type(made).__name__}; return a module.")
-    return made
-
-
-def _check_features(model: Model, features: Any, kind: torch.dtype) -> None:
-    if not isinstance(features, Tensor):
-        raise ValueError(
-            f"{model!r}: a trunk gives features, a tensor [B, features], got a {type(features).__name__}; return one "
-            "of its parts."
-        )
-    if features.ndim != 2 or len(features) != 2:
-        raise ValueError(f"{model!r}: a trunk gives features [B, features], got shape {tuple(features.shape)} for B=2.")
-    if features.dtype != torch.float32:
-        failure = Unfit if kind == torch.int64 and not features.is_floating_point() else ValueError
-        raise failure(
-            f"{model!r}: a trunk gives float32 features, got {features.dtype}; its parameters, buffers and constants "
-            "are float32."
-        )
-
-
-def _head(model: Model, name: str, task: Task, features: Tensor, seed: int) -> nn.Module:
-    if hasattr(nn.ModuleDict(), name):
-        raise ValueError(f"task {name!r}: torch's modules have an attribute of that name; give the task another.")
-    called = f"the head of task {name!r}"
-    with torch_seed(seed, f"head.{name}"):
-        head = _module(model, called, model.head(features.shape[1], task.outputs))
-        if any(isinstance(part, LazyModuleMixin) for part in head.modules()):
-            run(repr(model), called, head, features.clone())
-    check_parts(repr(model), SplitModel(nn.Identity(), {name: head}))
-    with torch_seed(seed, "check"):
-        output = run(repr(model), called, head, features.clone())
-        if not isinstance(output, Tensor) or output.shape != (2, task.outputs):
-            found = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
-            raise ValueError(
-                f"{model!r}: the head of task {name!r} gives {found} for B=2, but {task!r} needs "
-                f"(2, {task.outputs}); make head(features, outputs) end in `outputs` numbers."
-            )
-        if output.dtype != torch.float32:
-            raise ValueError(f"{model!r}: the head of task {name!r} gives {output.dtype}, but outputs are float32.")
-        check_pure(repr(model), called, f"head.{name}", head, features, output)
-    return head
-
-
-def _check_own(model: Model, trunk: nn.Module, heads: Mapping[str, nn.Module]) -> None:
-    """Refuse a parameter that is in several parts: each is shared or private, and of one task."""
-    owner: dict[int, str] = {}
-    for part, module in [("the trunk", trunk), *((f"the head of task {name!r}", head) for name, head in heads.items())]:
-        for name, value in module.named_parameters():
-            if owner.setdefault(id(value), part) != part:
-                raise ValueError(
-                    f"{model!r}: {part} shares its parameter {name} with {owner[id(value)]}; make a module of its own "
-                    "for each call of trunk and head."
-                )
+def _keep_parameters() -> None:
+    """In place of a recurrent module's ``flatten_parameters``."""
 
 
 def check_runs(name: str, trunk: nn.Module, x: Tensor) -> None:
@@ -156,10 +92,6 @@ def check_runs(name: str, trunk: nn.Module, x: Tensor) -> None:
         ValueError: it begins with ``name``.
     """
     run(name, "the trunk", trunk, x)
-
-
-def _keep_parameters() -> None:
-    """In place of a recurrent module's ``flatten_parameters``."""
 
 
 def initial_params(module: SplitModel) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fedmtl.tasks.checks import numbers, refuse
 from fedmtl.tasks.masked import counts, keep, labelled, mean_over
+from fedmtl.tasks.precision import merged_by_float32
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,14 @@ class Regression:
         y = numbers(self, y)
         limit = np.finfo(np.float32).max
         refuse(self, y, np.isnan(y) | (np.abs(y) <= limit), "labels are finite float32; NaN stands for 'not labelled'.")
-        return y.astype(np.float32, copy=False)
+        found = y.astype(np.float32, copy=False)
+        merged = merged_by_float32(y, found)
+        if merged is not None:
+            raise ValueError(
+                f"{self!r}: float32 keeps 7 digits, by which {merged[1] - merged[2]} of {merged[1]} distinct labels "
+                "merge with others; subtract a constant, the same for all clients."
+            )
+        return found
 
     def loss(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
         counted = labelled(y, mask)

@@ -422,6 +422,26 @@ def test_a_federation_of_ones_own_is_looked_at_as_well(x: Any, message: str) -> 
         Federation({"y": Binary()}, (3,), {0: ClientData(part, part)})
 
 
+def test_labels_of_a_federation() -> None:
+    """Tensors with gradients are numbers, too; distinct ones may not merge."""
+    y: Any = torch.tensor(X[:, 0], requires_grad=True)
+    part = Split(X, {"y": y})
+    federation = Federation({"y": Regression()}, (3,), {0: ClientData(part, part)})
+    np.testing.assert_array_equal(federation.clients[0].train.y["y"], X[:, 0])
+    late = Split(X, {"y": TIMES[:, 0]})
+    with pytest.raises(ValueError, match="client 0, train, task 'y': Regression.* of 40 distinct labels merge"):
+        Federation({"y": Regression()}, (3,), {0: ClientData(late, late)})
+
+
+def test_a_client_without_examples() -> None:
+    empty = (X[:0], {"y": YES_NO[:0]})
+    with pytest.raises(ValueError, match="Client 3 has no example; leave the client out"):
+        from_arrays({0: (X, {"y": YES_NO}), 3: empty})
+    with pytest.raises(ValueError, match="Client 3, train has no example"):
+        from_arrays({3: {"train": empty, "test": (X, {"y": YES_NO})}})
+    assert from_arrays({3: {"train": (X, {"y": YES_NO}), "test": empty}}).load(0).tasks == {"y": Binary()}
+
+
 def test_a_federation_has_inputs_of_one_type() -> None:
     whole, broken = Split(np.arange(3 * N).reshape(N, 3), {"y": YES_NO}), Split(X, {"y": YES_NO})
     federation = Federation({"y": Binary()}, (3,), {0: ClientData(whole, whole), 1: ClientData(broken, broken)})

@@ -399,6 +399,16 @@ def test_images_of_bytes_reach_a_cnn() -> None:
     assert trained(CNN((2,), 4), arrays(x=images)).summary["mean_score"] >= 0
 
 
+def test_axes_of_images() -> None:
+    """Channels last, grey images without a channel."""
+    images = lambda *shape: arrays(x=lambda n: DRAW.random((n, *shape)))  # noqa: E731
+    with pytest.raises(ValueError, match=r"\(8, 8, 3\), where channels seem to be last; use x.transpose\(0, 3, 1, 2\)"):
+        trained(CNN((2,), 4), images(8, 8, 3))
+    with pytest.raises(ValueError, match=r"\(8, 8\); try MLP, or x\[:, None\] for grey images"):
+        trained(CNN((2,), 4), images(8, 8))
+    assert trained(CNN((2,), 4), images(3, 8, 8)).summary["mean_score"] >= 0
+
+
 def test_whole_numbers_that_merge_are_refused_by_a_model_of_floats() -> None:
     """At a run, and on a node that loads its own clients: 240 ids, of which float32 tells every second apart."""
     ids = np.arange(2**24, 2**24 + 240)[:, None]

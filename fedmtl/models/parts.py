@@ -1,0 +1,102 @@
+"""A model's trunk and heads, made and looked at: what does not fit is found before a run begins."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
+
+from fedmtl.models.base import Model
+from fedmtl.models.check import Unfit, check_parts, check_pure, example, run
+from fedmtl.rng import torch_seed
+from fedmtl.tasks.base import Task
+
+
+def make_trunk(model: Model, input_shape: tuple[int, ...], seed: int, kind: torch.dtype) -> tuple[nn.Module, Tensor]:
+    """The trunk, drawn from ``seed``, and its features of two examples.
+
+    Raises:
+        Unfit: it fails on inputs of this type.
+        ValueError: it is none that can be shared.
+    """
+    x = example(input_shape, kind)
+    with torch_seed(seed, "trunk"):
+        trunk = _module(model, "the trunk", model.trunk(input_shape))
+        if any(isinstance(part, LazyModuleMixin) for part in trunk.modules()):
+            run(repr(model), "the trunk", trunk, x.clone())  # lazy parameters are drawn by the first call
+    check_parts(repr(model), "trunk", trunk)
+    with torch_seed(seed, "check"):  # what a module draws while it is checked is not drawn outside
+        features = run(repr(model), "the trunk", trunk, x.clone())
+        _check_features(model, features, kind)
+        check_pure(repr(model), "the trunk", "trunk", trunk, x, features)
+    return trunk, features
+
+
+def _module(model: Model, part: str, made: Any) -> nn.Module:
+    if not isinstance(made, nn.Module):
+        raise ValueError(f"{model!r}: {part} is an nn.Module, got a {type(made).__name__}; return a module.")
+    return made
+
+
+def _check_features(model: Model, features: Any, kind: torch.dtype) -> None:
+    if not isinstance(features, Tensor):
+        raise ValueError(
+            f"{model!r}: a trunk gives features, a tensor [B, features], got a {type(features).__name__}; return one "
+            "of its parts."
+        )
+    if features.ndim != 2 or len(features) != 2:
+        raise ValueError(f"{model!r}: a trunk gives features [B, features], got shape {tuple(features.shape)} for B=2.")
+    if features.dtype != torch.float32:
+        failure = Unfit if kind == torch.int64 and not features.is_floating_point() else ValueError
+        raise failure(
+            f"{model!r}: a trunk gives float32 features, got {features.dtype}; its parameters, buffers and constants "
+            "are float32."
+        )
+
+
+def make_head(model: Model, name: str, task: Task, features: Tensor, seed: int) -> nn.Module:
+    """The head of a task, drawn from ``seed`` and the task's name.
+
+    Args:
+        model: the recipe.
+        name: of the task.
+        task: of which the head is.
+        features: of two examples.
+        seed: of the experiment.
+
+    Raises:
+        ValueError: its output does not fit the task, or it is none that can be private.
+    """
+    if hasattr(nn.ModuleDict(), name):
+        raise ValueError(f"task {name!r}: torch's modules have an attribute of that name; give the task another.")
+    called = f"the head of task {name!r}"
+    with torch_seed(seed, f"head.{name}"):
+        head = _module(model, called, model.head(features.shape[1], task.outputs))
+        if any(isinstance(part, LazyModuleMixin) for part in head.modules()):
+            run(repr(model), called, head, features.clone())
+    check_parts(repr(model), f"head.{name}", head)
+    with torch_seed(seed, "check"):
+        output = run(repr(model), called, head, features.clone())
+        if not isinstance(output, Tensor) or output.shape != (2, task.outputs):
+            found = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
+            raise ValueError(
+                f"{model!r}: the head of task {name!r} gives {found} for B=2, but {task!r} needs "
+                f"(2, {task.outputs}); make head(features, outputs) end in `outputs` numbers."
+            )
+        if output.dtype != torch.float32:
+            raise ValueError(f"{model!r}: the head of task {name!r} gives {output.dtype}, but outputs are float32.")
+        check_pure(repr(model), called, f"head.{name}", head, features, output)
+    return head
+
+
+def check_own(model: Model, trunk: nn.Module, heads: Mapping[str, nn.Module]) -> None:
+    """Refuse a parameter that is in several parts: each is shared or private, and of one task."""
+    owner: dict[int, str] = {}
+    for part, module in [("the trunk", trunk), *((f"the head of task {name!r}", head) for name, head in heads.items())]:
+        for name, value in module.named_parameters():
+            if owner.setdefault(id(value), part) != part:
+                raise ValueError(
+                    f"{model!r}: {part} shares its parameter {name} with {owner[id(value)]}; make a module of its own "
+                    "for each call of trunk and head."
+                )
