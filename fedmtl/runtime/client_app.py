@@ -4,11 +4,15 @@ import numpy as np
 from flwr.app import Context, Message, MessageType
 from flwr.clientapp import ClientApp
 
-from fedmtl.federation.permitted import permitted
-from fedmtl.federation.visits import ANEW
-from fedmtl.runtime.failures import error_reply
-from fedmtl.runtime.messages import read_visits, replies_content, roster_content, run_of, wants_sums
-from fedmtl.runtime.node import fleet_of, is_hosted, store_of
+from fedmtl.runtime import guard
+
+guard.install()  # before torch is imported: a signal meanwhile would leave the node waiting without end
+
+from fedmtl.federation.permitted import permitted  # noqa: E402
+from fedmtl.federation.visits import ANEW  # noqa: E402
+from fedmtl.runtime.failures import error_reply  # noqa: E402
+from fedmtl.runtime.messages import read_visits, replies_content, roster_content, run_of, wants_sums  # noqa: E402
+from fedmtl.runtime.node import fleet_of, is_hosted, read_run_config, store_of  # noqa: E402
 
 app = ClientApp()
 """Answers every message with a reply. An error becomes its class and a code; the text stays in the node's log."""
@@ -19,9 +23,14 @@ app = ClientApp()
 @app.evaluate()
 def contained(message: Message, context: Context) -> Message:
     """The reply to a message, also where it failed: no text of an exception leaves the node."""
+
+    def round_seconds() -> float:
+        return read_run_config(context.run_config, context.node_config).round_seconds
+
     try:
-        return reply(message, context)
-    except Exception as error:  # whatever a model, data or a message raises
+        with guard.guarded(message, context, round_seconds):
+            return reply(message, context)
+    except (Exception, guard.Ended) as error:  # whatever a model, data or a message raises; a signal, a deadline
         return error_reply(error, message)
 
 

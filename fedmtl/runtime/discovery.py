@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fedmtl.comm.text import escaped
 from fedmtl.federation.rejections import Refused, Rejection, report
 from fedmtl.federation.roster import Roster
-from fedmtl.runtime.failures import explained
+from fedmtl.runtime.failures import explained, sender
 from fedmtl.runtime.received import read_roster
 from fedmtl.types import ClientId
 
@@ -72,7 +72,7 @@ def discover(grid: Grid, roster: Roster, wait_seconds: float, before: Placement 
         messages = [Message(RecordDict(), node, MessageType.QUERY) for node in new]
         left = max(1.0, deadline - time.monotonic())
         for reply in grid.send_and_receive(messages, timeout=left) if messages else []:
-            node = reply.metadata.src_node_id
+            node = sender(reply, [message.metadata for message in messages])
             if node not in new or node in asked:
                 some = [Rejection("round", "no roster was asked of this node", node)]
             elif reply.has_content():

@@ -4,12 +4,15 @@ A text may hold a path, a label, a row of data; it stays in the node's own log.
 """
 
 import logging
+from collections.abc import Iterable
 
-from flwr.app import Error, Message
+from flwr.app import Error, Message, Metadata
+from flwr.common.constant import SUPERLINK_NODE_ID
 
 from fedmtl.comm.text import escaped
 from fedmtl.federation.rejections import Refused
 from fedmtl.federation.store import StateError
+from fedmtl.runtime.guard import Ended
 from fedmtl.runtime.messages import OtherExperiment
 
 log = logging.getLogger("fedmtl")
@@ -23,6 +26,7 @@ CODES = {
     "state": "a client's stored private state cannot be used: look at the node's log",
     "memory": "the node ran out of memory",
     "disk": "the node could not read or write a file: look at its log",
+    "ended": "the node's process was stopped by a signal, or the message took longer than it may",
     "failed": "look at the node's log",
 }
 """Code -> its meaning, for the server's log."""
@@ -34,6 +38,7 @@ _CODE_OF = {
     StateError: "state",
     MemoryError: "memory",
     OSError: "disk",
+    Ended: "ended",
 }
 
 
@@ -46,6 +51,22 @@ def error_reply(error: BaseException, message: Message) -> Message:
     """The reply of a node to a message that it could not handle; the error's text goes to the node's log."""
     log.error("a message of type %s failed", escaped(message.metadata.message_type, 40), exc_info=error)
     return Message(Error(RAISED, f"{type(error).__name__} [{code_of(error)}]"), reply_to=message)
+
+
+def sender(message: Message, asked: Iterable[Metadata]) -> int:
+    """The node that a reply is from.
+
+    For a node that is lost, Flower's SuperLink replies under its own id, which no node has.
+
+    Args:
+        message: a reply.
+        asked: of the messages that were sent.
+    """
+    node = message.metadata.src_node_id
+    if node == SUPERLINK_NODE_ID and not message.has_content():
+        replied = message.metadata.reply_to_message_id
+        return next((sent.dst_node_id for sent in asked if replied and sent.message_id == replied), node)
+    return node
 
 
 def explained(message: Message) -> str:

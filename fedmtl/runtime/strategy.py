@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, Metadata, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
@@ -16,7 +16,7 @@ from fedmtl.federation.rejections import Refused, Rejection
 from fedmtl.federation.server import Server
 from fedmtl.federation.visits import Replies, Visits, replies_of, visits_of
 from fedmtl.runtime.discovery import Placement, discover, placement_of
-from fedmtl.runtime.failures import explained
+from fedmtl.runtime.failures import explained, sender
 from fedmtl.runtime.messages import visits_content
 from fedmtl.runtime.received import read_replies
 from fedmtl.types import ClientId
@@ -60,6 +60,8 @@ class FedMTL(Strategy):
         self._visits: Visits = visits_of([])
         self._requests: dict[int, Requests] = {}
         self._sent = time.monotonic()
+        self._asked: list[Metadata] = []
+        """Of the round's messages, which get their ids when they are sent."""
         self._failing: set[int] = set()
         """Nodes without a usable update since the last round that had one."""
 
@@ -86,7 +88,7 @@ class FedMTL(Strategy):
             self._requests[node] = Requests(node, visits, updates[rows], reports[rows], share)
             content = visits_content(self.server.plan, self._run, round, visits, share, share and self._add)
             messages.append(Message(content, node, message_type, group_id=str(round)))
-        self._sent = time.monotonic()
+        self._sent, self._asked = time.monotonic(), [message.metadata for message in messages]
         return messages
 
     def aggregate_train(
@@ -96,7 +98,7 @@ class FedMTL(Strategy):
         left_out: list[Rejection] = []
         self.seconds = {}
         for message in replies:
-            node = message.metadata.src_node_id
+            node = sender(message, self._asked)
             requests = self._requests.get(node)
             try:
                 if requests is None or node in good:

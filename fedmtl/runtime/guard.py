@@ -1,0 +1,156 @@
+"""A guard for the ClientApp's process on a device: a signal or a hang still gives a reply, an error.
+
+Flower 1.41's SuperNode waits for a reply without a time limit and takes no other message meanwhile. A process that ends
+by SIGTERM ends its task *without* a reply, and one that hangs keeps its task alive by heartbeats from a thread: either
+way the SuperNode is online and pulls nothing, in this run and in the next. Only a process that dies without a word is
+noticed, ``TOKEN_S`` after its last heartbeat. So here
+
+1. SIGTERM, SIGINT and the deadline raise ``Ended`` in the main thread, which becomes an error reply;
+2. a process that Python cannot interrupt, inside native code, is ended ``GRACE_S`` later by a thread that needs no lock
+   of Python's, and is noticed by its silence;
+3. a signal while modules are imported is an error of the import, which Flower answers; one after the reply is ready
+   does nothing, as the process ends then.
+"""
+
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from flwr.app import Context, Message
+
+log = logging.getLogger("fedmtl")
+
+START_S = 30.0
+"""Seconds within which a process must begin its task, or Flower takes its token back: error 401 from then on."""
+
+TOKEN_S = 60.0
+"""Seconds without a heartbeat after which Flower gives a task up."""
+
+GRACE_S = 20.0
+"""Seconds after which a process that was to end, and has not, is ended from outside Python."""
+
+DEADLINE = "deadline"
+"""Key of the node's configuration: seconds that a message may take."""
+
+
+class Ended(BaseException):
+    """The handling of a message is ended by a signal or a deadline. Not an ``Exception``: no engine may go on."""
+
+
+class EndedEarly(Exception):
+    """A signal came before the message was handled."""
+
+
+class _State:
+    """Of this process."""
+
+    installed = False
+    handling = False
+    done = False
+
+
+_state = _State()
+
+
+def install() -> None:
+    """Guard this process, if it is Flower's for one message; anywhere else nothing changes."""
+    if Path(sys.argv[0]).name != "flwr-clientapp" or threading.current_thread() is not threading.main_thread():
+        return
+    _state.installed = True
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
+        signal.signal(number, _end)
+    took = seconds_since_start()
+    if took > START_S / 2:
+        log.warning(
+            "the app's process took %.0f s to start, and Flower takes its token back after %.0f s; beyond that the "
+            "node fails with error 401: start fewer nodes on this machine, or give it a faster disk",
+            took,
+            START_S,
+        )
+    else:
+        log.info("the app's process took %.1f s to start; Flower allows %.0f s", took, START_S)
+
+
+def seconds_since_start() -> float:
+    """Seconds since this process began; 0 where the system does not say."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()[19])
+        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
+    except (OSError, ValueError, IndexError, AttributeError):
+        return 0.0
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    if _state.done:
+        return
+    faulthandler.dump_traceback_later(GRACE_S, exit=True)
+    why = "its deadline" if number == signal.SIGALRM else signal.Signals(number).name
+    raise Ended(why) if _state.handling else EndedEarly(why)
+
+
+@contextmanager
+def guarded(message: Message, context: Context, round_seconds: Callable[[], float]) -> Iterator[None]:
+    """Inside, a message is handled: at most until its deadline, and a signal ends it.
+
+    Args:
+        message: its time to live counts.
+        context: the node's configuration may name a deadline, ``deadline=600``.
+        round_seconds: of the experiment, after which no server waits for the reply.
+
+    Raises:
+        Ended: the deadline is over, or a signal came.
+    """
+    if not _state.installed:
+        yield
+        return
+    begin = time.monotonic()
+    _state.handling = True
+    try:
+        _arm(seconds_left(message, context.node_config))
+        try:
+            left = round_seconds() - (time.monotonic() - begin)
+        except Exception:  # an experiment that cannot be read is the message's error, not the guard's
+            left = float("inf")
+        if left < signal.getitimer(signal.ITIMER_REAL)[0]:
+            _arm(left)
+        yield
+    finally:
+        _state.handling, _state.done = False, True
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _arm(seconds: float) -> None:
+    seconds = min(max(seconds, 0.001), 10.0**8)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    faulthandler.dump_traceback_later(seconds + GRACE_S, exit=True)
+
+
+def seconds_left(message: Message, node_config: Any) -> float:
+    """The least of the node's own deadline and the message's time to live.
+
+    Raises:
+        ValueError: a deadline that is not a positive number.
+    """
+    metadata = message.metadata
+    left = metadata.created_at + metadata.ttl - time.time()
+    if DEADLINE in node_config:
+        try:
+            own = float(node_config[DEADLINE])
+        except (TypeError, ValueError):
+            own = 0.0
+        if not own > 0:
+            raise ValueError(
+                f"node-config {DEADLINE}={node_config[DEADLINE]!r}: a positive number of seconds, such as 600."
+            )
+        left = min(left, own)
+    return left
