@@ -177,7 +177,13 @@ class Recorder:
         files = Folder(self.folder)
         if files.exists(CHECKPOINT):
             server.state, note = _read_state(files, server.state)
-            self._go_on(note, server)
+            try:
+                self._go_on(_checked(note, self.experiment.rounds), server)
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+                raise StateError(
+                    f"{str(files.path(CHECKPOINT))!r} says what no run writes ({type(error).__name__}: "
+                    f"{str(error)[:200]}); restore the file, or begin anew in another folder (--out)."
+                ) from None
         else:
             files.write("checkpoint/run", self.run.encode())
             files.write("environment.json", json.dumps(environment(), indent=2).encode())
@@ -194,11 +200,6 @@ class Recorder:
 
     def _go_on(self, note: Mapping[str, Any], server: Server) -> None:
         """From what ``_write`` noted."""
-        if "marks" not in note:
-            raise ValueError(
-                f"{str(self.folder)!r} holds a run of an earlier fedmtl; finish it with that version, or begin anew in "
-                "another folder (--out)."
-            )
         server.ledger = Ledger.restore(note["ledger"])
         self.round = note["round"]
         self.seconds = note["seconds"]
@@ -349,6 +350,36 @@ def _read_json(files: Folder, name: str) -> dict[str, Any]:
     return found
 
 
+def _checked(note: Mapping[str, Any], rounds: int) -> Mapping[str, Any]:
+    """A checkpoint's note, of whose numbers none is beyond what a run of so many rounds can have.
+
+    Raises:
+        ValueError, KeyError, TypeError: something else.
+    """
+
+    def count(what: str, value: Any, most: int = 2**62) -> None:
+        if type(value) is not int or not 0 <= value <= most:
+            raise ValueError(f"{what} is a whole number from 0 to {most}, got {str(value)[:40]}")
+
+    count("round", note["round"], rounds + 1)
+    if set(note["marks"]) != {table.name for table in TABLES}:
+        raise ValueError(f"marks are of {[table.name for table in TABLES]}, got {sorted(note['marks'])[:5]}")
+    for length, number, checksum in note["marks"].values():
+        count("bytes", length)
+        count("lines", number)
+        bytes.fromhex(checksum)
+    if set(note["message_bytes"]) != {"down", "up"}:
+        raise ValueError("message_bytes are down and up")
+    for value in note["message_bytes"].values():
+        count("message_bytes", value)
+    for value in note["seconds"].values():
+        if not isinstance(value, int | float) or not 0 <= value < float("inf"):
+            raise ValueError(f"seconds are numbers from 0, got {str(value)[:40]}")
+    if not isinstance(note["rows_digest"], str) or not isinstance(note["score"], int | float | None):
+        raise TypeError("rows_digest is a text and score a number")
+    return note
+
+
 def _read_state(files: Folder, template: Any) -> tuple[Any, dict[str, Any]]:
     """The server's state and the checkpoint's note."""
     try:
@@ -379,4 +410,4 @@ def _to_text(numbers: NDArray[Any], kind: str) -> str:
 
 
 def _from_text(text: str, kind: str) -> NDArray[Any]:
-    return np.frombuffer(base64.b64decode(text), kind)
+    return np.frombuffer(base64.b64decode(text, validate=True), kind)

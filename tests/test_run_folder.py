@@ -1,8 +1,13 @@
 """Whose files are in a folder: those of the user stay as they are, links in a stranger's run folder too."""
 
+import errno
 import json
 import os
 import shutil
+import struct
+import subprocess
+import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -243,3 +248,92 @@ def test_a_damaged_summary_is_named_and_the_way_out_holds(text: str, tmp_path: P
     (tmp_path / "summary.json").unlink()
     assert run(experiment(), tmp_path, resume=True).summary["digests"] == first.summary["digests"]
     assert json.loads((tmp_path / "summary.json").read_text())["digests"] == first.summary["digests"]
+
+
+def lying(folder: Path, **changes: object) -> None:
+    """A checkpoint with a right checksum and other words; it begins with magic, the note's length, schema, the note."""
+    path = folder / "checkpoint" / "server.state"
+    data = path.read_bytes()
+    length = struct.unpack_from("<4sI8s", data)[1]
+    note = json.loads(data[16 : 16 + length]) | changes
+    text = json.dumps({key: value for key, value in note.items() if value is not GONE}).encode()
+    data = struct.pack("<4sI8s", b"fmst", len(text), data[8:16]) + text + data[16 + length : -4]
+    path.write_bytes(data + struct.pack("<I", zlib.crc32(data)))
+
+
+GONE = object()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *[{"round": value} for value in (10**6, -5, 1.5, "2", None, GONE, True)],
+        *[{key: GONE} for key in ("seconds", "marks", "ledger", "message_bytes", "trained", "rows_digest", "score")],
+        {"marks": {}},
+        {"marks": {"../../../evil": [0, 0, "00"], "rounds": [0, 0, "00"]}},
+        {"marks": {"rounds": [-1, 0, "00"], "ledger": [0, 0, "00"]}},
+        {"marks": {"rounds": [0, 0, "zz"], "ledger": [0, 0, "00"]}},
+        {"marks": 7},
+        {"seconds": {"train": "long"}},
+        {"message_bytes": {"up": -1, "down": 0}},
+        {"trained": "?"},
+        {"trained": 5},
+        {"ledger": []},
+    ],
+    ids=str,
+)
+def test_a_checkpoint_that_says_what_no_run_writes_is_one_line(changes: dict[str, object], tmp_path: Path) -> None:
+    lying(begun(tmp_path / "run"), **changes)
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match=r"server.state' says what no run writes .*--out") as error:
+        run(experiment(), tmp_path / "run", resume=True)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 600
+    assert contents(tmp_path) == before
+
+
+# A disk that is full
+
+
+def test_a_full_disk_is_one_line_and_the_run_goes_on_to_the_same_digests(tmp_path: Path) -> None:
+    """A limit on the length of files stands for it: writes fail beyond it as they do where no space is left."""
+    code = (
+        "import resource, sys\n"
+        "from tests.test_run_folder import experiment, run\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), -1))\n"
+        "try:\n"
+        "    run(experiment(rounds=8), sys.argv[1], resume=True)\n"
+        "except OSError as error:\n"
+        "    assert '\\n' not in str(error) and 'too large' in str(error) and sys.argv[1] in str(error), error\n"
+        "    assert 'all that was saved before is whole' in str(error) or 'cannot be written' in str(error), error\n"
+        "    sys.exit(5)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    ended = set()
+    for limit in (200, 700, 1500, 2500, 4000, 10**6):
+        command = [sys.executable, "-c", code, str(tmp_path / "run"), str(limit)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode in (0, 5), done.stderr
+        ended.add(done.returncode)
+    assert ended == {0, 5}
+    whole = run(experiment(rounds=8)).summary["digests"]
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["digests"] == whole
+
+
+def test_space_that_cannot_be_had_is_an_error_before_a_page_is_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mapped page without space behind it ends the process with SIGBUS, in Ray's workers too."""
+    begun(tmp_path / "run")
+
+    def full(descriptor: int, start: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        with pytest.raises(
+            OSError, match=r"No space left on device: .*checkpoint/clients/.*; all that was saved"
+        ) as error:
+            run(experiment(), tmp_path / "run", resume=True)
+    assert error.value.errno == errno.ENOSPC
+    result = run(experiment(), tmp_path / "run", resume=True)
+    assert result.summary["digests"] == run(experiment()).summary["digests"]

@@ -6,12 +6,16 @@ starts from where it started the first time. Two versions are kept: the one befo
 back on when the newest is damaged.
 """
 
+import errno
 import json
 import logging
 import os
+import re
+import stat
 import struct
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
@@ -227,31 +231,71 @@ class MemoryBackend:
         del self._data[client][version]
 
 
+_RUN = re.compile(r"[0-9a-f]{32}")
+_STATE = re.compile(r"\d{8,}\.state")
+
+
+def remove_old_runs(current: Path, keep: int) -> None:
+    """Delete the states of all runs beside one but for the newest, and no file besides.
+
+    Args:
+        current: folder of the run that begins; it stays.
+        keep: how many runs stay, this one among them.
+    """
+    beside = Folder(current.parent)
+    others = [name for name in beside.names() if _RUN.fullmatch(name) and name != current.name]
+    others = [name for name in others if beside.path(name).is_dir() and not beside.path(name).is_symlink()]
+    others.sort(key=lambda name: beside.path(name).stat().st_mtime)
+    for name in others[: max(0, len(others) - max(0, keep - 1))]:
+        for client in filter(str.isdecimal, beside.names(name)):
+            for version in filter(_STATE.fullmatch, beside.names(f"{name}/{client}")):
+                beside.remove(f"{name}/{client}/{version}")
+            with suppress(OSError):  # something else is in it
+                beside.remove(f"{name}/{client}")
+        with suppress(OSError):
+            beside.remove(name)
+
+
+def _reason(error: OSError) -> str:
+    return str(error.strerror) if error.errno == errno.EPERM else os.strerror(error.errno or 0)
+
+
 class FileBackend:
     """Versions as files ``<folder>/<client>/<version>.state``.
 
     Args:
         folder: made when absent.
         fsync: force each file to the disk, so that it survives a loss of power and not only of the process.
+        keep_runs: where the folder is new, keep it and the newest others beside it, so many runs in all, and delete the
+            states of older ones; None keeps all.
 
     Raises:
         OSError: the folder cannot be made or written; the message says which and what to do.
     """
 
-    def __init__(self, folder: str | Path, fsync: bool = True) -> None:
+    def __init__(self, folder: str | Path, fsync: bool = True, keep_runs: int | None = None) -> None:
         self.folder = Path(folder)
         self._files = Folder(self.folder)
         self._fsync = fsync
         self._known: dict[ClientId, list[int]] = {}
         try:
+            new = not self.folder.exists()
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            found = os.stat(self.folder)
+            if hasattr(os, "geteuid") and found.st_uid != os.geteuid():
+                raise PermissionError(errno.EPERM, "it belongs to another user")
+            if stat.S_IMODE(found.st_mode) & 0o077:  # private state is for this user alone
+                os.chmod(self.folder, 0o700)
+            os.utime(self.folder)
+            if new and keep_runs is not None:
+                remove_old_runs(self.folder, keep_runs)
             probe = f".write-{uuid4().hex}"
             os.close(self._files.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
             self._files.remove(probe)
         except OSError as error:
             raise type(error)(
                 error.errno,
-                f"The state folder {str(self.folder)!r} cannot be written ({os.strerror(error.errno or 0)}); "
+                f"The state folder {str(self.folder)!r} cannot be written ({_reason(error)}); "
                 "private state must be kept, so give a folder that this user may write",
             ) from None
 

@@ -119,11 +119,21 @@ def store_of(context: Context, run: str) -> Store:
     if hosted is not None:
         return hosted.store
     folder = str(context.node_config.get("state-dir", "")) or _state_dir(context)
-    return ClientStore(FileBackend(f"{folder}/{run}") if folder else ContextBackend(context.state))
+    return ClientStore(
+        FileBackend(f"{folder}/{run}", keep_runs=_keep_runs(context)) if folder else ContextBackend(context.state)
+    )
 
 
 def _state_dir(context: Context) -> str:
     return read_run_config(context.run_config, context.node_config).state_dir
+
+
+def _keep_runs(context: Context) -> int:
+    """Runs whose states stay in ``state-dir``; node configuration ``keep-runs``."""
+    keep = context.node_config.get("keep-runs", 2)
+    if not isinstance(keep, int) or isinstance(keep, bool) or keep < 1:
+        raise ValueError(f"node-config keep-runs is a whole number from 1, got {keep!r}.")
+    return keep
 
 
 def clients_of(node_config: UserConfig, federation: Federation) -> list[ClientId]:

@@ -20,6 +20,7 @@ from fedmtl.data.base import Federation
 from fedmtl.data.joined import some_of
 from fedmtl.experiment import Experiment
 from fedmtl.federation.shard import write_shard
+from fedmtl.federation.store import StateError
 from fedmtl.runtime import scratch
 from fedmtl.runtime.homes import homes
 from fedmtl.runtime.local_grid import DirectGrid, new_run_id
@@ -162,7 +163,8 @@ class RayGrid(DirectGrid):
                     way.post(messages[index])
                     pending[way] = index
                 except RayTaskError as error:
-                    raise error.as_instanceof_cause() from None
+                    cause = error.cause
+                    raise cause if isinstance(cause, OSError | StateError) else error.as_instanceof_cause() from None
                 else:
                     if reply is None:
                         pending[way] = index

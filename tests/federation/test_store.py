@@ -410,3 +410,35 @@ def test_private_state_in_a_context_is_under_its_own_name(tmp_path: Path) -> Non
     ClientStore(ContextBackend(records)).save(3, 1, state(1.0))
     assert sorted(records) == ["fedmtl.3", "somebody else's"]
     assert records.array_records["fedmtl.3"]["1"].data == state_to_bytes(state(1.0))
+
+
+# Folders of devices
+
+
+def test_states_are_for_their_user_alone(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir(mode=0o755)
+    for folder in (tmp_path / "open", tmp_path / "new"):
+        ClientStore(FileBackend(folder)).save(3, 1, state(1.0))
+        modes = {path.name: path.stat().st_mode & 0o777 for path in (folder, *folder.rglob("*"))}
+        assert modes == {folder.name: 0o700, "3": 0o700, "00000001.state": 0o600}
+
+
+def test_a_folder_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    with pytest.raises(PermissionError, match="it belongs to another user"):
+        FileBackend(tmp_path)
+
+
+def test_older_runs_go_when_a_new_one_begins_and_other_files_stay(tmp_path: Path) -> None:
+    words = [f"{number:032x}" for number in range(4)]
+    for age, word in enumerate(words[:3]):
+        ClientStore(FileBackend(tmp_path / word)).save(3, 1, state(1.0))
+        if age == 0:
+            (tmp_path / word / "notes.txt").write_text("mine")
+        os.utime(tmp_path / word, (age, age))
+    (tmp_path / "backup").mkdir()
+    for _ in range(2):  # a node opens its folder for each message
+        FileBackend(tmp_path / words[3], keep_runs=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [words[0], words[2], words[3], "backup"]
+    assert [path.name for path in (tmp_path / words[0]).iterdir()] == ["notes.txt"]
+    assert value_of(ClientStore(FileBackend(tmp_path / words[2])).load(3, 9, first)) == 1.0
