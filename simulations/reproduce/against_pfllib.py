@@ -238,7 +238,7 @@ def compared(name: str, partition: Fashion, rounds: int, seed: int) -> tuple[flo
 
 
 def main(
-    rounds: Annotated[int, typer.Option(help="Rounds of one pass.", min=1)] = 6,
+    rounds: Annotated[int, typer.Option(help="Rounds of one pass.", min=1)] = 4,
     seed: Annotated[int, typer.Option(help="Of partition, first numbers and batches.")] = 0,
     kept: Annotated[Path | None, typer.Option(help="File of what is measured; what it holds is not run again.")] = None,
     quick: Annotated[

@@ -56,6 +56,8 @@ SHA256 = "bc44b99dab7bd1e937fa677961a61b04a6d9f852cbc0e2d37345cfa6e206d28b"
 SOURCE = "https://archive.ics.uci.edu/dataset/240/human+activity+recognition+using+smartphones"
 SITTING = 3
 """The class of MOCHA's task."""
+MOCHA_ROUNDS = 100
+"""One pass each."""
 MEASURED = 6
 """How often a run is measured."""
 
@@ -197,17 +199,20 @@ def compare(
 ) -> tuple[dict[str, list[Score]], dict[str, list[Choice]]]:
     """Test scores of each method, and what was chosen, split by split."""
     check_equal(methods)
+    most = {method.name: MOCHA_ROUNDS if method is MOCHA else rounds for method in methods}
     scores: dict[str, list[Score]] = {method.name: [] for method in methods}
     choices: dict[str, list[Choice]] = {method.name: [] for method in methods}
     for seed in range(seeds):
         for method in methods:
 
-            def validation(learner: tuple[Any, Any], seed: int = seed) -> list[dict[int, float]]:
-                found = once(kept, trained, learner, replace(data, validation=True), rounds, seed)
+            def validation(
+                learner: tuple[Any, Any], seed: int = seed, name: str = method.name
+            ) -> list[dict[int, float]]:
+                found = once(kept, trained, learner, replace(data, validation=True), most[name], seed)
                 return [{int(round): Score(*of).mean for round, of in found.items()}]
 
             choice = choose(method, validation)
-            found = once(kept, trained, method.make(**choice.setting), data, rounds, seed)
+            found = once(kept, trained, method.make(**choice.setting), data, most[method.name], seed)
             scores[method.name].append(Score(*found[str(choice.round)]))
             choices[method.name].append(choice)
     return scores, choices
