@@ -271,7 +271,9 @@ def only(methods: Sequence[Method], *names: str) -> list[Method]:
 def main(
     seeds: Annotated[int, typer.Option(help="How many splits of the bouts, from seed 0.")] = 3,
     rounds: Annotated[int, typer.Option(help="Rounds of two epochs, at most.")] = 12,
-    signals: Annotated[bool, typer.Option(help="A convolutional network on the windows, not on summaries.")] = False,
+    tables: Annotated[str, typer.Option(help="Which of: hidden, linear, sitting.")] = "hidden linear sitting",
+    mocha: Annotated[bool, typer.Option(help="MOCHA too, a hundred passes a setting.")] = True,
+    signals: Annotated[bool, typer.Option(help="hidden: a convolutional network on windows, not summaries.")] = False,
     kept: Annotated[Path | None, typer.Option(help="File of what is measured; what it holds is not run again.")] = None,
     quick: Annotated[
         bool, typer.Option(help="Two rounds and settings, and the last table alone, to see that it runs.")
@@ -279,18 +281,19 @@ def main(
 ) -> None:
     began = time.process_time()
     rounds = 2 if quick else rounds
-    if not quick:
+    wanted = ["sitting"] if quick else tables.split()
+    linear = with_model(Linear(intercept=False))
+    if "hidden" in wanted:
         model = TemporalCNN(channels=(8, 16), hidden=32) if signals else MLP(hidden=(32,))
         six = only(with_model(model), "Local", "FedAvg", "FedPer", "FedRep", "MR-MTL")
         title = "Six activities, " + ("windows, TemporalCNN" if signals else "27 summaries, one hidden layer of 32")
         report(title, *compare(HumanActivity(signals), six, rounds, seeds, kept), "Local")
-    linear = with_model(Linear(intercept=False))
-    if not signals and not quick:
+    if "linear" in wanted:
         convex = only(linear, "Local", "FedAvg", "FedU")
         found = compare(HumanActivity(), convex, rounds, seeds, kept)
         report("Six activities, linear in 27 summaries", *found, "Local")
-    if not signals:
-        binary = [*only(linear, "Local", "Pooled", "MR-MTL"), MOCHA]
+    if "sitting" in wanted:
+        binary = [*only(linear, "Local", "Pooled", "MR-MTL"), *([MOCHA] if mocha else [])]
         binary = thinned(binary) if quick else binary
         found = compare(HumanActivity(sitting=True), binary, rounds, seeds, kept)
         report("Sitting against the rest, linear in 27 summaries", *found, "Local")
