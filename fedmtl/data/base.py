@@ -151,8 +151,8 @@ class Federation:
             if len(y) != count:
                 raise ValueError(f"{where}: task {name!r} has {len(y)} labels for {count} inputs.")
             try:
-                given = y if isinstance(y, np.ndarray) else to_numbers("labels", y).array
-                labels[name] = self.tasks[name].labels(given)
+                raw = y if isinstance(y, np.ndarray) else to_numbers("labels", y).array
+                labels[name] = self.tasks[name].labels(raw)
             except ValueError as error:
                 raise ValueError(f"{where}, task {name!r}: {error}") from None
         return labels
