@@ -14,6 +14,7 @@ import torch
 from fedmtl.algorithms import FedAvg, FedPer, FedRep, Local
 from fedmtl.codecs import FP16, Dense, ErrorFeedback, Int8, TopK
 from fedmtl.comm.packets import UP, seal
+from fedmtl.comm.wire import pack
 from fedmtl.data import Federation
 from fedmtl.engines import Loop, VMap
 from fedmtl.federation.outcome import Outcome
@@ -296,6 +297,37 @@ def test_an_old_reply_is_no_reply() -> None:
     outcome = toy.play(2, lambda replies: [kept[0], *replies[1:]])
     assert "of round 2, got one of round 1" in outcome.problems[0]
     assert measured(outcome) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["one node", "two nodes"])
+def test_of_two_replies_of_one_client_one_counts(apart: bool) -> None:
+    """Client 1 replies twice, the second time with another update of its own: the mean is over each client once, and
+    the ledger has one packet of it."""
+    toy = make_toy()
+    replies = list(toy.fleet.handle(1, toy.server.open_round(1), toy.store))
+    visit = toy.server.open_round(1)[1]
+    owned = toy.server.roster[1]
+    down = read_down(toy.plan, 1, visit, owned)
+    payload, n = read_up(toy.plan, 1, replies[1], owned, down)
+    changed = {record: {name: value + 1 for name, value in params.items()} for record, params in payload.items()}
+    spec, codec = toy.plan.up_spec(1, owned), toy.plan.up_codec
+    draw = np.random.default_rng(0)
+    packet, _ = pack(
+        changed, spec, codec, codec.init(spec.size), draw, kind=UP, round=1, num_examples=n, reference=down
+    )
+    second = replies[1]._replace(update=packet)
+    nodes = [replies_of(replies), replies_of([second])] if apart else [replies_of([*replies, second])]
+    toy = make_toy()
+    visits = toy.server.open_round(1)
+    outcome = toy.server.close_round(1, visits, nodes)
+    assert outcome.trained.tolist() == [0, 1, 2, 3, 4]
+    expected = [
+        mean_of(make_toy(), 1, [replies[0], one, *replies[2:]], {0, 1, 2, 3, 4}) for one in (replies[1], second)
+    ]
+    found = {name: value.numpy() for name, value in toy.server.state.items()}
+    assert any(all(np.allclose(found[name], each[name], atol=1e-6) for name in found) for each in expected)
+    lines = [line for line in toy.server.ledger if line.client == 1 and line.direction == "up"]
+    assert Counter(line.purpose for line in lines) == {"train": 1, "evaluate": 1}
 
 
 def test_replies_of_clients_that_were_not_asked_are_not_used() -> None:

@@ -213,6 +213,33 @@ def test_a_process_that_is_killed_leaves_the_version_before(tmp_path: Path) -> N
         assert load(store, 2, 0, 1, 2, 3, 4) == [1, 1, 1, 1, 1]
 
 
+@pytest.mark.parametrize("files", [False, True])
+def test_a_write_that_ends_in_the_middle_is_no_version(files: bool, tmp_path: Path) -> None:
+    """Of the row itself: half of its bytes are new when the write ends. The row is marked before its first byte is
+    written, so it is the version before that counts, and it is put back."""
+    store = StackedStore(CLIENTS, tmp_path if files else None)
+    save(store, 1, [0, 1, 2], 1, 1, 1)
+    (table,) = store._tables.values()
+    state = states(2, 2)
+    half = table.rows.shape[1] // 2
+
+    class HalfWritten(np.ndarray):
+        """Rows of which one assignment writes the first half, and ends."""
+
+        def __setitem__(self, key: Any, value: Any) -> None:
+            super().__setitem__((key, slice(0, half)), value[:, :half])
+            raise InterruptedError
+
+    store._tables["k"] = table._replace(rows=table.rows.view(HalfWritten))
+    with pytest.raises(InterruptedError):
+        store.save_rows("k", CLIENTS[[1, 2]], 2, state)
+    after = StackedStore(CLIENTS, tmp_path) if files else store
+    if not files:
+        store._tables["k"] = table
+    assert load(after, 3, 0, 1, 2) == [1, 1, 1]
+    assert load(after, 2, 0, 1, 2) == [1, 1, 1]
+
+
 def flip(folder: Path, place: int) -> None:
     (path,) = folder.glob("*.rows")
     rows = np.memmap(path, np.uint8, "r+")
