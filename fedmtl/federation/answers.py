@@ -11,7 +11,7 @@ from fedmtl.comm.ledger import Ledger
 from fedmtl.comm.packets import DOWN, UP, PacketError, Packets
 from fedmtl.comm.spec import arrays_of
 from fedmtl.comm.wire import Unpacked, held, payload_of, unpack, unpack_rows
-from fedmtl.federation.influence import Bounds, distances, norm_limits, weight_limits
+from fedmtl.federation.influence import Bounds, distances, norm_limits, size_limits
 from fedmtl.federation.outcome import Measurements
 from fedmtl.federation.plan import Plan
 from fedmtl.federation.rejections import Rejection
@@ -21,6 +21,16 @@ from fedmtl.federation.visits import Replies, Visits
 from fedmtl.tasks.checks import possible
 from fedmtl.types import ClientId, Payload
 from fedmtl.uploads import Stack, Summed, Uploads
+
+
+class Reported(NamedTuple):
+    """Sums of metrics of the clients of one node and one set of tasks."""
+
+    task_set: int
+    """Its index among the roster's."""
+    node: int | None
+    clients: NDArray[np.int64]
+    sums: dict[str, NDArray[np.float64]]
 
 
 class Received(NamedTuple):
@@ -141,51 +151,54 @@ class Answers:
 
     def measurements(self) -> list[Measurements]:
         """The good reports, by set of tasks. A damaged one costs its client's measurement, and no more."""
-        measured: dict[int, list[tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]]] = {}
+        parts: list[Reported] = []
         for replies, rows, places in self._found:
             some = self._visits.evaluate[places] & (replies.reports.lengths[rows] > 0)
-            rows, places = rows[some], places[some]
+            rows, places, node = rows[some], places[some], replies.node
             for index in np.unique(self._task_set[places]).tolist():
                 of = np.flatnonzero(self._task_set[places] == index)
                 clients = self._visits.clients[places[of]]
 
-                packets, node = replies.reports.select(rows[of]), replies.node
-
                 def damaged(k: int, error: PacketError, clients: Any = clients, node: int | None = node) -> None:
                     self._leave_out(error.kind, node, int(clients[k]), str(error), "report")
 
+                packets = replies.reports.select(rows[of])
                 good, sums = open_reports(self._plan, self._round, self._roster.task_sets[index], packets, damaged)
-                clients = clients[good]
-                if self._bounds is not None:
-                    clients, sums = self._possible(node, clients, sums)
-                measured.setdefault(index, []).append((clients, sums))
+                parts.append(Reported(index, node, clients[good], sums))
+        if self._bounds is not None:
+            parts = self._possible(parts)
+        measured: dict[int, list[Reported]] = {}
+        for part in parts:
+            measured.setdefault(part.task_set, []).append(part)
         found = []
-        for _, parts in sorted(measured.items()):
-            clients = np.concatenate([part for part, _ in parts])
+        for _, some in sorted(measured.items()):
+            clients = np.concatenate([part.clients for part in some])
             order = np.argsort(clients)
-            sums = {task: np.concatenate([part[task] for _, part in parts])[order] for task in parts[0][1]}
+            sums = {task: np.concatenate([part.sums[task] for part in some])[order] for task in some[0].sums}
             if len(clients):
                 found.append(Measurements(self._round - 1, clients[order], sums))
         return found
 
-    def _possible(
-        self, node: int | None, clients: NDArray[np.int64], sums: dict[str, NDArray[np.float64]]
-    ) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]:
-        """The clients whose sums are some metric's, and these."""
-        most = np.full(len(clients), np.inf)
-        if self._examples is not None:
-            most = self._examples[self._roster.rows(clients), 1].astype(np.float64)
-        good = np.ones(len(clients), bool)
-        for task, values in sums.items():
-            bad = good & ~possible(self._plan.tasks[task], values, most)
-            for k in np.flatnonzero(bad).tolist():
-                shown = ", ".join(f"{number:g}" for number in values[k, :6])
-                reason = f"sums of task {task!r} that no metric has, of {most[k]:g} test examples: {shown}"
-                self._leave_out("metrics", node, int(clients[k]), reason, "report")
-            good &= ~bad
-        if good.all():
-            return clients, sums
-        return clients[good], {task: values[good] for task, values in sums.items()}
+    def _possible(self, parts: list[Reported]) -> list[Reported]:
+        """Without the clients whose sums are no metric's."""
+        counts = [np.max([sums[:, 0] for sums in part.sums.values()], axis=0) for part in parts]
+        most = size_limits(1.0, counts, [self._known(part.clients, 1) for part in parts], [part.node for part in parts])
+        kept = []
+        for (index, node, clients, sums), limits in zip(parts, most, strict=True):
+            good = np.ones(len(clients), bool)
+            for task, values in sums.items():
+                bad = good & ~possible(self._plan.tasks[task], values, limits)
+                for k in np.flatnonzero(bad).tolist():
+                    shown = ", ".join(f"{number:g}" for number in values[k, :6])
+                    reason = f"sums of task {task!r} that no metric has, of {limits[k]:g} test examples: {shown}"
+                    self._leave_out("metrics", node, int(clients[k]), reason, "report")
+                good &= ~bad
+            kept.append(Reported(index, node, clients[good], {task: values[good] for task, values in sums.items()}))
+        return kept
+
+    def _known(self, clients: NDArray[np.int64], column: int) -> NDArray[np.int64] | None:
+        """Training (0) or test (1) examples of some clients, as far as the server knows."""
+        return None if self._examples is None else self._examples[self._roster.rows(clients), column]
 
     def uploads(self) -> Uploads:
         """The good uploads, stacked by set of tasks, in client order. Differences are undone.
@@ -225,8 +238,7 @@ class Answers:
         first = float(np.sqrt(sum(float((w.double() ** 2).sum()) for w in self._plan.initial.values())))
         norms = norm_limits(bounds, [part.apart for part in parts], [part.lengths for part in parts], nodes, first)
         weights = [part.unpacked.num_examples for part in parts]
-        known = [None if self._examples is None else self._examples[self._roster.rows(p.clients), 0] for p in parts]
-        heaviest = weight_limits(bounds, weights, known, nodes)
+        heaviest = size_limits(bounds.weight, weights, [self._known(part.clients, 0) for part in parts], nodes)
         kept = []
         for part, norm, weight in zip(parts, norms, heaviest, strict=True):
             heavy = ~(part.unpacked.num_examples <= weight * (1 + 1e-6))

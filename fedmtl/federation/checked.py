@@ -35,16 +35,11 @@ class Requests(NamedTuple):
     """Whether the node shares memory with the server: a worker of this machine, started by it."""
 
 
-def packet_limits(
-    plan: Plan, roster: Roster, visits: Visits, examples: NDArray[np.int64] | None
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def packet_limits(plan: Plan, roster: Roster, visits: Visits) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The largest update and the largest report, in bytes, that each of the requests can need. [V] both.
 
     A codec makes at most 8 bytes a number and 4096 besides, or says in ``max_bytes(size)`` how many it makes. Raw data
-    is at most the client's examples, or of any size where their number is not known.
-
-    Args:
-        examples: training examples of each client, [V]; None where the server does not know.
+    has no such bound: how many examples a device has is its own to say.
     """
     updates, reports = np.zeros(len(visits), np.int64), np.zeros(len(visits), np.int64)
     sets = roster.task_set(visits.clients)
@@ -56,10 +51,8 @@ def packet_limits(
             size = plan.up_spec(int(visits.clients[some[0]]), owned).size
             bound = getattr(plan.up_codec, "max_bytes", None)
             updates[some] = HEADER_BYTES + (8 * size + 4096 if bound is None else bound(size)) if size else 0
-        gather = some[visits.gather[some]]
-        if len(gather):
-            updates[gather] = 2**62 if examples is None else 2**16 + plan.example_bytes(owned) * examples[gather]
-    return np.where(visits.train | visits.gather, updates, 0), np.where(visits.evaluate, reports, 0)
+    updates = np.where(visits.gather, 2**62, np.where(visits.train, updates, 0))
+    return updates, np.where(visits.evaluate, reports, 0)
 
 
 def check_replies(

@@ -5,8 +5,12 @@
 
 ``typical`` is the smallest over nodes of the lower median, over a node's clients, of |w_k − w|: one node cannot raise
 it, however many clients it has, as long as there are two. Where all norms of (2) are 0 (a model of zeros, and clients
-of one node), the median of that node is used. Where the server does not know N_k, the N_k of (1) is a thousand times
-the lower median of the weights, over nodes as above.
+of one node), the median of that node is used.
+
+The server may hold stand-ins, whose numbers of examples are not the devices' own, and an algorithm may weigh clients
+otherwise. So (1) holds in rounds in which, on at least half of the nodes, at least half of the clients weigh exactly
+N_k. In others, and where the server knows no N_k, it is n_k ≤ W · 1000 · typical, with the typical weight as above.
+Counts of test examples are bounded alike, with W = 1.
 
 Honest clients weigh at most their examples, W = 1. R = 1000 is far from what they send: an update of a thousand times
 the length of the model has destroyed it, and is left out as one that is not finite is. Where all clients of all nodes
@@ -88,23 +92,31 @@ def norm_limits(
     return limits
 
 
-def weight_limits(
-    bounds: Bounds,
-    weights: Sequence[NDArray[np.float64]],
-    examples: Sequence[NDArray[np.int64] | None],
+def size_limits(
+    factor: float,
+    claims: Sequence[NDArray[np.float64]],
+    known: Sequence[NDArray[np.int64] | None],
     nodes: Sequence[int | None],
 ) -> list[NDArray[np.float64]]:
     """The right-hand side of (1) for the clients of each part; infinity where there is no bound.
 
     Args:
-        weights: n_k of the clients of each part.
-        examples: N_k of the same clients; None where the server does not know.
+        factor: W; 0 lifts the bound.
+        claims: weights, or counts, of the clients of each part.
+        known: N_k of the same clients; None where the server does not know.
         nodes: that the parts came from.
     """
-    by_node = [np.concatenate([part for part, of in zip(weights, nodes, strict=True) if of == n]) for n in set(nodes)]
-    unknown = UNKNOWN * typical(by_node)
-    factor = bounds.weight or np.inf
+    if not factor:
+        return [np.full(len(part), np.inf) for part in claims]
+    exact: dict[int | None, list[NDArray[np.bool_]]] = {}
+    by_node: dict[int | None, list[NDArray[np.float64]]] = {}
+    for part, sizes, node in zip(claims, known, nodes, strict=True):
+        by_node.setdefault(node, []).append(part)
+        exact.setdefault(node, []).append(np.zeros(len(part), bool) if sizes is None else part == sizes)
+    agreeing = [bool(np.concatenate(some).mean() >= 0.5) for some in exact.values() if sum(map(len, some))]
+    real = bool(agreeing) and float(np.mean(agreeing)) >= 0.5
+    unknown = factor * UNKNOWN * typical([np.concatenate(some) for some in by_node.values()])
     return [
-        factor * (np.full(len(part), unknown) if known is None else known.astype(np.float64))
-        for part, known in zip(weights, examples, strict=True)
+        factor * sizes.astype(np.float64) if real and sizes is not None else np.full(len(part), unknown)
+        for part, sizes in zip(claims, known, strict=True)
     ]

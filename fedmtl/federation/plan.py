@@ -1,6 +1,5 @@
 """What server and clients derive alike from one experiment, so that no name and no shape needs to travel."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from hashlib import blake2b
@@ -257,10 +256,6 @@ class Plan:
     def input_like(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
         """Shape and type of one client's input."""
         return self._input.shape[1:], self._input.dtype
-
-    def example_bytes(self, owned: TaskSet) -> int:
-        """The most bytes that one raw example of these tasks needs."""
-        return 8 * (self._input.size + sum(math.prod(self.tasks[task].label_shape) for task in owned))
 
     def sums_sizes(self, owned: TaskSet) -> dict[str, int]:
         """Task -> how many numbers its sums are."""

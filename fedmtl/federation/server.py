@@ -118,8 +118,7 @@ class Server:
 
     def limits(self, visits: Visits) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The largest update and report that each request can need, in bytes."""
-        training = None if self._examples is None else self._examples[self._roster.rows(visits.clients), 0]
-        return packet_limits(self.plan, self._roster, visits, training)
+        return packet_limits(self.plan, self._roster, visits)
 
     def evaluates(self, round: int) -> bool:
         """Whether the model after ``round`` rounds is measured."""

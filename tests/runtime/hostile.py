@@ -145,18 +145,25 @@ class _Lines(logging.Handler):
         self.lines.append(record.getMessage())
 
 
-def play(settings: Experiment | None = None, **wire: Any) -> Ran:
-    """A run over ``Wire``; its node's own log lines, of failed messages, are not among the warnings."""
+def play(settings: Experiment | None = None, examples: Any = "known", **wire: Any) -> Ran:
+    """A run over ``Wire``, with its warnings.
+
+    Args:
+        settings: the experiment.
+        examples: that the server knows of each client, where they are not those of the data.
+        wire: of ``Wire``.
+    """
     chosen = settings or experiment()
     lines, logger = _Lines(), logging.getLogger("fedmtl")
     logger.addHandler(lines)
     problems: list[dict[int, str]] = []
     try:
         grid = Wire(chosen, **wire)
+        schema = chosen.load().schema
         result = serve(
             grid,
             chosen,
-            chosen.load().schema,
+            schema if isinstance(examples, str) else schema._replace(examples=examples),
             Recorder(chosen, None),
             lambda progress: problems.append(dict(progress.problems)),
         )

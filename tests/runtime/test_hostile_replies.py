@@ -5,6 +5,7 @@ one of a run in which the clients whose update cannot be used sent none; every r
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -12,14 +13,15 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, MetricRecord, RecordDict
 
-from fedmtl.algorithms import IFCA, Pooled
-from fedmtl.codecs import FP16, ErrorFeedback, Int8, TopK
+from fedmtl.algorithms import IFCA, Mocha, Pooled
+from fedmtl.codecs import FP16, Dense, ErrorFeedback, Int8, TopK
 from fedmtl.comm.packets import DATA as RAW
 from fedmtl.comm.packets import DOWN, REPORT
 from fedmtl.federation.rejections import KINDS
 from fedmtl.federation.reports import open_raw_data
 from fedmtl.runtime.messages import PACKETS, REPLIES, ROSTER, TOTALS
-from tests.federation.toy import TRUNK_NUMBERS
+from tests.conftest import ALL_ALGORITHMS, tiny_model
+from tests.federation.toy import DATA, TRUNK_NUMBERS
 from tests.runtime.hostile import (
     OTHERS,
     OWN,
@@ -283,6 +285,32 @@ def test_an_altered_reply_costs_its_sender_alone_and_is_named(name: str) -> None
 def test_an_honest_run_leaves_nothing_out() -> None:
     ran = play()
     assert ran.rejected == {} and ran.warnings == [] and ran.model == without(())
+
+
+@pytest.mark.parametrize("algorithm", [one for one in ALL_ALGORITHMS if not isinstance(one, Mocha)], ids=repr)
+def test_no_honest_client_meets_a_bound(algorithm: Any) -> None:
+    """Of any algorithm, over a lossy codec where it allows one; MOCHA, on another model, is a test of its own."""
+    codec = Int8() if not getattr(algorithm, "lossless", "") else Dense()
+    model = tiny_model(algorithm)
+    ran = play(experiment(algorithm=algorithm, model=model, up_codec=codec, data=replace(DATA, clients=10)))
+    assert ran.rejected == {} and ran.warnings == [] and ran.measured(3) == set(range(10))
+
+
+def test_no_honest_client_of_mocha_meets_a_bound() -> None:
+    data = replace(DATA, kind="binary", tasks=1, tasks_per_client=1)
+    ran = play(experiment(algorithm=Mocha(), model=tiny_model(Mocha()), data=data))
+    assert ran.rejected == {} and ran.warnings == []
+
+
+@pytest.mark.parametrize("examples", [None, np.ones((5, 2), np.int64), np.full((5, 2), 5)], ids=["none", "1", "5"])
+def test_honest_clients_meet_no_bound_where_the_server_holds_stand_ins(examples: Any) -> None:
+    """Devices then have 4 to 8 training and 4 test examples, of which the server does not know."""
+    ran = play(examples=examples)
+    assert ran.rejected == {} and ran.model == without(())
+    heavy = play(examples=examples, replies={"2": update(lambda p: reseal(p, weight=1e15))})
+    assert heavy.model == without((0,)) and heavy.rejected == {"weight": 1}
+    forged = play(examples=examples, replies={"2": report(lambda old: 1e9)})
+    assert forged.model == without(()) and forged.rejected == {"metrics": 1}
 
 
 @pytest.mark.parametrize("codec", [FP16(), Int8(), ErrorFeedback(TopK(0.25))], ids=repr)
