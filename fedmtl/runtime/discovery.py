@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
 from fedmtl.comm.text import escaped
-from fedmtl.federation.rejections import Refused, Rejection, report
+from fedmtl.federation.rejections import Refused, Rejection, count, report
 from fedmtl.federation.roster import Roster
 from fedmtl.runtime.failures import explained, sender
 from fedmtl.runtime.received import read_roster
@@ -41,7 +42,13 @@ def placement_of(clients: NDArray[np.int64], nodes: Mapping[ClientId, int]) -> P
     return Placement(ids, np.array(lives, np.int64))
 
 
-def discover(grid: Grid, roster: Roster, wait_seconds: float, before: Placement | None = None) -> Placement:
+def discover(
+    grid: Grid,
+    roster: Roster,
+    wait_seconds: float,
+    before: Placement | None = None,
+    rejected: Counter[str] | None = None,
+) -> Placement:
     """Ask nodes which clients they host until all clients are found.
 
     A client that two nodes claim stays with the one that is known, or replied, first. Claims of clients that the
@@ -49,13 +56,16 @@ def discover(grid: Grid, roster: Roster, wait_seconds: float, before: Placement 
     out of the run where some roster was left out: one bad node must not end the run of the others.
 
     Args:
-        before: the placement so far; clients of nodes that are still there keep their place.
+        before: the placement so far; clients of nodes that are still there keep their place, and those that no node
+            hosted are not waited for.
+        rejected: kind -> what was left out; counted there.
 
     Raises:
         RuntimeError: clients are still missing when the time is over.
     """
     nodes: list[int] = []
     lives = np.full(len(roster.clients), -1, np.int64)
+    wanted = np.ones(len(lives), bool) if before is None else before.lives >= 0
     asked: set[int] = set()
     if before is not None:
         there = set(grid.get_node_ids())
@@ -85,11 +95,13 @@ def discover(grid: Grid, roster: Roster, wait_seconds: float, before: Placement 
                 said.add((node, why))
             report("roster", some)
             left_out += some
-        missing = roster.clients[lives < 0]
-        if len(roster.clients) > len(missing) and not len(missing):
+            if rejected is not None:
+                rejected += count(some)
+        missing = roster.clients[(lives < 0) & wanted]
+        found = int((lives >= 0).sum())
+        if found and not len(missing):
             return _tidy(nodes, lives)
         if time.monotonic() >= deadline:
-            found = len(roster.clients) - len(missing)
             text = (
                 f"After {wait_seconds:g} s, {len(asked)} node(s) host {found} client(s); missing: "
                 f"{missing[:10].tolist() if found else 'everybody'}."
@@ -144,5 +156,6 @@ def _enter(
 def _tidy(nodes: list[int], lives: NDArray[np.int64]) -> Placement:
     """Nodes ascending, without those that host no client."""
     used = sorted(nodes[index] for index in np.unique(lives[lives >= 0]).tolist())
-    number = np.array([used.index(node) if node in used else -1 for node in nodes] + [-1], np.int64)
+    place = {node: index for index, node in enumerate(used)}
+    number = np.array([place.get(node, -1) for node in nodes] + [-1], np.int64)  # the last is for index -1
     return Placement(used, number[lives])

@@ -78,7 +78,7 @@ def serve(
         bounds=Bounds(experiment.max_weight, experiment.max_norm),
         examples=schema.examples,
     )
-    placement = discover(grid, server.clients, experiment.wait_seconds)
+    placement = discover(grid, server.clients, experiment.wait_seconds, rejected=server.rejected)
     recorder.restore(server)
     if recorder.finished is not None and recorder.round > experiment.rounds:
         return recorder.result(server, recorder.finished)

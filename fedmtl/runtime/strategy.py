@@ -76,7 +76,7 @@ class FedMTL(Strategy):
 
     def _messages(self, round: int, message_type: str, grid: Grid) -> list[Message]:
         if not self._placement.present(grid.get_node_ids()):  # nodes restart under another id
-            self._place(discover(grid, self.server.clients, self._wait_seconds, self._placement))
+            self._place(discover(grid, self.server.clients, self._wait_seconds, self._placement, self.server.rejected))
         self._visits = self.server.open_round(round)
         nodes, lives = self._placement.nodes, self._placement.lives[self.server.clients.rows(self._visits.clients)]
         share = bool(getattr(grid, "shares_memory", False))

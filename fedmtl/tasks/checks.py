@@ -58,5 +58,8 @@ def possible(task: Task, sums: NDArray[np.float64], most: NDArray[np.float64]) -
     if rule is not None:
         return good & rule(np.where(good[:, None], sums, 0.0))
     for k in np.flatnonzero(good & (count > 0)).tolist():
-        good[k] = bool(np.isfinite(task.metric(sums[k])))
+        try:
+            good[k] = bool(np.isfinite(task.metric(sums[k])))
+        except (ArithmeticError, ValueError):  # numbers that its author did not think of
+            good[k] = False
     return good

@@ -19,7 +19,9 @@ from fedmtl.comm.packets import DATA as RAW
 from fedmtl.comm.packets import DOWN, REPORT
 from fedmtl.federation.rejections import KINDS
 from fedmtl.federation.reports import open_raw_data
+from fedmtl.runtime.local_grid import node_context
 from fedmtl.runtime.messages import PACKETS, REPLIES, ROSTER, TOTALS
+from fedmtl.runtime.node import _hosted, host
 from tests.conftest import ALL_ALGORITHMS, tiny_model
 from tests.federation.toy import DATA, TRUNK_NUMBERS
 from tests.runtime.hostile import (
@@ -429,11 +431,11 @@ ROSTERS = {
 @pytest.mark.parametrize("name", ROSTERS)
 def test_an_altered_roster_costs_its_sender_alone_and_is_named(name: str) -> None:
     """What does not fit is left out; clients that no node hosts then stay out, and the run of the others goes on."""
-    alter, _, out = ROSTERS[name]
+    alter, kind, out = ROSTERS[name]
     ran = play(roster=alter)
     trained = set(range(5)) - set(out)
     assert ran.measured(2) == trained and ran.measured(0) == trained
-    assert not any(ran.problems)
+    assert not any(ran.problems) and kind in ran.rejected
     assert any("node 1" in line and "roster" in line for line in ran.warnings)
     assert any(str(out) in line and "The run goes on without them" in line for line in ran.warnings) == bool(out)
     assert ran.model == (without(()) if not out else ran.model)
@@ -572,3 +574,21 @@ def test_the_text_of_an_error_stays_on_its_node(
     for message in grids[0].seen:
         assert SECRET not in repr(message.error if message.has_error() else message.content)
     assert SECRET in caplog.text and any(error.__name__ in line and "node 1" in line for line in ran.warnings)
+
+
+def test_clients_that_stay_out_are_not_waited_for_when_a_node_comes_back_under_another_id() -> None:
+    """Node 1's roster is bad; node 2 is known as node 7 from round 2 on. Two clients train in every round."""
+    from tests.runtime import hostile
+
+    class Moved(hostile.Wire):
+        def get_node_ids(self) -> list[int]:
+            if len(self.seen) > 3 and 2 in self.contexts:  # two rosters, and the replies of two rounds
+                host(self.run_id, 7, _hosted[self.run_id, 2])
+                self.contexts[7] = node_context(self.run_id, 7)
+                del self.contexts[2]
+            return super().get_node_ids()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hostile, "Wire", Moved)
+        ran = play(roster=lambda content: content.pop(ROSTER))
+    assert ran.measured(3) == set(OTHERS) and not any(ran.problems)
