@@ -83,7 +83,7 @@ def spoiled(data: bytes, rng: np.random.Generator) -> bytes:
     return bytes(raw)
 
 
-def mutate(content: RecordDict, rng: np.random.Generator) -> str:
+def mutate(content: Any, rng: np.random.Generator) -> str:
     """Change a reply in one place, and say how."""
     names = list(content)
     how = int(rng.integers(13))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from flwr.app import Array, Context, Error, Message, RecordDict
+from flwr.app import Array, Context, Error, Message
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
@@ -24,7 +24,7 @@ from fedmtl.runtime.node import Node, host, make_fleet, shard
 from fedmtl.runtime.server_app import serve
 from tests.federation.toy import DATA, MODEL
 
-Alter = Callable[[RecordDict], Any]
+Alter = Callable[[Any], Any]
 """Changes the content of a reply in place."""
 
 NODES = 2
@@ -175,7 +175,7 @@ def play(settings: Experiment | None = None, examples: Any = "known", **wire: An
 # Alterations of a reply
 
 
-def split(content: RecordDict) -> tuple[list[bytes], list[bytes]]:
+def split(content: Any) -> tuple[list[bytes], list[bytes]]:
     """The packets of updates and of reports."""
     data = bytes(content[PACKETS][PACKETS].data)
     packets, at = [], 0
@@ -186,14 +186,14 @@ def split(content: RecordDict) -> tuple[list[bytes], list[bytes]]:
     return packets[: len(lengths[0])], packets[len(lengths[0]) :]
 
 
-def put(content: RecordDict, updates: list[bytes], reports: list[bytes]) -> None:
+def put(content: Any, updates: list[bytes], reports: list[bytes]) -> None:
     """Undo ``split``."""
     content[REPLIES]["update"] = ints(*map(len, updates))
     content[REPLIES]["report"] = ints(*map(len, reports))
     put_bytes(content, b"".join([*updates, *reports]))
 
 
-def put_bytes(content: RecordDict, data: bytes) -> None:
+def put_bytes(content: Any, data: bytes) -> None:
     content[PACKETS][PACKETS] = Array("uint8", (len(data),), "fedmtl.packets", data)
 
 
@@ -219,7 +219,7 @@ def filled(packet: bytes, value: float) -> bytes:
 def update(change: Callable[[bytes], bytes], row: int = 0) -> Alter:
     """Another packet in place of an update."""
 
-    def alter(content: RecordDict) -> None:
+    def alter(content: Any) -> None:
         updates, reports = split(content)
         updates[row] = change(updates[row])
         put(content, updates, reports)
@@ -230,7 +230,7 @@ def update(change: Callable[[bytes], bytes], row: int = 0) -> Alter:
 def report(values: Callable[[np.ndarray], Any], row: int = 0) -> Alter:
     """Other sums in place of a report's."""
 
-    def alter(content: RecordDict) -> None:
+    def alter(content: Any) -> None:
         updates, reports = split(content)
         old = np.frombuffer(reports[row][32:], "<f8").copy()
         new = np.broadcast_to(np.asarray(values(old), "<f8"), old.shape)
@@ -243,14 +243,14 @@ def report(values: Callable[[np.ndarray], Any], row: int = 0) -> Alter:
 def edit(key: str, value: Any, record: str = REPLIES) -> Alter:
     """Another value in a record."""
 
-    def alter(content: RecordDict) -> None:
+    def alter(content: Any) -> None:
         content[record][key] = value(content[record][key]) if callable(value) else value
 
     return alter
 
 
 def both(*alterations: Alter) -> Alter:
-    def alter(content: RecordDict) -> None:
+    def alter(content: Any) -> None:
         for each in alterations:
             each(content)
 
@@ -260,7 +260,7 @@ def both(*alterations: Alter) -> Alter:
 def silent(*rows: int) -> Alter:
     """Leave out the updates of some rows, as a client does whose update is not finite."""
 
-    def alter(content: RecordDict) -> None:
+    def alter(content: Any) -> None:
         updates, reports = split(content)
         put(content, [b"" if k in rows else packet for k, packet in enumerate(updates)], reports)
         clients = np.frombuffer(content[REPLIES]["clients"], "<i8").tolist()

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, ConfigRecord, Error, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Error, MetricRecord
 
 from fedmtl.algorithms import IFCA, Mocha, Pooled
 from fedmtl.codecs import FP16, Dense, ErrorFeedback, Int8, TopK
@@ -80,7 +80,7 @@ def sums(values: Callable[[np.ndarray], Any]) -> Case:
 
 
 def totals(vector: float = 7.0, **changes: Any) -> Alter:
-    def alter(content: RecordDict) -> None:
+    def alter(content: Any) -> None:
         updates, reports = split(content)
         record = {
             "tasks": ["binary_1,multiclass_0"],
@@ -94,7 +94,7 @@ def totals(vector: float = 7.0, **changes: Any) -> Alter:
     return alter
 
 
-def stolen(content: RecordDict) -> None:
+def stolen(content: Any) -> None:
     """Node 1 replies for the clients of node 2 as well, with numbers of its own."""
     updates, reports = split(content)
     seconds = content[REPLIES]["seconds"]
@@ -104,7 +104,7 @@ def stolen(content: RecordDict) -> None:
     put(content, updates + bad, reports + reports[:2])
 
 
-def twice(content: RecordDict) -> None:
+def twice(content: Any) -> None:
     """A second reply of client 0, before the first: the last counts."""
     updates, reports = split(content)
     content[REPLIES]["clients"] = ints(0, *OWN)
@@ -112,14 +112,14 @@ def twice(content: RecordDict) -> None:
     put(content, [reseal(updates[0], filled(updates[0], 0.5)), *updates], [reports[0], *reports])
 
 
-def stranger(content: RecordDict) -> None:
+def stranger(content: Any) -> None:
     updates, reports = split(content)
     content[REPLIES]["clients"] = ints(*OWN, 10**12)
     content[REPLIES]["seconds"] = content[REPLIES]["seconds"] + bytes(8)
     put(content, [*updates, updates[0]], [*reports, reports[0]])
 
 
-def wrapping(content: RecordDict) -> None:
+def wrapping(content: Any) -> None:
     """Lengths of which the sum in int64 wraps round to the 64 bytes that came."""
     half, far = 2**63 - 2**31, 2**32
     content[REPLIES]["clients"] = ints(0, 2)
@@ -130,7 +130,7 @@ def wrapping(content: RecordDict) -> None:
 
 
 def array(**changes: Any) -> Alter:
-    def alter(content: RecordDict) -> None:
+    def alter(content: Any) -> None:
         old = content[PACKETS][PACKETS]
         data = bytes(old.data)
         values = {"dtype": "uint8", "shape": (len(data),), "stype": "fedmtl.packets", "data": data} | changes
@@ -143,7 +143,7 @@ def times(*values: float) -> Alter:
     return edit("seconds", np.array(values, "<f8").tobytes())
 
 
-def poisoned(content: RecordDict) -> None:
+def poisoned(content: Any) -> None:
     """Every update of the node is large and finite."""
     updates, reports = split(content)
     put(content, [reseal(packet, filled(packet, 1e6)) if packet else b"" for packet in updates], reports)
@@ -445,7 +445,7 @@ def test_an_altered_roster_costs_its_sender_alone_and_is_named(name: str) -> Non
 def test_of_two_nodes_that_claim_a_client_the_first_keeps_it_and_the_claim_is_named() -> None:
     """Node 2 claims clients 0 and 2 with their right tasks; node 1, asked first, keeps them."""
 
-    def claim(content: RecordDict) -> None:
+    def claim(content: Any) -> None:
         config = content[ROSTER]
         sets = [*config["tasks"], "binary_1,multiclass_0", "multilabel_3,regression_2"]
         config["clients"], config["owns"] = config["clients"] + ints(0, 2), config["owns"] + ints(2, 3)
@@ -458,7 +458,7 @@ def test_of_two_nodes_that_claim_a_client_the_first_keeps_it_and_the_claim_is_na
 
 
 def test_without_a_rejected_roster_missing_clients_are_the_error_that_they_were() -> None:
-    def fewer(content: RecordDict) -> None:
+    def fewer(content: Any) -> None:
         content[ROSTER]["clients"], content[ROSTER]["owns"] = ints(0, 2), content[ROSTER]["owns"][:16]
 
     with pytest.raises(RuntimeError, match=r"After 0.3 s, 2 node\(s\) host 4 client\(s\); missing: \[4\]"):
@@ -471,7 +471,7 @@ def test_without_a_rejected_roster_missing_clients_are_the_error_that_they_were(
 def test_a_node_sends_raw_data_for_a_central_algorithm_alone() -> None:
     """A server, or whoever writes to it, sets the flag; the node refuses, and says so of each client."""
 
-    def ask(content: RecordDict) -> None:
+    def ask(content: Any) -> None:
         count = len(content["visits"]["clients"]) // 8
         content["visits"]["gather"], content["visits"]["train"] = b"\1" * count, bytes(count)
 
@@ -481,9 +481,9 @@ def test_a_node_sends_raw_data_for_a_central_algorithm_alone() -> None:
 
 
 def test_raw_data_leaves_a_central_node_in_the_first_round_alone() -> None:
-    sent: list[RecordDict] = []
+    sent: list[Any] = []
 
-    def ask(content: RecordDict) -> None:
+    def ask(content: Any) -> None:
         count = len(content["visits"]["clients"]) // 8
         content["visits"]["gather"] = b"\1" * count
         sent.append(content)
@@ -513,7 +513,7 @@ def test_an_archive_is_not_inflated() -> None:
     chosen = experiment(algorithm=Pooled(epochs=1))
     plan, caught = chosen.make_plan(chosen.load()), []
 
-    def alter(content: RecordDict) -> None:
+    def alter(content: Any) -> None:
         caught.append(bomb(split(content)[0][0]))
 
     play(chosen, replies={"1": alter})
@@ -528,7 +528,7 @@ def test_a_node_refuses_rounds_that_its_experiment_does_not_have(round: int) -> 
 
 
 def test_a_node_refuses_clients_that_it_does_not_host() -> None:
-    def ask(content: RecordDict) -> None:
+    def ask(content: Any) -> None:
         clients = np.frombuffer(content["visits"]["clients"], "<i8") + 100
         content["visits"]["clients"] = clients.tobytes()
 
@@ -557,7 +557,7 @@ def test_the_text_of_an_error_stays_on_its_node(
     chosen = experiment()
     grids: list[Any] = []
 
-    def keep(content: RecordDict) -> None: ...
+    def keep(content: Any) -> None: ...
 
     from tests.runtime import hostile
 
