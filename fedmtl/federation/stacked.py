@@ -181,10 +181,13 @@ class StackedStore:
         missing = pieces[~table.reserved[pieces]]
         if not len(missing):
             return
+        breaks = np.flatnonzero(np.diff(missing) > 1)
+        begins = missing[np.concatenate([[0], breaks + 1])] * PIECE
+        ends = np.minimum((missing[np.concatenate([breaks, [-1]])] + 1) * PIECE, table.rows.size)
         with named_errors(Path(str(table.file.name))):
-            for run in np.split(missing, np.flatnonzero(np.diff(missing) > 1) + 1):
-                start, end = int(run[0]) * PIECE, min((int(run[-1]) + 1) * PIECE, table.rows.size)
-                reserve(table.file.fileno(), start, end - start)
+            descriptor = table.file.fileno()
+            for start, end in zip(begins.tolist(), ends.tolist(), strict=True):
+                reserve(descriptor, start, end - start)
         table.reserved[missing] = True
 
     def _write(
