@@ -253,7 +253,7 @@ def large(what: str, megabytes: int) -> dict[str, float]:
     round = Round(cohort=1.0)
     round.close(round.copies())
     replies, size = round.copies(), megabytes * 1_000_000
-    content = replies[0].content
+    content: Any = replies[0].content
     if what == "packet":
         updates, reports = split(content)
         put(content, [reseal(updates[0], bytes(size)), *updates[1:]], reports)
@@ -265,9 +265,9 @@ def large(what: str, megabytes: int) -> dict[str, float]:
         put(content, updates, [bytes(size), *reports[1:]])
         del updates, reports
     elif what == "column":
-        content[REPLIES]["clients"] = bytes(size)  # pyright: ignore[reportIndexIssue]
+        content[REPLIES]["clients"] = bytes(size)
     elif what == "text":
-        content[REPLIES]["troubled"], content[REPLIES]["problems"] = [0], ["A" * size]  # pyright: ignore[reportIndexIssue]
+        content[REPLIES]["troubled"], content[REPLIES]["problems"] = [0], ["A" * size]
     elif what == "totals":
         content["totals"] = ConfigRecord({"vectors": [bytes(size)]})
     else:
