@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fedmtl.comm.tables import LEDGER, read_table
+from tests.runtime.kills import kill_and_compare
 
 TINY = Path(__file__).with_name("tiny.toml")
 ROUNDS = 30
@@ -61,3 +62,10 @@ def test_killed_and_resumed_is_the_same(runtime: str, tmp_path: Path) -> None:
     assert (tmp_path / "killed" / "model.safetensors").read_bytes() == (
         tmp_path / "whole" / "model.safetensors"
     ).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", ["local", "ray"])
+def test_killed_at_random_moments_is_the_same_and_leaves_nothing(runtime: str, tmp_path: Path) -> None:
+    """A few; ``python -m tests.runtime.kills --kills 100 --runtime ray`` is the whole of it."""
+    assert kill_and_compare(4 if runtime == "local" else 2, runtime, ROUNDS, 1, tmp_path) == []

@@ -1,0 +1,99 @@
+"""Kill runs at random moments, resume them, and compare: the same digests, and nothing left but the run folder.
+
+    python -m tests.runtime.kills --kills 100 --runtime ray
+
+Each kill is SIGKILL to the whole process group, at a moment drawn from the time that an undisturbed run takes. A run
+is killed and resumed until it ends; runs follow each other until there were enough kills. Exit code 1 and a line for
+each fault.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+TINY = Path(__file__).with_name("tiny.toml")
+MARK = "FEDMTL_KILLS"
+
+
+def start(out: Path, runtime: str, rounds: int, temporary: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "fedmtl", "run", str(TINY), "--out", str(out), "--resume"]
+    command += ["--set", f"rounds={rounds}", "--set", f"runtime={runtime}", "--set", "up_codec=ErrorFeedback"]
+    environment = {**os.environ, MARK: str(temporary), "TMPDIR": str(temporary)}
+    with open(out.with_suffix(".log"), "ab") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+
+
+def left(temporary: Path, shared: set[str]) -> list[str]:
+    """Processes of these runs, and files of theirs in the temporary folder and in shared memory."""
+    found = [f"file {path}" for path in temporary.rglob("*") if not path.is_dir()]
+    found += [f"shared memory {name}" for name in _shared() - shared]
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            if f"{MARK}={temporary}".encode() in Path(f"/proc/{name}/environ").read_bytes():
+                found.append(f"process {name}: {Path(f'/proc/{name}/cmdline').read_text()[:80]!r}")
+        except OSError:  # ended meanwhile, or another user's
+            continue
+    return found
+
+
+def _shared() -> set[str]:
+    return set(os.listdir("/dev/shm")) if Path("/dev/shm").is_dir() else set()
+
+
+def kill_and_compare(kills: int, runtime: str, rounds: int, seed: int, folder: Path, wait: float = 30) -> list[str]:
+    """The faults that were found, a line each."""
+    draw, done, runs, faults = random.Random(seed), 0, 0, []
+    temporary, shared = folder / "t", _shared()
+    temporary.mkdir()
+    begin = time.monotonic()
+    if start(folder / "whole", runtime, rounds, temporary).wait() != 0:
+        return [f"the undisturbed run failed: {(folder / 'whole.log').read_text()[-500:]}"]
+    takes = time.monotonic() - begin
+    digests = json.loads((folder / "whole" / "summary.json").read_text())["digests"]
+    while done < kills:
+        runs += 1
+        out, killed = folder / f"run{runs}", 0
+        while True:
+            child = start(out, runtime, rounds, temporary)
+            if done < kills and killed < 8:  # beyond, it may end
+                try:
+                    child.wait(draw.uniform(0, takes))
+                except subprocess.TimeoutExpired:
+                    os.killpg(child.pid, signal.SIGKILL)
+                    child.wait()
+                    done, killed = done + 1, killed + 1
+                    continue
+            if child.wait() != 0:
+                faults.append(f"run {runs}, after {killed} kills, failed: {out.with_suffix('.log').read_text()[-500:]}")
+            elif json.loads((out / "summary.json").read_text())["digests"] != digests:
+                faults.append(f"run {runs}, after {killed} kills, has other digests")
+            break
+        print(f"{done} of {kills} kills, {runs} runs, {len(faults)} faults", flush=True)
+    deadline = time.monotonic() + wait
+    while left(temporary, shared) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return faults + [f"left after {wait:g} s: {one}" for one in left(temporary, shared)]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--runtime", choices=["local", "ray"], default="local")
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="k-") as folder:
+        faults = kill_and_compare(**vars(arguments), folder=Path(folder))
+    print("\n".join(faults) or "same digests, and nothing left")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
