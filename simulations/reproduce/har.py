@@ -257,10 +257,10 @@ def with_model(model: Any) -> Sequence[Method]:
     )
 
 
-MOCHA = Method(  # κ = 0 is the paper's, κ = 1 holds Σ at I / 30, which relates nobody
+MOCHA = Method(  # κ = 0 is the paper's
     "MOCHA",
     lambda lam, floor: (Mocha(lam=lam, floor=floor), Linear(intercept=False)),
-    (Axis("lam", steps(0.0001, 10, 4)), Axis("floor", (0.0, 0.05, 0.2, 1.0), bounds=(0.0, 1.0))),
+    (Axis("lam", steps(0.0001, 10, 4)), Axis("floor", (0.0, 0.05, 0.2, 0.5), bounds=(0.0,))),
 )
 
 

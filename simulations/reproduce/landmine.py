@@ -59,10 +59,10 @@ METHODS: tuple[Method, ...] = (
         lambda lr, lam: FedU(lr=lr, epochs=EPOCHS, beta=lam / 15, edges=GROUND),
         (FEW_RATES, STRENGTHS),
     ),
-    Method(  # κ = 0 is the paper's, κ = 1 holds Σ at I / T, which relates nothing
+    Method(  # κ = 0 is the paper's
         "MOCHA",
         lambda lam, floor: Mocha(lam=lam, floor=floor),
-        (Axis("lam", steps(0.001, 10, 4)), Axis("floor", (0.0, 0.05, 0.2, 1.0), bounds=(0.0, 1.0))),
+        (Axis("lam", steps(0.001, 10, 4)), Axis("floor", (0.0, 0.05, 0.2, 0.5), bounds=(0.0,))),
     ),
 )
 BASELINES = ("Local", "Pooled")

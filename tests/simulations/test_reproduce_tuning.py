@@ -63,10 +63,12 @@ def test_unequal_grids_are_refused(script: Any) -> None:
 
 @pytest.mark.parametrize("name", ["landmine", "school", "har", "fedem_synthetic"])
 def test_the_grids_of_every_table_are_equal(script: Any, name: str) -> None:
-    """16 settings: those of the pages."""
+    """16 settings a method, those of the pages, and each makes an algorithm."""
     module = script(name)
     tables = [module.METHODS] if name != "har" else [[*module.with_model(None), module.MOCHA]]
     assert [script("tune").check_equal(methods) for methods in tables] == [16]
+    made = [repr(method.make(**setting)) for methods in tables for method in methods for setting in method.settings()]
+    assert len(set(made)) == len(made)
 
 
 def test_groups_are_divided_whole(script: Any) -> None:
