@@ -273,7 +273,8 @@ def compare(
         from dataclasses import replace
 
         from fedmtl.allowed import beside
-        from fedmtl.loading import override, read_preset
+        from fedmtl.files import Folder
+        from fedmtl.loading import check_elsewhere, override, read_preset
         from fedmtl.report import write_report
         from fedmtl.study import find_runs
         from fedmtl.study.sweep import expand, first_seeds, folder_names, parse_packets, sweep_of
@@ -291,8 +292,11 @@ def compare(
                 sweep = replace(sweep, seeds=first_seeds(seeds))
             target = sweep.target if target is None else target
             allowed = beside(path, allow or [])
+            check_elsewhere(values, settings or [], str(path))
             experiments += expand(override(values, settings or [], allowed), sweep, str(path), allowed)
         names = folder_names(experiments)
+        for name in names:
+            Folder(out).names(f"runs/{name}")  # refuses a link, which would lead out of the folder
         for count, (experiment, name) in enumerate(zip(experiments, names, strict=True), 1):
             which = f"in run {count} of {len(experiments)}, {name}, "
             run_one(experiment, f"[{count}/{len(experiments)}] {name}", out / "runs" / name, True, which)

@@ -16,6 +16,9 @@ from fedmtl.toml import MOST_BYTES, NotToml, parse_toml, read_toml
 if TYPE_CHECKING:
     from fedmtl.experiment import Experiment
 
+ELSEWHERE = {"state_dir": ("",), "ray_address": ("", "auto")}
+"""Keys by which a file would write elsewhere, or join a cluster, whose objects may run code; and values that do not."""
+
 
 def presets() -> dict[str, Path]:
     """Name -> file of the presets that come with the package, or lie beside it in a checkout."""
@@ -83,6 +86,27 @@ def override(values: Mapping[str, Any], settings: Iterable[str], allowed: Allowe
     return result
 
 
+def check_elsewhere(values: Mapping[str, Any], settings: Iterable[str], where: str) -> None:
+    """Refuse a file that names a folder to write, or a cluster to join: these are given by a setting, or in Python.
+
+    Args:
+        values: of the file.
+        settings: ``key=value``; a key that is among them is the user's own.
+        where: begins the message of an error.
+
+    Raises:
+        ValueError: it names the key, its value and the way out.
+    """
+    given = {setting.partition("=")[0].strip() for setting in settings}
+    for key, harmless in ELSEWHERE.items():
+        value = values.get(key, "")
+        if value not in harmless and key not in given and isinstance(value, str) and value.isprintable():
+            raise ValueError(
+                f"{where}: {key} = {shown(value)} leads out of the file's own folder, and a file alone may not; "
+                f"give it with --set {key}=…, or leave it out."
+            )
+
+
 def _value(setting: str, text: str) -> Any:
     """As TOML; as text where it is not TOML."""
     if len(text) > MOST_BYTES:
@@ -113,7 +137,8 @@ def read_values(
     """
     values, path = read_preset(preset)
     values.pop("compare", None)
-    allowed = beside(path, allow)
+    allowed, settings = beside(path, allow), list(settings)
+    check_elsewhere(values, settings, str(path))
     values = override(values, settings, allowed)
     try:
         check_names(values, allowed)

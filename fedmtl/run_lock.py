@@ -152,7 +152,7 @@ def _began(pid: int) -> str:
 def _read(descriptor: int, wait: bool = False) -> dict[str, Any]:
     """The process that the file names; nothing where it names none, as while it is being written."""
     for _ in range(20 if wait else 1):
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             found = json.loads(os.pread(descriptor, 4096, 0))
             if isinstance(found, dict):
                 return found
@@ -171,7 +171,10 @@ def _refuse_foreign(folder: Path, holder: dict[str, Any], locked: bool) -> None:
         )
     pid, boot = holder.get("pid"), holder.get("boot")
     alive = (
-        isinstance(pid, int) and boot == _boot() and _began(pid) not in ("", None) and _began(pid) == holder["began"]
+        isinstance(pid, int)
+        and boot == _boot()
+        and _began(pid) not in ("", None)
+        and _began(pid) == holder.get("began")
     )
     if alive and not locked:
         raise ValueError(_refusal(folder, holder))

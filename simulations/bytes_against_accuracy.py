@@ -12,7 +12,7 @@ import typer
 
 from fedmtl import run
 from fedmtl.allowed import beside
-from fedmtl.loading import override, read_preset
+from fedmtl.loading import check_elsewhere, override, read_preset
 from fedmtl.run_folder import write_outputs
 from fedmtl.study import group_runs, markdown, read_run, tabulate, to_csv, verdicts
 from fedmtl.study.sweep import Sweep, expand, folder_names
@@ -36,6 +36,7 @@ def main(
 ) -> None:
     values, path = read_preset(preset)
     values.pop("compare", None)  # what varies here is PACKETS
+    check_elsewhere(values, settings or [], str(path))
     sweep = Sweep(packets=PACKETS, seeds=tuple(range(seeds)))
     experiments = expand(override(values, settings or [], beside(path)), sweep, str(path), beside(path))
     folders = [out / name for name in folder_names(experiments)]

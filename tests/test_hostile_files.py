@@ -21,9 +21,13 @@ from fedmtl.algorithms import FedPer
 from fedmtl.allowed import RUN_MARKS, Allowed, beside
 from fedmtl.cli import app
 from fedmtl.experiment import Experiment, from_dict
+from fedmtl.federation import undo
+from fedmtl.files import Folder
 from fedmtl.loading import load_experiment, override
 from fedmtl.runtime.node import read_run_config
+from fedmtl.study import read_run
 from fedmtl.study.sweep import expand, sweep_of
+from tests.study.run_folders import write_run
 from tests.test_extension import PRESET, USERS_FILE
 
 MARK = "open({mark!r}, 'a').write(__name__ + chr(10))\n"
@@ -232,6 +236,9 @@ PRESETS: dict[str, tuple[str | bytes, str]] = {
     "a large value": (f"algorithm = [{'1, ' * 80_000}]", "An algorithm has the methods"),
     "an address with an escape": ('ray_address = "\\u001b"', "ray_address is a text without control characters"),
     "a folder with a null": ('state_dir = "\\u0000"', "state_dir is a text without control characters"),
+    "a folder elsewhere": ('state_dir = "/home/else"', "state_dir = '/home/else' leads out of .*--set state_dir="),
+    "a folder by a relative name": ('state_dir = "../else"', "state_dir = '../else' leads out of"),
+    "a cluster of theirs": ('ray_address = "ray://192.0.2.1:10001"', "ray_address = 'ray://192.* --set ray_address="),
     # Kinds of values
     "a table without a name": ("data = {}", "A table for data needs a name"),
     "a date": ("rounds = 2020-01-01", "rounds is a whole number, got datetime.date"),
@@ -255,6 +262,50 @@ def test_a_hostile_preset_runs_nothing_and_is_refused_at_once(case: str, folder:
     assert not (folder / "ran").exists() and not (folder / "called").exists()
     assert sys.path == before
     assert "\n" not in str(error.value) and len(str(error.value)) < 1500
+
+
+def test_a_setting_or_python_may_name_a_folder_elsewhere_and_a_cluster(folder: Path) -> None:
+    path = folder / "p.toml"
+    path.write_text('state_dir = "/home/else"\nray_address = "auto"\n')
+    assert load_experiment(path, ["state_dir=/own"]).state_dir == "/own"
+    assert load_experiment(path, ["state_dir=/own"]).ray_address == "auto"
+    assert Experiment(state_dir="/own").state_dir == "/own"
+
+
+def test_a_comparison_of_a_file_that_names_a_folder_elsewhere_writes_nothing(folder: Path) -> None:
+    (folder / "p.toml").write_text(f'state_dir = "{folder / "else"}"\nruntime = "local"\n')
+    done = CliRunner().invoke(app, ["compare", str(folder / "p.toml"), "--out", str(folder / "out")])
+    assert done.exit_code == 2 and "leads out of the file's own folder" in done.output
+    assert not (folder / "else").exists() and not (folder / "out").exists()
+
+
+@pytest.mark.parametrize("link", ["runs", "runs/-run-FedPer-Dense", "runs/-run-FedPer-Dense/seed0"])
+def test_a_comparison_follows_no_link_out_of_its_folder(folder: Path, link: str) -> None:
+    preset, out, victim = folder / "p.toml", folder / "out", folder / "victim"
+    preset.write_text('name = "/run"\ndata = "digits(clients=3)"\nruntime = "local"\nrounds = 1\n')
+    victim.mkdir()
+    (out / link).parent.mkdir(parents=True)
+    (out / link).symlink_to(victim)
+    done = CliRunner().invoke(app, ["compare", str(preset), "--seeds", "1", "--out", str(out)])
+    assert done.exit_code == 2 and "is a link; links inside this folder are not followed" in done.output
+    assert list(victim.iterdir()) == []
+
+
+@pytest.mark.parametrize("count, with_state", [(2**60, 0), (2, 2**62), (-1, -5), (1, 2), (-(2**63), 0)])
+def test_a_damaged_head_of_a_rollback_block_ends_the_reading(folder: Path, count: int, with_state: int) -> None:
+    (folder / "u").write_bytes(undo._HEAD.pack(0, 1, count, with_state, 8) + bytes(64))
+    assert undo._read(Folder(folder), "u", 8) == (1, [])
+
+
+@pytest.mark.parametrize("name", ["experiment.toml", "rounds.columns", "summary.json", "learnt.json", "size.json"])
+def test_a_report_reads_no_file_that_a_run_folder_links_to(folder: Path, name: str) -> None:
+    run = write_run(folder / "run", {"name": "FedPer", "lr": 0.1}, {"digit": [0.1, 0.5]})
+    private = folder / "private"
+    private.write_bytes((run / name).read_bytes() if (run / name).exists() else b"{}")
+    (run / name).unlink(missing_ok=True)
+    (run / name).symlink_to(private)
+    with pytest.raises(ValueError, match="is a link; links inside this folder are not followed"):
+        read_run(run)
 
 
 SETTINGS = [

@@ -159,9 +159,11 @@ def _read(folder: Folder, name: str, size: int) -> tuple[int, list[Block]]:
         check, of, count, with_state, bytes_of_row = _HEAD.unpack_from(data, at)
         if blocks and of != number:  # left from a round before
             break
-        number = of
-        body = data[at + _HEAD.size : at + _HEAD.size + 24 * count + with_state * size]
-        if bytes_of_row != size or xxh3_64_intdigest(body) != check:
+        number, length = of, 24 * count + with_state * size
+        if bytes_of_row != size or not 0 <= with_state <= count or length > len(data) - at - _HEAD.size:
+            break  # numbers of a damaged head, which may be any
+        body = data[at + _HEAD.size : at + _HEAD.size + length]
+        if xxh3_64_intdigest(body) != check:
             break
         places, versions = (np.frombuffer(body, np.int64, count, 8 * count * part) for part in range(2))
         sums = np.frombuffer(body, np.uint64, count, 16 * count)

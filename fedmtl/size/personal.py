@@ -15,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fedmtl.allowed import beside
 from fedmtl.data.joined import some_of
 from fedmtl.engines.loop import run_one
 from fedmtl.engines.place import one_thread
-from fedmtl.experiment import Experiment
+from fedmtl.experiment import Experiment, from_dict
 from fedmtl.federation.broadcasts import broadcasts
 from fedmtl.federation.cohort import cohort_size, sample
 from fedmtl.federation.fleet import Fleet
@@ -29,13 +30,13 @@ from fedmtl.federation.shard import shard_of
 from fedmtl.federation.store import ClientStore, FileBackend, Store, state_from_bytes
 from fedmtl.federation.visits import Visits
 from fedmtl.files import Folder
-from fedmtl.loading import load_experiment
 from fedmtl.models.split import mixed_sums_fn, sums_fn
 from fedmtl.recorder import CHECKPOINT, state_folder
 from fedmtl.run_folder import read_word
 from fedmtl.runtime.node import make_store
 from fedmtl.size.mixture import apart, flat
 from fedmtl.tasks.base import Task
+from fedmtl.toml import read_toml
 from fedmtl.trees import leaves, stack
 from fedmtl.types import Batch, ClientId, Params, Payload, TaskSet
 
@@ -82,18 +83,21 @@ def look_at_personal(
         FileNotFoundError: no run folder.
         ValueError: too many clients, or no private state of any.
     """
-    for path in (folder / "experiment.toml", folder / "summary.json", folder / CHECKPOINT):
-        if not path.is_file():
+    files, written = Folder(folder), folder / "experiment.toml"
+    for name in (written.name, "summary.json", CHECKPOINT):
+        if not files.exists(name):
             raise FileNotFoundError(
-                f"{folder} is not a finished run: {path.relative_to(folder)} is missing; make one with "
+                f"{folder} is not a finished run: {name} is missing; make one with "
                 f"`fedmtl run … --out {folder}`, or finish it with --resume."
             )
-    experiment = load_experiment(folder / "experiment.toml", allow=allow)
+    files.names("checkpoint/clients")  # refuses a link
+    # A state_dir is no reason to refuse it: nothing is made there, see ``Kept``, and no cluster is joined.
+    experiment = from_dict(read_toml(written), str(written), beside(written, allow))
     run = read_word(folder)
     federation = experiment.load()
     schema = federation.schema
     plan = experiment.make_plan(schema)
-    server, _ = state_from_bytes(Folder(folder).read(CHECKPOINT), plan.first_server(schema.owners))
+    server, _ = state_from_bytes(files.read(CHECKPOINT), plan.first_server(schema.owners))
     roster = Roster(schema.owners)
     if not 0 <= clients <= len(roster.clients):
         raise ValueError(f"clients is 0 for all, or at most the {len(roster.clients)} that there are, got {clients}.")

@@ -9,12 +9,16 @@ from fedmtl.bounds import check_text, shown
 from fedmtl.comm.blocks import Mark
 from fedmtl.comm.tables import LEDGER, METRICS, TABLES, Row, Table, read_table, rows
 from fedmtl.components import check_type
+from fedmtl.files import Folder
 from fedmtl.study.names import describe
 from fedmtl.study.run import Run
 from fedmtl.toml import read_toml
 
 MARKS = ("experiment.toml", METRICS.file, LEDGER.file)
 """A folder that holds these files is a run."""
+
+READ = ("summary.json", "learnt.json", "size.json")
+"""Files besides, of which a run has some."""
 
 
 def read_run(folder: str | Path) -> Run:
@@ -37,7 +41,12 @@ def check_run(folder: Path) -> dict[str, Any]:
         FileNotFoundError: the folder is not a run; the message names what is missing.
         ValueError: an experiment that no run writes so.
     """
-    missing = [mark for mark in MARKS if not (folder / mark).is_file()]
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is not a folder; make a run with `fedmtl run … --out {folder}`.")
+    files = Folder(folder)
+    for name in READ:  # refuses links: what they lead to is none of the run's
+        files.exists(name)
+    missing = [mark for mark in MARKS if not files.exists(mark)]
     if missing == [METRICS.file, LEDGER.file] and all((folder / table.export).is_file() for table in TABLES):
         raise FileNotFoundError(
             f"{folder} holds a run of an earlier fedmtl, without {' and '.join(missing)}; read it with that version, "

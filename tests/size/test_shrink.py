@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,16 @@ from fedmtl.cli import app
 from fedmtl.codecs import FP16, Int8
 from fedmtl.report import write_report
 from fedmtl.size import Form, forms, load
-from fedmtl.size.shrink import Shrunk, shrink
+from fedmtl.size.shrink import Shrunk
+from fedmtl.size.shrink import shrink as make_small
 from fedmtl.size.table import summary, to_csv
 from tests.conftest import ALL_ALGORITHMS, UNLIKE, tiny_model
 from tests.size.tiny_data import Normed, Tiny
 
 DENSE = (Form(),)
+
+shrink = partial(make_small, allow=["tests"])
+"""The runs here name components of these tests."""
 
 
 def tiny_run(folder: Path, algorithm: Any, **keywords: Any) -> Experiment:
@@ -90,7 +95,9 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
         runtime="local",
     )
     run(experiment, folder)
-    result = CliRunner().invoke(app, ["shrink", str(folder), "--export", str(folder / "small"), "--keep", "0.2"])
+    result = CliRunner().invoke(
+        app, ["shrink", str(folder), "--export", str(folder / "small"), "--keep", "0.2", "--allow", "tests"]
+    )
     assert result.exit_code == 0, result.output
     return folder
 
@@ -204,10 +211,10 @@ def test_a_run_that_is_not_finished(missing: str, tmp_path: Path) -> None:
     (tmp_path / missing).unlink()
     with pytest.raises(FileNotFoundError, match=f"{missing} is missing.*--resume"):
         shrink(tmp_path)
-    result = CliRunner().invoke(app, ["shrink", str(tmp_path)])
+    result = CliRunner().invoke(app, ["shrink", str(tmp_path), "--allow", "tests"])
     assert result.exit_code == 2 and "is not a finished run" in result.output
 
 
 def test_a_command_with_a_keep_that_is_no_fraction(tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["shrink", str(tmp_path), "--keep", "2"])
+    result = CliRunner().invoke(app, ["shrink", str(tmp_path), "--keep", "2", "--allow", "tests"])
     assert result.exit_code == 2 and "keeps a fraction" in result.output
