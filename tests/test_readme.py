@@ -182,7 +182,7 @@ def test_the_other_commands_are_known() -> None:
     inline = [shlex.split(line) for line in re.findall(r"`((?:pip|make|fedmtl) [^`]*)`", README)]
     for words in [*commands(), *inline]:
         match words:
-            case ["fedmtl", "run" | "compare" | "report" | "shrink" | "list" | "verify" | "bench", *_]:
+            case ["fedmtl", "run" | "compare" | "report" | "shrink" | "export" | "list" | "verify" | "bench", *_]:
                 pass
             case ["flower-superlink" | "flower-supernode" | "flwr" | "ray", *_]:
                 pass
@@ -331,7 +331,7 @@ def test_table_of_codecs() -> None:
         codec = make("codec", text)
         assert repr(codec) == text  # with its defaults
         data, _ = codec.encode(x, codec.init(size), np.random.default_rng(0))
-        assert f"{8 * len(data) / size:.1f}".removesuffix(".0") == bits
+        assert float(bits) == round(8 * len(data) / size, len(bits.partition(".")[2]))
         assert (biased == "no") == codec.unbiased
         assert (use == "uploads") == getattr(codec, "delta_only", False)
         assert ("exact" in use) == getattr(codec, "exact", False)
