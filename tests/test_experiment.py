@@ -38,6 +38,7 @@ EXPERIMENTS = [
         cohort=2,
         batch_size=0,
         evaluate_every=2,
+        evaluate_clients=3,
         seed=7,
         chunk=7,
         compile=True,
@@ -136,6 +137,7 @@ def test_what_is_what_results_depend_on() -> None:
         "cohort": 1,
         "batch_size": 1,
         "evaluate_every": 2,
+        "evaluate_clients": 3,
         "seed": 1,
     }
     for key, value in what.items():

@@ -126,6 +126,7 @@ _LIBRARY.define(
     "int epochs) -> (Tensor, Tensor)"
 )
 _LIBRARY.impl("sdca_sweep", _sweep, "CompositeExplicitAutograd")
+_LIBRARY.impl("sdca_sweep", lambda w, scale, alpha, *_: (torch.empty_like(alpha), torch.empty_like(w)), "Meta")
 torch.library.register_vmap("fedmtl::sdca_sweep", _stacked, lib=_LIBRARY)
 
 

@@ -23,6 +23,7 @@ constant and makes M regular where the face's plane holds 0. Lengths are taken o
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -172,8 +173,8 @@ def _best_face(face: Face, value: Callable[[Tensor], Tensor], zero: Tensor) -> T
     it, which makes it no minimum, but a feasible point that wins only if it is as good."""
     count = len(zero)
     faces = sorted(range(1, 2**count), key=lambda bits: (-bits.bit_count(), bits))
-    table = [[float(bits >> k & 1) for k in range(count)] for bits in faces]
-    mask = torch.tensor(table, dtype=torch.float64, device=zero.device)
+    table = np.array([[float(bits >> k & 1) for k in range(count)] for bits in faces])
+    mask = torch.from_numpy(table).to(zero.device)  # torch.tensor with a device is refused inside a transform
     points, _ = face(mask)
     inside = torch.where((mask > 0) & ~zero, points, 0.0).clamp(min=0)
     total = inside.sum(-1, keepdim=True)
