@@ -36,7 +36,16 @@ from fedmtl.federation.server import Server
 from fedmtl.federation.store import StateError, state_from_bytes, state_to_bytes
 from fedmtl.federation.visits import ANEW
 from fedmtl.files import Folder
-from fedmtl.results import Progress, Result, learnt_of, learnt_text, named_tensors, summarise
+from fedmtl.results import (
+    Progress,
+    Result,
+    learnt_of,
+    learnt_text,
+    named_tensors,
+    summarise,
+    summary_from_bytes,
+    summary_to_bytes,
+)
 from fedmtl.run_folder import (
     RUN_FILES,
     Manifest,
@@ -162,7 +171,7 @@ class Recorder:
             check_same(str(folder), manifest.facts, facts)
         self.run = read_word(folder)
         if files.exists("summary.json"):
-            self.finished = _read_json(files, "summary.json")
+            self.finished = _read_summary(files)
 
     @property
     def state_folder(self) -> str | None:
@@ -285,7 +294,7 @@ class Recorder:
                 files.write("learnt.json", learnt_text(learnt, server.roster).encode())
             summary["files"] = {table.file: self._marks[table.name]._asdict() for table in TABLES}
             self._export(files)
-            files.write("summary.json", json.dumps(summary, indent=2).encode())
+            files.write("summary.json", summary_to_bytes(summary))
         return self.result(server, summary)
 
     def _export(self, files: Folder) -> None:
@@ -336,18 +345,14 @@ def _read_experiment(files: Folder) -> dict[str, Any]:
         ) from None
 
 
-def _read_json(files: Folder, name: str) -> dict[str, Any]:
-    """A run's summary."""
+def _read_summary(files: Folder) -> dict[str, Any]:
     try:
-        found = json.loads(files.read(name))
-        if not isinstance(found, dict):
-            raise ValueError("it is no table")
-    except (ValueError, RecursionError) as error:
+        return summary_from_bytes(files.read("summary.json"))
+    except ValueError as error:
         raise ValueError(
-            f"{str(files.path(name))!r} is damaged ({error}); delete it, and --resume writes it again from the "
-            "checkpoint."
+            f"{str(files.path('summary.json'))!r} is damaged ({error}); delete it, and --resume writes it again from "
+            "the checkpoint."
         ) from None
-    return found
 
 
 def _checked(note: Mapping[str, Any], rounds: int) -> Mapping[str, Any]:

@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
+from xxhash import xxh3_128_hexdigest
 
 from fedmtl.algorithms.work import local_passes
+from fedmtl.bounds import shown
 from fedmtl.comm.ledger import Ledger
 from fedmtl.comm.tables import Row
 from fedmtl.experiment import Experiment
@@ -180,3 +182,30 @@ def summarise(
 def _bytes(ledger: Ledger, purposes: Any) -> dict[str, int]:
     up, down = ledger.total("up", purposes), ledger.total("down", purposes)
     return {"up": up, "down": down, "total": up + down}
+
+
+def summary_to_bytes(summary: Mapping[str, Any]) -> bytes:
+    """The content of ``summary.json``, with a checksum over the rest of it: it answers for a finished run."""
+    return json.dumps({**summary, "checksum": _checksum(summary)}, indent=2).encode()
+
+
+def summary_from_bytes(data: bytes) -> dict[str, Any]:
+    """The summary that ``summary_to_bytes`` wrote.
+
+    Raises:
+        ValueError: what is no JSON object, or does not fit its checksum.
+    """
+    try:
+        found = json.loads(data)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"an object is expected, got {shown(found)}")
+    checksum = found.pop("checksum", None)
+    if checksum is not None and checksum != _checksum(found):
+        raise ValueError("its content does not fit its checksum")
+    return found
+
+
+def _checksum(summary: Mapping[str, Any]) -> str:
+    return xxh3_128_hexdigest(json.dumps(summary, sort_keys=True).encode())

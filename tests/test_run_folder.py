@@ -19,6 +19,7 @@ from fedmtl.results import Progress
 from fedmtl.run_folder import MANIFEST, claim, read_manifest, write_outputs
 from fedmtl.running import run
 from fedmtl.size.shrink import shrink
+from fedmtl.study.read import read_run
 
 
 def experiment(**changes: object) -> Experiment:
@@ -248,6 +249,22 @@ def test_a_damaged_summary_is_named_and_the_way_out_holds(text: str, tmp_path: P
     (tmp_path / "summary.json").unlink()
     assert run(experiment(), tmp_path, resume=True).summary["digests"] == first.summary["digests"]
     assert json.loads((tmp_path / "summary.json").read_text())["digests"] == first.summary["digests"]
+
+
+def test_a_changed_character_of_a_summary_is_noticed(tmp_path: Path) -> None:
+    """Digits are other digits: what stays valid JSON says something else of a finished run, unless its checksum is
+    looked at."""
+    first = run(experiment(), tmp_path)
+    text = (tmp_path / "summary.json").read_text()
+    assert run(experiment(), tmp_path, resume=True).summary == first.summary
+    places = [place for place, character in enumerate(text) if character.isdigit()]
+    for place in places[:: max(1, len(places) // 40)]:
+        changed = str((int(text[place]) + 1) % 10)
+        (tmp_path / "summary.json").write_text(text[:place] + changed + text[place + 1 :])
+        with pytest.raises(ValueError, match="summary.json' is damaged"):
+            run(experiment(), tmp_path, resume=True)
+        with pytest.raises(ValueError, match="summary.json is damaged"):
+            read_run(tmp_path)
 
 
 def lying(folder: Path, **changes: object) -> None:

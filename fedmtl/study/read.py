@@ -1,6 +1,5 @@
 """From a run's folder to its rows: the only reader of what a run wrote."""
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from fedmtl.comm.blocks import Mark
 from fedmtl.comm.tables import LEDGER, METRICS, TABLES, Row, Table, read_table, rows
 from fedmtl.components import check_type
 from fedmtl.files import Folder
+from fedmtl.results import summary_from_bytes
 from fedmtl.study.names import describe
 from fedmtl.study.run import Run
 from fedmtl.toml import read_toml
@@ -138,12 +138,9 @@ def read_summary(path: Path, experiment: Mapping[str, Any]) -> dict[str, Any]:
     """The summary, or the labels that it would have."""
     if path.is_file():
         try:
-            found = json.loads(path.read_bytes())
-            if not isinstance(found, dict):
-                raise ValueError(f"an object is expected, got {shown(found)}")
-            return found
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path} is not JSON: {error}; delete it and resume the run.") from None
+            return summary_from_bytes(path.read_bytes())
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged ({error}); delete it and resume the run.") from None
     algorithm, up, down = (describe(experiment[key]) for key in ("algorithm", "up_codec", "down_codec"))
     codecs = up if up == down else f"{up} up, {down} down"
     return {"label": f"{algorithm} / {codecs}", "algorithm": algorithm, "up_codec": up, "down_codec": down}
