@@ -84,8 +84,8 @@ def play(
     def keep(count: int, states: Any) -> None:
         caught.private += [row(states["private"], k) for k in range(count)]
 
-    def watch_load(store: StackedStore, kind: str, clients: Any, before: int, first: Any) -> Any:
-        states = load(store, kind, clients, before, first)
+    def watch_load(store: StackedStore, kind: str, clients: Any, before: int, first: Any, since: Any) -> Any:
+        states = load(store, kind, clients, before, first, since)
         keep(len(clients), states)
         return states
 
