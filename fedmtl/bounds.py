@@ -37,10 +37,10 @@ _short.maxstring = _short.maxother = 200
 
 
 def shown(value: Any) -> str:
-    """The repr of a value, cut where it is long."""
+    """The repr of a value in one line, cut where it is long."""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 10**40:
         return f"a whole number of {value.bit_length()} bits"
-    return _short.repr(value)
+    return " ".join(line.strip() for line in _short.repr(value).splitlines())
 
 
 def check_int(what: str, value: int, least: int = -(2**63), most: int = MOST_INT, way_out: str = "") -> None:

@@ -225,7 +225,12 @@ def _check_methods(kind: str, value: Any) -> None:
     if missing or isinstance(value, type):
         what = "a class; give an instance" if isinstance(value, type) else f"without {', '.join(missing)}"
         article = "An" if kind[0] in "aeiou" else "A"
-        raise ValueError(f"{article} {kind} has the methods {', '.join(METHODS[kind])}; got {shown(value)}, {what}.")
+        way = (
+            "" if kind != "data" else "; from_arrays makes one of arrays, or give an object whose load(seed) returns it"
+        )
+        raise ValueError(
+            f"{article} {kind} has the methods {', '.join(METHODS[kind])}; got {shown(value)}, {what}{way}."
+        )
 
 
 def _parse_call(kind: str, text: str) -> tuple[str, dict[str, Any]]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
+import numpy as np
+
 from fedmtl.allowed import NOTHING, Allowed
 from fedmtl.bounds import MOST_INT, MOST_TEXT, check_int, check_text, shown
 from fedmtl.components import COMPONENTS, check_type, describe, make
@@ -113,6 +115,9 @@ class Experiment:
             object.__setattr__(self, field, make(kind, getattr(self, field)))
         hints = get_type_hints(Experiment)
         for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.integer | np.floating):  # such as a seed of np.arange(3)
+                object.__setattr__(self, field.name, value.item())
             check_type(field.name, getattr(self, field.name), hints[field.name])
         for field, (least, most) in BOUNDS.items():
             check_int(field, getattr(self, field), least, most)
@@ -125,7 +130,7 @@ class Experiment:
         for field in ("name", "ray_address", "state_dir"):
             check_text(field, getattr(self, field), 200 if field == "name" else MOST_TEXT)
         if isinstance(self.cohort, int):
-            check_int("cohort", self.cohort)
+            check_int("cohort", self.cohort, 1)
         for field in ("max_weight", "max_norm"):
             if not 0 <= getattr(self, field) < float("inf"):
                 value = shown(getattr(self, field))
@@ -157,7 +162,10 @@ class Experiment:
         Raises:
             ValueError: data that breaks the rules of a federation.
         """
-        return self.data.load(self.seed)
+        found = self.data.load(self.seed)
+        if not isinstance(found, Federation):
+            raise ValueError(f"{shown(self.data)}: load(seed) gives a Federation, got {shown(found)}; return one.")
+        return found
 
     def make_plan(self, data: Federation | Schema) -> Plan:
         """What server and clients derive alike."""

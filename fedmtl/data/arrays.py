@@ -1,6 +1,6 @@
 """Your own arrays as a federation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,6 +104,9 @@ def from_arrays(
         if not isinstance(client, int | np.integer) or isinstance(client, bool) or client < 0:
             raise ValueError(f"Client ids are whole numbers from 0, got {client!r}; number the clients.")
     raw = [part for client, data in clients.items() for part in _parts(f"Client {client}", data)]
+    _check_alike("inputs", [(part.where, part.columns[""]) for part in raw if "" in part.columns])
+    for name in sorted({name for part in raw for name in part.columns} - {""}):
+        _check_alike(f"task {name!r}", [(part.where, part.columns[name]) for part in raw if name in part.columns])
     x = to_inputs([part.x for part in raw], lambda part: raw[part].where)
     given = {} if tasks is None else check_tasks(tasks)
     kinds, y = to_labels(raw, given, missing)
@@ -157,7 +160,29 @@ def _part(where: str, data: Any) -> Part:
                 f"{where}, task {name!r}: the labels' index holds the inputs' in another order, and rows are matched "
                 "by position; use y.loc[x.index]."
             )
-    return Part(where, x, {name: _labels(where, name, y, x) for name, y in data[1].items()})
+    tables = {"": data[0], **{name: y for name, y in data[1].items()}}
+    columns = {name: found for name, table in tables.items() if (found := _columns(table)) is not None}
+    return Part(where, x, {name: _labels(where, name, y, x) for name, y in data[1].items()}, columns)
+
+
+def _columns(table: Any) -> list[Any] | None:
+    """The names of a table's columns, where it has several and they are more than numbers of places."""
+    if not (hasattr(table, "columns") and hasattr(table, "to_numpy")):
+        return None
+    names = list(table.columns)
+    return names if len(names) > 1 and names != list(range(len(names))) else None
+
+
+def _check_alike(what: str, tables: Sequence[tuple[str, Sequence[Any]]]) -> None:
+    """Refuse tables of which a column means one thing at one client and another at the next."""
+    for where, names in tables:
+        first, wanted = tables[0]
+        if len(names) == len(wanted) and names != wanted:  # unlike numbers are refused by their shapes
+            place = next(n for n, (one, other) in enumerate(zip(names, wanted, strict=True)) if one != other)
+            raise ValueError(
+                f"{where}, {what}: column {place} is {names[place]!r}, and that of {first} is {wanted[place]!r}; "
+                "select the same columns in one order, table[names], or give table.to_numpy() where places alone count."
+            )
 
 
 def _check_columns(where: str, names: list[Any], x: NDArray[Any]) -> None:

@@ -53,6 +53,7 @@ class Federation:
         if not self.tasks:
             raise ValueError("A federation needs at least one task, got none.")
         check_tasks(self.tasks)
+        _check_form(self.input_shape, self.clients)
         if isinstance(self.clients, Joined):
             given = self.clients.with_inputs(self._of_one_type)
             checks = Checks(self._inputs, self._labels)
@@ -148,14 +149,42 @@ class Federation:
         for name, y in given.items():
             if name not in self.tasks:
                 raise ValueError(f"{where}: labels for unknown task {name!r}; the tasks are {sorted(self.tasks)}.")
-            if len(y) != count:
-                raise ValueError(f"{where}: task {name!r} has {len(y)} labels for {count} inputs.")
+            # Masked entries and objects that stand for numbers are numbers only once they are looked at.
+            plain = type(y) is np.ndarray and y.dtype.kind in "biufU"
+            raw = y if plain else to_numbers(f"{where}, task {name!r}: labels", y).array
+            if raw.ndim == 0 or len(raw) != count:
+                found = f"{len(raw)} labels" if raw.ndim else f"one label, {y!r},"
+                raise ValueError(f"{where}: task {name!r} has {found} for {count} inputs.")
             try:
-                raw = y if isinstance(y, np.ndarray) else to_numbers("labels", y).array
                 labels[name] = self.tasks[name].labels(raw)
             except ValueError as error:
                 raise ValueError(f"{where}, task {name!r}: {error}") from None
         return labels
+
+
+def _check_form(input_shape: Any, clients: Any) -> None:
+    """Refuse a shape that is none, and clients that are not {id: ClientData}.
+
+    Raises:
+        ValueError: it names the value and the form.
+    """
+    if not isinstance(input_shape, tuple | list) or not all(isinstance(n, int | np.integer) for n in input_shape):
+        raise ValueError(f"input_shape is the shape of one example, such as (12,) or (1, 28, 28), got {input_shape!r}.")
+    if isinstance(clients, Joined):
+        return
+    if not isinstance(clients, Mapping):
+        raise ValueError(
+            f"A federation's clients are {{id: ClientData(train, test)}}, got a {type(clients).__name__}; for a list, "
+            "dict(enumerate(list))."
+        )
+    for client, data in clients.items():
+        if not isinstance(client, int | np.integer) or isinstance(client, bool):
+            raise ValueError(f"Client ids are whole numbers from 0, got {client!r}; number the clients.")
+        if not (isinstance(data, ClientData) and isinstance(data.train, Split) and isinstance(data.test, Split)):
+            raise ValueError(
+                f"Client {client} is a {type(data).__name__}, which must be ClientData(Split(x, {{task: labels}}), "
+                "Split(…)), for training and test; from_arrays makes it from (x, {task: labels})."
+            )
 
 
 def check_name(name: Any) -> None:

@@ -20,6 +20,8 @@ class Part(NamedTuple):
     where: str
     x: NDArray[Any]
     y: Mapping[str, Numbers]
+    columns: Mapping[str, Sequence[Any]] = {}
+    """Names of the columns of the tables among them: of x, under "", and of tasks' labels."""
 
 
 def to_labels(

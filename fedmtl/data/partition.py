@@ -162,8 +162,8 @@ def hold_out(rows: int, fraction: float, seed: int, client: int) -> tuple[NDArra
 
 def check_fraction(who: str, test_fraction: float) -> None:
     """Refuse a test fraction outside (0, 1)."""
-    if not 0 < test_fraction < 1:
-        raise ValueError(f"{who} tests on a fraction in (0, 1) of the examples, got test_fraction={test_fraction}.")
+    if not isinstance(test_fraction, int | float | np.number) or not 0 < test_fraction < 1:
+        raise ValueError(f"{who} tests on a fraction in (0, 1) of the examples, got test_fraction={test_fraction!r}.")
 
 
 def _check_sizes(size: int, clients: int, min_size: int) -> None:

@@ -1,10 +1,11 @@
 """Refusals of modules that are no pure functions of their parameters, row by row, in float32."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import grad
 from torch.nn.modules.batchnorm import _BatchNorm
 
 Forward = Callable[[Tensor], Any]
@@ -77,7 +78,9 @@ def run(name: str, part: str, forward: Forward, x: Tensor) -> Any:
     except Exception as error:
         line = (str(error).strip() or type(error).__name__).splitlines()[0]
         way = (
-            "tokens are whole numbers: give every client's x an integer type"
+            "give the embedding a row for each whole number from 0 to the largest, or number the tokens from 0"
+            if isinstance(error, IndexError) and "out of range in self" in line
+            else "tokens are whole numbers: give every client's x an integer type"
             if "indices" in line or "embedding" in line.lower()
             else "make it take inputs [B, *input_shape]"
         )
@@ -134,6 +137,30 @@ def check_pure(name: str, part: str, path: str, module: nn.Module, x: Tensor, fi
         )
     if not torch.allclose(alone, first[:1], rtol=1e-3, atol=1e-5, equal_nan=True):
         raise ValueError(f"{name}: {part} gives an example other numbers when others are in its batch; {_ROWS}")
+
+
+def check_gradient(name: str, forward: Callable[[Mapping[str, Tensor]], Tensor], params: Mapping[str, Tensor]) -> None:
+    """Refuse a model that cannot be differentiated with respect to its parameters, or gives sparse gradients.
+
+    Args:
+        name: of the model, for messages.
+        forward: parameters -> a scalar.
+        params: of the whole model.
+
+    Raises:
+        ValueError: torch fails, or an embedding is sparse.
+    """
+    try:
+        found = grad(forward)(dict(params))
+    except Exception as error:
+        line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise ValueError(
+            f"{name} has no gradient ({type(error).__name__}: {line}); compute with torch's functions alone, without "
+            ".numpy(), and without sparse=True."
+        ) from error
+    for path, value in found.items():
+        if value.layout != torch.strided:
+            raise ValueError(f"{name}: the gradient of {path} is sparse; build its embedding without sparse=True.")
 
 
 _REPEATABLE = (

@@ -1,6 +1,6 @@
 """A model's trunk and heads, made and looked at: what does not fit is found before a run begins."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ def make_trunk(model: Model, input_shape: tuple[int, ...], seed: int, kind: torc
     """
     x = example(input_shape, kind)
     with torch_seed(seed, "trunk"):
-        trunk = _module(model, "the trunk", model.trunk(input_shape))
+        trunk = _module(model, "the trunk", _made(f"{model!r}: trunk({input_shape})", model.trunk, input_shape))
         if any(isinstance(part, LazyModuleMixin) for part in trunk.modules()):
             run(repr(model), "the trunk", trunk, x.clone())  # lazy parameters are drawn by the first call
     check_parts(repr(model), "trunk", trunk)
@@ -31,6 +31,18 @@ def make_trunk(model: Model, input_shape: tuple[int, ...], seed: int, kind: torc
         _check_features(model, features, kind)
         check_pure(repr(model), "the trunk", "trunk", trunk, x, features)
     return trunk, features
+
+
+def _made(called: str, make: Callable[..., Any], *arguments: Any) -> Any:
+    """What a recipe makes. Its own refusals, such as of a shape, pass as they are."""
+    try:
+        return make(*arguments)
+    except (TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError) as error:
+        line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise ValueError(
+            f"{called} fails ({type(error).__name__}: {line}); trunk takes the shape of one example, head the numbers "
+            "of features and outputs, and each returns an nn.Module."
+        ) from error
 
 
 def _module(model: Model, part: str, made: Any) -> nn.Module:
@@ -72,7 +84,8 @@ def make_head(model: Model, name: str, task: Task, features: Tensor, seed: int) 
         raise ValueError(f"task {name!r}: torch's modules have an attribute of that name; give the task another.")
     called = f"the head of task {name!r}"
     with torch_seed(seed, f"head.{name}"):
-        head = _module(model, called, model.head(features.shape[1], task.outputs))
+        sizes = features.shape[1], task.outputs
+        head = _module(model, called, _made(f"{model!r}: head{sizes}, of task {name!r},", model.head, *sizes))
         if any(isinstance(part, LazyModuleMixin) for part in head.modules()):
             run(repr(model), called, head, features.clone())
     check_parts(repr(model), f"head.{name}", head)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from fedmtl.models.base import Model
-from fedmtl.models.check import Unfit, freeze, run
+from fedmtl.models.check import Unfit, check_gradient, example, freeze, run
 from fedmtl.models.parts import check_own, make_head, make_trunk
 from fedmtl.rng import float32_default
 from fedmtl.tasks.base import Task
@@ -73,12 +73,20 @@ def _build(
             raise ValueError(
                 f"{model!r} has no parameter to learn; give its trunk or its heads some that are not frozen."
             )
+        _check_gradient(model, module, example(input_shape, kind))
         for part in module.modules():
             if isinstance(part, nn.RNNBase):
                 # On a GPU torch would join the weights in memory at each call, which fails inside a transform, whose
                 # tensors have no memory of their own, and is in vain, since every step has new weights.
                 part.flatten_parameters = _keep_parameters
         return module
+
+
+def _check_gradient(model: Model, module: SplitModel, x: Tensor) -> None:
+    def total(params: Mapping[str, Tensor]) -> Tensor:
+        return torch.stack([output.sum() for output in functional_call(module, dict(params), (x,)).values()]).sum()
+
+    check_gradient(repr(model), total, initial_params(module))
 
 
 def _keep_parameters() -> None:

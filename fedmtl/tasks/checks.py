@@ -8,6 +8,16 @@ from numpy.typing import NDArray
 from fedmtl.tasks.base import Task
 
 
+def is_whole(value: Any) -> bool:
+    """Whether a task's field is a whole number."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a task's field is a finite number."""
+    return isinstance(value, int | float | np.integer | np.floating) and bool(np.isfinite(value))
+
+
 def numbers(task: Task, y: NDArray[Any]) -> NDArray[Any]:
     """The labels as an array of numbers, [N, *label_shape].
 

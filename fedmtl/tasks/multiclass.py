@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedmtl.tasks.checks import numbers, refuse
+from fedmtl.tasks.checks import is_whole, numbers, refuse
 from fedmtl.tasks.masked import counts, finite, keep, labelled, log_mean, mean_over
 
 
@@ -37,8 +37,8 @@ class MultiClass:
     higher_is_better = True
 
     def __post_init__(self) -> None:
-        if not 2 <= self.num_classes <= 2**24:
-            raise ValueError(f"MultiClass needs 2 to 2**24 classes, got num_classes={self.num_classes}.")
+        if not is_whole(self.num_classes) or not 2 <= self.num_classes <= 2**24:
+            raise ValueError(f"MultiClass needs 2 to 2**24 classes, got num_classes={self.num_classes!r}.")
 
     @property
     def outputs(self) -> int:

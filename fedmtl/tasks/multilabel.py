@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from fedmtl.tasks.checks import numbers, refuse
+from fedmtl.tasks.checks import is_whole, numbers, refuse
 from fedmtl.tasks.masked import counts, finite, keep, labelled, log_mean, mean_over
 
 
@@ -37,8 +37,10 @@ class MultiLabel:
     higher_is_better = True
 
     def __post_init__(self) -> None:
-        if self.num_labels < 1:
-            raise ValueError(f"MultiLabel needs at least one label, got num_labels={self.num_labels}.")
+        if not is_whole(self.num_labels) or self.num_labels < 1:
+            raise ValueError(
+                f"MultiLabel needs a whole number of labels, at least one, got num_labels={self.num_labels!r}."
+            )
 
     @property
     def outputs(self) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedmtl.tasks.checks import numbers, refuse
+from fedmtl.tasks.checks import is_finite, numbers, refuse
 from fedmtl.tasks.masked import counts, keep, labelled, mean_over
 from fedmtl.tasks.precision import merged_by_float32
 
@@ -44,10 +44,12 @@ class Regression:
     higher_is_better = False
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.mean):
-            raise ValueError(f"Regression needs a finite mean, got mean={self.mean}.")
-        if not (math.isfinite(self.std) and self.std > 0):
-            raise ValueError(f"Regression needs a positive standard deviation, got std={self.std}; 1.0 keeps the unit.")
+        if not is_finite(self.mean):
+            raise ValueError(f"Regression needs a finite mean, got mean={self.mean!r}.")
+        if not (is_finite(self.std) and self.std > 0):
+            raise ValueError(
+                f"Regression needs a positive standard deviation, got std={self.std!r}; 1.0 keeps the unit."
+            )
 
     def labels(self, y: NDArray[Any]) -> NDArray[Any]:
         y = numbers(self, y)

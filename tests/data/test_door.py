@@ -446,3 +446,68 @@ def test_a_federation_has_inputs_of_one_type() -> None:
     whole, broken = Split(np.arange(3 * N).reshape(N, 3), {"y": YES_NO}), Split(X, {"y": YES_NO})
     federation = Federation({"y": Binary()}, (3,), {0: ClientData(whole, whole), 1: ClientData(broken, broken)})
     assert {part.x.dtype for data in federation.clients.values() for part in data} == {np.dtype(np.float32)}
+
+
+class Named:
+    """A table of named columns, as of polars."""
+
+    def __init__(self, **columns: Any) -> None:
+        self.of, self.columns = columns, list(columns)
+
+    def __len__(self) -> int:
+        return N
+
+    def __getitem__(self, name: str) -> Any:
+        return self.of[name]
+
+    def to_numpy(self) -> np.ndarray:
+        return np.stack(list(self.of.values()), 1)
+
+
+def test_columns_mean_the_same_at_all_clients() -> None:
+    one: Any = Named(age=X[:, 0], dose=X[:, 1])
+    other: Any = Named(dose=X[:, 1], age=X[:, 0])
+    with pytest.raises(ValueError, match=r"^Client 1, inputs: column 0 is 'dose', and that of Client 0 is 'age'; .*$"):
+        from_arrays({0: (one, {"y": YES_NO}), 1: (other, {"y": YES_NO})})
+    with pytest.raises(ValueError, match=r"^Client 1, task 'y': column 0 is 'dose', and that of Client 0 is 'age'"):
+        labels: Any = [Named(age=YES_NO, dose=YES_NO), Named(dose=YES_NO, age=YES_NO)]
+        from_arrays({k: (X, {"y": y}) for k, y in enumerate(labels)})
+    from_arrays({0: (one, {"y": YES_NO}), 1: (other.to_numpy(), {"y": YES_NO}), 2: (one, {"y": YES_NO})})
+
+
+def test_masked_labels_of_a_federation_are_not_known() -> None:
+    part = Split(X, {"y": np.ma.masked_array(YES_NO, np.arange(N) < 3)})
+    found = Federation({"y": Binary()}, (3,), {0: ClientData(part, part)}).clients[0].train.y["y"]
+    assert np.isnan(found[:3]).all() and found[3:].tolist() == YES_NO[3:].tolist()
+
+
+WHOLE = ClientData(Split(X, {"y": YES_NO}), Split(X, {"y": YES_NO}))
+
+
+@pytest.mark.parametrize(
+    ("shape", "clients", "message"),
+    [
+        (3, {0: WHOLE}, "input_shape is the shape of one example"),
+        ((3,), [WHOLE], "got a list; for a list"),
+        ((3,), {"a": WHOLE}, "Client ids are whole numbers from 0, got 'a'"),
+        ((3,), {0.5: WHOLE}, "Client ids are whole numbers from 0, got 0.5"),
+        ((3,), {0: (X, {"y": YES_NO})}, "Client 0 is a tuple, which must be ClientData"),
+        ((3,), {0: ClientData(Split(X, {"y": None}), Split(X, {"y": None}))}, "has one label, None, for 40 inputs"),  # type: ignore[arg-type]
+    ],
+)
+def test_the_form_of_a_federation(shape: Any, clients: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Federation({"y": Binary()}, shape, clients)
+
+
+@pytest.mark.parametrize("made", [lambda: MultiClass("4"), lambda: MultiClass(4.0), lambda: MultiLabel("3")])  # type: ignore[arg-type]
+def test_sizes_of_tasks_are_whole_numbers(made: Any) -> None:
+    with pytest.raises(ValueError, match="got num_"):
+        made()
+
+
+def test_numbers_of_tasks_and_parts() -> None:
+    with pytest.raises(ValueError, match="got mean='0'"):
+        Regression("0", 1.0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="got test_fraction='0.2'"):
+        from_arrays({0: (X, {"y": YES_NO})}, test_fraction="0.2")  # type: ignore[arg-type]

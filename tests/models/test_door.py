@@ -486,3 +486,47 @@ def test_hca_without_a_trunk_still_joins_heads() -> None:
     sent = {"head.b.weight": torch.tensor([[1.0, -2.0]])}
     server = method.aggregate(server, [(0, Upload({"model": sent}, 4.0))])
     assert torch.equal(server["0"].model["head.b.weight"], 2 * sent["head.b.weight"])
+
+
+def _numpy(features: Tensor) -> Tensor:
+    return torch.from_numpy(np.tanh(features.detach().numpy()))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Parts(lambda shape: Forward(_numpy)), "has no gradient"),
+        (
+            Parts(lambda shape: nn.Linear(shape[2], 4)),
+            r"trunk\(\(6,\)\) fails \(IndexError: tuple index out of range\)",
+        ),
+        (
+            Parts(lambda shape: nn.Linear(6, 4), lambda features, outputs: features / (outputs - outputs)),
+            r"head\(4, 3\), of task 'a'",
+        ),
+    ],
+)
+def test_recipes_and_gradients_that_fail(model: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        build(model, (6,), TASKS, 0, False)
+    assert "\n" not in str(caught.value)
+
+
+def test_sparse_gradients_are_refused() -> None:
+    model: Any = Parts(lambda shape: nn.Sequential(nn.Embedding(9, 4, sparse=True), nn.Flatten()))
+    with pytest.raises(ValueError, match="sparse=True"):
+        build(model, (6,), TASKS, 0, True)
+
+
+@pytest.mark.parametrize("data", [np.ones((50, 6)), None, {0: (np.ones((50, 6)), {})}])
+def test_what_is_no_data_set_is_refused_in_one_line(data: Any) -> None:
+    with pytest.raises(ValueError) as caught:
+        Experiment(name="t", data=data)
+    assert "\n" not in str(caught.value)
+
+
+def test_numpy_scalars_are_settings() -> None:
+    found = Experiment(seed=np.int64(3), rounds=np.int32(2))  # type: ignore[arg-type]
+    assert (found.seed, type(found.seed), found.rounds) == (3, int, 2)
+    with pytest.raises(ValueError, match="cohort is at least 1, got 0"):
+        Experiment(cohort=0)
