@@ -130,7 +130,7 @@ class Experiment:
         for field in ("name", "ray_address", "state_dir"):
             check_text(field, getattr(self, field), 200 if field == "name" else MOST_TEXT)
         if isinstance(self.cohort, int):
-            check_int("cohort", self.cohort, 1)
+            check_int("cohort", self.cohort)
         for field in ("max_weight", "max_norm"):
             if not 0 <= getattr(self, field) < float("inf"):
                 value = shown(getattr(self, field))

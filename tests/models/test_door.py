@@ -528,5 +528,5 @@ def test_what_is_no_data_set_is_refused_in_one_line(data: Any) -> None:
 def test_numpy_scalars_are_settings() -> None:
     found = Experiment(seed=np.int64(3), rounds=np.int32(2))  # type: ignore[arg-type]
     assert (found.seed, type(found.seed), found.rounds) == (3, int, 2)
-    with pytest.raises(ValueError, match="cohort is at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"^A cohort has at least 1 client of the fleet, got cohort=0\.$"):
         Experiment(cohort=0)
