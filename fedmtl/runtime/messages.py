@@ -112,11 +112,11 @@ def read_visits(plan: Plan, content: RecordDict) -> tuple[int, Visits]:
         )
     data = packet_array(content)
     clients, start, length, since = (column(config, key, "<i8") for key in ("clients", "start", "length", "since"))
-    flags = [column(config, key, "u1").astype(bool) for key in ("evaluate", "train", "gather")]
-    same_length(clients, start, length, since, *flags)
+    evaluate, train, gather = (column(config, key, "u1").astype(bool) for key in ("evaluate", "train", "gather"))
+    same_length(clients, start, length, since, evaluate, train, gather)
     if not lie_within(start, length, data.size):
         raise Refused("message", f"the message's packets lie outside its {data.size} bytes")
-    return value(config, "round", int), Visits(clients, Packets(data, start, length), *flags, since)
+    return value(config, "round", int), Visits(clients, Packets(data, start, length), evaluate, train, gather, since)
 
 
 def replies_content(round: int, replies: Replies, seconds: Mapping[str, float], local: bool = False) -> RecordDict:

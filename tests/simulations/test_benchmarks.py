@@ -125,7 +125,7 @@ def test_the_gpu_kit_in_a_small_form(tmp_path: Path) -> None:
     out = tmp_path / "tables.md"
     done = subprocess.run(
         [sys.executable, str(SCRIPTS / "gpu.py"), "--small", "--out", str(out)],
-        env=environment(tmp_path) | {"CUDA_VISIBLE_DEVICES": ""},
+        env={**environment(tmp_path), "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
         timeout=300,
