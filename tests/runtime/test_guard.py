@@ -120,6 +120,7 @@ def clientapps(home: Path) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+@pytest.mark.skipif("FEDMTL_DEPLOYMENT_TESTS" not in os.environ, reason="four minutes; set FEDMTL_DEPLOYMENT_TESTS=1")
 def test_a_node_whose_app_got_sigterm_takes_part_again(tmp_path: Path) -> None:
     import threading
 
