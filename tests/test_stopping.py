@@ -124,7 +124,9 @@ def test_on_ray_at_any_time_nothing_stays(
     arguments = ["run", "digits", "--set", "rounds=500", "--out", str(tmp_path / "r")]
     code, _, errors, seconds = stop(arguments, number, after)
     assert code == 128 + number, errors
-    assert "--resume" in errors and errors.count("\n") == 1, errors
+    # Ray's own handler of SIGTERM may print its lines first, while Ray is being started.
+    assert "--resume" in errors.splitlines()[-1] and "Traceback" not in errors, errors
+    assert number == signal.SIGTERM or errors.count("\n") == 1, errors
     assert seconds < 5
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and (bearing(mark) or list(temporary.iterdir())):

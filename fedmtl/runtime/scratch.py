@@ -79,7 +79,8 @@ def short_base() -> str:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder of this process."""
+    """Remove a folder of this process, and end what bears its mark: agents that Ray was still starting outlive it."""
+    _end_all_marked(os.fsencode(folder))
     _remove(folder)
     owner = _held.pop(folder, None)
     if owner is not None:
@@ -97,7 +98,7 @@ def _remove(folder: Path) -> None:
 
 
 def _tell(sign: bytes, folder: Path) -> None:
-    """Let the second process know a folder, or forget it; it is started when the first folder is made."""
+    """Let the second process know a folder, or that it is removed; it is started when the first folder is made."""
     global _janitor
     if _janitor is None:
         bases = {tempfile.gettempdir(), str(folder.parent)}
@@ -140,13 +141,25 @@ def _let_go() -> None:
         _janitor = None
 
 
-def clean_up(folders: Iterable[bytes]) -> None:
+def clean_up(folders: Iterable[bytes], settle: float = 0.0) -> None:
     """End the processes that bear the mark of a folder, and remove the folders."""
     for folder in folders:
-        deadline = time.monotonic() + 10
-        while _end_marked(folder) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        _end_all_marked(folder, settle)
         _remove(Path(os.fsdecode(folder)))
+
+
+def _end_all_marked(folder: bytes, settle: float = 0.0) -> None:
+    """Until there have been none for ``settle`` seconds: one that is ending may have started another, whose mark cannot
+    be read while it loads its program."""
+    now = time.monotonic()
+    deadline, quiet = now + 10, now + settle
+    while now < deadline:
+        if _end_marked(folder):
+            quiet = time.monotonic() + settle
+        elif now >= quiet:
+            return
+        time.sleep(0.05)
+        now = time.monotonic()
 
 
 def _end_marked(folder: bytes) -> int:
@@ -190,13 +203,9 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     for base in sys.argv[1:]:
         sweep(base)
-    folders: dict[bytes, None] = {}
-    for word in sys.stdin.buffer.read().split(b"\0"):
-        if word[:1] == b"+":
-            folders[word[1:]] = None
-        elif word[:1] == b"-":
-            folders.pop(word[1:], None)
-    clean_up(folders)
+    # Also those that the first process has removed: an agent of Ray's that it did not see must not stay behind.
+    words = sys.stdin.buffer.read().split(b"\0")
+    clean_up(dict.fromkeys(word[1:] for word in words if word[:1] in b"+-" and word[1:]), settle=1.0)
 
 
 if __name__ == "__main__":
