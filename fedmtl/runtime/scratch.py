@@ -154,7 +154,7 @@ def _end_all_marked(folder: bytes, settle: float = 0.0) -> None:
     now = time.monotonic()
     deadline, quiet = now + 10, now + settle
     while now < deadline:
-        if _end_marked(folder):
+        if _end_marked(folder, of_ray=settle > 0):
             quiet = time.monotonic() + settle
         elif now >= quiet:
             return
@@ -162,17 +162,30 @@ def _end_all_marked(folder: bytes, settle: float = 0.0) -> None:
         now = time.monotonic()
 
 
-def _end_marked(folder: bytes) -> int:
-    """Send SIGKILL to each process with the mark of a folder in its environment; how many there were."""
+def _end_marked(folder: bytes, of_ray: bool = False) -> int:
+    """Send SIGKILL to each process with the mark of a folder in its environment, or ``of_ray``, to Ray's that hold
+    files of it, whose titles may have covered their environment; how many there were."""
     mark, found = f"{MARK}=".encode() + folder, 0
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if mark in (process / "environ").read_bytes().split(b"\0") and int(process.name) != os.getpid():
+            if int(process.name) == os.getpid():
+                continue
+            marked = mark in (process / "environ").read_bytes().split(b"\0")
+            if marked or (of_ray and _is_ray_of(os.fsencode(process), folder)):
                 os.kill(int(process.name), signal.SIGKILL)
                 found += 1
         except OSError:  # it has ended, or is another user's
             continue
     return found
+
+
+def _is_ray_of(process: bytes, folder: bytes) -> bool:
+    """Whether a process is Ray's and holds a file of the folder open."""
+    with open(process + b"/cmdline", "rb") as file:
+        if not file.read(5) == b"ray::":
+            return False
+    files = (os.readlink(process + b"/fd/" + number) for number in os.listdir(process + b"/fd"))
+    return any(name.startswith(folder + b"/") for name in files)
 
 
 def sweep(base: str) -> None:
