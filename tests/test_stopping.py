@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import alive
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -129,19 +131,6 @@ def test_on_ray_at_any_time_nothing_stays(
     assert number == signal.SIGTERM or errors.count("\n") == 1, errors
     assert seconds < 5
     deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and (bearing(mark) or list(temporary.iterdir())):
+    while time.monotonic() < deadline and (alive(mark) or list(temporary.iterdir())):
         time.sleep(0.1)
-    assert bearing(mark) == [] and list(temporary.iterdir()) == []
-
-
-def bearing(mark: str) -> list[str]:
-    """Commands of processes with the mark in their environment."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            state = (process / "stat").read_text().rsplit(")", 1)[1].split()[0]
-            if state != "Z" and mark.encode() in (process / "environ").read_bytes():
-                found.append((process / "cmdline").read_text())
-        except OSError:
-            pass
-    return found
+    assert alive(mark) == [] and list(temporary.iterdir()) == []

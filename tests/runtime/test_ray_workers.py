@@ -12,6 +12,7 @@ import pytest
 from fedmtl.experiment import Experiment, from_dict
 from fedmtl.loading import load_experiment, starts_ray
 from fedmtl.running import run
+from tests.processes import alive
 
 TINY = Path(__file__).with_name("tiny.toml")
 ROOT = Path(__file__).parent.parent.parent
@@ -68,19 +69,6 @@ def test_a_mistyped_setting_is_said_while_ray_starts_and_leaves_nothing_behind()
     while time.monotonic() < deadline and alive(mark):
         time.sleep(0.1)
     assert alive(mark) == []
-
-
-def alive(mark: str) -> list[str]:
-    """Commands of processes with the mark in their environment."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            state = (process / "stat").read_text().rsplit(")", 1)[1].split()[0]
-            if state != "Z" and mark.encode() in (process / "environ").read_bytes():
-                found.append((process / "cmdline").read_text())
-        except OSError:
-            pass
-    return found
 
 
 @pytest.mark.parametrize("values", [{}, {"runtime": "ray"}, {"runtime": "local"}, {"ray_address": "auto"}], ids=repr)
