@@ -259,8 +259,10 @@ def test_a_changed_character_of_a_summary_is_noticed(tmp_path: Path) -> None:
     assert run(experiment(), tmp_path, resume=True).summary == first.summary
     places = [place for place, character in enumerate(text) if character.isdigit()]
     for place in places[:: max(1, len(places) // 40)]:
-        changed = str((int(text[place]) + 1) % 10)
-        (tmp_path / "summary.json").write_text(text[:place] + changed + text[place + 1 :])
+        changed = text[:place] + str((int(text[place]) + 1) % 10) + text[place + 1 :]
+        if json.loads(changed) == json.loads(text):
+            continue  # the last digit of measured seconds: the same number in float64
+        (tmp_path / "summary.json").write_text(changed)
         with pytest.raises(ValueError, match="summary.json' is damaged"):
             run(experiment(), tmp_path, resume=True)
         with pytest.raises(ValueError, match="summary.json is damaged"):
