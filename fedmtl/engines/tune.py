@@ -12,6 +12,7 @@ import platform
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ import numpy as np
 import torch
 
 from fedmtl.engines.gather import Rows, gather, shapes
+from fedmtl.engines.layers import lifted_layers
 from fedmtl.engines.lifted import Lifted
-from fedmtl.engines.place import take, to_tensor
+from fedmtl.engines.place import take, to_device, to_tensor
 from fedmtl.federation.job import Cohort
 from fedmtl.files import write_atomic
 from fedmtl.own_cache import is_own, own_cache
@@ -29,6 +31,9 @@ from fedmtl.trees import leaves, tree_map
 
 BUDGET_S = 0.3
 """Seconds that a measurement may take, save its first call."""
+
+GPU_BUDGET_S = 3.0
+"""The same on a GPU, whose kernels are loaded at the first call of each shape."""
 
 _CACHE_BYTES = 2**20
 """What a step's parameters and data may fill; the middle of the candidates is about that."""
@@ -107,18 +112,32 @@ def name_of(function: Any) -> str:
     return f"{'' if owner is None else type(owner).__module__ + '.'}{named.__module__}.{named.__qualname__}"
 
 
-def seconds_of(call: Callable[[], Any], budget: float) -> float:
-    """Of this thread, not of the clock, which counts others' work too: the shortest of up to five calls.
+def seconds_of(call: Callable[[], Any], budget: float, device: str = "cpu") -> float:
+    """Return the shortest time of up to five calls: as many as the budget allows, at least one.
 
-    As many as the budget allows, but at least one.
+    On the CPU it is the time of this thread, since the clock counts the work of others too. A GPU works on when the
+    call returns, so there it is the clock's when the work is done, after one call that loads the kernels.
     """
     times: list[float] = []
+    clock = time.thread_time if device == "cpu" else partial(_clock, device)
+    if device != "cpu":
+        call()
     begin = time.perf_counter()
     while len(times) < 5 and (not times or time.perf_counter() - begin + times[-1] < budget):
-        start = time.thread_time()
+        start = clock()
         call()
-        times.append(time.thread_time() - start)
+        times.append(clock() - start)
     return min(times)
+
+
+def _clock(device: str) -> float:
+    if _is_cuda(device):
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _is_cuda(device: str) -> bool:
+    return torch.device(device).type == "cuda"
 
 
 def chunk_for(cohort: Cohort, lifted: Lifted, device: str) -> int:
@@ -132,9 +151,10 @@ def chunk_for(cohort: Cohort, lifted: Lifted, device: str) -> int:
         for tree in (cohort.downs[0], take(cohort.private, order[:1]), dict(example[0]))
         for leaf in leaves(tree)
     )
-    if device != "cpu":
-        return most_in_memory(bytes_of_one * len(example), device)
-    sizes = candidates(bytes_of_one)
+    if device == "cpu":
+        sizes = candidates(bytes_of_one)
+    else:
+        sizes = gpu_candidates(most_in_memory(bytes_of_one * len(example), device))
     if len(order) <= sizes[0]:
         return sizes[0]  # nothing to choose yet
     kind = {
@@ -144,8 +164,23 @@ def chunk_for(cohort: Cohort, lifted: Lifted, device: str) -> int:
         # The size of a batch belongs to the kind of work only where it is not the size of the client.
         "batch": shapes(dict(example[0]), 1 if cohort.steps.max() > 1 else 2),
     }
-    lifted.chunk = remembered(kind, lambda: _measured(cohort, lifted, order, sizes))
+    if _is_cuda(device):
+        kind["device"] = torch.cuda.get_device_name(device)
+    lifted.chunk = remembered(kind, lambda: _measured(cohort, lifted, order, sizes, device))
     return lifted.chunk
+
+
+def gpu_candidates(most: int) -> tuple[int, ...]:
+    """Sizes of chunks worth trying on a GPU whose memory holds ``most`` clients, ascending, each four times the last.
+
+    Small models gain up to the most: launches are what they cost. Stacked convolutions become grouped ones, which
+    may be slower at any size than one client after another.
+    """
+    sizes = []
+    while most > 4:
+        sizes.append(most)
+        most //= 4
+    return tuple(reversed(sizes)) or (most,)
 
 
 def most_in_memory(bytes_of_one: int, device: str) -> int:
@@ -154,17 +189,27 @@ def most_in_memory(bytes_of_one: int, device: str) -> int:
     return max(1, min(MOST_STACKED, free // (32 * bytes_of_one)))
 
 
-def _measured(cohort: Cohort, lifted: Lifted, order: Rows, sizes: Sequence[int]) -> int:
-    """By one step of as many clients, since every step costs the same; of almost equal sizes the largest."""
-    begin, share = time.perf_counter(), BUDGET_S / (2 * len(sizes))
+def _measured(cohort: Cohort, lifted: Lifted, order: Rows, sizes: Sequence[int], device: str) -> int:
+    """Return the best size by one step of as many clients, since every step costs the same; of almost equal ones the
+    largest."""
+    budget = BUDGET_S if device == "cpu" else GPU_BUDGET_S
+    begin, share = time.perf_counter(), budget / (2 * len(sizes))
+    down = to_device(cohort.downs[int(cohort.which[order[0]])], device)
     each: dict[int, float] = {}
     for size in sizes:
-        if each and time.perf_counter() - begin > 0.7 * BUDGET_S:
+        if each and time.perf_counter() - begin > 0.7 * budget:
             break
-        inputs = gather(cohort, np.resize(order, size), cohort.downs[int(cohort.which[order[0]])], "cpu")
-        each[size] = seconds_of(lifted.quickest(inputs._replace(batches=inputs.batches[:1])), share) / size
-    one = gather(cohort, order[:1], None, "cpu")
-    down, private, batches = tree_map(lambda leaf: leaf[0], (one.down, one.private, one.batches[:1]))
-    alone = seconds_of(lambda: cohort.function(down, private, batches), share)
+        inputs = gather(cohort, np.resize(order, size), down, device)
+        try:
+            call = lifted.quickest(inputs._replace(batches=inputs.batches[:1]))
+            each[size] = seconds_of(call, share, device) / size
+        except torch.OutOfMemoryError:
+            if not each:
+                raise
+            break
+    one = gather(cohort, order[:1], None, device)
+    own, private, batches = tree_map(lambda leaf: leaf[0], (one.down, one.private, one.batches[:1]))
+    with nullcontext() if device == "cpu" else lifted_layers():
+        alone = seconds_of(lambda: cohort.function(own, private, batches), share, device)
     least = min(each.values())
     return max(size for size in each if each[size] <= 1.05 * least) if 4 * alone > 3 * least else 0

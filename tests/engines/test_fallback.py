@@ -71,7 +71,7 @@ def test_what_is_slower_stacked_runs_alone(
     """The times are made up: a stack of 64 takes 100 s, a client alone 1 s."""
     monkeypatch.setenv("FEDMTL_CACHE", str(tmp_path))
     times = iter([100.0, 200.0, 400.0, 1.0])
-    monkeypatch.setattr(tune, "seconds_of", lambda call, budget: next(times))
+    monkeypatch.setattr(tune, "seconds_of", lambda call, budget, device: next(times))
     engine = VMap()
 
     def plus_one(down: Payload, private: torch.Tensor, batches: Sequence[Batch]) -> torch.Tensor:

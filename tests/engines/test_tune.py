@@ -86,12 +86,56 @@ def test_candidates_follow_the_size_of_a_client() -> None:
 def test_the_least_time_a_client_wins(monkeypatch: pytest.MonkeyPatch, times: dict[int, float], expected: int) -> None:
     """Seconds are made up by number of clients: alone 1, except that a stack must be slower by a third to lose."""
     cohort, sizes = cohort_of(many(300)), iter([*times.values(), 1.0])
-    monkeypatch.setattr(tune, "seconds_of", lambda call, budget: next(sizes))
+    monkeypatch.setattr(tune, "seconds_of", lambda call, budget, device: next(sizes))
     assert tune.chunk_for(cohort, Lifted(cohort.function), "cpu") == expected
     monkeypatch.setattr(tune, "seconds_of", never)
     assert tune.chunk_for(cohort, Lifted(cohort.function), "cpu") == expected
     other = cohort_of(many(300, partial(scale, 0.5)))  # another learning rate, as it were, is the same kind of work
     assert tune.chunk_for(other, Lifted(other.function), "cpu") == expected
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ({15: 15.0, 62: 62.0, 250: 125.0, 1000: 400.0}, 1000),  # launches are what a call costs
+        ({15: 30.0, 62: 124.0, 250: 600.0, 1000: 3000.0}, 0),  # grouped convolutions: twice as long as alone at best
+        ({15: 5.0, 62: 10.0, 250: 60.0, 1000: 300.0}, 62),
+    ],
+)
+def test_a_gpu_is_measured_too(monkeypatch: pytest.MonkeyPatch, times: dict[int, float], expected: int) -> None:
+    """ "cpu:0" stands for a GPU whose memory holds 1,000 clients; seconds are made up, alone 1."""
+    monkeypatch.setattr(tune, "most_in_memory", lambda bytes_of_one, device: 1000)
+    cohort, sizes, devices = cohort_of(many(300)), iter([*times.values(), 1.0]), set()
+
+    def made_up(call: Any, budget: float, device: str) -> float:
+        call()
+        devices.add(device)
+        return next(sizes)
+
+    monkeypatch.setattr(tune, "seconds_of", made_up)
+    assert tune.chunk_for(cohort, Lifted(cohort.function), "cpu:0") == expected
+    assert devices == {"cpu:0"}
+
+
+@pytest.mark.parametrize(("most", "expected"), [(1000, (15, 62, 250, 1000)), (4, (4,)), (1, (1,)), (5, (5,))])
+def test_candidates_of_a_gpu_follow_its_memory(most: int, expected: tuple[int, ...]) -> None:
+    """1000, 250, 62 (62.5), 15 (15.6); 3 is too few to try."""
+    assert tune.gpu_candidates(most) == expected
+
+
+def test_memory_that_runs_out_ends_the_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest size does not fit after all: the best of those before it is taken."""
+    monkeypatch.setattr(tune, "most_in_memory", lambda bytes_of_one, device: 40)
+    cohort, found = cohort_of(many(100)), iter([2.0, None, 1.0])
+
+    def full(call: Any, budget: float, device: str) -> float:
+        seconds = next(found)
+        if seconds is None:
+            raise torch.OutOfMemoryError("full")
+        return seconds
+
+    monkeypatch.setattr(tune, "seconds_of", full)
+    assert tune.chunk_for(cohort, Lifted(cohort.function), "cpu:0") == 10
 
 
 def test_a_few_clients_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
