@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.data.base import ClientData, Federation, Split
-from fedmtl.data.partition import check_fraction, dirichlet, hold_out, iid
+from fedmtl.data.partition import check_fraction, dirichlet, few_classes, hold_out, iid
 from fedmtl.rng import SERVER, rng
 from fedmtl.tasks.base import Task
 from fedmtl.tasks.binary import Binary
@@ -45,9 +45,9 @@ class Digits:
     images: ``digit`` is ``MultiClass(10)``, ``parity`` is ``Binary`` (1: odd), ``value`` is ``Regression`` of the
     digit's value, ``segments`` is ``MultiLabel(7)``, a to g of a seven-segment display.
 
-    Clients are numbered from 0. Each has its own images (a Dirichlet partition over the digit), owns one or
-    more of the tasks, and tests on images of its own. Owners of the tasks are as many for one task as for
-    another, give or take one, so each task has at least a quarter of the clients (rounded down when
+    Clients are numbered from 0. Each has its own images (a Dirichlet partition over the digit, or exactly ``classes``
+    of the ten digits), owns one or more of the tasks, and tests on images of its own. Owners of the tasks are as many
+    for one task as for another, give or take one, so each task has at least a quarter of the clients (rounded down when
     ``tasks_per_client`` is 1).
 
     Raises:
@@ -63,12 +63,16 @@ class Digits:
     clients: int = 20
     alpha: float = 1.0
     """α of the Dirichlet partition; ``inf`` deals the images out evenly at random."""
+    classes: int = 0
+    """How many of the ten digits each client has, 10 (all alike) to 1; 0: ``alpha`` decides."""
     test_fraction: float = 0.25
     """The part of a client's images that it tests on."""
     min_size: int = 8
     """The fewest images a client has."""
     tasks_per_client: int = 0
     """How many of the four tasks each client owns; 0 mixes: mostly one or two, some three or four."""
+    tasks: tuple[str, ...] = ()
+    """The tasks to share out, such as ``["digit"]``, which all clients then own; empty: all four."""
 
     def __post_init__(self) -> None:
         if self.min_size < 2:
@@ -81,20 +85,36 @@ class Digits:
         if not self.alpha > 0:
             raise ValueError(f"Digits takes a positive alpha, or inf for an even partition, got alpha={self.alpha}.")
         check_fraction("Digits", self.test_fraction)
-        if not 0 <= self.tasks_per_client <= len(TASKS):
+        if not 0 <= self.classes <= 10:
             raise ValueError(
-                f"Digits has {len(TASKS)} tasks, got tasks_per_client={self.tasks_per_client}; use 1 to {len(TASKS)}, "
+                f"Digits has 10 digits, got classes={self.classes}; use 1 to 10, or 0 for alpha to decide."
+            )
+        if 0 < self.clients * self.classes < 10:
+            raise ValueError(
+                f"Digits with clients={self.clients} and classes={self.classes} leaves a digit without an owner; use "
+                f"classes={-(-10 // self.clients)} or more."
+            )
+        object.__setattr__(self, "tasks", tuple(self.tasks))
+        wrong = [name for name in self.tasks if name not in TASKS]
+        if wrong or len(set(self.tasks)) < len(self.tasks):
+            raise ValueError(f"Digits has the tasks {', '.join(TASKS)}, each once, got tasks={list(self.tasks)}.")
+        known = sorted(self.tasks or TASKS)
+        if not 0 <= self.tasks_per_client <= len(known):
+            raise ValueError(
+                f"Digits has {len(known)} tasks, got tasks_per_client={self.tasks_per_client}; use 1 to {len(known)}, "
                 "or 0 to mix."
             )
-        if sum(self._sizes()) < len(TASKS):
+        if sum(self._sizes()) < len(known):
             raise ValueError(
                 f"Digits with clients={self.clients} and tasks_per_client={self.tasks_per_client} leaves one of "
-                f"{sorted(TASKS)} without an owner; use tasks_per_client={len(TASKS)} or {len(TASKS)} clients."
+                f"{known} without an owner; use tasks_per_client={len(known)} or {len(known)} clients."
             )
 
     def load(self, seed: int) -> Federation:
         x, digit = read()
-        if math.isinf(self.alpha):
+        if self.classes:
+            parts = few_classes(digit, self.clients, self.classes, seed)
+        elif math.isinf(self.alpha):
             parts = iid(len(digit), self.clients, seed)
         else:
             parts = dirichlet(digit, self.clients, self.alpha, self.min_size, seed)
@@ -106,12 +126,12 @@ class Digits:
                 Split(x[train], {name: y[name][train] for name in owned}),
                 Split(x[test], {name: y[name][test] for name in owned}),
             )
-        return Federation(dict(TASKS), (1, 8, 8), clients)
+        return Federation({name: TASKS[name] for name in self.tasks or TASKS}, (1, 8, 8), clients)
 
     def _sizes(self) -> list[int]:
         """How many tasks each client owns, before clients are shuffled."""
-        if self.tasks_per_client:
-            return [self.tasks_per_client] * self.clients
+        if self.tasks_per_client or self.tasks:
+            return [self.tasks_per_client or len(self.tasks)] * self.clients
         return [MIXED_SIZES[client % len(MIXED_SIZES)] for client in range(self.clients)]
 
     def _owned(self, seed: int) -> list[TaskSet]:
@@ -121,7 +141,7 @@ class Digits:
         never differ by more than one.
         """
         draw = rng(seed, 0, SERVER, "tasks")
-        owners = dict.fromkeys(sorted(TASKS), 0)
+        owners = dict.fromkeys(sorted(self.tasks or TASKS), 0)
         owned: list[TaskSet] = []
         for size in draw.permutation(self._sizes()):
             rarest = sorted(draw.permutation(list(owners)).tolist(), key=owners.__getitem__)[:size]

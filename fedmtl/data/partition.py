@@ -142,6 +142,53 @@ def iid(size: int, clients: int, seed: int) -> list[NDArray[np.int64]]:
     return _rows(_flower().IidPartitioner(clients), np.zeros(size, np.int64), order, clients)
 
 
+def few_classes(labels: NDArray[Any], clients: int, classes: int, seed: int) -> list[NDArray[np.int64]]:
+    """Give each client rows of exactly ``classes`` classes, and each class to equally many clients, give or take one.
+
+    Clients take, one after another, the classes that have the fewest owners so far, and a class's rows are dealt
+    evenly among its owners. So clients differ in their labels but hardly in size, however few classes each has;
+    flwr-datasets' ``PathologicalPartitioner`` draws the owners, whose numbers then differ by chance, and with them the
+    sizes of clients.
+
+    Args:
+        labels: the class of each row, whole numbers [N].
+        clients: how many clients.
+        classes: of each client.
+        seed: the experiment's.
+
+    Returns:
+        Row numbers, int64 [n_c], sorted, for each client; together each row exactly once.
+
+    Raises:
+        ValueError: more classes asked for than there are, a class without an owner, or one with more owners than rows.
+
+    Source: McMahan et al., AISTATS 2017, section 3 (clients of two digits each), arXiv:1602.05629.
+    """
+    known, counts = np.unique(labels, return_counts=True)
+    if not 1 <= classes <= len(known):
+        raise ValueError(f"Clients have 1 to {len(known)} of the {len(known)} classes, got classes={classes}.")
+    most_owners = -(-clients * classes // len(known))
+    if clients * classes < len(known) or most_owners > counts.min():
+        raise ValueError(
+            f"{clients} clients of {classes} classes each own {clients * classes} parts of {len(known)} classes, which "
+            f"have {counts.min()} to {counts.max()} examples; each class needs an owner, and each owner an example."
+        )
+    draw = rng(seed, 0, SERVER, "partition")
+    owners: list[list[int]] = [[] for _ in known]
+    for client in range(clients):
+        rarest = sorted(draw.permutation(len(known)).tolist(), key=lambda k: len(owners[k]))[:classes]
+        for k in rarest:
+            owners[k].append(client)
+    parts: list[list[NDArray[np.int64]]] = [[] for _ in range(clients)]
+    for k, own in enumerate(owners):
+        # The first parts have one more row where the division leaves a rest: the smallest clients get those.
+        smallest_first = sorted(draw.permutation(own).tolist(), key=lambda client: sum(map(len, parts[client])))
+        shares = np.array_split(draw.permutation(np.flatnonzero(labels == known[k])), len(own))
+        for client, share in zip(smallest_first, shares, strict=True):
+            parts[client].append(share)
+    return [np.sort(np.concatenate(own)) for own in parts]
+
+
 def hold_out(rows: int, fraction: float, seed: int, client: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Split one client's rows at random into (train, test), both sorted and neither empty.
 

@@ -119,6 +119,12 @@ def test_a_small_alpha_makes_clients_unlike() -> None:
         ({"tasks_per_client": -1}, "has 4 tasks, got tasks_per_client=-1"),
         ({"clients": 3, "tasks_per_client": 1}, "without an owner; use tasks_per_client=4 or 4 clients"),
         ({"clients": 2}, "without an owner"),
+        ({"classes": 11}, "has 10 digits, got classes=11"),
+        ({"classes": -1}, "has 10 digits, got classes=-1"),
+        ({"clients": 4, "classes": 2}, "leaves a digit without an owner; use classes=3 or more"),
+        ({"tasks": ("digit", "colour")}, r"each once, got tasks=\['digit', 'colour'\]"),
+        ({"tasks": ("digit", "digit")}, "each once"),
+        ({"tasks": ("digit",), "tasks_per_client": 2}, "has 1 tasks, got tasks_per_client=2"),
     ],
 )
 def test_what_it_refuses(fields: dict, message: str) -> None:
@@ -129,3 +135,27 @@ def test_what_it_refuses(fields: dict, message: str) -> None:
 def test_a_partition_that_no_draw_gives() -> None:
     with pytest.raises(ValueError, match="alpha=0.01 gave each of 100 clients 8 .* raise alpha"):
         Digits(clients=100, alpha=0.01).load(0)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3, 7, 10])
+def test_clients_of_few_digits_are_of_one_size(classes: int) -> None:
+    """Digits occur 174 to 183 times, so each of the m = 3 · classes owners of a digit has ⌊174/m⌋ to ⌈183/m⌉ of it.
+
+    A client has exactly ``classes`` such parts, and each image is used once.
+    """
+    least, most = (classes * (174 // (3 * classes)), classes * -(-183 // (3 * classes)))
+    federation = Digits(clients=30, classes=classes, tasks=("digit",)).load(0)
+    for data in federation.clients.values():
+        assert set(data.train.y) == {"digit"}
+        digits = np.concatenate([data.train.y["digit"], data.test.y["digit"]])
+        assert len(np.unique(digits)) == classes
+        assert least <= len(digits) <= most
+    assert sum(len(split.x) for data in federation.clients.values() for split in data) == 1797
+    assert set(federation.tasks) == {"digit"}
+
+
+def test_another_seed_gives_clients_other_digits() -> None:
+    def first(seed: int) -> list[float]:
+        return sorted(set(Digits(classes=2, tasks=("digit",)).load(seed).clients[0].train.y["digit"].tolist()))
+
+    assert len({tuple(first(seed)) for seed in range(5)}) > 1

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
-from fedmtl.data.partition import dirichlet, hold_out, iid
+from fedmtl.data.partition import dirichlet, few_classes, hold_out, iid
 
 LABELS = np.repeat(np.arange(10), 60)
 
@@ -100,3 +100,26 @@ def test_hold_out_differs_by_client_and_seed() -> None:
 def test_hold_out_needs_two_rows() -> None:
     with pytest.raises(ValueError, match="Client 3 has 1 example.* give it a test part of its own"):
         hold_out(1, 0.5, seed=0, client=3)
+
+
+@pytest.mark.parametrize(("clients", "classes"), [(10, 1), (7, 2), (15, 3), (4, 10), (60, 10)])
+def test_few_classes_gives_each_row_once_and_each_client_so_many_classes(clients: int, classes: int) -> None:
+    parts = few_classes(LABELS, clients, classes, seed=3)
+    assert everyone(parts) == list(range(600))
+    assert {len(set(LABELS[part])) for part in parts} == {classes}
+    owners = [sum(k in LABELS[part] for part in parts) for k in range(10)]
+    assert max(owners) - min(owners) <= 1
+
+
+@pytest.mark.parametrize(
+    ("clients", "classes", "message"),
+    [
+        (5, 11, "1 to 10 of the 10 classes, got classes=11"),
+        (5, 0, "got classes=0"),
+        (4, 2, "own 8 parts of 10 classes"),
+        (61, 10, "own 610 parts of 10 classes, which have 60 to 60 examples"),
+    ],
+)
+def test_few_classes_that_cannot_be(clients: int, classes: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        few_classes(LABELS, clients, classes, seed=0)
