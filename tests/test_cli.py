@@ -17,7 +17,8 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
-from fedmtl.cli import Kind, app
+from fedmtl.cli import app
+from fedmtl.cli.listing import Kind
 from fedmtl.components import REGISTRY
 from fedmtl.experiment import Experiment
 from fedmtl.loading import presets

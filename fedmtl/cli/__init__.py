@@ -1,0 +1,48 @@
+"""The command line, one command a file: run, compare, report, list, export, verify, shrink, bench."""
+
+import sys
+
+import typer
+
+from fedmtl import stopping
+from fedmtl.cli import bench, compare, export, listing, report, run, shrink, verify
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="""Federated multi-task learning: clients own tasks, share a trunk, keep their heads; every byte is counted.
+
+    A preset (a TOML file) says what to learn, from what data, with which algorithm and over which codecs. Start with
+
+    \b
+        fedmtl run digits --out runs/first
+        fedmtl report runs/first""",
+)
+
+app.command("run")(run.run)
+app.command("compare")(compare.compare)
+app.command("report")(report.report)
+app.command("list")(listing.list_known)
+app.command("export")(export.export)
+app.command("verify")(verify.verify)
+app.command("shrink")(shrink.shrink)
+app.command("bench")(bench.bench)
+
+
+def main() -> None:
+    """Entry point of ``fedmtl`` and of ``python -m fedmtl``."""
+    try:
+        stopping.install()
+        app()
+    except stopping.Stopped:
+        stopping.leave()
+    except SystemExit as end:
+        if stopping.stopping():
+            stopping.leave()
+        if "fedmtl.runtime.ray_workers" in sys.modules:
+            from fedmtl.runtime.ray_workers import leave
+
+            leave(end.code)
+        raise

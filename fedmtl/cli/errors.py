@@ -1,0 +1,43 @@
+"""Errors as one line on standard error, and exit codes."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from fedmtl import stopping
+
+
+@contextmanager
+def one_clear_error() -> Iterator[None]:
+    """What a user can mend is one line on standard error; FEDMTL_DEBUG=1 shows where it came from."""
+    try:
+        yield
+    except stopping.Stopped:
+        stopping.leave()
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
+        if stopping.stopping():  # it follows from the signal
+            stopping.leave()
+        if os.environ.get("FEDMTL_DEBUG"):
+            raise
+        typer.echo(f"error: {one_line(in_words(error))}", err=True)
+        raise typer.Exit(2) from None
+
+
+MOST_SHOWN = 2000
+"""Characters of an error."""
+
+
+def one_line(text: str) -> str:
+    """A text from who knows where, for a terminal: one line, cut where it is long, control characters escaped."""
+    line = " ".join(text.split())
+    line = line if len(line) <= MOST_SHOWN else f"{line[: MOST_SHOWN // 2]} … {line[-MOST_SHOWN // 2 :]}"
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+
+
+def in_words(error: Exception) -> str:
+    """The message, without the number that the operating system gives it."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error)

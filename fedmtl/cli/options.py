@@ -1,0 +1,21 @@
+"""Options that several commands have."""
+
+# Arguments are described in the commands' docstrings: Typer 0.20, which Flower 1.41 asks for, loses their help with
+# Click 8.5, and prints a backslash before every "[required]" and "[default: …]" when rich formats nothing.
+
+import typer
+
+SETTINGS = typer.Option(
+    "--set",
+    metavar="KEY=VALUE",
+    help="Change a key of the preset; may be given often. A dot goes into a component: --set rounds=5 "
+    "--set algorithm=FedRep --set algorithm.lr=0.05 --set runtime=local --set workers=3",
+)
+
+
+ALLOW = typer.Option(
+    "--allow",
+    metavar="MODULE",
+    help="A module, or a .py file, that components may come from; may be given often. A preset may name modules that "
+    "lie beside it; without this flag, nothing else is imported.",
+)

@@ -1,0 +1,69 @@
+"""Progress of runs on the terminal."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from fedmtl import stopping
+
+if TYPE_CHECKING:  # torch is imported by the commands that need it, so that help and errors come at once
+    from fedmtl.experiment import Experiment
+    from fedmtl.results import Progress, Result
+
+
+def watch(label: str, rounds: int) -> tuple[Callable[["Progress"], None], Callable[[], None]]:
+    """What shows a run's progress, and what ends it: a bar on a terminal, plain lines elsewhere."""
+    typer.echo(label)
+    if not sys.stdout.isatty():
+        return lambda progress: typer.echo(f"  {describe(progress)}"), lambda: None
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    # Narrow, or on 80 columns rich leaves out the bar and the count.
+    columns = BarColumn(10), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[state]}")
+    bar = Bar(*columns)
+    task = bar.add_task(label, total=rounds, state="starting")
+    bar.start()
+
+    def show(progress: "Progress") -> None:
+        bar.update(task, completed=min(progress.round, rounds), state=describe(progress, short=True))
+
+    return show, bar.stop
+
+
+def describe(progress: "Progress", short: bool = False) -> str:
+    """Round, accuracy and bytes. The score is that of the model before this round, which this round measured."""
+    from fedmtl.study.table import human_bytes
+
+    up, down = human_bytes(progress.bytes_up), human_bytes(progress.bytes_down)
+    left_out = len(progress.problems)
+    if short:
+        return f"score {progress.mean_score:.4f}  up {up}  down {down}" + (f"  {left_out} left out" if left_out else "")
+    text = f"mean score {progress.mean_score:.4f}  up {up}  down {down}"
+    if left_out:
+        text += f"  clients left out: {left_out}"
+    last = progress.round > progress.rounds
+    where = "last model" if last else f"round {progress.round}/{progress.rounds}"
+    return f"{where}  {text}"
+
+
+def run_one(
+    experiment: "Experiment", label: str, out: Path | None, resume: bool, which: str = "", restart: bool = False
+) -> "Result":
+    """Run with progress shown; ``which`` says what is stopped by a signal, where there are several."""
+    from fedmtl.running import run as run_experiment
+
+    show, stop = watch(label, experiment.rounds)
+
+    def on_round(progress: "Progress") -> None:
+        stopping.reached(f"{which}after round {progress.round}" if progress.round <= progress.rounds else "at the end")
+        show(progress)
+
+    stopping.reached(f"{which}before a round was done")
+    try:
+        return run_experiment(experiment, out, resume=resume, restart_clients=restart, on_round=on_round)
+    finally:
+        stop()

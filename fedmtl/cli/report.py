@@ -1,0 +1,27 @@
+"""``fedmtl report``: pictures and a table of runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedmtl.cli.errors import one_clear_error
+
+
+def report(
+    folders: Annotated[list[Path], typer.Argument(hidden=True)],
+    out: Annotated[Path | None, typer.Option(help="Where to; default: the first folder.")] = None,
+    target: Annotated[
+        float | None, typer.Option(help="Mean score to reach; the table gives the bytes it took.")
+    ] = None,
+) -> None:
+    """Draw pictures of runs, and write a table.
+
+    FOLDERS are run folders, or folders that hold them at any depth. The pictures show accuracy against rounds and
+    against bytes, for each task and each client.
+    """
+    with one_clear_error():
+        from fedmtl.report import write_report
+
+        for path in write_report(folders, out or folders[0], target):
+            typer.echo(path)

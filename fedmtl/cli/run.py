@@ -1,0 +1,89 @@
+"""``fedmtl run``: one experiment."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedmtl import stopping
+from fedmtl.cli.errors import one_clear_error
+from fedmtl.cli.options import ALLOW, SETTINGS
+from fedmtl.cli.progress import run_one
+from fedmtl.imports import uncollected
+
+
+def this_command(*more: str) -> str:
+    """The command line of this process, to be copied into a shell, with arguments that it lacks."""
+    given = sys.argv[1:]
+    return shlex.join(["fedmtl", *given, *(argument for argument in more if argument not in given)])
+
+
+def run(
+    preset: Annotated[str, typer.Argument(hidden=True)],
+    settings: Annotated[list[str] | None, SETTINGS] = None,
+    allow: Annotated[list[str] | None, ALLOW] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for rows, ledger, checkpoint and summary.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the folder's last finished round, to the same bits.")
+    ] = False,
+    restart_clients: Annotated[
+        bool, typer.Option("--restart-clients", help="Let clients whose private state is lost begin anew.")
+    ] = False,
+) -> None:
+    """Run one experiment, and print what it reached and what it sent.
+
+    PRESET is a TOML file, or the name of a preset (see: fedmtl list presets).
+
+    A run folder (--out) holds experiment.toml, environment.json, rounds.columns (a row for each round, client and
+    task), ledger.columns (a row for each packet), summary.json, model.safetensors and checkpoint/; see fedmtl export.
+    A run that was killed goes on with the same command and --resume.
+    """
+    with one_clear_error():
+        from fedmtl.loading import read_values, starts_ray
+
+        if resume and out is None:
+            raise ValueError("--resume needs the folder to go on in: add --out DIR.")
+        stopping.reached("before a round was done")
+        if out is None:
+            stopping.hint("nothing is kept: give a folder, --out DIR, and a run that is stopped goes on with --resume")
+        else:
+            stopping.hint(f"go on with: {this_command('--resume')}")
+        if out is not None:
+            from fedmtl.run_folder import check_folder
+            from fedmtl.run_lock import refuse_if_held
+
+            check_folder(out.resolve())
+            refuse_if_held(out.resolve())
+        values, path, allowed = read_values(preset, settings or [], allow or [])
+        if starts_ray(values):
+            from fedmtl.runtime.ray_workers import begin
+
+            begin()  # Ray's processes start while this one imports torch
+        with uncollected():
+            import fedmtl.running  # noqa: F401
+            from fedmtl.experiment import from_dict
+        from fedmtl.study.table import human_bytes
+
+        experiment = from_dict(values, path, allowed)
+        result = run_one(experiment, f"{experiment.name}: {experiment.label}", out, resume, restart=restart_clients)
+        summary = result.summary
+        for task, row in summary["tasks"].items():
+            typer.echo(
+                f"{task:>12}  {row['metric']} {number(row['value'])}  client mean {number(row['client_mean'])}  "
+                f"worst tenth {number(row['worst_tenth'])}  "
+                f"({'higher' if row['higher_is_better'] else 'lower'} is better)"
+            )
+        sent = summary["bytes"]["train"]
+        typer.echo(f"{'mean score':>12}  {number(summary['mean_score'])}")
+        typer.echo(
+            f"{'training':>12}  up {human_bytes(sent['up'])}  down {human_bytes(sent['down'])}  "
+            f"total {human_bytes(sent['total'])}; evaluation {human_bytes(summary['bytes']['evaluate']['total'])}"
+        )
+        if out is not None:
+            typer.echo(f"{'folder':>12}  {out}  (pictures and a table: fedmtl report {out})")
+
+
+def number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

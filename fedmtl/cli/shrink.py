@@ -1,0 +1,43 @@
+"""``fedmtl shrink``: small models after a run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedmtl.cli.errors import one_clear_error
+from fedmtl.cli.options import ALLOW
+
+
+def shrink(
+    folder: Annotated[Path, typer.Argument(hidden=True)],
+    keep: Annotated[
+        list[float] | None, typer.Option(help="The fraction of the weights that pruning keeps; default: 0.5, 0.2, 0.1.")
+    ] = None,
+    clients: Annotated[int, typer.Option(show_default=False, help="How many clients, drawn; default: all.")] = 0,
+    state: Annotated[
+        Path | None, typer.Option(help="Where private states are, if not in the run folder: a device's state-dir.")
+    ] = None,
+    export: Annotated[Path | None, typer.Option(help="Folder for the files, <client>/<form>.small.")] = None,
+    allow: Annotated[list[str] | None, ALLOW] = None,
+) -> None:
+    """Make clients' models small after a run: int8, pruned, both.
+
+    FOLDER is the folder of a finished run. The table gives the mean length of a client's file and what the models
+    that are read back from the files reach on the clients' test examples. size.json and size.csv go to the folder.
+    """
+    with one_clear_error():
+        import json
+
+        from fedmtl.run_folder import write_outputs
+        from fedmtl.size.form import FORMS, forms
+        from fedmtl.size.shrink import shrink as make_small
+        from fedmtl.size.table import markdown, summary, to_csv
+
+        shrunk = make_small(folder, forms(keep) if keep else FORMS, clients, state, export, allow or ())
+        found = summary(shrunk)
+        write_outputs(folder, {"size.json": json.dumps(found, indent=2).encode(), "size.csv": to_csv(shrunk).encode()})
+        typer.echo(markdown(found))
+        if found["left_out"]:
+            typer.echo(f"left out, their private state is elsewhere: {len(found['left_out'])} clients")
+        typer.echo(f"{found['clients']} clients: {folder / 'size.json'}, {folder / 'size.csv'}")

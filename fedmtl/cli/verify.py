@@ -1,0 +1,22 @@
+"""``fedmtl verify``: algorithms against known numbers."""
+
+from typing import Annotated
+
+import typer
+
+from fedmtl.cli.errors import one_clear_error
+
+
+def verify(algorithms: Annotated[list[str] | None, typer.Argument(hidden=True, metavar="ALGORITHMS")] = None) -> None:
+    """Check algorithms against known numbers, and print a scorecard.
+
+    ALGORITHMS are names (see: fedmtl list algorithms); default: all. Each line gives a check, what was expected and
+    what was got; how the expected number is derived stands in fedmtl/verify/, in the check's docstring. Ends with
+    exit code 1 if a check fails.
+    """
+    with one_clear_error():
+        from fedmtl.verify.scorecard import scorecard
+
+        passed = scorecard(algorithms or [], typer.echo)
+    if not passed:
+        raise typer.Exit(1)
