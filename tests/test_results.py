@@ -38,7 +38,7 @@ DATA = Synthetic(
 """Client c owns the task c mod 4 of multiclass_0, binary_1, regression_2, multilabel_3: 20 clients a task."""
 
 TASKS = ["multiclass_0", "binary_1", "regression_2", "multilabel_3"]
-KEYS = ["round", "client", "task", "metric", "value", "score", "higher_is_better", "examples", "seconds"]
+KEYS = ["round", "client", "task", "metric", "value", "score", "higher_is_better", "examples", "seconds", "part"]
 METRICS = {
     "multiclass_0": ("accuracy", True),
     "binary_1": ("accuracy", True),

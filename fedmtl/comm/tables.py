@@ -21,6 +21,12 @@ ALL_CLIENTS = -1
 """Stands in the column ``client`` of metrics for all clients' examples together."""
 
 
+TEST, VALID = "test", "valid"
+"""Parts of a client's examples that a model is measured on; a block of metrics that names none is of the test part."""
+
+PARTS = (TEST, VALID)
+
+
 class Table(NamedTuple):
     """One table of a run."""
 
@@ -64,7 +70,14 @@ def _metrics(block: Block) -> tuple[list[Any], ...]:
         [higher[index] for index in task],
         columns["examples"].tolist(),
         _numbers(columns["seconds"].tolist()),
+        [_part(block.shared.get("part", TEST))] * block.lines,
     )
+
+
+def _part(name: Any) -> str:
+    if name not in PARTS:
+        raise ValueError(f"part {str(name)[:40]!r}, which is one of {', '.join(PARTS)}")
+    return name
 
 
 def _transfers(block: Block) -> tuple[list[Any], ...]:
@@ -89,7 +102,7 @@ def _numbers(values: list[float]) -> list[float | None]:
 
 METRICS = Table(
     "rounds",
-    ("round", "client", "task", "metric", "value", "score", "higher_is_better", "examples", "seconds"),
+    ("round", "client", "task", "metric", "value", "score", "higher_is_better", "examples", "seconds", "part"),
     _metrics,
 )
 LEDGER = Table("ledger", ("round", "client", "direction", "purpose", "payload_bytes"), _transfers)

@@ -5,11 +5,12 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
+from fedmtl.comm.tables import TEST
 from fedmtl.types import ClientId
 
 
 class Measurements(NamedTuple):
-    """What K clients with one set of tasks measured: the model after ``round`` rounds, each on its own test examples.
+    """What K clients with one set of tasks measured: the model after ``round`` rounds, each on its own examples.
 
     The same numbers as K reports of one client; the packets were counted one a client.
     """
@@ -19,6 +20,8 @@ class Measurements(NamedTuple):
     """Ids, ascending, [K] int64."""
     sums: Mapping[str, NDArray[Any]]
     """Task -> sufficient statistics of its metric, a row a client, [K, s] float64; first the number of examples."""
+    part: str = TEST
+    """The part of their examples: test or valid."""
 
 
 class Outcome(NamedTuple):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fedmtl.comm.blocks import Block, blocks_of
 from fedmtl.comm.columns import Column, pack, unpack
-from fedmtl.comm.tables import ALL_CLIENTS, METRICS, Row
+from fedmtl.comm.tables import ALL_CLIENTS, METRICS, TEST, Row
 from fedmtl.comm.tables import rows as rows_of
 from fedmtl.federation.outcome import Measurements
 from fedmtl.tasks.base import Task
@@ -26,6 +26,8 @@ class Measured(NamedTuple):
     """Who trained in that round, ascending, [T] int64."""
     seconds: NDArray[Any]
     """How long, [T] float64."""
+    part: str = TEST
+    """The part of the clients' examples: test or valid."""
 
 
 def by_task(measurements: Sequence[Measurements], trained: NDArray[Any], seconds: NDArray[Any]) -> Measured | None:
@@ -42,7 +44,7 @@ def by_task(measurements: Sequence[Measurements], trained: NDArray[Any], seconds
         order = np.argsort(clients, kind="stable")
         # In one layout, because the order in which floats are added up depends on it.
         merged[task] = clients[order], np.ascontiguousarray(np.concatenate([sums for _, sums in some])[order])
-    return Measured(measurements[0].round, merged, trained, seconds)
+    return Measured(measurements[0].round, merged, trained, seconds, measurements[0].part)
 
 
 def pooled(measured: Measured) -> dict[str, NDArray[Any]]:
@@ -63,13 +65,15 @@ def digest(before: str, measured: Measured) -> str:
     """SHA-256 of the digest before (its 32 bytes, at first none) and of what was measured, but for the seconds.
 
     That is the round as a little-endian int64, and for each task its name, a zero byte, the number of clients as
-    int64, the clients, and their statistics as float64, row by row.
+    int64, the clients, and their statistics as float64, row by row. The name of a part other than test follows.
     """
     sha = hashlib.sha256(bytes.fromhex(before) + np.int64(measured.round).astype("<i8").tobytes())
     for task, (clients, sums) in measured.sums.items():
         sha.update(task.encode() + b"\0" + np.concatenate([[len(clients)], clients]).astype("<i8").tobytes())
         # A NaN has many bit patterns, and which one comes out depends on the processor.
         sha.update(np.where(np.isnan(sums), np.nan, sums).astype("<f8").tobytes())
+    if measured.part != TEST:
+        sha.update(measured.part.encode())
     return sha.hexdigest()
 
 
@@ -80,10 +84,12 @@ def rows(tasks: Mapping[str, Task], measured: Measured) -> Iterator[Row]:
 
 def blocks(tasks: Mapping[str, Task], measured: Measured) -> list[Block]:
     """The same in columns; NaN where a row has null."""
-    shared = {
+    shared: dict[str, Any] = {
         "round": measured.round,
         "tasks": [[name, tasks[name].metric_name, tasks[name].higher_is_better] for name in measured.sums],
     }
+    if measured.part != TEST:
+        shared["part"] = measured.part
     parts = [
         _columns(task, clients, *_metrics(tasks[name], sums), _seconds(measured, clients))
         for task, (name, (clients, sums)) in enumerate(measured.sums.items())
@@ -156,11 +162,12 @@ class Kept(NamedTuple):
     sums: dict[str, tuple[Column, tuple[Column, ...]]]
     trained: Column
     seconds: Column
+    part: str
 
 
 def keep(measured: Measured) -> Kept:
     sums = {task: (pack(clients), tuple(map(pack, sums.T.copy()))) for task, (clients, sums) in measured.sums.items()}
-    return Kept(measured.round, sums, pack(measured.trained), pack(measured.seconds))
+    return Kept(measured.round, sums, pack(measured.trained), pack(measured.seconds), measured.part)
 
 
 def unkeep(kept: Kept) -> Measured:
@@ -168,4 +175,4 @@ def unkeep(kept: Kept) -> Measured:
         task: (unpack(clients), np.stack(list(map(unpack, columns)), axis=1))
         for task, (clients, columns) in kept.sums.items()
     }
-    return Measured(kept.round, sums, unpack(kept.trained), unpack(kept.seconds))
+    return Measured(kept.round, sums, unpack(kept.trained), unpack(kept.seconds), kept.part)

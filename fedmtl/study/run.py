@@ -9,6 +9,8 @@ from math import isfinite, isnan, nan
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fedmtl.comm.tables import TEST, VALID
+
 TRAINING = ("train", "gather")
 """The purposes whose packets are the price of a model. How often it is evaluated is a choice of the study."""
 
@@ -40,7 +42,11 @@ class Metric(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What one run left. Only rounds that were evaluated for every task count as evaluated."""
+    """What one run left. Only rounds that were evaluated for every task count as evaluated.
+
+    Of a run with validation parts, curves are of these parts, and scores at the end are of the test parts, with the
+    model of the best round. Of other runs both are of the test parts, and the last round is the result.
+    """
 
     folder: Path
     experiment: dict[str, Any]
@@ -63,13 +69,33 @@ class Run:
         return dict(sorted(found.items()))
 
     @cached_property
-    def _pooled(self) -> dict[int, dict[str, dict[str, Any]]]:
-        """Evaluated round -> task -> the row over all clients."""
+    def curve_part(self) -> str:
+        """The part of the clients' examples that curves are of: valid where the run measured its rounds there."""
+        return VALID if any(row["part"] == VALID for row in self.rows) else TEST
+
+    @cached_property
+    def final_part(self) -> str:
+        """The part that scores at the end are of: test, but of a run that has not come to testing its best round."""
+        return TEST if any(row["part"] == TEST for row in self.rows) else self.curve_part
+
+    def _by_round(self, part: str) -> dict[int, dict[str, dict[str, Any]]]:
+        """Evaluated round -> task -> the row over all clients, of a part."""
         pooled: dict[int, dict[str, dict[str, Any]]] = {}
         for row in self.rows:
-            if row["client"] is None:
+            if row["client"] is None and row["part"] == part:
                 pooled.setdefault(row["round"], {})[row["task"]] = row
         return {r: tasks for r, tasks in sorted(pooled.items()) if len(tasks) == len(self.metrics)}
+
+    @cached_property
+    def _pooled(self) -> dict[int, dict[str, dict[str, Any]]]:
+        """Evaluated round -> task -> the row over all clients, of the part that curves are of."""
+        return self._by_round(self.curve_part)
+
+    @cached_property
+    def _final(self) -> tuple[int | None, dict[str, dict[str, Any]]]:
+        """The round whose model is the run's result, and task -> the row over all clients; None and none at first."""
+        pooled = self._pooled if self.final_part == self.curve_part else self._by_round(self.final_part)
+        return next(reversed(pooled.items()), (None, {}))
 
     @property
     def rounds(self) -> list[int]:
@@ -83,8 +109,13 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the run came to its end: its last round was evaluated, and it wrote its summary."""
-        return "tasks" in self.summary and self.last_round == self.experiment["rounds"]
+        """Whether the run came to its end: it wrote its summary, after its last round or where it stopped early."""
+        return "tasks" in self.summary and ("stopped" in self.summary or self.last_round == self.experiment["rounds"])
+
+    @property
+    def final_round(self) -> int | None:
+        """The round whose model is the result: the last evaluated one, or the best on the validation part."""
+        return self._final[0]
 
     @cached_property
     def learnt(self) -> dict[str, Learnt]:
@@ -126,14 +157,17 @@ class Run:
         return [totals[r] if r > 0 else 0 for r in self.rounds]
 
     def curve(self, task: str) -> Curve:
-        """The task's metric over all clients, in its own unit.
+        """The task's metric over all clients, in its own unit; on the validation part where the run has one.
 
         Raises:
             ValueError: a task that this run does not have.
         """
+        self._check_task(task)
+        return Curve(self.rounds, self._cost, [_number(rows[task]["value"]) for rows in self._pooled.values()])
+
+    def _check_task(self, task: str) -> None:
         if task not in self.metrics:
             raise ValueError(f"{self.folder} has the tasks {list(self.metrics)}, got {task!r}.")
-        return Curve(self.rounds, self._cost, [_number(rows[task]["value"]) for rows in self._pooled.values()])
 
     def mean_score_curve(self) -> Curve:
         """The mean over tasks of the score over all clients; tasks of which nothing was labelled are left out.
@@ -143,21 +177,28 @@ class Run:
         return Curve(self.rounds, self._cost, [_mean_score(rows.values()) for rows in self._pooled.values()])
 
     def score(self) -> float:
-        """The mean score of the last evaluated round; NaN when there is none."""
-        return next(reversed(self.mean_score_curve().values), nan)
+        """The mean score of the result, on the test part where the run has come so far; NaN when there is none."""
+        return _mean_score(self._final[1].values())
 
     def value(self, task: str) -> float:
-        """The task's metric over all clients at the last evaluated round; NaN when there is none."""
-        return next(reversed(self.curve(task).values), nan)
+        """The task's metric over all clients, of what ``score`` is of; NaN when there is none.
+
+        Raises:
+            ValueError: a task that this run does not have.
+        """
+        self._check_task(task)
+        row = self._final[1].get(task)
+        return nan if row is None else _number(row["value"])
 
     def client_scores(self) -> dict[int, float]:
-        """Client -> the mean score over its own tasks at the last evaluated round, as in ``mean_score_curve``.
+        """Client -> the mean score over its own tasks, of what ``score`` is of.
 
         Clients that have no labelled test example are left out.
         """
         by_client: dict[int, list[dict[str, Any]]] = {}
         for row in self.rows:
-            if row["client"] is not None and row["round"] == self.last_round and row["examples"] > 0:
+            result = row["round"] == self.final_round and row["part"] == self.final_part
+            if row["client"] is not None and result and row["examples"] > 0:
                 by_client.setdefault(row["client"], []).append(row)
         return {client: _mean_score(rows) for client, rows in sorted(by_client.items())}
 

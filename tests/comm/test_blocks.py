@@ -194,7 +194,7 @@ def test_text_is_that_of_json_and_csv(tmp_path: Path) -> None:
     expected = list(rows(METRICS, iter(some)))
     assert expected[0] == {
         "round": 3, "client": 0, "task": "digit", "metric": 'odd "name", é', "value": 0.1, "score": 0.1,
-        "higher_is_better": True, "examples": 4, "seconds": None,
+        "higher_is_better": True, "examples": 4, "seconds": None, "part": "test",
     }  # fmt: skip
     assert expected[3]["client"] is None and expected[3]["value"] == 2.0 and expected[3]["metric"] == "rmse"
     assert "".join(json_lines(METRICS, iter(some))) == "".join(json.dumps(row) + "\n" for row in expected)

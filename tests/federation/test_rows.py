@@ -56,7 +56,7 @@ def lines(tasks: Mapping[str, Task], found: Measured) -> str:
 
 def test_the_rows_written_out() -> None:
     found = list(rows(TASKS, measured()))
-    keys = ["round", "client", "task", "metric", "value", "score", "higher_is_better", "examples", "seconds"]
+    keys = ["round", "client", "task", "metric", "value", "score", "higher_is_better", "examples", "seconds", "part"]
     assert all(list(row) == keys for row in found)
     for row, (client, task, value, score, examples, seconds) in zip(found, WRITTEN_OUT, strict=True):
         assert (row["round"], row["client"], row["task"], row["examples"]) == (2, client, task, examples)
@@ -67,6 +67,16 @@ def test_the_rows_written_out() -> None:
         assert row["seconds"] == seconds
         assert (row["metric"], row["higher_is_better"]) == {"digit": ("accuracy", True), "age": ("rmse", False)}[task]
         assert {type(row[key]) for key in ("round", "examples")} == {int}
+
+
+def test_rows_say_their_part() -> None:
+    """Of the test part nothing is said on disk, and digests are as they were; of another part both say it."""
+    test, valid = measured(), measured()._replace(part="valid")
+    assert {row["part"] for row in rows(TASKS, test)} == {"test"}
+    assert {row["part"] for row in rows(TASKS, valid)} == {"valid"}
+    assert all("part" not in block.shared for block in blocks(TASKS, test))
+    assert unkeep(keep(valid)).part == "valid"
+    assert digest("", valid) != digest("", test)
 
 
 def test_lines_are_the_rows_as_json_writes_them() -> None:

@@ -78,6 +78,7 @@ def row(r: int, client: int | None, task: str, score: float | None, metric: tupl
     return {
         "round": r, "client": client, "task": task, "metric": name, "value": value, "score": score,
         "higher_is_better": higher, "examples": 0 if score is None else 20, "seconds": 0.01,
+        "part": "test",
     }  # fmt: skip
 
 

@@ -103,6 +103,24 @@ def test_a_run_is_finished_when_its_last_round_and_its_summary_are_there(tmp_pat
     assert not extended.finished
 
 
+def test_with_validation_parts_curves_are_of_these_and_the_result_is_the_best_round_s_on_the_test_part(
+    tmp_path: Path,
+) -> None:
+    """Validation .1, .6, .5: round 1 is the best, stopped at 2 of 9. Tested once: .4 over all, .3 at client 1."""
+    run = toy(tmp_path, {"digit": [0.1, 0.6, 0.5]})
+    run.rows[:] = [measured | {"part": "valid"} for measured in run.rows]
+    run.experiment["rounds"] = 9
+    assert not run.finished
+    assert (run.score(), run.final_round, run.final_part) == (0.5, 2, "valid")  # so far
+    run = Run(run.folder, run.experiment, list(run.rows), run.transfers, run.summary | {"stopped": {}})
+    accuracy = ("accuracy", True)
+    run.rows.extend(row(1, client, "digit", score, accuracy) for client, score in ((0, 0.4), (1, 0.3), (None, 0.4)))
+    assert run.finished
+    assert run.curve("digit").values == run.mean_score_curve().values == [0.1, 0.6, 0.5]
+    assert (run.curve_part, run.final_part, run.final_round, run.last_round) == ("valid", "test", 1, 2)
+    assert (run.score(), run.value("digit"), run.client_scores()) == (0.4, 0.4, {0: 0.4, 1: 0.3})
+
+
 def test_a_run_killed_before_its_first_measurement_has_no_score(tmp_path: Path) -> None:
     run = toy(tmp_path, {"digit": [0.1, 0.5]}, summary=False)
     run.rows.clear()
