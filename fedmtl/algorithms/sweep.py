@@ -43,30 +43,32 @@ def _sweep(
         lam: λ.
         epochs: passes.
     """
-    ws, scales, alphas, xs, ys, masks, places = (t.detach().cpu().numpy() for t in (w, scale, alpha, x, y, mask, index))
-    kind = ws.dtype
-    seen = (masks > 0) & (ys == ys)
-    sign = np.where(seen, 2 * ys.astype(kind) - 1, kind.type(0))  # labels 0 and 1 are −1 and 1; 0 is no label
+    given = [t.detach().cpu().numpy() for t in (w, scale, alpha, x, y, mask, index)]
+    if len(w) == 1:
+        new, delta = (one[None] for one in _one_task(*[array[0] for array in given], lam, epochs))
+    else:
+        new, delta = _several_tasks(*given, lam, epochs)
+    return torch.from_numpy(new).to(w.device), torch.from_numpy(delta).to(w.device)
+
+
+def _several_tasks(
+    w: Array, scale: Array, alpha: Array, x: Array, y: Array, mask: Array, index: Array, lam: float, epochs: int
+) -> tuple[Array, Array]:
+    """``_sweep``, example after example, all tasks at once."""
+    kind = w.dtype
+    seen = (mask > 0) & (y == y)
+    sign = np.where(seen, 2 * y.astype(kind) - 1, kind.type(0))  # labels 0 and 1 are −1 and 1; 0 is no label
     count = seen.sum(1).clip(min=1).astype(kind)
-    z = sign[:, :, None] * xs.astype(kind, copy=False)
-    rows = np.arange(len(ws))[:, None]
-    first = sign * alphas[rows, places]  # yα of each example
-    slack = 1 - np.einsum("tnd,td->tn", z, ws)
-    size = scales[:, None] * np.einsum("tnd,tnd->tn", z, z)
+    z = sign[:, :, None] * x.astype(kind, copy=False)
+    rows = np.arange(len(w))[:, None]
+    first = sign * alpha[rows, index]  # yα of each example
+    slack = 1 - np.einsum("tnd,td->tn", z, w)
+    size = scale[:, None] * np.einsum("tnd,tnd->tn", z, z)
     step = kind.type(lam) * count
     with np.errstate(over="ignore"):  # an example of zeros has its α at the end of its range after any step
         gain = np.where(seen, step[:, None] / np.where(size > 0, size, np.finfo(kind).tiny), kind.type(0))
-    passes = _one_task if len(ws) == 1 else _several_tasks
-    after, moved = passes(first, z, scales / step, slack, gain, epochs)
-    new = alphas.copy()
-    np.add.at(new, (rows, places), sign * (after - first))
-    return torch.from_numpy(new).to(w.device), torch.from_numpy(moved / count[:, None]).to(w.device)
-
-
-def _several_tasks(first: Array, z: Array, pull: Array, slack: Array, gain: Array, epochs: int) -> tuple[Array, Array]:
-    """yα and Σ Δα_i x_i of each, example after example, all tasks at once."""
     zs, slacks, gains, now = (np.array(a.swapaxes(0, 1), order="C") for a in (z, slack, gain, first))
-    pulls = pull[:, None] * zs
+    pulls = (scale / step)[:, None] * zs
     moved = np.zeros_like(zs[0])
     for _ in range(epochs):
         for i, (z_i, pull_i, slack_i, gain_i) in enumerate(zip(zs, pulls, slacks, gains, strict=True)):
@@ -76,34 +78,47 @@ def _several_tasks(first: Array, z: Array, pull: Array, slack: Array, gain: Arra
             np.minimum(np.maximum(better, 0, out=better), 1, out=better)
             moved += (better - now[i])[:, None] * z_i
             now[i] = better
-    return now.T, moved
+    new = alpha.copy()
+    np.add.at(new, (rows, index), sign * (now.T - first))
+    return new, moved / count[:, None]
 
 
-def _one_task(first: Array, z: Array, pull: Array, slack: Array, gain: Array, epochs: int) -> tuple[Array, Array]:
-    """The same of one, by Python's own numbers: a call of numpy costs ten times one of theirs. What an example has left
-    is known from the others' inner products with it; where there are too many of those, from Σ Δα_i x_i."""
-    seen = np.flatnonzero(gain[0])  # padding must not change a bit of any sum
-    rows, begin = z[0, seen], first[0, seen]
-    now, gains = begin.tolist(), gain[0, seen].tolist()
-    narrow = len(rows) <= GRAM
-    lines = (pull[0] * (rows @ rows.T)) if narrow else pull[0] * rows
-    left, moved = slack[0, seen], np.zeros_like(rows[0])
+def _one_task(
+    w: Array, scale: Array, alpha: Array, x: Array, y: Array, mask: Array, index: Array, lam: float, epochs: int
+) -> tuple[Array, Array]:
+    """``_sweep`` of one task, by Python's own numbers: a call of numpy costs ten times one of theirs.
+
+    What an example has left is known from its inner products with the others and their changes, one call an example;
+    where there are too many of those, from Σ Δα_i x_i.
+    """
+    kind = w.dtype
+    seen = np.flatnonzero((mask > 0) & (y == y))  # padding must not change a bit of any sum
+    sign, place = 2 * y[seen].astype(kind) - 1, index[seen]
+    z = sign[:, None] * x[seen].astype(kind, copy=False)
+    begin = sign * alpha[place]
+    narrow, step = len(z) <= GRAM, kind.type(lam * max(len(z), 1))
+    products = z @ z.T if narrow else z
+    size = scale * (products.diagonal() if narrow else np.einsum("nd,nd->n", z, z))
+    with np.errstate(over="ignore"):  # as above
+        gains = (step / np.where(size > 0, size, np.finfo(kind).tiny)).tolist()
+    lines, slacks = list((scale / step) * products), (1 - z @ w).tolist()
+    now, starts = begin.tolist(), begin.tolist()
+    change = np.zeros(len(z) if narrow else z.shape[1], kind)
     for _ in range(epochs):
-        for i, gain_i in enumerate(gains):
+        for i, (line, slack, gain) in enumerate(zip(lines, slacks, gains, strict=True)):
             old = now[i]
-            rest = left.item(i) if narrow else left.item(i) - float(lines[i].dot(moved))
-            better = old + gain_i * rest
+            better = old + gain * (slack - float(line.dot(change)))
             better = 0.0 if better < 0 else 1.0 if better > 1 else better
             if better == old:
                 continue
             if narrow:
-                left -= (better - old) * lines[i]
+                change[i] = better - starts[i]
             else:
-                moved += (better - old) * rows[i]
+                change += (better - old) * z[i]
             now[i] = better
-    after, ends = first.copy(), np.array(now, first.dtype)
-    after[0, seen] = ends
-    return after, ((ends - begin) @ rows if narrow else moved)[None]
+    new = alpha.copy()
+    np.add.at(new, place, sign * (np.array(now, kind) - begin))
+    return new, (change @ z if narrow else change) / max(len(z), 1)
 
 
 def _stacked(info: Any, in_dims: Sequence[int | None], *given: Any) -> Any:
