@@ -43,11 +43,12 @@ def _sweep(
         lam: λ.
         epochs: passes.
     """
-    given = [t.detach().cpu().numpy() for t in (w, scale, alpha, x, y, mask, index)]
+    given: list[Any] = [t.detach().cpu().numpy() for t in (w, scale, alpha, x, y, mask, index)]
     if len(w) == 1:
-        new, delta = (one[None] for one in _one_task(*[array[0] for array in given], lam, epochs))
+        one = _one_task(*[array[0] for array in given], lam=lam, epochs=epochs)
+        new, delta = one[0][None], one[1][None]
     else:
-        new, delta = _several_tasks(*given, lam, epochs)
+        new, delta = _several_tasks(*given, lam=lam, epochs=epochs)
     return torch.from_numpy(new).to(w.device), torch.from_numpy(delta).to(w.device)
 
 

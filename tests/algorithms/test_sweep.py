@@ -115,7 +115,7 @@ def by_torch(w: Tensor, scale: Tensor, alpha: Tensor, batch: dict[str, Tensor]) 
 
 
 def test_tasks_alone_are_ten_times_as_fast_as_their_steps() -> None:
-    """29 tasks of 50 examples, one after another: 17 to 25 times, by the thread's own time, the least of some passes."""
+    """29 tasks of 50 examples, one after another: 17 to 25 times, in the thread's own time, the least of some."""
     draw = torch.Generator().manual_seed(0)
     given = []
     for _ in range(29):
