@@ -60,13 +60,15 @@ def compare(
         from fedmtl.loading import check_elsewhere, override, read_preset
         from fedmtl.report import write_report
         from fedmtl.study import find_runs
+        from fedmtl.study.aliases import named_by, write_aliases
         from fedmtl.study.sweep import expand, first_seeds, folder_names, parse_packets, sweep_of
 
         stopping.hint(f"what is done is kept; go on with the same command: {this_command()}")
-        experiments = []
+        experiments, own, aliases = [], [], {}
         for preset in presets:
             values, path = read_preset(preset)
-            sweep = sweep_of(values.pop("compare", {}))
+            sweep = whole = sweep_of(values.pop("compare", {}))
+            aliases |= sweep.aliases
             if algorithm:
                 sweep = replace(sweep, algorithms=tuple(algorithm))
             if codec:
@@ -76,10 +78,15 @@ def compare(
             target = sweep.target if target is None else target
             allowed = beside(path, allow or [])
             check_elsewhere(values, settings or [], str(path))
-            experiments += expand(override(values, settings or [], allowed), sweep, str(path), allowed)
+            changed = override(values, settings or [], allowed)
+            experiments += expand(changed, sweep, str(path), allowed)
+            if sweep.aliases and sweep != whole:
+                own += expand(changed, whole, str(path), allowed)
         names = folder_names(experiments)
+        named = named_by(aliases, *([(each.label, each.to_dict()) for each in some] for some in (experiments, own)))
         for name in names:
             Folder(out).names(f"runs/{name}")  # refuses a link, which would lead out of the folder
+        write_aliases(out, names, named)
         for count, (experiment, name) in enumerate(zip(experiments, names, strict=True), 1):
             which = f"in run {count} of {len(experiments)}, {name}, "
             run_one(experiment, f"[{count}/{len(experiments)}] {name}", out / "runs" / name, True, which)

@@ -39,4 +39,4 @@ def looks(groups: Sequence[Group]) -> dict[str, Look]:
 
 
 def _other(group: Group) -> str:
-    return group.name.removeprefix(group.algorithm)
+    return group.automatic.removeprefix(group.algorithm)

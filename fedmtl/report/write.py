@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from fedmtl.run_folder import write_outputs
 from fedmtl.size.table import read_markdown as size_table
+from fedmtl.study.aliases import read_aliases
 from fedmtl.study.differences import verdicts
 from fedmtl.study.gains import gains, gains_markdown
 from fedmtl.study.groups import Group, by_problem, group_runs
@@ -67,7 +68,8 @@ def write_report(folders: Iterable[str | Path], out: str | Path, target: float |
         FileNotFoundError: a folder without a run.
         ValueError: a damaged run, or two runs of one experiment with one seed.
     """
-    groups = group_runs(read_run(folder) for folder in find_runs(folders))
+    found = find_runs(folders)
+    groups = group_runs(map(read_run, found), read_aliases(found))
     problems = by_problem(groups)
     pictures: list[Picture] = []
     sections = []

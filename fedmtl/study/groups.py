@@ -1,13 +1,13 @@
 """Runs that differ in their seed alone, taken together; the seed is the unit of every mean and interval."""
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from fedmtl.study.names import algorithm_names, codec_name, describe, settings, short_names
+from fedmtl.study.names import algorithm_names, codec_names, describe, settings, settings_key, short_names
 from fedmtl.study.run import Curve, Metric, Run
 
 
@@ -36,13 +36,15 @@ class Group:
     """The runs of one experiment, one for each seed."""
 
     name: str
-    """The shortest name that tells it from the other groups on the same data: ``FedPer · TopK(keep=0.05)``."""
+    """Its alias where it was given one, else ``automatic``: what tables, figures and verdicts call it."""
     algorithm: str
-    """The part of the name that is the algorithm."""
+    """The part of the automatic name that is the algorithm."""
     codec: str
-    """The part of the name that is the codecs; empty when nothing is compressed."""
+    """The part of the automatic name that is the codecs; empty when nothing is compressed."""
     runs: tuple[Run, ...]
     """In the order of their seeds."""
+    automatic: str
+    """The shortest name that tells it from the other groups on the same data: ``FedPer · TopK5 ↑``."""
 
     @property
     def label(self) -> str:
@@ -80,24 +82,29 @@ class Group:
         return mean_curve([run.mean_score_curve() for run in self.runs])
 
 
-def group_runs(runs: Iterable[Run]) -> list[Group]:
-    """Groups, sorted by data and name; runs belong together when they differ in no setting but the seed.
+def group_runs(runs: Iterable[Run], aliases: Mapping[Path, str] | None = None) -> list[Group]:
+    """Groups, sorted by data and automatic name; runs belong together when they differ in no setting but the seed.
 
     Where a run took place (``names.IGNORED``) does not tell groups apart.
+
+    Args:
+        runs: those of a study.
+        aliases: run folder -> the name of its group (``study.aliases.read_aliases``). One that two groups of a problem
+            share is followed by the automatic name.
 
     Raises:
         ValueError: no run, or two runs of one seed in a group: they are one sample, not two.
     """
     members: dict[str, list[Run]] = {}
     for run in runs:
-        members.setdefault(_key(settings(run.experiment)), []).append(run)
+        members.setdefault(settings_key(settings(run.experiment)), []).append(run)
     if not members:
         raise ValueError("A study needs at least one run, got none; name the folders of some.")
     problems: dict[str, list[list[Run]]] = {}
     for group in members.values():
-        problems.setdefault(_key(group[0].experiment["data"]), []).append(group)
-    groups = [group for together in problems.values() for group in _named(together)]
-    return sorted(groups, key=lambda group: (group.problem, group.name))
+        problems.setdefault(settings_key(group[0].experiment["data"]), []).append(group)
+    groups = [group for together in problems.values() for group in _named(together, aliases or {})]
+    return sorted(groups, key=lambda group: (group.problem, group.automatic))
 
 
 def by_problem(groups: Iterable[Group]) -> dict[str, list[Group]]:
@@ -123,10 +130,21 @@ def mean_curve(curves: Sequence[Curve]) -> MeanCurve:
     return MeanCurve(rounds, cost.mean(axis=0).tolist(), values.mean(axis=0).tolist(), std)
 
 
-def _named(together: Sequence[Sequence[Run]]) -> list[Group]:
+def _named(together: Sequence[Sequence[Run]], aliases: Mapping[Path, str]) -> list[Group]:
     experiments = [runs[0].experiment for runs in together]
-    named = zip(short_names(experiments), algorithm_names(experiments), experiments, together, strict=True)
-    return [Group(name, algorithm, codec_name(e), _by_seed(name, runs)) for name, algorithm, e, runs in named]
+    automatic = _distinct(short_names(experiments))
+    given = [next((aliases[run.folder] for run in runs if run.folder in aliases), "") for runs in together]
+    names = [
+        own if alias in ("", own) else alias if [*given, *automatic].count(alias) == 1 else f"{alias} ({own})"
+        for own, alias in zip(automatic, given, strict=True)
+    ]
+    parts = zip(names, algorithm_names(experiments), codec_names(experiments), together, automatic, strict=True)
+    return [Group(name, alg, codec, _by_seed(name, runs), own) for name, alg, codec, runs, own in parts]
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Names of which those that stand there already are numbered: classes of one name from two modules."""
+    return [name if name not in names[:i] else f"{name} #{1 + names[:i].count(name)}" for i, name in enumerate(names)]
 
 
 def _by_seed(name: str, runs: Sequence[Run]) -> tuple[Run, ...]:
@@ -139,7 +157,3 @@ def _by_seed(name: str, runs: Sequence[Run]) -> tuple[Run, ...]:
             )
         seeds[run.seed] = run
     return tuple(seeds[seed] for seed in sorted(seeds))
-
-
-def _key(table: object) -> str:
-    return json.dumps(table, sort_keys=True, default=str)

@@ -1,5 +1,6 @@
 """What runs are called: in full as their dataclasses print, in short by what tells them apart."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,6 +8,8 @@ from fedmtl.experiment import HOW
 
 DENSE = "Dense"
 """The codec that goes without saying."""
+
+_CODECS = ("up_codec", "down_codec")
 
 IGNORED = {"seed", *HOW} - {"name"}
 """Settings that runs of one group may differ in: chance, and where they ran. A name is there to tell runs apart."""
@@ -17,6 +20,11 @@ Experiment = Mapping[str, Any]
 def settings(experiment: Experiment) -> dict[str, Any]:
     """What makes an experiment another experiment: all but ``IGNORED``."""
     return {key: value for key, value in experiment.items() if key not in IGNORED}
+
+
+def settings_key(table: object) -> str:
+    """A text that is equal for equal tables."""
+    return json.dumps(table, sort_keys=True, default=str)
 
 
 def describe(table: Mapping[str, Any]) -> str:
@@ -39,13 +47,19 @@ def algorithm_names(experiments: Sequence[Experiment]) -> list[str]:
     return [_brief(table, [other for other in tables if other["name"] == table["name"]]) for table in tables]
 
 
-def codec_name(experiment: Experiment) -> str:
-    """The codecs in short: ``""`` where both ways are dense, ``TopK(keep=0.05)`` for the uplink, ``down …`` else."""
-    parts = []
-    for key, prefix in (("up_codec", ""), ("down_codec", "down ")):
-        if experiment[key]["name"] != DENSE:
-            parts.append(prefix + _squeezed(experiment[key]))
-    return ", ".join(parts)
+def codec_names(experiments: Sequence[Experiment]) -> list[str]:
+    """The codecs of each experiment in short: ``""`` where both ways are dense, else ``TopK5+EF ↑ / Int8 ↓``.
+
+    ``TopK5`` keeps 5 % and ``+EF`` feeds errors back; any other setting of a codec is named where another codec of the
+    class has another.
+    """
+    tables = [table for experiment in experiments for key in _CODECS for table in _nested(experiment[key])]
+    names = []
+    for experiment in experiments:
+        up, down = (_codec_name(experiment[key], tables) for key in _CODECS)
+        ways = [f"{up} ↑↓"] if up == down else [f"{up} ↑", f"{down} ↓"]
+        names.append(" / ".join(way for way in ways if not way.startswith(f"{DENSE} ")))
+    return names
 
 
 def short_names(experiments: Sequence[Experiment]) -> list[str]:
@@ -53,22 +67,37 @@ def short_names(experiments: Sequence[Experiment]) -> list[str]:
 
     Experiments that differ in nothing but what ``IGNORED`` lists get the same name.
     """
-    names = [
-        f"{algorithm} · {codec}" if (codec := codec_name(experiment)) else algorithm
-        for algorithm, experiment in zip(algorithm_names(experiments), experiments, strict=True)
-    ]
+    parts = zip(algorithm_names(experiments), codec_names(experiments), strict=True)
+    names = [f"{algorithm} · {codec}" if codec else algorithm for algorithm, codec in parts]
     named = list(zip(names, experiments, strict=True))
     return [_with_settings(name, own, [other for n, other in named if n == name]) for name, own in named]
 
 
-def _squeezed(table: Mapping[str, Any]) -> str:
-    """A codec and its settings; a codec within it needs no keyword: ``ErrorFeedback(TopK(keep=0.05))``."""
-    fields = [
-        _squeezed(value) if isinstance(value, Mapping) else f"{key}={value!r}"
-        for key, value in table.items()
-        if key != "name"
-    ]
-    return f"{class_name(table)}({', '.join(fields)})" if fields else class_name(table)
+def _codec_name(value: Any, tables: Sequence[Mapping[str, Any]]) -> str:
+    """A codec in short, told from others of its class among ``tables``; a codec within it is a part of the name."""
+    if not isinstance(value, Mapping):
+        return "+".join(_codec_name(each, tables) for each in value) if isinstance(value, list) else repr(value)
+    name = class_name(value)
+    inner = [_codec_name(value[key], tables) for key in value if key == "codec"]
+    namesakes = [table for table in tables if table["name"] == value["name"]]
+    fields = {k: v for k, v in value.items() if k not in ("name", "codec")}
+    if name == "TopK" and isinstance(keep := fields.get("keep"), int | float):
+        name = f"TopK{100 * keep:.4g}"
+        del fields["keep"]
+    text = _fields({k: v for k, v in fields.items() if any(other.get(k) != v for other in namesakes)})
+    if name == "ErrorFeedback" and inner:
+        return f"{inner[0]}+EF" + (f"({text})" if text else "")
+    within = ", ".join([*inner, *([text] if text else [])])
+    return f"{name}({within})" if within else name
+
+
+def _nested(value: Any) -> list[Mapping[str, Any]]:
+    """The table of a codec, and those within it."""
+    if isinstance(value, list):
+        return [table for each in value for table in _nested(each)]
+    if not isinstance(value, Mapping) or "name" not in value:
+        return []
+    return [value, *(table for each in value.values() for table in _nested(each))]
 
 
 def _with_settings(name: str, experiment: Experiment, namesakes: Sequence[Experiment]) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fedmtl.algorithms.local import Local
@@ -10,6 +10,7 @@ from fedmtl.allowed import NOTHING, Allowed
 from fedmtl.bounds import check_float, check_int, shown
 from fedmtl.components import check_type
 from fedmtl.experiment import Experiment, from_dict
+from fedmtl.study.aliases import check_aliases
 
 Packets = Mapping[str, Any]
 """``up_codec`` and ``down_codec``; one that is missing stays the preset's."""
@@ -17,7 +18,7 @@ Packets = Mapping[str, Any]
 MOST_RUNS = 10_000
 """Of one comparison."""
 
-_KEYS = ("algorithms", "packets", "seeds", "target")
+_KEYS = ("algorithms", "packets", "seeds", "target", "aliases")
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,14 @@ class Sweep:
     seeds: tuple[int, ...] = (0, 1, 2)
     target: float | None = None
     """Mean score over tasks; the table says how many bytes each needed to reach it."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Label, short name, or the algorithm or codecs in it -> what tables and figures call it."""
 
     def __post_init__(self) -> None:
-        for field in ("algorithms", "packets", "seeds"):
-            if not isinstance(getattr(self, field), (list, tuple)):
-                raise ValueError(f"compare: {field} is a list, got {shown(getattr(self, field))}.")
-            object.__setattr__(self, field, tuple(getattr(self, field)))
+        for name in ("algorithms", "packets", "seeds"):
+            if not isinstance(getattr(self, name), (list, tuple)):
+                raise ValueError(f"compare: {name} is a list, got {shown(getattr(self, name))}.")
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         for seed in self.seeds:
             check_type("compare: a seed", seed, int)
             check_int("compare: a seed", seed, 0)
@@ -52,6 +55,7 @@ class Sweep:
             wrong = [key for key in pair if key not in ("up_codec", "down_codec")]
             if wrong or not pair:
                 raise ValueError(f"compare: packets have up_codec and down_codec, got {shown(dict(pair))}.")
+        check_aliases(self.aliases)
         check_type("compare: target", self.target, float | None)
         check_float("compare: target", 0.0 if self.target is None else self.target)
 

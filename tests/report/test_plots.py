@@ -106,7 +106,7 @@ def test_every_client_is_a_point(tmp_path: Path) -> None:
     assert len(clouds) == 3
     for cloud in clouds:
         np.testing.assert_allclose(cloud, [0.525, 0.625, 0.625, 0.725])
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["FedPer", "FedPer\nFP16", "Local"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["FedPer", "FedPer\nFP16 ↑", "Local"]
 
 
 def test_pictures_have_their_size_and_the_same_bytes_each_time(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_settings_of_matplotlib_outside_stay_as_they_were(tmp_path: Path) -> Non
 
 def test_one_algorithm_has_one_colour_and_each_codec_its_dashes(tmp_path: Path) -> None:
     look = looks(study(tmp_path))
-    dense, squeezed, local = look["FedPer"], look["FedPer · FP16"], look["Local"]
+    dense, squeezed, local = look["FedPer"], look["FedPer · FP16 ↑"], look["Local"]
     assert (dense.color, dense.marker) == (squeezed.color, squeezed.marker)
     assert (dense.dashes, squeezed.dashes) == DASHES[:2]
     assert dense.fill != squeezed.fill

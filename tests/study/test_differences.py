@@ -96,7 +96,7 @@ def test_by_default_dense_meets_local_and_fedavg_and_compression_meets_dense(tmp
     every = [run for name in ("FedPer", "Local", "FedAvg") for run in runs(tmp_path, name, {0: 0.5})]
     every += runs(tmp_path, "FedPer", {0: 0.5}, up_codec={"name": "FP16"})
     assert names(verdicts(group_runs(every))) == [
-        "FedAvg − Local", "FedPer − Local", "FedPer − FedAvg", "FedPer · FP16 − FedPer",
+        "FedAvg − Local", "FedPer − Local", "FedPer − FedAvg", "FedPer · FP16 ↑ − FedPer",
     ]  # fmt: skip
 
 

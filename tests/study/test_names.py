@@ -29,7 +29,20 @@ def test_codecs_are_named_where_they_are_not_dense() -> None:
     names = short_names(
         [experiment(FEDPER), experiment(FEDPER, up=feedback), experiment(FEDPER, up=TOPK, down={"name": "Int8"})]
     )
-    assert names == ["FedPer", "FedPer · ErrorFeedback(TopK(keep=0.05))", "FedPer · TopK(keep=0.05), down Int8"]
+    assert names == ["FedPer", "FedPer · TopK5+EF ↑", "FedPer · TopK5 ↑ / Int8 ↓"]
+
+
+def test_one_codec_both_ways_is_named_once_and_settings_where_codecs_of_a_class_differ() -> None:
+    int8 = {"name": "Int8", "block": 256}
+    fine = {"name": "Int8", "block": 64}
+    assert short_names([experiment(FEDPER, int8, int8), experiment(FEDPER, down=int8)]) == [
+        "FedPer · Int8 ↑↓", "FedPer · Int8 ↓",
+    ]  # fmt: skip
+    assert short_names([experiment(FEDPER, int8), experiment(FEDPER, fine)]) == [
+        "FedPer · Int8(block=256) ↑", "FedPer · Int8(block=64) ↑",
+    ]  # fmt: skip
+    mine = {"name": "mine.codecs:Signs", "codec": {"name": "TopK", "keep": 0.001}, "levels": 4}
+    assert short_names([experiment(FEDPER, mine)]) == ["FedPer · Signs(TopK0.1) ↑"]
 
 
 def test_any_other_setting_is_named_when_it_alone_tells_two_apart() -> None:
