@@ -242,7 +242,7 @@ def torch_weights(optimizer: Any, schedule: Any = None, clip: float | None = Non
         ),
         (StepDecay(2, 0.1, AdamW()), (torch.optim.AdamW, lambda o: torch.optim.lr_scheduler.StepLR(o, 2, 0.1))),
     ],
-    ids=repr,
+    ids=lambda value: "" if isinstance(value, tuple) else repr(value),  # a function prints its address
 )
 def test_it_is_what_torch_calls_so(optimizer: Optimizer, expected: tuple[Any, ...]) -> None:
     """In round 2, two epochs of three batches: torch's own, an implementation apart, to float32's rounding."""
