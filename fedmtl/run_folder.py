@@ -31,6 +31,8 @@ RUN_FILES = (
     "summary.json",
     "model.safetensors",
     "learnt.json",
+    "failure.json",
+    "log.txt",
     "checkpoint/run",
     "checkpoint/server.state",
 )

@@ -38,7 +38,8 @@ def run(
     Raises:
         ValueError: data, model, algorithm and codecs that do not fit each other, a folder that holds another run or the
             user's own files, or that another process writes.
-        RuntimeError: a round without an update that could be used, such as after divergence.
+        Diverged: a round in which no number of any update was finite.
+        RuntimeError: a round without an update that could be used.
     """
     folder = None if out is None else Path(out).resolve()
     if folder is None:

@@ -5,6 +5,7 @@
 Runs that are finished in the folder are not run again.
 """
 
+from math import isnan
 from pathlib import Path
 from typing import Annotated
 
@@ -44,7 +45,8 @@ def main(
         print(f"{experiment.label}, seed {experiment.seed}")
         run(experiment, folder, resume=True)
     groups = group_runs(read_run(folder) for folder in folders)
-    rows = sorted(tabulate(groups, target), key=lambda row: -row.training_bytes)
+    # Rows without bytes, the best constants and what did not finish, come last.
+    rows = sorted(tabulate(groups, target), key=lambda row: (isnan(row.training_bytes), -row.training_bytes))
     print(f"\n{markdown(rows)}\n" + "\n".join(verdicts(groups)))
     write_outputs(out, {"table.csv": to_csv(rows).encode()})
 

@@ -19,6 +19,7 @@ FLOORS = [
         "files",
         "run_lock",
         "run_folder",
+        "run_failure",
         "fingerprint",
         "imports",
         "stopping",

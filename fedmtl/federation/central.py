@@ -11,6 +11,7 @@ from fedmtl.federation.plan import Plan
 from fedmtl.federation.reports import open_raw_data
 from fedmtl.optim import make_batches
 from fedmtl.rng import SERVER, permutations
+from fedmtl.run_failure import Diverged
 from fedmtl.trees import all_finite, row, stack
 from fedmtl.types import ClientId, Upload
 
@@ -22,7 +23,7 @@ def train_centrally(plan: Plan, engine: Engine, round: int, state: Any, gathered
         gathered: raw-data packets of round 1.
 
     Raises:
-        RuntimeError: the update is not finite.
+        Diverged: the update is not finite.
     """
     data = union(plan, gathered)
     owned = plan.all_tasks
@@ -41,7 +42,7 @@ def train_centrally(plan: Plan, engine: Engine, round: int, state: Any, gathered
     (results,) = engine.map([cohort])
     payload, num_examples = row(results.upload, 0)
     if not all_finite(payload):
-        raise RuntimeError(f"Round {round}: {plan.algorithm!r} diverged; lower the learning rate.")
+        raise Diverged(f"Round {round}: {plan.algorithm!r} diverged; lower the learning rate.")
     upload = Upload(payload, float(num_examples))
     return plan.algorithm.aggregate(state, [(SERVER, upload)])
 

@@ -17,6 +17,11 @@ TWICE = "it was asked for more than once"
 """Problems of a client that a node names: texts of this list, and never an error's own."""
 
 
+def is_divergence(problem: str) -> bool:
+    """Whether a client's problem is that its model's numbers are not finite, or too large for the codec."""
+    return problem == NOT_CODED or "not finite" in problem
+
+
 def permitted(
     plan: Plan, hosted: NDArray[np.int64], rounds: int | None, round: int, visits: Visits
 ) -> tuple[Visits, dict[ClientId, str]]:

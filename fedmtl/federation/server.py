@@ -19,12 +19,14 @@ from fedmtl.federation.cohort import cohort_size, sample
 from fedmtl.federation.influence import Bounds
 from fedmtl.federation.job import Engine
 from fedmtl.federation.outcome import Outcome
+from fedmtl.federation.permitted import is_divergence
 from fedmtl.federation.plan import Plan
 from fedmtl.federation.rejections import Rejection, count, report
 from fedmtl.federation.reports import open_raw_data
 from fedmtl.federation.roster import Roster
 from fedmtl.federation.usable import aggregate
 from fedmtl.federation.visits import Replies, Visits
+from fedmtl.run_failure import Diverged
 from fedmtl.types import ClientId, TaskSet
 
 log = logging.getLogger("fedmtl")
@@ -163,7 +165,8 @@ class Server:
                 model stays as it is, or is trained on the others' data.
 
         Raises:
-            RuntimeError: updates were asked for and none could be used.
+            Diverged: updates were asked for, and no number of any was finite.
+            RuntimeError: updates were asked for, and none could be used for some other reason.
         """
         bounds = None if trusted else self._bounds
         answers = Answers(self.plan, self._roster, round, visits, replies, bounds, self._examples)
@@ -200,7 +203,8 @@ class Server:
         if visits.train.any() and not len(trained):
             why = f"No client of round {round} sent an update that could be used: {_some(problems)}"
             if needs_update:
-                raise RuntimeError(
+                error = Diverged if problems and all(map(is_divergence, problems.values())) else RuntimeError
+                raise error(
                     f"{why}. If updates are not finite, lower the learning rate; if nobody replied, look at the nodes."
                 )
             log.warning("round %d: the model stays as it is. %s", round, why)

@@ -1,7 +1,7 @@
 """The pictures of a study: what was reached, after how many rounds and for how many bytes. The only user of matplotlib.
 
-Every function takes the groups of one problem and gives a figure; nothing is drawn on a screen, and no
-setting of matplotlib outside is touched.
+Every function takes the groups of one problem, each with a run that has finished, and gives a figure; nothing is drawn
+on a screen, and no setting of matplotlib outside is touched.
 """
 
 import io
@@ -20,6 +20,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from fedmtl.report.looks import Look, looks
 from fedmtl.report.scales import left_end, tick_digits, tick_label, value_limits
 from fedmtl.study.groups import Group, MeanCurve
+from fedmtl.study.intervals import LEAST_SEEDS
 
 DPI = 150
 NO_BYTES = (0, (4, 3))
@@ -84,18 +85,18 @@ def heat_map(clients: Sequence[int], rows: Sequence[Sequence[float | None]], tit
 
 
 def tradeoff(groups: Sequence[Group]) -> Figure:
-    """The final mean score against the bytes of the whole training: a point with ± std for each group."""
+    """The final mean score against the bytes of the whole training: a point with its interval for each group."""
     look = looks(groups)
     with _style():
         figure, (axes,) = _figure(8.5, groups, 1)
         for group in groups:
             own, score = look[group.name], group.score()
-            cost = float(np.mean([run.training_bytes() for run in group.runs]))
+            cost = float(np.mean([run.training_bytes() for run in group.finished]))
             if cost == 0:
-                _line_without_bytes(axes, group.name, score.mean, score.std, own)
+                _line_without_bytes(axes, group.name, score.mean, score.half, own)
             elif isfinite(score.mean):
                 axes.errorbar(
-                    cost, score.mean, yerr=score.std, color=own.color, marker=own.marker, markersize=9,
+                    cost, score.mean, yerr=score.half, color=own.color, marker=own.marker, markersize=9,
                     fillstyle=own.fill, markerfacecoloralt="white", capsize=3, elinewidth=1.2,
                 )  # fmt: skip
         axes.set_title("What was reached, and its price")
@@ -107,7 +108,7 @@ def tradeoff(groups: Sequence[Group]) -> Figure:
 
 def clients(groups: Sequence[Group]) -> Figure:
     """The final score of every client: a box and points for each group, the clients of all seeds together."""
-    scores = [np.array([s for run in group.runs for s in run.client_scores().values()]) for group in groups]
+    scores = [np.array([s for run in group.finished for s in run.client_scores().values()]) for group in groups]
     finite = [values[np.isfinite(values)] for values in scores]
     left = left_end([values for values in finite if values.size])
     with _style():
@@ -149,7 +150,7 @@ def _two_panels(
             own = look[group.name]
             _draw(left, curve.rounds, curve, own)
             if not any(curve.bytes) and curve.mean:
-                _line_without_bytes(right, group.name, curve.mean[-1], curve.std[-1] if curve.std else None, own)
+                _line_without_bytes(right, group.name, curve.mean[-1], curve.half[-1] if curve.half else None, own)
             else:
                 _draw(right, [count or np.nan for count in curve.bytes], curve, own)
         left.set_ylabel(ylabel)
@@ -172,12 +173,12 @@ def _draw(axes: Axes, x: Sequence[float], curve: MeanCurve, look: Look) -> None:
         x, mean, color=look.color, linestyle=look.dashes, marker=look.marker, fillstyle=look.fill,
         markerfacecoloralt="white", markevery=0.1,
     )  # fmt: skip
-    if curve.std is not None:
-        std = np.array(curve.std)
-        axes.fill_between(x, mean - std, mean + std, color=look.color, alpha=0.15, linewidth=0)
+    if curve.half is not None:
+        half = np.array(curve.half)
+        axes.fill_between(x, mean - half, mean + half, color=look.color, alpha=0.15, linewidth=0)
 
 
-def _line_without_bytes(axes: Axes, name: str, mean: float, std: float | None, look: Look) -> None:
+def _line_without_bytes(axes: Axes, name: str, mean: float, half: float | None, look: Look) -> None:
     # A logarithmic axis has no place for 0.
     axes.axhline(mean, color=look.color, linestyle=NO_BYTES)
     if isfinite(mean):
@@ -185,8 +186,8 @@ def _line_without_bytes(axes: Axes, name: str, mean: float, std: float | None, l
             f"{name}, 0 B", (0, mean), (4, 3), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
             color=look.color, fontsize=8,
         )  # fmt: skip
-    if std is not None:
-        axes.axhspan(mean - std, mean + std, color=look.color, alpha=0.1, linewidth=0)
+    if half is not None:
+        axes.axhspan(mean - half, mean + half, color=look.color, alpha=0.1, linewidth=0)
 
 
 def _box(axes: Axes, row: int, values: np.ndarray, look: Look) -> None:
@@ -224,7 +225,7 @@ def _legend(figure: Figure, groups: Sequence[Group], look: dict[str, Look], *, l
         )
         for group in groups
         for own in (look[group.name],)
-        if lines or any(run.training_bytes() for run in group.runs)
+        if lines or any(run.training_bytes() for run in group.finished)
     ]  # fmt: skip
     columns = _columns(figure.get_figwidth(), groups)
     figure.legend(handles=handles, loc="outside lower left", ncols=columns, handlelength=3)
@@ -232,10 +233,11 @@ def _legend(figure: Figure, groups: Sequence[Group], look: dict[str, Look], *, l
 
 
 def _seeds(groups: Sequence[Group]) -> str:
-    fewest, most = min(len(group.runs) for group in groups), max(len(group.runs) for group in groups)
+    fewest, most = (end(len(group.finished) for group in groups) for end in (min, max))
     if most == 1:
         return "one seed"
-    return f"mean ± std of {most if fewest == most else f'{fewest} to {most}'} seeds"
+    band = " and its 95 % interval" if most >= LEAST_SEEDS else ""
+    return f"mean{band} of {most if fewest == most else f'{fewest} to {most}'} seeds"
 
 
 def _columns(width: float, groups: Sequence[Group]) -> int:

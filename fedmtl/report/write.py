@@ -12,7 +12,7 @@ from fedmtl.study.differences import verdicts
 from fedmtl.study.gains import gains, gains_markdown
 from fedmtl.study.groups import Group, by_problem, group_runs
 from fedmtl.study.read import find_runs, read_run
-from fedmtl.study.run import Learnt
+from fedmtl.study.run import Learnt, Run
 from fedmtl.study.table import markdown, tabulate, to_csv
 
 MAX_TASKS = 12
@@ -31,13 +31,19 @@ the method. What the transport adds (HTTP, TLS, TCP) is not in these numbers. 1 
 READING = """\
 ## How to read this
 
-A value is the metric over all clients' test examples together, after the last round; ± is the sample
-standard deviation over seeds. The mean score is the mean over tasks of a number for which more is better and 1
-is perfect. Local passes are how often a client goes over its examples in a round, with gradients: where they differ, so
-may scores for that reason. A gain over Local is in per cent of what a task reaches alone, positive where it is
-better; Δm is its mean over tasks. A task loses when its whole interval lies below 0. The worst tenth of clients is
-the mean score of the tenth that fares worst, minus that of Local. Intervals are 95 %, paired over seeds, and not
-corrected for the number of comparisons.
+A value is the metric over all clients' test examples together, after the last round. The mean score is the mean over
+tasks of a number for which more is better and 1 is perfect. Intervals are 95 %, of Student's t over seeds, also those
+behind ± and the bands of the pictures; there are none with fewer than three seeds.
+
+Runs that have not ended, and runs that have diverged, are in no number and no picture. A run has diverged when no
+client's update is finite, when the metric of a task is not finite at the end, or when a task's score there is −9 or
+less and was better untrained: a squared error of ten times that of the best constant.
+
+Local passes are how often a client goes over its examples in a round, with gradients: where they differ, so may scores
+for that reason. The constant guess is the best constant of each task, from the training labels of all clients. A gain
+over Local is a difference of scores, paired over seeds, as all differences are. A task loses when its whole interval
+lies below 0. The worst tenth of clients is the mean score of the tenth that fares worst, minus that of Local. Intervals
+are not corrected for the number of comparisons.
 """
 
 
@@ -53,11 +59,11 @@ class Picture(NamedTuple):
     png: bytes
 
 
-def write_report(folders: Iterable[str | Path], out: str | Path, target: float | None = None) -> list[Path]:
+def write_report(folders: Iterable[str | Path | Run], out: str | Path, target: float | None = None) -> list[Path]:
     """Read the runs in some folders and write ``report.md``, ``table.csv`` and the pictures that they show.
 
     Args:
-        folders: runs, or folders with runs at any depth.
+        folders: runs, or folders with runs at any depth; or runs that were read.
         out: the folder to write to; made where it is missing. A file appears whole or not at all.
         target: the mean score over tasks for which to count the bytes that it took.
 
@@ -68,8 +74,10 @@ def write_report(folders: Iterable[str | Path], out: str | Path, target: float |
         FileNotFoundError: a folder without a run.
         ValueError: a damaged run, or two runs of one experiment with one seed.
     """
-    found = find_runs(folders)
-    groups = group_runs(map(read_run, found), read_aliases(found))
+    some = list(folders)
+    found = find_runs(folder for folder in some if not isinstance(folder, Run))
+    read = [run for run in some if isinstance(run, Run)]
+    groups = group_runs([*read, *map(read_run, found)], read_aliases([*found, *(run.folder for run in read)]))
     problems = by_problem(groups)
     pictures: list[Picture] = []
     sections = []
@@ -87,6 +95,12 @@ def write_report(folders: Iterable[str | Path], out: str | Path, target: float |
 def _section(problem: str, groups: Sequence[Group], pictures: Sequence[Picture], target: float | None) -> str:
     differences = "".join(f"- {line}\n" for line in verdicts(groups)) or "No baseline among these runs.\n"
     settings = "".join(f"- {group.name}: `{group.label}`, {_seeds(group)}\n" for group in groups)
+    failures = "".join(
+        f"- {group.name}, seed {failure.seed}: {failure.state} at round {failure.round} of {failure.rounds}: "
+        f"{failure.reason}\n"
+        for group in groups
+        for failure in group.failures
+    )
     held = gains(groups)
     federate = [f"### Should I federate?\n\n{gains_markdown(held)}"] if held else []
     shown = [f"![{picture.caption}]({picture.file})\n" for picture in pictures]
@@ -99,9 +113,9 @@ def _section(problem: str, groups: Sequence[Group], pictures: Sequence[Picture],
             markdown(tabulate(groups, target)),
             *federate,
             f"### Differences\n\n{differences}",
+            *([f"### Runs that do not count\n\n{failures}"] if failures else []),
             *_sizes(groups),
-            "### Pictures\n",
-            *shown,
+            *(["### Pictures\n", *shown] if pictures else []),
             f"### Settings\n\n{settings}",
         ]
     )
@@ -112,13 +126,16 @@ def _sizes(groups: Sequence[Group]) -> list[str]:
     tables = [
         f"{group.name}, seed {run.seed}:\n\n{size_table(path)}"
         for group in groups
-        for run in group.runs
+        for run in group.finished
         if (path := run.folder / "size.json").is_file()
     ]
     return ["### Small models\n\n" + "\n".join(tables)] if tables else []
 
 
 def _pictures(groups: Sequence[Group], prefix: str) -> list[Picture]:
+    groups = [group for group in groups if group.finished]
+    if not groups:
+        return []
     # matplotlib takes a second to import, which only those wait for who want pictures.
     from fedmtl.report import plots
 
@@ -128,7 +145,7 @@ def _pictures(groups: Sequence[Group], prefix: str) -> list[Picture]:
         ("clients", "Score of every client at the end; box: quartiles, line: 10 % to 90 %", plots.clients(groups)),
     ]
     for group, name, values in _matrices(groups):
-        caption = f"{group.name}: {name} of clients, seed {group.seeds[0]}"
+        caption = f"{group.name}: {name} of clients, seed {group.finished[0].seed}"
         file = f"learnt-{len(drawn)}-{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}"
         drawn.append((file, caption, plots.heat_map(values.clients, values.values, caption)))
     for task in _tasks(groups)[:MAX_TASKS]:
@@ -138,11 +155,11 @@ def _pictures(groups: Sequence[Group], prefix: str) -> list[Picture]:
 
 
 def _matrices(groups: Sequence[Group]) -> list[tuple[Group, str, Learnt]]:
-    """What the algorithms found out about pairs of clients, of each group's first seed."""
+    """What the algorithms found out about pairs of clients, of each group's first seed that has finished."""
     return [
         (group, name, learnt)
         for group in groups
-        for name, learnt in group.runs[0].learnt.items()
+        for name, learnt in group.finished[0].learnt.items()
         if learnt.values and isinstance(learnt.values[0], list) and len(learnt.clients) <= MAX_CLIENTS
     ]
 

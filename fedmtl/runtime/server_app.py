@@ -1,7 +1,7 @@
 """The ServerApp: the same over every Grid."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from fedmtl.federation.server import Server
 from fedmtl.recorder import Recorder
 from fedmtl.results import Progress, Result
 from fedmtl.rng import float32_default
+from fedmtl.run_failure import noted
 from fedmtl.run_folder import check_folder
 from fedmtl.run_lock import hold
 from fedmtl.runtime.discovery import discover
@@ -86,6 +87,17 @@ def serve(
     strategy = FedMTL(server, placement, recorder.run, experiment.wait_seconds, add=experiment.engine != "loop")
     strategy.summary()
     recorder.add_seconds("start", time.perf_counter() - start)
+    with noted(recorder.folder, lambda: recorder.round):
+        for progress in _rounds(grid, experiment, server, strategy, recorder):
+            if on_round is not None:
+                on_round(progress)
+        return recorder.finish(server)
+
+
+def _rounds(
+    grid: Grid, experiment: Experiment, server: Server, strategy: FedMTL, recorder: Recorder
+) -> Iterator[Progress]:
+    """The rounds that are left, and the measurement of the last model; each is recorded when it is given."""
     nothing, settings = ArrayRecord({}), ConfigRecord()
     for t in range(recorder.round + 1, experiment.rounds + 2):
         begin = time.perf_counter()
@@ -109,7 +121,4 @@ def serve(
         recorder.add_seconds("aggregate", time.perf_counter() - received)
         if strategy.outcome is None:
             raise RuntimeError(f"Round {t} was not closed; a strategy closes every round that it opens.")
-        progress = recorder.record(t, server, strategy.outcome)
-        if on_round is not None:
-            on_round(progress)
-    return recorder.finish(server)
+        yield recorder.record(t, server, strategy.outcome)

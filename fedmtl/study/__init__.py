@@ -8,8 +8,10 @@ from fedmtl.study.gains import Gain as Gain
 from fedmtl.study.gains import gains as gains
 from fedmtl.study.gains import gains_markdown as gains_markdown
 from fedmtl.study.groups import Group as Group
+from fedmtl.study.groups import SeedFailure as SeedFailure
 from fedmtl.study.groups import by_problem as by_problem
 from fedmtl.study.groups import group_runs as group_runs
+from fedmtl.study.intervals import Estimate as Estimate
 from fedmtl.study.read import find_runs as find_runs
 from fedmtl.study.read import read_run as read_run
 from fedmtl.study.run import Curve as Curve

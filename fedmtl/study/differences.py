@@ -1,16 +1,14 @@
 """Is one better than the other? Differences between runs of the same seeds, with their intervals.
 
-Runs of one seed share data, partition and initial model, so their difference d_s is freer of noise than
-either. Over n common seeds, with mean d̄ and sample standard deviation s_d,
-
-    d̄ ± t s_d / √n,        t the 0.975 quantile of Student's t with n − 1 degrees of freedom        (1)
+Runs of one seed share data, partition and initial model, so their difference is freer of noise than either. The mean of
+the differences and its interval are those of ``intervals``, over the seeds that both have finished.
 """
 
 from collections.abc import Iterable, Sequence
-from math import isnan
 from typing import Any, NamedTuple
 
-from fedmtl.study.groups import Group, by_problem, estimate
+from fedmtl.study.groups import Group, by_problem
+from fedmtl.study.intervals import estimate, too_few
 from fedmtl.study.names import class_name, settings
 from fedmtl.study.run import Run
 
@@ -18,30 +16,21 @@ BASELINES = ("Local", "FedAvg")
 """What every algorithm is held against: learning alone, and one model for all."""
 
 
-class Interval(NamedTuple):
-    """A mean over seeds, with its interval (1)."""
-
-    mean: float
-    low: float | None
-    """Lower end of the 95 % interval; None with one seed."""
-    high: float | None
-
-
 class Difference(NamedTuple):
     """Mean score over tasks, a minus b."""
 
     mean: float
     low: float | None
-    """Lower end of the 95 % interval; None with one seed."""
+    """Lower end of the 95 % interval; None where the seeds are too few for one."""
     high: float | None
     seeds: tuple[int, ...]
     """The seeds that both have."""
 
 
 def paired_difference(runs_a: Iterable[Run], runs_b: Iterable[Run]) -> Difference:
-    """The difference of the mean scores at the end, a - b, over the seeds that both have, by (1).
+    """The difference of the mean scores at the end, a - b, over the seeds that both have finished.
 
-    Runs that have not ended are left out: their last round is not the other's.
+    Runs that have not ended or have diverged are left out.
 
     Raises:
         ValueError: no common seed.
@@ -53,16 +42,8 @@ def paired_difference(runs_a: Iterable[Run], runs_b: Iterable[Run]) -> Differenc
             f"A paired difference needs a seed that both have finished, got {sorted(scores_a)} and {sorted(scores_b)}; "
             "run both with the same seeds."
         )
-    return Difference(*interval([scores_a[seed] - scores_b[seed] for seed in seeds]), seeds)
-
-
-def interval(differences: Sequence[float]) -> Interval:
-    """(1) of one difference a seed."""
-    mean, std = estimate(differences)
-    if std is None:
-        return Interval(mean, None, None)
-    half = _quantile(len(differences) - 1) * std / len(differences) ** 0.5  # (1)
-    return Interval(mean, mean - half, mean + half)
+    found = estimate([scores_a[seed] - scores_b[seed] for seed in seeds])
+    return Difference(found.mean, found.low, found.high, seeds)
 
 
 def default_pairs(groups: Sequence[Group]) -> list[tuple[str, str]]:
@@ -123,17 +104,17 @@ def _class(group: Group) -> str:
 
 
 def _final_scores(runs: Iterable[Run]) -> dict[int, float]:
-    return {run.seed: run.score() for run in runs if run.finished}
+    return {run.seed: run.score() for run in runs if run.failure is None}
 
 
 def _verdict(a: Group, b: Group) -> str:
     if not _final_scores(a.runs).keys() & _final_scores(b.runs).keys():
-        return "no seed that both have finished"
+        why = [f"{group.name}: {group.status}" for group in (a, b) if group.failures]
+        return "no seed that both have finished" + (f" ({'; '.join(why)})" if why else "")
     mean, low, high, seeds = paired_difference(a.runs, b.runs)
-    if isnan(mean):
-        return "no number, one of them diverged"
     if low is None or high is None:
-        return f"{_signed(mean)} over 1 seed (mean score over tasks; one seed gives no interval)"
+        over = f"{len(seeds)} seed{'s' * (len(seeds) > 1)}"
+        return f"{_signed(mean)} over {over} (mean score over tasks; {too_few(len(seeds))})"
     return (
         f"{_signed(mean)} [{_signed(low)}, {_signed(high)}] over {len(seeds)} seeds "
         "(mean score over tasks; interval 95 %, paired t)"
@@ -142,10 +123,3 @@ def _verdict(a: Group, b: Group) -> str:
 
 def _signed(number: float) -> str:
     return f"{number:+z.3f}".replace("-", "−")
-
-
-def _quantile(freedom: int) -> float:
-    # Imported here: scipy.stats takes a second, and most commands need no interval.
-    from scipy.stats import t
-
-    return float(t.ppf(0.975, freedom))

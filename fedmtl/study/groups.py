@@ -2,38 +2,48 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from fedmtl.run_failure import STATES
+from fedmtl.study.intervals import Estimate, estimate, half_widths
 from fedmtl.study.names import algorithm_names, codec_names, describe, settings, settings_key, short_names
 from fedmtl.study.run import Curve, Metric, Run
-
-
-class Estimate(NamedTuple):
-    """A mean over seeds, and how far the seeds lie apart."""
-
-    mean: float
-    std: float | None
-    """Sample standard deviation, divided by n - 1; None with one seed."""
 
 
 class MeanCurve(NamedTuple):
     """A curve's mean over seeds. Lists of equal length."""
 
     rounds: list[int]
-    """The rounds that every run of the group evaluated."""
+    """The rounds that every finished run of the group evaluated."""
     bytes: list[float]
     """Mean over seeds of the training bytes up to and including a round."""
     mean: list[float]
-    std: list[float] | None
-    """As in ``Estimate``."""
+    half: list[float] | None
+    """Half the width of the interval, as in ``Estimate``."""
+
+
+class SeedFailure(NamedTuple):
+    """A run of a group that is no sample of its result."""
+
+    seed: int
+    state: str
+    """"diverged", "failed" or "unfinished", as in ``Failure``."""
+    round: int
+    rounds: int
+    """The rounds that it was to have."""
+    reason: str
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """The runs of one experiment, one for each seed."""
+    """The runs of one experiment, one for each seed.
+
+    Its numbers are those of the runs that have finished and have not diverged; of none, they are NaN, and curves empty.
+    """
 
     name: str
     """Its alias where it was given one, else ``automatic``: what tables, figures and verdicts call it."""
@@ -60,6 +70,25 @@ class Group:
     def seeds(self) -> tuple[int, ...]:
         return tuple(run.seed for run in self.runs)
 
+    @cached_property
+    def finished(self) -> tuple[Run, ...]:
+        """The runs that count: those without a failure."""
+        return tuple(run for run in self.runs if run.failure is None)
+
+    @cached_property
+    def failures(self) -> tuple[SeedFailure, ...]:
+        """The other runs, in the order of their seeds."""
+        return tuple(
+            SeedFailure(run.seed, failure.state, failure.round, run.experiment["rounds"], failure.reason)
+            for run in self.runs
+            if (failure := run.failure) is not None
+        )
+
+    @property
+    def status(self) -> str:
+        """How many seeds count, and what happened to the others: ``2 of 3 seeds · 1 diverged at round 12``."""
+        return status(len(self.runs), self.failures)
+
     @property
     def metrics(self) -> dict[str, Metric]:
         """Task name -> its metric."""
@@ -67,19 +96,19 @@ class Group:
 
     def value(self, task: str) -> Estimate:
         """The task's metric at the end, over all clients."""
-        return estimate([run.value(task) for run in self.runs])
+        return estimate([run.value(task) for run in self.finished])
 
     def score(self) -> Estimate:
         """The mean score over tasks at the end."""
-        return estimate([run.score() for run in self.runs])
+        return estimate([run.score() for run in self.finished])
 
     def curve(self, task: str) -> MeanCurve:
         """The task's metric over rounds and bytes."""
-        return mean_curve([run.curve(task) for run in self.runs])
+        return mean_curve([run.curve(task) for run in self.finished])
 
     def score_curve(self) -> MeanCurve:
         """The mean score over rounds and bytes."""
-        return mean_curve([run.mean_score_curve() for run in self.runs])
+        return mean_curve([run.mean_score_curve() for run in self.finished])
 
 
 def group_runs(runs: Iterable[Run], aliases: Mapping[Path, str] | None = None) -> list[Group]:
@@ -115,19 +144,34 @@ def by_problem(groups: Iterable[Group]) -> dict[str, list[Group]]:
     return problems
 
 
-def estimate(values: Sequence[float]) -> Estimate:
-    """Mean and sample standard deviation of one value a seed."""
-    return Estimate(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None)
+def status(seeds: int, failures: Sequence[SeedFailure]) -> str:
+    """How many of a group's seeds count, and what happened to the others.
+
+    ``3 seeds``, or ``1 of 3 seeds · 1 diverged at round 12 · 1 unfinished (round 3 of 30)``.
+    """
+    if not failures:
+        return f"{seeds} seed{'s' * (seeds != 1)}"
+    parts = [f"{seeds - len(failures)} of {seeds} seed{'s' * (seeds != 1)}"]
+    for state in STATES:
+        some = [failure for failure in failures if failure.state == state]
+        rounds = sorted({failure.round for failure in some})
+        where = f"round{'s' * (len(rounds) > 1)} {', '.join(map(str, rounds))}"
+        if some and state == "diverged":
+            parts.append(f"{len(some)} diverged at {where}")
+        elif some:
+            parts.append(f"{len(some)} {state} ({where} of {some[0].rounds})")
+    return " · ".join(parts)
 
 
 def mean_curve(curves: Sequence[Curve]) -> MeanCurve:
-    """The mean of curves, one a seed, at the rounds that all have."""
+    """The mean of curves, one a seed, at the rounds that all have; empty without a curve."""
+    if not curves:
+        return MeanCurve([], [], [], None)
     rounds = sorted(set.intersection(*(set(curve.rounds) for curve in curves)))
     at = [[curve.rounds.index(r) for r in rounds] for curve in curves]
     values = np.array([[c.values[i] for i in index] for c, index in zip(curves, at, strict=True)])  # [seeds, rounds]
     cost = np.array([[c.bytes[i] for i in index] for c, index in zip(curves, at, strict=True)])
-    std = values.std(axis=0, ddof=1).tolist() if len(curves) > 1 else None
-    return MeanCurve(rounds, cost.mean(axis=0).tolist(), values.mean(axis=0).tolist(), std)
+    return MeanCurve(rounds, cost.mean(axis=0).tolist(), values.mean(axis=0).tolist(), half_widths(values))
 
 
 def _named(together: Sequence[Sequence[Run]], aliases: Mapping[Path, str]) -> list[Group]:

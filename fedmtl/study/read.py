@@ -10,6 +10,7 @@ from fedmtl.comm.tables import LEDGER, METRICS, TABLES, Row, Table, read_table, 
 from fedmtl.components import check_type
 from fedmtl.files import Folder
 from fedmtl.results import summary_from_bytes
+from fedmtl.run_failure import Failure, read_failure
 from fedmtl.study.names import describe
 from fedmtl.study.run import Run
 from fedmtl.toml import read_toml
@@ -17,7 +18,7 @@ from fedmtl.toml import read_toml
 MARKS = ("experiment.toml", METRICS.file, LEDGER.file)
 """A folder that holds these files is a run."""
 
-READ = ("summary.json", "learnt.json", "size.json")
+READ = ("summary.json", "learnt.json", "size.json", "failure.json")
 """Files besides, of which a run has some."""
 
 
@@ -31,7 +32,19 @@ def read_run(folder: str | Path) -> Run:
     folder = Path(folder)
     experiment = check_run(folder)
     summary = read_summary(folder / "summary.json", experiment)
-    return Run(folder, experiment, _read_rows(folder, METRICS, summary), _read_rows(folder, LEDGER, summary), summary)
+    metrics, transfers = (_read_rows(folder, table, summary) for table in (METRICS, LEDGER))
+    return Run(folder, experiment, metrics, transfers, summary, read_failure(folder))
+
+
+def empty_run(folder: Path, experiment: Mapping[str, Any], failure: Failure) -> Run:
+    """A run that failed before it wrote anything.
+
+    Args:
+        folder: the one that it would have.
+        experiment: resolved, as in ``experiment.toml``.
+        failure: what ended it.
+    """
+    return Run(folder, dict(experiment), [], [], _labels(experiment), failure)
 
 
 def check_run(folder: Path) -> dict[str, Any]:
@@ -141,6 +154,10 @@ def read_summary(path: Path, experiment: Mapping[str, Any]) -> dict[str, Any]:
             return summary_from_bytes(path.read_bytes())
         except ValueError as error:
             raise ValueError(f"{path} is damaged ({error}); delete it and resume the run.") from None
+    return _labels(experiment)
+
+
+def _labels(experiment: Mapping[str, Any]) -> dict[str, Any]:
     algorithm, up, down = (describe(experiment[key]) for key in ("algorithm", "up_codec", "down_codec"))
     codecs = up if up == down else f"{up} up, {down} down"
     return {"label": f"{algorithm} / {codecs}", "algorithm": algorithm, "up_codec": up, "down_codec": down}

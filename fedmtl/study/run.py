@@ -4,15 +4,20 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from math import isfinite, isnan, nan
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from fedmtl.comm.tables import TEST, VALID
+from fedmtl.run_failure import Failure
 
 TRAINING = ("train", "gather")
 """The purposes whose packets are the price of a model. How often it is evaluated is a choice of the study."""
+
+EXPLODED = -9.0
+"""The score of a task at and below which a model that was better untrained has exploded: its squared error is ten times
+that of the best constant. Accuracies have no such score."""
 
 
 class Curve(NamedTuple):
@@ -57,6 +62,8 @@ class Run:
     """One packet a row."""
     summary: dict[str, Any]
     """What the run said at its end; of a run that has not ended, its labels only."""
+    noted: Failure | None = None
+    """The failure that it left in its folder."""
 
     @property
     def seed(self) -> int:
@@ -116,6 +123,44 @@ class Run:
     def final_round(self) -> int | None:
         """The round whose model is the result: the last evaluated one, or the best on the validation part."""
         return self._final[0]
+
+    @cached_property
+    def failure(self) -> Failure | None:
+        """The reason why the run is no sample of its experiment's result; None of one that is.
+
+        A run has *diverged* when an error ended it because no number of any update was finite; when the metric of a
+        labelled task of its result is not finite; or when the score of a labelled task of its result is ``EXPLODED`` or
+        less, and less than at round 0. The round is the first from which on that is so, until the result's.
+        """
+        if not self.finished and self.noted is not None and self.noted.state == "diverged":
+            return self.noted
+        reason = self._divergence(self._final[1])
+        if reason:
+            first = self.final_round or 0
+            earlier = [round for round in reversed(self.rounds) if round <= first]
+            first = min([first, *takewhile(lambda round: self._divergence(self._pooled[round]), earlier)])
+            return Failure("diverged", first, reason)
+        if self.finished:
+            return None
+        return self.noted or Failure("unfinished", self._done, "it was ended, or goes on")
+
+    def _divergence(self, tasks: Mapping[str, Mapping[str, Any]]) -> str:
+        """The reason why rows over all clients are those of a diverged model; empty where they are not."""
+        for task, row in sorted(tasks.items()):
+            if not row["examples"]:
+                continue
+            if not isfinite(_number(row["value"])) or not isfinite(_number(row["score"])):
+                return f"{row['metric']} of task {task} is not finite"
+            untrained = _number(self._pooled.get(0, {}).get(task, {}).get("score"))
+            if row["score"] <= EXPLODED and not row["score"] >= untrained:
+                return f"the score of task {task} is {row['score']:.4g}, and was {untrained:.4g} at round 0"
+        return ""
+
+    @property
+    def _done(self) -> int:
+        """The last round of which anything was written."""
+        written = [t["round"] for t in self.transfers if t["purpose"] in TRAINING]
+        return max([*written, *self.rounds], default=0)
 
     @cached_property
     def learnt(self) -> dict[str, Learnt]:
@@ -189,6 +234,11 @@ class Run:
         self._check_task(task)
         row = self._final[1].get(task)
         return nan if row is None else _number(row["value"])
+
+    def task_score(self, task: str) -> float:
+        """The task's score over all clients, of what ``score`` is of; NaN when there is none."""
+        row = self._final[1].get(task)
+        return nan if row is None else _number(row["score"])
 
     def client_scores(self) -> dict[int, float]:
         """Client -> the mean score over its own tasks, of what ``score`` is of.

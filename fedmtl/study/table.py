@@ -9,7 +9,9 @@ from math import floor, isfinite, log10, nan
 import numpy as np
 
 from fedmtl.algorithms.work import local_passes
-from fedmtl.study.groups import Estimate, Group
+from fedmtl.study.floor import CONSTANT, floors_of
+from fedmtl.study.groups import Group, SeedFailure, by_problem, status
+from fedmtl.study.intervals import Estimate, estimate
 from fedmtl.study.run import Metric, Run
 
 MAX_COLUMNS = 8
@@ -20,7 +22,10 @@ NOTHING = "–"
 
 @dataclass(frozen=True)
 class Row:
-    """One experiment: means over its seeds. Bytes are means too, of whole runs, over all clients."""
+    """One experiment: means over the seeds that have finished and have not diverged, NaN where there is none.
+
+    Bytes are means too, of whole runs, over all clients. The row of the best constants has no bytes.
+    """
 
     problem: str
     name: str
@@ -28,14 +33,15 @@ class Row:
     label: str
     """In full."""
     seeds: tuple[int, ...]
+    """All, also of runs that do not count."""
+    failures: tuple[SeedFailure, ...]
+    """The runs that do not count."""
     rounds: tuple[int, ...]
-    """The last evaluated round of each seed."""
+    """The last evaluated round of each seed; −1 where there is none."""
     passes: int | None
     """Local work: a client's passes over its examples, with gradients, in a round; None where that is not known."""
     batch_size: int | None
     """Examples a step; None for all of a client's."""
-    unfinished: int
-    """How many of the runs did not come to their end."""
     metrics: Mapping[str, Metric]
     values: Mapping[str, Estimate]
     """Task -> its metric over all clients at the last round."""
@@ -48,9 +54,19 @@ class Row:
     target: float | None
     """The mean score that was asked for."""
     reached: int
-    """How many seeds reached the target."""
+    """How many of the seeds that count reached the target."""
     bytes_to_target: float | None
     """Training bytes until then; None where a seed never came there, whose bytes no mean can hold."""
+
+    @property
+    def counted(self) -> int:
+        """How many seeds the means are over."""
+        return len(self.seeds) - len(self.failures)
+
+    @property
+    def status(self) -> str:
+        """As in ``Group``: ``2 of 3 seeds · 1 diverged at round 12``."""
+        return status(len(self.seeds), self.failures)
 
     @property
     def training_bytes(self) -> float:
@@ -59,13 +75,17 @@ class Row:
 
 
 def tabulate(groups: Iterable[Group], target: float | None = None) -> list[Row]:
-    """A row for each group, in order.
+    """A row for each group, in order, and after those of a problem one of its best constants, where runs have them.
 
     Args:
         groups: what ``group_runs`` gives.
         target: the mean score over tasks for which to count the bytes that it took.
     """
-    return [_row(group, target) for group in groups]
+    rows = []
+    for together in by_problem(groups).values():
+        rows += [_row(group, target) for group in together]
+        rows += _constant_row(together, target)
+    return rows
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -88,9 +108,10 @@ def record(row: Row) -> dict[str, str | int | float | None]:
         "seeds": " ".join(map(str, row.seeds)),
         "rounds": " ".join(map(str, row.rounds)),
         "local_passes": row.passes,
-        "unfinished": row.unfinished,
-        "score_mean": row.score.mean,
-        "score_std": row.score.std,
+        "counted": row.counted,
+        "failures": row.status if row.failures else "",
+        "score_mean": _finite(row.score.mean),
+        "score_ci95": row.score.half,
         "train_down_bytes": _exact(row.down_bytes),
         "train_up_bytes": _exact(row.up_bytes),
         "train_bytes": _exact(row.training_bytes),
@@ -101,7 +122,7 @@ def record(row: Row) -> dict[str, str | int | float | None]:
     }
     for task, value in row.values.items():
         metric = f"{task}_{row.metrics[task].name}"
-        flat |= {f"{metric}_mean": value.mean, f"{metric}_std": value.std}
+        flat |= {f"{metric}_mean": _finite(value.mean), f"{metric}_ci95": value.half}
     return flat
 
 
@@ -117,7 +138,9 @@ def to_csv(rows: Sequence[Row]) -> str:
 
 
 def human_bytes(count: float) -> str:
-    """Bytes in decimal units, three digits: ``999 B``, ``1.23 kB`` (1 kB = 1000 B), ``45.6 MB``."""
+    """Bytes in decimal units, three digits: ``999 B``, ``1.23 kB`` (1 kB = 1000 B), ``45.6 MB``; ``–`` of NaN."""
+    if not isfinite(count):
+        return NOTHING
     if count < 999.5:
         return f"{count:.0f} B"
     for unit in ("kB", "MB", "GB", "TB"):
@@ -134,12 +157,12 @@ def human_estimate(value: Estimate) -> str:
         return NOTHING
     size = floor(log10(abs(value.mean))) if value.mean else 0
     decimals = 3 if -2 <= size <= 1 else max(0, 3 - size)
-    spread = "" if value.std is None else f" ± {value.std:.{decimals}f}"
-    return f"{value.mean:.{decimals}f}{spread}"
+    half = "" if value.half is None else f" ± {value.half:.{decimals}f}"
+    return f"{value.mean:.{decimals}f}{half}"
 
 
 def _row(group: Group, target: float | None) -> Row:
-    runs = group.runs
+    runs = group.finished
     to_target = [] if target is None else [run.bytes_to(target) for run in runs]
     reached = [count for count in to_target if count is not None]
     return Row(
@@ -147,20 +170,52 @@ def _row(group: Group, target: float | None) -> Row:
         name=group.name,
         label=group.label,
         seeds=group.seeds,
-        rounds=tuple(-1 if run.last_round is None else run.last_round for run in runs),
-        passes=_passes(runs),
-        batch_size=runs[0].experiment.get("batch_size"),
-        unfinished=sum(not run.finished for run in runs),
+        failures=group.failures,
+        rounds=tuple(-1 if run.last_round is None else run.last_round for run in group.runs),
+        passes=_passes(group.runs),
+        batch_size=group.runs[0].experiment.get("batch_size"),
         metrics=group.metrics,
         values={task: group.value(task) for task in group.metrics},
         score=group.score(),
-        down_bytes=float(np.mean([run.training_bytes("down") for run in runs])),
-        up_bytes=float(np.mean([run.training_bytes("up") for run in runs])),
-        evaluation_bytes=float(np.mean([run.evaluation_bytes() for run in runs])),
+        down_bytes=_mean([run.training_bytes("down") for run in runs]),
+        up_bytes=_mean([run.training_bytes("up") for run in runs]),
+        evaluation_bytes=_mean([run.evaluation_bytes() for run in runs]),
         target=target,
         reached=len(reached),
-        bytes_to_target=float(np.mean(reached)) if reached and len(reached) == len(runs) else None,
+        bytes_to_target=_mean(reached) if reached and len(reached) == len(runs) else None,
     )
+
+
+def _constant_row(groups: Sequence[Group], target: float | None) -> list[Row]:
+    floors = floors_of(groups)
+    if not floors:
+        return []
+    metrics = {task: metric for group in groups for task, metric in group.metrics.items()}
+    return [
+        Row(
+            problem=groups[0].problem,
+            name=CONSTANT,
+            label="the best constant of each task, from the training labels of all clients",
+            seeds=tuple(floors),
+            failures=(),
+            rounds=(),
+            passes=None,
+            batch_size=None,
+            metrics=metrics,
+            values={task: estimate([floor.values[task] for floor in floors.values()]) for task in metrics},
+            score=estimate([floor.score for floor in floors.values()]),
+            down_bytes=nan,
+            up_bytes=nan,
+            evaluation_bytes=nan,
+            target=target,
+            reached=0,
+            bytes_to_target=None,
+        )
+    ]
+
+
+def _mean(counts: Sequence[int]) -> float:
+    return float(np.mean(counts)) if counts else nan
 
 
 def _markdown_table(rows: Sequence[Row]) -> str:
@@ -175,7 +230,8 @@ def _markdown_table(rows: Sequence[Row]) -> str:
     lines = [header, ["---"] + ["---:"] * (len(header) - 1)]
     for row in rows:
         passes = NOTHING if row.passes is None else str(row.passes)
-        cells = [_cell(row.name) + _unfinished(row), str(len(row.seeds)), passes, human_estimate(row.score)]
+        seeds = row.status if row.failures else str(len(row.seeds))
+        cells = [_cell(row.name), seeds, passes, human_estimate(row.score)]
         cells += [human_estimate(row.values.get(task, Estimate(nan, None))) for task in shown]
         cells += map(human_bytes, (row.down_bytes, row.up_bytes, row.training_bytes, row.evaluation_bytes))
         lines.append(cells if target is None else [*cells, _to_target(row)])
@@ -184,6 +240,7 @@ def _markdown_table(rows: Sequence[Row]) -> str:
 
 def unequal_work(rows: Sequence[Row]) -> str:
     """A line for below a table whose experiments do unequal local work; empty where they do not."""
+    rows = [row for row in rows if row.name != CONSTANT]
     work = {(row.passes, row.batch_size) for row in rows}
     if len(work) < 2:
         return ""
@@ -205,19 +262,19 @@ def _passes(runs: Sequence[Run]) -> int | None:
     return said[0] if said else local_passes(runs[0].experiment["algorithm"])
 
 
-def _unfinished(row: Row) -> str:
-    return f" ({row.unfinished} of {len(row.seeds)} not finished)" if row.unfinished else ""
-
-
 def _to_target(row: Row) -> str:
     if row.bytes_to_target is not None:
         return human_bytes(row.bytes_to_target)
-    return f"{NOTHING} ({row.reached} of {len(row.seeds)} seeds)" if row.reached else NOTHING
+    return f"{NOTHING} ({row.reached} of {row.counted} seeds)" if row.reached else NOTHING
 
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def _exact(count: float) -> int | float:
-    return int(count) if count.is_integer() else count
+def _exact(count: float) -> int | float | None:
+    return int(count) if count.is_integer() else _finite(count)
+
+
+def _finite(number: float) -> float | None:
+    return number if isfinite(number) else None

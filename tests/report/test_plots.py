@@ -18,11 +18,11 @@ from tests.study.run_folders import write_run
 FP16 = {"name": "FP16"}
 
 
-def study(folder: Path, **settings: Any) -> list[Group]:
+def study(folder: Path, seeds: int = 2, **settings: Any) -> list[Group]:
     """FedPer dense and squeezed, and Local without a byte, two seeds each, 0.1 apart; three rounds."""
     found = []
     for name, codec, count in (("FedPer", None, 500), ("FedPer", FP16, 250), ("Local", None, 0)):
-        for seed in (0, 1):
+        for seed in range(seeds):
             scores = {"slant": [0.0 + seed / 10, 0.25 + seed / 10, 0.5 + seed / 10, 0.625 + seed / 10]}
             path = folder / f"{name}-{codec is None}-{seed}"
             found.append(
@@ -73,15 +73,16 @@ def test_who_sends_nothing_is_a_horizontal_line_in_bytes(tmp_path: Path) -> None
     assert len(line(left, NEUTRAL["Local"][0], "-")) == 4
 
 
-def test_bands_are_one_standard_deviation_wide(tmp_path: Path) -> None:
-    """Two seeds 0.1 apart: std 0.1 / √2, so every band is 0.1 √2 high."""
-    groups = study(tmp_path)
+def test_bands_are_the_95_percent_interval(tmp_path: Path) -> None:
+    """Three seeds 0.1 apart: std 0.1, so every band is 2 t · 0.1 / √3 high, t = 4.3027. Two seeds have no band."""
+    groups = study(tmp_path, seeds=3)
+    assert not plots.overview(study(tmp_path / "two")).axes[0].collections
     left, _ = plots.overview(groups).axes
     assert len(left.collections) == 3
     for band in left.collections:
         points = np.asarray(band.get_paths()[0].vertices)
         at_round_2 = points[np.isclose(points[:, 0], 2), 1]
-        assert np.ptp(at_round_2) == pytest.approx(0.1 * np.sqrt(2))
+        assert np.ptp(at_round_2) == pytest.approx(2 * 4.30265 * 0.1 / np.sqrt(3), rel=1e-5)
 
 
 def test_a_task_s_picture_is_in_its_unit_and_says_which_way_is_better(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from tests.study.run_folders import write_run
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    """FedPer ends at 0.75 and Local at 0.5, with both of two seeds; FedPer's two clients send 500 bytes once."""
+    """FedPer ends at 0.75 and Local at 0.5, with each of three seeds; FedPer's two clients send 500 bytes once."""
     for name, final, count in (("FedPer", 0.75, 500), ("Local", 0.5, 0)):
-        for seed in (0, 1):
+        for seed in (0, 1, 2):
             folder, scores = tmp_path / "runs" / f"{name}-{seed}", {"digit": [0.0, final]}
             write_run(folder, {"name": name, "lr": 0.1}, scores, seed=seed, up=count)
     return tmp_path / "runs"
@@ -37,9 +37,9 @@ def test_a_report_is_a_page_a_table_and_pictures(runs: Path, tmp_path: Path) -> 
 def test_the_page_says_what_was_found_and_what_was_counted(runs: Path, tmp_path: Path) -> None:
     text = write_report([runs], tmp_path / "out", target=0.7)[-1].read_text(encoding="utf-8")
     assert "## Toy(clients=2)" in text
-    assert "| FedPer | 2 | – | 0.750 ± 0.000 | 0.750 ± 0.000 | 0 B | 1.00 kB | 1.00 kB | 0 B | 1.00 kB |" in text
-    assert "- FedPer − Local: +0.250 [+0.250, +0.250] over 2 seeds" in text
-    assert "- FedPer: `FedPer(lr=0.1) / Dense()`, seeds 0, 1" in text
+    assert "| FedPer | 3 | – | 0.750 ± 0.000 | 0.750 ± 0.000 | 0 B | 1.00 kB | 1.00 kB | 0 B | 1.00 kB |" in text
+    assert "- FedPer − Local: +0.250 [+0.250, +0.250] over 3 seeds" in text
+    assert "- FedPer: `FedPer(lr=0.1) / Dense()`, seeds 0, 1, 2" in text
     assert "headers included" in text
     assert "\n\n\n" not in text
     shown = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
@@ -70,6 +70,33 @@ def test_of_many_tasks_some_have_pictures_and_the_page_says_so(tmp_path: Path, m
     written = write_report([tmp_path / "run"], tmp_path / "out")
     assert [path.name for path in written if path.name.startswith("task-")] == ["task-t0.png", "task-t1.png"]
     assert "pictures of 3 more tasks are left out" in written[-1].read_text(encoding="utf-8")
+
+
+def test_runs_that_do_not_count_are_rows_and_in_no_picture(runs: Path, tmp_path: Path) -> None:
+    """The pictures are those of the report without them, but for the names of more groups; nothing reaches −575."""
+    before = {path.name: path.read_bytes() for path in write_report([runs], tmp_path / "before")}
+    for seed in (3, 4):
+        write_run(runs / f"Local-{seed}", {"name": "Local", "lr": 0.1}, {"digit": [0.0, -575.0]}, seed=seed)
+    write_run(runs / "killed", {"name": "FedPer", "lr": 0.1}, {"digit": [0.0, 0.3]}, seed=3, up=7, summary=False)
+    write_run(runs / "none", {"name": "FedRep", "lr": 9.0}, {"digit": [0.0, float("nan")]}, up=900)
+    written = {path.name: path.read_bytes() for path in write_report([runs], tmp_path / "after")}
+    for name, content in before.items():
+        if name.endswith(".png"):
+            assert written[name] == content, name
+    text = written["report.md"].decode()
+    assert "| FedPer | 3 of 4 seeds · 1 unfinished (round 1 of 1) | – | 0.750 ± 0.000" in text
+    assert "| FedRep | 0 of 1 seed · 1 diverged at round 1 | – | – | – | – | – | – | – |" in text
+    assert "| Local | 3 of 5 seeds · 2 diverged at round 1 | – | 0.500 ± 0.000" in text
+    assert "- Local, seed 3: diverged at round 1 of 1: the score of task digit is -575, and was 0 at round 0" in text
+    assert "- FedPer − Local: +0.250 [+0.250, +0.250] over 3 seeds" in text
+    assert "575" not in written["table.csv"].decode()
+
+
+def test_a_report_of_unfinished_runs_alone_has_no_picture(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", {"name": "FedPer"}, {"digit": [0.0, 0.3]}, summary=False)
+    written = write_report([tmp_path / "run"], tmp_path / "out")
+    assert [path.name for path in written] == ["table.csv", "report.md"]
+    assert "0 of 1 seed · 1 unfinished (round 1 of 1)" in written[-1].read_text(encoding="utf-8")
 
 
 def test_a_folder_without_a_run_writes_nothing(tmp_path: Path) -> None:

@@ -1,11 +1,10 @@
 """Paired differences against intervals computed by hand.
 
-Student's t has closed quantiles for few degrees of freedom: t_p = tan(π (p - 1/2)) for one, and
-t_p = (2p - 1) / √(2 p (1 - p)) for two. With p = 0.975 these are 12.706 and 4.303.
+Student's t has a closed quantile for two degrees of freedom, t_p = (2p - 1) / √(2 p (1 - p)): 4.303 with p = 0.975.
 """
 
 from itertools import product
-from math import pi, sqrt, tan
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from fedmtl.study import Run, group_runs, paired_difference, read_run, verdicts
 from tests.study.run_folders import write_run
 
 P = 0.975
-T1 = tan(pi * (P - 0.5))
 T2 = (2 * P - 1) / sqrt(2 * P * (1 - P))
 
 
@@ -39,12 +37,13 @@ def test_three_seeds(tmp_path: Path) -> None:
 
 
 def test_only_common_seeds_count_and_their_order_does_not(tmp_path: Path) -> None:
-    """Common are 1 and 5. Differences 0.2 and 0.4: mean 0.3, std 0.1 √2, half width t · 0.1."""
-    a = runs(tmp_path, "FedPer", {5: 0.9, 0: 0.1, 1: 0.8})
-    b = runs(tmp_path, "Local", {1: 0.6, 5: 0.5, 7: 0.9})
+    """Common are 1, 5 and 6. Differences 0.2, 0.4 and 0.3: mean 0.3, std 0.1, half width t · 0.1 / √3."""
+    a = runs(tmp_path, "FedPer", {5: 0.9, 0: 0.1, 6: 0.4, 1: 0.8})
+    b = runs(tmp_path, "Local", {1: 0.6, 5: 0.5, 7: 0.9, 6: 0.1})
     mean, low, high, seeds = paired_difference(a, b)
-    assert (mean, low, high) == pytest.approx((0.3, 0.3 - 0.1 * T1, 0.3 + 0.1 * T1), abs=1e-9)
-    assert seeds == (1, 5)
+    half = T2 * 0.1 / sqrt(3)
+    assert (mean, low, high) == pytest.approx((0.3, 0.3 - half, 0.3 + half), abs=1e-9)
+    assert seeds == (1, 5, 6)
 
 
 def test_pairs_remove_what_seeds_share(tmp_path: Path) -> None:
@@ -55,9 +54,10 @@ def test_pairs_remove_what_seeds_share(tmp_path: Path) -> None:
     assert (mean, low, high) == (0.125, 0.125, 0.125)
 
 
-def test_one_seed_gives_no_interval(tmp_path: Path) -> None:
-    difference = paired_difference(runs(tmp_path, "FedPer", {0: 0.75}), runs(tmp_path, "Local", {0: 0.5}))
-    assert difference == (0.25, None, None, (0,))
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_one_or_two_seeds_give_no_interval(tmp_path: Path, seeds: tuple[int, ...]) -> None:
+    a, b = (runs(tmp_path, name, dict.fromkeys(seeds, end)) for name, end in (("FedPer", 0.75), ("Local", 0.5)))
+    assert paired_difference(a, b) == (0.25, None, None, seeds)
 
 
 def test_no_common_seed_is_an_error_that_names_the_seeds(tmp_path: Path) -> None:
@@ -79,13 +79,19 @@ def test_a_verdict_in_words(tmp_path: Path) -> None:
 
 
 def test_verdicts_without_an_interval_say_why(tmp_path: Path) -> None:
-    every = runs(tmp_path, "FedPer", {0: 0.75}) + runs(tmp_path, "Local", {0: 0.5})
-    every += runs(tmp_path, "FedRep", {1: 0.75}) + runs(tmp_path, "Ditto", {0: float("nan")})
+    every = runs(tmp_path, "FedPer", {0: 0.75, 1: 0.75}) + runs(tmp_path, "Local", {0: 0.5, 1: 0.5})
+    every += runs(tmp_path, "FedRep", {2: 0.75}) + runs(tmp_path, "Ditto", {0: float("nan"), 1: 0.5})
     assert verdicts(group_runs(every)) == [
-        "Ditto − Local: no number, one of them diverged",
-        "FedPer − Local: +0.250 over 1 seed (mean score over tasks; one seed gives no interval)",
+        "Ditto − Local: +0.000 over 1 seed (mean score over tasks; 1 seed is too few for an interval: 5 would do)",
+        "FedPer − Local: +0.250 over 2 seeds (mean score over tasks; 2 seeds are too few for an interval: 5 would do)",
         "FedRep − Local: no seed that both have finished",
     ]
+
+
+def test_a_pair_of_which_one_has_diverged_everywhere_has_no_number(tmp_path: Path) -> None:
+    every = runs(tmp_path, "FedPer", {0: float("nan")}) + runs(tmp_path, "Local", {0: 0.5})
+    line = "FedPer − Local: no seed that both have finished (FedPer: 0 of 1 seed · 1 diverged at round 1)"
+    assert verdicts(group_runs(every)) == [line]
 
 
 def names(lines: list[str]) -> list[str]:

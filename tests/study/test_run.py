@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fedmtl.run_failure import Failure, write_failure
 from fedmtl.study import Run, read_run
 from tests.study.run_folders import row, transfer, write_run
 
@@ -119,6 +120,59 @@ def test_with_validation_parts_curves_are_of_these_and_the_result_is_the_best_ro
     assert run.curve("digit").values == run.mean_score_curve().values == [0.1, 0.6, 0.5]
     assert (run.curve_part, run.final_part, run.final_round, run.last_round) == ("valid", "test", 1, 2)
     assert (run.score(), run.value("digit"), run.client_scores()) == (0.4, 0.4, {0: 0.4, 1: 0.3})
+    run.rows[8] |= {"value": float("nan"), "score": float("nan")}  # round 2, over all: the best round is kept
+    assert run.rows[8]["round"] == 2 and run.rows[8]["client"] is None and run.failure is None
+
+
+def test_a_run_that_counts_has_no_failure_and_others_say_which(tmp_path: Path) -> None:
+    scores = {"digit": [0.1, 0.5, 0.7]}
+    assert toy(tmp_path / "whole", scores).failure is None
+    killed = toy(tmp_path / "killed", scores, summary=False)
+    assert killed.failure == Failure("unfinished", 2, "it was ended, or goes on")
+
+
+@pytest.mark.parametrize("number", [None, float("nan"), float("inf")])
+def test_a_labelled_task_without_a_finite_metric_has_diverged_from_the_first_such_round_on(
+    tmp_path: Path, number: float | None
+) -> None:
+    """Rounds 2 and 3; round 1 alone would not count, because the run came back from it."""
+    run = toy(tmp_path, {"digit": [0.1, 0.5, 0.6, 0.7], "parity": [None] * 4})
+    for measured in run.rows:
+        if measured["client"] is None and measured["task"] == "digit" and measured["round"] != 0:
+            measured |= {"score": number, "value": number} if measured["round"] >= 2 else {}
+    assert run.failure == Failure("diverged", 2, "accuracy of task digit is not finite")
+
+
+def test_a_run_that_came_back_has_not_diverged(tmp_path: Path) -> None:
+    run = toy(tmp_path, {"digit": [0.1, float("nan"), 0.7]})
+    assert run.failure is None
+
+
+@pytest.mark.parametrize(
+    ("scores", "exploded"),
+    [
+        ([0.0, 0.5, -3.0, -575.0], 3),
+        ([0.0, -40.0, -575.0, -20.0], 1),
+        ([0.0, -575.0, -575.0, 0.2], None),  # it came back
+        ([-624.0, -600.0, -300.0, -100.0], None),  # it began further off, and learns
+        ([0.0, -1.0, -2.0, -8.9], None),  # bad, and finite: squared errors 9.9 times those of a constant
+    ],
+)
+def test_a_score_of_minus_nine_that_was_better_untrained_has_exploded(
+    tmp_path: Path, scores: list[float], exploded: int | None
+) -> None:
+    failure = toy(tmp_path, {"slant": scores}, metrics={"slant": ("rmse", False)}).failure
+    assert (None if failure is None else (failure.state, failure.round)) == (exploded and ("diverged", exploded))
+
+
+def test_what_ended_a_run_is_in_its_folder(tmp_path: Path) -> None:
+    run = toy(tmp_path, {"digit": [0.1, 0.5]}, summary=False)
+    write_failure(run.folder, Failure("diverged", 12, "its update is not finite"))
+    assert read_run(run.folder).failure == Failure("diverged", 12, "its update is not finite")
+    for text in ("[]", '{"state": "odd", "round": 1, "reason": ""}', '{"state": "failed", "round": -1, "reason": ""}'):
+        (run.folder / "failure.json").write_text(text)
+        with pytest.raises(ValueError, match="failure.json' is not what a run writes"):
+            read_run(run.folder)
 
 
 def test_a_run_killed_before_its_first_measurement_has_no_score(tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from fedmtl.study import Row, group_runs, human_bytes, markdown, read_run, record, tabulate, to_csv
-from fedmtl.study.groups import Estimate
+from fedmtl.study.intervals import Estimate
 from fedmtl.study.table import MAX_COLUMNS, human_estimate
 from tests.study.run_folders import write_run
 
 FEDPER = {"name": "FedPer", "lr": 0.1}
+T2 = (2 * 0.975 - 1) / sqrt(2 * 0.975 * (1 - 0.975))
 
 
 def rows(folder: Path, finals: list[float], target: float | None = None, **settings: Any) -> list[Row]:
@@ -31,13 +32,16 @@ def rows(folder: Path, finals: list[float], target: float | None = None, **setti
     return tabulate(group_runs(found), target)
 
 
-def test_means_and_spreads_over_seeds(tmp_path: Path) -> None:
-    """Digit 0.6 and 0.8: mean 0.7, std 0.1 √2. Slant 0.7 and 0.6. Scores (0.6 + 0.3) / 2 = 0.45 and 0.6."""
-    (row,) = rows(tmp_path, [0.6, 0.8])
-    assert row.values["digit"] == pytest.approx((0.7, 0.1 * sqrt(2)), abs=1e-12)
-    assert row.values["slant"] == pytest.approx((0.65, 0.05 * sqrt(2)), abs=1e-12)
-    assert row.score == pytest.approx((0.525, 0.075 * sqrt(2)), abs=1e-12)
-    assert (row.seeds, row.rounds, row.unfinished) == ((0, 1), (2, 2), 0)
+def test_means_and_intervals_over_seeds(tmp_path: Path) -> None:
+    """Digit 0.6, 0.7, 0.8: mean 0.7, std 0.1. Slant 0.7, 0.65, 0.6. Scores (0.6 + 0.3) / 2 = 0.45, 0.525, 0.6.
+
+    Half the width of the interval is t std / √3, t = 4.303 (two degrees of freedom).
+    """
+    (row,) = rows(tmp_path, [0.6, 0.7, 0.8])
+    assert row.values["digit"] == pytest.approx((0.7, 0.1 * T2 / sqrt(3)), abs=1e-9)
+    assert row.values["slant"] == pytest.approx((0.65, 0.05 * T2 / sqrt(3)), abs=1e-9)
+    assert row.score == pytest.approx((0.525, 0.075 * T2 / sqrt(3)), abs=1e-9)
+    assert (row.seeds, row.rounds, row.failures) == ((0, 1, 2), (2, 2, 2), ())
 
 
 def test_bytes_are_means_over_seeds_of_whole_runs(tmp_path: Path) -> None:
@@ -47,7 +51,7 @@ def test_bytes_are_means_over_seeds_of_whole_runs(tmp_path: Path) -> None:
     assert row.evaluation_bytes == 84
 
 
-def test_one_seed_has_a_mean_and_no_spread(tmp_path: Path) -> None:
+def test_one_seed_has_a_mean_and_no_interval(tmp_path: Path) -> None:
     (row,) = rows(tmp_path, [0.6])
     assert row.values["digit"] == (0.6, None)
 
@@ -67,8 +71,7 @@ def test_markdown(tmp_path: Path) -> None:
         "| experiment | seeds | local passes | mean score ↑ | digit: accuracy ↑ | slant: rmse ↓ | training down "
         "| training up | training total | evaluation | to score 0.3 |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-        "| FedPer | 2 | – | 0.525 ± 0.106 | 0.700 ± 0.141 | 0.650 ± 0.071 "
-        "| 4.00 kB | 122 B | 4.12 kB | 84 B | 2.06 kB |",
+        "| FedPer | 2 | – | 0.525 | 0.700 | 0.650 | 4.00 kB | 122 B | 4.12 kB | 84 B | 2.06 kB |",
     ]
 
 
@@ -97,7 +100,8 @@ def test_unequal_batches_are_local_work_too(tmp_path: Path) -> None:
 
 def test_markdown_says_what_is_not_finished_and_escapes_its_own_signs(tmp_path: Path) -> None:
     (row,) = rows(tmp_path, [0.6, 0.8], summary=False)
-    assert "| FedPer (2 of 2 not finished) |" in markdown([row])
+    text = markdown([row])
+    assert "| FedPer | 0 of 2 seeds · 2 unfinished (round 2 of 2) | – | – | – | – | – | – | – | – |" in text
     odd = tabulate(group_runs([read_run(write_run(tmp_path / "c", {"name": "A|B"}, {"digit": [0.5]}))]))
     assert "| A\\|B |" in markdown(odd)
 
@@ -120,14 +124,14 @@ def test_problems_have_tables_of_their_own(tmp_path: Path) -> None:
 
 
 def test_csv_and_json_have_exact_bytes_and_numbers_in_full(tmp_path: Path) -> None:
-    (row,) = rows(tmp_path, [0.6, 0.8], target=0.5)
+    (row,) = rows(tmp_path, [0.6, 0.7, 0.8], target=0.5)
     (line,) = csv.DictReader(io.StringIO(to_csv([row])))
     assert line["label"] == "FedPer(lr=0.1) / Dense()"
-    assert line["train_up_bytes"] == "122"
-    assert line["train_bytes"] == "4122"
+    assert line["train_up_bytes"] == "124"
+    assert line["train_bytes"] == "4124"
     assert line["bytes_to_target"] == ""
-    assert line["target_reached_by_seeds"] == "1"
-    assert float(line["slant_rmse_std"]) == pytest.approx(0.05 * sqrt(2), rel=1e-12)
+    assert line["target_reached_by_seeds"] == "2"
+    assert float(line["slant_rmse_ci95"]) == pytest.approx(0.05 * T2 / sqrt(3), rel=1e-9)
     assert json.loads(json.dumps(record(row)))["evaluate_bytes"] == 84
 
 
