@@ -100,6 +100,8 @@ class Answers:
             wanted = set(visits.clients[asked].tolist())
             for each in replies:
                 self.problems |= {c: problem for c, problem in each.problems.items() if c in wanted}
+                for client in sorted(set(each.problems) - wanted):  # that only had to measure
+                    self._leave_out("error", each.node, client, each.problems[client], "report")
 
     def node_of(self, client: ClientId) -> int | None:
         """The node that replied for a client."""

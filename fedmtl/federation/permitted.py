@@ -14,6 +14,11 @@ NOT_READ = "its own upload cannot be read back; look at the node's log"
 NOT_HOSTED = "the node does not host it"
 RAW_DATA = "raw data was asked for, and the node's experiment sends none in this round"
 TWICE = "it was asked for more than once"
+STATE_LOST = "its private state is lost or damaged on its node; look at the node's log"
+OTHER_DATA = (
+    "its data are not those that the run began with; give its node the former data, or set restart-clients=true there, "
+    "by which it begins anew"
+)
 """Problems of a client that a node names: texts of this list, and never an error's own."""
 
 

@@ -156,6 +156,11 @@ class ClientStore:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
+    @property
+    def files(self) -> Folder | None:
+        """The folder that the states are in; None where they are in no files."""
+        return self._backend.files if isinstance(self._backend, FileBackend) else None
+
     def load(self, client: ClientId, before: int, template: Callable[[], Any], since: int = 0) -> Any:
         """The newest state of a version before ``before``; the template itself when there is none.
 
@@ -174,7 +179,7 @@ class ClientStore:
                 return state_from_bytes(self._backend.read(client, version), first)[0]
             except OtherState:
                 raise
-            except (StateError, FileNotFoundError) as damaged:
+            except (StateError, OSError) as damaged:  # such as a file that cannot be read
                 if since != ANEW:
                     raise LostState([client], f"that of round {version} is damaged ({damaged})") from None
                 log.warning("client %d, state of round %d: %s", client, version, damaged)
@@ -190,11 +195,16 @@ class ClientStore:
         first: Callable[[NDArray[np.int64]], Any],
         since: NDArray[np.int64] | None = None,
     ) -> Any:
-        """As in ``Store``."""
-        rows = [
-            self.load(client, before, lambda k=k: row(first(np.array([k])), 0), 0 if since is None else int(since[k]))
-            for k, client in enumerate(clients.tolist())
-        ]
+        """As in ``Store``; the error names all clients whose state is lost."""
+        rows, lost = [], list[LostState]()
+        for k, client in enumerate(clients.tolist()):
+            one = 0 if since is None else int(since[k])
+            try:
+                rows.append(self.load(client, before, lambda k=k: row(first(np.array([k])), 0), one))
+            except LostState as error:
+                lost.append(error)
+        if lost:
+            raise LostState([client for error in lost for client in error.clients], lost[0].why)
         return stack(rows) if rows else first(np.zeros(0, np.int64))
 
     def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any) -> None:
@@ -207,6 +217,11 @@ class ClientStore:
         self._backend.write(client, version, state_to_bytes(state))
         for old in [v for v in self._backend.versions(client) if v < version][:-1]:
             self._backend.delete(client, old)
+
+    def forget(self, client: ClientId) -> None:
+        """Delete all versions of a client."""
+        for version in self._backend.versions(client):
+            self._backend.delete(client, version)
 
 
 class MemoryBackend:
@@ -253,6 +268,7 @@ def remove_old_runs(current: Path, keep: int) -> None:
             with suppress(OSError):  # something else is in it
                 beside.remove(f"{name}/{client}")
         with suppress(OSError):
+            beside.remove(f"{name}/data.json")
             beside.remove(name)
 
 
@@ -275,7 +291,7 @@ class FileBackend:
 
     def __init__(self, folder: str | Path, fsync: bool = True, keep_runs: int | None = None) -> None:
         self.folder = Path(folder)
-        self._files = Folder(self.folder)
+        self.files = Folder(self.folder)
         self._fsync = fsync
         self._known: dict[ClientId, list[int]] = {}
         try:
@@ -290,8 +306,8 @@ class FileBackend:
             if new and keep_runs is not None:
                 remove_old_runs(self.folder, keep_runs)
             probe = f".write-{uuid4().hex}"
-            os.close(self._files.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-            self._files.remove(probe)
+            os.close(self.files.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            self.files.remove(probe)
         except OSError as error:
             raise type(error)(
                 error.errno,
@@ -308,20 +324,20 @@ class FileBackend:
 
     def versions(self, client: ClientId) -> list[int]:
         if client not in self._known:  # the folder belongs to one process at a time, so it is listed once
-            names = [name.removesuffix(".state") for name in self._files.names(f"{client}") if name.endswith(".state")]
+            names = [name.removesuffix(".state") for name in self.files.names(f"{client}") if name.endswith(".state")]
             self._known[client] = sorted(int(name) for name in names if name.isdecimal())
         return list(self._known[client])
 
     def read(self, client: ClientId, version: int) -> bytes:
-        return self._files.read(self._name(client, version))
+        return self.files.read(self._name(client, version))
 
     def write(self, client: ClientId, version: int, data: bytes) -> None:
         known = self.versions(client)
         if not known:
-            self._files.make(f"{client}", 0o700)
-        self._files.write(self._name(client, version), data, fsync=self._fsync, mode=0o600)
+            self.files.make(f"{client}", 0o700)
+        self.files.write(self._name(client, version), data, fsync=self._fsync, mode=0o600)
         self._known[client] = sorted({*known, version})
 
     def delete(self, client: ClientId, version: int) -> None:
-        self._files.remove(self._name(client, version))
+        self.files.remove(self._name(client, version))
         self._known[client] = [v for v in self.versions(client) if v != version]

@@ -10,6 +10,7 @@ from flwr.app import Error, Message, Metadata
 from flwr.common.constant import SUPERLINK_NODE_ID
 
 from fedmtl.comm.text import escaped
+from fedmtl.federation.own_data import OtherData
 from fedmtl.federation.rejections import Refused
 from fedmtl.federation.store import StateError
 from fedmtl.runtime.guard import Ended
@@ -24,6 +25,8 @@ CODES = {
     "other-experiment": "the node runs another experiment: give both the same preset, settings and version of fedmtl",
     "request": "the node could not read the request, or its experiment does not allow it",
     "state": "a client's stored private state cannot be used: look at the node's log",
+    "other-data": "clients have other data than when the run began: give the former back, or restart-clients=true in "
+    "the node's configuration, by which they begin anew",
     "memory": "the node ran out of memory",
     "disk": "the node could not read or write a file: look at its log",
     "ended": "the node's process was stopped by a signal, or the message took longer than it may",
@@ -36,6 +39,7 @@ _CODE_OF = {
     OtherExperiment: "other-experiment",
     Refused: "request",
     StateError: "state",
+    OtherData: "other-data",
     MemoryError: "memory",
     OSError: "disk",
     Ended: "ended",

@@ -9,10 +9,12 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, Context, RecordDict, UserConfig
 
 from fedmtl.allowed import Allowed
+from fedmtl.comm.text import escaped
 from fedmtl.data.base import Federation, Schema
 from fedmtl.data.joined import some_of
 from fedmtl.experiment import Experiment, from_dict
 from fedmtl.federation.fleet import Fleet
+from fedmtl.federation.rejections import Refused
 from fedmtl.federation.shard import Shard, shard_of
 from fedmtl.federation.stacked import StackedStore
 from fedmtl.federation.store import ClientStore, FileBackend, Store
@@ -111,21 +113,26 @@ def fleet_of(context: Context) -> Fleet:
 
 
 def store_of(context: Context, run: str) -> Store:
-    """Where private state is: the node's ``state-dir``, else the experiment's ``state_dir``, else Flower's context.
+    """Where private state is: the node's ``state-dir``, or Flower's context.
 
     A folder for each run, so that a run never starts from another's heads; a resumed run finds its own.
+
+    Raises:
+        Refused: the run's configuration names a folder, which is the node's to choose.
     """
     hosted = _hosted.get((context.run_id, context.node_id))
     if hosted is not None:
         return hosted.store
-    folder = str(context.node_config.get("state-dir", "")) or _state_dir(context)
+    folder = str(context.node_config.get("state-dir", ""))
+    if not folder and (named := read_run_config(context.run_config, context.node_config).state_dir):
+        raise Refused(
+            "request",
+            f"the run's configuration names the folder {escaped(named)!r} of this device; only the node's own "
+            "may: start the node with --node-config 'state-dir=\"…\"', or leave state_dir out of the run's",
+        )
     return ClientStore(
         FileBackend(f"{folder}/{run}", keep_runs=_keep_runs(context)) if folder else ContextBackend(context.state)
     )
-
-
-def _state_dir(context: Context) -> str:
-    return read_run_config(context.run_config, context.node_config).state_dir
 
 
 def _keep_runs(context: Context) -> int:

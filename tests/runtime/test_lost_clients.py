@@ -1,0 +1,139 @@
+"""Clients of a device whose private state is lost, or whose data are others than when the run began: left out alone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import Context, RecordDict
+
+from fedmtl.data.base import ClientData, Split
+from fedmtl.federation.fleet import Fleet
+from fedmtl.federation.own_data import OtherData, changed
+from fedmtl.federation.rejections import Refused
+from fedmtl.federation.shard import shard_of
+from fedmtl.federation.store import ClientStore, FileBackend, LostState, MemoryBackend, StateError
+from fedmtl.federation.visits import ANEW, visits_of
+from fedmtl.runtime import node as module
+from fedmtl.runtime.client_app import of_a_device
+from fedmtl.runtime.node import store_of
+from tests.federation.toy import Toy, make_toy
+from tests.runtime.hostile import experiment, play
+
+
+def with_other_data(fleet: Fleet, *clients: int) -> Fleet:
+    """The fleet with one label of each of some clients changed."""
+    data: dict[int, Any] = {client: fleet.clients[client] for client in fleet.clients.clients.tolist()}
+    for client in clients:
+        train = data[client].train
+        labels = {task: np.array(y) for task, y in train.y.items()}
+        task = sorted(labels)[0]
+        labels[task][0] = 1 - labels[task][0]
+        data[client] = ClientData(Split(train.x, labels), data[client].test)
+    return Fleet(fleet.plan, shard_of(data), fleet._engine, fleet.rounds)
+
+
+def ask(toy: Toy, round: int, fleet: Fleet, store: ClientStore, restart: bool = False) -> Any:
+    visits = visits_of(toy.server.open_round(round))
+    if restart:
+        visits.since = np.full(len(visits), ANEW)
+    return of_a_device(fleet, round, visits, store, False, restart)
+
+
+def test_a_lost_state_costs_its_client_alone(tmp_path: Path) -> None:
+    """The others' replies are bit for bit what they are without it. It was an error of the whole node."""
+    toy = make_toy()
+    store = ClientStore(FileBackend(tmp_path))
+    ask(toy, 1, toy.fleet, store)
+    (tmp_path / "1" / "00000001.state").write_bytes(b"")
+    (tmp_path / "3" / "00000001.state").unlink()  # its last update was of round 1
+    visits = visits_of(toy.server.open_round(2))
+    visits.since[:] = 1
+    replies = of_a_device(toy.fleet, 2, visits, store, False, False)
+    assert replies.problems == dict.fromkeys(
+        [1, 3], "its private state is lost or damaged on its node; look at the node's log"
+    )
+    rest = visits.select(np.flatnonzero(~np.isin(visits.clients, [1, 3])))
+    fresh = ClientStore(FileBackend(tmp_path))
+    for client in rest.clients.tolist():  # the round again, from where it started
+        assert (tmp_path / f"{client}" / "00000002.state").exists()
+    alone = toy.fleet.handle(2, rest, fresh)
+    assert [(r.client, r.update, r.report) for r in replies] == [(r.client, r.update, r.report) for r in alone]
+
+
+def test_a_node_without_a_client_left_fails(tmp_path: Path) -> None:
+    toy = make_toy()
+    store = ClientStore(FileBackend(tmp_path))
+    ask(toy, 1, toy.fleet, store)
+    for file in tmp_path.glob("*/*.state"):
+        file.write_bytes(b"")
+    with pytest.raises(LostState, match="that of round 1 is damaged"):
+        ask(toy, 2, toy.fleet, ClientStore(FileBackend(tmp_path)))
+
+
+def test_other_data_cost_their_client_alone_until_it_begins_anew(tmp_path: Path) -> None:
+    toy = make_toy()
+    ask(toy, 1, toy.fleet, ClientStore(FileBackend(tmp_path)))
+    assert not ask(toy, 1, toy.fleet, ClientStore(FileBackend(tmp_path))).problems
+    other = with_other_data(toy.fleet, 2)
+    replies = ask(toy, 2, other, ClientStore(FileBackend(tmp_path)))
+    assert list(replies.problems) == [2] and "restart-clients=true" in replies.problems[2]
+    assert sorted(replies.clients.tolist()) == [0, 1, 3, 4]
+    assert [file.name for file in (tmp_path / "2").iterdir()] == ["00000001.state"]
+    # Knowingly: it starts from its first state, as a client that never trained does.
+    replies = ask(toy, 2, other, ClientStore(FileBackend(tmp_path)), restart=True)
+    first = ask(toy, 2, other, ClientStore(MemoryBackend()))
+    assert not replies.problems
+    assert [r.update for r in replies if r.client == 2] == [r.update for r in first if r.client == 2]
+    assert not ask(toy, 3, other, ClientStore(FileBackend(tmp_path))).problems
+
+
+def test_a_node_whose_data_are_all_others_fails(tmp_path: Path) -> None:
+    toy = make_toy()
+    ask(toy, 1, toy.fleet, ClientStore(FileBackend(tmp_path)))
+    with pytest.raises(OtherData, match="restart-clients=true"):
+        ask(toy, 2, with_other_data(toy.fleet, 0, 1, 2, 3, 4), ClientStore(FileBackend(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"0": 1}', "\x00", "[" * 100_000], ids=["empty", "list", "type", "0", "deep"]
+)
+def test_a_damaged_note_of_data_is_refused_with_the_way_out(tmp_path: Path, text: str) -> None:
+    toy = make_toy()
+    clients = toy.fleet.clients.clients
+    (tmp_path / "data.json").write_text(text)
+    with pytest.raises(StateError, match="data.json is damaged.*restart-clients=true"):
+        changed(ClientStore(FileBackend(tmp_path)), toy.fleet.clients, clients)
+    assert changed(ClientStore(FileBackend(tmp_path)), toy.fleet.clients, clients, restart=True) == []
+    assert sorted(json.loads((tmp_path / "data.json").read_text())) == ["0", "1", "2", "3", "4"]
+
+
+def test_the_server_names_a_client_that_its_node_left_out() -> None:
+    """Over messages: node 1 loses one client's state after round 1; rounds 2 and 3, and their measurements, go on."""
+    from tests.runtime import hostile
+
+    def lose(content: Any) -> None:
+        """Of each node's clients the first, once it has trained."""
+        for (_, _), hosted in list(module._hosted.items()):
+            memory = hosted.store._backend._data  # pyright: ignore[reportAttributeAccessIssue]
+            if 0 in memory:
+                memory[0] = dict.fromkeys(memory[0], b"")
+
+    ran = play(experiment(cohort=1.0, evaluate_every=1), ask=lose)
+    assert hostile.NODES > 1
+    assert [0 in problems for problems in ran.problems if problems] and 0 in ran.problems[1]
+    assert all(set(problems) <= {0} for problems in ran.problems)
+    assert any("client 0 left out: its private state is lost" in line for line in ran.warnings)
+
+
+def test_a_message_chooses_no_folder_of_a_device(tmp_path: Path) -> None:
+    """``flwr run -c 'overrides="state_dir=…"'`` made, and wrote, a folder anywhere on the nodes."""
+    away = tmp_path / "anywhere"
+    run = {"preset": "digits", "overrides": f'state_dir="{away}"'}
+    with pytest.raises(Refused, match="names the folder .* only the node's own may: .*state-dir"):
+        store_of(Context(1, 77, {}, RecordDict(), run), "a" * 32)  # pyright: ignore[reportArgumentType]
+    assert not away.exists()
+    own = {"state-dir": str(tmp_path / "own")}
+    store_of(Context(1, 77, own, RecordDict(), run), "a" * 32)  # pyright: ignore[reportArgumentType]
+    assert not away.exists() and (tmp_path / "own" / ("a" * 32)).is_dir()
