@@ -28,7 +28,7 @@ from flwr.supercore.task_identity import TaskIdentity
 TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 7, 1
 from fedmtl.runtime import client_app, guard
 guard.GRACE_S = 3.0
-def work(message, context):
+def work(message, context, device=False):
     print("working", flush=True)
     try:
         {work}
