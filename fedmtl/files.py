@@ -8,7 +8,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -33,6 +33,24 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fedmtl"
 
 
+WAYS_OUT = {
+    errno.EISDIR: "give a file, and not a folder",
+    errno.ENOTDIR: "a part of the path is a file; give a folder that is one",
+    errno.ENOENT: "look at how the path is written, and make the folder that is missing",
+    errno.EACCES: "give a place that this user may read and write",
+    errno.EPERM: "give a place that this user may read and write",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.ELOOP: "a link leads in a circle; give the file itself",
+}
+"""Errors of the operating system that users can mend."""
+
+
+def way_out(error: OSError) -> str:
+    """What to do about an error, after "; "; nothing where that is not known."""
+    way = WAYS_OUT.get(error.errno or 0)
+    return f"; {way}" if way else ""
+
+
 @contextmanager
 def named_errors(path: str | Path) -> Iterator[None]:
     """Inside, errors of the operating system name the file, and those of a full disk the way on."""
@@ -41,7 +59,7 @@ def named_errors(path: str | Path) -> Iterator[None]:
     except OSError as error:
         if error.errno is None or getattr(error, "named", False):
             raise
-        text = f"{error.strerror}: {str(path)!r}"
+        text = f"{error.strerror}: {str(path)!r}{way_out(error)}"
         if error.errno in FULL:
             text += "; all that was saved before is whole: make room, then go on (--resume)"
         named = OSError(error.errno, text)
@@ -157,12 +175,17 @@ class Folder:
 
     def write(self, name: str, data: bytes, *, fsync: bool = True, mode: int = 0o666) -> None:
         """Write a file wholly or not at all: temporary file, flush, rename, flush of the folder."""
+        self.write_pieces(name, [data], fsync=fsync, mode=mode)
+
+    def write_pieces(self, name: str, pieces: Iterable[bytes], *, fsync: bool = True, mode: int = 0o666) -> None:
+        """``write`` for a content that is never in memory at once."""
         with self._parent(name) as (at, last):
             temporary = f".{last}.tmp-{uuid4().hex}"
             try:
                 new = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
                 with os.fdopen(os.open(temporary, new, mode, dir_fd=at), "wb") as file:
-                    file.write(data)
+                    for piece in pieces:
+                        file.write(piece)
                     if fsync:
                         file.flush()
                         os.fsync(file.fileno())

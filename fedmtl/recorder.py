@@ -50,6 +50,7 @@ from fedmtl.run_folder import (
     RUN_FILES,
     Manifest,
     check_folder,
+    mark_begun,
     read_manifest,
     read_word,
     remove_states,
@@ -127,6 +128,8 @@ class Recorder:
         """What was measured, when there is no folder."""
         self._marks = {table.name: Mark() for table in TABLES}
         """How far the files of the tables belong to the run."""
+        self._begun = False
+        """Whether the folder's manifest says that a round has been finished."""
         self._rows_digest = ""
         self._score = float("nan")
         if self.folder is not None:
@@ -154,6 +157,11 @@ class Recorder:
                 raise ValueError(
                     f"{str(folder)!r} holds a run that is finished and whose checkpoint is gone; give another folder "
                     "(--out), or delete it."
+                )
+            if manifest.begun:
+                raise ValueError(
+                    f"{str(files.path(CHECKPOINT))!r} is gone, and without it the run's finished rounds cannot go on; "
+                    "restore the file, or begin anew in another folder (--out)."
                 )
             remove_states(folder)  # of a run that ended before its first round did
             return
@@ -271,6 +279,9 @@ class Recorder:
         if server.silent:
             note["since"] = _to_text(server.since, "<i8")
         files.write(CHECKPOINT, state_to_bytes(server.state, note))
+        if not self._begun:
+            mark_begun(folder)
+            self._begun = True
 
     def _append(self, folder: Path, table: Table, some: list[blocks.Block]) -> None:
         self._marks[table.name] = blocks.append(folder / table.file, self._marks[table.name], some)
@@ -390,7 +401,9 @@ def _read_state(files: Folder, template: Any) -> tuple[Any, dict[str, Any]]:
     try:
         return state_from_bytes(files.read(CHECKPOINT), template)
     except StateError as error:
-        raise StateError(f"{str(files.path(CHECKPOINT))!r}: {error}") from None
+        raise StateError(
+            f"{str(files.path(CHECKPOINT))!r}: {error} Restore the file, or begin anew in another folder (--out)."
+        ) from None
 
 
 def _last_updates(folder: Path, mark: Mark, server: Server) -> None:

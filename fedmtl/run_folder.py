@@ -58,6 +58,8 @@ class Manifest:
     files: tuple[str, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What a run keeps of its beginning: fingerprints of data and components."""
+    begun: bool = False
+    """Whether a round of the run has been finished, so that its checkpoint must be there."""
 
 
 def check_folder(folder: Path) -> None:
@@ -101,7 +103,12 @@ def read_manifest(folder: Path) -> Manifest | None:
         check = values.pop("check")
         if check != _check(values) or values["format"] != 1:
             raise ValueError("checksum")
-        return Manifest(bool(values["run"]), tuple(map(str, values["files"])), dict(values["facts"]))
+        return Manifest(
+            bool(values["run"]),
+            tuple(map(str, values["files"])),
+            dict(values["facts"]),
+            bool(values.get("begun", False)),
+        )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ValueError(
             f"{str(folder / MANIFEST)!r} is damaged, so it is not known which files of {str(folder)!r} are fedmtl's, "
@@ -111,12 +118,21 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the list, wholly or not at all."""
-    values = {"format": 1, "run": manifest.run, "files": list(manifest.files), "facts": dict(manifest.facts)}
+    values: dict[str, Any] = {"format": 1, "run": manifest.run, "files": list(manifest.files)}
+    values |= {"facts": dict(manifest.facts), "begun": manifest.begun}
     write_atomic(folder / MANIFEST, json.dumps({**values, "check": _check(values)}, indent=1).encode())
 
 
 def _check(values: Any) -> int:
     return zlib.crc32(json.dumps(values, sort_keys=True).encode())
+
+
+def mark_begun(folder: Path) -> None:
+    """Note that a round is finished: a checkpoint that is missing from then on is no run that ended before."""
+    with _alone(folder):
+        manifest = read_manifest(folder)
+        if manifest is not None and not manifest.begun:
+            write_manifest(folder, replace(manifest, begun=True))
 
 
 def claim(folder: Path, names: Iterable[str]) -> None:

@@ -376,7 +376,7 @@ def test_a_damaged_checkpoint_of_the_server_is_one_clear_error(
         run(experiment(), tmp_path, on_round=kill_after(2))
     path = tmp_path / "checkpoint" / "server.state"
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(StateError, match="truncated or damaged"):
+    with pytest.raises(StateError, match=r"server.state'.*truncated or damaged.*Restore .*another folder \(--out\)"):
         run(experiment(), tmp_path, resume=True)
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from fedmtl.experiment import Experiment
 from fedmtl.report import write_report
 from fedmtl.results import Progress
-from fedmtl.run_folder import MANIFEST, claim, read_manifest, write_outputs
+from fedmtl.run_folder import MANIFEST, claim, read_manifest, write_manifest, write_outputs
 from fedmtl.running import run
 from fedmtl.size.shrink import shrink
 from fedmtl.study.read import read_run
@@ -79,6 +80,25 @@ def test_a_run_of_an_earlier_version_is_named_as_such(tmp_path: Path) -> None:
     assert contents(tmp_path) == before
 
 
+def without_checkpoint(folder: Path) -> None:
+    """The folder of a run that was killed before its first round was saved."""
+    (folder / "checkpoint" / "server.state").unlink()
+    manifest = read_manifest(folder)
+    assert manifest is not None and manifest.begun
+    write_manifest(folder, replace(manifest, begun=False))
+
+
+def test_a_checkpoint_that_is_gone_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    """It began anew in silence, over the rows and private states of the rounds that were done."""
+    begun(tmp_path)
+    (tmp_path / "checkpoint" / "server.state").unlink()
+    before = contents(tmp_path)
+    for resume in (True, False):
+        with pytest.raises(ValueError, match=r"server.state' is gone.*restore the file, .*another folder \(--out\)"):
+            run(experiment(), tmp_path, resume=resume)
+    assert contents(tmp_path) == before
+
+
 @pytest.mark.parametrize(
     "change", [lambda text: text[:-9], lambda text: text.replace("summary", "thesis"), lambda _: "[]"]
 )
@@ -94,7 +114,7 @@ def test_a_damaged_manifest_is_refused(change: Callable[[str], str], tmp_path: P
 def test_files_of_the_users_own_beside_those_of_a_run_stay(tmp_path: Path) -> None:
     """They came while it ran; states and packets that have other names than fedmtl's too."""
     begun(tmp_path)
-    (tmp_path / "checkpoint" / "server.state").unlink()  # so that it begins anew and tidies up
+    without_checkpoint(tmp_path)  # so that it begins anew and tidies up
     mine = {"notes.txt", "checkpoint/best.pt", "checkpoint/clients/3/contract.pdf", "checkpoint/clients/a.rows"}
     for name in mine:
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -207,7 +227,7 @@ def test_resuming_writes_through_no_link(name: str, hard: bool, tmp_path: Path) 
 def test_folders_that_are_links_are_not_entered(name: str, begin_anew: bool, tmp_path: Path) -> None:
     begun(tmp_path / "run")
     if begin_anew:
-        (tmp_path / "run" / "checkpoint" / "server.state").unlink()
+        without_checkpoint(tmp_path / "run")
     shutil.move(tmp_path / "run" / name, tmp_path / "elsewhere")
     (tmp_path / "run" / name).symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     before = contents(tmp_path / "elsewhere")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import typer
 
 from fedmtl import stopping
+from fedmtl.files import way_out
 
 
 @contextmanager
@@ -39,5 +40,5 @@ def one_line(text: str) -> str:
 def in_words(error: Exception) -> str:
     """The message, without the number that the operating system gives it."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+        return f"{error.strerror}: {error.filename}{way_out(error)}" if error.filename else error.strerror
     return str(error)

@@ -1,11 +1,11 @@
 """A run's tables as text, for other programs: lines of JSON, or CSV."""
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fedmtl.comm.blocks import Block
 from fedmtl.comm.tables import TABLES, Table, csv_lines, json_lines, read_table
+from fedmtl.files import Folder, named_errors
 from fedmtl.study.read import check_run, mark_of, read_summary
 
 FORMATS: dict[str, Callable[[Table, Iterator[Block]], Iterator[str]]] = {"jsonl": json_lines, "csv": csv_lines}
@@ -35,16 +35,10 @@ def export(folder: str | Path, what: str = "rounds", format: str = "jsonl") -> I
 
 
 def write_export(text: Iterator[str], path: Path) -> None:
-    """Write pieces of text to a file, which is there when all of them are.
+    """Write pieces of text to a file, which is there when all of them are; a link in its place is replaced.
 
     Raises:
         OSError: the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
-            file.writelines(text)
-        os.replace(temporary, path)
-    except BaseException:  # also an interrupt: no half file is left behind
-        temporary.unlink(missing_ok=True)
-        raise
+    with named_errors(path):
+        Folder(path.parent).write_pieces(path.name, (piece.encode() for piece in text))
