@@ -142,7 +142,7 @@ def test_a_full_disk_is_one_line_with_the_file_and_the_way_on(number: int) -> No
 def test_an_error_is_named_once_and_keeps_its_class() -> None:
     with pytest.raises(PermissionError) as error, named_errors("/a"), named_errors("/a/rows"):
         raise OSError(errno.EACCES, "Permission denied")
-    assert error.value.strerror == "Permission denied: '/a/rows'"
+    assert error.value.strerror == "Permission denied: '/a/rows'; give a place that this user may read and write"
 
 
 def test_temporary_files_are_known_by_their_names(inside: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
