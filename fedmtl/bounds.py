@@ -7,6 +7,9 @@ from typing import Any
 MOST_INT = 2**63 - 1
 """The largest whole number that arrays, files and packets hold."""
 
+MOST_SAID = 10**15
+"""The largest bound that an error writes as a number; what is beyond is a limit of machines, and said in bits."""
+
 MOST_TEXT = 4096
 """Characters of a text: a name, an address, a path."""
 
@@ -50,9 +53,12 @@ def check_int(what: str, value: int, least: int = -(2**63), most: int = MOST_INT
         ValueError: it names the value, the bound and the way out.
     """
     if value < least:
+        if least < -MOST_SAID:
+            raise ValueError(f"{what} is at most 63 bits long, and a sign, got {shown(value)}; raise it.")
         raise ValueError(f"{what} is at least {least}, got {shown(value)}.")
     if value > most:
-        raise ValueError(f"{what} is at most {most}, got {shown(value)}; {way_out or 'lower it'}.")
+        bound = "63 bits long" if most > MOST_SAID else most
+        raise ValueError(f"{what} is at most {bound}, got {shown(value)}; {way_out or 'lower it'}.")
 
 
 def check_float(what: str, value: float, infinite: bool = False) -> None:
@@ -107,6 +113,6 @@ def check_parameters(model: Any, count: int) -> None:
     """
     if count > MOST_PARAMETERS:
         raise ValueError(
-            f"{shown(model)} would have a part of {count:,} parameters, where a model has at most "
-            f"{MOST_PARAMETERS:,}; make its layers or the inputs smaller."
+            f"{shown(model)} would have a part of {count:,} parameters, where a model has at most 2.1 billion (8.6 "
+            "GB); make its layers or the inputs smaller."
         )

@@ -15,87 +15,9 @@ from typing import Any
 
 from fedmtl.allowed import NOTHING, Allowed, load_own, read_own
 from fedmtl.bounds import check_field, check_text, shown
+from fedmtl.registry import REGISTRY as REGISTRY
+from fedmtl.suggest import did_you_mean
 from fedmtl.toml import DEEPEST, check_depth
-
-REGISTRY: dict[str, dict[str, str]] = {
-    "algorithm": {
-        "Local": "fedmtl.algorithms.local:Local",
-        "Ensemble": "fedmtl.algorithms.ensemble:Ensemble",
-        "Pooled": "fedmtl.algorithms.pooled:Pooled",
-        "FedAvg": "fedmtl.algorithms.fedavg:FedAvg",
-        "FedPer": "fedmtl.algorithms.fedper:FedPer",
-        "FedRep": "fedmtl.algorithms.fedrep:FedRep",
-        "FedProx": "fedmtl.algorithms.fedprox:FedProx",
-        "LGFedAvg": "fedmtl.algorithms.lgfedavg:LGFedAvg",
-        "FedBN": "fedmtl.algorithms.fedbn:FedBN",
-        "SoftSharing": "fedmtl.algorithms.soft_sharing:SoftSharing",
-        "CrossStitch": "fedmtl.algorithms.cross_stitch:CrossStitch",
-        "FedBABU": "fedmtl.algorithms.fedbabu:FedBABU",
-        "Transfer": "fedmtl.algorithms.transfer:Transfer",
-        "MRMTL": "fedmtl.algorithms.mrmtl:MRMTL",
-        "Ditto": "fedmtl.algorithms.ditto:Ditto",
-        "PFedMe": "fedmtl.algorithms.pfedme:PFedMe",
-        "Scaffold": "fedmtl.algorithms.scaffold:Scaffold",
-        "FedAvgM": "fedmtl.algorithms.fedavgm:FedAvgM",
-        "FedAdam": "fedmtl.algorithms.fedadam:FedAdam",
-        "FedYogi": "fedmtl.algorithms.fedyogi:FedYogi",
-        "FedU": "fedmtl.algorithms.fedu:FedU",
-        "FedAMP": "fedmtl.algorithms.fedamp:FedAMP",
-        "IFCA": "fedmtl.algorithms.ifca:IFCA",
-        "FedEM": "fedmtl.algorithms.fedem:FedEM",
-        "FedHCA2": "fedmtl.algorithms.fedhca2:FedHCA2",
-        "GraphStructured": "fedmtl.algorithms.graph_structured:GraphStructured",
-        "MaTFL": "fedmtl.algorithms.matfl:MaTFL",
-        "ServerCAGrad": "fedmtl.algorithms.server_cagrad:ServerCAGrad",
-        "ServerPCGrad": "fedmtl.algorithms.server_pcgrad:ServerPCGrad",
-        "Mocha": "fedmtl.algorithms.mocha:Mocha",
-        "TaskWeighted": "fedmtl.algorithms.task_weighted:TaskWeighted",
-    },
-    "weighting": {
-        "Equal": "fedmtl.weightings.equal:Equal",
-        "Uncertainty": "fedmtl.weightings.uncertainty:Uncertainty",
-        "GradNorm": "fedmtl.weightings.gradnorm:GradNorm",
-        "MGDA": "fedmtl.weightings.mgda:MGDA",
-        "PCGrad": "fedmtl.weightings.pcgrad:PCGrad",
-        "CAGrad": "fedmtl.weightings.cagrad:CAGrad",
-        "DWA": "fedmtl.weightings.dwa:DWA",
-    },
-    "optimizer": {
-        "SGD": "fedmtl.optimizers.sgd:SGD",
-        "Momentum": "fedmtl.optimizers.momentum:Momentum",
-        "AdamW": "fedmtl.optimizers.adamw:AdamW",
-        "Clip": "fedmtl.optimizers.clip:Clip",
-        "WeightDecay": "fedmtl.optimizers.weight_decay:WeightDecay",
-        "Cosine": "fedmtl.optimizers.cosine:Cosine",
-        "StepDecay": "fedmtl.optimizers.step_decay:StepDecay",
-        "Warmup": "fedmtl.optimizers.warmup:Warmup",
-    },
-    "codec": {
-        "Dense": "fedmtl.codecs.dense:Dense",
-        "FP16": "fedmtl.codecs.fp16:FP16",
-        "Int8": "fedmtl.codecs.int8:Int8",
-        "TopK": "fedmtl.codecs.topk:TopK",
-        "ErrorFeedback": "fedmtl.codecs.error_feedback:ErrorFeedback",
-    },
-    "model": {
-        "MLP": "fedmtl.models.mlp:MLP",
-        "Linear": "fedmtl.models.linear:Linear",
-        "CNN": "fedmtl.models.cnn:CNN",
-        "TemporalCNN": "fedmtl.models.cnn:TemporalCNN",
-    },
-    "data": {
-        "digits": "fedmtl.data.digits:Digits",
-        "watch": "fedmtl.data.watch:Watch",
-        "synthetic": "fedmtl.data.synthetic:Synthetic",
-    },
-    "task": {
-        "MultiClass": "fedmtl.tasks.multiclass:MultiClass",
-        "Binary": "fedmtl.tasks.binary:Binary",
-        "Regression": "fedmtl.tasks.regression:Regression",
-        "MultiLabel": "fedmtl.tasks.multilabel:MultiLabel",
-    },
-}
-"""Kind -> name -> import path."""
 
 METHODS: dict[str, tuple[str, ...]] = {
     "algorithm": ("init_server", "init_client", "broadcast", "local_update", "aggregate", "personal_params"),
@@ -131,7 +53,7 @@ def find(kind: str, name: str, allowed: Allowed = NOTHING) -> Any:
         if path is None:
             raise ValueError(
                 f"Unknown {kind} {shown(name)}; known: {', '.join(REGISTRY[kind])}; or name your own as "
-                "'package.module:Name'."
+                f"'package.module:Name'.{did_you_mean(name, REGISTRY[kind])}"
             )
     elif name.split(":")[0].split(".")[0] == "fedmtl":
         path = _registered(kind, name)
@@ -165,7 +87,7 @@ def _registered(kind: str, name: str) -> str:
             return path
     raise ValueError(
         f"{kind} {shown(name)}: module {shown(module)[1:-1]} has no {shown(attribute)} of this kind; known: "
-        f"{', '.join(REGISTRY[kind])}."
+        f"{', '.join(REGISTRY[kind])}.{did_you_mean(attribute, REGISTRY[kind])}"
     )
 
 
@@ -288,6 +210,7 @@ def _check_fields(kind: str, name: str, factory: Any, arguments: Mapping[str, An
     if unknown:
         raise ValueError(
             f"{kind} {name!r} has no field {shown(unknown[0])}; its fields are {', '.join(fields) or 'none'}."
+            f"{did_you_mean(unknown[0], fields)}"
         )
     for key, value in arguments.items():
         check_type(f"{kind} {name!r}: {key}", value, hints.get(key, Any))

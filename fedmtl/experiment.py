@@ -16,6 +16,7 @@ from fedmtl.engines import ENGINES, Loop, VMap
 from fedmtl.federation.cohort import cohort_size
 from fedmtl.federation.job import Engine
 from fedmtl.federation.plan import Plan, make_plan
+from fedmtl.suggest import did_you_mean
 
 HOW = (
     "name",
@@ -137,11 +138,13 @@ class Experiment:
                 raise ValueError(f"{field} is a finite number of at least 0 (0: no bound), got {value}.")
         cohort_size(self.cohort, sys.maxsize)
         if self.engine not in ENGINES:
-            raise ValueError(f"engine is one of {', '.join(ENGINES)}, got {self.engine!r}.")
+            raise ValueError(
+                f"engine is one of {', '.join(ENGINES)}, got {shown(self.engine)}.{did_you_mean(self.engine, ENGINES)}"
+            )
         if self.runtime not in RUNTIMES:
             raise ValueError(
-                f"runtime is one of {', '.join(RUNTIMES)}, got {self.runtime!r}; Flower's own simulation and real "
-                "devices are started by 'flwr run'."
+                f"runtime is one of {', '.join(RUNTIMES)}, got {shown(self.runtime)}; Flower's own simulation and real "
+                f"devices are started by 'flwr run'.{did_you_mean(self.runtime, RUNTIMES)}"
             )
         if getattr(self.down_codec, "delta_only", False):
             raise ValueError(
@@ -231,7 +234,9 @@ def from_dict(values: Mapping[str, Any], where: str = "experiment", allowed: All
     fields = [field.name for field in dataclasses.fields(Experiment)]
     for key in values:
         if key not in fields:
-            raise ValueError(f"{where}: unknown key {shown(key)}; the keys are {', '.join(fields)}.")
+            raise ValueError(
+                f"{where}: unknown key {shown(key)}; the keys are {', '.join(fields)}.{did_you_mean(key, fields)}"
+            )
     try:
         made = {key: make(kind, values[key], allowed) for key, kind in COMPONENTS.items() if key in values}
         return Experiment(**{**values, **made})

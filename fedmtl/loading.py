@@ -3,15 +3,17 @@
 Values are read without importing what they name: torch takes longer to import than Ray's first steps to be waited for.
 """
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedmtl.allowed import NOTHING, Allowed, beside
+from fedmtl.allowed import Allowed, beside
+from fedmtl.blame import blaming
 from fedmtl.bounds import shown
-from fedmtl.components import COMPONENTS, METHODS, check_names, describe, make
-from fedmtl.toml import MOST_BYTES, NotToml, parse_toml, read_toml
+from fedmtl.components import check_names
+from fedmtl.settings import override
+from fedmtl.suggest import did_you_mean
+from fedmtl.toml import read_toml
 
 if TYPE_CHECKING:
     from fedmtl.experiment import Experiment
@@ -41,9 +43,19 @@ def read_preset(preset: str | Path) -> tuple[dict[str, Any], Path]:
         if str(preset) not in known:
             raise ValueError(
                 f"No preset {shown(str(preset))}: give a .toml file, or one of {', '.join(known) or 'none installed'}."
+                f"{did_you_mean(str(preset), _names(known))}"
             )
         path = known[str(preset)]
     return read_toml(path), path
+
+
+def _names(known: Iterable[str]) -> list[str]:
+    """Presets, and the TOML files of the current folder, which a slip may mean too."""
+    try:
+        here = [path.name for path in sorted(Path().glob("*.toml"))[:100]]
+    except OSError:
+        here = []
+    return [*known, *here]
 
 
 def _is_file(path: Path) -> bool:
@@ -51,39 +63,6 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):  # a name that is too long, or holds a null character
         return False
-
-
-def override(values: Mapping[str, Any], settings: Iterable[str], allowed: Allowed = NOTHING) -> dict[str, Any]:
-    """Values with ``key=value`` settings applied in order; a dot goes into a component: ``algorithm.lr=0.05``.
-
-    The value is read as TOML, and as text where it is not TOML.
-
-    Raises:
-        ValueError: a setting without "=", or a path into something that is no component.
-    """
-    result = {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals or not key.strip():
-            raise ValueError(
-                f"A setting is written key=value, got {shown(setting)}; for example rounds=5 or algorithm.lr=0.05."
-            )
-        value = _value(setting, text)
-        *path, last = key.strip().split(".")
-        table = result
-        for part in path:
-            inner = table[part] if part in table else _default(part, table, allowed)
-            inner = {"name": inner} if isinstance(inner, str) else inner
-            if not isinstance(inner, Mapping):
-                raise ValueError(f"{shown(setting)}: {part!r} has no fields; its value is {shown(inner)}.")
-            if "(" in str(inner.get("name", "")):
-                raise ValueError(
-                    f"{shown(setting)}: {part!r} is written as a call, {shown(inner['name'])}; change it there."
-                )
-            table[part] = dict(inner)
-            table = table[part]
-        table[last] = value
-    return result
 
 
 def check_elsewhere(values: Mapping[str, Any], settings: Iterable[str], where: str) -> None:
@@ -107,27 +86,6 @@ def check_elsewhere(values: Mapping[str, Any], settings: Iterable[str], where: s
             )
 
 
-def _value(setting: str, text: str) -> Any:
-    """As TOML; as text where it is not TOML."""
-    if len(text) > MOST_BYTES:
-        raise ValueError(f"A setting has at most {MOST_BYTES:,} characters, got {shown(setting)}.")
-    try:
-        return parse_toml(f"value = {text}", shown(setting))["value"]
-    except NotToml:
-        return text.strip()
-
-
-def _default(part: str, table: Mapping[str, Any], allowed: Allowed) -> Any:
-    """The default of a component: the experiment's, or inside a component that component's."""
-    from fedmtl.experiment import Experiment
-
-    if "name" in table and part in METHODS:
-        return describe(part, make(part, table, allowed)).get(part)
-    if part not in COMPONENTS:
-        raise ValueError(f"{part!r} has no fields; those that have are {', '.join(COMPONENTS)}.")
-    return {item.name: item.default for item in dataclasses.fields(Experiment)}[part]
-
-
 def read_values(
     preset: str | Path, settings: Iterable[str] = (), allow: Iterable[str] = ()
 ) -> tuple[dict[str, Any], str, Allowed]:
@@ -139,12 +97,17 @@ def read_values(
     values.pop("compare", None)
     allowed, settings = beside(path, allow), list(settings)
     check_elsewhere(values, settings, str(path))
-    values = override(values, settings, allowed)
-    try:
-        check_names(values, allowed)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    return values, str(path), allowed
+    changed = override(values, settings, allowed)
+
+    def check(values: Mapping[str, Any]) -> None:
+        try:
+            check_names(values, allowed)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+    with blaming(lambda: values, str(path), settings, allowed, check):
+        check(changed)
+    return changed, str(path), allowed
 
 
 def load_experiment(preset: str | Path, settings: Iterable[str] = (), allow: Iterable[str] = ()) -> "Experiment":
@@ -161,7 +124,21 @@ def load_experiment(preset: str | Path, settings: Iterable[str] = (), allow: Ite
     """
     from fedmtl.experiment import from_dict
 
-    return from_dict(*read_values(preset, settings, allow))
+    settings = list(settings)
+    values, where, allowed = read_values(preset, settings, allow)
+
+    def attempt(values: Mapping[str, Any]) -> "Experiment":
+        return from_dict(values, where, allowed)
+
+    with blaming(lambda: own_values(preset), where, settings, allowed, attempt):
+        return attempt(values)
+
+
+def own_values(preset: str | Path) -> dict[str, Any]:
+    """The values of a preset's file, without its ``[compare]`` table."""
+    values, _ = read_preset(preset)
+    values.pop("compare", None)
+    return values
 
 
 def starts_ray(values: Mapping[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from fedmtl.data.base import Federation
 from fedmtl.experiment import Experiment
 from fedmtl.federation.cohort import cohort_size
 from fedmtl.imports import uncollected
@@ -49,6 +50,22 @@ def run(
         return _run(experiment, folder, resume, restart_clients, on_round)
 
 
+def load_checked(experiment: Experiment) -> Federation:
+    """Load an experiment's data, and check that model, algorithm, codecs and cohort fit it.
+
+    Raises:
+        ValueError: what does not fit.
+    """
+    federation = experiment.load()
+    plan = experiment.make_plan(federation)
+    if federation.schema.integer_inputs and not plan.integer_inputs:
+        federation = federation.with_floats()
+    plan.check_inputs(federation.inputs())
+    plan.check(federation.schema.owners)
+    cohort_size(experiment.cohort, len(federation.schema.owners))
+    return federation
+
+
 def _run(
     experiment: Experiment,
     folder: Path | None,
@@ -57,15 +74,8 @@ def _run(
     on_round: Callable[[Progress], None] | None,
 ) -> Result:
     """``run`` in a folder that no other process writes."""
-    federation = experiment.load()
-    # What does not fit is found before anything is written or started.
-    plan = experiment.make_plan(federation)
-    if federation.schema.integer_inputs and not plan.integer_inputs:
-        federation = federation.with_floats()
-    plan.check_inputs(federation.inputs())
+    federation = load_checked(experiment)  # before anything is written or started
     schema = federation.schema
-    plan.check(schema.owners)
-    cohort_size(experiment.cohort, len(schema.owners))
     same = None if folder is None else facts(experiment, schema, federation)
     recorder = Recorder(experiment, folder, resume, same, restart_clients)
     if experiment.runtime == "ray":  # imported when needed: Ray takes seconds to start

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from fedmtl.suggest import did_you_mean
+
 
 @dataclass(frozen=True)
 class System:
@@ -72,7 +74,10 @@ def peers(word: str, workers: int) -> list[System]:
             hint = "pip install 'fedmtl[bench]'"
             counts = sorted({1, workers})
             return [System(f"pfl, {_processes(n)}", "with_pfl.py", n, needs="pfl", install=hint) for n in counts]
-    raise ValueError(f"fedmtl is measured against flower or pfl, got {word!r}; the plain loop is always run.")
+    raise ValueError(
+        f"fedmtl is measured against flower or pfl, got {word!r}; the plain loop is always run."
+        f"{did_you_mean(word, ('flower', 'pfl'))}"
+    )
 
 
 def _processes(number: int) -> str:

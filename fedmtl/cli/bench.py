@@ -45,13 +45,16 @@ def bench(
         from fedmtl.bench.run import bench as run_bench
         from fedmtl.bench.run import quick as shorten
         from fedmtl.bench.workloads import WORKLOADS
+        from fedmtl.suggest import did_you_mean
 
         if turns < 1 or workers < 1:
             raise ValueError(f"turns and workers are at least 1, got --turns {turns} --workers {workers}.")
         names = list(dict.fromkeys(name.upper() for name in workload or WORKLOADS))
         for name in names:
             if name not in WORKLOADS:
-                raise ValueError(f"A workload is one of {', '.join(WORKLOADS)}, got {name!r}.")
+                raise ValueError(
+                    f"A workload is one of {', '.join(WORKLOADS)}, got {name!r}.{did_you_mean(name, WORKLOADS)}"
+                )
         chosen = [shorten(WORKLOADS[name]) if quick else WORKLOADS[name] for name in names]
         same = run_bench(
             [replace(one, rounds=rounds) if rounds else one for one in chosen],

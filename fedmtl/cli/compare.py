@@ -53,35 +53,22 @@ def compare(
     Runs that are finished in the folder are not run again, and one that was interrupted goes on.
     """
     with one_clear_error(), _held(out):
-        from dataclasses import replace
-
-        from fedmtl.allowed import beside
+        from fedmtl.cli.sweep import Varied, expand_preset
         from fedmtl.files import Folder
-        from fedmtl.loading import check_elsewhere, override, read_preset
         from fedmtl.report import write_report
         from fedmtl.study import find_runs
         from fedmtl.study.aliases import named_by, write_aliases
-        from fedmtl.study.sweep import expand, first_seeds, folder_names, parse_packets, sweep_of
+        from fedmtl.study.sweep import folder_names
 
         stopping.hint(f"what is done is kept; go on with the same command: {this_command()}")
         experiments, own, aliases = [], [], {}
+        varied = Varied(tuple(algorithm or ()), tuple(codec or ()), seeds)
         for preset in presets:
-            values, path = read_preset(preset)
-            sweep = whole = sweep_of(values.pop("compare", {}))
-            aliases |= sweep.aliases
-            if algorithm:
-                sweep = replace(sweep, algorithms=tuple(algorithm))
-            if codec:
-                sweep = replace(sweep, packets=tuple(parse_packets(text) for text in codec))
-            if seeds is not None:
-                sweep = replace(sweep, seeds=first_seeds(seeds))
-            target = sweep.target if target is None else target
-            allowed = beside(path, allow or [])
-            check_elsewhere(values, settings or [], str(path))
-            changed = override(values, settings or [], allowed)
-            experiments += expand(changed, sweep, str(path), allowed)
-            if sweep.aliases and sweep != whole:
-                own += expand(changed, whole, str(path), allowed)
+            found = expand_preset(preset, varied, settings or [], allow or [])
+            experiments += found.experiments
+            own += found.own
+            aliases |= found.sweep.aliases
+            target = found.sweep.target if target is None else target
         names = folder_names(experiments)
         named = named_by(aliases, *([(each.label, each.to_dict()) for each in some] for some in (experiments, own)))
         for name in names:

@@ -41,7 +41,8 @@ def run(
     A run that was killed goes on with the same command and --resume.
     """
     with one_clear_error():
-        from fedmtl.loading import read_values, starts_ray
+        from fedmtl.blame import blaming
+        from fedmtl.loading import own_values, read_values, starts_ray
 
         if resume and out is None:
             raise ValueError("--resume needs the folder to go on in: add --out DIR.")
@@ -56,18 +57,23 @@ def run(
 
             check_folder(out.resolve())
             refuse_if_held(out.resolve())
-        values, path, allowed = read_values(preset, settings or [], allow or [])
+        settings = settings or []
+        values, path, allowed = read_values(preset, settings, allow or [])
         if starts_ray(values):
             from fedmtl.runtime.ray_workers import begin
 
             begin()  # Ray's processes start while this one imports torch
         with uncollected():
-            import fedmtl.running  # noqa: F401
             from fedmtl.experiment import from_dict
+            from fedmtl.running import load_checked
         from fedmtl.study.table import human_bytes
 
-        experiment = from_dict(values, path, allowed)
-        result = run_one(experiment, f"{experiment.name}: {experiment.label}", out, resume, restart=restart_clients)
+        read = lambda: own_values(preset)  # noqa: E731
+        with blaming(read, path, settings, allowed, lambda values: from_dict(values, path, allowed)):
+            experiment = from_dict(values, path, allowed)
+        with blaming(read, path, settings, allowed, lambda values: load_checked(from_dict(values, path, allowed))):
+            label = f"{experiment.name}: {experiment.label}"
+            result = run_one(experiment, label, out, resume, restart=restart_clients)
         summary = result.summary
         for task, row in summary["tasks"].items():
             typer.echo(

@@ -14,6 +14,7 @@ from fedmtl.data.roster import Roster
 from fedmtl.data.split import ClientData as ClientData
 from fedmtl.data.split import Split as Split
 from fedmtl.rng import SERVER
+from fedmtl.suggest import did_you_mean
 from fedmtl.tasks.base import Task
 from fedmtl.types import ClientId, TaskSet
 
@@ -148,7 +149,10 @@ class Federation:
         labels = {}
         for name, y in given.items():
             if name not in self.tasks:
-                raise ValueError(f"{where}: labels for unknown task {name!r}; the tasks are {sorted(self.tasks)}.")
+                raise ValueError(
+                    f"{where}: labels for unknown task {name!r}; the tasks are {sorted(self.tasks)}."
+                    f"{did_you_mean(name, self.tasks)}"
+                )
             # Masked entries and objects that stand for numbers are numbers only once they are looked at.
             plain = type(y) is np.ndarray and y.dtype.kind in "biufU"
             raw = y if plain else to_numbers(f"{where}, task {name!r}: labels", y).array

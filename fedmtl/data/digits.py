@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.data.partition import check_fraction, dirichlet, few_classes, hold_out, iid
 from fedmtl.rng import SERVER, rng
+from fedmtl.suggest import did_you_mean
 from fedmtl.tasks.base import Task
 from fedmtl.tasks.binary import Binary
 from fedmtl.tasks.multiclass import MultiClass
@@ -97,7 +98,8 @@ class Digits:
         object.__setattr__(self, "tasks", tuple(self.tasks))
         wrong = [name for name in self.tasks if name not in TASKS]
         if wrong or len(set(self.tasks)) < len(self.tasks):
-            raise ValueError(f"Digits has the tasks {', '.join(TASKS)}, each once, got tasks={list(self.tasks)}.")
+            hint = did_you_mean(wrong[0], TASKS) if wrong else ""
+            raise ValueError(f"Digits has the tasks {', '.join(TASKS)}, each once, got tasks={list(self.tasks)}.{hint}")
         known = sorted(self.tasks or TASKS)
         if not 0 <= self.tasks_per_client <= len(known):
             raise ValueError(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from fedmtl.data.infer import infer_task, to_form, with_nan
 from fedmtl.data.inputs import floats, join
 from fedmtl.data.numbers import Numbers
+from fedmtl.suggest import did_you_mean
 from fedmtl.tasks.base import Task
 from fedmtl.tasks.precision import LARGEST
 from fedmtl.tasks.regression import Regression
@@ -45,7 +46,7 @@ def to_labels(
     if unknown and not set(given) <= set(of_task):  # a slip in a name, and not a task that is left to be inferred
         raise ValueError(
             f"{parts[of_task[unknown[0]][0]].where}: labels for unknown task {unknown[0]!r}; the tasks are "
-            f"{sorted(given)}."
+            f"{sorted(given)}.{did_you_mean(unknown[0], given)}"
         )
     kinds: dict[str, Task | None] = dict(given)
     found: list[dict[str, NDArray[Any]]] = [{} for _ in parts]

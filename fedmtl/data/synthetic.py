@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fedmtl.data.base import Federation
 from fedmtl.data.joined import Rows, joined
 from fedmtl.rng import SERVER, rng
+from fedmtl.suggest import did_you_mean
 from fedmtl.tasks.base import Task
 from fedmtl.tasks.binary import Binary
 from fedmtl.tasks.multiclass import MultiClass
@@ -82,7 +83,8 @@ class Synthetic:
         if self.classes < 2:
             raise ValueError(f"Synthetic needs at least two classes, got classes={self.classes}.")
         if self.kind not in (*KINDS, "mixed"):
-            raise ValueError(f"Synthetic knows {', '.join(KINDS)} and mixed, got kind={self.kind!r}.")
+            hint = did_you_mean(self.kind, (*KINDS, "mixed"))
+            raise ValueError(f"Synthetic knows {', '.join(KINDS)} and mixed, got kind={self.kind!r}.{hint}")
         if self.tasks_per_client > self.tasks:
             raise ValueError(
                 f"Synthetic has tasks={self.tasks}, fewer than tasks_per_client={self.tasks_per_client}; raise tasks."

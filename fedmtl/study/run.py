@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from fedmtl.comm.tables import TEST, VALID
 from fedmtl.run_failure import Failure
+from fedmtl.suggest import did_you_mean
 
 TRAINING = ("train", "gather")
 """The purposes whose packets are the price of a model. How often it is evaluated is a choice of the study."""
@@ -212,7 +213,9 @@ class Run:
 
     def _check_task(self, task: str) -> None:
         if task not in self.metrics:
-            raise ValueError(f"{self.folder} has the tasks {list(self.metrics)}, got {task!r}.")
+            raise ValueError(
+                f"{self.folder} has the tasks {list(self.metrics)}, got {task!r}.{did_you_mean(task, self.metrics)}"
+            )
 
     def mean_score_curve(self) -> Curve:
         """The mean over tasks of the score over all clients; tasks of which nothing was labelled are left out.

@@ -11,6 +11,7 @@ from fedmtl.bounds import check_float, check_int, shown
 from fedmtl.components import check_type
 from fedmtl.experiment import Experiment, from_dict
 from fedmtl.study.aliases import check_aliases
+from fedmtl.suggest import did_you_mean
 
 Packets = Mapping[str, Any]
 """``up_codec`` and ``down_codec``; one that is missing stays the preset's."""
@@ -66,7 +67,10 @@ def sweep_of(table: Mapping[str, Any]) -> Sweep:
         raise ValueError(f"compare is a table of {', '.join(_KEYS)}, got {shown(table)}.")
     unknown = [key for key in table if key not in _KEYS]
     if unknown:
-        raise ValueError(f"compare: unknown key {shown(unknown[0])}; the keys are {', '.join(_KEYS)}.")
+        raise ValueError(
+            f"compare: unknown key {shown(unknown[0])}; the keys are {', '.join(_KEYS)}."
+            f"{did_you_mean(unknown[0], _KEYS)}"
+        )
     values = dict(table)
     if isinstance(values.get("seeds"), int) and not isinstance(values["seeds"], bool):
         values["seeds"] = first_seeds(values["seeds"])

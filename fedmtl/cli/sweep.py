@@ -1,0 +1,85 @@
+"""The experiments of a preset's ``[compare]`` table, changed by options; an error names the option that causes it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from fedmtl.allowed import beside
+from fedmtl.blame import blamed
+from fedmtl.experiment import Experiment
+from fedmtl.loading import check_elsewhere, read_preset
+from fedmtl.settings import as_option, override
+from fedmtl.study.sweep import Sweep, expand, first_seeds, parse_packets, sweep_of
+
+
+@dataclass(frozen=True)
+class Varied:
+    """Options that replace parts of a preset's ``[compare]`` table; empty ones leave them."""
+
+    algorithms: tuple[str, ...] = ()
+    codecs: tuple[str, ...] = ()
+    seeds: int | None = None
+
+    def over(self, sweep: Sweep) -> Sweep:
+        """The sweep with these parts replaced.
+
+        Raises:
+            ValueError: a number of seeds that no comparison has.
+        """
+        if self.algorithms:
+            sweep = replace(sweep, algorithms=self.algorithms)
+        if self.codecs:
+            sweep = replace(sweep, packets=tuple(map(parse_packets, self.codecs)))
+        return sweep if self.seeds is None else replace(sweep, seeds=first_seeds(self.seeds))
+
+    def single(self) -> list[tuple[str, "Varied"]]:
+        """Option, as it was given -> itself alone."""
+        return [
+            *((f"--algorithm {text}", Varied(algorithms=(text,))) for text in self.algorithms),
+            *((f"--codec {text}", Varied(codecs=(text,))) for text in self.codecs),
+            *([] if self.seeds is None else [(f"--seeds {self.seeds}", Varied(seeds=self.seeds))]),
+        ]
+
+
+class Expanded(NamedTuple):
+    """What a preset is compared as."""
+
+    experiments: list[Experiment]
+    sweep: Sweep
+    own: list[Experiment]
+    """Those of the preset's own table, where options replace parts of it and it gives aliases."""
+
+
+def expand_preset(preset: str, varied: Varied, settings: Sequence[str], allow: Sequence[str]) -> Expanded:
+    """Every experiment of a preset; nothing runs yet.
+
+    Args:
+        preset: a file, or the name of a preset.
+        varied: options that replace what the table says.
+        settings: ``key=value``, for every experiment.
+        allow: modules that components may come from.
+
+    Raises:
+        ValueError: begins with the option, or the file, that causes it.
+    """
+    values, path = read_preset(preset)
+    where, table = str(path), values.pop("compare", {})
+    allowed = beside(path, allow)
+    check_elsewhere(values, settings, where)
+
+    def attempt(settings: Sequence[str], varied: Varied) -> Expanded:
+        whole = sweep_of(table)
+        sweep = varied.over(whole)
+        changed = override(values, settings, allowed)
+        own = expand(changed, whole, where, allowed) if sweep.aliases and sweep != whole else []
+        return Expanded(expand(changed, sweep, where, allowed), sweep, own)
+
+    try:
+        return attempt(settings, varied)
+    except ValueError as error:
+        tries: list[tuple[str, Callable[[], object]]] = [(where, lambda: attempt((), Varied()))]
+        tries += [(name, lambda one=one: attempt((), one)) for name, one in varied.single()]
+        for count in range(1, len(settings) + 1):
+            own = settings[:count]
+            tries.append((as_option(own[-1]), lambda own=own: attempt(own, varied)))
+        raise ValueError(blamed(str(error), where, tries)) from error

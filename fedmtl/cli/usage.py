@@ -1,0 +1,97 @@
+"""Usage errors with a hint: the command, option or word that was meant, or the ``--set`` that an option stands for."""
+
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+import typer.core
+
+from fedmtl.cli.terminal import columns, wrapped
+from fedmtl.suggest import did_you_mean
+
+
+class Commands(typer.core.TyperGroup):
+    """The commands of ``fedmtl``, whose errors of usage have hints."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.suggest_commands = False  # they are suggested here
+
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **named: Any) -> click.Context:
+        try:
+            return super().make_context(info_name, args, *more, **named)
+        except click.UsageError as error:
+            raise with_hint(error, self, ()) from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        given = [*ctx._protected_args, *ctx.args]
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            raise with_hint(error, self, given) from None
+
+
+def with_hint(error: click.UsageError, commands: click.Group, given: Sequence[str]) -> click.UsageError:
+    """The error with the hint that fits it, in lines that fit the terminal.
+
+    Args:
+        error: as Click raises it.
+        commands: those that there are.
+        given: the command and its arguments.
+    """
+    message = error.message
+    if isinstance(error, click.NoSuchOption):
+        error.possibilities = None
+        message = f"No such option {error.option_name!r}.{_option_hint(error, given)}"
+    elif found := re.match(r"No such command '(.*?)'", message):
+        if hasattr(error, "possibilities"):
+            error.possibilities = None  # pyright: ignore[reportAttributeAccessIssue]
+        message = f"No such command {found[1]!r}.{did_you_mean(found[1], commands.commands)}"
+    elif isinstance(error, click.BadParameter) and error.param and isinstance(error.param.type, click.Choice):
+        known = [getattr(choice, "value", str(choice)) for choice in error.param.type.choices]
+        if found := re.match(r"'(.*)' is not one of", message):
+            message = f"{found[1]!r} is not one of {', '.join(known)}.{did_you_mean(found[1], known)}"
+    width = columns(sys.stderr)
+    # Click writes "Error: ", or for a bad value "Error: Invalid value for 'KIND': ", before it.
+    lead = 7 if width is None else len(f"Error: {error.format_message()}") - len(error.message)
+    error.message = message if width is None else wrapped(" " * lead + message, width).lstrip()
+    return error
+
+
+def _option_hint(error: click.NoSuchOption, given: Sequence[str]) -> str:
+    """An option of the command that is spelled alike, or the setting that an experiment's key stands for."""
+    command = error.ctx.command if error.ctx else None
+    known = [name for parameter in command.params for name in parameter.opts] if command else []
+    known = [name for name in known if name.startswith("--")] + ["--help"]
+    name = error.option_name.lstrip("-")
+    setting = _setting(name.replace("-", "_")) if "--set" in known else ""
+    if setting:
+        return f" Did you mean --set {setting}={_value(error.option_name, given)}?"
+    return did_you_mean(error.option_name, known)
+
+
+def _setting(name: str) -> str:
+    """The key of a preset that an option is named after: ``rounds``, or ``algorithm.lr`` for ``lr``; "" for none."""
+    from fedmtl.described import described, experiment_keys
+
+    top, _, rest = name.partition(".")
+    if top in experiment_keys():
+        return name
+    if rest:
+        return ""
+    for field, kind in (("algorithm", "algorithm"), ("data", "data"), ("model", "model"), ("up_codec", "codec")):
+        if any(name in each.fields for each in described(kind)):
+            return f"{field}.{name}"
+    return ""
+
+
+def _value(option: str, given: Sequence[str]) -> str:
+    """What was given with an option: ``--rounds=5`` or ``--rounds 5``; ``VALUE`` where nothing was."""
+    for place, word in enumerate(given):
+        if word == option and place + 1 < len(given) and not given[place + 1].startswith("--"):
+            return given[place + 1]
+        if word.startswith(f"{option}="):
+            return word.partition("=")[2]
+    return "VALUE"
