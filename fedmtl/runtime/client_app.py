@@ -1,14 +1,14 @@
 """The ClientApp: the same in a simulation, in Flower's own simulation and on a device."""
 
-import logging
-
-import numpy as np
-from flwr.app import Context, Message, MessageType
-from flwr.clientapp import ClientApp
-
 from fedmtl.runtime import guard
 
 guard.install()  # before torch is imported: a signal meanwhile would leave the node waiting without end
+
+import logging  # noqa: E402
+
+import numpy as np  # noqa: E402
+from flwr.app import Context, Message, MessageType  # noqa: E402
+from flwr.clientapp import ClientApp  # noqa: E402
 
 from fedmtl.federation.fleet import Fleet  # noqa: E402
 from fedmtl.federation.own_data import OtherData, changed  # noqa: E402
@@ -18,6 +18,8 @@ from fedmtl.federation.visits import ANEW, Replies, Visits  # noqa: E402
 from fedmtl.runtime.failures import error_reply  # noqa: E402
 from fedmtl.runtime.messages import read_visits, replies_content, roster_content, run_of, wants_sums  # noqa: E402
 from fedmtl.runtime.node import fleet_of, is_hosted, read_run_config, store_of  # noqa: E402
+
+guard.loaded()
 
 log = logging.getLogger("fedmtl")
 

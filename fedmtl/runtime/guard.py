@@ -10,6 +10,9 @@ noticed, ``TOKEN_S`` after its last heartbeat. So here
    of Python's, and is noticed by its silence;
 3. a signal while modules are imported is an error of the import, which Flower answers; one after the reply is ready
    does nothing, as the process ends then.
+
+This file imports nothing but the standard library: it is imported before all else, and a signal before that leaves the
+node waiting.
 """
 
 import faulthandler
@@ -23,9 +26,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flwr.app import Context, Message
+if TYPE_CHECKING:
+    from flwr.app import Context, Message
 
 log = logging.getLogger("fedmtl")
 
@@ -80,6 +84,12 @@ def install() -> None:
         log.info("the app's process took %.1f s to start; Flower allows %.0f s", took, START_S)
 
 
+def loaded() -> None:
+    """Log how long the process took until its modules were imported, torch's among them."""
+    if _state.installed:
+        log.info("the app's modules were imported %.1f s after its process began", seconds_since_start())
+
+
 def seconds_since_start() -> float:
     """Seconds since this process began; 0 where the system does not say."""
     try:
@@ -98,7 +108,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
-def guarded(message: Message, context: Context, round_seconds: Callable[[], float]) -> Iterator[None]:
+def guarded(message: "Message", context: "Context", round_seconds: Callable[[], float]) -> Iterator[None]:
     """Inside, a message is handled: at most until its deadline, and a signal ends it.
 
     Args:
@@ -135,7 +145,7 @@ def _arm(seconds: float) -> None:
     faulthandler.dump_traceback_later(seconds + GRACE_S, exit=True)
 
 
-def seconds_left(message: Message, node_config: Any) -> float:
+def seconds_left(message: "Message", node_config: Any) -> float:
     """The least of the node's own deadline and the message's time to live.
 
     Raises:

@@ -148,3 +148,25 @@ def test_a_node_whose_app_got_sigterm_takes_part_again(tmp_path: Path) -> None:
         assert killed and first["rounds"] == 4
         second = flwr_run(home, TINY, "rounds=1", tmp_path / "next", seconds=300)
         assert second["rounds"] == 1
+
+
+def test_the_guard_is_there_before_anything_heavy() -> None:
+    """numpy, flwr and torch take seconds on a slow machine; a SIGTERM meanwhile left the SuperNode waiting."""
+    program = """
+import sys
+from fedmtl.runtime import guard
+def install():
+    print(sorted({"numpy", "flwr", "torch", "ray", "scipy"} & sys.modules.keys()), flush=True)
+    sys.exit()
+guard.install = install
+from fedmtl.runtime import client_app
+"""
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert found.stdout == "[]\n", found.stderr
+
+
+def test_a_node_imports_nothing_that_it_does_not_need() -> None:
+    heavy = "ray scipy sklearn pandas matplotlib optuna torch._dynamo torch._inductor".split()
+    program = f"import sys; import fedmtl.runtime.client_app; print([m for m in {heavy} if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert found.stdout == "[]\n", found.stderr
