@@ -39,6 +39,7 @@ BOUNDS = {
     "rounds": (1, 10_000_000),
     "batch_size": (0, 10_000_000),
     "evaluate_clients": (0, MOST_INT),
+    "patience": (0, MOST_INT),
     "evaluate_every": (1, MOST_INT),  # a large one measures the first and the last model only
     "seed": (0, MOST_INT),
     "chunk": (0, 1_000_000),
@@ -84,6 +85,11 @@ class Experiment:
     """Measure everybody's model each so many rounds; the first and the last are always measured."""
     evaluate_clients: int = 0
     """Clients that are measured: 0 for all, or that many, drawn once from the seed; rows over all are over these."""
+    valid_fraction: float = 0.0
+    """Part of each client's training examples, in [0, 1), that is held out, and on which rounds are measured. With one,
+    the best measured round is tested at the end, once, and kept; 0: rounds are measured on the test part."""
+    patience: int = 0
+    """Stop when so many measured rounds have brought no better score on the validation part; 0: never early."""
     seed: int = 0
     """All chance follows from it: partition, initial parameters, cohorts, batches, codecs."""
     engine: str = "vmap"
@@ -128,6 +134,16 @@ class Experiment:
                 raise ValueError(f"{field} is a positive number of seconds, got {value}; at most {MOST_SECONDS:,}.")
         if not 0 <= self.gpus_per_worker <= MOST_GPUS:
             raise ValueError(f"gpus_per_worker is 0 or more, got {shown(self.gpus_per_worker)}; at most {MOST_GPUS}.")
+        if not 0 <= self.valid_fraction < 1:
+            raise ValueError(
+                f"valid_fraction is a part of the training examples in [0, 1), got {shown(self.valid_fraction)}; "
+                "0.2 holds out a fifth."
+            )
+        if self.patience and not self.valid_fraction:
+            raise ValueError(
+                f"patience={self.patience} stops by the score on validation parts, and valid_fraction=0 has none; set "
+                "valid_fraction=0.2, or patience=0."
+            )
         for field in ("name", "ray_address", "state_dir"):
             check_text(field, getattr(self, field), 200 if field == "name" else MOST_TEXT)
         if isinstance(self.cohort, int):
@@ -180,6 +196,7 @@ class Experiment:
             down_codec=self.down_codec,
             batch_size=self.batch_size or None,
             seed=self.seed,
+            valid_fraction=self.valid_fraction,
         )
 
     def to_dict(self) -> dict[str, Any]:

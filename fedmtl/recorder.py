@@ -7,8 +7,10 @@ killed run wrote after its last checkpoint is cut off when it is resumed.
 import base64
 import importlib.metadata
 import json
+import math
 import os
 import platform
+import re
 import time
 import tomllib
 import uuid
@@ -26,9 +28,11 @@ from safetensors.torch import save as save_tensors
 from fedmtl.comm import blocks
 from fedmtl.comm.blocks import Mark
 from fedmtl.comm.ledger import Ledger
-from fedmtl.comm.tables import LEDGER, METRICS, TABLES, Row, Table, json_lines, read_table
+from fedmtl.comm.tables import LEDGER, METRICS, TABLES, TEST, Row, Table, json_lines, read_table
 from fedmtl.comm.tables import rows as rows_in
 from fedmtl.experiment import HOW, Experiment
+from fedmtl.federation.best import NONE, Best
+from fedmtl.federation.best import Kept as KeptState
 from fedmtl.federation.outcome import Outcome
 from fedmtl.federation.rows import Kept, Measured, by_task, digest, keep, mean_score, rows, unkeep
 from fedmtl.federation.rows import blocks as metric_blocks
@@ -62,6 +66,9 @@ from fedmtl.tasks.base import Task
 
 EXPORTED = 100_000
 """Lines of a run, metrics and ledger together, up to which it leaves them as JSON too when it ends."""
+
+BEST_FILE = re.compile(r"best-\d+\.state")
+"""The server's state after the best round so far, beside the checkpoint, which names the round."""
 
 CHECKPOINT = "checkpoint/server.state"
 """The server's state after the last finished round, in the run's folder."""
@@ -130,6 +137,8 @@ class Recorder:
         """How far the files of the tables belong to the run."""
         self._begun = False
         """Whether the folder's manifest says that a round has been finished."""
+        self._tested = False
+        """Whether the best round's model is tested, where there are validation parts."""
         self._rows_digest = ""
         self._score = float("nan")
         if self.folder is not None:
@@ -209,7 +218,8 @@ class Recorder:
             blocks.cut(self.folder / table.file, self._marks[table.name])
         _last_updates(self.folder, self._marks[LEDGER.name], server)
         if self._restart_clients:
-            server.since[server.since > 0] = ANEW
+            for since in [server.since, *([server.kept.since] if server.kept is not None else [])]:
+                since[since > 0] = ANEW
         if server.plan.central and self.round > 0:
             for name in files.names("checkpoint/gathered"):
                 if name.endswith(".packet"):
@@ -227,17 +237,51 @@ class Recorder:
         self._marks = {name: Mark(*mark) for name, mark in note["marks"].items()}
         if "since" in note:
             server.since[:] = _from_text(note["since"], "<i8")
+        if server.validates:
+            self._restore_best(note, server)
         self._rows_digest = note["rows_digest"]
         self._score = float("nan") if note["score"] is None else note["score"]
 
-    def record(self, round: int, server: Server, outcome: Outcome) -> Progress:
-        """Keep what a round brought; with a folder, on disk before this returns."""
+    def _restore_best(self, note: Mapping[str, Any], server: Server) -> None:
+        """The best round so far, and what the server holds of it; of a run that is tested that is its state."""
+        said = note["best"]
+        score = math.nan if said["score"] is None else float(said["score"])
+        server.best = Best(int(said["round"]), score, int(said["waited"]), int(said["last"]))
+        self._tested = bool(note["tested"])
+        if self._tested or self.folder is None or server.best.round == NONE:
+            return
+        name = _best_file(server.best.round)
+        try:
+            state, kept = state_from_bytes(Folder(self.folder).read(name), server.state)
+        except (StateError, FileNotFoundError) as error:
+            why = "is gone" if isinstance(error, FileNotFoundError) else str(error)
+            raise StateError(
+                f"{str(self.folder / name)!r}, of the best round so far: {why}; restore the file, or begin anew in "
+                "another folder (--out)."
+            ) from None
+        server.kept = KeptState(server.best.round, state, _from_text(kept["since"], "<i8").copy())
+
+    def is_over(self, server: Server) -> bool:
+        """Whether all is done but the summary."""
+        return self._tested if server.validates else self.round > server.rounds
+
+    def record(self, round: int, server: Server, outcome: Outcome, tests: bool = False) -> Progress:
+        """Keep what a round brought; with a folder, on disk before this returns.
+
+        Args:
+            tests: whether it was the test of the best round at the end.
+        """
         start = time.perf_counter()
-        measured = by_task(outcome.measurements, self._trained, self._training_seconds)
+        trained = (self._trained[:0], self._training_seconds[:0]) if tests else (self._trained, self._training_seconds)
+        measured = by_task(outcome.measurements, *trained)
         if measured is not None:
             self._score = mean_score(server.plan.tasks, measured)
             self._rows_digest = digest(self._rows_digest, measured)
-        if round <= server.rounds:
+        if tests:
+            self._tested, round = True, self.round
+        elif server.validates and server.evaluates(round - 1):
+            server.judge(round - 1, math.nan if measured is None else self._score)
+        if round <= server.rounds and not tests:
             self._trained, self._training_seconds = outcome.trained, outcome.seconds
         if self.folder is not None:
             self._write(self.folder, round, server, measured)
@@ -246,12 +290,14 @@ class Recorder:
         self.round = round
         self.add_seconds("write", time.perf_counter() - start)
         return Progress(
-            round=round,
+            round=server.best.round if tests else round,
             rounds=server.rounds,
             mean_score=self._score,
             bytes_up=server.ledger.total("up", ("train", "gather")),
             bytes_down=server.ledger.total("down", ("train", "gather")),
             problems=outcome.problems,
+            part=TEST if tests else server.part,
+            tests=tests,
         )
 
     def _write(self, folder: Path, round: int, server: Server, measured: Measured | None) -> None:
@@ -278,10 +324,22 @@ class Recorder:
         }
         if server.silent:
             note["since"] = _to_text(server.since, "<i8")
+        if server.validates:
+            best, kept = server.best, server.kept
+            score = None if np.isnan(best.score) else best.score
+            said = {"round": best.round, "score": score, "waited": best.waited, "last": best.last}
+            note |= {"best": said, "tested": self._tested}
+            if kept is not None and best.last == best.round == round - 1 and not self._tested:  # it is new
+                files.write(_best_file(kept.round), state_to_bytes(kept.state, {"since": _to_text(kept.since, "<i8")}))
         files.write(CHECKPOINT, state_to_bytes(server.state, note))
         if not self._begun:
             mark_begun(folder)
             self._begun = True
+        if server.validates:  # a checkpoint names one, and after the test none
+            needed = "" if self._tested else _best_file(server.best.round).rpartition("/")[2]
+            for name in files.names("checkpoint"):
+                if BEST_FILE.fullmatch(name) and name != needed:
+                    files.remove(f"checkpoint/{name}")
 
     def _append(self, folder: Path, table: Table, some: list[blocks.Block]) -> None:
         self._marks[table.name] = blocks.append(folder / table.file, self._marks[table.name], some)
@@ -291,7 +349,7 @@ class Recorder:
 
     def finish(self, server: Server) -> Result:
         """The result; with a folder, the summary and the model are written."""
-        last = self._rows(server, server.rounds)()
+        last = self._rows(server, server.best.round if server.validates else server.rounds, TEST)()
         summary = summarise(
             self.experiment, server, last, self._score, self._rows_digest, self.seconds, self.message_bytes
         )
@@ -315,11 +373,11 @@ class Recorder:
                 text = "".join(json_lines(table, read_table(files.root, table, self._marks[table.name])))
                 files.write(table.export, text.encode())
 
-    def _rows(self, server: Server, round: int | None = None) -> Callable[[], list[Row]]:
-        """What gives the rows of one round's model, or all; it outlives the server."""
+    def _rows(self, server: Server, round: int | None = None, part: str | None = None) -> Callable[[], list[Row]]:
+        """What gives the rows of one round's model on one part, or all; it outlives the server."""
         if self.folder is None:
-            return partial(_rows_of, server.plan.tasks, self._measured, round)
-        return partial(_read, self.folder, METRICS, self._marks[METRICS.name], round)
+            return partial(_rows_of, server.plan.tasks, self._measured, round, part)
+        return partial(_read, self.folder, METRICS, self._marks[METRICS.name], round, part)
 
     def result(self, server: Server, summary: dict[str, Any]) -> Result:
         if self.folder is None:
@@ -329,6 +387,10 @@ class Recorder:
         return Result(self._rows(server), make_ledger, summary, server.state, self.folder, learnt_of(server))
 
 
+def _best_file(round: int) -> str:
+    return f"checkpoint/best-{round}.state"
+
+
 def state_folder(experiment: Experiment, folder: Path | None, run: str) -> str | None:
     """Where nodes of this machine keep the private state of a run; None: nowhere, it ends with the run."""
     if experiment.state_dir:
@@ -336,8 +398,9 @@ def state_folder(experiment: Experiment, folder: Path | None, run: str) -> str |
     return None if folder is None else str(folder / "checkpoint" / "clients")
 
 
-def _rows_of(tasks: Mapping[str, Task], kept: list[Kept], round: int | None) -> list[Row]:
-    return [row for one in kept if round in (None, one.round) for row in rows(tasks, unkeep(one))]
+def _rows_of(tasks: Mapping[str, Task], kept: list[Kept], round: int | None, part: str | None) -> list[Row]:
+    some = [one for one in kept if round in (None, one.round) and part in (None, one.part)]
+    return [row for one in some for row in rows(tasks, unkeep(one))]
 
 
 def _rows_in(ledger: Ledger) -> list[Row]:
@@ -391,6 +454,11 @@ def _checked(note: Mapping[str, Any], rounds: int) -> Mapping[str, Any]:
     for value in note["seconds"].values():
         if not isinstance(value, int | float) or not 0 <= value < float("inf"):
             raise ValueError(f"seconds are numbers from 0, got {str(value)[:40]}")
+    if "best" in note:
+        for field in ("round", "last", "waited"):
+            count(f"best {field}", note["best"][field] - (NONE if field != "waited" else 0), rounds + 2)
+        if not isinstance(note["best"]["score"], int | float | None) or not isinstance(note["tested"], bool):
+            raise TypeError("a best score is a number, and tested true or false")
     if not isinstance(note["rows_digest"], str) or not isinstance(note["score"], int | float | None):
         raise TypeError("rows_digest is a text and score a number")
     return note
@@ -417,10 +485,14 @@ def _last_updates(folder: Path, mark: Mark, server: Server) -> None:
         np.maximum.at(server.since, server.clients.rows(clients[known]), rounds[known])
 
 
-def _read(folder: Path, table: Table, mark: Mark, round: int | None = None) -> list[Row]:
-    """The rows of a table; of metrics also those of one round alone."""
+def _read(folder: Path, table: Table, mark: Mark, round: int | None = None, part: str | None = None) -> list[Row]:
+    """The rows of a table; of metrics also those of one round and one part alone."""
     some = read_table(folder, table, mark)
-    return list(rows_in(table, (block for block in some if round in (None, block.shared.get("round")))))
+    if round is not None:
+        some = (block for block in some if block.shared.get("round") == round)
+    if part is not None:
+        some = (block for block in some if block.shared.get("part", TEST) == part)
+    return list(rows_in(table, some))
 
 
 def _to_text(numbers: NDArray[Any], kind: str) -> str:

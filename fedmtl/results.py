@@ -22,8 +22,9 @@ from xxhash import xxh3_128_hexdigest
 from fedmtl.algorithms.work import local_passes
 from fedmtl.bounds import shown
 from fedmtl.comm.ledger import Ledger
-from fedmtl.comm.tables import Row
+from fedmtl.comm.tables import TEST, Row
 from fedmtl.experiment import Experiment
+from fedmtl.federation.best import Best
 from fedmtl.federation.rows import finite
 from fedmtl.federation.server import Server
 from fedmtl.tasks.worst import worst_tenth
@@ -41,7 +42,7 @@ class Result:
     make_ledger: Callable[[], list[Row]] = field(repr=False)
     summary: dict[str, Any]
     state: Any
-    """The algorithm's server state after the last round: for FedPer the trunk."""
+    """The algorithm's server state after the last round, or the best on validation parts: for FedPer the trunk."""
     folder: Path | None = None
     learnt: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     """What the algorithm found out about clients, such as a similarity [K, K]; rows are all clients, ascending."""
@@ -62,12 +63,17 @@ class Progress:
     """What a finished round tells whoever watches."""
 
     round: int
+    """Where ``tests``, the best round, whose model is tested."""
     rounds: int
     mean_score: float
     """Mean over tasks of the score over all clients, of the last model that was measured."""
     bytes_up: int
     bytes_down: int
     problems: Mapping[int, str] = field(default_factory=dict)
+    part: str = TEST
+    """The part of clients' examples that ``mean_score`` is of."""
+    tests: bool = False
+    """Whether this is the test of the best round at the end of a run with validation parts."""
 
 
 def named_tensors(tree: Any, prefix: str = "") -> dict[str, Tensor]:
@@ -125,6 +131,9 @@ def summarise(
     number and ``diverged`` have none; where some diverged, so has either mean, which is None. ``local_passes`` is a
     client's work in a round, as in ``fedmtl.algorithms.work``.
 
+    Where clients have validation parts, ``tasks`` and ``mean_score`` are of the best round's model on the test part,
+    ``valid_score`` is what it was chosen by, and ``stopped`` says after which measured round training ended and why.
+
     Args:
         last: the rows of the last model.
         mean_score: the last model's.
@@ -176,6 +185,16 @@ def summarise(
             "rows": rows_digest,
             "ledger": ledger.digest(),
         },
+        **(_stopped(experiment, server.best) if server.validates else {}),
+    }
+
+
+def _stopped(experiment: Experiment, best: Best) -> dict[str, Any]:
+    early = best.exhausted(experiment.patience)
+    reason = f"patience: {best.waited} measured rounds without a better score" if early else "all rounds are done"
+    return {
+        "valid_score": finite(best.score),
+        "stopped": {"round": best.last, "best_round": best.round, "reason": reason},
     }
 
 

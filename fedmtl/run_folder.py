@@ -40,7 +40,8 @@ RUN_FILES = (
 
 _NUMBERED = re.compile(
     r"checkpoint/(gathered/\d+\.packet"
-    r"|clients/[0-9a-f]{16}\.(rows|versions|sums|undo-[0-9a-f]{32}-\d+)"
+    r"|best-\d+\.state"
+    r"|clients/[0-9a-f]{16}\.((best-)?(rows|versions|sums)|best-tags|undo-[0-9a-f]{32}-\d+)"
     r"|clients/\d+/\d{8,}\.state)"
 )
 """A run's own too: private states and gathered data, of which there may be thousands."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fedmtl.comm.ledger import Ledger
 from fedmtl.comm.packets import DOWN, UP, PacketError, Packets
 from fedmtl.comm.spec import arrays_of
+from fedmtl.comm.tables import VALID
 from fedmtl.comm.wire import Unpacked, held, payload_of, unpack, unpack_rows
 from fedmtl.federation.influence import Bounds, distances, norm_limits, size_limits
 from fedmtl.federation.outcome import Measurements
@@ -64,7 +65,8 @@ class Answers:
         plan, roster, round, visits: of the round.
         replies: of each node.
         bounds: on weights and norms; None where all nodes are trusted, and no number of theirs is checked.
-        examples: training and test examples of each client of the roster, [K, 2]; None where they are not known.
+        examples: training, test and validation examples of each client of the roster, [K, 3]; None where they are not
+            known.
 
     Attributes:
         problems: clients that were asked for an update and gave none that can be used, with the reason.
@@ -178,28 +180,30 @@ class Answers:
             order = np.argsort(clients)
             sums = {task: np.concatenate([part.sums[task] for part in some])[order] for task in some[0].sums}
             if len(clients):
-                found.append(Measurements(self._round - 1, clients[order], sums))
+                found.append(Measurements(self._round - 1, clients[order], sums, self._visits.part))
         return found
 
     def _possible(self, parts: list[Reported]) -> list[Reported]:
         """Without the clients whose sums are no metric's."""
         counts = [np.max([sums[:, 0] for sums in part.sums.values()], axis=0) for part in parts]
-        most = size_limits(1.0, counts, [self._known(part.clients, 1) for part in parts], [part.node for part in parts])
+        known = [self._known(part.clients, 2 if self._visits.part == VALID else 1) for part in parts]
+        largest = size_limits(1.0, counts, known, [part.node for part in parts])
         kept = []
-        for (index, node, clients, sums), limits in zip(parts, most, strict=True):
+        for (index, node, clients, sums), limits in zip(parts, largest, strict=True):
             good = np.ones(len(clients), bool)
             for task, values in sums.items():
                 bad = good & ~possible(self._plan.tasks[task], values, limits)
                 for k in np.flatnonzero(bad).tolist():
                     shown = ", ".join(f"{number:g}" for number in values[k, :6])
-                    reason = f"sums of task {task!r} that no metric has, of {limits[k]:g} test examples: {shown}"
+                    most = f"{limits[k]:g} {self._visits.part} examples"
+                    reason = f"sums of task {task!r} that no metric has, of {most}: {shown}"
                     self._leave_out("metrics", node, int(clients[k]), reason, "report")
                 good &= ~bad
             kept.append(Reported(index, node, clients[good], {task: values[good] for task, values in sums.items()}))
         return kept
 
     def _known(self, clients: NDArray[np.int64], column: int) -> NDArray[np.int64] | None:
-        """Training (0) or test (1) examples of some clients, as far as the server knows."""
+        """Training (0), test (1) or validation (2) examples of some clients, as far as the server knows."""
         return None if self._examples is None else self._examples[self._roster.rows(clients), column]
 
     def uploads(self) -> Uploads:

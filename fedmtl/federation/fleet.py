@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fedmtl.comm.packets import DOWN, UP, PacketError, Packets, joined
 from fedmtl.comm.spec import check_payload
+from fedmtl.comm.tables import VALID
 from fedmtl.comm.wire import Packed, Room, pack_rows, unpack, unpack_rows
 from fedmtl.data.base import ClientData
 from fedmtl.data.roster import Roster
@@ -23,6 +24,7 @@ from fedmtl.federation.plan import Plan
 from fedmtl.federation.reports import raw_data_packet, report_packets
 from fedmtl.federation.shard import Shard, Table, shard_of, with_floats
 from fedmtl.federation.store import Store
+from fedmtl.federation.validation import with_validation
 from fedmtl.federation.visits import PHASES, Replies, Total, Visit, Visits, visits_of
 from fedmtl.rng import float32_default, permutations, rng
 from fedmtl.trees import finite_rows, leaves, row, stack, structure, tree_map
@@ -50,7 +52,8 @@ class Fleet:
     ) -> None:
         self.plan = plan
         shard = clients if isinstance(clients, Shard) else shard_of(clients)
-        self.clients = shard if plan.integer_inputs else with_floats(shard)
+        shard = shard if plan.integer_inputs else with_floats(shard)
+        self.clients = with_validation(shard, plan.valid_fraction, plan.seed)
         plan.check_inputs(rows.x.numpy() for table in shard.tables for rows in (table.train, table.test))
         longest = plan.longest or max((int(table.train.size.max()) for table in shard.tables), default=1)
         # What no client fills is one batch of all that a client has, without a memory of its own.
@@ -170,10 +173,13 @@ class Fleet:
         start = time.perf_counter()
         cohorts, members = [], []
         for group in groups:
-            some = np.flatnonzero(visits.evaluate[group.visits] & (group.table.test.size[group.rows] > 0))
+            rows = group.table.valid if visits.part == VALID else group.table.test
+            if rows is None:
+                raise ValueError("A validation part is asked for, and this experiment has none (valid_fraction=0).")
+            some = np.flatnonzero(visits.evaluate[group.visits] & (rows.size[group.rows] > 0))
             if len(some):
                 function = self.plan.measure(group.table.owned)
-                cohorts.append(group.cohort(function, group.table.test, some, None, EVALUATION_BATCH))
+                cohorts.append(group.cohort(function, rows, some, None, EVALUATION_BATCH))
                 members.append(group.visits[some])
         results = self._engine.map(cohorts, self.plan.wide(self.plan.measure(self.plan.all_tasks))) if cohorts else []
         reports = [
@@ -215,7 +221,7 @@ class Fleet:
         for (group, some, sizes, room), result in zip(trained, results, strict=True):
             # Clients that ran together have one time between them; it is shared out by examples.
             seconds[group.visits[some]] = elapsed * sizes / examples
-            rows, packets = self._close(round, group, some, result, room, store, problems, totals)
+            rows, packets = self._close(round, group, some, result, room, store, visits.best, problems, totals)
             updates.append((group.visits[some[rows]], packets))
         return updates
 
@@ -227,6 +233,7 @@ class Fleet:
         result: LocalResult[Any],
         room: Room,
         store: Store,
+        best: int,
         problems: dict[ClientId, str],
         totals: list[Total] | None,
     ) -> tuple[NDArray[np.int64], Packets]:
@@ -270,7 +277,8 @@ class Fleet:
         private = result.private
         if len(rows) < len(some):
             private = tree_map(lambda leaf: leaf[rows], private)
-        store.save_rows(group.kind, group.clients[some[rows]], round, {"private": private, "codec": packed.states})
+        states = {"private": private, "codec": packed.states}
+        store.save_rows(group.kind, group.clients[some[rows]], round, states, best)
         self._spent("state", start)
         if totals is None:
             return rows, packed.packets

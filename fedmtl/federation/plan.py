@@ -15,6 +15,7 @@ from fedmtl.codecs.base import Codec
 from fedmtl.comm.spec import Spec, spec_of
 from fedmtl.data.base import Schema
 from fedmtl.data.roster import Roster
+from fedmtl.data.validation import example_counts
 from fedmtl.federation.job import ClientFn, Wide
 from fedmtl.models.base import Model
 from fedmtl.models.split import SplitModel, build, check_runs, initial_params, loss_fn, mixed_sums_fn, sums_fn
@@ -49,6 +50,7 @@ class Plan:
         seed: int,
         owners: Mapping[ClientId, TaskSet],
         longest: int | None = None,
+        valid_fraction: float = 0.0,
     ) -> None:
         self.algorithm = algorithm
         self.up_codec = up_codec
@@ -58,6 +60,8 @@ class Plan:
         self.longest = longest
         """Training examples of the largest client of all; None where it is not known."""
         self.seed = seed
+        self.valid_fraction = valid_fraction
+        """Of a client's training examples, what it holds out and measures rounds on; 0: it measures test examples."""
         self.owners = owners
         self.model = model
         self.module: SplitModel = build(model, input_shape, self.tasks, seed, integer_inputs)
@@ -101,6 +105,7 @@ class Plan:
             self.batch_size,
             self.seed,
             *([sha256(frozen)] if (frozen := dict(self.module.named_buffers())) else []),
+            *([f"valid_fraction={self.valid_fraction}"] if self.valid_fraction else []),
         )
         return blake2b(repr(picture).encode(), digest_size=8).digest()
 
@@ -291,8 +296,10 @@ def make_plan(
     down_codec: Codec[Any],
     batch_size: int | None,
     seed: int,
+    valid_fraction: float = 0.0,
 ) -> Plan:
     """The plan of an experiment whose data has this schema."""
+    counts = example_counts(schema.examples, valid_fraction)
     return Plan(
         algorithm=algorithm,
         model=model,
@@ -304,5 +311,6 @@ def make_plan(
         batch_size=batch_size,
         seed=seed,
         owners=schema.owners,
-        longest=None if schema.examples is None or not len(schema.examples) else int(schema.examples[:, 0].max()),
+        longest=None if counts is None or not len(counts) else int(counts[:, 0].max()),
+        valid_fraction=valid_fraction,
     )

@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from fedmtl.comm.ledger import Ledger
 from fedmtl.comm.packets import PacketError
+from fedmtl.comm.tables import TEST, VALID
+from fedmtl.data.validation import example_counts
 from fedmtl.federation.answers import Answers
+from fedmtl.federation.best import Best, Kept
 from fedmtl.federation.broadcasts import broadcasts
 from fedmtl.federation.central import train_centrally
 from fedmtl.federation.checked import packet_limits
@@ -40,6 +43,9 @@ class Server:
 
     Round t of ``rounds`` sends the model of round t − 1: everyone whose turn it is measures it, the cohort
     trains on it, in one visit. One more call, of round ``rounds`` + 1, only measures.
+
+    Where the plan has validation parts, these are what rounds are measured on. The caller hands the scores back
+    (``judge``), and at the end has the best round's model tested (``open_test``), which is the server's state then.
 
     Args:
         plan: what both sides derive from the experiment.
@@ -86,10 +92,16 @@ class Server:
         self._evaluated = self.measured
         self._engine = engine
         self._bounds = bounds
-        self._examples = examples
+        self._examples = example_counts(examples, plan.valid_fraction)
         self._present = self._roster.clients
         self.since: NDArray[np.int64] = np.zeros(len(roster), np.int64)
         """The last round of which each client, ascending, sent an update, see ``Visits``."""
+        self.best = Best()
+        """The best measured round, where there are validation parts."""
+        self.kept: Kept | None = None
+        """What the server holds of that round."""
+        self._measuring: Kept | None = None
+        """The same of the round that is being measured."""
         self.rejected: Counter[str] = Counter()
         """Kind -> what was left out so far, see ``rejections.KINDS``."""
 
@@ -130,6 +142,43 @@ class Server:
         """Who trains in a round, ascending."""
         return sample(self.plan.seed, round, self._present, min(self._size, len(self._present)))
 
+    @property
+    def part(self) -> str:
+        """The part of their examples that clients measure rounds on."""
+        return VALID if self.validates else TEST
+
+    @property
+    def validates(self) -> bool:
+        """Whether rounds are measured on validation parts."""
+        return self.plan.valid_fraction > 0
+
+    def judge(self, round: int, score: float) -> None:
+        """Say what a round scored on the validation part, after the call that measured it is closed.
+
+        Raises:
+            RuntimeError: that call measured no such round.
+        """
+        if self._measuring is None or self._measuring.round != round:
+            raise RuntimeError(f"Round {round} was not measured by the last call; judge a round when it is.")
+        self.best = self.best.after(round, score)
+        if self.best.round == round:
+            self.kept = self._measuring
+
+    def open_test(self) -> Visits:
+        """The call that measures the best round's model on the test part: its ``close_round`` is of round best + 1.
+
+        Raises:
+            RuntimeError: no round was judged.
+        """
+        if self.kept is None:
+            raise RuntimeError("No round was judged, so there is no best model to test; measure one first.")
+        round, self.state, since = self.kept
+        clients = self._evaluated
+        packets = broadcasts(self.plan, self.state, self._roster, round + 1, clients)
+        self.ledger.record_many(round, clients, "down", "evaluate", packets.lengths)
+        nothing = np.zeros(len(clients), bool)
+        return Visits(clients, packets, ~nothing, nothing, nothing, since[self._roster.rows(clients)], TEST, round)
+
     def open_round(self, round: int) -> Visits:
         """The visits of a round, in client order; the broadcasts are counted."""
         everybody, nobody = self._present, self._roster.clients[:0]
@@ -142,7 +191,11 @@ class Server:
         # A broadcast that is measured and trained on is one packet, of training.
         self.ledger.record_many(round - 1, clients[~train], "down", "evaluate", packets.lengths[~train])
         self.ledger.record_many(round, clients[train], "down", "train", packets.lengths[train])
-        return Visits(clients, packets, evaluate, train, gather, self.since[self._roster.rows(clients)])
+        since = self.since[self._roster.rows(clients)]
+        if not self.validates:
+            return Visits(clients, packets, evaluate, train, gather, since)
+        self._measuring = Kept(round - 1, self.state, self.since.copy()) if self.evaluates(round - 1) else None
+        return Visits(clients, packets, evaluate, train, gather, since, VALID, self.best.round)
 
     def close_round(
         self,
@@ -181,7 +234,7 @@ class Server:
         if visits.gather.any():
             self._gather(round, answers, needs_update, bool(rejections))
         if self.plan.central:
-            if round <= self.rounds:
+            if round <= self.rounds and visits.part == self.part:
                 self.state = train_centrally(self.plan, self._engine, round, self.state, self.gathered)
         elif visits.train.any():
             uploads = answers.uploads()

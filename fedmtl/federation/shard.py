@@ -96,6 +96,8 @@ class Table(NamedTuple):
     """Ascending, [K]."""
     train: Rows
     test: Rows
+    valid: Rows | None = None
+    """Held out of the training examples, and no longer among ``train``; None where there is no such part."""
 
 
 class Shard(Mapping[ClientId, ClientData]):
@@ -192,7 +194,12 @@ def with_floats(shard: Shard) -> Shard:
     def converted(rows: Rows) -> Rows:
         return rows._replace(x=torch.from_numpy(floats(rows.x.numpy(), "inputs")))
 
-    return Shard([t._replace(train=converted(t.train), test=converted(t.test)) for t in shard.tables])
+    return Shard(
+        [
+            t._replace(train=converted(t.train), test=converted(t.test), valid=t.valid and converted(t.valid))
+            for t in shard.tables
+        ]
+    )
 
 
 def write_shard(folder: Path, clients: Mapping[ClientId, ClientData]) -> None:

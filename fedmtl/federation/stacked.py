@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from xxhash import xxh3_64_intdigest
 
+from fedmtl.federation.best import NONE
+from fedmtl.federation.pinned import ARRAYS, Pinned
 from fedmtl.federation.store import LostState, StateError
 from fedmtl.federation.undo import Before, Undo
 from fedmtl.federation.visits import ANEW
@@ -82,6 +84,8 @@ class StackedStore:
         if self._folder is not None:
             self._folder.root.mkdir(parents=True, exist_ok=True)
         self._tables: dict[str, Table] = {}
+        self._pins: dict[str, Pinned] = {}
+        """Copies of the best round's states, where a round has named one."""
 
     def load_rows(
         self,
@@ -123,7 +127,14 @@ class StackedStore:
         rows[usable] = table.rows[place[usable]]  # no page of a file is touched for a client that never trained
         found = np.where(usable, versions, 0)
         if fresh.any():
-            for k in np.flatnonzero(fresh & (table.undo.knows(place) | (versions > 0))).tolist():
+            ask = fresh & (table.undo.knows(place) | (versions > 0))
+            copied = np.flatnonzero(ask & self._pinned(kind, place, before, anew)) if ask.any() else place[:0]
+            if len(copied):
+                pin = self._pins[kind]
+                found[copied] = pin.versions[place[copied]]
+                had = copied[found[copied] > 0]
+                rows[had], fresh[had], ask[copied] = pin.rows[place[had]], False, False
+            for k in np.flatnonzero(ask).tolist():
                 try:
                     state = self._before(table, int(place[k]), before, int(clients[k]))
                 except LostState:
@@ -140,6 +151,26 @@ class StackedStore:
         if fresh.any():
             rows[fresh] = _pack(first(np.flatnonzero(fresh)), fields, size, int(fresh.sum()))
         return _unpack(rows, fields, template)
+
+    def _pinned(self, kind: str, place: NDArray[np.int64], before: int, anew: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which states are read from copies, which were made for the round before.
+
+        Raises:
+            LostState: a copy that is damaged, but where that client may begin anew.
+        """
+        pin = self._pins.get(kind)
+        if pin is None and self._folder is not None and self._folder.exists(f"{kind}.best-tags"):
+            pin = self._pin(kind, self._tables[kind])
+        if pin is None:
+            return np.zeros(len(place), bool)
+        copied = ~pin.lacking(before - 1, place)
+        some = np.flatnonzero(copied)
+        damaged = some[pin.damaged(place[some])]
+        if len(damaged) and not anew[damaged].all():
+            lost = self._clients[place[damaged[~anew[damaged]]]]
+            raise LostState(lost.tolist(), f"that of the best round, {before - 1}, is damaged")
+        copied[damaged] = False
+        return copied
 
     def _before(self, table: Table, place: int, before: int, client: int) -> Before | None:
         """A row that is damaged, half written or too new, as it was before; None where there was none."""
@@ -158,8 +189,11 @@ class StackedStore:
             self._write(table, np.array([place]), state.version, state.row[None], np.array([state.sum], np.uint64))
         return state
 
-    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any) -> None:
-        """Keep the states of K clients; what they were before this version stays until a later one is saved."""
+    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any, best: int = NONE) -> None:
+        """Keep the states of K clients; what they were before this version stays until a later one is saved.
+
+        And what they were after round ``best`` stays, as in ``Store``.
+        """
         fields, size = _layout(states)
         if not size or not len(clients):
             return
@@ -168,12 +202,40 @@ class StackedStore:
         rows = _pack(states, fields, size, len(clients))
         sums = np.array([xxh3_64_intdigest(row) for row in rows], np.uint64)
         self._reserve(table, place, size)
+        if best != NONE:
+            self._keep_best(kind, table, place, best)
         table.undo.keep(version, place, table.versions, table.sums, table.rows)
         self._write(table, place, version, rows, sums)
 
-    def _reserve(self, table: Table, place: NDArray[np.int64], size: int) -> None:
+    def _keep_best(self, kind: str, table: Table, place: NDArray[np.int64], best: int) -> None:
+        """Copy what the states were after round ``best``, of clients whose rows, or rows to undo, are written next."""
+        pin, size = self._pin(kind, table), table.rows.shape[1]
+        for block in table.undo.written_after(best):
+            old = np.flatnonzero((block.versions <= best) & pin.lacking(best, block.places))
+            had = old[old < len(block.rows)]
+            self._reserve(pin, block.places[had], size)
+            pin.write(best, block.places[old], block.versions[old], block.sums[old], block.rows[had])
+        old = place[(table.versions[place] <= best) & pin.lacking(best, place)]
+        had = table.versions[old] > 0
+        some = np.concatenate([old[had], old[~had]])
+        self._reserve(pin, old[had], size)
+        pin.write(best, some, table.versions[some], table.sums[some], table.rows[old[had]])
+
+    def _pin(self, kind: str, table: Table) -> Pinned:
+        if kind not in self._pins:
+            shapes = table.rows.shape, (len(self._clients),), (len(self._clients),), (len(self._clients),)
+            dtypes = np.uint8, np.int64, np.uint64, np.int64
+            made = [
+                self._array(f"{kind}.{name}", dtype, shape, whole=name != ARRAYS[0])
+                for name, dtype, shape in zip(ARRAYS, dtypes, shapes, strict=True)
+            ]
+            (rows, file), (versions, _), (sums, _), (tags, _) = made
+            self._pins[kind] = Pinned(rows, versions, sums, tags, file, np.zeros_like(table.reserved))
+        return self._pins[kind]
+
+    def _reserve(self, table: Table | Pinned, place: NDArray[np.int64], size: int) -> None:
         """Take the space of rows before one of them is touched."""
-        if table.file is None:
+        if table.file is None or not len(place):
             return
         firsts, lasts = place * size // PIECE, (place * size + size - 1) // PIECE
         steps = range(int((lasts - firsts).max()) + 1)

@@ -28,6 +28,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 from torch import Tensor
 
+from fedmtl.federation.best import NONE
 from fedmtl.federation.visits import ANEW
 from fedmtl.files import Folder
 from fedmtl.trees import leaves, rebuild, row, stack, structure
@@ -129,8 +130,12 @@ class Store(Protocol):
         """
         ...
 
-    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any) -> None:
-        """Keep the states of K clients, a tree of arrays [K, …]; of what is older, the newest version stays."""
+    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any, best: int = NONE) -> None:
+        """Keep the states of K clients, a tree of arrays [K, …]; of what is older, the newest version stays.
+
+        And the newest that is no later than round ``best`` stays, for ``load_rows`` with ``before`` = ``best`` + 1. A
+        round is named as the best by all that come two or more after it, until another one is.
+        """
         ...
 
 
@@ -207,16 +212,19 @@ class ClientStore:
             raise LostState([client for error in lost for client in error.clients], lost[0].why)
         return stack(rows) if rows else first(np.zeros(0, np.int64))
 
-    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any) -> None:
+    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any, best: int = NONE) -> None:
         """As in ``Store``."""
         for k, client in enumerate(clients.tolist()):
-            self.save(client, version, row(states, k))
+            self.save(client, version, row(states, k), best)
 
-    def save(self, client: ClientId, version: int, state: Any) -> None:
-        """Keep a state; of what is older, the newest version stays."""
+    def save(self, client: ClientId, version: int, state: Any, best: int = NONE) -> None:
+        """Keep a state; of what is older, the newest version stays, and the newest up to round ``best``."""
         self._backend.write(client, version, state_to_bytes(state))
-        for old in [v for v in self._backend.versions(client) if v < version][:-1]:
-            self._backend.delete(client, old)
+        older = [v for v in self._backend.versions(client) if v < version]
+        pinned = [v for v in older if v <= best][-1:]
+        for old in older[:-1]:
+            if old not in pinned:
+                self._backend.delete(client, old)
 
     def forget(self, client: ClientId) -> None:
         """Delete all versions of a client."""

@@ -114,6 +114,11 @@ class Undo:
                     found = Before(version, int(block.sums[row]), content)
         return found
 
+    def written_after(self, round: int) -> list[Block]:
+        """What rounds after one wrote over, by round: of a row's first block, it is the row as that round left it."""
+        blocks = [(self._round, self._blocks), *self._left.values()]
+        return [block for of, some in sorted(blocks, key=lambda pair: pair[0]) if of > round for block in some]
+
     def _all(self, round: int | None = None) -> list[Block]:
         """Blocks that are known, of one round or of all."""
         blocks = list(self._blocks)

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.comm.packets import Packets, joined
+from fedmtl.comm.tables import TEST
+from fedmtl.federation.best import NONE
 from fedmtl.types import ClientId, TaskSet
 
 PHASES = ("state", "evaluate", "train", "encode", "add")
@@ -41,6 +43,8 @@ class Visits(Sequence[Visit]):
         train: NDArray[np.bool_],
         gather: NDArray[np.bool_],
         since: NDArray[np.int64] | None = None,
+        part: str = TEST,
+        best: int = NONE,
     ) -> None:
         self.clients = clients
         self.packets = packets
@@ -51,6 +55,10 @@ class Visits(Sequence[Visit]):
         self.since = np.zeros(len(clients), np.int64) if since is None else since
         """The last round of which each client sent an update, so that it has a private state of that round or a later
         one; 0: none. ANEW: it may begin anew where that state is lost."""
+        self.part = part
+        """The part of their examples that clients measure on, test or valid."""
+        self.best = best
+        """The best measured round so far, whose private states nodes keep; NONE where there is none."""
 
     def __len__(self) -> int:
         return len(self.clients)
@@ -67,8 +75,10 @@ class Visits(Sequence[Visit]):
 
     def select(self, rows: NDArray[Any]) -> "Visits":
         """Those of some rows."""
-        columns = (self.evaluate[rows], self.train[rows], self.gather[rows], self.since[rows])
-        return Visits(self.clients[rows], self.packets.select(rows), *columns)
+        evaluate, train, gather, since = (c[rows] for c in (self.evaluate, self.train, self.gather, self.since))
+        return Visits(
+            self.clients[rows], self.packets.select(rows), evaluate, train, gather, since, self.part, self.best
+        )
 
 
 def visits_of(visits: Iterable[Visit]) -> Visits:

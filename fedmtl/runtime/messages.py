@@ -15,7 +15,9 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from numpy.typing import NDArray
 
 from fedmtl.comm.packets import Packets
+from fedmtl.comm.tables import PARTS
 from fedmtl.comm.text import escaped
+from fedmtl.federation.best import NONE
 from fedmtl.federation.plan import Plan
 from fedmtl.federation.rejections import Refused
 from fedmtl.federation.roster import Roster
@@ -92,6 +94,8 @@ def visits_content(plan: Plan, run: str, round: int, visits: Visits, share: bool
             "train": _bytes(visits.train, "u1"),
             "gather": _bytes(visits.gather, "u1"),
             "since": _bytes(visits.since, "<i8"),
+            "part": visits.part,
+            "best": visits.best,
         }
     )
     return RecordDict({PACKETS: _array(packets.data, share), VISITS: config})
@@ -116,7 +120,11 @@ def read_visits(plan: Plan, content: RecordDict) -> tuple[int, Visits]:
     same_length(clients, start, length, since, evaluate, train, gather)
     if not lie_within(start, length, data.size):
         raise Refused("message", f"the message's packets lie outside its {data.size} bytes")
-    return value(config, "round", int), Visits(clients, Packets(data, start, length), evaluate, train, gather, since)
+    part, best = value(config, "part", str), value(config, "best", int)
+    if part not in PARTS or best < NONE:
+        raise Refused("message", f"a part of {escaped(part, 40)!r} and a best round of {best}, which no server names")
+    packets = Packets(data, start, length)
+    return value(config, "round", int), Visits(clients, packets, evaluate, train, gather, since, part, best)
 
 
 def replies_content(round: int, replies: Replies, seconds: Mapping[str, float], local: bool = False) -> RecordDict:

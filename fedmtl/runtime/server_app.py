@@ -1,5 +1,6 @@
 """The ServerApp: the same over every Grid."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -9,6 +10,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Context
 from flwr.serverapp import Grid, ServerApp
 
 from fedmtl.data.base import Schema
+from fedmtl.data.validation import example_counts
 from fedmtl.experiment import Experiment
 from fedmtl.federation.influence import Bounds
 from fedmtl.federation.server import Server
@@ -23,6 +25,8 @@ from fedmtl.runtime.messages import packet_bytes
 from fedmtl.runtime.node import read_run_config
 from fedmtl.runtime.strategy import FedMTL
 from fedmtl.same_run import facts
+
+log = logging.getLogger("fedmtl")
 
 app = ServerApp()
 
@@ -46,10 +50,30 @@ def main(grid: Grid, context: Context) -> None:
 def print_progress(progress: Progress) -> None:
     """One plain line a round."""
     where = f"round {progress.round}/{progress.rounds}" if progress.round <= progress.rounds else "last model"
+    where = f"test, model of round {progress.round}" if progress.tests else where
     print(
         f"{where}  mean score {progress.mean_score:.4f}  up {progress.bytes_up} B  down {progress.bytes_down} B",
         flush=True,
     )
+
+
+def check_validation(schema: Schema, fraction: float) -> None:
+    """Name the clients that are too small for a validation part, once a run.
+
+    Raises:
+        ValueError: all of them are.
+    """
+    counts = example_counts(schema.examples, fraction)
+    if counts is None or fraction == 0 or counts[:, 2].all():
+        return
+    small = schema.owners.clients[counts[:, 2] == 0]
+    some = ", ".join(map(str, small[:10].tolist())) + (", …" if len(small) > 10 else "")
+    if len(small) == len(counts):
+        raise ValueError(
+            f"valid_fraction={fraction:g} holds out nothing: each client has one training example, and keeps it; give "
+            "clients more, or set valid_fraction=0."
+        )
+    log.warning("%d client(s) have one training example, keep it, and validate nothing: %s", len(small), some)
 
 
 @float32_default()
@@ -61,6 +85,8 @@ def serve(
     on_round: Callable[[Progress], None] | None = None,
 ) -> Result:
     """All rounds of an experiment, from the recorder's checkpoint on.
+
+    With validation parts, the best round's model is tested after the last one, or where ``patience`` has ended.
 
     Raises:
         RuntimeError: clients that never appeared, or a round without an update that could be used.
@@ -79,9 +105,10 @@ def serve(
         bounds=Bounds(experiment.max_weight, experiment.max_norm),
         examples=schema.examples,
     )
+    check_validation(schema, experiment.valid_fraction)
     placement = discover(grid, server.clients, experiment.wait_seconds, rejected=server.rejected)
     recorder.restore(server)
-    if recorder.finished is not None and recorder.round > experiment.rounds:
+    if recorder.finished is not None and recorder.is_over(server):
         return recorder.result(server, recorder.finished)
     # The loop is the reference, to the bit whatever the number of workers; other engines differ by rounding anyway.
     strategy = FedMTL(server, placement, recorder.run, experiment.wait_seconds, add=experiment.engine != "loop")
@@ -99,9 +126,13 @@ def _rounds(
 ) -> Iterator[Progress]:
     """The rounds that are left, and the measurement of the last model; each is recorded when it is given."""
     nothing, settings = ArrayRecord({}), ConfigRecord()
-    for t in range(recorder.round + 1, experiment.rounds + 2):
+    while not recorder.is_over(server):
+        t = recorder.round + 1
+        tests = server.validates and (t > experiment.rounds + 1 or server.best.exhausted(experiment.patience))
         begin = time.perf_counter()
-        if t <= experiment.rounds:
+        if tests:
+            messages = strategy.configure_test(grid)
+        elif t <= experiment.rounds:
             messages = strategy.configure_train(t, nothing, settings, grid)
         else:
             messages = strategy.configure_evaluate(experiment.rounds, nothing, settings, grid)
@@ -110,7 +141,9 @@ def _rounds(
         replies = list(grid.send_and_receive(messages, timeout=experiment.round_seconds))
         received = time.perf_counter()
         recorder.message_bytes["up"] += sum(packet_bytes(message) for message in replies)
-        if t <= experiment.rounds:
+        if tests:
+            strategy.aggregate_test(replies)
+        elif t <= experiment.rounds:
             strategy.aggregate_train(t, replies)
         else:
             strategy.aggregate_evaluate(experiment.rounds, replies)
@@ -121,4 +154,4 @@ def _rounds(
         recorder.add_seconds("aggregate", time.perf_counter() - received)
         if strategy.outcome is None:
             raise RuntimeError(f"Round {t} was not closed; a strategy closes every round that it opens.")
-        yield recorder.record(t, server, strategy.outcome)
+        yield recorder.record(t, server, strategy.outcome, tests)

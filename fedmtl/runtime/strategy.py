@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, Metadata, MetricRecord
@@ -72,12 +72,12 @@ class FedMTL(Strategy):
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> list[Message]:
-        return self._messages(server_round, MessageType.TRAIN, grid)
+        return self._messages(server_round, MessageType.TRAIN, grid, lambda: self.server.open_round(server_round))
 
-    def _messages(self, round: int, message_type: str, grid: Grid) -> list[Message]:
+    def _messages(self, round: int, message_type: str, grid: Grid, open_call: Callable[[], Visits]) -> list[Message]:
         if not self._placement.present(grid.get_node_ids()):  # nodes restart under another id
             self._place(discover(grid, self.server.clients, self._wait_seconds, self._placement, self.server.rejected))
-        self._visits = self.server.open_round(round)
+        self._visits = open_call()
         nodes, lives = self._placement.nodes, self._placement.lives[self.server.clients.rows(self._visits.clients)]
         share = bool(getattr(grid, "shares_memory", False))
         updates, reports = self.server.limits(self._visits)
@@ -157,12 +157,20 @@ class FedMTL(Strategy):
     ) -> list[Message]:
         if server_round < self.server.rounds:
             return []
-        return self._messages(server_round + 1, MessageType.EVALUATE, grid)
+        last = server_round + 1
+        return self._messages(last, MessageType.EVALUATE, grid, lambda: self.server.open_round(last))
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         if server_round < self.server.rounds:
             return None
         return self.aggregate_train(server_round + 1, replies)[1]
+
+    def configure_test(self, grid: Grid) -> list[Message]:
+        """Have the best round's model measured on the test part, where the experiment has validation parts."""
+        return self._messages(self.server.best.round + 1, MessageType.EVALUATE, grid, self.server.open_test)
+
+    def aggregate_test(self, replies: Iterable[Message]) -> MetricRecord | None:
+        return self.aggregate_train(self.server.best.round + 1, replies)[1]
 
     def summary(self) -> None:
         """Log what is about to run."""

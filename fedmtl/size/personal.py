@@ -20,6 +20,7 @@ from fedmtl.data.joined import some_of
 from fedmtl.engines.loop import run_one
 from fedmtl.engines.place import one_thread
 from fedmtl.experiment import Experiment, from_dict
+from fedmtl.federation.best import NONE
 from fedmtl.federation.broadcasts import broadcasts
 from fedmtl.federation.cohort import cohort_size, sample
 from fedmtl.federation.fleet import Fleet
@@ -32,6 +33,7 @@ from fedmtl.federation.visits import Visits
 from fedmtl.files import Folder
 from fedmtl.models.split import mixed_sums_fn, sums_fn
 from fedmtl.recorder import CHECKPOINT, state_folder
+from fedmtl.results import summary_from_bytes
 from fedmtl.run_folder import read_word
 from fedmtl.runtime.node import make_store
 from fedmtl.size.mixture import apart, flat
@@ -102,7 +104,10 @@ def look_at_personal(
     if not 0 <= clients <= len(roster.clients):
         raise ValueError(f"clients is 0 for all, or at most the {len(roster.clients)} that there are, got {clients}.")
     count = clients or len(roster.clients)
-    last = experiment.rounds + 1  # the call that only measures
+    rounds = experiment.rounds
+    if experiment.valid_fraction:  # the run's result is its best round
+        rounds = int(summary_from_bytes(files.read("summary.json"))["stopped"]["best_round"])
+    last = rounds + 1  # the call that only measures
     chosen = sample(plan.seed, last, roster.clients, count)
     packets = broadcasts(plan, server, roster, last, chosen)
     nothing = np.zeros(count, bool)
@@ -115,22 +120,22 @@ def look_at_personal(
         store = Kept(place, roster.clients, lambda: ClientStore(FileBackend(place)))
     shard = shard_of(some_of(federation.clients, chosen))
     Fleet(plan, shard, Looking(plan, look)).handle(last, visits, store)
-    trained = _trained(experiment, plan, roster.clients)
+    trained = _trained(experiment, plan, roster.clients, rounds)
     absent = frozenset(client for client in store.absent if client in trained)
     if len(absent) == count:
         raise ValueError(
             f"The private state of {plan.algorithm!r} is not in {str(place)!r}, where this run would keep it: it is on "
             "the machines that trained. Shrink there, with --state DIR for a device's state-dir, or copy its files."
         )
-    return Looked(plan.tasks, experiment.rounds, absent)
+    return Looked(plan.tasks, rounds, absent)
 
 
-def _trained(experiment: Experiment, plan: Plan, clients: NDArray[np.int64]) -> frozenset[ClientId]:
+def _trained(experiment: Experiment, plan: Plan, clients: NDArray[np.int64], rounds: int) -> frozenset[ClientId]:
     """Who was in a cohort: others have their first state, and nobody has kept it."""
     if plan.central:
         return frozenset()
     size = cohort_size(experiment.cohort, len(clients))
-    cohorts = (sample(plan.seed, round, clients, size).tolist() for round in range(1, experiment.rounds + 1))
+    cohorts = (sample(plan.seed, round, clients, size).tolist() for round in range(1, rounds + 1))
     return frozenset().union(*cohorts)
 
 
@@ -171,7 +176,7 @@ class Kept:
             return kept[np.searchsorted(self._everybody, clients)]
         return np.array([any((self._folder / f"{client}").glob("*.state")) for client in clients.tolist()])
 
-    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any) -> None:
+    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any, best: int = NONE) -> None:
         raise RuntimeError("Nobody trains after a run; this is a mistake of the program.")
 
 
