@@ -47,6 +47,7 @@ def describe(progress: "Progress", short: bool = False) -> str:
         text += f"  clients left out: {left_out}"
     last = progress.round > progress.rounds
     where = "last model" if last else f"round {progress.round}/{progress.rounds}"
+    where = f"test, model of round {progress.round}" if progress.tests else where
     return f"{where}  {text}"
 
 
@@ -59,7 +60,8 @@ def run_one(
     show, stop = watch(label, experiment.rounds)
 
     def on_round(progress: "Progress") -> None:
-        stopping.reached(f"{which}after round {progress.round}" if progress.round <= progress.rounds else "at the end")
+        ended = progress.tests or progress.round > progress.rounds
+        stopping.reached("at the end" if ended else f"{which}after round {progress.round}")
         show(progress)
 
     stopping.reached(f"{which}before a round was done")

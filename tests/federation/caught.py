@@ -89,9 +89,9 @@ def play(
         keep(len(clients), states)
         return states
 
-    def watch_save(store: StackedStore, kind: str, clients: Any, version: int, states: Any) -> None:
+    def watch_save(store: StackedStore, kind: str, clients: Any, version: int, states: Any, best: int) -> None:
         keep(len(clients), states)
-        save(store, kind, clients, version, states)
+        save(store, kind, clients, version, states, best)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LocalGrid, "exchange", watch_exchange)
