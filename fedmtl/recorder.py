@@ -289,15 +289,21 @@ class Recorder:
             self._measured.append(keep(measured))
         self.round = round
         self.add_seconds("write", time.perf_counter() - start)
+        return self.progress(server, outcome.problems, tests)
+
+    def progress(self, server: Server, problems: Mapping[int, str] | None = None, tests: bool = False) -> Progress:
+        """How far the run is."""
         return Progress(
-            round=server.best.round if tests else round,
+            round=server.best.round if tests else self.round,
             rounds=server.rounds,
             mean_score=self._score,
             bytes_up=server.ledger.total("up", ("train", "gather")),
             bytes_down=server.ledger.total("down", ("train", "gather")),
-            problems=outcome.problems,
+            problems=problems or {},
             part=TEST if tests else server.part,
             tests=tests,
+            best=server.best,
+            bytes_evaluation=sum(server.ledger.total(way, ("evaluate",)) for way in ("up", "down")),
         )
 
     def _write(self, folder: Path, round: int, server: Server, measured: Measured | None) -> None:

@@ -74,6 +74,10 @@ class Progress:
     """The part of clients' examples that ``mean_score`` is of."""
     tests: bool = False
     """Whether this is the test of the best round at the end of a run with validation parts."""
+    best: Best = Best()
+    """The best measured round so far, where there are validation parts."""
+    bytes_evaluation: int = 0
+    """Of measurements, in both directions."""
 
 
 def named_tensors(tree: Any, prefix: str = "") -> dict[str, Tensor]:
