@@ -1,6 +1,7 @@
 """The command line: what is printed where, exit codes, and what is left on disk."""
 
 import csv
+import dataclasses
 import json
 import os
 import pty
@@ -13,15 +14,19 @@ from typing import Any
 
 import click
 import pytest
+import torch
 import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
+import fedmtl as fedmtl_package
 from fedmtl.cli import app
 from fedmtl.cli.listing import Kind
-from fedmtl.components import REGISTRY
+from fedmtl.components import find
+from fedmtl.described import described
 from fedmtl.experiment import Experiment
 from fedmtl.loading import presets
+from fedmtl.registry import REGISTRY
 
 PRESET = """# Five clients and one task: small.
 name = "small"
@@ -106,10 +111,18 @@ def test_list_of_kinds_in_the_help_is_complete() -> None:
 # list
 
 
+def whole(*arguments: str) -> list[str]:
+    """Lines of a command whose output goes to a file: none is wrapped."""
+    result = CliRunner().invoke(app, arguments, env={"COLUMNS": ""})
+    assert result.exit_code == 0, result.output
+    return result.output.splitlines()
+
+
 @pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.presets])
 def test_list_prints_every_name_and_field(kind: Kind) -> None:
-    registered = REGISTRY["data" if kind is Kind.data else kind.value.removesuffix("s")]
-    lines = fedmtl("list", kind.value).output.splitlines()
+    registered = REGISTRY[kind.singular]
+    first, *lines = whole("list", kind.value)
+    assert re.match(r"An? .* (is|are) .*\.$", first)
     assert [line.split()[0] for line in lines[::2]] == list(registered)
     assert all(re.search(r"\w+ \w+", line[16:]) for line in lines[::2])
     fields = dict(zip(registered, (line.strip() for line in lines[1::2]), strict=True))
@@ -123,8 +136,51 @@ def test_list_prints_every_name_and_field(kind: Kind) -> None:
     }
 
 
+@pytest.mark.parametrize("kind", REGISTRY)
+def test_list_reads_of_the_source_what_the_class_has(kind: str) -> None:
+    """Names of fields, and defaults that give the same objects, for every registered component."""
+    for each in described(kind):
+        cls = find(kind, each.name)
+        fields = [field for field in dataclasses.fields(cls) if field.init]
+        assert list(each.fields) == [field.name for field in fields], each.name
+        scope = {**vars(sys.modules[cls.__module__])}
+        for field in fields:
+            factory = field.default_factory
+            default = field.default if factory is dataclasses.MISSING else factory()
+            text = each.fields[field.name]
+            assert (eval(text, scope) if text else dataclasses.MISSING) == default, (each.name, field.name)
+
+
+def test_list_says_what_each_thing_is() -> None:
+    """The first words of a method's file, in a sentence, and not how it behaves at an edge of its settings."""
+    summaries = {each.name: each.summary for kind in REGISTRY for each in described(kind)}
+    assert summaries["Ditto"] == "FedAvg's model for all, and a personal model of each client that is held near it."
+    assert all(re.match(r"[A-Z0-9].*\.$|.*\?$", text) and len(text) > 15 for text in summaries.values()), summaries
+    assert not [name for name, text in summaries.items() if re.match(r"[λβεμσc] ?=", text)]
+
+
+def test_list_for_programs() -> None:
+    found = json.loads("\n".join(whole("list", "codecs", "--json")))
+    assert [each["name"] for each in found] == list(REGISTRY["codec"])
+    assert found[-1]["fields"] == {"codec": "TopK()"} and found[0]["summary"]
+    assert [each["name"] for each in json.loads("\n".join(whole("list", "presets", "--json")))] == list(presets())
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_list_imports_nothing_heavy(kind: Kind) -> None:
+    """torch takes seconds; without it the answer takes a tenth of one."""
+    program = (
+        "import sys; from fedmtl.cli import app\n"
+        f"try: app(['list', '{kind.value}'])\n"
+        "except SystemExit: print([m for m in ('torch', 'numpy', 'flwr', 'ray', 'scipy') if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.stdout.splitlines()[-1] == "[]", run.stderr
+
+
 def test_list_prints_every_preset_with_its_first_line() -> None:
-    lines = fedmtl("list", "presets").output.splitlines()
+    first, *lines = whole("list", "presets")
+    assert first.startswith("A preset is a file ")
     assert [line.split()[0] for line in lines] == list(presets())
     for line, path in zip(lines, presets().values(), strict=True):
         first = path.read_text().splitlines()[0]
@@ -318,6 +374,41 @@ def test_usage_errors_name_the_command() -> None:
     for arguments in (["run"], ["run", "digits", "--nothing"], ["list", "nothing"]):
         result = call(*arguments)
         assert result.exit_code == 2 and f"{arguments[0]} --help' for help" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["rnu"], "No such command 'rnu'. Did you mean run?"),
+        (["run", "digits", "--ot", "x"], "No such option '--ot'. Did you mean --out?"),
+        (["run", "digits", "--rounds", "5"], "No such option '--rounds'. Did you mean --set rounds=5?"),
+        (["run", "digits", "--rounds=5"], "No such option '--rounds'. Did you mean --set rounds=5?"),
+        (["run", "digits", "--batch-size", "5"], "No such option '--batch-size'. Did you mean --set batch_size=5?"),
+        (["run", "digits", "--algorithm", "Ditto"], "Did you mean --set algorithm=Ditto?"),
+        (["run", "digits", "--lr", "0.1"], "No such option '--lr'. Did you mean --set algorithm.lr=0.1?"),
+        (["run", "digits", "--algorithm.lr=0.1"], "Did you mean --set algorithm.lr=0.1?"),
+        (["run", "digits", "--hidden", "[8]"], "Did you mean --set model.hidden=[8]?"),
+        (["run", "digits", "--clients", "4"], "Did you mean --set data.clients=4 or --restart-clients?"),
+        (["compare", "digits", "--rounds", "5"], "No such option '--rounds'. Did you mean --set rounds=5?"),
+        (["compare", "digits", "--seed", "5"], "Did you mean --set seed=5 or --seeds?"),
+        (["list", "model"], "models, presets, got 'model'. Did you mean models?"),
+        (["export", "x", "--what", "rouns"], "--what is one of rounds, ledger, got 'rouns'. Did you mean rounds?"),
+        (["--verson"], "No such option '--verson'. Did you mean --version?"),
+        (["report", "x", "--rounds", "5"], "No such option '--rounds'."),
+    ],
+)
+def test_usage_errors_say_what_was_meant(words: list[str], message: str) -> None:
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert result.stderr.rstrip().endswith(message), result.stderr
+
+
+def test_version_of_fedmtl_and_of_what_it_stands_on() -> None:
+    lines = fedmtl("--version").stdout.splitlines()
+    found = dict(line.split(" ", 1) for line in lines)
+    assert list(found) == ["fedmtl", "python", "flwr", "torch", "ray", "numpy"]
+    assert found["fedmtl"] == fedmtl_package.__version__
+    assert found["torch"].split("+")[0] == torch.__version__.split("+")[0]
 
 
 # compare and report

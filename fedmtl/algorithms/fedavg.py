@@ -1,4 +1,4 @@
-"""FedAvg: one model for everybody.
+"""FedAvg: one model for all clients, heads included.
 
     McMahan, Moore, Ramage, Hampson, Agüera y Arcas. AISTATS 2017, Algorithm 1. arXiv:1602.05629
 

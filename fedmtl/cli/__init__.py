@@ -1,13 +1,17 @@
 """The command line, one command a file: run, compare, report, list, export, verify, shrink, bench."""
 
 import sys
+from typing import Annotated
 
 import typer
 
 from fedmtl import stopping
 from fedmtl.cli import bench, compare, export, listing, report, run, shrink, verify
+from fedmtl.cli.usage import Commands
+from fedmtl.cli.version import print_versions
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -20,6 +24,17 @@ app = typer.Typer(
         fedmtl run digits --out runs/first
         fedmtl report runs/first""",
 )
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=print_versions, help="Print versions, also of what is used."),
+    ] = False,
+) -> None:
+    pass
+
 
 app.command("run")(run.run)
 app.command("compare")(compare.compare)

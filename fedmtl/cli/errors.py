@@ -1,28 +1,36 @@
 """Errors as one line on standard error, and exit codes."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
 
 from fedmtl import stopping
+from fedmtl.cli.terminal import columns, wrapped
 from fedmtl.files import way_out
 
 
 @contextmanager
 def one_clear_error() -> Iterator[None]:
-    """What a user can mend is one line on standard error; FEDMTL_DEBUG=1 shows where it came from."""
+    """What a user can mend is one line on standard error, wrapped on a terminal.
+
+    FEDMTL_DEBUG=1 shows where it came from.
+    """
     try:
         yield
     except stopping.Stopped:
         stopping.leave()
+    except BrokenPipeError:  # `| head` has what it wants; Python must not flush once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         if stopping.stopping():  # it follows from the signal
             stopping.leave()
         if os.environ.get("FEDMTL_DEBUG"):
             raise
-        typer.echo(f"error: {one_line(in_words(error))}", err=True)
+        typer.echo(wrapped(f"error: {one_line(in_words(error))}", columns(sys.stderr)), err=True)
         raise typer.Exit(2) from None
 
 

@@ -1,11 +1,16 @@
-"""``fedmtl list``: the names that a preset can use."""
+"""``fedmtl list``: the names that a preset can use. Nothing heavy is imported, so that it comes at once."""
 
+import json
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from fedmtl.cli.errors import one_clear_error
+from fedmtl.cli.terminal import say
+
+NAME_WIDTH = 17
+"""Columns before the text of an entry."""
 
 
 class Kind(StrEnum):
@@ -20,41 +25,37 @@ class Kind(StrEnum):
     models = "models"
     presets = "presets"
 
+    @property
+    def singular(self) -> str:
+        """The registry's word for it."""
+        return "data" if self is Kind.data else self.value[:-1]
 
-def list_known(kind: Annotated[Kind, typer.Argument(hidden=True, metavar="KIND")]) -> None:
+
+def list_known(
+    kind: Annotated[Kind, typer.Argument(hidden=True, metavar="KIND")],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: a list of name, summary and fields.")] = False,
+) -> None:
     """List what a preset can name, and what it takes.
 
     KIND is algorithms, weightings, optimizers, codecs, tasks, data, models or presets.
     """
     with one_clear_error():
+        from fedmtl.described import MEANING, Described, described
+
         if kind is Kind.presets:
             from fedmtl.loading import presets
 
-            for name, path in presets().items():
-                first = path.read_text(encoding="utf-8").splitlines()[0]
-                typer.echo(f"{name:<16} {first.lstrip('# ')}")
-            return
-        from fedmtl.components import REGISTRY, find
-
-        for name in REGISTRY[kind.value if kind is Kind.data else kind.value[:-1]]:
-            cls = find(kind.value if kind is Kind.data else kind.value[:-1], name)
-            typer.echo(f"{name:<16} {first_line(cls)}\n{'':<16} {fields_of(cls)}")
-
-
-def first_line(cls: Any) -> str:
-    return next((line.strip() for line in (cls.__doc__ or "").splitlines() if line.strip()), "")
-
-
-def fields_of(cls: Any) -> str:
-    """Fields with their defaults, as they are written in a preset."""
-    import dataclasses
-
-    parts = []
-    for field in dataclasses.fields(cls):
-        if field.default is not dataclasses.MISSING:
-            parts.append(f"{field.name}={field.default!r}")
-        elif field.default_factory is not dataclasses.MISSING:
-            parts.append(f"{field.name}={field.default_factory()!r}")
+            firsts = {name: path.read_text(encoding="utf-8").partition("\n")[0] for name, path in presets().items()}
+            found = [Described(name, first.lstrip("# "), {}) for name, first in firsts.items()]
         else:
-            parts.append(field.name)
-    return ", ".join(parts) or "no fields"
+            found = described(kind.singular)
+        if as_json:
+            entries = [{"name": each.name, "summary": each.summary, "fields": each.fields} for each in found]
+            typer.echo(json.dumps(entries, indent=2, ensure_ascii=False))
+            return
+        say(MEANING[kind.singular])
+        indent = " " * NAME_WIDTH
+        for each in found:
+            say(f"{each.name:<{NAME_WIDTH - 1}} {each.summary}", indent)
+            if kind is not Kind.presets:
+                say(indent + each.signature, indent)

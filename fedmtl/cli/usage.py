@@ -9,7 +9,7 @@ import click
 import typer.core
 
 from fedmtl.cli.terminal import columns, wrapped
-from fedmtl.suggest import did_you_mean
+from fedmtl.suggest import alike, did_you_mean
 
 
 class Commands(typer.core.TyperGroup):
@@ -41,23 +41,35 @@ def with_hint(error: click.UsageError, commands: click.Group, given: Sequence[st
         commands: those that there are.
         given: the command and its arguments.
     """
-    message = error.message
+    if type(error).__name__ == "NoArgsIsHelpError":  # the help page is its message
+        return error
     if isinstance(error, click.NoSuchOption):
-        error.possibilities = None
-        message = f"No such option {error.option_name!r}.{_option_hint(error, given)}"
-    elif found := re.match(r"No such command '(.*?)'", message):
-        if hasattr(error, "possibilities"):
-            error.possibilities = None  # pyright: ignore[reportAttributeAccessIssue]
-        message = f"No such command {found[1]!r}.{did_you_mean(found[1], commands.commands)}"
-    elif isinstance(error, click.BadParameter) and error.param and isinstance(error.param.type, click.Choice):
-        known = [getattr(choice, "value", str(choice)) for choice in error.param.type.choices]
-        if found := re.match(r"'(.*)' is not one of", message):
-            message = f"{found[1]!r} is not one of {', '.join(known)}.{did_you_mean(found[1], known)}"
+        better: click.UsageError = click.UsageError(
+            f"No such option {error.option_name!r}.{_option_hint(error, given)}", error.ctx
+        )
+    elif found := re.match(r"No such command '(.*?)'", error.message):
+        better = click.UsageError(
+            f"No such command {found[1]!r}.{did_you_mean(found[1], commands.commands)}", error.ctx
+        )
+    elif isinstance(error, click.BadParameter) and (text := _choice_hint(error)):
+        better = click.UsageError(text, error.ctx)
+    else:
+        better = click.UsageError(error.format_message(), error.ctx)
     width = columns(sys.stderr)
-    # Click writes "Error: ", or for a bad value "Error: Invalid value for 'KIND': ", before it.
-    lead = 7 if width is None else len(f"Error: {error.format_message()}") - len(error.message)
-    error.message = message if width is None else wrapped(" " * lead + message, width).lstrip()
-    return error
+    if width is not None:
+        lead = "Error: "  # Click writes it before
+        better = click.UsageError(wrapped(lead + better.message, width).removeprefix(lead), better.ctx)
+    return better
+
+
+def _choice_hint(error: click.BadParameter) -> str:
+    """The message about a word that is not among a parameter's; empty for other bad values."""
+    found = re.match(r"'(.*)' is not one of", error.message)
+    if not found or error.ctx is None or error.param is None or not isinstance(error.param.type, click.Choice):
+        return ""
+    known = [getattr(choice, "value", str(choice)) for choice in error.param.type.choices]
+    name = error.param.opts[0] if isinstance(error.param, click.Option) else error.param.make_metavar(error.ctx)
+    return f"{name} is one of {', '.join(known)}, got {found[1]!r}.{did_you_mean(found[1], known)}"
 
 
 def _option_hint(error: click.NoSuchOption, given: Sequence[str]) -> str:
@@ -68,7 +80,8 @@ def _option_hint(error: click.NoSuchOption, given: Sequence[str]) -> str:
     name = error.option_name.lstrip("-")
     setting = _setting(name.replace("-", "_")) if "--set" in known else ""
     if setting:
-        return f" Did you mean --set {setting}={_value(error.option_name, given)}?"
+        others = [f" or {option}" for option in alike(error.option_name, known)]
+        return f" Did you mean --set {setting}={_value(error.option_name, given)}{''.join(others)}?"
     return did_you_mean(error.option_name, known)
 
 

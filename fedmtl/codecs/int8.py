@@ -1,4 +1,4 @@
-"""Int8: one byte a number, one scale a block, rounded by chance so that the mean is right."""
+"""Int8: one byte a number, one scale a block, rounded at random so that the mean is right."""
 
 import math
 from collections.abc import Callable
