@@ -16,7 +16,7 @@ from fedmtl.federation.influence import Bounds, distances, norm_limits, size_lim
 from fedmtl.federation.outcome import Measurements
 from fedmtl.federation.plan import Plan
 from fedmtl.federation.rejections import Rejection
-from fedmtl.federation.reports import open_reports
+from fedmtl.federation.reports import open_reports, raw_data_bytes
 from fedmtl.federation.roster import Roster
 from fedmtl.federation.visits import Replies, Visits
 from fedmtl.tasks.checks import possible
@@ -318,7 +318,9 @@ class Answers:
         return [received[spec, start] for start in starts.tolist()], which
 
     def raw_data(self) -> dict[ClientId, bytes]:
-        """The packets of raw data, by client."""
+        """The packets of raw data, by client; without those of more examples than their clients can have."""
+        if self._bounds is not None:
+            self._leave_out_large_data(self._bounds)
         found = {
             int(self._visits.clients[place]): replies.updates[k]
             for replies, rows, places in self._found
@@ -326,6 +328,23 @@ class Answers:
             if self._visits.gather[place]
         }
         return {client: packet for client, packet in sorted(found.items()) if client not in self.problems}
+
+    def _leave_out_large_data(self, bounds: Bounds) -> None:
+        """Examples are counted by a packet's bytes, before it is opened, and bounded as weights are."""
+        parts = []
+        for replies, rows, places in self._found:
+            sent = self._visits.gather[places] & (replies.updates.lengths[rows] > 0)
+            for index in np.unique(self._task_set[places[sent]]).tolist():
+                some = np.flatnonzero(sent & (self._task_set[places] == index))
+                first, each = raw_data_bytes(self._plan, self._roster.task_sets[index])
+                claims = 1.0 + np.maximum(replies.updates.lengths[rows[some]] - first, 0) // each
+                parts.append((replies.node, self._visits.clients[places[some]], claims))
+        known = [self._known(clients, 0) for _, clients, _ in parts]
+        most = size_limits(bounds.weight, [part[2] for part in parts], known, [part[0] for part in parts])
+        for (node, clients, claims), limits in zip(parts, most, strict=True):
+            for k in np.flatnonzero(claims > limits).tolist():
+                reason = f"its raw data hold {claims[k]:g} examples, and it can have {limits[k]:g} (max_weight)"
+                self._leave_out("size", node, int(clients[k]), reason)
 
 
 def _match(clients: NDArray[np.int64], replies: Sequence[Replies]) -> list[Answer]:

@@ -39,7 +39,7 @@ def packet_limits(plan: Plan, roster: Roster, visits: Visits) -> tuple[NDArray[n
     """The largest update and the largest report, in bytes, that each of the requests can need. [V] both.
 
     A codec makes at most 8 bytes a number and 4096 besides, or says in ``max_bytes(size)`` how many it makes. Raw data
-    has no such bound: how many examples a device has is its own to say.
+    is bounded with all of the round's, see ``Answers.raw_data``: how many examples are typical is known then.
     """
     updates, reports = np.zeros(len(visits), np.int64), np.zeros(len(visits), np.int64)
     sets = roster.task_set(visits.clients)

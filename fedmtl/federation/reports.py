@@ -35,8 +35,19 @@ def raw_data_packet(plan: Plan, round: int, train: Split) -> bytes:
     return seal(DATA, plan.digest, round, len(train.x), buffer.getvalue())
 
 
-def open_raw_data(plan: Plan, round: int, packet: bytes) -> Split:
+def raw_data_bytes(plan: Plan, owned: TaskSet) -> tuple[int, int]:
+    """Bytes of a packet of one example with the labels of some tasks, and of each further example."""
+    shape, dtype = plan.input_like
+    labels = {task: np.zeros((1, *plan.tasks[task].label_shape), np.float32) for task in owned}
+    one = Split(np.zeros((1, *shape), dtype), labels)
+    return len(raw_data_packet(plan, 1, one)), one.x.nbytes + sum(y.nbytes for y in labels.values())
+
+
+def open_raw_data(plan: Plan, round: int, packet: bytes, owned: TaskSet | None = None) -> Split:
     """The examples of a raw-data packet.
+
+    Args:
+        owned: the tasks that its client has; None for any.
 
     Raises:
         PacketError: what ``raw_data_packet`` cannot have made: members that are compressed or overlap, declared sizes
@@ -50,6 +61,8 @@ def open_raw_data(plan: Plan, round: int, packet: bytes) -> Split:
         labels = {name.removeprefix("y."): y for name, y in arrays.items()}
         if unknown := [name for name in arrays if not name.startswith("y.") or name[2:] not in plan.tasks]:
             raise ValueError(f"labels of {escaped(str(unknown[:3]), 60)}, and the tasks are {list(plan.tasks)}")
+        if owned is not None and sorted(labels) != sorted(owned):
+            raise ValueError(f"labels of {sorted(labels)}, and the client's tasks are {sorted(owned)}")
         shape, dtype = plan.input_like
         if x.shape[1:] != shape or x.dtype != dtype or not len(x) or len(x) != num_examples or not np.isfinite(x).all():
             rule = f"inputs are {dtype} [{num_examples:g}, {', '.join(map(str, shape))}], finite"

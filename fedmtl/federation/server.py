@@ -268,7 +268,7 @@ class Server:
         found = answers.raw_data()
         for client, packet in list(found.items()):
             try:
-                open_raw_data(self.plan, round, packet)
+                open_raw_data(self.plan, round, packet, self._roster[client])
             except PacketError as error:
                 answers.leave_out({client: str(error)}, "packet")
                 del found[client]

@@ -4,6 +4,7 @@ Node 1 alters its reply of round 2 (clients 0, 2, 4), or its roster. The model a
 one of a run in which the clients whose update cannot be used sent none; every rejection is named and counted.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -17,8 +18,9 @@ from fedmtl.algorithms import IFCA, Mocha, Pooled
 from fedmtl.codecs import FP16, Dense, ErrorFeedback, Int8, TopK
 from fedmtl.comm.packets import DATA as RAW
 from fedmtl.comm.packets import DOWN, REPORT
+from fedmtl.data import Split
 from fedmtl.federation.rejections import KINDS
-from fedmtl.federation.reports import open_raw_data
+from fedmtl.federation.reports import open_raw_data, raw_data_packet
 from fedmtl.runtime.local_grid import node_context
 from fedmtl.runtime.messages import PACKETS, REPLIES, ROSTER, TOTALS
 from fedmtl.runtime.node import _hosted, host
@@ -495,9 +497,36 @@ def test_raw_data_leaves_a_central_node_in_the_first_round_alone() -> None:
 
 def test_altered_raw_data_costs_its_clients_alone() -> None:
     chosen = experiment(algorithm=Pooled(epochs=1))
-    ran = play(chosen, replies={"1": update(lambda p: reseal(p, bytes(len(p)), kind=RAW))})
+    ran = play(chosen, replies={"1": update(lambda p: reseal(p, bytes(len(p) // 2), kind=RAW))})
     assert list(ran.problems[0]) == [0] and ran.rejected == {"packet": 1}
     assert ran.measured(3) == set(range(5))
+
+
+def with_data(packet: bytes, times: int = 1, without: str = "") -> bytes:
+    """A client's own examples, several times over, or without a task's labels."""
+    plan = (chosen := experiment(algorithm=Pooled(epochs=1))).make_plan(chosen.load())
+    train = open_raw_data(plan, 1, packet)
+    labels = {task: np.concatenate([y] * times) for task, y in train.y.items() if task != without}
+    return raw_data_packet(plan, 1, Split(np.concatenate([train.x] * times), labels))
+
+
+@pytest.mark.parametrize("examples", ["known", None])
+def test_raw_data_are_no_larger_than_a_client_can_have(examples: Any) -> None:
+    """As weights: the number that the server knows, or a thousand times the typical one. Any size was taken."""
+    altered = {"1": update(lambda p: with_data(p, 2 if examples else 2000))}
+    ran = play(experiment(algorithm=Pooled(epochs=1)), examples, replies=altered)
+    assert list(ran.problems[0]) == [0] and ran.rejected == {"size": 1}
+    assert re.search("raw data hold .* examples, and it can have .*max_weight", ran.problems[0][0])
+    assert ran.measured(3) == set(range(5))
+    free = play(experiment(algorithm=Pooled(epochs=1), max_weight=0.0), examples, replies=altered)
+    assert free.rejected == {}
+
+
+def test_raw_data_have_the_labels_of_their_clients_tasks() -> None:
+    ran = play(
+        experiment(algorithm=Pooled(epochs=1)), replies={"1": update(lambda p: with_data(p, without="multiclass_0"))}
+    )
+    assert list(ran.problems[0]) == [0] and ran.rejected == {"packet": 1}
 
 
 def bomb(packet: bytes) -> bytes:
