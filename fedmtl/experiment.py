@@ -15,7 +15,7 @@ from fedmtl.data.base import Federation, Schema
 from fedmtl.engines import ENGINES, Loop, VMap
 from fedmtl.federation.cohort import cohort_size
 from fedmtl.federation.job import Engine
-from fedmtl.federation.plan import Plan, make_plan
+from fedmtl.federation.plan import METRICS, Plan, make_plan
 from fedmtl.suggest import did_you_mean
 
 HOW = (
@@ -90,6 +90,8 @@ class Experiment:
     the best measured round is tested at the end, once, and kept; 0: rounds are measured on the test part."""
     patience: int = 0
     """Stop when so many measured rounds have brought no better score on the validation part; 0: never early."""
+    metrics: str = METRICS[0]
+    """Models that are measured by all metrics: the "last", "all" that are measured, or none, only by the "primary"."""
     seed: int = 0
     """All chance follows from it: partition, initial parameters, cohorts, batches, codecs."""
     engine: str = "vmap"
@@ -153,6 +155,8 @@ class Experiment:
                 value = shown(getattr(self, field))
                 raise ValueError(f"{field} is a finite number of at least 0 (0: no bound), got {value}.")
         cohort_size(self.cohort, sys.maxsize)
+        if self.metrics not in METRICS:
+            raise ValueError(f"metrics is one of {', '.join(METRICS)}, got {shown(self.metrics)}.")
         if self.engine not in ENGINES:
             raise ValueError(
                 f"engine is one of {', '.join(ENGINES)}, got {shown(self.engine)}.{did_you_mean(self.engine, ENGINES)}"
@@ -197,6 +201,7 @@ class Experiment:
             batch_size=self.batch_size or None,
             seed=self.seed,
             valid_fraction=self.valid_fraction,
+            metrics=self.metrics,
         )
 
     def to_dict(self) -> dict[str, Any]:

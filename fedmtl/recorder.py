@@ -28,11 +28,23 @@ from safetensors.torch import save as save_tensors
 from fedmtl.comm import blocks
 from fedmtl.comm.blocks import Mark
 from fedmtl.comm.ledger import Ledger
-from fedmtl.comm.tables import LEDGER, METRICS, TABLES, TEST, Row, Table, json_lines, read_table
+from fedmtl.comm.tables import (
+    CONFUSION,
+    LEDGER,
+    MEASURES,
+    METRICS,
+    TABLES,
+    TEST,
+    Row,
+    Table,
+    json_lines,
+    read_table,
+)
 from fedmtl.comm.tables import rows as rows_in
 from fedmtl.experiment import HOW, Experiment
 from fedmtl.federation.best import NONE, Best
 from fedmtl.federation.best import Kept as KeptState
+from fedmtl.federation.measures import measure_blocks
 from fedmtl.federation.outcome import Outcome
 from fedmtl.federation.rows import Kept, Measured, by_task, digest, keep, mean_score, rows, unkeep
 from fedmtl.federation.rows import blocks as metric_blocks
@@ -45,6 +57,7 @@ from fedmtl.results import (
     Result,
     learnt_of,
     learnt_text,
+    measures_of,
     named_tensors,
     summarise,
     summary_from_bytes,
@@ -133,6 +146,8 @@ class Recorder:
         """Who trained in the round that is done, and how long: rows of its model say it one round later."""
         self._measured: list[Kept] = []
         """What was measured, when there is no folder."""
+        self._blocks: dict[str, list[blocks.Block]] = {MEASURES.name: [], CONFUSION.name: []}
+        """The other metrics, when there is no folder."""
         self._marks = {table.name: Mark() for table in TABLES}
         """How far the files of the tables belong to the run."""
         self._begun = False
@@ -283,9 +298,13 @@ class Recorder:
             server.judge(round - 1, math.nan if measured is None else self._score)
         if round <= server.rounds and not tests:
             self._trained, self._training_seconds = outcome.trained, outcome.seconds
+        last = tests or (measured is not None and not server.validates and measured.round == server.rounds)
+        other = measure_blocks(server.plan.tasks, server.plan.kinds, outcome.measurements, last)
         if self.folder is not None:
-            self._write(self.folder, round, server, measured)
-        elif measured is not None:
+            self._write(self.folder, round, server, measured, other)
+        for table in other if self.folder is None else ():
+            self._blocks[table] += other[table]
+        if self.folder is None and measured is not None:
             self._measured.append(keep(measured))
         self.round = round
         self.add_seconds("write", time.perf_counter() - start)
@@ -306,7 +325,14 @@ class Recorder:
             bytes_evaluation=sum(server.ledger.total(way, ("evaluate",)) for way in ("up", "down")),
         )
 
-    def _write(self, folder: Path, round: int, server: Server, measured: Measured | None) -> None:
+    def _write(
+        self,
+        folder: Path,
+        round: int,
+        server: Server,
+        measured: Measured | None,
+        other: Mapping[str, list[blocks.Block]],
+    ) -> None:
         files = Folder(folder)
         if server.gathered and round == 1:
             files.make("checkpoint/gathered")
@@ -314,6 +340,9 @@ class Recorder:
                 files.write(f"checkpoint/gathered/{client}.packet", packet)
         if measured is not None:
             self._append(folder, METRICS, metric_blocks(server.plan.tasks, measured))
+        for table in (MEASURES, CONFUSION):
+            if other.get(table.name):
+                self._append(folder, table, other[table.name])
         self._append(folder, LEDGER, server.ledger.blocks())
         server.ledger.forget()
         note = {
@@ -359,6 +388,9 @@ class Recorder:
         summary = summarise(
             self.experiment, server, last, self._score, self._rows_digest, self.seconds, self.message_bytes
         )
+        for row in self._reader(MEASURES, server.rounds)():
+            if row["client"] is None:
+                summary["tasks"][row["task"]]["measures"] = measures_of(row)
         if self.folder is not None:
             files = Folder(self.folder)
             tensors = named_tensors(server.state)
@@ -385,12 +417,27 @@ class Recorder:
             return partial(_rows_of, server.plan.tasks, self._measured, round, part)
         return partial(_read, self.folder, METRICS, self._marks[METRICS.name], round, part)
 
+    def _reader(self, table: Table, round: int | None = None) -> Callable[[], list[Row]]:
+        """What gives the rows of ``measures`` or ``confusion``."""
+        if self.folder is None:
+            return partial(_rows_from, table, self._blocks[table.name], round)
+        return partial(_read, self.folder, table, self._marks[table.name], round)
+
     def result(self, server: Server, summary: dict[str, Any]) -> Result:
         if self.folder is None:
             make_ledger = partial(_rows_in, server.ledger)
         else:
             make_ledger = partial(_read, self.folder, LEDGER, self._marks[LEDGER.name])
-        return Result(self._rows(server), make_ledger, summary, server.state, self.folder, learnt_of(server))
+        return Result(
+            self._rows(server),
+            make_ledger,
+            summary,
+            server.state,
+            self.folder,
+            learnt_of(server),
+            self._reader(MEASURES),
+            self._reader(CONFUSION),
+        )
 
 
 def _best_file(round: int) -> str:
@@ -407,6 +454,10 @@ def state_folder(experiment: Experiment, folder: Path | None, run: str) -> str |
 def _rows_of(tasks: Mapping[str, Task], kept: list[Kept], round: int | None, part: str | None) -> list[Row]:
     some = [one for one in kept if round in (None, one.round) and part in (None, one.part)]
     return [row for one in some for row in rows(tasks, unkeep(one))]
+
+
+def _rows_from(table: Table, some: list[blocks.Block], round: int | None) -> list[Row]:
+    return list(rows_in(table, (block for block in some if round in (None, block.shared["round"]))))
 
 
 def _rows_in(ledger: Ledger) -> list[Row]:

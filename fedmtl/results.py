@@ -2,6 +2,7 @@
 
 A run's folder holds ``experiment.toml`` (resolved), ``environment.json``, ``rounds.columns`` (a row for each round,
 client and task, and one over all clients with client null), ``ledger.columns`` (a row for each packet),
+``measures.columns`` and ``confusion.columns`` (metrics beside the primary one, and confusion counts),
 ``checkpoint/`` (the state of the last finished round), ``model.safetensors``, ``learnt.json`` (what the algorithm found
 out about the clients, if it does) and ``summary.json`` (at the end); and of a run of few lines ``rounds.jsonl`` and
 ``ledger.jsonl``, the same rows as lines of JSON.
@@ -27,6 +28,7 @@ from fedmtl.experiment import Experiment
 from fedmtl.federation.best import Best
 from fedmtl.federation.rows import finite
 from fedmtl.federation.server import Server
+from fedmtl.metrics import MEASURES
 from fedmtl.tasks.worst import worst_tenth
 from fedmtl.trees import sha256
 
@@ -46,6 +48,8 @@ class Result:
     folder: Path | None = None
     learnt: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     """What the algorithm found out about clients, such as a similarity [K, K]; rows are all clients, ascending."""
+    make_measures: Callable[[], list[Row]] = field(default=list, repr=False)
+    make_confusion: Callable[[], list[Row]] = field(default=list, repr=False)
 
     @cached_property
     def rows(self) -> list[Row]:
@@ -56,6 +60,17 @@ class Result:
     def ledger(self) -> list[Row]:
         """One for each packet."""
         return self.make_ledger()
+
+    @cached_property
+    def measures(self) -> list[Row]:
+        """Metrics beside the primary one: a row for each client and task, and one over all clients (client None), of
+        the models that are measured by all metrics."""
+        return self.make_measures()
+
+    @cached_property
+    def confusion(self) -> list[Row]:
+        """Examples by their class and the predicted one: of all clients, and for the last model of each client, too."""
+        return self.make_confusion()
 
 
 @dataclass(frozen=True)
@@ -91,6 +106,11 @@ def named_tensors(tree: Any, prefix: str = "") -> dict[str, Tensor]:
     for key, value in items:
         tensors.update(named_tensors(value, f"{prefix}.{key}" if prefix else str(key)))
     return tensors
+
+
+def measures_of(row: Row) -> dict[str, float]:
+    """The metrics of a row of the table ``measures`` that have a value."""
+    return {name: row[name] for name in MEASURES if row[name] is not None}
 
 
 def learnt_of(server: Server) -> dict[str, NDArray[Any]]:

@@ -39,6 +39,7 @@ EXPERIMENTS = [
         batch_size=0,
         evaluate_every=2,
         evaluate_clients=3,
+        metrics="all",
         seed=7,
         chunk=7,
         compile=True,
@@ -138,6 +139,7 @@ def test_what_is_what_results_depend_on() -> None:
         "batch_size": 1,
         "evaluate_every": 2,
         "evaluate_clients": 3,
+        "metrics": "primary",
         "seed": 1,
     }
     for key, value in what.items():

@@ -30,7 +30,7 @@ FLOORS = [
         "registry",
         "suggest",
     ],
-    ["models", "tasks", "data", "codecs", "optim", "optimizers", "weightings"],
+    ["models", "tasks", "metrics", "data", "codecs", "optim", "optimizers", "weightings"],
     ["algorithms"],
     ["comm"],
     ["federation"],

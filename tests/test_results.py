@@ -157,6 +157,17 @@ def test_seconds_are_those_of_the_round_that_made_the_model(result: Result) -> N
 # Ledger
 
 
+def full_bytes(client: int) -> int:
+    """What all metrics add to a report: numbers of 8 bytes, the sum of counts in 4, and 2 bytes an event, as there are
+    from 257 to 65,536 cells: for each example its cell of 3 · 4 and one of 1026 for each of three classes; for each
+    entry its cell of 6 and one of 1026. A regression has three numbers and no cell."""
+    test = DATA.load(0).clients[client].test
+    (task, y), *_ = test.y.items()
+    labelled = int((~np.isnan(y)).sum())
+    events = {"multiclass_0": 4, "binary_1": 2, "regression_2": 0, "multilabel_3": 2}[task] * labelled
+    return (8 * 3 if task == "regression_2" else 8) + 4 + 2 * events
+
+
 def test_the_ledger_of_the_run_written_out(result: Result) -> None:
     """A trunk is 4·3 + 3 = 15 numbers; a report two sums, or four for multilabel. Half of 80 clients train."""
     dense = 32 + 4 * 15
@@ -169,7 +180,9 @@ def test_the_ledger_of_the_run_written_out(result: Result) -> None:
     for measured in (0, 2, 3):
         next_cohort = cohort(result, measured + 1)
         expected += [(measured, c, "down", "evaluate", dense) for c in range(80) if c not in next_cohort]
-        expected += [(measured, c, "up", "evaluate", 32 + 8 * (4 if c % 4 == 3 else 2)) for c in range(80)]
+        primary = [32 + 8 * (4 if c % 4 == 3 else 2) for c in range(80)]
+        more = [full_bytes(c) if measured == 3 else 0 for c in range(80)]
+        expected += [(measured, c, "up", "evaluate", primary[c] + more[c]) for c in range(80)]
     assert sorted(tuple(row.values()) for row in result.ledger) == sorted(expected)
     assert all(list(row) == ["round", "client", "direction", "purpose", "payload_bytes"] for row in result.ledger)
 
@@ -282,8 +295,12 @@ def test_the_folder_holds_nothing_else(result: Result, folder: Path) -> None:
         "environment.json",
         "rounds.columns",
         "ledger.columns",
+        "measures.columns",
+        "confusion.columns",
         "rounds.jsonl",
         "ledger.jsonl",
+        "measures.jsonl",
+        "confusion.jsonl",
         "checkpoint",
         "model.safetensors",
         "summary.json",

@@ -1,4 +1,4 @@
-"""The two tables of a run, metrics and ledger: their fields, and from blocks to rows, lines of JSON and CSV.
+"""The tables of a run: their fields, and from blocks to rows, lines of JSON and CSV.
 
 It imports no torch, so that a report of finished runs comes at once.
 """
@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fedmtl.comm.blocks import Block, DamagedFile, Mark, read
+from fedmtl.comm.text import LIMIT
+from fedmtl.metrics.base import MEASURES as NAMES
 
 Row = dict[str, Any]
 
@@ -62,7 +64,7 @@ def _metrics(block: Block) -> tuple[list[Any], ...]:
     names, metrics, higher = ([one[field] for one in tasks] for field in range(3))
     return (
         [int(block.shared["round"])] * block.lines,
-        [None if client == ALL_CLIENTS else client for client in columns["client"].tolist()],
+        _clients(block),
         [names[index] for index in task],
         [metrics[index] for index in task],
         _numbers(columns["value"].tolist()),
@@ -100,13 +102,61 @@ def _numbers(values: list[float]) -> list[float | None]:
     return [value if math.isfinite(value) else None for value in values]
 
 
+def _measures(block: Block) -> tuple[list[Any], ...]:
+    tasks: list[list[Any]] = block.shared["tasks"]
+    return (
+        [int(block.shared["round"])] * block.lines,
+        _clients(block),
+        [tasks[index][0] for index in _among(block.columns["task"], tasks)],
+        block.columns["examples"].tolist(),
+        *(_numbers(block.columns[name].tolist()) for name in NAMES),
+        [_part(block.shared.get("part", TEST))] * block.lines,
+    )
+
+
+def _confusion(block: Block) -> tuple[list[Any], ...]:
+    tasks: list[list[Any]] = block.shared["tasks"]
+    columns = block.columns
+    task = _among(columns["task"], tasks)
+    several = [bool(one[2]) for one in tasks]
+    label, truth, predicted = (columns[key].tolist() for key in ("label", "truth", "predicted"))
+    return (
+        [int(block.shared["round"])] * block.lines,
+        _clients(block),
+        [tasks[index][0] for index in task],
+        [_named(tasks[of][1], index) if several[of] else None for of, index in zip(task, label, strict=True)],
+        *(
+            [index if several[of] else _named(tasks[of][1], index) for of, index in zip(task, column, strict=True)]
+            for column in (truth, [None if index < 0 else index for index in predicted])
+        ),
+        columns["count"].tolist(),
+        [_part(block.shared.get("part", TEST))] * block.lines,
+    )
+
+
+def _clients(block: Block) -> list[int | None]:
+    return [None if client == ALL_CLIENTS else client for client in block.columns["client"].tolist()]
+
+
+def _named(names: list[str], index: int | None) -> str | int | None:
+    """The name of a class, or its number."""
+    if index is None or not names:
+        return index
+    return str(names[index])[:LIMIT]
+
+
 METRICS = Table(
     "rounds",
     ("round", "client", "task", "metric", "value", "score", "higher_is_better", "examples", "seconds", "part"),
     _metrics,
 )
 LEDGER = Table("ledger", ("round", "client", "direction", "purpose", "payload_bytes"), _transfers)
-TABLES = (METRICS, LEDGER)
+MEASURES = Table("measures", ("round", "client", "task", "examples", *NAMES, "part"), _measures)
+"""Metrics beside the primary one; null where a task has no such metric, or the metric no value."""
+CONFUSION = Table("confusion", ("round", "client", "task", "label", "truth", "predicted", "count", "part"), _confusion)
+"""Examples by their class and the predicted one, cells that are not empty; ``label`` where a task has several, each
+with its own counts; ``predicted`` is null where the output is no number."""
+TABLES = (METRICS, LEDGER, MEASURES, CONFUSION)
 
 
 def rows(table: Table, blocks: Iterator[Block]) -> Iterator[Row]:

@@ -16,9 +16,11 @@ from fedmtl.federation.influence import Bounds, distances, norm_limits, size_lim
 from fedmtl.federation.outcome import Measurements
 from fedmtl.federation.plan import Plan
 from fedmtl.federation.rejections import Rejection
-from fedmtl.federation.reports import open_reports, raw_data_bytes
+from fedmtl.federation.reports import open_full_reports, open_reports, raw_data_bytes
 from fedmtl.federation.roster import Roster
 from fedmtl.federation.visits import Replies, Visits
+from fedmtl.metrics import Tally
+from fedmtl.metrics.tally import joined
 from fedmtl.tasks.checks import possible
 from fedmtl.types import ClientId, Payload
 from fedmtl.uploads import Stack, Summed, Uploads
@@ -32,6 +34,7 @@ class Reported(NamedTuple):
     node: int | None
     clients: NDArray[np.int64]
     sums: dict[str, NDArray[np.float64]]
+    tallies: dict[str, Tally]
 
 
 class Received(NamedTuple):
@@ -167,8 +170,13 @@ class Answers:
                     self._leave_out(error.kind, node, int(clients[k]), str(error), "report")
 
                 packets = replies.reports.select(rows[of])
-                good, sums = open_reports(self._plan, self._round, self._roster.task_sets[index], packets, damaged)
-                parts.append(Reported(index, node, clients[good], sums))
+                owned = self._roster.task_sets[index]
+                if self._visits.full:
+                    good, sums, tallies = open_full_reports(self._plan, self._round, owned, packets, damaged)
+                else:
+                    good, sums = open_reports(self._plan, self._round, owned, packets, damaged)
+                    tallies = {}
+                parts.append(Reported(index, node, clients[good], sums, tallies))
         if self._bounds is not None:
             parts = self._possible(parts)
         measured: dict[int, list[Reported]] = {}
@@ -179,8 +187,9 @@ class Answers:
             clients = np.concatenate([part.clients for part in some])
             order = np.argsort(clients)
             sums = {task: np.concatenate([part.sums[task] for part in some])[order] for task in some[0].sums}
+            tallies = {task: joined([part.tallies[task] for part in some]).select(order) for task in some[0].tallies}
             if len(clients):
-                found.append(Measurements(self._round - 1, clients[order], sums, self._visits.part))
+                found.append(Measurements(self._round - 1, clients[order], sums, self._visits.part, tallies))
         return found
 
     def _possible(self, parts: list[Reported]) -> list[Reported]:
@@ -189,7 +198,7 @@ class Answers:
         known = [self._known(part.clients, 2 if self._visits.part == VALID else 1) for part in parts]
         largest = size_limits(1.0, counts, known, [part.node for part in parts])
         kept = []
-        for (index, node, clients, sums), limits in zip(parts, largest, strict=True):
+        for (index, node, clients, sums, tallies), limits in zip(parts, largest, strict=True):
             good = np.ones(len(clients), bool)
             for task, values in sums.items():
                 bad = good & ~possible(self._plan.tasks[task], values, limits)
@@ -199,7 +208,18 @@ class Answers:
                     reason = f"sums of task {task!r} that no metric has, of {most}: {shown}"
                     self._leave_out("metrics", node, int(clients[k]), reason, "report")
                 good &= ~bad
-            kept.append(Reported(index, node, clients[good], {task: values[good] for task, values in sums.items()}))
+            for task, tally in tallies.items():
+                safe = np.where(good[:, None], sums[task], 0.0)
+                bad = good & ~self._plan.kinds[task].possible(safe, tally)
+                for k in np.flatnonzero(bad).tolist():
+                    most = f"{sums[task][k, 0]:g} {self._visits.part} examples"
+                    reason = f"counts of task {task!r} that no outputs have, of {most}"
+                    self._leave_out("metrics", node, int(clients[k]), reason, "report")
+                good &= ~bad
+            rows = np.flatnonzero(good)
+            sums = {task: values[rows] for task, values in sums.items()}
+            tallies = {task: tally.select(rows) for task, tally in tallies.items()}
+            kept.append(Reported(index, node, clients[rows], sums, tallies))
         return kept
 
     def _known(self, clients: NDArray[np.int64], column: int) -> NDArray[np.int64] | None:

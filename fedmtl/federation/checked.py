@@ -12,6 +12,7 @@ from fedmtl.comm.packets import HEADER_BYTES, Packets
 from fedmtl.comm.text import escaped
 from fedmtl.federation.plan import Plan
 from fedmtl.federation.rejections import Rejection
+from fedmtl.federation.reports import most_report_bytes
 from fedmtl.federation.roster import Roster
 from fedmtl.federation.visits import PHASES, Replies, Visits
 
@@ -46,7 +47,7 @@ def packet_limits(plan: Plan, roster: Roster, visits: Visits) -> tuple[NDArray[n
     for index in np.unique(sets).tolist():
         some = np.flatnonzero(sets == index)
         owned = roster.task_sets[index]
-        reports[some] = HEADER_BYTES + 8 * sum(plan.sums_sizes(owned).values())
+        reports[some] = most_report_bytes(plan, owned, visits.full)
         if visits.train[some].any():
             size = plan.up_spec(int(visits.clients[some[0]]), owned).size
             bound = getattr(plan.up_codec, "max_bytes", None)

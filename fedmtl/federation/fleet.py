@@ -21,11 +21,13 @@ from fedmtl.federation.group import Group
 from fedmtl.federation.job import Engine
 from fedmtl.federation.permitted import NOT_CODED, NOT_FINITE, NOT_READ
 from fedmtl.federation.plan import Plan
+from fedmtl.federation.predictions import tallies
 from fedmtl.federation.reports import raw_data_packet, report_packets
-from fedmtl.federation.shard import Shard, Table, shard_of, with_floats
+from fedmtl.federation.shard import Rows, Shard, Table, shard_of, with_floats
 from fedmtl.federation.store import Store
 from fedmtl.federation.validation import with_validation
 from fedmtl.federation.visits import PHASES, Replies, Total, Visit, Visits, visits_of
+from fedmtl.metrics import Tally
 from fedmtl.rng import float32_default, permutations, rng
 from fedmtl.trees import finite_rows, leaves, row, stack, structure, tree_map
 from fedmtl.types import ClientId, LocalResult, Payload, TaskSet
@@ -173,21 +175,31 @@ class Fleet:
         start = time.perf_counter()
         cohorts, members = [], []
         for group in groups:
-            rows = group.table.valid if visits.part == VALID else group.table.test
-            if rows is None:
-                raise ValueError("A validation part is asked for, and this experiment has none (valid_fraction=0).")
-            some = np.flatnonzero(visits.evaluate[group.visits] & (rows.size[group.rows] > 0))
+            rows = _measured_part(visits, group)
+            some = _measured(visits, group, rows)
             if len(some):
                 function = self.plan.measure(group.table.owned)
                 cohorts.append(group.cohort(function, rows, some, None, EVALUATION_BATCH))
                 members.append(group.visits[some])
         results = self._engine.map(cohorts, self.plan.wide(self.plan.measure(self.plan.all_tasks))) if cohorts else []
+        tallied = self._tallies(visits, groups)
         reports = [
-            (rows, report_packets(self.plan, round, cohort.owned, sums))
-            for rows, cohort, sums in zip(members, cohorts, results, strict=True)
+            (rows, report_packets(self.plan, round, cohort.owned, sums, more))
+            for rows, cohort, sums, more in zip(members, cohorts, results, tallied, strict=True)
         ]
         self._spent("evaluate", start)
         return reports
+
+    def _tallies(self, visits: Visits, groups: list[Group]) -> list[dict[str, Tally] | None]:
+        """Statistics beside the primary metric's, for each group that measures; None where they are not asked for.
+
+        An engine runs them apart, so the primary metric has the same bits whether they are or not.
+        """
+        parts = [(group, _measured_part(visits, group)) for group in groups]
+        measured = [(group, rows, some) for group, rows in parts if len(some := _measured(visits, group, rows))]
+        if not visits.full or self.plan.metrics == "primary":
+            return [None] * len(measured)
+        return [tallies(self._engine, self.plan, group, rows, some) for group, rows, some in measured]
 
     def _train(
         self,
@@ -324,6 +336,23 @@ class Fleet:
         elapsed = time.perf_counter() - start
         self.seconds[phase] += elapsed
         return elapsed
+
+
+def _measured_part(visits: Visits, group: Group) -> Rows:
+    """The examples that clients of a group are asked to measure on.
+
+    Raises:
+        ValueError: a part that this experiment does not have.
+    """
+    rows = group.table.valid if visits.part == VALID else group.table.test
+    if rows is None:
+        raise ValueError("A validation part is asked for, and this experiment has none (valid_fraction=0).")
+    return rows
+
+
+def _measured(visits: Visits, group: Group, rows: Rows) -> NDArray[np.int64]:
+    """Which of a group's clients measure: those that are asked to and have an example among the rows."""
+    return np.flatnonzero(visits.evaluate[group.visits] & (rows.size[group.rows] > 0))
 
 
 def _places(room: Room, arrays: int, result: LocalResult[Any]) -> list[Tensor | None]:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from fedmtl.comm.tables import TEST
+from fedmtl.metrics import Tally
 from fedmtl.types import ClientId
 
 
@@ -22,6 +23,8 @@ class Measurements(NamedTuple):
     """Task -> sufficient statistics of its metric, a row a client, [K, s] float64; first the number of examples."""
     part: str = TEST
     """The part of their examples: test or valid."""
+    tallies: Mapping[str, Tally] = {}
+    """Task -> statistics of its other metrics, where the model is measured by all of them."""
 
 
 class Outcome(NamedTuple):

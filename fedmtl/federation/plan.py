@@ -17,12 +17,27 @@ from fedmtl.data.base import Schema
 from fedmtl.data.roster import Roster
 from fedmtl.data.validation import example_counts
 from fedmtl.federation.job import ClientFn, Wide
+from fedmtl.metrics import Kind
+from fedmtl.metrics.kinds import kind_of
 from fedmtl.models.base import Model
-from fedmtl.models.split import SplitModel, build, check_runs, initial_params, loss_fn, mixed_sums_fn, sums_fn
+from fedmtl.models.split import (
+    SplitModel,
+    build,
+    check_runs,
+    initial_params,
+    loss_fn,
+    mixed_outputs_fn,
+    mixed_sums_fn,
+    outputs_fn,
+    sums_fn,
+)
 from fedmtl.optim import make_batches
 from fedmtl.tasks.base import Task
 from fedmtl.trees import sha256
 from fedmtl.types import Batch, ClientId, LossFn, Params, Payload, TaskSet
+
+METRICS = ("last", "all", "primary")
+"""Models that are measured by all metrics: the last one, each that is measured, or none. The first is the default."""
 
 REGISTERED = 50_000
 """Clients at most where the server keeps something of each: it is written every round, and similarities are K × K."""
@@ -51,6 +66,7 @@ class Plan:
         owners: Mapping[ClientId, TaskSet],
         longest: int | None = None,
         valid_fraction: float = 0.0,
+        metrics: str = METRICS[0],
     ) -> None:
         self.algorithm = algorithm
         self.up_codec = up_codec
@@ -62,6 +78,8 @@ class Plan:
         self.seed = seed
         self.valid_fraction = valid_fraction
         """Of a client's training examples, what it holds out and measures rounds on; 0: it measures test examples."""
+        self.metrics = metrics
+        """Which models are measured by all metrics, one of ``METRICS``."""
         self.owners = owners
         self.model = model
         self.module: SplitModel = build(model, input_shape, self.tasks, seed, integer_inputs)
@@ -104,6 +122,7 @@ class Plan:
             repr(self.down_codec),
             self.batch_size,
             self.seed,
+            *([] if self.metrics == METRICS[0] else [self.metrics]),
             *([sha256(frozen)] if (frozen := dict(self.module.named_buffers())) else []),
             *([f"valid_fraction={self.valid_fraction}"] if self.valid_fraction else []),
         )
@@ -250,6 +269,27 @@ class Plan:
 
         return self._once("measure", owned, make)
 
+    def outputs(self, owned: TaskSet) -> ClientFn:
+        """(down, private, batches) -> task -> outputs of what the client predicts with, for the first batch."""
+
+        def make() -> ClientFn:
+            if self.mixture is not None:
+                return partial(_mixture_outputs, self.mixture, mixed_outputs_fn(self.module, self.tasks, owned))
+            outputs = outputs_fn(self.module, owned)
+
+            def predict(down: Payload, private: Any, batches: Sequence[Batch]) -> dict[str, Tensor]:
+                return outputs(self.algorithm.personal_params(down, private), batches[0])
+
+            return predict
+
+        return self._once("outputs", owned, make)
+
+    @cached_property
+    def kinds(self) -> dict[str, Kind]:
+        """Task -> its statistics beside the primary metric's; without tasks that have none."""
+        found = {name: kind_of(task) for name, task in self.tasks.items()}
+        return {name: kind for name, kind in found.items() if kind is not None}
+
     def wide(self, function: ClientFn) -> Wide | None:
         """``local_update`` or ``measure`` of all tasks, with what engines need to lend; None where that is not safe."""
         if not getattr(self.algorithm, "separable_heads", False):
@@ -283,6 +323,17 @@ def _measure_mixture(
     return _added([sums(models, weights, batch) for batch in batches])
 
 
+def _mixture_outputs(
+    mixture: Callable[..., Any],
+    outputs: Callable[..., dict[str, Tensor]],
+    down: Payload,
+    private: Any,
+    batches: Sequence[Batch],
+) -> dict[str, Tensor]:
+    models, weights = mixture(down, private)
+    return outputs(models, weights, batches[0])
+
+
 def _added(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     return {task: torch.stack([part[task] for part in parts]).sum(0) for task in parts[0]}
 
@@ -297,6 +348,7 @@ def make_plan(
     batch_size: int | None,
     seed: int,
     valid_fraction: float = 0.0,
+    metrics: str = METRICS[0],
 ) -> Plan:
     """The plan of an experiment whose data has this schema."""
     counts = example_counts(schema.examples, valid_fraction)
@@ -310,6 +362,7 @@ def make_plan(
         integer_inputs=schema.integer_inputs,
         batch_size=batch_size,
         seed=seed,
+        metrics=metrics,
         owners=schema.owners,
         longest=None if counts is None or not len(counts) else int(counts[:, 0].max()),
         valid_fraction=valid_fraction,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fedmtl.comm.counts import decode, encode
 from fedmtl.comm.packets import (
     DATA,
     HEADER_BYTES,
@@ -25,7 +26,12 @@ from fedmtl.comm.packets import (
 from fedmtl.comm.text import escaped
 from fedmtl.data.base import Split
 from fedmtl.federation.plan import Plan
+from fedmtl.metrics import Tally
+from fedmtl.metrics.tally import spans
 from fedmtl.types import TaskSet
+
+MOST_CELLS = 2**22
+"""Cells that a report is taken to need at most: of more, no device has the examples."""
 
 
 def raw_data_packet(plan: Plan, round: int, train: Split) -> bytes:
@@ -100,13 +106,86 @@ def _members(body: memoryview) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def report_packets(plan: Plan, round: int, owned: TaskSet, sums: Mapping[str, Tensor]) -> Packets:
-    """Metric sums [K, s] of the clients' tasks, in their order, as float64: a packet a client."""
+def report_packets(
+    plan: Plan, round: int, owned: TaskSet, sums: Mapping[str, Tensor], tallies: Mapping[str, Tally] | None = None
+) -> Packets:
+    """Metric sums [K, s] of the clients' tasks, in their order, as float64: a packet a client.
+
+    With ``tallies`` of the same clients their numbers follow, as float64, and their counts, as ``comm.counts`` packs
+    them.
+    """
     bodies = np.concatenate([sums[task].detach().cpu().numpy().astype("<f8") for task in owned], axis=1)
+    if tallies is not None:
+        return _full_packets(plan, round, bodies, {task: tallies[task] for task in owned if task in tallies})
     packets = np.empty((len(bodies), HEADER_BYTES + 8 * bodies.shape[1]), np.uint8)
     packets[:, HEADER_BYTES:] = bodies.view(np.uint8)
     seal_rows(packets, REPORT, plan.digest, round, 0.0)
     return in_rows(packets)
+
+
+def _full_packets(plan: Plan, round: int, bodies: NDArray[Any], tallies: Mapping[str, Tally]) -> Packets:
+    numbers = [each.numbers for each in tallies.values()]
+    cells = [plan.kinds[task].cells for task in tallies]
+    fixed = np.concatenate([bodies, *numbers], axis=1).astype("<f8").view(np.uint8)
+    data, sizes = np.zeros(0, np.uint8), np.zeros(len(bodies), np.int64)
+    if tallies:
+        data, sizes = encode([(each.lengths, each.cells, each.counts) for each in tallies.values()], cells)
+    lengths = HEADER_BYTES + fixed.shape[1] + sizes
+    starts = np.cumsum(lengths) - lengths
+    whole = np.zeros(int(lengths.sum()), np.uint8)
+    whole[(starts + HEADER_BYTES)[:, None] + np.arange(fixed.shape[1])] = fixed
+    whole[spans(starts + HEADER_BYTES + fixed.shape[1], sizes)] = data
+    for length in np.unique(lengths).tolist():  # headers are written to rows of one length
+        some = np.flatnonzero(lengths == length)
+        place = starts[some][:, None] + np.arange(length)
+        rows = whole[place]
+        seal_rows(rows, REPORT, plan.digest, round, 0.0)
+        whole[place] = rows
+    return Packets(whole, starts, lengths)
+
+
+def most_report_bytes(plan: Plan, owned: TaskSet, full: bool) -> int:
+    """The largest report of a client with these tasks, by the primary metric alone or by all."""
+    least = HEADER_BYTES + 8 * sum(plan.sums_sizes(owned).values())
+    if not full:
+        return least
+    kinds = [plan.kinds[task] for task in owned if task in plan.kinds]
+    return least + sum(8 * kind.numbers + 4 + 4 * min(kind.cells, MOST_CELLS) for kind in kinds)
+
+
+def open_full_reports(
+    plan: Plan, round: int, owned: TaskSet, packets: Packets, problem: Callable[[int, PacketError], None]
+) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]], dict[str, Tally]]:
+    """Rows of the K packets that are good, task -> their sums [rows, s], and task -> its other statistics."""
+    sizes = plan.sums_sizes(owned)
+    kinds = {task: plan.kinds[task] for task in owned if task in plan.kinds}
+    columns = [*sizes.values(), *(kind.numbers for kind in kinds.values())]
+    fixed = 8 * sum(columns)
+    rows, _, bodies = open_rows(packets, REPORT, plan.digest, round, problem)
+    lengths = np.array([len(body) for body in bodies], np.int64)
+    long = lengths >= fixed
+    for k in np.flatnonzero(~long).tolist():
+        problem(
+            int(rows[k]), PacketError(f"A full report on {list(owned)} has {fixed} bytes or more, got {lengths[k]}.")
+        )
+    rows, kept = rows[long], [np.frombuffer(bodies[k], np.uint8) for k in np.flatnonzero(long).tolist()]
+    whole = np.concatenate([*kept, np.zeros(0, np.uint8)])
+    lengths = lengths[long]
+    starts = np.cumsum(lengths) - lengths
+    values = whole[starts[:, None] + np.arange(fixed)].view("<f8") if len(rows) else np.zeros((0, fixed // 8))
+    data = whole[spans(starts + fixed, lengths - fixed)]
+    counts, good = decode(data, lengths - fixed, [kind.cells for kind in kinds.values()])
+    if not kinds:
+        good = lengths == fixed
+    for k in np.flatnonzero(~good).tolist():
+        problem(int(rows[k]), PacketError(f"A full report on {list(owned)} ends in counts of cells; these are none."))
+    parts = np.split(values.astype(np.float64), np.cumsum(columns)[:-1], axis=1)
+    chosen = np.flatnonzero(good)
+    tallies = {
+        task: Tally(numbers, np.cumsum(cells[0]), cells[1], cells[2]).select(chosen)
+        for task, numbers, cells in zip(kinds, parts[len(sizes) :], counts, strict=True)
+    }
+    return rows[chosen], {task: part[chosen] for task, part in zip(owned, parts, strict=False)}, tallies
 
 
 def open_reports(

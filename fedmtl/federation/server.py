@@ -138,6 +138,14 @@ class Server:
         """Whether the model after ``round`` rounds is measured."""
         return round % self._evaluate_every == 0 or round == self.rounds
 
+    def measures_all(self, round: int) -> bool:
+        """Whether the model after ``round`` rounds is measured by all metrics when its turn comes.
+
+        Of a run with validation parts "last" means the test of the best round at the end.
+        """
+        last = round == self.rounds and not self.validates
+        return self.plan.metrics == "all" or (self.plan.metrics == "last" and last)
+
     def cohort(self, round: int) -> NDArray[np.int64]:
         """Who trains in a round, ascending."""
         return sample(self.plan.seed, round, self._present, min(self._size, len(self._present)))
@@ -177,7 +185,8 @@ class Server:
         packets = broadcasts(self.plan, self.state, self._roster, round + 1, clients)
         self.ledger.record_many(round, clients, "down", "evaluate", packets.lengths)
         nothing = np.zeros(len(clients), bool)
-        return Visits(clients, packets, ~nothing, nothing, nothing, since[self._roster.rows(clients)], TEST, round)
+        since, full = since[self._roster.rows(clients)], self.plan.metrics != "primary"
+        return Visits(clients, packets, ~nothing, nothing, nothing, since, TEST, round, full)
 
     def open_round(self, round: int) -> Visits:
         """The visits of a round, in client order; the broadcasts are counted."""
@@ -192,10 +201,11 @@ class Server:
         self.ledger.record_many(round - 1, clients[~train], "down", "evaluate", packets.lengths[~train])
         self.ledger.record_many(round, clients[train], "down", "train", packets.lengths[train])
         since = self.since[self._roster.rows(clients)]
+        full = self.measures_all(round - 1)
         if not self.validates:
-            return Visits(clients, packets, evaluate, train, gather, since)
+            return Visits(clients, packets, evaluate, train, gather, since, full=full)
         self._measuring = Kept(round - 1, self.state, self.since.copy()) if self.evaluates(round - 1) else None
-        return Visits(clients, packets, evaluate, train, gather, since, VALID, self.best.round)
+        return Visits(clients, packets, evaluate, train, gather, since, VALID, self.best.round, full)
 
     def close_round(
         self,

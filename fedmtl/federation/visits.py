@@ -45,6 +45,7 @@ class Visits(Sequence[Visit]):
         since: NDArray[np.int64] | None = None,
         part: str = TEST,
         best: int = NONE,
+        full: bool = False,
     ) -> None:
         self.clients = clients
         self.packets = packets
@@ -59,6 +60,8 @@ class Visits(Sequence[Visit]):
         """The part of their examples that clients measure on, test or valid."""
         self.best = best
         """The best measured round so far, whose private states nodes keep; NONE where there is none."""
+        self.full = full
+        """Whether clients that measure do so by all metrics, and not by the primary one alone."""
 
     def __len__(self) -> int:
         return len(self.clients)
@@ -76,18 +79,17 @@ class Visits(Sequence[Visit]):
     def select(self, rows: NDArray[Any]) -> "Visits":
         """Those of some rows."""
         evaluate, train, gather, since = (c[rows] for c in (self.evaluate, self.train, self.gather, self.since))
-        return Visits(
-            self.clients[rows], self.packets.select(rows), evaluate, train, gather, since, self.part, self.best
-        )
+        clients, packets = self.clients[rows], self.packets.select(rows)
+        return Visits(clients, packets, evaluate, train, gather, since, self.part, self.best, self.full)
 
 
 def visits_of(visits: Iterable[Visit]) -> Visits:
     """Columns from rows."""
     rows = list(visits)
     flags = np.array([(visit.evaluate, visit.train, visit.gather) for visit in rows], bool).reshape(-1, 3)
-    return Visits(
-        np.array([visit.client for visit in rows], np.int64), joined([visit.packet for visit in rows]), *flags.T
-    )
+    evaluate, train, gather = flags.T
+    clients, packets = np.array([visit.client for visit in rows], np.int64), joined([visit.packet for visit in rows])
+    return Visits(clients, packets, evaluate, train, gather)
 
 
 class Reply(NamedTuple):

@@ -142,20 +142,49 @@ def sums_fn(
     module: SplitModel, tasks: Mapping[str, Task], owned: TaskSet
 ) -> Callable[[Params, Batch], dict[str, Tensor]]:
     """(parameters, batch) -> task -> the sums from which the task's metric is computed."""
-    part = SplitModel(module.trunk, {task: module.head[task] for task in owned})
+    outputs_of = outputs_fn(module, owned)
 
     def sums(params: Params, batch: Batch) -> dict[str, Tensor]:
         with torch.no_grad():
-            outputs = functional_call(part, dict(params), (batch["x"],))
+            outputs = outputs_of(params, batch)
             return {task: tasks[task].sums(outputs[task], batch[f"y.{task}"], batch["mask"]) for task in owned}
 
     return sums
+
+
+def outputs_fn(module: SplitModel, owned: TaskSet) -> Callable[[Params, Batch], dict[str, Tensor]]:
+    """(parameters, batch) -> task -> what its head gives, [B, outputs]."""
+    part = SplitModel(module.trunk, {task: module.head[task] for task in owned})
+
+    def outputs(params: Params, batch: Batch) -> dict[str, Tensor]:
+        with torch.no_grad():
+            return functional_call(part, dict(params), (batch["x"],))
+
+    return outputs
 
 
 def mixed_sums_fn(
     module: SplitModel, tasks: Mapping[str, Task], owned: TaskSet
 ) -> Callable[[Sequence[Params], Mapping[str, Tensor] | Tensor, Batch], dict[str, Tensor]]:
     """(M models, their weights [M] for each task or for all, batch) -> what ``sums_fn`` gives, of their mixture.
+
+    Raises:
+        ValueError: a task that has no ``mixed``.
+    """
+    outputs_of = mixed_outputs_fn(module, tasks, owned)
+
+    def sums(models: Sequence[Params], weights: Mapping[str, Tensor] | Tensor, batch: Batch) -> dict[str, Tensor]:
+        with torch.no_grad():
+            outputs = outputs_of(models, weights, batch)
+            return {task: tasks[task].sums(outputs[task], batch[f"y.{task}"], batch["mask"]) for task in owned}
+
+    return sums
+
+
+def mixed_outputs_fn(
+    module: SplitModel, tasks: Mapping[str, Task], owned: TaskSet
+) -> Callable[[Sequence[Params], Mapping[str, Tensor] | Tensor, Batch], dict[str, Tensor]]:
+    """(M models, their weights, batch) -> what ``outputs_fn`` gives, of their mixture.
 
     Raises:
         ValueError: a task that has no ``mixed``.
@@ -169,14 +198,13 @@ def mixed_sums_fn(
                 "mixed(outputs, weights); give it one, as fedmtl/tasks/base.py says, or take another algorithm."
             )
 
-    def sums(models: Sequence[Params], weights: Mapping[str, Tensor] | Tensor, batch: Batch) -> dict[str, Tensor]:
+    def outputs_of(models: Sequence[Params], weights: Mapping[str, Tensor] | Tensor, batch: Batch) -> dict[str, Tensor]:
         with torch.no_grad():
             each = [functional_call(part, dict(params), (batch["x"],)) for params in models]
             found = {}
             for task in owned:
                 of_task = weights[task] if isinstance(weights, Mapping) else weights
-                output = mixers[task](torch.stack([outputs[task] for outputs in each]), of_task)
-                found[task] = tasks[task].sums(output, batch[f"y.{task}"], batch["mask"])
+                found[task] = mixers[task](torch.stack([outputs[task] for outputs in each]), of_task)
             return found
 
-    return sums
+    return outputs_of

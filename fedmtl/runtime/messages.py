@@ -87,6 +87,7 @@ def visits_content(plan: Plan, run: str, round: int, visits: Visits, share: bool
             "run": run,
             "round": round,
             "add": int(add),
+            "full": int(visits.full),
             "clients": _bytes(visits.clients, "<i8"),
             "start": _bytes(packets.starts, "<i8"),
             "length": _bytes(packets.lengths, "<i8"),
@@ -120,11 +121,11 @@ def read_visits(plan: Plan, content: RecordDict) -> tuple[int, Visits]:
     same_length(clients, start, length, since, evaluate, train, gather)
     if not lie_within(start, length, data.size):
         raise Refused("message", f"the message's packets lie outside its {data.size} bytes")
-    part, best = value(config, "part", str), value(config, "best", int)
+    part, best, full = value(config, "part", str), value(config, "best", int), value(config, "full", int) == 1
     if part not in PARTS or best < NONE:
         raise Refused("message", f"a part of {escaped(part, 40)!r} and a best round of {best}, which no server names")
     packets = Packets(data, start, length)
-    return value(config, "round", int), Visits(clients, packets, evaluate, train, gather, since, part, best)
+    return value(config, "round", int), Visits(clients, packets, evaluate, train, gather, since, part, best, full)
 
 
 def replies_content(round: int, replies: Replies, seconds: Mapping[str, float], local: bool = False) -> RecordDict:

@@ -1,12 +1,13 @@
 """From a run's folder to its rows: the only reader of what a run wrote."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fedmtl.bounds import check_text, shown
 from fedmtl.comm.blocks import Mark
-from fedmtl.comm.tables import LEDGER, METRICS, TABLES, Row, Table, read_table, rows
+from fedmtl.comm.tables import CONFUSION, LEDGER, MEASURES, METRICS, Row, Table, read_table, rows
 from fedmtl.components import check_type
 from fedmtl.files import Folder
 from fedmtl.results import summary_from_bytes
@@ -33,7 +34,8 @@ def read_run(folder: str | Path) -> Run:
     experiment = check_run(folder)
     summary = read_summary(folder / "summary.json", experiment)
     metrics, transfers = (_read_rows(folder, table, summary) for table in (METRICS, LEDGER))
-    return Run(folder, experiment, metrics, transfers, summary, read_failure(folder))
+    measures, confusion = (partial(_read_others, folder, table, summary) for table in (MEASURES, CONFUSION))
+    return Run(folder, experiment, metrics, transfers, summary, read_failure(folder), measures, confusion)
 
 
 def empty_run(folder: Path, experiment: Mapping[str, Any], failure: Failure) -> Run:
@@ -60,7 +62,7 @@ def check_run(folder: Path) -> dict[str, Any]:
     for name in READ:  # refuses links: what they lead to is none of the run's
         files.exists(name)
     missing = [mark for mark in MARKS if not files.exists(mark)]
-    if missing == [METRICS.file, LEDGER.file] and all((folder / table.export).is_file() for table in TABLES):
+    if missing == [METRICS.file, LEDGER.file] and all((folder / table.export).is_file() for table in (METRICS, LEDGER)):
         raise FileNotFoundError(
             f"{folder} holds a run of an earlier fedmtl, without {' and '.join(missing)}; read it with that version, "
             f"or run its experiment again: fedmtl run {folder / MARKS[0]} --out DIR."
@@ -145,6 +147,12 @@ def mark_of(folder: Path, table: Table, summary: Mapping[str, Any]) -> Mark | No
 
 def _read_rows(folder: Path, table: Table, summary: Mapping[str, Any]) -> list[Row]:
     return list(rows(table, read_table(folder, table, mark_of(folder, table, summary))))
+
+
+def _read_others(folder: Path, table: Table, summary: Mapping[str, Any]) -> list[Row]:
+    """Rows of a table that runs of an earlier fedmtl do not have."""
+    known = table.file in summary.get("files", {}) or Folder(folder).exists(table.file)
+    return _read_rows(folder, table, summary) if known else []
 
 
 def read_summary(path: Path, experiment: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A run as the study sees it: its settings, its measurements, and what they had cost."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, takewhile
@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fedmtl.comm.tables import TEST, VALID
+from fedmtl.metrics import MEASURES
 from fedmtl.run_failure import Failure
+from fedmtl.study.confusion import Confusion, confusions
 from fedmtl.suggest import did_you_mean
 
 TRAINING = ("train", "gather")
@@ -65,6 +67,10 @@ class Run:
     """What the run said at its end; of a run that has not ended, its labels only."""
     noted: Failure | None = None
     """The failure that it left in its folder."""
+    read_measures: Callable[[], list[dict[str, Any]]] = list
+    """What gives the rows of the table ``measures``."""
+    read_confusion: Callable[[], list[dict[str, Any]]] = list
+    """What gives the rows of the table ``confusion``."""
 
     @property
     def seed(self) -> int:
@@ -242,6 +248,70 @@ class Run:
         """The task's score over all clients, of what ``score`` is of; NaN when there is none."""
         row = self._final[1].get(task)
         return nan if row is None else _number(row["score"])
+
+    @cached_property
+    def measures(self) -> list[dict[str, Any]]:
+        """Metrics beside the primary one, of each client and task, and of all clients together (client None)."""
+        return self.read_measures()
+
+    def measure(self, task: str, name: str, client: int | None = None) -> float:
+        """A metric beside the primary one, of what ``score`` is of.
+
+        Args:
+            task: of the run.
+            name: one of ``fedmtl.metrics.MEASURES``, such as "macro_f1".
+            client: whose; None for all clients together.
+
+        Returns:
+            NaN where the task has no such metric, the metric no value, or the run no such measurement.
+
+        Raises:
+            ValueError: a task that this run does not have, or an unknown name.
+        """
+        if name not in MEASURES:
+            raise ValueError(f"The metrics are {', '.join(MEASURES)}, got {name!r}.")
+        self._check_task(task)
+        found = [row for row in self._final_measures if row["task"] == task and row["client"] == client]
+        return _number(found[-1][name]) if found else nan
+
+    @cached_property
+    def _final_measures(self) -> list[dict[str, Any]]:
+        return [row for row in self.measures if (row["round"], row["part"]) == (self.final_round, self.final_part)]
+
+    @cached_property
+    def _confusion(self) -> list[dict[str, Any]]:
+        rows = self.read_confusion()
+        return [row for row in rows if (row["round"], row["part"]) == (self.final_round, self.final_part)]
+
+    def confusion(self, task: str, client: int | None = None) -> dict[str | int | None, Confusion]:
+        """Confusion matrices of what ``score`` is of: one under None, or one for each of a ``MultiLabel``'s labels.
+
+        Args:
+            task: of the run.
+            client: whose; None for all clients together.
+
+        Returns:
+            Nothing for a regression, or where the run was measured by the primary metric alone.
+
+        Raises:
+            ValueError: a task that this run does not have.
+        """
+        self._check_task(task)
+        rows = [row for row in self._confusion if row["task"] == task]
+        return confusions(rows, client, self.class_names(task))
+
+    def class_names(self, task: str) -> list[str]:
+        """Names of a task's classes, or of its labels; empty where the user gave none.
+
+        Raises:
+            ValueError: a task that this run does not have.
+        """
+        self._check_task(task)
+        return list(self.summary.get("names", {}).get("classes", {}).get(task, []))
+
+    def client_name(self, client: int) -> str:
+        """The name that the user gave a client; else its number."""
+        return self.summary.get("names", {}).get("clients", {}).get(str(client), str(client))
 
     def client_scores(self) -> dict[int, float]:
         """Client -> the mean score over its own tasks, of what ``score`` is of.

@@ -131,7 +131,7 @@ def test_the_first_broadcast_is_the_initial_trunk() -> None:
 
 
 def test_the_ledger_of_two_rounds_written_out() -> None:
-    toy = make_toy(rounds=2, cohort=2)
+    toy = make_toy(rounds=2, cohort=2, metrics="primary")
     for round in (1, 2, 3):
         toy.play(round)
     expected = Counter()
