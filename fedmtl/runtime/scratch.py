@@ -46,7 +46,7 @@ def make(base: str | None = None) -> Path:
     where = base or tempfile.gettempdir()
     while True:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=where))
-        _tell(b"+", folder)
+        _announce(folder)
         owner = os.open(folder / "owner", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -85,8 +85,6 @@ def remove(folder: Path) -> None:
     owner = _held.pop(folder, None)
     if owner is not None:
         os.close(owner)
-    if not folder.exists():
-        _tell(b"-", folder)
 
 
 def _remove(folder: Path) -> None:
@@ -97,8 +95,8 @@ def _remove(folder: Path) -> None:
         time.sleep(0.05)
 
 
-def _tell(sign: bytes, folder: Path) -> None:
-    """Let the second process know a folder, or that it is removed; it is started when the first folder is made."""
+def _announce(folder: Path) -> None:
+    """Send the second process the path of a new folder; it is started when the first folder is made."""
     global _janitor
     if _janitor is None:
         bases = {tempfile.gettempdir(), str(folder.parent)}
@@ -116,7 +114,7 @@ def _tell(sign: bytes, folder: Path) -> None:
         os.register_at_fork(after_in_child=_let_go)
     if _janitor is not None and _janitor.stdin is not None:
         with suppress(OSError):
-            _janitor.stdin.write(sign + os.fsencode(folder) + b"\0")
+            _janitor.stdin.write(os.fsencode(folder) + b"\0")
             _janitor.stdin.flush()
 
 
@@ -217,8 +215,8 @@ def main() -> None:
     for base in sys.argv[1:]:
         sweep(base)
     # Also those that the first process has removed: an agent of Ray's that it did not see must not stay behind.
-    words = sys.stdin.buffer.read().split(b"\0")
-    clean_up(dict.fromkeys(word[1:] for word in words if word[:1] in b"+-" and word[1:]), settle=1.0)
+    announced = sys.stdin.buffer.read().split(b"\0")[:-1]  # the last is empty, or half a path
+    clean_up(dict.fromkeys(announced), settle=1.0)
 
 
 if __name__ == "__main__":
