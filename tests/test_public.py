@@ -1,0 +1,116 @@
+"""``from fedmtl import …``: every component, and the door of Python."""
+
+import ast
+import doctest
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fedmtl
+import fedmtl.study.load
+from fedmtl.components import find
+from fedmtl.engines import ENGINES
+from fedmtl.registry import REGISTRY
+from fedmtl.study.run import Run
+
+ROOT = Path(__file__).parent.parent
+
+PRESET = """name = "small"
+rounds = 1
+runtime = "local"
+engine = "loop"
+data = { name = "synthetic", clients = 3, examples = 6, test_examples = 4, features = 4, rank = 2, tasks = 1 }
+model = { name = "MLP", hidden = [3] }
+"""
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in REGISTRY for name in REGISTRY[kind]])
+def test_every_registered_component_is_imported_from_fedmtl(kind: str, name: str) -> None:
+    cls = find(kind, name)
+    assert getattr(fedmtl, cls.__name__) is cls
+    assert cls.__name__ in fedmtl.__all__ and cls.__name__ in dir(fedmtl)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_every_engine_is_imported_from_fedmtl(name: str) -> None:
+    assert getattr(fedmtl, ENGINES[name].__name__) is ENGINES[name]
+
+
+def test_type_checkers_know_every_name() -> None:
+    """The block that only they read lists what the table gives, no more, no fewer, and from where it is defined."""
+    tree = ast.parse((ROOT / "fedmtl" / "__init__.py").read_text())
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    listed = {
+        alias.asname: (node.module, alias.name)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert sorted(listed, key=str) == fedmtl.__all__
+    for name, (module, attribute) in listed.items():
+        assert (
+            getattr(importlib.import_module(str(module)), attribute) is getattr(fedmtl, str(name)) or name == "report"
+        )
+
+
+def test_a_star_imports_all() -> None:
+    scope: dict[str, object] = {}
+    exec("from fedmtl import *", scope)
+    assert {"Ditto", "TopK", "run", "load_run"} <= scope.keys()
+
+
+def test_a_slip_gets_a_hint() -> None:
+    with pytest.raises(AttributeError, match=r"module 'fedmtl' has no attribute 'Dito'\. Did you mean Ditto\?"):
+        fedmtl.Dito  # pyright: ignore[reportAttributeAccessIssue]  # noqa: B018
+    with pytest.raises(ImportError):
+        exec("from fedmtl import Dito")
+
+
+def test_importing_names_without_torch_costs_nothing() -> None:
+    """dir() and the list of names read a table; codecs come without torch."""
+    program = "import sys, fedmtl; dir(fedmtl); fedmtl.__all__; print('torch' in sys.modules, 'numpy' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert run.stdout.split() == ["False", "False"], run.stderr
+
+
+@pytest.mark.parametrize("first", ["", "import fedmtl.report.write", "import fedmtl.cli, fedmtl.report"])
+def test_report_is_a_function_whatever_was_imported_before(tmp_path: Path, first: str) -> None:
+    """``fedmtl.report`` is a package too."""
+    (tmp_path / "small.toml").write_text(PRESET)
+    program = f"""{first}
+import fedmtl
+from fedmtl import load_experiment, load_run, report, run
+run(load_experiment("small.toml"), out="first")
+found = load_run("first")
+assert found.finished and found.seed == 0 and found.rounds == [0, 1], found
+files = report("first")
+assert files[-1].name == "report.md" and files[-1].parent.name == "first", files
+files = fedmtl.report(["first"], out="other", target=0.1)
+assert files[-1].parent.name == "other" and "to score 0.1" in files[-1].read_text()
+"""
+    environment = {
+        "PYTHONPATH": f"{ROOT}",
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "MPLCONFIGDIR": str(tmp_path),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_load_run_of_what_is_no_run_says_so(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="is not a run"):
+        fedmtl.load_run(tmp_path)
+    with pytest.raises(ValueError, match="report needs a run folder or more, got none"):
+        fedmtl.report([])
+    assert fedmtl.Run is Run
+
+
+def test_examples_in_docstrings_run() -> None:
+    for module in (fedmtl, importlib.import_module("fedmtl.suggest"), importlib.import_module("fedmtl.described")):
+        assert doctest.testmod(module).failed == 0
