@@ -39,6 +39,14 @@ def compare(
     target: Annotated[
         float | None, typer.Option(help="Mean score to reach; the table gives the bytes it took.")
     ] = None,
+    axis: Annotated[
+        str,
+        typer.Option(
+            metavar="FIELD=[…]",
+            show_default=False,
+            help="A field along which to compare, such as data.alpha=[0.1,1,10].",
+        ),
+    ] = "",
     settings: Annotated[list[str] | None, SETTINGS] = None,
     allow: Annotated[list[str] | None, ALLOW] = None,
     out: Annotated[
@@ -56,27 +64,35 @@ def compare(
         from fedmtl.cli.sweep import Varied, expand_preset
         from fedmtl.files import Folder
         from fedmtl.report import write_report
-        from fedmtl.study import find_runs
-        from fedmtl.study.aliases import named_by, write_aliases
+        from fedmtl.study import find_runs, read_run
+        from fedmtl.study.aliases import named_by, read_aliases, write_aliases
+        from fedmtl.study.axis import write_axis
         from fedmtl.study.sweep import folder_names
+        from fedmtl.study.words import sentences
 
         stopping.hint(f"what is done is kept; go on with the same command: {this_command()}")
-        experiments, own, aliases = [], [], {}
-        varied = Varied(tuple(algorithm or ()), tuple(codec or ()), seeds)
+        experiments, own, aliases, along = [], [], {}, None
+        varied = Varied(tuple(algorithm or ()), tuple(codec or ()), seeds, axis)
         for preset in presets:
             found = expand_preset(preset, varied, settings or [], allow or [])
             experiments += found.experiments
             own += found.own
             aliases |= found.sweep.aliases
+            along = along or found.sweep.axis
             target = found.sweep.target if target is None else target
-        names = folder_names(experiments)
+        names = folder_names(experiments, along)
         named = named_by(aliases, *([(each.label, each.to_dict()) for each in some] for some in (experiments, own)))
         for name in names:
             Folder(out).names(f"runs/{name}")  # refuses a link, which would lead out of the folder
         write_aliases(out, names, named)
+        write_axis(out, along)
         for count, (experiment, name) in enumerate(zip(experiments, names, strict=True), 1):
             which = f"in run {count} of {len(experiments)}, {name}, "
             run_one(experiment, f"[{count}/{len(experiments)}] {name}", out / "runs" / name, True, which)
-        write_report(find_runs([out / "runs" / name for name in names]), out, target)
+        folders = find_runs([out / "runs" / name for name in names])
+        runs = [read_run(folder) for folder in folders]
+        write_report(runs, out, target)
         typer.echo((out / "report.md").read_text(encoding="utf-8"))
+        for sentence in sentences(runs, along, read_aliases(folders)):
+            typer.echo(f"{sentence}\n")
         typer.echo(f"table and pictures: {out}")

@@ -9,6 +9,7 @@ from fedmtl.blame import blamed
 from fedmtl.experiment import Experiment
 from fedmtl.loading import check_elsewhere, read_preset
 from fedmtl.settings import as_option, override
+from fedmtl.study.axis import parse_axis
 from fedmtl.study.sweep import Sweep, expand, first_seeds, parse_packets, sweep_of
 
 
@@ -19,6 +20,7 @@ class Varied:
     algorithms: tuple[str, ...] = ()
     codecs: tuple[str, ...] = ()
     seeds: int | None = None
+    axis: str = ""
 
     def over(self, sweep: Sweep) -> Sweep:
         """The sweep with these parts replaced.
@@ -26,10 +28,13 @@ class Varied:
         Raises:
             ValueError: a number of seeds that no comparison has.
         """
+        if self.axis:
+            sweep = replace(sweep, axis=parse_axis(self.axis))
         if self.algorithms:
-            sweep = replace(sweep, algorithms=self.algorithms)
+            sweep = replace(sweep, algorithms=self.algorithms, axis=sweep.axis and sweep.axis.without("algorithms"))
         if self.codecs:
-            sweep = replace(sweep, packets=tuple(map(parse_packets, self.codecs)))
+            packets = tuple(map(parse_packets, self.codecs))
+            sweep = replace(sweep, packets=packets, axis=sweep.axis and sweep.axis.without("packets"))
         return sweep if self.seeds is None else replace(sweep, seeds=first_seeds(self.seeds))
 
     def single(self) -> list[tuple[str, "Varied"]]:
@@ -38,6 +43,7 @@ class Varied:
             *((f"--algorithm {text}", Varied(algorithms=(text,))) for text in self.algorithms),
             *((f"--codec {text}", Varied(codecs=(text,))) for text in self.codecs),
             *([] if self.seeds is None else [(f"--seeds {self.seeds}", Varied(seeds=self.seeds))]),
+            *([(f"--axis {self.axis}", Varied(axis=self.axis))] if self.axis else []),
         ]
 
 

@@ -8,12 +8,15 @@ from typing import NamedTuple
 from fedmtl.run_folder import write_outputs
 from fedmtl.size.table import read_markdown as size_table
 from fedmtl.study.aliases import read_aliases
+from fedmtl.study.along import Lines, along
+from fedmtl.study.axis import read_axis
 from fedmtl.study.differences import verdicts
 from fedmtl.study.gains import gains, gains_markdown
 from fedmtl.study.groups import Group, by_problem, group_runs
 from fedmtl.study.read import find_runs, read_run
 from fedmtl.study.run import Learnt, Run
 from fedmtl.study.table import markdown, tabulate, to_csv
+from fedmtl.study.words import saving_sentences
 
 MAX_TASKS = 12
 """So many tasks get a picture of their own; the table has all."""
@@ -77,12 +80,17 @@ def write_report(folders: Iterable[str | Path | Run], out: str | Path, target: f
     some = list(folders)
     found = find_runs(folder for folder in some if not isinstance(folder, Run))
     read = [run for run in some if isinstance(run, Run)]
-    groups = group_runs([*read, *map(read_run, found)], read_aliases([*found, *(run.folder for run in read)]))
+    runs = [*read, *map(read_run, found)]
+    homes = [run.folder for run in runs]
+    aliases, axis = read_aliases(homes), read_axis(homes)
+    groups = group_runs(runs, aliases)
     problems = by_problem(groups)
-    pictures: list[Picture] = []
-    sections = []
+    pictures, sections = _along(along(runs, axis, aliases) if axis else [])
+    sections += [f"{sentence}\n" for sentence in saving_sentences(groups, axis)]
     for number, (problem, together) in enumerate(problems.items(), start=1):
-        own = _pictures(together, prefix=f"{number}-" if len(problems) > 1 else "")
+        # The values of an axis have one picture together, and of their own where there are codecs to compare.
+        drawn = together if not pictures or any(group.codec for group in together) else []
+        own = _pictures(drawn, prefix=f"{number}-" if len(problems) > 1 else "")
         pictures += own
         sections.append(_section(problem, together, own, target))
     text = "\n".join(["# Report\n", *sections, READING, COUNTED])
@@ -90,6 +98,20 @@ def write_report(folders: Iterable[str | Path | Run], out: str | Path, target: f
     files |= {"table.csv": to_csv(tabulate(groups, target)).encode(), "report.md": text.encode()}
     write_outputs(Path(out), files)
     return [Path(out) / name for name in files]
+
+
+def _along(found: Sequence[Lines]) -> tuple[list[Picture], list[str]]:
+    """The pictures and sections of an axis."""
+    pictures, sections = [], []
+    for number, lines in enumerate(found, start=1):
+        from fedmtl.report import along as draw  # with matplotlib, as plots below
+        from fedmtl.report import plots
+
+        file = f"along-{number}.png" if len(found) > 1 else "along.png"
+        caption = f"Mean score over {lines.axis.title}"
+        pictures.append(Picture(file, caption, plots.png(draw.along_picture(lines))))
+        sections.append(draw.along_section(lines, file))
+    return pictures, sections
 
 
 def _section(problem: str, groups: Sequence[Group], pictures: Sequence[Picture], target: float | None) -> str:

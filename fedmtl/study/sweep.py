@@ -1,8 +1,8 @@
-"""Several experiments from one preset: algorithms × packets × seeds."""
+"""Several experiments from one preset: algorithms × packets × seeds, at one value of a field or along several."""
 
 import re
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fedmtl.algorithms.local import Local
@@ -11,6 +11,7 @@ from fedmtl.bounds import check_float, check_int, shown
 from fedmtl.components import check_type
 from fedmtl.experiment import Experiment, from_dict
 from fedmtl.study.aliases import check_aliases
+from fedmtl.study.axis import Axis, axis_of, value_at
 from fedmtl.suggest import did_you_mean
 
 Packets = Mapping[str, Any]
@@ -19,7 +20,7 @@ Packets = Mapping[str, Any]
 MOST_RUNS = 10_000
 """Of one comparison."""
 
-_KEYS = ("algorithms", "packets", "seeds", "target", "aliases")
+_KEYS = ("algorithms", "packets", "seeds", "target", "aliases", "axis")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Sweep:
     """Mean score over tasks; the table says how many bytes each needed to reach it."""
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Label, short name, or the algorithm or codecs in it -> what tables and figures call it."""
+    axis: Axis | None = None
+    """A field of the preset along which all of it is compared; None for the preset's value alone."""
 
     def __post_init__(self) -> None:
         for name in ("algorithms", "packets", "seeds"):
@@ -50,7 +53,7 @@ class Sweep:
             check_int("compare: a seed", seed, 0)
         if not self.seeds:
             raise ValueError("compare: at least one seed is needed, got none.")
-        for pair in self.packets:
+        for pair in (*self.packets, *(pair for at in (self.axis.at if self.axis else ()) for pair in at.packets)):
             if not isinstance(pair, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise ValueError(f"compare: packets are tables with up_codec and down_codec, got {shown(pair)}.")
             wrong = [key for key in pair if key not in ("up_codec", "down_codec")]
@@ -74,6 +77,8 @@ def sweep_of(table: Mapping[str, Any]) -> Sweep:
     values = dict(table)
     if isinstance(values.get("seeds"), int) and not isinstance(values["seeds"], bool):
         values["seeds"] = first_seeds(values["seeds"])
+    if "axis" in values:
+        values["axis"] = axis_of(values["axis"])
     return Sweep(**values)
 
 
@@ -101,17 +106,39 @@ def expand(values: Mapping[str, Any], sweep: Sweep, where: str, allowed: Allowed
     Raises:
         ValueError: an experiment that cannot be, or more than ``MOST_RUNS``.
     """
-    count = max(1, len(sweep.algorithms)) * max(1, len(sweep.packets)) * len(sweep.seeds)
+    parts = _along(values, sweep, where, allowed)
+    count = sum(max(1, len(own.algorithms)) * max(1, len(own.packets)) * len(own.seeds) for _, own in parts)
     if count > MOST_RUNS:
         raise ValueError(f"{where}: a comparison has at most {MOST_RUNS:,} runs, got {count:,}; compare in parts.")
-    base = {key: value for key, value in values.items() if key != "compare"}
     experiments: dict[Hashable, Experiment] = {}
-    for algorithm in sweep.algorithms or (base.get("algorithm", "FedPer"),):
-        for pair in sweep.packets or ({},):
-            for seed in sweep.seeds:
-                experiment = from_dict({**base, **pair, "algorithm": algorithm, "seed": seed}, where, allowed)
-                experiments.setdefault(_identity(experiment), experiment)
+    for part, own in parts:
+        base = {key: value for key, value in part.items() if key != "compare"}
+        for algorithm in own.algorithms or (base.get("algorithm", "FedPer"),):
+            for pair in own.packets or ({},):
+                for seed in own.seeds:
+                    experiment = from_dict({**base, **pair, "algorithm": algorithm, "seed": seed}, where, allowed)
+                    experiments.setdefault(_identity(experiment), experiment)
     return list(experiments.values())
+
+
+def _along(
+    values: Mapping[str, Any], sweep: Sweep, where: str, allowed: Allowed
+) -> list[tuple[Mapping[str, Any], Sweep]]:
+    """The preset at each value of the axis, and what is compared there."""
+    axis = sweep.axis
+    if axis is None:
+        return [(values, sweep)]
+    parts = []
+    for value in axis.values:
+        algorithms = axis.algorithms(value) or sweep.algorithms
+        if algorithms and axis.field.split(".")[0] == "algorithm":
+            raise ValueError(
+                f"{where}: compare.axis: {axis.field!r} is a field of the preset's algorithm, but algorithms are "
+                "listed; leave the list out, or list them with that field."
+            )
+        own = replace(sweep, algorithms=algorithms, packets=axis.packets(value) or sweep.packets, axis=None)
+        parts.append((axis.put(values, value, allowed), own))
+    return parts
 
 
 def _identity(experiment: Experiment) -> Hashable:
@@ -131,11 +158,13 @@ def uploads_packets(experiment: Experiment) -> bool:
     return not (isinstance(experiment.algorithm, Local) or getattr(experiment.algorithm, "central", False))
 
 
-def folder_names(experiments: Sequence[Experiment]) -> list[str]:
-    """A folder for each run: name, algorithm and codecs in short, seed; numbered where that is not enough."""
+def folder_names(experiments: Sequence[Experiment], axis: Axis | None = None) -> list[str]:
+    """A folder for each run: name, value on the axis, algorithm and codecs in short, seed; numbered where needed."""
     names: list[str] = []
     for experiment in experiments:
-        parts = [experiment.name, type(experiment.algorithm).__name__]
+        at = "" if axis is None else value_at(experiment.to_dict(), axis.field)
+        parts = [experiment.name, *([f"{axis.field.split('.')[-1]}{at}"] if axis else [])]
+        parts += [type(experiment.algorithm).__name__]
         if uploads_packets(experiment):
             parts += [_codec(experiment.up_codec)]
             parts += [_codec(experiment.down_codec)] if experiment.down_codec != experiment.up_codec else []

@@ -1,0 +1,150 @@
+"""The picture of a comparison along an axis, and the section of the report that goes with it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fedmtl.report.looks import looks
+from fedmtl.report.plots import SCORE, STYLE
+from fedmtl.study.along import Crossing, Line, Lines, Place, crossings, places
+from fedmtl.study.groups import Group
+from fedmtl.study.intervals import estimate
+from fedmtl.study.words import listed, sharing_sentence, signed
+
+GAP = 0.05
+"""Least distance of two names at the line's ends, as a part of the height of the picture."""
+
+
+def along_picture(lines: Lines) -> Figure:
+    """The mean score at the end over the axis: a line for each method, its 95 % interval as a band, and who is best."""
+    look = looks([_first(line) for line in lines.lines])
+    colors = {line.name: look[_first(line).name].color for line in lines.lines}
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(7.6, 4.6), layout="constrained")
+        axes = figure.subplots()
+        for line in lines.lines:
+            own, at = look[_first(line).name], sorted(line.groups)
+            found = [estimate(_scores(line.groups[position])) for position in at]
+            axes.plot(
+                at, [one.mean for one in found], color=own.color, linestyle=own.dashes, marker=own.marker,
+                fillstyle=own.fill, markerfacecoloralt="white",
+            )  # fmt: skip
+            bands = np.array([(one.low, one.high) for one in found], float)
+            axes.fill_between(at, bands[:, 0], bands[:, 1], color=own.color, alpha=0.15, linewidth=0)
+        count = len(lines.axis.values)
+        axes.set_xlim(-0.22 * count, count - 0.8)
+        axes.set_xticks(range(count), [_tick(value) for value in lines.axis.values])
+        axes.set_xlabel(lines.axis.title)
+        axes.set_ylabel(SCORE)
+        _name_ends(axes, lines.lines, colors)
+        _name_best(axes, lines, colors)
+        axes.set_title(f"{_seeds(lines)}", loc="right", fontsize=8, fontweight="normal", color="#666666", pad=20)
+        axes.set_title("Which kind of sharing is best", pad=20)
+        return figure
+
+
+def along_section(lines: Lines, picture: str) -> str:
+    """Sentence, picture, scores, and differences from the baselines."""
+    return "\n".join(
+        [
+            f"## Along {lines.axis.title}\n",
+            f"{sharing_sentence(lines)}\n",
+            f"![Mean score over {lines.axis.title}]({picture})\n",
+            _table(lines),
+            *_crossings(lines),
+        ]
+    )
+
+
+def _name_ends(axes: Axes, lines: Sequence[Line], colors: dict[str, str]) -> None:
+    """Names to the left of the lines' first points, apart enough to be read."""
+    ends = sorted((_mean(line.groups[min(line.groups)]), line.name) for line in lines if 0 in line.groups)
+    low, high = axes.get_ylim()
+    step, height = GAP * (high - low), -np.inf
+    for score, name in ends:
+        height = max(score, height + step)
+        axes.text(-0.12, height, name, color=colors[name], ha="right", va="center", fontsize=9, fontweight="bold")
+    others = [line for line in lines if 0 not in line.groups]
+    for line in others:
+        first = min(line.groups)
+        axes.annotate(
+            line.name, (first, _mean(line.groups[first])), (0, 7), textcoords="offset points", ha="center",
+            color=colors[line.name], fontsize=9, fontweight="bold",
+        )  # fmt: skip
+    axes.set_ylim(low, max(high, height + step))
+
+
+def _name_best(axes: Axes, lines: Lines, colors: dict[str, str]) -> None:
+    """Above each value the best method; Local where nothing is clearly better than it."""
+    positions = {repr(value): position for position, value in enumerate(lines.axis.values)}
+    for place in places(lines):
+        alone = [name for name in (place.best, *place.level) if name in place.local]
+        name = alone[0] if alone else place.best
+        axes.annotate(
+            name + ("" if alone or not place.level else " ≈"), (positions[repr(place.value)], 1), (0, 4),
+            xycoords=axes.get_xaxis_transform(), textcoords="offset points", ha="center", fontsize=8,
+            color=colors[name],
+        )  # fmt: skip
+    axes.annotate(
+        "best:", (0, 1), (2, 4), xycoords="axes fraction", textcoords="offset points", fontsize=8, color="#444444"
+    )
+
+
+def _table(lines: Lines) -> str:
+    names = [line.name for line in lines.lines]
+    rows = [[lines.axis.title, *names, "best"], ["---", *["---:"] * len(names), "---"]]
+    outcome = {repr(place.value): place for place in places(lines)}
+    for position, value in enumerate(lines.axis.values):
+        cells = [_tick(value)]
+        for line in lines.lines:
+            cells.append(_score(line.groups[position]) if position in line.groups else "–")
+        rows.append([*cells, _best(outcome.get(repr(value)))])
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in rows)
+
+
+def _crossings(lines: Lines) -> list[str]:
+    found = crossings(lines)
+    text = "".join(f"- {_crossing(one, lines)}\n" for one in found) or "No two methods cross.\n"
+    return [f"Where two methods cross, with 95 % intervals of the paired differences:\n\n{text}"]
+
+
+def _crossing(one: Crossing, lines: Lines) -> str:
+    before, after = (_tick(lines.axis.values[at]) for at in one.at)
+    (first, then) = one.differences
+    return f"{one.first} − {one.second}: {signed(first)} at {before}, {signed(then)} at {after}"
+
+
+def _best(place: Place | None) -> str:
+    if place is None:
+        return "–"
+    return place.best + (f", level with {listed(sorted(place.level))}" if place.level else "")
+
+
+def _score(group: Group) -> str:
+    mean, half = estimate(_scores(group))
+    return f"{mean:.3f}" + ("" if half is None else f" ± {half:.3f}")
+
+
+def _scores(group: Group) -> list[float]:
+    return [run.score() for run in group.runs]
+
+
+def _mean(group: Group) -> float:
+    return float(np.mean(_scores(group)))
+
+
+def _first(line: Line) -> Group:
+    return line.groups[min(line.groups)]
+
+
+def _seeds(lines: Lines) -> str:
+    counts = sorted({len(group.runs) for line in lines.lines for group in line.groups.values()})
+    return f"mean and 95 % interval of {listed(counts, 'to')} seeds" if counts[-1] > 1 else "one seed"
+
+
+def _tick(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
