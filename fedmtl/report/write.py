@@ -86,10 +86,11 @@ def write_report(folders: Iterable[str | Path | Run], out: str | Path, target: f
     groups = group_runs(runs, aliases)
     problems = by_problem(groups)
     pictures, sections = _along(along(runs, axis, aliases) if axis else [])
+    is_along = bool(pictures)
     sections += [f"{sentence}\n" for sentence in saving_sentences(groups, axis)]
     for number, (problem, together) in enumerate(problems.items(), start=1):
         # The values of an axis have one picture together, and of their own where there are codecs to compare.
-        drawn = together if not pictures or any(group.codec for group in together) else []
+        drawn = together if not is_along or any(group.codec for group in together) else []
         own = _pictures(drawn, prefix=f"{number}-" if len(problems) > 1 else "")
         pictures += own
         sections.append(_section(problem, together, own, target))
