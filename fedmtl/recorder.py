@@ -154,6 +154,8 @@ class Recorder:
         """Whether the folder's manifest says that a round has been finished."""
         self._tested = False
         """Whether the best round's model is tested, where there are validation parts."""
+        self.floors: Mapping[str, Mapping[str, float]] = {}
+        """Task -> value and score of the best constant prediction; none where the data is on devices."""
         self._rows_digest = ""
         self._score = float("nan")
         if self.folder is not None:
@@ -384,12 +386,14 @@ class Recorder:
 
     def finish(self, server: Server) -> Result:
         """The result; with a folder, the summary and the model are written."""
-        last = self._rows(server, server.best.round if server.validates else server.rounds, TEST)()
+        result = server.best.round if server.validates else server.rounds
+        last = self._rows(server, result, TEST)()
         summary = summarise(
             self.experiment, server, last, self._score, self._rows_digest, self.seconds, self.message_bytes
         )
-        for row in self._reader(MEASURES, server.rounds)():
-            if row["client"] is None:
+        summary["floors"] = dict(self.floors)
+        for row in self._reader(MEASURES, result)():
+            if row["client"] is None and row["part"] == TEST:
                 summary["tasks"][row["task"]]["measures"] = measures_of(row)
         if self.folder is not None:
             files = Folder(self.folder)

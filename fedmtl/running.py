@@ -5,7 +5,8 @@ from pathlib import Path
 
 from fedmtl.data.base import Federation
 from fedmtl.experiment import Experiment
-from fedmtl.federation.cohort import cohort_size
+from fedmtl.federation.cohort import cohort_size, measured_clients
+from fedmtl.federation.floors import floors
 from fedmtl.imports import uncollected
 from fedmtl.recorder import Recorder
 from fedmtl.results import Progress, Result
@@ -78,6 +79,7 @@ def _run(
     schema = federation.schema
     same = None if folder is None else facts(experiment, schema, federation)
     recorder = Recorder(experiment, folder, resume, same, restart_clients)
+    recorder.floors = floors(federation, measured_clients(schema.owners, experiment.evaluate_clients, experiment.seed))
     if experiment.runtime == "ray":  # imported when needed: Ray takes seconds to start
         from fedmtl.runtime.ray_workers import hire
 

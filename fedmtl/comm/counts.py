@@ -108,7 +108,8 @@ def _read_dense(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Client, cell and count of each cell that is not empty, of clients whose cells are all there."""
     if not len(rows):
-        return (np.zeros(0, np.int64),) * 3
+        none = np.zeros(0, np.int64)
+        return none, none, none
     values = np.ascontiguousarray(data[start[rows][:, None] + np.arange(_NUMBER * cells)]).view("<u4")
     row, cell = np.nonzero(values)
     return rows[row], cell, values[row, cell].astype(np.int64)

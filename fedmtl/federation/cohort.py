@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from fedmtl.data.roster import Roster
 from fedmtl.rng import SERVER, rng
 
 
@@ -36,3 +37,8 @@ def sample(seed: int, round: int, clients: NDArray[np.int64], size: int, purpose
         return ordered
     chosen = rng(seed, round, SERVER, purpose).choice(len(ordered), size=size, replace=False)
     return ordered[np.sort(chosen)]
+
+
+def measured_clients(roster: Roster, count: int, seed: int) -> NDArray[np.int64]:
+    """The clients whose models are measured, ascending: ``count``, the same in each round, by the seed; 0: all."""
+    return sample(seed, 0, roster.clients, min(count or len(roster), len(roster)), "evaluate")

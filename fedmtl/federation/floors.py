@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from fedmtl.data.base import Federation
 from fedmtl.data.joined import Joined
-from fedmtl.data.joined import Rows as JoinedRows
 from fedmtl.metrics.constant import constant_sums
 
 Labels = Iterator[NDArray[np.float32]]
@@ -45,9 +44,8 @@ def _test_of(measured: NDArray[np.int64]) -> Callable[[Federation, str], Labels]
         if isinstance(federation.clients, Joined):
             for table in federation.clients.tables:
                 if task in table.owned:
-                    some = np.isin(table.clients, measured)
-                    rows = JoinedRows(table.test.x, table.test.y, table.test.start[some], table.test.size[some])
-                    yield table.test.y[task][rows.numbers()]
+                    rows = table.test.select(np.isin(table.clients, measured))
+                    yield rows.y[task][rows.numbers()]
         else:
             for client in measured.tolist():
                 data = federation.clients[client]

@@ -18,7 +18,7 @@ from fedmtl.federation.best import Best, Kept
 from fedmtl.federation.broadcasts import broadcasts
 from fedmtl.federation.central import train_centrally
 from fedmtl.federation.checked import packet_limits
-from fedmtl.federation.cohort import cohort_size, sample
+from fedmtl.federation.cohort import cohort_size, measured_clients, sample
 from fedmtl.federation.influence import Bounds
 from fedmtl.federation.job import Engine
 from fedmtl.federation.outcome import Outcome
@@ -86,8 +86,7 @@ class Server:
         self._roster = Roster(roster)
         self._size = cohort_size(cohort, len(roster))
         self._evaluate_every = evaluate_every
-        count = min(evaluate_clients or len(self._roster), len(self._roster))
-        self.measured: NDArray[np.int64] = sample(plan.seed, 0, self._roster.clients, count, "evaluate")
+        self.measured = measured_clients(self._roster, evaluate_clients, plan.seed)
         """The clients whose models are measured, ascending."""
         self._evaluated = self.measured
         self._engine = engine

@@ -78,7 +78,8 @@ class Visits(Sequence[Visit]):
 
     def select(self, rows: NDArray[Any]) -> "Visits":
         """Those of some rows."""
-        evaluate, train, gather, since = (c[rows] for c in (self.evaluate, self.train, self.gather, self.since))
+        evaluate, train, gather = (column[rows] for column in (self.evaluate, self.train, self.gather))
+        since = self.since[rows]
         clients, packets = self.clients[rows], self.packets.select(rows)
         return Visits(clients, packets, evaluate, train, gather, since, self.part, self.best, self.full)
 

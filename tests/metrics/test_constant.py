@@ -1,0 +1,65 @@
+"""The floor of each task, against scikit-learn's dummy predictors, and in a run's summary."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.metrics import accuracy_score, f1_score, root_mean_squared_error
+
+from fedmtl.data import from_arrays
+from fedmtl.experiment import Experiment
+from fedmtl.federation.floors import floors
+from fedmtl.metrics.constant import constant_sums
+from fedmtl.running import run
+from fedmtl.tasks import Binary, MultiClass, MultiLabel, Regression, Task
+
+TASKS: list[Task] = [MultiClass(5), Binary(), MultiLabel(3), Regression(2.0, 3.0)]
+
+
+def labels(task: Task, rows: int, seed: int) -> NDArray[Any]:
+    draw = np.random.default_rng(seed)
+    if isinstance(task, Regression):
+        return draw.normal(2, 3, rows).astype(np.float32)
+    most = task.num_classes if isinstance(task, MultiClass) else 2
+    return draw.integers(0, most, (rows, *task.label_shape)).astype(np.float32)
+
+
+def dummy(task: Task, train: NDArray[Any], test: NDArray[Any]) -> float:
+    nothing, none = np.zeros((len(train), 1)), np.zeros((len(test), 1))
+    if isinstance(task, Regression):
+        return float(root_mean_squared_error(test, DummyRegressor().fit(nothing, train).predict(none)))
+    predicted = DummyClassifier(strategy="most_frequent").fit(nothing, train).predict(none)
+    if isinstance(task, MultiLabel):
+        return float(f1_score(test, predicted, average="micro", zero_division=1.0))  # pyright: ignore
+    return float(accuracy_score(test, predicted))
+
+
+@pytest.mark.parametrize("task", TASKS, ids=repr)
+@pytest.mark.parametrize("seed", range(10))
+def test_the_floor_is_that_of_a_dummy(task: Task, seed: int) -> None:
+    train, test = labels(task, 41, seed), labels(task, 23, seed + 100)
+    sums = constant_sums(task, train, test)
+    assert sums is not None
+    assert task.metric(sums) == pytest.approx(dummy(task, train, test), rel=1e-6)
+    if task.label_shape == ():
+        gaps = np.insert(train, 3, np.nan), np.insert(test, 0, np.nan)
+        assert task.metric(constant_sums(task, *gaps)) == pytest.approx(task.metric(sums))  # pyright: ignore
+    assert constant_sums(task, train * np.nan, test) is None
+
+
+def test_a_summary_has_the_floors_of_the_measured_clients() -> None:
+    """Training labels 1, 1, 0 and 0, 0, 0, 0: most are 0. Test labels 1, 1 and 0: a third is right, of all clients."""
+    x = np.arange(12, dtype=np.float64)[:, None]
+    data = from_arrays(
+        {
+            0: {"train": (x[:3], {"sick": [1, 1, 0]}), "test": (x[:2], {"sick": [1, 1]})},
+            1: {"train": (x[3:7], {"sick": [0, 0, 0, 0]}), "test": (x[7:8], {"sick": [0]})},
+        }
+    )
+    result = run(Experiment(data=data, model="Linear", algorithm="Local", rounds=1, runtime="local"))
+    assert result.summary["floors"] == {"sick": {"value": 1 / 3, "score": 1 / 3}}
+    federation = data.load(0)
+    for client, value in ((0, 0.0), (1, 1.0)):
+        assert floors(federation, np.array([client])) == {"sick": {"value": value, "score": value}}
