@@ -98,7 +98,7 @@ def floats(joined: NDArray[Any], what: str) -> NDArray[np.float32]:
         what: they are, for the message.
 
     Raises:
-        ValueError: numbers of a feature that float32 makes one.
+        ValueError: numbers of a feature that float32 makes one, or a feature of numbers that are all too small for it.
     """
     found = joined.astype(np.float32)
     if joined.dtype.itemsize <= 2 or joined.dtype == np.float32:
@@ -112,4 +112,20 @@ def floats(joined: NDArray[Any], what: str) -> NDArray[np.float32]:
             "merge with others; subtract a constant, the same for all clients, or number the values from 0, or give "
             "astype(np.float32) where they may merge."
         )
+    _check_small(joined, what)
     return found
+
+
+def _check_small(joined: NDArray[Any], what: str) -> None:
+    """Refuse a feature of which no number is large enough for float32's digits."""
+    if joined.dtype.kind != "f" or not joined.size:
+        return
+    flat = joined.reshape(len(joined), -1)
+    most = np.fmax.reduce(np.abs(flat), axis=0)  # labels may be missing
+    small = np.flatnonzero((most > 0) & (most < np.finfo(np.float32).tiny))
+    if len(small):
+        raise ValueError(
+            f"{what}: float32 keeps less than 7 digits below {np.finfo(np.float32).tiny:.3g}, and no number in "
+            f"{feature(joined.shape[1:], int(small[0]))} is larger than {most[small[0]]:.3g}; scale it for all clients "
+            "alike."
+        )

@@ -511,3 +511,17 @@ def test_numbers_of_tasks_and_parts() -> None:
         Regression("0", 1.0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="got test_fraction='0.2'"):
         from_arrays({0: (X, {"y": YES_NO})}, test_fraction="0.2")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("scale", [1e-42, 1e-60, 1e-300])
+def test_numbers_that_are_too_small_for_float32_are_refused(scale: float) -> None:
+    """1.2573e-43 became 1.26e-43, and smaller ones 0; small ones beside others are rounding."""
+    rule = "float32 keeps less than 7 digits below 1.18e-38|float32 keeps 7 digits"
+    with pytest.raises(ValueError, match=rule):
+        loaded(X.astype(np.float64) * scale)
+    with pytest.raises(ValueError, match=rule):
+        task(X[:, 0].astype(np.float64) * scale, tasks={"y": Regression(0.0, 1.0)})
+    beside = X.astype(np.float64)
+    beside[0] = scale
+    np.testing.assert_array_equal(loaded(beside), beside.astype(np.float32))
+    assert not loaded(np.zeros((N, 2))).any()
