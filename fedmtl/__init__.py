@@ -46,6 +46,11 @@ if TYPE_CHECKING:
     from fedmtl.algorithms.soft_sharing import SoftSharing as SoftSharing
     from fedmtl.algorithms.task_weighted import TaskWeighted as TaskWeighted
     from fedmtl.algorithms.transfer import Transfer as Transfer
+    from fedmtl.callbacks import Callback as Callback
+    from fedmtl.callbacks import RunInfo as RunInfo
+    from fedmtl.callbacks.csv_file import CSV as CSV
+    from fedmtl.callbacks.mlflow import MLflow as MLflow
+    from fedmtl.callbacks.tensorboard import TensorBoard as TensorBoard
     from fedmtl.codecs import Codec as Codec
     from fedmtl.codecs.dense import Dense as Dense
     from fedmtl.codecs.error_feedback import ErrorFeedback as ErrorFeedback
@@ -104,6 +109,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "algorithms": ("Algorithm",),
+    "callbacks": ("Callback", "RunInfo"),
     "codecs": ("Codec",),
     "data": ("ClientData", "Dataset", "Federation", "Split", "from_arrays"),
     "engines": ("Engine", "Loop", "VMap"),

@@ -27,12 +27,16 @@ METHODS: dict[str, tuple[str, ...]] = {
     "model": ("trunk", "head"),
     "data": ("load",),
     "task": ("labels", "loss", "sums", "metric", "score"),
+    "callback": ("start", "rows", "ledger", "end"),
 }
 """Kind -> what an object of this kind must have. A task needs ``mixed`` too where an algorithm has ``mixture``."""
 
 
 COMPONENTS = {"data": "data", "model": "model", "algorithm": "algorithm", "up_codec": "codec", "down_codec": "codec"}
 """Field of an experiment -> kind of component."""
+
+LISTS = {"callbacks": "callback"}
+"""Field of an experiment that is a list -> kind of its components."""
 
 MOST_CALL = 2**16
 """Characters of a component that is written as a call; a table has no such bound."""
@@ -69,8 +73,9 @@ def check_names(values: Mapping[str, Any], allowed: Allowed) -> None:
     Raises:
         ValueError: as ``find``; what stands inside components is looked at when they are made.
     """
-    for field, kind in COMPONENTS.items():
-        value = values.get(field)
+    named = [(kind, values.get(field)) for field, kind in COMPONENTS.items()]
+    named += [(kind, value) for field, kind in LISTS.items() for value in listed(values.get(field, ()))]
+    for kind, value in named:
         name = value.get("name") if isinstance(value, Mapping) else value
         if isinstance(name, str):
             name = name.partition("(")[0].strip()
@@ -135,6 +140,31 @@ def make(kind: str, value: Any, allowed: Allowed = NOTHING) -> Any:
         raise ValueError(f"{kind} {name!r}: {error}") from error
     _check_methods(kind, component)
     return component
+
+
+def fields_given(kind: str, value: Any) -> Mapping[str, Any]:
+    """The fields that a component's call or table sets.
+
+    Raises:
+        ValueError: a call that is not written as one.
+    """
+    if isinstance(value, str):
+        return _parse_call(kind, value)[1]
+    return value if isinstance(value, Mapping) else {}
+
+
+def listed(value: Any) -> tuple[Any, ...]:
+    """The entries of a list of components; a component alone is a list of one."""
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+
+
+def make_list(kind: str, value: Any, allowed: Allowed = NOTHING) -> tuple[Any, ...]:
+    """Components from a list of what ``make`` takes, or from one.
+
+    Raises:
+        ValueError: as ``make``.
+    """
+    return tuple(make(kind, one, allowed) for one in listed(value))
 
 
 def missing_methods(kind: str, value: Any) -> list[str]:

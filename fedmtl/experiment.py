@@ -10,7 +10,7 @@ import numpy as np
 
 from fedmtl.allowed import NOTHING, Allowed
 from fedmtl.bounds import MOST_INT, MOST_TEXT, check_int, check_text, shown
-from fedmtl.components import COMPONENTS, check_type, describe, make
+from fedmtl.components import COMPONENTS, LISTS, check_type, describe, make, make_list
 from fedmtl.data.base import Federation, Schema
 from fedmtl.engines import ENGINES, Loop, VMap
 from fedmtl.federation.cohort import cohort_size
@@ -32,6 +32,7 @@ HOW = (
     "round_seconds",
     "max_weight",
     "max_norm",
+    "callbacks",
 )
 """Fields that say how and where an experiment runs. Its results depend on the others (on these by rounding at most)."""
 
@@ -118,8 +119,12 @@ class Experiment:
     """A device's client weighs at most this times the training examples that the server knows of; 0: any weight."""
     max_norm: float = 1000.0
     """A device's update is at most this times as long as the model, or as a typical update; 0: any length."""
+    callbacks: tuple[Any, ...] = ()
+    """Callbacks that get the run's rows, such as "TensorBoard" or "CSV(path='x.csv')"."""
 
     def __post_init__(self) -> None:
+        for field, kind in LISTS.items():
+            object.__setattr__(self, field, make_list(kind, getattr(self, field)))
         for field, kind in COMPONENTS.items():
             object.__setattr__(self, field, make(kind, getattr(self, field)))
         hints = get_type_hints(Experiment)
@@ -209,7 +214,14 @@ class Experiment:
         values: dict[str, Any] = {}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            values[field.name] = describe(COMPONENTS[field.name], value) if field.name in COMPONENTS else value
+            if field.name in COMPONENTS:
+                values[field.name] = describe(COMPONENTS[field.name], value)
+            elif field.name in LISTS:
+                tables = (describe(LISTS[field.name], one) for one in value)
+                # One that was given as an object cannot be made again, and no result depends on it.
+                values[field.name] = [table for table in tables if "passed_as_object" not in table]
+            else:
+                values[field.name] = value
         # TOML wants tables after plain values.
         return dict(sorted(values.items(), key=lambda item: isinstance(item[1], dict)))
 
@@ -261,6 +273,7 @@ def from_dict(values: Mapping[str, Any], where: str = "experiment", allowed: All
             )
     try:
         made = {key: make(kind, values[key], allowed) for key, kind in COMPONENTS.items() if key in values}
+        made |= {key: make_list(kind, values[key], allowed) for key, kind in LISTS.items() if key in values}
         return Experiment(**{**values, **made})
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error

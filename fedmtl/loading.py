@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fedmtl.allowed import Allowed, beside
 from fedmtl.blame import blaming
 from fedmtl.bounds import shown
-from fedmtl.components import check_names
+from fedmtl.components import check_names, fields_given, listed
 from fedmtl.settings import override
 from fedmtl.suggest import did_you_mean
 from fedmtl.toml import read_toml
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 ELSEWHERE = {"state_dir": ("",), "ray_address": ("", "auto")}
 """Keys by which a file would write elsewhere, or join a cluster, whose objects may run code; and values that do not."""
+
+PLACES = ("path", "logdir", "uri")
+"""Fields by which a callback would write elsewhere."""
 
 
 def presets() -> dict[str, Path]:
@@ -84,6 +87,13 @@ def check_elsewhere(values: Mapping[str, Any], settings: Iterable[str], where: s
                 f"{where}: {key} = {shown(value)} leads out of the file's own folder, and a file alone may not; "
                 f"give it with --set {key}=…, or leave it out."
             )
+    for callback in listed(values.get("callbacks", ())) if "callbacks" not in given else ():
+        for field, value in fields_given("callback", callback).items():
+            if field in PLACES and value != "":
+                raise ValueError(
+                    f"{where}: callbacks: {field} = {shown(value)} leads out of the run's own folder, and a file alone "
+                    "may not; give the callback with --callback, or leave the field out."
+                )
 
 
 def read_values(

@@ -25,6 +25,9 @@ import tomli_w
 from numpy.typing import NDArray
 from safetensors.torch import save as save_tensors
 
+from fedmtl.callbacks.base import RunInfo
+from fedmtl.callbacks.replay import exchanges
+from fedmtl.callbacks.runner import NO_CALLBACKS, CallbackRunner
 from fedmtl.comm import blocks
 from fedmtl.comm.blocks import Mark
 from fedmtl.comm.ledger import Ledger
@@ -156,6 +159,8 @@ class Recorder:
         """Whether the best round's model is tested, where there are validation parts."""
         self.floors: Mapping[str, Mapping[str, float]] = {}
         """Task -> value and score of the best constant prediction; none where the data is on devices."""
+        self.callbacks: CallbackRunner = NO_CALLBACKS
+        """Those that get the run's rows."""
         self._rows_digest = ""
         self._score = float("nan")
         if self.folder is not None:
@@ -212,6 +217,12 @@ class Recorder:
         """Where nodes of this machine keep private state."""
         return state_folder(self.experiment, self.folder, self.run)
 
+    @property
+    def info(self) -> RunInfo:
+        """The run, for callbacks."""
+        name = self.experiment.name if self.folder is None else self.folder.name
+        return RunInfo(self.run, name, self.experiment.label, self.experiment.to_dict(), self.folder)
+
     def restore(self, server: Server) -> None:
         """Put the server, its ledger and the rows where the checkpoint left them; at the start when there is none."""
         if self.folder is None:
@@ -241,6 +252,8 @@ class Recorder:
             for name in files.names("checkpoint/gathered"):
                 if name.endswith(".packet"):
                     server.gathered[int(name.removesuffix(".packet"))] = files.read(f"checkpoint/gathered/{name}")
+        if self.callbacks:
+            self.callbacks.replay(exchanges(self.folder, self._marks))
 
     def _go_on(self, note: Mapping[str, Any], server: Server) -> None:
         """From what ``_write`` noted."""
@@ -302,6 +315,7 @@ class Recorder:
             self._trained, self._training_seconds = outcome.trained, outcome.seconds
         last = tests or (measured is not None and not server.validates and measured.round == server.rounds)
         other = measure_blocks(server.plan.tasks, server.plan.kinds, outcome.measurements, last)
+        packets = server.ledger.latest() if self.callbacks else []
         if self.folder is not None:
             self._write(self.folder, round, server, measured, other)
         for table in other if self.folder is None else ():
@@ -310,6 +324,11 @@ class Recorder:
             self._measured.append(keep(measured))
         self.round = round
         self.add_seconds("write", time.perf_counter() - start)
+        if self.callbacks:  # after the checkpoint, so that none has a row that a resumed run lacks
+            start = time.perf_counter()
+            found = [] if measured is None else list(rows(server.plan.tasks, measured))
+            self.callbacks.exchange(found, list(rows_in(LEDGER, iter(packets))))
+            self.add_seconds("callbacks", time.perf_counter() - start)
         return self.progress(server, outcome.problems, tests)
 
     def progress(self, server: Server, problems: Mapping[int, str] | None = None, tests: bool = False) -> Progress:

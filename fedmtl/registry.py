@@ -77,5 +77,10 @@ REGISTRY: dict[str, dict[str, str]] = {
         "Regression": "fedmtl.tasks.regression:Regression",
         "MultiLabel": "fedmtl.tasks.multilabel:MultiLabel",
     },
+    "callback": {
+        "TensorBoard": "fedmtl.callbacks.tensorboard:TensorBoard",
+        "MLflow": "fedmtl.callbacks.mlflow:MLflow",
+        "CSV": "fedmtl.callbacks.csv_file:CSV",
+    },
 }
 """Kind -> name -> import path."""

@@ -1,8 +1,11 @@
 """One call: an experiment in, a result out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from fedmtl.callbacks.runner import running
 from fedmtl.data.base import Federation
 from fedmtl.experiment import Experiment
 from fedmtl.federation.cohort import cohort_size, measured_clients
@@ -25,6 +28,7 @@ def run(
     resume: bool = False,
     restart_clients: bool = False,
     on_round: Callable[[Progress], None] | None = None,
+    callbacks: Iterable[Any] = (),
 ) -> Result:
     """Run an experiment on this machine, or on the Ray cluster that it names.
 
@@ -36,13 +40,16 @@ def run(
         restart_clients: clients that have trained and whose private state is gone or damaged begin anew; else that is
             an error, because the run would end with other numbers.
         on_round: called after each round.
+        callbacks: get the run's rows, after the experiment's own callbacks; by name, such as "TensorBoard", or objects.
 
     Raises:
         ValueError: data, model, algorithm and codecs that do not fit each other, a folder that holds another run or the
             user's own files, or that another process writes.
         Diverged: a round in which no number of any update was finite.
         RuntimeError: a round without an update that could be used.
+        MissingPackage: a callback's package is not installed.
     """
+    experiment = replace(experiment, callbacks=(*experiment.callbacks, *callbacks))
     folder = None if out is None else Path(out).resolve()
     if folder is None:
         return _run(experiment, None, resume, restart_clients, on_round)
@@ -80,6 +87,17 @@ def _run(
     same = None if folder is None else facts(experiment, schema, federation)
     recorder = Recorder(experiment, folder, resume, same, restart_clients)
     recorder.floors = floors(federation, measured_clients(schema.owners, experiment.evaluate_clients, experiment.seed))
+    with running(experiment.callbacks, recorder.info) as recorder.callbacks:
+        result = _serve(replace(experiment, callbacks=()), federation, recorder, on_round)
+        recorder.callbacks.end(result.summary)
+    return result
+
+
+def _serve(
+    experiment: Experiment, federation: Federation, recorder: Recorder, on_round: Callable[[Progress], None] | None
+) -> Result:
+    """All rounds, on nodes of this machine or of a Ray cluster; callbacks are not sent to these."""
+    schema = federation.schema
     if experiment.runtime == "ray":  # imported when needed: Ray takes seconds to start
         from fedmtl.runtime.ray_workers import hire
 

@@ -13,10 +13,11 @@ import tomli_w
 
 from fedmtl.algorithms import FedAvg, FedPer, FedRep, Local, Mocha, Pooled
 from fedmtl.allowed import beside
+from fedmtl.callbacks.tensorboard import TensorBoard
 from fedmtl.codecs import FP16, Dense, ErrorFeedback, Int8, TopK
 from fedmtl.components import REGISTRY, find
 from fedmtl.data import Digits, Synthetic, Watch, from_arrays
-from fedmtl.experiment import COMPONENTS, HOW, Experiment, from_dict
+from fedmtl.experiment import COMPONENTS, HOW, LISTS, Experiment, from_dict
 from fedmtl.loading import load_experiment, override, presets, read_preset
 from fedmtl.models import CNN, MLP, Linear, TemporalCNN
 from tests.conftest import ALL_ALGORITHMS
@@ -53,6 +54,9 @@ EXPERIMENTS = [
         round_seconds=0.5,
         max_weight=2.0,
         max_norm=0.0,
+        valid_fraction=0.25,
+        patience=4,
+        callbacks=("CSV(path='a, \"b\".csv')", TensorBoard(clients=False), "MLflow"),
     ),
 ]
 
@@ -81,7 +85,8 @@ def test_an_experiment_comes_back_from_toml(experiment: Experiment) -> None:
 
 def test_the_round_trip_covers_every_component() -> None:
     seen = {type(getattr(experiment, field)) for experiment in EXPERIMENTS for field in COMPONENTS}
-    for kind in set(COMPONENTS.values()):
+    seen |= {type(one) for experiment in EXPERIMENTS for field in LISTS for one in getattr(experiment, field)}
+    for kind in {*COMPONENTS.values(), *LISTS.values()}:
         assert {find(kind, name) for name in REGISTRY[kind]} <= seen
     values = dataclasses.asdict(EXPERIMENTS[-1])
     unchanged = [field for field in values if field not in COMPONENTS and values[field] == getattr(Experiment(), field)]
@@ -124,6 +129,7 @@ def test_what_is_what_results_depend_on() -> None:
         "round_seconds": 1.0,
         "max_weight": 3.0,
         "max_norm": 5.0,
+        "callbacks": ["TensorBoard"],
     }
     assert set(how) == set(HOW)
     for key, value in how.items():
@@ -141,10 +147,13 @@ def test_what_is_what_results_depend_on() -> None:
         "evaluate_clients": 3,
         "metrics": "primary",
         "seed": 1,
+        "valid_fraction": 0.25,
     }
     for key, value in what.items():
         assert Experiment(**{key: value}).what != Experiment().what
-    assert set(how) | set(what) == {field.name for field in dataclasses.fields(Experiment)}
+    stopping = Experiment(valid_fraction=0.25, patience=2)
+    assert stopping.what != Experiment(valid_fraction=0.25).what
+    assert {*how, *what, "patience"} == {field.name for field in dataclasses.fields(Experiment)}
 
 
 def test_the_label_names_algorithm_and_codecs() -> None:

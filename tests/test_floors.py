@@ -33,7 +33,7 @@ FLOORS = [
     ["models", "tasks", "metrics", "data", "codecs", "optim", "optimizers", "weightings"],
     ["algorithms"],
     ["comm"],
-    ["federation"],
+    ["federation", "callbacks"],
     # A node builds its fleet from the experiment, and the server writes its rows: the runtimes need both.
     [
         "engines",
@@ -54,7 +54,13 @@ FLOORS = [
 ]
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 
-HOMES = {"ray": "runtime/ray_", "flwr": "runtime/", "matplotlib": "report/"}
+HOMES = {
+    "ray": "runtime/ray_",
+    "flwr": "runtime/",
+    "matplotlib": "report/",
+    "tensorboard": "callbacks/",
+    "mlflow": "callbacks/",
+}
 """Package -> how the paths of the only files of fedmtl begin that may import it."""
 
 
@@ -168,6 +174,7 @@ def test_the_checker_lets_pass(tmp_path: Path, file: str, source: str) -> None:
 
 def test_import_is_light() -> None:
     heavy = ["torch", "ray", "flwr", "matplotlib", "sklearn", "datasets", "flwr_datasets", "seglearn"]
+    heavy += ["tensorboard", "mlflow"]
     program = f"import sys, fedmtl; print([name for name in {heavy} if name in sys.modules])"
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert (run.returncode, run.stdout.strip()) == (0, "[]"), run.stderr

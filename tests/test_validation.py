@@ -53,6 +53,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return get
 
 
+def test_the_ledger_of_a_run_in_memory_is_that_of_a_folder(tmp_path: Path) -> None:
+    """Also where the best round is the last: its test is an exchange of its own, after the one that measured it."""
+    improving = experiment(rounds=1, patience=0, algorithm=FedPer(lr=0.05, epochs=1))
+    one, other = run(improving), run(improving, tmp_path)
+    assert one.summary["stopped"]["best_round"] == 1
+    assert one.summary["digests"] == other.summary["digests"] and one.ledger == other.ledger
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_what_is_tested_and_kept_is_the_best_round_s_model(method: str, tmp_path: Path, whole: Any) -> None:
     """A run of as many rounds as the best has the same model at its end, where nothing needs to be kept.

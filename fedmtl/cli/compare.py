@@ -9,7 +9,7 @@ import typer
 
 from fedmtl import stopping
 from fedmtl.cli.errors import one_clear_error
-from fedmtl.cli.options import ALLOW, SETTINGS
+from fedmtl.cli.options import ALLOW, CALLBACK, SETTINGS
 from fedmtl.cli.progress import run_one
 from fedmtl.cli.run import this_command
 
@@ -49,6 +49,7 @@ def compare(
     ] = "",
     settings: Annotated[list[str] | None, SETTINGS] = None,
     allow: Annotated[list[str] | None, ALLOW] = None,
+    callback: Annotated[list[str] | None, CALLBACK] = None,
     out: Annotated[
         Path, typer.Option(show_default=False, help="Folder for the runs, the table and the pictures: runs/compare.")
     ] = Path("runs/compare"),
@@ -61,7 +62,9 @@ def compare(
     Runs that are finished in the folder are not run again, and one that was interrupted goes on.
     """
     with one_clear_error(), _held(out):
+        from fedmtl.allowed import Allowed
         from fedmtl.cli.sweep import Varied, expand_preset
+        from fedmtl.components import make_list
         from fedmtl.files import Folder
         from fedmtl.report import write_report
         from fedmtl.study import find_runs, read_run
@@ -72,6 +75,7 @@ def compare(
 
         stopping.hint(f"what is done is kept; go on with the same command: {this_command()}")
         experiments, own, aliases, along = [], [], {}, None
+        callbacks = make_list("callback", callback or [], Allowed(modules=tuple(allow or ())))
         varied = Varied(tuple(algorithm or ()), tuple(codec or ()), seeds, axis)
         for preset in presets:
             found = expand_preset(preset, varied, settings or [], allow or [])
@@ -88,7 +92,8 @@ def compare(
         write_axis(out, along)
         for count, (experiment, name) in enumerate(zip(experiments, names, strict=True), 1):
             which = f"in run {count} of {len(experiments)}, {name}, "
-            run_one(experiment, f"[{count}/{len(experiments)}] {name}", out / "runs" / name, True, which)
+            label = f"[{count}/{len(experiments)}] {name}"
+            run_one(experiment, label, out / "runs" / name, True, which, callbacks=callbacks)
         folders = find_runs([out / "runs" / name for name in names])
         runs = [read_run(folder) for folder in folders]
         write_report(runs, out, target)

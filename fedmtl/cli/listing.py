@@ -23,6 +23,7 @@ class Kind(StrEnum):
     tasks = "tasks"
     data = "data"
     models = "models"
+    callbacks = "callbacks"
     presets = "presets"
 
     @property
@@ -37,7 +38,7 @@ def list_known(
 ) -> None:
     """List what a preset can name, and what it takes.
 
-    KIND is algorithms, weightings, optimizers, codecs, tasks, data, models or presets.
+    KIND is algorithms, weightings, optimizers, codecs, tasks, data, models, callbacks or presets.
     """
     with one_clear_error():
         from fedmtl.described import MEANING, Described, described

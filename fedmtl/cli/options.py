@@ -13,6 +13,14 @@ SETTINGS = typer.Option(
 )
 
 
+CALLBACK = typer.Option(
+    "--callback",
+    metavar="NAME",
+    help="A callback that gets every row, such as TensorBoard, MLflow or \"CSV(path='x.csv')\" (see: fedmtl list "
+    "callbacks); may be given often.",
+)
+
+
 ALLOW = typer.Option(
     "--allow",
     metavar="MODULE",

@@ -1,9 +1,9 @@
 """Progress of runs on the terminal."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -52,7 +52,13 @@ def describe(progress: "Progress", short: bool = False) -> str:
 
 
 def run_one(
-    experiment: "Experiment", label: str, out: Path | None, resume: bool, which: str = "", restart: bool = False
+    experiment: "Experiment",
+    label: str,
+    out: Path | None,
+    resume: bool,
+    which: str = "",
+    restart: bool = False,
+    callbacks: Sequence[Any] = (),
 ) -> "Result":
     """Run with progress shown; ``which`` says what is stopped by a signal, where there are several."""
     from fedmtl.running import run as run_experiment
@@ -66,6 +72,8 @@ def run_one(
 
     stopping.reached(f"{which}before a round was done")
     try:
-        return run_experiment(experiment, out, resume=resume, restart_clients=restart, on_round=on_round)
+        return run_experiment(
+            experiment, out, resume=resume, restart_clients=restart, on_round=on_round, callbacks=callbacks
+        )
     finally:
         stop()

@@ -9,7 +9,7 @@ import typer
 
 from fedmtl import stopping
 from fedmtl.cli.errors import one_clear_error
-from fedmtl.cli.options import ALLOW, SETTINGS
+from fedmtl.cli.options import ALLOW, CALLBACK, SETTINGS
 from fedmtl.cli.progress import run_one
 from fedmtl.imports import uncollected
 
@@ -24,6 +24,7 @@ def run(
     preset: Annotated[str, typer.Argument(hidden=True)],
     settings: Annotated[list[str] | None, SETTINGS] = None,
     allow: Annotated[list[str] | None, ALLOW] = None,
+    callback: Annotated[list[str] | None, CALLBACK] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for rows, ledger, checkpoint and summary.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the folder's last finished round, to the same bits.")
@@ -42,6 +43,7 @@ def run(
     """
     with one_clear_error():
         from fedmtl.blame import blaming
+        from fedmtl.components import make_list
         from fedmtl.loading import own_values, read_values, starts_ray
 
         if resume and out is None:
@@ -59,6 +61,7 @@ def run(
             refuse_if_held(out.resolve())
         settings = settings or []
         values, path, allowed = read_values(preset, settings, allow or [])
+        callbacks = make_list("callback", callback or [], allowed)
         if starts_ray(values):
             from fedmtl.runtime.ray_workers import begin
 
@@ -73,7 +76,7 @@ def run(
             experiment = from_dict(values, path, allowed)
         with blaming(read, path, settings, allowed, lambda values: load_checked(from_dict(values, path, allowed))):
             label = f"{experiment.name}: {experiment.label}"
-            result = run_one(experiment, label, out, resume, restart=restart_clients)
+            result = run_one(experiment, label, out, resume, restart=restart_clients, callbacks=callbacks)
         summary = result.summary
         for task, row in summary["tasks"].items():
             typer.echo(

@@ -126,6 +126,11 @@ class Ledger:
                 self._visits.append([_packed(block) for block in self._open])
             self._open = []
 
+    def end_exchange(self) -> None:
+        """Close the exchange: what is counted next is of another one, whatever its round."""
+        self._close()
+        self._visit = -1
+
     def total(self, direction: Direction | None = None, purposes: Iterable[Purpose] = PURPOSES) -> int:
         """Bytes in a direction (both when None) for some purposes (all by default)."""
         directions = DIRECTIONS if direction is None else (direction,)
@@ -140,9 +145,11 @@ class Ledger:
 
     def blocks(self) -> list[Block]:
         """The transfers that are held, in columns, in the same order."""
-        shared = {"directions": DIRECTIONS, "purposes": PURPOSES}
-        columns = (dict(zip(LEDGER.fields, _in_order(blocks), strict=True)) for blocks in [*self._visits, self._open])
-        return [block for one in columns for block in blocks_of(LEDGER.name, shared, one)]
+        return [block for blocks in [*self._visits, self._open] for block in _in_columns(blocks)]
+
+    def latest(self) -> list[Block]:
+        """The transfers of the latest exchange, in columns, in the same order; none after ``forget``."""
+        return _in_columns(self._open)
 
     @property
     def transfers(self) -> list[Transfer]:
@@ -185,6 +192,12 @@ class Ledger:
             direction, _, purpose = kind.partition(" ")
             ledger._totals[direction, purpose] = total
         return ledger
+
+
+def _in_columns(blocks: list[_Block]) -> list[Block]:
+    """The transfers of one exchange."""
+    shared = {"directions": DIRECTIONS, "purposes": PURPOSES}
+    return blocks_of(LEDGER.name, shared, dict(zip(LEDGER.fields, _in_order(blocks), strict=True)))
 
 
 def _packed(block: _Block) -> _Block:

@@ -182,6 +182,7 @@ class Server:
         round, self.state, since = self.kept
         clients = self._evaluated
         packets = broadcasts(self.plan, self.state, self._roster, round + 1, clients)
+        self.ledger.end_exchange()  # the best round may be the one that was measured just before
         self.ledger.record_many(round, clients, "down", "evaluate", packets.lengths)
         nothing = np.zeros(len(clients), bool)
         since, full = since[self._roster.rows(clients)], self.plan.metrics != "primary"

@@ -86,7 +86,10 @@ def read_run_config(run_config: UserConfig, node_config: UserConfig | None = Non
     allowed = Allowed(modules=tuple(word.strip() for word in listed.split(",") if word.strip()))
     values, path = read_preset(str(run_config.get("preset", "digits")))
     values.pop("compare", None)
-    return from_dict(override(values, settings, allowed), str(path), allowed)
+    values = override(values, settings, allowed)
+    if node_config is not None:
+        values.pop("callbacks", None)  # they are the server's, and a device lacks their packages
+    return from_dict(values, str(path), allowed)
 
 
 def fleet_of(context: Context) -> Fleet:

@@ -9,6 +9,7 @@ from pathlib import Path
 from flwr.app import ArrayRecord, ConfigRecord, Context
 from flwr.serverapp import Grid, ServerApp
 
+from fedmtl.callbacks.runner import running
 from fedmtl.data.base import Schema
 from fedmtl.data.validation import example_counts
 from fedmtl.experiment import Experiment
@@ -44,7 +45,9 @@ def main(grid: Grid, context: Context) -> None:
         same = None if folder is None else facts(experiment, schema, None)
         resume, restart = (bool(context.run_config.get(key, False)) for key in ("resume", "restart-clients"))
         recorder = Recorder(experiment, folder, resume, same, restart)
-        serve(grid, experiment, schema, recorder, print_progress)
+        with running(experiment.callbacks, recorder.info) as recorder.callbacks:
+            result = serve(grid, experiment, schema, recorder, print_progress)
+            recorder.callbacks.end(result.summary)
 
 
 def print_progress(progress: Progress) -> None:

@@ -1,0 +1,84 @@
+"""CSV holds the rows of the result, of several runs in one file, each once."""
+
+import csv
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedmtl.callbacks.csv_file import CSV
+from fedmtl.running import run
+from fedmtl.study.log import log_runs
+from tests.callbacks.tiny import Stop, experiment, stop_after
+
+
+def as_text(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Rows as CSV has them: nothing for None, truths as in JSON."""
+
+    def text(value: Any) -> str:
+        return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+    return [{key: text(value) for key, value in row.items()} for row in rows]
+
+
+def read(path: Path) -> dict[str, list[dict[str, str]]]:
+    """Seed -> rows."""
+    found: dict[str, list[dict[str, str]]] = {}
+    with open(path, newline="") as file:
+        for row in csv.DictReader(file):
+            of = [row.pop(key) for key in ("run", "name", "label", "seed")]
+            found.setdefault(of[3], []).append(row)
+    return found
+
+
+def test_rows_and_ledger(tmp_path: Path) -> None:
+    result = run(experiment(), tmp_path / "run", callbacks=["CSV"])
+    assert read(tmp_path / "run" / "rows.csv") == {"0": as_text(result.rows)}
+    assert read(tmp_path / "run" / "rows.ledger.csv") == {"0": as_text(result.ledger)}
+
+
+def test_several_runs_in_one_file(tmp_path: Path) -> None:
+    """Live, in memory, resumed and after the fact: each run's rows once."""
+    path = tmp_path / "x.csv"
+    table = CSV(path=str(path), packets=False)
+    results = [run(experiment(), tmp_path / "a", callbacks=[table]), run(experiment("seed=1"), callbacks=[table])]
+    with pytest.raises(Stop):
+        run(experiment("seed=2"), tmp_path / "c", on_round=stop_after(1), callbacks=[table])
+    results.append(run(experiment("seed=2"), tmp_path / "c", resume=True, callbacks=[table]))
+    list(log_runs([tmp_path / "a"], [table]))
+    assert read(path) == {str(seed): as_text(result.rows) for seed, result in enumerate(results)}
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a", "c", "x.csv"]
+
+
+def _run(path: str, seed: int) -> list[dict[str, Any]]:
+    return run(experiment(f"seed={seed}"), callbacks=[CSV(path=path)]).rows
+
+
+def test_processes_share_a_file(tmp_path: Path) -> None:
+    path = str(tmp_path / "x.csv")
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        rows = list(pool.map(_run, [path] * 3, range(3)))
+    assert read(Path(path)) == {str(seed): as_text(some) for seed, some in enumerate(rows)}
+
+
+def test_another_file_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("a,b\n1,2\n")
+    run(experiment("rounds=1"), callbacks=[CSV(path=str(path))])
+    assert path.read_text() == "a,b\n1,2\n"
+    assert [record.message for record in caplog.records if "callback" in record.message] == [
+        f"callback {CSV(path=str(path))!r} raised ValueError: {str(path)!r} is no file of this callback: it begins "
+        "with 'a,b'; give another path; it is switched off, the run goes on."
+    ]
+
+
+def test_a_link_in_the_folder_is_refused(tmp_path: Path) -> None:
+    """A run's folder may come from a stranger."""
+    run(experiment("rounds=1"), tmp_path / "run")
+    os.symlink(tmp_path / "elsewhere", tmp_path / "run" / "rows.csv")
+    with pytest.raises(RuntimeError, match="link"):
+        list(log_runs([tmp_path / "run"], [CSV()]))
+    assert not (tmp_path / "elsewhere").exists()
