@@ -24,7 +24,8 @@ def check_parts(name: str, prefix: str, module: nn.Module) -> None:
         module: the trunk or a head, with parameters that have been made.
 
     Raises:
-        ValueError: a parameter that is not finite float32 on the CPU, norms over the batch, running statistics.
+        ValueError: a parameter that is not finite float32 on the CPU, norms over the batch, running statistics,
+            gradients that depend on the rest of the batch.
     """
     for path, part in module.named_modules(prefix=prefix):
         kind = type(part).__name__
@@ -37,6 +38,11 @@ def check_parts(name: str, prefix: str, module: nn.Module) -> None:
             raise ValueError(
                 f"{name}: {path} ({kind}) takes means over the batch, to which padding belongs, and which a batch of "
                 "one example does not have; use GroupNorm or LayerNorm."
+            )
+        if getattr(part, "scale_grad_by_freq", False):
+            raise ValueError(
+                f"{name}: {path} ({kind}) divides gradients by how often an index is in the batch, to which padding "
+                "belongs; build it without scale_grad_by_freq=True."
             )
     for path, value in module.named_parameters(prefix=prefix):
         if value.dtype != torch.float32:
@@ -116,7 +122,7 @@ def check_pure(name: str, part: str, path: str, module: nn.Module, x: Tensor, fi
                 f"{name}: {part} changes {own_path} when it is called, a state that no packet would carry; make it a "
                 "pure function of its parameters."
             )
-    if not torch.equal(own, x):
+    if not torch.equal(torch.nan_to_num(own), torch.nan_to_num(x)):  # a head's input may hold NaN
         raise ValueError(
             f"{name}: {part} changes its input in place, which is the client's data; leave out inplace=True in its "
             "first layer."

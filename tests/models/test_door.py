@@ -518,6 +518,18 @@ def test_sparse_gradients_are_refused() -> None:
         build(model, (6,), TASKS, 0, True)
 
 
+def test_gradients_that_count_padding_are_refused() -> None:
+    """Padding has index 0: two more examples of padding in a batch would halve its gradient."""
+    model: Any = Parts(lambda shape: nn.EmbeddingBag(9, 4, scale_grad_by_freq=True))
+    with pytest.raises(ValueError, match="to which padding belongs; build it without scale_grad_by_freq=True"):
+        build(model, (6,), TASKS, 0, True)
+
+
+def test_features_that_are_no_numbers_are_no_writing_in_place() -> None:
+    """On the example, which is not the data; where data do so, updates are not finite and are named."""
+    build(doing(lambda x: torch.log(x - 10)), (6,), TASKS, 0, False)
+
+
 @pytest.mark.parametrize("data", [np.ones((50, 6)), None, {0: (np.ones((50, 6)), {})}])
 def test_what_is_no_data_set_is_refused_in_one_line(data: Any) -> None:
     with pytest.raises(ValueError) as caught:
