@@ -18,11 +18,12 @@ MEANING = {
     "task": "A task is a kind of prediction, with its loss and its metric; a data set says which tasks it has.",
     "data": "A data set is clients, with their tasks, their training examples and their test examples.",
     "model": "A model is a trunk, which the tasks share, and a head for each task.",
+    "callback": "A callback is a consumer of a run's rows while it goes on: --callback NAME, or fedmtl log afterwards.",
     "preset": "A preset is a file with all settings of an experiment; fedmtl run NAME runs it.",
 }
 """Kind -> what a thing of this kind is."""
 
-NAMED_BY_MODULE = ("algorithm", "weighting", "optimizer", "codec")
+NAMED_BY_MODULE = ("algorithm", "weighting", "optimizer", "codec", "callback")
 """Kinds of which a file holds one, whose first line is ``Name: what it is.``; of the others the class says it."""
 
 

@@ -329,9 +329,11 @@ class Recorder:
             found = [] if measured is None else list(rows(server.plan.tasks, measured))
             self.callbacks.exchange(found, list(rows_in(LEDGER, iter(packets))))
             self.add_seconds("callbacks", time.perf_counter() - start)
-        return self.progress(server, outcome.problems, tests)
+        return self.progress(server, outcome.problems, tests, measured is not None)
 
-    def progress(self, server: Server, problems: Mapping[int, str] | None = None, tests: bool = False) -> Progress:
+    def progress(
+        self, server: Server, problems: Mapping[int, str] | None = None, tests: bool = False, measured: bool = True
+    ) -> Progress:
         """How far the run is."""
         return Progress(
             round=server.best.round if tests else self.round,
@@ -344,6 +346,7 @@ class Recorder:
             tests=tests,
             best=server.best,
             bytes_evaluation=sum(server.ledger.total(way, ("evaluate",)) for way in ("up", "down")),
+            measured=measured,
         )
 
     def _write(

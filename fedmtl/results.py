@@ -93,6 +93,8 @@ class Progress:
     """The best measured round so far, where there are validation parts."""
     bytes_evaluation: int = 0
     """Of measurements, in both directions."""
+    measured: bool = True
+    """Whether this round measured a model; else ``mean_score`` is an earlier one."""
 
 
 def named_tensors(tree: Any, prefix: str = "") -> dict[str, Tensor]:

@@ -3,12 +3,14 @@
 import csv
 import dataclasses
 import json
+import math
 import os
 import pty
 import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,16 @@ from typer.testing import CliRunner
 
 import fedmtl as fedmtl_package
 from fedmtl.cli import app
+from fedmtl.cli import run as run_command
+from fedmtl.cli.baseline import local_beside
 from fedmtl.cli.listing import Kind
+from fedmtl.cli.progress import describe
 from fedmtl.components import find
 from fedmtl.described import described
 from fedmtl.experiment import Experiment
 from fedmtl.loading import presets
 from fedmtl.registry import REGISTRY
+from fedmtl.results import Progress
 
 PRESET = """# Five clients and one task: small.
 name = "small"
@@ -217,6 +223,58 @@ def test_run_prints_plain_lines_that_agree_with_its_summary(here: Path) -> None:
     assert result.stderr == ""
 
 
+def test_lines_come_for_measured_rounds_and_the_last_model(here: Path) -> None:
+    """Rounds 0, 2 and 4 of 5 are measured, by the rounds that follow; an old score is no round's."""
+    lines = fedmtl("run", "small.toml", "--set", "rounds=5", "--set", "evaluate_every=2").stdout.splitlines()
+    assert [line.split("  ")[1] for line in lines if line.startswith("  ") and "round" in line] == [
+        "round 1/5", "round 3/5", "round 5/5",
+    ]  # fmt: skip
+    assert sum(line.startswith("  last model  mean score ") for line in lines) == 1
+
+
+def test_a_round_that_measured_nothing_says_so() -> None:
+    progress = Progress(3, 9, 0.5, 10, 20, measured=False)
+    assert describe(progress) == "round 3/9  not measured yet  up 10 B  down 20 B"
+    assert describe(progress, short=True) == "not measured  up 10 B  down 20 B"
+    assert describe(replace(progress, measured=True, mean_score=math.nan)).startswith("round 3/9  mean score –  up")
+
+
+def test_a_baseline_is_a_run_of_local_by_the_same_work(here: Path) -> None:
+    """In the run's folder, with its seed and as many passes: Ditto's 1 + 2. The report has both."""
+    settings = ["--set", "algorithm=Ditto(epochs=1, personal_epochs=2, lr=0.2)", "--set", "seed=3"]
+    lines = fedmtl("run", "small.toml", "--baseline", "--out", "out", *settings).stdout.splitlines()
+    own, local = (json.loads((here / "out" / name).read_text()) for name in ("summary.json", "baseline/summary.json"))
+    assert local["algorithm"] == "Local(lr=0.2, epochs=3, optimizer=SGD())" and local["seed"] == own["seed"] == 3
+    assert local["bytes"]["train"]["total"] == 0 and local["local_passes"] == own["local_passes"] == 3
+    gap = own["mean_score"] - local["mean_score"]
+    (floor,) = [line for line in lines if "Local floor" in line]
+    assert floor.split("floor  ")[1].startswith(f"mean score {local['mean_score']:.4f}, each client alone; the run is ")
+    assert ("above" in floor, "below" in floor) == (gap > 0, gap < 0)
+    fedmtl("report", "out")
+    with open(here / "out" / "table.csv") as file:
+        assert {"Ditto", "Local"} <= {row["name"].split(" ")[0] for row in csv.DictReader(file)}
+    before = contents(here / "out")
+    fedmtl("run", "small.toml", "--baseline", "--out", "out", "--resume", *settings)
+    assert {name: data for name, data in contents(here / "out").items() if "summary" in name} == {
+        name: data for name, data in before.items() if "summary" in name
+    }
+
+
+def test_a_baseline_of_a_wrapper_and_of_local(here: Path) -> None:
+    experiment = Experiment(algorithm="FedAdam(algorithm=FedProx(lr=0.3, epochs=4))", up_codec="Int8")
+    assert repr(local_beside(experiment).algorithm) == "Local(lr=0.3, epochs=4, optimizer=SGD())"
+    result = call("run", "small.toml", "--set", "algorithm=Local", "--baseline")
+    assert result.exit_code == 2 and "--baseline adds a run of Local" in result.stderr
+
+
+def test_run_without_arguments_is_a_demo_with_its_floor(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its preset is one that is installed; here with few rounds and clients."""
+    assert run_command.DEFAULT in presets()
+    lines = fedmtl("run", *sum((["--set", text] for text in ("rounds=1", "data.clients=4")), [])).stdout.splitlines()
+    assert lines[0].startswith(f"{run_command.DEFAULT}: ") and any("Local floor" in line for line in lines)
+    assert sorted(path.name for path in here.iterdir()) == ["small.toml"]
+
+
 def test_settings_change_the_preset_in_order(here: Path) -> None:
     settings = [
         "--set",
@@ -371,7 +429,7 @@ def test_debug_shows_where_an_error_comes_from(here: Path, monkeypatch: pytest.M
 
 
 def test_usage_errors_name_the_command() -> None:
-    for arguments in (["run"], ["run", "digits", "--nothing"], ["list", "nothing"]):
+    for arguments in (["export"], ["run", "digits", "--nothing"], ["list", "nothing"]):
         result = call(*arguments)
         assert result.exit_code == 2 and f"{arguments[0]} --help' for help" in result.stderr
 

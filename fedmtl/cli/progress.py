@@ -1,13 +1,13 @@
 """Progress of runs on the terminal."""
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from fedmtl import stopping
+from fedmtl.cli.terminal import say
 
 if TYPE_CHECKING:  # torch is imported by the commands that need it, so that help and errors come at once
     from fedmtl.experiment import Experiment
@@ -15,10 +15,10 @@ if TYPE_CHECKING:  # torch is imported by the commands that need it, so that hel
 
 
 def watch(label: str, rounds: int) -> tuple[Callable[["Progress"], None], Callable[[], None]]:
-    """What shows a run's progress, and what ends it: a bar on a terminal, plain lines elsewhere."""
-    typer.echo(label)
+    """What shows a run's progress, and what ends it: a live line on a terminal, elsewhere a line a measured round."""
+    say(label, "  ")
     if not sys.stdout.isatty():
-        return lambda progress: typer.echo(f"  {describe(progress)}"), lambda: None
+        return lambda progress: say(f"  {describe(progress)}", "    ") if progress.measured else None, lambda: None
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
 
@@ -35,20 +35,29 @@ def watch(label: str, rounds: int) -> tuple[Callable[["Progress"], None], Callab
 
 
 def describe(progress: "Progress", short: bool = False) -> str:
-    """Round, accuracy and bytes. The score is that of the model before this round, which this round measured."""
+    """Round, accuracy and bytes. The score is that of the model before this round, which this round measured.
+
+    Of a round that measured no model it says so, and not the score of an earlier one.
+    """
     from fedmtl.study.table import human_bytes
 
     up, down = human_bytes(progress.bytes_up), human_bytes(progress.bytes_down)
     left_out = len(progress.problems)
     if short:
-        return f"score {progress.mean_score:.4f}  up {up}  down {down}" + (f"  {left_out} left out" if left_out else "")
-    text = f"mean score {progress.mean_score:.4f}  up {up}  down {down}"
+        score = f"score {_score(progress)}" if progress.measured else "not measured"
+        return f"{score}  up {up}  down {down}" + (f"  {left_out} left out" if left_out else "")
+    score = f"mean score {_score(progress)}" if progress.measured else "not measured yet"
+    text = f"{score}  up {up}  down {down}"
     if left_out:
         text += f"  clients left out: {left_out}"
     last = progress.round > progress.rounds
     where = "last model" if last else f"round {progress.round}/{progress.rounds}"
     where = f"test, model of round {progress.round}" if progress.tests else where
     return f"{where}  {text}"
+
+
+def _score(progress: "Progress") -> str:
+    return f"{progress.mean_score:.4f}" if math.isfinite(progress.mean_score) else "–"
 
 
 def run_one(

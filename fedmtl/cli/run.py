@@ -2,15 +2,19 @@
 
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fedmtl import stopping
+from fedmtl.cli.baseline import FOLDER, local_beside
 from fedmtl.cli.errors import one_clear_error
 from fedmtl.cli.options import ALLOW, CALLBACK, SETTINGS
+from fedmtl.cli.outcome import say_floor, say_folder, say_outcome
 from fedmtl.cli.progress import run_one
+from fedmtl.cli.terminal import say
 from fedmtl.imports import uncollected
 
 
@@ -20,8 +24,15 @@ def this_command(*more: str) -> str:
     return shlex.join(["fedmtl", *given, *(argument for argument in more if argument not in given)])
 
 
+DEFAULT = "digits"
+"""The preset of ``fedmtl run`` without arguments."""
+
+DEFAULT_SETTINGS = ("rounds=20", "runtime=local")
+"""Its settings, so that a first look takes seconds."""
+
+
 def run(
-    preset: Annotated[str, typer.Argument(hidden=True)],
+    preset: Annotated[str | None, typer.Argument(hidden=True)] = None,
     settings: Annotated[list[str] | None, SETTINGS] = None,
     allow: Annotated[list[str] | None, ALLOW] = None,
     callback: Annotated[list[str] | None, CALLBACK] = None,
@@ -32,10 +43,14 @@ def run(
     restart_clients: Annotated[
         bool, typer.Option("--restart-clients", help="Let clients whose private state is lost begin anew.")
     ] = False,
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="Run Local too, the floor: each client alone; in OUT/baseline.")
+    ] = False,
 ) -> None:
     """Run one experiment, and print what it reached and what it sent.
 
-    PRESET is a TOML file, or the name of a preset (see: fedmtl list presets).
+    PRESET is a TOML file, or the name of a preset (see: fedmtl list presets). Without one, a small demo runs, with its
+    Local floor.
 
     A run folder (--out) holds experiment.toml, environment.json, rounds.columns (a row for each round, client and
     task), ledger.columns (a row for each packet), summary.json, model.safetensors and checkpoint/; see fedmtl export.
@@ -46,6 +61,9 @@ def run(
         from fedmtl.components import make_list
         from fedmtl.loading import own_values, read_values, starts_ray
 
+        settings = settings or []
+        if preset is None:
+            preset, settings, baseline = DEFAULT, [*DEFAULT_SETTINGS, *settings], True
         if resume and out is None:
             raise ValueError("--resume needs the folder to go on in: add --out DIR.")
         stopping.reached("before a round was done")
@@ -59,7 +77,6 @@ def run(
 
             check_folder(out.resolve())
             refuse_if_held(out.resolve())
-        settings = settings or []
         values, path, allowed = read_values(preset, settings, allow or [])
         callbacks = make_list("callback", callback or [], allowed)
         if starts_ray(values):
@@ -69,30 +86,21 @@ def run(
         with uncollected():
             from fedmtl.experiment import from_dict
             from fedmtl.running import load_checked
-        from fedmtl.study.table import human_bytes
 
-        read = lambda: own_values(preset)  # noqa: E731
+        read = partial(own_values, preset)
         with blaming(read, path, settings, allowed, lambda values: from_dict(values, path, allowed)):
             experiment = from_dict(values, path, allowed)
+        local = local_beside(experiment) if baseline else None
         with blaming(read, path, settings, allowed, lambda values: load_checked(from_dict(values, path, allowed))):
             label = f"{experiment.name}: {experiment.label}"
             result = run_one(experiment, label, out, resume, restart=restart_clients, callbacks=callbacks)
-        summary = result.summary
-        for task, row in summary["tasks"].items():
-            typer.echo(
-                f"{task:>12}  {row['metric']} {number(row['value'])}  client mean {number(row['client_mean'])}  "
-                f"worst tenth {number(row['worst_tenth'])}  "
-                f"({'higher' if row['higher_is_better'] else 'lower'} is better)"
-            )
-        sent = summary["bytes"]["train"]
-        typer.echo(f"{'mean score':>12}  {number(summary['mean_score'])}")
-        typer.echo(
-            f"{'training':>12}  up {human_bytes(sent['up'])}  down {human_bytes(sent['down'])}  "
-            f"total {human_bytes(sent['total'])}; evaluation {human_bytes(summary['bytes']['evaluate']['total'])}"
-        )
+        say_outcome(result.summary)
+        if local is not None:
+            say("")
+            beside = None if out is None else out / FOLDER
+            floor = run_one(local, f"baseline: {local.algorithm!r}", beside, resume, "in the baseline ")
+            say_outcome(floor.summary)
+            say("")
+            say_floor(result.summary, floor.summary)
         if out is not None:
-            typer.echo(f"{'folder':>12}  {out}  (pictures and a table: fedmtl report {out})")
-
-
-def number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+            say_folder(out)

@@ -1,0 +1,39 @@
+"""The ``Local`` run beside a run: the floor that sharing has to beat."""
+
+from dataclasses import fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fedmtl.experiment import Experiment
+
+FOLDER = "baseline"
+"""In the run's folder."""
+
+
+def local_beside(experiment: "Experiment") -> "Experiment":
+    """The experiment with ``Local`` in place of its algorithm: same data, model, seed and rounds, as many local passes.
+
+    Learning rate and optimizer are the algorithm's where it has these fields.
+
+    Raises:
+        ValueError: the algorithm is ``Local``.
+    """
+    from fedmtl.algorithms.local import Local
+    from fedmtl.algorithms.work import local_passes
+
+    if isinstance(experiment.algorithm, Local):
+        raise ValueError("--baseline adds a run of Local, and the run's algorithm is Local itself; leave it out.")
+    inner = _innermost(experiment.algorithm)
+    names = {field.name for field in fields(inner)} if is_dataclass(inner) else set()
+    given: dict[str, Any] = {name: getattr(inner, name) for name in ("lr", "optimizer") if name in names}
+    passes = local_passes(experiment.algorithm)
+    if passes is not None:
+        given["epochs"] = passes
+    return replace(experiment, algorithm=Local(**given), up_codec="Dense", down_codec="Dense")
+
+
+def _innermost(algorithm: Any) -> Any:
+    """What wrappers wrap."""
+    while (inner := getattr(algorithm, "algorithm", None)) is not None:
+        algorithm = inner
+    return algorithm

@@ -1,0 +1,61 @@
+"""The end of a comparison on the terminal: one table, and the differences in words."""
+
+from collections.abc import Sequence
+from math import nan
+from typing import TYPE_CHECKING
+
+from fedmtl.cli.table import Column, fitted
+from fedmtl.cli.terminal import wrapped
+
+if TYPE_CHECKING:
+    from fedmtl.study.groups import Group
+    from fedmtl.study.table import Row
+
+
+def comparison_text(groups: Sequence["Group"], target: float | None, width: int) -> str:
+    """A table for each problem, and a line for each difference; the report in the folder has more.
+
+    Args:
+        groups: runs of one experiment together.
+        target: the mean score over tasks whose bytes a column gives.
+        width: of the terminal.
+    """
+    from fedmtl.study.differences import verdicts
+    from fedmtl.study.table import tabulate
+
+    problems: dict[str, list[Row]] = {}
+    for row in tabulate(groups, target):
+        problems.setdefault(row.problem, []).append(row)
+    parts = [_table(problem if len(problems) > 1 else "", rows, width) for problem, rows in problems.items()]
+    lines = [wrapped(line.replace("**", "").replace("`", ""), width, "  ") for line in verdicts(groups)]
+    return "\n\n".join([*parts, *(["\n".join(lines)] if lines else [])])
+
+
+def _table(title: str, rows: Sequence["Row"], width: int) -> str:
+    from fedmtl.study.intervals import Estimate
+    from fedmtl.study.table import human_bytes, human_estimate
+
+    def size(count: float) -> str:
+        return human_bytes(count) if count == count else "–"
+
+    metrics = {task: metric for row in rows for task, metric in row.metrics.items()}
+    columns = [
+        Column("experiment", [f"{row.name} ({row.status})" if row.failures else row.name for row in rows]),
+        Column("mean score ↑", [human_estimate(row.score) for row in rows]),
+        Column("training bytes", [size(row.training_bytes) for row in rows], 1),
+    ]
+    asked = next((row.target for row in rows if row.target is not None), None)
+    if asked is not None:
+        reached = ["–" if row.bytes_to_target is None else human_bytes(row.bytes_to_target) for row in rows]
+        columns.append(Column(f"bytes to {asked:g}", reached, 1))
+    columns.append(Column("seeds", [str(len(row.seeds)) if row.seeds else "" for row in rows], 2))
+    for rank, (task, metric) in enumerate(metrics.items(), 4):
+        arrow = "↑" if metric.higher_is_better else "↓"
+        values = [human_estimate(row.values.get(task, Estimate(nan, None))) for row in rows]
+        columns.append(Column(f"{task}: {metric.name} {arrow}", values, rank))
+    columns.append(Column("evaluation bytes", [size(row.evaluation_bytes) for row in rows], 3))
+    found = fitted(columns, width)
+    text = f"{wrapped(title, width)}\n{found.text}" if title else found.text
+    if found.left_out:
+        text += "\n" + wrapped(f"Also in table.csv: {', '.join(found.left_out)}.", width)
+    return text
