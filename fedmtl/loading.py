@@ -25,6 +25,10 @@ PLACES = ("path", "logdir", "uri")
 """Fields by which a callback would write elsewhere."""
 
 
+SEVERAL = ("compare", "tune")
+"""Tables of a preset that are for several runs."""
+
+
 def presets() -> dict[str, Path]:
     """Name -> file of the presets that come with the package, or lie beside it in a checkout."""
     package = Path(__file__).parent
@@ -101,10 +105,11 @@ def read_values(
 ) -> tuple[dict[str, Any], str, Allowed]:
     """The values of a preset, with ``key=value`` settings applied, its file, and what they may have imported.
 
-    A ``[compare]`` table is for comparisons, and left out.
+    Tables for several runs, ``[compare]`` and ``[tune]``, are left out.
     """
     values, path = read_preset(preset)
-    values.pop("compare", None)
+    for table in SEVERAL:
+        values.pop(table, None)
     allowed, settings = beside(path, allow), list(settings)
     check_elsewhere(values, settings, str(path))
     changed = override(values, settings, allowed)
@@ -145,9 +150,10 @@ def load_experiment(preset: str | Path, settings: Iterable[str] = (), allow: Ite
 
 
 def own_values(preset: str | Path) -> dict[str, Any]:
-    """The values of a preset's file, without its ``[compare]`` table."""
+    """The values of a preset's file, without its tables for several runs."""
     values, _ = read_preset(preset)
-    values.pop("compare", None)
+    for table in SEVERAL:
+        values.pop(table, None)
     return values
 
 

@@ -29,6 +29,8 @@ def run(
     restart_clients: bool = False,
     on_round: Callable[[Progress], None] | None = None,
     callbacks: Iterable[Any] = (),
+    pause: Callable[[Progress], bool] | None = None,
+    federation: Federation | None = None,
 ) -> Result:
     """Run an experiment on this machine, or on the Ray cluster that it names.
 
@@ -41,6 +43,9 @@ def run(
             an error, because the run would end with other numbers.
         on_round: called after each round.
         callbacks: get the run's rows, after the experiment's own callbacks; by name, such as "TensorBoard", or objects.
+        pause: whether to leave it at that for now, asked where the folder's run stands and after each round. A run that
+            is paused has rows and ledger so far, and an empty summary; it goes on with ``resume``.
+        federation: what ``experiment.load()`` gives, where the caller has it already.
 
     Raises:
         ValueError: data, model, algorithm and codecs that do not fit each other, a folder that holds another run or the
@@ -52,19 +57,19 @@ def run(
     experiment = replace(experiment, callbacks=(*experiment.callbacks, *callbacks))
     folder = None if out is None else Path(out).resolve()
     if folder is None:
-        return _run(experiment, None, resume, restart_clients, on_round)
+        return _run(experiment, None, resume, restart_clients, on_round, pause, federation)
     check_folder(folder)
     with hold(folder):
-        return _run(experiment, folder, resume, restart_clients, on_round)
+        return _run(experiment, folder, resume, restart_clients, on_round, pause, federation)
 
 
-def load_checked(experiment: Experiment) -> Federation:
+def load_checked(experiment: Experiment, loaded: Federation | None = None) -> Federation:
     """Load an experiment's data, and check that model, algorithm, codecs and cohort fit it.
 
     Raises:
         ValueError: what does not fit.
     """
-    federation = experiment.load()
+    federation = experiment.load() if loaded is None else loaded
     plan = experiment.make_plan(federation)
     if federation.schema.integer_inputs and not plan.integer_inputs:
         federation = federation.with_floats()
@@ -80,9 +85,11 @@ def _run(
     resume: bool,
     restart_clients: bool,
     on_round: Callable[[Progress], None] | None,
+    pause: Callable[[Progress], bool] | None,
+    loaded: Federation | None,
 ) -> Result:
     """``run`` in a folder that no other process writes."""
-    federation = load_checked(experiment)  # before anything is written or started
+    federation = load_checked(experiment, loaded)  # before anything is written or started
     schema = federation.schema
     same = None if folder is None else facts(experiment, schema, federation)
     recorder = Recorder(experiment, folder, resume, same, restart_clients)
@@ -107,9 +114,9 @@ def _serve(
     else:
         from fedmtl.runtime.local_grid import LocalGrid as make_grid
     grid = make_grid(experiment, federation, recorder.state_folder)
-    del federation  # the nodes have what they need of it
+    del federation, loaded  # the nodes have what they need of it
     try:
-        result = serve(grid, experiment, schema, recorder, on_round)
+        result = serve(grid, experiment, schema, recorder, on_round, pause)
     except Exception:
         grid.close()
         raise

@@ -70,6 +70,7 @@ def expand_preset(preset: str, varied: Varied, settings: Sequence[str], allow: S
     """
     values, path = read_preset(preset)
     where, table = str(path), values.pop("compare", {})
+    values.pop("tune", None)
     allowed = beside(path, allow)
     check_elsewhere(values, settings, where)
 

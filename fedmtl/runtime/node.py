@@ -18,7 +18,7 @@ from fedmtl.federation.rejections import Refused
 from fedmtl.federation.shard import Shard, shard_of
 from fedmtl.federation.stacked import StackedStore
 from fedmtl.federation.store import ClientStore, FileBackend, Store
-from fedmtl.loading import override, read_preset
+from fedmtl.loading import SEVERAL, override, read_preset
 from fedmtl.types import ClientId
 
 
@@ -85,7 +85,8 @@ def read_run_config(run_config: UserConfig, node_config: UserConfig | None = Non
     listed = f"{(node_config or {}).get('allow', '')},{os.environ.get(ALLOW_VARIABLE, '')}"
     allowed = Allowed(modules=tuple(word.strip() for word in listed.split(",") if word.strip()))
     values, path = read_preset(str(run_config.get("preset", "digits")))
-    values.pop("compare", None)
+    for table in SEVERAL:
+        values.pop(table, None)
     values = override(values, settings, allowed)
     if node_config is not None:
         values.pop("callbacks", None)  # they are the server's, and a device lacks their packages

@@ -86,10 +86,12 @@ def serve(
     schema: Schema,
     recorder: Recorder,
     on_round: Callable[[Progress], None] | None = None,
+    pause: Callable[[Progress], bool] | None = None,
 ) -> Result:
     """All rounds of an experiment, from the recorder's checkpoint on.
 
     With validation parts, the best round's model is tested after the last one, or where ``patience`` has ended.
+    ``pause`` is as for ``fedmtl.run``.
 
     Raises:
         RuntimeError: clients that never appeared, or a round without an update that could be used.
@@ -113,6 +115,8 @@ def serve(
     recorder.restore(server)
     if recorder.finished is not None and recorder.is_over(server):
         return recorder.result(server, recorder.finished)
+    if pause is not None and recorder.round > 0 and pause(recorder.progress(server)):
+        return recorder.result(server, {})
     # The loop is the reference, to the bit whatever the number of workers; other engines differ by rounding anyway.
     strategy = FedMTL(server, placement, recorder.run, experiment.wait_seconds, add=experiment.engine != "loop")
     strategy.summary()
@@ -121,6 +125,8 @@ def serve(
         for progress in _rounds(grid, experiment, server, strategy, recorder):
             if on_round is not None:
                 on_round(progress)
+            if pause is not None and pause(progress):
+                return recorder.result(server, {})
         return recorder.finish(server)
 
 
