@@ -95,13 +95,18 @@ def _run(
     recorder = Recorder(experiment, folder, resume, same, restart_clients)
     recorder.floors = floors(federation, measured_clients(schema.owners, experiment.evaluate_clients, experiment.seed))
     with running(experiment.callbacks, recorder.info) as recorder.callbacks:
-        result = _serve(replace(experiment, callbacks=()), federation, recorder, on_round)
-        recorder.callbacks.end(result.summary)
+        result = _serve(replace(experiment, callbacks=()), federation, recorder, on_round, pause)
+        if result.summary:  # else it is paused
+            recorder.callbacks.end(result.summary)
     return result
 
 
 def _serve(
-    experiment: Experiment, federation: Federation, recorder: Recorder, on_round: Callable[[Progress], None] | None
+    experiment: Experiment,
+    federation: Federation,
+    recorder: Recorder,
+    on_round: Callable[[Progress], None] | None,
+    pause: Callable[[Progress], bool] | None,
 ) -> Result:
     """All rounds, on nodes of this machine or of a Ray cluster; callbacks are not sent to these."""
     schema = federation.schema
@@ -114,7 +119,7 @@ def _serve(
     else:
         from fedmtl.runtime.local_grid import LocalGrid as make_grid
     grid = make_grid(experiment, federation, recorder.state_folder)
-    del federation, loaded  # the nodes have what they need of it
+    del federation  # the nodes have what they need of it
     try:
         result = serve(grid, experiment, schema, recorder, on_round, pause)
     except Exception:

@@ -1,4 +1,4 @@
-"""The command line, one command a file: run, compare, report, list, log, export, verify, shrink, bench."""
+"""The command line, one command a file: run, compare, tune, report, list, log, export, verify, shrink, bench."""
 
 import sys
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fedmtl import stopping
-from fedmtl.cli import bench, compare, export, listing, log, report, run, shrink, verify
+from fedmtl.cli import bench, compare, export, listing, log, report, run, shrink, tune, verify
 from fedmtl.cli.usage import Commands
 from fedmtl.cli.version import print_versions
 
@@ -38,6 +38,7 @@ def options(
 
 app.command("run")(run.run)
 app.command("compare")(compare.compare)
+app.command("tune")(tune.tune)
 app.command("report")(report.report)
 app.command("list")(listing.list_known)
 app.command("log")(log.log)

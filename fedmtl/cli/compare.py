@@ -47,6 +47,14 @@ def compare(
             help="A field along which to compare, such as data.alpha=[0.1,1,10].",
         ),
     ] = "",
+    tune: Annotated[
+        int | None,
+        typer.Option(
+            metavar="TRIALS",
+            help="Tune every algorithm and codec alike first, with so many trials on validation parts, on a seed that "
+            "is reported nowhere; see: fedmtl tune.",
+        ),
+    ] = None,
     settings: Annotated[list[str] | None, SETTINGS] = None,
     allow: Annotated[list[str] | None, ALLOW] = None,
     callback: Annotated[list[str] | None, CALLBACK] = None,
@@ -74,16 +82,22 @@ def compare(
         from fedmtl.study.words import sentences
 
         stopping.hint(f"what is done is kept; go on with the same command: {this_command()}")
-        experiments, own, aliases, along = [], [], {}, None
+        experiments, own, aliases, along, expanded = [], [], {}, None, []
         callbacks = make_list("callback", callback or [], Allowed(modules=tuple(allow or ())))
         varied = Varied(tuple(algorithm or ()), tuple(codec or ()), seeds, axis)
         for preset in presets:
             found = expand_preset(preset, varied, settings or [], allow or [])
+            expanded.append(found)
             experiments += found.experiments
             own += found.own
             aliases |= found.sweep.aliases
             along = along or found.sweep.axis
             target = found.sweep.target if target is None else target
+        choices = ""
+        if tune is not None:
+            from fedmtl.cli.tune import tune_comparison
+
+            experiments, choices = tune_comparison(expanded, tune, out)
         names = folder_names(experiments, along)
         named = named_by(aliases, *([(each.label, each.to_dict()) for each in some] for some in (experiments, own)))
         for name in names:
@@ -97,6 +111,8 @@ def compare(
         folders = find_runs([out / "runs" / name for name in names])
         runs = [read_run(folder) for folder in folders]
         write_report(runs, out, target)
+        if choices:
+            typer.echo(choices)
         typer.echo((out / "report.md").read_text(encoding="utf-8"))
         for sentence in sentences(runs, along, read_aliases(folders)):
             typer.echo(f"{sentence}\n")

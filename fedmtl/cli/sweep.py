@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from fedmtl.allowed import beside
+from fedmtl.allowed import Allowed, beside
 from fedmtl.blame import blamed
 from fedmtl.experiment import Experiment
 from fedmtl.loading import check_elsewhere, read_preset
@@ -54,6 +54,11 @@ class Expanded(NamedTuple):
     sweep: Sweep
     own: list[Experiment]
     """Those of the preset's own table, where options replace parts of it and it gives aliases."""
+    space: Any
+    """The preset's ``[tune]`` table; None without one."""
+    allowed: Allowed
+    insists: bool
+    """Whether the preset or a setting says where runs take place."""
 
 
 def expand_preset(preset: str, varied: Varied, settings: Sequence[str], allow: Sequence[str]) -> Expanded:
@@ -70,7 +75,7 @@ def expand_preset(preset: str, varied: Varied, settings: Sequence[str], allow: S
     """
     values, path = read_preset(preset)
     where, table = str(path), values.pop("compare", {})
-    values.pop("tune", None)
+    space = values.pop("tune", None)
     allowed = beside(path, allow)
     check_elsewhere(values, settings, where)
 
@@ -79,7 +84,8 @@ def expand_preset(preset: str, varied: Varied, settings: Sequence[str], allow: S
         sweep = varied.over(whole)
         changed = override(values, settings, allowed)
         own = expand(changed, whole, where, allowed) if sweep.aliases and sweep != whole else []
-        return Expanded(expand(changed, sweep, where, allowed), sweep, own)
+        insists = "runtime" in changed
+        return Expanded(expand(changed, sweep, where, allowed), sweep, own, space, allowed, insists)
 
     try:
         return attempt(settings, varied)

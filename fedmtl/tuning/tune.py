@@ -81,6 +81,7 @@ def tune(
     space: Space | None = None,
     settings: Tuning = Tuning(),  # noqa: B008  frozen
     *,
+    local: bool = False,
     allowed: Allowed = NOTHING,
     on_trial: Callable[[Trial], None] | None = None,
 ) -> Tuned:
@@ -94,6 +95,7 @@ def tune(
         out: the folder.
         space: fields and their values; None for those of its algorithm, see ``spaces.DEFAULTS``.
         settings: trials, sampler, objective, seed.
+        local: run trials in this process, wherever the experiment runs.
         allowed: modules that values of the space may come from.
         on_trial: called with each trial that is done, also those that were done before.
 
@@ -108,7 +110,8 @@ def tune(
         raise ValueError(
             f"Trials have a seed of their own, and {settings.seed} is that of the experiment; take another."
         )
-    pilot = replace(base, seed=settings.seed)
+    where = {"runtime": "local", "ray_address": ""} if local else {}
+    pilot = replace(base, seed=settings.seed, state_dir="", callbacks=(), **where)
     _check_space(pilot, space, allowed)
     record = Record(out, identity(pilot, space, vars(settings)))
     rungs = _rungs(pilot, settings)

@@ -1,0 +1,149 @@
+"""``fedmtl tune``: hyper-parameters, chosen on validation parts; and the same for ``fedmtl compare --tune``."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedmtl import stopping
+from fedmtl.cli.errors import one_clear_error
+from fedmtl.cli.options import ALLOW, SETTINGS
+from fedmtl.cli.run import this_command
+from fedmtl.cli.terminal import say
+
+if TYPE_CHECKING:
+    from fedmtl.cli.sweep import Expanded
+    from fedmtl.experiment import Experiment
+    from fedmtl.tuning import Trial, Tuning
+
+
+class Sampler(StrEnum):
+    """Which values a trial tries."""
+
+    tpe = "tpe"
+    random = "random"
+
+
+class Objective(StrEnum):
+    """What is maximised."""
+
+    score = "score"
+    score_bytes = "score-bytes"
+
+
+def tune(
+    preset: Annotated[str, typer.Argument(hidden=True)],
+    trials: Annotated[int, typer.Option(show_default=False, help="How many: 20.")] = 20,
+    sampler: Annotated[
+        Sampler, typer.Option(show_default=False, help="tpe (Optuna's, the default) or random.")
+    ] = Sampler.tpe,
+    halving: Annotated[
+        bool,
+        typer.Option("--halving", help="All trials for a ninth of the rounds, the best third of them for a third, …"),
+    ] = False,
+    objective: Annotated[
+        Objective,
+        typer.Option(show_default=False, help="score (default), or score-bytes: minus --price x log10 of the bytes."),
+    ] = Objective.score,
+    price: Annotated[
+        float, typer.Option(show_default=False, help="The score that a tenth of the bytes is worth: 0.05.")
+    ] = 0.05,
+    seed: Annotated[int | None, typer.Option(help="Of the trials; reported runs have others. Default: 10007.")] = None,
+    settings: Annotated[list[str] | None, SETTINGS] = None,
+    allow: Annotated[list[str] | None, ALLOW] = None,
+    out: Annotated[
+        Path, typer.Option(show_default=False, help="Folder for trials, trials.csv and tuned.toml: runs/tune.")
+    ] = Path("runs/tune"),
+) -> None:
+    """Choose hyper-parameters by the score on validation parts.
+
+    PRESET is a TOML file, or the name of a preset. Its [tune] table names fields and their values, such as
+    "algorithm.lr" = { low = 0.001, high = 1.0, log = true } or up_codec = ["Int8", "FP16"]; without one, the step sizes
+    and penalties of its algorithm are tuned. No trial measures a test part. The result is a preset: fedmtl run
+    runs/tune/tuned.toml
+
+    A tuning that was interrupted goes on with the same command, and ends with the same choice.
+    """
+    with one_clear_error():
+        from fedmtl.experiment import from_dict
+        from fedmtl.loading import read_preset, read_values
+        from fedmtl.run_lock import hold
+        from fedmtl.tuning import Tuning, default_space, space_of
+        from fedmtl.tuning import tune as tune_experiment
+        from fedmtl.tuning.alike import free_seed
+
+        stopping.hint(f"what is done is kept; go on with the same command: {this_command()}")
+        table = read_preset(preset)[0].get("tune")
+        values, path, allowed = read_values(preset, settings or [], allow or [])
+        experiment = from_dict(values, path, allowed)
+        space = default_space(experiment) if table is None else space_of(table)
+        chosen = Tuning(
+            trials, sampler.value, halving, objective.value, price, free_seed([experiment]) if seed is None else seed
+        )
+        _say_part(experiment)
+        say(f"{experiment.name}: {experiment.label}: {', '.join(space)}, {trials} trials on seed {chosen.seed}")
+        with hold(out.resolve()):
+            tuned = tune_experiment(
+                experiment,
+                out,
+                space,
+                chosen,
+                local="runtime" not in values,
+                allowed=allowed,
+                on_trial=lambda trial: _show(trial, chosen, "trial "),
+            )
+        from fedmtl.study.table import human_bytes
+
+        best = tuned.best
+        say(f"best: {_values(best)}  validation score {best.score:.4f} after round {best.best_round}")
+        for field, edge in tuned.edges.items():
+            say(f"{field} = {best.values[field]} lies at the {edge} end of its range: widen it in a [tune] table")
+        say(f"{human_bytes(tuned.sent)} sent by all trials; {out / 'trials.csv'}")
+        say(f"run it: fedmtl run {out / 'tuned.toml'}")
+
+
+def tune_comparison(expanded: "Sequence[Expanded]", trials: int, out: Path) -> "tuple[list[Experiment], str]":
+    """Tune all configurations of a comparison alike; return what to run on the reported seeds, and a table."""
+    from fedmtl.run_folder import write_outputs
+    from fedmtl.tuning import Tuning, space_of
+    from fedmtl.tuning.alike import choices_markdown, free_seed, methods_of, tune_alike
+
+    settings = Tuning(trials, seed=free_seed([one for found in expanded for one in found.experiments]))
+    experiments, tables = [], []
+    for found in expanded:
+        methods = methods_of(found.experiments, None if found.space is None else space_of(found.space))
+        _say_part(methods[0].experiment)
+        chosen, tuned = tune_alike(
+            methods,
+            out / "tuning",
+            settings,
+            local=not found.insists,
+            allowed=found.allowed,
+            on_trial=lambda method, trial: _show(trial, settings, f"{method.name}, trial "),
+        )
+        experiments += chosen
+        tables.append(choices_markdown(methods, tuned, settings))
+    write_outputs(out, {"tuning.md": "\n".join(tables).encode()})
+    return experiments, "\n".join(tables)
+
+
+def _say_part(experiment: "Experiment") -> None:
+    from fedmtl.tuning.tune import VALID_FRACTION
+
+    if not experiment.valid_fraction:
+        say(
+            f"valid_fraction = {VALID_FRACTION:g}: the preset has no validation parts, and trials, and what is chosen, do"
+        )
+
+
+def _show(trial: "Trial", settings: "Tuning", what: str) -> None:
+    stopping.reached(f"after {what}{trial.number}")
+    score = "diverged" if trial.state == "diverged" else f"score {trial.score:.4f} (round {trial.best_round})"
+    same = "" if trial.same_as is None else f"  the same as trial {trial.same_as}"
+    say(f"  {what}{trial.number + 1}/{settings.trials}  {_values(trial)}  {score}{same}")
+
+
+def _values(trial: "Trial") -> str:
+    return " ".join(f"{path.removeprefix('algorithm.')}={value}" for path, value in trial.values.items())
