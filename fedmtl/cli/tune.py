@@ -41,7 +41,7 @@ def tune(
     ] = Sampler.tpe,
     halving: Annotated[
         bool,
-        typer.Option("--halving", help="All trials for a ninth of the rounds, the best third of them for a third, …"),
+        typer.Option("--halving", help="A ninth of the rounds for all trials, a third for the best third, and so on."),
     ] = False,
     objective: Annotated[
         Objective,
@@ -133,9 +133,7 @@ def _say_part(experiment: "Experiment") -> None:
     from fedmtl.tuning.tune import VALID_FRACTION
 
     if not experiment.valid_fraction:
-        say(
-            f"valid_fraction = {VALID_FRACTION:g}: the preset has no validation parts, and trials, and what is chosen, do"
-        )
+        say(f"valid_fraction={VALID_FRACTION:g} for trials and for what is chosen: the preset has no validation parts")
 
 
 def _show(trial: "Trial", settings: "Tuning", what: str) -> None:

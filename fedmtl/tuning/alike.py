@@ -99,8 +99,8 @@ def choices_markdown(methods: Sequence[Method], found: Mapping[str, Tuned], sett
     sent = sum(tuned.sent for tuned in found.values())
     lines = [
         f"Tuned alike: {settings.trials} trials each ({settings.sampler}"
-        f"{', successive halving' if settings.halving else ''}) on seed {settings.seed}, which is reported nowhere, by the "
-        f"mean score on validation parts; {human_bytes(sent)} in all. No trial measured a test part.",
+        f"{', successive halving' if settings.halving else ''}) on seed {settings.seed}, which is reported nowhere, by "
+        f"the mean score on validation parts; {human_bytes(sent)} in all. No trial measured a test part.",
         "",
         "| experiment | chosen | round | validation score | inside its ranges | bytes of its trials |",
         "|---|---|---:|---:|---|---:|",
