@@ -155,7 +155,7 @@ def tune(
     ranked = [n for n in _ranked(record.trials, alive, rungs[-1]) if math.isfinite(trials[n].objective(rungs[-1]))]
     if not ranked:
         raise ValueError(
-            f"None of {settings.trials} trials has a score: all diverged; lower the ranges of {list(space)}."
+            f"None of {settings.trials} trials has a score: all diverged; lower the ranges of {', '.join(space)}."
         )
     best = trials[ranked[0]]
     edges = {path: edge for path, value in best.values.items() if (edge := _edge(space[path], value))}
