@@ -41,6 +41,7 @@ from fedmtl.comm.tables import (
     Row,
     Table,
     json_lines,
+    named,
     read_table,
 )
 from fedmtl.comm.tables import rows as rows_in
@@ -79,6 +80,7 @@ from fedmtl.run_folder import (
 )
 from fedmtl.same_run import check_same
 from fedmtl.tasks.base import Task
+from fedmtl.tasks.names import class_names
 
 EXPORTED = 100_000
 """Lines of a run, metrics and ledger together, up to which it leaves them as JSON too when it ends."""
@@ -157,6 +159,8 @@ class Recorder:
         """Whether the folder's manifest says that a round has been finished."""
         self._tested = False
         """Whether the best round's model is tested, where there are validation parts."""
+        self.client_names: Mapping[int, str] = {}
+        """Names that the user gave clients."""
         self.floors: Mapping[str, Mapping[str, float]] = {}
         """Task -> value and score of the best constant prediction; none where the data is on devices."""
         self.callbacks: CallbackRunner = NO_CALLBACKS
@@ -414,6 +418,9 @@ class Recorder:
             self.experiment, server, last, self._score, self._rows_digest, self.seconds, self.message_bytes
         )
         summary["floors"] = dict(self.floors)
+        classes = {task: list(found) for task, kind in server.plan.tasks.items() if (found := class_names(kind))}
+        if self.client_names or classes:
+            summary["names"] = {"clients": {str(k): name for k, name in self.client_names.items()}, "classes": classes}
         for row in self._reader(MEASURES, result)():
             if row["client"] is None and row["part"] == TEST:
                 summary["tasks"][row["task"]]["measures"] = measures_of(row)
@@ -434,7 +441,8 @@ class Recorder:
         """The tables of a short run as lines of JSON too, for other programs: nothing here reads them back."""
         if sum(mark.lines for mark in self._marks.values()) <= EXPORTED:
             for table in TABLES:
-                text = "".join(json_lines(table, read_table(files.root, table, self._marks[table.name])))
+                blocks_of = read_table(files.root, table, self._marks[table.name])
+                text = "".join(json_lines(named(table, self.client_names), blocks_of))
                 files.write(table.export, text.encode())
 
     def _rows(self, server: Server, round: int | None = None, part: str | None = None) -> Callable[[], list[Row]]:

@@ -23,7 +23,7 @@ from xxhash import xxh3_128_hexdigest
 from fedmtl.algorithms.work import local_passes
 from fedmtl.bounds import shown
 from fedmtl.comm.ledger import Ledger
-from fedmtl.comm.tables import TEST, Row
+from fedmtl.comm.tables import TEST, Row, names_of, with_names
 from fedmtl.experiment import Experiment
 from fedmtl.federation.best import Best
 from fedmtl.federation.rows import finite
@@ -54,23 +54,23 @@ class Result:
     @cached_property
     def rows(self) -> list[Row]:
         """One for each round, client and task, and one over all clients (client None)."""
-        return self.make_rows()
+        return with_names(self.make_rows(), names_of(self.summary))
 
     @cached_property
     def ledger(self) -> list[Row]:
         """One for each packet."""
-        return self.make_ledger()
+        return with_names(self.make_ledger(), names_of(self.summary))
 
     @cached_property
     def measures(self) -> list[Row]:
         """Metrics beside the primary one: a row for each client and task, and one over all clients (client None), of
         the models that are measured by all metrics."""
-        return self.make_measures()
+        return with_names(self.make_measures(), names_of(self.summary))
 
     @cached_property
     def confusion(self) -> list[Row]:
         """Examples by their class and the predicted one: of all clients, and for the last model of each client, too."""
-        return self.make_confusion()
+        return with_names(self.make_confusion(), names_of(self.summary))
 
 
 @dataclass(frozen=True)

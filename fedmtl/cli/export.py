@@ -16,6 +16,8 @@ class What(StrEnum):
 
     rounds = "rounds"
     ledger = "ledger"
+    measures = "measures"
+    confusion = "confusion"
 
 
 class Format(StrEnum):
@@ -29,7 +31,7 @@ def export(
     folder: Annotated[Path, typer.Argument(hidden=True, metavar="RUN")],
     what: Annotated[
         What,
-        typer.Option(show_default=False, help="A row for each measurement (rounds, the default), or packet (ledger)."),
+        typer.Option(show_default=False, help="rounds (a row a measurement; default), ledger, measures, confusion."),
     ] = What.rounds,
     format: Annotated[Format, typer.Option(show_default=False, help="Lines of JSON (default), or CSV.")] = Format.jsonl,
     out: Annotated[

@@ -1,7 +1,7 @@
 """Your own arrays as a federation."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from fedmtl.data.base import ClientData, Federation, Split, check_name, check_ta
 from fedmtl.data.infer import infer_regression
 from fedmtl.data.inputs import to_inputs
 from fedmtl.data.labels import Part, to_labels
+from fedmtl.data.names import number_clients, number_labels
 from fedmtl.data.numbers import Numbers, to_numbers
 from fedmtl.data.partition import check_fraction, hold_out
 from fedmtl.tasks.base import Task
@@ -29,6 +30,8 @@ class ArrayData:
     tasks: Mapping[str, Task | None]
     """None: a ``Regression`` whose mean and std ``load`` takes from the training labels of all clients."""
     test_fraction: float
+    client_names: Mapping[ClientId, str] = field(default_factory=dict)
+    """Number -> name, of clients that the user named."""
 
     def load(self, seed: int) -> Federation:
         """The federation; ``seed`` decides which of a client's examples are tested on.
@@ -42,7 +45,7 @@ class ArrayData:
             name: task or infer_regression(name, [y[name] for y in trained if name in y])
             for name, task in self.tasks.items()
         }
-        return Federation(tasks, next(iter(clients.values())).train.x.shape[1:], clients)
+        return Federation(tasks, next(iter(clients.values())).train.x.shape[1:], clients, self.client_names)
 
     def _divided(self, client: ClientId, data: Split | ClientData, seed: int) -> ClientData:
         if isinstance(data, ClientData):
@@ -55,7 +58,7 @@ class ArrayData:
 
 
 def from_arrays(
-    clients: Mapping[ClientId, Examples | Mapping[str, Examples]],
+    clients: Mapping[ClientId | str, Examples | Mapping[str, Examples]],
     tasks: Mapping[str, Task] | None = None,
     test_fraction: float = 0.2,
     missing: float | None = None,
@@ -66,12 +69,14 @@ def from_arrays(
     which the first client owns one.
 
     Args:
-        clients: client id -> ``(x, {task: labels})``, of which ``load`` tests on a part, or
+        clients: number or name -> ``(x, {task: labels})``, of which ``load`` tests on a part, or
             ``{"train": (x, {task: labels}), "test": (x, {task: labels})}``. x is [N, …] with the same shape but
             for N everywhere; labels are [N], [N, 1], or [N, labels] of 0 and 1. Both may be numpy arrays, tensors,
             tables or columns of pandas or polars, sparse matrices or lists. All is copied: x as int64 where every
             client's is of a type of whole numbers (tokens; a model that takes floats is given float32), else as
-            float32, which rounds to 7 digits and is refused where distinct values would merge.
+            float32, which rounds to 7 digits and is refused where distinct values would merge. Clients with names are
+            numbered from 0 in alphabetical order, and tables show the names; on devices, where each knows some clients
+            only, number them.
         tasks: task name -> task. Those that are left out, or all, are inferred from the labels of all clients
             together: nothing but 0 and 1, or but -1 and 1, is ``Binary``; [N, classes] with one 1 in each row is
             ``MultiClass``, other [N, labels] of 0 and 1 are ``MultiLabel``; fractions are ``Regression`` with the mean
@@ -80,7 +85,8 @@ def from_arrays(
             every second, at most 100, each twice on average), and ``Regression`` if they are of a float type and
             over 20 that are sparse, of both signs or hardly ever equal. Anything between is refused with a question.
             Name the task where you know better, and on every node that holds only some of the clients, because all
-            sides must agree.
+            sides must agree. Labels that are texts are classes of a ``MultiClass``, in alphabetical order, or in that
+            of the task's ``names``.
         test_fraction: the part of each client's examples that is tested on, in (0, 1), rounded, at least one.
         missing: the label that stands for "not labelled", such as -1 or ``float("nan")``, which is pandas' NA and a
             masked entry, too. None: there is none.
@@ -100,22 +106,20 @@ def from_arrays(
         raise ValueError("from_arrays needs at least one client, got none.")
     check_fraction("from_arrays", test_fraction)
     missing = _number("missing", missing)
-    for client in clients:
-        if not isinstance(client, int | np.integer) or isinstance(client, bool) or client < 0:
-            raise ValueError(f"Client ids are whole numbers from 0, got {client!r}; number the clients.")
-    raw = [part for client, data in clients.items() for part in _parts(f"Client {client}", data)]
+    numbered, names = number_clients(clients)
+    numbered, given = number_labels(numbered, {} if tasks is None else check_tasks(tasks))
+    raw = [part for client, data in numbered.items() for part in _parts(f"Client {names.get(client, client)}", data)]
     _check_alike("inputs", [(part.where, part.columns[""]) for part in raw if "" in part.columns])
     for name in sorted({name for part in raw for name in part.columns} - {""}):
         _check_alike(f"task {name!r}", [(part.where, part.columns[name]) for part in raw if name in part.columns])
     x = to_inputs([part.x for part in raw], lambda part: raw[part].where)
-    given = {} if tasks is None else check_tasks(tasks)
     kinds, y = to_labels(raw, given, missing)
     splits = iter([Split(*pair) for pair in zip(x, y, strict=True)])
     copies = {
         client: ClientData(next(splits), next(splits)) if isinstance(data, Mapping) else next(splits)
-        for client, data in clients.items()
+        for client, data in numbered.items()
     }
-    dataset = ArrayData(copies, kinds, test_fraction)
+    dataset = ArrayData(copies, kinds, test_fraction, names)
     dataset.load(0)  # What cannot be loaded is refused here, where the arrays are at hand.
     return dataset
 

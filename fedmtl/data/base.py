@@ -1,7 +1,7 @@
 """A federation's data: who owns which examples of which tasks."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -31,6 +31,8 @@ class Schema(NamedTuple):
     examples: NDArray[np.int64] | None = None
     """Training and test examples of each client, [K, 2], in the order of ``owners``; None where they are not known.
     The server holds what clients send to it: their weights, and the counts of what they measured."""
+    client_names: Mapping[ClientId, str] = {}
+    """Names of clients that the user named."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +51,8 @@ class Federation:
     tasks: Mapping[str, Task]
     input_shape: tuple[int, ...]
     clients: Mapping[ClientId, ClientData]
+    client_names: Mapping[ClientId, str] = field(default_factory=dict)
+    """Names for tables and reports, of clients that have one."""
 
     def __post_init__(self) -> None:
         if not self.tasks:
@@ -73,7 +77,7 @@ class Federation:
         else:
             kinds = {data.train.x.dtype.kind for data in clients.values()}
             owners = Roster({client: data.tasks for client, data in clients.items()})
-        return Schema(self.tasks, self.input_shape, kinds == {"i"}, owners, self.sizes)
+        return Schema(self.tasks, self.input_shape, kinds == {"i"}, owners, self.sizes, self.client_names)
 
     def with_floats(self) -> "Federation":
         """The federation with inputs as float32, for a model that takes no whole numbers.
@@ -82,13 +86,13 @@ class Federation:
             ValueError: distinct values of a feature that merge in float32.
         """
         if isinstance(self.clients, Joined):
-            return Federation(self.tasks, self.input_shape, self.clients.with_inputs(_all_floats))
+            return Federation(self.tasks, self.input_shape, self.clients.with_inputs(_all_floats), self.client_names)
         parts = [split for data in self.clients.values() for split in data]
         x = iter(_all_floats([split.x for split in parts]))
         clients = {
             client: ClientData(*(split._replace(x=next(x)) for split in data)) for client, data in self.clients.items()
         }
-        return Federation(self.tasks, self.input_shape, clients)
+        return Federation(self.tasks, self.input_shape, clients, self.client_names)
 
     @property
     def sizes(self) -> NDArray[np.int64]:

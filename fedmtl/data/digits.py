@@ -30,7 +30,7 @@ SEGMENTS = ("abcdef", "bc", "abdeg", "abcdg", "bcfg", "acdfg", "acdefg", "abc", 
 TASKS: dict[str, Task] = {
     "digit": MultiClass(10),
     "parity": Binary(),
-    "segments": MultiLabel(7),
+    "segments": MultiLabel(7, names=tuple("abcdefg")),
     # The mean and standard deviation of a digit drawn evenly from 0 to 9: 9/2 and √((10² − 1)/12).
     "value": Regression(mean=4.5, std=math.sqrt(8.25)),
 }

@@ -23,7 +23,7 @@ EXERCISES = ("PEN", "ABD", "FEL", "IR", "ER", "TRAP", "ROW")
 SHORTEST = 947
 """Samples in the shortest recording, at 50 Hz."""
 
-TASKS: dict[str, Task] = {"exercise": MultiClass(len(EXERCISES)), "side": Binary()}
+TASKS: dict[str, Task] = {"exercise": MultiClass(len(EXERCISES), EXERCISES), "side": Binary()}
 
 
 class Recording(NamedTuple):

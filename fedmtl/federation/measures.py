@@ -13,6 +13,7 @@ from fedmtl.metrics import MEASURES as NAMES
 from fedmtl.metrics import Kind, Tally
 from fedmtl.metrics.tally import joined
 from fedmtl.tasks.base import Task
+from fedmtl.tasks.names import class_names
 
 
 def measure_blocks(
@@ -47,11 +48,6 @@ def measure_blocks(
         table: blocks_of(table, shared, {key: np.concatenate([part[key] for part in some]) for key in some[0]})
         for table, some in parts.items()
     }
-
-
-def class_names(task: Task) -> Sequence[str]:
-    """Names of a task's classes, or of its labels; empty where it has none."""
-    return getattr(task, "names", ())
 
 
 def _by_task(measurements: Sequence[Measurements]) -> dict[str, tuple[NDArray[Any], NDArray[Any], Tally]]:

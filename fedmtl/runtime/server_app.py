@@ -112,6 +112,7 @@ def serve(
     )
     check_validation(schema, experiment.valid_fraction)
     placement = discover(grid, server.clients, experiment.wait_seconds, rejected=server.rejected)
+    recorder.client_names = schema.client_names
     recorder.restore(server)
     if recorder.finished is not None and recorder.is_over(server):
         return recorder.result(server, recorder.finished)

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fedmtl.comm.blocks import Block
-from fedmtl.comm.tables import TABLES, Table, csv_lines, json_lines, read_table
+from fedmtl.comm.tables import TABLES, Table, csv_lines, json_lines, named, names_of, read_table
 from fedmtl.files import Folder, named_errors
-from fedmtl.study.read import check_run, mark_of, read_summary
+from fedmtl.study.read import check_run, has_table, mark_of, read_summary
 
 FORMATS: dict[str, Callable[[Table, Iterator[Block]], Iterator[str]]] = {"jsonl": json_lines, "csv": csv_lines}
 
@@ -16,7 +16,8 @@ def export(folder: str | Path, what: str = "rounds", format: str = "jsonl") -> I
 
     Args:
         folder: a run's. Of a run that goes on, or was killed, what it has written so far.
-        what: "rounds", a row for each measurement, or "ledger", a row for each packet.
+        what: "rounds", a row for each measurement; "ledger", a row for each packet; "measures", metrics beside the
+            primary one; or "confusion", examples by their class and the predicted one.
         format: "jsonl" or "csv".
 
     Raises:
@@ -30,8 +31,10 @@ def export(folder: str | Path, what: str = "rounds", format: str = "jsonl") -> I
         )
     folder, table = Path(folder), tables[what]
     experiment = check_run(folder)
-    mark = mark_of(folder, table, read_summary(folder / "summary.json", experiment))
-    return FORMATS[format](table, read_table(folder, table, mark))
+    summary = read_summary(folder / "summary.json", experiment)
+    if not has_table(folder, table, summary):
+        return FORMATS[format](table, iter(()))
+    return FORMATS[format](named(table, names_of(summary)), read_table(folder, table, mark_of(folder, table, summary)))
 
 
 def write_export(text: Iterator[str], path: Path) -> None:

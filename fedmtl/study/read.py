@@ -151,8 +151,12 @@ def _read_rows(folder: Path, table: Table, summary: Mapping[str, Any]) -> list[R
 
 def _read_others(folder: Path, table: Table, summary: Mapping[str, Any]) -> list[Row]:
     """Rows of a table that runs of an earlier fedmtl do not have."""
-    known = table.file in summary.get("files", {}) or Folder(folder).exists(table.file)
-    return _read_rows(folder, table, summary) if known else []
+    return _read_rows(folder, table, summary) if has_table(folder, table, summary) else []
+
+
+def has_table(folder: Path, table: Table, summary: Mapping[str, Any]) -> bool:
+    """Whether a run has a table: an earlier fedmtl wrote metrics and ledger alone."""
+    return table.file in summary.get("files", {}) or Folder(folder).exists(table.file)
 
 
 def read_summary(path: Path, experiment: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from math import isfinite, isnan, nan
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fedmtl.comm.tables import TEST, VALID
+from fedmtl.comm.tables import TEST, VALID, names_of
+from fedmtl.comm.text import escaped
 from fedmtl.metrics import MEASURES
 from fedmtl.run_failure import Failure
 from fedmtl.study.confusion import Confusion, confusions
@@ -307,11 +308,16 @@ class Run:
             ValueError: a task that this run does not have.
         """
         self._check_task(task)
-        return list(self.summary.get("names", {}).get("classes", {}).get(task, []))
+        classes = self.summary.get("names", {}).get("classes", {})
+        return [escaped(name) for name in classes.get(task, [])]
 
     def client_name(self, client: int) -> str:
         """The name that the user gave a client; else its number."""
-        return self.summary.get("names", {}).get("clients", {}).get(str(client), str(client))
+        return self._client_names.get(client, str(client))
+
+    @cached_property
+    def _client_names(self) -> dict[int, str]:
+        return names_of(self.summary)
 
     def client_scores(self) -> dict[int, float]:
         """Client -> the mean score over its own tasks, of what ``score`` is of.

@@ -1,7 +1,8 @@
 """One of several classes."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from fedmtl.tasks.checks import is_whole, numbers, refuse
 from fedmtl.tasks.masked import counts, finite, keep, labelled, log_mean, mean_over
+from fedmtl.tasks.names import checked_names
 
 
 @dataclass(frozen=True)
@@ -29,16 +31,21 @@ class MultiClass:
         ValueError: fewer than two classes, or more than float32 can name.
     """
 
-    num_classes: int
-    """K."""
+    num_classes: int = 0
+    """K; 0: as many as there are names."""
+    names: Sequence[str] = field(default=(), repr=False)
+    """Names of the classes, in their order, for tables and reports; none, or one for each."""
 
     label_shape = ()
     metric_name = "accuracy"
     higher_is_better = True
 
     def __post_init__(self) -> None:
+        if self.num_classes == 0 and isinstance(self.names, list | tuple) and self.names:
+            object.__setattr__(self, "num_classes", len(self.names))
         if not is_whole(self.num_classes) or not 2 <= self.num_classes <= 2**24:
             raise ValueError(f"MultiClass needs 2 to 2**24 classes, got num_classes={self.num_classes!r}.")
+        object.__setattr__(self, "names", checked_names("MultiClass, classes", self.names, self.num_classes))
 
     @property
     def outputs(self) -> int:

@@ -1,7 +1,8 @@
 """Several yes-or-no questions at once."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch.nn import functional
 
 from fedmtl.tasks.checks import is_whole, numbers, refuse
 from fedmtl.tasks.masked import counts, finite, keep, labelled, log_mean, mean_over
+from fedmtl.tasks.names import checked_names
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class MultiLabel:
 
     num_labels: int
     """L."""
+    names: Sequence[str] = field(default=(), repr=False)
+    """Names of the labels, in their order, for tables and reports; none, or one for each."""
 
     metric_name = "f1"
     higher_is_better = True
@@ -41,6 +45,7 @@ class MultiLabel:
             raise ValueError(
                 f"MultiLabel needs a whole number of labels, at least one, got num_labels={self.num_labels!r}."
             )
+        object.__setattr__(self, "names", checked_names("MultiLabel, labels", self.names, self.num_labels))
 
     @property
     def outputs(self) -> int:

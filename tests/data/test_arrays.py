@@ -115,13 +115,16 @@ def test_arrays_are_copied_and_left_as_they_were() -> None:
     ("clients", "message"),
     [
         ({}, "at least one client, got none"),
-        ({"anna": (X, {"y": [0, 1] * 5})}, "whole numbers from 0, got 'anna'; number the clients"),
+        (
+            {"anna": (X, {"y": [0, 1] * 5}), 1: (X, {})},
+            "all of them, or whole numbers from 0, got 'anna'; number or name",
+        ),
         ({3: X}, r"Client 3 is a ndarray; from_arrays takes \(x, \{task: labels\}\)"),
         ({3: (X, np.arange(10))}, r"Client 3 is a tuple; from_arrays takes"),
         ({3: {"train": (X, {"y": [0, 1] * 5})}}, r"Client 3 has parts \['train'\]; use 'train' and 'test'"),
         ({3: (X[:, 0], {"y": [0, 1] * 5})}, r"Client 3: inputs are numbers \[N, …\], got float64 of shape \(10,\)"),
         ({3: (X.astype(str), {"y": [0, 1] * 5})}, r"Client 3, inputs: <U.* must be numbers, not text"),
-        ({3: (X, {"y": list("ab") * 5})}, r"Client 3, task 'y': labels: <U1 .* code names as whole numbers .* is 'a'"),
+        ({3: (X, {"y": list("aa") * 5})}, r"Client 3, task 'y': labels: <U1 .* code names as whole numbers .* is 'a'"),
         (
             {3: (X, {"y": [0, 1, NAN, NAN, 1] * 2})},
             r"task 'y': 4 label\(s\) are NaN, the first in row 2; pass missing=",

@@ -350,7 +350,7 @@ def test_numbers_that_float32_holds_pass() -> None:
 
 LABELS = {
     "complex": (CLASSES + 1j, "real and imaginary part"),
-    "names": (np.array(list("abcd"))[CLASSES], "code names as whole numbers from 0.*'a'"),
+    "digits as text": (np.array(list("0123"))[CLASSES], r"convert digits with astype\(float\)"),
     "dates": (np.full(N, "2020-01-01", "M8[D]"), "not dates"),
     "infinity": (holes(X[:, 0], hole=np.inf), r"1 label\(s\) are infinite, the first in row 3"),
     "-infinity among classes": (holes(CLASSES, hole=-np.inf), r"1 label\(s\) are infinite, the first in row 3"),
