@@ -27,7 +27,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "model": ("trunk", "head"),
     "data": ("load",),
     "task": ("labels", "loss", "sums", "metric", "score"),
-    "callback": ("start", "rows", "ledger", "end"),
+    "callback": ("start", "rows", "end"),
 }
 """Kind -> what an object of this kind must have. A task needs ``mixed`` too where an algorithm has ``mixture``."""
 

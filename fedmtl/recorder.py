@@ -331,7 +331,10 @@ class Recorder:
         if self.callbacks:  # after the checkpoint, so that none has a row that a resumed run lacks
             start = time.perf_counter()
             found = [] if measured is None else list(rows(server.plan.tasks, measured))
-            self.callbacks.exchange(found, list(rows_in(LEDGER, iter(packets))))
+            brought = {METRICS.name: found}
+            for table, some in ((MEASURES, other), (CONFUSION, other), (LEDGER, {LEDGER.name: packets})):
+                brought[table.name] = list(rows_in(table, iter(some.get(table.name, []))))
+            self.callbacks.exchange(brought)
             self.add_seconds("callbacks", time.perf_counter() - start)
         return self.progress(server, outcome.problems, tests, measured is not None)
 

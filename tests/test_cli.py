@@ -449,7 +449,7 @@ def test_usage_errors_name_the_command() -> None:
         (["run", "digits", "--clients", "4"], "Did you mean --set data.clients=4 or --restart-clients?"),
         (["compare", "digits", "--rounds", "5"], "No such option '--rounds'. Did you mean --set rounds=5?"),
         (["compare", "digits", "--seed", "5"], "Did you mean --set seed=5 or --seeds?"),
-        (["list", "model"], "models, presets, got 'model'. Did you mean models?"),
+        (["list", "model"], "models, callbacks, presets, got 'model'. Did you mean models?"),
         (["export", "x", "--what", "rouns"], "--what is one of rounds, ledger, got 'rouns'. Did you mean rounds?"),
         (["--verson"], "No such option '--verson'. Did you mean --version?"),
         (["report", "x", "--rounds", "5"], "No such option '--rounds'."),

@@ -1,4 +1,4 @@
-"""Callbacks: a run's rows, live and after the fact, for TensorBoard, MLflow, Weights & Biases and CSV."""
+"""Callbacks: a run's rows, live and after the fact, for TensorBoard, MLflow and CSV."""
 
 from fedmtl.callbacks.base import Callback as Callback
 from fedmtl.callbacks.base import MissingPackage as MissingPackage

@@ -1,4 +1,4 @@
-"""The interface of callbacks: a run that starts, its rows, its ledger, its end."""
+"""The interface of callbacks: a run that starts, the rows of its tables, its end."""
 
 import importlib
 from collections.abc import Mapping, Sequence
@@ -39,13 +39,10 @@ class Callback(Protocol[W]):
             def start(self, run):
                 return run.name
 
-            def rows(self, writer, rows):
+            def rows(self, writer, table, rows):
                 for row in rows:
-                    if row["client"] is None:
+                    if table == "rounds" and row["client"] is None:
                         print(writer, row["round"], row["task"], row["value"])
-
-            def ledger(self, writer, rows):
-                pass
 
             def end(self, writer, summary):
                 print(writer, "ended" if summary else "stopped")
@@ -59,12 +56,16 @@ class Callback(Protocol[W]):
         """
         ...
 
-    def rows(self, writer: W, rows: Sequence[Row]) -> None:
-        """Take what was measured of one round's model: a row for each client and task, and one over all clients."""
-        ...
+    def rows(self, writer: W, table: str, rows: Sequence[Row]) -> None:
+        """Take what one exchange between server and clients brought to a table of the run.
 
-    def ledger(self, writer: W, rows: Sequence[Row]) -> None:
-        """Take the packets of one exchange between server and clients, a row each."""
+        Args:
+            writer: of the run.
+            table: "rounds" (a row for each client and task, and one over all clients, of one round's model),
+                "measures" and "confusion" (metrics beside the primary one, and counts), or "ledger" (a row for each
+                packet).
+            rows: dicts with the fields of the table, never none.
+        """
         ...
 
     def end(self, writer: W, summary: Mapping[str, Any] | None) -> None:

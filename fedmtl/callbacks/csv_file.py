@@ -1,4 +1,4 @@
-"""CSV: the rows of one or several runs in a file, and their packets in another beside it."""
+"""CSV: the rows of one or several runs in a file, and those of their other tables in files beside it."""
 
 import csv
 import fcntl
@@ -11,63 +11,55 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from fedmtl.callbacks.base import RunInfo
-from fedmtl.comm.tables import LEDGER, METRICS, Row, Table
+from fedmtl.comm.tables import METRICS, TABLES, Row, Table
 from fedmtl.files import Folder
 
-RUN_FIELDS = ("run", "name", "label", "seed")
+NAME = "rows.csv"
+
+TABLE = {table.name: table for table in TABLES}
+
+RUN_FIELDS = ("run", "name", "method", "seed")
 """Columns before those of a row: of which run it is."""
 
 
 class Files(NamedTuple):
     """Where the rows of a run go."""
 
-    rows: Path
-    ledger: Path | None
+    paths: Mapping[str, Path]
+    """Table -> file."""
     run: tuple[str, ...]
     """The values of ``RUN_FIELDS``."""
 
 
 @dataclass(frozen=True)
 class CSV:
-    """Rows as lines of CSV, of many runs in one file; a run that is resumed or logged again replaces its own."""
+    """Lines of CSV, of many runs in one file; a run that is resumed or logged again replaces its own."""
 
     path: str = ""
     """File; empty: ``rows.csv`` in the run's folder, or in the current one."""
-    packets: bool = True
-    """Whether the ledger goes into a file beside it: ``x.ledger.csv`` for ``x.csv``."""
+    others: bool = True
+    """Whether the other tables go into files beside it, as the ledger into ``x.ledger.csv`` for ``x.csv``."""
 
     def start(self, run: RunInfo) -> Files:
-        rows = Path(self.path) if self.path else _own(run.folder)
-        ledger = rows.with_suffix(f".ledger{rows.suffix}") if self.packets else None
-        files = Files(rows, ledger, (run.id, run.name, run.label, str(run.experiment["seed"])))
-        _begin(files.rows, METRICS, run.id)
-        if files.ledger is not None:
-            _begin(files.ledger, LEDGER, run.id)
-        return files
+        path = Path(self.path) if self.path else (run.folder or Path()) / NAME
+        paths = {name: _beside(path, name) for name in TABLE if self.others or name == METRICS.name}
+        for name, each in paths.items():
+            if not self.path and run.folder is not None:
+                Folder(run.folder).exists(each.name)  # the folder may be a stranger's: a link there is refused
+            _begin(each, TABLE[name], run.id)
+        return Files(paths, (run.id, run.name, run.label, str(run.experiment["seed"])))
 
-    def rows(self, writer: Files, rows: Sequence[Row]) -> None:
-        _append(writer.rows, METRICS, writer.run, rows)
-
-    def ledger(self, writer: Files, rows: Sequence[Row]) -> None:
-        if writer.ledger is not None:
-            _append(writer.ledger, LEDGER, writer.run, rows)
+    def rows(self, writer: Files, table: str, rows: Sequence[Row]) -> None:
+        if table in writer.paths:
+            _append(writer.paths[table], TABLE[table], writer.run, rows)
 
     def end(self, writer: Files, summary: Mapping[str, Any] | None) -> None:
         pass  # each line is in its file already
 
 
-def _own(folder: Path | None) -> Path:
-    """The file in the run's folder, which may be a stranger's, or in the current one.
-
-    Raises:
-        LinkError: the folder has a link there.
-    """
-    name = "rows.csv"
-    if folder is None:
-        return Path(name)
-    for each in (name, "rows.ledger.csv"):
-        Folder(folder).exists(each)
-    return folder / name
+def _beside(path: Path, table: str) -> Path:
+    """The file of a table."""
+    return path if table == METRICS.name else path.with_suffix(f".{table}{path.suffix}")
 
 
 def _begin(path: Path, table: Table, run: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from fedmtl.callbacks.base import RunInfo, package
-from fedmtl.callbacks.scalars import Scalar, flat, ledger_scalars, row_scalars, summary_scalars
+from fedmtl.callbacks.scalars import Scalar, flat, scalars, summary_scalars
 from fedmtl.comm.tables import Row
 
 TAG = "fedmtl.run"
@@ -31,7 +31,7 @@ class Store(NamedTuple):
 
 @dataclass(frozen=True)
 class MLflow:
-    """Run in MLflow's store, with every curve as a metric: mlflow ui"""
+    """Run in MLflow's store, with every curve as a metric and the settings as parameters, shown by mlflow ui."""
 
     uri: str = ""
     """Tracking URI, such as sqlite:///runs/mlflow.db or http://host:5000; empty: MLFLOW_TRACKING_URI, or MLflow's own
@@ -59,11 +59,8 @@ class MLflow:
             client.log_batch(created, params=params[at : at + MOST_PARAMS])
         return Store(client, created, {})
 
-    def rows(self, writer: Store, rows: Sequence[Row]) -> None:
-        _log(writer, row_scalars(rows, self.clients))
-
-    def ledger(self, writer: Store, rows: Sequence[Row]) -> None:
-        _log(writer, ledger_scalars(rows, self.clients))
+    def rows(self, writer: Store, table: str, rows: Sequence[Row]) -> None:
+        _log(writer, scalars(table, rows, self.clients))
 
     def end(self, writer: Store, summary: Mapping[str, Any] | None) -> None:
         if summary is not None:
@@ -73,12 +70,12 @@ class MLflow:
         writer.client.set_terminated(writer.run, "KILLED" if summary is None else "FINISHED")
 
 
-def _log(store: Store, scalars: Iterable[Scalar]) -> None:
+def _log(store: Store, points: Iterable[Scalar]) -> None:
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    points = ((_key(tag), step, value) for tag, step, value in scalars)
-    metrics = [Metric(key, value, now, step) for key, step, value in points if step > store.last.get(key, -1)]
+    keyed = ((_key(tag), step, value) for tag, step, value in points)
+    metrics = [Metric(key, value, now, step) for key, step, value in keyed if step > store.last.get(key, -1)]
     for at in range(0, len(metrics), MOST_METRICS):
         store.client.log_batch(store.run, metrics=metrics[at : at + MOST_METRICS])
 

@@ -1,20 +1,31 @@
 """The rows of a run's folder in the order in which a live run gives them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from fedmtl.comm.blocks import Mark
-from fedmtl.comm.tables import LEDGER, METRICS, Row, Table, read_table, rows
+from fedmtl.comm.tables import LEDGER, METRICS, TABLES, Row, Table, read_table, rows
+
+Exchange = Mapping[str, Sequence[Row]]
+"""Table -> the rows that one exchange between server and clients brought, of the model before the round that it trains;
+the ledger is last."""
 
 
-class Exchange(NamedTuple):
-    """What one exchange between server and clients brought."""
+class _Models:
+    """The rows of a table of measurements, one model at a time."""
 
-    rows: list[Row]
-    """Of the model before the round that it trains, where it was measured."""
-    ledger: list[Row]
+    def __init__(self, rows: Iterator[Row]) -> None:
+        self._models = (list(some) for _, some in groupby(rows, lambda row: (row["round"], row["part"])))
+        self._next = next(self._models, None)
+
+    def of(self, **wanted: Any) -> list[Row]:
+        """The next model's rows where they have these values, such as ``round=3``."""
+        if self._next is None or any(self._next[0][field] != value for field, value in wanted.items()):
+            return []
+        found, self._next = self._next, next(self._models, None)
+        return found
 
 
 def exchanges(folder: Path, marks: Mapping[str, Mark | None]) -> Iterator[Exchange]:
@@ -24,26 +35,20 @@ def exchanges(folder: Path, marks: Mapping[str, Mark | None]) -> Iterator[Exchan
         folder: the run's.
         marks: table -> how far its file belongs to the run; None for all of it.
     """
-    measured = ((round, list(some)) for (round, _), some in groupby(_read(folder, METRICS, marks), _model))
-    following = next(measured, None)
+    measured = _Models(_read(folder, METRICS, marks))
+    others = {table.name: _Models(_read(folder, table, marks)) for table in TABLES if table not in (METRICS, LEDGER)}
     for packets in _exchanges(_read(folder, LEDGER, marks)):
-        found: list[Row] = []
-        if following is not None and following[0] + 1 == _number(packets[0]):
-            found, following = following[1], next(measured, None)
-        yield Exchange(found, packets)
-    rest = [] if following is None else [*following[1], *(row for _, some in measured for row in some)]
-    if rest:
-        yield Exchange(rest, [])
+        found = {METRICS.name: measured.of(round=_number(packets[0]) - 1)}
+        for row in found[METRICS.name][:1]:
+            found |= {name: each.of(round=row["round"], part=row["part"]) for name, each in others.items()}
+        yield {**found, LEDGER.name: packets}
 
 
 def _read(folder: Path, table: Table, marks: Mapping[str, Mark | None]) -> Iterator[Row]:
+    """The rows of a table; none where a run has measured nothing for it."""
     mark = marks[table.name]
-    if mark is None or mark.bytes:
+    if mark.bytes if mark is not None else (folder / table.file).is_file():
         yield from rows(table, read_table(folder, table, mark))
-
-
-def _model(row: Row) -> tuple[int, str]:
-    return row["round"], row["part"]
 
 
 def _exchanges(packets: Iterator[Row]) -> Iterator[list[Row]]:

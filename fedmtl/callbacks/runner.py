@@ -1,14 +1,13 @@
 """Callbacks of one run: called in order; one that raises is named once and switched off, and the run goes on."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from fedmtl.bounds import shown
 from fedmtl.callbacks.base import Callback, MissingPackage, RunInfo
 from fedmtl.callbacks.replay import Exchange
-from fedmtl.comm.tables import Row
 
 log = logging.getLogger("fedmtl")
 
@@ -51,16 +50,15 @@ class CallbackRunner:
     def replay(self, exchanges: Iterable[Exchange]) -> None:
         """Give the rows that a run has already."""
         for exchange in exchanges:
-            self.exchange(*exchange)
+            self.exchange(exchange)
 
-    def exchange(self, rows: Sequence[Row], ledger: Sequence[Row]) -> None:
+    def exchange(self, tables: Exchange) -> None:
         """Give what one exchange brought."""
         for number, (callback, writer) in list(self._on.items()):
             try:
-                if rows:
-                    callback.rows(writer, rows)
-                if ledger:
-                    callback.ledger(writer, ledger)
+                for table, rows in tables.items():
+                    if rows:
+                        callback.rows(writer, table, rows)
             except Exception as error:
                 self._off(number, callback, error)
 

@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fedmtl.comm.tables import TEST, Row
+from fedmtl.comm.tables import LEDGER, MEASURES, METRICS, TEST, Row
+from fedmtl.metrics.base import MEASURES as NAMES
 
 
 class Scalar(NamedTuple):
@@ -19,20 +20,27 @@ class Scalar(NamedTuple):
     """NaN where the model has diverged."""
 
 
-def row_scalars(rows: Sequence[Row], clients: bool = True) -> Iterator[Scalar]:
-    """The points of measured rows; a row without a labelled example has none.
+def scalars(table: str, rows: Sequence[Row], clients: bool = True) -> Iterator[Scalar]:
+    """The points of a table's rows; counts of the table ``confusion`` are no curves, and have none.
 
     Args:
-        rows: of one round's model.
+        table: whose rows they are.
+        rows: of one exchange.
         clients: whether each client has curves of its own.
     """
+    makers = {METRICS.name: _metrics, MEASURES.name: _measures, LEDGER.name: _packets}
+    if table in makers:
+        yield from makers[table](rows, clients)
+
+
+def _metrics(rows: Sequence[Row], clients: bool) -> Iterator[Scalar]:
+    """Value and score; a row without a labelled example has none."""
     scores: dict[tuple[str, int], list[float]] = {}
     seconds: dict[tuple[str, int], float] = {}
     for row in rows:
         if row["client"] is not None and not clients:
             continue
-        of = "" if row["client"] is None else f"/client_{row['client']}"
-        part = "" if row["part"] == TEST else f"{row['part']}/"
+        of, part = _of(row), _part(row)
         if row["seconds"] is not None:
             seconds[f"seconds/train{of}", row["round"]] = row["seconds"]
         if not row["examples"]:
@@ -49,13 +57,26 @@ def row_scalars(rows: Sequence[Row], clients: bool = True) -> Iterator[Scalar]:
         yield Scalar(tag, step, spent)
 
 
-def ledger_scalars(rows: Sequence[Row], clients: bool = True) -> Iterator[Scalar]:
-    """The points of the packets of one exchange: bytes by purpose and direction.
+def _measures(rows: Sequence[Row], clients: bool) -> Iterator[Scalar]:
+    """Metrics beside the primary one, where they have a value."""
+    for row in rows:
+        if row["client"] is not None and not clients:
+            continue
+        for name in NAMES:
+            if row[name] is not None:
+                yield Scalar(f"{_part(row)}{row['task']}/{name}{_of(row)}", row["round"], float(row[name]))
 
-    Args:
-        rows: of the exchange.
-        clients: whether each client has curves of its own.
-    """
+
+def _of(row: Row) -> str:
+    return "" if row["client"] is None else f"/client_{row['client']}"
+
+
+def _part(row: Row) -> str:
+    return "" if row["part"] == TEST else f"{row['part']}/"
+
+
+def _packets(rows: Sequence[Row], clients: bool) -> Iterator[Scalar]:
+    """Bytes by purpose and direction."""
     total: Counter[tuple[str, int]] = Counter()
     for row in rows:
         tag = f"bytes/{row['purpose']}/{row['direction']}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fedmtl.callbacks.base import RunInfo, package
-from fedmtl.callbacks.scalars import Scalar, ledger_scalars, row_scalars, summary_scalars
+from fedmtl.callbacks.scalars import Scalar, scalars, summary_scalars
 from fedmtl.comm.tables import Row
 from fedmtl.files import Folder
 
@@ -17,7 +17,7 @@ EVENTS = "events.out.tfevents.*.fedmtl"
 
 @dataclass(frozen=True)
 class TensorBoard:
-    """Event file for TensorBoard, in the run's folder: tensorboard --logdir runs"""
+    """Event file for TensorBoard in the run's folder, shown by tensorboard --logdir runs."""
 
     logdir: str = ""
     """Folder, with a folder for each run in it; empty: ``tensorboard`` in the run's own, or in the current one."""
@@ -39,11 +39,8 @@ class TensorBoard:
             return Path(self.logdir or "tensorboard") / f"{run.name}-{run.id[:8]}"
         return Folder(run.folder).make("tensorboard")
 
-    def rows(self, writer: Any, rows: Sequence[Row]) -> None:
-        _add(writer, row_scalars(rows, self.clients))
-
-    def ledger(self, writer: Any, rows: Sequence[Row]) -> None:
-        _add(writer, ledger_scalars(rows, self.clients))
+    def rows(self, writer: Any, table: str, rows: Sequence[Row]) -> None:
+        _add(writer, scalars(table, rows, self.clients))
 
     def end(self, writer: Any, summary: Mapping[str, Any] | None) -> None:
         if summary is not None:
@@ -52,8 +49,8 @@ class TensorBoard:
         writer.close()
 
 
-def _add(writer: Any, scalars: Iterable[Scalar]) -> None:
-    for tag, step, value in scalars:
+def _add(writer: Any, points: Iterable[Scalar]) -> None:
+    for tag, step, value in points:
         writer.add_scalar(tag, value, step)
     writer.flush()
 

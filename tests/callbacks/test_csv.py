@@ -29,7 +29,7 @@ def read(path: Path) -> dict[str, list[dict[str, str]]]:
     found: dict[str, list[dict[str, str]]] = {}
     with open(path, newline="") as file:
         for row in csv.DictReader(file):
-            of = [row.pop(key) for key in ("run", "name", "label", "seed")]
+            of = [row.pop(key) for key in ("run", "name", "method", "seed")]
             found.setdefault(of[3], []).append(row)
     return found
 
@@ -38,12 +38,14 @@ def test_rows_and_ledger(tmp_path: Path) -> None:
     result = run(experiment(), tmp_path / "run", callbacks=["CSV"])
     assert read(tmp_path / "run" / "rows.csv") == {"0": as_text(result.rows)}
     assert read(tmp_path / "run" / "rows.ledger.csv") == {"0": as_text(result.ledger)}
+    assert read(tmp_path / "run" / "rows.measures.csv") == {"0": as_text(result.measures)}
+    assert read(tmp_path / "run" / "rows.confusion.csv") == {"0": as_text(result.confusion)}
 
 
 def test_several_runs_in_one_file(tmp_path: Path) -> None:
     """Live, in memory, resumed and after the fact: each run's rows once."""
     path = tmp_path / "x.csv"
-    table = CSV(path=str(path), packets=False)
+    table = CSV(path=str(path), others=False)
     results = [run(experiment(), tmp_path / "a", callbacks=[table]), run(experiment("seed=1"), callbacks=[table])]
     with pytest.raises(Stop):
         run(experiment("seed=2"), tmp_path / "c", on_round=stop_after(1), callbacks=[table])

@@ -12,7 +12,7 @@ from fedmtl.callbacks.tensorboard import TensorBoard
 from fedmtl.results import Result
 from fedmtl.running import run
 from fedmtl.study.log import log_runs
-from tests.callbacks.tiny import Stop, byte_curves, curves, experiment, stop_after
+from tests.callbacks.tiny import Stop, byte_curves, curves, experiment, measure_curves, stop_after
 
 Curves = dict[str, list[tuple[int, float]]]
 
@@ -45,8 +45,8 @@ def in_mlflow(uri: str, number: int = 1) -> list[tuple[Any, Curves]]:
 
 def check(found: Curves, result: Result, kind: Any = float) -> None:
     """All curves of the rows and of the ledger are there, with these steps and values, and no other."""
-    wanted = curves(result.rows) | byte_curves(result.ledger)
-    assert len([tag for tag in wanted if tag.endswith("accuracy")]) == 3
+    wanted = curves(result.rows) | byte_curves(result.ledger) | measure_curves(result.measures)
+    assert len([tag for tag in wanted if tag.endswith("/accuracy")]) == 3
     measured = {
         tag: points for tag, points in found.items() if not tag.startswith(("final/", "seconds/", "mean_score"))
     }
@@ -114,9 +114,9 @@ def test_resume_writes_no_row_twice(tmp_path: Path, before: bool) -> None:
 
 def test_what_diverged_is_not_a_number() -> None:
     """A client's row without a labelled example has no point."""
-    from fedmtl.callbacks.scalars import row_scalars
+    from fedmtl.callbacks.scalars import scalars
 
     row = {"round": 1, "client": None, "task": "a", "metric": "mse", "value": None, "score": None, "examples": 3}
     row |= {"higher_is_better": False, "seconds": None, "part": "test"}
-    tags = {each.tag: each.value for each in row_scalars([row, {**row, "client": 0, "examples": 0}])}
+    tags = {each.tag: each.value for each in scalars("rounds", [row, {**row, "client": 0, "examples": 0}])}
     assert list(tags) == ["a/mse", "mean_score"] and all(map(math.isnan, tags.values()))

@@ -26,11 +26,8 @@ class Keep:
         self.calls.append(("start", run))
         return run
 
-    def rows(self, writer: RunInfo, rows: Sequence[dict[str, Any]]) -> None:
-        self.calls.append(("rows", list(rows)))
-
-    def ledger(self, writer: RunInfo, rows: Sequence[dict[str, Any]]) -> None:
-        self.calls.append(("ledger", list(rows)))
+    def rows(self, writer: RunInfo, table: str, rows: Sequence[dict[str, Any]]) -> None:
+        self.calls.append((table, list(rows)))
 
     def end(self, writer: RunInfo, summary: Mapping[str, Any] | None) -> None:
         self.calls.append(("end", summary))
@@ -50,7 +47,7 @@ class Raising:
         if name == object.__getattribute__(self, "where"):
             raise_it: Any = _raise
             return raise_it
-        if name in ("start", "rows", "ledger", "end"):
+        if name in ("start", "rows", "end"):
             return getattr(object.__getattribute__(self, "keep"), name)
         return object.__getattribute__(self, name)
 
@@ -66,7 +63,8 @@ def _raise(*arguments: Any) -> None:
 def test_all_rows_once(tmp_path: Path, out: bool, settings: tuple[str, ...]) -> None:
     keep = Keep()
     result = run(experiment(*settings), tmp_path / "run" if out else None, callbacks=[keep])
-    assert keep.all("rows") == result.rows and keep.all("ledger") == result.ledger
+    assert keep.all("rounds") == result.rows and keep.all("ledger") == result.ledger
+    assert keep.all("measures") == result.measures and keep.all("confusion") == result.confusion
     names = [name for name, _ in keep.calls]
     assert (names[0], names[-1], names.count("start"), names.count("end")) == ("start", "end", 1, 1)
     assert keep.calls[-1][1] == result.summary
@@ -96,17 +94,17 @@ def test_a_stopped_run_is_closed_and_a_resumed_one_begins_with_its_first_row(tmp
         run(experiment(), tmp_path / "run", on_round=stop_after(2), callbacks=[first])
     assert first.calls[-1] == ("end", None)
     result = run(experiment(), tmp_path / "run", resume=True, callbacks=[second])
-    assert second.all("rows") == result.rows and second.all("ledger") == result.ledger
+    assert second.all("rounds") == result.rows and second.all("ledger") == result.ledger
     assert second.calls[0][1].id == first.calls[0][1].id
     run(experiment(), tmp_path / "run", resume=True, callbacks=[whole])  # of a finished run
     assert whole.calls[1:-1] == second.calls[1:-1] and whole.calls[-1][1]["digests"] == result.summary["digests"]
 
 
-@pytest.mark.parametrize("where", ["start", "rows", "ledger", "end"])
+@pytest.mark.parametrize("where", ["start", "rows", "end"])
 def test_one_that_raises_is_named_once(where: str, caplog: pytest.LogCaptureFixture) -> None:
     good, plain = Keep(), run(experiment())
     result = run(experiment(), callbacks=[Raising(where), good])
-    assert result.summary["digests"] == plain.summary["digests"] and good.all("rows") == result.rows
+    assert result.summary["digests"] == plain.summary["digests"] and good.all("rounds") == result.rows
     messages = [record.message for record in caplog.records if "callback" in record.message]
     assert len(messages) == 1 and "raised KeyError: 'no disk\\nof mine'; it is switched off" in messages[0]
 
@@ -115,7 +113,7 @@ def test_no_result_and_no_resume_depends_on_callbacks(tmp_path: Path) -> None:
     plain = experiment()
     logged = replace(plain, callbacks=("CSV", Keep()))
     assert logged.what == plain.what
-    assert logged.to_dict()["callbacks"] == [{"name": "CSV", "path": "", "packets": True}]
+    assert logged.to_dict()["callbacks"] == [{"name": "CSV", "path": "", "others": True}]
     assert from_dict(logged.to_dict()).callbacks == logged.callbacks[:1]
     with pytest.raises(Stop):
         run(plain, tmp_path / "run", on_round=stop_after(1))
@@ -141,7 +139,7 @@ class Unpicklable(Keep):
 def test_ray_gets_no_callback() -> None:
     keep = Unpicklable()
     result = run(experiment("runtime=ray", "workers=1", "rounds=1"), callbacks=[keep])
-    assert keep.all("rows") == result.rows
+    assert keep.all("rounds") == result.rows
 
 
 # By name
@@ -156,7 +154,7 @@ def preset(folder: Path, callbacks: str) -> Path:
 def test_a_preset_names_callbacks(tmp_path: Path) -> None:
     made = load_experiment(preset(tmp_path, '["CSV", { name = "TensorBoard", clients = false }]'))
     assert [repr(each) for each in made.callbacks] == [
-        "CSV(path='', packets=True)",
+        "CSV(path='', others=True)",
         "TensorBoard(logdir='', clients=False)",
     ]
 
@@ -173,8 +171,7 @@ def test_ones_own_callback_comes_from_an_allowed_module(tmp_path: Path) -> None:
     (tmp_path / "mine_of_callbacks.py").write_text(
         "class Mine:\n"
         "    def start(self, run): return open('seen.txt', 'w')\n"
-        "    def rows(self, writer, rows): writer.write(f'{len(rows)}\\n')\n"
-        "    def ledger(self, writer, rows): pass\n"
+        "    def rows(self, writer, table, rows): writer.write(f'{len(rows)}\\n')\n"
         "    def end(self, writer, summary): writer.close()\n"
     )
     own = ["callbacks=mine_of_callbacks:Mine"]
@@ -185,7 +182,7 @@ def test_ones_own_callback_comes_from_an_allowed_module(tmp_path: Path) -> None:
 
 
 def test_what_is_no_callback_is_refused() -> None:
-    with pytest.raises(ValueError, match="A callback has the methods start, rows, ledger, end; got 3"):
+    with pytest.raises(ValueError, match="A callback has the methods start, rows, end; got 3"):
         experiment("callbacks=[3]")
     with pytest.raises(ValueError, match="Unknown callback 'Tensorbored'; known: TensorBoard"):
         experiment("callbacks=Tensorbored")

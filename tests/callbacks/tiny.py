@@ -43,6 +43,17 @@ def byte_curves(ledger: list[dict[str, Any]]) -> dict[str, list[tuple[int, float
     return {tag: sorted(of.items()) for tag, of in sums.items()}
 
 
+def measure_curves(measures: list[dict[str, Any]]) -> dict[str, list[tuple[int, float]]]:
+    """Tag -> curve, of each metric beside the primary one, where it has a value."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for row in measures:
+        of = "" if row["client"] is None else f"/client_{row['client']}"
+        for name in sorted(row.keys() - {"round", "client", "task", "examples", "part"}):
+            if row[name] is not None:
+                found.setdefault(f"{row['task']}/{name}{of}", []).append((row["round"], row[name]))
+    return found
+
+
 class Stop(BaseException):
     """Ends a run as a signal does."""
 
