@@ -527,7 +527,8 @@ def test_gradients_that_count_padding_are_refused() -> None:
 
 def test_features_that_are_no_numbers_are_no_writing_in_place() -> None:
     """On the example, which is not the data; where data do so, updates are not finite and are named."""
-    build(doing(lambda x: torch.log(x - 10)), (6,), TASKS, 0, False)
+    model: Any = doing(lambda x: torch.log(x - 10))
+    build(model, (6,), TASKS, 0, False)
 
 
 @pytest.mark.parametrize("data", [np.ones((50, 6)), None, {0: (np.ones((50, 6)), {})}])
