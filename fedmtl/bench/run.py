@@ -11,8 +11,9 @@ from typing import Any
 from fedmtl.bench.compare import as_dict, compare, last_rounds, phases
 from fedmtl.bench.data import write_data
 from fedmtl.bench.network import flat, make_network
+from fedmtl.bench.record import Record
 from fedmtl.bench.systems import LOOP, System, fedmtl, peers
-from fedmtl.bench.tables import aligned, comparison, milliseconds, number
+from fedmtl.bench.tables import aligned, comparison, milliseconds, number, turn_line
 from fedmtl.bench.turns import in_turns, run_once
 from fedmtl.bench.workloads import Workload, sweep
 from fedmtl.files import write_atomic
@@ -39,8 +40,8 @@ def bench(
         workers: processes, of those systems that have them.
         compile: let fedmtl compile what runs for long, except in the sweep.
         swept: run the sweep too.
-        out: a JSON file for all figures, written anew after each part: a run of minutes may be interrupted.
-        say: called with each part of the report, when it is known.
+        out: a JSON file for all figures, written anew after each turn: a run of minutes may be interrupted.
+        say: called with each part of the report, and with a line of each turn, when it is known.
         progress: called with a line before each run.
 
     Raises:
@@ -63,7 +64,16 @@ def bench(
 
     save()  # a file that cannot be written is found before anything is run
     for workload in workloads:
-        report["workloads"].append(_workload(workload, systems, turns, say, progress))
+        report["stopped"] = {"workload": workload.name, "turns": []}  # stands there while the workload goes on
+
+        def ended(turn: int, system: System, record: Record) -> None:
+            report["stopped"]["turns"].append({**asdict(record), "turn": turn, "system": system.name})
+            say(turn_line(turn, turns, system.name, record))
+            save()
+
+        part = _workload(workload, systems, turns, say, progress, ended)
+        report["workloads"].append(part)
+        del report["stopped"]
         save()
     if swept:
         report["sweep"] = _sweep(workers, say, progress)
@@ -77,10 +87,11 @@ def _workload(
     turns: int,
     say: Callable[[str], None],
     progress: Callable[[str], None],
+    ended: Callable[[int, System, Record], None],
 ) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="fedmtl-bench-") as folder:
         write_data(workload, Path(folder))
-        runs = in_turns(systems, Path(folder), workload.rounds, turns, progress)
+        runs = in_turns(systems, Path(folder), workload.rounds, turns, progress, ended)
         initial = flat(make_network(workload, Path(folder)).trunk.state_dict())
     lines = compare(workload, runs, initial)
     spent = phases(runs[0])
@@ -106,6 +117,7 @@ def _sweep(workers: int, say: Callable[[str], None], progress: Callable[[str], N
             round_ms = 1000 * workload.cohort / record.rate
             memory = f"{record.pss / 1e6:,.0f} MB" if record.pss else "?"
             first = f"{record.first_seconds:.1f} s"
+            say(f"  {workload.name}: {number(record.rate)} clients/s, round {milliseconds(round_ms)}, {memory}")
             rows.append(
                 (workload.name, number(record.rate), milliseconds(round_ms), first, memory, f"{data / 1e6:,.0f} MB")
             )

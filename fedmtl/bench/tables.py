@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from fedmtl.bench.compare import Line
+from fedmtl.bench.record import Record
+from fedmtl.cli.table import Column, fitted
+from fedmtl.cli.terminal import columns
 
 
 def comparison(lines: Sequence[Line], phases: Mapping[str, float]) -> str:
@@ -29,6 +32,13 @@ def comparison(lines: Sequence[Line], phases: Mapping[str, float]) -> str:
     return "\n".join(text)
 
 
+def turn_line(turn: int, turns: int, system: str, record: Record) -> str:
+    """What one run of a system measured, in a line for while others are still to come."""
+    memory = f"  {record.pss / 1e6:,.0f} MB" if record.pss else ""
+    rate = f"{number(record.rate)} clients/s  first round {record.first_seconds:.1f} s"
+    return f"  turn {turn}/{turns}  {system:<20}  {rate}{memory}"
+
+
 def shares(phases: Mapping[str, float]) -> str:
     """Phases from the longest, in milliseconds a round and in percent."""
     total = sum(phases.values()) or 1.0
@@ -46,12 +56,6 @@ def milliseconds(value: float) -> str:
 
 
 def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns; the first to the left, the others to the right."""
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in (head, *rows)
-    )
+    """Columns; the first to the left, the others to the right; on a terminal no wider than that."""
+    cells = zip(*rows, strict=True) if rows else ([] for _ in head)
+    return fitted([Column(name, list(column)) for name, column in zip(head, cells, strict=True)], columns()).text

@@ -68,7 +68,12 @@ def environment(home: Path) -> Mapping[str, str]:
 
 
 def in_turns(
-    systems: Sequence[System], folder: Path, rounds: int, turns: int, say: Callable[[str], None]
+    systems: Sequence[System],
+    folder: Path,
+    rounds: int,
+    turns: int,
+    say: Callable[[str], None],
+    ended: Callable[[int, System, Record], None] = lambda turn, system, record: None,
 ) -> list[Runs]:
     """Every system once, then every system again.
 
@@ -78,6 +83,7 @@ def in_turns(
         rounds: of training, for systems that do not take fewer.
         turns: how many.
         say: called with a line before each run.
+        ended: called after each run with the turn, from 1, the system and what it measured.
     """
     records: list[list[Record]] = [[] for _ in systems]
     trunks: list[NDArray[np.float32]] = []
@@ -88,6 +94,7 @@ def in_turns(
                 most = system.later_rounds if turn else system.most_rounds
                 record, trunk = run_once(system, folder, min(rounds, most), Path(home))
                 kept.append(record)
+                ended(turn + 1, system, record)
                 if turn == 0:
                     trunks.append(trunk)
     return [Runs(system, kept, trunk) for system, kept, trunk in zip(systems, records, trunks, strict=True)]

@@ -1,11 +1,14 @@
 """``fedmtl bench``: clients trained in a second."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fedmtl import stopping
 from fedmtl.cli.errors import one_clear_error
+from fedmtl.cli.terminal import say
 
 
 def bench(
@@ -39,6 +42,11 @@ def bench(
     one process each. The table gives clients a second, how many times as fast fedmtl is, and the memory of all
     processes together. Final trunks or training losses are compared: work that differs ends with exit code 1.
     """
+
+    def progress(line: str) -> None:
+        stopping.reached(f"in {line}; lines above are what was measured")
+        typer.echo(line, err=True)
+
     with one_clear_error():
         from dataclasses import replace
 
@@ -64,8 +72,8 @@ def bench(
             compile,
             sweep and not quick,
             out,
-            say=typer.echo,
-            progress=lambda line: typer.echo(line, err=True),
+            say=partial(say, hanging="  "),
+            progress=progress,
         )
     if not same:
         typer.echo("error: some system did other work than the plain loop.", err=True)

@@ -7,6 +7,8 @@ import typer
 
 from fedmtl.cli.errors import one_clear_error
 from fedmtl.cli.options import ALLOW
+from fedmtl.cli.table import Column, fitted
+from fedmtl.cli.terminal import columns, say
 
 
 def shrink(
@@ -32,12 +34,20 @@ def shrink(
         from fedmtl.run_folder import write_outputs
         from fedmtl.size.form import FORMS, forms
         from fedmtl.size.shrink import shrink as make_small
-        from fedmtl.size.table import markdown, summary, to_csv
+        from fedmtl.size.table import cells, markdown, summary, to_csv
 
         shrunk = make_small(folder, forms(keep) if keep else FORMS, clients, state, export, allow or ())
         found = summary(shrunk)
         write_outputs(folder, {"size.json": json.dumps(found, indent=2).encode(), "size.csv": to_csv(shrunk).encode()})
-        typer.echo(markdown(found))
+        typer.echo(markdown(found) if columns() is None else _table(cells(found)) + "\n")
         if found["left_out"]:
-            typer.echo(f"left out, their private state is elsewhere: {len(found['left_out'])} clients")
-        typer.echo(f"{found['clients']} clients: {folder / 'size.json'}, {folder / 'size.csv'}")
+            say(f"left out, their private state is elsewhere: {len(found['left_out'])} clients")
+        say(f"{found['clients']} clients: {folder / 'size.json'}, {folder / 'size.csv'}")
+
+
+def _table(cells: list[list[str]]) -> str:
+    """The table, without the tasks for which the terminal has no column."""
+    head, *rows = cells
+    ranks = [0, 0, 0, 0, *range(1, len(head) - 3)]
+    parts = zip(head, zip(*rows, strict=True), ranks, strict=True)
+    return fitted([Column(*part) for part in parts], columns()).text

@@ -43,7 +43,7 @@ def fitted(columns: Sequence[Column], width: int | None) -> Fitted:
     while width is not None and _total(shown, width) > width and any(column.rank for column in shown):
         shown.remove(max(reversed(shown), key=lambda column: column.rank))
     left_out = [column.head for column in columns if column not in shown]
-    if width is None:
+    if width is None or sum(map(_wide, shown)) + len(GAP) * (len(shown) - 1) <= width:
         return Fitted(_aligned(shown, [_wide(column) for column in shown]), left_out)
     widths = [_narrow(column) for column in shown]
     widths[0] = min(_wide(shown[0]), width - sum(widths[1:]) - len(GAP) * (len(shown) - 1))

@@ -1,10 +1,12 @@
 """``fedmtl verify``: algorithms against known numbers."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from fedmtl.cli.errors import one_clear_error
+from fedmtl.cli.terminal import columns, say
 
 
 def verify(algorithms: Annotated[list[str] | None, typer.Argument(hidden=True, metavar="ALGORITHMS")] = None) -> None:
@@ -17,6 +19,6 @@ def verify(algorithms: Annotated[list[str] | None, typer.Argument(hidden=True, m
     with one_clear_error():
         from fedmtl.verify.scorecard import scorecard
 
-        passed = scorecard(algorithms or [], typer.echo)
+        passed = scorecard(algorithms or [], partial(say, hanging="        "), columns())
     if not passed:
         raise typer.Exit(1)

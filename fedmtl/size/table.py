@@ -71,7 +71,14 @@ def to_csv(shrunk: "Shrunk") -> str:
 
 
 def markdown(summary: dict[str, Any]) -> str:
-    """A line for each form of a ``summary``: the mean file, the mean score, and each task's metric.
+    """``cells`` as a Markdown table."""
+    header, *rows = cells(summary)
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def cells(summary: dict[str, Any]) -> list[list[str]]:
+    """The header, and a row for each form of a ``summary``: the mean file, the mean score, and each task's metric.
 
     With more than ``MAX_COLUMNS`` tasks, the CSV alone has them.
     """
@@ -80,11 +87,11 @@ def markdown(summary: dict[str, Any]) -> str:
     shown = tasks if len(tasks) <= MAX_COLUMNS else {}
     header = ["form", "bytes a client", "times smaller", "mean score ↑"]
     header += [f"{name}: {task['metric']} {'↑' if task['higher_is_better'] else '↓'}" for name, task in shown.items()]
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1)]
+    lines = [header]
     for name, form in forms.items():
-        cells = [name, human_bytes(form["bytes_per_client"]), f"{form['times_smaller']:.2f}"]
-        lines.append([*cells, *map(_number, (form["mean_score"], *(form["tasks"][task]["value"] for task in shown)))])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        first = [name, human_bytes(form["bytes_per_client"]), f"{form['times_smaller']:.2f}"]
+        lines.append([*first, *map(_number, (form["mean_score"], *(form["tasks"][task]["value"] for task in shown)))])
+    return lines
 
 
 def read_markdown(path: Path) -> str:

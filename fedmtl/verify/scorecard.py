@@ -7,9 +7,17 @@ import torch
 
 from fedmtl.verify.battery import verify
 
+WIDE = 120
+"""Columns from which a check and its numbers stand on one line."""
 
-def scorecard(names: Sequence[str], say: Callable[[str], None]) -> bool:
+
+def scorecard(names: Sequence[str], say: Callable[[str], None], width: int | None = None) -> bool:
     """Run the checks of some algorithms, or of all, say each result as it comes, and whether all passed.
+
+    Args:
+        names: algorithms, weightings or optimizers; none for all.
+        say: called with each line.
+        width: of the terminal; None for lines of any length.
 
     Raises:
         ValueError: an unknown algorithm.
@@ -21,7 +29,11 @@ def scorecard(names: Sequence[str], say: Callable[[str], None]) -> bool:
             algorithm = line.algorithm
             say(f"\n{algorithm}: {line.paper}")
         mark = "pass" if line.found.passed else "FAIL"
-        say(f"  {mark}  {line.check:<58} expected {line.found.expected:<28} got {line.found.got}")
+        if width is None or width >= WIDE:
+            say(f"  {mark}  {line.check:<58} expected {line.found.expected:<28} got {line.found.got}")
+        else:
+            say(f"  {mark}  {line.check}")
+            say(f"        expected {line.found.expected}, got {line.found.got}")
         passed += line.found.passed
         if not line.found.passed:
             failed.append(f"{line.algorithm}: {line.check}")

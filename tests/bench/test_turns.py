@@ -123,11 +123,20 @@ def test_what_is_known_is_kept_when_a_later_part_fails(folder: Path, monkeypatch
     unlike = replace(SMALL, name="unlike", rounds=3)
     monkeypatch.setattr("fedmtl.bench.run.peers", lambda word, workers: [])
 
+    said: list[str] = []
+
     def say(text: str) -> None:
+        said.append(text)
         if "small" in text:
             (folder / "plain_loop.py").write_text("raise ValueError('no such luck')")
 
     with pytest.raises(RuntimeError, match="plain loop ended with code 1: ValueError: no such luck"):
         bench([SMALL, unlike], [], 1, 2, False, False, folder / "out.json", say, lambda line: None)
-    parts = json.loads((folder / "out.json").read_text())["workloads"]
-    assert [part["workload"]["name"] for part in parts] == ["small"]
+    report = json.loads((folder / "out.json").read_text())
+    assert [part["workload"]["name"] for part in report["workloads"]] == ["small"]
+    # Of the part that failed, the turn that had ended: it was printed and kept when it ended.
+    assert report["stopped"]["workload"] == "unlike"
+    assert [(turn["turn"], turn["system"]) for turn in report["stopped"]["turns"]] == [(1, "fedmtl")]
+    assert [line.split()[:3] for line in said if line.startswith("  turn 1/1")] == [
+        ["turn", "1/1", "fedmtl"], ["turn", "1/1", "plain"], ["turn", "1/1", "fedmtl"],
+    ]  # fmt: skip
