@@ -31,6 +31,7 @@ def run(
     callbacks: Iterable[Any] = (),
     pause: Callable[[Progress], bool] | None = None,
     federation: Federation | None = None,
+    in_process: bool = False,
 ) -> Result:
     """Run an experiment on this machine, or on the Ray cluster that it names.
 
@@ -46,6 +47,7 @@ def run(
         pause: whether to leave it at that for now, asked where the folder's run stands and after each round. A run that
             is paused has rows and ledger so far, and an empty summary; it goes on with ``resume``.
         federation: what ``experiment.load()`` gives, where the caller has it already.
+        in_process: do the work of Ray's workers here, one after the other, to the same bits: for runs beside others.
 
     Raises:
         ValueError: data, model, algorithm and codecs that do not fit each other, a folder that holds another run or the
@@ -57,10 +59,10 @@ def run(
     experiment = replace(experiment, callbacks=(*experiment.callbacks, *callbacks))
     folder = None if out is None else Path(out).resolve()
     if folder is None:
-        return _run(experiment, None, resume, restart_clients, on_round, pause, federation)
+        return _run(experiment, None, resume, restart_clients, on_round, pause, federation, in_process)
     check_folder(folder)
     with hold(folder):
-        return _run(experiment, folder, resume, restart_clients, on_round, pause, federation)
+        return _run(experiment, folder, resume, restart_clients, on_round, pause, federation, in_process)
 
 
 def load_checked(experiment: Experiment, loaded: Federation | None = None) -> Federation:
@@ -87,6 +89,7 @@ def _run(
     on_round: Callable[[Progress], None] | None,
     pause: Callable[[Progress], bool] | None,
     loaded: Federation | None,
+    in_process: bool,
 ) -> Result:
     """``run`` in a folder that no other process writes."""
     federation = load_checked(experiment, loaded)  # before anything is written or started
@@ -95,7 +98,7 @@ def _run(
     recorder = Recorder(experiment, folder, resume, same, restart_clients)
     recorder.floors = floors(federation, measured_clients(schema.owners, experiment.evaluate_clients, experiment.seed))
     with running(experiment.callbacks, recorder.info) as recorder.callbacks:
-        result = _serve(replace(experiment, callbacks=()), federation, recorder, on_round, pause)
+        result = _serve(replace(experiment, callbacks=()), federation, recorder, on_round, pause, in_process)
         if result.summary:  # else it is paused
             recorder.callbacks.end(result.summary)
     return result
@@ -107,18 +110,22 @@ def _serve(
     recorder: Recorder,
     on_round: Callable[[Progress], None] | None,
     pause: Callable[[Progress], bool] | None,
+    in_process: bool,
 ) -> Result:
     """All rounds, on nodes of this machine or of a Ray cluster; callbacks are not sent to these."""
     schema = federation.schema
-    if experiment.runtime == "ray":  # imported when needed: Ray takes seconds to start
+    parts = min(experiment.workers, len(schema.owners)) if experiment.runtime == "ray" else 1
+    if experiment.runtime == "ray" and not in_process:  # imported when needed: Ray takes seconds to start
         from fedmtl.runtime.ray_workers import hire
 
-        hire(experiment, min(experiment.workers, len(schema.owners)))  # they import while this process does
+        hire(experiment, parts)  # they import while this process does
         with uncollected():
-            from fedmtl.runtime.ray_grid import RayGrid as make_grid
+            from fedmtl.runtime.ray_grid import RayGrid
+        grid = RayGrid(experiment, federation, recorder.state_folder)
     else:
-        from fedmtl.runtime.local_grid import LocalGrid as make_grid
-    grid = make_grid(experiment, federation, recorder.state_folder)
+        from fedmtl.runtime.local_grid import LocalGrid
+
+        grid = LocalGrid(experiment, federation, recorder.state_folder, parts)
     del federation  # the nodes have what they need of it
     try:
         result = serve(grid, experiment, schema, recorder, on_round, pause)

@@ -261,7 +261,7 @@ def tampered(direction: str, change: Callable[[bytes], bytes], clients: set[int]
     exchange = LocalGrid.exchange
 
     def over_a_bad_line(grid: LocalGrid, messages: list[Message], timeout: float | None) -> list[Message]:
-        plan = fleet_of(grid._context).plan
+        plan = fleet_of(grid._contexts[1]).plan
         for message in messages:
             if direction == "down" and message.metadata.message_type == "train":
                 round, visits = read_visits(plan, message.content)

@@ -50,7 +50,7 @@ FLOORS = [
         "recorder",
         "same_run",
     ],
-    ["running", "study", "tuning", "size", "report", "bench", "verify", "cli", "__main__"],
+    ["running", "comparing", "jobs", "study", "tuning", "size", "report", "bench", "verify", "cli", "__main__"],
 ]
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 

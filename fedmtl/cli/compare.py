@@ -1,26 +1,19 @@
 """``fedmtl compare``: algorithms × codecs × seeds, in one table."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fedmtl import stopping
 from fedmtl.cli.errors import one_clear_error
 from fedmtl.cli.options import ALLOW, CALLBACK, SETTINGS
-from fedmtl.cli.progress import run_one
 from fedmtl.cli.run import this_command
 
-
-@contextmanager
-def _held(out: Path) -> Iterator[None]:
-    """Inside, no other process compares into the folder."""
-    from fedmtl.run_lock import hold
-
-    with hold(out.resolve()):
-        yield
+if TYPE_CHECKING:
+    from fedmtl.jobs import Pool
 
 
 def compare(
@@ -58,6 +51,14 @@ def compare(
     settings: Annotated[list[str] | None, SETTINGS] = None,
     allow: Annotated[list[str] | None, ALLOW] = None,
     callback: Annotated[list[str] | None, CALLBACK] = None,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            show_default=False,
+            help="Runs at a time, each in a process of its own; default: 1. 0 is one for each core.",
+        ),
+    ] = 1,
     out: Annotated[
         Path, typer.Option(show_default=False, help="Folder for the runs, the table and the pictures: runs/compare.")
     ] = Path("runs/compare"),
@@ -67,53 +68,80 @@ def compare(
     PRESETS are TOML files or names of presets; a [compare] table in them says what varies. The table gives the
     metric of each task, the bytes of training and evaluation, and the bytes that it took to reach a target.
 
-    Runs that are finished in the folder are not run again, and one that was interrupted goes on.
+    Runs that are finished in the folder are not run again, and one that was interrupted goes on. A run that fails,
+    diverges or is killed is a row that says so, and in no mean or picture; the others go on, and the exit code is 1.
+    With --jobs, what a run prints goes to log.txt in its folder.
     """
-    with one_clear_error(), _held(out):
-        from fedmtl.allowed import Allowed
-        from fedmtl.cli.sweep import Varied, expand_preset
-        from fedmtl.components import make_list
-        from fedmtl.files import Folder
-        from fedmtl.report import write_report
-        from fedmtl.study import find_runs, read_run
-        from fedmtl.study.aliases import named_by, read_aliases, write_aliases
-        from fedmtl.study.axis import write_axis
-        from fedmtl.study.sweep import folder_names
-        from fedmtl.study.words import sentences
+    with one_clear_error():
+        from fedmtl.jobs import Pool, cores
+        from fedmtl.run_lock import refuse_if_held
 
-        stopping.hint(f"what is done is kept; go on with the same command: {this_command()}")
-        experiments, own, aliases, along, expanded = [], [], {}, None, []
-        callbacks = make_list("callback", callback or [], Allowed(modules=tuple(allow or ())))
-        varied = Varied(tuple(algorithm or ()), tuple(codec or ()), seeds, axis)
-        for preset in presets:
-            found = expand_preset(preset, varied, settings or [], allow or [])
-            expanded.append(found)
-            experiments += found.experiments
-            own += found.own
-            aliases |= found.sweep.aliases
-            along = along or found.sweep.axis
-            target = found.sweep.target if target is None else target
-        choices = ""
-        if tune is not None:
-            from fedmtl.cli.tune import tune_comparison
+        refuse_if_held(out.resolve())
+        if jobs < 0:
+            raise ValueError(f"--jobs is the number of runs at a time, or 0 for one for each core, got {jobs}.")
+        count = jobs or cores()
+        with nullcontext() if count == 1 else Pool(count) as pool:  # its processes import while this one does
+            options = {"algorithms": tuple(algorithm or ()), "codecs": tuple(codec or ()), "seeds": seeds, "axis": axis}
+            failures = _compare(presets, options, target, settings, allow, callback, tune, count, pool, out)
+    if failures:
+        raise typer.Exit(1)
 
-            experiments, choices = tune_comparison(expanded, tune, out)
-        names = folder_names(experiments, along)
-        named = named_by(aliases, *([(each.label, each.to_dict()) for each in some] for some in (experiments, own)))
-        for name in names:
-            Folder(out).names(f"runs/{name}")  # refuses a link, which would lead out of the folder
-        write_aliases(out, names, named)
-        write_axis(out, along)
-        for count, (experiment, name) in enumerate(zip(experiments, names, strict=True), 1):
-            which = f"in run {count} of {len(experiments)}, {name}, "
-            label = f"[{count}/{len(experiments)}] {name}"
-            run_one(experiment, label, out / "runs" / name, True, which, callbacks=callbacks)
-        folders = find_runs([out / "runs" / name for name in names])
-        runs = [read_run(folder) for folder in folders]
-        write_report(runs, out, target)
-        if choices:
-            typer.echo(choices)
-        typer.echo((out / "report.md").read_text(encoding="utf-8"))
-        for sentence in sentences(runs, along, read_aliases(folders)):
-            typer.echo(f"{sentence}\n")
-        typer.echo(f"table and pictures: {out}")
+
+def _compare(
+    presets: list[str],
+    options: dict[str, Any],
+    target: float | None,
+    settings: list[str] | None,
+    allow: list[str] | None,
+    callback: list[str] | None,
+    tune: int | None,
+    jobs: int,
+    pool: "Pool | None",
+    out: Path,
+) -> bool:
+    """Run all, and print the report; whether some run does not count."""
+    from dataclasses import replace
+
+    from fedmtl.allowed import Allowed
+    from fedmtl.cli.watching import Watch
+    from fedmtl.comparing import compare_experiments, tasks_of
+    from fedmtl.components import make_list
+    from fedmtl.run_lock import hold
+    from fedmtl.study.aliases import read_aliases
+    from fedmtl.study.presets import Varied, expand_presets
+    from fedmtl.study.words import sentences
+
+    stopping.hint(f"what is done is kept; go on with the same command: {this_command()}")
+    callbacks = make_list("callback", callback or [], Allowed(modules=tuple(allow or ())))
+    wanted = expand_presets(presets, Varied(**options), settings or [], allow or [])
+    experiments, choices = wanted.experiments, ""
+    if tune is not None:
+        from fedmtl.cli.tune import tune_comparison
+
+        with hold(out.resolve()):
+            experiments, choices = tune_comparison(wanted.expanded, tune, out)
+    named = wanted.aliases(experiments)
+    experiments = [replace(each, callbacks=(*each.callbacks, *callbacks)) for each in experiments]
+    target = wanted.target if target is None else target
+    watch = Watch(tasks_of(experiments, out, wanted.axis), jobs)
+    found = compare_experiments(
+        experiments, out, target=target, aliases=named, axis=wanted.axis, on_event=watch, pool=pool
+    )
+    if choices:
+        typer.echo(choices)
+    typer.echo((out / "report.md").read_text(encoding="utf-8"))
+    for sentence in sentences(found.runs, wanted.axis, read_aliases(run.folder for run in found.runs)):
+        typer.echo(f"{sentence}\n")
+    typer.echo(f"table and pictures: {out}")
+    for name, failure in found.failures.items():
+        typer.echo(f"not counted: {name}, {failure.state} at round {failure.round}: {failure.reason}", err=True)
+    if found.failures:
+        typer.echo(_way_on(failure.state for failure in found.failures.values()), err=True)
+    return bool(found.failures)
+
+
+def _way_on(states: Iterable[str]) -> str:
+    """The line that says what to do about runs that do not count."""
+    if all(state == "diverged" for state in states):
+        return "what diverged would do so again: lower its learning rate, and compare into another folder (--out)"
+    return f"go on with the same command: {this_command()}"

@@ -18,7 +18,8 @@ def report(
     """Draw pictures of runs, and write a table.
 
     FOLDERS are run folders, or folders that hold them at any depth. The pictures show accuracy against rounds and
-    against bytes, for each task and each client.
+    against bytes, for each task and each client. Runs that have not finished or have diverged are rows that say so, and
+    in no mean and no picture; the exit code is 0 all the same.
     """
     with one_clear_error():
         from fedmtl.report import write_report

@@ -14,8 +14,8 @@ from fedmtl.cli.run import this_command
 from fedmtl.cli.terminal import say
 
 if TYPE_CHECKING:
-    from fedmtl.cli.sweep import Expanded
     from fedmtl.experiment import Experiment
+    from fedmtl.study.presets import Expanded
     from fedmtl.tuning import Trial, Tuning
 
 

@@ -12,9 +12,11 @@ from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
 from fedmtl.data.base import Federation
+from fedmtl.data.joined import some_of
 from fedmtl.experiment import Experiment
 from fedmtl.federation.shard import shard_of
 from fedmtl.runtime.client_app import reply as client_reply
+from fedmtl.runtime.homes import homes
 from fedmtl.runtime.node import Node, host, make_fleet, make_store
 
 _run_ids = itertools.count(os.getpid() << 20)
@@ -84,28 +86,36 @@ class DirectGrid(Grid):
 
 
 class LocalGrid(DirectGrid):
-    """One node in this process that hosts everybody: for tests, debugging and notebooks. Errors come through.
+    """Nodes in this process: for tests, debugging, notebooks, and runs beside others. Errors come through.
 
     Args:
         experiment: what runs.
         federation: its data.
         state_folder: where private state is kept; None keeps it in memory.
+        parts: how many nodes, each with the clients that one of so many Ray workers would have: sums over a node's
+            clients, and so results, have the bits of a run over Ray.
     """
 
-    def __init__(self, experiment: Experiment, federation: Federation, state_folder: str | None = None) -> None:
+    def __init__(
+        self, experiment: Experiment, federation: Federation, state_folder: str | None = None, parts: int = 1
+    ) -> None:
         super().__init__(new_run_id())
         schema = federation.schema
         device = "cuda" if experiment.gpus_per_worker > 0 else "cpu"
-        fleet = make_fleet(experiment, schema, shard_of(federation.clients), device)
-        node = Node(fleet, make_store(experiment, schema, state_folder))
-        self._context = node_context(self.run_id, 1)
-        host(self.run_id, 1, node)
+        shares = homes(experiment, federation, parts) if parts > 1 else [None]
+        self._contexts = {}
+        for node_id, share in enumerate(shares, 1):
+            clients = federation.clients if share is None else some_of(federation.clients, share)
+            fleet = make_fleet(experiment, schema, shard_of(clients), device)
+            host(self.run_id, node_id, Node(fleet, make_store(experiment, schema, state_folder)))
+            self._contexts[node_id] = node_context(self.run_id, node_id)
 
     def get_node_ids(self) -> list[int]:
-        return [1]
+        return list(self._contexts)
 
     def exchange(self, messages: list[Message], timeout: float | None) -> list[Message]:
-        return [client_reply(message, self._context) for message in messages]
+        return [client_reply(message, self._contexts[message.metadata.dst_node_id]) for message in messages]
 
     def close(self) -> None:
-        host(self.run_id, 1, None)
+        for node_id in self._contexts:
+            host(self.run_id, node_id, None)

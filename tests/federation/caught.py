@@ -71,7 +71,7 @@ def play(
     exchange, load, save = LocalGrid.exchange, StackedStore.load_rows, StackedStore.save_rows
 
     def watch_exchange(grid: LocalGrid, messages: list[Message], timeout: float | None) -> list[Message]:
-        plan = fleet_of(grid._context).plan
+        plan = fleet_of(grid._contexts[1]).plan
         replies = exchange(grid, messages, timeout)
         for message, reply in zip(messages, replies, strict=True):
             caught.messages += [message, reply]

@@ -9,7 +9,8 @@ from fedmtl.blame import blamed
 from fedmtl.experiment import Experiment
 from fedmtl.loading import check_elsewhere, read_preset
 from fedmtl.settings import as_option, override
-from fedmtl.study.axis import parse_axis
+from fedmtl.study.aliases import named_by
+from fedmtl.study.axis import Axis, parse_axis
 from fedmtl.study.sweep import Sweep, expand, first_seeds, parse_packets, sweep_of
 
 
@@ -59,6 +60,54 @@ class Expanded(NamedTuple):
     allowed: Allowed
     insists: bool
     """Whether the preset or a setting says where runs take place."""
+
+
+class Wanted(NamedTuple):
+    """What one or more presets are compared as."""
+
+    expanded: list[Expanded]
+    """A preset each."""
+
+    @property
+    def experiments(self) -> list[Experiment]:
+        """Those of all presets."""
+        return [each for one in self.expanded for each in one.experiments]
+
+    @property
+    def target(self) -> float | None:
+        """Of the first preset that has one."""
+        return next((one.sweep.target for one in self.expanded if one.sweep.target is not None), None)
+
+    @property
+    def axis(self) -> Axis | None:
+        """Of the first preset that has one."""
+        return next((one.sweep.axis for one in self.expanded if one.sweep.axis), None)
+
+    def aliases(self, experiments: Sequence[Experiment]) -> list[str]:
+        """The name of each experiment in the report, by the presets' aliases; empty where that is its short name.
+
+        Args:
+            experiments: those of the presets, or as tuning has changed them.
+
+        Raises:
+            ValueError: an alias of none of them, or of two.
+        """
+        aliases = {key: alias for one in self.expanded for key, alias in one.sweep.aliases.items()}
+        own = [each for one in self.expanded for each in one.own]
+        return named_by(aliases, *([(each.label, each.to_dict()) for each in some] for some in (experiments, own)))
+
+
+def expand_presets(presets: Sequence[str], varied: Varied, settings: Sequence[str], allow: Sequence[str]) -> Wanted:
+    """Every experiment of some presets; nothing runs yet.
+
+    Args:
+        presets: files, or names of presets.
+        varied, settings, allow: as in ``expand_preset``.
+
+    Raises:
+        ValueError: begins with the option, or the file, that causes it.
+    """
+    return Wanted([expand_preset(preset, varied, settings, allow) for preset in presets])
 
 
 def expand_preset(preset: str, varied: Varied, settings: Sequence[str], allow: Sequence[str]) -> Expanded:
