@@ -496,9 +496,9 @@ def test_compare_writes_everything_and_runs_nothing_twice(here: Path) -> None:
     assert all((here / "out" / name).read_bytes().startswith(b"\x89PNG") for name in pictures)
     with open(here / "out" / "table.csv") as file:
         table = {row["name"]: row for row in csv.DictReader(file)}
-    assert table.keys() == {"Local", "FedPer", "FedPer · FP16 ↑↓"}
+    assert table.keys() == {"Local", "FedPer", "FedPer · FP16 ↑↓", "constant guess"}
     # A trunk of 15 numbers in 60 or 30 + 1 bytes, and 32 of header, for 5 clients and 2 rounds, either way.
-    assert [table[name]["train_bytes"] for name in table] == ["1840", "1260", "0"]
+    assert [table[name]["train_bytes"] for name in table] == ["1840", "1260", "0", ""]
     assert {row["target_score"] for row in table.values()} == {"0.01"}
 
     runs = contents(here / "out" / "runs")
