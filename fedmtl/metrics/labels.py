@@ -96,7 +96,7 @@ class Labels:
             tally.owners[some] * 2 * self.labels + (tally.cells[some] - self._first) // BINS, tally.counts[some], size
         )
         entries = support.reshape(clients, self.labels, 2).sum(2)
-        good = (counted == support).reshape(clients, -1).all(1)
+        good = (counted == support).reshape(clients, 2 * self.labels).all(1)
         good &= (entries <= examples[:, None]).all(1) & (entries.sum(1) >= examples)
 
         def total(where: NDArray[np.bool_]) -> NDArray[np.float64]:
