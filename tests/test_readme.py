@@ -184,7 +184,7 @@ def test_the_other_commands_are_known() -> None:
         match words:
             case [
                 "fedmtl",
-                "run" | "compare" | "report" | "log" | "shrink" | "export" | "list" | "verify" | "bench",
+                "run" | "compare" | "tune" | "report" | "log" | "shrink" | "export" | "list" | "verify" | "bench",
                 *_,
             ]:
                 pass

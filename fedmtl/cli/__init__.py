@@ -1,4 +1,4 @@
-"""The command line, one command a file: run, compare, tune, report, list, log, export, verify, shrink, bench."""
+"""The command line, one command a file: run, compare, report, list, tune, log, export, verify, shrink, bench."""
 
 import sys
 from typing import Annotated
@@ -38,9 +38,9 @@ def options(
 
 app.command("run")(run.run)
 app.command("compare")(compare.compare)
-app.command("tune")(tune.tune)
 app.command("report")(report.report)
 app.command("list")(listing.list_known)
+app.command("tune")(tune.tune)
 app.command("log")(log.log)
 app.command("export")(export.export)
 app.command("verify")(verify.verify)

@@ -46,7 +46,8 @@ def describe(progress: "Progress", short: bool = False) -> str:
     if short:
         score = f"score {_score(progress)}" if progress.measured else "not measured"
         return f"{score}  up {up}  down {down}" + (f"  {left_out} left out" if left_out else "")
-    score = f"mean score {_score(progress)}" if progress.measured else "not measured yet"
+    what = "validation score" if progress.part == "valid" else "mean score"
+    score = f"{what} {_score(progress)}" if progress.measured else "not measured yet"
     text = f"{score}  up {up}  down {down}"
     if left_out:
         text += f"  clients left out: {left_out}"

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from fedmtl.comm.tables import VALID
 from fedmtl.run_folder import write_outputs
 from fedmtl.size.table import read_markdown as size_table
 from fedmtl.study.aliases import read_aliases
@@ -50,6 +51,12 @@ are not corrected for the number of comparisons.
 """
 
 
+VALIDATED = """\
+Curves over rounds and bytes, and the bytes to a target, are of validation parts: training examples of each client that
+were held out. Tables and differences are of the test parts, which were measured once, with the model of the round that
+was best on the validation parts.
+"""
+
 MAX_CLIENTS = 500
 """Up to so many clients a matrix of them is drawn; ``learnt.json`` has all."""
 
@@ -94,7 +101,8 @@ def write_report(folders: Iterable[str | Path | Run], out: str | Path, target: f
         own = _pictures(drawn, prefix=f"{number}-" if len(problems) > 1 else "")
         pictures += own
         sections.append(_section(problem, together, own, target))
-    text = "\n".join(["# Report\n", *sections, READING, COUNTED])
+    validated = [VALIDATED] if any(run.curve_part == VALID for run in runs) else []
+    text = "\n".join(["# Report\n", *sections, READING, *validated, COUNTED])
     files = {picture.file: picture.png for picture in pictures}
     files |= {"table.csv": to_csv(tabulate(groups, target)).encode(), "report.md": text.encode()}
     write_outputs(Path(out), files)
