@@ -17,12 +17,17 @@ def report(
 ) -> None:
     """Draw pictures of runs, and write a table.
 
-    FOLDERS are run folders, or folders that hold them at any depth. The pictures show accuracy against rounds and
-    against bytes, for each task and each client. Runs that have not finished or have diverged are rows that say so, and
-    in no mean and no picture; the exit code is 0 all the same.
+    FOLDERS are run folders, or folders that hold them at any depth. The pictures show scores against rounds and
+    against bytes, for each task and each client; beside each PNG are PDF, SVG and the numbers as CSV, beside each
+    table LaTeX and Markdown. Runs that have not finished or have diverged are rows that say so, and in no mean and no
+    picture; the exit code is 0 all the same.
     """
     with one_clear_error():
         from fedmtl.report import write_report
 
         for path in write_report(folders, out or folders[0], target):
-            typer.echo(path)
+            if path.suffix == ".png" or path.name in (
+                "table.csv",
+                "report.md",
+            ):  # their like in other formats is beside
+                typer.echo(path)

@@ -1,33 +1,32 @@
 """The picture of a comparison along an axis, and the section of the report that goes with it."""
 
-from collections.abc import Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fedmtl.report.looks import looks
-from fedmtl.report.plots import SCORE, STYLE
+from fedmtl.report.curves import SCORE
+from fedmtl.report.labels import broken, column_width, freeze, label_ends
+from fedmtl.report.looks import Look, looks
+from fedmtl.report.page import Shown, picture_lines
+from fedmtl.report.picture import Picture
+from fedmtl.report.style import SMALL, WIDE, style
 from fedmtl.study.along import Crossing, Line, Lines, Place, crossings, places
 from fedmtl.study.groups import Group
 from fedmtl.study.intervals import estimate
 from fedmtl.study.words import listed, sharing_sentence, signed
 
-GAP = 0.05
-"""Least distance of two names at the line's ends, as a part of the height of the picture."""
 
-
-def along_picture(lines: Lines) -> Figure:
+def along_picture(lines: Lines, name: str = "along") -> Picture:
     """The mean score at the end over the axis: a line for each method, its 95 % interval as a band, and who is best."""
-    look = looks([_first(line) for line in lines.lines])
-    colors = {line.name: look[_first(line).name].color for line in lines.lines}
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7.6, 4.6), layout="constrained")
+    look = {line.name: own for line, own in zip(lines.lines, _looks(lines), strict=True)}
+    numbers: list[dict[str, Any]] = []
+    with style():
+        figure = Figure(figsize=(WIDE, 2.9), layout="constrained")
         axes = figure.subplots()
         for line in lines.lines:
-            own, at = look[_first(line).name], sorted(line.groups)
+            own, at = look[line.name], sorted(line.groups)
             found = [estimate(_scores(line.groups[position])) for position in at]
             axes.plot(
                 at, [one.mean for one in found], color=own.color, linestyle=own.dashes, marker=own.marker,
@@ -35,47 +34,42 @@ def along_picture(lines: Lines) -> Figure:
             )  # fmt: skip
             bands = np.array([(one.low, one.high) for one in found], float)
             axes.fill_between(at, bands[:, 0], bands[:, 1], color=own.color, alpha=0.15, linewidth=0)
+            numbers += [
+                {"name": line.name, lines.axis.title: lines.axis.values[where], "score": one.mean, "ci95": one.half}
+                for where, one in zip(at, found, strict=True)
+            ]
         count = len(lines.axis.values)
-        axes.set_xlim(-0.22 * count, count - 0.8)
+        axes.set_xlim(-0.1, count - 1)
         axes.set_xticks(range(count), [_tick(value) for value in lines.axis.values])
         axes.set_xlabel(lines.axis.title)
         axes.set_ylabel(SCORE)
-        _name_ends(axes, lines.lines, colors)
-        _name_best(axes, lines, colors)
-        axes.set_title(f"{_seeds(lines)}", loc="right", fontsize=8, fontweight="normal", color="#666666", pad=20)
-        axes.set_title("Which kind of sharing is best", pad=20)
-        return figure
+        _name_best(axes, lines, {name: own.color for name, own in look.items()})
+        freeze(figure, column_width([broken(each) for each in look]))
+        ends = {line.name: max(line.groups) for line in lines.lines}
+        label_ends(
+            axes, {line.name: (ends[line.name], _mean(line.groups[ends[line.name]])) for line in lines.lines}, look
+        )
+    caption = f"Mean score over {lines.axis.title}; {_seeds(lines)}; above it the best method"
+    return Picture(name, caption, figure, numbers)
 
 
-def along_section(lines: Lines, picture: str) -> str:
+def along_section(lines: Lines, shown: Shown) -> str:
     """Sentence, picture, scores, and differences from the baselines."""
     return "\n".join(
         [
             f"## Along {lines.axis.title}\n",
             f"{sharing_sentence(lines)}\n",
-            f"![Mean score over {lines.axis.title}]({picture})\n",
+            picture_lines(shown),
             _table(lines),
             *_crossings(lines),
         ]
     )
 
 
-def _name_ends(axes: Axes, lines: Sequence[Line], colors: dict[str, str]) -> None:
-    """Names to the left of the lines' first points, apart enough to be read."""
-    ends = sorted((_mean(line.groups[min(line.groups)]), line.name) for line in lines if 0 in line.groups)
-    low, high = axes.get_ylim()
-    step, height = GAP * (high - low), -np.inf
-    for score, name in ends:
-        height = max(score, height + step)
-        axes.text(-0.12, height, name, color=colors[name], ha="right", va="center", fontsize=9, fontweight="bold")
-    others = [line for line in lines if 0 not in line.groups]
-    for line in others:
-        first = min(line.groups)
-        axes.annotate(
-            line.name, (first, _mean(line.groups[first])), (0, 7), textcoords="offset points", ha="center",
-            color=colors[line.name], fontsize=9, fontweight="bold",
-        )  # fmt: skip
-    axes.set_ylim(low, max(high, height + step))
+def _looks(lines: Lines) -> list[Look]:
+    firsts = [_first(line) for line in lines.lines]
+    look = looks(firsts)
+    return [look[group.name] for group in firsts]
 
 
 def _name_best(axes: Axes, lines: Lines, colors: dict[str, str]) -> None:
@@ -86,11 +80,11 @@ def _name_best(axes: Axes, lines: Lines, colors: dict[str, str]) -> None:
         name = alone[0] if alone else place.best
         axes.annotate(
             name + ("" if alone or not place.level else " ≈"), (positions[repr(place.value)], 1), (0, 4),
-            xycoords=axes.get_xaxis_transform(), textcoords="offset points", ha="center", fontsize=8,
+            xycoords=axes.get_xaxis_transform(), textcoords="offset points", ha="center", fontsize=SMALL,
             color=colors[name],
         )  # fmt: skip
     axes.annotate(
-        "best:", (0, 1), (2, 4), xycoords="axes fraction", textcoords="offset points", fontsize=8, color="#444444"
+        "best:", (0, 1), (2, 4), xycoords="axes fraction", textcoords="offset points", fontsize=SMALL, color="#444444"
     )
 
 

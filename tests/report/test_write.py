@@ -1,5 +1,6 @@
 """A report's files."""
 
+import csv
 import re
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from subprocess import run
 import pytest
 
 from fedmtl.report import write_report
+from tests.report.test_latex import parse
 from tests.study.run_folders import write_run
 
 
@@ -21,17 +23,24 @@ def runs(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
-def test_a_report_is_a_page_a_table_and_pictures(runs: Path, tmp_path: Path) -> None:
+def in_all(formats: str, *names: str) -> set[str]:
+    return {f"{name}.{format}" for name in names for format in formats.split()}
+
+
+def test_a_report_is_a_page_tables_and_pictures(runs: Path, tmp_path: Path) -> None:
+    """The one task's metric is the score, so that the overview is its picture."""
     out = tmp_path / "deep" / "report"
     written = write_report([runs], out, target=0.7)
-    assert {path.name for path in written} == {
-        "report.md", "table.csv", "overview.png", "tradeoff.png", "clients.png", "task-digit.png",
-    }  # fmt: skip
+    tables, pictures = in_all("csv md tex", "table", "gains"), in_all("png pdf svg csv", *PICTURES)
+    assert {path.name for path in written} == {"report.md"} | tables | pictures
     assert written[-1] == out / "report.md"
     assert sorted(out.iterdir()) == sorted([*written, out / "fedmtl.manifest"]), "nothing else is left behind"
     for path in written:
         if path.suffix == ".png":
             assert path.read_bytes().startswith(b"\x89PNG")
+
+
+PICTURES = ("overview", "tradeoff", "clients")
 
 
 def test_the_page_says_what_was_found_and_what_was_counted(runs: Path, tmp_path: Path) -> None:
@@ -43,8 +52,40 @@ def test_the_page_says_what_was_found_and_what_was_counted(runs: Path, tmp_path:
     assert "headers included" in text
     assert "\n\n\n" not in text
     shown = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
-    assert shown == ["overview.png", "tradeoff.png", "clients.png", "task-digit.png"]
-    assert all((tmp_path / "out" / name).is_file() for name in shown)
+    assert shown == [f"{name}.png" for name in PICTURES]
+    linked = set(re.findall(r"\[(?:PDF|SVG|CSV)\]\(([^)]+)\)", text))
+    assert linked == in_all("pdf svg csv", *PICTURES)
+    assert all((tmp_path / "out" / name).is_file() for name in [*shown, *linked])
+
+
+def test_tables_have_the_same_numbers_in_each_format(runs: Path, tmp_path: Path) -> None:
+    write_report([runs], tmp_path / "out")
+    page, tex = ((tmp_path / "out" / f"table.{suffix}").read_text(encoding="utf-8") for suffix in ("md", "tex"))
+    assert page in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    (table,) = parse(tex)
+    assert table[0][:4] == ["experiment", "seeds", "local passes", "mean score ↑"]
+    assert table[1][:4] == ["FedPer", "3", "--", "0.750 ± 0.000"]
+    gains = list(csv.DictReader((tmp_path / "out" / "gains.csv").read_text().splitlines()))
+    assert [(row["name"], row["score_gain"], row["digit_gain_low"]) for row in gains] == [("FedPer", "0.25", "0.25")]
+
+
+def test_a_single_run_has_no_word_on_what_it_has_not(tmp_path: Path) -> None:
+    """One seed: no interval, no difference, no trade-off; one client: no boxes. The way to a floor is there."""
+    write_run(tmp_path / "run", {"name": "FedPer"}, {"digit": [0.0, 0.5]}, up=9, clients=[0])
+    written = write_report([tmp_path / "run"], tmp_path / "out")
+    names = {path.name for path in written}
+    assert names == {"report.md"} | in_all("csv md tex", "table") | in_all("png pdf svg csv", "overview")
+    text = written[-1].read_text(encoding="utf-8")
+    for word in ("nterval", "over seeds", "Differences", "federate", "diverged", "constant guess", "baseline among"):
+        assert word not in text, word
+    assert "`fedmtl run toy --baseline` adds the floor" in text
+
+
+def test_a_run_shows_the_floor_that_lies_in_it(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", {"name": "FedPer"}, {"digit": [0.0, 0.5]}, up=9)
+    write_run(tmp_path / "run" / "baseline", {"name": "Local"}, {"digit": [0.0, 0.25]})
+    text = write_report([tmp_path / "run"], tmp_path / "run")[-1].read_text(encoding="utf-8")
+    assert "- FedPer − Local: +0.250 over 1 seed" in text and "--baseline" not in text
 
 
 def test_a_report_is_written_over_an_older_one(runs: Path, tmp_path: Path) -> None:
@@ -57,19 +98,22 @@ def test_each_problem_has_a_section_and_pictures_of_its_own(runs: Path, tmp_path
     write_run(runs / "other", {"name": "FedPer"}, {"gait": [0.5]}, data={"name": "Watch"})
     written = write_report([runs], tmp_path / "out")
     names = [path.name for path in written]
-    assert "1-task-digit.png" in names
-    assert "2-task-gait.png" in names
+    assert "1-overview.png" in names
+    assert "2-clients.svg" in names
     text = written[-1].read_text(encoding="utf-8")
     assert text.index("## Toy(clients=2)") < text.index("(1-overview.png)") < text.index("## Watch()")
-    assert "No baseline among these runs." in text.split("## Watch()")[1]
+    assert "--baseline` adds the floor" in text.split("## Watch()")[1]
 
 
-def test_of_many_tasks_some_have_pictures_and_the_page_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fedmtl.report.write.MAX_TASKS", 2)
-    write_run(tmp_path / "run", {"name": "Local"}, {f"t{i}": [0.5] for i in range(5)})
+def test_of_many_tasks_some_have_panels_and_the_caption_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedmtl.report.tasks.MAX_TASKS", 2)
+    write_run(tmp_path / "run", {"name": "Local"}, {f"t{i}": [0.5, 0.6] for i in range(5)})
     written = write_report([tmp_path / "run"], tmp_path / "out")
-    assert [path.name for path in written if path.name.startswith("task-")] == ["task-t0.png", "task-t1.png"]
-    assert "pictures of 3 more tasks are left out" in written[-1].read_text(encoding="utf-8")
+    rows = list(csv.DictReader((tmp_path / "out" / "tasks.csv").read_text().splitlines()))
+    assert {row["task"] for row in rows} == {"t0", "t1"}
+    assert "; the first 2 of 5 tasks" in written[-1].read_text(encoding="utf-8")
 
 
 def test_runs_that_do_not_count_are_rows_and_in_no_picture(runs: Path, tmp_path: Path) -> None:
@@ -95,7 +139,7 @@ def test_runs_that_do_not_count_are_rows_and_in_no_picture(runs: Path, tmp_path:
 def test_a_report_of_unfinished_runs_alone_has_no_picture(tmp_path: Path) -> None:
     write_run(tmp_path / "run", {"name": "FedPer"}, {"digit": [0.0, 0.3]}, summary=False)
     written = write_report([tmp_path / "run"], tmp_path / "out")
-    assert [path.name for path in written] == ["table.csv", "report.md"]
+    assert [path.name for path in written] == ["table.csv", "table.md", "table.tex", "report.md"]
     assert "0 of 1 seed · 1 unfinished (round 1 of 1)" in written[-1].read_text(encoding="utf-8")
 
 

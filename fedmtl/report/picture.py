@@ -1,0 +1,25 @@
+"""A picture of a report: a figure, the numbers drawn in it, and what it shows in a sentence."""
+
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from fedmtl.report.numbers import Numbers, to_csv
+from fedmtl.report.style import FORMATS, file_of
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A figure and its numbers."""
+
+    name: str
+    """Of its files, without their suffixes."""
+    caption: str
+    figure: Figure
+    numbers: Numbers
+
+    def files(self, prefix: str = "") -> dict[str, bytes]:
+        """The figure as PNG, PDF and SVG, and its numbers as CSV."""
+        stem = prefix + self.name
+        drawn = {f"{stem}.{format}": file_of(self.figure, format) for format in FORMATS}
+        return drawn | {f"{stem}.csv": to_csv(self.numbers).encode()}

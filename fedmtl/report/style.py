@@ -1,0 +1,81 @@
+"""The style of all figures, and the files that a figure becomes. Sizes are those on paper: a figure is not scaled.
+
+A paper of two columns has some 3.4 inches for a column and 7.0 for both. The smallest letters are 7 points.
+"""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+COLUMN, WIDE = 3.4, 7.0
+"""Inches."""
+
+DPI = 200
+SMALL = 7.0
+"""Points: labels and ticks."""
+INK = "#222222"
+PALE = "#666666"
+
+FORMATS = ("png", "pdf", "svg")
+
+STYLE: dict[Any, Any] = {
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 4,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#888888",
+    "axes.linewidth": 0.6,
+    "axes.labelcolor": INK,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.5,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "xtick.color": PALE,
+    "ytick.color": PALE,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": SMALL,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.8,
+    # A name that a user gave may hold a dollar sign, which begins no formula.
+    "text.parse_math": False,
+    # Letters stay letters, which other programs find and edit; publishers refuse fonts of type 3.
+    "svg.fonttype": "none",
+    "svg.hashsalt": "fedmtl",
+    "pdf.fonttype": 42,
+}
+
+# No time and no version: equal figures are equal files.
+_METADATA: dict[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "svg": {"Date": None, "Creator": None},
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Inside, figures have the style; settings of matplotlib outside stay as they are."""
+    with matplotlib.rc_context(STYLE):
+        yield
+
+
+def file_of(figure: Figure, format: str) -> bytes:
+    """The figure as a file of a format, "png", "pdf" or "svg"; the same figure gives the same bytes."""
+    out = io.BytesIO()
+    with style():
+        figure.savefig(out, format=format, dpi=DPI, metadata=_METADATA[format])
+    return out.getvalue()
