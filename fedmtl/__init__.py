@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from fedmtl.codecs.fp16 import FP16 as FP16
     from fedmtl.codecs.int8 import Int8 as Int8
     from fedmtl.codecs.topk import TopK as TopK
+    from fedmtl.comparing import Comparison as Comparison
     from fedmtl.comparing import compare as compare
     from fedmtl.data import ClientData as ClientData
     from fedmtl.data import Dataset as Dataset
@@ -112,7 +113,7 @@ _WHERE = {
     "algorithms": ("Algorithm",),
     "callbacks": ("Callback", "RunInfo"),
     "codecs": ("Codec",),
-    "comparing": ("compare",),
+    "comparing": ("Comparison", "compare"),
     "data": ("ClientData", "Dataset", "Federation", "Split", "from_arrays"),
     "engines": ("Engine", "Loop", "VMap"),
     "experiment": ("Experiment",),

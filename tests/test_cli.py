@@ -479,7 +479,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_compare_writes_everything_and_runs_nothing_twice(here: Path) -> None:
     """Local uploads nothing, so it runs with one of the two pairs of codecs: 1 + 2 experiments, 2 seeds each."""
-    first = fedmtl("compare", "small.toml", "--target", "0.01", "--out", "out").stdout
+    first = "\n".join(whole("compare", "small.toml", "--target", "0.01", "--out", "out"))
     assert re.findall(r"^\[\d/6\] .*", first, re.MULTILINE) == [
         "[1/6] small-Local/seed0",
         "[2/6] small-Local/seed1",
@@ -503,7 +503,7 @@ def test_compare_writes_everything_and_runs_nothing_twice(here: Path) -> None:
 
     runs = contents(here / "out" / "runs")
     assert len([name for name in runs if name.endswith("summary.json")]) == 6
-    second = fedmtl("compare", "small.toml", "--target", "0.01", "--out", "out").stdout
+    second = "\n".join(whole("compare", "small.toml", "--target", "0.01", "--out", "out"))
     assert contents(here / "out" / "runs") == runs
     assert "round 1/2" not in second
     assert second.split("# Report")[1] == first.split("# Report")[1]

@@ -1,5 +1,6 @@
 """``fedmtl compare``: algorithms × codecs × seeds, in one table."""
 
+import sys
 from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fedmtl import stopping
+from fedmtl.cli.comparison import comparison_text
 from fedmtl.cli.errors import one_clear_error
 from fedmtl.cli.options import ALLOW, CALLBACK, SETTINGS
 from fedmtl.cli.run import this_command
+from fedmtl.cli.terminal import columns, say, wrapped
 
 if TYPE_CHECKING:
     from fedmtl.jobs import Pool
@@ -128,15 +131,21 @@ def _compare(
         experiments, out, target=target, aliases=named, axis=wanted.axis, on_event=watch, pool=pool
     )
     if choices:
-        typer.echo(choices)
-    typer.echo((out / "report.md").read_text(encoding="utf-8"))
+        say(choices, "  ")
+    width = columns()
+    if width is None:
+        typer.echo((out / "report.md").read_text(encoding="utf-8"))
+    else:
+        typer.echo(f"\n{comparison_text(found.groups, target, width)}\n")
     for sentence in sentences(found.runs, wanted.axis, read_aliases(run.folder for run in found.runs)):
-        typer.echo(f"{sentence}\n")
-    typer.echo(f"table and pictures: {out}")
+        say(f"{sentence}\n")
+    say(f"table and pictures: {out}")
     for name, failure in found.failures.items():
-        typer.echo(f"not counted: {name}, {failure.state} at round {failure.round}: {failure.reason}", err=True)
+        text = f"not counted: {name}, {failure.state} at round {failure.round}: {failure.reason}"
+        typer.echo(wrapped(text, columns(sys.stderr), "  "), err=True)
     if found.failures:
-        typer.echo(_way_on(failure.state for failure in found.failures.values()), err=True)
+        way = _way_on(failure.state for failure in found.failures.values())
+        typer.echo(wrapped(way, columns(sys.stderr), "  "), err=True)
     return bool(found.failures)
 
 

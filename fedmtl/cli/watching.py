@@ -4,10 +4,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-import typer
-
 from fedmtl import stopping
 from fedmtl.cli.progress import describe, watch
+from fedmtl.cli.terminal import say
 from fedmtl.jobs import Event, Task
 
 
@@ -60,25 +59,25 @@ class Watch:
         else:
             self._stop()
             if event.failure is not None:
-                typer.echo(f"  {event.failure.state}: {event.failure.reason}")
+                say(f"  {event.failure.state}: {event.failure.reason}", "    ")
             if left := self._left():
-                typer.echo(f"  {left}")
+                say(f"  {left}", "    ")
 
     def _several(self, event: Event, label: str) -> None:
         if event.kind == "round" and event.progress is not None:
             self._seen[event.task] = describe(event.progress, short=True)
             return
         if event.kind == "began":
-            typer.echo(f"{label}  begins")
+            say(f"{label}  begins", "  ")
             return
         stopping.reached(self._so_far())
         failure = event.failure
         text = (
             self._seen.pop(event.task, "was done before") if failure is None else f"{failure.state}: {failure.reason}"
         )
-        typer.echo(f"{label}  {text}")
+        say(f"{label}  {text}", "  ")
         if left := self._left():
-            typer.echo(f"  {left}")
+            say(f"  {left}", "    ")
         sys.stdout.flush()
 
     def _so_far(self) -> str:

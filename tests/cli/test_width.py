@@ -1,0 +1,150 @@
+"""Every command on a terminal of 80 columns: no line is longer, and no word or number is broken."""
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import typer
+
+from fedmtl.cli import app
+from fedmtl.cli.listing import Kind
+
+ROOT = Path(__file__).parent.parent.parent
+COMMANDS = list(typer.main.get_command(app).commands)  # pyright: ignore[reportAttributeAccessIssue]
+
+PRESET = """# Five clients and one task: small.
+name = "small"
+rounds = 2
+runtime = "local"
+engine = "loop"
+data = { name = "synthetic", clients = 5, examples = 6, test_examples = 4, features = 4, rank = 2, tasks = 4 }
+model = { name = "MLP", hidden = [3] }
+algorithm = { name = "Ditto", lr = 0.1, epochs = 1, personal_epochs = 1, optimizer = "Clip(norm=1.0)" }
+
+[compare]
+algorithms = ["Local(epochs=1)", "TaskWeighted(algorithm=FedPer(epochs=1), weighting=Uncertainty())"]
+packets = [{ up_codec = "Dense" }, { up_codec = "ErrorFeedback(codec=TopK(keep=0.1))", down_codec = "Int8" }]
+seeds = 3
+"""
+
+
+def screen(arguments: Sequence[str], here: Path, columns: int = 80) -> tuple[list[str], int]:
+    """Lines that a terminal shows of both streams, without what is drawn over, and the exit code."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path, "TERM": "xterm", "MPLCONFIGDIR": str(here)}
+    environment.pop("COLUMNS", None)
+    with subprocess.Popen(
+        [sys.executable, "-m", "fedmtl", *arguments],
+        cwd=here,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+    ) as child:
+        os.close(theirs)
+        seen = b""
+        while True:
+            try:
+                chunk = os.read(ours, 4096)
+            except OSError:  # Linux says so when the other side is closed
+                break
+            if not chunk:
+                break
+            seen += chunk
+    os.close(ours)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())
+    return [line.rpartition("\r")[2] for line in text.replace("\r\n", "\n").split("\n")], child.returncode
+
+
+def check(lines: Sequence[str], columns: int = 80) -> None:
+    too_long = [line for line in lines if len(line) > columns]
+    assert not too_long, too_long
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("width")
+    (folder / "small.toml").write_text(PRESET)
+    (folder / "wrong.toml").write_text("rounds = 0")
+    return folder
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help(here: Path, command: str) -> None:
+    lines, code = screen([*filter(None, [command]), "--help"], here)
+    assert code == 0 and lines[0].startswith("Usage: ")
+    check(lines)
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_lists(here: Path, kind: Kind) -> None:
+    lines, code = screen(["list", kind.value], here)
+    assert code == 0 and len(lines) > 3
+    check(lines)
+    whole = subprocess.run(
+        [sys.executable, "-m", "fedmtl", "list", kind.value], capture_output=True, text=True, cwd=here,
+        env={name: value for name, value in os.environ.items() if name != "COLUMNS"},
+    )  # fmt: skip
+    assert " ".join(lines).split() == whole.stdout.split()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "small.toml", "--set", "algorithm=FedPr"],
+        ["run", "small.toml", "--set", "round=5"],
+        ["run", "small.toml", "--rounds", "5"],
+        ["run", "wrong.toml"],
+        ["run", "nope"],
+        ["run", "small.toml", "--set", "cohort=0"],
+        ["compare", "small.toml", "--algorithm", "FedPr"],
+        ["report", "nowhere"],
+        ["export", "nowhere"],
+        ["shrink", "nowhere"],
+        ["verify", "FedPr"],
+        ["bench", "--workload", "W7"],
+        ["list", "model"],
+        ["lst"],
+    ],
+)
+def test_errors(here: Path, arguments: list[str]) -> None:
+    lines, code = screen(arguments, here)
+    assert code == 2 and re.search("error: ", "\n".join(lines), re.IGNORECASE)
+    check(lines)
+
+
+@pytest.mark.slow
+def test_run_report_export_and_shrink(here: Path) -> None:
+    for arguments in (
+        ["run", "small.toml", "--baseline", "--out", "first"],
+        ["report", "first", "--target", "0.5"],
+        ["shrink", "first"],
+        ["export", "first", "--out", "rows.jsonl"],
+        ["verify", "SGD"],
+        ["--version"],
+    ):
+        lines, code = screen(arguments, here)
+        assert code == 0, lines
+        check(lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [80, 60])
+def test_compare(here: Path, columns: int) -> None:
+    """Of 11 columns the ones that fit; names are wrapped between words, and numbers stay whole."""
+    lines, code = screen(["compare", "small.toml", "--target", "0.2", "--out", f"compared{columns}"], here, columns)
+    assert code == 0, lines
+    check(lines, columns)
+    text = "\n".join(lines)
+    assert re.search(r"^experiment +.*score", text, re.MULTILINE) and "Local" in text and "multiclass_0" in text
+    assert "|" not in text and len(re.findall(r"\d\.\d{3} ± \d\.\d{3}", text)) >= 3
