@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from fedmtl.report.labels import broken
 from fedmtl.report.picture import Picture
-from fedmtl.report.style import COLUMN, SMALL, style
+from fedmtl.report.style import COLUMN, SMALL, WIDE, style
+from fedmtl.study.confusion import Confusion
 
 MOST_TICKS = 24
 
@@ -40,4 +42,45 @@ def client_matrix(
         for one, row in zip(clients, rows, strict=True)
         for other, number in zip(clients, row, strict=True)
     ]
+    return Picture(name, caption, figure, numbers)
+
+
+def confusion_matrices(name: str, task: str, panels: Sequence[tuple[str, Confusion]]) -> Picture:
+    """A panel for each group: the share of each class (row) that was predicted as each (column)."""
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    numbers = [
+        {"name": group, "truth": truth, "predicted": predicted, "count": count}
+        for group, found in panels
+        for truth, row in zip(found.names, found.counts, strict=True)
+        for predicted, count in zip(found.names, row, strict=True)
+    ]
+    with style():
+        width = COLUMN if columns == 1 else WIDE
+        figure = Figure(figsize=(width, round(rows * (2.9, 3.0, 2.3)[columns - 1], 2)), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+        image = None
+        for index, axes in enumerate(grid):
+            if index >= len(panels):
+                axes.set_axis_off()
+                continue
+            group, found = panels[index]
+            sizes = np.array([sum(row) + lost for row, lost in zip(found.counts, found.without, strict=True)], float)
+            shares = np.array(found.counts, float) / np.where(sizes > 0, sizes, np.nan)[:, None]
+            image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+            axes.grid(False)
+            step = max(1, -(-len(found.names) // 12))
+            shown = range(0, len(found.names), step)
+            upright = max(len(found.names[k]) for k in shown) <= 2
+            axes.set_xticks(shown, [found.names[k] for k in shown], rotation=0 if upright else 90)
+            axes.set_yticks(shown, [found.names[k] for k in shown] if index % columns == 0 else [])
+            axes.set_title(broken(group), fontsize=SMALL)
+            if index % columns == 0:
+                axes.set_ylabel("true class")
+            if index + columns >= len(panels):
+                axes.set_xlabel("predicted class")
+        if image is not None:
+            bar = figure.colorbar(image, ax=grid, shrink=0.8)
+            bar.set_label("share of the true class", fontsize=SMALL)
+    caption = f"Task {task}: the class that was predicted for the test examples of each class"
     return Picture(name, caption, figure, numbers)

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fedmtl.report.classes import confusion_pictures, further_tables, table_files
 from fedmtl.report.page import Section, Shown, page, section_of
 from fedmtl.report.tables import gain_files, result_files
 from fedmtl.run_folder import write_outputs
@@ -19,6 +21,8 @@ from fedmtl.study.words import saving_sentences
 
 if TYPE_CHECKING:
     from fedmtl.report.picture import Picture
+
+HEADINGS = {"measures": "Other metrics", "recall": "Recall of each class"}
 
 MAX_CLIENTS = 500
 """Up to so many clients a matrix of them is drawn; ``learnt.json`` has all."""
@@ -61,7 +65,12 @@ def write_report(folders: Iterable[str | Path | Run], out: str | Path, target: f
         for picture in drawn:
             files |= picture.files(prefix)
         shown = [Shown(prefix + picture.name, picture.caption) for picture in drawn]
-        sections.append(section_of(problem, together, tabulate(together, target), shown))
+        further = further_tables(problem, together)
+        for name, (table, csv) in further.items():
+            files |= table_files(name, prefix, table, csv)
+        own = section_of(problem, together, tabulate(together, target), shown)
+        more = [f"### {HEADINGS[name]}\n\n{table.markdown}" for name, (table, _) in further.items()]
+        sections.append(replace(own, more=more))
     files |= result_files([row for own in sections for row in own.rows])
     files |= gain_files([gain for own in sections for gain in own.held])
     files["report.md"] = page(sections, first).encode()
@@ -98,7 +107,8 @@ def _pictures(groups: Sequence[Group], target: float | None) -> list["Picture"]:
         overview(finished, target),
         tradeoff(finished, target),
         None if one_task and _metric_is_score(finished) else tasks(finished),
-        clients(finished),
+        clients(finished, _client_names(finished)),
+        *confusion_pictures(finished),
         *_matrices(finished),
     ]
     return [picture for picture in drawn if picture is not None]
@@ -119,9 +129,23 @@ def _matrices(groups: Sequence[Group]) -> list["Picture"]:
             if _is_matrix(learnt):
                 file = f"learnt-{len(drawn) + 1}-{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}"
                 caption = f"{group.name}: {name} of clients, seed {group.finished[0].seed}"
-                drawn.append(client_matrix(file, caption, name, list(map(str, learnt.clients)), learnt.values))
+                drawn.append(
+                    client_matrix(
+                        file,
+                        caption,
+                        name,
+                        [group.finished[0].client_name(client) for client in learnt.clients],
+                        learnt.values,
+                    )
+                )
     return drawn
 
 
 def _is_matrix(learnt: Learnt) -> bool:
     return bool(learnt.values) and isinstance(learnt.values[0], list) and len(learnt.clients) <= MAX_CLIENTS
+
+
+def _client_names(groups: Sequence[Group]) -> dict[int, str]:
+    """Client -> the name that the user gave it."""
+    run = groups[0].finished[0]
+    return {client: name for client in run.client_scores() if (name := run.client_name(client)) != str(client)}
