@@ -70,6 +70,15 @@ def test_a_comparison_goes_on_with_the_same_command(tmp_path: Path) -> None:
     assert "--resume" not in errors
 
 
+def test_runs_side_by_side_end_with_their_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEDMTL_TEST_MARK", mark := f"side-by-side-{os.getpid()}")
+    arguments = ["compare", "digits", "--set", "runtime=local", "--set", "rounds=3000", "--seeds", "2", "--jobs", "2"]
+    code, _, errors, seconds = stop([*arguments, "--out", str(tmp_path / "c")], signal.SIGINT, "[2/2]")
+    assert code == 130 and seconds < 15
+    assert errors.startswith("stopped with 0 of 2 runs done; what is done is kept; go on with the same command: fedmtl")
+    assert errors.count("\n") == 1 and alive(mark) == []
+
+
 @pytest.mark.parametrize("command", [["verify"], ["list", "algorithms"], ["bench", "--quick"]], ids=lambda c: c[0])
 def test_any_command_ends_without_a_traceback(command: list[str]) -> None:
     code, _, errors, _ = stop(command, signal.SIGINT, 0.4)
