@@ -1,6 +1,8 @@
+# Tests that start processes follow the others, which run in FEDMTL_JOBS processes, a file in one of them.
 # make test | lint | demo | venv | clean.  Another Python: make test FEDMTL_PYTHON=python3.12
 
 FEDMTL_PYTHON ?= python3
+FEDMTL_JOBS ?= 2
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
@@ -10,7 +12,10 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c const
 venv: .venv/dev
 
 test: .venv/dev
-	$(BIN)/python -m pytest -q tests
+	@failed=0; \
+	$(BIN)/python -m pytest -q -n $(FEDMTL_JOBS) --dist loadfile -m 'not alone' tests || failed=1; \
+	$(BIN)/python -m pytest -q -m alone tests || failed=1; \
+	exit $$failed
 
 lint: .venv/dev
 	$(BIN)/ruff check

@@ -4,10 +4,12 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from fedmtl.algorithms import (
@@ -97,6 +99,19 @@ ALL_ALGORITHMS: list[Algorithm[Any, Any]] = [
 
 ALL_ENGINES: list[Engine] = [Loop(), VMap(), VMap(chunk=1), VMap(chunk=2)]
 """Every engine, under the contract of tests/engines/test_contract.py."""
+
+ALONE = ("runtime/", "bench/", "simulations/", "callbacks/", "test_cli.py", "test_stopping.py", "test_readme.py")
+"""Tests that start Ray, Flower or commands, or look for what those leave behind: no other test runs beside them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).as_posix().startswith(ALONE):
+            item.add_marker(pytest.mark.alone)
+
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each process of tests
+    torch.set_num_threads(1)
 
 SIZES: dict[ClientId, int] = {0: 3, 1: 7, 4: 8, 9: 10}
 """Training examples of the four clients: 1, 2, 2 and 3 batches of 4, some of which are not full."""
