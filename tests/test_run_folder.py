@@ -319,7 +319,7 @@ GONE = object()
         {"trained": 5},
         {"ledger": []},
     ],
-    ids=str,
+    ids=lambda words: str(words).replace(str(GONE), "gone"),  # an object prints its address
 )
 def test_a_checkpoint_that_says_what_no_run_writes_is_one_line(changes: dict[str, object], tmp_path: Path) -> None:
     lying(begun(tmp_path / "run"), **changes)
