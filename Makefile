@@ -23,7 +23,7 @@ lint: .venv/dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 demo: .venv/runtime
-	$(BIN)/fedmtl compare simulations/presets/demo.toml --out demo
+	$(BIN)/fedmtl compare demo --jobs 2 --out demo
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache build dist demo

@@ -28,6 +28,7 @@ from fedmtl.experiment import Experiment
 from fedmtl.loading import load_experiment
 from fedmtl.running import run
 from fedmtl.runtime.node import clients_of, read_run_config
+from fedmtl.study.sweep import sweep_of
 from tests.test_floors import FLOORS
 
 ROOT = Path(__file__).parent.parent
@@ -103,7 +104,7 @@ def test_languages_are_those_that_are_tested() -> None:
 
 
 def test_commands_leave_what_readme_says(here: Path) -> None:
-    assert {path.name for path in (here / "runs").iterdir()} == {"first", "compare", "mine"}
+    assert {path.name for path in (here / "runs").iterdir()} == {"first", "compare", "mine", "fair", "tuned"}
     assert {"report.md", "table.csv", "overview.png"} <= {path.name for path in (here / "runs" / "first").iterdir()}
     assert "to score 0.7" in (here / "runs" / "compare" / "report.md").read_text()
     listed = {words[2] for words in commands() if words[:2] == ["fedmtl", "list"]}
@@ -227,10 +228,12 @@ def test_python_runs(block: Block, here: Path, capsys: pytest.CaptureFixture[str
 
 def test_presets_load(here: Path) -> None:
     files = {block.file: tomllib.loads(block.text) for block in blocks("toml")}
-    assert files.keys() == {"my_preset.toml", "mine.toml", "steady.toml", "config.toml"}
+    assert files.keys() == {"my_preset.toml", "along.toml", "mine.toml", "steady.toml", "config.toml"}
     # Flower's; what its keys do is tried by tests/runtime, which writes the same.
     assert files["config.toml"] == {"superlink": {"lab": {"address": "127.0.0.1:8000", "insecure": True}}}
     assert load_experiment("my_preset.toml").name == "mine"
+    axis = sweep_of(files["along.toml"]["compare"]).axis
+    assert axis is not None and axis.values == (10.0, 1.0, 0.1) and len(axis.algorithms(0.1)) == 2
     assert "optimizer=Warmup(rounds=3" in repr(load_experiment("steady.toml").algorithm)
     assert repr(load_experiment("mine.toml").algorithm) == "MyMethod(lr=0.05, epochs=5, prox=0.05)"
 
@@ -360,7 +363,7 @@ def test_links_and_files_exist() -> None:
     links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
     paths = re.findall(r"`((?:fedmtl|simulations|tests)/[\w./]+)`", README)
     scripts = [f"simulations/{name}" for name in re.findall(r"`(own_\w+\.(?:py|toml)|bytes_\w+\.py)`", README)]
-    assert "simulations/pictures/digits.png" in links
+    assert "simulations/pictures/sharing.png" in links
     assert [path for path in [*links, *paths, *scripts] if not (ROOT / path).exists()] == []
 
 

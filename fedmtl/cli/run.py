@@ -24,11 +24,8 @@ def this_command(*more: str) -> str:
     return shlex.join(["fedmtl", *given, *(argument for argument in more if argument not in given)])
 
 
-DEFAULT = "digits"
+DEFAULT = "demo"
 """The preset of ``fedmtl run`` without arguments."""
-
-DEFAULT_SETTINGS = ("rounds=20", "runtime=local")
-"""Its settings, so that a first look takes seconds."""
 
 
 def run(
@@ -63,7 +60,7 @@ def run(
 
         settings = settings or []
         if preset is None:
-            preset, settings, baseline = DEFAULT, [*DEFAULT_SETTINGS, *settings], True
+            preset, baseline = DEFAULT, True
         if resume and out is None:
             raise ValueError("--resume needs the folder to go on in: add --out DIR.")
         stopping.reached("before a round was done")

@@ -84,7 +84,14 @@ def _name_best(axes: Axes, lines: Lines, colors: dict[str, str]) -> None:
             color=colors[name],
         )  # fmt: skip
     axes.annotate(
-        "best:", (0, 1), (2, 4), xycoords="axes fraction", textcoords="offset points", fontsize=SMALL, color="#444444"
+        "best:",
+        (0, 1),
+        (-22, 4),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        fontsize=SMALL,
+        color="#444444",
+        ha="right",
     )
 
 

@@ -12,6 +12,9 @@ from fedmtl.study.groups import Group
 MOST_LOST = 0.01
 """A mean score that is at most this much lower counts as kept."""
 
+NEARLY = 0.9
+"""Savings from this part of the largest on are nearly equal to it."""
+
 
 class Saving(NamedTuple):
     """One compressed experiment."""
@@ -48,6 +51,12 @@ def _sent(group: Group) -> float:
 
 
 def best_saving(found: Sequence[Saving], most_lost: float = MOST_LOST) -> Saving | None:
-    """The largest saving that keeps the score; None where none does."""
+    """The largest saving that keeps the score, of nearly equal ones the surest; None where none does."""
     kept = [saving for saving in found if saving.difference.mean >= -most_lost and isfinite(saving.times)]
-    return max(kept, key=lambda saving: saving.times, default=None)
+    most = max((saving.times for saving in kept), default=0.0)
+    return max((saving for saving in kept if saving.times >= NEARLY * most), key=_surely, default=None)
+
+
+def _surely(saving: Saving) -> float:
+    """The least that the difference is likely to be."""
+    return saving.difference.mean if saving.difference.low is None else saving.difference.low

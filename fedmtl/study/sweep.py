@@ -10,6 +10,7 @@ from fedmtl.allowed import NOTHING, Allowed
 from fedmtl.bounds import check_float, check_int, shown
 from fedmtl.components import check_type
 from fedmtl.experiment import Experiment, from_dict
+from fedmtl.loading import SEVERAL
 from fedmtl.study.aliases import check_aliases
 from fedmtl.study.axis import Axis, axis_of, value_at
 from fedmtl.suggest import did_you_mean
@@ -112,7 +113,7 @@ def expand(values: Mapping[str, Any], sweep: Sweep, where: str, allowed: Allowed
         raise ValueError(f"{where}: a comparison has at most {MOST_RUNS:,} runs, got {count:,}; compare in parts.")
     experiments: dict[Hashable, Experiment] = {}
     for part, own in parts:
-        base = {key: value for key, value in part.items() if key != "compare"}
+        base = {key: value for key, value in part.items() if key not in SEVERAL}
         for algorithm in own.algorithms or (base.get("algorithm", "FedPer"),):
             for pair in own.packets or ({},):
                 for seed in own.seeds:

@@ -107,6 +107,9 @@ def test_codecs_are_held_against_their_own_dense_runs(tmp_path: Path) -> None:
     at_3 = [run for run in runs if run.experiment["data"]["classes"] == 3]
     (one,) = savings(group_runs(at_3))
     assert one.times == 8 and one.difference.mean == pytest.approx(-0.008)
+    surer = one._replace(dense_bytes=one.dense_bytes * 0.95, difference=one.difference._replace(low=-0.002))
+    small = one._replace(dense_bytes=one.dense_bytes / 2, difference=one.difference._replace(low=0.0))
+    assert best_saving([one, surer, small]) is surer
     assert best_saving([one]) is one and best_saving([one], most_lost=0.007) is None
     assert saving_sentence([one], "x = 3") == (
         "At x = 3, FedPer · TopK ↑ sends 8.0 times fewer bytes than FedPer, 400 B in place of 3.20 kB, at a score "
