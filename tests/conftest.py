@@ -112,6 +112,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each process of tests
     torch.set_num_threads(1)
+    os.environ.pop("COLUMNS", None)  # xdist sets it, and commands would write for a terminal
 
 SIZES: dict[ClientId, int] = {0: 3, 1: 7, 4: 8, 9: 10}
 """Training examples of the four clients: 1, 2, 2 and 3 batches of 4, some of which are not full."""

@@ -398,6 +398,12 @@ def test_a_damaged_state_of_a_client_is_refused_and_goes_on_where_that_is_allowe
     assert result.summary["rounds"] == ROUNDS and np.isfinite(result.summary["mean_score"])
 
 
+def kept(folder: Path) -> dict[str, bytes]:
+    """What a refused attempt must leave as it is: all but private states, and the note on the last attempt."""
+    found = contents(folder)
+    return {name: data for name, data in found.items() if "clients" not in name and name != "failure.json"}
+
+
 @pytest.mark.parametrize("how", ["clients deleted", "a file deleted", "another state_dir", "state_dir emptied"])
 @pytest.mark.parametrize("method", ["FedPer", "FedRep, ErrorFeedback", "Local"])
 def test_private_state_that_is_lost_is_refused_and_goes_on_where_that_is_allowed(
@@ -417,11 +423,12 @@ def test_private_state_that_is_lost_is_refused_and_goes_on_where_that_is_allowed
         changes["state_dir"] = str(tmp_path / "mistyped")
     else:
         shutil.rmtree(tmp_path / "states")
-    before = {name: data for name, data in contents(tmp_path / "run").items() if "clients" not in name}
+    before = kept(tmp_path / "run")
     with pytest.raises(LostState, match="cannot be used: .*no state since then is in .*--restart-clients") as error:
         run(experiment(**changes), tmp_path / "run", resume=True)
     assert "\n" not in str(error.value)
-    assert {name: data for name, data in contents(tmp_path / "run").items() if "clients" not in name} == before
+    assert kept(tmp_path / "run") == before
+    assert "--restart-clients" in json.loads((tmp_path / "run" / "failure.json").read_text())["reason"]
     result = run(experiment(**changes), tmp_path / "run", resume=True, restart_clients=True)
     assert result.summary["rounds"] == ROUNDS and np.isfinite(result.summary["mean_score"])
 
