@@ -31,6 +31,17 @@ algorithm = {{ name = "FedPer", epochs = 1 }}
 """
 
 
+RUN = """
+import sys
+from fedmtl.loading import load_experiment
+from fedmtl.running import run
+
+preset, out, *settings = sys.argv[1:]
+run(load_experiment(preset, settings), out, on_round=lambda progress: print("round", progress.round))
+"""
+"""A run that prints a line as each round ends, measured or not."""
+
+
 class Measured(NamedTuple):
     """One run."""
 
@@ -52,8 +63,7 @@ def measure(clients: int, rounds: int, settings: list[str]) -> Measured:
     with tempfile.TemporaryDirectory(prefix="fedmtl-population-") as folder:
         preset = Path(folder) / "population.toml"
         preset.write_text(PRESET.format(clients=clients, rounds=rounds))
-        command = [sys.executable, "-m", "fedmtl", "run", str(preset), "--out", f"{folder}/run"]
-        command += [part for setting in settings for part in ("--set", setting)]
+        command = [sys.executable, "-u", "-c", RUN, str(preset), f"{folder}/run", *settings]
         start = time.perf_counter()
         child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         peaks, ends, said = [0], [], []
@@ -67,7 +77,7 @@ def measure(clients: int, rounds: int, settings: list[str]) -> Measured:
         watcher.start()
         for line in child.stdout or ():
             said.append(line)
-            if line.startswith("  round"):
+            if line.startswith("round "):
                 ends.append(time.perf_counter() - start)
         watcher.join()
         if child.wait() or len(ends) < rounds:
