@@ -135,7 +135,7 @@ def test_list_prints_every_name_and_field(kind: Kind) -> None:
     known = {
         "FedRep": "lr=0.05, head_epochs=5, trunk_epochs=1, optimizer=SGD()",
         "Dense": "no fields",
-        "MultiClass": "num_classes",
+        "MultiClass": "num_classes=0, names=()",
     }
     assert {name: text for name, text in fields.items() if name in known} == {
         name: text for name, text in known.items() if name in fields
@@ -450,7 +450,10 @@ def test_usage_errors_name_the_command() -> None:
         (["compare", "digits", "--rounds", "5"], "No such option '--rounds'. Did you mean --set rounds=5?"),
         (["compare", "digits", "--seed", "5"], "Did you mean --set seed=5 or --seeds?"),
         (["list", "model"], "models, callbacks, presets, got 'model'. Did you mean models?"),
-        (["export", "x", "--what", "rouns"], "--what is one of rounds, ledger, got 'rouns'. Did you mean rounds?"),
+        (
+            ["export", "x", "--what", "rouns"],
+            "--what is one of rounds, ledger, measures, confusion, got 'rouns'. Did you mean rounds?",
+        ),
         (["--verson"], "No such option '--verson'. Did you mean --version?"),
         (["report", "x", "--rounds", "5"], "No such option '--rounds'."),
     ],
@@ -492,7 +495,12 @@ def test_compare_writes_everything_and_runs_nothing_twice(here: Path) -> None:
     report = (here / "out" / "report.md").read_text()
     assert report in first and first.rstrip().endswith("table and pictures: out")
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", report)
-    assert pictures == ["overview.png", "tradeoff.png", "clients.png"]  # the one task is the overview
+    assert pictures == [
+        "overview.png",
+        "tradeoff.png",
+        "clients.png",
+        "confusion-1.png",
+    ]  # the one task is the overview
     assert all((here / "out" / name).read_bytes().startswith(b"\x89PNG") for name in pictures)
     with open(here / "out" / "table.csv") as file:
         table = {row["name"]: row for row in csv.DictReader(file)}

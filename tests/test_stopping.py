@@ -47,7 +47,7 @@ def stop(
 def test_a_run_with_a_folder_says_how_to_go_on(number: signal.Signals, tmp_path: Path) -> None:
     out = tmp_path / "my run"
     arguments = ["run", "digits", "--set", "runtime=local", "--set", "rounds=500", "--out", str(out)]
-    code, _, errors, seconds = stop(arguments, number, "round 2/")
+    code, _, errors, seconds = stop(arguments, number, "round 1/")
     assert code == 128 + number
     assert errors.startswith("stopped after round ") and errors.count("\n") == 1
     assert errors.rstrip().endswith(f"rounds=500 --out '{out}' --resume")
@@ -122,7 +122,7 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
-@pytest.mark.parametrize("after", [0.3, 1.0, 2.0, 4.0, "round 2/"])
+@pytest.mark.parametrize("after", [0.3, 1.0, 2.0, 4.0, "round 1/"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_on_ray_at_any_time_nothing_stays(
     number: signal.Signals, after: str | float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
