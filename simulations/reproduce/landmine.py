@@ -8,7 +8,7 @@ Here it is a curve over 20, 40, 80 and 160 labels, fixed beforehand. All models 
 but for MOCHA's hinge, and trained by fedmtl's run path, with whole batches.
 
 Every field is divided once into a half for tuning and a half for results. In the first, every method is tuned for each
-number of labels on a grid of 16 settings (``tune.py``): it learns from so many signatures and is validated on the rest.
+number of labels on a grid of 25 settings (``tune.py``): it learns from so many signatures and is validated on the rest.
 The choice, setting and round, is then trained on as many signatures of the other half and tested once, on each split.
 """
 
@@ -38,9 +38,9 @@ MEASURED = 10
 TUNED_ON = 1000
 """The seed of the first draw that settings are chosen on."""
 
-RATES = Axis("lr", steps(0.02, 1.5, 16))
-FEW_RATES = Axis("lr", steps(0.05, 3, 4))
-STRENGTHS = Axis("lam", steps(0.01, 6.3, 4))
+RATES = Axis("lr", steps(0.005, 1.35, 25))
+FEW_RATES = Axis("lr", steps(0.05, 3, 5))
+STRENGTHS = Axis("lam", steps(0.01, 6.3, 5))
 GROUND = tuple(f"{k}-{other}" for part in (FOLIATED, BARE) for k in part for other in part if k < other)
 """Edges between all fields on the same ground."""
 
@@ -62,7 +62,7 @@ METHODS: tuple[Method, ...] = (
     Method(  # κ = 0 is the paper's
         "MOCHA",
         lambda lam, floor: Mocha(lam=lam, floor=floor),
-        (Axis("lam", steps(0.001, 10, 4)), Axis("floor", (0.0, 0.05, 0.2, 0.5), bounds=(0.0,))),
+        (Axis("lam", steps(0.0001, 10, 5)), Axis("floor", (0.0, 0.02, 0.05, 0.2, 0.5), bounds=(0.0,))),
     ),
 )
 BASELINES = ("Local", "Pooled")
