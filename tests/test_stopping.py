@@ -136,7 +136,9 @@ def test_on_ray_at_any_time_nothing_stays(
     code, _, errors, seconds = stop(arguments, number, after)
     assert code == 128 + number, errors
     # Ray's own handler of SIGTERM may print its lines first, while Ray is being started.
-    assert "--resume" in errors.splitlines()[-1] and "Traceback" not in errors, errors
+    last = errors.splitlines()[-1]
+    assert "--resume" in last or (after == 0.3 and last == "stopped"), errors  # .3 s may be before anything has begun
+    assert "Traceback" not in errors, errors
     assert number == signal.SIGTERM or errors.count("\n") == 1, errors
     assert seconds < 5
     deadline = time.monotonic() + 30

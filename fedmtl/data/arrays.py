@@ -58,7 +58,7 @@ class ArrayData:
 
 
 def from_arrays(
-    clients: Mapping[ClientId | str, Examples | Mapping[str, Examples]],
+    clients: Mapping[ClientId, Examples | Mapping[str, Examples]] | Mapping[str, Examples | Mapping[str, Examples]],
     tasks: Mapping[str, Task] | None = None,
     test_fraction: float = 0.2,
     missing: float | None = None,

@@ -228,7 +228,7 @@ def test_a_line_for_each_method_along_an_axis(tmp_path: Path) -> None:
     picture = along_picture(lines)
     assert [float(row["score"]) for row in table(picture)] == pytest.approx([0.5, 0.7, 0.6, 0.6])
     assert [row["label skew"] for row in table(picture)] == ["0.1", "1", "0.1", "1"]
-    np.testing.assert_allclose(picture.figure.axes[0].lines[0].get_xydata(), [[0, 0.5], [1, 0.7]])
+    np.testing.assert_allclose(np.asarray(picture.figure.axes[0].lines[0].get_xydata()), [[0, 0.5], [1, 0.7]])
     assert {"A", "B", "label skew"} <= {text.get_text() for text in texts(picture.figure)}
     check_labels(picture.figure)
 
