@@ -16,8 +16,8 @@ from fedmtl.report.picture import Picture
 from fedmtl.report.point_labels import Arrow, Line, Mark, label_points
 from fedmtl.report.scales import point_limits
 from fedmtl.report.style import INK, PALE, WIDE, style
-from fedmtl.study.differences import paired_difference, peers
 from fedmtl.study.groups import Group
+from fedmtl.study.savings import savings as compressed
 
 CENTRAL = "Pooled"
 """The ceiling gathers the data, so it is no point of the Pareto line."""
@@ -109,18 +109,10 @@ def points_of(groups: Sequence[Group]) -> list[Point]:
 
 def savings(points: Sequence[Point]) -> list[Saving]:
     """Each compressed method against its dense one, the largest saving first; none where bytes do not fall."""
-    found = []
-    dense = {id(point.group): point for point in points if not point.group.codec}
-    for point in points:
-        same = [own.group for own in dense.values() if own.group.algorithm == point.group.algorithm]
-        if not point.group.codec or not same or not point.cost:
-            continue
-        other = dense[id(peers(point.group, same)[0])]
-        seeds = {run.seed for run in point.group.finished} & {run.seed for run in other.group.finished}
-        if seeds and other.cost > point.cost:
-            difference = paired_difference(point.group.finished, other.group.finished).mean
-            found.append(Saving(other, point, other.cost / point.cost, difference))
-    return sorted(found, key=lambda saving: -saving.factor)
+    at = {id(point.group): point for point in points}
+    pairs = compressed([point.group for point in points])
+    found = [Saving(at[id(one.dense)], at[id(one.small)], one.times, one.difference.mean) for one in pairs]
+    return sorted((saving for saving in found if saving.factor > 1), key=lambda saving: -saving.factor)
 
 
 def _pareto(points: Sequence[Point]) -> list[int]:
