@@ -1,5 +1,6 @@
 """Processes of this machine that a test has started, however far down."""
 
+import os
 from pathlib import Path
 
 
@@ -14,3 +15,18 @@ def alive(mark: str) -> list[str]:
         except OSError:
             pass
     return found
+
+
+def shown(terminal: int) -> str:
+    """All that is written to a pseudo-terminal until its other side is closed; it is closed then."""
+    seen = b""
+    while True:
+        try:
+            chunk = os.read(terminal, 4096)
+        except OSError:  # Linux says so when the other side is closed
+            break
+        if not chunk:
+            break
+        seen += chunk
+    os.close(terminal)
+    return seen.decode()

@@ -33,6 +33,7 @@ from fedmtl.experiment import Experiment
 from fedmtl.loading import presets
 from fedmtl.registry import REGISTRY
 from fedmtl.results import Progress
+from tests.processes import shown
 
 PRESET = """# Five clients and one task: small.
 name = "small"
@@ -342,17 +343,7 @@ def test_a_bar_on_a_terminal(here: Path) -> None:
     ours, theirs = pty.openpty()
     with process(["run", "small.toml"], cwd=here, stdout=theirs, stderr=subprocess.STDOUT) as child:
         os.close(theirs)
-        seen = b""
-        while True:
-            try:
-                chunk = os.read(ours, 4096)
-            except OSError:  # Linux says so when the other side is closed
-                break
-            if not chunk:
-                break
-            seen += chunk
-    os.close(ours)
-    text = seen.decode()
+        text = shown(ours)
     assert child.returncode == 0, text
     assert text.startswith("small: FedPer(lr=0.1, epochs=1, optimizer=SGD()) / Dense()\r\n")
     *redrawn, after = text.split("\r\x1b[2K")  # back to the start of the line, and clear it

@@ -27,7 +27,6 @@ from fedmtl.federation.shard import Rows, Shard, Table, shard_of, with_floats
 from fedmtl.federation.store import Store
 from fedmtl.federation.validation import with_validation
 from fedmtl.federation.visits import PHASES, Replies, Total, Visit, Visits, visits_of
-from fedmtl.metrics import Tally
 from fedmtl.rng import float32_default, permutations, rng
 from fedmtl.trees import finite_rows, leaves, row, stack, structure, tree_map
 from fedmtl.types import ClientId, LocalResult, Payload, TaskSet
@@ -173,33 +172,22 @@ class Fleet:
 
     def _evaluate(self, round: int, visits: Visits, groups: list[Group]) -> list[tuple[NDArray[np.int64], Packets]]:
         start = time.perf_counter()
-        cohorts, members = [], []
-        for group in groups:
-            rows = _measured_part(visits, group)
-            some = _measured(visits, group, rows)
-            if len(some):
-                function = self.plan.measure(group.table.owned)
-                cohorts.append(group.cohort(function, rows, some, None, EVALUATION_BATCH))
-                members.append(group.visits[some])
+        parts = [(group, _measured_part(visits, group)) for group in groups]
+        measured = [(group, rows, some) for group, rows in parts if len(some := _measured(visits, group, rows))]
+        cohorts = [
+            group.cohort(self.plan.measure(group.table.owned), rows, some, None, EVALUATION_BATCH)
+            for group, rows, some in measured
+        ]
         results = self._engine.map(cohorts, self.plan.wide(self.plan.measure(self.plan.all_tasks))) if cohorts else []
-        tallied = self._tallies(visits, groups)
+        # Statistics beside the primary metric's run apart, so that it has the same bits whether they do or not.
+        full = visits.full and self.plan.metrics != "primary"
+        tallied = [tallies(self._engine, self.plan, *each) if full else None for each in measured]
         reports = [
-            (rows, report_packets(self.plan, round, cohort.owned, sums, more))
-            for rows, cohort, sums, more in zip(members, cohorts, results, tallied, strict=True)
+            (group.visits[some], report_packets(self.plan, round, group.table.owned, sums, more))
+            for (group, _, some), sums, more in zip(measured, results, tallied, strict=True)
         ]
         self._spent("evaluate", start)
         return reports
-
-    def _tallies(self, visits: Visits, groups: list[Group]) -> list[dict[str, Tally] | None]:
-        """Statistics beside the primary metric's, for each group that measures; None where they are not asked for.
-
-        An engine runs them apart, so the primary metric has the same bits whether they are or not.
-        """
-        parts = [(group, _measured_part(visits, group)) for group in groups]
-        measured = [(group, rows, some) for group, rows in parts if len(some := _measured(visits, group, rows))]
-        if not visits.full or self.plan.metrics == "primary":
-            return [None] * len(measured)
-        return [tallies(self._engine, self.plan, group, rows, some) for group, rows, some in measured]
 
     def _train(
         self,

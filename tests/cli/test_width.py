@@ -16,6 +16,7 @@ import typer
 
 from fedmtl.cli import app
 from fedmtl.cli.listing import Kind
+from tests.processes import shown
 
 ROOT = Path(__file__).parent.parent.parent
 COMMANDS = list(typer.main.get_command(app).commands)  # pyright: ignore[reportAttributeAccessIssue]
@@ -52,17 +53,8 @@ def screen(arguments: Sequence[str], here: Path, columns: int = 80) -> tuple[lis
         stderr=theirs,
     ) as child:
         os.close(theirs)
-        seen = b""
-        while True:
-            try:
-                chunk = os.read(ours, 4096)
-            except OSError:  # Linux says so when the other side is closed
-                break
-            if not chunk:
-                break
-            seen += chunk
-    os.close(ours)
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())
+        text = shown(ours)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
     return [line.rpartition("\r")[2] for line in text.replace("\r\n", "\n").split("\n")], child.returncode
 
 
