@@ -93,6 +93,13 @@ def check_field(what: str, component: type, name: str, value: Any) -> None:
                 check_int(what, item, most=MOST.get(name, MOST.get(name.rpartition("_")[2], MOST_INT)))
 
 
+def one_line(text: str, most: int = 1000) -> str:
+    """Return a text from an unknown source as one line: cut in the middle beyond ``most`` characters, and escaped."""
+    line = " ".join(text.split())
+    line = line if len(line) <= most else f"{line[: most // 2]} … {line[-most // 2 :]}"
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+
+
 def check_text(what: str, value: str, most: int = MOST_TEXT) -> None:
     """A text without control characters.
 

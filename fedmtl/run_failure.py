@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fedmtl.bounds import check_text, shown
+from fedmtl.bounds import check_text, one_line, shown
 from fedmtl.files import Folder
 from fedmtl.run_folder import claim
 
@@ -44,7 +44,7 @@ def failure_of(error: BaseException, done: int) -> Failure:
     text = str(error) or type(error).__name__
     if not isinstance(error, ValueError | OSError | RuntimeError | ImportError):
         text = f"{type(error).__name__}: {text}"
-    return Failure("diverged" if diverged else "failed", done + 1 if diverged else done, one_line(text))
+    return Failure("diverged" if diverged else "failed", done + 1 if diverged else done, one_line(text, MOST_REASON))
 
 
 def write_failure(folder: Path, failure: Failure) -> None:
@@ -100,10 +100,3 @@ def _checked(found: Any) -> Failure:
         raise TypeError(f"reason is a text, got {shown(failure.reason)}")
     check_text("reason", failure.reason)
     return failure
-
-
-def one_line(text: str) -> str:
-    """A text as one line without control characters, cut in the middle where it is long."""
-    line = " ".join(text.split())
-    line = line if len(line) <= MOST_REASON else f"{line[: MOST_REASON // 2]} … {line[-MOST_REASON // 2 :]}"
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)

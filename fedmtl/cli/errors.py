@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import typer
 
 from fedmtl import stopping
+from fedmtl.bounds import one_line
 from fedmtl.cli.terminal import columns, wrapped
 from fedmtl.files import way_out
 
@@ -30,19 +31,12 @@ def one_clear_error() -> Iterator[None]:
             stopping.leave()
         if os.environ.get("FEDMTL_DEBUG"):
             raise
-        typer.echo(wrapped(f"error: {one_line(in_words(error))}", columns(sys.stderr)), err=True)
+        typer.echo(wrapped(f"error: {one_line(in_words(error), MOST_SHOWN)}", columns(sys.stderr)), err=True)
         raise typer.Exit(2) from None
 
 
 MOST_SHOWN = 2000
 """Characters of an error."""
-
-
-def one_line(text: str) -> str:
-    """A text from who knows where, for a terminal: one line, cut where it is long, control characters escaped."""
-    line = " ".join(text.split())
-    line = line if len(line) <= MOST_SHOWN else f"{line[: MOST_SHOWN // 2]} … {line[-MOST_SHOWN // 2 :]}"
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
 def in_words(error: Exception) -> str:
