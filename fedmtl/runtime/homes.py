@@ -10,6 +10,8 @@ is least where loads are equal. Clients are placed one after the other, the larg
 then moved, twice, to where it is least. One row of (1) is a round of everybody, as when all are measured.
 """
 
+from functools import reduce
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,18 +52,21 @@ def places(examples: NDArray[np.float64], cohorts: list[NDArray[np.int64]], part
     known, idle = largest_first[trains[largest_first]], largest_first[~trains[largest_first]]
     if not cohorts and (examples != examples[:1]).any():
         known, idle = idle, known
-    rounds: dict[int, list[int]] = {k: [everybody] for k in known.tolist()}
-    for t, cohort in enumerate(cohorts):
-        for k in cohort.tolist():
-            rounds[k].append(t)
     place = np.zeros(count, np.int64)
     place[idle] = np.arange(len(idle)) % parts  # who trains later, if at all: dealt out
     load = np.zeros((everybody + 1, parts))
     load[everybody] = np.bincount(place[idle], examples[idle], minlength=parts)
+    rounds = {k: [load[everybody]] for k in known.tolist()}  # rows of load: looked up once, and changed in place
+    for t, cohort in enumerate(cohorts):
+        for k in cohort.tolist():
+            rounds[k].append(load[t])
     for moved in (False, True, True) if cohorts else (False,):
-        for k in known.tolist():
+        for k, n in zip(known.tolist(), examples[known].tolist(), strict=True):
             if moved:
-                load[rounds[k], place[k]] -= examples[k]
-            place[k] = load[rounds[k]].sum(0).argmin()  # there (1) grows by 2 n_k Σ_t L_tp, and a constant
-            load[rounds[k], place[k]] += examples[k]
+                for line in rounds[k]:
+                    line[place[k]] -= n
+            best = reduce(np.add, rounds[k]).argmin()  # there (1) grows by 2 n_k Σ_t L_tp, and a constant
+            for line in rounds[k]:
+                line[best] += n
+            place[k] = best
     return place
