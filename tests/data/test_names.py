@@ -54,7 +54,10 @@ def test_gaps_among_texts_are_as_among_numbers() -> None:
     ("make", "message"),
     [
         (lambda: data(tasks={"pet": MultiClass(names=["ant", "cat"])}), "label 'wolf' is none of its classes ant, cat"),
-        (lambda: from_arrays({"a": (X, {"pet": Y}), 1: (X, {"pet": Y})}), "got 'a'; number or name the clients"),
+        (
+            lambda: from_arrays({"a": (X, {"pet": Y}), 1: (X, {"pet": Y})}),  # pyright: ignore[reportArgumentType]
+            "got 'a'; number or name the clients",
+        ),
         (lambda: from_arrays({" ": (X, {"pet": Y})}), "a text that is not empty, got ' '"),
         (lambda: MultiClass(3, ["a", "b"]), "there are 3, and 2 names"),
         (lambda: MultiClass(2, ["a", "a"]), "no two names are alike"),
