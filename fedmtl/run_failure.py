@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fedmtl.bounds import check_text, one_line, shown
+from fedmtl.diverged import Diverged
 from fedmtl.files import Folder
 from fedmtl.run_folder import claim
 
@@ -20,10 +21,6 @@ STATES = ("diverged", "failed", "unfinished")
 
 MOST_REASON = 1000
 """Characters of a reason."""
-
-
-class Diverged(RuntimeError):
-    """A round after which training cannot go on: no number of any update is finite."""
 
 
 class Failure(NamedTuple):

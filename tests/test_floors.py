@@ -29,6 +29,8 @@ FLOORS = [
         "own_cache",
         "registry",
         "suggest",
+        "diverged",
+        "machine",
     ],
     ["models", "tasks", "metrics", "data", "codecs", "optim", "optimizers", "weightings"],
     ["algorithms"],

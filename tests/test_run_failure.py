@@ -9,10 +9,11 @@ import pytest
 from fedmtl.algorithms import FedAvg, Local, Pooled
 from fedmtl.bounds import one_line
 from fedmtl.data import Synthetic
+from fedmtl.diverged import Diverged
 from fedmtl.experiment import Experiment
 from fedmtl.models import MLP
 from fedmtl.results import Progress
-from fedmtl.run_failure import Diverged, Failure, failure_of, read_failure
+from fedmtl.run_failure import Failure, failure_of, read_failure
 from fedmtl.running import run
 from fedmtl.study import read_run
 

@@ -8,12 +8,10 @@ written down and taken by all.
 import hashlib
 import json
 import os
-import platform
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from fedmtl.engines.lifted import Lifted
 from fedmtl.engines.place import take, to_device, to_tensor
 from fedmtl.federation.job import Cohort
 from fedmtl.files import write_atomic
+from fedmtl.machine import machine
 from fedmtl.own_cache import is_own, own_cache
 from fedmtl.trees import leaves, tree_map
 
@@ -89,18 +88,6 @@ def _read(path: Path) -> int | None:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return chunk if type(chunk) is int and 0 <= chunk <= MOST_STACKED else None
-
-
-@cache
-def machine() -> str:
-    """The processor's name, and how many there are."""
-    name = platform.processor() or platform.machine()
-    try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-        name = found.group(1) if found else name
-    except OSError:
-        pass
-    return f"{name} x{os.cpu_count()}"
 
 
 def name_of(function: Any) -> str:

@@ -12,12 +12,12 @@ from fedmtl.comm.packets import DOWN, UP, PacketError, Packets
 from fedmtl.comm.spec import arrays_of
 from fedmtl.comm.tables import VALID
 from fedmtl.comm.wire import Unpacked, held, payload_of, unpack, unpack_rows
+from fedmtl.data.roster import Roster
 from fedmtl.federation.influence import Bounds, distances, norm_limits, size_limits
 from fedmtl.federation.outcome import Measurements
 from fedmtl.federation.plan import Plan
 from fedmtl.federation.rejections import Rejection
 from fedmtl.federation.reports import open_full_reports, open_reports, raw_data_bytes
-from fedmtl.federation.roster import Roster
 from fedmtl.federation.visits import Replies, Visits
 from fedmtl.metrics import Tally
 from fedmtl.metrics.tally import joined

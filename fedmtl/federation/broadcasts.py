@@ -9,8 +9,8 @@ from xxhash import xxh3_128_digest
 
 from fedmtl.comm.packets import DOWN, Packets, joined
 from fedmtl.comm.wire import pack
+from fedmtl.data.roster import Roster
 from fedmtl.federation.plan import Plan
-from fedmtl.federation.roster import Roster
 from fedmtl.rng import rng
 from fedmtl.types import ClientId, Payload, TaskSet
 

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from fedmtl.data.base import Split
+from fedmtl.diverged import Diverged
 from fedmtl.federation.job import Cohort, Engine
 from fedmtl.federation.plan import Plan
 from fedmtl.federation.reports import open_raw_data
 from fedmtl.optim import make_batches
 from fedmtl.rng import SERVER, permutations
-from fedmtl.run_failure import Diverged
 from fedmtl.trees import all_finite, row, stack
 from fedmtl.types import ClientId, Upload
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from fedmtl.comm.packets import HEADER_BYTES, Packets
 from fedmtl.comm.text import escaped
+from fedmtl.data.roster import Roster
 from fedmtl.federation.plan import Plan
 from fedmtl.federation.rejections import Rejection
 from fedmtl.federation.reports import most_report_bytes
-from fedmtl.federation.roster import Roster
 from fedmtl.federation.visits import PHASES, Replies, Visits
 
 EXTRA_ROWS = 1000

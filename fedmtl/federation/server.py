@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from fedmtl.comm.ledger import Ledger
 from fedmtl.comm.packets import PacketError
 from fedmtl.comm.tables import TEST, VALID
+from fedmtl.data.roster import Roster
 from fedmtl.data.validation import example_counts
+from fedmtl.diverged import Diverged
 from fedmtl.federation.answers import Answers
 from fedmtl.federation.best import Best, Kept
 from fedmtl.federation.broadcasts import broadcasts
@@ -26,10 +28,8 @@ from fedmtl.federation.permitted import is_divergence
 from fedmtl.federation.plan import Plan
 from fedmtl.federation.rejections import Rejection, count, report
 from fedmtl.federation.reports import open_raw_data
-from fedmtl.federation.roster import Roster
 from fedmtl.federation.usable import aggregate
 from fedmtl.federation.visits import Replies, Visits
-from fedmtl.run_failure import Diverged
 from fedmtl.types import ClientId, TaskSet
 
 log = logging.getLogger("fedmtl")

@@ -12,8 +12,8 @@ from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
 from fedmtl.comm.text import escaped
+from fedmtl.data.roster import Roster
 from fedmtl.federation.rejections import Refused, Rejection, count, report
-from fedmtl.federation.roster import Roster
 from fedmtl.runtime.failures import explained, sender
 from fedmtl.runtime.received import read_roster
 from fedmtl.types import ClientId

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from fedmtl.comm.packets import Packets
 from fedmtl.comm.tables import PARTS
 from fedmtl.comm.text import escaped
+from fedmtl.data.roster import Roster
 from fedmtl.federation.best import NONE
 from fedmtl.federation.plan import Plan
 from fedmtl.federation.rejections import Refused
-from fedmtl.federation.roster import Roster
 from fedmtl.federation.visits import Replies, Total, Visits
 from fedmtl.runtime.received import read_replies as read_replies
 from fedmtl.runtime.received import read_roster as read_roster

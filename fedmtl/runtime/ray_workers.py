@@ -37,7 +37,10 @@ class Worker:
         from fedmtl.imports import uncollected
 
         with uncollected():
-            import fedmtl.runtime.ray_grid  # noqa: F401
+            import cloudpickle  # noqa: F401
+
+            import fedmtl.runtime.local_grid  # noqa: F401
+            import fedmtl.runtime.ray_lanes  # noqa: F401
 
     def load(
         self,

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from fedmtl.allowed import beside
 from fedmtl.data.joined import some_of
+from fedmtl.data.roster import Roster
 from fedmtl.engines.loop import run_one
 from fedmtl.engines.place import one_thread
 from fedmtl.experiment import Experiment, from_dict
@@ -26,7 +27,6 @@ from fedmtl.federation.cohort import cohort_size, sample
 from fedmtl.federation.fleet import Fleet
 from fedmtl.federation.job import Cohort, Wide
 from fedmtl.federation.plan import Plan
-from fedmtl.federation.roster import Roster
 from fedmtl.federation.shard import shard_of
 from fedmtl.federation.store import ClientStore, FileBackend, Store, state_from_bytes
 from fedmtl.federation.visits import Visits

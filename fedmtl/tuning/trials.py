@@ -10,10 +10,10 @@ import numpy as np
 
 from fedmtl.comm.tables import LEDGER, read_table
 from fedmtl.data.base import Federation
+from fedmtl.diverged import Diverged
 from fedmtl.experiment import Experiment
 from fedmtl.federation.best import Best
 from fedmtl.results import Progress
-from fedmtl.run_failure import Diverged
 from fedmtl.running import run
 
 COMPLETE, DIVERGED = "complete", "diverged"

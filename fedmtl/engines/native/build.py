@@ -17,8 +17,8 @@ from fedmtl.engines.native.shares import Unlike
 from fedmtl.engines.native.source import to_cpp
 from fedmtl.engines.program import Native
 from fedmtl.engines.recording import Recording
-from fedmtl.engines.tune import machine
 from fedmtl.federation.job import Picked
+from fedmtl.machine import machine
 from fedmtl.own_cache import is_own, own_cache
 
 FLAGS = (
