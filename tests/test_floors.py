@@ -18,6 +18,7 @@ FLOORS = [
         "rng",
         "files",
         "run_lock",
+        "lock_holder",
         "run_folder",
         "run_failure",
         "fingerprint",

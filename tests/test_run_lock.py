@@ -1,16 +1,21 @@
 """One process at a time in a run's folder: refusals, stale locks, races."""
 
+import fcntl
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from fedmtl import run_lock
 from fedmtl.experiment import Experiment
 from fedmtl.results import Progress
 from fedmtl.run_lock import LOCK, hold, refuse_if_held
@@ -141,12 +146,106 @@ def test_of_many_that_start_at_once_one_is_let_in(tmp_path: Path) -> None:
         "    assert 'process ' in str(error) and '?' not in str(error), error\n"
         "    sys.exit(3)\n"
     )
-    for turn in range(2):
-        at = str(time.time() + 1.5)
-        folder = tmp_path / str(turn) / "new"
-        children = [subprocess.Popen([sys.executable, "-c", code, str(folder), at]) for _ in range(8)]
-        assert sorted(child.wait() for child in children) == [0] + [3] * 7
-        assert not folder.exists()  # nothing was put into it
+    at = str(time.time() + 1.5)
+    folder = tmp_path / "new"
+    children = [subprocess.Popen([sys.executable, "-c", code, str(folder), at]) for _ in range(8)]
+    assert sorted(child.wait() for child in children) == [0] + [3] * 7
+    assert not folder.exists()  # nothing was put into it
+
+
+@pytest.mark.parametrize(("calls", "turns"), [(1, 20), (8, 5)])
+def test_however_those_that_start_at_once_interleave_no_folder_stays(calls: int, turns: int, tmp_path: Path) -> None:
+    """Threads, each a caller of its own: one at a time is inside, in a folder that is there.
+
+    With one call each, the folder stayed in one turn of twelve where the process that made it was refused.
+    """
+    draw = random.Random(0)
+    folder = tmp_path / "new" / "er"
+    pauses = [[draw.choice([0, 0, 0.0005, 0.002]) for _ in range(calls)] for _ in range(8)]
+    for _ in range(turns):
+        barrier, inside, entered, faults = threading.Barrier(8), threading.Lock(), [0], []
+
+        def one(
+            pauses: list[float],
+            barrier: threading.Barrier = barrier,
+            inside: threading.Lock = inside,
+            entered: list[int] = entered,
+            faults: list[str] = faults,
+        ) -> None:
+            barrier.wait()
+            for pause in pauses:
+                try:
+                    with hold(folder):
+                        if not inside.acquire(blocking=False):
+                            faults.append("two inside")
+                            return
+                        entered[0] += 1
+                        time.sleep(pause)
+                        if not folder.is_dir():
+                            faults.append("no folder")
+                        inside.release()
+                except ValueError as error:
+                    if f"process {os.getpid()} " not in str(error):
+                        faults.append(str(error))
+                except OSError as error:
+                    faults.append(repr(error))
+
+        threads = [threading.Thread(target=one, args=(each,)) for each in pauses]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert faults == [] and entered[0] > 0 and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("put", [False, True])
+def test_a_folder_that_a_refused_one_made_is_left_to_the_holder(
+    put: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A makes a/b, B takes its lock, A is refused: B removes both, unless something is in them."""
+    folder, make = tmp_path / "a" / "b", run_lock._make
+    with ExitStack() as holder:
+
+        def made(path: Path) -> int:
+            monkeypatch.setattr(run_lock, "_make", make)
+            levels = make(path)
+            holder.enter_context(hold(path))
+            return levels
+
+        monkeypatch.setattr(run_lock, "_make", made)
+        with pytest.raises(ValueError, match=f"process {os.getpid()} "):
+            hold(folder).__enter__()
+        assert json.loads((folder / LOCK).read_text())["pid"] == os.getpid()
+        if put:
+            (folder / "table.csv").write_text("")
+    assert [path.name for path in tmp_path.rglob("*")] == (["a", "b", "table.csv"] if put else [])
+
+
+def test_a_folder_that_a_process_removes_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process's end removes the folder between its making and the lock's."""
+    make = run_lock._make
+
+    def made(path: Path) -> int:
+        monkeypatch.setattr(run_lock, "_make", make)
+        levels = make(path)
+        path.rmdir()
+        return levels
+
+    monkeypatch.setattr(run_lock, "_make", made)
+    with hold(tmp_path / "a" / "b"):
+        assert (tmp_path / "a" / "b" / LOCK).is_file()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_processes_that_look_at_a_stale_lock_at_once_refuse_none(tmp_path: Path) -> None:
+    """The lock of a killed process: while one looks, another looks and a third takes it."""
+    (tmp_path / LOCK).write_text(json.dumps({"pid": 1, "host": socket.gethostname(), "since": "long ago"}))
+    with open(tmp_path / LOCK) as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        refuse_if_held(tmp_path)
+        threading.Timer(0.003, fcntl.flock, (other, fcntl.LOCK_UN)).start()
+        with hold(tmp_path):
+            pass
 
 
 def test_an_experiment_that_does_not_start_leaves_no_folder(tmp_path: Path) -> None:
