@@ -33,8 +33,9 @@ def shrink(
 
         from fedmtl.run_folder import write_outputs
         from fedmtl.size.form import FORMS, forms
+        from fedmtl.size.outputs import summary, to_csv
         from fedmtl.size.shrink import shrink as make_small
-        from fedmtl.size.table import cells, markdown, summary, to_csv
+        from fedmtl.size.table import cells, markdown
 
         shrunk = make_small(folder, forms(keep) if keep else FORMS, clients, state, export, allow or ())
         found = summary(shrunk)

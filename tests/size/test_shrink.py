@@ -19,9 +19,9 @@ from fedmtl.cli import app
 from fedmtl.codecs import FP16, Int8
 from fedmtl.report import write_report
 from fedmtl.size import Form, forms, load
+from fedmtl.size.outputs import summary, to_csv
 from fedmtl.size.shrink import Shrunk
 from fedmtl.size.shrink import shrink as make_small
-from fedmtl.size.table import summary, to_csv
 from tests.conftest import ALL_ALGORITHMS, UNLIKE, tiny_model
 from tests.size.tiny_data import Normed, Tiny
 
