@@ -28,6 +28,8 @@ class _Note:
 
     reached = ""
     hint = ""
+    clean_up = ""
+    layout: Callable[[str], str] = str
     number = 0
     raised = False
     written = False
@@ -47,13 +49,23 @@ def hint(text: str) -> None:
     _note.hint = text
 
 
+def clean_up(text: str) -> None:
+    """Note what brings the terminal back, such as "\\x1b[?25h"; nothing with an empty text."""
+    _note.clean_up = text
+
+
 def line() -> str:
     """The line for a command that stops now."""
     return f"stopped{' ' if _note.reached else ''}{_note.reached}{'; ' if _note.hint else ''}{_note.hint}"
 
 
-def install() -> None:
-    """Answer the signals from now on; one that is ignored, as behind ``nohup``, stays so."""
+def install(layout: Callable[[str], str] = str) -> None:
+    """Answer the signals from now on; one that is ignored, as behind ``nohup``, stays so.
+
+    Args:
+        layout: breaks the line where standard error is a terminal that has no room for it.
+    """
+    _note.layout = layout
     if threading.current_thread() is not threading.main_thread():
         return
     mine = [n for n in SIGNALS if signal.getsignal(n) in (signal.SIG_DFL, signal.default_int_handler)]
@@ -115,5 +127,7 @@ def leave() -> None:
             with suppress(OSError, ValueError):  # closed, or a pipe without a reader
                 if threading.current_thread() is threading.main_thread():
                     sys.stdout.flush()
-                os.write(2, f"{line()}\n".encode(errors="replace"))
+                if _note.clean_up:
+                    os.write(1, _note.clean_up.encode())
+                os.write(2, f"{_note.layout(line())}\n".encode(errors="replace"))
         os._exit(128 + _note.number)

@@ -5,7 +5,6 @@ import dataclasses
 import json
 import math
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -33,7 +32,6 @@ from fedmtl.experiment import Experiment
 from fedmtl.loading import presets
 from fedmtl.registry import REGISTRY
 from fedmtl.results import Progress
-from tests.processes import shown
 
 PRESET = """# Five clients and one task: small.
 name = "small"
@@ -336,20 +334,6 @@ def test_resume_of_a_finished_run_says_what_it_reached(here: Path) -> None:
     before = fedmtl("run", "small.toml", "--out", "out").stdout.splitlines()
     after = fedmtl("run", "small.toml", "--out", "out", "--resume").stdout.splitlines()
     assert after == [before[0], *before[-4:]]
-
-
-def test_a_bar_on_a_terminal(here: Path) -> None:
-    """Through a pseudo-terminal: the bar is redrawn in place, and the summary follows it."""
-    ours, theirs = pty.openpty()
-    with process(["run", "small.toml"], cwd=here, stdout=theirs, stderr=subprocess.STDOUT) as child:
-        os.close(theirs)
-        text = shown(ours)
-    assert child.returncode == 0, text
-    assert text.startswith("small: FedPer(lr=0.1, epochs=1, optimizer=SGD()) / Dense()\r\n")
-    *redrawn, after = text.split("\r\x1b[2K")  # back to the start of the line, and clear it
-    assert "━" in after and re.search(r"2/2.* score \d\.\d{4}  up 920 B  down 920 B", after)
-    assert any("0/2" in line for line in redrawn) and "round 1/2" not in text
-    assert "training  up 920 B  down 920 B" in after
 
 
 # Errors

@@ -7,6 +7,7 @@ import typer
 
 from fedmtl import stopping
 from fedmtl.cli import bench, compare, export, listing, log, report, run, shrink, tune, verify
+from fedmtl.cli.terminal import columns, wrapped
 from fedmtl.cli.usage import Commands
 from fedmtl.cli.version import print_versions
 
@@ -51,7 +52,7 @@ app.command("bench")(bench.bench)
 def main() -> None:
     """Entry point of ``fedmtl`` and of ``python -m fedmtl``."""
     try:
-        stopping.install()
+        stopping.install(lambda line: wrapped(line, columns(sys.stderr), "  "))
         app()
     except stopping.Stopped:
         stopping.leave()

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -127,9 +127,10 @@ def _compare(
     experiments = [replace(each, callbacks=(*each.callbacks, *callbacks)) for each in experiments]
     target = wanted.target if target is None else target
     watch = Watch(tasks_of(experiments, out, wanted.axis), jobs)
-    found = compare_experiments(
-        experiments, out, target=target, aliases=named, axis=wanted.axis, on_event=watch, pool=pool
-    )
+    with closing(watch):
+        found = compare_experiments(
+            experiments, out, target=target, aliases=named, axis=wanted.axis, on_event=watch, pool=pool
+        )
     if choices:
         say(choices, "  ")
     width = columns()

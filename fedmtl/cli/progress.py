@@ -15,23 +15,41 @@ if TYPE_CHECKING:  # torch is imported by the commands that need it, so that hel
 
 
 def watch(label: str, rounds: int) -> tuple[Callable[["Progress"], None], Callable[[], None]]:
-    """What shows a run's progress, and what ends it: a live line on a terminal, elsewhere a line a measured round."""
+    """A function that shows a run's progress, and one that ends it.
+
+    Each measured round is a line. On a terminal a bar below the lines moves with every round, and goes at the end.
+    """
     say(label, "  ")
     if not sys.stdout.isatty():
-        return lambda progress: say(f"  {describe(progress)}", "    ") if progress.measured else None, lambda: None
+        return lambda progress: _say_measured(progress) if progress.measured else None, lambda: None
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
 
     # Narrow, or on 80 columns rich leaves out the bar and the count.
-    columns = BarColumn(10), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[state]}")
-    bar = Bar(*columns)
+    shown = BarColumn(10), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[state]}", markup=False)
+    bar = Bar(*shown, transient=True)
     task = bar.add_task(label, total=rounds, state="starting")
     bar.start()
+    stopping.clean_up(CLEAR)
 
     def show(progress: "Progress") -> None:
+        if progress.measured:
+            _say_measured(progress)  # while the bar is on, what is printed goes above it
         bar.update(task, completed=min(progress.round, rounds), state=describe(progress, short=True))
 
-    return show, bar.stop
+    def stop() -> None:
+        bar.stop()
+        stopping.clean_up("")
+
+    return show, stop
+
+
+CLEAR = "\r\x1b[2K\x1b[?25h"
+"""Removes the bar's line from the terminal, and brings the cursor back."""
+
+
+def _say_measured(progress: "Progress") -> None:
+    say(f"  {describe(progress)}", "    ")
 
 
 def describe(progress: "Progress", short: bool = False) -> str:

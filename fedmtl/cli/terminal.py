@@ -6,8 +6,6 @@ import sys
 import textwrap
 from typing import TextIO
 
-import typer
-
 
 def columns(stream: TextIO | None = None) -> int | None:
     """Columns of the terminal that a stream writes to; None for a file or a pipe, whose lines are searched, not read.
@@ -41,4 +39,4 @@ def say(text: str, hanging: str = "") -> None:
     """Print lines to standard output, each wrapped where that is a terminal."""
     width = columns()
     for line in text.split("\n"):
-        typer.echo(wrapped(line, width, hanging))
+        print(wrapped(line, width, hanging), flush=True)  # above a progress bar, which typer.echo writes past

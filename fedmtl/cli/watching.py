@@ -47,6 +47,11 @@ class Watch:
         else:
             self._one(event, label)
 
+    def close(self) -> None:
+        """Remove the bar of a run that goes on."""
+        self._stop()
+        self._stop = lambda: None
+
     def _one(self, event: Event, label: str) -> None:
         which = f"in run {event.task + 1} of {len(self._tasks)}, {self._tasks[event.task].name}, "
         if event.kind == "began":
@@ -57,7 +62,7 @@ class Watch:
             stopping.reached(f"{which}after round {event.progress.round}" if not last else "at the end")
             self._show(event.progress)
         else:
-            self._stop()
+            self.close()
             if event.failure is not None:
                 say(f"  {event.failure.state}: {event.failure.reason}", "    ")
             if left := self._left():

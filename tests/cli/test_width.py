@@ -1,13 +1,9 @@
 """Every command on a terminal of 80 columns: no line is longer, and no word or number is broken."""
 
-import fcntl
 import os
-import pty
 import re
-import struct
 import subprocess
 import sys
-import termios
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,9 +12,8 @@ import typer
 
 from fedmtl.cli import app
 from fedmtl.cli.listing import Kind
-from tests.processes import shown
+from tests.terminal import fedmtl_on_terminal
 
-ROOT = Path(__file__).parent.parent.parent
 COMMANDS = list(typer.main.get_command(app).commands)  # pyright: ignore[reportAttributeAccessIssue]
 
 PRESET = """# Five clients and one task: small.
@@ -38,24 +33,8 @@ seeds = 3
 
 
 def screen(arguments: Sequence[str], here: Path, columns: int = 80) -> tuple[list[str], int]:
-    """Lines that a terminal shows of both streams, without what is drawn over, and the exit code."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path, "TERM": "xterm", "MPLCONFIGDIR": str(here)}
-    environment.pop("COLUMNS", None)
-    with subprocess.Popen(
-        [sys.executable, "-m", "fedmtl", *arguments],
-        cwd=here,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=theirs,
-        stderr=theirs,
-    ) as child:
-        os.close(theirs)
-        text = shown(ours)
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
-    return [line.rpartition("\r")[2] for line in text.replace("\r\n", "\n").split("\n")], child.returncode
+    """Lines on the terminal and the exit code."""
+    return fedmtl_on_terminal(arguments, here, columns)[:2]
 
 
 def check(lines: Sequence[str], columns: int = 80) -> None:
