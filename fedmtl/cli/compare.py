@@ -59,7 +59,8 @@ def compare(
         typer.Option(
             metavar="N",
             show_default=False,
-            help="Runs at a time, each in a process of its own; default: 1. 0 is one for each core.",
+            help="Runs at a time, and tunings of methods, each in a process of its own; default: 1. 0 is one for "
+            "each core.",
         ),
     ] = 1,
     out: Annotated[
@@ -122,7 +123,7 @@ def _compare(
         from fedmtl.cli.tune import tune_comparison
 
         with hold(out.resolve()):
-            experiments, choices = tune_comparison(wanted.expanded, tune, out)
+            experiments, choices = tune_comparison(wanted.expanded, tune, out, pool)
     named = wanted.aliases(experiments)
     experiments = [replace(each, callbacks=(*each.callbacks, *callbacks)) for each in experiments]
     target = wanted.target if target is None else target

@@ -15,6 +15,7 @@ from fedmtl.cli.terminal import say
 
 if TYPE_CHECKING:
     from fedmtl.experiment import Experiment
+    from fedmtl.jobs import Pool
     from fedmtl.study.presets import Expanded
     from fedmtl.tuning import Trial, Tuning
 
@@ -104,24 +105,45 @@ def tune(
         say(f"run it: fedmtl run {out / 'tuned.toml'}")
 
 
-def tune_comparison(expanded: "Sequence[Expanded]", trials: int, out: Path) -> "tuple[list[Experiment], str]":
-    """Tune all configurations of a comparison alike; return what to run on the reported seeds, and a table."""
+def tune_comparison(
+    expanded: "Sequence[Expanded]", trials: int, out: Path, pool: "Pool | None"
+) -> "tuple[list[Experiment], str]":
+    """Tune all configurations of a comparison alike; return what to run on the reported seeds, and a table.
+
+    Args:
+        expanded: presets.
+        trials: of each configuration.
+        out: the comparison's folder.
+        pool: processes that tune several configurations at a time, to the same choices; None for one after the other.
+    """
     from fedmtl.run_folder import write_outputs
     from fedmtl.tuning import Tuning, space_of
     from fedmtl.tuning.alike import choices_markdown, free_seed, methods_of, tune_alike
+    from fedmtl.tuning.side_by_side import studies_of, tune_side_by_side
 
     settings = Tuning(trials, seed=free_seed([one for found in expanded for one in found.experiments]))
-    experiments, tables = [], []
-    for found in expanded:
-        methods = methods_of(found.experiments, None if found.space is None else space_of(found.space))
+    every = [methods_of(one.experiments, None if one.space is None else space_of(one.space)) for one in expanded]
+    shown: set[tuple[str, int]] = set()
+
+    def show(name: str, trial: "Trial") -> None:
+        if (name, trial.number) not in shown:
+            shown.add((name, trial.number))
+            _show(trial, settings, f"{name}, trial ")
+
+    for methods in every:
         _say_part(methods[0].experiment)
+    where = [{"local": not found.insists, "allowed": found.allowed} for found in expanded]
+    if pool is not None:
+        studies = [
+            study
+            for methods, place in zip(every, where, strict=True)
+            for study in studies_of(methods, out / "tuning", settings, **place)
+        ]
+        tune_side_by_side(studies, pool, show)
+    experiments, tables = [], []
+    for methods, place in zip(every, where, strict=True):
         chosen, tuned = tune_alike(
-            methods,
-            out / "tuning",
-            settings,
-            local=not found.insists,
-            allowed=found.allowed,
-            on_trial=lambda method, trial: _show(trial, settings, f"{method.name}, trial "),
+            methods, out / "tuning", settings, **place, on_trial=lambda method, trial: show(method.name, trial)
         )
         experiments += chosen
         tables.append(choices_markdown(methods, tuned, settings))

@@ -1,4 +1,4 @@
-"""Runs side by side: a process for each of some at a time.
+"""Runs, or tunings, side by side: a process for each of some at a time.
 
 Processes import while the caller still reads its presets, do one run after the other, and are started anew where one
 ends. What they print goes to ``log.txt`` in the folder of the run. Runs have the bits that they have one by one: on
@@ -15,13 +15,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from multiprocessing.connection import Pipe, wait
-from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 from fedmtl.files import Folder
-from fedmtl.jobs.base import Event, Task
+from fedmtl.jobs.base import Event, Work
+from fedmtl.jobs.serial import run_task
 from fedmtl.run_failure import Failure, write_failure
 from fedmtl.run_folder import claim, read_manifest
 
@@ -99,6 +100,7 @@ class Pool:
     """
 
     def __init__(self, jobs: int) -> None:
+        self._jobs = jobs
         self._workers = [_Worker() for _ in range(jobs)]
 
     def __enter__(self) -> "Pool":
@@ -111,15 +113,21 @@ class Pool:
         _end(self._workers)
         self._workers = []
 
-    def run(self, tasks: Sequence[Task], on_event: Callable[[Event], None]) -> list[Failure | None]:
-        """Do all runs; one that fails, or whose process ends, leaves the others alone.
+    def run(
+        self,
+        tasks: Sequence[Work],
+        on_event: Callable[[Event], None],
+        do: Callable[[Any, Callable[[Event], None]], Failure | None] = run_task,
+    ) -> list[Failure | None]:
+        """Do all tasks; one that fails, or whose process ends, leaves the others alone.
 
         Args:
             tasks: begun in their order.
             on_event: called with what happens, in this process and thread.
+            do: does one task in another process, and returns its failure; its events come back to ``on_event``.
 
         Returns:
-            The failure of each run that an error or the end of its process ended, else None.
+            The failure of each task that an error or the end of its process ended, else None.
 
         Raises:
             ValueError: runs on GPUs or on a Ray cluster.
@@ -127,36 +135,44 @@ class Pool:
         check_side_by_side(tasks)
         _end(self._workers[len(tasks) :])
         del self._workers[len(tasks) :]
+        self._workers += [_Worker() for _ in range(min(self._jobs, len(tasks)) - len(self._workers))]
         waiting = deque(range(len(tasks)))
         failures: list[Failure | None] = [None] * len(tasks)
         for worker in self._workers:
-            self._begin(worker, tasks, waiting, on_event)
+            self._begin(worker, tasks, waiting, on_event, do)
         while busy := {worker.connection: worker for worker in self._workers if worker.task is not None}:
             for ready in wait(list(busy)):
                 worker = busy[ready]  # pyright: ignore[reportArgumentType]
                 index = worker.task
                 assert index is not None
                 message = worker.receive()
-                if message is not None and message[0] == "round":
-                    worker.round = min(message[1].round, message[1].rounds)
-                    on_event(Event(index, "round", progress=message[1]))
+                if message is not None and message[0] == "event":
+                    event: Event = message[1]
+                    if event.progress is not None:
+                        worker.round = min(event.progress.round, event.progress.rounds)
+                    on_event(replace(event, task=index))
                     continue
                 if message is None:
                     failures[index] = Failure("unfinished", worker.round, f"its process {worker.ended()}")
-                    _note(tasks[index].folder, failures[index])
+                    _note(tasks[index], failures[index])
                 else:
                     failures[index] = message[1]
-                _keep_log(tasks[index].folder, worker.read_log())
+                _keep_log(tasks[index], worker.read_log())
                 on_event(Event(index, "ended", failure=failures[index]))
                 if worker.process.poll() is not None:
                     worker = self._replace(worker) if waiting else worker
-                self._begin(worker, tasks, waiting, on_event)
+                self._begin(worker, tasks, waiting, on_event, do)
         return failures
 
     def _begin(
-        self, worker: _Worker, tasks: Sequence[Task], waiting: deque[int], on_event: Callable[[Event], None]
+        self,
+        worker: _Worker,
+        tasks: Sequence[Work],
+        waiting: deque[int],
+        on_event: Callable[[Event], None],
+        do: Callable[..., Failure | None],
     ) -> None:
-        """Send a process its next run, if there is one."""
+        """Send a process its next task, if there is one."""
         worker.task, worker.round = None, 0
         if not waiting:
             return
@@ -164,7 +180,7 @@ class Pool:
         worker.clear_log()
         on_event(Event(worker.task, "began"))
         with suppress(OSError):  # it ended while it was idle; the end of its connection is read next
-            worker.connection.send_bytes(_request(tasks[worker.task]))
+            worker.connection.send_bytes(_request(tasks[worker.task], do))
 
     def _replace(self, worker: _Worker) -> _Worker:
         worker.close()
@@ -173,7 +189,7 @@ class Pool:
         return fresh
 
 
-def check_side_by_side(tasks: Iterable[Task]) -> None:
+def check_side_by_side(tasks: Iterable[Work]) -> None:
     """Refuse runs whose processes would compete for GPUs or for a cluster.
 
     Raises:
@@ -189,31 +205,32 @@ def check_side_by_side(tasks: Iterable[Task]) -> None:
                 )
 
 
-def _request(task: Task) -> bytes:
+def _request(task: Work, do: Callable[..., Failure | None]) -> bytes:
     import cloudpickle
 
     # The paths are read first: the rest may need modules that are found there.
-    return cloudpickle.dumps((list(sys.path), cloudpickle.dumps(task)))
+    return cloudpickle.dumps((list(sys.path), cloudpickle.dumps((do, task))))
 
 
-def _note(folder: Path, failure: Failure | None) -> None:
+def _note(task: Work, failure: Failure | None) -> None:
     """Leave the failure in the folder of a run whose process could not."""
     with suppress(OSError, ValueError):
-        if failure is not None and _is_run(folder):
-            write_failure(folder, failure)
+        if failure is not None and task.is_run and _began(task):
+            write_failure(task.folder, failure)
 
 
-def _keep_log(folder: Path, log: bytes) -> None:
-    """Leave what a run's process printed in the run's folder; an empty log of a run takes the place of an older."""
+def _keep_log(task: Work, log: bytes) -> None:
+    """Leave what a task's process printed in the task's folder; an empty log takes the place of an older."""
     with suppress(OSError, ValueError):
-        if _is_run(folder) and (log or Folder(folder).exists(LOG)):
-            claim(folder, [LOG])
-            Folder(folder).write(LOG, log, fsync=False)
+        if _began(task) and (log or Folder(task.folder).exists(LOG)):
+            claim(task.folder, [LOG])
+            Folder(task.folder).write(LOG, log, fsync=False)
 
 
-def _is_run(folder: Path) -> bool:
-    manifest = read_manifest(folder)
-    return manifest is not None and manifest.run
+def _began(task: Work) -> bool:
+    """Whether the folder is one of such a task."""
+    manifest = read_manifest(task.folder)
+    return manifest is not None and manifest.run == task.is_run
 
 
 def _end(workers: Sequence[_Worker]) -> None:

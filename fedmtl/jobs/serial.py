@@ -17,6 +17,20 @@ class _OfTheCaller(BaseException):
         self.error = error
 
 
+def run_task(task: Task, on_event: Callable[[Event], None]) -> Failure | None:
+    """Do a run in a process that is for runs beside others.
+
+    Args:
+        task: the run.
+        on_event: called with its rounds.
+
+    Returns:
+        The failure, where an error ended it.
+    """
+    (failure,) = run_here([task], lambda event: on_event(event) if event.kind == "round" else None, in_process=True)
+    return failure
+
+
 def run_here(
     tasks: Sequence[Task], on_event: Callable[[Event], None], in_process: bool = False
 ) -> list[Failure | None]:

@@ -1,4 +1,4 @@
-"""A process that does runs of a comparison, one after the other, as its parent sends them.
+"""A process that does runs of a comparison, or its tunings, one after the other, as its parent sends them.
 
 It imports torch once, does the work of Ray's workers by itself, and ends with its parent.
 """
@@ -37,22 +37,16 @@ def main() -> None:
 
 
 def _done(request: bytes, connection: Connection) -> Any:
-    """The failure of a run, or None."""
-    from fedmtl.jobs.serial import run_here
+    """The failure of a run or a tuning, or None."""
     from fedmtl.run_failure import failure_of
 
     try:
         paths, content = cloudpickle.loads(request)
         sys.path += [path for path in paths if path not in sys.path]
-        task = cloudpickle.loads(content)
+        do, work = cloudpickle.loads(content)
     except Exception as error:  # of whatever type the import of a user's module raises
         return failure_of(error, 0)
-    (failure,) = run_here(
-        [task],
-        lambda event: connection.send(("round", event.progress)) if event.kind == "round" else None,
-        in_process=True,
-    )
-    return failure
+    return do(work, lambda event: connection.send(("event", event)))
 
 
 def _end_with(parent: int) -> None:

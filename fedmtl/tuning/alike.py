@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from fedmtl.allowed import NOTHING, Allowed
 from fedmtl.experiment import Experiment
+from fedmtl.run_lock import hold
 from fedmtl.study.sweep import folder_names
 from fedmtl.study.table import human_bytes
 from fedmtl.tuning.spaces import Space, default_space, has_field
@@ -80,15 +81,17 @@ def tune_alike(
         chosen = replace(method.experiment, valid_fraction=method.experiment.valid_fraction or VALID_FRACTION)
         if method.space:
             watch = None if on_trial is None else lambda trial, method=method: on_trial(method, trial)
-            tuned = tune(
-                method.experiment,
-                out / method.name,
-                method.space,
-                settings,
-                local=local,
-                allowed=allowed,
-                on_trial=watch,
-            )
+            folder = out / method.name
+            with hold(folder.resolve()):  # a process of a comparison that was killed may not have ended yet
+                tuned = tune(
+                    method.experiment,
+                    folder,
+                    method.space,
+                    settings,
+                    local=local,
+                    allowed=allowed,
+                    on_trial=watch,
+                )
             found[method.name], chosen = tuned, tuned.experiment
         experiments += [replace(chosen, seed=seed) for seed in method.seeds]
     return experiments, found

@@ -63,6 +63,7 @@ def run_trial(
     folder: Path,
     rounds: int,
     federation: Federation | None,
+    in_process: bool = False,
 ) -> Trial:
     """Train until a round is measured, or patience ends, or no number is finite; the test part is not touched.
 
@@ -70,7 +71,7 @@ def run_trial(
         experiment: with the trial's values.
         folder: of the trial; it goes on there.
         rounds: the round that is measured last.
-        federation: as for ``run``.
+        federation, in_process: as for ``run``.
     """
     best, state = Best(), COMPLETE
 
@@ -80,7 +81,7 @@ def run_trial(
         return best.exhausted(experiment.patience) or progress.round > rounds
 
     try:
-        run(experiment, folder, resume=True, pause=pause, federation=federation)
+        run(experiment, folder, resume=True, pause=pause, federation=federation, in_process=in_process)
     except Diverged:
         state, best = DIVERGED, Best()
     sent = {direction: _sent(folder, ("train", "gather"), (direction,)) for direction in ("up", "down")}

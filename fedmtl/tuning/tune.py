@@ -84,6 +84,7 @@ def tune(
     local: bool = False,
     allowed: Allowed = NOTHING,
     on_trial: Callable[[Trial], None] | None = None,
+    in_process: bool = False,
 ) -> Tuned:
     """Tune an experiment, in a folder in which a tuning that was ended goes on: with the same trials, to the same end.
 
@@ -98,6 +99,7 @@ def tune(
         local: run trials in this process, wherever the experiment runs.
         allowed: modules that values of the space may come from.
         on_trial: called with each trial that is done, also those that were done before.
+        in_process: as for ``run``.
 
     Raises:
         ValueError: nothing to tune, a field that the experiment does not have, values that it cannot have, the
@@ -122,7 +124,7 @@ def tune(
         if one.data == pilot.data and "data" not in loaded:
             loaded["data"] = pilot.load()
         federation = loaded["data"] if one.data == pilot.data else None
-        trial = run_trial(number, values, one, out / "trials" / f"{number:03d}", rounds, federation)
+        trial = run_trial(number, values, one, out / "trials" / f"{number:03d}", rounds, federation, in_process)
         return replace(trial, objectives={f"{rounds}": _objective(trial, settings)})
 
     for number in range(settings.trials):

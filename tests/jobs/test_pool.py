@@ -82,7 +82,7 @@ def test_the_work_of_ray_s_workers_in_one_process_has_their_bits(engine: str) ->
 
 
 def test_a_killed_process_is_one_run_and_the_others_go_on(tmp_path: Path) -> None:
-    some = tasks(tmp_path, *({"seed": seed, "rounds": 300 if seed == 1 else 4} for seed in range(5)))
+    some = tasks(tmp_path, *({"seed": seed, "rounds": 80 if seed == 1 else 4} for seed in range(5)))
 
     def kill(event: Event) -> None:
         if event.task == 1 and event.progress is not None and event.progress.round == 2:
@@ -95,7 +95,7 @@ def test_a_killed_process_is_one_run_and_the_others_go_on(tmp_path: Path) -> Non
     assert failures[1].round >= 2 and read_failure(some[1].folder) == failures[1]
     with Pool(2) as pool:  # it goes on
         assert pool.run(some[1:2], lambda event: None) == [None]
-    alone = tasks(tmp_path / "alone", {"seed": 1, "rounds": 300})
+    alone = tasks(tmp_path / "alone", {"seed": 1, "rounds": 80})
     run_here(alone, lambda event: None)
     assert digests(alone) == digests(some[1:2])
 

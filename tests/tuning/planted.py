@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 from fedmtl.algorithms import MRMTL
 from fedmtl.data import ClientData, Federation, Split
 from fedmtl.experiment import Experiment
+from fedmtl.federation.shard import shard_of
+from fedmtl.federation.validation import with_validation
 from fedmtl.models import Linear
 from fedmtl.tasks import Regression
 from fedmtl.tuning import Range, Tuning, tune
+from fedmtl.tuning.tune import SEED
 
 SPACE = {"algorithm.lr": Range(0.01, 1.0, log=True), "algorithm.lam": Range(0.01, 100.0, log=True)}
 ROUNDS = 6
@@ -73,6 +76,15 @@ def scores(
             score = 1 - ((labels - b[..., owner]) ** 2).mean(-1)
             best = np.fmax(best, score)
     return best
+
+
+def surface(lr: NDArray[np.float64], lam: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores on the validation parts of the tuning's seed, by ``planted.scores``."""
+    (table,) = with_validation(shard_of(Means().load(0).clients), 0.2, SEED).tables
+    assert table.valid is not None
+    rows = range(len(table.clients))
+    train = np.array([table.train.split(k).y["mean"].astype(np.float64).mean() for k in rows])
+    return scores(train, [table.valid.split(k).y["mean"].astype(np.float64) for k in rows], lr, lam)
 
 
 def main(out: str, trials: str, how: str) -> None:

@@ -15,15 +15,13 @@ import pytest
 
 from fedmtl.algorithms import Ensemble, FedAvg, Mocha
 from fedmtl.experiment import Experiment
-from fedmtl.federation.shard import shard_of
-from fedmtl.federation.validation import with_validation
 from fedmtl.loading import load_experiment
 from fedmtl.running import run
 from fedmtl.study import read_run
 from fedmtl.tuning import Range, Tuned, Tuning, tune
 from fedmtl.tuning.alike import free_seed, methods_of, tune_alike
 from fedmtl.tuning.tune import SEED
-from tests.tuning.planted import ROUNDS, SPACE, Means, experiment, scores
+from tests.tuning.planted import ROUNDS, SPACE, Means, experiment, surface
 
 pytest.importorskip("optuna")
 
@@ -35,15 +33,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tuned, Path]:
     """A tuning that nobody disturbed."""
     folder = tmp_path_factory.mktemp("whole")
     return tune(experiment(), folder, SPACE, Tuning(trials=TRIALS)), folder
-
-
-def surface(lr: np.ndarray, lam: np.ndarray) -> np.ndarray:
-    """Scores on the validation parts of the tuning's seed, by ``planted.scores``."""
-    (table,) = with_validation(shard_of(Means().load(0).clients), 0.2, SEED).tables
-    assert table.valid is not None
-    rows = range(len(table.clients))
-    train = np.array([table.train.split(k).y["mean"].astype(np.float64).mean() for k in rows])
-    return scores(train, [table.valid.split(k).y["mean"].astype(np.float64) for k in rows], lr, lam)
 
 
 def test_a_planted_learning_rate_and_strength_are_found_in_20_trials(whole: tuple[Tuned, Path]) -> None:
