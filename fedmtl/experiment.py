@@ -32,6 +32,7 @@ HOW = (
     "round_seconds",
     "max_weight",
     "max_norm",
+    "train_loss",
     "callbacks",
 )
 """Fields that say how and where an experiment runs. Its results depend on the others (on these by rounding at most)."""
@@ -93,6 +94,9 @@ class Experiment:
     """Stop when so many measured rounds have brought no better score on the validation part; 0: never early."""
     metrics: str = METRICS[0]
     """Models that are measured by all metrics: the "last", "all" that are measured, or none, only by the "primary"."""
+    train_loss: bool = True
+    """Whether each upload says the client's training loss, 4 of its header's bytes; false where the server is not to
+    know it."""
     seed: int = 0
     """All chance follows from it: partition, initial parameters, cohorts, batches, codecs."""
     engine: str = "vmap"
@@ -207,6 +211,7 @@ class Experiment:
             seed=self.seed,
             valid_fraction=self.valid_fraction,
             metrics=self.metrics,
+            train_loss=self.train_loss,
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from torch.func import grad
 from fedmtl.optimizers import SGD, Optimizer
 from fedmtl.trees import leaves, rebuild
 from fedmtl.types import Batch, Params
+
+Objective = Callable[[Params, Batch], Tensor | tuple[Tensor, Tensor]]
+"""What a descent minimises, a scalar; or that and the loss in it, where it holds more than the loss."""
 
 Retraction = Callable[[Params], Params]
 """Parameters after a step -> those of them that a constraint replaces, by name."""
@@ -32,17 +35,63 @@ def retracted(retraction: Retraction | None) -> Iterator[None]:
         _RETRACTION.reset(token)
 
 
+class Losses(NamedTuple):
+    """Losses of one descent, added up."""
+
+    total: Tensor
+    """Σ n f over its steps: the loss of each step's batch, before the step, times the examples of the batch."""
+    examples: Tensor
+    """Σ n."""
+
+
+_LOSSES: ContextVar[list[Losses] | None] = ContextVar("losses", default=None)
+
+
+@contextmanager
+def losses_kept() -> Iterator[list[Losses]]:
+    """Within, each ``sgd`` adds its losses to the list, however the algorithm inside calls it."""
+    kept: list[Losses] = []
+    token = _LOSSES.set(kept)
+    try:
+        yield kept
+    finally:
+        _LOSSES.reset(token)
+
+
+def keep_loss(total: Tensor, examples: Tensor) -> None:
+    """Count losses towards the client's training loss: for a method that descends without ``sgd``.
+
+    Args:
+        total: Σ n f over its steps, a scalar.
+        examples: Σ n, a scalar.
+    """
+    kept = _LOSSES.get()
+    if kept is not None:
+        kept.append(Losses(total, examples))
+
+
+def mean_loss(kept: Sequence[Losses]) -> Tensor | None:
+    """Mean loss over all examples of all steps, a scalar; None where nothing descends."""
+    if not kept:
+        return None
+    total, examples = kept[0]
+    for one in kept[1:]:  # one after the other: what padding adds must change no bit
+        total, examples = total + one.total, examples + one.examples
+    return total / examples.clamp(min=1)
+
+
 UNSCHEDULED = torch.zeros(())
 """The round that optimisers are told that do not look at it."""
 
 
 def sgd(
-    loss: Callable[[Params, Batch], Tensor],
+    loss: Objective,
     params: Params,
     batches: Sequence[Batch],
     lr: float,
     epochs: int = 1,
     optimizer: Optimizer | None = None,
+    counts: bool = True,
 ) -> dict[str, Tensor]:
     """Stochastic gradient descent, ``epochs`` passes over ``batches``:
 
@@ -53,23 +102,46 @@ def sgd(
     examples (a proximal term, weight decay). Pure and safe under ``torch.vmap``. Within ``retracted``, (2) ends with
     the retraction, under the same indicator.
 
+    Within ``losses_kept``, the losses of its steps are counted: an objective that holds more than the loss, such as a
+    proximal term, returns (objective, loss). ``counts`` is false for a model that the client does not predict with,
+    beside one that it does.
+
     Raises:
         ValueError: a scheduled optimiser, and batches that do not say which round it is.
     """
     chosen = SGD() if optimizer is None else optimizer
     w, state = dict(params), chosen.init(params)
-    gradient, retraction = grad(loss), _RETRACTION.get()
+    gradient, retraction = grad(_with_loss(loss), has_aux=True), _RETRACTION.get()
+    kept = _LOSSES.get() if counts else None
+    total = examples = None
     for _ in range(epochs):
         for batch in batches:
-            real = batch["mask"].sum() > 0
-            d, new = chosen.direction(state, gradient(w, batch), w, _round(chosen, batch))  # (1)
-            kept = zip(leaves(new), leaves(state), strict=True)
-            state = rebuild(new, [torch.where(real, one, other) for one, other in kept])
+            n = batch["mask"].sum()
+            real = n > 0
+            slope, value = gradient(w, batch)
+            if kept is not None:
+                total = n * value if total is None else torch.addcmul(total, n, value)
+                examples = n if examples is None else examples + n
+            d, new = chosen.direction(state, slope, w, _round(chosen, batch))  # (1)
+            pairs = zip(leaves(new), leaves(state), strict=True)
+            state = rebuild(new, [torch.where(real, one, other) for one, other in pairs])
             step = -lr * real.float()
             w = {name: torch.addcmul(value, step, d[name]) for name, value in w.items()}  # (2), in one pass
             if retraction is not None:
                 w |= {name: torch.where(real, value, w[name]) for name, value in retraction(w).items()}
+    if kept is not None and total is not None and examples is not None:
+        kept.append(Losses(total, examples))
     return w
+
+
+def _with_loss(objective: Objective) -> Callable[[Params, Batch], tuple[Tensor, Tensor]]:
+    """The objective, and the loss in it."""
+
+    def both(params: Params, batch: Batch) -> tuple[Tensor, Tensor]:
+        found = objective(params, batch)
+        return found if isinstance(found, tuple) else (found, found)
+
+    return both
 
 
 def _round(optimizer: Optimizer, batch: Batch) -> Tensor:

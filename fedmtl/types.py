@@ -41,3 +41,16 @@ class LocalResult(NamedTuple, Generic[P]):
 
     private: P
     upload: Upload
+
+
+TRAIN_LOSS = "train_loss"
+"""Metric of a client's training: mean loss over the examples of all its steps, each before the step."""
+
+
+class Trained(NamedTuple, Generic[P]):
+    """What a client's round gives, and metrics of its training."""
+
+    private: P
+    upload: Upload
+    metrics: Mapping[str, Tensor]
+    """Name -> scalar; none where the algorithm descends on no loss, or none is asked for."""

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fedmtl.optim import epoch_index, make_batches, num_examples, sgd
+from fedmtl.optim import epoch_index, losses_kept, make_batches, mean_loss, num_examples, sgd
 from fedmtl.types import Batch, Params
 
 
@@ -139,3 +139,30 @@ def test_batches_are_copies_of_the_same_kind() -> None:
     one["x"].zero_()
     one["y.a"].zero_()
     assert x.sum() == 15 and np.isnan(y["a"][1])
+
+
+def test_losses_of_the_steps_are_kept_by_examples() -> None:
+    """(w − x)² / 2 from w = 0 by steps of ½: batches of 1, 1, 0 and 2 examples, at x = 4, 2, 9, −3.
+
+    w is 0, 2, 2, 2, and the losses 8, 0, nothing, 12.5: (1·8 + 1·0 + 2·12.5) / 4 = 8.25.
+    """
+    batches = [batch(4.0), batch(2.0), batch(9.0, mask=[0.0]), batch(-3.0, -3.0)]
+    with losses_kept() as kept:
+        w = sgd(half_square, {"w": torch.tensor(0.0)}, batches, 0.5)
+        sgd(half_square, {"w": torch.tensor(1e3)}, batches, 0.5, counts=False)
+    loss = mean_loss(kept)
+    assert loss is not None and loss == 8.25
+    assert w["w"] == sgd(half_square, {"w": torch.tensor(0.0)}, batches, 0.5)["w"]
+
+
+def test_the_loss_in_an_objective_is_kept_without_its_penalty() -> None:
+    """From w = 1 towards x = 3 with a penalty of w: the step is that of w − 3 + 1, the loss is 2² / 2."""
+
+    def objective(params: Params, of: Batch) -> tuple[Tensor, Tensor]:
+        f = half_square(params, of)
+        return f + params["w"], f
+
+    with losses_kept() as kept:
+        assert sgd(objective, {"w": torch.tensor(1.0)}, [batch(3.0)], 0.5)["w"] == 1.5
+    assert mean_loss(kept) == 2
+    assert mean_loss([]) is None

@@ -65,10 +65,11 @@ class Ditto:
     ) -> LocalResult[Params]:
         received = down["model"]
 
-        def objective(v: Params, batch: Batch) -> Tensor:
-            return loss(v, batch) + self.lam / 2 * sq_distance(v, received)  # (2)
+        def objective(v: Params, batch: Batch) -> tuple[Tensor, Tensor]:
+            f = loss(v, batch)
+            return f + self.lam / 2 * sq_distance(v, received), f  # (2)
 
-        w = sgd(loss, received, batches, self.lr, self.epochs, self.optimizer)  # (1)
+        w = sgd(loss, received, batches, self.lr, self.epochs, self.optimizer, counts=False)  # (1)
         v = sgd(objective, private, batches, self.lr, self.personal_epochs, self.optimizer)  # (3)
         return LocalResult(v, Upload({"model": w}, num_examples(batches)))
 

@@ -88,8 +88,9 @@ class FedAMP:
     ) -> LocalResult[Params]:
         mixed = down["model"]
 
-        def objective(w: Params, batch: Batch) -> Tensor:
-            return loss(w, batch) + self.lam / (2 * self.alpha) * sq_distance(w, mixed)  # (3)
+        def objective(w: Params, batch: Batch) -> tuple[Tensor, Tensor]:
+            f = loss(w, batch)
+            return f + self.lam / (2 * self.alpha) * sq_distance(w, mixed), f  # (3)
 
         w = sgd(objective, private, batches, self.lr, self.epochs, self.optimizer)  # (4)
         return LocalResult(w, Upload({"model": w}, num_examples(batches)))

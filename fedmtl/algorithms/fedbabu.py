@@ -67,7 +67,7 @@ class FedBABU:
         def head_loss(head: Params, batch: Batch) -> Tensor:
             return loss({**trunk, **head}, batch)
 
-        theta = sgd(trunk_loss, trunk, batches, self.lr, self.epochs, self.optimizer)  # (1)
+        theta = sgd(trunk_loss, trunk, batches, self.lr, self.epochs, self.optimizer, counts=False)  # (1)
         tuned = sgd(head_loss, first, batches, self.lr, self.finetune_epochs, self.optimizer)  # (3)
         return LocalResult({"first": first, "tuned": tuned}, Upload({"trunk": theta}, num_examples(batches)))
 

@@ -60,8 +60,9 @@ class FedProx:
     def local_update(self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch]) -> LocalResult[None]:
         received = down["model"]
 
-        def objective(w: Params, batch: Batch) -> Tensor:
-            return loss(w, batch) + self.mu / 2 * sq_distance(w, received)  # (1)
+        def objective(w: Params, batch: Batch) -> tuple[Tensor, Tensor]:
+            f = loss(w, batch)
+            return f + self.mu / 2 * sq_distance(w, received), f  # (1)
 
         w = sgd(objective, received, batches, self.lr, self.epochs, self.optimizer)  # (2)
         return LocalResult(None, Upload({"model": w}, num_examples(batches)))

@@ -60,8 +60,9 @@ class MRMTL:
     ) -> LocalResult[Params]:
         mean = down["model"]
 
-        def objective(w: Params, batch: Batch) -> Tensor:
-            return loss(w, batch) + self.lam / 2 * sq_distance(w, mean)  # (1)
+        def objective(w: Params, batch: Batch) -> tuple[Tensor, Tensor]:
+            f = loss(w, batch)
+            return f + self.lam / 2 * sq_distance(w, mean), f  # (1)
 
         w = sgd(objective, private, batches, self.lr, self.epochs, self.optimizer)  # (2)
         return LocalResult(w, Upload({"model": w}, num_examples(batches)))

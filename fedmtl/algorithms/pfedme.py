@@ -77,8 +77,9 @@ class PFedMe:
         return LocalResult(personal, Upload({"model": w}, num_examples(batches)))
 
     def _proximal(self, loss: LossFn, w: Params, batch: Batch) -> Params:
-        def objective(theta: Params, batch: Batch) -> Tensor:
-            return loss(theta, batch) + self.lam / 2 * sq_distance(theta, w)  # (1)
+        def objective(theta: Params, batch: Batch) -> tuple[Tensor, Tensor]:
+            f = loss(theta, batch)
+            return f + self.lam / 2 * sq_distance(theta, w), f  # (1)
 
         return sgd(objective, w, [batch], self.lr, self.steps)  # (2)
 

@@ -81,9 +81,10 @@ class Scaffold:
     ) -> LocalResult[Params]:
         x, c, c_k = down["model"], down["control"], private
 
-        def corrected(y: Params, batch: Batch) -> Tensor:
+        def corrected(y: Params, batch: Batch) -> tuple[Tensor, Tensor]:
             """Its gradient is that of (1)."""
-            return loss(y, batch) + torch.stack([((c[name] - c_k[name]) * y[name]).sum() for name in y]).sum()
+            f = loss(y, batch)
+            return f + torch.stack([((c[name] - c_k[name]) * y[name]).sum() for name in y]).sum(), f
 
         y = sgd(corrected, x, batches, self.lr, self.epochs)  # (1)
         steps = self.epochs * torch.stack([batch["mask"].sum() > 0 for batch in batches]).sum()  # K

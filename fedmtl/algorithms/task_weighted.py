@@ -10,6 +10,8 @@
 
 Parameters that a weighting trains belong to the heads, and stay where the wrapped algorithm keeps them.
 
+The training loss that a client reports is the mean of L̄_t, and not of the weighted objectives of its steps.
+
 Down / Up: those of the wrapped algorithm.  Private: also what the weighting remembers.
 """
 
@@ -22,7 +24,7 @@ from torch import Tensor
 
 from fedmtl.algorithms.base import Algorithm
 from fedmtl.algorithms.fedper import FedPer
-from fedmtl.optim import num_examples, retracted
+from fedmtl.optim import keep_loss, losses_kept, num_examples, retracted
 from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, TaskSet, Upload
 from fedmtl.weightings.base import Weighting
 from fedmtl.weightings.uncertainty import Uncertainty
@@ -106,7 +108,9 @@ class TaskWeighted:
         def objective(params: Params, batch: Batch) -> Tensor:
             return self.weighting.objective(each, params, batch, memory)  # (3)
 
-        with retracted(getattr(self.weighting, "retract", None)):
+        keep_loss(total.mean(), num_examples(batches))
+        # The objectives of the steps are weighted, and no loss that is like another method's.
+        with losses_kept(), retracted(getattr(self.weighting, "retract", None)):
             result = self.algorithm.local_update(objective, down, private.inner, batches)
         return LocalResult(Kept(result.private, memory), result.upload)
 

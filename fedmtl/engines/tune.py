@@ -6,6 +6,7 @@ written down and taken by all.
 """
 
 import hashlib
+import inspect
 import json
 import os
 import time
@@ -92,6 +93,7 @@ def _read(path: Path) -> int | None:
 
 def name_of(function: Any) -> str:
     """A function's name and its object's type: the same in every process and for every learning rate."""
+    function = inspect.unwrap(function)
     if isinstance(function, partial):
         return name_of(function.func)
     owner = getattr(function, "__self__", None)

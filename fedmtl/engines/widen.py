@@ -16,7 +16,7 @@ from torch import Tensor
 from fedmtl.engines.place import to_tensor
 from fedmtl.federation.job import Cohort, Wide
 from fedmtl.trees import leaves, rebuild, structure, tree_map
-from fedmtl.types import Batch, Payload, TaskSet
+from fedmtl.types import Batch, Payload, TaskSet, Trained
 
 
 def merge(cohorts: Sequence[Cohort], wide: Wide) -> list[tuple[list[int], Cohort]]:
@@ -54,6 +54,8 @@ def widen(cohort: Cohort, wide: Wide) -> Cohort:
 def narrow(tree: Any, owned: TaskSet, wide: Wide) -> Any:
     """A result without what belongs to heads and tasks that the client does not own."""
     lent = [task for task in wide.label_shapes if task not in owned]
+    if isinstance(tree, Trained):  # a metric may have the name of a task
+        return Trained(narrow(tree.private, owned, wide), narrow(tree.upload, owned, wide), tree.metrics)
     return _take(tree, frozenset(lent), tuple(f"head.{task}." for task in lent))
 
 

@@ -29,7 +29,7 @@ from fedmtl.federation.validation import with_validation
 from fedmtl.federation.visits import PHASES, Replies, Total, Visit, Visits, visits_of
 from fedmtl.rng import float32_default, permutations, rng
 from fedmtl.trees import finite_rows, leaves, row, stack, structure, tree_map
-from fedmtl.types import ClientId, LocalResult, Payload, TaskSet
+from fedmtl.types import ClientId, Payload, TaskSet, Trained
 from fedmtl.uploads import weighted_sum
 
 log = logging.getLogger("fedmtl")
@@ -206,14 +206,14 @@ class Fleet:
             if len(some):
                 sizes = group.table.train.size[group.rows[some]]
                 order = permutations(self.plan.seed, round, group.clients[some], "batches", sizes)
-                function = self.plan.local_update(group.table.owned)
+                function = self.plan.training(group.table.owned)
                 told, size = self.plan.told(round), self._batch_size
                 spec = self.plan.up_spec(int(group.clients[0]), group.table.owned)
                 room = Room(len(some), spec)
                 places = partial(_places, room, len(spec))
                 cohorts.append(group.cohort(function, group.table.train, some, order, size, told, places))
                 trained.append((group, some, sizes, room))
-        wide = self.plan.wide(self.plan.local_update(self.plan.all_tasks))
+        wide = self.plan.wide(self.plan.training(self.plan.all_tasks))
         results = self._engine.map(cohorts, wide) if cohorts else []
         elapsed = self._spent("train", start)
         examples = sum(int(sizes.sum()) for _, _, sizes, _ in trained)
@@ -230,7 +230,7 @@ class Fleet:
         round: int,
         group: Group,
         some: NDArray[np.int64],
-        result: LocalResult[Any],
+        result: Trained[Any],
         room: Room,
         store: Store,
         best: int,
@@ -343,11 +343,11 @@ def _measured(visits: Visits, group: Group, rows: Rows) -> NDArray[np.int64]:
     return np.flatnonzero(visits.evaluate[group.visits] & (rows.size[group.rows] > 0))
 
 
-def _places(room: Room, arrays: int, result: LocalResult[Any]) -> list[Tensor | None]:
+def _places(room: Room, arrays: int, result: Trained[Any]) -> list[Tensor | None]:
     """Payloads are made where they will be packed."""
     private, payload = (len(leaves(part)) for part in (result.private, result.upload.payload))
     uploaded = room.places() if payload == arrays else [None] * payload
-    return [*[None] * private, *uploaded, None]
+    return [*[None] * private, *uploaded, None, *[None] * len(result.metrics)]
 
 
 def _in_order(count: int, parts: list[tuple[NDArray[np.int64], Packets]]) -> Packets:

@@ -1,7 +1,7 @@
 """What server and clients derive alike from one experiment, so that no name and no shape needs to travel."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property, partial, update_wrapper
 from hashlib import blake2b
 from typing import Any
 
@@ -31,10 +31,10 @@ from fedmtl.models.split import (
     outputs_fn,
     sums_fn,
 )
-from fedmtl.optim import make_batches
+from fedmtl.optim import losses_kept, make_batches, mean_loss
 from fedmtl.tasks.base import Task
 from fedmtl.trees import sha256
-from fedmtl.types import Batch, ClientId, LossFn, Params, Payload, TaskSet
+from fedmtl.types import TRAIN_LOSS, Batch, ClientId, LossFn, Params, Payload, TaskSet, Trained
 
 METRICS = ("last", "all", "primary")
 """Models that are measured by all metrics: the last one, each that is measured, or none. The first is the default."""
@@ -67,6 +67,7 @@ class Plan:
         longest: int | None = None,
         valid_fraction: float = 0.0,
         metrics: str = METRICS[0],
+        train_loss: bool = True,
     ) -> None:
         self.algorithm = algorithm
         self.up_codec = up_codec
@@ -80,6 +81,8 @@ class Plan:
         """Of a client's training examples, what it holds out and measures rounds on; 0: it measures test examples."""
         self.metrics = metrics
         """Which models are measured by all metrics, one of ``METRICS``."""
+        self.train_loss = train_loss
+        """Whether uploads hold the client's training loss."""
         self.owners = owners
         self.model = model
         self.module: SplitModel = build(model, input_shape, self.tasks, seed, integer_inputs)
@@ -125,6 +128,7 @@ class Plan:
             *([] if self.metrics == METRICS[0] else [self.metrics]),
             *([sha256(frozen)] if (frozen := dict(self.module.named_buffers())) else []),
             *([f"valid_fraction={self.valid_fraction}"] if self.valid_fraction else []),
+            *([] if self.train_loss else ["train_loss=False"]),
         )
         return blake2b(repr(picture).encode(), digest_size=8).digest()
 
@@ -237,12 +241,20 @@ class Plan:
     def up_spec(self, client: ClientId, owned: TaskSet) -> Spec:
         """What an upload of this client holds: found by running its round on one example of zeros."""
 
-        def make() -> Spec:
-            down = self.broadcast(self._server_for(client, owned), client, owned)
-            result = self.local_update(owned)(down, self.init_client(owned, 1), self._zeros(owned))
-            return spec_of(result.upload.payload)
+        return self._once("up", owned, lambda: spec_of(self._trial(client, owned).upload.payload))
 
-        return self._once("up", owned, make)
+    def sends_loss(self, client: ClientId, owned: TaskSet) -> bool:
+        """Whether uploads of this client hold its training loss."""
+        return self._once("loss sent", owned, lambda: TRAIN_LOSS in self._trial(client, owned).metrics)
+
+    def _trial(self, client: ClientId, owned: TaskSet) -> Trained[Any]:
+        """The client's round on one example of zeros."""
+
+        def make() -> Trained[Any]:
+            down = self.broadcast(self._server_for(client, owned), client, owned)
+            return self.training(owned)(down, self.init_client(owned, 1), self._zeros(owned))
+
+        return self._once("trial", owned, make)
 
     def _zeros(self, owned: TaskSet) -> list[dict[str, Tensor]]:
         """One batch of one example of zeros, to learn shapes from."""
@@ -252,6 +264,10 @@ class Plan:
     def local_update(self, owned: TaskSet) -> ClientFn:
         """(down, private, batches) -> the client's round."""
         return self._once("update", owned, lambda: partial(self.algorithm.local_update, self.loss(owned)))
+
+    def training(self, owned: TaskSet) -> ClientFn:
+        """(down, private, batches) -> ``Trained``: the client's round, with its training loss where that is sent."""
+        return self._once("training", owned, lambda: _with_metrics(self.local_update(owned), self.train_loss))
 
     def measure(self, owned: TaskSet) -> ClientFn:
         """(down, private, batches) -> task -> sums of its metric, with what the client predicts with."""
@@ -312,6 +328,20 @@ class Plan:
         return self._once("sums", owned, make)
 
 
+def _with_metrics(update: ClientFn, train_loss: bool) -> ClientFn:
+    """A client's round, with its training loss or without metrics."""
+
+    def train(down: Payload, private: Any, batches: Sequence[Batch]) -> Trained[Any]:
+        if not train_loss:
+            return Trained(*update(down, private, batches), {})
+        with losses_kept() as kept:
+            result = update(down, private, batches)
+        loss = mean_loss(kept)
+        return Trained(*result, {} if loss is None else {TRAIN_LOSS: loss.detach()})
+
+    return update_wrapper(train, update)  # engines remember by name how the algorithm is run best
+
+
 def _measure_mixture(
     mixture: Callable[..., Any],
     sums: Callable[..., dict[str, Tensor]],
@@ -349,6 +379,7 @@ def make_plan(
     seed: int,
     valid_fraction: float = 0.0,
     metrics: str = METRICS[0],
+    train_loss: bool = True,
 ) -> Plan:
     """The plan of an experiment whose data has this schema."""
     counts = example_counts(schema.examples, valid_fraction)
@@ -363,6 +394,7 @@ def make_plan(
         batch_size=batch_size,
         seed=seed,
         metrics=metrics,
+        train_loss=train_loss,
         owners=schema.owners,
         longest=None if counts is None or not len(counts) else int(counts[:, 0].max()),
         valid_fraction=valid_fraction,
