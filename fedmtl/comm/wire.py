@@ -30,6 +30,7 @@ from fedmtl.comm.packets import (
     open_rows,
     seal,
     seal_rows,
+    train_losses,
 )
 from fedmtl.comm.spec import Spec, check_payload
 from fedmtl.trees import leaves, row, stack, tree_map
@@ -89,6 +90,7 @@ def pack_rows(
     kind: int,
     round: int,
     num_examples: NDArray[np.float64],
+    train_loss: NDArray[np.float32] | None = None,
     references: Sequence[Payload] = (),
     which: NDArray[np.int64] | None = None,
     room: Room | None = None,
@@ -102,7 +104,7 @@ def pack_rows(
         spec: what the other side expects of one client.
         states: the codec's states, a tree of arrays [K, …]; they stay here.
         chance: row -> a new generator for that client.
-        kind, round, num_examples: of the header, the last [K].
+        kind, round, num_examples, train_loss: of the header, the last two [K]; None: uploads hold no training loss.
         references, which: what both sides hold already, and [K] which of these a client has (the only one when
             None). Where it has a record and name of the payload, with the same shape, the difference is coded; an
             ``exact`` codec codes the value itself, which loses nothing.
@@ -111,6 +113,7 @@ def pack_rows(
         problem: told of the row and the error of each client whose numbers the codec refuses.
     """
     count = len(num_examples)
+    losses = np.full(count, np.nan, np.float32) if train_loss is None else train_loss
     if not spec:
         return Packed(np.arange(count), joined([b""] * count), states)
     if room is None or not room.holds(payload):
@@ -134,7 +137,7 @@ def pack_rows(
             if not np.may_share_memory(bodies, space):
                 packets = np.empty((count, HEADER_BYTES + bodies.shape[1]), np.uint8)
                 packets[:, HEADER_BYTES:] = bodies
-            seal_rows(packets, kind, digest, round, num_examples)
+            seal_rows(packets, kind, digest, round, num_examples, losses)
             return Packed(np.arange(count), in_rows(packets), states, vectors if exact else None)
     rows, packed, next_states = [], [], []
     for k in range(count):
@@ -144,7 +147,7 @@ def pack_rows(
             problem(k, error)
         else:
             rows.append(k)
-            packed.append(seal(kind, digest, round, float(num_examples[k]), data))
+            packed.append(seal(kind, digest, round, float(num_examples[k]), data, float(losses[k])))
             next_states.append(state)
     kept = stack(next_states) if rows else tree_map(lambda leaf: leaf[:0], states)
     return Packed(np.array(rows, np.int64), joined(packed), kept)
@@ -160,6 +163,7 @@ def pack(
     kind: int,
     round: int,
     num_examples: float = 0.0,
+    train_loss: float = math.nan,
     reference: Payload | None = None,
 ) -> tuple[bytes, Any]:
     """The packet of one payload, and the codec's next state; a broadcast has no number of examples and says 0.
@@ -177,6 +181,7 @@ def pack(
         kind=kind,
         round=round,
         num_examples=np.array([num_examples]),
+        train_loss=np.array([train_loss], np.float32),
         references=[reference] if reference else (),
         problem=_raise,
     )
@@ -192,6 +197,12 @@ class Unpacked(NamedTuple):
     """[P]."""
     vectors: NDArray[np.float32]
     """The payloads' numbers in the order of the Spec, [P, size]."""
+    train_loss: NDArray[np.float32]
+    """Of uploads, [P]; NaN where there is none. It may be any number: none is computed with."""
+
+    def select(self, rows: NDArray[np.int64]) -> "Unpacked":
+        """Some of them."""
+        return Unpacked(self.rows[rows], self.num_examples[rows], self.vectors[rows], self.train_loss[rows])
 
 
 def unpack_rows(
@@ -218,7 +229,8 @@ def unpack_rows(
             what = f"Expected an empty {KIND_NAMES[kind]}, got {packets.lengths[k]} bytes"
             problem(k, PacketError(f"{what}; both sides need the same algorithm."))
         rows = np.flatnonzero(empty)
-        return Unpacked(rows, np.ones(len(rows)), np.empty((len(rows), 0), np.float32))
+        nothing = np.empty((len(rows), 0), np.float32)
+        return Unpacked(rows, np.ones(len(rows)), nothing, np.full(len(rows), np.nan, np.float32))
     rows, num_examples, bodies = open_rows(packets, kind, spec.digest(codec), round, problem)
     decoded, vectors = _decode(bodies, spec.size, codec, lambda k, e: problem(int(rows[k]), _cannot_decode(kind, e)))
     rows, num_examples = rows[decoded], num_examples[decoded]
@@ -237,9 +249,9 @@ def unpack_rows(
             rule = "An upload's number of examples is positive and finite"
             problem(int(rows[k]), PacketError(f"{rule}, got {num_examples[k]}.", "weight"))
         good &= weighs
-    if good.all():
-        return Unpacked(rows, num_examples, vectors)
-    return Unpacked(rows[good], num_examples[good], vectors[good])
+    losses = train_losses(packets.select(rows)) if kind == UP else np.full(len(rows), np.nan, np.float32)
+    unpacked = Unpacked(rows, num_examples, vectors, losses)
+    return unpacked if good.all() else unpacked.select(np.flatnonzero(good))
 
 
 def unpack(

@@ -14,7 +14,7 @@ from fedmtl.comm.tables import VALID
 from fedmtl.comm.wire import Unpacked, held, payload_of, unpack, unpack_rows
 from fedmtl.data.roster import Roster
 from fedmtl.federation.influence import Bounds, distances, norm_limits, size_limits
-from fedmtl.federation.outcome import Measurements
+from fedmtl.federation.outcome import NO_TRAINING, Measurements, Training
 from fedmtl.federation.plan import Plan
 from fedmtl.federation.rejections import Rejection
 from fedmtl.federation.reports import open_full_reports, open_reports, raw_data_bytes
@@ -22,7 +22,7 @@ from fedmtl.federation.visits import Replies, Visits
 from fedmtl.metrics import Tally
 from fedmtl.metrics.tally import joined
 from fedmtl.tasks.checks import possible
-from fedmtl.types import ClientId, Payload
+from fedmtl.types import ClientId, Payload, TaskSet
 from fedmtl.uploads import Stack, Summed, Uploads
 
 
@@ -92,6 +92,7 @@ class Answers:
         self._roster = roster
         self._round = round
         self._visits = visits
+        self._training: list[Training] = []
         self._bounds = bounds
         self._examples = examples
         self._task_set = roster.task_set(visits.clients)
@@ -250,7 +251,10 @@ class Answers:
         for index, parts in found.items():
             parts = [part for part in parts if len(part.clients)]
             if parts:
-                spec = self._plan.up_spec(int(parts[0].clients[0]), self._roster.task_sets[index])
+                owned = self._roster.task_sets[index]
+                for part in parts:
+                    self._note(owned, Training(part.clients, part.unpacked.num_examples, part.unpacked.train_loss))
+                spec = self._plan.up_spec(int(parts[0].clients[0]), owned)
                 clients, num_examples, vectors = _in_client_order(
                     [(part.clients, part.unpacked) for part in parts], spec.size
                 )
@@ -285,11 +289,26 @@ class Answers:
         """What nodes of this machine have added up."""
         found = []
         for answer in self._found:
-            for owned, clients, vector, num_examples in answer.replies.totals:
+            for owned, clients, vector, num_examples, losses in answer.replies.totals:
                 if len(clients):
+                    self._note(owned, Training(clients, num_examples, losses))
                     spec = self._plan.up_spec(int(clients[0]), owned)
-                    found.append(Summed(clients, arrays_of(vector, spec), num_examples))
+                    found.append(Summed(clients, arrays_of(vector, spec), float(num_examples.sum())))
         return found
+
+    def _note(self, owned: TaskSet, training: Training) -> None:
+        """Keep what clients with one set of tasks said in the headers of good uploads."""
+        if self._plan.sends_loss(int(training.clients[0]), owned):
+            self._training.append(training)
+
+    def training(self, used: NDArray[np.int64]) -> Training:
+        """The training losses of the clients whose uploads were used, ascending; after ``uploads``."""
+        if not self._training:
+            return NO_TRAINING
+        clients, *columns = (np.concatenate(column) for column in zip(*self._training, strict=True))
+        order = np.argsort(clients)
+        order = order[np.isin(clients[order], used)]
+        return Training(clients[order], *(column[order] for column in columns))
 
     def _unpack(
         self,
@@ -386,8 +405,7 @@ def _match(clients: NDArray[np.int64], replies: Sequence[Replies]) -> list[Answe
 
 
 def _rows_of(part: Received, rows: NDArray[np.int64]) -> Received:
-    unpacked = Unpacked(part.unpacked.rows[rows], part.unpacked.num_examples[rows], part.unpacked.vectors[rows])
-    return Received(part.node, part.clients[rows], unpacked, part.apart[rows], part.lengths[rows])
+    return Received(part.node, part.clients[rows], part.unpacked.select(rows), part.apart[rows], part.lengths[rows])
 
 
 def _in_client_order(

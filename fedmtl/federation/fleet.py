@@ -29,7 +29,7 @@ from fedmtl.federation.validation import with_validation
 from fedmtl.federation.visits import PHASES, Replies, Total, Visit, Visits, visits_of
 from fedmtl.rng import float32_default, permutations, rng
 from fedmtl.trees import finite_rows, leaves, row, stack, structure, tree_map
-from fedmtl.types import ClientId, Payload, TaskSet, Trained
+from fedmtl.types import TRAIN_LOSS, ClientId, Payload, TaskSet, Trained
 from fedmtl.uploads import weighted_sum
 
 log = logging.getLogger("fedmtl")
@@ -240,6 +240,7 @@ class Fleet:
         """Which of the clients send, and their packets; their private parts are stored."""
         start = time.perf_counter()
         payload, num_examples = result.upload
+        loss = result.metrics.get(TRAIN_LOSS)
         spec = self.plan.up_spec(int(group.clients[0]), group.table.owned)
         check_payload(row(payload, 0), spec, UP)
         finite = finite_rows((result.private, payload), len(some))
@@ -249,7 +250,7 @@ class Fleet:
             rows = np.flatnonzero(finite)
             for client in group.clients[some[~finite]].tolist():
                 problems[client] = NOT_FINITE
-            payload, num_examples = tree_map(lambda leaf: leaf[rows], (payload, num_examples))
+            payload, num_examples, loss = tree_map(lambda leaf: leaf[rows], (payload, num_examples, loss))
         clients = group.clients[some[rows]]
 
         def refused(k: int, error: ValueError) -> None:
@@ -265,6 +266,7 @@ class Fleet:
             kind=UP,
             round=round,
             num_examples=np.asarray(num_examples, np.float64),
+            train_loss=None if loss is None else np.asarray(loss, np.float32),
             references=group.downs,
             which=group.which[some[rows]],
             room=room,
@@ -283,7 +285,7 @@ class Fleet:
         if totals is None:
             return rows, packed.packets
         start = time.perf_counter()
-        totals.append(self._total(round, group, some[rows], packed, num_examples, problems))
+        totals.append(self._total(round, group, some[rows], packed, num_examples, loss, problems))
         self._spent("add", start)
         return rows, Packets(np.zeros(0, np.uint8), np.zeros(len(rows), np.int64), packed.packets.lengths)
 
@@ -294,6 +296,7 @@ class Fleet:
         some: NDArray[np.int64],
         packed: Packed,
         num_examples: Any,
+        loss: Any,
         problems: dict[ClientId, str],
     ) -> Total:
         """What the server would make of the packets, added up."""
@@ -301,7 +304,8 @@ class Fleet:
         if packed.vectors is not None:
             weights = np.asarray(num_examples, np.float64)
             vector = weighted_sum(packed.vectors, weights)
-            return Total(group.table.owned, clients, vector, float(weights.sum()))
+            losses = np.full(len(clients), np.nan, np.float32) if loss is None else np.asarray(loss, np.float32)
+            return Total(group.table.owned, clients, vector, weights, losses)
 
         def refused(k: int, error: PacketError) -> None:
             log.warning("round %d: the upload of client %d cannot be read back: %s", round, clients[k], error)
@@ -318,7 +322,8 @@ class Fleet:
             problem=refused,
         )
         vector = weighted_sum(unpacked.vectors, unpacked.num_examples)
-        return Total(group.table.owned, clients[unpacked.rows], vector, float(unpacked.num_examples.sum()))
+        kept = clients[unpacked.rows]
+        return Total(group.table.owned, kept, vector, unpacked.num_examples, unpacked.train_loss)
 
     def _spent(self, phase: str, start: float) -> float:
         elapsed = time.perf_counter() - start

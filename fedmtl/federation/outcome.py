@@ -1,8 +1,10 @@
 """What a round brought, as arrays over clients."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.comm.tables import TEST
@@ -27,6 +29,26 @@ class Measurements(NamedTuple):
     """Task -> statistics of its other metrics, where the model is measured by all of them."""
 
 
+class Training(NamedTuple):
+    """What T clients say of their training in a round, each in the header of its upload."""
+
+    clients: NDArray[Any]
+    """Ids, ascending, [T] int64."""
+    examples: NDArray[Any]
+    """n_k, [T] float64."""
+    train_loss: NDArray[Any]
+    """Mean loss of the steps, [T] float32; it may be infinite or NaN."""
+
+    def mean(self) -> float:
+        """Σ n_k loss_k / Σ n_k; NaN where a loss is not finite, or there is none."""
+        if not len(self.clients) or not np.isfinite(self.train_loss).all():
+            return math.nan
+        return float(self.examples @ self.train_loss.astype(np.float64) / self.examples.sum())
+
+
+NO_TRAINING = Training(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.float32))
+
+
 class Outcome(NamedTuple):
     """What a round brought."""
 
@@ -40,3 +62,5 @@ class Outcome(NamedTuple):
     """Clients that were asked for an update and gave none that could be used, with the reason."""
     rejected: Mapping[str, int] = {}
     """Kind -> replies, packets and sums that were left out, see ``rejections.KINDS``."""
+    training: Training = NO_TRAINING
+    """Training losses of the clients whose update was used and holds one."""

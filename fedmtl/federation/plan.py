@@ -244,8 +244,12 @@ class Plan:
         return self._once("up", owned, lambda: spec_of(self._trial(client, owned).upload.payload))
 
     def sends_loss(self, client: ClientId, owned: TaskSet) -> bool:
-        """Whether uploads of this client hold its training loss."""
-        return self._once("loss sent", owned, lambda: TRAIN_LOSS in self._trial(client, owned).metrics)
+        """Whether uploads of this client hold its training loss: it descends on one, and sends numbers."""
+
+        def make() -> bool:
+            return bool(self.up_spec(client, owned)) and TRAIN_LOSS in self._trial(client, owned).metrics
+
+        return self._once("loss sent", owned, make)
 
     def _trial(self, client: ClientId, owned: TaskSet) -> Trained[Any]:
         """The client's round on one example of zeros."""
@@ -333,11 +337,12 @@ def _with_metrics(update: ClientFn, train_loss: bool) -> ClientFn:
 
     def train(down: Payload, private: Any, batches: Sequence[Batch]) -> Trained[Any]:
         if not train_loss:
-            return Trained(*update(down, private, batches), {})
+            result = update(down, private, batches)
+            return Trained(result.private, result.upload, {})
         with losses_kept() as kept:
             result = update(down, private, batches)
         loss = mean_loss(kept)
-        return Trained(*result, {} if loss is None else {TRAIN_LOSS: loss.detach()})
+        return Trained(result.private, result.upload, {} if loss is None else {TRAIN_LOSS: loss.detach()})
 
     return update_wrapper(train, update)  # engines remember by name how the algorithm is run best
 

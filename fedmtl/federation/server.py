@@ -271,7 +271,8 @@ class Server:
                     f"{why}. If updates are not finite, lower the learning rate; if nobody replied, look at the nodes."
                 )
             log.warning("round %d: the model stays as it is. %s", round, why)
-        return Outcome(measurements, trained, answers.seconds(trained), problems, dict(count(left_out)))
+        seconds, training = answers.seconds(trained), answers.training(trained)
+        return Outcome(measurements, trained, seconds, problems, dict(count(left_out)), training)
 
     def _gather(self, round: int, answers: Answers, needs_all: bool, altered: bool) -> None:
         """Keep the raw data of all clients; or go on without those whose nodes altered it."""

@@ -115,8 +115,10 @@ class Total(NamedTuple):
     """Whose, ascending."""
     vector: NDArray[np.float64]
     """Σ n_k w_k in the order of the Spec."""
-    num_examples: float
-    """Σ n_k."""
+    num_examples: NDArray[np.float64]
+    """n_k, [K]."""
+    train_loss: NDArray[np.float32]
+    """In the header of each packet, [K]; NaN where there is none."""
 
 
 class Replies(Sequence[Reply]):

@@ -159,7 +159,8 @@ def _totals(totals: Sequence[Total]) -> ConfigRecord:
             "tasks": [",".join(total.owned) for total in totals],
             "clients": [_bytes(total.clients, "<i8") for total in totals],
             "vectors": [_bytes(total.vector, "<f8") for total in totals],
-            "num_examples": [total.num_examples for total in totals],
+            "num_examples": [_bytes(total.num_examples, "<f8") for total in totals],
+            "train_loss": [_bytes(total.train_loss, "<f4") for total in totals],
         }
     )
 

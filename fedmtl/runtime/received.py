@@ -4,7 +4,6 @@ Here records, keys, types, declared sizes and lengths are looked at, before an a
 about whom, is looked at in ``fedmtl.federation.checked``. Whatever does not fit is a ``Refused``, and no other error.
 """
 
-import math
 from typing import Any
 
 import numpy as np
@@ -99,16 +98,24 @@ def _phases(config: ConfigRecord) -> dict[str, float]:
 def _totals(content: RecordDict) -> list[Total]:
     """Sums of uploads; only nodes of this machine are asked for them, and they are trusted."""
     config: Any = record(content, TOTALS, ConfigRecord)
-    columns = [value(config, key, list) for key in ("tasks", "clients", "vectors", "num_examples")]
+    columns = [value(config, key, list) for key in ("tasks", "clients", "vectors", "num_examples", "train_loss")]
     if len({len(one) for one in columns}) > 1:
         raise Refused("message", f"totals have columns of one length, got {[len(one) for one in columns]}")
     found = []
-    for owned, clients, vector, num_examples in zip(*columns, strict=True):
-        fits = type(owned) is str and type(clients) is bytes and type(vector) is bytes and type(num_examples) is float
-        if not fits or len(clients) % 8 or len(vector) % 8 or not math.isfinite(num_examples):
-            raise Refused("message", "a total is tasks, clients, a vector and a number of examples")
-        total = np.frombuffer(vector, "<f8")
-        found.append(Total(tuple(owned.split(",")), np.frombuffer(clients, "<i8"), total, num_examples))
+    for owned, clients, vector, num_examples, losses in zip(*columns, strict=True):
+        fits = type(owned) is str and all(type(one) is bytes for one in (clients, vector, num_examples, losses))
+        if (
+            not fits
+            or len(vector) % 8
+            or {len(clients), len(num_examples), 2 * len(losses)} != {len(clients)}
+            or len(clients) % 8
+        ):
+            raise Refused("message", "a total is tasks, clients, a vector, numbers of examples and training losses")
+        total, weights = np.frombuffer(vector, "<f8"), np.frombuffer(num_examples, "<f8")
+        if not np.isfinite(weights).all():
+            raise Refused("message", "a total's numbers of examples are finite")
+        members, said = np.frombuffer(clients, "<i8"), np.frombuffer(losses, "<f4")
+        found.append(Total(tuple(owned.split(",")), members, total, weights, said))
     return found
 
 

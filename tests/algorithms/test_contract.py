@@ -464,15 +464,15 @@ def test_every_batch_is_walked_through(algorithm: AnyAlgorithm, alike: Federatio
 
 @pytest.mark.parametrize("vmap", [VMap(), VMap(chunk=2)], ids=repr)
 def test_loop_is_vmap(algorithm: AnyAlgorithm, federation: Federation, vmap: VMap) -> None:
-    """For clients of 1 to 3 batches of 3 and 4 rows, to 1e-6 a round, from equal states; in training, whether those of
-    unlike tasks run together or not, and in measurement."""
+    """For clients of 1 to 3 batches of 3 and 4 rows, to 1e-6 a round, from equal states; in training and its loss,
+    whether those of unlike tasks run together or not, and in measurement."""
     plan = tiny_plan(federation, algorithm)
     state = start(plan, federation)
     for round in (1, 2):
-        work = jobs(plan, federation, state, round)
+        work = [job._replace(function=plan.training(job.owned)) for job in jobs(plan, federation, state, round)]
         expected = [rebuild(result, [torch.as_tensor(leaf) for leaf in leaves(result)]) for _, result in results(work)]
         assert_close(run(vmap, work), expected, atol=1e-6)
-        assert_close(run(vmap, work, plan.wide(plan.local_update(plan.all_tasks))), expected, atol=1e-6)
+        assert_close(run(vmap, work, plan.wide(plan.training(plan.all_tasks))), expected, atol=1e-6)
         state = play(plan, federation, state, round)
     tests = measurements(plan, federation, state)
     assert_close(run(vmap, tests), run(Loop(), tests), atol=1e-6)

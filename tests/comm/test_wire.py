@@ -10,7 +10,7 @@ import xxhash
 from torch import Tensor
 
 from fedmtl.codecs import FP16, Codec, Dense, ErrorFeedback, Int8, TopK
-from fedmtl.comm.packets import DATA, DOWN, HEADER_BYTES, REPORT, UP, PacketError, open_packet, seal
+from fedmtl.comm.packets import DATA, DOWN, HEADER_BYTES, REPORT, UP, PacketError, joined, open_packet, seal, train_losses
 from fedmtl.comm.spec import Spec, spec_of
 from fedmtl.comm.wire import Room, pack, pack_rows, unpack
 from fedmtl.trees import stack
@@ -75,10 +75,11 @@ def test_the_spec_lists_arrays_by_record_and_name() -> None:
 def test_the_header_is_32_bytes_of_these_fields(codec: Codec[Any], kind: int) -> None:
     """Read with a format of its own, written from the documentation."""
     packet, _ = packed(payload(), codec, kind=kind, round=2**31 + 5)
-    checksum, magic, version, got_kind, digest, round, examples, length = struct.unpack("<I2sBB8sIdI", packet[:32])
+    form = "<I2sBB8sIffI" if kind == UP else "<I2sBB8sIdI"
+    checksum, magic, version, got_kind, digest, round, examples, *loss, length = struct.unpack(form, packet[:32])
     body = packet[32:]
     assert HEADER_BYTES == 32
-    assert (magic, version, got_kind, round) == (b"fm", 2, kind, 2**31 + 5)
+    assert (magic, version, got_kind, round) == (b"fm", 3, kind, 2**31 + 5)
     assert digest == SPEC.digest(codec)
     assert examples == (5.0 if kind == UP else 0.0)
     assert length == len(body)
@@ -95,10 +96,11 @@ def test_the_body_is_what_the_codec_makes_and_nothing_more(codec: Codec[Any]) ->
 def test_a_packet_written_by_hand_is_read() -> None:
     spec = spec_of({"r": {"v": torch.zeros(2)}})
     body = struct.pack("<2f", 1.5, -2.0)
-    rest = b"fm" + bytes([2, 2]) + spec.digest(Dense()) + struct.pack("<IdI", 9, 3.0, 8) + body
+    rest = b"fm" + bytes([3, 2]) + spec.digest(Dense()) + struct.pack("<IffI", 9, 3.0, 0.25, 8) + body
     packet = struct.pack("<I", xxhash.xxh3_64(rest).intdigest() % 2**32) + rest
     values, examples = unpack(packet, spec, Dense(), kind=UP, round=9)
     assert values["r"]["v"].tolist() == [1.5, -2.0] and examples == 3.0
+    assert train_losses(joined([b"abc", packet])[1:]).tolist() == [0.25]
 
 
 def test_the_digest_tells_specs_and_codecs_apart() -> None:
@@ -342,8 +344,8 @@ def test_another_kind_round_codec_or_spec_is_named(changes: dict[str, Any], mess
 
 def test_another_version_is_named() -> None:
     packet, _ = packed(payload(), Dense())
-    with pytest.raises(PacketError, match="version 2 .*, got b'fm' and 3; both sides need the same version of fedmtl"):
-        unpack(packet[:6] + b"\x03" + packet[7:], SPEC, Dense(), kind=UP, round=7)
+    with pytest.raises(PacketError, match="version 3 .*, got b'fm' and 2; both sides need the same version of fedmtl"):
+        unpack(packet[:6] + b"\x02" + packet[7:], SPEC, Dense(), kind=UP, round=7)
 
 
 def test_an_unknown_kind_is_named() -> None:

@@ -114,7 +114,7 @@ def assert_close(found: Any, expected: Any) -> None:
 
 
 def training(plan: Plan, federation: Federation, round: int = 1) -> list[Job]:
-    """Everybody's training, from heads that no two clients have alike."""
+    """Everybody's training and its loss, from heads that no two clients have alike."""
     jobs = []
     server = plan.first_server({client: data.tasks for client, data in federation.clients.items()})
     for client, data in federation.clients.items():
@@ -126,7 +126,7 @@ def training(plan: Plan, federation: Federation, round: int = 1) -> list[Job]:
         order = draw.permutation(len(data.train.x))
         batches = make_batches(data.train.x, data.train.y, plan.batch_size, order, plan.told(round))
         down = plan.broadcast(server, client, data.tasks)
-        jobs.append(Job(client, plan.local_update(data.tasks), down, private, batches, data.tasks))
+        jobs.append(Job(client, plan.training(data.tasks), down, private, batches, data.tasks))
     return jobs
 
 

@@ -19,7 +19,7 @@ from tests.engines.jobs import alone, assert_close, cohort_of, cohorts_of, measu
 
 
 def wide_of(plan: Plan) -> Wide:
-    wide = plan.wide(plan.local_update(plan.all_tasks))
+    wide = plan.wide(plan.training(plan.all_tasks))
     assert wide is not None
     return wide
 

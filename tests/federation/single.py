@@ -5,6 +5,7 @@ A client whose update is not finite sends nothing and keeps what it had; a packe
 sender's loss alone, who has kept its state as if it had arrived.
 """
 
+import math
 from collections.abc import Collection
 from typing import Any
 
@@ -19,7 +20,7 @@ from fedmtl.federation.plan import Plan
 from fedmtl.optim import make_batches
 from fedmtl.rng import rng
 from fedmtl.trees import leaves
-from fedmtl.types import ClientId, LocalResult, Payload, Upload
+from fedmtl.types import TRAIN_LOSS, ClientId, Payload, Trained, Upload
 from tests.algorithms.rounds import epoch
 
 
@@ -83,7 +84,7 @@ class Single:
             data = self.clients[client]
             down = self.down(client, round)
             batches = epoch(self.plan, data, client, round)
-            result: LocalResult[Any] = self.plan.local_update(data.tasks)(down, self.private[client], batches)
+            result: Trained[Any] = self.plan.training(data.tasks)(down, self.private[client], batches)
             failed = (client in private_fails and can_fail(result.private)) or (
                 client in upload_fails and can_fail(result.upload.payload)
             )
@@ -94,6 +95,7 @@ class Single:
             packet, self.codec[client] = pack(
                 payload, spec, codec, self.codec[client], rng(self.plan.seed, round, client, "up"),
                 kind=UP, round=round, num_examples=float(num_examples), reference=down,
+                train_loss=float(result.metrics.get(TRAIN_LOSS, math.nan)),
             )  # fmt: skip
             self.private[client] = result.private
             self.packets[round, client] = packet

@@ -30,7 +30,7 @@ from fedmtl.federation.stacked import StackedStore
 from fedmtl.federation.store import ClientStore, MemoryBackend, Store
 from fedmtl.federation.visits import Reply, replies_of
 from fedmtl.trees import leaves
-from fedmtl.types import ClientId, LocalResult, TaskSet
+from fedmtl.types import ClientId, TaskSet, Trained
 from tests.conftest import ALL_ALGORITHMS, tiny, tiny_model
 from tests.federation.single import Single
 
@@ -89,7 +89,7 @@ class Failing:
     def map(self, cohorts: Sequence[Cohort], wide: Wide | None = None) -> list[Any]:
         results = self.inner.map(cohorts, wide)
         for cohort, result in zip(cohorts, results, strict=True):
-            if isinstance(result, LocalResult):
+            if isinstance(result, Trained):
                 for tree, failing in (
                     (result.private, self.step.private_fails),
                     (result.upload.payload, self.step.upload_fails),
@@ -155,7 +155,7 @@ def _on_the_way(replies: Sequence[Reply], step: Step) -> Iterator[Reply]:
 
 def _header(packet: bytes) -> tuple[bytes, int, float]:
     """Digest of the Spec, round and number of examples."""
-    return packet[8:16], int.from_bytes(packet[16:20], "little"), struct.unpack_from("<d", packet, 20)[0]
+    return packet[8:16], int.from_bytes(packet[16:20], "little"), struct.unpack_from("<f", packet, 20)[0]
 
 
 def plan_of(federation: Federation, algorithm: Algorithm[Any, Any], codec: Codec[Any]) -> Plan:

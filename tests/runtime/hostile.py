@@ -207,8 +207,8 @@ def reseal(
     """A packet with a good checksum and another body, weight, kind, round or digest."""
     round = header.get("round", int.from_bytes(packet[16:20], "little"))
     digest = header.get("digest", packet[8:16])
-    old = float(np.frombuffer(packet[20:28], "<f8")[0])
-    return seal(kind, digest, round, old if weight is None else weight, packet[32:] if body is None else body)
+    old, loss = np.frombuffer(packet[20:28], "<f4").tolist()
+    return seal(kind, digest, round, old if weight is None else weight, packet[32:] if body is None else body, loss)
 
 
 def filled(packet: bytes, value: float) -> bytes:
