@@ -10,7 +10,18 @@ import xxhash
 from torch import Tensor
 
 from fedmtl.codecs import FP16, Codec, Dense, ErrorFeedback, Int8, TopK
-from fedmtl.comm.packets import DATA, DOWN, HEADER_BYTES, REPORT, UP, PacketError, joined, open_packet, seal, train_losses
+from fedmtl.comm.packets import (
+    DATA,
+    DOWN,
+    HEADER_BYTES,
+    REPORT,
+    UP,
+    PacketError,
+    joined,
+    open_packet,
+    seal,
+    train_losses,
+)
 from fedmtl.comm.spec import Spec, spec_of
 from fedmtl.comm.wire import Room, pack, pack_rows, unpack
 from fedmtl.trees import stack
