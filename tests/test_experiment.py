@@ -41,6 +41,7 @@ EXPERIMENTS = [
         evaluate_every=2,
         evaluate_clients=3,
         metrics="all",
+        train_loss=False,
         seed=7,
         chunk=7,
         compile=True,
