@@ -130,6 +130,7 @@ def test_what_is_what_results_depend_on() -> None:
         "round_seconds": 1.0,
         "max_weight": 3.0,
         "max_norm": 5.0,
+        "train_loss": False,
         "callbacks": ["TensorBoard"],
     }
     assert set(how) == set(HOW)
