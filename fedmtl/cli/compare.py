@@ -13,6 +13,7 @@ from fedmtl.cli.comparison import comparison_text
 from fedmtl.cli.errors import one_clear_error
 from fedmtl.cli.options import ALLOW, CALLBACK, SETTINGS
 from fedmtl.cli.run import this_command
+from fedmtl.cli.table import markdown_fitted
 from fedmtl.cli.terminal import columns, say, wrapped
 
 if TYPE_CHECKING:
@@ -132,9 +133,9 @@ def _compare(
         found = compare_experiments(
             experiments, out, target=target, aliases=named, axis=wanted.axis, on_event=watch, pool=pool
         )
-    if choices:
-        say(choices, "  ")
     width = columns()
+    if choices:
+        typer.echo(markdown_fitted(choices, width))
     if width is None:
         typer.echo((out / "report.md").read_text(encoding="utf-8"))
     else:

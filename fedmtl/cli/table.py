@@ -1,8 +1,12 @@
 """Tables that fit the terminal: columns that matter less are left out, texts are wrapped, and at the worst stacked."""
 
+import re
 import textwrap
 from collections.abc import Sequence
+from itertools import groupby
 from typing import NamedTuple
+
+from fedmtl.cli.terminal import GLUE, glued, wrapped
 
 GAP = "  "
 LEAST = 16
@@ -52,13 +56,37 @@ def fitted(columns: Sequence[Column], width: int | None) -> Fitted:
     return Fitted(_aligned(shown, widths), left_out)
 
 
+def markdown_fitted(text: str, width: int | None) -> str:
+    """Markdown for a terminal: its tables as columns without bars, its other lines wrapped; as it is without a width.
+
+    >>> print(markdown_fitted("Found:\\n\\n| method | score |\\n|---|---:|\\n| FedPer | 0.5 |", 80))
+    Found:
+    <BLANKLINE>
+    method  score
+    FedPer    0.5
+    """
+    if width is None:
+        return text
+    parts: list[str] = []
+    for is_table, lines in groupby(text.split("\n"), lambda line: line.startswith("|")):
+        if is_table:
+            head, _, *body = (
+                [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines
+            )
+            shown = [Column(name, [row[at] for row in body]) for at, name in enumerate(head)]
+            parts.append(fitted(shown, width).text)
+        else:
+            parts += [wrapped(line, width, "  ") for line in lines]
+    return "\n".join(parts)
+
+
 def _wide(column: Column) -> int:
     return max(map(len, [column.head, *column.cells]))
 
 
 def _narrow(column: Column) -> int:
     """With the head's words below each other."""
-    return max(map(len, [*column.head.split(), *column.cells]))
+    return max(map(len, [*glued(column.head).split(" "), *column.cells]))
 
 
 def _total(columns: Sequence[Column], width: int) -> int:
@@ -91,8 +119,9 @@ def _row(cells: Sequence[str], widths: Sequence[int], from_below: bool = False) 
 
 
 def _broken(text: str, width: int) -> list[str]:
-    found = textwrap.wrap(text, width, subsequent_indent="  " if width > LEAST else "", break_on_hyphens=False)
-    return found or [""]
+    hanging = "  " if width > LEAST else ""
+    found = textwrap.wrap(glued(text), width, subsequent_indent=hanging, break_on_hyphens=False)
+    return [line.replace(GLUE, " ") for line in found] or [""]
 
 
 def _stacked(columns: Sequence[Column], width: int) -> str:

@@ -1,6 +1,7 @@
 """Lines that fit the terminal: wrapped between words there, and left whole in files and pipes."""
 
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -18,13 +19,24 @@ def columns(stream: TextIO | None = None) -> int | None:
     return max(20, shutil.get_terminal_size().columns) if (stream or sys.stdout).isatty() else None
 
 
+GLUE = "\u00a0"
+"""A space at which no line is broken."""
+
+_TOGETHER = re.compile(r"(?<=\d) (?=(?:[kMGT]?B|s|min|h)\b)|(?<=round) (?=\d)| (?=[↑↓])")
+
+
+def glued(text: str) -> str:
+    """A text whose numbers stay with their units, and arrows with their words: ``GLUE`` is between them."""
+    return _TOGETHER.sub(GLUE, text)
+
+
 def wrapped(text: str, width: int | None, hanging: str = "") -> str:
     """A line, broken between words where it is longer than ``width``; further lines begin with ``hanging``."""
     if width is None or len(text) <= width:
         return text
     lead = text[: len(text) - len(text.lstrip())]
     return textwrap.fill(
-        text.lstrip(),
+        glued(text.lstrip()),
         width,
         initial_indent=lead,
         subsequent_indent=hanging,
@@ -32,7 +44,7 @@ def wrapped(text: str, width: int | None, hanging: str = "") -> str:
         break_on_hyphens=False,
         replace_whitespace=False,
         drop_whitespace=True,
-    )
+    ).replace(GLUE, " ")
 
 
 def say(text: str, hanging: str = "") -> None:

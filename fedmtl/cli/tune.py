@@ -84,7 +84,7 @@ def tune(
             trials, sampler.value, halving, objective.value, price, free_seed([experiment]) if seed is None else seed
         )
         _say_part(experiment)
-        say(f"{experiment.name}: {experiment.label}: {', '.join(space)}, {trials} trials on seed {chosen.seed}")
+        say(f"{experiment.name}: {experiment.label}: {', '.join(space)}, {trials} trials on seed {chosen.seed}", "  ")
         with hold(out.resolve()):
             tuned = tune_experiment(
                 experiment,
@@ -155,14 +155,17 @@ def _say_part(experiment: "Experiment") -> None:
     from fedmtl.tuning.tune import VALID_FRACTION
 
     if not experiment.valid_fraction:
-        say(f"valid_fraction={VALID_FRACTION:g} for trials and for what is chosen: the preset has no validation parts")
+        say(
+            f"valid_fraction={VALID_FRACTION:g} for trials and for what is chosen: the preset has no validation parts",
+            "  ",
+        )
 
 
 def _show(trial: "Trial", settings: "Tuning", what: str) -> None:
     stopping.reached(f"after {what}{trial.number}")
     score = "diverged" if trial.state == "diverged" else f"score {trial.score:.4f} (round {trial.best_round})"
     same = "" if trial.same_as is None else f"  the same as trial {trial.same_as}"
-    say(f"  {what}{trial.number + 1}/{settings.trials}  {_values(trial)}  {score}{same}")
+    say(f"  {what}{trial.number + 1}/{settings.trials}  {_values(trial)}  {score}{same}", "    ")
 
 
 def _values(trial: "Trial") -> str:

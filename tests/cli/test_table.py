@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedmtl.cli.table import Column, fitted
+from fedmtl.cli.table import Column, fitted, markdown_fitted
 
 COLUMNS = [
     Column(
@@ -40,3 +40,20 @@ def test_the_columns_that_matter_least_are_left_out_first() -> None:
 def test_rows_are_stacked_where_nothing_else_fits() -> None:
     text = fitted([Column("a", ["one"]), Column("long", ["x" * 20]), Column("longer", ["y" * 20])], 30).text
     assert text.splitlines() == ["one", f"  long: {'x' * 20}", f"  longer: {'y' * 20}"]
+
+
+MARKDOWN = "Found in 12.3 kB:\n\n| method | score ↑ |\n|---|---:|\n| FedPer \\| a | 0.5 |\n| Local | 0.25 |\n"
+
+
+def test_markdown_becomes_columns() -> None:
+    assert markdown_fitted(MARKDOWN, None) == MARKDOWN
+    text = "Found in 12.3 kB:\n\nmethod      score ↑\nFedPer | a      0.5\nLocal          0.25\n"
+    assert markdown_fitted(MARKDOWN, 40) == text
+    assert markdown_fitted(MARKDOWN, 15).startswith("Found in\n  12.3 kB:\n\n"), "a number stays with its unit"
+    empty = "| method | score |\n|---|---:|"
+    assert markdown_fitted(empty, 40) == "method  score"
+
+
+def test_an_arrow_stays_with_its_word() -> None:
+    text = fitted([Column("name", ["x" * 30]), Column("mean score ↑", ["0.5"])], 38).text
+    assert [line.split() for line in text.splitlines()[:2]] == [["mean"], ["name", "score", "↑"]]

@@ -95,13 +95,16 @@ def test_errors(here: Path, arguments: list[str]) -> None:
 
 
 @pytest.mark.slow
-def test_run_report_export_and_shrink(here: Path) -> None:
+def test_every_other_command(here: Path) -> None:
     for arguments in (
         ["run", "small.toml", "--baseline", "--out", "first"],
         ["report", "first", "--target", "0.5"],
         ["shrink", "first"],
         ["export", "first", "--out", "rows.jsonl"],
-        ["verify", "SGD"],
+        ["log", "first", "--callback", "TensorBoard"],
+        ["tune", "small.toml", "--trials", "2", "--sampler", "random", "--out", "tuned"],
+        ["verify", "SGD", "TaskWeighted"],
+        ["bench", "--workload", "W2", "--quick", "--out", "bench.json"],
         ["--version"],
     ):
         lines, code = screen(arguments, here)
@@ -119,3 +122,16 @@ def test_compare(here: Path, columns: int) -> None:
     text = "\n".join(lines)
     assert re.search(r"^experiment +.*score", text, re.MULTILINE) and "Local" in text and "multiclass_0" in text
     assert "|" not in text and len(re.findall(r"\d\.\d{3} ± \d\.\d{3}", text)) >= 3
+
+
+@pytest.mark.slow
+def test_compare_side_by_side_and_tuned(here: Path) -> None:
+    """Numbers stay with their units; the table of what was chosen is one of columns, as the results are."""
+    arguments = ["compare", "small.toml", "--algorithm", "FedPer", "--seeds", "2", "--jobs", "2", "--tune", "2"]
+    for columns in (80, 47):
+        lines, code = screen([*arguments, "--out", "side"], here, columns)
+        assert code == 0, lines
+        check(lines, columns)
+        text = "\n".join(lines)
+        assert not re.search(r"\d\n *([kM]?B|s|min)\b|round\n|\n *[↑↓]", text) and "|" not in text
+        assert "[4/4] small-FedPer-ErrorFeedback-TopK-Int8/seed1  begins" in " ".join(text.split("\n  ")) + text
