@@ -1,6 +1,7 @@
 """Labels at the ends of lines, in a column right of a panel; a legend where they are too many for it."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
@@ -11,7 +12,7 @@ from matplotlib.transforms import Bbox
 
 from fedmtl.report.looks import Look
 from fedmtl.report.placing import spread
-from fedmtl.report.style import INK, SMALL
+from fedmtl.report.style import INK, SMALL, lay_out
 
 LINE = 1.25
 """Height of a line of text, in sizes of its letters."""
@@ -30,6 +31,7 @@ class Size(NamedTuple):
     height: float
 
 
+@lru_cache(4096)  # outlines of letters take a quarter of a report's time
 def text_size(text: str, size: float = SMALL) -> Size:
     """Width and height of a text of one or more lines."""
     lines = text.split("\n")
@@ -64,9 +66,7 @@ def freeze(figure: Figure, left_free: float) -> None:
     engine = figure.get_layout_engine()
     assert engine is not None
     engine.set(rect=(0, 0, 1 - left_free / figure.get_figwidth(), 1))  # pyright: ignore[reportCallIssue]
-    for _ in range(2):  # ticks depend on the size of a panel, and that on the ticks' labels
-        figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    lay_out(figure)
 
 
 def label_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], look: Mapping[str, Look]) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from fedmtl.report.numbers import Numbers, to_csv
-from fedmtl.report.style import FORMATS, file_of
+from fedmtl.report.style import files_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,5 +21,5 @@ class Picture:
     def files(self, prefix: str = "") -> dict[str, bytes]:
         """The figure as PNG, PDF and SVG, and its numbers as CSV."""
         stem = prefix + self.name
-        drawn = {f"{stem}.{format}": file_of(self.figure, format) for format in FORMATS}
+        drawn = {f"{stem}.{format}": content for format, content in files_of(self.figure).items()}
         return drawn | {f"{stem}.csv": to_csv(self.numbers).encode()}

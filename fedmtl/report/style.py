@@ -20,8 +20,6 @@ SMALL = 7.0
 INK = "#222222"
 PALE = "#666666"
 
-FORMATS = ("png", "pdf", "svg")
-
 STYLE: dict[Any, Any] = {
     "font.size": 8,
     "axes.labelsize": 8,
@@ -73,9 +71,34 @@ def style() -> Iterator[None]:
         yield
 
 
-def file_of(figure: Figure, format: str) -> bytes:
-    """The figure as a file of a format, "png", "pdf" or "svg"; the same figure gives the same bytes."""
-    out = io.BytesIO()
+def files_of(figure: Figure) -> dict[str, bytes]:
+    """Format -> the figure as a file of it; the same figure gives the same bytes.
+
+    It is laid out once and drawn once for each format. ``savefig`` would do both twice, for each of them.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    files: dict[str, bytes] = {}
     with style():
-        figure.savefig(out, format=format, dpi=DPI, metadata=_METADATA[format])
-    return out.getvalue()
+        figure.dpi = DPI
+        lay_out(figure)
+        for format, print_to in (
+            ("png", FigureCanvasAgg(figure).print_png),
+            ("pdf", FigureCanvasPdf(figure).print_pdf),
+            ("svg", FigureCanvasSVG(figure).print_svg),
+        ):
+            out = io.BytesIO()
+            figure.dpi = DPI  # printing of the others leaves 72
+            print_to(out, metadata=_METADATA[format])
+            files[format] = out.getvalue()
+    return files
+
+
+def lay_out(figure: Figure) -> None:
+    """Give the panels their places, and keep them there; nothing where that was done before."""
+    if engine := figure.get_layout_engine():
+        for _ in range(2):  # ticks depend on the size of a panel, and that on the ticks' labels
+            engine.execute(figure)
+        figure.set_layout_engine("none")

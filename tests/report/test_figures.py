@@ -361,3 +361,18 @@ def test_a_name_with_a_dollar_sign_is_no_formula(tmp_path: Path) -> None:
     groups = group_runs(runs, {runs[0].folder: r"cost $\x$ & _more_"})
     svg = drawn(overview(groups)).files()["overview.svg"].decode()
     assert r"cost $\x$ &amp; _more_" in svg and SMALL >= 7
+
+
+def test_a_figure_is_drawn_once_for_each_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``savefig`` draws twice where there is a layout, to lay out and to print. All formats have the same panels."""
+    seen: list[list[tuple[float, ...]]] = []
+    draw = Figure.draw
+
+    def counted(figure: Figure, renderer: Any) -> None:
+        draw(figure, renderer)
+        seen.append([axes.get_position().bounds for axes in figure.axes])
+
+    picture = drawn(clients(study(tmp_path)))
+    monkeypatch.setattr(Figure, "draw", counted)
+    picture.files()
+    assert len(seen) == 3 and seen[0] == seen[1] == seen[2]
