@@ -1,17 +1,36 @@
 """Processes of this machine that a test has started, however far down."""
 
 import os
+import signal
+import time
 from pathlib import Path
 
 
 def alive(mark: str) -> list[str]:
     """Commands of processes with the mark in their environment."""
-    found = []
+    return list(_marked(mark).values())
+
+
+def kill_all(mark: str, seconds: float = 30) -> None:
+    """SIGKILL all processes with the mark in their environment, and those that they start meanwhile."""
+    deadline = time.monotonic() + seconds
+    while found := _marked(mark):
+        assert time.monotonic() < deadline, found
+        for pid in found:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        time.sleep(0.01)
+
+
+def _marked(mark: str) -> dict[int, str]:
+    found = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
             state = (process / "stat").read_text().rsplit(")", 1)[1].split()[0]
             if state != "Z" and mark.encode() in (process / "environ").read_bytes():
-                found.append((process / "cmdline").read_text())
+                found[int(process.name)] = (process / "cmdline").read_text()
         except OSError:
             pass
     return found

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -89,10 +89,22 @@ def deployment(home: Path, node_configs: list[str]) -> Iterator[list[subprocess.
         yield nodes
 
 
-def flwr_run(home: Path, preset: Path, overrides: str, out: Path, seconds: float = 240) -> dict:
-    """``flwr run`` of this checkout until the run folder holds a summary; gives the summary."""
+def flwr_run(
+    home: Path,
+    preset: Path,
+    overrides: str,
+    out: Path,
+    seconds: float = 240,
+    resume: bool = False,
+    until: Callable[[], bool] | None = None,
+) -> dict:
+    """``flwr run`` of this checkout until the run folder holds a summary; gives the summary.
+
+    With ``until``, no longer than until this holds; gives nothing then.
+    """
     command = [str(BIN / "flwr"), "run", str(ROOT), "test", "--format", "json"]
-    command += ["-c", f'preset="{preset}" overrides="{overrides}" out="{out}"']
+    resumed = " resume=true" if resume else ""
+    command += ["-c", f'preset="{preset}" overrides="{overrides}" out="{out}"{resumed}']
     started = subprocess.run(command, env=environment(home), capture_output=True, text=True, timeout=120)
     answer = started.stdout[started.stdout.find("{") :]
     if started.returncode or not json.loads(answer).get("success"):
@@ -101,6 +113,8 @@ def flwr_run(home: Path, preset: Path, overrides: str, out: Path, seconds: float
     while time.monotonic() < deadline:
         if (out / "summary.json").exists():
             return json.loads((out / "summary.json").read_text())
-        time.sleep(0.3)
+        if until is not None and until():
+            return {}
+        time.sleep(0.3 if until is None else 0.02)
     logs = "\n".join(f"== {log.name}\n{log.read_text()[-3000:]}" for log in home.glob("*.log"))
     raise TimeoutError(f"no summary after {seconds} s\n{logs}")
