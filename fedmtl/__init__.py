@@ -11,7 +11,7 @@ name is here under the name of its class:
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from fedmtl.registry import REGISTRY
+from fedmtl.registry.names import REGISTRY
 
 if TYPE_CHECKING:
     from fedmtl.algorithms import Algorithm as Algorithm
@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from fedmtl.algorithms.soft_sharing import SoftSharing as SoftSharing
     from fedmtl.algorithms.task_weighted import TaskWeighted as TaskWeighted
     from fedmtl.algorithms.transfer import Transfer as Transfer
+    from fedmtl.analysis import Run as Run
+    from fedmtl.analysis.load import load_run as load_run
+    from fedmtl.analysis.report.call import report as report
     from fedmtl.callbacks import Callback as Callback
     from fedmtl.callbacks import RunInfo as RunInfo
     from fedmtl.callbacks.csv_file import CSV as CSV
@@ -57,8 +60,8 @@ if TYPE_CHECKING:
     from fedmtl.codecs.fp16 import FP16 as FP16
     from fedmtl.codecs.int8 import Int8 as Int8
     from fedmtl.codecs.topk import TopK as TopK
-    from fedmtl.comparing import Comparison as Comparison
-    from fedmtl.comparing import compare as compare
+    from fedmtl.core.types import LocalResult as LocalResult
+    from fedmtl.core.types import Upload as Upload
     from fedmtl.data import ClientData as ClientData
     from fedmtl.data import Dataset as Dataset
     from fedmtl.data import Federation as Federation
@@ -70,8 +73,6 @@ if TYPE_CHECKING:
     from fedmtl.engines import Engine as Engine
     from fedmtl.engines import Loop as Loop
     from fedmtl.engines import VMap as VMap
-    from fedmtl.experiment import Experiment as Experiment
-    from fedmtl.loading import load_experiment as load_experiment
     from fedmtl.models import Model as Model
     from fedmtl.models.cnn import CNN as CNN
     from fedmtl.models.cnn import TemporalCNN as TemporalCNN
@@ -86,18 +87,17 @@ if TYPE_CHECKING:
     from fedmtl.optimizers.step_decay import StepDecay as StepDecay
     from fedmtl.optimizers.warmup import Warmup as Warmup
     from fedmtl.optimizers.weight_decay import WeightDecay as WeightDecay
-    from fedmtl.report.call import report as report
-    from fedmtl.results import Result as Result
-    from fedmtl.running import run as run
-    from fedmtl.study import Run as Run
-    from fedmtl.study.load import load_run as load_run
+    from fedmtl.run_experiment import run as run
+    from fedmtl.runs.experiment import Experiment as Experiment
+    from fedmtl.runs.presets import load_experiment as load_experiment
+    from fedmtl.runs.result import Result as Result
+    from fedmtl.studies.comparison import Comparison as Comparison
+    from fedmtl.studies.comparison import compare as compare
     from fedmtl.tasks import Task as Task
     from fedmtl.tasks.binary import Binary as Binary
     from fedmtl.tasks.multiclass import MultiClass as MultiClass
     from fedmtl.tasks.multilabel import MultiLabel as MultiLabel
     from fedmtl.tasks.regression import Regression as Regression
-    from fedmtl.types import LocalResult as LocalResult
-    from fedmtl.types import Upload as Upload
     from fedmtl.weightings import Weighting as Weighting
     from fedmtl.weightings.cagrad import CAGrad as CAGrad
     from fedmtl.weightings.dwa import DWA as DWA
@@ -113,20 +113,20 @@ _WHERE = {
     "algorithms": ("Algorithm",),
     "callbacks": ("Callback", "RunInfo"),
     "codecs": ("Codec",),
-    "comparing": ("Comparison", "compare"),
+    "studies.comparison": ("Comparison", "compare"),
     "data": ("ClientData", "Dataset", "Federation", "Split", "from_arrays"),
     "engines": ("Engine", "Loop", "VMap"),
-    "experiment": ("Experiment",),
-    "loading": ("load_experiment",),
+    "runs.experiment": ("Experiment",),
+    "runs.presets": ("load_experiment",),
     "models": ("Model",),
     "optimizers": ("Optimizer",),
-    "report.call": ("report",),
-    "results": ("Result",),
-    "running": ("run",),
-    "study.load": ("load_run",),
-    "study.run": ("Run",),
+    "analysis.report.call": ("report",),
+    "runs.result": ("Result",),
+    "run_experiment": ("run",),
+    "analysis.load": ("load_run",),
+    "analysis.runs": ("Run",),
     "tasks": ("Task",),
-    "types": ("LocalResult", "Upload"),
+    "core.types": ("LocalResult", "Upload"),
     "weightings": ("Weighting",),
 }
 """Module -> names that are no registered component."""
@@ -141,7 +141,7 @@ __all__ = sorted(_PATHS)  # pyright: ignore[reportUnsupportedDunderAll]
 
 def __getattr__(name: str) -> Any:
     if name not in _PATHS:
-        from fedmtl.suggest import did_you_mean
+        from fedmtl.core.suggest import did_you_mean
 
         raise AttributeError(f"module 'fedmtl' has no attribute {name!r}.{did_you_mean(name, __all__)}")
     module, _, attribute = _PATHS[name].partition(":")

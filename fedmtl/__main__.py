@@ -5,7 +5,7 @@ import sys
 
 def main() -> None:
     """Answer signals before anything large is imported."""
-    from fedmtl import stopping
+    from fedmtl.core import stopping
 
     try:
         stopping.install()

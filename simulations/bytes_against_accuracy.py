@@ -12,11 +12,11 @@ from typing import Annotated
 import typer
 
 from fedmtl import run
-from fedmtl.allowed import beside
-from fedmtl.loading import check_elsewhere, override, read_preset
-from fedmtl.run_folder import write_outputs
-from fedmtl.study import group_runs, markdown, read_run, tabulate, to_csv, verdicts
-from fedmtl.study.sweep import Sweep, expand, folder_names
+from fedmtl.analysis import group_runs, markdown, read_run, tabulate, to_csv, verdicts
+from fedmtl.registry.allowed import beside
+from fedmtl.runs.presets import check_elsewhere, override, read_preset
+from fedmtl.runs.run_folder import write_outputs
+from fedmtl.runs.sweep import Sweep, expand, folder_names
 
 PACKETS = (
     {"up_codec": "Dense", "down_codec": "Dense"},

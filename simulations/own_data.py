@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 from fedmtl import MLP, Experiment, FedPer, Local, from_arrays, run
-from fedmtl.study import human_bytes
+from fedmtl.analysis import human_bytes
 
 
 def clinics(number: int, patients: int, seed: int) -> dict[int, tuple[np.ndarray, dict[str, np.ndarray]]]:

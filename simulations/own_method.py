@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fedmtl import ClientData, Federation, FedPer, LocalResult, Regression, Split, Upload
 from fedmtl.codecs.base import check_vector
-from fedmtl.types import Batch, ClientId, LossFn, Params, Payload
+from fedmtl.core.types import Batch, ClientId, LossFn, Params, Payload
 
 
 class Server(NamedTuple):

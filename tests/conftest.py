@@ -47,13 +47,13 @@ from fedmtl.algorithms import (
     Transfer,
 )
 from fedmtl.codecs import Dense
+from fedmtl.core.types import ClientId, TaskSet
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.engines import Engine, Loop, VMap
-from fedmtl.federation.plan import Plan, make_plan
 from fedmtl.models import MLP, Linear, Model
 from fedmtl.optimizers import Clip, Cosine, Momentum
+from fedmtl.protocol.plan import Plan, make_plan
 from fedmtl.tasks import Binary, MultiClass, MultiLabel, Regression, Task
-from fedmtl.types import ClientId, TaskSet
 from fedmtl.weightings import DWA, MGDA, CAGrad, Equal, GradNorm, PCGrad, Uncertainty
 
 ALL_ALGORITHMS: list[Algorithm[Any, Any]] = [
@@ -100,7 +100,7 @@ ALL_ALGORITHMS: list[Algorithm[Any, Any]] = [
 ALL_ENGINES: list[Engine] = [Loop(), VMap(), VMap(chunk=1), VMap(chunk=2)]
 """Every engine, under the contract of tests/engines/test_contract.py."""
 
-ALONE = ("runtime/", "bench/", "simulations/", "callbacks/", "test_cli.py", "test_stopping.py", "test_readme.py")
+ALONE = ("runtime/", "bench/", "simulations/", "callbacks/", "core/test_stopping.py", "test_cli.py", "test_readme.py")
 """Tests that start Ray, Flower or commands, or look for what those leave behind: no other test runs beside them."""
 
 

@@ -14,19 +14,19 @@ from torch import nn
 
 from fedmtl.algorithms import FedPer
 from fedmtl.codecs import FP16, Codec, Dense, ErrorFeedback, Int8, TopK
-from fedmtl.comm.packets import PacketError
+from fedmtl.core.trees import sha256
+from fedmtl.core.types import LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.data import ClientData, Federation, Split, Synthetic, from_arrays
-from fedmtl.experiment import Experiment, from_dict
-from fedmtl.federation.visits import replies_of, visits_of
-from fedmtl.loading import load_experiment
 from fedmtl.models import MLP
-from fedmtl.running import run
-from fedmtl.runtime.local_grid import LocalGrid
-from fedmtl.runtime.messages import read_replies, read_visits, replies_content, visits_content
+from fedmtl.protocol.packets import PacketError
+from fedmtl.protocol.requests import replies_of, visits_of
+from fedmtl.run_experiment import run
+from fedmtl.runs.experiment import Experiment, from_dict
+from fedmtl.runs.presets import load_experiment
+from fedmtl.runtime.flower.messages import read_replies, read_visits, replies_content, visits_content
+from fedmtl.runtime.local import LocalGrid
 from fedmtl.runtime.node import fleet_of
 from fedmtl.tasks import Binary, MultiClass
-from fedmtl.trees import sha256
-from fedmtl.types import LocalResult, LossFn, Params, Payload, Upload
 
 DATA = Synthetic(clients=5, examples=6, test_examples=3, features=4, rank=2, kind="mixed", tasks_per_client=2)
 

@@ -26,12 +26,12 @@ from fedmtl.cli import run as run_command
 from fedmtl.cli.baseline import local_beside
 from fedmtl.cli.listing import Kind
 from fedmtl.cli.progress import describe
-from fedmtl.components import find
-from fedmtl.described import described
-from fedmtl.experiment import Experiment
-from fedmtl.loading import presets
-from fedmtl.registry import REGISTRY
-from fedmtl.results import Progress
+from fedmtl.registry.components import find
+from fedmtl.registry.described import described
+from fedmtl.registry.names import REGISTRY
+from fedmtl.runs.experiment import Experiment
+from fedmtl.runs.presets import presets
+from fedmtl.runs.result import Progress
 
 PRESET = """# Five clients and one task: small.
 name = "small"
@@ -529,6 +529,6 @@ def test_report_prints_what_it_wrote(here: Path) -> None:
 
 def test_every_key_is_described() -> None:
     """README sends readers to the experiment's source for the keys; each field there has its sentence."""
-    source = (Path(__file__).parent.parent / "fedmtl" / "experiment.py").read_text()
+    source = (Path(__file__).parents[1] / "fedmtl" / "runs" / "experiment.py").read_text()
     fields = Experiment.__dataclass_fields__
     assert [name for name in fields if not re.search(rf'^    {name}: .*\n    """', source, re.MULTILINE)] == []

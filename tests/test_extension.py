@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from fedmtl.algorithms import FedPer
-from fedmtl.allowed import beside
-from fedmtl.experiment import from_dict
-from fedmtl.loading import load_experiment
-from fedmtl.results import Result
-from fedmtl.running import run
-from fedmtl.trees import sha256
+from fedmtl.core.trees import sha256
+from fedmtl.registry.allowed import beside
+from fedmtl.run_experiment import run
+from fedmtl.runs.experiment import from_dict
+from fedmtl.runs.presets import load_experiment
+from fedmtl.runs.result import Result
 
 USERS_FILE = '''
 from dataclasses import dataclass
@@ -29,8 +29,8 @@ import numpy as np
 
 from fedmtl import LocalResult, Upload, from_arrays
 from fedmtl.codecs.base import check_vector
-from fedmtl.optim import num_examples, sgd
-from fedmtl.trees import select, sq_distance, weighted_mean
+from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.core.trees import select, sq_distance, weighted_mean
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
-"""Imports go down or sideways on one floor, never up; heavy packages have one home; `import fedmtl` is light."""
+"""Imports go down, never up, sideways or in a circle; heavy packages have one home; `import fedmtl` is light."""
 
 import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,55 +13,24 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 FLOORS = [
-    [
-        "types",
-        "trees",
-        "rng",
-        "files",
-        "run_lock",
-        "lock_holder",
-        "run_folder",
-        "run_failure",
-        "fingerprint",
-        "imports",
-        "stopping",
-        "uploads",
-        "bounds",
-        "toml",
-        "own_cache",
-        "registry",
-        "suggest",
-        "diverged",
-        "machine",
-    ],
-    ["models", "tasks", "metrics", "data", "codecs", "optim", "optimizers", "weightings"],
-    ["algorithms"],
-    ["comm"],
-    ["federation", "callbacks"],
-    # A node builds its fleet from the experiment, and the server writes its rows: the runtimes need both.
-    [
-        "engines",
-        "runtime",
-        "experiment",
-        "components",
-        "allowed",
-        "declared",
-        "described",
-        "loading",
-        "settings",
-        "blame",
-        "results",
-        "recorder",
-        "same_run",
-    ],
-    ["running", "comparing", "jobs", "study", "tuning", "size", "report", "bench", "verify", "cli", "__main__"],
+    ["core", "tasks", "codecs"],
+    ["registry", "data", "models", "metrics", "optimizers", "weightings", "engines"],
+    ["algorithms", "tables"],
+    ["protocol", "callbacks", "verify"],
+    ["client", "server"],
+    ["runs"],
+    ["runtime", "analysis", "bench"],
+    ["run_experiment", "export"],
+    ["studies"],
+    ["cli"],
+    ["__main__"],
 ]
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 
 HOMES = {
-    "ray": "runtime/ray_",
+    "ray": "runtime/ray/",
     "flwr": "runtime/",
-    "matplotlib": "report/",
+    "matplotlib": "analysis/report/",
     "tensorboard": "callbacks/",
     "mlflow": "callbacks/",
 }
@@ -109,7 +79,7 @@ def violations(root: Path) -> list[str]:
             target = below[0] if below else ""
             if target not in FLOOR:
                 found.append(f"{inside}:{line}: imports {module}; import from the module that defines the name")
-            elif FLOOR[target] > FLOOR[part]:
+            elif target != part and FLOOR[target] >= FLOOR[part]:
                 found.append(f"{inside}:{line}: {part} (floor {FLOOR[part]}) imports {target} (floor {FLOOR[target]})")
     return found
 
@@ -127,25 +97,27 @@ def test_the_checker_reads_the_package() -> None:
 @pytest.mark.parametrize(
     ("file", "source", "message"),
     [
-        ("codecs/a.py", "import fedmtl.comm.wire", "codecs/a.py:1: codecs (floor 1) imports comm (floor 3)"),
-        ("codecs/a.py", "from fedmtl.algorithms import X", "codecs (floor 1) imports algorithms (floor 2)"),
-        ("codecs/a.py", "from fedmtl import cli", "codecs (floor 1) imports cli (floor 6)"),
-        ("codecs/a.py", "from ..comm import wire", "codecs (floor 1) imports comm (floor 3)"),
-        ("codecs/a.py", "from .. import comm", "codecs (floor 1) imports comm (floor 3)"),
-        ("codecs/deep/a.py", "from ...comm import wire", "codecs (floor 1) imports comm (floor 3)"),
-        ("codecs/__init__.py", "from ..comm import wire", "codecs (floor 1) imports comm (floor 3)"),
-        ("rng.py", "from .models import base", "rng (floor 0) imports models (floor 1)"),
-        ("comm/a.py", "def f():\n    from fedmtl.federation import s", "a.py:2: comm (floor 3) imports federation"),
-        ("comm/a.py", "if TYPE_CHECKING:\n    import fedmtl.engines.loop", "comm (floor 3) imports engines (floor 5)"),
-        ("comm/a.py", "importlib.import_module('fedmtl.study')", "comm (floor 3) imports study (floor 6)"),
-        ("comm/a.py", "from fedmtl import FedAvg", "imports fedmtl.FedAvg; import from the module that defines"),
-        ("comm/a.py", "import fedmtl", "imports fedmtl; import from the module that defines"),
+        ("codecs/a.py", "import fedmtl.protocol.pack", "codecs/a.py:1: codecs (floor 0) imports protocol (floor 3)"),
+        ("codecs/a.py", "from fedmtl.algorithms import X", "codecs (floor 0) imports algorithms (floor 2)"),
+        ("codecs/a.py", "from fedmtl.core import trees", "codecs (floor 0) imports core (floor 0)"),
+        ("codecs/a.py", "from fedmtl import cli", "codecs (floor 0) imports cli (floor 9)"),
+        ("codecs/a.py", "from ..protocol import wire", "codecs (floor 0) imports protocol (floor 3)"),
+        ("codecs/a.py", "from .. import protocol", "codecs (floor 0) imports protocol (floor 3)"),
+        ("codecs/deep/a.py", "from ...protocol import wire", "codecs (floor 0) imports protocol (floor 3)"),
+        ("codecs/__init__.py", "from ..protocol import wire", "codecs (floor 0) imports protocol (floor 3)"),
+        ("core/random.py", "from ..models import base", "core (floor 0) imports models (floor 1)"),
+        ("server/a.py", "from fedmtl.client import shard", "server (floor 4) imports client (floor 4)"),
+        ("protocol/a.py", "def f():\n    from fedmtl.server import s", "a.py:2: protocol (floor 3) imports server"),
+        ("tables/a.py", "if TYPE_CHECKING:\n    import fedmtl.runs.result", "tables (floor 2) imports runs (floor 5)"),
+        ("runs/a.py", "importlib.import_module('fedmtl.analysis')", "runs (floor 5) imports analysis (floor 6)"),
+        ("runs/a.py", "from fedmtl import FedAvg", "imports fedmtl.FedAvg; import from the module that defines"),
+        ("runs/a.py", "import fedmtl", "imports fedmtl; import from the module that defines"),
         ("attic/a.py", "", "attic is on no floor"),
         ("attic.py", "", "attic is on no floor"),
-        ("runtime/local_grid.py", "import ray", "imports ray, which only runtime/ray_… may"),
-        ("engines/a.py", "def f():\n    import ray.util", "a.py:2: imports ray, which only runtime/ray_… may"),
+        ("runtime/local.py", "import ray", "imports ray, which only runtime/ray/… may"),
+        ("engines/a.py", "def f():\n    import ray.util", "a.py:2: imports ray, which only runtime/ray/… may"),
         ("engines/a.py", "from flwr.app import Message", "imports flwr, which only runtime/… may"),
-        ("study/a.py", "import matplotlib.pyplot as plt", "imports matplotlib, which only report/… may"),
+        ("analysis/a.py", "import matplotlib.pyplot as plt", "imports matplotlib, which only analysis/report/… may"),
     ],
 )
 def test_the_checker_finds(tmp_path: Path, file: str, source: str, message: str) -> None:
@@ -160,11 +132,13 @@ def test_the_checker_finds(tmp_path: Path, file: str, source: str, message: str)
     ("file", "source"),
     [
         ("__init__.py", "from fedmtl.cli import main"),
-        ("comm/a.py", "import numpy\nfrom fedmtl.codecs import Dense\nfrom ..rng import rng\nfrom . import ledger"),
-        ("engines/a.py", "from fedmtl.runtime import strategy"),
+        (
+            "protocol/a.py",
+            "import numpy\nfrom fedmtl.codecs import Dense\nfrom ..core import random\nfrom . import b",
+        ),
         ("runtime/a.py", "from fedmtl.engines.loop import Loop\nimport flwr, rayon, flwr_datasets"),
-        ("runtime/ray_grid.py", "import ray\nimport flwr"),
-        ("report/plots/lines.py", "def f():\n    import matplotlib.pyplot"),
+        ("runtime/ray/grid.py", "import ray\nimport flwr"),
+        ("analysis/report/plots/lines.py", "def f():\n    import matplotlib.pyplot"),
         ("__main__.py", "from fedmtl.cli import main"),
     ],
 )
@@ -173,6 +147,40 @@ def test_the_checker_lets_pass(tmp_path: Path, file: str, source: str) -> None:
     path.parent.mkdir(parents=True)
     path.write_text(source)
     assert violations(tmp_path) == []
+
+
+def circles(root: Path) -> list[list[str]]:
+    """The circles of imports among the modules of root/fedmtl, also inside one folder."""
+    names = {}
+    for path in (root / "fedmtl").rglob("*.py"):
+        parts = path.relative_to(root).with_suffix("").parts
+        names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    below: dict[str, set[str]] = {}
+    for name, path in names.items():
+        if name != "fedmtl":
+            for _, imported in imports(path, root):
+                target = imported if imported in names else imported.rpartition(".")[0]
+                if target in names and target not in (name, "fedmtl"):
+                    below.setdefault(name, set()).add(target)
+    try:
+        list(TopologicalSorter(below).static_order())
+    except CycleError as error:
+        return [error.args[1]]
+    return []
+
+
+def test_no_modules_import_each_other() -> None:
+    assert circles(ROOT) == []
+
+
+def test_a_circle_is_found(tmp_path: Path) -> None:
+    folder = tmp_path / "fedmtl/engines/deep"
+    folder.mkdir(parents=True)
+    (folder / "a.py").write_text("from fedmtl.engines.deep.b import f")
+    (folder / "b.py").write_text("def f():\n    from . import c")
+    (folder / "c.py").write_text("import fedmtl.engines.deep.a")
+    (circle,) = circles(tmp_path)
+    assert {name.rpartition(".")[2] for name in circle} == {"a", "b", "c"}
 
 
 def test_import_is_light() -> None:

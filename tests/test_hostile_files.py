@@ -2,7 +2,7 @@
 
 Every hostile preset lies in a folder with modules that write a marker when they are imported, and is loaded with that
 folder as the current one. Times are those of this thread, whatever else the machine does. Numbers of the bounds are
-those that ``fedmtl/bounds.py`` and ``fedmtl/experiment.py`` state.
+those that ``fedmtl/core/bounds.py`` and ``fedmtl/runs/experiment.py`` state.
 """
 
 import math
@@ -18,16 +18,16 @@ import pytest
 from typer.testing import CliRunner
 
 from fedmtl.algorithms import FedPer
-from fedmtl.allowed import RUN_MARKS, Allowed, beside
+from fedmtl.analysis import read_run
 from fedmtl.cli import app
-from fedmtl.experiment import Experiment, from_dict
-from fedmtl.federation import undo
-from fedmtl.files import Folder
-from fedmtl.loading import load_experiment, override
+from fedmtl.client.state import rollback_journal
+from fedmtl.core.files import Folder
+from fedmtl.registry.allowed import RUN_MARKS, Allowed, beside
+from fedmtl.runs.experiment import Experiment, from_dict
+from fedmtl.runs.presets import load_experiment, override
+from fedmtl.runs.sweep import expand, sweep_of
 from fedmtl.runtime.node import read_run_config
-from fedmtl.study import read_run
-from fedmtl.study.sweep import expand, sweep_of
-from tests.study.run_folders import write_run
+from tests.analysis.run_folders import write_run
 from tests.test_extension import PRESET, USERS_FILE
 
 MARK = "open({mark!r}, 'a').write(__name__ + chr(10))\n"
@@ -102,7 +102,7 @@ PRESETS: dict[str, tuple[str | bytes, str]] = {
     "dotted": ('data = { name = "os.path:join", a = "x" }', "no module 'os.path' may be imported"),
     "through a package of fedmtl": ('data = { name = "fedmtl.cli:os.system", command = "x" }', "module fedmtl.cli has"),
     "a function of fedmtl": ('data = { name = "fedmtl.data.digits:read" }', "module fedmtl.data.digits has no 'read'"),
-    "a class of fedmtl": ('data = { name = "fedmtl.files:Path" }', "module fedmtl.files has no 'Path'"),
+    "a class of fedmtl": ('data = { name = "fedmtl.core.files:Path" }', "module fedmtl.core.files has no 'Path'"),
     "another kind of fedmtl": ('data = "fedmtl.codecs.topk:TopK"', "has no 'TopK' of this kind"),
     "a module in fedmtl's name": ('data = "fedmtl.evil:X"', "module fedmtl.evil has no 'X'"),
     "numpy": ('data = { name = "numpy:load", file = "x", allow_pickle = true }', "no module 'numpy' may be imported"),
@@ -296,8 +296,8 @@ def test_a_comparison_follows_no_link_out_of_its_folder(folder: Path, link: str)
 
 @pytest.mark.parametrize("count, with_state", [(2**60, 0), (2, 2**62), (-1, -5), (1, 2), (-(2**63), 0)])
 def test_a_damaged_head_of_a_rollback_block_ends_the_reading(folder: Path, count: int, with_state: int) -> None:
-    (folder / "u").write_bytes(undo._HEAD.pack(0, 1, count, with_state, 8) + bytes(64))
-    assert undo._read(Folder(folder), "u", 8) == (1, [])
+    (folder / "u").write_bytes(rollback_journal._HEAD.pack(0, 1, count, with_state, 8) + bytes(64))
+    assert rollback_journal._read(Folder(folder), "u", 8) == (1, [])
 
 
 @pytest.mark.parametrize("name", ["experiment.toml", "rounds.columns", "summary.json", "learnt.json", "size.json"])

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from fedmtl.algorithms import FedPer
+from fedmtl.analysis.report import write_report
+from fedmtl.core.types import ClientId, Params, Upload
+from fedmtl.core.uploads import mean_upload
 from fedmtl.data import Synthetic
-from fedmtl.experiment import Experiment
 from fedmtl.models import MLP
-from fedmtl.report import write_report
-from fedmtl.results import Result
-from fedmtl.running import run
-from fedmtl.types import ClientId, Params, Upload
-from fedmtl.uploads import mean_upload
+from fedmtl.run_experiment import run
+from fedmtl.runs.experiment import Experiment
+from fedmtl.runs.result import Result
 
 
 class Seen(NamedTuple):

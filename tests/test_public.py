@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 import fedmtl
-import fedmtl.study.load
-from fedmtl.components import find
+import fedmtl.analysis.load
+from fedmtl.analysis.runs import Run
 from fedmtl.engines import ENGINES
-from fedmtl.registry import REGISTRY
-from fedmtl.study.run import Run
+from fedmtl.registry.components import find
+from fedmtl.registry.names import REGISTRY
 
 ROOT = Path(__file__).parent.parent
 
@@ -76,7 +76,9 @@ def test_importing_names_without_torch_costs_nothing() -> None:
     assert run.stdout.split() == ["False", "False"], run.stderr
 
 
-@pytest.mark.parametrize("first", ["", "import fedmtl.report.write", "import fedmtl.cli, fedmtl.report"])
+@pytest.mark.parametrize(
+    "first", ["", "import fedmtl.analysis.report.write", "import fedmtl.cli, fedmtl.analysis.report"]
+)
 def test_report_is_a_function_whatever_was_imported_before(tmp_path: Path, first: str) -> None:
     """``fedmtl.report`` is a package too."""
     (tmp_path / "small.toml").write_text(PRESET)
@@ -112,5 +114,9 @@ def test_load_run_of_what_is_no_run_says_so(tmp_path: Path) -> None:
 
 
 def test_examples_in_docstrings_run() -> None:
-    for module in (fedmtl, importlib.import_module("fedmtl.suggest"), importlib.import_module("fedmtl.described")):
+    for module in (
+        fedmtl,
+        importlib.import_module("fedmtl.core.suggest"),
+        importlib.import_module("fedmtl.registry.described"),
+    ):
         assert doctest.testmod(module).failed == 0

@@ -23,12 +23,12 @@ from flwr.common.config import get_fused_config_from_dir, parse_config_args
 from typer.testing import CliRunner
 
 from fedmtl.cli import app
-from fedmtl.components import REGISTRY, find, make
-from fedmtl.experiment import Experiment
-from fedmtl.loading import load_experiment
-from fedmtl.running import run
+from fedmtl.registry.components import REGISTRY, find, make
+from fedmtl.run_experiment import run
+from fedmtl.runs.experiment import Experiment
+from fedmtl.runs.presets import load_experiment
+from fedmtl.runs.sweep import sweep_of
 from fedmtl.runtime.node import clients_of, read_run_config
-from fedmtl.study.sweep import sweep_of
 from tests.test_floors import FLOORS
 
 ROOT = Path(__file__).parent.parent

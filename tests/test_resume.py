@@ -13,16 +13,16 @@ import pytest
 from flwr.app import Message
 
 from fedmtl.algorithms import FedAvg, FedPer, FedRep, Local, MaTFL, Pooled
+from fedmtl.client.state.files import LostState, StateError
 from fedmtl.codecs import FP16, ErrorFeedback, Int8, TopK
+from fedmtl.core.files import Folder
+from fedmtl.core.trees import sha256
 from fedmtl.data import Synthetic
-from fedmtl.experiment import Experiment
-from fedmtl.federation.store import LostState, StateError
-from fedmtl.files import Folder
 from fedmtl.models import MLP
-from fedmtl.results import Progress, Result
-from fedmtl.running import run
-from fedmtl.runtime.local_grid import LocalGrid
-from fedmtl.trees import sha256
+from fedmtl.run_experiment import run
+from fedmtl.runs.experiment import Experiment
+from fedmtl.runs.result import Progress, Result
+from fedmtl.runtime.local import LocalGrid
 
 DATA = Synthetic(
     clients=5, examples=12, test_examples=3, features=4, rank=2, kind="mixed", tasks_per_client=2, ragged=True

@@ -10,17 +10,17 @@ import pytest
 from safetensors.numpy import load_file
 
 from fedmtl.algorithms import FedPer, FedRep, Pooled
+from fedmtl.analysis import read_run
+from fedmtl.client.state.files import StateError
 from fedmtl.codecs import ErrorFeedback, Int8, TopK
+from fedmtl.core.trees import sha256
 from fedmtl.data import ClientData, Federation, Split
 from fedmtl.data.validation import valid_sizes
-from fedmtl.experiment import Experiment
-from fedmtl.federation.store import StateError
-from fedmtl.results import Progress
-from fedmtl.running import run
-from fedmtl.runtime.ray_grid import RayGrid
-from fedmtl.size.personal import look_at_personal
-from fedmtl.study import read_run
-from fedmtl.trees import sha256
+from fedmtl.export.client_models import look_at_personal
+from fedmtl.run_experiment import run
+from fedmtl.runs.experiment import Experiment
+from fedmtl.runs.result import Progress
+from fedmtl.runtime.ray.grid import RayGrid
 from tests.test_resume import DATA, Killed, assert_same_run, contents, kill_after
 from tests.test_resume import experiment as plain
 

@@ -13,7 +13,7 @@ passes over a client's data, a *step* is one batch, a *round* is one exchange wi
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
 S = TypeVar("S")
 P = TypeVar("P")

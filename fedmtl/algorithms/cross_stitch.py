@@ -26,12 +26,12 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.checks import check_epochs, check_lr, check_optimizer, check_strength
-from fedmtl.algorithms.stitching import layer_of, rows, shaped, simplex
-from fedmtl.optim import num_examples, sgd
+from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer, check_strength
+from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.algorithms.common.stitching import layer_of, rows, shaped, simplex
+from fedmtl.core.trees import select
+from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
-from fedmtl.trees import select
-from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
 
 class Stitched(NamedTuple):

@@ -22,12 +22,12 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.checks import check_epochs, check_lr, check_optimizer, check_strength
-from fedmtl.algorithms.laplacian import pull
-from fedmtl.optim import num_examples, sgd
+from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer, check_strength
+from fedmtl.algorithms.common.laplacian import pull
+from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.core.trees import select, sq_distance
+from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
-from fedmtl.trees import select, sq_distance
-from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
 
 class Clouds(NamedTuple):

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from fedmtl.algorithms.base import Algorithm
-from fedmtl.algorithms.checks import check_fraction, check_lr
+from fedmtl.algorithms.common.checks import check_fraction, check_lr
+from fedmtl.algorithms.common.server_optimizer import check_wrapped, first_model, pseudo_gradient, zeros_like
 from fedmtl.algorithms.fedavg import FedAvg
-from fedmtl.algorithms.server_optimizer import check_wrapped, first_model, pseudo_gradient, zeros_like
-from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
 
 class Momentum(NamedTuple):

@@ -20,11 +20,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fedmtl.algorithms.checks import check_epochs, check_lr, check_optimizer
-from fedmtl.optim import num_examples, sgd
+from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer
+from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+from fedmtl.core.uploads import mean_upload
 from fedmtl.optimizers import SGD, Optimizer
-from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
-from fedmtl.uploads import mean_upload
 
 
 def norm_layers(params: Params) -> frozenset[str]:

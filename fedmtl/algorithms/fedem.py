@@ -25,13 +25,13 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.checks import check_count, check_epochs, check_lr, check_optimizer, check_strength
-from fedmtl.algorithms.several import pick, several
-from fedmtl.optim import num_examples, sgd
+from fedmtl.algorithms.common.checks import check_count, check_epochs, check_lr, check_optimizer, check_strength
+from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.algorithms.common.perturbed_copies import pick, several
+from fedmtl.core.trees import row, stack
+from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+from fedmtl.core.uploads import mean_upload
 from fedmtl.optimizers import SGD, Optimizer
-from fedmtl.trees import row, stack
-from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
-from fedmtl.uploads import mean_upload
 
 
 class Mixture(NamedTuple):

@@ -28,14 +28,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.attention import attention
-from fedmtl.algorithms.checks import check_epochs, check_lr, check_optimizer, check_strength
-from fedmtl.algorithms.stitching import layer_of
-from fedmtl.algorithms.surgery import cagrad, flat, shaped
-from fedmtl.optim import num_examples, sgd
+from fedmtl.algorithms.common.attention import attention
+from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer, check_strength
+from fedmtl.algorithms.common.gradient_surgery import cagrad, flat, shaped
+from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.algorithms.common.stitching import layer_of
+from fedmtl.core.trees import select
+from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
-from fedmtl.trees import select
-from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
 
 class HCAClient(NamedTuple):

@@ -15,12 +15,12 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from fedmtl.algorithms.checks import check_epochs, check_lr, check_optimizer
-from fedmtl.optim import num_examples, sgd
+from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer
+from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.core.trees import select
+from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+from fedmtl.core.uploads import mean_upload
 from fedmtl.optimizers import SGD, Optimizer
-from fedmtl.trees import select
-from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
-from fedmtl.uploads import mean_upload
 
 
 @dataclass(frozen=True)

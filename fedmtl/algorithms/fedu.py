@@ -21,12 +21,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.checks import check_epochs, check_lr, check_optimizer, check_strength
-from fedmtl.algorithms.laplacian import pull
-from fedmtl.algorithms.structure import parse_edges, read
-from fedmtl.optim import num_examples, sgd
+from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer, check_strength
+from fedmtl.algorithms.common.client_graph import parse_edges, read
+from fedmtl.algorithms.common.laplacian import pull
+from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
-from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from typing import Any
 import torch
 
 from fedmtl.algorithms.base import Algorithm
-from fedmtl.algorithms.checks import check_fraction, check_lr, check_positive
+from fedmtl.algorithms.common.checks import check_fraction, check_lr, check_positive
+from fedmtl.algorithms.common.server_optimizer import Moments, check_wrapped, first_moments, pseudo_gradient
 from fedmtl.algorithms.fedavg import FedAvg
-from fedmtl.algorithms.server_optimizer import Moments, check_wrapped, first_moments, pseudo_gradient
-from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
 
 @dataclass(frozen=True)

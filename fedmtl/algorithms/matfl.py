@@ -21,13 +21,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedmtl.algorithms.checks import check_count, check_epochs, check_lr, check_optimizer
-from fedmtl.algorithms.conflicts import Conflicts, cosines, enrolled, observed, told
-from fedmtl.algorithms.surgery import flat
-from fedmtl.optim import num_examples, sgd
+from fedmtl.algorithms.common.checks import check_count, check_epochs, check_lr, check_optimizer
+from fedmtl.algorithms.common.gradient_similarity import Conflicts, cosines, enrolled, observed, told
+from fedmtl.algorithms.common.gradient_surgery import flat
+from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.core.trees import select, weighted_mean
+from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
-from fedmtl.trees import select, weighted_mean
-from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
 
 class MaTFLServer(NamedTuple):

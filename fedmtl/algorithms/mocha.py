@@ -29,10 +29,10 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.checks import check_count, check_epochs, check_fraction, check_positive
-from fedmtl.algorithms.dual import PARTED, ascend, covariance, rows
-from fedmtl.optim import num_examples
-from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+from fedmtl.algorithms.common.checks import check_count, check_epochs, check_fraction, check_positive
+from fedmtl.algorithms.common.local_training import num_examples
+from fedmtl.algorithms.common.sdca import PARTED, ascend, covariance, rows
+from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
 
 class Related(NamedTuple):

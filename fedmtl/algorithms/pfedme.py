@@ -19,10 +19,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.checks import check_count, check_epochs, check_lr, check_strength
-from fedmtl.optim import num_examples, sgd
-from fedmtl.trees import sq_distance, weighted_mean
-from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+from fedmtl.algorithms.common.checks import check_count, check_epochs, check_lr, check_strength
+from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.core.trees import sq_distance, weighted_mean
+from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
 
 @dataclass(frozen=True)

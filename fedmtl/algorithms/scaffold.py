@@ -20,10 +20,10 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.checks import check_epochs, check_lr
-from fedmtl.optim import num_examples, sgd
-from fedmtl.trees import weighted_mean
-from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+from fedmtl.algorithms.common.checks import check_epochs, check_lr
+from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.core.trees import weighted_mean
+from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
 
 class Server(NamedTuple):

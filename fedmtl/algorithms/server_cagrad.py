@@ -20,13 +20,13 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from fedmtl.algorithms.checks import check_epochs, check_lr, check_optimizer, check_strength
-from fedmtl.algorithms.conflicts import Conflicts, enrolled, observed, told
-from fedmtl.algorithms.surgery import cagrad, flat, shaped
-from fedmtl.optim import num_examples, sgd
+from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer, check_strength
+from fedmtl.algorithms.common.gradient_similarity import Conflicts, enrolled, observed, told
+from fedmtl.algorithms.common.gradient_surgery import cagrad, flat, shaped
+from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.core.trees import select
+from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
-from fedmtl.trees import select
-from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
 
 class CAGradServer(NamedTuple):

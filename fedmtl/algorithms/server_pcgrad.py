@@ -21,14 +21,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.checks import check_epochs, check_lr, check_optimizer
-from fedmtl.algorithms.conflicts import Conflicts, enrolled, observed, told
-from fedmtl.algorithms.surgery import flat, pcgrad, shaped
-from fedmtl.optim import num_examples, sgd
+from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer
+from fedmtl.algorithms.common.gradient_similarity import Conflicts, enrolled, observed, told
+from fedmtl.algorithms.common.gradient_surgery import flat, pcgrad, shaped
+from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.core.random import SERVER, rng
+from fedmtl.core.trees import select
+from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
-from fedmtl.rng import SERVER, rng
-from fedmtl.trees import select
-from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
 
 class PCGradServer(NamedTuple):

@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 
 from fedmtl.algorithms.base import Algorithm
+from fedmtl.algorithms.common.local_training import keep_loss, losses_kept, num_examples, retracted
 from fedmtl.algorithms.fedper import FedPer
-from fedmtl.optim import keep_loss, losses_kept, num_examples, retracted
-from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, TaskSet, Upload
+from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, TaskSet, Upload
 from fedmtl.weightings.base import Weighting
 from fedmtl.weightings.uncertainty import Uncertainty
 

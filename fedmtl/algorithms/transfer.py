@@ -23,11 +23,11 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.checks import check_clients, check_count, check_epochs, check_lr, check_optimizer
-from fedmtl.optim import num_examples, sgd
+from fedmtl.algorithms.common.checks import check_clients, check_count, check_epochs, check_lr, check_optimizer
+from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.core.trees import select, weighted_mean
+from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
-from fedmtl.trees import select, weighted_mean
-from fedmtl.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
 
 class Trunk(NamedTuple):

@@ -9,9 +9,9 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from fedmtl.bench.workloads import Workload
+from fedmtl.core.random import SERVER, rng
 from fedmtl.data.base import Federation
 from fedmtl.data.joined import Rows, joined
-from fedmtl.rng import SERVER, rng
 from fedmtl.tasks.multiclass import MultiClass
 
 TASK = "label"

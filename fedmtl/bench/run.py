@@ -16,8 +16,8 @@ from fedmtl.bench.systems import LOOP, System, fedmtl, peers
 from fedmtl.bench.tables import aligned, comparison, milliseconds, number, turn_line
 from fedmtl.bench.turns import in_turns, run_once
 from fedmtl.bench.workloads import Workload, sweep
-from fedmtl.files import write_atomic
-from fedmtl.recorder import environment
+from fedmtl.core.files import write_atomic
+from fedmtl.runs.recorder import environment
 
 
 def bench(

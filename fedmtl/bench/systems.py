@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from fedmtl.suggest import did_you_mean
+from fedmtl.core.suggest import did_you_mean
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from fedmtl.bench.compare import Line
 from fedmtl.bench.record import Record
-from fedmtl.cli.table import Column, fitted
-from fedmtl.cli.terminal import columns
+from fedmtl.core.terminal import columns
+from fedmtl.core.text_table import Column, fitted
 
 
 def comparison(lines: Sequence[Line], phases: Mapping[str, float]) -> str:

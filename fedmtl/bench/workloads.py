@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fedmtl.algorithms.fedper import FedPer
-from fedmtl.experiment import Experiment
+from fedmtl.runs.experiment import Experiment
 
 
 @dataclass(frozen=True)

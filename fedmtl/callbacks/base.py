@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from fedmtl.comm.tables import Row
+from fedmtl.tables.schemas import Row
 
 W = TypeVar("W")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from fedmtl.callbacks.base import RunInfo
-from fedmtl.comm.tables import METRICS, TABLES, Row, Table
-from fedmtl.files import Folder
+from fedmtl.core.files import Folder
+from fedmtl.tables.schemas import METRICS, TABLES, Row, Table
 
 NAME = "rows.csv"
 

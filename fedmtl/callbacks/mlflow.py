@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from fedmtl.callbacks.base import RunInfo, package
 from fedmtl.callbacks.scalars import Scalar, flat, scalars, summary_scalars
-from fedmtl.comm.tables import Row
+from fedmtl.tables.schemas import Row
 
 TAG = "fedmtl.run"
 """Tag of an MLflow run that holds the id of ours: a run that is resumed or logged again is found by it."""

@@ -5,8 +5,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from fedmtl.comm.blocks import Mark
-from fedmtl.comm.tables import LEDGER, METRICS, TABLES, Row, Table, read_table, rows
+from fedmtl.tables.blocks import Mark
+from fedmtl.tables.schemas import LEDGER, METRICS, TABLES, Row, Table, read_table, rows
 
 Exchange = Mapping[str, Sequence[Row]]
 """Table -> the rows that one exchange between server and clients brought, of the model before the round that it trains;

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from fedmtl.bounds import shown
 from fedmtl.callbacks.base import Callback, MissingPackage, RunInfo
 from fedmtl.callbacks.replay import Exchange
+from fedmtl.core.bounds import shown
 
 log = logging.getLogger("fedmtl")
 

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fedmtl.comm.tables import LEDGER, MEASURES, METRICS, TEST, Row
 from fedmtl.metrics.base import MEASURES as NAMES
+from fedmtl.tables.schemas import LEDGER, MEASURES, METRICS, TEST, Row
 
 
 class Scalar(NamedTuple):

@@ -8,8 +8,8 @@ from typing import Any
 
 from fedmtl.callbacks.base import RunInfo, package
 from fedmtl.callbacks.scalars import Scalar, scalars, summary_scalars
-from fedmtl.comm.tables import Row
-from fedmtl.files import Folder
+from fedmtl.core.files import Folder
+from fedmtl.tables.schemas import Row
 
 EVENTS = "events.out.tfevents.*.fedmtl"
 """Event files of this callback, which a resumed run writes anew."""

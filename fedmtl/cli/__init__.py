@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from fedmtl import stopping
 from fedmtl.cli import bench, compare, export, listing, log, report, run, shrink, tune, verify
-from fedmtl.cli.terminal import columns, wrapped
 from fedmtl.cli.usage import Commands
 from fedmtl.cli.version import print_versions
+from fedmtl.core import stopping
+from fedmtl.core.terminal import columns, wrapped
 
 app = typer.Typer(
     cls=Commands,
@@ -59,8 +59,8 @@ def main() -> None:
     except SystemExit as end:
         if stopping.stopping():
             stopping.leave()
-        if "fedmtl.runtime.ray_workers" in sys.modules:
-            from fedmtl.runtime.ray_workers import leave
+        if "fedmtl.runtime.ray.pool" in sys.modules:
+            from fedmtl.runtime.ray.pool import leave
 
             leave(end.code)
         raise

@@ -4,7 +4,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fedmtl.experiment import Experiment
+    from fedmtl.runs.experiment import Experiment
 
 FOLDER = "baseline"
 """In the run's folder."""
@@ -18,8 +18,8 @@ def local_beside(experiment: "Experiment") -> "Experiment":
     Raises:
         ValueError: the algorithm is ``Local``.
     """
+    from fedmtl.algorithms.common.work import local_passes
     from fedmtl.algorithms.local import Local
-    from fedmtl.algorithms.work import local_passes
 
     if isinstance(experiment.algorithm, Local):
         raise ValueError("--baseline adds a run of Local, and the run's algorithm is Local itself; leave it out.")

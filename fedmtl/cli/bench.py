@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from fedmtl import stopping
 from fedmtl.cli.errors import one_clear_error
-from fedmtl.cli.terminal import say
+from fedmtl.core import stopping
+from fedmtl.core.terminal import say
 
 
 def bench(
@@ -53,7 +53,7 @@ def bench(
         from fedmtl.bench.run import bench as run_bench
         from fedmtl.bench.run import quick as shorten
         from fedmtl.bench.workloads import WORKLOADS
-        from fedmtl.suggest import did_you_mean
+        from fedmtl.core.suggest import did_you_mean
 
         if turns < 1 or workers < 1:
             raise ValueError(f"turns and workers are at least 1, got --turns {turns} --workers {workers}.")

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedmtl import stopping
 from fedmtl.cli.comparison import comparison_text
 from fedmtl.cli.errors import one_clear_error
 from fedmtl.cli.options import ALLOW, CALLBACK, SETTINGS
 from fedmtl.cli.run import this_command
-from fedmtl.cli.table import markdown_fitted
-from fedmtl.cli.terminal import columns, say, wrapped
+from fedmtl.core import stopping
+from fedmtl.core.terminal import columns, say, wrapped
+from fedmtl.core.text_table import markdown_fitted
 
 if TYPE_CHECKING:
-    from fedmtl.jobs import Pool
+    from fedmtl.studies import Pool
 
 
 def compare(
@@ -78,8 +78,8 @@ def compare(
     With --jobs, what a run prints goes to log.txt in its folder.
     """
     with one_clear_error():
-        from fedmtl.jobs import Pool, cores
-        from fedmtl.run_lock import refuse_if_held
+        from fedmtl.runs.run_lock import refuse_if_held
+        from fedmtl.studies import Pool, cores
 
         refuse_if_held(out.resolve())
         if jobs < 0:
@@ -107,14 +107,14 @@ def _compare(
     """Run all, and print the report; whether some run does not count."""
     from dataclasses import replace
 
-    from fedmtl.allowed import Allowed
+    from fedmtl.analysis.words import sentences
     from fedmtl.cli.watching import Watch
-    from fedmtl.comparing import compare_experiments, tasks_of
-    from fedmtl.components import make_list
-    from fedmtl.run_lock import hold
-    from fedmtl.study.aliases import read_aliases
-    from fedmtl.study.presets import Varied, expand_presets
-    from fedmtl.study.words import sentences
+    from fedmtl.registry.allowed import Allowed
+    from fedmtl.registry.components import make_list
+    from fedmtl.runs.aliases import read_aliases
+    from fedmtl.runs.run_lock import hold
+    from fedmtl.runs.sweep_presets import Varied, expand_presets
+    from fedmtl.studies.comparison import compare_experiments, tasks_of
 
     stopping.hint(f"what is done is kept; go on with the same command: {this_command()}")
     callbacks = make_list("callback", callback or [], Allowed(modules=tuple(allow or ())))

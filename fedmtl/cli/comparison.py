@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from math import nan
 from typing import TYPE_CHECKING
 
-from fedmtl.cli.table import Column, fitted
-from fedmtl.cli.terminal import wrapped
+from fedmtl.core.terminal import wrapped
+from fedmtl.core.text_table import Column, fitted
 
 if TYPE_CHECKING:
-    from fedmtl.study.groups import Group
-    from fedmtl.study.table import Row
+    from fedmtl.analysis.groups import Group
+    from fedmtl.analysis.table import Row
 
 
 def comparison_text(groups: Sequence["Group"], target: float | None, width: int) -> str:
@@ -20,8 +20,8 @@ def comparison_text(groups: Sequence["Group"], target: float | None, width: int)
         target: the mean score over tasks whose bytes a column gives.
         width: of the terminal.
     """
-    from fedmtl.study.differences import verdicts
-    from fedmtl.study.table import tabulate
+    from fedmtl.analysis.differences import verdicts
+    from fedmtl.analysis.table import tabulate
 
     problems: dict[str, list[Row]] = {}
     for row in tabulate(groups, target):
@@ -32,8 +32,8 @@ def comparison_text(groups: Sequence["Group"], target: float | None, width: int)
 
 
 def _table(title: str, rows: Sequence["Row"], width: int) -> str:
-    from fedmtl.study.intervals import Estimate
-    from fedmtl.study.table import human_bytes, human_estimate
+    from fedmtl.analysis.intervals import Estimate
+    from fedmtl.analysis.table import human_bytes, human_estimate
 
     def size(count: float) -> str:
         return human_bytes(count) if count == count else "–"

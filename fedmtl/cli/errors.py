@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 import typer
 
-from fedmtl import stopping
-from fedmtl.bounds import one_line
-from fedmtl.cli.terminal import columns, wrapped
-from fedmtl.files import way_out
+from fedmtl.core import stopping
+from fedmtl.core.bounds import one_line
+from fedmtl.core.files import way_out
+from fedmtl.core.terminal import columns, wrapped
 
 
 @contextmanager

@@ -44,8 +44,8 @@ def export(
     length will do: fedmtl export runs/first --what ledger --format csv --out ledger.csv
     """
     with one_clear_error():
-        from fedmtl.study.export import export as export_table
-        from fedmtl.study.export import write_export
+        from fedmtl.analysis.export import export as export_table
+        from fedmtl.analysis.export import write_export
 
         text = export_table(folder, what.value, format.value)
         if out is not None:

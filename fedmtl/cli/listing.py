@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fedmtl.cli.errors import one_clear_error
-from fedmtl.cli.terminal import say
+from fedmtl.core.terminal import say
 
 NAME_WIDTH = 17
 """Columns before the text of an entry."""
@@ -41,10 +41,10 @@ def list_known(
     KIND is algorithms, weightings, optimizers, codecs, tasks, data, models, callbacks or presets.
     """
     with one_clear_error():
-        from fedmtl.described import MEANING, Described, described
+        from fedmtl.registry.described import MEANING, Described, described
 
         if kind is Kind.presets:
-            from fedmtl.loading import presets
+            from fedmtl.runs.presets import presets
 
             firsts = {name: path.read_text(encoding="utf-8").partition("\n")[0] for name, path in presets().items()}
             found = [Described(name, first.lstrip("# "), {}) for name, first in firsts.items()]

@@ -22,9 +22,9 @@ def log(
     with one_clear_error():
         if not callback:
             raise ValueError("fedmtl log gives rows to callbacks, got none; add --callback TensorBoard, say.")
-        from fedmtl.allowed import Allowed
-        from fedmtl.components import make_list
-        from fedmtl.study.log import log_runs
+        from fedmtl.analysis.log import log_runs
+        from fedmtl.registry.allowed import Allowed
+        from fedmtl.registry.components import make_list
 
         for folder in log_runs(folders, make_list("callback", callback, Allowed(modules=tuple(allow or ())))):
             typer.echo(folder)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedmtl.cli.terminal import columns, say
+from fedmtl.core.terminal import columns, say
 
 LEAD = 12
 """Columns of the words to the left."""
@@ -14,7 +14,7 @@ INDENT = " " * (LEAD + 2)
 
 def say_outcome(summary: Mapping[str, Any]) -> None:
     """Print what a run reached and what it sent."""
-    from fedmtl.study.table import human_bytes
+    from fedmtl.analysis.table import human_bytes
 
     for task, row in summary["tasks"].items():
         _say_task(task, row)

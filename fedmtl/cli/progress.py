@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedmtl import stopping
-from fedmtl.cli.terminal import say
+from fedmtl.core import stopping
+from fedmtl.core.terminal import say
 
 if TYPE_CHECKING:  # torch is imported by the commands that need it, so that help and errors come at once
-    from fedmtl.experiment import Experiment
-    from fedmtl.results import Progress, Result
+    from fedmtl.runs.experiment import Experiment
+    from fedmtl.runs.result import Progress, Result
 
 
 def watch(label: str, rounds: int) -> tuple[Callable[["Progress"], None], Callable[[], None]]:
@@ -57,7 +57,7 @@ def describe(progress: "Progress", short: bool = False) -> str:
 
     Of a round that measured no model it says so, and not the score of an earlier one.
     """
-    from fedmtl.study.table import human_bytes
+    from fedmtl.analysis.table import human_bytes
 
     up, down = human_bytes(progress.bytes_up), human_bytes(progress.bytes_down)
     left_out = len(progress.problems)
@@ -89,7 +89,7 @@ def run_one(
     callbacks: Sequence[Any] = (),
 ) -> "Result":
     """Run with progress shown; ``which`` says what is stopped by a signal, where there are several."""
-    from fedmtl.running import run as run_experiment
+    from fedmtl.run_experiment import run as run_experiment
 
     show, stop = watch(label, experiment.rounds)
 

@@ -23,7 +23,7 @@ def report(
     picture; the exit code is 0 all the same.
     """
     with one_clear_error():
-        from fedmtl.report import write_report
+        from fedmtl.analysis.report import write_report
 
         for path in write_report(folders, out or folders[0], target):
             if path.suffix == ".png" or path.name in (

@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
-from fedmtl import stopping
 from fedmtl.cli.baseline import FOLDER, local_beside
 from fedmtl.cli.errors import one_clear_error
 from fedmtl.cli.options import ALLOW, CALLBACK, SETTINGS
 from fedmtl.cli.outcome import say_floor, say_folder, say_outcome
 from fedmtl.cli.progress import run_one
-from fedmtl.cli.terminal import say
-from fedmtl.imports import uncollected
+from fedmtl.core import stopping
+from fedmtl.core.gc_paused import uncollected
+from fedmtl.core.terminal import say
 
 
 def this_command(*more: str) -> str:
@@ -54,9 +54,9 @@ def run(
     A run that was killed goes on with the same command and --resume.
     """
     with one_clear_error():
-        from fedmtl.blame import blaming
-        from fedmtl.components import make_list
-        from fedmtl.loading import own_values, read_values, starts_ray
+        from fedmtl.registry.components import make_list
+        from fedmtl.runs.blame import blaming
+        from fedmtl.runs.presets import own_values, read_values, starts_ray
 
         settings = settings or []
         if preset is None:
@@ -69,20 +69,20 @@ def run(
         else:
             stopping.hint(f"go on with: {this_command('--resume')}")
         if out is not None:
-            from fedmtl.run_folder import check_folder
-            from fedmtl.run_lock import refuse_if_held
+            from fedmtl.runs.run_folder import check_folder
+            from fedmtl.runs.run_lock import refuse_if_held
 
             check_folder(out.resolve())
             refuse_if_held(out.resolve())
         values, path, allowed = read_values(preset, settings, allow or [])
         callbacks = make_list("callback", callback or [], allowed)
         if starts_ray(values):
-            from fedmtl.runtime.ray_workers import begin
+            from fedmtl.runtime.ray.pool import begin
 
             begin()  # Ray's processes start while this one imports torch
         with uncollected():
-            from fedmtl.experiment import from_dict
-            from fedmtl.running import load_checked
+            from fedmtl.run_experiment import load_checked
+            from fedmtl.runs.experiment import from_dict
 
         read = partial(own_values, preset)
         with blaming(read, path, settings, allowed, lambda values: from_dict(values, path, allowed)):

@@ -7,8 +7,8 @@ import typer
 
 from fedmtl.cli.errors import one_clear_error
 from fedmtl.cli.options import ALLOW
-from fedmtl.cli.table import Column, fitted
-from fedmtl.cli.terminal import columns, say
+from fedmtl.core.terminal import columns, say
+from fedmtl.core.text_table import Column, fitted
 
 
 def shrink(
@@ -31,11 +31,11 @@ def shrink(
     with one_clear_error():
         import json
 
-        from fedmtl.run_folder import write_outputs
-        from fedmtl.size.form import FORMS, forms
-        from fedmtl.size.outputs import summary, to_csv
-        from fedmtl.size.shrink import shrink as make_small
-        from fedmtl.size.table import cells, markdown
+        from fedmtl.analysis.sizes import cells, markdown
+        from fedmtl.export.formats import FORMS, forms
+        from fedmtl.export.outputs import summary, to_csv
+        from fedmtl.export.shrink import shrink as make_small
+        from fedmtl.runs.run_folder import write_outputs
 
         shrunk = make_small(folder, forms(keep) if keep else FORMS, clients, state, export, allow or ())
         found = summary(shrunk)

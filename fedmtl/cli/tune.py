@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedmtl import stopping
 from fedmtl.cli.errors import one_clear_error
 from fedmtl.cli.options import ALLOW, SETTINGS
 from fedmtl.cli.run import this_command
-from fedmtl.cli.terminal import say
+from fedmtl.core import stopping
+from fedmtl.core.terminal import say
 
 if TYPE_CHECKING:
-    from fedmtl.experiment import Experiment
-    from fedmtl.jobs import Pool
-    from fedmtl.study.presets import Expanded
-    from fedmtl.tuning import Trial, Tuning
+    from fedmtl.runs.experiment import Experiment
+    from fedmtl.runs.sweep_presets import Expanded
+    from fedmtl.studies import Pool
+    from fedmtl.studies.tuning import Trial, Tuning
 
 
 class Sampler(StrEnum):
@@ -68,12 +68,12 @@ def tune(
     A tuning that was interrupted goes on with the same command, and ends with the same choice.
     """
     with one_clear_error():
-        from fedmtl.experiment import from_dict
-        from fedmtl.loading import read_preset, read_values
-        from fedmtl.run_lock import hold
-        from fedmtl.tuning import Tuning, default_space, space_of
-        from fedmtl.tuning import tune as tune_experiment
-        from fedmtl.tuning.alike import free_seed
+        from fedmtl.runs.experiment import from_dict
+        from fedmtl.runs.presets import read_preset, read_values
+        from fedmtl.runs.run_lock import hold
+        from fedmtl.studies.tuning import Tuning, default_space, space_of
+        from fedmtl.studies.tuning import tune as tune_experiment
+        from fedmtl.studies.tuning.alike import free_seed
 
         stopping.hint(f"what is done is kept; go on with the same command: {this_command()}")
         table = read_preset(preset)[0].get("tune")
@@ -95,7 +95,7 @@ def tune(
                 allowed=allowed,
                 on_trial=lambda trial: _show(trial, chosen, "trial "),
             )
-        from fedmtl.study.table import human_bytes
+        from fedmtl.analysis.table import human_bytes
 
         best = tuned.best
         say(f"best: {_values(best)}  validation score {best.score:.4f} after round {best.best_round}")
@@ -116,10 +116,10 @@ def tune_comparison(
         out: the comparison's folder.
         pool: processes that tune several configurations at a time, to the same choices; None for one after the other.
     """
-    from fedmtl.run_folder import write_outputs
-    from fedmtl.tuning import Tuning, space_of
-    from fedmtl.tuning.alike import choices_markdown, free_seed, methods_of, tune_alike
-    from fedmtl.tuning.side_by_side import studies_of, tune_side_by_side
+    from fedmtl.runs.run_folder import write_outputs
+    from fedmtl.studies.tuning import Tuning, space_of
+    from fedmtl.studies.tuning.alike import choices_markdown, free_seed, methods_of, tune_alike
+    from fedmtl.studies.tuning.side_by_side import studies_of, tune_side_by_side
 
     settings = Tuning(trials, seed=free_seed([one for found in expanded for one in found.experiments]))
     every = [methods_of(one.experiments, None if one.space is None else space_of(one.space)) for one in expanded]
@@ -152,7 +152,7 @@ def tune_comparison(
 
 
 def _say_part(experiment: "Experiment") -> None:
-    from fedmtl.tuning.tune import VALID_FRACTION
+    from fedmtl.studies.tuning.tune import VALID_FRACTION
 
     if not experiment.valid_fraction:
         say(

@@ -8,8 +8,8 @@ from typing import Any
 import click
 import typer.core
 
-from fedmtl.cli.terminal import columns, wrapped
-from fedmtl.suggest import alike, did_you_mean
+from fedmtl.core.suggest import alike, did_you_mean
+from fedmtl.core.terminal import columns, wrapped
 
 
 class Commands(typer.core.TyperGroup):
@@ -87,7 +87,7 @@ def _option_hint(error: click.NoSuchOption, given: Sequence[str]) -> str:
 
 def _setting(name: str) -> str:
     """The key of a preset that an option is named after: ``rounds``, or ``algorithm.lr`` for ``lr``; "" for none."""
-    from fedmtl.described import described, experiment_keys
+    from fedmtl.registry.described import described, experiment_keys
 
     top, _, rest = name.partition(".")
     if top in experiment_keys():

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fedmtl.cli.errors import one_clear_error
-from fedmtl.cli.terminal import columns, say
+from fedmtl.core.terminal import columns, say
 
 
 def verify(algorithms: Annotated[list[str] | None, typer.Argument(hidden=True, metavar="ALGORITHMS")] = None) -> None:
@@ -17,7 +17,7 @@ def verify(algorithms: Annotated[list[str] | None, typer.Argument(hidden=True, m
     exit code 1 if a check fails.
     """
     with one_clear_error():
-        from fedmtl.verify.scorecard import scorecard
+        from fedmtl.verify.report import scorecard
 
         passed = scorecard(algorithms or [], partial(say, hanging="        "), columns())
     if not passed:

@@ -4,10 +4,10 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from fedmtl import stopping
 from fedmtl.cli.progress import describe, watch
-from fedmtl.cli.terminal import say
-from fedmtl.jobs import Event, Task
+from fedmtl.core import stopping
+from fedmtl.core.terminal import say
+from fedmtl.studies import Event, Task
 
 
 class Watch:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fedmtl.core.types import ClientId
 from fedmtl.data.base import ClientData, Federation, Split, check_name, check_tasks
 from fedmtl.data.infer import infer_regression
 from fedmtl.data.inputs import to_inputs
@@ -15,7 +16,6 @@ from fedmtl.data.names import number_clients, number_labels
 from fedmtl.data.numbers import Numbers, to_numbers
 from fedmtl.data.partition import check_fraction, hold_out
 from fedmtl.tasks.base import Task
-from fedmtl.types import ClientId
 
 Examples = tuple[ArrayLike, Mapping[str, ArrayLike]]
 """Inputs [N, …], and task name -> labels [N] or [N, labels]."""

@@ -7,16 +7,16 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fedmtl.core.random import SERVER
+from fedmtl.core.suggest import did_you_mean
+from fedmtl.core.types import ClientId, TaskSet
 from fedmtl.data.inputs import check_finite, floats, to_inputs
 from fedmtl.data.joined import Checks, Joined, check_joined
 from fedmtl.data.numbers import to_numbers
 from fedmtl.data.roster import Roster
 from fedmtl.data.split import ClientData as ClientData
 from fedmtl.data.split import Split as Split
-from fedmtl.rng import SERVER
-from fedmtl.suggest import did_you_mean
 from fedmtl.tasks.base import Task
-from fedmtl.types import ClientId, TaskSet
 
 
 class Schema(NamedTuple):

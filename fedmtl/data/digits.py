@@ -10,16 +10,16 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fedmtl.core.random import SERVER, rng
+from fedmtl.core.suggest import did_you_mean
+from fedmtl.core.types import TaskSet
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.data.partition import check_fraction, dirichlet, few_classes, hold_out, iid
-from fedmtl.rng import SERVER, rng
-from fedmtl.suggest import did_you_mean
 from fedmtl.tasks.base import Task
 from fedmtl.tasks.binary import Binary
 from fedmtl.tasks.multiclass import MultiClass
 from fedmtl.tasks.multilabel import MultiLabel
 from fedmtl.tasks.regression import Regression
-from fedmtl.types import TaskSet
 
 IMAGES = 1797
 """How many images scikit-learn's copy has."""

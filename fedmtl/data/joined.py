@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fedmtl.core.types import ClientId, TaskSet
 from fedmtl.data.roster import Roster, roster_of
 from fedmtl.data.split import ClientData, Split
-from fedmtl.types import ClientId, TaskSet
 
 
 class Rows(NamedTuple):

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fedmtl.core.suggest import did_you_mean
 from fedmtl.data.infer import infer_task, to_form, with_nan
 from fedmtl.data.inputs import floats, join
 from fedmtl.data.numbers import Numbers
-from fedmtl.suggest import did_you_mean
 from fedmtl.tasks.base import Task
 from fedmtl.tasks.precision import LARGEST
 from fedmtl.tasks.regression import Regression

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl.bounds import shown
+from fedmtl.core.bounds import shown
 from fedmtl.tasks.base import Task
 from fedmtl.tasks.multiclass import MultiClass
 from fedmtl.tasks.names import class_names, clean

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl.files import write_atomic
-from fedmtl.own_cache import is_own, own_cache
-from fedmtl.rng import SERVER, rng
+from fedmtl.core.files import write_atomic
+from fedmtl.core.own_cache import is_own, own_cache
+from fedmtl.core.random import SERVER, rng
 
 if TYPE_CHECKING:
     from flwr_datasets.partitioner import Partitioner

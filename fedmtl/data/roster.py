@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl.types import ClientId, TaskSet
+from fedmtl.core.types import ClientId, TaskSet
 
 
 class Roster(Mapping[ClientId, TaskSet]):

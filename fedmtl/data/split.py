@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from fedmtl.types import TaskSet
+from fedmtl.core.types import TaskSet
 
 
 class Split(NamedTuple):

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedmtl.core.random import SERVER, rng
+from fedmtl.core.suggest import did_you_mean
 from fedmtl.data.base import Federation
 from fedmtl.data.joined import Rows, joined
-from fedmtl.rng import SERVER, rng
-from fedmtl.suggest import did_you_mean
 from fedmtl.tasks.base import Task
 from fedmtl.tasks.binary import Binary
 from fedmtl.tasks.multiclass import MultiClass

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fedmtl.core.random import rng
+from fedmtl.core.types import ClientId
 from fedmtl.data.base import ClientData, Federation, Split
-from fedmtl.rng import rng
 from fedmtl.tasks.base import Task
 from fedmtl.tasks.binary import Binary
 from fedmtl.tasks.multiclass import MultiClass
-from fedmtl.types import ClientId
 
 EXERCISES = ("PEN", "ABD", "FEL", "IR", "ER", "TRAP", "ROW")
 """The classes, in the file's order and words."""

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from fedmtl.engines.layers import lifted_layers
-from fedmtl.engines.place import one_thread, take, to_device
-from fedmtl.federation.job import Cohort, Wide
-from fedmtl.trees import leaves, rebuild, tree_map
+from fedmtl.core.trees import leaves, rebuild, tree_map
+from fedmtl.engines.base import Cohort, Wide
+from fedmtl.engines.device import one_thread, take, to_device
+from fedmtl.engines.kernels import lifted_layers
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from fedmtl.core.trees import tree_map
 from fedmtl.engines.allocator import keep_freed_memory
-from fedmtl.engines.chunks import alone, exact, pieces, singly
-from fedmtl.engines.gather import Rebuilt, Rows, gather, groups
-from fedmtl.engines.lifted import Lifted, keep
+from fedmtl.engines.base import ClientFn, Cohort, Wide
+from fedmtl.engines.batching.chunks import alone, exact, pieces, singly
+from fedmtl.engines.batching.gather import Rebuilt, Rows, gather, groups
+from fedmtl.engines.batching.task_padding import merge, narrow
+from fedmtl.engines.device import one_thread
 from fedmtl.engines.loop import Loop, run_one
-from fedmtl.engines.place import one_thread
-from fedmtl.engines.tune import chunk_for, name_of
-from fedmtl.engines.widen import merge, narrow
-from fedmtl.federation.job import ClientFn, Cohort, Wide
-from fedmtl.trees import tree_map
+from fedmtl.engines.trace.batched_function import Lifted, keep
+from fedmtl.engines.tuning import chunk_for, name_of
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from fedmtl.bounds import check_parameters
+from fedmtl.core.bounds import check_parameters
 
 
 def _check(name: str, channels: tuple[int, ...], hidden: int) -> None:

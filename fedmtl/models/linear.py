@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from fedmtl.bounds import check_parameters
+from fedmtl.core.bounds import check_parameters
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from math import prod
 
 from torch import nn
 
-from fedmtl.bounds import check_parameters
+from fedmtl.core.bounds import check_parameters
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
+from fedmtl.core.random import torch_seed
 from fedmtl.models.base import Model
 from fedmtl.models.check import Unfit, check_parts, check_pure, example, run
-from fedmtl.rng import torch_seed
 from fedmtl.tasks.base import Task
 
 

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from fedmtl.core.random import float32_default
+from fedmtl.core.types import Batch, Params, TaskSet
 from fedmtl.models.base import Model
 from fedmtl.models.check import Unfit, check_gradient, example, freeze, run
 from fedmtl.models.parts import check_own, make_head, make_trunk
-from fedmtl.rng import float32_default
 from fedmtl.tasks.base import Task
-from fedmtl.types import Batch, Params, TaskSet
 
 
 class SplitModel(nn.Module):

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fedmtl.core.types import Params
 from fedmtl.optimizers.checks import check_decay, check_positive, check_strength
-from fedmtl.types import Params
 
 
 class Moments(NamedTuple):

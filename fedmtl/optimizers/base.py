@@ -1,6 +1,6 @@
 """What an optimiser is, and the words and letters that its files use.
 
-w    the parameters that a call of ``fedmtl.optim.sgd`` trains; η its learning rate
+w    the parameters that a call of ``fedmtl.algorithms.common.local_training.sgd`` trains; η its learning rate
 g    the gradient of the objective at w, on one batch
 d    the direction; ``sgd`` then does w <- w − ηd
 s    the state: new at the start of every local update, as is common in federated learning; it is neither sent nor kept
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from fedmtl.types import Params
+from fedmtl.core.types import Params
 
 
 class Optimizer(Protocol):

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fedmtl.core.types import Params
 from fedmtl.optimizers.base import Optimizer
 from fedmtl.optimizers.checks import check_optimizer, check_positive
 from fedmtl.optimizers.sgd import SGD
-from fedmtl.types import Params
 
 
 @dataclass(frozen=True)

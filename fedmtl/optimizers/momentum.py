@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fedmtl.core.types import Params
 from fedmtl.optimizers.checks import check_decay
-from fedmtl.types import Params
 
 
 @dataclass(frozen=True)

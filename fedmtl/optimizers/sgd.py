@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from fedmtl.types import Params
+from fedmtl.core.types import Params
 
 
 @dataclass(frozen=True)

@@ -8,18 +8,18 @@ from typing import NamedTuple
 import numpy as np
 from flwr.app import Array, ArrayRecord, Context, RecordDict, UserConfig
 
-from fedmtl.allowed import Allowed
-from fedmtl.comm.text import escaped
+from fedmtl.client.client_pool import Fleet
+from fedmtl.client.data_shard import Shard, shard_of
+from fedmtl.client.state.files import ClientStore, FileBackend, Store
+from fedmtl.client.state.mmap import StackedStore
+from fedmtl.core.text import escaped
+from fedmtl.core.types import ClientId
 from fedmtl.data.base import Federation, Schema
 from fedmtl.data.joined import some_of
-from fedmtl.experiment import Experiment, from_dict
-from fedmtl.federation.fleet import Fleet
-from fedmtl.federation.rejections import Refused
-from fedmtl.federation.shard import Shard, shard_of
-from fedmtl.federation.stacked import StackedStore
-from fedmtl.federation.store import ClientStore, FileBackend, Store
-from fedmtl.loading import SEVERAL, override, read_preset
-from fedmtl.types import ClientId
+from fedmtl.protocol.rejections import Refused
+from fedmtl.registry.allowed import Allowed
+from fedmtl.runs.experiment import Experiment, from_dict
+from fedmtl.runs.presets import SEVERAL, override, read_preset
 
 
 class Node(NamedTuple):

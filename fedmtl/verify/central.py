@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from fedmtl.types import Batch, LossFn, Params
+from fedmtl.core.types import Batch, LossFn, Params
 from fedmtl.verify.quadratic import Array, Quadratic, clients, vector
 
 

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from fedmtl.algorithms.common.stitching import simplex
 from fedmtl.algorithms.fedper import FedPer
 from fedmtl.algorithms.local import Local
-from fedmtl.algorithms.stitching import simplex
-from fedmtl.types import Upload
+from fedmtl.core.types import Upload
 from fedmtl.verify.check import Found, above, close, every, same_bits
-from fedmtl.verify.planted import enrolled
+from fedmtl.verify.fixed_updates import enrolled
 from fedmtl.verify.quadratic import Array, Quadratic, clients, play
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedmtl.optim import sgd
+from fedmtl.algorithms.common.local_training import sgd
 from fedmtl.verify.check import Found, every, same_bits
 from fedmtl.verify.quadratic import Array, clients, vector
 

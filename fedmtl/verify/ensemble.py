@@ -14,8 +14,8 @@ from torch import Tensor
 
 from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.local import Local
+from fedmtl.core.types import Batch, Params
 from fedmtl.tasks import Binary, MultiClass, Task
-from fedmtl.types import Batch, Params
 from fedmtl.verify.check import Found, above, below, close, every, same_bits
 from fedmtl.verify.quadratic import Array, clients, play
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fedmtl.types import Upload
+from fedmtl.core.types import Upload
 from fedmtl.verify.central import alone, central_vector
 from fedmtl.verify.check import Found, close, every, same_bits
 from fedmtl.verify.quadratic import clients, play, weights

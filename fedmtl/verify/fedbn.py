@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fedmtl.types import Batch, Params
+from fedmtl.core.types import Batch, Params
 from fedmtl.verify.check import Found, close, every, same_bits
 from fedmtl.verify.quadratic import Array, Quadratic, clients, weights
 

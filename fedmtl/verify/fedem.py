@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from fedmtl.algorithms.fedavg import FedAvg
-from fedmtl.rng import rng
+from fedmtl.core.random import rng
+from fedmtl.core.types import Batch, Params
 from fedmtl.tasks import MultiClass, Regression
-from fedmtl.types import Batch, Params
 from fedmtl.verify.check import Found, above, close, every
 from fedmtl.verify.quadratic import Array, play, vector
 

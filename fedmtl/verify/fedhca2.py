@@ -8,9 +8,9 @@ import torch
 
 from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.local import Local
-from fedmtl.types import Upload
+from fedmtl.core.types import Upload
 from fedmtl.verify.check import Found, close, every, same_bits
-from fedmtl.verify.planted import LR, enrolled, planted
+from fedmtl.verify.fixed_updates import LR, enrolled, planted
 from fedmtl.verify.quadratic import Array, clients, play, vector
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])

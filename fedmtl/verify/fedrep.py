@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedmtl.trees import row
-from fedmtl.types import Batch, LocalResult, Params, Payload
+from fedmtl.core.trees import row
+from fedmtl.core.types import Batch, LocalResult, Params, Payload
 from fedmtl.verify.check import Found, below, close, every
 from fedmtl.verify.quadratic import Array, clients, play, weights
 

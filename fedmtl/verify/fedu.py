@@ -8,7 +8,7 @@ import torch
 
 from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.local import Local
-from fedmtl.types import Upload
+from fedmtl.core.types import Upload
 from fedmtl.verify.check import Found, close, every, same_bits
 from fedmtl.verify.quadratic import Array, clients, play
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedmtl.types import Batch, Params
+from fedmtl.core.types import Batch, Params
 from fedmtl.verify.check import Found, close, every
 from fedmtl.verify.two_tasks import CONFLICT, LR, Array, Linear, play
 

@@ -8,9 +8,9 @@ import torch
 
 from fedmtl.algorithms.fedper import FedPer
 from fedmtl.algorithms.local import Local
-from fedmtl.types import Upload
+from fedmtl.core.types import Upload
 from fedmtl.verify.check import Found, close, every, same_bits
-from fedmtl.verify.planted import enrolled, sent
+from fedmtl.verify.fixed_updates import enrolled, sent
 from fedmtl.verify.quadratic import clients, play
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.fedavg import FedAvg
-from fedmtl.rng import rng
-from fedmtl.types import Batch, Params, Upload
+from fedmtl.core.random import rng
+from fedmtl.core.types import Batch, Params, Upload
 from fedmtl.verify.check import Found, close, every, same_bits
 from fedmtl.verify.quadratic import Array, Quadratic, clients, play, vector
 

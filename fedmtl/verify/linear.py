@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedmtl.optim import make_batches
-from fedmtl.types import Batch, LossFn, Params
+from fedmtl.algorithms.common.local_training import make_batches
+from fedmtl.core.types import Batch, LossFn, Params
 
 Array = NDArray[np.float64]
 Labels = dict[str, Array]

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from fedmtl.algorithms.base import first_server
-from fedmtl.optim import make_batches
+from fedmtl.algorithms.common.local_training import make_batches
 from fedmtl.verify.check import Found, above, below, close, every
 
 Array = NDArray[np.float64]

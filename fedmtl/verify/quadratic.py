@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.algorithms.base import first_server
-from fedmtl.types import Batch, Params, Upload
+from fedmtl.core.types import Batch, Params, Upload
 
 Array = NDArray[np.float64]
 

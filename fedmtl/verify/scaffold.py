@@ -8,7 +8,7 @@ import torch
 
 from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.fedavg import FedAvg
-from fedmtl.types import Upload
+from fedmtl.core.types import Upload
 from fedmtl.verify.check import Found, above, close, every
 from fedmtl.verify.quadratic import clients, play, vector
 

@@ -8,7 +8,7 @@ import torch
 
 from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.algorithms.fedper import FedPer
-from fedmtl.types import Upload
+from fedmtl.core.types import Upload
 from fedmtl.verify.check import Found, close, every
 from fedmtl.verify.quadratic import Array, Quadratic, clients, play, weights
 

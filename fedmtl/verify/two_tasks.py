@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fedmtl.algorithms.fedper import FedPer
 from fedmtl.algorithms.task_weighted import TaskWeighted
-from fedmtl.types import Batch, Params
+from fedmtl.core.types import Batch, Params
 
 Array = NDArray[np.float64]
 LR = 0.125

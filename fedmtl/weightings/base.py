@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.func import jacrev
 
-from fedmtl.trees import select
-from fedmtl.types import Batch, Params, TaskSet
+from fedmtl.core.trees import select
+from fedmtl.core.types import Batch, Params, TaskSet
 
 Each = Callable[[Params, Batch], Tensor]
 """(parameters, batch) -> the tasks' losses, [T]."""

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fedmtl.types import Batch, Params, TaskSet
+from fedmtl.core.types import Batch, Params, TaskSet
 from fedmtl.weightings.base import Each, steered, task_gradients
-from fedmtl.weightings.simplex import conflict_averse
+from fedmtl.weightings.common.simplex import conflict_averse
 
 
 @dataclass(frozen=True)

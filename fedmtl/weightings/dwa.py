@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fedmtl.types import Batch, Params, TaskSet
+from fedmtl.core.types import Batch, Params, TaskSet
 from fedmtl.weightings.base import Each
 
 

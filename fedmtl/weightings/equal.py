@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from fedmtl.types import Batch, Params, TaskSet
+from fedmtl.core.types import Batch, Params, TaskSet
 from fedmtl.weightings.base import Each
 
 

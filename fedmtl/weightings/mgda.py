@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from fedmtl.types import Batch, Params, TaskSet
+from fedmtl.core.types import Batch, Params, TaskSet
 from fedmtl.weightings.base import Each, task_gradients
-from fedmtl.weightings.simplex import shortest
+from fedmtl.weightings.common.simplex import shortest
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fedmtl.types import Batch, Params, TaskSet
+from fedmtl.core.types import Batch, Params, TaskSet
 from fedmtl.weightings.base import Each
 
 

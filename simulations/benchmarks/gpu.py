@@ -27,9 +27,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from fedmtl import CNN, MLP, Experiment, FedPer, run
 from fedmtl.bench.data import TASK, Stored, read_part, write_data
 from fedmtl.bench.workloads import WORKLOADS, Workload
+from fedmtl.core.random import permutations
 from fedmtl.data.base import ClientData, Federation, Split
-from fedmtl.federation.cohort import sample
-from fedmtl.rng import permutations
+from fedmtl.server.sampling import sample
 from fedmtl.tasks.multiclass import MultiClass
 
 TOKENS = 50

@@ -14,8 +14,8 @@ from torch.nn.functional import cross_entropy
 from fedmtl.bench.data import read_part
 from fedmtl.bench.network import flat, make_network
 from fedmtl.bench.record import Measured, Task, run_script
-from fedmtl.federation.cohort import sample
-from fedmtl.rng import permutations
+from fedmtl.core.random import permutations
+from fedmtl.server.sampling import sample
 
 
 def plain_loop(task: Task) -> Measured:

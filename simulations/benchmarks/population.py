@@ -33,8 +33,8 @@ algorithm = {{ name = "FedPer", epochs = 1 }}
 
 RUN = """
 import sys
-from fedmtl.loading import load_experiment
-from fedmtl.running import run
+from fedmtl.runs.presets import load_experiment
+from fedmtl.run_experiment import run
 
 preset, out, *settings = sys.argv[1:]
 run(load_experiment(preset, settings), out, on_round=lambda progress: print("round", progress.round))

@@ -36,8 +36,8 @@ from torch.nn.functional import cross_entropy
 
 from fedmtl import ClientData, Experiment, FedAvg, Federation, FedPer, FedRep, Local, MultiClass, Split, run
 from fedmtl.algorithms import Ditto, FedProx
+from fedmtl.core.random import permutations
 from fedmtl.models import CNN
-from fedmtl.rng import permutations
 
 CLASSES = 10
 LR, BATCH, MU = 0.05, 10, 0.1

@@ -20,9 +20,9 @@ from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn import functional
 
+from fedmtl.core.files import cache_folder
+from fedmtl.core.random import rng
 from fedmtl.data import ClientData, Federation, Split
-from fedmtl.files import cache_folder
-from fedmtl.rng import rng
 from fedmtl.tasks import Regression
 from fedmtl.tasks.checks import numbers, refuse
 from fedmtl.tasks.masked import counts, keep, labelled, mean_over

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 
 from fedmtl.algorithms import Mocha
-from fedmtl.optim import make_batches
+from fedmtl.algorithms.common.local_training import make_batches
 
 Array = NDArray[np.float64]
 Fields = Sequence[tuple[Array, Array]]

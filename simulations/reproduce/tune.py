@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fedmtl import Experiment, run
-from fedmtl.results import Result
+from fedmtl.runs.result import Result
 
 Curve = Mapping[int, float]
 """Round -> validation score, more is better."""

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
+from fedmtl.core.types import ClientId, Params
 from fedmtl.data.base import ClientData, Federation
-from fedmtl.federation.plan import Plan
-from fedmtl.types import ClientId, Params
+from fedmtl.protocol.plan import Plan
 from tests.algorithms.rounds import epoch
 from tests.conftest import tiny
 

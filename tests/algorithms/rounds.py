@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from fedmtl.algorithms.common.local_training import make_batches
+from fedmtl.core.random import permutations
+from fedmtl.core.trees import stack
+from fedmtl.core.types import ClientId, Params
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.engines import Engine, Loop
-from fedmtl.federation.plan import Plan
-from fedmtl.optim import make_batches
-from fedmtl.rng import permutations
-from fedmtl.trees import stack
-from fedmtl.types import ClientId, Params
+from fedmtl.protocol.plan import Plan
 from tests.engines.jobs import Job, run
 
 

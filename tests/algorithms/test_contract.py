@@ -51,14 +51,14 @@ from fedmtl.algorithms import (
     TaskWeighted,
     Transfer,
 )
-from fedmtl.components import REGISTRY
+from fedmtl.core.trees import leaves, rebuild, sha256, structure, tree_map
+from fedmtl.core.types import Batch, LocalResult, Params, Payload, Upload
+from fedmtl.core.uploads import Stack, Uploads, add
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.engines import Loop, VMap
 from fedmtl.models import Model
 from fedmtl.optimizers import Momentum, Optimizer
-from fedmtl.trees import leaves, rebuild, sha256, structure, tree_map
-from fedmtl.types import Batch, LocalResult, Params, Payload, Upload
-from fedmtl.uploads import Stack, Uploads, add
+from fedmtl.registry.components import REGISTRY
 from fedmtl.weightings import DWA, MGDA, Weighting
 from tests.algorithms.rounds import State, jobs, measurements, personal, play, predictors, start, union
 from tests.conftest import ALL_ALGORITHMS, tiny_model, tiny_plan

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fedmtl.algorithms import FedAvg
-from fedmtl.types import Upload
+from fedmtl.core.types import Upload
 from fedmtl.verify.linear import LR, draw, gradient, loss_of, numbers, params_of, whole
 from tests.algorithms.central import central_sgd, one_client
 from tests.algorithms.rounds import personal, play, start

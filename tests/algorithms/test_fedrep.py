@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.algorithms import FedPer, FedRep
+from fedmtl.algorithms.common.local_training import make_batches
+from fedmtl.core.types import Batch, Params
 from fedmtl.engines import VMap
-from fedmtl.optim import make_batches
-from fedmtl.types import Batch, Params
 from tests.engines.jobs import Job, run
 
 Array = NDArray[np.float64]

@@ -14,7 +14,7 @@ import torch
 
 from fedmtl.algorithms import Mocha
 from fedmtl.algorithms.base import first_server
-from fedmtl.trees import row, stack
+from fedmtl.core.trees import row, stack
 from fedmtl.verify.mocha import FIXED, HEAD, Client, Solved, bounds, means, planted, solve
 
 

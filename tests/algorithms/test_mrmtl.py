@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from fedmtl.algorithms import MRMTL
-from fedmtl.types import Batch, Params, Payload, Upload
+from fedmtl.core.types import Batch, Params, Payload, Upload
 
 Array = NDArray[np.float64]
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from fedmtl.analysis.log import log_runs
 from fedmtl.callbacks.csv_file import CSV
-from fedmtl.running import run
-from fedmtl.study.log import log_runs
+from fedmtl.run_experiment import run
 from tests.callbacks.tiny import Stop, experiment, stop_after
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedmtl.analysis.log import log_runs
 from fedmtl.callbacks.mlflow import MLflow
 from fedmtl.callbacks.tensorboard import TensorBoard
-from fedmtl.results import Result
-from fedmtl.running import run
-from fedmtl.study.log import log_runs
+from fedmtl.run_experiment import run
+from fedmtl.runs.result import Result
 from tests.callbacks.tiny import Stop, byte_curves, curves, experiment, measure_curves, stop_after
 
 Curves = dict[str, list[tuple[int, float]]]

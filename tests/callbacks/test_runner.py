@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from fedmtl.analysis.log import log_runs
 from fedmtl.callbacks.base import MissingPackage, RunInfo
-from fedmtl.experiment import from_dict
-from fedmtl.loading import load_experiment
-from fedmtl.running import run
-from fedmtl.study.log import log_runs
+from fedmtl.run_experiment import run
+from fedmtl.runs.experiment import from_dict
+from fedmtl.runs.presets import load_experiment
 from tests.callbacks.tiny import TINY, Stop, experiment, stop_after
 
 

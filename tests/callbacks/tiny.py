@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from fedmtl.experiment import Experiment
-from fedmtl.loading import load_experiment
+from fedmtl.runs.experiment import Experiment
+from fedmtl.runs.presets import load_experiment
 
 TINY = Path(__file__).parent.parent / "runtime" / "tiny.toml"
 

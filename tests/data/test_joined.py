@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedmtl.client.data_shard import read_shard, shard_of, write_shard
 from fedmtl.data import Synthetic
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.data.joined import Joined, Rows, joined, some_of
 from fedmtl.data.roster import Roster, roster_of
-from fedmtl.federation.shard import read_shard, shard_of, write_shard
-from fedmtl.same_run import examples_digest
+from fedmtl.runs.same_run import examples_digest
 from fedmtl.tasks import Binary, Regression
 
 DRAW = np.random.default_rng(0)

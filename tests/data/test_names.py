@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedmtl.analysis.export import export
+from fedmtl.analysis.read import read_run
 from fedmtl.data import from_arrays
-from fedmtl.experiment import Experiment
-from fedmtl.results import Result
-from fedmtl.running import run
-from fedmtl.study.export import export
-from fedmtl.study.read import read_run
+from fedmtl.run_experiment import run
+from fedmtl.runs.experiment import Experiment
+from fedmtl.runs.result import Result
 from fedmtl.tasks import MultiClass, MultiLabel
 
 X = np.random.default_rng(0).standard_normal((12, 3))

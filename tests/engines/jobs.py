@@ -8,13 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fedmtl.algorithms.common.local_training import make_batches
+from fedmtl.core.trees import leaves, rebuild, structure, tree_map
+from fedmtl.core.types import Batch, Payload, TaskSet
 from fedmtl.data.base import Federation
 from fedmtl.engines import Cohort, Engine, Wide
-from fedmtl.federation.job import Picked
-from fedmtl.federation.plan import Plan
-from fedmtl.optim import make_batches
-from fedmtl.trees import leaves, rebuild, structure, tree_map
-from fedmtl.types import Batch, Payload, TaskSet
+from fedmtl.engines.base import Picked
+from fedmtl.protocol.plan import Plan
 
 
 class Job(NamedTuple):

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 import fedmtl.engines
+from fedmtl.algorithms.common.local_training import make_batches, num_examples, sgd
+from fedmtl.core.trees import sha256
+from fedmtl.core.types import Batch, Params, Payload
 from fedmtl.engines import ENGINES, Engine, Loop, VMap
-from fedmtl.optim import make_batches, num_examples, sgd
-from fedmtl.trees import sha256
-from fedmtl.types import Batch, Params, Payload
 from tests.conftest import ALL_ENGINES
 from tests.engines.jobs import Job, alone, assert_close, run, tensors
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from fedmtl.algorithms import Algorithm, FedPer
+from fedmtl.core.trees import leaves, structure, tree_map
 from fedmtl.data.base import Federation
 from fedmtl.engines import Loop, VMap
-from fedmtl.engines.gather import Inputs
-from fedmtl.engines.lifted import Lifted
-from fedmtl.engines.tune import most_in_memory
-from fedmtl.trees import leaves, structure, tree_map
+from fedmtl.engines.batching.gather import Inputs
+from fedmtl.engines.trace.batched_function import Lifted
+from fedmtl.engines.tuning import most_in_memory
 from tests.algorithms.rounds import jobs, measurements, start
 from tests.conftest import ALL_ALGORITHMS, tiny_plan
 from tests.engines.jobs import alone, assert_close, cohort_of, run

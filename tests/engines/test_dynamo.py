@@ -12,9 +12,9 @@ TRAIN = """
 import sys, torch
 from fedmtl.algorithms import FedPer
 from fedmtl.data import Synthetic
-from fedmtl.experiment import Experiment
+from fedmtl.runs.experiment import Experiment
 from fedmtl.models import MLP
-from fedmtl.running import run
+from fedmtl.run_experiment import run
 
 data = Synthetic(clients=4, examples=6, test_examples=3, features=4, rank=2)
 run(Experiment(data=data, model=MLP((3,)), algorithm=FedPer(epochs=1), rounds=2, runtime="local", engine={engine!r}))

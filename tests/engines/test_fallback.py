@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from fedmtl.engines import Loop, VMap, tune
-from fedmtl.trees import sha256
-from fedmtl.types import Batch, Payload
+from fedmtl.core.trees import sha256
+from fedmtl.core.types import Batch, Payload
+from fedmtl.engines import Loop, VMap, tuning
 from tests.engines.jobs import Job, alone, run, tensors
 
 
@@ -71,7 +71,7 @@ def test_what_is_slower_stacked_runs_alone(
     """The times are made up: a stack of 64 takes 100 s, a client alone 1 s."""
     monkeypatch.setenv("FEDMTL_CACHE", str(tmp_path))
     times = iter([100.0, 200.0, 400.0, 1.0])
-    monkeypatch.setattr(tune, "seconds_of", lambda call, budget, device: next(times))
+    monkeypatch.setattr(tuning, "seconds_of", lambda call, budget, device: next(times))
     engine = VMap()
 
     def plus_one(down: Payload, private: torch.Tensor, batches: Sequence[Batch]) -> torch.Tensor:

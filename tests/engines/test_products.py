@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from fedmtl.engines.layers import lifted_layers
-from fedmtl.engines.layers.products import SMALL, batched_product
+from fedmtl.engines.kernels import lifted_layers
+from fedmtl.engines.kernels.products import SMALL, batched_product
 
 
 def numbers(*shape: int) -> torch.Tensor:

@@ -9,10 +9,10 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.metrics import accuracy_score, f1_score, root_mean_squared_error
 
 from fedmtl.data import from_arrays
-from fedmtl.experiment import Experiment
-from fedmtl.federation.floors import floors
 from fedmtl.metrics.constant import constant_sums
-from fedmtl.running import run
+from fedmtl.run_experiment import run
+from fedmtl.runs.experiment import Experiment
+from fedmtl.runs.floors import floors
 from fedmtl.tasks import Binary, MultiClass, MultiLabel, Regression, Task
 
 TASKS: list[Task] = [MultiClass(5), Binary(), MultiLabel(3), Regression(2.0, 3.0)]

@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from torch.func import functional_call
 
 from fedmtl.algorithms import FedAvg, FedEM
-from fedmtl.comm.packets import REPORT, joined, open_packet, seal
+from fedmtl.client.client_pool import Fleet
 from fedmtl.data import Synthetic
 from fedmtl.engines import Loop, VMap
-from fedmtl.federation.fleet import Fleet
-from fedmtl.federation.outcome import Measurements
-from fedmtl.federation.reports import open_full_reports, report_packets
-from fedmtl.federation.server import Server
-from fedmtl.federation.visits import Reply, replies_of
 from fedmtl.metrics import Tally
-from tests.federation.toy import Toy, make_toy, toy_plan
+from fedmtl.protocol.metrics_report import open_full_reports, report_packets
+from fedmtl.protocol.packets import REPORT, joined, open_packet, seal
+from fedmtl.protocol.requests import Reply, replies_of
+from fedmtl.server.round_result import Measurements
+from fedmtl.server.server import Server
 from tests.metrics.cases import by_scikit
+from tests.server.toy import Toy, make_toy, toy_plan
 
 MIXED = Synthetic(
     clients=9,

@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.func import grad
 
 import fedmtl.models
-from fedmtl.components import REGISTRY
+from fedmtl.core.types import Params
 from fedmtl.models import CNN, MLP, Linear, Model, TemporalCNN
 from fedmtl.models.split import build, initial_params, loss_fn
+from fedmtl.registry.components import REGISTRY
 from fedmtl.tasks import MultiClass, Regression, Task
-from fedmtl.types import Params
 
 TASKS: dict[str, Task] = {"amount": Regression(), "kind": MultiClass(3)}
 

@@ -11,15 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fedmtl.algorithms import FedAvg, FedHCA2, FedPer
-from fedmtl.components import REGISTRY
+from fedmtl.client.client_pool import Fleet
+from fedmtl.core.types import Upload
 from fedmtl.data import from_arrays
-from fedmtl.experiment import Experiment
-from fedmtl.federation.fleet import Fleet
 from fedmtl.models import CNN, MLP, Linear
 from fedmtl.models.split import build, initial_params
-from fedmtl.running import run
+from fedmtl.registry.components import REGISTRY
+from fedmtl.run_experiment import run
+from fedmtl.runs.experiment import Experiment
 from fedmtl.tasks import Binary, MultiClass
-from fedmtl.types import Upload
 
 TASKS = {"a": MultiClass(3), "b": Binary()}
 DRAW = np.random.default_rng(0)

@@ -10,11 +10,11 @@ import torch
 from scipy.special import softmax
 from torch import Tensor, nn
 
+from fedmtl.core.trees import sha256
+from fedmtl.core.types import Batch, Params
 from fedmtl.models import MLP
 from fedmtl.models.split import build, initial_params, loss_fn, mixed_sums_fn, sums_fn
 from fedmtl.tasks import Binary, MultiClass, Regression, Task
-from fedmtl.trees import sha256
-from fedmtl.types import Batch, Params
 
 A, B, C = MultiClass(3), Regression(), MultiClass(3)
 MODEL = MLP((4,))

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 import fedmtl.optimizers
-from fedmtl.components import REGISTRY
-from fedmtl.optim import sgd
+from fedmtl.algorithms.common.local_training import sgd
+from fedmtl.core.trees import leaves, sha256, structure
+from fedmtl.core.types import Batch, Params
 from fedmtl.optimizers import SGD, AdamW, Clip, Cosine, Momentum, Optimizer, StepDecay, Warmup, WeightDecay
-from fedmtl.trees import leaves, sha256, structure
-from fedmtl.types import Batch, Params
+from fedmtl.registry.components import REGISTRY
 
 ALL_OPTIMIZERS: list[Optimizer] = [
     SGD(),

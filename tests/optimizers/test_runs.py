@@ -13,17 +13,17 @@ from torch import Tensor
 
 from fedmtl.algorithms import Algorithm, FedAvg, FedAvgM, FedPer, Local, Pooled, TaskWeighted
 from fedmtl.algorithms.base import scheduled
-from fedmtl.components import REGISTRY, find
+from fedmtl.core.trees import leaves, sha256
+from fedmtl.core.types import Params
 from fedmtl.data import Synthetic
 from fedmtl.data.base import Federation
-from fedmtl.experiment import Experiment
-from fedmtl.loading import load_experiment
 from fedmtl.models import MLP
 from fedmtl.optimizers import Clip, Cosine, Momentum, Warmup, WeightDecay
-from fedmtl.results import Progress
-from fedmtl.running import run
-from fedmtl.trees import leaves, sha256
-from fedmtl.types import Params
+from fedmtl.registry.components import REGISTRY, find
+from fedmtl.run_experiment import run
+from fedmtl.runs.experiment import Experiment
+from fedmtl.runs.presets import load_experiment
+from fedmtl.runs.result import Progress
 from tests.algorithms.rounds import jobs, play, start
 from tests.conftest import ALL_ALGORITHMS, tiny_plan
 from tests.engines.jobs import alone

@@ -21,13 +21,13 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
 from fedmtl.codecs import ErrorFeedback, Int8, TopK
-from fedmtl.comm.ledger import Ledger
-from fedmtl.federation.influence import Bounds
-from fedmtl.federation.server import Server
-from fedmtl.runtime.discovery import placement_of
-from fedmtl.runtime.messages import PACKETS, REPLIES
-from fedmtl.runtime.strategy import FedMTL
-from fedmtl.trees import all_finite
+from fedmtl.core.trees import all_finite
+from fedmtl.protocol.ledger import Ledger
+from fedmtl.runtime.flower.discovery import placement_of
+from fedmtl.runtime.flower.messages import PACKETS, REPLIES
+from fedmtl.runtime.flower.strategy import FedMTL
+from fedmtl.server.influence import Bounds
+from fedmtl.server.server import Server
 from tests.runtime.hostile import OTHERS, OWN, Wire, experiment, put, put_bytes, reseal, split
 
 SLOW = 2.0

@@ -11,18 +11,18 @@ from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
 from fedmtl.algorithms import FedPer
-from fedmtl.comm.packets import REPORT, UP, seal
-from fedmtl.experiment import Experiment
-from fedmtl.federation.shard import shard_of
-from fedmtl.federation.store import ClientStore, MemoryBackend
-from fedmtl.recorder import Recorder
-from fedmtl.results import Result
-from fedmtl.runtime.client_app import app as client_app
-from fedmtl.runtime.local_grid import new_run_id, node_context
-from fedmtl.runtime.messages import PACKETS, REPLIES
+from fedmtl.client.data_shard import shard_of
+from fedmtl.client.state.files import ClientStore, MemoryBackend
+from fedmtl.protocol.packets import REPORT, UP, seal
+from fedmtl.runs.experiment import Experiment
+from fedmtl.runs.recorder import Recorder
+from fedmtl.runs.result import Result
+from fedmtl.runtime.flower.client_app import app as client_app
+from fedmtl.runtime.flower.messages import PACKETS, REPLIES
+from fedmtl.runtime.flower.server_app import serve
+from fedmtl.runtime.local import new_run_id, node_context
 from fedmtl.runtime.node import Node, host, make_fleet, shard
-from fedmtl.runtime.server_app import serve
-from tests.federation.toy import DATA, MODEL
+from tests.server.toy import DATA, MODEL
 
 Alter = Callable[[Any], Any]
 """Changes the content of a reply in place."""

@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fedmtl.loading import load_experiment
-from fedmtl.results import Result
-from fedmtl.running import run
-from tests.runtime.flower import deployment, flwr_run, superlink
+from fedmtl.run_experiment import run
+from fedmtl.runs.presets import load_experiment
+from fedmtl.runs.result import Result
+from tests.runtime.flower_runs import deployment, flwr_run, superlink
 
 TINY = Path(__file__).with_name("tiny.toml")
 

@@ -7,11 +7,11 @@ import pytest
 
 from fedmtl.algorithms import Algorithm, Mocha
 from fedmtl.codecs import FP16, Codec, Dense, ErrorFeedback, Int8, TopK
+from fedmtl.core.trees import leaves
 from fedmtl.data import Synthetic
-from fedmtl.experiment import Experiment
-from fedmtl.results import Result
-from fedmtl.running import run
-from fedmtl.trees import leaves
+from fedmtl.run_experiment import run
+from fedmtl.runs.experiment import Experiment
+from fedmtl.runs.result import Result
 from tests.conftest import ALL_ALGORITHMS, tiny_model
 
 DATA = Synthetic(clients=50, examples=6, test_examples=4, features=4, rank=2, classes=3, kind="mixed", tasks=4)

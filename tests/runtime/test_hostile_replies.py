@@ -16,16 +16,15 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Error, MetricRecord
 
 from fedmtl.algorithms import IFCA, Mocha, Pooled
 from fedmtl.codecs import FP16, Dense, ErrorFeedback, Int8, TopK
-from fedmtl.comm.packets import DATA as RAW
-from fedmtl.comm.packets import DOWN, REPORT
 from fedmtl.data import Split
-from fedmtl.federation.rejections import KINDS
-from fedmtl.federation.reports import open_raw_data, raw_data_packet
-from fedmtl.runtime.local_grid import node_context
-from fedmtl.runtime.messages import PACKETS, REPLIES, ROSTER, TOTALS
+from fedmtl.protocol.metrics_report import open_raw_data, raw_data_packet
+from fedmtl.protocol.packets import DATA as RAW
+from fedmtl.protocol.packets import DOWN, REPORT
+from fedmtl.protocol.rejections import KINDS
+from fedmtl.runtime.flower.messages import PACKETS, REPLIES, ROSTER, TOTALS
+from fedmtl.runtime.local import node_context
 from fedmtl.runtime.node import _hosted, host
 from tests.conftest import ALL_ALGORITHMS, tiny_model
-from tests.federation.toy import DATA, TRUNK_NUMBERS
 from tests.runtime.hostile import (
     OTHERS,
     OWN,
@@ -45,6 +44,7 @@ from tests.runtime.hostile import (
     split,
     update,
 )
+from tests.server.toy import DATA, TRUNK_NUMBERS
 
 ESC = "\x1b[2J\x1b[31m\r\n\u202e"
 """Clears a terminal, colours it, begins a new line, turns the direction of writing."""
@@ -573,7 +573,7 @@ def test_the_text_of_an_error_stays_on_its_node(
     error: type[Exception], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Class and code reach the server; the text, a path with a diagnosis, is in the node's own log."""
-    from fedmtl.federation.fleet import Fleet
+    from fedmtl.client.client_pool import Fleet
 
     handle = Fleet.handle
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fedmtl.comm.tables import LEDGER, read_table
+from fedmtl.tables.schemas import LEDGER, read_table
 from tests.runtime.kills import kill_and_compare
 
 TINY = Path(__file__).with_name("tiny.toml")

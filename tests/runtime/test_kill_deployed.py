@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from fedmtl.comm.tables import LEDGER, read_table
-from fedmtl.loading import load_experiment
-from fedmtl.running import run
+from fedmtl.run_experiment import run
+from fedmtl.runs.presets import load_experiment
+from fedmtl.tables.schemas import LEDGER, read_table
 from tests.processes import kill_all
-from tests.runtime.flower import deployment, flwr_run
+from tests.runtime.flower_runs import deployment, flwr_run
 
 TINY = Path(__file__).with_name("tiny.toml")
 SETTINGS = ("rounds=12", "valid_fraction=0.25", "patience=2", "algorithm.lr=0.05", "seed=1", "up_codec=ErrorFeedback")

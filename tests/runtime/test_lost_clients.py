@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from flwr.app import Context, RecordDict
 
+from fedmtl.client.client_pool import Fleet
+from fedmtl.client.data_shard import shard_of
+from fedmtl.client.own_data import OtherData, changed
+from fedmtl.client.state.files import ClientStore, FileBackend, LostState, MemoryBackend, StateError
 from fedmtl.data.base import ClientData, Split
-from fedmtl.federation.fleet import Fleet
-from fedmtl.federation.own_data import OtherData, changed
-from fedmtl.federation.rejections import Refused
-from fedmtl.federation.shard import shard_of
-from fedmtl.federation.store import ClientStore, FileBackend, LostState, MemoryBackend, StateError
-from fedmtl.federation.visits import ANEW, visits_of
+from fedmtl.protocol.rejections import Refused
+from fedmtl.protocol.requests import ANEW, visits_of
 from fedmtl.runtime import node as module
-from fedmtl.runtime.client_app import of_a_device
+from fedmtl.runtime.flower.client_app import of_a_device
 from fedmtl.runtime.node import store_of
-from tests.federation.toy import Toy, make_toy
 from tests.runtime.hostile import experiment, play
+from tests.server.toy import Toy, make_toy
 
 
 def with_other_data(fleet: Fleet, *clients: int) -> Fleet:

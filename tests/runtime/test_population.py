@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fedmtl.bench.memory import family, resident
-from fedmtl.comm.tables import LEDGER, METRICS, read_table, rows
+from fedmtl.tables.schemas import LEDGER, METRICS, read_table, rows
 from simulations.benchmarks.population import measure
 
 PRESET = """

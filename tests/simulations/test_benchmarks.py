@@ -17,8 +17,8 @@ from fedmtl.bench.record import Record, from_line
 from fedmtl.bench.run import bench
 from fedmtl.bench.turns import environment
 from fedmtl.bench.workloads import Workload
-from fedmtl.experiment import Experiment
-from fedmtl.running import run
+from fedmtl.run_experiment import run
+from fedmtl.runs.experiment import Experiment
 from tests.bench.small import SMALL
 
 SCRIPTS = Path(__file__).parents[2] / "simulations" / "benchmarks"

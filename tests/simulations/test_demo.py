@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from fedmtl.loading import load_experiment, read_preset
-from fedmtl.report import write_report
-from fedmtl.running import run
-from fedmtl.settings import override
-from fedmtl.study import find_runs, read_run
-from fedmtl.study.along import along, crossings, places
-from fedmtl.study.axis import read_axis, write_axis
-from fedmtl.study.sweep import expand, folder_names, sweep_of
-from fedmtl.study.words import sentences
+from fedmtl.analysis import find_runs, read_run
+from fedmtl.analysis.along import along, crossings, places
+from fedmtl.analysis.report import write_report
+from fedmtl.analysis.words import sentences
+from fedmtl.run_experiment import run
+from fedmtl.runs.axis import read_axis, write_axis
+from fedmtl.runs.presets import load_experiment, read_preset
+from fedmtl.runs.settings import override
+from fedmtl.runs.sweep import expand, folder_names, sweep_of
 
 METHODS = {"Local", "FedAvg", "FedPer", "MRMTL"}
 

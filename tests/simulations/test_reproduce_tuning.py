@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fedmtl.rng import rng
+from fedmtl.core.random import rng
 
 REPRODUCE = Path(__file__).parents[2] / "simulations" / "reproduce"
 

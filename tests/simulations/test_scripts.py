@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from fedmtl.allowed import beside
-from fedmtl.loading import load_experiment, override, read_preset
-from fedmtl.running import run
-from fedmtl.study.sweep import expand, sweep_of
-from fedmtl.types import Upload
+from fedmtl.core.types import Upload
+from fedmtl.registry.allowed import beside
+from fedmtl.run_experiment import run
+from fedmtl.runs.presets import load_experiment, override, read_preset
+from fedmtl.runs.sweep import expand, sweep_of
 
 ROOT = Path(__file__).parents[2]
 SIMULATIONS = ROOT / "simulations"

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from fedmtl.components import REGISTRY
-from fedmtl.verify.battery import checks_of, class_of, names_of_all, paper_of, title
+from fedmtl.registry.components import REGISTRY
 from fedmtl.verify.check import Check, Found
+from fedmtl.verify.registry import checks_of, class_of, names_of_all, paper_of, title
 from tests.verify.mutants import mutants
 
 ALL = [(name, check) for name in names_of_all() for check in checks_of(name)]

@@ -1,0 +1,52 @@
+"""How clients' updates lie to each other: what servers that look at it remember, and tell as ``learnt``."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedmtl.algorithms.common.gradient_surgery import gram
+from fedmtl.core.types import ClientId
+
+MOST = 2000
+"""Of more clients than these, nothing is remembered: the matrix would be larger than the models."""
+
+
+def cosines(rows: Tensor) -> Tensor:
+    """⟨Δ_k, Δ_l⟩ / (‖Δ_k‖ ‖Δ_l‖), [K, K] float32; 0 where a vector is 0."""
+    products = gram(rows)
+    norms = np.sqrt(np.diag(products))
+    scale = np.outer(norms, norms)
+    found = np.divide(products, scale, out=np.zeros_like(products), where=scale > 0)
+    return torch.from_numpy(found.clip(-1, 1).astype(np.float32))
+
+
+class Conflicts(NamedTuple):
+    """Of the last round."""
+
+    clients: Tensor
+    """All that are enrolled, ascending, [K] int64."""
+    cosine: Tensor
+    """Between their updates, [K, K]; 0 for who was not in the round, the diagonal included. [0, 0] beyond ``MOST``."""
+
+
+def enrolled(clients: Sequence[ClientId]) -> Conflicts:
+    """Before the first round of these clients, ascending."""
+    size = len(clients) if len(clients) <= MOST else 0
+    return Conflicts(torch.tensor(clients, dtype=torch.int64), torch.zeros(size, size))
+
+
+def observed(conflicts: Conflicts, clients: Sequence[ClientId], rows: Tensor) -> Conflicts:
+    """After a round of these clients, ascending, with these updates."""
+    cosine = torch.zeros_like(conflicts.cosine)
+    if len(cosine):
+        places = torch.searchsorted(conflicts.clients, torch.tensor(list(clients)))
+        cosine[places[:, None], places] = cosines(rows)
+    return conflicts._replace(cosine=cosine)
+
+
+def told(conflicts: Conflicts) -> dict[str, Tensor]:
+    """``cosine`` between the updates of the last round, [K, K]; nothing beyond ``MOST`` clients."""
+    return {"cosine": conflicts.cosine} if len(conflicts.cosine) else {}

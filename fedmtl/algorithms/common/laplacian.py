@@ -1,0 +1,29 @@
+"""Models of several clients moved towards one another along the edges of a weighted graph."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fedmtl.core.types import Params
+
+
+def pull(models: Sequence[Params], weights: Tensor) -> list[dict[str, Tensor]]:
+    """All models at once, each towards the others, for each name over those that have it; in float64:
+
+        w_k <- w_k + Σ_l a_kl (w_l − w_k)                                        (1)
+
+    Args:
+        models: of K clients.
+        weights: a [K, K], float64; its diagonal does not matter.
+    """
+    moved: list[dict[str, Tensor]] = [{} for _ in models]
+    for name in dict.fromkeys(name for model in models for name in model):
+        owners = [k for k, model in enumerate(models) if name in model]
+        w = torch.stack([models[k][name].double().flatten() for k in owners])
+        a = weights[owners][:, owners]
+        w = w + (a @ w - a.sum(1, keepdim=True) * w)  # (1)
+        for k, value in zip(owners, w, strict=True):
+            like = models[k][name]
+            moved[k][name] = value.reshape(like.shape).to(like.dtype)
+    return moved

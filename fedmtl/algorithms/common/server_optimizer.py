@@ -1,0 +1,60 @@
+"""What algorithms share that wrap another one and replace its server's mean by a step of an optimiser."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from fedmtl.algorithms.base import Algorithm
+from fedmtl.core.types import ClientId, Params, Upload
+
+
+def check_wrapped(optimizer: Any, algorithm: Any) -> None:
+    """What is wrapped is an algorithm that runs on clients, of whom its server keeps nothing."""
+    name = type(optimizer).__name__
+    if isinstance(algorithm, type) or not callable(getattr(algorithm, "local_update", None)):
+        raise ValueError(f"{name} wraps an algorithm such as FedAvg(epochs=1), got algorithm={algorithm!r}.")
+    if getattr(algorithm, "central", False) or hasattr(algorithm, "enrol"):
+        raise ValueError(f"{name} wraps algorithms that average one set of parameters, got algorithm={algorithm!r}.")
+
+
+def first_model(optimizer: Any, params: Params) -> Params:
+    """The wrapped algorithm's first server state, which must be parameters.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    model = optimizer.algorithm.init_server(params)
+    if not isinstance(model, Mapping) or not model or not all(isinstance(value, Tensor) for value in model.values()):
+        raise ValueError(
+            f"{type(optimizer).__name__} steps in the parameters that a server keeps, but the server of "
+            f"{optimizer.algorithm!r} keeps something else."
+        )
+    return model
+
+
+class Moments(NamedTuple):
+    """The server's state where it keeps running means of g and of its squares."""
+
+    w: Params
+    m: Params
+    v: Params
+
+
+def first_moments(optimizer: Any, params: Params) -> Moments:
+    """m = 0 and v = τ²."""
+    w = first_model(optimizer, params)
+    return Moments(w, zeros_like(w), {name: torch.full_like(value, optimizer.tau**2) for name, value in w.items()})
+
+
+def zeros_like(params: Params) -> dict[str, Tensor]:
+    return {name: torch.zeros_like(value) for name, value in params.items()}
+
+
+def pseudo_gradient(
+    algorithm: Algorithm[Params, Any], model: Params, uploads: Iterable[tuple[ClientId, Upload]]
+) -> dict[str, Tensor]:
+    """Old minus what the wrapped algorithm would make of the uploads; 0 for a head that nobody in the cohort owns."""
+    mean = algorithm.aggregate(model, uploads)
+    return {name: value - mean[name] for name, value in model.items()}

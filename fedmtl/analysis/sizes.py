@@ -1,0 +1,48 @@
+"""What small models cost, as a table for people."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fedmtl.analysis.table import MAX_COLUMNS, NOTHING, human_bytes
+
+
+def markdown(summary: dict[str, Any]) -> str:
+    """``cells`` as a Markdown table."""
+    header, *rows = cells(summary)
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def cells(summary: dict[str, Any]) -> list[list[str]]:
+    """The header, and a row for each form of a ``summary``: the mean file, the mean score, and each task's metric.
+
+    With more than ``MAX_COLUMNS`` tasks, the CSV alone has them.
+    """
+    forms = summary["forms"]
+    tasks = next(iter(forms.values()))["tasks"]
+    shown = tasks if len(tasks) <= MAX_COLUMNS else {}
+    header = ["form", "bytes a client", "times smaller", "mean score ↑"]
+    header += [f"{name}: {task['metric']} {'↑' if task['higher_is_better'] else '↓'}" for name, task in shown.items()]
+    lines = [header]
+    for name, form in forms.items():
+        first = [name, human_bytes(form["bytes_per_client"]), f"{form['times_smaller']:.2f}"]
+        lines.append([*first, *map(_number, (form["mean_score"], *(form["tasks"][task]["value"] for task in shown)))])
+    return lines
+
+
+def read_markdown(path: Path) -> str:
+    """``markdown`` of a ``size.json``.
+
+    Raises:
+        ValueError: a file that ``fedmtl shrink`` does not write; the message names it.
+    """
+    try:
+        return markdown(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path} is not what fedmtl shrink writes ({reason}); delete it, or shrink again.") from None
+
+
+def _number(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.4f}"

@@ -1,0 +1,70 @@
+"""Clients of a node that do the same work on arrays of the same shapes."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmtl.client.data_shard import Rows, Table
+from fedmtl.core.trees import tree_map
+from fedmtl.core.types import Payload
+from fedmtl.engines.base import ClientFn, Cohort, Places
+
+
+class Group(NamedTuple):
+    """Visits of clients with the same tasks and the same structure of state."""
+
+    table: Table
+    kind: str
+    """Names the structure."""
+    visits: NDArray[np.int64]
+    """Rows among the visits, [K]."""
+    rows: NDArray[np.int64]
+    """Rows of the table, [K]."""
+    clients: NDArray[np.int64]
+    downs: Sequence[Payload]
+    which: NDArray[np.int64]
+    """[K] client -> its broadcast."""
+    states: Any
+    """{"private", "codec"}, arrays [K, …]."""
+
+    def cohort(
+        self,
+        function: ClientFn,
+        rows: Rows,
+        members: NDArray[np.int64],
+        order: NDArray[np.int64] | None,
+        batch_size: int | None,
+        round: int | None = None,
+        places: Places | None = None,
+    ) -> Cohort:
+        """Some of the clients, at work. Without an order, as when they measure, no batch is larger than it need be.
+
+        ``round`` is what the batches say, see ``Plan.told``.
+        """
+        chosen = self.rows[members]
+        sizes = rows.size[chosen]
+        least = sizes if batch_size is None else np.minimum(sizes, batch_size)
+
+        def cut(make: Callable[..., Any], some: NDArray[np.int64]) -> Any:
+            if order is None:
+                return make(chosen[some], None, int(least[some].max()))
+            return make(chosen[some], order[some], batch_size, round)
+
+        private = self.states["private"]
+        if len(members) < len(self.clients):
+            private = tree_map(lambda leaf: leaf[members], private)
+        return Cohort(
+            clients=self.clients[members].tolist(),
+            function=function,
+            downs=self.downs,
+            which=self.which[members],
+            private=private,
+            steps=-(-sizes // least),
+            batches=partial(cut, rows.batches),
+            owned=self.table.owned,
+            picked=partial(cut, rows.picked),
+            places=places,
+        )

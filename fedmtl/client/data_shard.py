@@ -1,0 +1,276 @@
+"""The data of the clients that live on one node: resident, those of one set of tasks end to end in one array each."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fedmtl.algorithms.common.local_training import epoch_index
+from fedmtl.core.types import Batch, ClientId, TaskSet
+from fedmtl.data.base import ClientData, Split
+from fedmtl.data.inputs import floats
+from fedmtl.data.joined import Chosen, Joined, Places
+from fedmtl.data.joined import Rows as JoinedRows
+from fedmtl.data.roster import Roster, roster_of
+from fedmtl.engines.base import Picked
+
+LOOKED_UP = 2**31
+"""Bytes of an array up to which all its pages are looked up when it is mapped, and not one by one as they are read."""
+
+POPULATION = 100_000
+"""Clients of a node from which on the pages of those that never train are not worth looking up."""
+
+_POPULATE_READ = 22  # of madvise, since Linux 5.14
+
+
+class Rows(NamedTuple):
+    """One split of K clients: client k's examples are rows start[k] to start[k] + size[k]."""
+
+    x: Tensor
+    y: Mapping[str, Tensor]
+    start: NDArray[np.int64]
+    size: NDArray[np.int64]
+
+    def batches(
+        self,
+        clients: NDArray[np.int64],
+        order: NDArray[np.int64] | None,
+        batch_size: int | None,
+        round: int | None = None,
+    ) -> list[Batch]:
+        """One epoch of k of the clients, as ``epoch_index`` cuts it: each batch [k, B, …].
+
+        ``round``, 0 in the first, is for optimisers with a schedule; None leaves it out of the batches.
+        """
+        places, rest = self._cut(clients, order, batch_size, round)
+        # Steps lead, so that each batch is one contiguous block.
+        cut = {key: Picked(value, places.flatten(1)).copy() for key, value in self._arrays().items()}
+        cut = {key: value.reshape(*places.shape, *value.shape[2:]) for key, value in cut.items()} | rest
+        return [{key: value[step] for key, value in cut.items()} for step in range(len(places))]
+
+    def picked(
+        self,
+        clients: NDArray[np.int64],
+        order: NDArray[np.int64] | None,
+        batch_size: int | None,
+        round: int | None = None,
+    ) -> list[Mapping[str, Tensor | Picked]]:
+        """``batches``, without a copy of the examples."""
+        places, rest = self._cut(clients, order, batch_size, round)
+        arrays = self._arrays().items()
+        return [
+            {key: Picked(value, places[step]) for key, value in arrays} | {key: rest[key][step] for key in rest}
+            for step in range(len(places))
+        ]
+
+    def _arrays(self) -> dict[str, Tensor]:
+        return {"x": self.x, **{f"y.{task}": labels for task, labels in self.y.items()}}
+
+    def _cut(
+        self, clients: NDArray[np.int64], order: NDArray[np.int64] | None, batch_size: int | None, round: int | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Which rows are in the batches, and what else is: [steps, k, B] each."""
+        index, mask = epoch_index(self.size[clients], order, batch_size, batch_size)
+        rest = {"index": torch.from_numpy(np.ascontiguousarray(index)), "mask": torch.from_numpy(mask.copy())}
+        if round is not None:
+            rest["round"] = torch.full(index.shape, float(round))
+        return torch.from_numpy(np.ascontiguousarray(index + self.start[clients, None])), rest
+
+    def split(self, k: int) -> Split:
+        """Client k's examples, without a copy."""
+        rows = slice(int(self.start[k]), int(self.start[k] + self.size[k]))
+        return Split(self.x[rows].numpy(), {task: labels[rows].numpy() for task, labels in self.y.items()})
+
+
+class Table(NamedTuple):
+    """The clients of one set of tasks."""
+
+    owned: TaskSet
+    clients: NDArray[np.int64]
+    """Ascending, [K]."""
+    train: Rows
+    test: Rows
+    valid: Rows | None = None
+    """Held out of the training examples, and no longer among ``train``; None where there is no such part."""
+
+
+class Shard(Mapping[ClientId, ClientData]):
+    """A node's clients. Read as a mapping, it shows each client's examples without a copy."""
+
+    def __init__(self, tables: Sequence[Table]) -> None:
+        self.tables = tables
+        self._places = Places([table.clients for table in tables])
+
+    @property
+    def clients(self) -> NDArray[np.int64]:
+        """Ascending."""
+        return self._places.clients
+
+    @property
+    def roster(self) -> Roster:
+        """All clients, and the tasks that each owns."""
+        return roster_of(self.clients, [table.owned for table in self.tables], self._places.table)
+
+    def locate(self, clients: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Table and row of each client.
+
+        Raises:
+            KeyError: a client that does not live here.
+        """
+        try:
+            return self._places.locate(clients)
+        except KeyError as error:
+            hosted = self.clients[:10].tolist()
+            raise KeyError(f"Client {error.args[0]} does not live on this node, which hosts {hosted}…") from None
+
+    def __getitem__(self, client: ClientId) -> ClientData:
+        (table,), (row,) = self.locate(np.array([client]))
+        return ClientData(self.tables[table].train.split(row), self.tables[table].test.split(row))
+
+    def __iter__(self) -> Iterator[ClientId]:
+        return iter(self.clients.tolist())
+
+    def __len__(self) -> int:
+        return len(self.clients)
+
+
+def shard_of(clients: Mapping[ClientId, ClientData]) -> Shard:
+    """A node's clients, copied together; those whose examples are in common arrays are read there."""
+    if isinstance(clients, Joined):
+        tables = clients.tables
+        return Shard([Table(t.owned, t.clients, _tensors(t.train), _tensors(t.test)) for t in tables])
+    return Shard(
+        [
+            Table(
+                owned,
+                np.array(members, np.int64),
+                _rows([clients[client].train for client in members]),
+                _rows([clients[client].test for client in members]),
+            )
+            for owned, members in _by_tasks(clients).items()
+        ]
+    )
+
+
+def _by_tasks(clients: Mapping[ClientId, ClientData]) -> dict[TaskSet, list[ClientId]]:
+    found: dict[TaskSet, list[ClientId]] = {}
+    for client in sorted(clients):
+        found.setdefault(clients[client].tasks, []).append(client)
+    return dict(sorted(found.items()))
+
+
+def _rows(splits: Sequence[Split]) -> Rows:
+    size = np.array([len(split.x) for split in splits], np.int64)
+    return Rows(
+        torch.from_numpy(np.concatenate([split.x for split in splits])),
+        {task: torch.from_numpy(np.concatenate([split.y[task] for split in splits])) for task in splits[0].y},
+        np.cumsum(size) - size,
+        size,
+    )
+
+
+def _tensors(rows: JoinedRows) -> Rows:
+    def tensor(array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array if array.flags.writeable else array.copy())  # torch has no arrays to read only
+
+    return Rows(tensor(rows.x), {task: tensor(labels) for task, labels in rows.y.items()}, rows.start, rows.size)
+
+
+def with_floats(shard: Shard) -> Shard:
+    """The clients with inputs as float32; the shard itself where they are.
+
+    Raises:
+        ValueError: distinct values of a feature that merge in float32.
+    """
+    if all(rows.x.is_floating_point() for table in shard.tables for rows in (table.train, table.test)):
+        return shard
+
+    def converted(rows: Rows) -> Rows:
+        return rows._replace(x=torch.from_numpy(floats(rows.x.numpy(), "inputs")))
+
+    return Shard(
+        [
+            t._replace(train=converted(t.train), test=converted(t.test), valid=t.valid and converted(t.valid))
+            for t in shard.tables
+        ]
+    )
+
+
+def write_shard(folder: Path, clients: Mapping[ClientId, ClientData]) -> None:
+    """What ``shard_of`` makes, as files, one client after the other: nothing is copied in memory."""
+    folder.mkdir(parents=True)
+    if isinstance(clients, Joined):
+        _write_joined(folder, clients)
+        return
+    tables = _by_tasks(clients)
+    (folder / "tables.json").write_text(json.dumps(list(tables)))
+    for index, (owned, members) in enumerate(tables.items()):
+        np.save(folder / f"{index}.clients.npy", np.array(members, np.int64))
+        for part in range(2):
+            splits = [clients[client][part] for client in members]
+            np.save(folder / f"{index}.{part}.size.npy", np.array([len(split.x) for split in splits], np.int64))
+            _write_rows(folder / f"{index}.{part}.x.npy", [split.x for split in splits])
+            for task in owned:
+                _write_rows(folder / f"{index}.{part}.y.{task}.npy", [split.y[task] for split in splits])
+
+
+def _write_joined(folder: Path, clients: Joined) -> None:
+    (folder / "tables.json").write_text(json.dumps([table.owned for table in clients.tables]))
+    for index, table in enumerate(clients.tables):
+        np.save(folder / f"{index}.clients.npy", table.clients)
+        for part, rows in enumerate((table.train, table.test)):
+            np.save(folder / f"{index}.{part}.size.npy", rows.size)
+            chosen = rows.numbers()
+            _write_chosen(folder / f"{index}.{part}.x.npy", rows.x, chosen)
+            for task in table.owned:
+                _write_chosen(folder / f"{index}.{part}.y.{task}.npy", rows.y[task], chosen)
+
+
+def _write_chosen(path: Path, array: NDArray[Any], rows: NDArray[np.int64]) -> None:
+    _write_parts(path, (len(rows), *array.shape[1:]), array.dtype, Chosen(array, rows))
+
+
+def _write_rows(path: Path, parts: Sequence[NDArray[Any]]) -> None:
+    _write_parts(path, (sum(len(part) for part in parts), *parts[0].shape[1:]), parts[0].dtype, parts)
+
+
+def _write_parts(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], parts: Iterable[NDArray[Any]]) -> None:
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for part in parts:
+            file.write(np.ascontiguousarray(part).data)
+
+
+def read_shard(folder: Path) -> Shard:
+    """What ``write_shard`` wrote, mapped into memory, without a copy."""
+
+    def mapped(name: str) -> Tensor:
+        path = folder / f"{name}.npy"
+        array = np.load(path, mmap_mode="r")
+        if not array.size:
+            return torch.from_numpy(np.array(array))
+        array = np.load(path, mmap_mode="c")
+        if array.nbytes <= LOOKED_UP and not large:
+            with suppress(OSError, ValueError):  # an older kernel, or another system
+                array._mmap.madvise(_POPULATE_READ)
+        return torch.from_numpy(array)
+
+    owners = json.loads((folder / "tables.json").read_text())
+    members = [np.load(folder / f"{index}.clients.npy") for index in range(len(owners))]
+    large = sum(map(len, members)) > POPULATION
+    tables = []
+    for index, owned in enumerate(owners):
+        splits = []
+        for part in range(2):
+            size = np.load(folder / f"{index}.{part}.size.npy")
+            labels = {task: mapped(f"{index}.{part}.y.{task}") for task in owned}
+            splits.append(Rows(mapped(f"{index}.{part}.x"), labels, np.cumsum(size) - size, size))
+        tables.append(Table(tuple(owned), members[index], *splits))
+    return Shard(tables)

@@ -1,0 +1,351 @@
+"""Private state: kept where the client lives, keyed by client, in versions by round.
+
+A state of version r is the client's state after it trained in round r. A visit of round t starts from the
+newest version before t, so that a round which is run again (after a crash, or because a message came twice)
+starts from where it started the first time. Two versions are kept: the one before is also the copy to fall
+back on when the newest is damaged.
+"""
+
+import errno
+import json
+import logging
+import os
+import re
+import stat
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import uuid4
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+from torch import Tensor
+
+from fedmtl.core.files import Folder
+from fedmtl.core.trees import leaves, rebuild, row, stack, structure
+from fedmtl.core.types import ClientId
+from fedmtl.protocol.best_round import NONE
+from fedmtl.protocol.requests import ANEW
+
+log = logging.getLogger("fedmtl")
+
+_HEAD = struct.Struct("<4sI8s")
+_CRC = struct.Struct("<I")
+_MAGIC = b"fmst"
+
+
+class StateError(ValueError):
+    """Stored state that is damaged, or of another model or algorithm."""
+
+
+class OtherState(StateError):
+    """Stored state of another model, algorithm or codec."""
+
+
+class LostState(StateError):
+    """Private state that clients must have and that is not there, or is damaged."""
+
+    def __init__(self, clients: Sequence[ClientId], why: str = "") -> None:
+        self.clients, self.why = list(clients), why
+        some = ", ".join(map(str, self.clients[:10])) + (", …" if len(self.clients) > 10 else "")
+        super().__init__(
+            f"The private state of {len(self.clients)} client(s) ({some}) cannot be used: {why}. Restore the files, or "
+            "give the state_dir that the run had; or go on knowingly with --restart-clients, by which such clients "
+            "begin anew."
+        )
+
+    def __reduce__(self) -> Any:
+        return LostState, (self.clients, self.why)
+
+
+def state_to_bytes(tree: Any, note: dict[str, Any] | None = None) -> bytes:
+    """A tree of arrays, with a note of plain values: magic, note length, structure hash, note, safetensors, CRC-32."""
+    arrays = {}
+    for index, leaf in enumerate(leaves(tree)):
+        array = leaf.detach().cpu().numpy() if isinstance(leaf, Tensor) else np.asarray(leaf)
+        arrays[f"{index}"] = np.ascontiguousarray(array).reshape(array.shape)
+    text = json.dumps(note or {}, sort_keys=True).encode()
+    blob = _HEAD.pack(_MAGIC, len(text), _schema(tree)) + text + save_arrays(arrays)
+    return blob + _CRC.pack(zlib.crc32(blob))
+
+
+def state_from_bytes(data: bytes, template: Any) -> tuple[Any, dict[str, Any]]:
+    """The tree, with the structure of ``template``, and the note.
+
+    Raises:
+        StateError: damaged bytes, or a tree of another structure.
+    """
+    if len(data) < _HEAD.size + _CRC.size or zlib.crc32(data[: -_CRC.size]) != _CRC.unpack(data[-_CRC.size :])[0]:
+        raise StateError(f"{len(data)} bytes of stored state do not fit their checksum: truncated or damaged.")
+    magic, length, schema = _HEAD.unpack_from(data)
+    if magic != _MAGIC:
+        raise StateError(f"Stored state starts with {_MAGIC!r}, got {magic!r}: this is another kind of file.")
+    if schema != _schema(template):
+        raise OtherState(
+            "The stored state has other arrays than this experiment's: it was written with another model, algorithm "
+            "or codec. Use another state folder, or go back to that experiment."
+        )
+    note = json.loads(data[_HEAD.size : _HEAD.size + length])
+    arrays = load_arrays(data[_HEAD.size + length : -_CRC.size])
+    restored = []
+    for index, leaf in enumerate(leaves(template)):
+        array = arrays[f"{index}"]
+        restored.append(torch.from_numpy(array.copy()) if isinstance(leaf, Tensor) else array)
+    return rebuild(template, restored), note
+
+
+def _schema(tree: Any) -> bytes:
+    return blake2b(repr(structure(tree)).encode(), digest_size=8).digest()
+
+
+class Store(Protocol):
+    """Where private state is kept: ``ClientStore``, durable, or ``StackedStore``, fast."""
+
+    def load_rows(
+        self,
+        kind: str,
+        clients: NDArray[np.int64],
+        before: int,
+        first: Callable[[NDArray[np.int64]], Any],
+        since: NDArray[np.int64] | None = None,
+    ) -> Any:
+        """The newest states of versions before ``before`` of K clients, a tree of arrays [K, …].
+
+        Args:
+            kind: a name for states of one structure.
+            first: some of the K rows -> the first states of these clients, stacked; for those that have none.
+            since: the round of which each must have a state, that or a later one; 0 for none, ANEW where a state that
+                is lost or damaged may begin anew. None: 0 for all.
+
+        Raises:
+            LostState: a state that must be there is not, or is damaged.
+            StateError: a state of another experiment.
+        """
+        ...
+
+    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any, best: int = NONE) -> None:
+        """Keep the states of K clients, a tree of arrays [K, …]; of what is older, the newest version stays.
+
+        And the newest that is no later than round ``best`` stays, for ``load_rows`` with ``before`` = ``best`` + 1. A
+        round is named as the best by all that come two or more after it, until another one is.
+        """
+        ...
+
+
+class Backend(Protocol):
+    """Where versions of a client's bytes are: in memory, in a folder, in Flower's context."""
+
+    def versions(self, client: ClientId) -> list[int]:
+        """Versions that exist, ascending."""
+        ...
+
+    def read(self, client: ClientId, version: int) -> bytes: ...
+
+    def write(self, client: ClientId, version: int, data: bytes) -> None:
+        """Replace or add a version, wholly or not at all."""
+        ...
+
+    def delete(self, client: ClientId, version: int) -> None: ...
+
+
+class ClientStore:
+    """Private state by client, over a backend: for devices, and wherever it must survive a loss of power."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    @property
+    def files(self) -> Folder | None:
+        """The folder that the states are in; None where they are in no files."""
+        return self._backend.files if isinstance(self._backend, FileBackend) else None
+
+    def load(self, client: ClientId, before: int, template: Callable[[], Any], since: int = 0) -> Any:
+        """The newest state of a version before ``before``; the template itself when there is none.
+
+        Raises:
+            LostState: it is damaged, or older than ``since``; not where ``since`` is ANEW, which takes what is good.
+            StateError: the state is of another experiment.
+        """
+        first = template()
+        if not any(np.size(leaf) for leaf in leaves(first)):
+            return first
+        versions = [version for version in self._backend.versions(client) if version < before]
+        for version in reversed(versions):
+            if version < since:
+                break
+            try:
+                return state_from_bytes(self._backend.read(client, version), first)[0]
+            except OtherState:
+                raise
+            except (StateError, OSError) as damaged:  # such as a file that cannot be read
+                if since != ANEW:
+                    raise LostState([client], f"that of round {version} is damaged ({damaged})") from None
+                log.warning("client %d, state of round %d: %s", client, version, damaged)
+        if since > 0:
+            raise LostState([client], f"it trained in round {since}, and no state since then is in {self._backend!r}")
+        return first
+
+    def load_rows(
+        self,
+        kind: str,
+        clients: NDArray[np.int64],
+        before: int,
+        first: Callable[[NDArray[np.int64]], Any],
+        since: NDArray[np.int64] | None = None,
+    ) -> Any:
+        """As in ``Store``; the error names all clients whose state is lost."""
+        rows, lost = [], list[LostState]()
+        for k, client in enumerate(clients.tolist()):
+            one = 0 if since is None else int(since[k])
+            try:
+                rows.append(self.load(client, before, lambda k=k: row(first(np.array([k])), 0), one))
+            except LostState as error:
+                lost.append(error)
+        if lost:
+            raise LostState([client for error in lost for client in error.clients], lost[0].why)
+        return stack(rows) if rows else first(np.zeros(0, np.int64))
+
+    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any, best: int = NONE) -> None:
+        """As in ``Store``."""
+        for k, client in enumerate(clients.tolist()):
+            self.save(client, version, row(states, k), best)
+
+    def save(self, client: ClientId, version: int, state: Any, best: int = NONE) -> None:
+        """Keep a state; of what is older, the newest version stays, and the newest up to round ``best``."""
+        self._backend.write(client, version, state_to_bytes(state))
+        older = [v for v in self._backend.versions(client) if v < version]
+        pinned = [v for v in older if v <= best][-1:]
+        for old in older[:-1]:
+            if old not in pinned:
+                self._backend.delete(client, old)
+
+    def forget(self, client: ClientId) -> None:
+        """Delete all versions of a client."""
+        for version in self._backend.versions(client):
+            self._backend.delete(client, version)
+
+
+class MemoryBackend:
+    """Versions in a dict: gone with the process."""
+
+    def __init__(self) -> None:
+        self._data: dict[ClientId, dict[int, bytes]] = {}
+
+    def __repr__(self) -> str:
+        return "this process's memory"
+
+    def versions(self, client: ClientId) -> list[int]:
+        return sorted(self._data.get(client, {}))
+
+    def read(self, client: ClientId, version: int) -> bytes:
+        return self._data[client][version]
+
+    def write(self, client: ClientId, version: int, data: bytes) -> None:
+        self._data.setdefault(client, {})[version] = data
+
+    def delete(self, client: ClientId, version: int) -> None:
+        del self._data[client][version]
+
+
+_RUN = re.compile(r"[0-9a-f]{32}")
+_STATE = re.compile(r"\d{8,}\.state")
+
+
+def remove_old_runs(current: Path, keep: int) -> None:
+    """Delete the states of all runs beside one but for the newest, and no file besides.
+
+    Args:
+        current: folder of the run that begins; it stays.
+        keep: how many runs stay, this one among them.
+    """
+    beside = Folder(current.parent)
+    others = [name for name in beside.names() if _RUN.fullmatch(name) and name != current.name]
+    others = [name for name in others if beside.path(name).is_dir() and not beside.path(name).is_symlink()]
+    others.sort(key=lambda name: beside.path(name).stat().st_mtime)
+    for name in others[: max(0, len(others) - max(0, keep - 1))]:
+        for client in filter(str.isdecimal, beside.names(name)):
+            for version in filter(_STATE.fullmatch, beside.names(f"{name}/{client}")):
+                beside.remove(f"{name}/{client}/{version}")
+            with suppress(OSError):  # something else is in it
+                beside.remove(f"{name}/{client}")
+        with suppress(OSError):
+            beside.remove(f"{name}/data.json")
+            beside.remove(name)
+
+
+def _reason(error: OSError) -> str:
+    return str(error.strerror) if error.errno == errno.EPERM else os.strerror(error.errno or 0)
+
+
+class FileBackend:
+    """Versions as files ``<folder>/<client>/<version>.state``.
+
+    Args:
+        folder: made when absent.
+        fsync: force each file to the disk, so that it survives a loss of power and not only of the process.
+        keep_runs: where the folder is new, keep it and the newest others beside it, so many runs in all, and delete the
+            states of older ones; None keeps all.
+
+    Raises:
+        OSError: the folder cannot be made or written; the message says which and what to do.
+    """
+
+    def __init__(self, folder: str | Path, fsync: bool = True, keep_runs: int | None = None) -> None:
+        self.folder = Path(folder)
+        self.files = Folder(self.folder)
+        self._fsync = fsync
+        self._known: dict[ClientId, list[int]] = {}
+        try:
+            new = not self.folder.exists()
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            found = os.stat(self.folder)
+            if hasattr(os, "geteuid") and found.st_uid != os.geteuid():
+                raise PermissionError(errno.EPERM, "it belongs to another user")
+            if stat.S_IMODE(found.st_mode) & 0o077:  # private state is for this user alone
+                os.chmod(self.folder, 0o700)
+            os.utime(self.folder)
+            if new and keep_runs is not None:
+                remove_old_runs(self.folder, keep_runs)
+            probe = f".write-{uuid4().hex}"
+            os.close(self.files.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            self.files.remove(probe)
+        except OSError as error:
+            raise type(error)(
+                error.errno,
+                f"The state folder {str(self.folder)!r} cannot be written ({_reason(error)}); "
+                "private state must be kept, so give a folder that this user may write",
+            ) from None
+
+    def __repr__(self) -> str:
+        return repr(str(self.folder))
+
+    @staticmethod
+    def _name(client: ClientId, version: int) -> str:
+        return f"{client}/{version:08d}.state"
+
+    def versions(self, client: ClientId) -> list[int]:
+        if client not in self._known:  # the folder belongs to one process at a time, so it is listed once
+            names = [name.removesuffix(".state") for name in self.files.names(f"{client}") if name.endswith(".state")]
+            self._known[client] = sorted(int(name) for name in names if name.isdecimal())
+        return list(self._known[client])
+
+    def read(self, client: ClientId, version: int) -> bytes:
+        return self.files.read(self._name(client, version))
+
+    def write(self, client: ClientId, version: int, data: bytes) -> None:
+        known = self.versions(client)
+        if not known:
+            self.files.make(f"{client}", 0o700)
+        self.files.write(self._name(client, version), data, fsync=self._fsync, mode=0o600)
+        self._known[client] = sorted({*known, version})
+
+    def delete(self, client: ClientId, version: int) -> None:
+        self.files.remove(self._name(client, version))
+        self._known[client] = [v for v in self.versions(client) if v != version]

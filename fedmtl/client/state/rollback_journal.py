@@ -1,0 +1,178 @@
+"""What rows were before a round wrote them, so that the round can be run again from where it started.
+
+A server asks for round t + 1 only after it has kept what came of round t. So what may be run again is the last round
+alone, and the rows of its cohort are all that must be there twice. They are kept in memory, and where rows are in
+files, in a file of this process beside them. It is written before any row is, each round over the one before; a process
+that is killed leaves it to those that come after, whose clients may be others.
+"""
+
+import os
+import struct
+from contextlib import suppress
+from io import FileIO
+from typing import NamedTuple
+from uuid import uuid4
+from weakref import finalize
+
+import numpy as np
+from numpy.typing import NDArray
+from xxhash import xxh3_64, xxh3_64_intdigest
+
+from fedmtl.core.files import Folder, named_errors, write_all
+
+_HEAD = struct.Struct("<QqqqQ")  # checksum of the rest of the block, round, rows, rows with a state, bytes of a row
+
+
+class Before(NamedTuple):
+    """A client's state before the round."""
+
+    version: int
+    """0: it had none."""
+    sum: int
+    row: NDArray[np.uint8]
+
+
+class Block(NamedTuple):
+    """What one call wrote over."""
+
+    places: NDArray[np.int64]
+    """Those that had a state first."""
+    versions: NDArray[np.int64]
+    sums: NDArray[np.uint64]
+    rows: NDArray[np.uint8]
+    """Of those that had a state, [n, bytes]."""
+
+
+class Undo:
+    """The last round's, of states of one kind.
+
+    Args:
+        folder: of the rows' files; None keeps this in memory too.
+        kind: which names the files.
+        size: bytes of a row.
+    """
+
+    def __init__(self, folder: Folder | None, kind: str, size: int) -> None:
+        self._folder = folder
+        self._size = size
+        self._round = 0
+        self._blocks: list[Block] = []
+        self._file: FileIO | None = None
+        # A name for each process and round: others may delete it when that round is over.
+        self._stem = f"{kind}.undo-{uuid4().hex}"
+        others = [] if folder is None else [name for name in folder.names() if name.startswith(f"{kind}.undo-")]
+        self._left = {} if folder is None else {name: _read(folder, name, size) for name in others}
+        """File -> round and blocks of processes before, and of those beside."""
+
+    def keep(
+        self,
+        round: int,
+        places: NDArray[np.int64],
+        versions: NDArray[np.int64],
+        sums: NDArray[np.uint64],
+        rows: NDArray[np.uint8],
+    ) -> None:
+        """Remember some rows that this round is about to write, but for those that it remembers already.
+
+        Args:
+            round: the round.
+            places: of the rows.
+            versions: of all clients.
+            sums: of all clients.
+            rows: of all clients.
+        """
+        if round != self._round:
+            self._begin(round, versions)
+        places = places[~self.knows(places, round)]
+        had = versions[places] > 0
+        some = np.concatenate([places[had], places[~had]])
+        block = Block(some, versions[some], sums[some], rows[places[had]])
+        self._blocks.append(block)
+        if self._file is not None:
+            check = xxh3_64()
+            for array in block:
+                check.update(array.data)
+            head = _HEAD.pack(check.intdigest(), round, len(some), len(block.rows), self._size)
+            with named_errors(self._name(round) if self._folder is None else self._folder.path(self._name(round))):
+                write_all(self._file.fileno(), head)
+                for array in block:
+                    write_all(self._file.fileno(), array.reshape(-1).view(np.uint8))
+
+    def knows(self, places: NDArray[np.int64], round: int | None = None) -> NDArray[np.bool_]:
+        """Which of the rows are remembered, from one round or from any."""
+        known = [block.places for block in self._all(round)]
+        return np.isin(places, np.concatenate(known)) if known else np.zeros(len(places), bool)
+
+    def find(self, place: int, before: int) -> Before | None:
+        """The newest that is known of a row before a round; None where no round that is remembered has written it."""
+        found = None
+        for block in self._all():
+            for row in np.flatnonzero((block.places == place) & (block.versions < before)).tolist():
+                version = int(block.versions[row])
+                if found is None or version > found.version:
+                    content = block.rows[row] if version else np.zeros(self._size, np.uint8)
+                    found = Before(version, int(block.sums[row]), content)
+        return found
+
+    def written_after(self, round: int) -> list[Block]:
+        """What rounds after one wrote over, by round: of a row's first block, it is the row as that round left it."""
+        blocks = [(self._round, self._blocks), *self._left.values()]
+        return [block for of, some in sorted(blocks, key=lambda pair: pair[0]) if of > round for block in some]
+
+    def _all(self, round: int | None = None) -> list[Block]:
+        """Blocks that are known, of one round or of all."""
+        blocks = list(self._blocks)
+        for other, left in self._left.values():
+            blocks += left if round in (None, other) else []
+        return blocks
+
+    def _begin(self, round: int, versions: NDArray[np.int64]) -> None:
+        """The round before is over: forget it, but for rows that a killed process has left half written."""
+        if self._folder is not None:
+            self._file = self._of_round(round, self._folder)
+        self._round, self._blocks = round, []
+        for name, (other, left) in list(self._left.items()):
+            if other < round and not any((versions[block.places[: len(block.rows)]] == 0).any() for block in left):
+                if self._folder is not None:
+                    self._folder.remove(name)
+                del self._left[name]
+
+    def _name(self, round: int) -> str:
+        return f"{self._stem}-{round}"
+
+    def _of_round(self, round: int, folder: Folder) -> FileIO:
+        """The file, to be written from its beginning: another name takes a tenth of the time of another file."""
+        name = self._name(round)
+        if self._file is not None:
+            with suppress(FileNotFoundError):
+                folder.path(self._name(self._round)).rename(folder.path(name))
+                self._file.seek(0)
+                return self._file
+        file = os.fdopen(folder.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0)
+        finalize(self, file.close)
+        return file
+
+
+def _read(folder: Folder, name: str, size: int) -> tuple[int, list[Block]]:
+    """Round and blocks of a file; what a killed process was about to append is left out, as it wrote no row then."""
+    try:
+        data = folder.read(name)
+    except FileNotFoundError:  # another worker has gone on
+        return 0, []
+    at, number, blocks = 0, 0, []
+    while len(data) - at >= _HEAD.size:
+        check, of, count, with_state, bytes_of_row = _HEAD.unpack_from(data, at)
+        if blocks and of != number:  # left from a round before
+            break
+        number, length = of, 24 * count + with_state * size
+        if bytes_of_row != size or not 0 <= with_state <= count or length > len(data) - at - _HEAD.size:
+            break  # numbers of a damaged head, which may be any
+        body = data[at + _HEAD.size : at + _HEAD.size + length]
+        if xxh3_64_intdigest(body) != check:
+            break
+        places, versions = (np.frombuffer(body, np.int64, count, 8 * count * part) for part in range(2))
+        sums = np.frombuffer(body, np.uint64, count, 16 * count)
+        rows = np.frombuffer(body, np.uint8, with_state * size, 24 * count).reshape(with_state, size)
+        blocks.append(Block(places, versions, sums, rows))
+        at += _HEAD.size + len(body)
+    return number, blocks

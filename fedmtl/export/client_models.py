@@ -1,0 +1,219 @@
+"""Every client's personal model, from the folder of a finished run.
+
+The server's last state is broadcast once more, coded as the run coded it, and each client's private state is read from
+where its node kept it: what the client then predicts with is what the run measured at its end. One thing may differ
+where not everybody is looked at: clients who hear the same get one packet, and a codec's chance is that of the first.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fedmtl.client.client_pool import Fleet
+from fedmtl.client.data_shard import shard_of
+from fedmtl.client.state.files import ClientStore, FileBackend, Store, state_from_bytes
+from fedmtl.core.files import Folder
+from fedmtl.core.toml import read_toml
+from fedmtl.core.trees import leaves, stack
+from fedmtl.core.types import Batch, ClientId, Params, Payload, TaskSet
+from fedmtl.data.joined import some_of
+from fedmtl.data.roster import Roster
+from fedmtl.engines.base import Cohort, Wide
+from fedmtl.engines.device import one_thread
+from fedmtl.engines.loop import run_one
+from fedmtl.export.mixture import apart, flat
+from fedmtl.models.split import mixed_sums_fn, sums_fn
+from fedmtl.protocol.best_round import NONE
+from fedmtl.protocol.plan import Plan
+from fedmtl.protocol.requests import Visits
+from fedmtl.registry.allowed import beside
+from fedmtl.runs.experiment import Experiment, from_dict
+from fedmtl.runs.recorder import CHECKPOINT, state_folder
+from fedmtl.runs.result import summary_from_bytes
+from fedmtl.runs.run_folder import read_word
+from fedmtl.runtime.node import make_store
+from fedmtl.server.broadcast import broadcasts
+from fedmtl.server.sampling import cohort_size, sample
+from fedmtl.tasks.base import Task
+
+Sums = Mapping[str, Tensor]
+"""Task -> the sums of its metric over a client's test examples."""
+
+
+class Personal(NamedTuple):
+    """A client's model, or the several models that it mixes, see ``mixture``."""
+
+    client: ClientId
+    params: Params
+    measure: Callable[[Params], Sums]
+    """Any parameters, on this client's test examples."""
+
+
+Look = Callable[[Personal], Sums]
+"""What is done with a personal model; one of the measurements is given back."""
+
+
+class Looked(NamedTuple):
+    """Which run was looked at."""
+
+    tasks: Mapping[str, Task]
+    rounds: int
+    """Of training that the models have had."""
+    absent: frozenset[ClientId]
+    """Clients that trained, and whose private state is not here: what was looked at for them does not count."""
+
+
+def look_at_personal(
+    folder: Path, look: Look, clients: int = 0, state: Path | None = None, allow: Iterable[str] = ()
+) -> Looked:
+    """Rebuild personal models one by one.
+
+    Args:
+        folder: of a finished run.
+        look: called for each client that has a test example, in no particular order.
+        clients: how many, drawn by the run's seed; 0 for all.
+        state: a node's state folder (``state-dir``), where private states are kept outside the run folder.
+        allow: modules that components of the run may come from besides fedmtl: a run folder is not a program.
+
+    Raises:
+        FileNotFoundError: no run folder.
+        ValueError: too many clients, or no private state of any.
+    """
+    files, written = Folder(folder), folder / "experiment.toml"
+    for name in (written.name, "summary.json", CHECKPOINT):
+        if not files.exists(name):
+            raise FileNotFoundError(
+                f"{folder} is not a finished run: {name} is missing; make one with "
+                f"`fedmtl run … --out {folder}`, or finish it with --resume."
+            )
+    files.names("checkpoint/clients")  # refuses a link
+    # A state_dir is no reason to refuse it: nothing is made there, see ``Kept``, and no cluster is joined.
+    experiment = from_dict(read_toml(written), str(written), beside(written, allow))
+    run = read_word(folder)
+    federation = experiment.load()
+    schema = federation.schema
+    plan = experiment.make_plan(schema)
+    server, _ = state_from_bytes(files.read(CHECKPOINT), plan.first_server(schema.owners))
+    roster = Roster(schema.owners)
+    if not 0 <= clients <= len(roster.clients):
+        raise ValueError(f"clients is 0 for all, or at most the {len(roster.clients)} that there are, got {clients}.")
+    count = clients or len(roster.clients)
+    rounds = experiment.rounds
+    if experiment.valid_fraction:  # the run's result is its best round
+        rounds = int(summary_from_bytes(files.read("summary.json"))["stopped"]["best_round"])
+    last = rounds + 1  # the call that only measures
+    chosen = sample(plan.seed, last, roster.clients, count)
+    packets = broadcasts(plan, server, roster, last, chosen)
+    nothing = np.zeros(count, bool)
+    visits = Visits(chosen, packets, ~nothing, nothing, nothing)
+    if state is None:
+        place = Path(state_folder(experiment, folder, run) or "")
+        store = Kept(place, roster.clients, lambda: make_store(experiment, schema, str(place)))
+    else:
+        place = state / run
+        store = Kept(place, roster.clients, lambda: ClientStore(FileBackend(place)))
+    shard = shard_of(some_of(federation.clients, chosen))
+    Fleet(plan, shard, Looking(plan, look)).handle(last, visits, store)
+    trained = _trained(experiment, plan, roster.clients, rounds)
+    absent = frozenset(client for client in store.absent if client in trained)
+    if len(absent) == count:
+        raise ValueError(
+            f"The private state of {plan.algorithm!r} is not in {str(place)!r}, where this run would keep it: it is on "
+            "the machines that trained. Shrink there, with --state DIR for a device's state-dir, or copy its files."
+        )
+    return Looked(plan.tasks, rounds, absent)
+
+
+def _trained(experiment: Experiment, plan: Plan, clients: NDArray[np.int64], rounds: int) -> frozenset[ClientId]:
+    """Who was in a cohort: others have their first state, and nobody has kept it."""
+    if plan.central:
+        return frozenset()
+    size = cohort_size(experiment.cohort, len(clients))
+    cohorts = (sample(plan.seed, round, clients, size).tolist() for round in range(1, rounds + 1))
+    return frozenset().union(*cohorts)
+
+
+class Kept:
+    """A run's store, to read: it makes no file that is not there."""
+
+    def __init__(self, folder: Path, everybody: NDArray[np.int64], make: Callable[[], Store]) -> None:
+        self.absent: set[ClientId] = set()
+        """Clients without a state in the folder."""
+        self._folder = folder
+        self._everybody = everybody
+        self._make = make
+
+    @cached_property
+    def _store(self) -> Store:
+        return self._make()
+
+    def load_rows(
+        self,
+        kind: str,
+        clients: NDArray[np.int64],
+        before: int,
+        first: Callable[[NDArray[np.int64]], Any],
+        since: NDArray[np.int64] | None = None,
+    ) -> Any:
+        """As in ``Store``."""
+        if not leaves(first(np.arange(1))["private"]):  # what codecs remember is of no use here
+            return first(np.arange(len(clients)))
+        here = self._here(kind, clients)
+        self.absent.update(clients[~here].tolist())
+        return self._store.load_rows(kind, clients, before, first) if here.any() else first(np.arange(len(clients)))
+
+    def _here(self, kind: str, clients: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """[K] who has a state: a row of ``StackedStore``, or a file of ``FileBackend``."""
+        versions = self._folder / f"{kind}.versions"
+        if versions.is_file():
+            kept = np.fromfile(versions, np.int64) > 0
+            return kept[np.searchsorted(self._everybody, clients)]
+        return np.array([any((self._folder / f"{client}").glob("*.state")) for client in clients.tolist()])
+
+    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any, best: int = NONE) -> None:
+        raise RuntimeError("Nobody trains after a run; this is a mistake of the program.")
+
+
+class Looking:
+    """An engine that hands each client's personal model to ``look``, instead of measuring it alone."""
+
+    def __init__(self, plan: Plan, look: Look) -> None:
+        self._plan = plan
+        self._look = look
+
+    def map(self, cohorts: Sequence[Cohort], wide: Wide | None = None) -> list[Any]:
+        with one_thread():
+            return [stack(list(self._results(cohort))) for cohort in cohorts]
+
+    def _results(self, cohort: Cohort) -> Iterator[Sums]:
+        predicts = cohort._replace(function=lambda down, private, batches: _predictor(self._plan, down, private))
+        measure_on = _measure(self._plan, cohort.owned)
+        for k, client in enumerate(cohort.clients):
+            batches = [{name: value[0] for name, value in batch.items()} for batch in cohort.batches(np.array([k]))]
+            yield self._look(Personal(int(client), run_one(predicts, k), partial(measure_on, batches)))
+
+
+def _predictor(plan: Plan, down: Payload, private: Any) -> Params:
+    """All numbers that a client predicts with."""
+    if plan.mixture is not None:
+        return flat(*plan.mixture(down, private))
+    return plan.algorithm.personal_params(down, private)
+
+
+def _measure(plan: Plan, owned: TaskSet) -> Callable[[Sequence[Batch], Params], Sums]:
+    """(batches, what ``_predictor`` gave) -> task -> the sums of its metric, as ``Plan.measure`` has them."""
+    sums, mixed = sums_fn(plan.module, plan.tasks, owned), None
+    if plan.mixture is not None:
+        mixed = mixed_sums_fn(plan.module, plan.tasks, owned)
+
+    def measure(batches: Sequence[Batch], params: Params) -> Sums:
+        parts = [sums(params, batch) if mixed is None else mixed(*apart(params), batch) for batch in batches]
+        return {task: torch.stack([part[task] for part in parts]).sum(0) for task in owned}
+
+    return measure

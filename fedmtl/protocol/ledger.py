@@ -1,0 +1,249 @@
+"""The only counter of bytes: every packet that crosses between server and client, once."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmtl.core.types import ClientId
+from fedmtl.tables.blocks import Block, blocks_of
+from fedmtl.tables.columns import Column, pack, unpack
+from fedmtl.tables.schemas import LEDGER
+
+Direction = Literal["down", "up"]
+
+Purpose = Literal["train", "evaluate", "gather"]
+"""Why a packet travelled. A broadcast that is both evaluated and trained on is one packet, of training.
+``gather`` is raw data on its way to a central algorithm."""
+
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
+
+
+class Transfer(NamedTuple):
+    """One packet of one client."""
+
+    round: int
+    """The round that it trains; for ``evaluate``, the round whose model it measures."""
+    client: ClientId
+    direction: Direction
+    purpose: Purpose
+    payload_bytes: int
+    """Length of the packet, header included: what the algorithm asks the network to carry. The transport's own
+    surplus (HTTP, TLS, TCP) is not in it."""
+
+
+class _Block(NamedTuple):
+    """Packets of one kind: a client and a length for each."""
+
+    round: int
+    direction: Direction
+    purpose: Purpose
+    clients: Column | NDArray[np.int64]
+    """Packed when the visit is over."""
+    payload_bytes: Column | NDArray[np.int64] | int
+    """An int when all have this length."""
+
+
+class Ledger:
+    """The transfers of a run, by visit; in a visit down before up, then by client, then by round.
+
+    Visit t is one exchange of server and clients: it trains round t, and measures the model of round t − 1. So the
+    order, and the digest, are those of the transfers and not of the calls that recorded them, as long as visits
+    come one after the other.
+
+    A transfer takes about two bytes; ``forget`` frees them too.
+    """
+
+    def __init__(self, transfers: Iterable[Transfer] = ()) -> None:
+        self._totals: Counter[tuple[str, str]] = Counter()
+        self._visits: list[list[_Block]] = []
+        self._visit = -1
+        self._open: list[_Block] = []
+        """Of the visit that is going on."""
+        self._digest = b""
+        """Of the visits before it."""
+        for transfer in transfers:
+            self.record(transfer)
+
+    def record(self, transfer: Transfer) -> None:
+        """Count one packet.
+
+        Raises:
+            ValueError: an unknown direction or purpose, or a negative length.
+        """
+        round, client, direction, purpose, payload_bytes = transfer
+        self.record_many(round, np.array([client], np.int64), direction, purpose, payload_bytes)
+
+    def record_many(
+        self,
+        round: int,
+        clients: NDArray[Any],
+        direction: Direction,
+        purpose: Purpose,
+        payload_bytes: NDArray[Any] | int,
+    ) -> None:
+        """Count a packet of each of several clients.
+
+        Args:
+            round: as in ``Transfer``: for ``evaluate``, the round whose model is measured.
+            clients: ids, [K] int64; none is fine.
+            direction: of all of them.
+            purpose: of all of them.
+            payload_bytes: their lengths, [K] int64, or the length that all have.
+
+        Raises:
+            ValueError: an unknown direction or purpose, a negative length, or another number of lengths than clients.
+        """
+        if direction not in DIRECTIONS or purpose not in PURPOSES:
+            raise ValueError(f"The ledger knows {DIRECTIONS} and {PURPOSES}, got {direction!r} and {purpose!r}.")
+        clients = np.array(clients, np.int64)
+        lengths = np.array(payload_bytes, np.int64)
+        if lengths.ndim and lengths.shape != clients.shape:
+            raise ValueError(
+                f"The ledger takes one length a packet, got {lengths.size} for {clients.size} clients; give one "
+                "number when all are equal."
+            )
+        if clients.size == 0:
+            return
+        if lengths.min() < 0:
+            raise ValueError(f"A packet has no negative length, got {lengths.min()}.")
+        visit = round + (purpose == "evaluate")
+        if visit != self._visit:
+            self._close()
+            self._visit = visit
+        same = int(lengths.min()) if lengths.min() == lengths.max() else None
+        self._open.append(_Block(round, direction, purpose, clients, lengths if same is None else same))
+        self._totals[direction, purpose] += int(lengths.sum()) if same is None else same * clients.size
+
+    def _close(self, hold: bool = True) -> None:
+        if self._open:
+            self._digest = bytes.fromhex(self.digest())
+            if hold:
+                self._visits.append([_packed(block) for block in self._open])
+            self._open = []
+
+    def end_exchange(self) -> None:
+        """Close the exchange: what is counted next is of another one, whatever its round."""
+        self._close()
+        self._visit = -1
+
+    def total(self, direction: Direction | None = None, purposes: Iterable[Purpose] = PURPOSES) -> int:
+        """Bytes in a direction (both when None) for some purposes (all by default)."""
+        directions = DIRECTIONS if direction is None else (direction,)
+        return sum(self._totals[one, purpose] for one in directions for purpose in set(purposes))
+
+    def __iter__(self) -> Iterator[Transfer]:
+        """The transfers that are held, one visit in memory at a time."""
+        for blocks in [*self._visits, self._open]:
+            round, client, direction, purpose, lengths = _in_order(blocks)
+            kind = map(DIRECTIONS.__getitem__, direction.tolist()), map(PURPOSES.__getitem__, purpose.tolist())
+            yield from map(Transfer._make, zip(round.tolist(), client.tolist(), *kind, lengths.tolist(), strict=True))
+
+    def blocks(self) -> list[Block]:
+        """The transfers that are held, in columns, in the same order."""
+        return [block for blocks in [*self._visits, self._open] for block in _in_columns(blocks)]
+
+    def latest(self) -> list[Block]:
+        """The transfers of the latest exchange, in columns, in the same order; none after ``forget``."""
+        return _in_columns(self._open)
+
+    @property
+    def transfers(self) -> list[Transfer]:
+        """The transfers that are held, made anew at each call."""
+        return list(self)
+
+    def digest(self) -> str:
+        """SHA-256 of all that was counted, chained over visits.
+
+        A visit's is that of the digest before it (32 bytes, at first none) and of its transfers by round, direction
+        and purpose: little-endian int64, first round, direction (down 0, up 1), purpose (train 0, evaluate 1,
+        gather 2) and number of transfers, then the clients, ascending, then their lengths.
+        """
+        if not self._open and self._digest:
+            return self._digest.hex()
+        sha = hashlib.sha256(self._digest)
+        for *kind, clients, lengths in _kinds(self._open):
+            sha.update(np.concatenate([[*kind, len(clients)], clients, lengths]).astype("<i8", copy=False).tobytes())
+        return sha.hexdigest()
+
+    def forget(self) -> None:
+        """Close the visit and drop the transfers that are held; totals and digest stay."""
+        self._close(hold=False)
+        self._visits.clear()
+
+    def note(self) -> dict[str, Any]:
+        """Totals and digest as plain values, for ``restore``."""
+        return {
+            "visit": self._visit,
+            "digest": self.digest() if self._digest or self._open else "",
+            "totals": {f"{direction} {purpose}": total for (direction, purpose), total in self._totals.items()},
+        }
+
+    @classmethod
+    def restore(cls, note: Mapping[str, Any]) -> "Ledger":
+        """A ledger that goes on counting where ``note`` was taken, and holds no transfer from before."""
+        ledger = cls()
+        ledger._visit, ledger._digest = note["visit"], bytes.fromhex(note["digest"])
+        for kind, total in note["totals"].items():
+            direction, _, purpose = kind.partition(" ")
+            ledger._totals[direction, purpose] = total
+        return ledger
+
+
+def _in_columns(blocks: list[_Block]) -> list[Block]:
+    """The transfers of one exchange."""
+    shared = {"directions": DIRECTIONS, "purposes": PURPOSES}
+    return blocks_of(LEDGER.name, shared, dict(zip(LEDGER.fields, _in_order(blocks), strict=True)))
+
+
+def _packed(block: _Block) -> _Block:
+    clients, lengths = (pack(part) if isinstance(part, np.ndarray) else part for part in block[3:])
+    return block._replace(clients=clients, payload_bytes=lengths)
+
+
+def _numbers(column: Column | NDArray[np.int64]) -> NDArray[Any]:
+    return unpack(column) if isinstance(column, Column) else column
+
+
+def _kinds(blocks: list[_Block]) -> Iterator[tuple[int, int, int, NDArray[Any], NDArray[Any]]]:
+    """A visit's transfers by round, direction and purpose (numbers), each kind with clients, ascending, and lengths."""
+    kinds: dict[tuple[int, int, int], list[_Block]] = {}
+    for block in blocks:
+        kind = block.round, DIRECTIONS.index(block.direction), PURPOSES.index(block.purpose)
+        kinds.setdefault(kind, []).append(block)
+    for kind, alike in sorted(kinds.items()):
+        clients = np.concatenate([_numbers(block.clients) for block in alike])
+        lengths = np.concatenate([_lengths(block) for block in alike])
+        if (np.diff(clients) < 0).any():
+            order = np.argsort(clients, kind="stable")
+            clients, lengths = clients[order], lengths[order]
+        yield *kind, clients, lengths
+
+
+_NONE = np.zeros(0, np.int64)
+
+
+def _in_order(blocks: list[_Block]) -> list[NDArray[np.int64]]:
+    """The columns of a visit's transfers: down before up, then by client, then by round."""
+    kinds = list(_kinds(blocks))
+    if not kinds:
+        return [_NONE] * len(Transfer._fields)
+    rounds, directions, purposes, some, lengths = zip(*kinds, strict=True)
+    sizes = [len(clients) for clients in some]
+    round, direction, purpose = (np.repeat(np.array(each), sizes) for each in (rounds, directions, purposes))
+    clients, payload_bytes = np.concatenate(some), np.concatenate(lengths)
+    columns = [each.astype(np.int64, copy=False) for each in (round, clients, direction, purpose, payload_bytes)]
+    if (np.diff(directions) > 0).all():
+        return columns  # one kind each way: in order as it is
+    order = np.lexsort((round, clients, direction))
+    return [column[order] for column in columns]
+
+
+def _lengths(block: _Block) -> NDArray[Any]:
+    if isinstance(block.payload_bytes, int):
+        return np.full(block.clients.size, block.payload_bytes, np.int64)
+    return _numbers(block.payload_bytes)

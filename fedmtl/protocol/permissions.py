@@ -1,0 +1,62 @@
+"""What a node does for a server: its experiment decides, and not the message."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmtl.core.types import ClientId
+from fedmtl.protocol.plan import Plan
+from fedmtl.protocol.rejections import Refused
+from fedmtl.protocol.requests import Visits
+
+NOT_FINITE = "its update is not finite"
+NOT_CODED = "its update cannot be coded; lower the learning rate, or use a codec for numbers of every size"
+NOT_READ = "its own upload cannot be read back; look at the node's log"
+NOT_HOSTED = "the node does not host it"
+RAW_DATA = "raw data was asked for, and the node's experiment sends none in this round"
+TWICE = "it was asked for more than once"
+STATE_LOST = "its private state is lost or damaged on its node; look at the node's log"
+OTHER_DATA = (
+    "its data are not those that the run began with; give its node the former data, or set restart-clients=true there, "
+    "by which it begins anew"
+)
+"""Problems of a client that a node names: texts of this list, and never an error's own."""
+
+
+def is_divergence(problem: str) -> bool:
+    """Whether a client's problem is that its model's numbers are not finite, or too large for the codec."""
+    return problem == NOT_CODED or "not finite" in problem
+
+
+def permitted(
+    plan: Plan, hosted: NDArray[np.int64], rounds: int | None, round: int, visits: Visits
+) -> tuple[Visits, dict[ClientId, str]]:
+    """The requests that the node answers, and the clients of the others with the reason.
+
+    Raw data leaves a node only for a central algorithm, and only in the first round.
+
+    Args:
+        hosted: clients of the node, ascending.
+        rounds: of the node's experiment; None where it does not know.
+        round, visits: of the message.
+
+    Raises:
+        Refused: a round that the experiment does not have.
+    """
+    last = 2**31 if rounds is None else rounds + 1  # the message after the last round only measures
+    if not 1 <= round <= last:
+        raise Refused("request", f"rounds are from 1 to {last}, got a request of round {round}")
+    raw = visits.gather & (not plan.central or round != 1)
+    strange = ~np.isin(visits.clients, hosted)
+    repeated = np.ones(len(visits), bool)
+    repeated[np.unique(visits.clients, return_index=True)[1]] = False
+    refused = raw | strange | repeated
+    if not refused.any():
+        return visits, {}
+    problems = {
+        int(client): NOT_HOSTED if strange[k] else RAW_DATA if raw[k] else TWICE
+        for k, client in enumerate(visits.clients.tolist())
+        if refused[k]
+    }
+    # A client that was asked for twice is not worked for at all: which of the two is meant cannot be known.
+    good = ~np.isin(visits.clients, list(problems))
+    return visits.select(np.flatnonzero(good)), problems

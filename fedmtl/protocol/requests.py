@@ -1,0 +1,182 @@
+"""What passes between the server and its clients in a round: columns, a row a client."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmtl.core.types import ClientId, TaskSet
+from fedmtl.protocol.best_round import NONE
+from fedmtl.protocol.packets import Packets, joined
+from fedmtl.tables.schemas import TEST
+
+PHASES = ("state", "evaluate", "train", "encode", "add")
+"""Where a node's time goes."""
+
+
+ANEW = -1
+"""In place of the round of a client's last update: a private state that is lost may begin anew."""
+
+
+class Visit(NamedTuple):
+    """The server's side of one client: one packet, and what the client is to do with it."""
+
+    client: ClientId
+    packet: bytes
+    """The broadcast; empty when the algorithm says nothing."""
+    evaluate: bool
+    """Measure what the client would predict with, before training."""
+    train: bool
+    gather: bool
+    """Send the raw training data; for central algorithms, once."""
+
+
+class Visits(Sequence[Visit]):
+    """The visits of a round, or of one node in it."""
+
+    def __init__(
+        self,
+        clients: NDArray[np.int64],
+        packets: Packets,
+        evaluate: NDArray[np.bool_],
+        train: NDArray[np.bool_],
+        gather: NDArray[np.bool_],
+        since: NDArray[np.int64] | None = None,
+        part: str = TEST,
+        best: int = NONE,
+        full: bool = False,
+    ) -> None:
+        self.clients = clients
+        self.packets = packets
+        """Clients that are sent the same may share a packet's bytes; each is counted."""
+        self.evaluate = evaluate
+        self.train = train
+        self.gather = gather
+        self.since = np.zeros(len(clients), np.int64) if since is None else since
+        """The last round of which each client sent an update, so that it has a private state of that round or a later
+        one; 0: none. ANEW: it may begin anew where that state is lost."""
+        self.part = part
+        """The part of their examples that clients measure on, test or valid."""
+        self.best = best
+        """The best measured round so far, whose private states nodes keep; NONE where there is none."""
+        self.full = full
+        """Whether clients that measure do so by all metrics, and not by the primary one alone."""
+
+    def __len__(self) -> int:
+        return len(self.clients)
+
+    def __getitem__(self, row: Any) -> Any:
+        """One visit, or those of a slice."""
+        if isinstance(row, slice):
+            return self.select(np.arange(len(self))[row])
+        flags = (bool(column[row]) for column in (self.evaluate, self.train, self.gather))
+        return Visit(int(self.clients[row]), self.packets[row], *flags)
+
+    def __iter__(self) -> Iterator[Visit]:
+        return (self[row] for row in range(len(self)))
+
+    def select(self, rows: NDArray[Any]) -> "Visits":
+        """Those of some rows."""
+        evaluate, train, gather = (column[rows] for column in (self.evaluate, self.train, self.gather))
+        since = self.since[rows]
+        clients, packets = self.clients[rows], self.packets.select(rows)
+        return Visits(clients, packets, evaluate, train, gather, since, self.part, self.best, self.full)
+
+
+def visits_of(visits: Iterable[Visit]) -> Visits:
+    """Columns from rows."""
+    rows = list(visits)
+    flags = np.array([(visit.evaluate, visit.train, visit.gather) for visit in rows], bool).reshape(-1, 3)
+    evaluate, train, gather = flags.T
+    clients, packets = np.array([visit.client for visit in rows], np.int64), joined([visit.packet for visit in rows])
+    return Visits(clients, packets, evaluate, train, gather)
+
+
+class Reply(NamedTuple):
+    """One client's side."""
+
+    client: ClientId
+    report: bytes
+    """Packet of metric sums; empty when nothing was measured."""
+    update: bytes
+    """Packet of the upload, or of the raw data."""
+    seconds: float
+    """Measured training time."""
+    problem: str
+    """Why there is no update although one was asked for; "" when there is one."""
+
+
+class Total(NamedTuple):
+    """Uploads of clients with one set of tasks, added up after they were packed and unpacked."""
+
+    owned: TaskSet
+    clients: NDArray[np.int64]
+    """Whose, ascending."""
+    vector: NDArray[np.float64]
+    """Σ n_k w_k in the order of the Spec."""
+    num_examples: NDArray[np.float64]
+    """n_k, [K]."""
+    train_loss: NDArray[np.float32]
+    """In the header of each packet, [K]; NaN where there is none."""
+
+
+class Replies(Sequence[Reply]):
+    """The replies of one node.
+
+    Where it added the uploads up (``totals``), ``updates`` has the lengths of the packets that were made, and no bytes.
+    """
+
+    def __init__(
+        self,
+        clients: NDArray[np.int64],
+        reports: Packets,
+        updates: Packets,
+        seconds: NDArray[np.float64],
+        problems: dict[ClientId, str],
+        totals: Sequence[Total] = (),
+        phases: Mapping[str, float] | None = None,
+        node: int | None = None,
+    ) -> None:
+        self.clients = clients
+        self.reports = reports
+        self.updates = updates
+        self.seconds = seconds
+        self.problems = problems
+        self.totals = totals
+        self.phases = phases or {}
+        """Phase -> seconds that the node spent in it."""
+        self.node = node
+        """Flower's id of the node that sent them; None where they did not come by a message."""
+
+    def select(self, rows: NDArray[Any]) -> "Replies":
+        """The replies of some rows; problems, totals and phases stay as they are."""
+        reports, updates = self.reports.select(rows), self.updates.select(rows)
+        kept = (self.seconds[rows], self.problems, self.totals, self.phases, self.node)
+        return Replies(self.clients[rows], reports, updates, *kept)
+
+    def __len__(self) -> int:
+        return len(self.clients)
+
+    def __getitem__(self, row: Any) -> Any:
+        """One reply, or a list of them."""
+        if isinstance(row, slice):
+            return [self[k] for k in range(len(self))[row]]
+        client = int(self.clients[row])
+        problem = self.problems.get(client, "")
+        return Reply(client, self.reports[row], self.updates[row], float(self.seconds[row]), problem)
+
+    def __iter__(self) -> Iterator[Reply]:
+        return (self[row] for row in range(len(self)))
+
+
+def replies_of(replies: Iterable[Reply]) -> Replies:
+    """Columns from rows."""
+    rows = list(replies)
+    return Replies(
+        np.array([reply.client for reply in rows], np.int64),
+        joined([reply.report for reply in rows]),
+        joined([reply.update for reply in rows]),
+        np.array([reply.seconds for reply in rows], np.float64),
+        {reply.client: reply.problem for reply in rows if reply.problem},
+    )

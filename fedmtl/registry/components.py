@@ -1,0 +1,313 @@
+"""Names for algorithms, codecs, models and data, so that a text file or a command line can say which one.
+
+A component is named by a word (``FedPer``, ``fedper``), by a call with arguments (``FedPer(lr=0.05)``), by the
+import path of a user's own (``mypackage.mymodule:MyAlgorithm``), or by a table with ``name`` and its fields. A name is
+never more than a name: which modules may be imported for one says ``fedmtl.registry.allowed``.
+"""
+
+import ast
+import dataclasses
+import importlib
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from fedmtl.core.bounds import check_field, check_text, shown
+from fedmtl.core.suggest import did_you_mean
+from fedmtl.core.toml import DEEPEST, check_depth
+from fedmtl.registry.allowed import NOTHING, Allowed, load_own, read_own
+from fedmtl.registry.names import REGISTRY as REGISTRY
+
+METHODS: dict[str, tuple[str, ...]] = {
+    "algorithm": ("init_server", "init_client", "broadcast", "local_update", "aggregate", "personal_params"),
+    "weighting": ("learnt", "first", "remember", "objective"),
+    "optimizer": ("init", "direction"),
+    "codec": ("init", "encode", "decode"),
+    "model": ("trunk", "head"),
+    "data": ("load",),
+    "task": ("labels", "loss", "sums", "metric", "score"),
+    "callback": ("start", "rows", "end"),
+}
+"""Kind -> what an object of this kind must have. A task needs ``mixed`` too where an algorithm has ``mixture``."""
+
+
+COMPONENTS = {"data": "data", "model": "model", "algorithm": "algorithm", "up_codec": "codec", "down_codec": "codec"}
+"""Field of an experiment -> kind of component."""
+
+LISTS = {"callbacks": "callback"}
+"""Field of an experiment that is a list -> kind of its components."""
+
+MOST_CALL = 2**16
+"""Characters of a component that is written as a call; a table has no such bound."""
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
+
+
+def find(kind: str, name: str, allowed: Allowed = NOTHING) -> Any:
+    """The class, or the object, that a name or an import path stands for.
+
+    Raises:
+        ValueError: an unknown name, a module that is not allowed, or one without such a component.
+    """
+    if ":" not in name:
+        path = {_plain(word): path for word, path in REGISTRY[kind].items()}.get(_plain(name))
+        if path is None:
+            raise ValueError(
+                f"Unknown {kind} {shown(name)}; known: {', '.join(REGISTRY[kind])}; or name your own as "
+                f"'package.module:Name'.{did_you_mean(name, REGISTRY[kind])}"
+            )
+    elif name.split(":")[0].split(".")[0] == "fedmtl":
+        path = _registered(kind, name)
+    else:
+        return load_own(kind, METHODS[kind], name, allowed)
+    module, _, attribute = path.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def check_names(values: Mapping[str, Any], allowed: Allowed) -> None:
+    """Refuse names of modules that are not allowed, or hold no such component, before anything is imported or started.
+
+    Raises:
+        ValueError: as ``find``; what stands inside components is looked at when they are made.
+    """
+    named = [(kind, values.get(field)) for field, kind in COMPONENTS.items()]
+    named += [(kind, value) for field, kind in LISTS.items() for value in listed(values.get(field, ()))]
+    for kind, value in named:
+        name = value.get("name") if isinstance(value, Mapping) else value
+        if isinstance(name, str):
+            name = name.partition("(")[0].strip()
+            if ":" in name and name.split(":")[0].split(".")[0] != "fedmtl":
+                read_own(kind, METHODS[kind], name, allowed)
+
+
+def _registered(kind: str, name: str) -> str:
+    """The registered import path that a path into fedmtl means, such as ``fedmtl.codecs:TopK``."""
+    module, _, attribute = name.partition(":")
+    for path in REGISTRY[kind].values():
+        home, _, cls = path.partition(":")
+        if cls == attribute and (home == module or home.startswith(f"{module}.")):
+            return path
+    raise ValueError(
+        f"{kind} {shown(name)}: module {shown(module)[1:-1]} has no {shown(attribute)} of this kind; known: "
+        f"{', '.join(REGISTRY[kind])}.{did_you_mean(attribute, REGISTRY[kind])}"
+    )
+
+
+def make(kind: str, value: Any, allowed: Allowed = NOTHING) -> Any:
+    """A component from a word, a call, a table, or itself.
+
+    Args:
+        kind: of the component.
+        value: its name, call or table, or the component.
+        allowed: modules that may be imported for it and for components inside it; fedmtl's alone by default.
+
+    Raises:
+        ValueError: an unknown name or field, a wrong type, or an object that lacks a method of its kind.
+    """
+    if isinstance(value, str):
+        name, arguments = _parse_call(kind, value)
+    elif isinstance(value, Mapping):
+        check_depth(value, f"A table for {kind}")
+        table = dict(value)
+        if not isinstance(table.get("name"), str):
+            raise ValueError(
+                f"A table for {kind} needs a name, such as name = {next(iter(REGISTRY[kind]))!r}, got {shown(table)}."
+            )
+        name, arguments = table.pop("name"), table
+        if "passed_as_object" in arguments:
+            raise ValueError(
+                f"{kind} {shown(name)} was passed as an object, {shown(arguments['passed_as_object'])}, and cannot be "
+                "made from a file; pass it again from Python."
+            )
+    else:
+        _check_methods(kind, value)
+        return value
+    factory = find(kind, name, allowed)
+    if not isinstance(factory, type):
+        if arguments:
+            raise ValueError(f"{kind} {name!r} is an object and takes no fields, got {sorted(arguments)}.")
+        return factory
+    hints = typing.get_type_hints(factory) if dataclasses.is_dataclass(factory) else {}
+    arguments = {key: _argument(kind, key, item, hints.get(key, Any), allowed) for key, item in arguments.items()}
+    if dataclasses.is_dataclass(factory):
+        _check_fields(kind, name, factory, arguments, hints)
+    try:
+        component: Any = factory(**arguments)
+    except TypeError as error:
+        raise ValueError(f"{kind} {name!r}: {error}") from error
+    _check_methods(kind, component)
+    return component
+
+
+def fields_given(kind: str, value: Any) -> Mapping[str, Any]:
+    """The fields that a component's call or table sets.
+
+    Raises:
+        ValueError: a call that is not written as one.
+    """
+    if isinstance(value, str):
+        return _parse_call(kind, value)[1]
+    return value if isinstance(value, Mapping) else {}
+
+
+def listed(value: Any) -> tuple[Any, ...]:
+    """The entries of a list of components; a component alone is a list of one."""
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+
+
+def make_list(kind: str, value: Any, allowed: Allowed = NOTHING) -> tuple[Any, ...]:
+    """Components from a list of what ``make`` takes, or from one.
+
+    Raises:
+        ValueError: as ``make``.
+    """
+    return tuple(make(kind, one, allowed) for one in listed(value))
+
+
+def missing_methods(kind: str, value: Any) -> list[str]:
+    """Which methods of its kind an object lacks."""
+    return [method for method in METHODS[kind] if not callable(getattr(value, method, None))]
+
+
+def _check_methods(kind: str, value: Any) -> None:
+    missing = missing_methods(kind, value)
+    if missing or isinstance(value, type):
+        what = "a class; give an instance" if isinstance(value, type) else f"without {', '.join(missing)}"
+        article = "An" if kind[0] in "aeiou" else "A"
+        way = (
+            "" if kind != "data" else "; from_arrays makes one of arrays, or give an object whose load(seed) returns it"
+        )
+        raise ValueError(
+            f"{article} {kind} has the methods {', '.join(METHODS[kind])}; got {shown(value)}, {what}{way}."
+        )
+
+
+def _parse_call(kind: str, text: str) -> tuple[str, dict[str, Any]]:
+    """ "Name" or "module:Name", with keyword arguments in brackets or without."""
+    check_text(f"{kind}", text, MOST_CALL)
+    if sum(map(text.count, "([{")) > 16 and _depth(text) > DEEPEST:
+        raise ValueError(f"{kind} {shown(text)} nests more than {DEEPEST} deep; make it flatter.")
+    name, bracket, _ = text.strip().partition("(")
+    if not bracket:
+        return name.strip(), {}
+    example = f"{next(iter(REGISTRY[kind]))}(field=value)"
+    try:
+        call = ast.parse("f" + text.strip()[len(name) :], mode="eval").body
+        if not isinstance(call, ast.Call) or call.args or any(keyword.arg is None for keyword in call.keywords):
+            raise ValueError("keyword arguments only")
+        names = [str(keyword.arg) for keyword in call.keywords]
+        if len(set(names)) < len(names):
+            raise ValueError("a keyword is given twice")
+        return name.strip(), {str(keyword.arg): _literal(keyword.value) for keyword in call.keywords}
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ValueError(f"{kind} is written like {example}, got {shown(text)} ({error}).") from None
+
+
+def _depth(text: str) -> int:
+    """Brackets inside each other; those inside quotes count too."""
+    depth = deepest = 0
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _literal(node: ast.expr) -> Any:
+    """A plain value, or the text of a nested component."""
+    if isinstance(node, (ast.Call, ast.Name)):
+        return ast.unparse(node)
+    return ast.literal_eval(node)
+
+
+def _argument(kind: str, key: str, value: Any, hint: Any, allowed: Allowed) -> Any:
+    """Lists become tuples, and components inside components become objects."""
+    if isinstance(value, list):
+        return tuple(_argument(kind, key, item, Any, allowed) for item in value)
+    inner = key if key in METHODS and not _is_plain(hint) else None
+    if isinstance(value, Mapping) and "name" in value:
+        return make(inner or kind, value, allowed)
+    if isinstance(value, str) and inner:
+        return make(inner, value, allowed)
+    return value
+
+
+def _check_fields(kind: str, name: str, factory: Any, arguments: Mapping[str, Any], hints: Mapping[str, Any]) -> None:
+    fields = {field.name: field for field in dataclasses.fields(factory) if field.init}
+    unknown = [key for key in arguments if key not in fields]
+    if unknown:
+        raise ValueError(
+            f"{kind} {name!r} has no field {shown(unknown[0])}; its fields are {', '.join(fields) or 'none'}."
+            f"{did_you_mean(unknown[0], fields)}"
+        )
+    for key, value in arguments.items():
+        check_type(f"{kind} {name!r}: {key}", value, hints.get(key, Any))
+        check_field(f"{kind} {name!r}: {key}", factory, key, value)
+
+
+PLAIN = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "nothing"}
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+
+
+def _is_plain(hint: Any) -> bool:
+    return all(option in PLAIN for option in _options(hint))
+
+
+def check_type(what: str, value: Any, hint: Any) -> None:
+    """Refuse a plain value, or a list of them, of the wrong type; whole numbers may stand where fractions may.
+
+    Other types pass.
+
+    Raises:
+        ValueError: it names the value and the type.
+    """
+    if typing.get_origin(hint) is tuple and typing.get_args(hint)[1:] == (...,):
+        item = typing.get_args(hint)[0]
+        if not isinstance(value, (list, tuple)):
+            raise ValueError(f"{what} is a list, each {_said(item)}, got {shown(value)}.")
+        for entry in value:
+            check_type(f"{what}: each", entry, item)
+        return
+    if not _is_plain(hint):
+        return
+    for option in _options(hint):
+        if isinstance(value, bool) and option is not bool:
+            continue
+        if isinstance(value, (int, float) if option is float else option):
+            return
+    raise ValueError(f"{what} is {_said(hint)}, got {shown(value)}.")
+
+
+def _said(hint: Any) -> str:
+    return " or ".join(PLAIN.get(option, str(option)) for option in _options(hint))
+
+
+def describe(kind: str, component: Any) -> dict[str, Any]:
+    """The table that makes a component again; says so when there is none."""
+    cls = type(component)
+    path = f"{cls.__module__}:{cls.__qualname__}"
+    known = {path: name for name, path in REGISTRY[kind].items()}
+    name = known.get(path, path)
+    if not dataclasses.is_dataclass(component):
+        text = repr(component)
+        text = f"{cls.__qualname__} object" if " at 0x" in text else text  # an address is another in each process
+        return {"name": name, "passed_as_object": text[:200]}
+    table: dict[str, Any] = {"name": name}
+    for field in dataclasses.fields(component):
+        if not field.init:
+            continue
+        value = getattr(component, field.name)
+        if isinstance(value, (bool, int, float, str)):
+            table[field.name] = value
+        elif isinstance(value, tuple) and all(isinstance(item, (bool, int, float, str)) for item in value):
+            table[field.name] = list(value)
+        elif field.name in METHODS and not missing_methods(field.name, value):
+            table[field.name] = describe(field.name, value)
+        elif value is not None:
+            return {"name": name, "passed_as_object": f"{cls.__qualname__} object"}
+    return table

@@ -1,0 +1,139 @@
+"""One call: an experiment in, a result out."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fedmtl.callbacks.runner import running
+from fedmtl.core.gc_paused import uncollected
+from fedmtl.core.random import float32_default
+from fedmtl.data.base import Federation
+from fedmtl.runs.experiment import Experiment
+from fedmtl.runs.floors import floors
+from fedmtl.runs.recorder import Recorder
+from fedmtl.runs.result import Progress, Result
+from fedmtl.runs.run_folder import check_folder
+from fedmtl.runs.run_lock import hold
+from fedmtl.runs.same_run import facts
+from fedmtl.runtime.flower.server_app import serve
+from fedmtl.server.sampling import cohort_size, measured_clients
+
+
+@float32_default()
+def run(
+    experiment: Experiment,
+    out: str | Path | None = None,
+    *,
+    resume: bool = False,
+    restart_clients: bool = False,
+    on_round: Callable[[Progress], None] | None = None,
+    callbacks: Iterable[Any] = (),
+    pause: Callable[[Progress], bool] | None = None,
+    federation: Federation | None = None,
+    in_process: bool = False,
+) -> Result:
+    """Run an experiment on this machine, or on the Ray cluster that it names.
+
+    Args:
+        experiment: what to run.
+        out: folder for rows, ledger, checkpoint and summary; None keeps them in memory.
+        resume: go on from the folder's last finished round; the result has the same bits as a run that was never
+            interrupted.
+        restart_clients: clients that have trained and whose private state is gone or damaged begin anew; else that is
+            an error, because the run would end with other numbers.
+        on_round: called after each round.
+        callbacks: get the run's rows, after the experiment's own callbacks; by name, such as "TensorBoard", or objects.
+        pause: whether to leave it at that for now, asked where the folder's run stands and after each round. A run that
+            is paused has rows and ledger so far, and an empty summary; it goes on with ``resume``.
+        federation: what ``experiment.load()`` gives, where the caller has it already.
+        in_process: do the work of Ray's workers here, one after the other, to the same bits: for runs beside others.
+
+    Raises:
+        ValueError: data, model, algorithm and codecs that do not fit each other, a folder that holds another run or the
+            user's own files, or that another process writes.
+        Diverged: a round in which no number of any update was finite.
+        RuntimeError: a round without an update that could be used.
+        MissingPackage: a callback's package is not installed.
+    """
+    experiment = replace(experiment, callbacks=(*experiment.callbacks, *callbacks))
+    folder = None if out is None else Path(out).resolve()
+    if folder is None:
+        return _run(experiment, None, resume, restart_clients, on_round, pause, federation, in_process)
+    check_folder(folder)
+    with hold(folder):
+        return _run(experiment, folder, resume, restart_clients, on_round, pause, federation, in_process)
+
+
+def load_checked(experiment: Experiment, loaded: Federation | None = None) -> Federation:
+    """Load an experiment's data, and check that model, algorithm, codecs and cohort fit it.
+
+    Raises:
+        ValueError: what does not fit.
+    """
+    federation = experiment.load() if loaded is None else loaded
+    plan = experiment.make_plan(federation)
+    if federation.schema.integer_inputs and not plan.integer_inputs:
+        federation = federation.with_floats()
+    plan.check_inputs(federation.inputs())
+    plan.check(federation.schema.owners)
+    cohort_size(experiment.cohort, len(federation.schema.owners))
+    return federation
+
+
+def _run(
+    experiment: Experiment,
+    folder: Path | None,
+    resume: bool,
+    restart_clients: bool,
+    on_round: Callable[[Progress], None] | None,
+    pause: Callable[[Progress], bool] | None,
+    loaded: Federation | None,
+    in_process: bool,
+) -> Result:
+    """``run`` in a folder that no other process writes."""
+    federation = load_checked(experiment, loaded)  # before anything is written or started
+    schema = federation.schema
+    same = None if folder is None else facts(experiment, schema, federation)
+    recorder = Recorder(experiment, folder, resume, same, restart_clients)
+    recorder.floors = floors(federation, measured_clients(schema.owners, experiment.evaluate_clients, experiment.seed))
+    with running(experiment.callbacks, recorder.info) as recorder.callbacks:
+        result = _serve(replace(experiment, callbacks=()), federation, recorder, on_round, pause, in_process)
+        if result.summary:  # else it is paused
+            recorder.callbacks.end(result.summary)
+    return result
+
+
+def _serve(
+    experiment: Experiment,
+    federation: Federation,
+    recorder: Recorder,
+    on_round: Callable[[Progress], None] | None,
+    pause: Callable[[Progress], bool] | None,
+    in_process: bool,
+) -> Result:
+    """All rounds, on nodes of this machine or of a Ray cluster; callbacks are not sent to these."""
+    schema = federation.schema
+    parts = min(experiment.workers, len(schema.owners)) if experiment.runtime == "ray" else 1
+    if experiment.runtime == "ray" and not in_process:  # imported when needed: Ray takes seconds to start
+        from fedmtl.runtime.ray.pool import hire
+
+        hire(experiment, parts)  # they import while this process does
+        with uncollected():
+            from fedmtl.runtime.ray.grid import RayGrid
+        grid = RayGrid(experiment, federation, recorder.state_folder)
+    else:
+        from fedmtl.runtime.local import LocalGrid
+
+        grid = LocalGrid(experiment, federation, recorder.state_folder, parts)
+    del federation  # the nodes have what they need of it
+    try:
+        result = serve(grid, experiment, schema, recorder, on_round, pause)
+    except Exception:
+        grid.close()
+        raise
+    except BaseException:  # a signal
+        grid.abandon()
+        raise
+    grid.close()
+    return result

@@ -1,0 +1,284 @@
+"""An experiment as data: what is learnt, from what, by which algorithm, over which codecs; and where it runs."""
+
+import dataclasses
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+import numpy as np
+
+from fedmtl.core.bounds import MOST_INT, MOST_TEXT, check_int, check_text, shown
+from fedmtl.core.suggest import did_you_mean
+from fedmtl.data.base import Federation, Schema
+from fedmtl.engines import ENGINES, Loop, VMap
+from fedmtl.engines.base import Engine
+from fedmtl.protocol.plan import METRICS, Plan, make_plan
+from fedmtl.registry.allowed import NOTHING, Allowed
+from fedmtl.registry.components import COMPONENTS, LISTS, check_type, describe, make, make_list
+from fedmtl.server.sampling import cohort_size
+
+HOW = (
+    "name",
+    "engine",
+    "chunk",
+    "compile",
+    "runtime",
+    "workers",
+    "gpus_per_worker",
+    "ray_address",
+    "state_dir",
+    "wait_seconds",
+    "round_seconds",
+    "max_weight",
+    "max_norm",
+    "train_loss",
+    "callbacks",
+)
+"""Fields that say how and where an experiment runs. Its results depend on the others (on these by rounding at most)."""
+
+BOUNDS = {
+    "rounds": (1, 10_000_000),
+    "batch_size": (0, 10_000_000),
+    "evaluate_clients": (0, MOST_INT),
+    "patience": (0, MOST_INT),
+    "evaluate_every": (1, MOST_INT),  # a large one measures the first and the last model only
+    "seed": (0, MOST_INT),
+    "chunk": (0, 1_000_000),
+    "workers": (1, 10_000),
+}
+"""Field -> the least and the most that it may be: more would be a slip, and cost hours or all memory."""
+
+MOST_SECONDS = 10_000_000
+"""Four months of waiting."""
+
+MOST_GPUS = 1024
+
+RUNTIMES = ("ray", "local")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One run, as data. Components may be given as objects or by name.
+
+    Raises:
+        ValueError: a value that is out of range or of the wrong type; the message names it, the rule and the way out.
+    """
+
+    name: str = "digits"
+    """What tables and plots call it."""
+    data: Any = "digits"
+    """Dataset: where the clients and their examples come from."""
+    model: Any = "MLP"
+    """Model: trunk and heads."""
+    algorithm: Any = "FedPer"
+    """Algorithm, with its hyper-parameters."""
+    up_codec: Any = "Dense"
+    """How uploads become bytes."""
+    down_codec: Any = "Dense"
+    """How broadcasts become bytes; whole values travel, so none that makes sense for differences only."""
+    rounds: int = 30
+    """Rounds of training."""
+    cohort: int | float = 1.0
+    """Clients a round: a whole number, or a fraction of all in (0, 1]."""
+    batch_size: int = 16
+    """Examples a step; 0 for all of a client's examples at once."""
+    evaluate_every: int = 1
+    """Measure everybody's model each so many rounds; the first and the last are always measured."""
+    evaluate_clients: int = 0
+    """Clients that are measured: 0 for all, or that many, drawn once from the seed; rows over all are over these."""
+    valid_fraction: float = 0.0
+    """Part of each client's training examples, in [0, 1), that is held out, and on which rounds are measured. With one,
+    the best measured round is tested at the end, once, and kept; 0: rounds are measured on the test part."""
+    patience: int = 0
+    """Stop when so many measured rounds have brought no better score on the validation part; 0: never early."""
+    metrics: str = METRICS[0]
+    """Models that are measured by all metrics: the "last", "all" that are measured, or none, only by the "primary"."""
+    train_loss: bool = True
+    """Whether each upload says the client's training loss, 4 of its header's bytes; false where the server is not to
+    know it."""
+    seed: int = 0
+    """All chance follows from it: partition, initial parameters, cohorts, batches, codecs."""
+    engine: str = "vmap"
+    """How a node trains its clients: "loop" one by one, "vmap" a cohort at once."""
+    chunk: int = 0
+    """Clients that engine "vmap" stacks at once; 0: as many as are fastest, measured once on this machine."""
+    compile: bool = False
+    """Engine "vmap" hands work that goes on for long to compilers, C++'s or torch's: for runs of minutes."""
+    runtime: str = "ray"
+    """Where the nodes are: "ray" in Ray actors, "local" one in this process."""
+    workers: int = 2
+    """Ray actors, each a node with its share of the clients."""
+    gpus_per_worker: float = 0.0
+    """GPUs of an actor; fractions share one."""
+    ray_address: str = ""
+    """A Ray cluster to join, such as "auto" or "ray://host:10001"; empty starts one here."""
+    state_dir: str = ""
+    """Where nodes keep private state durably; empty: in the run's folder, or with no folder, for the run only."""
+    wait_seconds: float = 120.0
+    """How long the server waits for nodes that host everybody."""
+    round_seconds: float = 3600.0
+    """How long the server waits for the replies of a round."""
+    max_weight: float = 1.0
+    """A device's client weighs at most this times the training examples that the server knows of; 0: any weight."""
+    max_norm: float = 1000.0
+    """A device's update is at most this times as long as the model, or as a typical update; 0: any length."""
+    callbacks: tuple[Any, ...] = ()
+    """Callbacks that get the run's rows, such as "TensorBoard" or "CSV(path='x.csv')"."""
+
+    def __post_init__(self) -> None:
+        for field, kind in LISTS.items():
+            object.__setattr__(self, field, make_list(kind, getattr(self, field)))
+        for field, kind in COMPONENTS.items():
+            object.__setattr__(self, field, make(kind, getattr(self, field)))
+        hints = get_type_hints(Experiment)
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.integer | np.floating):  # such as a seed of np.arange(3)
+                object.__setattr__(self, field.name, value.item())
+            check_type(field.name, getattr(self, field.name), hints[field.name])
+        for field, (least, most) in BOUNDS.items():
+            check_int(field, getattr(self, field), least, most)
+        for field in ("wait_seconds", "round_seconds"):
+            if not 0 < getattr(self, field) <= MOST_SECONDS:
+                value = shown(getattr(self, field))
+                raise ValueError(f"{field} is a positive number of seconds, got {value}; at most {MOST_SECONDS:,}.")
+        if not 0 <= self.gpus_per_worker <= MOST_GPUS:
+            raise ValueError(f"gpus_per_worker is 0 or more, got {shown(self.gpus_per_worker)}; at most {MOST_GPUS}.")
+        if not 0 <= self.valid_fraction < 1:
+            raise ValueError(
+                f"valid_fraction is a part of the training examples in [0, 1), got {shown(self.valid_fraction)}; "
+                "0.2 holds out a fifth."
+            )
+        if self.patience and not self.valid_fraction:
+            raise ValueError(
+                f"patience={self.patience} stops by the score on validation parts, and valid_fraction=0 has none; set "
+                "valid_fraction=0.2, or patience=0."
+            )
+        for field in ("name", "ray_address", "state_dir"):
+            check_text(field, getattr(self, field), 200 if field == "name" else MOST_TEXT)
+        if isinstance(self.cohort, int):
+            check_int("cohort", self.cohort)
+        for field in ("max_weight", "max_norm"):
+            if not 0 <= getattr(self, field) < float("inf"):
+                value = shown(getattr(self, field))
+                raise ValueError(f"{field} is a finite number of at least 0 (0: no bound), got {value}.")
+        cohort_size(self.cohort, sys.maxsize)
+        if self.metrics not in METRICS:
+            raise ValueError(f"metrics is one of {', '.join(METRICS)}, got {shown(self.metrics)}.")
+        if self.engine not in ENGINES:
+            raise ValueError(
+                f"engine is one of {', '.join(ENGINES)}, got {shown(self.engine)}.{did_you_mean(self.engine, ENGINES)}"
+            )
+        if self.runtime not in RUNTIMES:
+            raise ValueError(
+                f"runtime is one of {', '.join(RUNTIMES)}, got {shown(self.runtime)}; Flower's own simulation and real "
+                f"devices are started by 'flwr run'.{did_you_mean(self.runtime, RUNTIMES)}"
+            )
+        if getattr(self.down_codec, "delta_only", False):
+            raise ValueError(
+                f"down_codec: {self.down_codec!r} is for differences between models, but a broadcast carries whole "
+                "values; use Dense, FP16 or Int8, or put it on the uplink as up_codec."
+            )
+        check_lossless(self.algorithm, self.up_codec)
+
+    def make_engine(self, device: str = "cpu") -> Engine:
+        """The engine, training on a torch device."""
+        if self.engine == "vmap":
+            return VMap(chunk=self.chunk or None, device=device, compile=self.compile)
+        return Loop(device=device)
+
+    def load(self) -> Federation:
+        """The data: on a node, its clients are those that it may host.
+
+        Raises:
+            ValueError: data that breaks the rules of a federation.
+        """
+        found = self.data.load(self.seed)
+        if not isinstance(found, Federation):
+            raise ValueError(f"{shown(self.data)}: load(seed) gives a Federation, got {shown(found)}; return one.")
+        return found
+
+    def make_plan(self, data: Federation | Schema) -> Plan:
+        """What server and clients derive alike."""
+        return make_plan(
+            data.schema if isinstance(data, Federation) else data,
+            algorithm=self.algorithm,
+            model=self.model,
+            up_codec=self.up_codec,
+            down_codec=self.down_codec,
+            batch_size=self.batch_size or None,
+            seed=self.seed,
+            valid_fraction=self.valid_fraction,
+            metrics=self.metrics,
+            train_loss=self.train_loss,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values and tables: what ``experiment.toml`` holds. ``from_dict`` reads it back."""
+        values: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name in COMPONENTS:
+                values[field.name] = describe(COMPONENTS[field.name], value)
+            elif field.name in LISTS:
+                tables = (describe(LISTS[field.name], one) for one in value)
+                # One that was given as an object cannot be made again, and no result depends on it.
+                values[field.name] = [table for table in tables if "passed_as_object" not in table]
+            else:
+                values[field.name] = value
+        # TOML wants tables after plain values.
+        return dict(sorted(values.items(), key=lambda item: isinstance(item[1], dict)))
+
+    @property
+    def what(self) -> dict[str, Any]:
+        """The part of ``to_dict`` on which results depend: equal for runs that must end in the same bits."""
+        values = {key: value for key, value in self.to_dict().items() if key not in HOW}
+        return {**values, "cohort": repr(self.cohort)}  # 1 client is not 1.0 of them, though they compare equal
+
+    @property
+    def label(self) -> str:
+        """Short text for tables."""
+        codecs = f"{self.up_codec!r} up, {self.down_codec!r} down"
+        return f"{self.algorithm!r} / {repr(self.up_codec) if self.up_codec == self.down_codec else codecs}"
+
+
+def check_lossless(algorithm: Any, up_codec: Any) -> None:
+    """Refuse a codec that loses what the algorithm, or one that it wraps, cannot do without.
+
+    Raises:
+        ValueError: it names both, the reason and the way out.
+    """
+    arrives = getattr(up_codec, "exact", False) or getattr(up_codec, "late", False)
+    while algorithm is not None and not arrives:
+        if reason := getattr(algorithm, "lossless", ""):
+            raise ValueError(
+                f"up_codec: {up_codec!r} loses a part of each upload for good, but {algorithm!r} needs all of them: "
+                f"{reason}; use Dense(), or ErrorFeedback(codec=TopK(keep=0.1)), whose losses arrive in later rounds."
+            )
+        algorithm = getattr(algorithm, "algorithm", None)
+
+
+def from_dict(values: Mapping[str, Any], where: str = "experiment", allowed: Allowed = NOTHING) -> Experiment:
+    """An experiment from plain values.
+
+    Args:
+        values: of the experiment's keys.
+        where: begins the message of an error.
+        allowed: modules that may be imported for components; fedmtl's alone by default.
+
+    Raises:
+        ValueError: an unknown key, a module that is not allowed, or what ``Experiment`` refuses.
+    """
+    fields = [field.name for field in dataclasses.fields(Experiment)]
+    for key in values:
+        if key not in fields:
+            raise ValueError(
+                f"{where}: unknown key {shown(key)}; the keys are {', '.join(fields)}.{did_you_mean(key, fields)}"
+            )
+    try:
+        made = {key: make(kind, values[key], allowed) for key, kind in COMPONENTS.items() if key in values}
+        made |= {key: make_list(kind, values[key], allowed) for key, kind in LISTS.items() if key in values}
+        return Experiment(**{**values, **made})
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error

@@ -1,0 +1,118 @@
+"""What runs are called: in full as their dataclasses print, in short by what tells them apart."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fedmtl.runs.experiment import HOW
+
+DENSE = "Dense"
+"""The codec that goes without saying."""
+
+_CODECS = ("up_codec", "down_codec")
+
+IGNORED = {"seed", *HOW} - {"name"}
+"""Settings that runs of one group may differ in: chance, and where they ran. A name is there to tell runs apart."""
+
+Experiment = Mapping[str, Any]
+
+
+def settings(experiment: Experiment) -> dict[str, Any]:
+    """What makes an experiment another experiment: all but ``IGNORED``."""
+    return {key: value for key, value in experiment.items() if key not in IGNORED}
+
+
+def settings_key(table: object) -> str:
+    """A text that is equal for equal tables."""
+    return json.dumps(table, sort_keys=True, default=str)
+
+
+def describe(table: Mapping[str, Any]) -> str:
+    """A table of the experiment as its dataclass prints: ``TopK(keep=0.05)``.
+
+    Args:
+        table: ``name``, and the fields; a field that is a table with a name is described in its turn.
+    """
+    return f"{class_name(table)}({_fields(table)})"
+
+
+def class_name(table: Mapping[str, Any]) -> str:
+    """The class that a table makes, without the module of a user's own: ``MyAlgorithm``."""
+    return table["name"].rpartition(":")[2]
+
+
+def algorithm_names(experiments: Sequence[Experiment]) -> list[str]:
+    """A name for each experiment's algorithm: ``FedPer``, or ``FedPer(lr=0.1)`` where another FedPer has another lr."""
+    tables = [experiment["algorithm"] for experiment in experiments]
+    return [_brief(table, [other for other in tables if other["name"] == table["name"]]) for table in tables]
+
+
+def codec_names(experiments: Sequence[Experiment]) -> list[str]:
+    """The codecs of each experiment in short: ``""`` where both ways are dense, else ``TopK5+EF ↑ / Int8 ↓``.
+
+    ``TopK5`` keeps 5 % and ``+EF`` feeds errors back; any other setting of a codec is named where another codec of the
+    class has another.
+    """
+    tables = [table for experiment in experiments for key in _CODECS for table in _nested(experiment[key])]
+    names = []
+    for experiment in experiments:
+        up, down = (_codec_name(experiment[key], tables) for key in _CODECS)
+        ways = [f"{up} ↑↓"] if up == down else [f"{up} ↑", f"{down} ↓"]
+        names.append(" / ".join(way for way in ways if not way.startswith(f"{DENSE} ")))
+    return names
+
+
+def short_names(experiments: Sequence[Experiment]) -> list[str]:
+    """Names that tell the experiments apart: algorithm, codec, and in brackets any other setting that two do not share.
+
+    Experiments that differ in nothing but what ``IGNORED`` lists get the same name.
+    """
+    parts = zip(algorithm_names(experiments), codec_names(experiments), strict=True)
+    names = [f"{algorithm} · {codec}" if codec else algorithm for algorithm, codec in parts]
+    named = list(zip(names, experiments, strict=True))
+    return [_with_settings(name, own, [other for n, other in named if n == name]) for name, own in named]
+
+
+def _codec_name(value: Any, tables: Sequence[Mapping[str, Any]]) -> str:
+    """A codec in short, told from others of its class among ``tables``; a codec within it is a part of the name."""
+    if not isinstance(value, Mapping):
+        return "+".join(_codec_name(each, tables) for each in value) if isinstance(value, list) else repr(value)
+    name = class_name(value)
+    inner = [_codec_name(value[key], tables) for key in value if key == "codec"]
+    namesakes = [table for table in tables if table["name"] == value["name"]]
+    fields = {k: v for k, v in value.items() if k not in ("name", "codec")}
+    if name == "TopK" and isinstance(keep := fields.get("keep"), int | float):
+        name = f"TopK{100 * keep:.4g}"
+        del fields["keep"]
+    text = _fields({k: v for k, v in fields.items() if any(other.get(k) != v for other in namesakes)})
+    if name == "ErrorFeedback" and inner:
+        return f"{inner[0]}+EF" + (f"({text})" if text else "")
+    within = ", ".join([*inner, *([text] if text else [])])
+    return f"{name}({within})" if within else name
+
+
+def _nested(value: Any) -> list[Mapping[str, Any]]:
+    """The table of a codec, and those within it."""
+    if isinstance(value, list):
+        return [table for each in value for table in _nested(each)]
+    if not isinstance(value, Mapping) or "name" not in value:
+        return []
+    return [value, *(table for each in value.values() for table in _nested(each))]
+
+
+def _with_settings(name: str, experiment: Experiment, namesakes: Sequence[Experiment]) -> str:
+    keys = [key for key in settings(experiment) if any(experiment[key] != other.get(key) for other in namesakes)]
+    return f"{name} [{', '.join(f'{key}={_value(experiment[key])}' for key in keys)}]" if keys else name
+
+
+def _brief(table: Mapping[str, Any], namesakes: Sequence[Mapping[str, Any]]) -> str:
+    differing = {k: v for k, v in table.items() if any(other.get(k) != v for other in namesakes)}
+    return f"{class_name(table)}({_fields(differing)})" if differing else class_name(table)
+
+
+def _fields(table: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={_value(value)}" for key, value in table.items() if key != "name")
+
+
+def _value(value: Any) -> str:
+    return describe(value) if isinstance(value, Mapping) and "name" in value else repr(value)

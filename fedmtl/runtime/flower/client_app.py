@@ -1,0 +1,102 @@
+"""The ClientApp: the same in a simulation, in Flower's own simulation and on a device."""
+
+from fedmtl.runtime.flower import guard
+
+guard.install()  # before torch is imported: a signal meanwhile would leave the node waiting without end
+
+import logging  # noqa: E402
+
+import numpy as np  # noqa: E402
+from flwr.app import Context, Message, MessageType  # noqa: E402
+from flwr.clientapp import ClientApp  # noqa: E402
+
+from fedmtl.client.client_pool import Fleet  # noqa: E402
+from fedmtl.client.own_data import OtherData, changed  # noqa: E402
+from fedmtl.client.state.files import LostState, Store  # noqa: E402
+from fedmtl.protocol.permissions import OTHER_DATA, STATE_LOST, permitted  # noqa: E402
+from fedmtl.protocol.requests import ANEW, Replies, Visits  # noqa: E402
+from fedmtl.runtime.flower.failures import error_reply  # noqa: E402
+from fedmtl.runtime.flower.messages import read_visits, replies_content, roster_content, run_of, wants_sums  # noqa: E402
+from fedmtl.runtime.node import fleet_of, is_hosted, read_run_config, store_of  # noqa: E402
+
+guard.loaded()
+
+log = logging.getLogger("fedmtl")
+
+app = ClientApp()
+"""Answers every message with a reply. An error becomes its class and a code; the text stays in the node's log."""
+
+
+@app.query()
+@app.train()
+@app.evaluate()
+def contained(message: Message, context: Context) -> Message:
+    """The reply to a message, also where it failed: no text of an exception leaves the node."""
+
+    def round_seconds() -> float:
+        return read_run_config(context.run_config, context.node_config).round_seconds
+
+    try:
+        with guard.guarded(message, context, round_seconds):
+            return reply(message, context, device=True)
+    except (Exception, guard.Ended) as error:  # whatever a model, data or a message raises; a signal, a deadline
+        return error_reply(error, message)
+
+
+def reply(message: Message, context: Context, device: bool = False) -> Message:
+    """The reply to a message. Errors come through: Grids of this machine show them to the caller.
+
+    A query asks for the clients of the node. Any other message holds the requests of a round: measure the last model,
+    then train; after the last round, only measure.
+
+    Args:
+        device: whether clients whose private state is lost, or whose data are others than when the run began, are left
+            out and named, so that the node's others go on; else that is an error.
+
+    Raises:
+        OtherExperiment: the server runs another experiment.
+        Refused: a message that no server of this experiment sends.
+    """
+    fleet = fleet_of(context)
+    if message.metadata.message_type == MessageType.QUERY:
+        return Message(roster_content(fleet.roster), reply_to=message)
+    round, visits = read_visits(fleet.plan, message.content)
+    visits, problems = permitted(fleet.plan, fleet.clients.clients, fleet.rounds, round, visits)
+    restart = bool(context.node_config.get("restart-clients", False))  # who runs the node decides for its clients
+    if restart:
+        visits.since = np.full(len(visits), ANEW)
+    store, add = store_of(context, run_of(message.content)), wants_sums(message.content)
+    if device:
+        replies = of_a_device(fleet, round, visits, store, add, restart)
+    else:
+        replies = fleet.handle(round, visits, store, add)
+    replies.problems.update(problems)
+    return Message(replies_content(round, replies, fleet.seconds, is_hosted(context)), reply_to=message)
+
+
+def of_a_device(fleet: Fleet, round: int, visits: Visits, store: Store, add: bool, restart: bool) -> Replies:
+    """The replies of all clients whose data and private state are what they must be; the others are named.
+
+    Raises:
+        OtherData, LostState: no client is left.
+    """
+    other = changed(store, fleet.clients, visits.clients, restart)
+    problems = dict.fromkeys(other, OTHER_DATA)
+    if other:
+        log.error("round %d: clients %s: %s", round, other, OTHER_DATA)
+        visits = visits.select(np.flatnonzero(~np.isin(visits.clients, other)))
+        if not len(visits):
+            raise OtherData(f"clients {other}: {OTHER_DATA}")
+    while True:
+        try:
+            replies = fleet.handle(round, visits, store, add)
+        except LostState as lost:  # nothing has been trained: states are loaded before
+            left = visits.select(np.flatnonzero(~np.isin(visits.clients, lost.clients)))
+            if not 0 < len(left) < len(visits):
+                raise
+            log.error("round %d: %s", round, lost)
+            problems.update(dict.fromkeys(lost.clients, STATE_LOST))
+            visits = left
+        else:
+            replies.problems.update(problems)
+            return replies

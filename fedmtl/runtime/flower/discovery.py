@@ -1,0 +1,161 @@
+"""Which node hosts which client: asked of all nodes, and held against what the server knows of the federation."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from flwr.app import Message, MessageType, RecordDict
+from flwr.serverapp import Grid
+from numpy.typing import NDArray
+
+from fedmtl.core.text import escaped
+from fedmtl.core.types import ClientId
+from fedmtl.data.roster import Roster
+from fedmtl.protocol.rejections import Refused, Rejection, count, report
+from fedmtl.runtime.flower.failures import explained, sender
+from fedmtl.runtime.flower.received import read_roster
+
+log = logging.getLogger("fedmtl")
+
+
+class Placement(NamedTuple):
+    """The Flower nodes, and where each client lives: a round looks up its cohort and not the population."""
+
+    nodes: list[int]
+    """Flower's ids, which may need all of 64 bits."""
+    lives: NDArray[np.int64]
+    """Index of the node of each client of the roster, [K]; -1 where none hosts it."""
+
+    def present(self, nodes: Iterable[int]) -> bool:
+        """Whether all nodes are among those that the grid has."""
+        return set(self.nodes) <= set(nodes)
+
+
+def placement_of(clients: NDArray[np.int64], nodes: Mapping[ClientId, int]) -> Placement:
+    """A placement from a mapping of clients to nodes."""
+    ids = sorted(set(nodes.values()))
+    number = {node: index for index, node in enumerate(ids)}
+    lives = [number[nodes[client]] if client in nodes else -1 for client in clients.tolist()]
+    return Placement(ids, np.array(lives, np.int64))
+
+
+def discover(
+    grid: Grid,
+    roster: Roster,
+    wait_seconds: float,
+    before: Placement | None = None,
+    rejected: Counter[str] | None = None,
+) -> Placement:
+    """Ask nodes which clients they host until all clients are found.
+
+    A client that two nodes claim stays with the one that is known, or replied, first. Claims of clients that the
+    federation does not have, or with other tasks, are left out and named. After the time is over, clients are only left
+    out of the run where some roster was left out: one bad node must not end the run of the others.
+
+    Args:
+        before: the placement so far; clients of nodes that are still there keep their place, and those that no node
+            hosted are not waited for.
+        rejected: kind -> what was left out; counted there.
+
+    Raises:
+        RuntimeError: clients are still missing when the time is over.
+    """
+    nodes: list[int] = []
+    lives = np.full(len(roster.clients), -1, np.int64)
+    wanted = np.ones(len(lives), bool) if before is None else before.lives >= 0
+    asked: set[int] = set()
+    if before is not None:
+        there = set(grid.get_node_ids())
+        for index, node in enumerate(before.nodes):
+            if node in there:
+                lives[before.lives == index] = len(nodes)
+                nodes.append(node)
+                asked.add(node)
+    left_out: list[Rejection] = []
+    said: set[tuple[int, str]] = set()
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        new = sorted(set(grid.get_node_ids()) - asked)
+        messages = [Message(RecordDict(), node, MessageType.QUERY) for node in new]
+        left = max(1.0, deadline - time.monotonic())
+        for reply in grid.send_and_receive(messages, timeout=left) if messages else []:
+            node = sender(reply, [message.metadata for message in messages])
+            if node not in new or node in asked:
+                some = [Rejection("round", "no roster was asked of this node", node)]
+            elif reply.has_content():
+                asked.add(node)
+                some = _enter(reply.content, node, roster, nodes, lives)
+            else:
+                some = []
+                if (node, why := explained(reply)) not in said:
+                    log.warning("node %d did not answer: %s", node, why)
+                said.add((node, why))
+            report("roster", some)
+            left_out += some
+            if rejected is not None:
+                rejected += count(some)
+        missing = roster.clients[(lives < 0) & wanted]
+        found = int((lives >= 0).sum())
+        if found and not len(missing):
+            return _tidy(nodes, lives)
+        if time.monotonic() >= deadline:
+            text = (
+                f"After {wait_seconds:g} s, {len(asked)} node(s) host {found} client(s); missing: "
+                f"{missing[:10].tolist() if found else 'everybody'}."
+            )
+            if not left_out or not found:
+                raise RuntimeError(f"{text} Start nodes that host them, or raise wait_seconds.")
+            log.warning("%s The run goes on without them: %d roster entries were left out.", text, len(left_out))
+            return _tidy(nodes, lives)
+        time.sleep(min(1.0, wait_seconds / 20))
+
+
+def _enter(
+    content: RecordDict, node: int, roster: Roster, nodes: list[int], lives: NDArray[np.int64]
+) -> list[Rejection]:
+    """Enter the clients of a node's roster, and give what was left out of it."""
+    try:
+        clients, owns, sets = read_roster(content)
+    except Refused as error:
+        return [Rejection(error.kind, str(error), node)]
+    except Exception as error:  # a kind of damage that no rule names
+        log.debug("roster of node %d", node, exc_info=True)
+        return [Rejection("message", f"it cannot be read: {type(error).__name__}", node)]
+    texts = {",".join(owned): index for index, owned in enumerate(roster.task_sets)}
+    index_of = np.array([texts.get(text, -1) for text in sets], np.int64)
+    left_out: list[Rejection] = []
+    place = np.minimum(roster.rows(clients), len(roster.clients) - 1)
+    known = roster.clients[place] == clients
+    if strangers := int((~known).sum()):
+        reason = f"{strangers} clients that the federation does not have, such as {clients[~known][0]}"
+        left_out.append(Rejection("roster", reason, node))
+    clients, owns, place = clients[known], owns[known], place[known]
+    _, first = np.unique(place, return_index=True)
+    if len(first) < len(place):
+        left_out.append(Rejection("roster", f"{len(place) - len(first)} clients more than once", node))
+        clients, owns, place = clients[first], owns[first], place[first]
+    fits = index_of[owns] == roster.task_set(clients) if len(clients) else np.zeros(0, bool)
+    for k in np.flatnonzero(~fits)[:1000].tolist():
+        tasks = ",".join(roster.task_sets[int(roster.task_set(clients[k : k + 1])[0])])
+        reason = f"tasks are {tasks} by the server's data, the node says {escaped(sets[int(owns[k])], 60)}"
+        left_out.append(Rejection("roster", reason, node, int(clients[k]), "roster"))
+    clients, place = clients[fits], place[fits]
+    taken = lives[place] >= 0
+    for k in np.flatnonzero(taken)[:1000].tolist():
+        reason = f"it lives on node {nodes[lives[place[k]]]} already"
+        left_out.append(Rejection("owner", reason, node, int(clients[k]), "claim"))
+    if not taken.all():
+        lives[place[~taken]] = len(nodes)
+        nodes.append(node)
+    return left_out
+
+
+def _tidy(nodes: list[int], lives: NDArray[np.int64]) -> Placement:
+    """Nodes ascending, without those that host no client."""
+    used = sorted(nodes[index] for index in np.unique(lives[lives >= 0]).tolist())
+    place = {node: index for index, node in enumerate(used)}
+    number = np.array([place.get(node, -1) for node in nodes] + [-1], np.int64)  # the last is for index -1
+    return Placement(used, number[lives])

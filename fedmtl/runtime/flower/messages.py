@@ -1,0 +1,203 @@
+"""Visits and replies <-> Flower messages: one array of raw bytes, and who owns which slice of it.
+
+Packets are joined in one uint8 array, because Flower's transport pays for every array anew. Where the
+receiver is on the same machine, equal packets may be put there once (``share``): the ledger counts them for
+every client either way, and over a network each client's packet is really there.
+
+What nodes send is read in ``received``; here it is written, and what the server sends is read.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from numpy.typing import NDArray
+
+from fedmtl.core.text import escaped
+from fedmtl.core.types import ClientId, TaskSet
+from fedmtl.data.roster import Roster
+from fedmtl.protocol.best_round import NONE
+from fedmtl.protocol.packets import Packets
+from fedmtl.protocol.plan import Plan
+from fedmtl.protocol.rejections import Refused
+from fedmtl.protocol.requests import Replies, Total, Visits
+from fedmtl.runtime.flower.received import read_replies as read_replies
+from fedmtl.runtime.flower.received import read_roster as read_roster
+from fedmtl.runtime.flower.records import (
+    PACKETS,
+    REPLIES,
+    ROSTER,
+    STYPE,
+    TOTALS,
+    VISITS,
+    column,
+    lie_within,
+    packet_array,
+    record,
+    same_length,
+    value,
+)
+from fedmtl.tables.schemas import PARTS
+
+
+class OtherExperiment(ValueError):
+    """A node was asked to work for an experiment that is not its own."""
+
+
+def byte_array(data: NDArray[np.uint8]) -> Array:
+    """An Array around a buffer, without a copy; Flower's constructor takes nothing but bytes."""
+    array = Array("uint8", (data.size,), STYPE, b"")
+    set_bytes(array, data)
+    return array
+
+
+def set_bytes(array: Array, data: NDArray[np.uint8]) -> None:
+    """Put a buffer into an Array, without a copy."""
+    array.data = np.ascontiguousarray(data).data  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _array(data: NDArray[np.uint8], local: bool) -> ArrayRecord:
+    arrays = ArrayRecord({})
+    arrays[PACKETS] = byte_array(data) if local else Array("uint8", (data.size,), STYPE, data.tobytes())
+    return arrays
+
+
+def packet_bytes(message: Message) -> int:
+    """How many bytes of packets a message holds; 0 for one without."""
+    if not message.has_content() or PACKETS not in message.content:
+        return 0
+    try:
+        return packet_array(message.content).size
+    except Refused:  # said, and counted, when the message is read
+        return 0
+
+
+def visits_content(plan: Plan, run: str, round: int, visits: Visits, share: bool, add: bool = False) -> RecordDict:
+    """What one node is told in a round. ``run`` tells this run from others whose private state a node may keep.
+
+    ``add`` asks for the sum of the uploads instead of each.
+
+    Where the receiver is on this machine (``share``), packets that are the same bytes here are so there.
+    """
+    packets = visits.packets if share else visits.packets.apart()
+    config = ConfigRecord(
+        {
+            "plan": plan.digest,
+            "run": run,
+            "round": round,
+            "add": int(add),
+            "full": int(visits.full),
+            "clients": _bytes(visits.clients, "<i8"),
+            "start": _bytes(packets.starts, "<i8"),
+            "length": _bytes(packets.lengths, "<i8"),
+            "evaluate": _bytes(visits.evaluate, "u1"),
+            "train": _bytes(visits.train, "u1"),
+            "gather": _bytes(visits.gather, "u1"),
+            "since": _bytes(visits.since, "<i8"),
+            "part": visits.part,
+            "best": visits.best,
+        }
+    )
+    return RecordDict({PACKETS: _array(packets.data, share), VISITS: config})
+
+
+def read_visits(plan: Plan, content: RecordDict) -> tuple[int, Visits]:
+    """The round and its visits.
+
+    Raises:
+        OtherExperiment: the server's plan is not this node's.
+        Refused: missing records, columns of unlike lengths, or packets that lie outside the bytes that came.
+    """
+    config = record(content, VISITS, ConfigRecord)
+    if config.get("plan") != plan.digest:
+        raise OtherExperiment(
+            f"The server runs experiment {_hex(config.get('plan'))}, this node {plan.digest.hex()}; "
+            "give both the same preset, settings and version of fedmtl."
+        )
+    data = packet_array(content)
+    clients, start, length, since = (column(config, key, "<i8") for key in ("clients", "start", "length", "since"))
+    evaluate, train, gather = (column(config, key, "u1").astype(bool) for key in ("evaluate", "train", "gather"))
+    same_length(clients, start, length, since, evaluate, train, gather)
+    if not lie_within(start, length, data.size):
+        raise Refused("message", f"the message's packets lie outside its {data.size} bytes")
+    part, best, full = value(config, "part", str), value(config, "best", int), value(config, "full", int) == 1
+    if part not in PARTS or best < NONE:
+        raise Refused("message", f"a part of {escaped(part, 40)!r} and a best round of {best}, which no server names")
+    packets = Packets(data, start, length)
+    return value(config, "round", int), Visits(clients, packets, evaluate, train, gather, since, part, best, full)
+
+
+def replies_content(round: int, replies: Replies, seconds: Mapping[str, float], local: bool = False) -> RecordDict:
+    """What one node answers: updates, then reports; ``seconds`` is where its time went, by phase."""
+    updates = replies.updates if replies.totals else replies.updates.apart()
+    reports = replies.reports.apart()
+    parts = [packets.data for packets in (updates, reports) if packets.data.size]
+    data = parts[0] if len(parts) == 1 else np.concatenate([*parts, np.zeros(0, np.uint8)])
+    config = ConfigRecord(
+        {
+            "round": round,
+            "clients": _bytes(replies.clients, "<i8"),
+            "update": _bytes(updates.lengths, "<i8"),
+            "report": _bytes(reports.lengths, "<i8"),
+            "seconds": _bytes(replies.seconds, "<f8"),
+            "troubled": list(replies.problems),
+            "problems": list(replies.problems.values()),
+            "phases": list(seconds),
+            "phase_seconds": list(seconds.values()),
+        }
+    )
+    content = RecordDict({PACKETS: _array(data, local), REPLIES: config})
+    if replies.totals:
+        content[TOTALS] = _totals(replies.totals)
+    return content
+
+
+def _totals(totals: Sequence[Total]) -> ConfigRecord:
+    return ConfigRecord(
+        {
+            "tasks": [",".join(total.owned) for total in totals],
+            "clients": [_bytes(total.clients, "<i8") for total in totals],
+            "vectors": [_bytes(total.vector, "<f8") for total in totals],
+            "num_examples": [_bytes(total.num_examples, "<f8") for total in totals],
+            "train_loss": [_bytes(total.train_loss, "<f4") for total in totals],
+        }
+    )
+
+
+def wants_sums(content: RecordDict) -> bool:
+    """Whether a message with visits asks for the sum of the uploads."""
+    return value(record(content, VISITS, ConfigRecord), "add", int) == 1
+
+
+def run_of(content: RecordDict) -> str:
+    """Which run a message with visits belongs to; a word fit for a folder's name.
+
+    Raises:
+        ValueError: anything else, which must not become part of a path.
+    """
+    run = record(content, VISITS, ConfigRecord).get("run")
+    if not isinstance(run, str) or not (run.isascii() and run.isalnum() and len(run) <= 64):
+        raise ValueError(f"A run is named by at most 64 letters and digits, got {escaped(run)!r}.")
+    return run
+
+
+def roster_content(roster: Mapping[ClientId, TaskSet]) -> RecordDict:
+    """Who lives on a node, and which tasks they own: each set of tasks once, and which set is whose."""
+    roster = Roster(roster)
+    config = ConfigRecord(
+        {
+            "clients": _bytes(roster.clients, "<i8"),
+            "owns": _bytes(roster.owns, "<i8"),
+            "tasks": [",".join(owned) for owned in roster.task_sets],
+        }
+    )
+    return RecordDict({ROSTER: config})
+
+
+def _bytes(values: NDArray[Any], dtype: str) -> bytes:
+    return values.astype(dtype).tobytes()
+
+
+def _hex(found: object) -> str:
+    return found[:8].hex() if isinstance(found, bytes) else escaped(found)

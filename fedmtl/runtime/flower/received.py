@@ -1,0 +1,137 @@
+"""The only reader of what nodes send: replies and rosters, hostile until they are checked.
+
+Here records, keys, types, declared sizes and lengths are looked at, before an array is viewed; what a node may say, and
+about whom, is looked at in ``fedmtl.server.reply_checks``. Whatever does not fit is a ``Refused``, and no other error.
+"""
+
+from typing import Any
+
+import numpy as np
+from flwr.app import ConfigRecord, RecordDict
+from numpy.typing import NDArray
+
+from fedmtl.core.text import escaped
+from fedmtl.protocol.packets import Packets
+from fedmtl.protocol.rejections import Refused
+from fedmtl.protocol.requests import PHASES, Replies, Total
+from fedmtl.runtime.flower.records import (
+    PACKETS,
+    REPLIES,
+    ROSTER,
+    TOTALS,
+    added,
+    column,
+    only,
+    packet_array,
+    record,
+    same_length,
+    value,
+)
+
+
+def read_replies(content: RecordDict, round: int, rows: int | None = None, totals: bool = True) -> Replies:
+    """The replies of a node.
+
+    Args:
+        content: of its message.
+        round: that was asked for.
+        rows: clients that the reply may be about; None for any number.
+        totals: whether sums of uploads were asked for.
+
+    Raises:
+        Refused: anything that ``replies_content`` cannot have written, for this round and these sizes.
+    """
+    only(content, PACKETS, REPLIES, *([TOTALS] if totals else []))
+    config = record(content, REPLIES, ConfigRecord)
+    if (got := value(config, "round", int)) != round:
+        raise Refused("round", f"expected a reply to round {round}, got one to round {got}")
+    clients, update, report = (column(config, key, "<i8", rows) for key in ("clients", "update", "report"))
+    seconds = column(config, "seconds", "<f8", rows)
+    same_length(clients, update, report, seconds)
+    problems = _problems(config, rows)
+    data = packet_array(content)
+    sums = _totals(content) if TOTALS in content else []
+    # Sums stand for the updates, whose lengths are those of packets that were made and not sent.
+    sent = np.zeros_like(update) if sums else update
+    reported, updated = added(report, data.size), added(sent, data.size)
+    if reported + updated != data.size:
+        raise Refused("message", f"the reply announces {reported + updated} bytes of packets, got {data.size}")
+    if sums and len(update) and update.min() < 0:
+        raise Refused("message", f"a packet's length is at least 0, got {update.min()}")
+    return Replies(
+        clients,
+        Packets(data, updated + np.cumsum(report) - report, report),
+        Packets(data, np.cumsum(sent) - sent, update),
+        seconds,
+        problems,
+        sums,
+        _phases(config),
+    )
+
+
+def _problems(config: ConfigRecord, rows: int | None) -> dict[int, str]:
+    troubled, problems = value(config, "troubled", list), value(config, "problems", list)
+    if len(troubled) != len(problems) or (rows is not None and len(troubled) > rows):
+        raise Refused("text", f"problems are one text a client, got {len(troubled)} clients and {len(problems)} texts")
+    found = {}
+    for client, problem in zip(troubled, problems, strict=True):
+        if type(client) is not int or type(problem) is not str:
+            kinds = f"{type(client).__name__} and {type(problem).__name__}"
+            raise Refused("text", f"a problem is a client's number and a text, got {kinds}")
+        found[client] = escaped(problem)
+    return found
+
+
+def _phases(config: ConfigRecord) -> dict[str, float]:
+    """Where a node's time went, by phase; times are checked with the rest of its numbers."""
+    names, seconds = config.get("phases", []), config.get("phase_seconds", [])
+    if type(names) is not list or type(seconds) is not list or len(names) != len(seconds) or len(names) > len(PHASES):
+        raise Refused("text", f"phases are at most {len(PHASES)} names, and a time for each")
+    phases: dict[str, float] = {}
+    for name, spent in zip(names, seconds, strict=True):
+        if not isinstance(name, str) or name not in PHASES or type(spent) is not float:
+            raise Refused("text", f"a phase is one of {', '.join(PHASES)} and a time, got {escaped(name, 40)!r}")
+        phases[name] = spent
+    return phases
+
+
+def _totals(content: RecordDict) -> list[Total]:
+    """Sums of uploads; only nodes of this machine are asked for them, and they are trusted."""
+    config: Any = record(content, TOTALS, ConfigRecord)
+    columns = [value(config, key, list) for key in ("tasks", "clients", "vectors", "num_examples", "train_loss")]
+    if len({len(one) for one in columns}) > 1:
+        raise Refused("message", f"totals have columns of one length, got {[len(one) for one in columns]}")
+    found = []
+    for owned, clients, vector, num_examples, losses in zip(*columns, strict=True):
+        fits = type(owned) is str and all(type(one) is bytes for one in (clients, vector, num_examples, losses))
+        if (
+            not fits
+            or len(vector) % 8
+            or {len(clients), len(num_examples), 2 * len(losses)} != {len(clients)}
+            or len(clients) % 8
+        ):
+            raise Refused("message", "a total is tasks, clients, a vector, numbers of examples and training losses")
+        total, weights = np.frombuffer(vector, "<f8"), np.frombuffer(num_examples, "<f8")
+        if not np.isfinite(weights).all():
+            raise Refused("message", "a total's numbers of examples are finite")
+        members, said = np.frombuffer(clients, "<i8"), np.frombuffer(losses, "<f4")
+        found.append(Total(tuple(owned.split(",")), members, total, weights, said))
+    return found
+
+
+def read_roster(content: RecordDict) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
+    """The clients of a node, which of some sets of tasks each of them owns, and the sets, as they were written.
+
+    Raises:
+        Refused: anything that ``roster_content`` cannot have written.
+    """
+    only(content, ROSTER)
+    config = record(content, ROSTER, ConfigRecord)
+    clients, owns = (column(config, key, "<i8") for key in ("clients", "owns"))
+    same_length(clients, owns)
+    sets = value(config, "tasks", list)
+    if len(sets) > len(clients) or not all(type(owned) is str for owned in sets):
+        raise Refused("roster", f"sets of tasks are at most {len(clients)} texts, got {len(sets)} values")
+    if len(owns) and not 0 <= owns.min() <= owns.max() < len(sets):
+        raise Refused("roster", "each client has one of the roster's sets of tasks, got one outside them")
+    return clients, owns, sets

@@ -1,0 +1,188 @@
+"""The Flower strategy: a round of messages around a round of the server."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, Metadata, MetricRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+
+from fedmtl.core.text import escaped
+from fedmtl.core.types import ClientId
+from fedmtl.protocol.rejections import Refused, Rejection
+from fedmtl.protocol.requests import Replies, Visits, replies_of, visits_of
+from fedmtl.runtime.flower.discovery import Placement, discover, placement_of
+from fedmtl.runtime.flower.failures import explained, sender
+from fedmtl.runtime.flower.messages import visits_content
+from fedmtl.runtime.flower.received import read_replies
+from fedmtl.server.reply_checks import EXTRA_ROWS, Requests, check_replies
+from fedmtl.server.round_result import Outcome
+from fedmtl.server.server import Server
+
+log = logging.getLogger("fedmtl")
+
+
+class FedMTL(Strategy):
+    """``configure_train`` is the server's ``open_round``, ``aggregate_train`` its ``close_round``.
+
+    Evaluation of a model rides on the next round's training message; the message after the last round,
+    ``configure_evaluate``, only evaluates. The server samples clients, never nodes.
+
+    Args:
+        server: whose rounds these are.
+        placement: where clients live.
+        run: tells private state of this run from that of others.
+        wait_seconds: how long to wait for nodes that went away.
+        add: let nodes of this machine add up the uploads of an ``additive`` algorithm: less to copy and to check, and
+            equal to the server's own sum to the rounding of float64.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        placement: Placement | Mapping[ClientId, int],
+        run: str,
+        wait_seconds: float,
+        add: bool = False,
+    ) -> None:
+        self.server = server
+        self._add = add and bool(getattr(server.plan.algorithm, "additive", False))
+        self.outcome: Outcome | None = None
+        """The outcome of the last closed round."""
+        clients = server.clients.clients
+        self._place(placement if isinstance(placement, Placement) else placement_of(clients, placement))
+        self._run = run
+        self._wait_seconds = wait_seconds
+        self.seconds: dict[str, float] = {}
+        """Where the nodes' time went in the last closed round, by phase: the longest node's each."""
+        self._visits: Visits = visits_of([])
+        self._requests: dict[int, Requests] = {}
+        self._sent = time.monotonic()
+        self._asked: list[Metadata] = []
+        """Of the round's messages, which get their ids when they are sent."""
+        self._failing: set[int] = set()
+        """Nodes without a usable update since the last round that had one."""
+
+    def _place(self, placement: Placement) -> None:
+        self._placement = placement
+        self.server.place(placement.lives >= 0)
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> list[Message]:
+        return self._messages(server_round, MessageType.TRAIN, grid, lambda: self.server.open_round(server_round))
+
+    def _messages(self, round: int, message_type: str, grid: Grid, open_call: Callable[[], Visits]) -> list[Message]:
+        if not self._placement.present(grid.get_node_ids()):  # nodes restart under another id
+            self._place(discover(grid, self.server.clients, self._wait_seconds, self._placement, self.server.rejected))
+        self._visits = open_call()
+        nodes, lives = self._placement.nodes, self._placement.lives[self.server.clients.rows(self._visits.clients)]
+        share = bool(getattr(grid, "shares_memory", False))
+        updates, reports = self.server.limits(self._visits)
+        self._requests, messages = {}, []
+        for index in np.unique(lives).tolist():
+            rows = np.flatnonzero(lives == index)
+            visits, node = self._visits.select(rows), nodes[index]
+            self._requests[node] = Requests(node, visits, updates[rows], reports[rows], share)
+            content = visits_content(self.server.plan, self._run, round, visits, share, share and self._add)
+            messages.append(Message(content, node, message_type, group_id=str(round)))
+        self._sent, self._asked = time.monotonic(), [message.metadata for message in messages]
+        return messages
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        good: dict[int, Replies] = {}
+        left_out: list[Rejection] = []
+        self.seconds = {}
+        for message in replies:
+            node = sender(message, self._asked)
+            requests = self._requests.get(node)
+            try:
+                if requests is None or node in good:
+                    reason = "no request was sent to this node" if requests is None else "a second reply"
+                    raise Refused("round", reason)
+                read, some = self._read(server_round, message, requests)
+            except Refused as error:
+                left_out.append(Rejection(error.kind, str(error), node))
+                if requests is not None and node not in good:
+                    good[node] = _nothing(node, requests, str(error))
+            else:
+                left_out += some
+                good[node] = read
+                for phase, spent in read.phases.items():
+                    self.seconds[phase] = max(spent, self.seconds.get(phase, 0.0))
+        trusted = all(requests.trusted for requests in self._requests.values())
+        self._failing |= {node for node, requests in self._requests.items() if requests.visits.train.any()}
+        others = set(self._placement.nodes) - self._failing
+        # Raw data comes once and from all nodes: one that sends none that can be used must not end the run of others.
+        others |= set(self._requests) if self._visits.gather.any() and len(self._requests) > 1 else set()
+        self.outcome = self.server.close_round(
+            server_round,
+            self._visits,
+            list(good.values()),
+            rejections=left_out,
+            trusted=trusted,
+            needs_update=trusted or not others,
+        )
+        if len(self.outcome.trained):
+            self._failing.clear()
+        updates = len(self.outcome.trained)
+        return None, MetricRecord({"updates": updates, "problems": len(self.outcome.problems)})
+
+    def _read(self, round: int, message: Message, requests: Requests) -> tuple[Replies, list[Rejection]]:
+        """The part of a node's reply that it was asked for, and what was left out of it.
+
+        Raises:
+            Refused: nothing of it can be used.
+        """
+        if not message.has_content():
+            raise Refused("error", f"the node failed: {explained(message)}")
+        if message.metadata.group_id != str(round):
+            raise Refused("round", f"a reply to {escaped(message.metadata.group_id, 40)!r} in round {round}")
+        rows = len(requests.visits) + EXTRA_ROWS
+        try:
+            replies = read_replies(message.content, round, rows, requests.trusted and self._add)
+            return check_replies(replies, requests, self.server.clients, time.monotonic() - self._sent)
+        except Refused:
+            raise
+        except Exception as error:  # a kind of damage that no rule above names: it is the node's all the same
+            log.debug("reply of node %d", requests.node, exc_info=True)
+            raise Refused("message", f"it cannot be read: {type(error).__name__}") from error
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> list[Message]:
+        if server_round < self.server.rounds:
+            return []
+        last = server_round + 1
+        return self._messages(last, MessageType.EVALUATE, grid, lambda: self.server.open_round(last))
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        if server_round < self.server.rounds:
+            return None
+        return self.aggregate_train(server_round + 1, replies)[1]
+
+    def configure_test(self, grid: Grid) -> list[Message]:
+        """Have the best round's model measured on the test part, where the experiment has validation parts."""
+        return self._messages(self.server.best.round + 1, MessageType.EVALUATE, grid, self.server.open_test)
+
+    def aggregate_test(self, replies: Iterable[Message]) -> MetricRecord | None:
+        return self.aggregate_train(self.server.best.round + 1, replies)[1]
+
+    def summary(self) -> None:
+        """Log what is about to run."""
+        plan = self.server.plan
+        log.info(
+            "%r, %d clients, up %r, down %r", plan.algorithm, len(self.server.roster), plan.up_codec, plan.down_codec
+        )
+
+
+def _nothing(node: int, requests: Requests, reason: str) -> Replies:
+    """The replies of a node of which none can be used."""
+    replies = replies_of([])
+    why = f"the reply of its node {node} was left out: {reason}"
+    problems = dict.fromkeys(requests.visits.clients.tolist(), why)
+    return Replies(replies.clients, replies.reports, replies.updates, replies.seconds, problems, node=node)

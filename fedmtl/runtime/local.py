@@ -1,0 +1,121 @@
+"""Grids without a network: what they have in common, and the one that lives in this process."""
+
+import itertools
+import os
+import time
+from abc import abstractmethod
+from collections.abc import Iterable
+
+from flwr.app import Context, Message, RecordDict
+from flwr.serverapp import Grid
+from flwr.supercore.run import Run
+from flwr.supercore.task_identity import TaskIdentity
+
+from fedmtl.client.data_shard import shard_of
+from fedmtl.data.base import Federation
+from fedmtl.data.joined import some_of
+from fedmtl.runs.experiment import Experiment
+from fedmtl.runtime.flower.client_app import reply as client_reply
+from fedmtl.runtime.node import Node, host, make_fleet, make_store
+from fedmtl.runtime.placement import homes
+
+_run_ids = itertools.count(os.getpid() << 20)
+
+
+def new_run_id() -> int:
+    """A number that no other run of this machine's processes has."""
+    return next(_run_ids)
+
+
+def node_context(run_id: int, node_id: int) -> Context:
+    return Context(run_id, node_id, {}, RecordDict(), {})
+
+
+class DirectGrid(Grid):
+    """A Grid that hands messages over instead of sending them; ``exchange`` is all that differs."""
+
+    shares_memory = True
+    """Equal packets need to be in a message once only."""
+
+    def __init__(self, run_id: int) -> None:
+        self.run_id = run_id
+        self._run: Run | None = None
+        self._replies: dict[str, Message] = {}
+        # Flower's Message asks this process who is sending.
+        TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = run_id, 0, run_id
+
+    @abstractmethod
+    def exchange(self, messages: list[Message], timeout: float | None) -> list[Message]:
+        """One reply for each message that was answered in time."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what the grid holds."""
+
+    def abandon(self) -> None:
+        """Give it back without waiting for work that goes on: the caller wants to stop now."""
+        self.close()
+
+    def set_run(self, run: Run) -> None:
+        self._run = run
+
+    @property
+    def run(self) -> Run:
+        if self._run is None:
+            raise RuntimeError("This grid has no Flower run: it serves a ServerApp directly.")
+        return self._run
+
+    def create_message(
+        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+    ) -> Message:
+        return Message(content, dst_node_id, message_type, group_id=group_id, ttl=ttl)
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        ids = []
+        for message in messages:
+            ids.append(f"{self.run_id}-{time.monotonic_ns()}-{len(self._replies)}")
+            for reply in self.exchange([message], None):
+                self._replies[ids[-1]] = reply
+        return ids
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        return [self._replies.pop(id) for id in message_ids if id in self._replies]
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
+        return self.exchange(list(messages), timeout)
+
+
+class LocalGrid(DirectGrid):
+    """Nodes in this process: for tests, debugging, notebooks, and runs beside others. Errors come through.
+
+    Args:
+        experiment: what runs.
+        federation: its data.
+        state_folder: where private state is kept; None keeps it in memory.
+        parts: how many nodes, each with the clients that one of so many Ray workers would have: sums over a node's
+            clients, and so results, have the bits of a run over Ray.
+    """
+
+    def __init__(
+        self, experiment: Experiment, federation: Federation, state_folder: str | None = None, parts: int = 1
+    ) -> None:
+        super().__init__(new_run_id())
+        schema = federation.schema
+        device = "cuda" if experiment.gpus_per_worker > 0 else "cpu"
+        shares = homes(experiment, federation, parts) if parts > 1 else [None]
+        self._contexts = {}
+        for node_id, share in enumerate(shares, 1):
+            clients = federation.clients if share is None else some_of(federation.clients, share)
+            fleet = make_fleet(experiment, schema, shard_of(clients), device)
+            host(self.run_id, node_id, Node(fleet, make_store(experiment, schema, state_folder)))
+            self._contexts[node_id] = node_context(self.run_id, node_id)
+
+    def get_node_ids(self) -> list[int]:
+        return list(self._contexts)
+
+    def exchange(self, messages: list[Message], timeout: float | None) -> list[Message]:
+        return [client_reply(message, self._contexts[message.metadata.dst_node_id]) for message in messages]
+
+    def close(self) -> None:
+        for node_id in self._contexts:
+            host(self.run_id, node_id, None)

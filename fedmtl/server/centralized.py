@@ -1,0 +1,57 @@
+"""Central algorithms: the local update runs at the server, on the union of everybody's data."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fedmtl.algorithms.common.local_training import make_batches
+from fedmtl.core.diverged import Diverged
+from fedmtl.core.random import SERVER, permutations
+from fedmtl.core.trees import all_finite, row, stack
+from fedmtl.core.types import ClientId, Upload
+from fedmtl.data.base import Split
+from fedmtl.engines.base import Cohort, Engine
+from fedmtl.protocol.metrics_report import open_raw_data
+from fedmtl.protocol.plan import Plan
+
+
+def train_centrally(plan: Plan, engine: Engine, round: int, state: Any, gathered: Mapping[ClientId, bytes]) -> Any:
+    """The server's next state, after the local update of an only client that owns all data and tasks.
+
+    Args:
+        gathered: raw-data packets of round 1.
+
+    Raises:
+        Diverged: the update is not finite.
+    """
+    data = union(plan, gathered)
+    owned = plan.all_tasks
+    (order,) = permutations(plan.seed, round, np.array([SERVER]), "batches", np.array([len(data.x)]))
+    batches = make_batches(data.x, data.y, plan.batch_size, order, plan.told(round))
+    cohort = Cohort(
+        clients=[SERVER],
+        function=plan.local_update(owned),
+        downs=[plan.broadcast(state, SERVER, owned)],
+        which=np.zeros(1, np.int64),
+        private=stack([plan.init_client(owned, len(data.x))]),
+        steps=np.array([len(batches)]),
+        batches=lambda _: [{key: value[None] for key, value in batch.items()} for batch in batches],
+        owned=owned,
+    )
+    (results,) = engine.map([cohort])
+    payload, num_examples = row(results.upload, 0)
+    if not all_finite(payload):
+        raise Diverged(f"Round {round}: {plan.algorithm!r} diverged; lower the learning rate.")
+    upload = Upload(payload, float(num_examples))
+    return plan.algorithm.aggregate(state, [(SERVER, upload)])
+
+
+def union(plan: Plan, gathered: Mapping[ClientId, bytes]) -> Split:
+    """Everybody's examples in client order; a label that a client does not have is NaN."""
+    parts = [open_raw_data(plan, 1, packet) for _, packet in sorted(gathered.items())]
+    labels = {}
+    for name, task in plan.tasks.items():
+        blank = [np.full((len(part.x), *task.label_shape), np.nan, np.float32) for part in parts]
+        labels[name] = np.concatenate([part.y.get(name, b) for part, b in zip(parts, blank, strict=True)])
+    return Split(np.concatenate([part.x for part in parts]), labels)

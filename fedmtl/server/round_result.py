@@ -1,0 +1,66 @@
+"""What a round brought, as arrays over clients."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmtl.core.types import ClientId
+from fedmtl.metrics import Tally
+from fedmtl.tables.schemas import TEST
+
+
+class Measurements(NamedTuple):
+    """What K clients with one set of tasks measured: the model after ``round`` rounds, each on its own examples.
+
+    The same numbers as K reports of one client; the packets were counted one a client.
+    """
+
+    round: int
+    clients: NDArray[Any]
+    """Ids, ascending, [K] int64."""
+    sums: Mapping[str, NDArray[Any]]
+    """Task -> sufficient statistics of its metric, a row a client, [K, s] float64; first the number of examples."""
+    part: str = TEST
+    """The part of their examples: test or valid."""
+    tallies: Mapping[str, Tally] = {}
+    """Task -> statistics of its other metrics, where the model is measured by all of them."""
+
+
+class Training(NamedTuple):
+    """What T clients say of their training in a round, each in the header of its upload."""
+
+    clients: NDArray[Any]
+    """Ids, ascending, [T] int64."""
+    examples: NDArray[Any]
+    """n_k, [T] float64."""
+    train_loss: NDArray[Any]
+    """Mean loss of the steps, [T] float32; it may be infinite or NaN."""
+
+    def mean(self) -> float:
+        """Σ n_k loss_k / Σ n_k; NaN where a loss is not finite, or there is none."""
+        if not len(self.clients) or not np.isfinite(self.train_loss).all():
+            return math.nan
+        return float(self.examples @ self.train_loss.astype(np.float64) / self.examples.sum())
+
+
+NO_TRAINING = Training(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.float32))
+
+
+class Outcome(NamedTuple):
+    """What a round brought."""
+
+    measurements: list[Measurements]
+    """One for each set of tasks that somebody measured; no client is in two of them."""
+    trained: NDArray[Any]
+    """Clients whose update was used, ascending, [T] int64; none when only raw data came."""
+    seconds: NDArray[Any]
+    """Their measured training time, [T] float64."""
+    problems: dict[ClientId, str]
+    """Clients that were asked for an update and gave none that could be used, with the reason."""
+    rejected: Mapping[str, int] = {}
+    """Kind -> replies, packets and sums that were left out, see ``rejections.KINDS``."""
+    training: Training = NO_TRAINING
+    """Training losses of the clients whose update was used and holds one."""

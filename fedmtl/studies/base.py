@@ -1,0 +1,59 @@
+"""Work that is to be done in processes, and what becomes known of it."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+from fedmtl.runs.run_failure import Failure
+
+if TYPE_CHECKING:  # torch is imported by the processes that train
+    from fedmtl.runs.experiment import Experiment
+    from fedmtl.runs.result import Progress
+
+
+class Work(Protocol):
+    """What a process of a pool does at a time: a run, or the tuning of an experiment."""
+
+    @property
+    def experiment(self) -> "Experiment": ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def folder(self) -> Path: ...
+
+    is_run: ClassVar[bool]
+    """Whether the folder is a run's."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run that is to be done; one that is finished in its folder is not repeated, and one that was ended goes on."""
+
+    experiment: "Experiment"
+    name: str
+    """For the terminal: the folder's name in its comparison."""
+    folder: Path
+    is_run: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class Event:
+    """A run began, did a round, or ended; a tuning began, did a trial, or ended."""
+
+    task: int
+    """Its place among all tasks."""
+    kind: Literal["began", "round", "trial", "ended"]
+    progress: "Progress | None" = None
+    """Of a round."""
+    failure: Failure | None = None
+    """Of a run or a tuning that ended by an error, or whose process did."""
+    trial: Any = None
+    """Of a tuning: the ``tuning.Trial`` that is done."""
+
+
+def cores() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

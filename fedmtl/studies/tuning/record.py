@@ -1,0 +1,97 @@
+"""What a tuning keeps in its folder: settings and trials so far, a table of the trials, and the tuned preset."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from fedmtl.core.bounds import shown
+from fedmtl.core.files import Folder
+from fedmtl.runs.experiment import Experiment
+from fedmtl.runs.run_folder import write_outputs
+from fedmtl.studies.tuning.spaces import Range, Space
+from fedmtl.studies.tuning.trials import Trial, trial_of
+
+RECORD = "tuning.json"
+"""Settings and trials so far: a tuning that was ended goes on from there."""
+
+
+def identity(pilot: Experiment, space: Space, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides about trials; a number of trials may grow, but where it decides how many go on."""
+    values = {path: vars(one) if isinstance(one, Range) else list(map(repr, one)) for path, one in space.items()}
+    found = {**settings, "space": values, "experiment": pilot.what}
+    if not settings["halving"]:
+        del found["trials"]
+    return found
+
+
+class Record:
+    """The trials that are done, in the folder's record."""
+
+    def __init__(self, out: Path, identity: Mapping[str, Any]) -> None:
+        self._out, self._identity = out, dict(identity)
+        self.trials: dict[int, Trial] = {}
+        if not Folder(out).exists(RECORD):
+            return
+        try:
+            found = json.loads(Folder(out).read(RECORD))
+            before, trials = found["settings"], [trial_of(values) for values in found["trials"]]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            why = f"{type(error).__name__}: {str(error)[:100]}"
+            raise ValueError(f"{str(out / RECORD)!r} is damaged ({why}); give another folder (--out).") from None
+        for key, value in json.loads(json.dumps(self._identity)).items():
+            if before.get(key) != value:
+                raise ValueError(
+                    f"{str(out)!r} holds a tuning with {key} = {shown(before.get(key))}, got {shown(value)}: a tuning "
+                    "goes on with the settings that it began with; give another folder (--out) for others."
+                )
+        self.trials = {trial.number: trial for trial in trials}
+
+    def add(self, trial: Trial) -> None:
+        """Keep a trial, on disk before this returns."""
+        self.trials[trial.number] = trial
+        write_outputs(self._out, {RECORD: self.text()})
+
+    def text(self, best: Mapping[str, Any] | None = None) -> bytes:
+        """The record; with ``best``, of a tuning that is done."""
+        found: dict[str, Any] = {"settings": self._identity}
+        if best is not None:
+            found["best"] = dict(best)
+        found["trials"] = [trial.as_dict() for _, trial in sorted(self.trials.items())]
+        return json.dumps(found, indent=1).encode()
+
+
+def table(trials: Sequence[Trial], space: Space, rungs: Sequence[int]) -> str:
+    """CSV of the trials, a line each."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    sent = ("up", "down", "evaluation")
+    writer.writerow(
+        ["trial", "state", "same_as", "rounds", "best_round", "score", *(f"objective_{r}" for r in rungs)]
+        + [*(f"bytes_{one}" for one in sent), *space]
+    )
+    for trial in trials:
+        objectives = [trial.objective(rounds) for rounds in rungs]
+        numbers = [repr(x) if math.isfinite(x) else "" for x in (trial.score, *objectives)]
+        same = "" if trial.same_as is None else trial.same_as
+        values = [trial.values[path] for path in space]
+        writer.writerow(
+            [trial.number, trial.state, same, trial.rounds, trial.best_round, *numbers]
+            + [*(trial.bytes[one] for one in sent), *values]
+        )
+    return text.getvalue()
+
+
+def preset(experiment: Experiment, best: Trial, trials: int, seed: int) -> str:
+    """The experiment as a preset; folders and clusters are no part of one."""
+    values = {key: value for key, value in experiment.to_dict().items() if key not in ("state_dir", "ray_address")}
+    said = ", ".join(f"{path}={value}" for path, value in best.values.items())
+    return (
+        f"# {experiment.name}, tuned: {said} (trial {best.number} of {trials}).\n"
+        f"# Validation score {best.score:.4f} after round {best.best_round}, on seed {seed}.\n" + tomli_w.dumps(values)
+    )

@@ -1,0 +1,100 @@
+"""Which values a trial tries: they follow from the seed, the trial's number and the trials before it, and from no more.
+
+So a tuning that was killed goes on with the same trials: nothing of a sampler is kept.
+"""
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from fedmtl.core.random import SERVER, rng
+from fedmtl.studies.tuning.spaces import Choices, Range, Space
+
+SAMPLERS = ("tpe", "random")
+
+STARTUP = 8
+"""Trials that are drawn before "tpe" has enough to go by."""
+
+_PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53)
+
+
+def propose(
+    space: Space, number: int, sampler: str, seed: int, done: Sequence[tuple[dict[str, Any], float]]
+) -> dict[str, Any]:
+    """The values of a trial.
+
+    "random" and the first of "tpe" are points of a Halton sequence, all shifted by one random vector (modulo 1): they
+    fill the space more evenly than independent draws (Bousquet et al. 2017, arXiv:1706.03200). "tpe" is Optuna's
+    tree-structured Parzen estimator over all fields together (Bergstra et al. NIPS 2011).
+
+    Args:
+        space: fields and their values.
+        number: of the trial, from 0.
+        seed: of the tuning.
+        done: values and objectives of the trials before, more is better; NaN of those that diverged.
+
+    Raises:
+        ImportError: "tpe" without optuna.
+    """
+    if sampler == "random" or number < STARTUP:
+        shift = rng(seed, 0, SERVER, "tune").random(len(space))
+        places = [(_halton(number + 1, k) + shift[k]) % 1.0 for k in range(len(space))]
+        return {path: _at(values, place) for (path, values), place in zip(space.items(), places, strict=True)}
+    return _tpe(space, number, seed, done)
+
+
+def _at(values: Range | Choices, place: float) -> Any:
+    return values.at(place) if isinstance(values, Range) else values[int(place * len(values))]
+
+
+def _halton(index: int, dimension: int) -> float:
+    """The number whose digits, in the dimension's prime base, are those of the index from the point on."""
+    base, scale, found = _PRIMES[dimension % len(_PRIMES)], 1.0, 0.0
+    while index:
+        scale /= base
+        index, digit = divmod(index, base)
+        found += digit * scale
+    return found
+
+
+def _tpe(space: Space, number: int, seed: int, done: Sequence[tuple[dict[str, Any], float]]) -> dict[str, Any]:
+    try:
+        import optuna
+    except ImportError:
+        raise ImportError(
+            'Sampler "tpe" is Optuna\'s: pip install "fedmtl[tune]"; or take --sampler random, which needs nothing.'
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    kinds = {path: _distribution(values, optuna.distributions) for path, values in space.items()}
+    finite = [objective for _, objective in done if math.isfinite(objective)]
+    worst = min(finite, default=0.0) - 1.0  # ranks alone count
+    with warnings.catch_warnings(category=optuna.exceptions.ExperimentalWarning, action="ignore"):
+        draw = int(rng(seed, number, SERVER, "tune").integers(2**32))
+        sampler = optuna.samplers.TPESampler(seed=draw, n_startup_trials=0, multivariate=True)
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        for values, objective in done:
+            study.add_trial(
+                optuna.trial.create_trial(
+                    params={path: _coded(space[path], value) for path, value in values.items()},
+                    distributions=kinds,
+                    value=objective if math.isfinite(objective) else worst,
+                )
+            )
+        found = study.ask(kinds).params
+    return {path: _decoded(values, found[path]) for path, values in space.items()}
+
+
+def _distribution(values: Range | Choices, kinds: Any) -> Any:
+    if not isinstance(values, Range):
+        return kinds.CategoricalDistribution(range(len(values)))
+    kind = kinds.IntDistribution if values.whole else kinds.FloatDistribution
+    return kind(values.low, values.high, log=values.log)
+
+
+def _coded(values: Range | Choices, value: Any) -> Any:
+    return value if isinstance(values, Range) else values.index(value)
+
+
+def _decoded(values: Range | Choices, value: Any) -> Any:
+    return values.rounded(value) if isinstance(values, Range) else values[value]

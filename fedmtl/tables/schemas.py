@@ -1,0 +1,235 @@
+"""The tables of a run: their fields, and from blocks to rows, lines of JSON and CSV.
+
+It imports no torch, so that a report of finished runs comes at once.
+"""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fedmtl.core.text import LIMIT, escaped
+from fedmtl.metrics.base import MEASURES as NAMES
+from fedmtl.tables.blocks import Block, DamagedFile, Mark, read
+
+Row = dict[str, Any]
+
+ALL_CLIENTS = -1
+"""Stands in the column ``client`` of metrics for all clients' examples together."""
+
+
+TEST, VALID = "test", "valid"
+"""Parts of a client's examples that a model is measured on; a block of metrics that names none is of the test part."""
+
+PARTS = (TEST, VALID)
+
+
+class Table(NamedTuple):
+    """One table of a run."""
+
+    name: str
+    fields: tuple[str, ...]
+    decode: Callable[[Block], tuple[list[Any], ...]]
+
+    def values(self, block: Block) -> tuple[list[Any], ...]:
+        """For each field its values, as JSON has them.
+
+        Raises:
+            DamagedFile: a block that no run writes so.
+        """
+        try:
+            return self.decode(block)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise DamagedFile(f"A block of the table {self.name!r} cannot be read: {str(error)[:200]}.") from None
+
+    @property
+    def file(self) -> str:
+        return f"{self.name}.columns"
+
+    @property
+    def export(self) -> str:
+        """Name of its lines of JSON."""
+        return f"{self.name}.jsonl"
+
+
+def _metrics(block: Block) -> tuple[list[Any], ...]:
+    tasks: list[list[Any]] = block.shared["tasks"]
+    columns = block.columns
+    task = _among(columns["task"], tasks)
+    names, metrics, higher = ([one[field] for one in tasks] for field in range(3))
+    return (
+        [int(block.shared["round"])] * block.lines,
+        _clients(block),
+        [names[index] for index in task],
+        [metrics[index] for index in task],
+        _numbers(columns["value"].tolist()),
+        _numbers(columns["score"].tolist()),
+        [higher[index] for index in task],
+        columns["examples"].tolist(),
+        _numbers(columns["seconds"].tolist()),
+        [_part(block.shared.get("part", TEST))] * block.lines,
+    )
+
+
+def _part(name: Any) -> str:
+    if name not in PARTS:
+        raise ValueError(f"part {str(name)[:40]!r}, which is one of {', '.join(PARTS)}")
+    return name
+
+
+def _transfers(block: Block) -> tuple[list[Any], ...]:
+    columns = block.columns
+    named = [
+        [block.shared[f"{key}s"][index] for index in _among(columns[key], block.shared[f"{key}s"])]
+        for key in ("direction", "purpose")
+    ]
+    return columns["round"].tolist(), columns["client"].tolist(), *named, columns["payload_bytes"].tolist()
+
+
+def _among(numbers: np.ndarray, names: list[Any]) -> list[int]:
+    if int(numbers.min()) < 0 or int(numbers.max()) >= len(names):
+        raise ValueError(f"number {int(numbers.max())} among {names}")
+    return numbers.tolist()
+
+
+def _numbers(values: list[float]) -> list[float | None]:
+    """JSON has neither NaN nor infinity."""
+    return [value if math.isfinite(value) else None for value in values]
+
+
+def _measures(block: Block) -> tuple[list[Any], ...]:
+    tasks: list[list[Any]] = block.shared["tasks"]
+    return (
+        [int(block.shared["round"])] * block.lines,
+        _clients(block),
+        [tasks[index][0] for index in _among(block.columns["task"], tasks)],
+        block.columns["examples"].tolist(),
+        *(_numbers(block.columns[name].tolist()) for name in NAMES),
+        [_part(block.shared.get("part", TEST))] * block.lines,
+    )
+
+
+def _confusion(block: Block) -> tuple[list[Any], ...]:
+    tasks: list[list[Any]] = block.shared["tasks"]
+    columns = block.columns
+    task = _among(columns["task"], tasks)
+    several = [bool(one[2]) for one in tasks]
+    label, truth, predicted = (columns[key].tolist() for key in ("label", "truth", "predicted"))
+    return (
+        [int(block.shared["round"])] * block.lines,
+        _clients(block),
+        [tasks[index][0] for index in task],
+        [_named(tasks[of][1], index) if several[of] else None for of, index in zip(task, label, strict=True)],
+        *(
+            [index if several[of] else _named(tasks[of][1], index) for of, index in zip(task, column, strict=True)]
+            for column in (truth, [None if index < 0 else index for index in predicted])
+        ),
+        columns["count"].tolist(),
+        [_part(block.shared.get("part", TEST))] * block.lines,
+    )
+
+
+def _clients(block: Block) -> list[int | None]:
+    return [None if client == ALL_CLIENTS else client for client in block.columns["client"].tolist()]
+
+
+def _named(names: list[str], index: int | None) -> str | int | None:
+    """The name of a class, or its number."""
+    if index is None or not names:
+        return index
+    return escaped(names[index])
+
+
+METRICS = Table(
+    "rounds",
+    ("round", "client", "task", "metric", "value", "score", "higher_is_better", "examples", "seconds", "part"),
+    _metrics,
+)
+LEDGER = Table("ledger", ("round", "client", "direction", "purpose", "payload_bytes"), _transfers)
+MEASURES = Table("measures", ("round", "client", "task", "examples", *NAMES, "part"), _measures)
+"""Metrics beside the primary one; null where a task has no such metric, or the metric no value."""
+CONFUSION = Table("confusion", ("round", "client", "task", "label", "truth", "predicted", "count", "part"), _confusion)
+"""Examples by their class and the predicted one, cells that are not empty; ``label`` where a task has several, each
+with its own counts; ``predicted`` is null where the output is no number."""
+TABLES = (METRICS, LEDGER, MEASURES, CONFUSION)
+
+
+def named(table: Table, names: Mapping[int, str]) -> Table:
+    """The table with a last column ``client_name``; as it is where no client has a name."""
+    if not names:
+        return table
+    place = table.fields.index("client")
+
+    def decode(block: Block) -> tuple[list[Any], ...]:
+        values = table.decode(block)
+        return *values, [None if client is None else names.get(client) for client in values[place]]
+
+    return Table(table.name, (*table.fields, "client_name"), decode)
+
+
+def names_of(summary: Mapping[str, Any]) -> dict[int, str]:
+    """Client -> its name, of a run's summary, escaped and cut; what no run writes is left out."""
+    said = summary.get("names", {})
+    clients = said.get("clients", {}) if isinstance(said, Mapping) else {}
+    if not isinstance(clients, Mapping):
+        return {}
+    return {int(client): escaped(name, LIMIT) for client, name in clients.items() if client.isdecimal()}
+
+
+def with_names(some: list[Row], names: Mapping[int, str]) -> list[Row]:
+    """Rows with a last field ``client_name``; as they are where no client has a name."""
+    return [row | {"client_name": names.get(row["client"])} for row in some] if names else some
+
+
+def rows(table: Table, blocks: Iterator[Block]) -> Iterator[Row]:
+    """A dict a line."""
+    for block in blocks:
+        for values in zip(*table.values(block), strict=True):
+            yield dict(zip(table.fields, values, strict=True))
+
+
+def json_lines(table: Table, blocks: Iterator[Block]) -> Iterator[str]:
+    """Lines of JSON, a text a block, several times as fast as dict by dict."""
+    template = "{" + ", ".join(f'"{field}": %s' for field in table.fields) + "}\n"
+    for block in blocks:
+        yield "".join([template % values for values in zip(*map(_json, table.values(block)), strict=True)])
+
+
+def _json(values: list[Any]) -> list[str]:
+    """Each value as JSON; a text, of which there are few, once."""
+    known: dict[Any, str] = {None: "null", True: "true", False: "false"}
+    return [
+        repr(value)
+        if type(value) in (int, float)
+        else known[value]
+        if value in known
+        else known.setdefault(value, json.dumps(value))
+        for value in values
+    ]
+
+
+def csv_lines(table: Table, blocks: Iterator[Block]) -> Iterator[str]:
+    """CSV with a header, a text a block; nothing where JSON has null, true and false as there."""
+    yield ",".join(table.fields) + "\n"
+    for block in blocks:
+        columns = [
+            ["true" if value is True else "false" if value is False else value for value in values]
+            for values in table.values(block)
+        ]
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(zip(*columns, strict=True))
+        yield text.getvalue()
+
+
+def read_table(folder: Path, table: Table, mark: Mark | None = None) -> Iterator[Block]:
+    """The blocks of a run's table; ``mark`` as for ``blocks.read``.
+
+    Raises:
+        DamagedFile: a byte that is not as it was written, or a file that does not end at ``mark``.
+    """
+    return read(folder / table.file, table.name, mark)

@@ -1,0 +1,109 @@
+"""ReLU after max-pooling instead of before it: fewer numbers, the same bits."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d, max_pool2d, relu
+
+from fedmtl.engines.kernels import lifted_layers
+from fedmtl.engines.trace.codegen import compile_program
+from fedmtl.engines.trace.graph import Recording
+from fedmtl.engines.trace.tracer import record
+
+Function = Callable[[Sequence[Tensor]], Sequence[Tensor]]
+CLIENTS, BATCH, CHANNELS, SIDE = 3, 2, 4, 6
+
+
+def inputs(seed: int) -> list[Tensor]:
+    """Images [K, B, 1, S, S] and weights [K, C, 1, 3, 3], with whole numbers, so that windows have ties and zeros."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randint(-2, 3, (CLIENTS, BATCH, 1, SIDE, SIDE), generator=generator).float()
+    weight = torch.randint(-1, 2, (CLIENTS, CHANNELS, 1, 3, 3), generator=generator).float()
+    return [x, weight]
+
+
+def of_clients(loss: Callable[[Tensor, Tensor], tuple[Tensor, ...]]) -> Function:
+    """Its gradient by the weight and what else it gives, for every client, as the engine lays it out."""
+
+    def call(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        with lifted_layers():
+            gradient, rest = torch.vmap(torch.func.grad(lambda w, x: (loss(x, w)[0], loss(x, w)), has_aux=True))(
+                tensors[1], tensors[0]
+            )
+        return [gradient, *rest]
+
+    return call
+
+
+def pooled(
+    x: Tensor, weight: Tensor, kernel_size: int = 2, stride: int | None = None, padding: int = 0, dilation: int = 1
+) -> tuple[Tensor, ...]:
+    y = max_pool2d(relu(conv2d(x, weight, padding=1)), kernel_size, stride, padding, dilation)
+    return (y**3).sum(), y
+
+
+def rectified(recording: Recording) -> list[int]:
+    """How many numbers each ReLU and each of its gradients has, found by playing the recording."""
+    sizes: list[int] = []
+    operations = []
+    for operation in recording.operations:
+        if operation.function in (torch.ops.aten.relu.default, torch.ops.aten.threshold_backward.default):
+
+            def counted(*arguments: Tensor, function: Callable[..., Tensor] = operation.function) -> Tensor:
+                sizes.append(arguments[0].numel())
+                return function(*arguments)
+
+            counted.overloadpacket = operation.function.overloadpacket  # type: ignore[attr-defined]
+            counted.namespace = "test"  # type: ignore[attr-defined]
+            operation = operation._replace(function=counted)
+        operations.append(operation)
+    compile_program(recording._replace(operations=operations))(inputs(0))
+    return sizes
+
+
+def played(function: Function) -> Recording:
+    """The recording, after it gave the call's own bits on other numbers."""
+    _, recording = record(function, inputs(0))
+    assert isinstance(recording, Recording)
+    for seed in range(1, 6):
+        with torch.no_grad():
+            again = compile_program(recording)(inputs(seed))
+        for one, other in zip(function(inputs(seed)), again, strict=True):
+            assert torch.equal(one, other)
+            assert torch.signbit(one).equal(torch.signbit(other))
+    return recording
+
+
+@pytest.mark.parametrize("window", [{}, {"stride": 1}, {"kernel_size": 3, "padding": 1}, {"dilation": 2}], ids=repr)
+def test_relu_comes_after_pooling(window: dict[str, int]) -> None:
+    """Forward and backward, also where windows overlap, and where all of a window is zero or below."""
+    loss = of_clients(lambda x, w: pooled(x, w, **window))
+    after = pooled(torch.zeros(BATCH, 1, SIDE, SIDE), torch.zeros(CHANNELS, 1, 3, 3), **window)[1].numel()
+    assert rectified(played(loss)) == [CLIENTS * after] * 2
+
+
+def test_a_call_without_gradients() -> None:
+    def call(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        with lifted_layers():
+            return torch.vmap(lambda x, weight: pooled(x, weight))(tensors[0], tensors[1])
+
+    assert rectified(played(call)) == [CLIENTS * BATCH * CHANNELS * (SIDE // 2) ** 2]
+
+
+@pytest.mark.parametrize("use", ["given", "added", "twice"])
+def test_a_relu_that_others_see_stays(use: str) -> None:
+    """Where the rectified numbers are a result, go into something else, or are pooled twice."""
+
+    def loss(x: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
+        r = relu(conv2d(x, weight, padding=1))
+        y = max_pool2d(r, 2)
+        if use == "given":
+            return (y**3).sum(), r
+        if use == "added":
+            return (y**3).sum() + (r**2).sum(), y
+        return (y**3).sum() + (max_pool2d(r, 3) ** 2).sum(), y
+
+    sizes = rectified(played(of_clients(loss)))
+    assert sizes == [CLIENTS * BATCH * CHANNELS * SIDE**2] * 2

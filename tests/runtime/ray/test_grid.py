@@ -1,0 +1,139 @@
+"""Actors that die, resources that are not there, and workers that serve one run after another."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from fedmtl.run_experiment import run
+from fedmtl.runs.experiment import Experiment
+from fedmtl.runs.presets import load_experiment
+from fedmtl.runs.recorder import Recorder
+from fedmtl.runs.result import Progress, Result
+from fedmtl.runtime.flower.server_app import serve
+from fedmtl.runtime.ray.grid import RayGrid
+
+TINY = Path(__file__).parents[1] / "tiny.toml"
+
+
+def run_and_kill(experiment: Experiment, rounds: set[int], out: Path | None) -> Result:
+    """A run whose last actor is killed after each of some rounds."""
+    federation = experiment.load()
+    recorder = Recorder(experiment, out)
+    grid = RayGrid(experiment, federation, recorder.state_folder)
+
+    def kill(progress: Progress) -> None:
+        if progress.round in rounds:
+            os.kill(grid.pids[-1], signal.SIGKILL)
+
+    try:
+        return serve(grid, experiment, federation.schema, recorder, kill)
+    finally:
+        grid.close()
+
+
+@pytest.mark.parametrize("by_socket", [True, False], ids=["by socket", "by Ray's calls"])
+@pytest.mark.parametrize("in_folder", [True, False], ids=["run folder", "temporary folder"])
+def test_a_dead_actor_is_started_anew_and_the_bits_stay(
+    in_folder: bool, by_socket: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = load_experiment(TINY, ["runtime=ray", "workers=2", "up_codec=ErrorFeedback"])
+    undisturbed = run(experiment)
+    if not by_socket:  # as on a cluster
+        monkeypatch.setattr(
+            RayGrid, "_by_socket", property(lambda grid: False, lambda grid, value: None), raising=False
+        )
+    result = run_and_kill(experiment, {1, 3, 4}, tmp_path / "out" if in_folder else None)
+    assert result.summary["digests"] == undisturbed.summary["digests"]
+
+
+def test_an_actor_that_dies_while_it_starts_is_started_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it has loaded its data, while it loads, and before the driver has found its socket."""
+    experiment = load_experiment(TINY, ["runtime=ray", "workers=2"])
+    undisturbed = run(experiment)
+    load, way = RayGrid._load, RayGrid._way
+    loads, ways = iter(range(10)), iter(range(10))
+
+    def kill_first(grid: RayGrid, part: int) -> Any:
+        number = next(loads)
+        if number == 0:
+            ray.kill(grid._actors[part])
+        loading = load(grid, part)
+        if number == 2:
+            ray.kill(grid._actors[part])
+        return loading
+
+    def kill_second(grid: RayGrid, part: int, pid: int, address: str) -> Any:
+        if next(ways) == 1:
+            ray.kill(grid._actors[part])
+        return way(grid, part, pid, address)
+
+    monkeypatch.setattr(RayGrid, "_load", kill_first)
+    monkeypatch.setattr(RayGrid, "_way", kill_second)
+    assert run(experiment).summary["digests"] == undisturbed.summary["digests"]
+
+
+def test_an_actor_that_always_dies_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = RayGrid._load
+
+    def kill(grid: RayGrid, part: int) -> Any:
+        loading = load(grid, part)
+        ray.kill(grid._actors[part])
+        return loading
+
+    monkeypatch.setattr(RayGrid, "_load", kill)
+    with pytest.raises(RuntimeError, match="Actors died 4 times while it started, node 1 last"):
+        run(load_experiment(TINY, ["runtime=ray", "workers=1"]))
+
+
+KILL = """
+import os, signal, time
+from fedmtl.runs.presets import load_experiment
+from fedmtl.run_experiment import run
+from ray._private import worker
+experiment = load_experiment({tiny!r}, ["runtime=ray", "workers=2", "rounds={rounds}"])
+def kill(progress):
+    global begin
+    if progress.round == 2:
+        begin = time.monotonic()
+        os.kill(worker._global_node.all_processes[{name!r}][0].process.pid, signal.SIGKILL)
+try:
+    run(experiment, on_round=kill)
+except RuntimeError as error:
+    print(error, flush=True)
+assert time.monotonic() - begin < 10
+print(run(load_experiment({tiny!r}, ["runtime=ray", "workers=1"])).summary["digests"])  # the next run has a new Ray
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gcs_server", "raylet"])
+def test_ray_that_is_lost_is_noticed_and_replaced(name: str) -> None:
+    code = KILL.format(tiny=str(TINY), name=name, rounds=100_000)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr
+    digests = done.stdout.strip().splitlines()[-1]  # Ray writes what it knew of a raylet that died
+    assert f"Ray's {name} ended by signal SIGKILL" in done.stdout and "--resume" in done.stdout
+    assert digests == str(run(load_experiment(TINY)).summary["digests"])
+
+
+def test_workers_serve_the_next_run_and_forget_the_last() -> None:
+    """The same actor processes, another experiment, and then the first again: no state is left over."""
+    first, other = (load_experiment(TINY, ["runtime=ray", "workers=2", f"seed={seed}"]) for seed in (0, 1))
+    digests = [run(experiment).summary["digests"] for experiment in (first, other, first)]
+    assert digests[0] == digests[2] != digests[1]
+
+
+def test_more_gpus_than_there_are() -> None:
+    with pytest.raises(RuntimeError, match=r"need 1998 GPUs.*lower either"):
+        run(load_experiment(TINY, ["runtime=ray", "workers=2", "gpus_per_worker=999"]))
+
+
+def test_more_workers_than_clients_is_as_many_as_clients() -> None:
+    result = run(load_experiment(TINY, ["runtime=ray", "workers=20"]))
+    assert result.summary["digests"] == run(load_experiment(TINY)).summary["digests"]

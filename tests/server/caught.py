@@ -1,0 +1,162 @@
+"""A run whose packets are caught on their way, and searches for what should not be in them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import Message
+
+from fedmtl.client.state.mmap import StackedStore
+from fedmtl.core.trees import leaves, row
+from fedmtl.core.types import Params
+from fedmtl.data import Federation
+from fedmtl.protocol.packets import DOWN, UP
+from fedmtl.protocol.plan import Plan
+from fedmtl.protocol.requests import Reply, Visit
+from fedmtl.protocol.wire import unpack
+from fedmtl.run_experiment import run
+from fedmtl.runs.experiment import Experiment
+from fedmtl.runs.result import Result
+from fedmtl.runtime.flower.messages import read_replies, read_visits
+from fedmtl.runtime.local import LocalGrid
+from fedmtl.runtime.node import fleet_of
+from tests.server.toy import DATA, MODEL
+
+
+@dataclass
+class Caught:
+    """All that passed in a run, and all that should not have."""
+
+    plan: Plan
+    federation: Federation
+    result: Result
+    visits: list[tuple[int, Visit]] = field(default_factory=list)
+    replies: list[tuple[int, Reply]] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
+    private: list[Any] = field(default_factory=list)
+    """Every private state that a client began or ended a round with."""
+
+    @property
+    def packets(self) -> list[bytes]:
+        found = [visit.packet for _, visit in self.visits]
+        for _, reply in self.replies:
+            found += [reply.report, reply.update]
+        return [packet for packet in found if packet]
+
+
+def play(
+    algorithm: Any,
+    codecs: tuple[Any, Any],
+    model: Any = MODEL,
+    shares_memory: bool = False,
+    engine: str = "vmap",
+) -> Caught:
+    """Three rounds of the toy, watched where messages pass and where states are kept."""
+    experiment = Experiment(
+        data=DATA,
+        model=model,
+        algorithm=algorithm,
+        up_codec=codecs[0],
+        down_codec=codecs[1],
+        rounds=3,
+        cohort=3,
+        batch_size=4,
+        engine=engine,
+        runtime="local",
+    )
+    federation = experiment.load()
+    caught = Caught(experiment.make_plan(federation), federation, Result(list, list, {}, None))
+    exchange, load, save = LocalGrid.exchange, StackedStore.load_rows, StackedStore.save_rows
+
+    def watch_exchange(grid: LocalGrid, messages: list[Message], timeout: float | None) -> list[Message]:
+        plan = fleet_of(grid._contexts[1]).plan
+        replies = exchange(grid, messages, timeout)
+        for message, reply in zip(messages, replies, strict=True):
+            caught.messages += [message, reply]
+            if message.metadata.message_type != "query":
+                round, visits = read_visits(plan, message.content)
+                caught.visits += [(round, visit) for visit in visits]
+                caught.replies += [(round, reply) for reply in read_replies(reply.content, round)]
+        return replies
+
+    def keep(count: int, states: Any) -> None:
+        caught.private += [row(states["private"], k) for k in range(count)]
+
+    def watch_load(store: StackedStore, kind: str, clients: Any, before: int, first: Any, since: Any) -> Any:
+        states = load(store, kind, clients, before, first, since)
+        keep(len(clients), states)
+        return states
+
+    def watch_save(store: StackedStore, kind: str, clients: Any, version: int, states: Any, best: int) -> None:
+        keep(len(clients), states)
+        save(store, kind, clients, version, states, best)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LocalGrid, "exchange", watch_exchange)
+        patch.setattr(LocalGrid, "shares_memory", shares_memory)
+        patch.setattr(StackedStore, "load_rows", watch_load)
+        patch.setattr(StackedStore, "save_rows", watch_save)
+        caught.result = run(experiment)
+    return caught
+
+
+def pairs(numbers: np.ndarray) -> set[bytes]:
+    """Each two consecutive numbers as they would lie in a packet; pairs of zeros say nothing."""
+    data = numbers.astype("<f4").tobytes()
+    return {data[i : i + 8] for i in range(0, len(data) - 4, 4)} - {bytes(8)}
+
+
+def private_pairs(caught: Caught) -> set[bytes]:
+    found: set[bytes] = set()
+    for state in caught.private:
+        if leaves(state):
+            found |= pairs(np.concatenate([leaf.numpy().reshape(-1) for leaf in leaves(state)]))
+    return found
+
+
+def data_pairs(federation: Federation) -> set[bytes]:
+    found: set[bytes] = set()
+    for data in federation.clients.values():
+        for split in data:
+            found |= pairs(split.x.reshape(-1))
+            if "regression_2" in split.y:
+                found |= pairs(split.y["regression_2"])
+    return found
+
+
+def leaked_values(caught: Caught, forbidden: set[bytes]) -> int:
+    joined = b"|".join(caught.packets)
+    return sum(pair in joined for pair in forbidden)
+
+
+def leaked_names(caught: Caught) -> list[bytes]:
+    words = [b"head", b"trunk", b"weight", b"bias", *(task.encode() for task in caught.federation.tasks)]
+    return [word for word in words if any(word in packet for packet in caught.packets)]
+
+
+def decoded_names(caught: Caught) -> list[tuple[int, set[str], int]]:
+    """Client, names and numbers of each broadcast and upload."""
+    plan, found = caught.plan, []
+
+    def note(client: int, payload: Mapping[str, Params]) -> None:
+        names = {name for params in payload.values() for name in params}
+        found.append((client, names, sum(value.numel() for params in payload.values() for value in params.values())))
+
+    downs: dict[tuple[int, int], Any] = {}
+    for round, visit in caught.visits:
+        if visit.train or visit.evaluate:
+            spec = plan.down_spec(visit.client, caught.federation.clients[visit.client].tasks)
+            payload, _ = unpack(visit.packet, spec, plan.down_codec, kind=DOWN, round=round)
+            downs[round, visit.client] = payload
+            note(visit.client, payload)
+    trained = {(round, visit.client) for round, visit in caught.visits if visit.train}
+    for round, reply in caught.replies:
+        if (round, reply.client) in trained:
+            spec = plan.up_spec(reply.client, caught.federation.clients[reply.client].tasks)
+            payload, _ = unpack(
+                reply.update, spec, plan.up_codec, kind=UP, round=round, reference=downs[round, reply.client]
+            )
+            note(reply.client, payload)
+    return found

@@ -1,0 +1,105 @@
+"""Rounds of single clients: no rows, no cohorts. What a node and a server with four clients must agree with.
+
+Every client is called by itself, with its own broadcast, its own private state and codec state, its own packet of one.
+A client whose update is not finite sends nothing and keeps what it had; a packet that is damaged or late is the
+sender's loss alone, who has kept its state as if it had arrived.
+"""
+
+import math
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fedmtl.algorithms.common.local_training import make_batches
+from fedmtl.core.random import rng
+from fedmtl.core.trees import leaves
+from fedmtl.core.types import TRAIN_LOSS, ClientId, Payload, Trained, Upload
+from fedmtl.data.base import Federation
+from fedmtl.protocol.packets import DOWN, UP
+from fedmtl.protocol.plan import Plan
+from fedmtl.protocol.wire import pack, unpack
+from tests.algorithms.rounds import epoch
+
+
+def can_fail(tree: Any) -> bool:
+    """Whether there is a floating-point number that could be NaN."""
+    return any(isinstance(leaf, torch.Tensor) and leaf.is_floating_point() and leaf.numel() for leaf in leaves(tree))
+
+
+class Single:
+    """The server's state, and each client's, after some rounds."""
+
+    def __init__(self, plan: Plan, federation: Federation) -> None:
+        self.plan = plan
+        self.clients = federation.clients
+        self.server: Any = plan.first_server({c: data.tasks for c, data in federation.clients.items()})
+        self.private: dict[ClientId, Any] = {}
+        self.codec: dict[ClientId, Any] = {}
+        for client, data in self.clients.items():
+            size = plan.up_spec(client, data.tasks).size
+            self.private[client] = plan.init_client(data.tasks, len(data.train.x))
+            self.codec[client] = plan.up_codec.init(size) if size else None
+        self.packets: dict[tuple[int, ClientId], bytes] = {}
+        """(round, client) -> the update that was sent."""
+
+    def down(self, client: ClientId, round: int) -> Payload:
+        """What the client makes of its own broadcast."""
+        owned = self.clients[client].tasks
+        payload = self.plan.broadcast(self.server, client, owned)
+        spec, codec = self.plan.down_spec(client, owned), self.plan.down_codec
+        state = codec.init(spec.size) if spec else None
+        packet, _ = pack(
+            payload, spec, codec, state, rng(self.plan.seed, round, client, "down"), kind=DOWN, round=round
+        )
+        return unpack(packet, spec, codec, kind=DOWN, round=round)[0]
+
+    def sums(self, client: ClientId, round: int) -> dict[str, NDArray[np.float64]]:
+        """The client's measurement, all its test examples at once."""
+        data = self.clients[client]
+        batches = make_batches(data.test.x, data.test.y, None, None)
+        found = self.plan.measure(data.tasks)(self.down(client, round), self.private[client], batches)
+        return {task: np.asarray(values, np.float64) for task, values in found.items()}
+
+    def round(
+        self,
+        round: int,
+        cohort: Collection[ClientId],
+        private_fails: Collection[ClientId] = (),
+        upload_fails: Collection[ClientId] = (),
+        lost: Collection[ClientId] = (),
+    ) -> None:
+        """One round.
+
+        Args:
+            cohort: clients that train.
+            private_fails: those whose private state comes out with a NaN.
+            upload_fails: those whose upload does.
+            lost: those whose packet does not arrive, or not undamaged.
+        """
+        uploads: list[tuple[ClientId, Upload]] = []
+        for client in sorted(cohort):
+            data = self.clients[client]
+            down = self.down(client, round)
+            batches = epoch(self.plan, data, client, round)
+            result: Trained[Any] = self.plan.training(data.tasks)(down, self.private[client], batches)
+            failed = (client in private_fails and can_fail(result.private)) or (
+                client in upload_fails and can_fail(result.upload.payload)
+            )
+            if failed:
+                continue
+            spec, codec = self.plan.up_spec(client, data.tasks), self.plan.up_codec
+            payload, num_examples = result.upload
+            packet, self.codec[client] = pack(
+                payload, spec, codec, self.codec[client], rng(self.plan.seed, round, client, "up"),
+                kind=UP, round=round, num_examples=float(num_examples), reference=down,
+                train_loss=float(result.metrics.get(TRAIN_LOSS, math.nan)),
+            )  # fmt: skip
+            self.private[client] = result.private
+            self.packets[round, client] = packet
+            if client not in lost:
+                received, weight = unpack(packet, spec, codec, kind=UP, round=round, reference=down)
+                uploads.append((client, Upload(received, weight)))
+        self.server = self.plan.algorithm.aggregate(self.server, uploads)

@@ -1,0 +1,234 @@
+"""No client is taken for another: four unlike clients at once against a loop of single ones.
+
+The clients differ in data, sizes, heads, error memories and, where the algorithm has them, broadcasts. The *second* of
+them fails in every way that a client can, one a round: its upload is not finite, its private state is not, its packet
+is damaged, short, or cannot be decoded, its reply is late, it is measured but not sampled. Everything that the others
+then send, and everything that is measured, must be what ``single.Single`` makes client by client: the same bytes with
+engine "loop", and the same numbers with "vmap".
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from fedmtl.algorithms import Algorithm, Ditto, FedAMP, FedPer, FedU, Mocha, Scaffold
+from fedmtl.client.client_pool import Fleet
+from fedmtl.client.state.files import ClientStore, MemoryBackend, Store
+from fedmtl.client.state.mmap import StackedStore
+from fedmtl.codecs import FP16, Codec, Dense, ErrorFeedback, Int8, TopK
+from fedmtl.core.trees import leaves
+from fedmtl.core.types import ClientId, TaskSet, Trained
+from fedmtl.data.base import ClientData, Federation, Split
+from fedmtl.engines import Engine, Loop, VMap
+from fedmtl.engines.base import Cohort, Wide
+from fedmtl.protocol.packets import HEADER_BYTES, UP, seal
+from fedmtl.protocol.plan import Plan, make_plan
+from fedmtl.protocol.requests import Reply, replies_of
+from fedmtl.server.server import Server
+from tests.conftest import ALL_ALGORITHMS, tiny, tiny_model
+from tests.server.single import Single
+
+SECOND: ClientId = 1
+OWNERS: dict[ClientId, TaskSet] = {
+    0: ("amount", "kind"),
+    1: ("amount", "kind"),
+    4: ("amount", "kind"),
+    9: ("flag", "kind"),
+}
+"""The second client is in the middle of three that are run together, and one has other heads."""
+EVERY = tuple(OWNERS)
+NODES = ((1, 9, 4), (0,))
+"""Replies come from two, in an order of clients that is not its own inverse."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A round, and what fails in it."""
+
+    cohort: tuple[ClientId, ...] = EVERY
+    private_fails: tuple[ClientId, ...] = ()
+    upload_fails: tuple[ClientId, ...] = ()
+    damaged: tuple[ClientId, ...] = ()
+    """A bit of the packet is another, which its checksum shows."""
+    short: tuple[ClientId, ...] = ()
+    """Its last byte is missing."""
+    cut: tuple[ClientId, ...] = ()
+    """The packet fits its checksum, but the codec cannot decode its body."""
+    late: tuple[ClientId, ...] = ()
+
+
+STEPS = (
+    Step(),
+    Step(upload_fails=(SECOND,)),
+    Step(private_fails=(SECOND,)),
+    Step(damaged=(SECOND,)),
+    Step(short=(SECOND,)),
+    Step(cut=(SECOND,)),
+    Step(cohort=(0, 4, 9)),
+    Step(cohort=(1, 4, 9), upload_fails=(SECOND,)),
+    Step(late=(SECOND,)),
+    Step(),
+)
+"""The last round shows what the others have left behind. All clients are measured in each second round, beginning with
+the first; in the others only the cohort has requests."""
+
+
+class Failing:
+    """An engine that puts one NaN into the results of some clients."""
+
+    def __init__(self, inner: Engine) -> None:
+        self.inner = inner
+        self.step = Step()
+
+    def map(self, cohorts: Sequence[Cohort], wide: Wide | None = None) -> list[Any]:
+        results = self.inner.map(cohorts, wide)
+        for cohort, result in zip(cohorts, results, strict=True):
+            if isinstance(result, Trained):
+                for tree, failing in (
+                    (result.private, self.step.private_fails),
+                    (result.upload.payload, self.step.upload_fails),
+                ):
+                    for client in failing:
+                        if client in list(cohort.clients):
+                            _poison(tree, list(cohort.clients).index(client))
+        return results
+
+
+def _poison(tree: Any, row: int) -> None:
+    """One NaN, the last number of the first array of a row."""
+    for leaf in leaves(tree):
+        if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() and leaf[row].numel():
+            leaf[(row, *[-1] * (leaf.ndim - 1))] = torch.nan
+            return
+
+
+class Together:
+    """One node and one server for all clients."""
+
+    def __init__(self, plan: Plan, federation: Federation, engine: Engine, store: Store) -> None:
+        self.engine = Failing(engine)
+        self.fleet = Fleet(plan, federation.clients, self.engine)
+        owners = {client: data.tasks for client, data in federation.clients.items()}
+        self.server = Server(plan, owners, cohort=1.0, rounds=len(STEPS), evaluate_every=2, engine=engine)
+        self.store = store
+        self.sums: dict[ClientId, dict[str, NDArray[np.float64]]] = {}
+        """Client -> what the last round measured."""
+
+    def round(self, round: int, step: Step) -> dict[ClientId, bytes]:
+        """The updates that were sent."""
+        self.engine.step = step
+        self.server.cohort = lambda round: np.array(step.cohort, np.int64)  # pyright: ignore[reportAttributeAccessIssue]
+        requests = self.server.open_round(round)
+        replies = list(self.fleet.handle(round, requests, self.store))
+        sent = {reply.client: reply.update for reply in replies if reply.client in step.cohort and not reply.problem}
+        arrived = {reply.client: reply for reply in _on_the_way(replies, step)}
+        nodes = [replies_of(arrived[client] for client in node if client in arrived) for node in NODES]
+        outcome = self.server.close_round(round, requests, nodes)
+        self.sums = {
+            client: {task: values[k] for task, values in part.sums.items()}
+            for part in outcome.measurements
+            for k, client in enumerate(part.clients.tolist())
+        }
+        return sent
+
+
+def _on_the_way(replies: Sequence[Reply], step: Step) -> Iterator[Reply]:
+    for reply in replies:
+        if reply.client in step.damaged and reply.update:
+            middle = len(reply.update) // 2
+            flipped = bytes([reply.update[middle] ^ 1])
+            reply = reply._replace(update=reply.update[:middle] + flipped + reply.update[middle + 1 :])
+        if reply.client in step.short:
+            reply = reply._replace(update=reply.update[:-1])
+        if reply.client in step.cut and reply.update:
+            digest, round, weight = _header(reply.update)
+            reply = reply._replace(update=seal(UP, digest, round, weight, reply.update[HEADER_BYTES:-1]))
+        if reply.client not in step.late:
+            yield reply
+
+
+def _header(packet: bytes) -> tuple[bytes, int, float]:
+    """Digest of the Spec, round and number of examples."""
+    return packet[8:16], int.from_bytes(packet[16:20], "little"), struct.unpack_from("<f", packet, 20)[0]
+
+
+def plan_of(federation: Federation, algorithm: Algorithm[Any, Any], codec: Codec[Any]) -> Plan:
+    return make_plan(
+        federation.schema,
+        algorithm=algorithm,
+        model=tiny_model(algorithm),
+        up_codec=codec,
+        down_codec=Dense(),
+        batch_size=4,
+        seed=0,
+    )
+
+
+def untested(federation: Federation, client: ClientId) -> Federation:
+    """The federation whose client has no test examples: the others' measurements must not move into its place."""
+    data = federation.clients[client]
+    empty = Split(data.test.x[:0], {task: values[:0] for task, values in data.test.y.items()})
+    clients = {**federation.clients, client: ClientData(data.train, empty)}
+    return Federation(federation.tasks, federation.input_shape, clients)
+
+
+SENDING = [algorithm for algorithm in ALL_ALGORITHMS if not getattr(algorithm, "central", False)]
+
+
+def compare(algorithm: Algorithm[Any, Any], codec: Codec[Any], engine: Engine, store: Store, exact: bool) -> None:
+    """Both ways, round by round."""
+    federation = untested(tiny(OWNERS, binary=isinstance(algorithm, Mocha)), 0)
+    single = Single(plan_of(federation, algorithm, codec), federation)
+    together = Together(plan_of(federation, algorithm, codec), federation, engine, store)
+    for t, step in enumerate(STEPS, 1):
+        measured = {client: single.sums(client, t) for client in EVERY[1:]}
+        # Where nothing travels, nothing is damaged or late.
+        lost = [
+            c
+            for c in (*step.damaged, *step.short, *step.cut, *step.late)
+            if c in step.late or single.plan.up_spec(c, federation.clients[c].tasks)
+        ]
+        single.round(t, step.cohort, step.private_fails, step.upload_fails, lost)
+        sent = together.round(t, step)
+        expected = {client: packet for (round, client), packet in single.packets.items() if round == t}
+        assert sent.keys() == expected.keys(), f"round {t}"
+        if exact:
+            assert sent == expected, f"round {t}"
+        clients = [client for client in EVERY[1:] if client not in step.late and t % 2]
+        assert sorted(together.sums) == clients
+        for client in clients:
+            for task, values in measured[client].items():
+                np.testing.assert_allclose(
+                    together.sums[client][task],
+                    values,
+                    rtol=1e-5 if exact else 2e-4,
+                    atol=1e-6,
+                    err_msg=f"{t} {client} {task}",
+                )
+    for one, other in zip(leaves(together.server.state), leaves(single.server), strict=True):
+        np.testing.assert_allclose(np.asarray(one), np.asarray(other), rtol=1e-6 if exact else 1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("algorithm", SENDING, ids=repr)
+def test_every_algorithm(algorithm: Algorithm[Any, Any]) -> None:
+    """With a memory for each client, and other heads."""
+    compare(algorithm, ErrorFeedback(TopK(0.3)), Loop(), StackedStore(np.array(EVERY)), exact=True)
+
+
+@pytest.mark.parametrize("algorithm", [FedPer(epochs=1), FedU(epochs=1, beta=1.0), FedAMP(epochs=1)], ids=repr)
+@pytest.mark.parametrize("codec", [Dense(), FP16(), Int8(block=8), TopK(0.2), ErrorFeedback(FP16())], ids=repr)
+def test_every_codec(algorithm: Algorithm[Any, Any], codec: Codec[Any]) -> None:
+    """One broadcast for all, and one for each."""
+    compare(algorithm, codec, Loop(), StackedStore(np.array(EVERY)), exact=True)
+
+
+@pytest.mark.parametrize("algorithm", [FedPer(epochs=1), FedU(epochs=1), Ditto(epochs=1), Scaffold(epochs=1)], ids=repr)
+def test_stacked_clients(algorithm: Algorithm[Any, Any]) -> None:
+    """Engine "vmap" pads tasks and batches, and writes uploads where they are packed."""
+    compare(algorithm, Dense(), VMap(), ClientStore(MemoryBackend()), exact=False)

@@ -1,0 +1,115 @@
+"""A federation of five clients and four kinds of task: what the tests of this folder play with."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from fedmtl.algorithms import FedPer
+from fedmtl.client.client_pool import Fleet
+from fedmtl.client.state.files import ClientStore, MemoryBackend
+from fedmtl.codecs import Dense
+from fedmtl.core.types import Payload
+from fedmtl.data import Federation, Synthetic
+from fedmtl.engines import Loop
+from fedmtl.models import MLP
+from fedmtl.protocol.plan import Plan, make_plan
+from fedmtl.protocol.requests import Reply, Visit, replies_of
+from fedmtl.protocol.spec import Spec
+from fedmtl.protocol.wire import unpack
+from fedmtl.server.round_result import Outcome
+from fedmtl.server.server import Server
+
+DATA = Synthetic(
+    clients=5,
+    examples=8,
+    test_examples=4,
+    features=6,
+    rank=2,
+    classes=3,
+    kind="mixed",
+    tasks=4,
+    tasks_per_client=2,
+    noise=0.1,
+    ragged=True,
+)
+"""Client c owns tasks c and c + 1 of multiclass_0, binary_1, regression_2, multilabel_3; 4 to 8 examples each."""
+
+MODEL = MLP((4,))
+TRUNK_NUMBERS = 6 * 4 + 4
+"""Weights and biases of a layer from 6 features to 4."""
+
+Tamper = Callable[[list[Reply]], Iterable[Reply]]
+
+
+def toy_plan(federation: Federation | None = None, **changes: Any) -> Plan:
+    values: dict[str, Any] = {
+        "algorithm": FedPer(epochs=1),
+        "model": MODEL,
+        "up_codec": Dense(),
+        "down_codec": Dense(),
+        "batch_size": 4,
+        "seed": 0,
+        **changes,
+    }
+    return make_plan((federation or DATA.load(0)).schema, **values)
+
+
+@dataclass
+class Toy:
+    """A server and one node that hosts everybody."""
+
+    server: Server
+    fleet: Fleet
+    store: ClientStore = field(default_factory=lambda: ClientStore(MemoryBackend()))
+
+    @property
+    def plan(self) -> Plan:
+        return self.server.plan
+
+    def play(self, round: int, tamper: Tamper = list) -> Outcome:
+        """A round whose replies are tampered with on the way."""
+        visits = self.server.open_round(round)
+        replies = tamper(list(self.fleet.handle(round, visits, self.store)))
+        return self.server.close_round(round, visits, [replies_of(replies)])
+
+
+def make_toy(
+    federation: Federation | None = None,
+    *,
+    cohort: int | float = 1.0,
+    rounds: int = 3,
+    evaluate_every: int = 1,
+    evaluate_clients: int = 0,
+    engine: Any = None,
+    **changes: Any,
+) -> Toy:
+    federation = federation or DATA.load(0)
+    engine = engine or Loop()
+    fleet = Fleet(toy_plan(federation, **changes), federation.clients, engine)
+    server = Server(
+        toy_plan(federation, **changes),  # its own, as on another machine
+        fleet.roster,
+        cohort=cohort,
+        rounds=rounds,
+        evaluate_every=evaluate_every,
+        evaluate_clients=evaluate_clients,
+        engine=engine,
+    )
+    return Toy(server, fleet)
+
+
+def measured(outcome: Outcome) -> list[int]:
+    """Who was measured, ascending."""
+    return sorted(client for part in outcome.measurements for client in part.clients.tolist())
+
+
+def read_down(plan: Plan, round: int, visit: Visit, owned: tuple[str, ...]) -> Payload:
+    """What a broadcast says."""
+    spec: Spec = plan.down_spec(visit.client, owned)
+    return unpack(visit.packet, spec, plan.down_codec, kind=1, round=round)[0]
+
+
+def read_up(plan: Plan, round: int, reply: Reply, owned: tuple[str, ...], down: Payload) -> tuple[Payload, float]:
+    """What an upload says, and how many examples it weighs."""
+    spec = plan.up_spec(reply.client, owned)
+    return unpack(reply.update, spec, plan.up_codec, kind=2, round=round, reference=down)
