@@ -1,21 +1,21 @@
-# Tests that start processes follow the others, which run in FEDMTL_JOBS processes, a file in one of them.
-# make test | lint | demo | venv | clean.  Another Python: make test FEDMTL_PYTHON=python3.12
+# Tests run in FEDMTL_JOBS processes (tests/schedule.py); test-fast leaves the long ones out.
+# make test | test-fast | lint | demo | venv | clean.  Another Python: make test FEDMTL_PYTHON=python3.12
 
 FEDMTL_PYTHON ?= python3
 FEDMTL_JOBS ?= 2
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
-.PHONY: venv test lint demo clean
+.PHONY: venv test test-fast lint demo clean
 .DELETE_ON_ERROR:
 
 venv: .venv/dev
 
 test: .venv/dev
-	@failed=0; \
-	$(BIN)/python -m pytest -q -n $(FEDMTL_JOBS) --dist loadfile -m 'not alone' tests || failed=1; \
-	$(BIN)/python -m pytest -q -m alone tests || failed=1; \
-	exit $$failed
+	@$(BIN)/python -m pytest -q -n $(FEDMTL_JOBS) --dist loadfile tests
+
+test-fast: .venv/dev
+	@$(BIN)/python -m pytest -q -n $(FEDMTL_JOBS) --dist loadfile --fast tests
 
 lint: .venv/dev
 	$(BIN)/ruff check

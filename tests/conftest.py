@@ -1,10 +1,10 @@
 """What many tests share: two tiny federations of ragged clients, and the lists that the contracts run over."""
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,7 @@ from fedmtl.optimizers import Clip, Cosine, Momentum
 from fedmtl.protocol.plan import Plan, make_plan
 from fedmtl.tasks import Binary, MultiClass, MultiLabel, Regression, Task
 from fedmtl.weightings import DWA, MGDA, CAGrad, Equal, GradNorm, PCGrad, Uncertainty
+from tests import schedule
 
 ALL_ALGORITHMS: list[Algorithm[Any, Any]] = [
     Local(epochs=2),
@@ -100,19 +101,30 @@ ALL_ALGORITHMS: list[Algorithm[Any, Any]] = [
 ALL_ENGINES: list[Engine] = [Loop(), VMap(), VMap(chunk=1), VMap(chunk=2)]
 """Every engine, under the contract of tests/engines/test_contract.py."""
 
-ALONE = ("runtime/", "bench/", "simulations/", "callbacks/", "core/test_stopping.py", "test_cli.py", "test_readme.py")
-"""Tests that start Ray, Flower or commands, or look for what those leave behind: no other test runs beside them."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.relative_to(Path(__file__).parent).as_posix().startswith(ALONE):
-            item.add_marker(pytest.mark.alone)
-
+os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's default, 15, would starve them beside other tests
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each process of tests
     torch.set_num_threads(1)
     os.environ.pop("COLUMNS", None)  # xdist sets it, and commands would write for a terminal
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help="leave out slow tests, and most cases of parametrised ones")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("fast"):
+        kept = schedule.fast(items)
+        config.hook.pytest_deselected(items=list(set(items) - set(kept)))
+        items[:] = kept
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        schedule.sort(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    return schedule.scheduler(config, log)
+
 
 SIZES: dict[ClientId, int] = {0: 3, 1: 7, 4: 8, 9: 10}
 """Training examples of the four clients: 1, 2, 2 and 3 batches of 4, some of which are not full."""
@@ -203,6 +215,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FEDMTL_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_ray_at_the_end() -> Iterator[None]:
+    """Ray ends with the last test: what its processes print then is captured, and pytest's summary is the last line."""
+    yield
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized():
+        ray.shutdown()
 
 
 @pytest.fixture

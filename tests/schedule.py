@@ -1,0 +1,83 @@
+"""The order of tests, their distribution over processes by ``pytest -n 2 --dist loadfile``, and ``--fast``.
+
+A file is a unit, since its fixtures are made once a process. The files whose tests start Ray in the test process are
+one unit, so that there is one cluster for all of them. Long units begin first: the last to end is then a short one.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+RAY = (
+    "tests/runtime/test_every_algorithm.py",
+    "tests/runtime/test_equality.py",
+    "tests/runtime/ray/test_grid.py",
+    "tests/runtime/ray/test_channels.py",
+    "tests/runtime/ray/test_pool.py",
+    "tests/optimizers/test_runs.py",
+    "tests/callbacks/test_runner.py",
+    "tests/test_validation.py",
+)
+"""Files whose tests share a Ray cluster."""
+
+PROCESSES = (
+    *RAY,
+    "tests/core/test_stopping.py",
+    "tests/runtime/test_kill.py",
+    "tests/simulations/test_scripts.py",
+    "tests/simulations/test_benchmarks.py",
+    "tests/cli/test_width.py",
+    "tests/runtime/test_kill_deployed.py",
+    "tests/runtime/test_population.py",
+    "tests/runtime/flower/test_guard.py",
+    "tests/runtime/test_fuzz_replies.py",
+    "tests/test_readme.py",
+)
+"""Files whose tests start many processes, or commands that take long."""
+
+FIRST = (*RAY, "tests/algorithms/test_contract.py", *PROCESSES[len(RAY) :], "tests/runtime/test_hostile_replies.py")
+"""Files that take longest, in this order."""
+
+CASES = 4
+"""Cases of a parametrised test that ``--fast`` keeps."""
+
+
+def unit(nodeid: str) -> str:
+    """The unit of a test."""
+    file = nodeid.split("::", 1)[0]
+    return "ray" if file in RAY else file
+
+
+def sort(items: list[pytest.Item]) -> None:
+    """Put the tests of long units first; the others keep their order."""
+    rank = {file: number for number, file in enumerate(FIRST)}
+    items.sort(key=lambda item: rank.get(item.nodeid.split("::", 1)[0], len(rank)))
+
+
+def fast(items: Sequence[pytest.Item]) -> list[pytest.Item]:
+    """Tests for the inner loop: no slow one, no many processes, and of parametrised ones cases spread evenly."""
+    cases: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if item.nodeid.split("::", 1)[0] not in PROCESSES and item.get_closest_marker("slow") is None:
+            cases[item.nodeid.split("[", 1)[0]].append(item)
+    kept = []
+    for some in cases.values():
+        count = min(CASES, len(some))
+        kept += [some[k * len(some) // count] for k in range(count)]
+    return kept
+
+
+def scheduler(config: pytest.Config, log: Any) -> Any:
+    """The scheduler for ``--dist loadfile``; None, which is xdist's own, for other ways to distribute."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Units(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return unit(nodeid)
+
+    config.option.loadscopereorder = False  # xdist would begin with units of many tests, not with long ones
+    return Units(config, log)

@@ -1,0 +1,39 @@
+"""The distribution of tests over processes, and the choice of ``--fast``."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from tests.schedule import CASES, FIRST, PROCESSES, RAY, fast, sort, unit
+
+ROOT = Path(__file__).parent.parent
+
+
+def items(*names: str, slow: str = "") -> list[Any]:
+    return [
+        SimpleNamespace(nodeid=name, get_closest_marker=lambda _, name=name: name == slow or None) for name in names
+    ]
+
+
+def test_files_are_those_that_there_are() -> None:
+    """A file that was renamed would run in another place, and nothing else would tell."""
+    assert [file for file in (*FIRST, *PROCESSES) if not (ROOT / file).is_file()] == []
+
+
+def test_files_that_start_ray_are_one_unit() -> None:
+    assert {unit(f"{file}::test_a[b]") for file in RAY} == {"ray"}
+    assert unit("tests/test_trees.py::test_a[b::c]") == "tests/test_trees.py"
+
+
+def test_long_files_come_first_and_the_others_stay() -> None:
+    found = items("tests/b.py::x", "tests/a.py::y", f"{FIRST[1]}::x", f"{FIRST[0]}::x", f"{FIRST[0]}::a")
+    sort(found)
+    assert [item.nodeid for item in found] == [
+        f"{FIRST[0]}::x", f"{FIRST[0]}::a", f"{FIRST[1]}::x", "tests/b.py::x", "tests/a.py::y",
+    ]  # fmt: skip
+
+
+def test_fast_keeps_cases_from_end_to_end_and_no_long_test() -> None:
+    many = [f"tests/a.py::many[{k}]" for k in range(4 * CASES)]
+    found = items(*many, "tests/a.py::one", "tests/a.py::slow", f"{PROCESSES[0]}::x", slow="tests/a.py::slow")
+    assert [item.nodeid for item in fast(found)] == [*many[::4], "tests/a.py::one"]
