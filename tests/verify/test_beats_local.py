@@ -37,7 +37,11 @@ def test_a_server_that_hands_nothing_on_gains_nothing(name: str) -> None:
     assert not what_is_in_common_is_learnt_better_than_alone(broken.cls).passed
 
 
-@pytest.mark.parametrize("problem", {claim.problem for claim in CLAIMS.values()}, ids=lambda problem: problem.__name__)
+@pytest.mark.parametrize(
+    "problem",
+    sorted({claim.problem for claim in CLAIMS.values()}, key=lambda problem: problem.__name__),
+    ids=lambda problem: problem.__name__,
+)
 def test_local_itself_does_not_pass(problem: Callable[[], Problem]) -> None:
     planted = problem()
     assert learn(Local(lr=planted.lr), planted, 10)[-1] >= alone(problem) > MARGIN * alone(problem)
