@@ -427,7 +427,7 @@ def test_usage_errors_name_the_command() -> None:
         (["list", "model"], "models, callbacks, presets, got 'model'. Did you mean models?"),
         (
             ["export", "x", "--what", "rouns"],
-            "--what is one of rounds, ledger, measures, confusion, got 'rouns'. Did you mean rounds?",
+            "--what is one of rounds, ledger, measures, confusion, training, got 'rouns'. Did you mean rounds?",
         ),
         (["--verson"], "No such option '--verson'. Did you mean --version?"),
         (["report", "x", "--rounds", "5"], "No such option '--rounds'."),

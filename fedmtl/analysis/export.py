@@ -17,7 +17,7 @@ def export(folder: str | Path, what: str = "rounds", format: str = "jsonl") -> I
     Args:
         folder: a run's. Of a run that goes on, or was killed, what it has written so far.
         what: "rounds", a row for each measurement; "ledger", a row for each packet; "measures", metrics beside the
-            primary one; or "confusion", examples by their class and the predicted one.
+            primary one; "confusion", examples by their class and the predicted one; or "training", clients' losses.
         format: "jsonl" or "csv".
 
     Raises:

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedmtl.analysis.read import check_run, find_runs, mark_of, read_summary
+from fedmtl.analysis.read import check_run, find_runs, has_table, mark_of, read_summary
 from fedmtl.callbacks.base import RunInfo
 from fedmtl.callbacks.replay import exchanges
 from fedmtl.callbacks.runner import CallbackRunner
 from fedmtl.runs.run_folder import read_word
+from fedmtl.tables.blocks import Mark
 from fedmtl.tables.schemas import TABLES
 
 
@@ -33,7 +34,8 @@ def log_runs(folders: Iterable[str | Path], callbacks: Sequence[Any]) -> Iterato
 def _log(folder: Path, callbacks: Sequence[Any]) -> None:
     experiment = check_run(folder)
     summary = read_summary(folder / "summary.json", experiment)
-    marks = {table.name: mark_of(folder, table, summary) for table in TABLES}
+    had = [table for table in TABLES if has_table(folder, table, summary)]  # not all of an earlier fedmtl's
+    marks = {table.name: mark_of(folder, table, summary) if table in had else Mark() for table in TABLES}
     run = RunInfo(read_word(folder), folder.resolve().name, summary["label"], experiment, folder)
     runner = CallbackRunner(callbacks, run, _refuse)
     try:

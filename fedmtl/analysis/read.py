@@ -14,7 +14,7 @@ from fedmtl.runs.labels import describe
 from fedmtl.runs.result import summary_from_bytes
 from fedmtl.runs.run_failure import Failure, read_failure
 from fedmtl.tables.blocks import Mark
-from fedmtl.tables.schemas import CONFUSION, LEDGER, MEASURES, METRICS, Row, Table, read_table, rows
+from fedmtl.tables.schemas import CONFUSION, LEDGER, MEASURES, METRICS, TRAINING, Row, Table, read_table, rows
 
 MARKS = ("experiment.toml", METRICS.file, LEDGER.file)
 """A folder that holds these files is a run."""
@@ -34,8 +34,8 @@ def read_run(folder: str | Path) -> Run:
     experiment = check_run(folder)
     summary = read_summary(folder / "summary.json", experiment)
     metrics, transfers = (_read_rows(folder, table, summary) for table in (METRICS, LEDGER))
-    measures, confusion = (partial(_read_others, folder, table, summary) for table in (MEASURES, CONFUSION))
-    return Run(folder, experiment, metrics, transfers, summary, read_failure(folder), measures, confusion)
+    others = (partial(_read_others, folder, table, summary) for table in (MEASURES, CONFUSION, TRAINING))
+    return Run(folder, experiment, metrics, transfers, summary, read_failure(folder), *others)
 
 
 def empty_run(folder: Path, experiment: Mapping[str, Any], failure: Failure) -> Run:

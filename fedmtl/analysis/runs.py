@@ -14,7 +14,7 @@ from fedmtl.core.suggest import did_you_mean
 from fedmtl.core.text import escaped
 from fedmtl.metrics import MEASURES
 from fedmtl.runs.run_failure import Failure
-from fedmtl.tables.schemas import TEST, VALID, names_of
+from fedmtl.tables.schemas import TEST, TRAIN_LOSS, VALID, names_of
 
 TRAINING = ("train", "gather")
 """The purposes whose packets are the price of a model. How often it is evaluated is a choice of the study."""
@@ -72,6 +72,8 @@ class Run:
     """What gives the rows of the table ``measures``."""
     read_confusion: Callable[[], list[dict[str, Any]]] = list
     """What gives the rows of the table ``confusion``."""
+    read_training: Callable[[], list[dict[str, Any]]] = list
+    """What gives the rows of the table ``training``."""
 
     @property
     def seed(self) -> int:
@@ -278,6 +280,20 @@ class Run:
     @cached_property
     def _final_measures(self) -> list[dict[str, Any]]:
         return [row for row in self.measures if (row["round"], row["part"]) == (self.final_round, self.final_part)]
+
+    @cached_property
+    def training(self) -> list[dict[str, Any]]:
+        """Training losses: a row for each round and client whose update was used, and their mean (client None)."""
+        return self.read_training()
+
+    def train_losses(self, client: int | None = None) -> dict[int, float]:
+        """Round -> training loss; NaN where it diverged. Nothing where uploads hold none.
+
+        Args:
+            client: whose; None for the mean over all clients of the round.
+        """
+        rows = [row for row in self.training if row["client"] == client and row["metric"] == TRAIN_LOSS]
+        return {row["round"]: _number(row["value"]) for row in rows}
 
     @cached_property
     def _confusion(self) -> list[dict[str, Any]]:

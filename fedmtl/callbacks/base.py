@@ -62,8 +62,8 @@ class Callback(Protocol[W]):
         Args:
             writer: of the run.
             table: "rounds" (a row for each client and task, and one over all clients, of one round's model),
-                "measures" and "confusion" (metrics beside the primary one, and counts), or "ledger" (a row for each
-                packet).
+                "measures" and "confusion" (metrics beside the primary one, and counts), "training" (clients' training
+                losses), or "ledger" (a row for each packet).
             rows: dicts with the fields of the table, never none.
         """
         ...

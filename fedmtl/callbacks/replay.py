@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fedmtl.tables.blocks import Mark
-from fedmtl.tables.schemas import LEDGER, METRICS, TABLES, Row, Table, read_table, rows
+from fedmtl.tables.schemas import LEDGER, METRICS, TABLES, TRAINING, Row, Table, read_table, rows
 
 Exchange = Mapping[str, Sequence[Row]]
 """Table -> the rows that one exchange between server and clients brought, of the model before the round that it trains;
@@ -14,10 +14,10 @@ the ledger is last."""
 
 
 class _Models:
-    """The rows of a table of measurements, one model at a time."""
+    """The rows of a table of measurements, one model at a time; or of training, one round."""
 
     def __init__(self, rows: Iterator[Row]) -> None:
-        self._models = (list(some) for _, some in groupby(rows, lambda row: (row["round"], row["part"])))
+        self._models = (list(some) for _, some in groupby(rows, lambda row: (row["round"], row.get("part"))))
         self._next = next(self._models, None)
 
     def of(self, **wanted: Any) -> list[Row]:
@@ -36,12 +36,14 @@ def exchanges(folder: Path, marks: Mapping[str, Mark | None]) -> Iterator[Exchan
         marks: table -> how far its file belongs to the run; None for all of it.
     """
     measured = _Models(_read(folder, METRICS, marks))
-    others = {table.name: _Models(_read(folder, table, marks)) for table in TABLES if table not in (METRICS, LEDGER)}
+    trained = _Models(_read(folder, TRAINING, marks))
+    further = [table for table in TABLES if table not in (METRICS, LEDGER, TRAINING)]
+    others = {table.name: _Models(_read(folder, table, marks)) for table in further}
     for packets in _exchanges(_read(folder, LEDGER, marks)):
         found = {METRICS.name: measured.of(round=_number(packets[0]) - 1)}
         for row in found[METRICS.name][:1]:
             found |= {name: each.of(round=row["round"], part=row["part"]) for name, each in others.items()}
-        yield {**found, LEDGER.name: packets}
+        yield {**found, TRAINING.name: trained.of(round=_number(packets[0])), LEDGER.name: packets}
 
 
 def _read(folder: Path, table: Table, marks: Mapping[str, Mark | None]) -> Iterator[Row]:

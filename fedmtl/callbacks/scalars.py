@@ -6,14 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fedmtl.metrics.base import MEASURES as NAMES
-from fedmtl.tables.schemas import LEDGER, MEASURES, METRICS, TEST, Row
+from fedmtl.tables.schemas import LEDGER, MEASURES, METRICS, TEST, TRAINING, Row
 
 
 class Scalar(NamedTuple):
     """One point of a curve."""
 
     tag: str
-    """``task/metric`` over all clients, ``task/metric/client_3`` of one; ``bytes/train/up`` and so on."""
+    """``task/metric`` over all clients, ``task/metric/client_3`` of one; so ``train_loss``, ``bytes/train/up`` and so
+    on."""
     step: int
     """The round."""
     value: float
@@ -28,7 +29,7 @@ def scalars(table: str, rows: Sequence[Row], clients: bool = True) -> Iterator[S
         rows: of one exchange.
         clients: whether each client has curves of its own.
     """
-    makers = {METRICS.name: _metrics, MEASURES.name: _measures, LEDGER.name: _packets}
+    makers = {METRICS.name: _metrics, MEASURES.name: _measures, TRAINING.name: _training, LEDGER.name: _packets}
     if table in makers:
         yield from makers[table](rows, clients)
 
@@ -65,6 +66,13 @@ def _measures(rows: Sequence[Row], clients: bool) -> Iterator[Scalar]:
         for name in NAMES:
             if row[name] is not None:
                 yield Scalar(f"{_part(row)}{row['task']}/{name}{_of(row)}", row["round"], float(row[name]))
+
+
+def _training(rows: Sequence[Row], clients: bool) -> Iterator[Scalar]:
+    """Training losses, by the round that was trained."""
+    for row in rows:
+        if row["client"] is None or clients:
+            yield Scalar(f"{row['metric']}{_of(row)}", row["round"], _number(row["value"]))
 
 
 def _of(row: Row) -> str:

@@ -18,6 +18,7 @@ class What(StrEnum):
     ledger = "ledger"
     measures = "measures"
     confusion = "confusion"
+    training = "training"
 
 
 class Format(StrEnum):
@@ -31,7 +32,9 @@ def export(
     folder: Annotated[Path, typer.Argument(hidden=True, metavar="RUN")],
     what: Annotated[
         What,
-        typer.Option(show_default=False, help="rounds (a row a measurement; default), ledger, measures, confusion."),
+        typer.Option(
+            show_default=False, help="rounds (a row a measurement; default), ledger, measures, confusion, training."
+        ),
     ] = What.rounds,
     format: Annotated[Format, typer.Option(show_default=False, help="Lines of JSON (default), or CSV.")] = Format.jsonl,
     out: Annotated[

@@ -18,7 +18,7 @@ from fedmtl.client.state.files import Store
 from fedmtl.client.validation import with_validation
 from fedmtl.core.random import float32_default, permutations, rng
 from fedmtl.core.trees import finite_rows, leaves, row, stack, structure, tree_map
-from fedmtl.core.types import TRAIN_LOSS, ClientId, Payload, TaskSet, Trained
+from fedmtl.core.types import ClientId, Payload, TaskSet, Trained
 from fedmtl.core.uploads import weighted_sum
 from fedmtl.data.base import ClientData
 from fedmtl.data.roster import Roster
@@ -30,7 +30,7 @@ from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.requests import PHASES, Replies, Total, Visit, Visits, visits_of
 from fedmtl.protocol.spec import check_payload
 from fedmtl.protocol.wire import Packed, Room, pack_rows, unpack, unpack_rows
-from fedmtl.tables.schemas import VALID
+from fedmtl.tables.schemas import TRAIN_LOSS, VALID
 
 log = logging.getLogger("fedmtl")
 

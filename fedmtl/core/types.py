@@ -43,10 +43,6 @@ class LocalResult(NamedTuple, Generic[P]):
     upload: Upload
 
 
-TRAIN_LOSS = "train_loss"
-"""Metric of a client's training: mean loss over the examples of all its steps, each before the step."""
-
-
 class Trained(NamedTuple, Generic[P]):
     """What a client's round gives, and metrics of its training."""
 

@@ -14,7 +14,7 @@ from fedmtl.algorithms.base import Algorithm, first_server, scheduled
 from fedmtl.algorithms.common.local_training import losses_kept, make_batches, mean_loss
 from fedmtl.codecs.base import Codec
 from fedmtl.core.trees import sha256
-from fedmtl.core.types import TRAIN_LOSS, Batch, ClientId, LossFn, Params, Payload, TaskSet, Trained
+from fedmtl.core.types import Batch, ClientId, LossFn, Params, Payload, TaskSet, Trained
 from fedmtl.data.base import Schema
 from fedmtl.data.roster import Roster
 from fedmtl.data.validation import example_counts
@@ -34,6 +34,7 @@ from fedmtl.models.split import (
     sums_fn,
 )
 from fedmtl.protocol.spec import Spec, spec_of
+from fedmtl.tables.schemas import TRAIN_LOSS
 from fedmtl.tasks.base import Task
 
 METRICS = ("last", "all", "primary")

@@ -61,6 +61,7 @@ from fedmtl.runs.run_folder import (
     write_manifest,
 )
 from fedmtl.runs.same_run import check_same
+from fedmtl.runs.training_rows import training_blocks
 from fedmtl.server.round_result import Outcome
 from fedmtl.server.server import Server
 from fedmtl.tables import blocks
@@ -72,6 +73,7 @@ from fedmtl.tables.schemas import (
     METRICS,
     TABLES,
     TEST,
+    TRAINING,
     Row,
     Table,
     json_lines,
@@ -151,7 +153,7 @@ class Recorder:
         """Who trained in the round that is done, and how long: rows of its model say it one round later."""
         self._measured: list[Kept] = []
         """What was measured, when there is no folder."""
-        self._blocks: dict[str, list[blocks.Block]] = {MEASURES.name: [], CONFUSION.name: []}
+        self._blocks: dict[str, list[blocks.Block]] = {table.name: [] for table in (MEASURES, CONFUSION, TRAINING)}
         """The other metrics, when there is no folder."""
         self._marks = {table.name: Mark() for table in TABLES}
         """How far the files of the tables belong to the run."""
@@ -167,6 +169,8 @@ class Recorder:
         """Those that get the run's rows."""
         self._rows_digest = ""
         self._score = float("nan")
+        self._train_loss: float | None = None
+        """Mean over the clients of the last exchange; None where none is sent."""
         if self.folder is not None:
             self._prepare(self.folder, resume, facts or {})
 
@@ -319,6 +323,9 @@ class Recorder:
             self._trained, self._training_seconds = outcome.trained, outcome.seconds
         last = tests or (measured is not None and not server.validates and measured.round == server.rounds)
         other = measure_blocks(server.plan.tasks, server.plan.kinds, outcome.measurements, last)
+        if trained_now := training_blocks(round, outcome.training):
+            other[TRAINING.name] = trained_now
+        self._train_loss = outcome.training.mean() if trained_now else None
         packets = server.ledger.latest() if self.callbacks else []
         if self.folder is not None:
             self._write(self.folder, round, server, measured, other)
@@ -332,8 +339,9 @@ class Recorder:
             start = time.perf_counter()
             found = [] if measured is None else list(rows(server.plan.tasks, measured))
             brought = {METRICS.name: found}
-            for table, some in ((MEASURES, other), (CONFUSION, other), (LEDGER, {LEDGER.name: packets})):
-                brought[table.name] = list(rows_in(table, iter(some.get(table.name, []))))
+            for table in (MEASURES, CONFUSION, TRAINING):
+                brought[table.name] = list(rows_in(table, iter(other.get(table.name, []))))
+            brought[LEDGER.name] = list(rows_in(LEDGER, iter(packets)))
             self.callbacks.exchange(brought)
             self.add_seconds("callbacks", time.perf_counter() - start)
         return self.progress(server, outcome.problems, tests, measured is not None)
@@ -354,6 +362,7 @@ class Recorder:
             best=server.best,
             bytes_evaluation=sum(server.ledger.total(way, ("evaluate",)) for way in ("up", "down")),
             measured=measured,
+            train_loss=self._train_loss,
         )
 
     def _write(
@@ -369,12 +378,12 @@ class Recorder:
             files.make("checkpoint/gathered")
             for client, packet in server.gathered.items():
                 files.write(f"checkpoint/gathered/{client}.packet", packet)
+        new = {LEDGER: server.ledger.blocks()}
         if measured is not None:
-            self._append(folder, METRICS, metric_blocks(server.plan.tasks, measured))
-        for table in (MEASURES, CONFUSION):
-            if other.get(table.name):
-                self._append(folder, table, other[table.name])
-        self._append(folder, LEDGER, server.ledger.blocks())
+            new[METRICS] = metric_blocks(server.plan.tasks, measured)
+        new |= {table: other[table.name] for table in (MEASURES, CONFUSION, TRAINING) if other.get(table.name)}
+        ends = blocks.append_all({folder / t.file: (self._marks[t.name], some) for t, some in new.items()})
+        self._marks |= {table.name: ends[folder / table.file] for table in new}
         server.ledger.forget()
         note = {
             "round": round,
@@ -406,9 +415,6 @@ class Recorder:
             for name in files.names("checkpoint"):
                 if BEST_FILE.fullmatch(name) and name != needed:
                     files.remove(f"checkpoint/{name}")
-
-    def _append(self, folder: Path, table: Table, some: list[blocks.Block]) -> None:
-        self._marks[table.name] = blocks.append(folder / table.file, self._marks[table.name], some)
 
     def add_seconds(self, phase: str, seconds: float) -> None:
         self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
@@ -455,7 +461,7 @@ class Recorder:
         return partial(_read, self.folder, METRICS, self._marks[METRICS.name], round, part)
 
     def _reader(self, table: Table, round: int | None = None) -> Callable[[], list[Row]]:
-        """What gives the rows of ``measures`` or ``confusion``."""
+        """What gives the rows of ``measures``, ``confusion`` or ``training``."""
         if self.folder is None:
             return partial(_rows_from, table, self._blocks[table.name], round)
         return partial(_read, self.folder, table, self._marks[table.name], round)
@@ -474,6 +480,7 @@ class Recorder:
             learnt_of(server),
             self._reader(MEASURES),
             self._reader(CONFUSION),
+            self._reader(TRAINING),
         )
 
 

@@ -3,6 +3,7 @@
 A run's folder holds ``experiment.toml`` (resolved), ``environment.json``, ``rounds.columns`` (a row for each round,
 client and task, and one over all clients with client null), ``ledger.columns`` (a row for each packet),
 ``measures.columns`` and ``confusion.columns`` (metrics beside the primary one, and confusion counts),
+``training.columns`` (clients' training losses),
 ``checkpoint/`` (the state of the last finished round), ``model.safetensors``, ``learnt.json`` (what the algorithm found
 out about the clients, if it does) and ``summary.json`` (at the end); and of a run of few lines ``rounds.jsonl`` and
 ``ledger.jsonl``, the same rows as lines of JSON.
@@ -50,6 +51,7 @@ class Result:
     """What the algorithm found out about clients, such as a similarity [K, K]; rows are all clients, ascending."""
     make_measures: Callable[[], list[Row]] = field(default=list, repr=False)
     make_confusion: Callable[[], list[Row]] = field(default=list, repr=False)
+    make_training: Callable[[], list[Row]] = field(default=list, repr=False)
 
     @cached_property
     def rows(self) -> list[Row]:
@@ -71,6 +73,12 @@ class Result:
     def confusion(self) -> list[Row]:
         """Examples by their class and the predicted one: of all clients, and for the last model of each client, too."""
         return with_names(self.make_confusion(), names_of(self.summary))
+
+    @cached_property
+    def training(self) -> list[Row]:
+        """Training losses: a row for each round and client whose update was used, and one over all of these clients
+        (client None)."""
+        return with_names(self.make_training(), names_of(self.summary))
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,8 @@ class Progress:
     """Of measurements, in both directions."""
     measured: bool = True
     """Whether this round measured a model; else ``mean_score`` is an earlier one."""
+    train_loss: float | None = None
+    """Mean training loss of the clients of this round, NaN where one has diverged; None where none is sent."""
 
 
 def named_tensors(tree: Any, prefix: str = "") -> dict[str, Tensor]:

@@ -14,10 +14,14 @@ from fedmtl.data.base import Split
 from fedmtl.engines.base import Cohort, Engine
 from fedmtl.protocol.metrics_report import open_raw_data
 from fedmtl.protocol.plan import Plan
+from fedmtl.server.round_result import NO_TRAINING, Training
+from fedmtl.tables.schemas import ALL_CLIENTS, TRAIN_LOSS
 
 
-def train_centrally(plan: Plan, engine: Engine, round: int, state: Any, gathered: Mapping[ClientId, bytes]) -> Any:
-    """The server's next state, after the local update of an only client that owns all data and tasks.
+def train_centrally(
+    plan: Plan, engine: Engine, round: int, state: Any, gathered: Mapping[ClientId, bytes]
+) -> tuple[Any, Training]:
+    """The server's next state, after the local update of an only client that owns all data and tasks, and its loss.
 
     Args:
         gathered: raw-data packets of round 1.
@@ -31,7 +35,7 @@ def train_centrally(plan: Plan, engine: Engine, round: int, state: Any, gathered
     batches = make_batches(data.x, data.y, plan.batch_size, order, plan.told(round))
     cohort = Cohort(
         clients=[SERVER],
-        function=plan.local_update(owned),
+        function=plan.training(owned),
         downs=[plan.broadcast(state, SERVER, owned)],
         which=np.zeros(1, np.int64),
         private=stack([plan.init_client(owned, len(data.x))]),
@@ -44,7 +48,13 @@ def train_centrally(plan: Plan, engine: Engine, round: int, state: Any, gathered
     if not all_finite(payload):
         raise Diverged(f"Round {round}: {plan.algorithm!r} diverged; lower the learning rate.")
     upload = Upload(payload, float(num_examples))
-    return plan.algorithm.aggregate(state, [(SERVER, upload)])
+    return plan.algorithm.aggregate(state, [(SERVER, upload)]), _training(len(data.x), results.metrics)
+
+
+def _training(examples: int, metrics: Mapping[str, Any]) -> Training:
+    if TRAIN_LOSS not in metrics:
+        return NO_TRAINING
+    return Training(np.array([ALL_CLIENTS]), np.array([float(examples)]), np.asarray(metrics[TRAIN_LOSS], np.float32))
 
 
 def union(plan: Plan, gathered: Mapping[ClientId, bytes]) -> Split:

@@ -305,10 +305,9 @@ class Answers:
         """The training losses of the clients whose uploads were used, ascending; after ``uploads``."""
         if not self._training:
             return NO_TRAINING
-        clients, *columns = (np.concatenate(column) for column in zip(*self._training, strict=True))
-        order = np.argsort(clients)
-        order = order[np.isin(clients[order], used)]
-        return Training(clients[order], *(column[order] for column in columns))
+        whole = Training(*(np.concatenate(column) for column in zip(*self._training, strict=True)))
+        order = np.argsort(whole.clients)
+        return whole.select(order[np.isin(whole.clients[order], used)])
 
     def _unpack(
         self,

@@ -30,7 +30,10 @@ class Measurements(NamedTuple):
 
 
 class Training(NamedTuple):
-    """What T clients say of their training in a round, each in the header of its upload."""
+    """What T clients say of their training in a round, each in the header of its upload.
+
+    Of an algorithm that trains on the server it is one line, of ``ALL_CLIENTS``.
+    """
 
     clients: NDArray[Any]
     """Ids, ascending, [T] int64."""
@@ -38,6 +41,10 @@ class Training(NamedTuple):
     """n_k, [T] float64."""
     train_loss: NDArray[Any]
     """Mean loss of the steps, [T] float32; it may be infinite or NaN."""
+
+    def select(self, rows: NDArray[Any]) -> "Training":
+        """Some of them."""
+        return Training(self.clients[rows], self.examples[rows], self.train_loss[rows])
 
     def mean(self) -> float:
         """Σ n_k loss_k / Σ n_k; NaN where a loss is not finite, or there is none."""

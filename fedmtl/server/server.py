@@ -27,7 +27,7 @@ from fedmtl.server.centralized import train_centrally
 from fedmtl.server.influence import Bounds
 from fedmtl.server.replies import Answers
 from fedmtl.server.reply_checks import packet_limits
-from fedmtl.server.round_result import Outcome
+from fedmtl.server.round_result import NO_TRAINING, Outcome
 from fedmtl.server.safe_aggregation import aggregate
 from fedmtl.server.sampling import cohort_size, measured_clients, sample
 from fedmtl.tables.schemas import TEST, VALID
@@ -240,18 +240,19 @@ class Server:
         answers.count(self.ledger)
         self.since[self._roster.rows(answers.updated())] = round
         measurements = answers.measurements()
-        trained = self._roster.clients[:0]
+        trained, training = self._roster.clients[:0], NO_TRAINING
         if visits.gather.any():
             self._gather(round, answers, needs_update, bool(rejections))
         if self.plan.central:
             if round <= self.rounds and visits.part == self.part:
-                self.state = train_centrally(self.plan, self._engine, round, self.state, self.gathered)
+                self.state, training = train_centrally(self.plan, self._engine, round, self.state, self.gathered)
         elif visits.train.any():
             uploads = answers.uploads()
             if len(uploads.clients):
                 self.state, uploads, unusable = aggregate(self.plan, self.state, uploads, answers.node_of, trusted)
                 answers.leave_out(unusable)
             trained = uploads.clients
+            training = answers.training(trained)
             self.since[self._roster.rows(trained)] = round  # also those whose algorithm sends no number
         problems = dict(sorted(answers.problems.items()))
         left_out = [*rejections, *answers.rejections]
@@ -271,8 +272,7 @@ class Server:
                     f"{why}. If updates are not finite, lower the learning rate; if nobody replied, look at the nodes."
                 )
             log.warning("round %d: the model stays as it is. %s", round, why)
-        seconds, training = answers.seconds(trained), answers.training(trained)
-        return Outcome(measurements, trained, seconds, problems, dict(count(left_out)), training)
+        return Outcome(measurements, trained, answers.seconds(trained), problems, dict(count(left_out)), training)
 
     def _gather(self, round: int, answers: Answers, needs_all: bool, altered: bool) -> None:
         """Keep the raw data of all clients; or go on without those whose nodes altered it."""

@@ -83,19 +83,36 @@ def append(path: Path, mark: Mark, blocks: Iterable[Block]) -> Mark:
     Raises:
         OSError: no space, or no permission.
     """
-    data, checksum, lines = bytearray(), bytes.fromhex(mark.checksum), mark.lines
-    for block in blocks:
-        encoded, checksum = _encoded(block, checksum)
-        data += encoded
-        lines += block.lines
-    file = Folder(path.parent).open(path.name, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    return append_all({path: (mark, blocks)})[path]
+
+
+def append_all(files: Mapping[Path, tuple[Mark, Iterable[Block]]]) -> dict[Path, Mark]:
+    """Append blocks to files that end at marks, durably, and return where they end then.
+
+    All are written before the first is made durable, which with most file systems then makes the others so too.
+
+    Raises:
+        OSError: no space, or no permission.
+    """
+    ends, opened = {}, {}
     try:
-        with named_errors(path):
-            write_all(file, data)
-            os.fsync(file)
+        for path, (mark, blocks) in files.items():
+            data, checksum, lines = bytearray(), bytes.fromhex(mark.checksum), mark.lines
+            for block in blocks:
+                encoded, checksum = _encoded(block, checksum)
+                data += encoded
+                lines += block.lines
+            opened[path] = Folder(path.parent).open(path.name, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+            with named_errors(path):
+                write_all(opened[path], data)
+            ends[path] = Mark(mark.bytes + len(data), lines, checksum.hex())
+        for path, file in opened.items():
+            with named_errors(path):
+                os.fsync(file)
     finally:
-        os.close(file)
-    return Mark(mark.bytes + len(data), lines, checksum.hex())
+        for file in opened.values():
+            os.close(file)
+    return ends
 
 
 def _encoded(block: Block, before: bytes) -> tuple[bytes, bytes]:

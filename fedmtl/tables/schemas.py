@@ -23,6 +23,9 @@ ALL_CLIENTS = -1
 """Stands in the column ``client`` of metrics for all clients' examples together."""
 
 
+TRAIN_LOSS = "train_loss"
+"""Metric of a client's training: mean loss over the examples of all its steps, each before the step."""
+
 TEST, VALID = "test", "valid"
 """Parts of a client's examples that a model is measured on; a block of metrics that names none is of the test part."""
 
@@ -134,6 +137,17 @@ def _confusion(block: Block) -> tuple[list[Any], ...]:
     )
 
 
+def _training(block: Block) -> tuple[list[Any], ...]:
+    names: list[str] = block.shared["metrics"]
+    return (
+        [int(block.shared["round"])] * block.lines,
+        _clients(block),
+        [escaped(names[index]) for index in _among(block.columns["metric"], names)],
+        _numbers(block.columns["value"].tolist()),
+        _numbers(block.columns["examples"].tolist()),
+    )
+
+
 def _clients(block: Block) -> list[int | None]:
     return [None if client == ALL_CLIENTS else client for client in block.columns["client"].tolist()]
 
@@ -156,7 +170,9 @@ MEASURES = Table("measures", ("round", "client", "task", "examples", *NAMES, "pa
 CONFUSION = Table("confusion", ("round", "client", "task", "label", "truth", "predicted", "count", "part"), _confusion)
 """Examples by their class and the predicted one, cells that are not empty; ``label`` where a task has several, each
 with its own counts; ``predicted`` is null where the output is no number."""
-TABLES = (METRICS, LEDGER, MEASURES, CONFUSION)
+TRAINING = Table("training", ("round", "client", "metric", "value", "examples"), _training)
+"""Metrics of the training of each client whose update was used, and their mean over all these clients' examples."""
+TABLES = (METRICS, LEDGER, MEASURES, CONFUSION, TRAINING)
 
 
 def named(table: Table, names: Mapping[int, str]) -> Table:

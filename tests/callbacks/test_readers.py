@@ -12,7 +12,7 @@ from fedmtl.callbacks.mlflow import MLflow
 from fedmtl.callbacks.tensorboard import TensorBoard
 from fedmtl.run_experiment import run
 from fedmtl.runs.result import Result
-from tests.callbacks.tiny import Stop, byte_curves, curves, experiment, measure_curves, stop_after
+from tests.callbacks.tiny import Stop, byte_curves, curves, experiment, measure_curves, stop_after, training_curves
 
 Curves = dict[str, list[tuple[int, float]]]
 
@@ -46,6 +46,7 @@ def in_mlflow(uri: str, number: int = 1) -> list[tuple[Any, Curves]]:
 def check(found: Curves, result: Result, kind: Any = float) -> None:
     """All curves of the rows and of the ledger are there, with these steps and values, and no other."""
     wanted = curves(result.rows) | byte_curves(result.ledger) | measure_curves(result.measures)
+    wanted |= training_curves(result.training)
     assert len([tag for tag in wanted if tag.endswith("/accuracy")]) == 3
     measured = {
         tag: points for tag, points in found.items() if not tag.startswith(("final/", "seconds/", "mean_score"))

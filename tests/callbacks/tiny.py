@@ -54,6 +54,15 @@ def measure_curves(measures: list[dict[str, Any]]) -> dict[str, list[tuple[int, 
     return found
 
 
+def training_curves(training: list[dict[str, Any]]) -> dict[str, list[tuple[int, float]]]:
+    """Tag -> curve, of the training loss over all clients and of each."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for row in training:
+        tag = "train_loss" if row["client"] is None else f"train_loss/client_{row['client']}"
+        found.setdefault(tag, []).append((row["round"], row["value"]))
+    return found
+
+
 class Stop(BaseException):
     """Ends a run as a signal does."""
 

@@ -204,10 +204,11 @@ def ints(*values: int) -> bytes:
 def reseal(
     packet: bytes, body: bytes | None = None, weight: float | None = None, kind: int = UP, **header: Any
 ) -> bytes:
-    """A packet with a good checksum and another body, weight, kind, round or digest."""
+    """A packet with a good checksum and another body, weight, kind, round, digest or training loss."""
     round = header.get("round", int.from_bytes(packet[16:20], "little"))
     digest = header.get("digest", packet[8:16])
     old, loss = np.frombuffer(packet[20:28], "<f4").tolist()
+    loss = header.get("loss", loss)
     return seal(kind, digest, round, old if weight is None else weight, packet[32:] if body is None else body, loss)
 
 

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from fedmtl.algorithms.common.local_training import make_batches
 from fedmtl.core.random import rng
 from fedmtl.core.trees import leaves
-from fedmtl.core.types import TRAIN_LOSS, ClientId, Payload, Trained, Upload
+from fedmtl.core.types import ClientId, Payload, Trained, Upload
 from fedmtl.data.base import Federation
 from fedmtl.protocol.packets import DOWN, UP
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.wire import pack, unpack
+from fedmtl.tables.schemas import TRAIN_LOSS
 from tests.algorithms.rounds import epoch
 
 
