@@ -27,7 +27,7 @@ from torch import Tensor
 
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer
 from fedmtl.algorithms.common.local_training import num_examples, sgd
-from fedmtl.core.trees import row
+from fedmtl.core.trees import tree_index
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
 
@@ -104,7 +104,7 @@ class Ensemble:
             a = flags > 0.5  # 0 or 1, but for what a codec makes of them
             v = torch.cat([a, ~a.any()[None]]).float()  # the last is one's own, for when nobody was heard
             weights[name.removeprefix("heard.")] = v / v.sum()  # (4)
-        members = [row(down["models"], k) for k in range(len(next(iter(down["models"].values()))))]
+        members = [tree_index(down["models"], k) for k in range(len(next(iter(down["models"].values()))))]
         return [*members, private], weights
 
     def personal_params(self, down: Payload, private: Params) -> Params:

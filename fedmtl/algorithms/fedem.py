@@ -28,7 +28,7 @@ from torch import Tensor
 from fedmtl.algorithms.common.checks import check_count, check_epochs, check_lr, check_optimizer, check_strength
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.common.perturbed_copies import pick, several
-from fedmtl.core.trees import row, stack
+from fedmtl.core.trees import tree_index, tree_stack
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.core.uploads import mean_upload
 from fedmtl.optimizers import SGD, Optimizer
@@ -68,7 +68,7 @@ class FedEM:
         check_strength(self, spread=self.spread)
 
     def init_server(self, params: Params) -> Params:
-        return stack(several(params, self.components, self.spread, self.seed))
+        return tree_stack(several(params, self.components, self.spread, self.seed))
 
     def init_client(self, params: Params, num_examples: int) -> Mixture:
         return Mixture(torch.full((self.components,), 1 / self.components))
@@ -96,7 +96,7 @@ class FedEM:
         return {**server, **mean_upload(uploads, "models")}  # (4)
 
     def mixture(self, down: Payload, private: Mixture) -> tuple[list[Params], Tensor]:
-        return [row(down["models"], m) for m in range(len(private.pi))], private.pi  # (5)
+        return [tree_index(down["models"], m) for m in range(len(private.pi))], private.pi  # (5)
 
     def personal_params(self, down: Payload, private: Mixture) -> Params:
         return pick(down["models"], private.pi.argmax())

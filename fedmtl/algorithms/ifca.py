@@ -25,7 +25,7 @@ from torch import Tensor
 from fedmtl.algorithms.common.checks import check_count, check_epochs, check_lr, check_optimizer, check_strength
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.common.perturbed_copies import pick, several
-from fedmtl.core.trees import stack, weighted_mean
+from fedmtl.core.trees import tree_stack, weighted_mean
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
 
@@ -81,7 +81,7 @@ class IFCA:
     def local_update(self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch]) -> LocalResult[None]:
         models = [down[record] for record in _records(len(down))]
         best = torch.stack([_sum_over(loss, w, batches) for w in models]).argmin()  # (1)
-        w = sgd(loss, pick(stack(models), best), batches, self.lr, self.epochs, self.optimizer)  # (2)
+        w = sgd(loss, pick(tree_stack(models), best), batches, self.lr, self.epochs, self.optimizer)  # (2)
         choice = (torch.arange(len(models), device=best.device) == best).float()
         return LocalResult(None, Upload({"model": w, "choice": {"turn": choice}}, num_examples(batches)))
 

@@ -17,7 +17,7 @@ from fedmtl.client.predictions import tallies
 from fedmtl.client.state.files import Store
 from fedmtl.client.validation import with_validation
 from fedmtl.core.random import float32_default, permutations, rng
-from fedmtl.core.trees import finite_rows, leaves, row, stack, structure, tree_map
+from fedmtl.core.trees import finite_rows, tree_index, tree_leaves, tree_map, tree_stack, tree_structure
 from fedmtl.core.types import ClientId, Payload, TaskSet, Trained
 from fedmtl.core.uploads import weighted_sum
 from fedmtl.data.base import ClientData
@@ -151,7 +151,7 @@ class Fleet:
         sizes, inverse = np.unique(table.train.size[rows], return_inverse=True)
         for size in sizes.tolist():
             if (table.owned, size) not in self._kinds:
-                picture = repr((table.owned, structure(self._first_of(table, size))))
+                picture = repr((table.owned, tree_structure(self._first_of(table, size))))
                 self._kinds[table.owned, size] = blake2b(picture.encode(), digest_size=8).hexdigest()
         return np.array([self._kinds[table.owned, size] for size in sizes.tolist()])[inverse]
 
@@ -165,9 +165,9 @@ class Fleet:
     def _first(self, table: Table, rows: NDArray[np.int64]) -> Any:
         """First states of some of a table's clients, stacked."""
         if not len(rows):
-            return tree_map(lambda leaf: leaf[:0], stack([self._first_of(table, 1)]))
+            return tree_map(lambda leaf: leaf[:0], tree_stack([self._first_of(table, 1)]))
         sizes, inverse = np.unique(table.train.size[rows], return_inverse=True)
-        states = stack([self._first_of(table, size) for size in sizes.tolist()])
+        states = tree_stack([self._first_of(table, size) for size in sizes.tolist()])
         return tree_map(lambda leaf: leaf[inverse], states)
 
     def _evaluate(self, round: int, visits: Visits, groups: list[Group]) -> list[tuple[NDArray[np.int64], Packets]]:
@@ -242,7 +242,7 @@ class Fleet:
         payload, num_examples = result.upload
         loss = result.metrics.get(TRAIN_LOSS)
         spec = self.plan.up_spec(int(group.clients[0]), group.table.owned)
-        check_payload(row(payload, 0), spec, UP)
+        check_payload(tree_index(payload, 0), spec, UP)
         finite = finite_rows((result.private, payload), len(some))
         codec_states = group.states["codec"]
         rows = np.arange(len(some))
@@ -350,7 +350,7 @@ def _measured(visits: Visits, group: Group, rows: Rows) -> NDArray[np.int64]:
 
 def _places(room: Room, arrays: int, result: Trained[Any]) -> list[Tensor | None]:
     """Payloads are made where they will be packed."""
-    private, payload = (len(leaves(part)) for part in (result.private, result.upload.payload))
+    private, payload = (len(tree_leaves(part)) for part in (result.private, result.upload.payload))
     uploaded = room.places() if payload == arrays else [None] * payload
     return [*[None] * private, *uploaded, None, *[None] * len(result.metrics)]
 

@@ -60,19 +60,19 @@ def weighted_mean(pairs: Iterable[tuple[Params, float]]) -> dict[str, Tensor]:
     return {name: (value / total[name]).to(dtypes[name]) for name, value in sums.items()}
 
 
-def leaves(tree: Any) -> list[Any]:
+def tree_leaves(tree: Any) -> list[Any]:
     """The leaves of nested dicts (in order of their keys), NamedTuples, tuples and lists. None has no leaves."""
     if tree is None:
         return []
     if isinstance(tree, Mapping):
-        return [leaf for key in sorted(tree) for leaf in leaves(tree[key])]
+        return [leaf for key in sorted(tree) for leaf in tree_leaves(tree[key])]
     if isinstance(tree, (tuple, list)):
-        return [leaf for item in tree for leaf in leaves(item)]
+        return [leaf for item in tree for leaf in tree_leaves(item)]
     return [tree]
 
 
-def rebuild(tree: Any, new_leaves: Iterable[Any]) -> Any:
-    """A tree of the same structure with other leaves, given in the order of ``leaves(tree)``.
+def tree_unflatten(tree: Any, new_leaves: Iterable[Any]) -> Any:
+    """A tree of the same structure with other leaves, given in the order of ``tree_leaves(tree)``.
 
     Raises:
         ValueError: too few or too many leaves.
@@ -81,9 +81,9 @@ def rebuild(tree: Any, new_leaves: Iterable[Any]) -> Any:
     try:
         result = _rebuild(tree, items)
     except StopIteration:
-        raise ValueError(f"The tree has {len(leaves(tree))} leaves, got fewer.") from None
+        raise ValueError(f"The tree has {len(tree_leaves(tree))} leaves, got fewer.") from None
     if next(items, items) is not items:
-        raise ValueError(f"The tree has {len(leaves(tree))} leaves, got more.")
+        raise ValueError(f"The tree has {len(tree_leaves(tree))} leaves, got more.")
     return result
 
 
@@ -102,13 +102,13 @@ def _rebuild(tree: Any, items: Any) -> Any:
 
 def tree_map(function: Callable[[Any], Any], tree: Any) -> Any:
     """The tree with ``function`` applied to every leaf."""
-    return rebuild(tree, [function(leaf) for leaf in leaves(tree)])
+    return tree_unflatten(tree, [function(leaf) for leaf in tree_leaves(tree)])
 
 
-def stack(trees: Sequence[Any]) -> Any:
+def tree_stack(trees: Sequence[Any]) -> Any:
     """K trees of one structure as one tree whose leaves are arrays [K, …]; tensors stay tensors."""
-    columns = zip(*(leaves(tree) for tree in trees), strict=True)
-    return rebuild(trees[0], [_stack(column) for column in columns])
+    columns = zip(*(tree_leaves(tree) for tree in trees), strict=True)
+    return tree_unflatten(trees[0], [_stack(column) for column in columns])
 
 
 def _stack(column: Sequence[Any]) -> Any:
@@ -117,26 +117,26 @@ def _stack(column: Sequence[Any]) -> Any:
     return np.stack([np.asarray(leaf) for leaf in column])
 
 
-def row(tree: Any, k: int) -> Any:
+def tree_index(tree: Any, k: int) -> Any:
     """The tree of client k out of a stacked one; its leaves share the stack's memory."""
     return tree_map(lambda leaf: leaf[k], tree)
 
 
-def structure(tree: Any) -> Any:
+def tree_structure(tree: Any) -> Any:
     """A hashable picture of a tree: its nesting, keys, and the shape and dtype of its leaves."""
     if tree is None:
         return None
     if isinstance(tree, Mapping):
-        return ("dict", tuple((key, structure(tree[key])) for key in sorted(tree)))
+        return ("dict", tuple((key, tree_structure(tree[key])) for key in sorted(tree)))
     if isinstance(tree, (tuple, list)):
-        return (type(tree).__name__, tuple(structure(item) for item in tree))
+        return (type(tree).__name__, tuple(tree_structure(item) for item in tree))
     return (tuple(np.shape(tree)), str(getattr(tree, "dtype", type(tree).__name__)))
 
 
 def finite_rows(tree: Any, count: int) -> NDArray[np.bool_]:
     """[K] whether no floating-point number of row k of a stacked tree is NaN or infinite."""
     finite = np.ones(count, bool)
-    for leaf in leaves(tree):
+    for leaf in tree_leaves(tree):
         # NaN and infinity stay in a sum, and to add numbers up is a third of the work of looking at each.
         if isinstance(leaf, Tensor) and leaf.is_floating_point() and math.isfinite(float(leaf.sum())):
             continue
@@ -148,7 +148,7 @@ def finite_rows(tree: Any, count: int) -> NDArray[np.bool_]:
 
 def all_finite(tree: Any) -> bool:
     """Whether no floating-point leaf holds NaN or infinity."""
-    for leaf in leaves(tree):
+    for leaf in tree_leaves(tree):
         if isinstance(leaf, Tensor):
             if leaf.is_floating_point() and not bool(torch.isfinite(leaf).all()):
                 return False
@@ -159,8 +159,8 @@ def all_finite(tree: Any) -> bool:
 
 def sha256(tree: Any) -> str:
     """A hash of structure and bits, to tell whether two runs ended in the same place."""
-    digest = hashlib.sha256(repr(structure(tree)).encode())
-    for leaf in leaves(tree):
+    digest = hashlib.sha256(repr(tree_structure(tree)).encode())
+    for leaf in tree_leaves(tree):
         array = leaf.detach().cpu().numpy() if isinstance(leaf, Tensor) else np.asarray(leaf)
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

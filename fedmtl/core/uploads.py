@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedmtl.core.trees import row, weighted_mean
+from fedmtl.core.trees import tree_index, weighted_mean
 from fedmtl.core.types import ClientId, Payload, Upload
 
 
@@ -61,7 +61,7 @@ class Uploads(Iterable[tuple[ClientId, Upload]]):
         )
         for client, s, k in places:
             stack = self.stacks[s]
-            yield client, Upload(row(stack.payload, k), float(stack.num_examples[k]))
+            yield client, Upload(tree_index(stack.payload, k), float(stack.num_examples[k]))
 
 
 def mean_upload(uploads: Iterable[tuple[ClientId, Upload]], record: str) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fedmtl.core.trees import leaves, rebuild, tree_map
+from fedmtl.core.trees import tree_leaves, tree_map, tree_unflatten
 from fedmtl.engines.base import Cohort, Wide
 from fedmtl.engines.device import one_thread, take, to_device
 from fedmtl.engines.kernels import lifted_layers
@@ -49,5 +49,5 @@ def _stack(results: Sequence[Any]) -> Any:
     """K results as one whose leaves are tensors [K, …]; None for nobody."""
     if not results:
         return None
-    columns = zip(*(leaves(result) for result in results), strict=True)
-    return rebuild(results[0], [torch.stack([torch.as_tensor(leaf) for leaf in column]) for column in columns])
+    columns = zip(*(tree_leaves(result) for result in results), strict=True)
+    return tree_unflatten(results[0], [torch.stack([torch.as_tensor(leaf) for leaf in column]) for column in columns])

@@ -22,7 +22,7 @@ import torch
 from fedmtl.core.files import write_atomic
 from fedmtl.core.machine import machine
 from fedmtl.core.own_cache import is_own, own_cache
-from fedmtl.core.trees import leaves, tree_map
+from fedmtl.core.trees import tree_leaves, tree_map
 from fedmtl.engines.base import Cohort
 from fedmtl.engines.batching.gather import Rows, gather, shapes
 from fedmtl.engines.device import take, to_device, to_tensor
@@ -138,7 +138,7 @@ def chunk_for(cohort: Cohort, lifted: Lifted, device: str) -> int:
     bytes_of_one = sum(
         to_tensor(leaf).nbytes
         for tree in (cohort.downs[0], take(cohort.private, order[:1]), dict(example[0]))
-        for leaf in leaves(tree)
+        for leaf in tree_leaves(tree)
     )
     if device == "cpu":
         sizes = candidates(bytes_of_one)

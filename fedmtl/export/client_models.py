@@ -20,7 +20,7 @@ from fedmtl.client.data_shard import shard_of
 from fedmtl.client.state.files import ClientStore, FileBackend, Store, state_from_bytes
 from fedmtl.core.files import Folder
 from fedmtl.core.toml import read_toml
-from fedmtl.core.trees import leaves, stack
+from fedmtl.core.trees import tree_leaves, tree_stack
 from fedmtl.core.types import Batch, ClientId, Params, Payload, TaskSet
 from fedmtl.data.joined import some_of
 from fedmtl.data.roster import Roster
@@ -162,7 +162,7 @@ class Kept:
         since: NDArray[np.int64] | None = None,
     ) -> Any:
         """As in ``Store``."""
-        if not leaves(first(np.arange(1))["private"]):  # what codecs remember is of no use here
+        if not tree_leaves(first(np.arange(1))["private"]):  # what codecs remember is of no use here
             return first(np.arange(len(clients)))
         here = self._here(kind, clients)
         self.absent.update(clients[~here].tolist())
@@ -189,7 +189,7 @@ class Looking:
 
     def map(self, cohorts: Sequence[Cohort], wide: Wide | None = None) -> list[Any]:
         with one_thread():
-            return [stack(list(self._results(cohort))) for cohort in cohorts]
+            return [tree_stack(list(self._results(cohort))) for cohort in cohorts]
 
     def _results(self, cohort: Cohort) -> Iterator[Sums]:
         predicts = cohort._replace(function=lambda down, private, batches: _predictor(self._plan, down, private))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.codecs.base import Codec
-from fedmtl.core.trees import leaves, row, stack, tree_map
+from fedmtl.core.trees import tree_index, tree_leaves, tree_map, tree_stack
 from fedmtl.core.types import Payload
 from fedmtl.protocol.packets import (
     HEADER_BYTES,
@@ -68,7 +68,7 @@ class Room:
 
     def places(self) -> list[Tensor]:
         """Where the arrays [K, …] of a payload go, in the order of its leaves."""
-        self._places = leaves(payload_of(self.space[:, HEADER_BYTES // 4 :], self._spec))
+        self._places = tree_leaves(payload_of(self.space[:, HEADER_BYTES // 4 :], self._spec))
         return self._places
 
     def holds(self, payload: Payload) -> bool:
@@ -142,14 +142,14 @@ def pack_rows(
     rows, packed, next_states = [], [], []
     for k in range(count):
         try:
-            data, state = codec.encode(vectors[k], row(states, k), chance(k))
+            data, state = codec.encode(vectors[k], tree_index(states, k), chance(k))
         except ValueError as error:
             problem(k, error)
         else:
             rows.append(k)
             packed.append(seal(kind, digest, round, float(num_examples[k]), data, float(losses[k])))
             next_states.append(state)
-    kept = stack(next_states) if rows else tree_map(lambda leaf: leaf[:0], states)
+    kept = tree_stack(next_states) if rows else tree_map(lambda leaf: leaf[:0], states)
     return Packed(np.array(rows, np.int64), joined(packed), kept)
 
 
@@ -176,7 +176,7 @@ def pack(
         {record: {name: value[None] for name, value in params.items()} for record, params in payload.items()},
         spec,
         codec,
-        stack([state]),
+        tree_stack([state]),
         lambda _: rng,
         kind=kind,
         round=round,
@@ -185,7 +185,7 @@ def pack(
         references=[reference] if reference else (),
         problem=_raise,
     )
-    return packed.packets[0], row(packed.states, 0)
+    return packed.packets[0], tree_index(packed.states, 0)
 
 
 class Unpacked(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 from fedmtl.algorithms.common.local_training import make_batches
 from fedmtl.core.diverged import Diverged
 from fedmtl.core.random import SERVER, permutations
-from fedmtl.core.trees import all_finite, row, stack
+from fedmtl.core.trees import all_finite, tree_index, tree_stack
 from fedmtl.core.types import ClientId, Upload
 from fedmtl.data.base import Split
 from fedmtl.engines.base import Cohort, Engine
@@ -38,13 +38,13 @@ def train_centrally(
         function=plan.training(owned),
         downs=[plan.broadcast(state, SERVER, owned)],
         which=np.zeros(1, np.int64),
-        private=stack([plan.init_client(owned, len(data.x))]),
+        private=tree_stack([plan.init_client(owned, len(data.x))]),
         steps=np.array([len(batches)]),
         batches=lambda _: [{key: value[None] for key, value in batch.items()} for batch in batches],
         owned=owned,
     )
     (results,) = engine.map([cohort])
-    payload, num_examples = row(results.upload, 0)
+    payload, num_examples = tree_index(results.upload, 0)
     if not all_finite(payload):
         raise Diverged(f"Round {round}: {plan.algorithm!r} diverged; lower the learning rate.")
     upload = Upload(payload, float(num_examples))

@@ -29,7 +29,7 @@ from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.algorithms.fedper import FedPer
 from fedmtl.algorithms.local import Local
-from fedmtl.core.trees import leaves, rebuild, row, stack
+from fedmtl.core.trees import tree_index, tree_leaves, tree_stack, tree_unflatten
 from fedmtl.core.types import Batch, Params, Payload, Upload
 from fedmtl.verify.check import Check, Found, below
 
@@ -107,7 +107,7 @@ def learn(algorithm: Any, problem: Problem, rounds: int, coded: Coded | None = N
     count, batch = len(problem.stars), problem.batch()
     loss = Hinge(problem.predict) if problem.labels else Loss(problem.predict)
     server = first_server(algorithm, problem.start, dict.fromkeys(range(count), problem.start))
-    private = stack([algorithm.init_client(problem.start, EXAMPLES)] * count)
+    private = tree_stack([algorithm.init_client(problem.start, EXAMPLES)] * count)
 
     def update(inputs: Any) -> Any:
         down, private, batch = inputs
@@ -116,15 +116,15 @@ def learn(algorithm: Any, problem: Problem, rounds: int, coded: Coded | None = N
     risks = []
     for left in reversed(range(rounds)):
         downs = [algorithm.broadcast(server, k) for k in range(count)]
-        private, (payload, sizes) = _side_by_side(update, (stack(downs), private, batch))
-        payloads = [row(payload, k) for k in range(count)]
+        private, (payload, sizes) = _side_by_side(update, (tree_stack(downs), private, batch))
+        payloads = [tree_index(payload, k) for k in range(count)]
         if coded is not None:
             payloads = [coded(k, up, down) for k, (up, down) in enumerate(zip(payloads, downs, strict=True))]
         server = algorithm.aggregate(server, [(k, Upload(up, float(sizes[k]))) for k, up in enumerate(payloads)])
         if left and not each:
             continue
         downs = [algorithm.broadcast(server, k) for k in range(count)]
-        told = [predictor(algorithm, problem.predict, down, row(private, k)) for k, down in enumerate(downs)]
+        told = [predictor(algorithm, problem.predict, down, tree_index(private, k)) for k, down in enumerate(downs)]
         risks.append(problem.risk(told))
     return risks
 
@@ -143,11 +143,11 @@ def _side_by_side(function: Callable[[Any], Any], inputs: Any) -> Any:
     trees: list[Any] = []
 
     def of_leaves(*values: Tensor) -> list[Tensor]:
-        trees.append(function(rebuild(inputs, values)))
-        return leaves(trees[0])
+        trees.append(function(tree_unflatten(inputs, values)))
+        return tree_leaves(trees[0])
 
-    found = torch.vmap(of_leaves)(*leaves(inputs))
-    return rebuild(trees[0], found)
+    found = torch.vmap(of_leaves)(*tree_leaves(inputs))
+    return tree_unflatten(trees[0], found)
 
 
 # ---- what clients may have in common, and the models that can hold it ----

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedmtl.core.trees import row
+from fedmtl.core.trees import tree_index
 from fedmtl.core.types import Batch, LocalResult, Params, Payload
 from fedmtl.verify.check import Found, below, close, every
 from fedmtl.verify.quadratic import Array, clients, play, weights
@@ -95,7 +95,7 @@ def subspace_distances(fedrep: Callable[..., Any], problem: Subspace, rounds: in
 
         results = torch.vmap(update)(heads, {**batch, "chart": charts})
         heads = results.private
-        uploads = [(k, row(results.upload, k)) for k in range(problem.n)]
+        uploads = [(k, tree_index(results.upload, k)) for k in range(problem.n)]
         basis = np.linalg.qr(algorithm.aggregate(trunk, uploads)["trunk.b"].numpy())[0]
         distances.append(problem.distance(basis))
     return distances

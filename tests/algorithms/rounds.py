@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fedmtl.algorithms.common.local_training import make_batches
 from fedmtl.core.random import permutations
-from fedmtl.core.trees import stack
+from fedmtl.core.trees import tree_stack
 from fedmtl.core.types import ClientId, Params
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.engines import Engine, Loop
@@ -92,7 +92,7 @@ def predictors(plan: Plan, federation: Federation, state: State) -> dict[ClientI
         models, weights = plan.mixture(plan.broadcast(state.server, client, data.tasks), state.private[client])
         vectors = [weights[task] for task in data.tasks] if isinstance(weights, Mapping) else [weights]
         assert all(len(vector) == len(models) and float(vector.sum()) == pytest.approx(1) for vector in vectors)
-        found[client] = stack([dict(models[m]) for m in torch.stack(vectors).amax(0).nonzero()[:, 0].tolist()])
+        found[client] = tree_stack([dict(models[m]) for m in torch.stack(vectors).amax(0).nonzero()[:, 0].tolist()])
     return found
 
 

@@ -51,7 +51,7 @@ from fedmtl.algorithms import (
     TaskWeighted,
     Transfer,
 )
-from fedmtl.core.trees import leaves, rebuild, sha256, structure, tree_map
+from fedmtl.core.trees import sha256, tree_leaves, tree_map, tree_structure, tree_unflatten
 from fedmtl.core.types import Batch, LocalResult, Params, Payload, Upload
 from fedmtl.core.uploads import Stack, Uploads, add
 from fedmtl.data.base import ClientData, Federation, Split
@@ -140,7 +140,7 @@ def leaked(private: Any, payload: Payload) -> set[float]:
     """Numbers of the private state that stand in the payload, wherever they were put and however cut."""
 
     def values(tree: Any) -> set[float]:
-        return {number for leaf in leaves(tree) for number in torch.as_tensor(leaf).reshape(-1).tolist()}
+        return {number for leaf in tree_leaves(tree) for number in torch.as_tensor(leaf).reshape(-1).tolist()}
 
     return values(private) & values(payload)
 
@@ -152,8 +152,8 @@ def odd(tree: Any, seed: int) -> Any:
 
 
 def assert_close(a: Any, b: Any, atol: float) -> None:
-    assert structure(a) == structure(b)
-    for one, other in zip(leaves(a), leaves(b), strict=True):
+    assert tree_structure(a) == tree_structure(b)
+    for one, other in zip(tree_leaves(a), tree_leaves(b), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=atol)
 
 
@@ -303,7 +303,7 @@ def test_payloads_and_states_hold_the_names_that_the_file_claims(algorithm: AnyA
             assert names(job.down) == claimed(claim.down).union(claim.told)
             assert names(result.upload.payload) == claimed(claim.up).union(claim.beside)
             assert names(job.private) == names(result.private) == claimed(claim.private)
-            assert structure(job.private) == structure(result.private)
+            assert tree_structure(job.private) == tree_structure(result.private)
             assert result.upload.num_examples == len(unlike.clients[client].train.x)
         state = play(plan, unlike, state, round)
 
@@ -315,7 +315,7 @@ def test_one_broadcast_says_the_same_to_everybody(algorithm: AnyAlgorithm, unlik
     for round in (1, 2):
         state = play(plan, unlike, state, round)
     said = [algorithm.broadcast(state.server, client) for client in unlike.clients]
-    same = all([id(leaf) for leaf in leaves(one)] == [id(leaf) for leaf in leaves(said[0])] for one in said)
+    same = all([id(leaf) for leaf in tree_leaves(one)] == [id(leaf) for leaf in tree_leaves(said[0])] for one in said)
     assert same or not getattr(algorithm, "one_broadcast", False)
 
 
@@ -352,7 +352,7 @@ def test_nothing_private_is_in_the_payload(algorithm: AnyAlgorithm, unlike: Fede
         for private in (job.private, result.private):
             assert CLAIMS[type(algorithm)].copies or leaked(private, result.upload.payload) == set()
             if CLAIMS[type(algorithm)].private:
-                own = leaked(private, {"all": {str(i): leaf for i, leaf in enumerate(leaves(private))}})
+                own = leaked(private, {"all": {str(i): leaf for i, leaf in enumerate(tree_leaves(private))}})
                 assert len(own) >= CLAIMS[type(algorithm)].numbers
 
 
@@ -370,7 +370,7 @@ def test_personal_params_are_a_trunk_and_the_clients_heads(algorithm: AnyAlgorit
     for round in (1, 2):
         for client, params in personal(plan, unlike, state).items():
             expected = plan.restrict(plan.initial, unlike.clients[client].tasks)
-            assert structure(dict(params)) == structure(expected)
+            assert tree_structure(dict(params)) == tree_structure(expected)
             if round == 1:
                 assert_same(dict(params), expected)
         state = play(plan, unlike, state, round)
@@ -394,8 +394,8 @@ def test_a_cohort_of_one_works(algorithm: AnyAlgorithm, unlike: Federation) -> N
     first = state = start(plan, unlike)
     for round, cohort in enumerate(([9], [9], None), start=1):
         state = play(plan, unlike, state, round, cohort)
-        assert structure(state) == structure(first)
-        assert all(torch.isfinite(leaf).all() for leaf in leaves(state))
+        assert tree_structure(state) == tree_structure(first)
+        assert all(torch.isfinite(leaf).all() for leaf in tree_leaves(state))
         if cohort:
             assert_same({c: state.private[c] for c in (0, 1, 4)}, {c: first.private[c] for c in (0, 1, 4)})
 
@@ -470,7 +470,10 @@ def test_loop_is_vmap(algorithm: AnyAlgorithm, federation: Federation, vmap: VMa
     state = start(plan, federation)
     for round in (1, 2):
         work = [job._replace(function=plan.training(job.owned)) for job in jobs(plan, federation, state, round)]
-        expected = [rebuild(result, [torch.as_tensor(leaf) for leaf in leaves(result)]) for _, result in results(work)]
+        expected = [
+            tree_unflatten(result, [torch.as_tensor(leaf) for leaf in tree_leaves(result)])
+            for _, result in results(work)
+        ]
         assert_close(run(vmap, work), expected, atol=1e-6)
         assert_close(run(vmap, work, plan.wide(plan.training(plan.all_tasks))), expected, atol=1e-6)
         state = play(plan, federation, state, round)

@@ -14,7 +14,7 @@ import torch
 
 from fedmtl.algorithms import Mocha
 from fedmtl.algorithms.base import first_server
-from fedmtl.core.trees import row, stack
+from fedmtl.core.trees import tree_index, tree_stack
 from fedmtl.verify.mocha import FIXED, HEAD, Client, Solved, bounds, means, planted, solve
 
 
@@ -93,12 +93,12 @@ def together(mocha: Mocha, tasks: list[Client], rounds: int, watch: Callable[[So
     batches = [{key: torch.from_numpy(value) for key, value in batch.items()}]
     first = {HEAD: torch.zeros(1, tasks[0].x.shape[1], dtype=torch.float64)}
     server = first_server(mocha, first, dict.fromkeys(range(len(tasks)), first))
-    private = stack([mocha.init_client(first, longest)] * len(tasks))
+    private = tree_stack([mocha.init_client(first, longest)] * len(tasks))
     update = torch.vmap(partial(mocha.local_update, lambda *_: torch.zeros(())))
     for _ in range(rounds):
-        result = update(stack([mocha.broadcast(server, t) for t in range(len(tasks))]), private, batches)
+        result = update(tree_stack([mocha.broadcast(server, t) for t in range(len(tasks))]), private, batches)
         private = result.private
-        server = mocha.aggregate(server, [(t, row(result.upload, t)) for t in range(len(tasks))])
+        server = mocha.aggregate(server, [(t, tree_index(result.upload, t)) for t in range(len(tasks))])
         alpha = [values.numpy()[:n] for values, n in zip(private[HEAD], sizes, strict=True)]
         watch(Solved(server, alpha, np.stack([server.w[str(t)][HEAD].numpy()[0] for t in range(len(tasks))])))
 

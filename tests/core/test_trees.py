@@ -9,13 +9,13 @@ from torch import Tensor
 
 from fedmtl.core.trees import (
     all_finite,
-    leaves,
-    rebuild,
     select,
     sha256,
     sq_distance,
-    structure,
+    tree_leaves,
     tree_map,
+    tree_structure,
+    tree_unflatten,
     weighted_mean,
 )
 
@@ -131,17 +131,17 @@ TREES = [
 
 @pytest.mark.parametrize(("tree", "expected"), TREES)
 def test_leaves_and_back(tree: Any, expected: list[int]) -> None:
-    assert leaves(tree) == expected
-    again = rebuild(tree, expected)
+    assert tree_leaves(tree) == expected
+    again = tree_unflatten(tree, expected)
     assert again == tree and type(again) is type(tree)
-    doubled = rebuild(tree, [2 * leaf for leaf in expected])
-    assert leaves(doubled) == [2 * leaf for leaf in expected]
+    doubled = tree_unflatten(tree, [2 * leaf for leaf in expected])
+    assert tree_leaves(doubled) == [2 * leaf for leaf in expected]
     assert tree_map(lambda leaf: 2 * leaf, tree) == doubled
 
 
 def test_rebuild_keeps_types_and_the_order_of_keys() -> None:
     tree = {"b": Pair([1], (2,)), "a": None}
-    again = rebuild(tree, ["x", "y"])
+    again = tree_unflatten(tree, ["x", "y"])
     assert list(again) == ["b", "a"]
     assert isinstance(again["b"], Pair) and again == {"b": Pair(["x"], ("y",)), "a": None}
     assert tree == {"b": Pair([1], (2,)), "a": None}
@@ -150,14 +150,14 @@ def test_rebuild_keeps_types_and_the_order_of_keys() -> None:
 @pytest.mark.parametrize(("count", "word"), [(0, "fewer"), (1, "fewer"), (3, "more"), (9, "more")])
 def test_rebuild_counts(count: int, word: str) -> None:
     with pytest.raises(ValueError, match=f"has 2 leaves, got {word}"):
-        rebuild({"a": 1, "b": Pair(2, None)}, range(count))
+        tree_unflatten({"a": 1, "b": Pair(2, None)}, range(count))
 
 
 def test_structure_is_a_key() -> None:
     """Hashable, blind to values and to the order of keys; and it tells apart what cannot be stacked."""
     tree = {"a": torch.zeros(2, 3), "b": Pair(None, torch.zeros(()))}
     same = {"b": Pair(None, torch.ones(())), "a": torch.ones(2, 3)}
-    assert structure(tree) == structure(same) and hash(structure(tree)) == hash(structure(same))
+    assert tree_structure(tree) == tree_structure(same) and hash(tree_structure(tree)) == hash(tree_structure(same))
     others = [
         {"a": torch.zeros(3, 2), "b": Pair(None, torch.zeros(()))},  # a shape
         {"a": torch.zeros(2, 3, dtype=torch.float64), "b": Pair(None, torch.zeros(()))},  # a dtype
@@ -168,7 +168,7 @@ def test_structure_is_a_key() -> None:
         {"a": torch.zeros(2, 3)},
         None,
     ]
-    assert len({structure(other) for other in [tree, *others]}) == len(others) + 1
+    assert len({tree_structure(other) for other in [tree, *others]}) == len(others) + 1
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.algorithms.common.local_training import make_batches
-from fedmtl.core.trees import leaves, rebuild, structure, tree_map
+from fedmtl.core.trees import tree_leaves, tree_map, tree_structure, tree_unflatten
 from fedmtl.core.types import Batch, Payload, TaskSet
 from fedmtl.data.base import Federation
 from fedmtl.engines import Cohort, Engine, Wide
@@ -37,7 +37,7 @@ def cohort_of(jobs: Sequence[Job]) -> Cohort:
     """Jobs of one function and equal shapes as a cohort; broadcasts are told apart by identity."""
     downs = list({id(job.down): job.down for job in jobs}.values())
     numbers = {id(down): number for number, down in enumerate(downs)}
-    columns = zip(*(leaves(job.private) for job in jobs), strict=True)
+    columns = zip(*(tree_leaves(job.private) for job in jobs), strict=True)
 
     def batches(rows: NDArray[np.int64]) -> list[Batch]:
         return padded([jobs[row].batches for row in rows])
@@ -47,7 +47,7 @@ def cohort_of(jobs: Sequence[Job]) -> Cohort:
         jobs[0].function,
         downs,
         np.array([numbers[id(job.down)] for job in jobs]),
-        rebuild(jobs[0].private, [torch.stack(column) for column in columns]),
+        tree_unflatten(jobs[0].private, [torch.stack(column) for column in columns]),
         np.array([len(job.batches) for job in jobs]),
         batches,
         jobs[0].owned,
@@ -86,7 +86,7 @@ def cohorts_of(jobs: Sequence[Job]) -> tuple[list[Cohort], list[list[int]]]:
     alike: dict[Any, list[int]] = {}
     for place, job in enumerate(jobs):
         shapes = tuple((key, value.shape[1:], value.dtype) for key, value in sorted(job.batches[0].items()))
-        key = (id(job.function), structure(job.down), structure(job.private), shapes, job.owned)
+        key = (id(job.function), tree_structure(job.down), tree_structure(job.private), shapes, job.owned)
         alike.setdefault(key, []).append(place)
     return [cohort_of([jobs[place] for place in places]) for places in alike.values()], list(alike.values())
 
@@ -108,8 +108,8 @@ def tensors(tree: Any) -> Any:
 
 def assert_close(found: Any, expected: Any) -> None:
     """Same structure, shapes and dtypes, and numbers to 1e-6."""
-    assert structure(found) == structure(tensors(expected))
-    for one, other in zip(leaves(found), leaves(tensors(expected)), strict=True):
+    assert tree_structure(found) == tree_structure(tensors(expected))
+    for one, other in zip(tree_leaves(found), tree_leaves(tensors(expected)), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
 
 

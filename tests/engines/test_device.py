@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fedmtl.algorithms import Algorithm, FedPer
-from fedmtl.core.trees import leaves, structure, tree_map
+from fedmtl.core.trees import tree_leaves, tree_map, tree_structure
 from fedmtl.data.base import Federation
 from fedmtl.engines import Loop, VMap
 from fedmtl.engines.batching.gather import Inputs
@@ -27,7 +27,7 @@ def away(tree: Any) -> Any:
 
 
 def devices(tree: Any) -> set[str]:
-    return {leaf.device.type for leaf in leaves(tree)}
+    return {leaf.device.type for leaf in tree_leaves(tree)}
 
 
 @pytest.mark.parametrize("algorithm", ALL_ALGORITHMS, ids=repr)
@@ -37,7 +37,7 @@ def test_nothing_is_left_on_the_cpu(algorithm: Algorithm[Any, Any], kind: str, a
     plan = tiny_plan(alike, algorithm)
     state = start(plan, alike)
     work = (jobs if kind == "train" else measurements)(plan, alike, state)
-    cohort = cohort_of([job for job in work if structure(job.private) == structure(work[0].private)])
+    cohort = cohort_of([job for job in work if tree_structure(job.private) == tree_structure(work[0].private)])
     rows = torch.arange(len(cohort.clients)).numpy()
     batches = away(cohort.batches(rows))
     down, private = away(cohort.downs[0]), away(cohort.private)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import fedmtl.optimizers
 from fedmtl.algorithms.common.local_training import sgd
-from fedmtl.core.trees import leaves, sha256, structure
+from fedmtl.core.trees import sha256, tree_leaves, tree_structure
 from fedmtl.core.types import Batch, Params
 from fedmtl.optimizers import SGD, AdamW, Clip, Cosine, Momentum, Optimizer, StepDecay, Warmup, WeightDecay
 from fedmtl.registry.components import REGISTRY
@@ -142,9 +142,9 @@ def test_states_and_directions_keep_their_shapes(optimizer: Optimizer) -> None:
     """d has the names and shapes of w, s those of its first value; all is finite, and float32 as w is."""
     first = optimizer.init(start())
     for direction, state in walked(optimizer):
-        assert structure(dict(direction)) == structure(start())
-        assert structure(state) == structure(first)
-        assert all(torch.isfinite(leaf).all() for leaf in leaves((direction, state)))
+        assert tree_structure(dict(direction)) == tree_structure(start())
+        assert tree_structure(state) == tree_structure(first)
+        assert all(torch.isfinite(leaf).all() for leaf in tree_leaves((direction, state)))
 
 
 @each_optimizer

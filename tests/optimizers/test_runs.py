@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fedmtl.algorithms import Algorithm, FedAvg, FedAvgM, FedPer, Local, Pooled, TaskWeighted
 from fedmtl.algorithms.base import scheduled
-from fedmtl.core.trees import leaves, sha256
+from fedmtl.core.trees import sha256, tree_leaves
 from fedmtl.core.types import Params
 from fedmtl.data import Synthetic
 from fedmtl.data.base import Federation
@@ -82,7 +82,7 @@ def test_every_descent_is_given_the_optimizer(algorithm: Any, unlike: Federation
     slow = jobs(tiny_plan(unlike, dataclasses.replace(algorithm, lr=1e-30)), unlike, state, 2)
     usual = jobs(tiny_plan(unlike, algorithm), unlike, state, 2)
     for one, other, moved in zip(alone(still), alone(slow), alone(usual), strict=True):
-        for a, b in zip(leaves(one), leaves(other), strict=True):
+        for a, b in zip(tree_leaves(one), tree_leaves(other), strict=True):
             torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
         assert sha256(one) != sha256(moved)
 
@@ -139,9 +139,9 @@ def test_both_engines_agree() -> None:
     """To 1e-5 after four rounds; without the cosine the model is more than a hundred times as far away."""
     loop, vmap = run(experiment()), run(experiment(engine="vmap"))
     plain = run(experiment(algorithm=dataclasses.replace(LEARNING, optimizer=Momentum())))
-    apart = [float((a - b).abs().max()) for a, b in zip(leaves(loop.state), leaves(vmap.state), strict=True)]
+    apart = [float((a - b).abs().max()) for a, b in zip(tree_leaves(loop.state), tree_leaves(vmap.state), strict=True)]
     assert max(apart) < 1e-5
-    gap = [float((a - b).abs().max()) for a, b in zip(leaves(loop.state), leaves(plain.state), strict=True)]
+    gap = [float((a - b).abs().max()) for a, b in zip(tree_leaves(loop.state), tree_leaves(plain.state), strict=True)]
     assert max(gap) > 1e-3
     assert loop.summary["digests"]["ledger"] == vmap.summary["digests"]["ledger"]
 
@@ -165,4 +165,4 @@ def test_a_killed_run_goes_on_with_its_round(engine: str, tmp_path: Path) -> Non
 def test_ray_has_the_local_loops_bits() -> None:
     local, ray = run(experiment()), run(experiment(runtime="ray", workers=2))
     assert ray.summary["digests"] == local.summary["digests"]
-    assert np.isfinite([float(leaf.sum()) for leaf in leaves(ray.state)]).all()
+    assert np.isfinite([float(leaf.sum()) for leaf in tree_leaves(ray.state)]).all()

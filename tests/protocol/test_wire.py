@@ -10,7 +10,7 @@ import xxhash
 from torch import Tensor
 
 from fedmtl.codecs import FP16, Codec, Dense, ErrorFeedback, Int8, TopK
-from fedmtl.core.trees import stack
+from fedmtl.core.trees import tree_stack
 from fedmtl.core.types import Payload
 from fedmtl.protocol.packets import (
     DATA,
@@ -229,7 +229,7 @@ def test_a_payload_in_its_room_is_packed_where_it_is(codec: Codec[Any], there: b
             {record: dict(params) for record, params in stacked.items()},
             SPEC,
             codec,
-            stack([codec.init(13)] * 3),
+            tree_stack([codec.init(13)] * 3),
             np.random.default_rng,
             kind=UP,
             round=7,

@@ -7,7 +7,7 @@ import pytest
 
 from fedmtl.algorithms import Algorithm, Mocha
 from fedmtl.codecs import FP16, Codec, Dense, ErrorFeedback, Int8, TopK
-from fedmtl.core.trees import leaves
+from fedmtl.core.trees import tree_leaves
 from fedmtl.data import Synthetic
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
@@ -55,7 +55,7 @@ def test_ray_and_both_engines_agree(algorithm: Algorithm[Any, Any]) -> None:
     assert ray.summary["digests"] == local.summary["digests"]
     stacked = run(experiment(algorithm, runtime="ray", workers=2, engine="vmap"))
     assert stacked.summary["digests"]["ledger"] == local.summary["digests"]["ledger"]
-    for one, other in zip(leaves(stacked.state), leaves(local.state), strict=True):
+    for one, other in zip(tree_leaves(stacked.state), tree_leaves(local.state), strict=True):
         assert one.sub(other).abs().max() < 1e-4
     assert scores(stacked) == pytest.approx(scores(local), abs=0.3, nan_ok=True)  # one example of four may tip over
 

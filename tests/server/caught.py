@@ -9,7 +9,7 @@ import pytest
 from flwr.app import Message
 
 from fedmtl.client.state.mmap import StackedStore
-from fedmtl.core.trees import leaves, row
+from fedmtl.core.trees import tree_index, tree_leaves
 from fedmtl.core.types import Params
 from fedmtl.data import Federation
 from fedmtl.protocol.packets import DOWN, UP
@@ -82,7 +82,7 @@ def play(
         return replies
 
     def keep(count: int, states: Any) -> None:
-        caught.private += [row(states["private"], k) for k in range(count)]
+        caught.private += [tree_index(states["private"], k) for k in range(count)]
 
     def watch_load(store: StackedStore, kind: str, clients: Any, before: int, first: Any, since: Any) -> Any:
         states = load(store, kind, clients, before, first, since)
@@ -111,8 +111,8 @@ def pairs(numbers: np.ndarray) -> set[bytes]:
 def private_pairs(caught: Caught) -> set[bytes]:
     found: set[bytes] = set()
     for state in caught.private:
-        if leaves(state):
-            found |= pairs(np.concatenate([leaf.numpy().reshape(-1) for leaf in leaves(state)]))
+        if tree_leaves(state):
+            found |= pairs(np.concatenate([leaf.numpy().reshape(-1) for leaf in tree_leaves(state)]))
     return found
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fedmtl.algorithms.common.local_training import make_batches
 from fedmtl.core.random import rng
-from fedmtl.core.trees import leaves
+from fedmtl.core.trees import tree_leaves
 from fedmtl.core.types import ClientId, Payload, Trained, Upload
 from fedmtl.data.base import Federation
 from fedmtl.protocol.packets import DOWN, UP
@@ -27,7 +27,9 @@ from tests.algorithms.rounds import epoch
 
 def can_fail(tree: Any) -> bool:
     """Whether there is a floating-point number that could be NaN."""
-    return any(isinstance(leaf, torch.Tensor) and leaf.is_floating_point() and leaf.numel() for leaf in leaves(tree))
+    return any(
+        isinstance(leaf, torch.Tensor) and leaf.is_floating_point() and leaf.numel() for leaf in tree_leaves(tree)
+    )
 
 
 class Single:

@@ -22,7 +22,7 @@ from fedmtl.client.client_pool import Fleet
 from fedmtl.client.state.files import ClientStore, MemoryBackend, Store
 from fedmtl.client.state.mmap import StackedStore
 from fedmtl.codecs import FP16, Codec, Dense, ErrorFeedback, Int8, TopK
-from fedmtl.core.trees import leaves
+from fedmtl.core.trees import tree_leaves
 from fedmtl.core.types import ClientId, TaskSet, Trained
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.engines import Engine, Loop, VMap
@@ -102,7 +102,7 @@ class Failing:
 
 def _poison(tree: Any, row: int) -> None:
     """One NaN, the last number of the first array of a row."""
-    for leaf in leaves(tree):
+    for leaf in tree_leaves(tree):
         if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() and leaf[row].numel():
             leaf[(row, *[-1] * (leaf.ndim - 1))] = torch.nan
             return
@@ -211,7 +211,7 @@ def compare(algorithm: Algorithm[Any, Any], codec: Codec[Any], engine: Engine, s
                     atol=1e-6,
                     err_msg=f"{t} {client} {task}",
                 )
-    for one, other in zip(leaves(together.server.state), leaves(single.server), strict=True):
+    for one, other in zip(tree_leaves(together.server.state), tree_leaves(single.server), strict=True):
         np.testing.assert_allclose(np.asarray(one), np.asarray(other), rtol=1e-6 if exact else 1e-4, atol=1e-6)
 
 

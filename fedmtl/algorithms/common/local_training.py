@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import grad
 
-from fedmtl.core.trees import leaves, rebuild
+from fedmtl.core.trees import tree_leaves, tree_unflatten
 from fedmtl.core.types import Batch, Params
 from fedmtl.optimizers import SGD, Optimizer
 
@@ -123,8 +123,8 @@ def sgd(
                 total = n * value if total is None else torch.addcmul(total, n, value)
                 examples = n if examples is None else examples + n
             d, new = chosen.direction(state, slope, w, _round(chosen, batch))  # (1)
-            pairs = zip(leaves(new), leaves(state), strict=True)
-            state = rebuild(new, [torch.where(real, one, other) for one, other in pairs])
+            pairs = zip(tree_leaves(new), tree_leaves(state), strict=True)
+            state = tree_unflatten(new, [torch.where(real, one, other) for one, other in pairs])
             step = -lr * real.float()
             w = {name: torch.addcmul(value, step, d[name]) for name, value in w.items()}  # (2), in one pass
             if retraction is not None:

@@ -29,7 +29,7 @@ from safetensors.numpy import save as save_arrays
 from torch import Tensor
 
 from fedmtl.core.files import Folder
-from fedmtl.core.trees import leaves, rebuild, row, stack, structure
+from fedmtl.core.trees import tree_index, tree_leaves, tree_stack, tree_structure, tree_unflatten
 from fedmtl.core.types import ClientId
 from fedmtl.protocol.best_round import NONE
 from fedmtl.protocol.requests import ANEW
@@ -68,7 +68,7 @@ class LostState(StateError):
 def state_to_bytes(tree: Any, note: dict[str, Any] | None = None) -> bytes:
     """A tree of arrays, with a note of plain values: magic, note length, structure hash, note, safetensors, CRC-32."""
     arrays = {}
-    for index, leaf in enumerate(leaves(tree)):
+    for index, leaf in enumerate(tree_leaves(tree)):
         array = leaf.detach().cpu().numpy() if isinstance(leaf, Tensor) else np.asarray(leaf)
         arrays[f"{index}"] = np.ascontiguousarray(array).reshape(array.shape)
     text = json.dumps(note or {}, sort_keys=True).encode()
@@ -95,14 +95,14 @@ def state_from_bytes(data: bytes, template: Any) -> tuple[Any, dict[str, Any]]:
     note = json.loads(data[_HEAD.size : _HEAD.size + length])
     arrays = load_arrays(data[_HEAD.size + length : -_CRC.size])
     restored = []
-    for index, leaf in enumerate(leaves(template)):
+    for index, leaf in enumerate(tree_leaves(template)):
         array = arrays[f"{index}"]
         restored.append(torch.from_numpy(array.copy()) if isinstance(leaf, Tensor) else array)
-    return rebuild(template, restored), note
+    return tree_unflatten(template, restored), note
 
 
 def _schema(tree: Any) -> bytes:
-    return blake2b(repr(structure(tree)).encode(), digest_size=8).digest()
+    return blake2b(repr(tree_structure(tree)).encode(), digest_size=8).digest()
 
 
 class Store(Protocol):
@@ -174,7 +174,7 @@ class ClientStore:
             StateError: the state is of another experiment.
         """
         first = template()
-        if not any(np.size(leaf) for leaf in leaves(first)):
+        if not any(np.size(leaf) for leaf in tree_leaves(first)):
             return first
         versions = [version for version in self._backend.versions(client) if version < before]
         for version in reversed(versions):
@@ -205,17 +205,17 @@ class ClientStore:
         for k, client in enumerate(clients.tolist()):
             one = 0 if since is None else int(since[k])
             try:
-                rows.append(self.load(client, before, lambda k=k: row(first(np.array([k])), 0), one))
+                rows.append(self.load(client, before, lambda k=k: tree_index(first(np.array([k])), 0), one))
             except LostState as error:
                 lost.append(error)
         if lost:
             raise LostState([client for error in lost for client in error.clients], lost[0].why)
-        return stack(rows) if rows else first(np.zeros(0, np.int64))
+        return tree_stack(rows) if rows else first(np.zeros(0, np.int64))
 
     def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any, best: int = NONE) -> None:
         """As in ``Store``."""
         for k, client in enumerate(clients.tolist()):
-            self.save(client, version, row(states, k), best)
+            self.save(client, version, tree_index(states, k), best)
 
     def save(self, client: ClientId, version: int, state: Any, best: int = NONE) -> None:
         """Keep a state; of what is older, the newest version stays, and the newest up to round ``best``."""

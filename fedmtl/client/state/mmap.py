@@ -26,7 +26,7 @@ from fedmtl.client.state.files import LostState, StateError
 from fedmtl.client.state.pinned import ARRAYS, Pinned
 from fedmtl.client.state.rollback_journal import Before, Undo
 from fedmtl.core.files import Folder, named_errors, reserve
-from fedmtl.core.trees import leaves, rebuild
+from fedmtl.core.trees import tree_leaves, tree_unflatten
 from fedmtl.protocol.best_round import NONE
 from fedmtl.protocol.requests import ANEW
 
@@ -320,7 +320,7 @@ class StackedStore:
 def _layout(states: Any) -> tuple[list[Field], int]:
     """Where each leaf of a stacked tree is in a row, each at a multiple of 8, and the row's bytes."""
     fields, end = [], 0
-    for leaf in leaves(states):
+    for leaf in tree_leaves(states):
         tensor = isinstance(leaf, Tensor)
         array = leaf.detach().numpy() if tensor else np.asarray(leaf)
         count = math.prod(array.shape[1:]) * array.dtype.itemsize
@@ -331,7 +331,7 @@ def _layout(states: Any) -> tuple[list[Field], int]:
 
 def _pack(states: Any, fields: list[Field], size: int, count: int) -> NDArray[np.uint8]:
     rows = np.zeros((count, size), np.uint8)
-    for leaf, field in zip(leaves(states), fields, strict=True):
+    for leaf, field in zip(tree_leaves(states), fields, strict=True):
         array = leaf.detach().cpu().numpy() if isinstance(leaf, Tensor) else np.asarray(leaf)
         rows[:, field.start : field.end].view(field.dtype)[:] = array.reshape(count, math.prod(field.shape))
     return rows
@@ -342,4 +342,4 @@ def _unpack(rows: NDArray[np.uint8], fields: list[Field], template: Any) -> Any:
     for field in fields:
         array = rows[:, field.start : field.end].view(field.dtype).reshape(len(rows), *field.shape)
         found.append(torch.from_numpy(array) if field.tensor else array)
-    return rebuild(template, found)
+    return tree_unflatten(template, found)

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedmtl.core.trees import leaves, rebuild, tree_map
+from fedmtl.core.trees import tree_leaves, tree_map, tree_unflatten
 from fedmtl.core.types import Payload
 from fedmtl.engines.base import Cohort, Picked, Places
 from fedmtl.engines.device import take, to_device, to_tensor
@@ -52,8 +52,8 @@ def gather(cohort: Cohort, rows: Rows, down: Payload | None, device: str, pick: 
     """
     if down is None:
         downs = [cohort.downs[number] for number in cohort.which[rows]]
-        columns = zip(*(leaves(own) for own in downs), strict=True)
-        heard = rebuild(downs[0], [torch.stack([to_tensor(leaf) for leaf in column]) for column in columns])
+        columns = zip(*(tree_leaves(own) for own in downs), strict=True)
+        heard = tree_unflatten(downs[0], [torch.stack([to_tensor(leaf) for leaf in column]) for column in columns])
     else:
         heard = down
     batches = cohort.picked(rows) if pick and cohort.picked is not None else cohort.batches(rows)
@@ -74,11 +74,11 @@ class Rebuilt:
 
     def places(self, tree: Any) -> list[Tensor | None]:
         """Where the leaves of a result like this one should be, [clients, …], if somebody has said so."""
-        return self._where(tree) if self._where is not None else [None] * len(leaves(tree))
+        return self._where(tree) if self._where is not None else [None] * len(tree_leaves(tree))
 
     def put(self, rows: Rows, tree: Any) -> None:
         """Write the first ``len(rows)`` rows of a stacked result; the rest is padding."""
-        found = [leaf[: len(rows)].detach().cpu() for leaf in leaves(tree)]
+        found = [leaf[: len(rows)].detach().cpu() for leaf in tree_leaves(tree)]
         in_order = bool((rows[1:] == rows[:-1] + 1).all())
         if self._tree is None:
             places = zip(self.places(tree), found, strict=True)
@@ -99,9 +99,9 @@ class Rebuilt:
         return leaf if everybody else torch.empty(self._clients, *leaf.shape[1:], dtype=leaf.dtype)
 
     def tree(self) -> Any:
-        return rebuild(self._tree, self._whole)
+        return tree_unflatten(self._tree, self._whole)
 
 
 def shapes(tree: Any, skip: int) -> list[tuple[Any, ...]]:
     """Shape, without the first dimensions, and dtype of each leaf."""
-    return [(tuple(leaf.shape[skip:]), str(leaf.dtype).removeprefix("torch.")) for leaf in leaves(tree)]
+    return [(tuple(leaf.shape[skip:]), str(leaf.dtype).removeprefix("torch.")) for leaf in tree_leaves(tree)]

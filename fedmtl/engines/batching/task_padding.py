@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedmtl.core.trees import leaves, rebuild, structure, tree_map
+from fedmtl.core.trees import tree_leaves, tree_map, tree_structure, tree_unflatten
 from fedmtl.core.types import Batch, Payload, TaskSet, Trained
 from fedmtl.engines.base import Cohort, Wide
 from fedmtl.engines.device import to_tensor
@@ -33,8 +33,8 @@ def merge(cohorts: Sequence[Cohort], wide: Wide) -> list[tuple[list[int], Cohort
 
 def _kind(tree: Any, skip: int) -> Any:
     """Nesting, names, shapes without the first ``skip`` dimensions, and dtypes."""
-    shapes = tuple((tuple(leaf.shape[skip:]), str(leaf.dtype).removeprefix("torch.")) for leaf in leaves(tree))
-    return structure(tree_map(lambda _: 0, tree)), shapes
+    shapes = tuple((tuple(leaf.shape[skip:]), str(leaf.dtype).removeprefix("torch.")) for leaf in tree_leaves(tree))
+    return tree_structure(tree_map(lambda _: 0, tree)), shapes
 
 
 def widen(cohort: Cohort, wide: Wide) -> Cohort:
@@ -112,13 +112,13 @@ def _joined(cohorts: Sequence[Cohort]) -> Cohort:
         numbers = np.array([_find(down, downs) for down in cohort.downs], dtype=np.int64)
         which.append(numbers[cohort.which])
     ends = np.cumsum([len(cohort.clients) for cohort in cohorts])
-    columns = zip(*(leaves(cohort.private) for cohort in cohorts), strict=True)
+    columns = zip(*(tree_leaves(cohort.private) for cohort in cohorts), strict=True)
     return Cohort(
         [client for cohort in cohorts for client in cohort.clients],
         cohorts[0].function,
         downs,
         np.concatenate(which),
-        rebuild(cohorts[0].private, [torch.cat([to_tensor(leaf) for leaf in column]) for column in columns]),
+        tree_unflatten(cohorts[0].private, [torch.cat([to_tensor(leaf) for leaf in column]) for column in columns]),
         np.concatenate([cohort.steps for cohort in cohorts]),
         lambda rows: _gather(cohorts, ends, rows),
         cohorts[0].owned,
@@ -130,7 +130,7 @@ def _find(down: Payload, downs: list[Payload]) -> int:
     for number, known in enumerate(downs):
         if known is down:
             return number
-        pairs = zip(leaves(known), leaves(down), strict=True)
+        pairs = zip(tree_leaves(known), tree_leaves(down), strict=True)
         if all(torch.equal(to_tensor(one), to_tensor(other)) for one, other in pairs):
             return number
     downs.append(down)

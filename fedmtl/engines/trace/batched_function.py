@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from fedmtl.core.trees import leaves, rebuild, structure, tree_map
+from fedmtl.core.trees import tree_leaves, tree_map, tree_structure, tree_unflatten
 from fedmtl.engines.base import ClientFn, Picked, Places
 from fedmtl.engines.batching.gather import Inputs
 from fedmtl.engines.kernels import lifted_layers
@@ -111,12 +111,12 @@ class Lifted:
         given = _flat(inputs)
         found = self._in_cpp.get(_signature(inputs, given, 1)) if self._in_cpp else None
         if found is not None:
-            return rebuild(found.tree, found.program(given, [] if places is None else places(found.tree)))
+            return tree_unflatten(found.tree, found.program(given, [] if places is None else places(found.tree)))
         tensors = _copied(inputs, given)
         state = self._state(inputs, tensors)
         state.calls += 1
         if state.believed and state.program is not None:
-            return rebuild(state.tree, self._play(state, state.program, inputs, tensors))
+            return tree_unflatten(state.tree, self._play(state, state.program, inputs, tensors))
         if state.reason or state.calls <= self._waits(inputs, tensors):
             results = self._plain(state, inputs, tensors)
         elif state.program is None:
@@ -132,7 +132,7 @@ class Lifted:
             self._proven |= state.believed
             if not state.believed:
                 self._keep_plain(state, "it gives other numbers when played back: it is no pure function")
-        return rebuild(state.tree, results)
+        return tree_unflatten(state.tree, results)
 
     def _waits(self, inputs: Inputs, tensors: Sequence[Tensor]) -> int:
         """How many calls of a signature come before the one that is written down."""
@@ -183,7 +183,7 @@ class Lifted:
         """Go on as machine code, where it can be said in C++ and gives these results."""
         from fedmtl.engines.trace.cpp import Unlike, compile_natively
 
-        of_down, of_private = len(leaves(inputs.down)), len(leaves(inputs.private))
+        of_down, of_private = len(tree_leaves(inputs.down)), len(tree_leaves(inputs.private))
         stacked = [place >= of_down or not inputs.shared for place in range(len(tensors))]
         try:
             program = compile_natively(recording, tensors, stacked, of_down + of_private)
@@ -220,13 +220,14 @@ class Lifted:
         log.debug("%r is not played back: %s", self.function, reason)
 
     def _plain(self, state: _State, inputs: Inputs, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
-        of_down, of_private, keys = len(leaves(inputs.down)), len(leaves(inputs.private)), sorted(inputs.batches[0])
+        of_down, of_private = len(tree_leaves(inputs.down)), len(tree_leaves(inputs.private))
+        keys = sorted(inputs.batches[0])
 
         def flat(heard: list[Tensor], own: list[Tensor], rest: list[Tensor]) -> tuple[Tensor, ...]:
             epoch = [dict(zip(keys, rest[at : at + len(keys)], strict=True)) for at in range(0, len(rest), len(keys))]
-            result = self.function(rebuild(inputs.down, heard), rebuild(inputs.private, own), epoch)
+            result = self.function(tree_unflatten(inputs.down, heard), tree_unflatten(inputs.private, own), epoch)
             state.tree = tree_map(lambda _: 0, result)
-            return tuple(torch.as_tensor(leaf) for leaf in leaves(result))
+            return tuple(torch.as_tensor(leaf) for leaf in tree_leaves(result))
 
         heard = list(tensors[:of_down])
         own = list(tensors[of_down : of_down + of_private])
@@ -285,16 +286,19 @@ def _line(error: Exception) -> str:
 
 def _signature(inputs: Inputs, given: Sequence[Tensor | Picked], skip: int) -> Any:
     """What calls have in common that are played from one recording, but for the first ``skip`` dimensions of stacks."""
-    of_down, of_private = len(leaves(inputs.down)), len(leaves(inputs.private))
+    of_down, of_private = len(tree_leaves(inputs.down)), len(tree_leaves(inputs.private))
     skips = [0 if inputs.shared else skip] * of_down + [skip] * (len(given) - of_down)
     pictures = [(t.shape[n:], t.stride()[n:], t.dtype, t.device) for t, n in zip(given, skips, strict=True)]
-    nesting = [structure(rebuild(tree, [0] * n)) for tree, n in ((inputs.down, of_down), (inputs.private, of_private))]
+    nesting = [
+        tree_structure(tree_unflatten(tree, [0] * n))
+        for tree, n in ((inputs.down, of_down), (inputs.private, of_private))
+    ]
     return inputs.shared, *nesting, tuple(sorted(inputs.batches[0])), tuple(pictures)
 
 
 def _copied(inputs: Inputs, given: Sequence[Tensor | Picked]) -> list[Tensor]:
     """With what is a client's own in one piece."""
-    of_down = len(leaves(inputs.down)) if inputs.shared else 0
+    of_down = len(tree_leaves(inputs.down)) if inputs.shared else 0
     whole = [item.copy() if isinstance(item, Picked) else item for item in given]
     return whole[:of_down] + [tensor.contiguous() for tensor in whole[of_down:]]
 
@@ -302,8 +306,8 @@ def _copied(inputs: Inputs, given: Sequence[Tensor | Picked]) -> list[Tensor]:
 def _flat(inputs: Inputs) -> list[Tensor | Picked]:
     keys = sorted(inputs.batches[0])
     return [
-        *leaves(inputs.down),
-        *leaves(inputs.private),
+        *tree_leaves(inputs.down),
+        *tree_leaves(inputs.private),
         *[batch[key] for batch in inputs.batches for key in keys],
     ]
 

@@ -13,7 +13,7 @@ import torch
 
 from fedmtl.client.state.files import ClientStore, LostState, MemoryBackend, StateError, Store
 from fedmtl.client.state.mmap import StackedStore
-from fedmtl.core.trees import leaves
+from fedmtl.core.trees import tree_leaves
 from fedmtl.protocol.requests import ANEW
 
 CLIENTS = np.array([3, 4, 9, 2**31, 2**32 - 2])
@@ -38,7 +38,7 @@ def first(rows: np.ndarray) -> dict[str, Any]:
 
 def values(tree: Any) -> list[float]:
     """Row by row, the number that all leaves hold."""
-    rows = np.concatenate([np.asarray(leaf, np.float64).reshape(len(leaf), -1) for leaf in leaves(tree)], axis=1)
+    rows = np.concatenate([np.asarray(leaf, np.float64).reshape(len(leaf), -1) for leaf in tree_leaves(tree)], axis=1)
     assert rows.shape[1] == 1 + 3 + 10 + 4 and (rows == rows[:, :1]).all()
     return rows[:, 0].tolist()
 
@@ -79,7 +79,7 @@ def test_leaves_come_back_with_their_types_and_shapes(store: Store) -> None:
     save(store, 1, [0, 4], 7, 8)
     got, expected = store.load_rows("k", CLIENTS[[4, 0]], 2, first), states(8, 7)
     assert got["codec"][1] is None and got["private"].keys() == expected["private"].keys()
-    for leaf, wanted in zip(leaves(got), leaves(expected), strict=True):
+    for leaf, wanted in zip(tree_leaves(got), tree_leaves(expected), strict=True):
         assert type(leaf) is type(wanted) and leaf.dtype == wanted.dtype and leaf.shape == wanted.shape
 
 

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fedmtl.algorithms import Algorithm
 from fedmtl.algorithms.common.local_training import sgd
-from fedmtl.core.trees import leaves, sha256
+from fedmtl.core.trees import sha256, tree_leaves
 from fedmtl.core.types import Batch, Params, Payload
 from fedmtl.data.base import Federation
 from fedmtl.engines.batching.gather import Inputs, gather
@@ -93,7 +93,7 @@ def test_models_of_dense_and_convolutional_layers(model: Model) -> None:
     for seed in (1, 2, 3, 4):
         fresh = Lifted(update)
         assert sha256(lifted(inputs(seed))) == sha256(fresh(inputs(seed)))
-    assert all(torch.isfinite(leaf).all() for leaf in leaves(plain(inputs(1))))
+    assert all(torch.isfinite(leaf).all() for leaf in tree_leaves(plain(inputs(1))))
     assert [state.believed for state in lifted._states.values()] == [True]
 
 

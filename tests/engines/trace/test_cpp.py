@@ -14,7 +14,7 @@ from torch.nn import functional as F
 import fedmtl
 from fedmtl.algorithms import Algorithm, Ditto, FedPer, PFedMe
 from fedmtl.client.data_shard import Rows
-from fedmtl.core.trees import leaves
+from fedmtl.core.trees import tree_leaves
 from fedmtl.data import Synthetic
 from fedmtl.data.base import Federation
 from fedmtl.engines import VMap
@@ -318,7 +318,7 @@ def test_a_run_in_cpp(tasks: int, monkeypatch: pytest.MonkeyPatch) -> None:
         for engine, compile in (("loop", False), ("vmap", True))
     ]
     assert made and (len(rounds_in_cpp) >= 4 or tasks > 1)
-    for one, other in zip(*map(leaves, ends), strict=True):
+    for one, other in zip(*map(tree_leaves, ends), strict=True):
         torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)
 
 
@@ -335,7 +335,7 @@ def test_without_a_cpp_compiler_it_goes_on(monkeypatch: pytest.MonkeyPatch, capl
         function = Lifted(double, compile_after=0.0)
         for seed in range(7):
             inputs = Inputs({}, True, numbers(3, 2, seed=seed), batch())
-            assert torch.equal(leaves(function(inputs))[0], inputs.private * 2)
+            assert torch.equal(tree_leaves(function(inputs))[0], inputs.private * 2)
     (warning,) = [record.getMessage() for record in caplog.records]
     assert "goes on without a C++ compiler: " in warning and "\n" not in warning
 
@@ -346,5 +346,5 @@ def test_numbers_that_differ_are_not_used(monkeypatch: pytest.MonkeyPatch) -> No
     function = Lifted(double, compile_after=0.0)
     for seed in range(6):
         inputs = Inputs({}, True, numbers(3, 2, seed=seed), batch())
-        assert torch.equal(leaves(function(inputs))[0], inputs.private * 2)
+        assert torch.equal(tree_leaves(function(inputs))[0], inputs.private * 2)
     assert function.native is False
