@@ -18,6 +18,7 @@ from fedmtl.analysis.differences import Difference, paired_difference, peers
 from fedmtl.analysis.groups import Group, by_problem
 from fedmtl.analysis.intervals import Estimate, estimate, too_few
 from fedmtl.analysis.runs import Run
+from fedmtl.core.markdown import table
 from fedmtl.runs.labels import class_name
 from fedmtl.tasks.worst import worst_tenth
 
@@ -66,7 +67,8 @@ class Gain(NamedTuple):
 
 
 def gains(groups: Iterable[Group]) -> list[Gain]:
-    """Every experiment against Local on the same data; none where Local was not run, or shares no finished seed."""
+    """Every experiment against Local on the same data; none where Local was not run, shares no finished seed, or
+    no task is labelled."""
     found = []
     for problem, together in by_problem(groups).items():
         alone = [group for group in together if class_name(group.runs[0].experiment["algorithm"]) == ALONE]
@@ -75,22 +77,20 @@ def gains(groups: Iterable[Group]) -> list[Gain]:
                 pairs = _pairs(group.runs, baseline.runs)
                 if pairs:
                     found.append(_gain(problem, group, baseline, pairs))
-    return found
+    return [gain for gain in found if gain.tasks]
 
 
 def gains_markdown(found: Sequence[Gain]) -> str:
     """A table of the gains and their verdicts, and a line for each task that loses."""
-    lines = [
-        "| experiment | gain over Local | best task | worst task | tasks that lose | worst tenth of clients | verdict |"
-    ]
-    lines.append("|---|---:|---|---|---|---:|---|")
+    head = "experiment|gain over Local|best task|worst task|tasks that lose|worst tenth of clients|verdict".split("|")
+    lines = []
     for gain in found:
         ranked = sorted(gain.tasks, key=lambda task, gain=gain: gain.tasks[task].mean)
         best, worst = (f"{task} {_signed(gain.tasks[task])}" for task in (ranked[-1], ranked[0]))
-        cells = [gain.name.replace("|", "\\|"), _signed(gain.mean), best, worst]
+        cells = [gain.name, _signed(gain.mean), best, worst]
         cells += [", ".join(gain.losing) or "none", _signed(gain.worst_tenth), gain.verdict]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        lines.append(cells)
+    return table(head, lines, left=(0, 2, 3, 4, 6))
 
 
 def _gain(problem: str, group: Group, baseline: Group, pairs: Sequence[tuple[Run, Run]]) -> Gain:

@@ -13,6 +13,7 @@ from fedmtl.analysis.floor import CONSTANT, floors_of
 from fedmtl.analysis.groups import Group, SeedFailure, by_problem, status
 from fedmtl.analysis.intervals import Estimate, estimate
 from fedmtl.analysis.runs import Metric, Run
+from fedmtl.core.markdown import cell, table
 
 MAX_COLUMNS = 8
 """Markdown has a column for each of so many tasks at most; with more, the CSV alone has them."""
@@ -96,7 +97,7 @@ def markdown(rows: Sequence[Row]) -> str:
     tables = {problem: _markdown_table(own) for problem, own in problems.items()}
     if len(tables) == 1:
         return next(iter(tables.values()))
-    return "\n".join(f"**{_cell(problem)}**\n\n{text}" for problem, text in tables.items())
+    return "\n".join(f"**{cell(problem)}**\n\n{text}" for problem, text in tables.items())
 
 
 def record(row: Row) -> dict[str, str | int | float | None]:
@@ -227,15 +228,15 @@ def _markdown_table(rows: Sequence[Row]) -> str:
     target = next((row.target for row in rows if row.target is not None), None)
     if target is not None:
         header.append(f"to score {target:g}")
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1)]
+    lines = []
     for row in rows:
         passes = NOTHING if row.passes is None else str(row.passes)
         seeds = row.status if row.failures else str(len(row.seeds))
-        cells = [_cell(row.name), seeds, passes, human_estimate(row.score)]
+        cells = [row.name, seeds, passes, human_estimate(row.score)]
         cells += [human_estimate(row.values.get(task, Estimate(nan, None))) for task in shown]
         cells += map(human_bytes, (row.down_bytes, row.up_bytes, row.training_bytes, row.evaluation_bytes))
         lines.append(cells if target is None else [*cells, _to_target(row)])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + unequal_work(rows)
+    return table(header, lines) + unequal_work(rows)
 
 
 def unequal_work(rows: Sequence[Row]) -> str:
@@ -251,7 +252,7 @@ def unequal_work(rows: Sequence[Row]) -> str:
             "an unknown number of passes" if row.passes is None else f"{row.passes} pass{'es'[: 2 * (row.passes != 1)]}"
         )
         batches = f" in batches of {row.batch_size or 'all its examples'}" if len(sizes) > 1 else ""
-        said.setdefault(passes + batches, []).append(_cell(row.name))
+        said.setdefault(passes + batches, []).append(cell(row.name))
     each = "; ".join(f"{work} with {', '.join(names)}" for work, names in said.items())
     return f"\nLocal work differs, and scores with it: in a round a client takes {each}.\n"
 
@@ -266,10 +267,6 @@ def _to_target(row: Row) -> str:
     if row.bytes_to_target is not None:
         return human_bytes(row.bytes_to_target)
     return f"{NOTHING} ({row.reached} of {row.counted} seeds)" if row.reached else NOTHING
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
 
 
 def _exact(count: float) -> int | float | None:

@@ -116,9 +116,11 @@ def tune_comparison(
         out: the comparison's folder.
         pool: processes that tune several configurations at a time, to the same choices; None for one after the other.
     """
+    from fedmtl.analysis.report.numbers import to_csv
+    from fedmtl.analysis.report.tables import Table, files
     from fedmtl.runs.run_folder import write_outputs
     from fedmtl.studies.tuning import Tuning, space_of
-    from fedmtl.studies.tuning.alike import choices_markdown, free_seed, methods_of, tune_alike
+    from fedmtl.studies.tuning.alike import choices, choices_markdown, free_seed, methods_of, tune_alike
     from fedmtl.studies.tuning.side_by_side import studies_of, tune_side_by_side
 
     settings = Tuning(trials, seed=free_seed([one for found in expanded for one in found.experiments]))
@@ -140,14 +142,16 @@ def tune_comparison(
             for study in studies_of(methods, out / "tuning", settings, **place)
         ]
         tune_side_by_side(studies, pool, show)
-    experiments, tables = [], []
+    experiments, tables, records = [], [], []
     for methods, place in zip(every, where, strict=True):
         chosen, tuned = tune_alike(
             methods, out / "tuning", settings, **place, on_trial=lambda method, trial: show(method.name, trial)
         )
         experiments += chosen
         tables.append(choices_markdown(methods, tuned, settings))
-    write_outputs(out, {"tuning.md": "\n".join(tables).encode()})
+        records += choices(methods, tuned)
+    caption = f"Settings that were chosen, of {trials} trials for each experiment."
+    write_outputs(out, files("tuning", [Table(caption, text) for text in tables], to_csv(records)))
     return experiments, "\n".join(tables)
 
 

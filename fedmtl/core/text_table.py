@@ -1,11 +1,11 @@
 """Tables that fit the terminal: columns that matter less are left out, texts are wrapped, and at the worst stacked."""
 
-import re
 import textwrap
 from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
+from fedmtl.core.markdown import cells
 from fedmtl.core.terminal import GLUE, glued, wrapped
 
 GAP = "  "
@@ -70,9 +70,7 @@ def markdown_fitted(text: str, width: int | None) -> str:
     parts: list[str] = []
     for is_table, lines in groupby(text.split("\n"), lambda line: line.startswith("|")):
         if is_table:
-            head, _, *body = (
-                [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines
-            )
+            head, _, *body = map(cells, lines)
             shown = [Column(name, [row[at] for row in body]) for at, name in enumerate(head)]
             parts.append(fitted(shown, width).text)
         else:

@@ -31,8 +31,12 @@ def describe(table: Mapping[str, Any]) -> str:
     """A table of the experiment as its dataclass prints: ``TopK(keep=0.05)``.
 
     Args:
-        table: ``name``, and the fields; a field that is a table with a name is described in its turn.
+        table: ``name``, and the fields; a field that is a table with a name is described in its turn. An object of a
+            user's own, whose fields are not known, is its class: ``ArrayData``.
     """
+    if "passed_as_object" in table:
+        own, text = class_name(table), str(table["passed_as_object"])
+        return text if text.startswith(f"{own}(") else own
     return f"{class_name(table)}({_fields(table)})"
 
 

@@ -15,12 +15,15 @@ from fedmtl.analysis.report.labels import broken, column_width, freeze, label_en
 from fedmtl.analysis.report.line_styles import Look, looks
 from fedmtl.analysis.report.page import Shown, picture_lines
 from fedmtl.analysis.report.style import SMALL, WIDE, style
+from fedmtl.analysis.report.tables import Table
 from fedmtl.analysis.words import listed, sharing_sentence, signed
+from fedmtl.core.markdown import table
 
 
 def along_picture(lines: Lines, name: str = "along") -> Picture:
     """The mean score at the end over the axis: a line for each method, its 95 % interval as a band, and who is best."""
     look = {line.name: own for line, own in zip(lines.lines, _looks(lines), strict=True)}
+    best = {repr(place.value): _named_best(place) for place in places(lines)}
     numbers: list[dict[str, Any]] = []
     with style():
         figure = Figure(figsize=(WIDE, 2.9), layout="constrained")
@@ -35,9 +38,12 @@ def along_picture(lines: Lines, name: str = "along") -> Picture:
             bands = np.array([(one.low, one.high) for one in found], float)
             axes.fill_between(at, bands[:, 0], bands[:, 1], color=own.color, alpha=0.15, linewidth=0)
             numbers += [
-                {"name": line.name, lines.axis.title: lines.axis.values[where], "score": one.mean, "ci95": one.half}
+                {
+                    "name": line.name, lines.axis.title: lines.axis.values[where], "score": one.mean,
+                    "ci95": one.half, "best": best.get(repr(lines.axis.values[where])) == line.name,
+                }
                 for where, one in zip(at, found, strict=True)
-            ]
+            ]  # fmt: skip
         count = len(lines.axis.values)
         axes.set_xlim(-0.1, count - 1)
         axes.set_xticks(range(count), [_tick(value) for value in lines.axis.values])
@@ -60,7 +66,7 @@ def along_section(lines: Lines, shown: Shown) -> str:
             f"## Along {lines.axis.title}\n",
             f"{sharing_sentence(lines)}\n",
             picture_lines(shown),
-            _table(lines),
+            scores_table(lines).markdown,
             *_crossings(lines),
         ]
     )
@@ -76,10 +82,9 @@ def _name_best(axes: Axes, lines: Lines, colors: dict[str, str]) -> None:
     """Above each value the best method; Local where nothing is clearly better than it."""
     positions = {repr(value): position for position, value in enumerate(lines.axis.values)}
     for place in places(lines):
-        alone = [name for name in (place.best, *place.level) if name in place.local]
-        name = alone[0] if alone else place.best
+        name = _named_best(place)
         axes.annotate(
-            name + ("" if alone or not place.level else " ≈"), (positions[repr(place.value)], 1), (0, 4),
+            name + ("" if name in place.local or not place.level else " ≈"), (positions[repr(place.value)], 1), (0, 4),
             xycoords=axes.get_xaxis_transform(), textcoords="offset points", ha="center", fontsize=SMALL,
             color=colors[name],
         )  # fmt: skip
@@ -95,16 +100,22 @@ def _name_best(axes: Axes, lines: Lines, colors: dict[str, str]) -> None:
     )
 
 
-def _table(lines: Lines) -> str:
-    names = [line.name for line in lines.lines]
-    rows = [[lines.axis.title, *names, "best"], ["---", *["---:"] * len(names), "---"]]
+def _named_best(place: Place) -> str:
+    """Local, where nothing is clearly better than it."""
+    return next((name for name in (place.best, *place.level) if name in place.local), place.best)
+
+
+def scores_table(lines: Lines) -> Table:
+    """The scores of the picture, and the best methods in words."""
+    head = [lines.axis.title, *(line.name for line in lines.lines), "best"]
+    rows = []
     outcome = {repr(place.value): place for place in places(lines)}
     for position, value in enumerate(lines.axis.values):
         cells = [_tick(value)]
         for line in lines.lines:
             cells.append(_score(line.groups[position]) if position in line.groups else "–")
         rows.append([*cells, _best(outcome.get(repr(value)))])
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in rows)
+    return Table(f"Mean score over {lines.axis.title}.", table(head, rows, left=(0, len(head) - 1)))
 
 
 def _crossings(lines: Lines) -> list[str]:

@@ -10,6 +10,7 @@ from fedmtl.analysis.intervals import Estimate, estimate
 from fedmtl.analysis.report.numbers import to_csv
 from fedmtl.analysis.report.tables import Table, files
 from fedmtl.analysis.table import NOTHING, human_estimate
+from fedmtl.core.markdown import table
 from fedmtl.metrics import MEASURES
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ def further_tables(problem: str, groups: Sequence[Group]) -> dict[str, tuple[Tab
         ("recall", f"Recall of each class on {problem}.", ("task", "class"), _recalls(groups)),
     ):
         if records:
-            found[name] = Table(caption, _markdown(keys, records)), to_csv([_flat(record) for record in records])
+            found[name] = (
+                Table(caption, _markdown(keys, records), len(keys)),
+                to_csv([_flat(record) for record in records]),
+            )
     return found
 
 
@@ -83,6 +87,7 @@ def _total(group: Group, task: str) -> Confusion | None:
     """The matrix of all finished seeds together; None where they have none, or not the same classes."""
     found = [run.confusion(task).get(None) for run in group.finished if task in run.metrics]
     matrices = [matrix for matrix in found if matrix is not None]
+    matrices = [matrix for matrix in matrices if any(map(any, matrix.counts)) or any(matrix.without)]
     if not matrices or any(matrix.names != matrices[0].names for matrix in matrices):
         return None
     size = range(len(matrices[0].names))
@@ -92,14 +97,12 @@ def _total(group: Group, task: str) -> Confusion | None:
 
 def _markdown(keys: Sequence[str], records: Sequence[dict[str, Any]]) -> str:
     columns = list(dict.fromkeys(key for record in records for key in record if key not in keys))
-    lines = [[*keys, *(column.replace("_", " ") if keys[0] == "experiment" else column for column in columns)]]
-    lines.append(["---"] * len(keys) + ["---:"] * len(columns))
+    head = [*keys, *(column.replace("_", " ") if keys[0] == "experiment" else column for column in columns)]
+    lines = []
     for record in records:
         values = [human_estimate(record[column]) if column in record else NOTHING for column in columns]
         lines.append([*(str(record[key]) for key in keys), *values])
-    marks = {id(lines[1])}
-    rows = [line if id(line) in marks else [cell.replace("|", "\\|") for cell in line] for line in lines]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return table(head, lines, left=range(len(keys)))
 
 
 def _flat(record: dict[str, Any]) -> dict[str, Any]:

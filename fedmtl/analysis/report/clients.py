@@ -32,6 +32,8 @@ def clients(groups: Sequence[Group], named: Mapping[int, str] | None = None) -> 
     scores = {g.name: np.array([n["score"] for n in numbers if n["name"] == g.name]) for g in finished}
     if len({number["client"] for number in numbers}) < 2:
         return None
+    if not any(np.isfinite(values).any() for values in scores.values()):
+        return None
     finite = {name: values[np.isfinite(values)] for name, values in scores.items()}
     left = left_end([values for values in finite.values() if values.size])
     with style():

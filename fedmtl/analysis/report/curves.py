@@ -35,7 +35,7 @@ MAX_LABELS = 16
 def overview(groups: Sequence[Group], target: float | None = None) -> Picture | None:
     """Mean score over bytes, beside mean score over rounds; None where no run was measured twice."""
     drawn = curves_of(groups, Group.score_curve)
-    if not any(len(curve.mean) > 1 for curve in drawn.values()):
+    if not any(np.isfinite(curve.mean).sum() > 1 for curve in drawn.values()):
         return None
     look = looks(groups)
     sends = any(any(curve.bytes) for curve in drawn.values())
@@ -64,7 +64,8 @@ def overview(groups: Sequence[Group], target: float | None = None) -> Picture | 
     caption = (
         "Mean score " + ("over the bytes of training, and " if sends else "") + f"over rounds{interval_words(groups)}"
     )
-    return Picture("overview", caption, figure, numbers_of(drawn))
+    aim = {} if target is None else {"target": target}
+    return Picture("overview", caption, figure, [record | aim for record in numbers_of(drawn)])
 
 
 def bytes_axis(axes: Axes, most: int = 8) -> None:

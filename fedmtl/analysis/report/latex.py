@@ -44,20 +44,21 @@ def escape(text: str) -> str:
     return "".join(_letter(c) for c in text)
 
 
-def latex(rows: Sequence[Sequence[str]], right: Sequence[bool], caption: str, label: str) -> str:
+def latex(rows: Sequence[Sequence[str]], right: Sequence[bool], caption: str, label: str, keys: int = 1) -> str:
     """A floating table as wide as the page, for ``\\input``.
 
-    Columns that are too many for the page go on below, behind the first one again.
+    Columns that are too many for the page go on below, behind the first ones again.
 
     Args:
         rows: the header, and the rows below it; as many cells each.
         right: whether a column stands at the right.
         caption: a text.
         label: for ``\\ref``; letters, digits, hyphens and colons.
+        keys: how many of the first columns name a row.
     """
     cells = [" ".join(cell.split()) for row in [*rows, [caption]] for cell in row]
     lost = [cell for cell in cells if any("?" in _letter(c) for c in cell if c != "?")]
-    parts = [_tabular(rows, right, columns) for columns in _parts(rows)]
+    parts = [_tabular(rows, right, columns) for columns in _parts(rows, keys)]
     lines = [
         r"% Needs \usepackage{booktabs}.",
         *(f"% Not in pdfLaTeX's fonts: {cell}" for cell in dict.fromkeys(lost)),
@@ -73,13 +74,13 @@ def latex(rows: Sequence[Sequence[str]], right: Sequence[bool], caption: str, la
     return "\n".join(lines) + "\n"
 
 
-def _parts(rows: Sequence[Sequence[str]]) -> list[list[int]]:
+def _parts(rows: Sequence[Sequence[str]], keys: int) -> list[list[int]]:
     """The columns of each part, which the page has room for."""
     widths = [_LETTER * max(len(row[column]) for row in rows) + 8 for column in range(len(rows[0]))]
-    parts = [[0]]
-    for column in range(1, len(widths)):
-        if len(parts[-1]) > 1 and sum(widths[each] for each in [*parts[-1], column]) > _PAGE:
-            parts.append([0])
+    parts = [[*range(keys)]]
+    for column in range(keys, len(widths)):
+        if len(parts[-1]) > keys and sum(widths[each] for each in [*parts[-1], column]) > _PAGE:
+            parts.append([*range(keys)])
         parts[-1].append(column)
     return parts
 

@@ -50,9 +50,9 @@ def confusion_matrices(name: str, task: str, panels: Sequence[tuple[str, Confusi
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     numbers = [
-        {"name": group, "truth": truth, "predicted": predicted, "count": count}
+        {"name": group, "truth": truth, "predicted": predicted, "count": count, "examples": sum(row) + lost}
         for group, found in panels
-        for truth, row in zip(found.names, found.counts, strict=True)
+        for truth, row, lost in zip(found.names, found.counts, found.without, strict=True)
         for predicted, count in zip(found.names, row, strict=True)
     ]
     with style():

@@ -1,6 +1,5 @@
 """The tables of a report, each as Markdown, CSV and LaTeX."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from fedmtl.analysis.report.latex import latex
 from fedmtl.analysis.report.numbers import to_csv
 from fedmtl.analysis.table import Row, markdown
 from fedmtl.analysis.table import to_csv as rows_to_csv
+from fedmtl.core.markdown import cells
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,13 @@ class Table:
     caption: str
     markdown: str
     """The table, and lines of text around it, which LaTeX has not."""
+    keys: int = 1
+    """How many of the first columns name a row."""
 
     def latex(self, label: str) -> str:
         """The cells in LaTeX."""
-        cells = [_cells(line) for line in self.markdown.splitlines() if line.startswith("|")]
-        header, marks, *body = cells
-        return latex([header, *body], [mark.endswith(":") for mark in marks], self.caption, label)
+        header, marks, *body = [cells(line) for line in self.markdown.splitlines() if line.startswith("|")]
+        return latex([header, *body], [mark.endswith(":") for mark in marks], self.caption, label, self.keys)
 
 
 def files(name: str, tables: Sequence[Table], csv: str) -> dict[str, bytes]:
@@ -66,9 +67,3 @@ def _gain_record(gain: Gain) -> Mapping[str, Any]:
     for task, own in gain.tasks.items():
         flat |= {f"{task}_gain": own.mean, f"{task}_gain_low": own.low, f"{task}_gain_high": own.high}
     return flat
-
-
-def _cells(line: str) -> list[str]:
-    """The cells of a line of a Markdown table, as text."""
-    cells = re.split(r"(?<!\\)\|", line.strip())[1:-1]
-    return [re.sub(r"(\*\*|`)(.+?)\1", r"\2", cell.strip()).replace("\\|", "|") for cell in cells]

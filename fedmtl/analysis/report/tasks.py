@@ -36,7 +36,7 @@ def tasks(groups: Sequence[Group]) -> Picture | None:
     shown = {}
     for task in sorted(metrics)[:MAX_TASKS]:
         drawn = curves_of([g for g in groups if task in g.metrics], lambda group, task=task: group.curve(task))
-        if any(len(curve.mean) > 1 and np.isfinite(curve.mean).any() for curve in drawn.values()):
+        if any(np.isfinite(curve.mean).sum() > 1 for curve in drawn.values()):
             shown[task] = drawn
     if not shown:
         return None
@@ -61,7 +61,11 @@ def tasks(groups: Sequence[Group]) -> Picture | None:
         ends = [min((row + 1) * columns, len(shown)) - 1 for row in range(rows)]
         last = [end for end in ends if (end + 1) % columns == 0 or columns == 1 or rows == 1]
         name_lines(figure, [panels[end] for end in last], [list(shown.values())[end] for end in last], look, names)
-    records = [{"task": task, **record} for task, drawn in shown.items() for record in numbers_of(drawn, "value")]
+    records = [
+        {"task": task, "metric": metrics[task].name, "higher_is_better": metrics[task].higher_is_better, **record}
+        for task, drawn in shown.items()
+        for record in numbers_of(drawn, "value")
+    ]
     left_out = f"; the first {MAX_TASKS} of {len(metrics)} tasks" if len(metrics) > MAX_TASKS else ""
     caption = f"The metric of each task over rounds{interval_words(groups)}{left_out}"
     return Picture("tasks", caption, figure, records)

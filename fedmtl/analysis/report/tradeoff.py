@@ -88,9 +88,11 @@ def tradeoff(groups: Sequence[Group], target: float | None = None) -> Picture | 
         {
             "name": point.group.name, "train_bytes": point.cost, "score": point.score, "ci95": point.half,
             "pareto": int(point in best),
+            "dense": next((s.dense.group.name for s in saved if s.small == point), ""),
             "fewer_bytes_than_dense": next((s.factor for s in saved if s.small == point), None),
             "score_minus_dense": next((s.difference for s in saved if s.small == point), None),
         }
+        | ({} if target is None else {"target": target})
         for point in points
     ]  # fmt: skip
     return Picture("tradeoff", caption, figure, numbers)

@@ -10,6 +10,7 @@ from fedmtl.analysis.along import Lines, along
 from fedmtl.analysis.groups import Group, by_problem, group_runs
 from fedmtl.analysis.read import find_runs, read_run
 from fedmtl.analysis.report.classes import confusion_pictures, further_tables, table_files
+from fedmtl.analysis.report.numbers import to_csv
 from fedmtl.analysis.report.page import Section, Shown, page, section_of
 from fedmtl.analysis.report.tables import gain_files, result_files
 from fedmtl.analysis.runs import Learnt, Run
@@ -83,10 +84,15 @@ def _along(found: Sequence[Lines]) -> tuple[dict[str, bytes], list[str]]:
     files: dict[str, bytes] = {}
     sections = []
     for number, lines in enumerate(found, start=1):
-        from fedmtl.analysis.report.along import along_picture, along_section  # with matplotlib, as the pictures below
+        from fedmtl.analysis.report.along import (  # with matplotlib, as the pictures below
+            along_picture,
+            along_section,
+            scores_table,
+        )
 
         picture = along_picture(lines, f"along-{number}" if len(found) > 1 else "along")
         files |= picture.files()
+        files |= table_files(f"{picture.name}-scores", "", scores_table(lines), to_csv(picture.numbers))
         sections.append(along_section(lines, Shown(picture.name, picture.caption)))
     return files, sections
 
@@ -142,7 +148,9 @@ def _matrices(groups: Sequence[Group]) -> list["Picture"]:
 
 
 def _is_matrix(learnt: Learnt) -> bool:
-    return bool(learnt.values) and isinstance(learnt.values[0], list) and len(learnt.clients) <= MAX_CLIENTS
+    if not learnt.values or not isinstance(learnt.values[0], list) or len(learnt.clients) > MAX_CLIENTS:
+        return False
+    return any(number is not None for row in learnt.values for number in row)
 
 
 def _client_names(groups: Sequence[Group]) -> dict[int, str]:

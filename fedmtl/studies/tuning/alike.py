@@ -4,9 +4,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fedmtl.analysis.table import human_bytes
+from fedmtl.core.markdown import table
 from fedmtl.registry.allowed import NOTHING, Allowed
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.run_lock import hold
@@ -100,24 +101,39 @@ def tune_alike(
 def choices_markdown(methods: Sequence[Method], found: Mapping[str, Tuned], settings: Tuning) -> str:
     """A table of what was chosen, and whether it lies inside its ranges."""
     sent = sum(tuned.sent for tuned in found.values())
-    lines = [
+    text = (
         f"Tuned alike: {settings.trials} trials each ({settings.sampler}"
         f"{', successive halving' if settings.halving else ''}) on seed {settings.seed}, which is reported nowhere, by "
-        f"the mean score on validation parts; {human_bytes(sent)} in all. No trial measured a test part.",
-        "",
-        "| experiment | chosen | round | validation score | inside its ranges | bytes of its trials |",
-        "|---|---|---:|---:|---|---:|",
-    ]
+        f"the mean score on validation parts; {human_bytes(sent)} in all. No trial measured a test part.\n"
+    )
+    head = ["experiment", "chosen", "round", "validation score", "inside its ranges", "bytes of its trials"]
+    rows = []
+    for own in choices(methods, found):
+        numbers = [""] * 4
+        if "round" in own:
+            size = human_bytes(own["trial_bytes"])
+            numbers = [str(own["round"]), f"{own['validation_score']:.4f}", own["inside_ranges"], size]
+        rows.append([own["experiment"], own["chosen"], *numbers])
+    return f"{text}\n{table(head, rows, left=(0, 1, 4))}"
+
+
+def choices(methods: Sequence[Method], found: Mapping[str, Tuned]) -> list[dict[str, Any]]:
+    """A record for each method: what was chosen, in full precision."""
+    records: list[dict[str, Any]] = []
     for method in methods:
         tuned = found.get(method.name)
         if tuned is None:
-            lines.append(f"| {method.name} | nothing to tune | | | | |")
+            records.append({"experiment": method.name, "chosen": "nothing to tune"})
             continue
-        values = ", ".join(f"{path.rpartition('.')[2]}={value}" for path, value in tuned.best.values.items())
         edges = "; ".join(f"no: {path.rpartition('.')[2]} is at its {edge} end" for path, edge in tuned.edges.items())
-        score = f"{tuned.best.score:.4f}"
-        lines.append(
-            f"| {method.name} | {values} | {tuned.best.best_round} | {score} | {edges or 'yes'} | "
-            f"{human_bytes(tuned.sent)} |"
+        records.append(
+            {
+                "experiment": method.name,
+                "chosen": ", ".join(f"{path.rpartition('.')[2]}={value}" for path, value in tuned.best.values.items()),
+                "round": tuned.best.best_round,
+                "validation_score": tuned.best.score,
+                "inside_ranges": edges or "yes",
+                "trial_bytes": tuned.sent,
+            }
         )
-    return "\n".join(lines) + "\n"
+    return records
