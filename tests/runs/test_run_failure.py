@@ -10,26 +10,10 @@ from fedmtl.algorithms import FedAvg, Local, Pooled
 from fedmtl.analysis import read_run
 from fedmtl.core.bounds import one_line
 from fedmtl.core.diverged import Diverged
-from fedmtl.data import Synthetic
-from fedmtl.models import MLP
 from fedmtl.run_experiment import run
-from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.result import Progress
 from fedmtl.runs.run_failure import Failure, failure_of, read_failure
-
-
-def experiment(**changes: Any) -> Experiment:
-    values: dict[str, Any] = {
-        "data": Synthetic(clients=3, examples=12, test_examples=6, features=4, rank=2, tasks=2),
-        "model": MLP((3,)),
-        "algorithm": FedAvg(lr=0.05, epochs=1),
-        "rounds": 3,
-        "batch_size": 4,
-        "runtime": "local",
-        "engine": "loop",
-        **changes,
-    }
-    return Experiment(**values)
+from tests.toys import experiment
 
 
 @pytest.mark.parametrize("method", [FedAvg, Local, Pooled])

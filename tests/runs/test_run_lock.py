@@ -17,20 +17,9 @@ import pytest
 
 from fedmtl.run_experiment import run
 from fedmtl.runs import run_lock
-from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.result import Progress
 from fedmtl.runs.run_lock import LOCK, hold, refuse_if_held
-
-
-def experiment(**changes: object) -> Experiment:
-    values = {
-        "data": "synthetic(clients=4,examples=6,tasks=2,rank=2)",
-        "rounds": 3,
-        "runtime": "local",
-        "model": "MLP(hidden=(3,))",
-    }
-    return Experiment(**{**values, **changes})  # pyright: ignore[reportArgumentType]
-
+from tests.toys import experiment
 
 HOLDER = (
     "import sys, time\n"

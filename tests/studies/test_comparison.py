@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +16,9 @@ from typer.testing import CliRunner
 
 from fedmtl.algorithms import FedAvg, Local
 from fedmtl.cli import app
-from fedmtl.data import Synthetic
-from fedmtl.models import MLP
-from fedmtl.runs.experiment import Experiment
 from fedmtl.studies import Event
 from fedmtl.studies.comparison import Comparison, compare
+from tests.toys import experiment
 
 PRESET = """name = "five"
 rounds = 150
@@ -104,21 +101,6 @@ def test_five_methods_three_seeds_one_diverges_and_one_run_is_killed(tmp_path: P
     }
 
 
-def experiment(**changes: Any) -> Experiment:
-    values: dict[str, Any] = {
-        "name": "toy",
-        "data": Synthetic(clients=4, examples=12, test_examples=6, features=4, rank=2, tasks=2),
-        "model": MLP((3,)),
-        "algorithm": FedAvg(lr=0.05, epochs=1),
-        "rounds": 3,
-        "batch_size": 4,
-        "runtime": "local",
-        "engine": "loop",
-        **changes,
-    }
-    return Experiment(**values)
-
-
 def test_from_python_experiments_are_compared_as_they_are(tmp_path: Path) -> None:
     seen: list[Event] = []
     some = [experiment(seed=seed, algorithm=method(lr=0.05, epochs=1)) for method in (FedAvg, Local) for seed in (0, 1)]
@@ -132,7 +114,7 @@ def test_from_python_experiments_are_compared_as_they_are(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_run_that_does_not_fit_is_a_row_and_the_others_go_on(tmp_path: Path, jobs: int) -> None:
-    """A cohort of nine of four clients: nothing of it was written, and its row has no number."""
+    """A cohort of nine of six clients: nothing of it was written, and its row has no number."""
     found = compare([experiment(seed=0), experiment(seed=1, cohort=9)], tmp_path / "out", jobs=jobs)
     (name,) = found.failures
     assert found.failures[name][:2] == ("failed", 0) and "cohort" in found.failures[name].reason

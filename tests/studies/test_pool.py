@@ -16,33 +16,20 @@ from typing import Any
 
 import pytest
 
-from fedmtl.algorithms import FedAvg, FedPer, Local
+from fedmtl.algorithms import FedPer, Local
 from fedmtl.codecs import FP16
-from fedmtl.data import Synthetic
-from fedmtl.models import MLP
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.run_failure import Failure, read_failure
 from fedmtl.studies import Event, Pool, Task, run_here
 from tests.processes import alive
-
-
-def experiment(**changes: Any) -> Experiment:
-    values: dict[str, Any] = {
-        "data": Synthetic(clients=6, examples=12, test_examples=6, features=4, rank=2, tasks=2),
-        "model": MLP((3,)),
-        "algorithm": FedAvg(lr=0.05, epochs=1),
-        "rounds": 4,
-        "cohort": 4,
-        "batch_size": 4,
-        "runtime": "local",
-        **changes,
-    }
-    return Experiment(**values)
+from tests.toys import experiment
 
 
 def tasks(folder: Path, *changes: dict[str, Any]) -> list[Task]:
-    return [Task(experiment(**each), f"run{i}", folder / f"run{i}") for i, each in enumerate(changes)]
+    """Runs of four rounds of four clients, with the changes of each, on the engine that experiments have."""
+    base = {"rounds": 4, "cohort": 4, "engine": Experiment.engine}
+    return [Task(experiment(**base | each), f"run{i}", folder / f"run{i}") for i, each in enumerate(changes)]
 
 
 def digests(some: list[Task]) -> list[Any]:
@@ -77,7 +64,7 @@ def test_runs_side_by_side_have_the_bits_of_runs_one_by_one(tmp_path: Path) -> N
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["loop", "vmap"])
 def test_the_work_of_ray_s_workers_in_one_process_has_their_bits(engine: str) -> None:
-    over_ray = experiment(runtime="ray", workers=2, engine=engine)
+    over_ray = experiment(rounds=4, cohort=4, runtime="ray", workers=2, engine=engine)
     assert run(over_ray).summary["digests"] == run(over_ray, in_process=True).summary["digests"]
 
 
