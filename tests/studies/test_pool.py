@@ -21,7 +21,7 @@ from fedmtl.codecs import FP16
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.run_failure import Failure, read_failure
-from fedmtl.studies import Event, Pool, Task, run_here
+from fedmtl.studies import Event, Pool, Task, run_here, worker
 from tests.processes import alive
 from tests.toys import experiment
 
@@ -163,7 +163,7 @@ def test_leaving_ends_all_processes_within_seconds(tmp_path: Path, monkeypatch: 
         begin = time.monotonic()
         pool.run(some, leave)
     assert time.monotonic() - begin < 30
-    assert [line for line in alive(f"pool-{os.getpid()}") if "jobs.worker" in line] == []
+    assert [line for line in alive(f"pool-{os.getpid()}") if worker.__name__ in line] == []
     assert not any((task.folder / "fedmtl.lock").exists() for task in some), "locks are given back"
 
 
@@ -172,7 +172,7 @@ def test_the_end_of_the_parent_ends_its_processes(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("FEDMTL_TEST_MARK", mark := f"orphans-{os.getpid()}")
 
     def workers() -> list[str]:
-        return [line for line in alive(mark) if "jobs.worker" in line]
+        return [line for line in alive(mark) if worker.__name__ in line]
 
     child = os.posix_spawn(
         sys.executable,
