@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fedmtl.client.data_shard import Rows, Table
 from fedmtl.core.trees import tree_map
 from fedmtl.core.types import Payload
-from fedmtl.engines.base import ClientFn, Cohort, Places
+from fedmtl.engines.base import ClientFn, Cohort, OutputBuffers
 
 
 class Group(NamedTuple):
@@ -25,8 +25,8 @@ class Group(NamedTuple):
     """Rows of the table, [K]."""
     clients: NDArray[np.int64]
     downs: Sequence[Payload]
-    which: NDArray[np.int64]
-    """[K] client -> its broadcast."""
+    broadcast_index: NDArray[np.int64]
+    """[K] index into ``downs`` of each client's broadcast."""
     states: Any
     """{"private", "codec"}, arrays [K, …]."""
 
@@ -38,7 +38,7 @@ class Group(NamedTuple):
         order: NDArray[np.int64] | None,
         batch_size: int | None,
         round: int | None = None,
-        places: Places | None = None,
+        output_buffers: OutputBuffers | None = None,
     ) -> Cohort:
         """Some of the clients, at work. Without an order, as when they measure, no batch is larger than it need be.
 
@@ -60,11 +60,11 @@ class Group(NamedTuple):
             clients=self.clients[members].tolist(),
             function=function,
             downs=self.downs,
-            which=self.which[members],
+            broadcast_index=self.broadcast_index[members],
             private=private,
             steps=-(-sizes // least),
             batches=partial(cut, rows.batches),
             owned=self.table.owned,
-            picked=partial(cut, rows.picked),
-            places=places,
+            lazy_batches=partial(cut, rows.lazy_batches),
+            output_buffers=output_buffers,
         )

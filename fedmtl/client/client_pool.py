@@ -113,7 +113,7 @@ class Fleet:
             members = np.flatnonzero(asked & (tables == index))
             if not len(members):
                 continue
-            downs, which = self._open(round, table, visits, members, opened)
+            downs, broadcast_index = self._open(round, table, visits, members, opened)
             kinds = self._kinds_of(table, places[members])
             for kind in sorted(set(kinds.tolist())):
                 some = np.flatnonzero(kinds == kind)
@@ -123,7 +123,7 @@ class Fleet:
                 since = visits.since[chosen]
                 states = store.load_rows(kind, clients, round, lambda k, t=table, r=rows: self._first(t, r[k]), since)
                 self._spent("state", start)
-                groups.append(Group(table, kind, chosen, rows, clients, downs, which[some], states))
+                groups.append(Group(table, kind, chosen, rows, clients, downs, broadcast_index[some], states))
         return groups
 
     def _open(
@@ -135,7 +135,7 @@ class Fleet:
         _, first, same = np.unique(packets.starts, return_index=True, return_inverse=True)
         downs: list[Payload] = []
         place: dict[bytes, int] = {}
-        which = np.zeros(len(first), np.int64)
+        broadcast_index = np.zeros(len(first), np.int64)
         for k, start in enumerate(first.tolist()):
             packet = packets[start]
             if packet not in place:
@@ -143,8 +143,8 @@ class Fleet:
                     opened[spec, packet] = unpack(packet, spec, self.plan.down_codec, kind=DOWN, round=round)[0]
                 place[packet] = len(downs)
                 downs.append(opened[spec, packet])
-            which[k] = place[packet]
-        return downs, which[same]
+            broadcast_index[k] = place[packet]
+        return downs, broadcast_index[same]
 
     def _kinds_of(self, table: Table, rows: NDArray[np.int64]) -> NDArray[Any]:
         """[K] a name for the structure of each client's state, which may depend on how many examples it has."""
@@ -178,7 +178,8 @@ class Fleet:
             group.cohort(self.plan.measure(group.table.owned), rows, some, None, EVALUATION_BATCH)
             for group, rows, some in measured
         ]
-        results = self._engine.map(cohorts, self.plan.wide(self.plan.measure(self.plan.all_tasks))) if cohorts else []
+        padding = self.plan.task_padding(self.plan.measure(self.plan.all_tasks))
+        results = self._engine.map(cohorts, padding) if cohorts else []
         # Statistics beside the primary metric's run apart, so that it has the same bits whether they do or not.
         full = visits.full and self.plan.metrics != "primary"
         tallied = [tallies(self._engine, self.plan, *each) if full else None for each in measured]
@@ -213,8 +214,8 @@ class Fleet:
                 places = partial(_places, room, len(spec))
                 cohorts.append(group.cohort(function, group.table.train, some, order, size, told, places))
                 trained.append((group, some, sizes, room))
-        wide = self.plan.wide(self.plan.training(self.plan.all_tasks))
-        results = self._engine.map(cohorts, wide) if cohorts else []
+        padding = self.plan.task_padding(self.plan.training(self.plan.all_tasks))
+        results = self._engine.map(cohorts, padding) if cohorts else []
         elapsed = self._spent("train", start)
         examples = sum(int(sizes.sum()) for _, _, sizes, _ in trained)
         updates = []
@@ -268,7 +269,7 @@ class Fleet:
             num_examples=np.asarray(num_examples, np.float64),
             train_loss=None if loss is None else np.asarray(loss, np.float32),
             references=group.downs,
-            which=group.which[some[rows]],
+            which=group.broadcast_index[some[rows]],
             room=room,
             finite=True,
             problem=refused,
@@ -318,7 +319,7 @@ class Fleet:
             kind=UP,
             round=round,
             references=group.downs,
-            which=group.which[some],
+            which=group.broadcast_index[some],
             problem=refused,
         )
         vector = weighted_sum(unpacked.vectors, unpacked.num_examples)

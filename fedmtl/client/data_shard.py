@@ -18,7 +18,7 @@ from fedmtl.data.inputs import floats
 from fedmtl.data.joined import Chosen, Joined, Places
 from fedmtl.data.joined import Rows as JoinedRows
 from fedmtl.data.roster import Roster, roster_of
-from fedmtl.engines.base import Picked
+from fedmtl.engines.base import LazyRows
 
 LOOKED_UP = 2**31
 """Bytes of an array up to which all its pages are looked up when it is mapped, and not one by one as they are read."""
@@ -50,22 +50,22 @@ class Rows(NamedTuple):
         """
         places, rest = self._cut(clients, order, batch_size, round)
         # Steps lead, so that each batch is one contiguous block.
-        cut = {key: Picked(value, places.flatten(1)).copy() for key, value in self._arrays().items()}
+        cut = {key: LazyRows(value, places.flatten(1)).copy() for key, value in self._arrays().items()}
         cut = {key: value.reshape(*places.shape, *value.shape[2:]) for key, value in cut.items()} | rest
         return [{key: value[step] for key, value in cut.items()} for step in range(len(places))]
 
-    def picked(
+    def lazy_batches(
         self,
         clients: NDArray[np.int64],
         order: NDArray[np.int64] | None,
         batch_size: int | None,
         round: int | None = None,
-    ) -> list[Mapping[str, Tensor | Picked]]:
+    ) -> list[Mapping[str, Tensor | LazyRows]]:
         """``batches``, without a copy of the examples."""
         places, rest = self._cut(clients, order, batch_size, round)
         arrays = self._arrays().items()
         return [
-            {key: Picked(value, places[step]) for key, value in arrays} | {key: rest[key][step] for key in rest}
+            {key: LazyRows(value, places[step]) for key, value in arrays} | {key: rest[key][step] for key in rest}
             for step in range(len(places))
         ]
 

@@ -96,7 +96,7 @@ def _cohort(plan: Plan, group: Group, rows: Rows, members: NDArray[np.int64], pi
         clients=group.clients[chosen].tolist(),
         function=plan.outputs(group.table.owned),
         downs=group.downs,
-        which=group.which[chosen],
+        broadcast_index=group.broadcast_index[chosen],
         private=tree_map(lambda leaf: leaf[chosen], group.states["private"]),
         steps=np.ones(len(chosen), np.int64),
         batches=partial(_batch, rows, pieces, width),

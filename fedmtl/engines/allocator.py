@@ -1,4 +1,4 @@
-"""Freed memory is kept for the next step instead of being given back and fetched again."""
+"""Keep freed memory for the next step instead of returning it to the kernel and fetching it again."""
 
 import ctypes
 import functools
@@ -11,15 +11,15 @@ _LARGEST_THRESHOLD = 2**25
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Ask glibc's malloc, once a process, to serve tensors of up to 32 MiB from its heap and to keep the heap.
+    """Set glibc's malloc, once a process, to serve tensors of up to 32 MiB from its heap and to keep the heap.
 
     By default each tensor above 128 KiB is a mapping of its own, whose pages are zeroed by the kernel at first touch
-    and given back when it is freed: for stacks of small clients that costs as much as the arithmetic. The heap keeps
+    and returned when it is freed: for stacks of small clients that costs as much as the arithmetic. The heap keeps
     at most 256 MiB of free memory at its end, so memory is bounded by the largest step. Elsewhere than on glibc
     nothing happens.
 
     Returns:
-        Whether the settings were taken.
+        True if the settings were accepted.
     """
     if not sys.platform.startswith("linux"):
         return False

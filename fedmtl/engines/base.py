@@ -1,4 +1,4 @@
-"""How a node runs one pure function for each of its clients."""
+"""Types between a node and its engines: cohorts of clients, lazy rows, output buffers, task padding."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,17 +13,17 @@ from torch import Tensor
 from fedmtl.core.types import Batch, ClientId, Params, Payload, TaskSet
 
 ClientFn = Callable[[Payload, Any, Sequence[Batch]], Any]
-"""(down, private, batches) -> a tree of tensors: a client's training or its measurement."""
+"""(down, private, batches) -> a tree of tensors: training or measurement of one client."""
 
 
 @dataclass(frozen=True)
-class Picked:
-    """Rows of an array that nobody has copied yet."""
+class LazyRows:
+    """Rows of an array, copied only on demand."""
 
     source: Tensor
     """[N, …], contiguous."""
     index: Tensor
-    """Which of them, [k, B] int64."""
+    """Row numbers, [k, B] int64."""
 
     @property
     def shape(self) -> torch.Size:
@@ -38,17 +38,17 @@ class Picked:
         return self.source.device
 
     def stride(self) -> tuple[int, ...]:
-        """Of the copy."""
+        """Return the strides of the copy."""
         shape = self.shape
         return tuple(math.prod(shape[dim + 1 :]) for dim in range(len(shape)))
 
     def copy(self) -> Tensor:
-        """[k, B, …]."""
+        """Return the rows as a contiguous tensor [k, B, …]."""
         return self.source.index_select(0, self.index.reshape(-1)).reshape(self.shape)
 
 
-Places = Callable[[Any], list[Tensor | None]]
-"""A tree of results, whatever its leaves are -> for each of them an array [K, …], or None where the caller has none."""
+OutputBuffers = Callable[[Any], list[Tensor | None]]
+"""A tree of results -> for each leaf an array [K, …] to write it to, or None for a new tensor."""
 
 
 class Cohort(NamedTuple):
@@ -58,40 +58,41 @@ class Cohort(NamedTuple):
     function: ClientFn
     """Cohorts whose function is the same object do the same work."""
     downs: Sequence[Payload]
-    """The broadcasts that differ; one, when everybody hears the same."""
-    which: NDArray[np.int64]
-    """[K] client -> its broadcast among ``downs``."""
+    """The distinct broadcasts; one, when all clients receive the same."""
+    broadcast_index: NDArray[np.int64]
+    """[K] index into ``downs`` of each client's broadcast."""
     private: Any
-    """A tree of arrays [K, …]; rows must not be changed."""
+    """A tree of arrays [K, …], read-only."""
     steps: NDArray[np.int64]
-    """[K] how many batches each client has."""
+    """[K] number of batches of each client."""
     batches: Callable[[NDArray[np.int64]], list[Batch]]
-    """Rows of k clients -> their batches, each [k, B, …]: as many as the longest has, the others padded, mask 0."""
+    """Rows of k clients -> their batches, each [k, B, …], padded with mask 0 to the number of the longest client."""
     owned: TaskSet
-    """The clients' tasks, for engines that run unlike clients together."""
-    picked: Callable[[NDArray[np.int64]], list[Mapping[str, Tensor | Picked]]] | None = None
-    """The batches without a copy of the examples, for engines that can read them where they are."""
-    places: Places | None = None
-    """Where to put results, for engines that can choose."""
+    """The clients' tasks, for engines that run clients with different tasks together."""
+    lazy_batches: Callable[[NDArray[np.int64]], list[Mapping[str, Tensor | LazyRows]]] | None = None
+    """The batches without a copy of the examples, for engines that can read them in place."""
+    output_buffers: OutputBuffers | None = None
+    """Buffers for the results, for engines that can write them in place."""
 
 
-class Wide(NamedTuple):
-    """The same work for a client that owns every task, by which an engine may run clients of unlike tasks together."""
+class TaskPadding(NamedTuple):
+    """The work of a client that owns every task, so that an engine can run clients with different tasks together."""
 
     function: ClientFn
-    """Reads, besides a client's own batches, ``owns`` [B, tasks]: 1 for the tasks that are really the client's."""
+    """Reads, besides a client's own batches, ``owns`` [B, tasks]: 1 for tasks that the client owns, 0 for padding."""
     heads: Params
-    """A head for each task, to lend to clients that lack it: zeros, so that norms do not see them."""
+    """A padded head for each task that a client may lack: zeros, which add nothing to norms."""
     label_shapes: Mapping[str, tuple[int, ...]]
     """Task, in order -> shape of one label."""
 
 
 class Engine(Protocol):
-    """A way to run cohorts. Engines differ in speed, and in results by float rounding alone."""
+    """Runs cohorts. Engines differ in speed, and in results by floating-point rounding alone."""
 
-    def map(self, cohorts: Sequence[Cohort], wide: Wide | None = None) -> list[Any]:
-        """For each cohort a tree of arrays [K, …]: row k is ``function(downs[which[k]], private of k, batches of k)``.
+    def map(self, cohorts: Sequence[Cohort], padding: TaskPadding | None = None) -> list[Any]:
+        """Return for each cohort a tree of arrays [K, …].
 
-        An engine may call ``wide.function`` instead, with what the clients lack lent to them.
+        Row k is ``function(downs[broadcast_index[k]], private of k, batches of k)``. With ``padding``, an engine may
+        call ``padding.function`` instead, on clients padded to all tasks.
         """
         ...

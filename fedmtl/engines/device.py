@@ -1,4 +1,4 @@
-"""Where and with how many threads clients are trained."""
+"""Devices, threads, and rows of arrays as tensors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from fedmtl.core.trees import tree_map
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Inside, torch uses one thread: clients' products are small, and results must not depend on the cores."""
+    """Limit torch to one thread: clients' products are small, and results must not depend on the number of cores."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -24,25 +24,25 @@ def one_thread() -> Iterator[None]:
 
 
 def to_device(tree: Any, device: str) -> Any:
-    """The tree with its tensors on a device; itself when they are there already."""
+    """Return the tree with its tensors on a device; the tree itself when no device but the CPU exists."""
     if device == "cpu" and not torch.cuda.is_available():
         return tree
     return tree_map(lambda leaf: leaf.to(device) if isinstance(leaf, Tensor) else leaf, tree)
 
 
-def take(tree: Any, rows: NDArray[np.int64]) -> Any:
-    """Rows of a tree of arrays [K, …] as fresh contiguous tensors."""
-    return tree_map(lambda leaf: take_leaf(leaf, rows), tree)
+def gather_rows(tree: Any, rows: NDArray[np.int64]) -> Any:
+    """Return rows of a tree of arrays [K, …] as new contiguous tensors."""
+    return tree_map(lambda leaf: _gather_leaf(leaf, rows), tree)
 
 
-def take_leaf(leaf: Any, rows: NDArray[np.int64]) -> Tensor:
+def _gather_leaf(leaf: Any, rows: NDArray[np.int64]) -> Tensor:
     if isinstance(leaf, Tensor):
         return leaf.detach().index_select(0, torch.from_numpy(rows))
-    return torch.from_numpy(np.asarray(leaf)[rows])  # of a memory-mapped file, only these rows are read
+    return torch.from_numpy(np.asarray(leaf)[rows])  # from a memory-mapped file, only these rows are read
 
 
 def to_tensor(leaf: Any) -> Tensor:
-    """A tensor of an array, which is copied if it is read-only: torch has no such tensors."""
+    """Return an array as a tensor; a read-only array is copied, because torch has no read-only tensors."""
     if isinstance(leaf, np.ndarray) and not leaf.flags.writeable:
         leaf = leaf.copy()
     return torch.as_tensor(leaf)

@@ -1,4 +1,4 @@
-"""torch.func without torch's compiler: importing it takes longer than a small run's rounds, in each process."""
+"""torch.func without the import of torch's compiler, which takes longer than the rounds of a small run."""
 
 import contextlib
 import importlib
@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 
-class _Later(types.ModuleType):
-    """Stands for ``torch._dynamo`` until somebody needs more of it than that it is not active."""
+class _Placeholder(types.ModuleType):
+    """Placeholder for ``torch._dynamo`` until more of it is needed than that it is not active."""
 
     compiled_autograd = types.SimpleNamespace(_disable=contextlib.nullcontext)
 
@@ -19,10 +19,10 @@ class _Later(types.ModuleType):
 
 
 def postpone_dynamo() -> None:
-    """Put off the import of ``torch._dynamo``, which ``torch.func.grad`` makes only to switch compiled autograd off.
+    """Postpone the import of ``torch._dynamo``, which ``torch.func.grad`` makes only to switch compiled autograd off.
 
-    What was never imported is not on. ``torch.compile``, and whatever else asks for the real module, imports it, and
-    it then takes the place of this one.
+    A module that was never imported is not active. ``torch.compile`` and other users of the real module import it, and
+    it then replaces the placeholder.
     """
     if "torch._dynamo" not in sys.modules and "_dynamo" not in vars(torch):
-        torch._dynamo = _Later("torch._dynamo")  # pyright: ignore[reportAttributeAccessIssue]
+        torch._dynamo = _Placeholder("torch._dynamo")  # pyright: ignore[reportAttributeAccessIssue]

@@ -25,7 +25,7 @@ from fedmtl.core.own_cache import is_own, own_cache
 from fedmtl.core.trees import tree_leaves, tree_map
 from fedmtl.engines.base import Cohort
 from fedmtl.engines.batching.gather import Rows, gather, shapes
-from fedmtl.engines.device import take, to_device, to_tensor
+from fedmtl.engines.device import gather_rows, to_device, to_tensor
 from fedmtl.engines.kernels import lifted_layers
 from fedmtl.engines.trace.batched_function import Lifted
 
@@ -137,7 +137,7 @@ def chunk_for(cohort: Cohort, lifted: Lifted, device: str) -> int:
     example = cohort.batches(order[-1:])
     bytes_of_one = sum(
         to_tensor(leaf).nbytes
-        for tree in (cohort.downs[0], take(cohort.private, order[:1]), dict(example[0]))
+        for tree in (cohort.downs[0], gather_rows(cohort.private, order[:1]), dict(example[0]))
         for leaf in tree_leaves(tree)
     )
     if device == "cpu":
@@ -183,7 +183,7 @@ def _measured(cohort: Cohort, lifted: Lifted, order: Rows, sizes: Sequence[int],
     largest."""
     budget = BUDGET_S if device == "cpu" else GPU_BUDGET_S
     begin, share = time.perf_counter(), budget / (2 * len(sizes))
-    down = to_device(cohort.downs[int(cohort.which[order[0]])], device)
+    down = to_device(cohort.downs[int(cohort.broadcast_index[order[0]])], device)
     each: dict[int, float] = {}
     for size in sizes:
         if each and time.perf_counter() - begin > 0.7 * budget:

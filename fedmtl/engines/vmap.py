@@ -11,10 +11,10 @@ import torch
 
 from fedmtl.core.trees import tree_map
 from fedmtl.engines.allocator import keep_freed_memory
-from fedmtl.engines.base import ClientFn, Cohort, Wide
+from fedmtl.engines.base import ClientFn, Cohort, TaskPadding
 from fedmtl.engines.batching.chunks import alone, exact, pieces, singly
-from fedmtl.engines.batching.gather import Rebuilt, Rows, gather, groups
-from fedmtl.engines.batching.task_padding import merge, narrow
+from fedmtl.engines.batching.gather import ResultAssembler, Rows, gather, groups
+from fedmtl.engines.batching.task_padding import group, unpad
 from fedmtl.engines.device import one_thread
 from fedmtl.engines.loop import Loop, run_one
 from fedmtl.engines.trace.batched_function import Lifted, keep
@@ -55,18 +55,18 @@ class VMap:
         if self.chunk is not None and self.chunk < 1:
             raise ValueError(f"VMap stacks at least one client, got chunk={self.chunk}; None lets it measure how many.")
 
-    def map(self, cohorts: Sequence[Cohort], wide: Wide | None = None) -> list[Any]:
+    def map(self, cohorts: Sequence[Cohort], padding: TaskPadding | None = None) -> list[Any]:
         keep_freed_memory()
         with one_thread():
-            if wide is None or len({cohort.owned for cohort in cohorts}) < 2:
+            if padding is None or len({cohort.owned for cohort in cohorts}) < 2:
                 return [self._run(cohort) for cohort in cohorts]
             results: list[Any] = [None] * len(cohorts)
-            for numbers, merged in merge(cohorts, wide):
-                stacked, start = self._run(merged), 0
+            for numbers, joined in group(cohorts, padding):
+                stacked, start = self._run(joined), 0
                 for number in numbers:
                     rows = slice(start, start + len(cohorts[number].clients))
                     part = tree_map(lambda leaf, rows=rows: leaf[rows], stacked)
-                    results[number] = narrow(part, cohorts[number].owned, wide)
+                    results[number] = unpad(part, cohorts[number].owned, padding)
                     start = rows.stop
             return results
 
@@ -80,7 +80,7 @@ class VMap:
     def _stacked(self, cohort: Cohort, lifted: Lifted) -> Any:
         """The results; None when the function turns out to be refused."""
         running: Rows = np.arange(len(cohort.clients))
-        results = Rebuilt(len(cohort.clients), cohort.places)
+        results = ResultAssembler(len(cohort.clients), cohort.output_buffers)
         try:
             chunk = self.chunk or chunk_for(cohort, lifted, self.device)
             if chunk == 0:
@@ -91,8 +91,8 @@ class VMap:
                 for start, stop, size in [*cut, *singly(len(rows) - single, len(rows))]:
                     running = rows[start:stop]
                     padded = np.concatenate([running, np.repeat(running[-1:], size - len(running))])
-                    inputs = gather(cohort, padded, down, self.device, pick=bool(lifted.native))
-                    results.put(running, lifted(inputs, results.places if inputs.everybody else None))
+                    inputs = gather(cohort, padded, down, self.device, lazy=bool(lifted.native))
+                    results.put(running, lifted(inputs, results.buffers if inputs.whole else None))
         except Exception as error:
             return self._refuse(lifted, self._limit(error, cohort, running))
         return results.tree()

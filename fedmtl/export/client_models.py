@@ -24,7 +24,7 @@ from fedmtl.core.trees import tree_leaves, tree_stack
 from fedmtl.core.types import Batch, ClientId, Params, Payload, TaskSet
 from fedmtl.data.joined import some_of
 from fedmtl.data.roster import Roster
-from fedmtl.engines.base import Cohort, Wide
+from fedmtl.engines.base import Cohort, TaskPadding
 from fedmtl.engines.device import one_thread
 from fedmtl.engines.loop import run_one
 from fedmtl.export.mixture import apart, flat
@@ -187,7 +187,7 @@ class Looking:
         self._plan = plan
         self._look = look
 
-    def map(self, cohorts: Sequence[Cohort], wide: Wide | None = None) -> list[Any]:
+    def map(self, cohorts: Sequence[Cohort], padding: TaskPadding | None = None) -> list[Any]:
         with one_thread():
             return [tree_stack(list(self._results(cohort))) for cohort in cohorts]
 

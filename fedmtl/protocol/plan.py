@@ -18,7 +18,7 @@ from fedmtl.core.types import Batch, ClientId, LossFn, Params, Payload, TaskSet,
 from fedmtl.data.base import Schema
 from fedmtl.data.roster import Roster
 from fedmtl.data.validation import example_counts
-from fedmtl.engines.base import ClientFn, Wide
+from fedmtl.engines.base import ClientFn, TaskPadding
 from fedmtl.metrics import Kind
 from fedmtl.metrics.kinds import kind_of
 from fedmtl.models.base import Model
@@ -311,12 +311,12 @@ class Plan:
         found = {name: kind_of(task) for name, task in self.tasks.items()}
         return {name: kind for name, kind in found.items() if kind is not None}
 
-    def wide(self, function: ClientFn) -> Wide | None:
-        """``local_update`` or ``measure`` of all tasks, with what engines need to lend; None where that is not safe."""
+    def task_padding(self, function: ClientFn) -> TaskPadding | None:
+        """Return the padding of clients to all tasks for ``local_update`` or ``measure``; None if that is not safe."""
         if not getattr(self.algorithm, "separable_heads", False):
             return None
         heads = {name: torch.zeros_like(w) for name, w in self.initial.items() if name.startswith("head.")}
-        return Wide(function, heads, {name: task.label_shape for name, task in self.tasks.items()})
+        return TaskPadding(function, heads, {name: task.label_shape for name, task in self.tasks.items()})
 
     @property
     def input_like(self) -> tuple[tuple[int, ...], np.dtype[Any]]:

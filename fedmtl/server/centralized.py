@@ -37,7 +37,7 @@ def train_centrally(
         clients=[SERVER],
         function=plan.training(owned),
         downs=[plan.broadcast(state, SERVER, owned)],
-        which=np.zeros(1, np.int64),
+        broadcast_index=np.zeros(1, np.int64),
         private=tree_stack([plan.init_client(owned, len(data.x))]),
         steps=np.array([len(batches)]),
         batches=lambda _: [{key: value[None] for key, value in batch.items()} for batch in batches],

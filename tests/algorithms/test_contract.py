@@ -475,7 +475,7 @@ def test_loop_is_vmap(algorithm: AnyAlgorithm, federation: Federation, vmap: VMa
             for _, result in results(work)
         ]
         assert_close(run(vmap, work), expected, atol=1e-6)
-        assert_close(run(vmap, work, plan.wide(plan.training(plan.all_tasks))), expected, atol=1e-6)
+        assert_close(run(vmap, work, plan.task_padding(plan.training(plan.all_tasks))), expected, atol=1e-6)
         state = play(plan, federation, state, round)
     tests = measurements(plan, federation, state)
     assert_close(run(vmap, tests), run(Loop(), tests), atol=1e-6)

@@ -10,7 +10,7 @@ from fedmtl.algorithms.common.local_training import make_batches
 from fedmtl.client.data_shard import Shard, read_shard, shard_of, write_shard
 from fedmtl.data import ClientData, Federation
 from fedmtl.data.base import Split
-from fedmtl.engines.base import Picked
+from fedmtl.engines.base import LazyRows
 from tests.server.toy import DATA
 
 
@@ -86,13 +86,13 @@ def test_batches_of_several_clients_are_those_of_each(shard: Shard, batch_size: 
                     wanted = values[alone[step]["mask"] > 0]
                     np.testing.assert_array_equal(batch[key][k][real].numpy(), wanted.numpy())
             assert bool(batch["x"].isfinite().all())
-    for batch, uncopied in zip(together, table.train.picked(np.array([0, 1]), order, batch_size), strict=True):
+    for batch, uncopied in zip(together, table.train.lazy_batches(np.array([0, 1]), order, batch_size), strict=True):
         assert uncopied.keys() == batch.keys()
         for key, value in uncopied.items():
-            assert torch.equal(value.copy() if isinstance(value, Picked) else value, batch[key])
+            assert torch.equal(value.copy() if isinstance(value, LazyRows) else value, batch[key])
             assert value.stride() == batch[key].stride()
-            assert not isinstance(value, Picked) or value.index.is_contiguous()
-            assert isinstance(value, Picked) == (key == "x" or key.startswith("y."))
+            assert not isinstance(value, LazyRows) or value.index.is_contiguous()
+            assert isinstance(value, LazyRows) == (key == "x" or key.startswith("y."))
 
 
 def test_the_schema_is_the_federation_without_its_examples() -> None:

@@ -12,8 +12,8 @@ from fedmtl.algorithms.common.local_training import make_batches
 from fedmtl.core.trees import tree_leaves, tree_map, tree_structure, tree_unflatten
 from fedmtl.core.types import Batch, Payload, TaskSet
 from fedmtl.data.base import Federation
-from fedmtl.engines import Cohort, Engine, Wide
-from fedmtl.engines.base import Picked
+from fedmtl.engines import Cohort, Engine, TaskPadding
+from fedmtl.engines.base import LazyRows
 from fedmtl.protocol.plan import Plan
 
 
@@ -51,17 +51,17 @@ def cohort_of(jobs: Sequence[Job]) -> Cohort:
         np.array([len(job.batches) for job in jobs]),
         batches,
         jobs[0].owned,
-        lambda rows: [picked(batch) for batch in batches(rows)],
+        lambda rows: [lazy(batch) for batch in batches(rows)],
     )
 
 
-def picked(batch: Batch) -> dict[str, Tensor | Picked]:
+def lazy(batch: Batch) -> dict[str, Tensor | LazyRows]:
     """Its examples where they are: from the last to the first."""
-    found: dict[str, Tensor | Picked] = dict(batch)
+    found: dict[str, Tensor | LazyRows] = dict(batch)
     for key, value in batch.items():
         if key == "x" or key.startswith("y."):
             index = torch.arange(value.shape[:2].numel()).flip(0).reshape(value.shape[:2])
-            found[key] = Picked(value.flatten(0, 1).flip(0), index)
+            found[key] = LazyRows(value.flatten(0, 1).flip(0), index)
     return found
 
 
@@ -91,11 +91,11 @@ def cohorts_of(jobs: Sequence[Job]) -> tuple[list[Cohort], list[list[int]]]:
     return [cohort_of([jobs[place] for place in places]) for places in alike.values()], list(alike.values())
 
 
-def run(engine: Engine, jobs: Sequence[Job], wide: Wide | None = None) -> list[Any]:
+def run(engine: Engine, jobs: Sequence[Job], padding: TaskPadding | None = None) -> list[Any]:
     """Each job's result, in the order of the jobs, as its row of what the engine gives."""
     cohorts, places = cohorts_of(jobs)
     found: list[Any] = [None] * len(jobs)
-    for result, rows in zip(engine.map(cohorts, wide), places, strict=True):
+    for result, rows in zip(engine.map(cohorts, padding), places, strict=True):
         for k, place in enumerate(rows):
             found[place] = tree_map(lambda leaf, k=k: leaf[k], result)
     return found

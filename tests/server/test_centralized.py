@@ -13,7 +13,7 @@ from fedmtl.core.random import SERVER
 from fedmtl.core.types import Batch
 from fedmtl.data import ClientData, Federation, Split
 from fedmtl.engines import Loop
-from fedmtl.engines.base import Cohort, Wide
+from fedmtl.engines.base import Cohort, TaskPadding
 from fedmtl.protocol.metrics_report import open_raw_data
 from fedmtl.protocol.packets import DATA, PacketError, seal
 from fedmtl.protocol.requests import Reply
@@ -29,9 +29,9 @@ class Watching:
     def __init__(self) -> None:
         self.cohorts: list[Cohort] = []
 
-    def map(self, cohorts: Sequence[Cohort], wide: Wide | None = None) -> list[Any]:
+    def map(self, cohorts: Sequence[Cohort], padding: TaskPadding | None = None) -> list[Any]:
         self.cohorts += cohorts
-        return Loop().map(cohorts, wide)
+        return Loop().map(cohorts, padding)
 
     def batches(self) -> list[Batch]:
         """Those of the last cohort's only client."""

@@ -26,7 +26,7 @@ from fedmtl.core.trees import tree_leaves
 from fedmtl.core.types import ClientId, TaskSet, Trained
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.engines import Engine, Loop, VMap
-from fedmtl.engines.base import Cohort, Wide
+from fedmtl.engines.base import Cohort, TaskPadding
 from fedmtl.protocol.packets import HEADER_BYTES, UP, seal
 from fedmtl.protocol.plan import Plan, make_plan
 from fedmtl.protocol.requests import Reply, replies_of
@@ -86,8 +86,8 @@ class Failing:
         self.inner = inner
         self.step = Step()
 
-    def map(self, cohorts: Sequence[Cohort], wide: Wide | None = None) -> list[Any]:
-        results = self.inner.map(cohorts, wide)
+    def map(self, cohorts: Sequence[Cohort], padding: TaskPadding | None = None) -> list[Any]:
+        results = self.inner.map(cohorts, padding)
         for cohort, result in zip(cohorts, results, strict=True):
             if isinstance(result, Trained):
                 for tree, failing in (

@@ -1,4 +1,4 @@
-"""How many clients are stacked at once: pieces of few distinct sizes."""
+"""Chunks: stacks of clients of few distinct sizes."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -15,20 +15,20 @@ class Piece(NamedTuple):
 
 
 STACKED = 2
-"""A step of a stack of a few clients takes as long as this many steps of one client alone."""
+"""Cost of one step of a stack, in steps of one client alone."""
 
 MANY_STEPS = 8
-"""Steps from which on a client may be better off alone."""
+"""Fewest steps of a client that may be faster alone."""
 
 MOST_ALONE = 16
-"""Clients that are run alone at most."""
+"""Most clients that are run alone."""
 
 
 def alone(steps: NDArray[np.int64], chunk: int) -> int:
-    """How many of the last clients to run alone, before they make shorter ones of their stack wait for them.
+    """Return the number of longest clients to run alone instead of in a stack.
 
-    All clients of a stack take the steps of its longest. Of the choices, the least of the steps of those alone and
-    ``STACKED`` times those of the stack is taken, whatever a clock says, so that it is the same on every machine.
+    All clients of a stack take the steps of its longest client. The choice minimizes the steps of the clients alone
+    plus ``STACKED`` times those of the stack. No time is measured, so the choice is the same on every machine.
 
     Args:
         steps: of each client, ascending.
@@ -43,13 +43,13 @@ def alone(steps: NDArray[np.int64], chunk: int) -> int:
 
 
 def singly(start: int, stop: int) -> Iterator[Piece]:
-    """Each client by itself."""
+    """Yield each client as a piece of its own."""
     for row in range(start, stop):
         yield Piece(row, row + 1, 1)
 
 
 def exact(n: int, chunk: int) -> Iterator[Piece]:
-    """Cut n clients into pieces of ``chunk``, the last of what is left: for code that takes any number."""
+    """Cut n clients into pieces of ``chunk``, the last one smaller: for code that takes any number of clients."""
     for start in range(0, n, chunk):
         stop = min(n, start + chunk)
         yield Piece(start, stop, stop - start)
@@ -58,7 +58,7 @@ def exact(n: int, chunk: int) -> Iterator[Piece]:
 def pieces(n: int, chunk: int) -> Iterator[Piece]:
     """Cut n clients into balanced pieces of at most ``chunk``, whose sizes are multiples of a quantum q.
 
-    A node's share of the cohort varies from round to round, and each size is a shape that must be recorded or
+    The number of clients of a node varies from round to round, and each size is a shape that must be traced or
     compiled. q is the largest power of two up to chunk / 8 and n / 20: sizes repeat, and less than q clients, so less
     than 5 %, are padding.
     """

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from fedmtl.core.trees import tree_leaves, tree_map, tree_structure, tree_unflatten
-from fedmtl.engines.base import ClientFn, Picked, Places
+from fedmtl.engines.base import ClientFn, LazyRows, OutputBuffers
 from fedmtl.engines.batching.gather import Inputs
 from fedmtl.engines.kernels import lifted_layers
 from fedmtl.engines.trace.codegen import Native, Program, compile_program
@@ -106,12 +106,12 @@ class Lifted:
         self.native: bool | None = None
         """Whether it can be said in C++; None while nobody has tried."""
 
-    def __call__(self, inputs: Inputs, places: Places | None = None) -> Any:
-        """A tree of tensors [k, …], which may be written to ``places``."""
+    def __call__(self, inputs: Inputs, buffers: OutputBuffers | None = None) -> Any:
+        """A tree of tensors [k, …], which may be written to ``buffers``."""
         given = _flat(inputs)
         found = self._in_cpp.get(_signature(inputs, given, 1)) if self._in_cpp else None
         if found is not None:
-            return tree_unflatten(found.tree, found.program(given, [] if places is None else places(found.tree)))
+            return tree_unflatten(found.tree, found.program(given, [] if buffers is None else buffers(found.tree)))
         tensors = _copied(inputs, given)
         state = self._state(inputs, tensors)
         state.calls += 1
@@ -284,7 +284,7 @@ def _line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _signature(inputs: Inputs, given: Sequence[Tensor | Picked], skip: int) -> Any:
+def _signature(inputs: Inputs, given: Sequence[Tensor | LazyRows], skip: int) -> Any:
     """What calls have in common that are played from one recording, but for the first ``skip`` dimensions of stacks."""
     of_down, of_private = len(tree_leaves(inputs.down)), len(tree_leaves(inputs.private))
     skips = [0 if inputs.shared else skip] * of_down + [skip] * (len(given) - of_down)
@@ -296,14 +296,14 @@ def _signature(inputs: Inputs, given: Sequence[Tensor | Picked], skip: int) -> A
     return inputs.shared, *nesting, tuple(sorted(inputs.batches[0])), tuple(pictures)
 
 
-def _copied(inputs: Inputs, given: Sequence[Tensor | Picked]) -> list[Tensor]:
+def _copied(inputs: Inputs, given: Sequence[Tensor | LazyRows]) -> list[Tensor]:
     """With what is a client's own in one piece."""
     of_down = len(tree_leaves(inputs.down)) if inputs.shared else 0
-    whole = [item.copy() if isinstance(item, Picked) else item for item in given]
+    whole = [item.copy() if isinstance(item, LazyRows) else item for item in given]
     return whole[:of_down] + [tensor.contiguous() for tensor in whole[of_down:]]
 
 
-def _flat(inputs: Inputs) -> list[Tensor | Picked]:
+def _flat(inputs: Inputs) -> list[Tensor | LazyRows]:
     keys = sorted(inputs.batches[0])
     return [
         *tree_leaves(inputs.down),

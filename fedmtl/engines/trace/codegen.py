@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from fedmtl.engines.base import Picked
+from fedmtl.engines.base import LazyRows
 from fedmtl.engines.kernels.products import batched_product
 from fedmtl.engines.trace.graph import Operation, Recording, Slot
 
@@ -25,7 +25,7 @@ Program = Callable[[Sequence[Tensor]], list[Tensor]]
 class Native(Protocol):
     """A program that reads examples and writes results where they are."""
 
-    def __call__(self, inputs: Sequence[Tensor | Picked], places: Sequence[Tensor | None] = (), /) -> list[Tensor]:
+    def __call__(self, inputs: Sequence[Tensor | LazyRows], places: Sequence[Tensor | None] = (), /) -> list[Tensor]:
         """As many rows of results as of inputs; places are [k, …], or None for a new tensor."""
         ...
 

@@ -1,4 +1,4 @@
-"""Clients of unlike tasks in one stack: what they are lent, and that it leaves no trace."""
+"""Clients with different tasks in one stack: the padding, and that it leaves no trace in results."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,21 +11,21 @@ from fedmtl.algorithms import Algorithm, FedAvg, FedPer, Local
 from fedmtl.core.trees import sha256
 from fedmtl.core.types import Batch, Payload
 from fedmtl.data.base import Federation
-from fedmtl.engines import Engine, Loop, VMap, Wide
-from fedmtl.engines.batching.task_padding import merge, narrow, widen
+from fedmtl.engines import Engine, Loop, TaskPadding, VMap
+from fedmtl.engines.batching.task_padding import group, pad_tasks, unpad
 from fedmtl.protocol.plan import Plan
 from tests.conftest import tiny_plan
 from tests.engines.jobs import alone, assert_close, cohort_of, cohorts_of, measurement, run, training
 
 
-def wide_of(plan: Plan) -> Wide:
-    wide = plan.wide(plan.training(plan.all_tasks))
-    assert wide is not None
-    return wide
+def padding_of(plan: Plan) -> TaskPadding:
+    padding = plan.task_padding(plan.training(plan.all_tasks))
+    assert padding is not None
+    return padding
 
 
 ALGORITHMS = [FedPer(epochs=2), FedAvg(epochs=2), Local(epochs=2)]
-"""Heads that are private, that are sent, and that stand beside a private trunk."""
+"""Private heads, heads that are sent, and heads beside a private trunk."""
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS, ids=repr)
@@ -33,20 +33,20 @@ def test_training_is_each_clients_own(engine: Engine, algorithm: Algorithm[Any, 
     """Same names, shapes and, to 1e-6, numbers as from each client's own function, in any order of the cohorts."""
     plan = tiny_plan(unlike, algorithm)
     work = training(plan, unlike)
-    assert_close(run(engine, work, wide_of(plan)), alone(work))
-    assert_close(run(engine, work[::-1], wide_of(plan)), alone(work)[::-1])
+    assert_close(run(engine, work, padding_of(plan)), alone(work))
+    assert_close(run(engine, work[::-1], padding_of(plan)), alone(work)[::-1])
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS, ids=repr)
 def test_measurement_is_each_clients_own(engine: Engine, algorithm: Algorithm[Any, Any], unlike: Federation) -> None:
-    """Sums of the client's tasks and of no others."""
+    """The result has sums of the client's tasks and of no others."""
     plan = tiny_plan(unlike, algorithm)
     work = measurement(plan, unlike)
-    assert_close(run(engine, work, plan.wide(plan.measure(plan.all_tasks))), alone(work))
+    assert_close(run(engine, work, plan.task_padding(plan.measure(plan.all_tasks))), alone(work))
 
 
-def test_nobody_has_nothing_to_lend(engine: Engine, unlike: Federation) -> None:
-    assert engine.map([], wide_of(tiny_plan(unlike, FedPer()))) == []
+def test_no_cohort_needs_no_padding(engine: Engine, unlike: Federation) -> None:
+    assert engine.map([], padding_of(tiny_plan(unlike, FedPer()))) == []
 
 
 @pytest.mark.parametrize(("chunk", "expected"), [(64, 1), (3, 2), (1, 4)])
@@ -56,18 +56,18 @@ def test_unlike_clients_run_together(
 ) -> None:
     """Three sets of tasks in one call, where a stack holds them all; each in its own where it holds one."""
     plan = tiny_plan(unlike, algorithm)
-    wide, calls = wide_of(plan), []
+    padding, calls = padding_of(plan), []
 
     def counted(down: Payload, private: Any, batches: Sequence[Batch]) -> Any:
         calls.append(len(batches))
-        return wide.function(down, private, batches)
+        return padding.function(down, private, batches)
 
-    run(VMap(chunk=chunk), training(plan, unlike), wide._replace(function=counted))
+    run(VMap(chunk=chunk), training(plan, unlike), padding._replace(function=counted))
     assert len(calls) == expected
 
 
-def test_like_clients_borrow_nothing(alike: Federation, unlike: Federation) -> None:
-    """Nor does the loop, ever: the wide function is not called."""
+def test_clients_of_equal_tasks_are_not_padded(alike: Federation, unlike: Federation) -> None:
+    """Nor are the loop's clients: the padded function is not called."""
 
     def never(down: Payload, private: Any, batches: Sequence[Batch]) -> Any:
         raise AssertionError
@@ -75,24 +75,24 @@ def test_like_clients_borrow_nothing(alike: Federation, unlike: Federation) -> N
     for engine, federation in ((VMap(), alike), (Loop(), alike), (Loop(), unlike)):
         plan = tiny_plan(federation, FedPer(epochs=1))
         work = training(plan, federation)
-        assert len(run(engine, work, wide_of(plan)._replace(function=never))) == 4
+        assert len(run(engine, work, padding_of(plan)._replace(function=never))) == 4
 
 
-def test_what_is_lent(unlike: Federation) -> None:
-    """The heads that are missing, as zeros, labels that say nothing, and a note of whose is what."""
+def test_padding_of_a_client(unlike: Federation) -> None:
+    """The missing heads are zeros, the missing labels NaN, and ``owns`` marks the client's own tasks."""
     plan = tiny_plan(unlike, FedPer(epochs=1))
     job = training(plan, unlike)[2]
     assert job.client == 4 and job.owned == ("amount", "kind")
     own = cohort_of([job, job])
     before = sha256((job.down, job.private, list(job.batches)))
-    lent = widen(own, wide_of(plan))
-    assert list(lent.clients) == [4, 4] and lent.owned == plan.all_tasks == ("amount", "flag", "kind", "marks")
-    assert lent.downs[0] is job.down  # has no heads, and must be known as what others hear too
-    assert lent.private.keys() == {name for name in plan.initial if name.startswith("head.")}
-    for name, value in lent.private.items():
+    padded = pad_tasks(own, padding_of(plan))
+    assert list(padded.clients) == [4, 4] and padded.owned == plan.all_tasks == ("amount", "flag", "kind", "marks")
+    assert padded.downs[0] is job.down  # has no heads, and stays the object that other clients receive too
+    assert padded.private.keys() == {name for name in plan.initial if name.startswith("head.")}
+    for name, value in padded.private.items():
         row = job.private[name] if name in job.private else torch.zeros_like(plan.initial[name])
         assert torch.equal(value, torch.stack([row, row]))
-    for mine, batch in zip(job.batches, lent.batches(np.array([1])), strict=True):
+    for mine, batch in zip(job.batches, padded.batches(np.array([1])), strict=True):
         assert batch.keys() == mine.keys() | {"y.flag", "y.marks", "owns"}
         assert all(torch.equal(batch[key][0], mine[key]) for key in mine if not key.startswith("y."))
         assert batch["y.flag"].shape == (1, 4) and batch["y.marks"].shape == (1, 4, 2)
@@ -101,16 +101,16 @@ def test_what_is_lent(unlike: Federation) -> None:
     assert sha256((job.down, job.private, list(job.batches))) == before
 
 
-def test_what_is_said_with_heads_is_lent_heads_too(unlike: Federation) -> None:
+def test_a_broadcast_with_heads_is_padded(unlike: Federation) -> None:
     plan = tiny_plan(unlike, FedAvg(epochs=1))
     job = training(plan, unlike)[0]
-    lent = widen(cohort_of([job]), wide_of(plan))
-    assert lent.private is None and lent.downs[0]["model"].keys() == plan.initial.keys()
-    assert all(lent.downs[0]["model"][name] is value for name, value in job.down["model"].items())
+    padded = pad_tasks(cohort_of([job]), padding_of(plan))
+    assert padded.private is None and padded.downs[0]["model"].keys() == plan.initial.keys()
+    assert all(padded.downs[0]["model"][name] is value for name, value in job.down["model"].items())
 
 
 def test_equal_broadcasts_become_one(unlike: Federation) -> None:
-    """Each cohort has a copy of the trunk of its own; the merged one has a single one, and another where one differs.
+    """Each cohort has its own copy of the trunk; the joined cohort has one, and a second one where a cohort's differs.
 
     By hand: tasks (kind), (amount, kind), (flag, marks), of clients 0 and 1, 4, and 9.
     """
@@ -118,22 +118,22 @@ def test_equal_broadcasts_become_one(unlike: Federation) -> None:
     work = [job._replace(down={"trunk": dict(job.down["trunk"])}) for job in training(plan, unlike)]
     work[1] = work[1]._replace(down=work[0].down)
     cohorts, _ = cohorts_of(work)
-    ((numbers, merged),) = merge(cohorts, wide_of(plan))
-    assert numbers == [0, 1, 2] and list(merged.clients) == [0, 1, 4, 9]
-    assert len(merged.downs) == 1 and merged.which.tolist() == [0, 0, 0, 0]
+    ((numbers, joined),) = group(cohorts, padding_of(plan))
+    assert numbers == [0, 1, 2] and list(joined.clients) == [0, 1, 4, 9]
+    assert len(joined.downs) == 1 and joined.broadcast_index.tolist() == [0, 0, 0, 0]
     louder = {"trunk": {name: value + 1 for name, value in work[2].down["trunk"].items()}}
     cohorts, _ = cohorts_of([work[0], work[1], work[2]._replace(down=louder), work[3]])
-    ((_, merged),) = merge(cohorts, wide_of(plan))
-    assert len(merged.downs) == 2 and merged.which.tolist() == [0, 0, 1, 0]
+    ((_, joined),) = group(cohorts, padding_of(plan))
+    assert len(joined.downs) == 2 and joined.broadcast_index.tolist() == [0, 0, 1, 0]
 
 
-def test_batches_of_merged_clients(unlike: Federation) -> None:
-    """Of rows in any order, as often as asked for: the longest has 3 steps, the others end in steps of mask 0."""
+def test_batches_of_joined_cohorts(unlike: Federation) -> None:
+    """Rows in any order, some twice: the longest client has 3 steps, the others end in steps of mask 0."""
     plan = tiny_plan(unlike, FedPer(epochs=1))
     work = training(plan, unlike)
-    ((_, merged),) = merge(cohorts_of(work)[0], wide_of(plan))
+    ((_, joined),) = group(cohorts_of(work)[0], padding_of(plan))
     rows = [3, 0, 2, 0]
-    batches = merged.batches(np.array(rows))
+    batches = joined.batches(np.array(rows))
     assert len(batches) == 3
     for step, batch in enumerate(batches):
         for place, row in enumerate(rows):
@@ -149,22 +149,22 @@ def test_batches_of_merged_clients(unlike: Federation) -> None:
                 assert not batch["mask"][place].any()
 
 
-def test_clients_that_stay_unlike_stand_apart(unlike: Federation) -> None:
-    """Here a private state has something that no lent head makes equal; each runs with its own kind."""
+def test_cohorts_that_padding_does_not_make_alike_are_not_joined(unlike: Federation) -> None:
+    """Here a private state has a tensor that the others lack; each kind runs by itself."""
     plan = tiny_plan(unlike, FedPer(epochs=1))
     jobs = training(plan, unlike)
     cohorts = cohorts_of(jobs)[0]
     cohorts[1] = cohorts[1]._replace(private={**cohorts[1].private, "moment": torch.zeros(1, 3)})
-    groups = merge(cohorts, wide_of(plan))
-    assert [numbers for numbers, _ in groups] == [[0, 2], [1]]
-    assert [list(cohort.clients) for _, cohort in groups] == [[0, 1, 9], [4]]
+    found = group(cohorts, padding_of(plan))
+    assert [numbers for numbers, _ in found] == [[0, 2], [1]]
+    assert [list(cohort.clients) for _, cohort in found] == [[0, 1, 9], [4]]
 
 
-def test_what_was_lent_is_taken_off() -> None:
-    """Wherever it stands in a result; a task whose name starts like another's is another task."""
+def test_padding_is_removed_from_results() -> None:
+    """At any depth of a result; a task whose name starts like another's is another task."""
     one = torch.ones(1)
     tree = {"trunk.w": one, "head.a.w": one, "head.ab.w": one, "n": (one, [{"head.b.w": one, "x": one}, None])}
-    wide = Wide(lambda *_: None, {}, {"a": (), "ab": (), "b": ()})
-    assert narrow(tree, ("a",), wide) == {"trunk.w": one, "head.a.w": one, "n": (one, [{"x": one}, None])}
-    assert narrow(tree, ("a", "ab", "b"), wide) == tree
-    assert narrow({"a": one, "b": one}, ("a",), wide) == {"a": one}
+    padding = TaskPadding(lambda *_: None, {}, {"a": (), "ab": (), "b": ()})
+    assert unpad(tree, ("a",), padding) == {"trunk.w": one, "head.a.w": one, "n": (one, [{"x": one}, None])}
+    assert unpad(tree, ("a", "ab", "b"), padding) == tree
+    assert unpad({"a": one, "b": one}, ("a",), padding) == {"a": one}

@@ -18,7 +18,7 @@ from fedmtl.core.trees import tree_leaves
 from fedmtl.data import Synthetic
 from fedmtl.data.base import Federation
 from fedmtl.engines import VMap
-from fedmtl.engines.base import Picked
+from fedmtl.engines.base import LazyRows
 from fedmtl.engines.batching.gather import Inputs
 from fedmtl.engines.trace import batched_function, cpp
 from fedmtl.engines.trace.batched_function import Lifted
@@ -211,7 +211,7 @@ def test_zeros_that_are_made_anew_at_each_call(rows: int) -> None:
 def test_rows_that_are_read_where_they_are(width: int) -> None:
     """As if they were copied: some and many times, no matter how large a row is."""
     source, w, index = numbers(9, width, seed=1), numbers(K, width, seed=2), torch.randint(9, (K, 3))
-    rows = Picked(source, index)
+    rows = LazyRows(source, index)
     copied = rows.copy()
     assert (rows.shape, rows.stride(), rows.dtype) == (copied.shape, copied.stride(), copied.dtype)
 
@@ -292,13 +292,13 @@ def test_a_run_in_cpp(tasks: int, monkeypatch: pytest.MonkeyPatch) -> None:
     The examples of clients with one task are read from the node's data, in another order in each round.
     """
     monkeypatch.setattr("fedmtl.engines.vmap.COMPILE_AFTER_S", 0.0)
-    rounds_in_cpp, picked = [], Rows.picked
+    rounds_in_cpp, lazy_batches = [], Rows.lazy_batches
 
     def watch(rows: Rows, *arguments: Any) -> Any:
         rounds_in_cpp.append(arguments[-1])
-        return picked(rows, *arguments)
+        return lazy_batches(rows, *arguments)
 
-    monkeypatch.setattr(Rows, "picked", watch)
+    monkeypatch.setattr(Rows, "lazy_batches", watch)
     experiment = Experiment(
         data=Synthetic(
             clients=5, examples=12, features=6, rank=2, kind="multiclass", classes=3, tasks=tasks, ragged=True

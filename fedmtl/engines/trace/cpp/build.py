@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fedmtl.core.machine import machine
 from fedmtl.core.own_cache import is_own, own_cache
-from fedmtl.engines.base import Picked
+from fedmtl.engines.base import LazyRows
 from fedmtl.engines.trace.codegen import Native
 from fedmtl.engines.trace.cpp.parts import PARTS
 from fedmtl.engines.trace.cpp.shares import Unlike
@@ -42,7 +42,7 @@ def compile_natively(
         recording: of a call.
         tensors: inputs like those that it was recorded with.
         stacked: which of them have a row for each client, the others are everybody's.
-        batches: from which input on the program may also be given ``Picked`` ones, whose rows it reads where they are.
+        batches: number of the first input that may also be ``LazyRows``, whose rows are read in place.
 
     Raises:
         Unlike: a call that this is not for, see ``to_cpp``.
@@ -58,20 +58,20 @@ def compile_natively(
     in_order = {place: torch.arange(tensors[place].shape[:2].numel()) for place in indexed}
     first = stacked.index(True)
 
-    def program(inputs: Sequence[Tensor | Picked], places: Sequence[Tensor | None] = ()) -> list[Tensor]:
+    def program(inputs: Sequence[Tensor | LazyRows], places: Sequence[Tensor | None] = ()) -> list[Tensor]:
         read, index, steps = list[Tensor](), list[Tensor](), list[int]()
         for place, item in enumerate(inputs):
             if place not in in_order:
-                read.append(item.copy() if isinstance(item, Picked) else item)
+                read.append(item.copy() if isinstance(item, LazyRows) else item)
                 steps.append(read[-1].stride(0) if stacked[place] else 0)
                 continue
-            if isinstance(item, Picked):
+            if isinstance(item, LazyRows):
                 index.append(item.index.contiguous())
             else:
                 if len(in_order[place]) < item.shape[:2].numel():
                     in_order[place] = torch.arange(item.shape[:2].numel())
                 index.append(in_order[place])
-            read.append(item.source if isinstance(item, Picked) else item)
+            read.append(item.source if isinstance(item, LazyRows) else item)
             steps.append(0)
         rows = inputs[first].shape[0]
         results = []
