@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fedmtl.callbacks.runner import running
-from fedmtl.core.gc_paused import uncollected
+from fedmtl.core.gc_paused import gc_paused
 from fedmtl.core.random import float32_default
 from fedmtl.data.base import Federation
 from fedmtl.runs.experiment import Experiment
@@ -119,7 +119,7 @@ def _serve(
         from fedmtl.runtime.ray.pool import hire
 
         hire(experiment, parts)  # they import while this process does
-        with uncollected():
+        with gc_paused():
             from fedmtl.runtime.ray.grid import RayGrid
         grid = RayGrid(experiment, federation, recorder.state_folder)
     else:

@@ -16,7 +16,7 @@ from fedmtl.codecs import ErrorFeedback, Int8, TopK
 from fedmtl.core.trees import sha256
 from fedmtl.data import ClientData, Federation, Split
 from fedmtl.data.validation import valid_sizes
-from fedmtl.export.client_models import look_at_personal
+from fedmtl.export.client_models import for_each_client_model
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.result import Progress
@@ -169,7 +169,7 @@ def test_personal_models_are_those_of_the_best_round(tmp_path: Path, whole: Any)
         measured[personal.client] = personal.measure(personal.params)
         return measured[personal.client]
 
-    looked = look_at_personal(folder, look)
+    looked = for_each_client_model(folder, look)
     best = result.summary["stopped"]["best_round"]
     assert looked.rounds == best and not looked.absent
     by_client = {

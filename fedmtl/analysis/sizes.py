@@ -1,4 +1,4 @@
-"""What small models cost, as a table for people."""
+"""Cost of small models as a Markdown table."""
 
 import json
 from pathlib import Path
@@ -15,19 +15,19 @@ def markdown(summary: dict[str, Any]) -> str:
 
 
 def cells(summary: dict[str, Any]) -> list[list[str]]:
-    """The header, and a row for each form of a ``summary``: the mean file, the mean score, and each task's metric.
+    """The header, and a row for each format of a ``summary``: the mean file, the mean score, and each task's metric.
 
     With more than ``MAX_COLUMNS`` tasks, the CSV alone has them.
     """
-    forms = summary["forms"]
-    tasks = next(iter(forms.values()))["tasks"]
+    formats = summary["formats"]
+    tasks = next(iter(formats.values()))["tasks"]
     shown = tasks if len(tasks) <= MAX_COLUMNS else {}
-    header = ["form", "bytes a client", "times smaller", "mean score ↑"]
+    header = ["format", "bytes a client", "times smaller", "mean score ↑"]
     header += [f"{name}: {task['metric']} {'↑' if task['higher_is_better'] else '↓'}" for name, task in shown.items()]
     lines = [header]
-    for name, form in forms.items():
-        first = [name, human_bytes(form["bytes_per_client"]), f"{form['times_smaller']:.2f}"]
-        lines.append([*first, *map(_number, (form["mean_score"], *(form["tasks"][task]["value"] for task in shown)))])
+    for name, found in formats.items():
+        first = [name, human_bytes(found["bytes_per_client"]), f"{found['times_smaller']:.2f}"]
+        lines.append([*first, *map(_number, (found["mean_score"], *(found["tasks"][task]["value"] for task in shown)))])
     return lines
 
 

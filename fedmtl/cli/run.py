@@ -14,7 +14,7 @@ from fedmtl.cli.options import ALLOW, CALLBACK, SETTINGS
 from fedmtl.cli.outcome import say_floor, say_folder, say_outcome
 from fedmtl.cli.progress import run_one
 from fedmtl.core import stopping
-from fedmtl.core.gc_paused import uncollected
+from fedmtl.core.gc_paused import gc_paused
 from fedmtl.core.terminal import say
 
 
@@ -80,7 +80,7 @@ def run(
             from fedmtl.runtime.ray.pool import begin
 
             begin()  # Ray's processes start while this one imports torch
-        with uncollected():
+        with gc_paused():
             from fedmtl.run_experiment import load_checked
             from fedmtl.runs.experiment import from_dict
 

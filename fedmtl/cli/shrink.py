@@ -20,7 +20,7 @@ def shrink(
     state: Annotated[
         Path | None, typer.Option(help="Where private states are, if not in the run folder: a device's state-dir.")
     ] = None,
-    export: Annotated[Path | None, typer.Option(help="Folder for the files, <client>/<form>.small.")] = None,
+    export: Annotated[Path | None, typer.Option(help="Folder for the files, <client>/<format>.small.")] = None,
     allow: Annotated[list[str] | None, ALLOW] = None,
 ) -> None:
     """Make clients' models small after a run: int8, pruned, both.
@@ -32,12 +32,12 @@ def shrink(
         import json
 
         from fedmtl.analysis.sizes import cells, markdown
-        from fedmtl.export.formats import FORMS, forms
+        from fedmtl.export.formats import MODEL_FORMATS, model_formats
         from fedmtl.export.outputs import summary, to_csv
         from fedmtl.export.shrink import shrink as make_small
         from fedmtl.runs.run_folder import write_outputs
 
-        shrunk = make_small(folder, forms(keep) if keep else FORMS, clients, state, export, allow or ())
+        shrunk = make_small(folder, model_formats(keep) if keep else MODEL_FORMATS, clients, state, export, allow or ())
         found = summary(shrunk)
         write_outputs(folder, {"size.json": json.dumps(found, indent=2).encode(), "size.csv": to_csv(shrunk).encode()})
         typer.echo(markdown(found) if columns() is None else _table(cells(found)) + "\n")

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Inside, Python does not look for cycles among objects.
 
     An import makes hundreds of thousands that stay, and Python would go through all of them again and again.

@@ -1,7 +1,7 @@
 """Personal models made small after training: int8 weights, pruned weights, and the files that hold them."""
 
-from fedmtl.export.formats import FORMS as FORMS
-from fedmtl.export.formats import Form as Form
-from fedmtl.export.formats import forms as forms
+from fedmtl.export.formats import MODEL_FORMATS as MODEL_FORMATS
+from fedmtl.export.formats import ModelFormat as ModelFormat
 from fedmtl.export.formats import load as load
+from fedmtl.export.formats import model_formats as model_formats
 from fedmtl.export.formats import save as save

@@ -1,9 +1,9 @@
 """Every client's personal model, from the folder of a finished run.
 
 The server's last state is broadcast once more, coded as the run coded it, and each client's private state is read from
-where its node kept it: what the client then predicts with is what the run measured at its end. One thing may differ
-where not everybody is looked at: clients who hear the same get one packet, and a codec's chance is that of the first.
-"""
+where its node saved it: the client's predictions are those that the run measured at its end. One thing may differ where
+a part of the clients is chosen: clients with equal broadcasts share one packet, and the codec's randomness is that of
+the first of them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
@@ -46,7 +46,7 @@ Sums = Mapping[str, Tensor]
 """Task -> the sums of its metric over a client's test examples."""
 
 
-class Personal(NamedTuple):
+class ClientModel(NamedTuple):
     """A client's model, or the several models that it mixes, see ``mixture``."""
 
     client: ClientId
@@ -55,28 +55,28 @@ class Personal(NamedTuple):
     """Any parameters, on this client's test examples."""
 
 
-Look = Callable[[Personal], Sums]
-"""What is done with a personal model; one of the measurements is given back."""
+UseModel = Callable[[ClientModel], Sums]
+"""Function of a personal model; it returns one of the model's measurements."""
 
 
-class Looked(NamedTuple):
-    """Which run was looked at."""
+class FinishedRun(NamedTuple):
+    """Finished run whose models were rebuilt."""
 
     tasks: Mapping[str, Task]
     rounds: int
-    """Of training that the models have had."""
+    """Rounds of training behind the models."""
     absent: frozenset[ClientId]
-    """Clients that trained, and whose private state is not here: what was looked at for them does not count."""
+    """Clients that trained, and whose private state is not here: their models do not count."""
 
 
-def look_at_personal(
-    folder: Path, look: Look, clients: int = 0, state: Path | None = None, allow: Iterable[str] = ()
-) -> Looked:
+def for_each_client_model(
+    folder: Path, use: UseModel, clients: int = 0, state: Path | None = None, allow: Iterable[str] = ()
+) -> FinishedRun:
     """Rebuild personal models one by one.
 
     Args:
         folder: of a finished run.
-        look: called for each client that has a test example, in no particular order.
+        use: called for each client that has a test example, in no particular order.
         clients: how many, drawn by the run's seed; 0 for all.
         state: a node's state folder (``state-dir``), where private states are kept outside the run folder.
         allow: modules that components of the run may come from besides fedmtl: a run folder is not a program.
@@ -93,7 +93,7 @@ def look_at_personal(
                 f"`fedmtl run … --out {folder}`, or finish it with --resume."
             )
     files.names("checkpoint/clients")  # refuses a link
-    # A state_dir is no reason to refuse it: nothing is made there, see ``Kept``, and no cluster is joined.
+    # A state_dir is no reason to refuse it: nothing is made there, see ``ReadOnlyStore``, and no cluster is joined.
     experiment = from_dict(read_toml(written), str(written), beside(written, allow))
     run = read_word(folder)
     federation = experiment.load()
@@ -114,12 +114,12 @@ def look_at_personal(
     visits = Visits(chosen, packets, ~nothing, nothing, nothing)
     if state is None:
         place = Path(state_folder(experiment, folder, run) or "")
-        store = Kept(place, roster.clients, lambda: make_store(experiment, schema, str(place)))
+        store = ReadOnlyStore(place, roster.clients, lambda: make_store(experiment, schema, str(place)))
     else:
         place = state / run
-        store = Kept(place, roster.clients, lambda: ClientStore(FileBackend(place)))
+        store = ReadOnlyStore(place, roster.clients, lambda: ClientStore(FileBackend(place)))
     shard = shard_of(some_of(federation.clients, chosen))
-    Fleet(plan, shard, Looking(plan, look)).handle(last, visits, store)
+    Fleet(plan, shard, ModelEngine(plan, use)).handle(last, visits, store)
     trained = _trained(experiment, plan, roster.clients, rounds)
     absent = frozenset(client for client in store.absent if client in trained)
     if len(absent) == count:
@@ -127,11 +127,11 @@ def look_at_personal(
             f"The private state of {plan.algorithm!r} is not in {str(place)!r}, where this run would keep it: it is on "
             "the machines that trained. Shrink there, with --state DIR for a device's state-dir, or copy its files."
         )
-    return Looked(plan.tasks, rounds, absent)
+    return FinishedRun(plan.tasks, rounds, absent)
 
 
 def _trained(experiment: Experiment, plan: Plan, clients: NDArray[np.int64], rounds: int) -> frozenset[ClientId]:
-    """Who was in a cohort: others have their first state, and nobody has kept it."""
+    """Clients of any cohort; the others have their first state, which no node saves."""
     if plan.central:
         return frozenset()
     size = cohort_size(experiment.cohort, len(clients))
@@ -139,14 +139,14 @@ def _trained(experiment: Experiment, plan: Plan, clients: NDArray[np.int64], rou
     return frozenset().union(*cohorts)
 
 
-class Kept:
+class ReadOnlyStore:
     """A run's store, to read: it makes no file that is not there."""
 
-    def __init__(self, folder: Path, everybody: NDArray[np.int64], make: Callable[[], Store]) -> None:
+    def __init__(self, folder: Path, clients: NDArray[np.int64], make: Callable[[], Store]) -> None:
         self.absent: set[ClientId] = set()
         """Clients without a state in the folder."""
         self._folder = folder
-        self._everybody = everybody
+        self._clients = clients
         self._make = make
 
     @cached_property
@@ -169,23 +169,23 @@ class Kept:
         return self._store.load_rows(kind, clients, before, first) if here.any() else first(np.arange(len(clients)))
 
     def _here(self, kind: str, clients: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """[K] who has a state: a row of ``StackedStore``, or a file of ``FileBackend``."""
+        """[K] mask of clients with a state: a row of ``StackedStore``, or a file of ``FileBackend``."""
         versions = self._folder / f"{kind}.versions"
         if versions.is_file():
             kept = np.fromfile(versions, np.int64) > 0
-            return kept[np.searchsorted(self._everybody, clients)]
+            return kept[np.searchsorted(self._clients, clients)]
         return np.array([any((self._folder / f"{client}").glob("*.state")) for client in clients.tolist()])
 
     def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any, best: int = NONE) -> None:
-        raise RuntimeError("Nobody trains after a run; this is a mistake of the program.")
+        raise RuntimeError("No client trains after a run; this is a mistake of the program.")
 
 
-class Looking:
-    """An engine that hands each client's personal model to ``look``, instead of measuring it alone."""
+class ModelEngine:
+    """An engine that hands each client's personal model to ``use``, instead of measuring it alone."""
 
-    def __init__(self, plan: Plan, look: Look) -> None:
+    def __init__(self, plan: Plan, use: UseModel) -> None:
         self._plan = plan
-        self._look = look
+        self._use = use
 
     def map(self, cohorts: Sequence[Cohort], padding: TaskPadding | None = None) -> list[Any]:
         with one_thread():
@@ -196,11 +196,11 @@ class Looking:
         measure_on = _measure(self._plan, cohort.owned)
         for k, client in enumerate(cohort.clients):
             batches = [{name: value[0] for name, value in batch.items()} for batch in cohort.batches(np.array([k]))]
-            yield self._look(Personal(int(client), run_one(predicts, k), partial(measure_on, batches)))
+            yield self._use(ClientModel(int(client), run_one(predicts, k), partial(measure_on, batches)))
 
 
 def _predictor(plan: Plan, down: Payload, private: Any) -> Params:
-    """All numbers that a client predicts with."""
+    """Return all numbers of a client's predictor."""
     if plan.mixture is not None:
         return flat(*plan.mixture(down, private))
     return plan.algorithm.personal_params(down, private)

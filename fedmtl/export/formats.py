@@ -1,4 +1,4 @@
-"""The forms in which a model is kept: float32 or int8, whole or pruned."""
+"""Formats of a stored model: float32 or int8, whole or pruned."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from fedmtl.export.quantize import dequantise, quantise
 
 
 @dataclass(frozen=True)
-class Form:
-    """Pruned first, then quantised: the largest weights decide about the scales, and pruning keeps them.
+class ModelFormat:
+    """Format of a stored model, pruned first, then quantised: pruning keeps the largest weights, which set the scales.
 
     Raises:
         ValueError: ``keep`` outside [0, 1].
@@ -29,21 +29,26 @@ class Form:
 
     @property
     def name(self) -> str:
-        """As tables and files call it: ``int8-keep0.2``."""
+        """Name in tables and files: ``int8-keep0.2``."""
         return ("int8" if self.int8 else "float32") + ("" if self.keep == 1 else f"-keep{self.keep:g}")
 
 
-def forms(keeps: Sequence[float] = (0.5, 0.2, 0.1)) -> tuple[Form, ...]:
-    """float32 first, the form to compare with; int8; pruned to each of ``keeps``; both."""
+def model_formats(keeps: Sequence[float] = (0.5, 0.2, 0.1)) -> tuple[ModelFormat, ...]:
+    """float32 first, the format to compare with; int8; pruned to each of ``keeps``; both."""
     kept = [keep for keep in dict.fromkeys(keeps) if keep != 1]
-    return (Form(), Form(int8=True), *(Form(keep=k) for k in kept), *(Form(int8=True, keep=k) for k in kept))
+    return (
+        ModelFormat(),
+        ModelFormat(int8=True),
+        *(ModelFormat(keep=k) for k in kept),
+        *(ModelFormat(int8=True, keep=k) for k in kept),
+    )
 
 
-FORMS = forms()
+MODEL_FORMATS = model_formats()
 
 
-def save(params: Params, form: Form) -> bytes:
-    """The file of a model in a form.
+def save(params: Params, model_format: ModelFormat) -> bytes:
+    """Return the file of a model in a format.
 
     Raises:
         ValueError: parameters that are not finite float32.
@@ -54,12 +59,12 @@ def save(params: Params, form: Form) -> bytes:
                 f"A small model holds finite float32 parameters, but {name} is {value.dtype} or holds NaN or infinity; "
                 "a run that diverged has no model worth keeping: lower its learning rate."
             )
-    small = prune(params, form.keep) if form.keep < 1 else dict(params)
-    return to_bytes(quantise(small) if form.int8 else small)
+    small = prune(params, model_format.keep) if model_format.keep < 1 else dict(params)
+    return to_bytes(quantise(small) if model_format.int8 else small)
 
 
 def load(data: bytes) -> Params:
-    """The parameters, in float32, that a file holds.
+    """Return the parameters of a file, in float32.
 
     Raises:
         ValueError: another kind of file, or one that is damaged.

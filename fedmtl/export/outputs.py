@@ -1,4 +1,4 @@
-"""What small models cost, as CSV and as JSON."""
+"""Cost of small models as CSV and as JSON."""
 
 import csv
 import io
@@ -10,21 +10,21 @@ import numpy as np
 from fedmtl.export.shrink import Shrunk, Small
 from fedmtl.runs.columns import Row, mean_score, rows
 
-COLUMNS = ("form", "client", "task", "metric", "value", "score", "higher_is_better", "examples", "bytes")
-"""Of the CSV. ``bytes`` is the length of the client's file, which serves all its tasks; without a client, the mean."""
+COLUMNS = ("format", "client", "task", "metric", "value", "score", "higher_is_better", "examples", "bytes")
+"""Columns of the CSV. ``bytes`` is the length of the client's file, for all its tasks; without a client, the mean."""
 
 
 def summary(shrunk: Shrunk) -> dict[str, Any]:
-    """The content of ``size.json``: for each form its bytes, scores and tasks."""
+    """The content of ``size.json``: for each format its bytes, scores and tasks."""
     return {
         "rounds": shrunk.smalls[0].measured.round,
         "clients": len(shrunk.smalls[0].bytes),
         "left_out": sorted(shrunk.absent),
-        "forms": {small.form.name: _form(shrunk, small) for small in shrunk.smalls},
+        "formats": {small.format.name: _format(shrunk, small) for small in shrunk.smalls},
     }
 
 
-def _form(shrunk: Shrunk, small: Small) -> dict[str, Any]:
+def _format(shrunk: Shrunk, small: Small) -> dict[str, Any]:
     dense = shrunk.smalls[0]
     score = mean_score(shrunk.tasks, small.measured)
     total = sum(small.bytes.values())
@@ -43,7 +43,7 @@ def _task(small: Small, row: Row) -> dict[str, Any]:
 
 
 def _mean_bytes(small: Small, task: str) -> float:
-    """Of the models of the clients that own the task."""
+    """Mean file length over the clients that own the task."""
     return float(np.mean([small.bytes[client] for client in small.measured.sums[task][0].tolist()]))
 
 
@@ -52,7 +52,7 @@ def _rows(shrunk: Shrunk, small: Small) -> list[Row]:
 
 
 def to_csv(shrunk: Shrunk) -> str:
-    """A row for each form, client and task, and for each form and task over all clients' test examples."""
+    """A row for each format, client and task, and for each format and task over all clients' test examples."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -60,6 +60,6 @@ def to_csv(shrunk: Shrunk) -> str:
         for row in _rows(shrunk, small):
             client = row["client"]
             size = _mean_bytes(small, row["task"]) if client is None else small.bytes[client]
-            values: Row = {**row, "form": small.form.name, "bytes": size}
+            values: Row = {**row, "format": small.format.name, "bytes": size}
             writer.writerow({column: values[column] for column in COLUMNS})
     return text.getvalue()

@@ -16,7 +16,7 @@ from fedmtl.tables.schemas import rows as rows_of
 from fedmtl.tasks.base import Task
 
 
-class Measured(NamedTuple):
+class RoundMetrics(NamedTuple):
     """All that was measured of the model after ``round`` rounds."""
 
     round: int
@@ -30,7 +30,7 @@ class Measured(NamedTuple):
     """The part of the clients' examples: test or valid."""
 
 
-def by_task(measurements: Sequence[Measurements], trained: NDArray[Any], seconds: NDArray[Any]) -> Measured | None:
+def by_task(measurements: Sequence[Measurements], trained: NDArray[Any], seconds: NDArray[Any]) -> RoundMetrics | None:
     """The same for any order and grouping of the measurements; None when there are none."""
     parts: dict[str, list[tuple[NDArray[Any], NDArray[Any]]]] = {}
     for measurement in measurements:
@@ -44,15 +44,15 @@ def by_task(measurements: Sequence[Measurements], trained: NDArray[Any], seconds
         order = np.argsort(clients, kind="stable")
         # In one layout, because the order in which floats are added up depends on it.
         merged[task] = clients[order], np.ascontiguousarray(np.concatenate([sums for _, sums in some])[order])
-    return Measured(measurements[0].round, merged, trained, seconds, measurements[0].part)
+    return RoundMetrics(measurements[0].round, merged, trained, seconds, measurements[0].part)
 
 
-def pooled(measured: Measured) -> dict[str, NDArray[Any]]:
+def pooled(measured: RoundMetrics) -> dict[str, NDArray[Any]]:
     """Task -> statistics over everybody's examples, [s]."""
     return {task: sums.sum(0) for task, (_, sums) in measured.sums.items()}
 
 
-def mean_score(tasks: Mapping[str, Task], measured: Measured) -> float:
+def mean_score(tasks: Mapping[str, Task], measured: RoundMetrics) -> float:
     """Mean over tasks of the score over all clients.
 
     A task without a labelled example does not count; one whose model has diverged makes the mean NaN.
@@ -61,7 +61,7 @@ def mean_score(tasks: Mapping[str, Task], measured: Measured) -> float:
     return float(np.mean(scores)) if scores and np.isfinite(scores).all() else float("nan")
 
 
-def digest(before: str, measured: Measured) -> str:
+def digest(before: str, measured: RoundMetrics) -> str:
     """SHA-256 of the digest before (its 32 bytes, at first none) and of what was measured, but for the seconds.
 
     That is the round as a little-endian int64, and for each task its name, a zero byte, the number of clients as
@@ -77,12 +77,12 @@ def digest(before: str, measured: Measured) -> str:
     return sha.hexdigest()
 
 
-def rows(tasks: Mapping[str, Task], measured: Measured) -> Iterator[Row]:
+def rows(tasks: Mapping[str, Task], measured: RoundMetrics) -> Iterator[Row]:
     """Each client's metric of each of its tasks, by client and task, then each task's over all clients' examples."""
     return rows_of(METRICS, iter(blocks(tasks, measured)))
 
 
-def blocks(tasks: Mapping[str, Task], measured: Measured) -> list[Block]:
+def blocks(tasks: Mapping[str, Task], measured: RoundMetrics) -> list[Block]:
     """The same in columns; NaN where a row has null."""
     shared: dict[str, Any] = {
         "round": measured.round,
@@ -125,7 +125,7 @@ def _columns(
     }
 
 
-def _seconds(measured: Measured, clients: NDArray[Any]) -> NDArray[np.float64]:
+def _seconds(measured: RoundMetrics, clients: NDArray[Any]) -> NDArray[np.float64]:
     """Training time of each client, NaN where it did not train."""
     found = np.full(len(clients), np.nan)
     if len(measured.trained):
@@ -150,13 +150,13 @@ def _metrics(task: Task, sums: NDArray[Any]) -> tuple[NDArray[np.float64], NDArr
     return value[which], score[which], examples.astype(np.int64)[which]
 
 
-def finite(value: float) -> float | None:
+def json_number(value: float) -> float | None:
     """JSON has neither NaN nor infinity: nothing was labelled, or the model has diverged."""
     return float(value) if math.isfinite(value) else None
 
 
-class Kept(NamedTuple):
-    """``Measured`` in a byte or two a number; ``unkeep`` gives it back."""
+class PackedMetrics(NamedTuple):
+    """``RoundMetrics`` in a byte or two a number; ``unpack_metrics`` gives it back."""
 
     round: int
     sums: dict[str, tuple[Column, tuple[Column, ...]]]
@@ -165,14 +165,14 @@ class Kept(NamedTuple):
     part: str
 
 
-def keep(measured: Measured) -> Kept:
+def pack_metrics(measured: RoundMetrics) -> PackedMetrics:
     sums = {task: (pack(clients), tuple(map(pack, sums.T.copy()))) for task, (clients, sums) in measured.sums.items()}
-    return Kept(measured.round, sums, pack(measured.trained), pack(measured.seconds), measured.part)
+    return PackedMetrics(measured.round, sums, pack(measured.trained), pack(measured.seconds), measured.part)
 
 
-def unkeep(kept: Kept) -> Measured:
+def unpack_metrics(kept: PackedMetrics) -> RoundMetrics:
     sums = {
         task: (unpack(clients), np.stack(list(map(unpack, columns)), axis=1))
         for task, (clients, columns) in kept.sums.items()
     }
-    return Measured(kept.round, sums, unpack(kept.trained), unpack(kept.seconds), kept.part)
+    return RoundMetrics(kept.round, sums, unpack(kept.trained), unpack(kept.seconds), kept.part)

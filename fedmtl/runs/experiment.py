@@ -18,7 +18,7 @@ from fedmtl.registry.allowed import NOTHING, Allowed
 from fedmtl.registry.components import COMPONENTS, LISTS, check_type, describe, make, make_list
 from fedmtl.server.sampling import cohort_size
 
-HOW = (
+EXECUTION_FIELDS = (
     "name",
     "engine",
     "chunk",
@@ -231,9 +231,9 @@ class Experiment:
         return dict(sorted(values.items(), key=lambda item: isinstance(item[1], dict)))
 
     @property
-    def what(self) -> dict[str, Any]:
+    def result_settings(self) -> dict[str, Any]:
         """The part of ``to_dict`` on which results depend: equal for runs that must end in the same bits."""
-        values = {key: value for key, value in self.to_dict().items() if key not in HOW}
+        values = {key: value for key, value in self.to_dict().items() if key not in EXECUTION_FIELDS}
         return {**values, "cohort": repr(self.cohort)}  # 1 client is not 1.0 of them, though they compare equal
 
     @property

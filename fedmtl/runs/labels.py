@@ -4,22 +4,22 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedmtl.runs.experiment import HOW
+from fedmtl.runs.experiment import EXECUTION_FIELDS
 
 DENSE = "Dense"
 """The codec that goes without saying."""
 
 _CODECS = ("up_codec", "down_codec")
 
-IGNORED = {"seed", *HOW} - {"name"}
+NOT_COMPARED = {"seed", *EXECUTION_FIELDS} - {"name"}
 """Settings that runs of one group may differ in: chance, and where they ran. A name is there to tell runs apart."""
 
 Experiment = Mapping[str, Any]
 
 
 def settings(experiment: Experiment) -> dict[str, Any]:
-    """What makes an experiment another experiment: all but ``IGNORED``."""
-    return {key: value for key, value in experiment.items() if key not in IGNORED}
+    """What makes an experiment another experiment: all but ``NOT_COMPARED``."""
+    return {key: value for key, value in experiment.items() if key not in NOT_COMPARED}
 
 
 def settings_key(table: object) -> str:
@@ -69,7 +69,7 @@ def codec_names(experiments: Sequence[Experiment]) -> list[str]:
 def short_names(experiments: Sequence[Experiment]) -> list[str]:
     """Names that tell the experiments apart: algorithm, codec, and in brackets any other setting that two do not share.
 
-    Experiments that differ in nothing but what ``IGNORED`` lists get the same name.
+    Experiments that differ in nothing but what ``NOT_COMPARED`` lists get the same name.
     """
     parts = zip(algorithm_names(experiments), codec_names(experiments), strict=True)
     names = [f"{algorithm} · {codec}" if codec else algorithm for algorithm, codec in parts]

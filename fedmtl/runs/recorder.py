@@ -34,9 +34,18 @@ from fedmtl.protocol.best_round import NONE, Best
 from fedmtl.protocol.best_round import Kept as KeptState
 from fedmtl.protocol.ledger import Ledger
 from fedmtl.protocol.requests import ANEW
-from fedmtl.runs.columns import Kept, Measured, by_task, digest, keep, mean_score, rows, unkeep
+from fedmtl.runs.columns import (
+    PackedMetrics,
+    RoundMetrics,
+    by_task,
+    digest,
+    mean_score,
+    pack_metrics,
+    rows,
+    unpack_metrics,
+)
 from fedmtl.runs.columns import blocks as metric_blocks
-from fedmtl.runs.experiment import HOW, Experiment
+from fedmtl.runs.experiment import EXECUTION_FIELDS, Experiment
 from fedmtl.runs.metrics import measure_blocks
 from fedmtl.runs.result import (
     Progress,
@@ -151,7 +160,7 @@ class Recorder:
         self._trained: NDArray[Any] = np.zeros(0, np.int64)
         self._training_seconds: NDArray[Any] = np.zeros(0)
         """Who trained in the round that is done, and how long: rows of its model say it one round later."""
-        self._measured: list[Kept] = []
+        self._measured: list[PackedMetrics] = []
         """What was measured, when there is no folder."""
         self._blocks: dict[str, list[blocks.Block]] = {table.name: [] for table in (MEASURES, CONFUSION, TRAINING)}
         """The other metrics, when there is no folder."""
@@ -208,7 +217,7 @@ class Recorder:
             raise ValueError(f"{str(folder)!r} holds a run; resume it (--resume), or give another folder (--out).")
         before = _read_experiment(files)
         now = tomllib.loads(tomli_w.dumps(self.experiment.to_dict()))
-        for key in sorted((before.keys() | now.keys()) - set(HOW)):
+        for key in sorted((before.keys() | now.keys()) - set(EXECUTION_FIELDS)):
             if repr(before.get(key)) != repr(now.get(key)):  # a cohort of 1 is not one of 1.0
                 raise ValueError(
                     f"{str(folder)!r} holds a run with {key} = {before.get(key)!r}, got {now.get(key)!r}: a run "
@@ -332,7 +341,7 @@ class Recorder:
         for table in other if self.folder is None else ():
             self._blocks[table] += other[table]
         if self.folder is None and measured is not None:
-            self._measured.append(keep(measured))
+            self._measured.append(pack_metrics(measured))
         self.round = round
         self.add_seconds("write", time.perf_counter() - start)
         if self.callbacks:  # after the checkpoint, so that none has a row that a resumed run lacks
@@ -370,7 +379,7 @@ class Recorder:
         folder: Path,
         round: int,
         server: Server,
-        measured: Measured | None,
+        measured: RoundMetrics | None,
         other: Mapping[str, list[blocks.Block]],
     ) -> None:
         files = Folder(folder)
@@ -495,9 +504,9 @@ def state_folder(experiment: Experiment, folder: Path | None, run: str) -> str |
     return None if folder is None else str(folder / "checkpoint" / "clients")
 
 
-def _rows_of(tasks: Mapping[str, Task], kept: list[Kept], round: int | None, part: str | None) -> list[Row]:
+def _rows_of(tasks: Mapping[str, Task], kept: list[PackedMetrics], round: int | None, part: str | None) -> list[Row]:
     some = [one for one in kept if round in (None, one.round) and part in (None, one.part)]
-    return [row for one in some for row in rows(tasks, unkeep(one))]
+    return [row for one in some for row in rows(tasks, unpack_metrics(one))]
 
 
 def _rows_from(table: Table, some: list[blocks.Block], round: int | None) -> list[Row]:

@@ -27,7 +27,7 @@ from fedmtl.core.trees import sha256
 from fedmtl.metrics import MEASURES
 from fedmtl.protocol.best_round import Best
 from fedmtl.protocol.ledger import Ledger
-from fedmtl.runs.columns import finite
+from fedmtl.runs.columns import json_number
 from fedmtl.runs.experiment import Experiment
 from fedmtl.server.server import Server
 from fedmtl.tables.schemas import TEST, Row, names_of, with_names
@@ -189,8 +189,8 @@ def summarise(
             "higher_is_better": task.higher_is_better,
             "value": pooled["value"] if pooled else None,
             "score": pooled["score"] if pooled else None,
-            "client_mean": finite(float(np.mean(numbers)) if numbers else np.nan),
-            "worst_tenth": finite(worst_tenth(numbers, task.higher_is_better)),
+            "client_mean": json_number(float(np.mean(numbers)) if numbers else np.nan),
+            "worst_tenth": json_number(worst_tenth(numbers, task.higher_is_better)),
             "clients": len(values) - values.count(None),
             "diverged": values.count(None),
         }
@@ -229,7 +229,7 @@ def _stopped(experiment: Experiment, best: Best) -> dict[str, Any]:
     early = best.exhausted(experiment.patience)
     reason = f"patience: {best.waited} measured rounds without a better score" if early else "all rounds are done"
     return {
-        "valid_score": finite(best.score),
+        "valid_score": json_number(best.score),
         "stopped": {"round": best.last, "best_round": best.round, "reason": reason},
     }
 

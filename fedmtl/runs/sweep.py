@@ -145,7 +145,7 @@ def _along(
 def _identity(experiment: Experiment) -> Hashable:
     """Equal for runs that would be the same: equal, or unlike in codecs that their algorithm never uses."""
     unused = {} if uploads_packets(experiment) else {"up_codec": None, "down_codec": None}
-    return _hashable({**experiment.what, **unused})
+    return _hashable({**experiment.result_settings, **unused})
 
 
 def _hashable(value: Any) -> Hashable:

@@ -112,7 +112,7 @@ def test_one_that_raises_is_named_once(where: str, caplog: pytest.LogCaptureFixt
 def test_no_result_and_no_resume_depends_on_callbacks(tmp_path: Path) -> None:
     plain = experiment()
     logged = replace(plain, callbacks=("CSV", Keep()))
-    assert logged.what == plain.what
+    assert logged.result_settings == plain.result_settings
     assert logged.to_dict()["callbacks"] == [{"name": "CSV", "path": "", "others": True}]
     assert from_dict(logged.to_dict()).callbacks == logged.callbacks[:1]
     with pytest.raises(Stop):

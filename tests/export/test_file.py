@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fedmtl.export.file import from_bytes, to_bytes
-from fedmtl.export.formats import Form, load, save
+from fedmtl.export.formats import ModelFormat, load, save
 from fedmtl.export.mixture import apart, flat
 from fedmtl.export.quantize import Quantised
 
@@ -35,8 +35,8 @@ def test_a_dense_file_by_hand() -> None:
     In int8 the weight's six numbers take 6 bytes and its two scales 8: 4 + 8 + 8 + 8 + 6 = 34; in all 68.
     """
     params = {"a.weight": torch.tensor([[1.0, 2, 3], [4, 5, 6]]), "a.bias": torch.tensor([7.0, 8.0])}
-    assert len(save(params, Form())) == 78 and len(save(params, Form(int8=True))) == 68
-    assert all(torch.equal(load(save(params, Form()))[name], params[name]) for name in params)
+    assert len(save(params, ModelFormat())) == 78 and len(save(params, ModelFormat(int8=True))) == 68
+    assert all(torch.equal(load(save(params, ModelFormat()))[name], params[name]) for name in params)
 
 
 @pytest.mark.parametrize(
@@ -81,19 +81,19 @@ def test_int8_is_four_times_smaller_as_layers_grow() -> None:
     for channels, d in ((64, 64), (10, 1000)):
         params = {"w": torch.randn(channels, d), "b": torch.ones(channels)}
         params["w"][params["w"].abs() < 0.1] = 1.0
-        dense, int8 = len(save(params, Form())), len(save(params, Form(int8=True)))
+        dense, int8 = len(save(params, ModelFormat())), len(save(params, ModelFormat(int8=True)))
         assert (dense, int8) == (34 + 4 * channels * (d + 1), 34 + channels * (d + 8))
 
 
 def test_shapes_names_and_a_scalar_come_back() -> None:
     params = {"head.größe.0": torch.randn(2, 3, 1, 4), "s": torch.tensor(2.5), "e": torch.zeros(0, 3)}
-    back = load(save(params, Form()))
+    back = load(save(params, ModelFormat()))
     assert list(back) == list(params) and all(same(back[name], params[name]) for name in params)
 
 
 def test_a_form_prunes_and_then_quantises() -> None:
     """keep = 1/2 of [[100, 1], [2, 50]] leaves 100 and 50, the scales are 100/127 and 50/127."""
-    back = load(save({"w": torch.tensor([[100.0, 1], [2, 50]])}, Form(int8=True, keep=0.5)))["w"]
+    back = load(save({"w": torch.tensor([[100.0, 1], [2, 50]])}, ModelFormat(int8=True, keep=0.5)))["w"]
     assert back.tolist() == [[pytest.approx(100), 0], [0, pytest.approx(50)]]
 
 
@@ -102,7 +102,7 @@ def test_a_mixture_is_one_file(each: bool) -> None:
     """Twelve models, so that a name begins like another's."""
     models = [{"trunk.w": torch.full((1, 2), float(m)), "head.a.b": torch.tensor([m + 0.5])} for m in range(12)]
     weights = torch.arange(12.0)
-    back, found = apart(load(save(flat(models, {"a": weights, "b": 2 * weights} if each else weights), Form())))
+    back, found = apart(load(save(flat(models, {"a": weights, "b": 2 * weights} if each else weights), ModelFormat())))
     assert len(back) == 12
     for one, model in zip(back, models, strict=True):
         assert one.keys() == model.keys() and all(torch.equal(one[name], model[name]) for name in model)
@@ -113,7 +113,7 @@ def test_a_mixture_is_one_file(each: bool) -> None:
 
 
 def test_any_damaged_byte_is_found() -> None:
-    data = save({"w": torch.randn(3, 4), "b": torch.ones(3)}, Form(int8=True))
+    data = save({"w": torch.randn(3, 4), "b": torch.ones(3)}, ModelFormat(int8=True))
     for at in range(len(data)):
         with pytest.raises(ValueError, match="checksum|another kind"):
             load(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
@@ -190,7 +190,7 @@ def test_by_default_a_file_may_ask_for_a_gigabyte() -> None:
 def test_files_with_any_byte_changed_are_read_or_refused() -> None:
     """2,000 changes of one to four bytes, with a checksum that fits."""
     draw = random.Random(0)
-    whole = save({"a.w": torch.randn(3, 4), "a.b": torch.zeros(3), "c": torch.eye(9)}, Form(int8=True))[:-4]
+    whole = save({"a.w": torch.randn(3, 4), "a.b": torch.zeros(3), "c": torch.eye(9)}, ModelFormat(int8=True))[:-4]
     for _ in range(2000):
         changed = bytearray(whole)
         for _ in range(draw.randint(1, 4)):
@@ -206,4 +206,4 @@ def test_files_with_any_byte_changed_are_read_or_refused() -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_model_that_diverged_is_refused(value: float, int8: bool) -> None:
     with pytest.raises(ValueError, match="w is .* NaN or infinity"):
-        save({"w": torch.tensor([[1.0, value]])}, Form(int8=int8))
+        save({"w": torch.tensor([[1.0, value]])}, ModelFormat(int8=int8))

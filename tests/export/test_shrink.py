@@ -18,14 +18,14 @@ from fedmtl.algorithms import Algorithm, FedAvg, FedPer, Mocha
 from fedmtl.analysis.report import write_report
 from fedmtl.cli import app
 from fedmtl.codecs import FP16, Int8
-from fedmtl.export import Form, forms, load
+from fedmtl.export import ModelFormat, load, model_formats
 from fedmtl.export.outputs import summary, to_csv
 from fedmtl.export.shrink import Shrunk
 from fedmtl.export.shrink import shrink as make_small
 from tests.conftest import ALL_ALGORITHMS, UNLIKE, tiny_model
 from tests.export.tiny_data import Normed, Tiny
 
-DENSE = (Form(),)
+DENSE = (ModelFormat(),)
 
 shrink = partial(make_small, allow=["tests"])
 """The runs here name components of these tests."""
@@ -61,7 +61,7 @@ def dense_rows(shrunk: Shrunk) -> list[tuple[Any, ...]]:
     def number(text: str) -> float | None:
         return float(text) if text else None
 
-    rows = [row for row in csv.DictReader(to_csv(shrunk).splitlines()) if row["form"] == "float32"]
+    rows = [row for row in csv.DictReader(to_csv(shrunk).splitlines()) if row["format"] == "float32"]
     return sorted((row["client"] or "None", row["task"], number(row["value"]), number(row["score"])) for row in rows)
 
 
@@ -73,7 +73,7 @@ def test_float32_is_what_the_run_measured(algorithm: Algorithm[Any, Any], tmp_pa
     """
     tiny_run(tmp_path, algorithm)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    shrunk = shrink(tmp_path, forms([0.5]))
+    shrunk = shrink(tmp_path, model_formats([0.5]))
     assert dense_rows(shrunk) == last_rows(tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     dense, int8, pruned, both = shrunk.smalls
@@ -108,25 +108,25 @@ def test_int8_costs_little_and_saves_much(digits: Path) -> None:
 
     |w' − w| <= max |w_c| / 254: the weights move by 0.4 % of their channel's largest, and the mean score by < .02.
     """
-    forms = json.loads((digits / "size.json").read_text())["forms"]
-    assert list(forms) == ["float32", "int8", "float32-keep0.2", "int8-keep0.2"]
-    assert forms["float32"]["mean_score"] > 0.5
-    assert abs(forms["int8"]["mean_score"] - forms["float32"]["mean_score"]) < 0.02
-    assert 3.4 < forms["int8"]["times_smaller"] < 3.61
-    for name, form in forms.items():
-        assert form["bytes"] == sum(path.stat().st_size for path in digits.glob(f"small/*/{name}.small"))
+    formats = json.loads((digits / "size.json").read_text())["formats"]
+    assert list(formats) == ["float32", "int8", "float32-keep0.2", "int8-keep0.2"]
+    assert formats["float32"]["mean_score"] > 0.5
+    assert abs(formats["int8"]["mean_score"] - formats["float32"]["mean_score"]) < 0.02
+    assert 3.4 < formats["int8"]["times_smaller"] < 3.61
+    for name, model_format in formats.items():
+        assert model_format["bytes"] == sum(path.stat().st_size for path in digits.glob(f"small/*/{name}.small"))
 
 
-@pytest.mark.parametrize("form", ["float32", "int8", "float32-keep0.2", "int8-keep0.2"])
-def test_a_device_that_has_only_the_file_reaches_what_was_measured(digits: Path, form: str) -> None:
+@pytest.mark.parametrize("model_format", ["float32", "int8", "float32-keep0.2", "int8-keep0.2"])
+def test_a_device_that_has_only_the_file_reaches_what_was_measured(digits: Path, model_format: str) -> None:
     """The model is put together from torch's layers, and its accuracy counted by hand."""
-    rows = [row for row in csv.DictReader((digits / "size.csv").open()) if row["form"] == form]
+    rows = [row for row in csv.DictReader((digits / "size.csv").open()) if row["format"] == model_format]
     data = Experiment(data="Digits(clients=6, alpha=10.0, test_fraction=0.75)").load()
     checked = 0
     for row in rows:
         if row["task"] != "digit" or not row["client"]:
             continue
-        file = digits / "small" / row["client"] / f"{form}.small"
+        file = digits / "small" / row["client"] / f"{model_format}.small"
         assert file.stat().st_size == int(row["bytes"])
         params = load(file.read_bytes())
         layers = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
@@ -145,7 +145,7 @@ def test_a_device_that_has_only_the_file_reaches_what_was_measured(digits: Path,
 def test_a_report_has_the_table(digits: Path, tmp_path: Path) -> None:
     write_report([digits], tmp_path)
     text = (tmp_path / "report.md").read_text()
-    times = json.loads((digits / "size.json").read_text())["forms"]["int8"]["times_smaller"]
+    times = json.loads((digits / "size.json").read_text())["formats"]["int8"]["times_smaller"]
     assert "### Small models\n\nFedPer, seed 0:" in text and f"| {times:.2f} |" in text
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedmtl.runs.columns import Measured, blocks, by_task, digest, keep, mean_score, rows, unkeep
+from fedmtl.runs.columns import RoundMetrics, blocks, by_task, digest, mean_score, pack_metrics, rows, unpack_metrics
 from fedmtl.server.round_result import Measurements
 from fedmtl.tables.blocks import Mark, append, read
 from fedmtl.tables.schemas import METRICS, json_lines
@@ -44,13 +44,13 @@ WRITTEN_OUT = [
 rmse = 10 √(Σ e² / n), score = 1 − Σ e² / n. Client 3 has no labelled example."""
 
 
-def measured() -> Measured:
+def measured() -> RoundMetrics:
     found = by_task([BOTH, ONE], TRAINED, SECONDS)
     assert found is not None
     return found
 
 
-def lines(tasks: Mapping[str, Task], found: Measured) -> str:
+def lines(tasks: Mapping[str, Task], found: RoundMetrics) -> str:
     return "".join(json_lines(METRICS, iter(blocks(tasks, found))))
 
 
@@ -75,7 +75,7 @@ def test_rows_say_their_part() -> None:
     assert {row["part"] for row in rows(TASKS, test)} == {"test"}
     assert {row["part"] for row in rows(TASKS, valid)} == {"valid"}
     assert all("part" not in block.shared for block in blocks(TASKS, test))
-    assert unkeep(keep(valid)).part == "valid"
+    assert unpack_metrics(pack_metrics(valid)).part == "valid"
     assert digest("", valid) != digest("", test)
 
 
@@ -129,9 +129,9 @@ def test_grouping_changes_nothing() -> None:
 
 
 def test_what_is_kept_comes_back_bit_for_bit() -> None:
-    kept = pickle.loads(pickle.dumps(keep(measured())))
-    assert list(rows(TASKS, unkeep(kept))) == list(rows(TASKS, measured()))
-    assert digest("", unkeep(kept)) == digest("", measured())
+    kept = pickle.loads(pickle.dumps(pack_metrics(measured())))
+    assert list(rows(TASKS, unpack_metrics(kept))) == list(rows(TASKS, measured()))
+    assert digest("", unpack_metrics(kept)) == digest("", measured())
 
 
 def test_a_row_of_counts_is_kept_in_a_few_bytes() -> None:
@@ -140,7 +140,7 @@ def test_a_row_of_counts_is_kept_in_a_few_bytes() -> None:
     sums = np.stack([np.full(10_000, 32.0), right], axis=1)
     found = by_task([Measurements(1, np.arange(10_000), {"digit": sums})], TRAINED, SECONDS)
     assert found is not None
-    assert len(pickle.dumps(keep(found))) < 12_000
+    assert len(pickle.dumps(pack_metrics(found))) < 12_000
 
 
 def test_a_measurement_of_a_whole_population_takes_a_few_bytes_a_row(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_a_measurement_of_a_whole_population_takes_a_few_bytes_a_row(tmp_path: P
             {"age": draw.chisquare(4, count // 2), "digit": draw.binomial(4, 0.5, count // 2).astype(float)}.items()
         )
     }
-    found = Measured(1, sums, trained, np.full(1000, 0.125))
+    found = RoundMetrics(1, sums, trained, np.full(1000, 0.125))
     mark = append(tmp_path / METRICS.file, Mark(), blocks(TASKS, found))
     assert mark.lines == count + 2
     # Value and score of a number are 16 bytes, those of one of five counts less than one.

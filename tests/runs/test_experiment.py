@@ -18,7 +18,7 @@ from fedmtl.data import Digits, Synthetic, Watch, from_arrays
 from fedmtl.models import CNN, MLP, Linear, TemporalCNN
 from fedmtl.registry.allowed import beside
 from fedmtl.registry.components import REGISTRY, find
-from fedmtl.runs.experiment import COMPONENTS, HOW, LISTS, Experiment, from_dict
+from fedmtl.runs.experiment import COMPONENTS, EXECUTION_FIELDS, LISTS, Experiment, from_dict
 from fedmtl.runs.presets import load_experiment, override, presets, read_preset
 from tests.conftest import ALL_ALGORITHMS
 
@@ -81,7 +81,7 @@ def test_an_experiment_comes_back_from_toml(experiment: Experiment) -> None:
     text = tomli_w.dumps(experiment.to_dict())
     again = from_dict(tomllib.loads(text))
     assert again == experiment
-    assert again.to_dict() == experiment.to_dict() and again.what == experiment.what
+    assert again.to_dict() == experiment.to_dict() and again.result_settings == experiment.result_settings
 
 
 def test_the_round_trip_covers_every_component() -> None:
@@ -133,9 +133,9 @@ def test_what_is_what_results_depend_on() -> None:
         "train_loss": False,
         "callbacks": ["TensorBoard"],
     }
-    assert set(how) == set(HOW)
+    assert set(how) == set(EXECUTION_FIELDS)
     for key, value in how.items():
-        assert Experiment(**{key: value}).what == Experiment().what
+        assert Experiment(**{key: value}).result_settings == Experiment().result_settings
     what = {
         "data": "synthetic",
         "model": "CNN",
@@ -152,9 +152,9 @@ def test_what_is_what_results_depend_on() -> None:
         "valid_fraction": 0.25,
     }
     for key, value in what.items():
-        assert Experiment(**{key: value}).what != Experiment().what
+        assert Experiment(**{key: value}).result_settings != Experiment().result_settings
     stopping = Experiment(valid_fraction=0.25, patience=2)
-    assert stopping.what != Experiment(valid_fraction=0.25).what
+    assert stopping.result_settings != Experiment(valid_fraction=0.25).result_settings
     assert {*how, *what, "patience"} == {field.name for field in dataclasses.fields(Experiment)}
 
 

@@ -12,7 +12,7 @@ from fedmtl.analysis.intervals import estimate
 from fedmtl.analysis.report.curves import SCORE
 from fedmtl.analysis.report.figure import Picture
 from fedmtl.analysis.report.labels import broken, column_width, freeze, label_ends
-from fedmtl.analysis.report.line_styles import Look, looks
+from fedmtl.analysis.report.line_styles import LineStyle, line_styles
 from fedmtl.analysis.report.page import Shown, picture_lines
 from fedmtl.analysis.report.style import SMALL, WIDE, style
 from fedmtl.analysis.report.tables import Table
@@ -22,14 +22,14 @@ from fedmtl.core.markdown import table
 
 def along_picture(lines: Lines, name: str = "along") -> Picture:
     """The mean score at the end over the axis: a line for each method, its 95 % interval as a band, and who is best."""
-    look = {line.name: own for line, own in zip(lines.lines, _looks(lines), strict=True)}
+    styles = {line.name: own for line, own in zip(lines.lines, _styles(lines), strict=True)}
     best = {repr(place.value): _named_best(place) for place in places(lines)}
     numbers: list[dict[str, Any]] = []
     with style():
         figure = Figure(figsize=(WIDE, 2.9), layout="constrained")
         axes = figure.subplots()
         for line in lines.lines:
-            own, at = look[line.name], sorted(line.groups)
+            own, at = styles[line.name], sorted(line.groups)
             found = [estimate(_scores(line.groups[position])) for position in at]
             axes.plot(
                 at, [one.mean for one in found], color=own.color, linestyle=own.dashes, marker=own.marker,
@@ -49,11 +49,11 @@ def along_picture(lines: Lines, name: str = "along") -> Picture:
         axes.set_xticks(range(count), [_tick(value) for value in lines.axis.values])
         axes.set_xlabel(lines.axis.title)
         axes.set_ylabel(SCORE)
-        _name_best(axes, lines, {name: own.color for name, own in look.items()})
-        freeze(figure, column_width([broken(each) for each in look]))
+        _name_best(axes, lines, {name: own.color for name, own in styles.items()})
+        freeze(figure, column_width([broken(each) for each in styles]))
         ends = {line.name: max(line.groups) for line in lines.lines}
         label_ends(
-            axes, {line.name: (ends[line.name], _mean(line.groups[ends[line.name]])) for line in lines.lines}, look
+            axes, {line.name: (ends[line.name], _mean(line.groups[ends[line.name]])) for line in lines.lines}, styles
         )
     caption = f"Mean score over {lines.axis.title}; {_seeds(lines)}; above it the best method"
     return Picture(name, caption, figure, numbers)
@@ -72,10 +72,10 @@ def along_section(lines: Lines, shown: Shown) -> str:
     )
 
 
-def _looks(lines: Lines) -> list[Look]:
+def _styles(lines: Lines) -> list[LineStyle]:
     firsts = [_first(line) for line in lines.lines]
-    look = looks(firsts)
-    return [look[group.name] for group in firsts]
+    styles = line_styles(firsts)
+    return [styles[group.name] for group in firsts]
 
 
 def _name_best(axes: Axes, lines: Lines, colors: dict[str, str]) -> None:

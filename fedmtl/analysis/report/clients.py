@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from fedmtl.analysis.groups import Group
 from fedmtl.analysis.report.figure import Picture
 from fedmtl.analysis.report.labels import broken
-from fedmtl.analysis.report.line_styles import Look, looks
+from fedmtl.analysis.report.line_styles import LineStyle, line_styles
 from fedmtl.analysis.report.scales import left_end
 from fedmtl.analysis.report.style import PALE, SMALL, WIDE, style
 
@@ -41,7 +41,7 @@ def clients(groups: Sequence[Group], named: Mapping[int, str] | None = None) -> 
         axes = figure.subplots()
         for row, (name, values) in enumerate(finite.items()):
             if values.size:
-                _box(axes, row, values, looks(groups)[name])
+                _box(axes, row, values, line_styles(groups)[name])
             off = int((values < left).sum()) if left is not None else 0
             diverged = scores[name].size - values.size
             _note(axes, row, [f"◂ {off} more"] * bool(off) + [f"{diverged} diverged"] * bool(diverged))
@@ -56,15 +56,15 @@ def clients(groups: Sequence[Group], named: Mapping[int, str] | None = None) -> 
     return Picture("clients", caption, figure, numbers)
 
 
-def _box(axes: Axes, row: int, values: np.ndarray, look: Look) -> None:
+def _box(axes: Axes, row: int, values: np.ndarray, style: LineStyle) -> None:
     ends = np.quantile(values, [0.1, 0.25, 0.5, 0.75, 0.9])
-    axes.hlines([row, row], ends[[0, 3]], ends[[1, 4]], color=look.color, linewidth=1)
-    axes.barh(row, ends[3] - ends[1], 0.6, ends[1], color=look.color, alpha=0.25)
-    axes.vlines(ends[2], row - 0.3, row + 0.3, color=look.color, linewidth=1.8)
+    axes.hlines([row, row], ends[[0, 3]], ends[[1, 4]], color=style.color, linewidth=1)
+    axes.barh(row, ends[3] - ends[1], 0.6, ends[1], color=style.color, alpha=0.25)
+    axes.vlines(ends[2], row - 0.3, row + 0.3, color=style.color, linewidth=1.8)
     # Points are spread by a fixed wave, not by chance, so that a picture is the same each time.
     wave = 0.24 * np.sin(2.4 * np.arange(values.size))
     alpha = float(np.clip(30 / values.size, 0.08, 0.55))
-    axes.scatter(values, row + wave, s=5, color=look.color, alpha=alpha, linewidths=0, zorder=3)
+    axes.scatter(values, row + wave, s=5, color=style.color, alpha=alpha, linewidths=0, zorder=3)
 
 
 def _note(axes: Axes, row: int, words: Sequence[str]) -> None:

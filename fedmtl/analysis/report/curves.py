@@ -13,7 +13,7 @@ from fedmtl.analysis.groups import Group, MeanCurve
 from fedmtl.analysis.intervals import LEAST_SEEDS
 from fedmtl.analysis.report.figure import Picture
 from fedmtl.analysis.report.labels import broken, column_width, fits, freeze, label_ends, legend, legend_columns
-from fedmtl.analysis.report.line_styles import Look, looks
+from fedmtl.analysis.report.line_styles import LineStyle, line_styles
 from fedmtl.analysis.report.point_labels import Line, label_lines
 from fedmtl.analysis.report.scales import tick_digits, tick_label, value_limits
 from fedmtl.analysis.report.style import INK, WIDE, style
@@ -37,17 +37,17 @@ def overview(groups: Sequence[Group], target: float | None = None) -> Picture | 
     drawn = curves_of(groups, Group.score_curve)
     if not any(np.isfinite(curve.mean).sum() > 1 for curve in drawn.values()):
         return None
-    look = looks(groups)
+    styles = line_styles(groups)
     sends = any(any(curve.bytes) for curve in drawn.values())
     with style():
         figure, panels = new_figure(list(drawn), 1, 1 + sends, 2.5)
         right = panels[-1]
         for name, curve in drawn.items():
-            draw(right, curve.rounds, curve, look[name], BAND if len(drawn) <= FEW else PALE_BAND)
+            draw(right, curve.rounds, curve, styles[name], BAND if len(drawn) <= FEW else PALE_BAND)
         rounds_axis(right, drawn.values())
         right.set_ylim(*value_limits([c.mean for c in drawn.values()], [c.half for c in drawn.values()]))
         if sends:
-            _over_bytes(panels[0], drawn, look)
+            _over_bytes(panels[0], drawn, styles)
             panels[0].set_ylim(right.get_ylim())
             right.tick_params(labelleft=False, left=False)
         panels[0].set_ylabel(SCORE)
@@ -56,10 +56,10 @@ def overview(groups: Sequence[Group], target: float | None = None) -> Picture | 
         for axes in panels:
             if wanted is not None:
                 axes.axhline(wanted, color=INK, linewidth=0.7, linestyle=TARGET, zorder=1)
-        name_lines(figure, [right], [drawn], look)
+        name_lines(figure, [right], [drawn], styles)
         lines = [] if wanted is None else [Line(f"target {wanted:g}", wanted, INK)]
         if sends:
-            lines += [Line(f"{n}, 0 B", c.mean[-1], look[n].color) for n, c in drawn.items() if not any(c.bytes)]
+            lines += [Line(f"{n}, 0 B", c.mean[-1], styles[n].color) for n, c in drawn.items() if not any(c.bytes)]
         label_lines(panels[0], lines)
     caption = (
         "Mean score " + ("over the bytes of training, and " if sends else "") + f"over rounds{interval_words(groups)}"
@@ -83,9 +83,9 @@ def curves_of(groups: Sequence[Group], curve_of: Callable[[Group], MeanCurve]) -
     return {name: curve for name, curve in curves.items() if np.isfinite(curve.mean).any()}
 
 
-def _over_bytes(axes: Axes, drawn: Mapping[str, MeanCurve], look: Mapping[str, Look]) -> None:
+def _over_bytes(axes: Axes, drawn: Mapping[str, MeanCurve], styles: Mapping[str, LineStyle]) -> None:
     for name, curve in drawn.items():
-        own, bytes = look[name], [count or np.nan for count in curve.bytes]
+        own, bytes = styles[name], [count or np.nan for count in curve.bytes]
         if not any(curve.bytes):  # a logarithmic axis has no place for 0
             axes.axhline(curve.mean[-1], color=own.color, linestyle=NO_BYTES, linewidth=1)
         elif len(set(curve.bytes) - {0}) == 1:  # all is sent before training: a point, not a vertical line
@@ -95,7 +95,7 @@ def _over_bytes(axes: Axes, drawn: Mapping[str, MeanCurve], look: Mapping[str, L
     bytes_axis(axes, 4)
 
 
-def draw(axes: Axes, x: Sequence[float], curve: MeanCurve, own: Look, band: float) -> None:
+def draw(axes: Axes, x: Sequence[float], curve: MeanCurve, own: LineStyle, band: float) -> None:
     mean = np.array(curve.mean)
     # matplotlib can neither space markers along a line without a point, nor find a logarithmic axis for it.
     if not (np.isfinite(x) & np.isfinite(mean)).any():
@@ -130,18 +130,18 @@ def name_lines(
     figure: Figure,
     panels: Sequence[Axes],
     drawn: Sequence[Mapping[str, MeanCurve]],
-    look: Mapping[str, Look],
+    styles: Mapping[str, LineStyle],
     names: Sequence[str] | None = None,
 ) -> None:
     """Labels right of the last panel of each row; a legend where not all have room or an end there."""
     names = list(drawn[0]) if names is None else names
     height = figure.get_figheight() / len(panels)
     if not (_direct(names, height) and all(name in curves for curves in drawn for name in names)):
-        legend(figure, names, look, lines=True)
+        legend(figure, names, styles, lines=True)
         return
     freeze(figure, column_width([broken(name) for name in names]))
     for axes, curves in zip(panels, drawn, strict=True):
-        label_ends(axes, {name: _end(curve) for name, curve in curves.items()}, look)
+        label_ends(axes, {name: _end(curve) for name, curve in curves.items()}, styles)
 
 
 def _end(curve: MeanCurve) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.textpath import TextPath
 from matplotlib.transforms import Bbox
 
-from fedmtl.analysis.report.line_styles import Look
+from fedmtl.analysis.report.line_styles import LineStyle
 from fedmtl.analysis.report.placing import spread
 from fedmtl.analysis.report.style import INK, SMALL, lay_out
 
@@ -69,7 +69,7 @@ def freeze(figure: Figure, left_free: float) -> None:
     lay_out(figure)
 
 
-def label_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], look: Mapping[str, Look]) -> None:
+def label_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], look: Mapping[str, LineStyle]) -> None:
     """Names in a column right of a panel, each with a leader from its line's end. The layout is frozen.
 
     Args:
@@ -107,7 +107,7 @@ def label_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], look: Mappin
         )  # fmt: skip
 
 
-def legend(figure: Figure, names: Sequence[str], look: Mapping[str, Look], *, lines: bool) -> None:
+def legend(figure: Figure, names: Sequence[str], look: Mapping[str, LineStyle], *, lines: bool) -> None:
     """A legend of the groups below the panels."""
     handles = [
         Line2D(
@@ -126,7 +126,7 @@ def legend_columns(width: float, names: Sequence[str]) -> int:
     return max(1, int(width / (0.55 + max(text_size(name).width for name in names) / 72)))
 
 
-def _line(figure: Figure, x: Sequence[float], y: Sequence[float], own: Look, dashes: object) -> None:
+def _line(figure: Figure, x: Sequence[float], y: Sequence[float], own: LineStyle, dashes: object) -> None:
     width, height = (72 * size for size in figure.get_size_inches())
     artist = Line2D(
         [each / width for each in x], [each / height for each in y], transform=figure.transFigure, color=own.color,

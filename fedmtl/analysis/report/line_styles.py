@@ -25,7 +25,7 @@ _INKS = [(PALETTE[i % 7], MARKERS[(i + turn) % 12]) for turn, i in product(range
 
 
 @dataclass(frozen=True)
-class Look:
+class LineStyle:
     """How a group is drawn, in matplotlib's words."""
 
     color: str
@@ -34,7 +34,7 @@ class Look:
     fill: Fill
 
 
-def looks(groups: Sequence[Group]) -> dict[str, Look]:
+def line_styles(groups: Sequence[Group]) -> dict[str, LineStyle]:
     """Group name -> its look. No two groups share one up to 84 algorithms and 6 codecs or settings."""
     algorithms = sorted({group.algorithm for group in groups} - NEUTRAL.keys())
     inks = {name: _INKS[OWN.index(name)] for name in algorithms if name in OWN}
@@ -42,7 +42,7 @@ def looks(groups: Sequence[Group]) -> dict[str, Look]:
     inks |= {name: next(free) for name in algorithms if name not in OWN} | NEUTRAL
     others = sorted({_other(group) for group in groups} | {""})  # "", nothing but the algorithm, is the first
     lines = dict(zip(others, cycle(zip(DASHES, FILLS, strict=True)), strict=False))
-    return {group.name: Look(*inks[group.algorithm], *lines[_other(group)]) for group in groups}
+    return {group.name: LineStyle(*inks[group.algorithm], *lines[_other(group)]) for group in groups}
 
 
 def _other(group: Group) -> str:

@@ -19,7 +19,7 @@ from fedmtl.analysis.report.curves import (
 )  # fmt: skip
 from fedmtl.analysis.report.figure import Picture
 from fedmtl.analysis.report.labels import text_size
-from fedmtl.analysis.report.line_styles import looks
+from fedmtl.analysis.report.line_styles import line_styles
 from fedmtl.analysis.report.scales import value_limits
 from fedmtl.analysis.report.style import style
 
@@ -40,7 +40,7 @@ def tasks(groups: Sequence[Group]) -> Picture | None:
             shown[task] = drawn
     if not shown:
         return None
-    look = looks(groups)
+    styles = line_styles(groups)
     names = list(dict.fromkeys(name for drawn in shown.values() for name in drawn))
     columns = _columns(len(shown))
     rows = -(-len(shown) // columns)
@@ -48,7 +48,7 @@ def tasks(groups: Sequence[Group]) -> Picture | None:
         figure, panels = new_figure(names, rows, columns, 1.75 if rows > 1 else 2.2)
         for axes, (task, drawn) in zip(panels, shown.items(), strict=False):
             for name, curve in drawn.items():
-                draw(axes, curve.rounds, curve, look[name], BAND if len(names) <= FEW else PALE_BAND)
+                draw(axes, curve.rounds, curve, styles[name], BAND if len(names) <= FEW else PALE_BAND)
             rounds_axis(axes, drawn.values())
             axes.set_ylim(*value_limits([c.mean for c in drawn.values()], [c.half for c in drawn.values()]))
             metric = metrics[task]
@@ -60,7 +60,7 @@ def tasks(groups: Sequence[Group]) -> Picture | None:
                 axes.set_xlabel("")
         ends = [min((row + 1) * columns, len(shown)) - 1 for row in range(rows)]
         last = [end for end in ends if (end + 1) % columns == 0 or columns == 1 or rows == 1]
-        name_lines(figure, [panels[end] for end in last], [list(shown.values())[end] for end in last], look, names)
+        name_lines(figure, [panels[end] for end in last], [list(shown.values())[end] for end in last], styles, names)
     records = [
         {"task": task, "metric": metrics[task].name, "higher_is_better": metrics[task].higher_is_better, **record}
         for task, drawn in shown.items()

@@ -12,7 +12,7 @@ from fedmtl.analysis.groups import Group
 from fedmtl.analysis.report.curves import NO_BYTES, SCORE, TARGET, bytes_axis, interval_words
 from fedmtl.analysis.report.figure import Picture
 from fedmtl.analysis.report.labels import freeze, legend
-from fedmtl.analysis.report.line_styles import Look, looks
+from fedmtl.analysis.report.line_styles import LineStyle, line_styles
 from fedmtl.analysis.report.pareto import pareto
 from fedmtl.analysis.report.point_labels import Arrow, Line, Mark, label_points
 from fedmtl.analysis.report.scales import point_limits
@@ -54,7 +54,7 @@ def tradeoff(groups: Sequence[Group], target: float | None = None) -> Picture | 
     points = points_of(groups)
     if len(points) < 2 or not any(point.cost for point in points):
         return None
-    look, saved = looks(groups), savings(points)
+    styles, saved = line_styles(groups), savings(points)
     best = [points[i] for i in _pareto(points)]
     with style():
         figure = Figure(figsize=(WIDE, round(2.9 + 0.06 * max(0, len(points) - 8), 2)), layout="constrained")
@@ -65,21 +65,23 @@ def tradeoff(groups: Sequence[Group], target: float | None = None) -> Picture | 
         freeze(figure, 0)
         steps = _pareto_line(axes, best)
         for point in points:
-            _mark(axes, point, look[point.group.name])
+            _mark(axes, point, styles[point.group.name])
         for saving in saved:
-            _arrow(axes, saving, look[saving.small.group.name])
+            _arrow(axes, saving, styles[saving.small.group.name])
         marks = [Mark(point.group.name, point.cost, point.score, point.half) for point in points if point.cost]
         lines = [Line(f"{point.group.name}, 0 B", point.score, PALE) for point in points if not point.cost]
         if target is not None and axes.get_ylim()[0] < target < axes.get_ylim()[1]:
             axes.axhline(target, color=INK, linewidth=0.7, linestyle=TARGET, zorder=1)
             lines.append(Line(f"target {target:g}", target, INK))
         arrows = [
-            Arrow(s.words, look[s.small.group.name].color, (s.dense.cost, s.dense.score), (s.small.cost, s.small.score))
+            Arrow(
+                s.words, styles[s.small.group.name].color, (s.dense.cost, s.dense.score), (s.small.cost, s.small.score)
+            )
             for s in saved
         ]
         if not label_points(axes, marks, lines, arrows, steps):
             figure.set_layout_engine("constrained")
-            legend(figure, [point.group.name for point in points if point.cost], look, lines=False)
+            legend(figure, [point.group.name for point in points if point.cost], styles, lines=False)
     stepped = (
         "; stepped line: no method that leaves data at the clients reaches more for fewer" if len(best) > 1 else ""
     )
@@ -145,7 +147,7 @@ def _pareto_line(axes: Axes, best: Sequence[Point]) -> list[Line]:
     return [step._replace(name="Pareto line") if i == widest else step for i, step in enumerate(steps)]
 
 
-def _mark(axes: Axes, point: Point, own: Look) -> None:
+def _mark(axes: Axes, point: Point, own: LineStyle) -> None:
     if point.cost:
         axes.errorbar(
             point.cost, point.score, yerr=point.half, color=own.color, marker=own.marker, markersize=6,
@@ -155,7 +157,7 @@ def _mark(axes: Axes, point: Point, own: Look) -> None:
         axes.axhline(point.score, color=own.color, linestyle=NO_BYTES, linewidth=1, zorder=2)
 
 
-def _arrow(axes: Axes, saving: Saving, own: Look) -> None:
+def _arrow(axes: Axes, saving: Saving, own: LineStyle) -> None:
     axes.annotate(
         "", (saving.small.cost, saving.small.score), (saving.dense.cost, saving.dense.score), zorder=3,
         arrowprops={"arrowstyle": "->", "color": own.color, "linewidth": 0.7, "shrinkA": 5, "shrinkB": 5},

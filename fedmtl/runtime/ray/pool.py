@@ -34,9 +34,9 @@ class Worker:
 
     def __init__(self) -> None:
         """Import all that a node needs, while the driver prepares what it will host."""
-        from fedmtl.core.gc_paused import uncollected
+        from fedmtl.core.gc_paused import gc_paused
 
-        with uncollected():
+        with gc_paused():
             import cloudpickle  # noqa: F401
 
             import fedmtl.runtime.local  # noqa: F401

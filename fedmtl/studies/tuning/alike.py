@@ -39,7 +39,7 @@ def methods_of(experiments: Sequence[Experiment], table: Space | None = None) ->
     """
     found: dict[str, list[Experiment]] = {}
     for experiment in experiments:
-        found.setdefault(repr((experiment.name, replace(experiment, seed=0).what)), []).append(experiment)
+        found.setdefault(repr((experiment.name, replace(experiment, seed=0).result_settings)), []).append(experiment)
     firsts = [some[0] for some in found.values()]
     names = [re.sub(r"/seed\d+$", "", name) for name in folder_names([replace(one, seed=0) for one in firsts])]
     methods = []

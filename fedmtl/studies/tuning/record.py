@@ -24,7 +24,7 @@ RECORD = "tuning.json"
 def identity(pilot: Experiment, space: Space, settings: Mapping[str, Any]) -> dict[str, Any]:
     """What decides about trials; a number of trials may grow, but where it decides how many go on."""
     values = {path: vars(one) if isinstance(one, Range) else list(map(repr, one)) for path, one in space.items()}
-    found = {**settings, "space": values, "experiment": pilot.what}
+    found = {**settings, "space": values, "experiment": pilot.result_settings}
     if not settings["halving"]:
         del found["trials"]
     return found

@@ -26,7 +26,7 @@ from fedmtl.analysis.report.along import along_picture
 from fedmtl.analysis.report.clients import clients
 from fedmtl.analysis.report.curves import BYTES, SCORE, overview
 from fedmtl.analysis.report.figure import Picture
-from fedmtl.analysis.report.line_styles import DASHES, MARKERS, NEUTRAL, Look, looks
+from fedmtl.analysis.report.line_styles import DASHES, MARKERS, NEUTRAL, LineStyle, line_styles
 from fedmtl.analysis.report.matrices import client_matrix
 from fedmtl.analysis.report.style import COLUMN, DPI, SMALL, WIDE, style
 from fedmtl.analysis.report.tasks import tasks
@@ -42,7 +42,7 @@ def drawn(picture: Picture | None) -> Picture:
     return picture
 
 
-def line(axes: Axes, look: Look) -> np.ndarray:
+def line(axes: Axes, look: LineStyle) -> np.ndarray:
     """Points of the one line of a look, [points, 2]."""
     (found,) = [
         x
@@ -100,7 +100,7 @@ def test_the_overview_shows_mean_scores_over_bytes_and_rounds(tmp_path: Path) ->
     groups = study(tmp_path)
     picture = drawn(overview(groups))
     left, right = picture.figure.axes
-    look, means = looks(groups), [0.1, 0.35, 0.6, 0.725]
+    look, means = line_styles(groups), [0.1, 0.35, 0.6, 0.725]
     np.testing.assert_allclose(line(right, look["FedPer"]), np.column_stack([range(4), means]))
     np.testing.assert_allclose(line(left, look["FedPer"])[1:], np.column_stack([[1000, 2000, 3000], means[1:]]))
     assert np.isnan(line(left, look["FedPer"])[0, 0]), "0 bytes have no place on a logarithmic axis"
@@ -143,7 +143,7 @@ def test_each_task_has_a_panel_in_its_unit(tmp_path: Path) -> None:
     picture = drawn(tasks(groups))
     (axes,) = picture.figure.axes
     assert axes.get_title("left") == "slant: rmse ↓"
-    np.testing.assert_allclose(line(axes, looks(groups)["FedPer"])[:, 1], [0.9, 0.65, 0.4, 0.275])
+    np.testing.assert_allclose(line(axes, line_styles(groups)["FedPer"])[:, 1], [0.9, 0.65, 0.4, 0.275])
     assert {row["task"] for row in table(picture)} == {"slant"}
 
 
@@ -286,7 +286,7 @@ def test_there_is_no_picture_with_nothing_in_it(tmp_path: Path) -> None:
 
 
 def test_one_algorithm_has_one_colour_and_each_codec_its_dashes(tmp_path: Path) -> None:
-    look = looks(study(tmp_path))
+    look = line_styles(study(tmp_path))
     dense, squeezed, local = look["FedPer"], look["FedPer · FP16 ↑"], look["Local"]
     assert (dense.color, dense.marker) == (squeezed.color, squeezed.marker)
     assert (dense.dashes, squeezed.dashes) == DASHES[:2]
@@ -301,7 +301,7 @@ def test_no_two_of_many_groups_look_alike(tmp_path: Path) -> None:
         for name in names
         for size in (4, 8)
     ]
-    assert len(set(map(str, looks(group_runs(found)).values()))) == 84
+    assert len(set(map(str, line_styles(group_runs(found)).values()))) == 84
 
 
 def test_a_method_has_its_colour_in_all_reports(tmp_path: Path) -> None:
@@ -309,7 +309,7 @@ def test_a_method_has_its_colour_in_all_reports(tmp_path: Path) -> None:
     for name in ("FedAvg", "FedPer", "AAA"):
         write_run(tmp_path / name, {"name": name}, {"digit": [0.5]})
     sets = [["FedPer"], ["AAA", "FedPer"], ["FedAvg", "FedPer"], ["AAA", "FedAvg", "FedPer"]]
-    seen = {str(looks(group_runs(read_run(tmp_path / n) for n in names))["FedPer"]) for names in sets}
+    seen = {str(line_styles(group_runs(read_run(tmp_path / n) for n in names))["FedPer"]) for names in sets}
     assert len(seen) == 1
 
 
