@@ -235,6 +235,11 @@ def test_a_round_that_measured_nothing_says_so() -> None:
     progress = Progress(3, 9, 0.5, 10, 20, measured=False)
     assert describe(progress) == "round 3/9  not measured yet  up 10 B  down 20 B"
     assert describe(progress, short=True) == "not measured  up 10 B  down 20 B"
+    trained = replace(progress, train_loss=1.23456)
+    assert describe(trained) == "round 3/9  training loss 1.235  up 10 B  down 20 B"
+    assert describe(trained, short=True) == "loss 1.235  up 10 B  down 20 B"
+    assert describe(replace(trained, train_loss=math.nan), short=True).startswith("loss –  up")
+    assert describe(replace(trained, measured=True), short=True).startswith("score 0.5000  up")
     assert describe(replace(progress, measured=True, mean_score=math.nan)).startswith("round 3/9  mean score –  up")
 
 

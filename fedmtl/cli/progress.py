@@ -1,6 +1,5 @@
 """Progress of runs on the terminal."""
 
-import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -55,28 +54,23 @@ def _say_measured(progress: "Progress") -> None:
 def describe(progress: "Progress", short: bool = False) -> str:
     """Round, accuracy and bytes. The score is that of the model before this round, which this round measured.
 
-    Of a round that measured no model it says so, and not the score of an earlier one.
+    Of a round that measured no model it says its training loss, or that it measured none.
     """
     from fedmtl.analysis.table import human_bytes
 
     up, down = human_bytes(progress.bytes_up), human_bytes(progress.bytes_down)
     left_out = len(progress.problems)
     if short:
-        score = f"score {_score(progress)}" if progress.measured else "not measured"
+        words = progress.score_text.split(" ")
+        score = "not measured" if words[0] == "not" else " ".join(words[1:])  # score 0.5, loss 0.5
         return f"{score}  up {up}  down {down}" + (f"  {left_out} left out" if left_out else "")
-    what = "validation score" if progress.part == "valid" else "mean score"
-    score = f"{what} {_score(progress)}" if progress.measured else "not measured yet"
-    text = f"{score}  up {up}  down {down}"
+    text = f"{progress.score_text}  up {up}  down {down}"
     if left_out:
         text += f"  clients left out: {left_out}"
     last = progress.round > progress.rounds
     where = "last model" if last else f"round {progress.round}/{progress.rounds}"
     where = f"test, model of round {progress.round}" if progress.tests else where
     return f"{where}  {text}"
-
-
-def _score(progress: "Progress") -> str:
-    return f"{progress.mean_score:.4f}" if math.isfinite(progress.mean_score) else "–"
 
 
 def run_one(

@@ -44,7 +44,7 @@ class LocalResult(NamedTuple, Generic[P]):
 
 
 class Trained(NamedTuple, Generic[P]):
-    """What a client's round gives, and metrics of its training."""
+    """Result of a client's round, with metrics of its training."""
 
     private: P
     upload: Upload

@@ -345,7 +345,7 @@ def _with_metrics(update: ClientFn, train_loss: bool) -> ClientFn:
         loss = mean_loss(kept)
         return Trained(result.private, result.upload, {} if loss is None else {TRAIN_LOSS: loss.detach()})
 
-    return update_wrapper(train, update)  # engines remember by name how the algorithm is run best
+    return update_wrapper(train, update)  # engines remember the best chunk by name
 
 
 def _measure_mixture(

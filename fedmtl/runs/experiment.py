@@ -95,8 +95,7 @@ class Experiment:
     metrics: str = METRICS[0]
     """Models that are measured by all metrics: the "last", "all" that are measured, or none, only by the "primary"."""
     train_loss: bool = True
-    """Whether each upload says the client's training loss, 4 of its header's bytes; false where the server is not to
-    know it."""
+    """Whether each upload holds the client's training loss, 4 bytes of its header; false keeps it from the server."""
     seed: int = 0
     """All chance follows from it: partition, initial parameters, cohorts, batches, codecs."""
     engine: str = "vmap"

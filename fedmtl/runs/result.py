@@ -10,6 +10,7 @@ out about the clients, if it does) and ``summary.json`` (at the end); and of a r
 """
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -105,6 +106,19 @@ class Progress:
     """Whether this round measured a model; else ``mean_score`` is an earlier one."""
     train_loss: float | None = None
     """Mean training loss of the clients of this round, NaN where one has diverged; None where none is sent."""
+
+    @property
+    def score_text(self) -> str:
+        """The score that this round measured; else its training loss, or that nothing is known: no score of an earlier
+        round."""
+        if self.measured:
+            what = "mean score" if self.part == TEST else "validation score"
+            return f"{what} {_number(self.mean_score, '.4f')}"
+        return "not measured yet" if self.train_loss is None else f"training loss {_number(self.train_loss, '.4g')}"
+
+
+def _number(value: float, form: str) -> str:
+    return format(value, form) if math.isfinite(value) else "–"
 
 
 def named_tensors(tree: Any, prefix: str = "") -> dict[str, Tensor]:

@@ -297,7 +297,7 @@ class Answers:
         return found
 
     def _note(self, owned: TaskSet, training: Training) -> None:
-        """Keep what clients with one set of tasks said in the headers of good uploads."""
+        """Keep the training losses of good uploads of clients with one set of tasks."""
         if self._plan.sends_loss(int(training.clients[0]), owned):
             self._training.append(training)
 

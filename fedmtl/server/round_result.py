@@ -30,9 +30,9 @@ class Measurements(NamedTuple):
 
 
 class Training(NamedTuple):
-    """What T clients say of their training in a round, each in the header of its upload.
+    """Training losses of T clients in a round, each from the header of its upload.
 
-    Of an algorithm that trains on the server it is one line, of ``ALL_CLIENTS``.
+    An algorithm that trains on the server has one row, of ``ALL_CLIENTS``.
     """
 
     clients: NDArray[Any]

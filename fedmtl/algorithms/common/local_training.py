@@ -16,7 +16,7 @@ from fedmtl.core.types import Batch, Params
 from fedmtl.optimizers import SGD, Optimizer
 
 Objective = Callable[[Params, Batch], Tensor | tuple[Tensor, Tensor]]
-"""What a descent minimises, a scalar; or that and the loss in it, where it holds more than the loss."""
+"""Objective of a descent, a scalar; or (objective, loss), where it holds more than the loss."""
 
 Retraction = Callable[[Params], Params]
 """Parameters after a step -> those of them that a constraint replaces, by name."""

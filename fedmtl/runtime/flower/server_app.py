@@ -54,10 +54,7 @@ def print_progress(progress: Progress) -> None:
     """One plain line a round."""
     where = f"round {progress.round}/{progress.rounds}" if progress.round <= progress.rounds else "last model"
     where = f"test, model of round {progress.round}" if progress.tests else where
-    print(
-        f"{where}  mean score {progress.mean_score:.4f}  up {progress.bytes_up} B  down {progress.bytes_down} B",
-        flush=True,
-    )
+    print(f"{where}  {progress.score_text}  up {progress.bytes_up} B  down {progress.bytes_down} B", flush=True)
 
 
 def check_validation(schema: Schema, fraction: float) -> None:
