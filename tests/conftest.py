@@ -105,6 +105,7 @@ os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's default, 15, would st
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each process of tests
     torch.set_num_threads(1)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that they start, too
     os.environ.pop("COLUMNS", None)  # xdist sets it, and commands would write for a terminal
 
 

@@ -63,9 +63,12 @@ def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 @contextmanager
 def torch_seed(seed: int, purpose: str) -> Iterator[None]:
-    """Inside, torch's global generator is seeded from (seed, purpose); outside, it is as it was."""
+    """Inside, torch's global generator of the CPU is seeded from (seed, purpose); outside, it is as it was.
+
+    ``torch.manual_seed`` would seed those of GPUs for good, and without a GPU keep a stack trace for each call.
+    """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(rng(seed, 0, SERVER, purpose).integers(2**62)))
+        torch.default_generator.manual_seed(int(rng(seed, 0, SERVER, purpose).integers(2**62)))
         yield
 
 

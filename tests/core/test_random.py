@@ -81,6 +81,13 @@ def test_torch_seed_leaves_no_trace() -> None:
     assert torch.rand(3).tolist() == expected
 
 
+def test_torch_seed_leaves_gpus_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch.manual_seed seeds them too, and nothing would put them back."""
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("a GPU's generator was seeded"))
+    with torch_seed(1, "model"):
+        assert torch.rand(1).item() > 0
+
+
 def orders(seed: int, round: int, clients: list[int], purpose: str, sizes: list[int]) -> list[list[int]]:
     found = permutations(seed, round, np.array(clients), purpose, np.array(sizes))
     assert found.shape == (len(clients), max(sizes))

@@ -1,6 +1,6 @@
 """A run whose packets are caught on their way, and searches for what should not be in them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,9 +9,9 @@ import pytest
 from flwr.app import Message
 
 from fedmtl.client.state.mmap import StackedStore
-from fedmtl.core.trees import tree_index, tree_leaves
+from fedmtl.core.trees import tree_index
 from fedmtl.core.types import Params
-from fedmtl.data import Federation
+from fedmtl.data import Federation, Synthetic
 from fedmtl.protocol.packets import DOWN, UP
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.requests import Reply, Visit
@@ -52,10 +52,11 @@ def play(
     model: Any = MODEL,
     shares_memory: bool = False,
     engine: str = "vmap",
+    data: Synthetic = DATA,
 ) -> Caught:
     """Three rounds of the toy, watched where messages pass and where states are kept."""
     experiment = Experiment(
-        data=DATA,
+        data=data,
         model=model,
         algorithm=algorithm,
         up_codec=codecs[0],
@@ -108,12 +109,34 @@ def pairs(numbers: np.ndarray) -> set[bytes]:
     return {data[i : i + 8] for i in range(0, len(data) - 4, 4)} - {bytes(8)}
 
 
-def private_pairs(caught: Caught) -> set[bytes]:
+def private_pairs(caught: Caught, sent: Sequence[str] = ()) -> set[bytes]:
+    """Of the states, without parameters whose names begin with one that the algorithm sends from there."""
     found: set[bytes] = set()
     for state in caught.private:
-        if tree_leaves(state):
-            found |= pairs(np.concatenate([leaf.numpy().reshape(-1) for leaf in tree_leaves(state)]))
+        found |= _pairs_of([leaf for name, leaf in _named(state) if not name.startswith(tuple(sent))])
     return found
+
+
+def first_pairs(caught: Caught, sent: Sequence[str]) -> set[bytes]:
+    """Of the parameters of each client before any training, those whose names begin with one that is sent."""
+    plan, found = caught.plan, set()
+    for data in caught.federation.clients.values():
+        own = plan.restrict(plan.initial, data.tasks)
+        found |= _pairs_of([leaf for name, leaf in _named(dict(own)) if name.startswith(tuple(sent))])
+    return found
+
+
+def _named(tree: Any, name: str = "") -> list[tuple[str, Any]]:
+    """Leaves, in order, with the names of the parameters that they are or belong to."""
+    if isinstance(tree, Mapping):
+        return [leaf for key in sorted(tree) for leaf in _named(tree[key], key)]
+    if isinstance(tree, (tuple, list)):
+        return [leaf for part in tree for leaf in _named(part, name)]
+    return [] if tree is None else [(name, tree)]
+
+
+def _pairs_of(found: Sequence[Any]) -> set[bytes]:
+    return pairs(np.concatenate([leaf.numpy().reshape(-1) for leaf in found])) if found else set()
 
 
 def data_pairs(federation: Federation) -> set[bytes]:
@@ -136,13 +159,14 @@ def leaked_names(caught: Caught) -> list[bytes]:
     return [word for word in words if any(word in packet for packet in caught.packets)]
 
 
-def decoded_names(caught: Caught) -> list[tuple[int, set[str], int]]:
-    """Client, names and numbers of each broadcast and upload."""
+def decoded_names(caught: Caught) -> list[tuple[str, int, set[str], int]]:
+    """Direction, client, names and numbers of each broadcast and upload."""
     plan, found = caught.plan, []
 
-    def note(client: int, payload: Mapping[str, Params]) -> None:
+    def note(direction: str, client: int, payload: Mapping[str, Params]) -> None:
         names = {name for params in payload.values() for name in params}
-        found.append((client, names, sum(value.numel() for params in payload.values() for value in params.values())))
+        numbers = sum(value.numel() for params in payload.values() for value in params.values())
+        found.append((direction, client, names, numbers))
 
     downs: dict[tuple[int, int], Any] = {}
     for round, visit in caught.visits:
@@ -150,7 +174,7 @@ def decoded_names(caught: Caught) -> list[tuple[int, set[str], int]]:
             spec = plan.down_spec(visit.client, caught.federation.clients[visit.client].tasks)
             payload, _ = unpack(visit.packet, spec, plan.down_codec, kind=DOWN, round=round)
             downs[round, visit.client] = payload
-            note(visit.client, payload)
+            note("down", visit.client, payload)
     trained = {(round, visit.client) for round, visit in caught.visits if visit.train}
     for round, reply in caught.replies:
         if (round, reply.client) in trained:
@@ -158,5 +182,5 @@ def decoded_names(caught: Caught) -> list[tuple[int, set[str], int]]:
             payload, _ = unpack(
                 reply.update, spec, plan.up_codec, kind=UP, round=round, reference=downs[round, reply.client]
             )
-            note(reply.client, payload)
+            note("up", reply.client, payload)
     return found

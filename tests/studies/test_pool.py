@@ -1,6 +1,8 @@
 """Runs side by side: the bits of runs one by one, and processes that end, however that happens.
 
-How much time it saves is not tested, since a machine may be busy: ``simulations/benchmarks/jobs.py`` measures it.
+How much time it saves is not tested, since a machine may be busy. Measured on two cores under other load, once each:
+``fedmtl compare digits --algorithm Local --algorithm FedPer --algorithm FedAvg --seeds 2 --set rounds=10`` took 49.6 s
+with ``--jobs 1`` and 21.9 s with ``--jobs 2`` with ``runtime=local``, and 47.3 and 27.8 s with ``runtime=ray``.
 """
 
 import json

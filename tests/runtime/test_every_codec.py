@@ -1,0 +1,30 @@
+"""Every algorithm over every codec, each pair in a run or refused before it."""
+
+from typing import Any
+
+import pytest
+
+from fedmtl.algorithms import Algorithm
+from fedmtl.codecs import FP16, Codec, Dense, ErrorFeedback, Int8, TopK
+from fedmtl.run_experiment import run
+from tests.conftest import ALL_ALGORITHMS
+from tests.runtime.every import experiment
+
+CLIENTS = 12
+"""Of each kind of task three; two a round, on average, take part."""
+
+
+@pytest.mark.parametrize("algorithm", ALL_ALGORITHMS, ids=repr)
+@pytest.mark.parametrize(
+    "codec", [FP16(), Int8(), TopK(keep=0.3), ErrorFeedback(codec=TopK(keep=0.3)), Dense()], ids=repr
+)
+def test_it_composes_with_every_codec(algorithm: Algorithm[Any, Any], codec: Codec[Any]) -> None:
+    """Up and down where the codec may go down; a pair that cannot be is refused before the run, with the reason."""
+    try:
+        result = run(experiment(algorithm, CLIENTS, cohort=8, up_codec=codec))
+    except ValueError as error:
+        assert type(algorithm).__name__ in str(error) or "codec" in str(error)
+        assert "use" in str(error) or "give" in str(error)
+        return
+    assert result.summary["bytes"]["train"]["total"] >= 0
+    assert all(row["value"] is not None for row in result.rows if row["examples"])
