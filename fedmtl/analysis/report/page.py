@@ -84,9 +84,14 @@ def _differences(groups: Sequence[Group]) -> str:
     lines = verdicts(groups)
     if lines:
         return "### Differences\n\n" + "".join(f"- {line}\n" for line in lines)
-    name = groups[0].runs[0].experiment.get("name", "PRESET")
     if len(groups) == 1:
-        return f"Is that much? `fedmtl run {name} --baseline` adds the floor, each client alone (Local).\n"
+        by_hand = any("passed_as_object" in str(part) for part in groups[0].runs[0].experiment.values())
+        way = (  # an object of Python is in no preset
+            '`run(replace(experiment, algorithm="Local"), "FOLDER/baseline")` in Python, with the folder of this run,'
+            if by_hand
+            else "The same `fedmtl run` command with `--baseline`"
+        )
+        return f"Is that much? {way} adds the floor, each client alone (Local).\n"
     return "No verdicts: none of these is Local or FedAvg, to hold the others against; add --algorithm Local.\n"
 
 

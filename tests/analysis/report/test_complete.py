@@ -146,3 +146,10 @@ def test_a_table_of_markdown_is_read_back_as_it_was_written() -> None:
     assert cells(row) == texts and cells(head) == ["n"] * len(texts)
     assert cells("| **2** | `x` |") == ["2", "x"]
     assert json.dumps(cells("|a|b|")) == '["a", "b"]'
+
+
+def test_the_way_to_a_floor_is_one_that_works(clinics: Path, tmp_path: Path) -> None:
+    """A run of own arrays is in no preset, so that no command can repeat it."""
+    write_report([clinics / "FedPer"], tmp_path)
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert '`run(replace(experiment, algorithm="Local"), "FOLDER/baseline")`' in text and "fedmtl run" not in text

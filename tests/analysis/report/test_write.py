@@ -78,7 +78,7 @@ def test_a_single_run_has_no_word_on_what_it_has_not(tmp_path: Path) -> None:
     text = written[-1].read_text(encoding="utf-8")
     for word in ("nterval", "over seeds", "Differences", "federate", "diverged", "constant guess", "baseline among"):
         assert word not in text, word
-    assert "`fedmtl run toy --baseline` adds the floor" in text
+    assert "The same `fedmtl run` command with `--baseline` adds the floor" in text
 
 
 def test_a_run_shows_the_floor_that_lies_in_it(tmp_path: Path) -> None:
