@@ -116,9 +116,9 @@ def _serve(
     schema = federation.schema
     parts = min(experiment.workers, len(schema.owners)) if experiment.runtime == "ray" else 1
     if experiment.runtime == "ray" and not in_process:  # imported when needed: Ray takes seconds to start
-        from fedmtl.runtime.ray.pool import hire
+        from fedmtl.runtime.ray.pool import acquire
 
-        hire(experiment, parts)  # they import while this process does
+        acquire(experiment, parts)  # the actors import while this process does
         with gc_paused():
             from fedmtl.runtime.ray.grid import RayGrid
         grid = RayGrid(experiment, federation, recorder.state_folder)

@@ -15,7 +15,7 @@ RAY = (
     "tests/runtime/test_equality.py",
     "tests/runtime/ray/test_grid.py",
     "tests/runtime/ray/test_channels.py",
-    "tests/runtime/ray/test_pool.py",
+    "tests/runtime/ray/test_background.py",
     "tests/optimizers/test_runs.py",
     "tests/callbacks/test_runner.py",
     "tests/test_validation.py",

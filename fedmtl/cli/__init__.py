@@ -59,8 +59,8 @@ def main() -> None:
     except SystemExit as end:
         if stopping.stopping():
             stopping.leave()
-        if "fedmtl.runtime.ray.pool" in sys.modules:
-            from fedmtl.runtime.ray.pool import leave
+        if "fedmtl.runtime.ray.cluster" in sys.modules:
+            from fedmtl.runtime.ray.background import exit_fast
 
-            leave(end.code)
+            exit_fast(end.code)
         raise

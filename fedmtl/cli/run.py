@@ -77,9 +77,9 @@ def run(
         values, path, allowed = read_values(preset, settings, allow or [])
         callbacks = make_list("callback", callback or [], allowed)
         if starts_ray(values):
-            from fedmtl.runtime.ray.pool import begin
+            from fedmtl.runtime.ray.background import start_in_background
 
-            begin()  # Ray's processes start while this one imports torch
+            start_in_background()  # Ray's processes start while this one imports torch
         with gc_paused():
             from fedmtl.run_experiment import load_checked
             from fedmtl.runs.experiment import from_dict

@@ -1,4 +1,4 @@
-"""Imports of large packages, which take this process a tenth less time."""
+"""A pause of Python's garbage collection, in which imports of large packages take a tenth less time."""
 
 import gc
 from collections.abc import Iterator
@@ -7,9 +7,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """Inside, Python does not look for cycles among objects.
+    """Pause garbage collection.
 
-    An import makes hundreds of thousands that stay, and Python would go through all of them again and again.
+    An import makes hundreds of thousands of objects that stay, and Python would search all of them for cycles again
+    and again.
     """
     enabled = gc.isenabled()
     gc.disable()

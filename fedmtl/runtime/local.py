@@ -17,7 +17,7 @@ from fedmtl.data.joined import some_of
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runtime.flower.client_app import reply as client_reply
 from fedmtl.runtime.node import Node, host, make_fleet, make_store
-from fedmtl.runtime.placement import homes
+from fedmtl.runtime.placement import place_clients
 
 _run_ids = itertools.count(os.getpid() << 20)
 
@@ -102,7 +102,7 @@ class LocalGrid(DirectGrid):
         super().__init__(new_run_id())
         schema = federation.schema
         device = "cuda" if experiment.gpus_per_worker > 0 else "cpu"
-        shares = homes(experiment, federation, parts) if parts > 1 else [None]
+        shares = place_clients(experiment, federation, parts) if parts > 1 else [None]
         self._contexts = {}
         for node_id, share in enumerate(shares, 1):
             clients = federation.clients if share is None else some_of(federation.clients, share)

@@ -1,13 +1,13 @@
-"""Which worker hosts which client, so that in each round all workers have about as much to do.
+"""Placement of clients on workers, which gives all workers about the same load in each round.
 
-A client stays where its data and private state are, and a round lasts as long as the worker that has most to do. With
-every other client on one of two workers, of a cohort of 100 drawn at random one has 54 in the mean, and the round takes
-8 % longer than it need. But who trains when follows from the seed, so the first rounds are known beforehand:
+A client stays on the worker with its data and private state, and a round lasts as long as its busiest worker. With
+every other client on one of two workers, the busier one has on average 54 of a random cohort of 100, and the round
+takes 8 % longer than necessary. But cohorts follow from the seed, so the first rounds are known beforehand:
 
     Φ = Σ_t Σ_p L_tp²,    L_tp the examples that worker p trains on in round t                        (1)
 
-is least where loads are equal. Clients are placed one after the other, the largest first, where (1) grows least, and
-then moved, twice, to where it is least. One row of (1) is a round of everybody, as when all are measured.
+is least for equal loads. Clients are placed one after the other, the largest first, where (1) grows least, and then
+moved, twice, to where it is least. One row of (1) is a round of all clients, as when all are measured.
 """
 
 from functools import reduce
@@ -20,31 +20,31 @@ from fedmtl.runs.experiment import Experiment
 from fedmtl.server.sampling import cohort_size, sample
 
 ROUNDS = 100
-"""Rounds that are looked at, at most; later cohorts meet clients in another mix, and chance."""
+"""Most rounds that are considered; loads of later rounds are random."""
 
-VISITS = 50_000
-"""Clients times rounds that are looked at: half a second."""
+REQUESTS = 50_000
+"""Most clients times rounds that are considered: half a second."""
 
 
-def homes(experiment: Experiment, federation: Federation, parts: int) -> list[NDArray[np.int64]]:
-    """The clients of each worker, ascending. It depends on the data, the seed and the cohort, and on no run so far."""
+def place_clients(experiment: Experiment, federation: Federation, parts: int) -> list[NDArray[np.int64]]:
+    """Return the clients of each worker, ascending; a function of the data, the seed and the cohort alone."""
     clients = federation.ids()
     size = cohort_size(experiment.cohort, len(clients))
-    rounds = 0 if size == len(clients) else min(ROUNDS, max(VISITS // size, 1))
+    rounds = 0 if size == len(clients) else min(ROUNDS, max(REQUESTS // size, 1))
     cohorts = [np.searchsorted(clients, sample(experiment.seed, t, clients, size)) for t in range(1, rounds + 1)]
-    place = places(federation.sizes[:, 0].astype(np.float64), cohorts, parts)
+    place = balance(federation.sizes[:, 0].astype(np.float64), cohorts, parts)
     return [clients[place == part] for part in range(parts)]
 
 
-def places(examples: NDArray[np.float64], cohorts: list[NDArray[np.int64]], parts: int) -> NDArray[np.int64]:
-    """The worker of each of K clients, [K].
+def balance(examples: NDArray[np.float64], cohorts: list[NDArray[np.int64]], parts: int) -> NDArray[np.int64]:
+    """Return the worker of each of K clients, [K].
 
     Args:
         examples: of each client.
-        cohorts: rows of the clients of each round that is known.
-        parts: how many workers.
+        cohorts: rows of the clients of each known round.
+        parts: number of workers.
     """
-    count, everybody = len(examples), len(cohorts)
+    count, all_clients = len(examples), len(cohorts)
     largest_first = np.lexsort((np.arange(count), -examples))
     trains = np.zeros(count, bool)
     for cohort in cohorts:
@@ -53,10 +53,10 @@ def places(examples: NDArray[np.float64], cohorts: list[NDArray[np.int64]], part
     if not cohorts and (examples != examples[:1]).any():
         known, idle = idle, known
     place = np.zeros(count, np.int64)
-    place[idle] = np.arange(len(idle)) % parts  # who trains later, if at all: dealt out
-    load = np.zeros((everybody + 1, parts))
-    load[everybody] = np.bincount(place[idle], examples[idle], minlength=parts)
-    rounds = {k: [load[everybody]] for k in known.tolist()}  # rows of load: looked up once, and changed in place
+    place[idle] = np.arange(len(idle)) % parts  # clients of later rounds, if any: dealt out
+    load = np.zeros((all_clients + 1, parts))
+    load[all_clients] = np.bincount(place[idle], examples[idle], minlength=parts)
+    rounds = {k: [load[all_clients]] for k in known.tolist()}  # rows of load, found once and changed in place
     for t, cohort in enumerate(cohorts):
         for k in cohort.tolist():
             rounds[k].append(load[t])

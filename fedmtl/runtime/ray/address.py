@@ -1,4 +1,4 @@
-"""A check that a Ray cluster answers at an address, before Ray itself waits minutes for it."""
+"""A check that a Ray cluster replies at an address, before Ray itself waits minutes for it."""
 
 import socket
 import threading
@@ -8,23 +8,23 @@ from typing import Any
 REACHED_S = 5.0
 """Seconds for a name to resolve and a connection to open."""
 
-ANSWER_S = 6.0
-"""Seconds for the first answer over a connection."""
+REPLY_S = 6.0
+"""Seconds for the first reply over a connection."""
 
 CLIENT = "ray://"
 
 _METHODS = {False: "/ray.rpc.NodeInfoGcsService/GetClusterId", True: "/ray.rpc.RayletDriver/ClusterInfo"}
-"""A call without arguments of a cluster's head, and of its server for Ray clients."""
+"""gRPC method without arguments of a cluster's head (False), and of its server for Ray clients (True)."""
 
 
 def check_address(address: str) -> None:
-    """Find out within 15 seconds whether Ray can be joined.
+    """Check within 15 seconds that Ray can be joined.
 
     Args:
         address: "auto", "host:port" of a cluster's head, or "ray://host:port" of its server for clients.
 
     Raises:
-        RuntimeError: no cluster; one line with the address, what was found there, and the way out.
+        RuntimeError: no cluster; one line with the address, the finding, and the way out.
     """
     try:
         host, port = _place(address)
@@ -44,7 +44,7 @@ def check_address(address: str) -> None:
 
 
 def within(seconds: float, call: Callable[[], Any]) -> Any:
-    """The result of a call; TimeoutError when it takes longer, and it is left to end in the background."""
+    """Return the result of a call, or raise TimeoutError when it takes longer; it then ends in the background."""
     results: list[Any] = []
     errors: list[BaseException] = []
 
@@ -65,7 +65,7 @@ def within(seconds: float, call: Callable[[], Any]) -> Any:
 
 
 def _place(address: str) -> tuple[str, int]:
-    """Host and port."""
+    """Return host and port of an address."""
     text = address.removeprefix(CLIENT)
     if address == "auto":
         from ray._private.services import canonicalize_bootstrap_address
@@ -81,17 +81,17 @@ def _place(address: str) -> tuple[str, int]:
 
 
 def _problem(host: str, port: int, client: bool) -> str:
-    """What keeps a server from being Ray's; empty when it is."""
+    """Describe why a server is not Ray's; empty when it is."""
     import grpc
     from ray._private.grpc_utils import init_grpc_channel
 
     channel = init_grpc_channel(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     try:
-        channel.unary_unary(_METHODS[client])(b"", timeout=ANSWER_S)
+        channel.unary_unary(_METHODS[client])(b"", timeout=REPLY_S)
     except grpc.RpcError as error:
         code = error.code()  # pyright: ignore[reportAttributeAccessIssue]
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return f"is open, but did not answer within {ANSWER_S:g} s as Ray does"
+            return f"is open, but did not reply within {REPLY_S:g} s as Ray does"
         if code is grpc.StatusCode.UNAVAILABLE:
             return "is open, but is not Ray's"
         if code is grpc.StatusCode.UNIMPLEMENTED:

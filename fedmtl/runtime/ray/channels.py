@@ -1,8 +1,8 @@
-"""The ways to an actor: Ray's calls, and a shorter one on this machine, a socket beside Ray.
+"""Channels between driver and actor: Ray's calls, and a faster one on this machine, a socket beside Ray.
 
 A call of Ray's takes the driver and the actor some milliseconds, as long as small clients take to train. So an actor
-spends a run inside one call, ``serve``, and hears of rounds on the socket. What is large goes through Ray's shared
-memory as ever: as arguments of the next ``serve``, and as the result of this one.
+spends a run inside one call, ``serve``, and receives messages on the socket. Large messages go through Ray's shared
+memory: as arguments of the next ``serve``, and as the result of the current one.
 """
 
 import itertools
@@ -17,27 +17,27 @@ import numpy as np
 import ray
 from flwr.app import Message
 
-from fedmtl.runtime.ray.framing import Parcel, attach, detach
+from fedmtl.runtime.ray.framing import Frame, attach, detach
 
 LARGE = 2**20
-"""Bytes of a message for which Ray's shared memory is the shorter way."""
+"""Bytes of a message from which on Ray's shared memory is faster."""
 
 Put = Callable[[np.ndarray], Any]
-"""An array as an argument of a call of Ray's."""
+"""An array -> an argument of a call of Ray's."""
 
 
 _numbers = itertools.count()
 
 
-class Way(Protocol):
-    """From the driver to an actor and back, one message at a time."""
+class Channel(Protocol):
+    """The driver's end of a connection to an actor, for one message at a time."""
 
-    def post(self, message: Message) -> None:
+    def send(self, message: Message) -> None:
         """Send a message."""
         ...
 
     def receive(self) -> Message | None:
-        """The answer to the message that was posted last; None when it was to the one before.
+        """Return the reply to the message that was sent last; None for the reply to an earlier one.
 
         Raises:
             RayActorError: the actor is dead.
@@ -46,29 +46,29 @@ class Way(Protocol):
         ...
 
     def close(self) -> None:
-        """No more messages are sent."""
+        """Send no more messages."""
         ...
 
 
-class Call:
-    """A call of Ray's, of an actor that may be on another machine.
+class RayChannel:
+    """Calls of Ray's, to an actor that may be on another machine.
 
     Args:
-        actor: whom.
-        address: not needed.
-        put: how arrays go.
+        actor: the other end.
+        address: not used.
+        put: makes arguments of arrays.
     """
 
     def __init__(self, actor: Any, address: str, put: Put) -> None:
         self._actor = actor
         self._put = put
         self.reference: Any = None
-        """What will come."""
+        """Ray's reference to the pending reply."""
 
-    def post(self, message: Message) -> None:
-        parcel = detach(message)
-        self.reference = self._actor.handle.remote(parcel.message, parcel.keys, *map(self._put, parcel.arrays))
-        attach(*parcel)
+    def send(self, message: Message) -> None:
+        frame = detach(message)
+        self.reference = self._actor.handle.remote(frame.message, frame.keys, *map(self._put, frame.arrays))
+        attach(*frame)
 
     def receive(self) -> Message:
         return attach(*ray.get(self.reference))
@@ -77,13 +77,13 @@ class Call:
         pass
 
 
-class Lane:
-    """A socket, of an actor of this machine.
+class SocketChannel:
+    """A socket, to an actor on this machine.
 
     Args:
-        actor: who listens at the address.
+        actor: the other end, which listens at the address.
         address: of its socket.
-        put: how arrays go by Ray.
+        put: makes arguments of arrays, for messages that go through Ray.
     """
 
     def __init__(self, actor: Any, address: str, put: Put) -> None:
@@ -99,11 +99,11 @@ class Lane:
         self._next: Message | None = None
 
     def fileno(self) -> int:
-        """For those that wait."""
+        """Return the socket's file descriptor, for ``multiprocessing.connection.wait``."""
         return self._socket.fileno()
 
-    def post(self, message: Message) -> None:
-        """Send a message as soon as the one before is answered; one that waits for that already is forgotten."""
+    def send(self, message: Message) -> None:
+        """Send a message as soon as the reply to the previous one is here; a message already waiting is dropped."""
         if self._busy:
             self._next = message
         else:
@@ -111,40 +111,40 @@ class Lane:
 
     def _send(self, message: Message) -> None:
         self._busy, self._next = True, None
-        parcel = detach(message)
-        small = _pickled(parcel)
-        with suppress(OSError):  # it is dead, as ``receive`` will say
+        frame = detach(message)
+        small = _pickled(frame)
+        with suppress(OSError):  # the actor is dead, and ``receive`` raises
             self._socket.send_bytes(small)
         if not small:
-            self._serving = self._actor.serve.remote(parcel.message, parcel.keys, *map(self._put, parcel.arrays))
-        attach(*parcel)
+            self._serving = self._actor.serve.remote(frame.message, frame.keys, *map(self._put, frame.arrays))
+        attach(*frame)
 
     def receive(self) -> Message | None:
         try:
-            answer = self._socket.recv_bytes()
+            small = self._socket.recv_bytes()
         except (EOFError, OSError) as error:
             ray.get(self._serving)
             raise RuntimeError("An actor closed its socket.") from error
-        if answer:
-            parcel = pickle.loads(answer)
+        if small:
+            frame = pickle.loads(small)
         else:
-            parcel = ray.get(self._serving)
+            frame = ray.get(self._serving)
             self._serving = self._actor.serve.remote()
         self._busy = False
         if self._next is not None:
             self._send(self._next)
             return None
-        return attach(*parcel)
+        return attach(*frame)
 
     def close(self) -> None:
-        self._socket.close()  # the actor's ``serve`` ends, after the message that it is busy with
+        self._socket.close()  # the actor's ``serve`` returns after its current message
 
 
-class End:
-    """The actor's end.
+class SocketServer:
+    """The actor's end of a ``SocketChannel``.
 
     Args:
-        folder: where the socket is made; it is removed when the driver has connected.
+        folder: of the socket, which is removed when the driver has connected.
     """
 
     def __init__(self, folder: str) -> None:
@@ -152,16 +152,16 @@ class End:
         self._listener = Listener(self.address, "AF_UNIX")
         self._socket: Connection | None = None
 
-    def answer(self, handle: Callable[..., Parcel], parcel: Parcel | None) -> Parcel | None:
-        """Answer this message, if there is one, and those that come.
+    def serve(self, handle: Callable[..., Frame], frame: Frame | None) -> Frame | None:
+        """Reply to this message, if there is one, and to those that arrive.
 
         Returns:
             A reply that is too large for the socket; None when the driver has closed it, or sends a message by Ray.
         """
-        due = parcel or self._receive()
-        while due is not None:
+        request = frame or self._receive()
+        while request is not None:
             try:
-                reply = handle(due.message, due.keys, *due.arrays)
+                reply = handle(request.message, request.keys, *request.arrays)
             except BaseException:
                 self._send(b"")
                 raise
@@ -169,36 +169,36 @@ class End:
             self._send(small)
             if not small:
                 return reply
-            due = self._receive()
+            request = self._receive()
         return None
 
-    def _receive(self) -> Parcel | None:
+    def _receive(self) -> Frame | None:
         if self._socket is None:
             self._socket = self._listener.accept()
             self._listener.close()
         try:
-            asked = self._socket.recv_bytes()
-        except (EOFError, OSError):  # the driver has gone
+            small = self._socket.recv_bytes()
+        except (EOFError, OSError):  # the driver has closed its end
             return None
-        return pickle.loads(asked) if asked else None
+        return pickle.loads(small) if small else None
 
-    def _send(self, answer: bytes) -> None:
+    def _send(self, small: bytes) -> None:
         if self._socket is not None:
-            with suppress(OSError):  # the driver has gone
-                self._socket.send_bytes(answer)
+            with suppress(OSError):  # the driver has closed its end
+                self._socket.send_bytes(small)
 
 
-def listen(folder: str) -> End | None:
-    """An actor's end; None where a system has no such sockets, or the folder's name is too long for one."""
+def listen(folder: str) -> SocketServer | None:
+    """Return an actor's server; None if the system has no Unix sockets, or the folder's path is too long for one."""
     try:
-        return End(folder)
+        return SocketServer(folder)
     except (OSError, ValueError):
         return None
 
 
-def _pickled(parcel: Parcel) -> bytes:
-    """Nothing for a parcel that is large."""
-    if sum(array.nbytes for array in parcel.arrays) > LARGE:
+def _pickled(frame: Frame) -> bytes:
+    """Return a frame as bytes; empty if it is large."""
+    if sum(array.nbytes for array in frame.arrays) > LARGE:
         return b""
-    pickled = pickle.dumps(parcel, 5)
+    pickled = pickle.dumps(frame, 5)
     return pickled if len(pickled) <= 2 * LARGE else b""

@@ -1,4 +1,4 @@
-"""Messages on their way to another process, their arrays beside them: so they are copied once, or not at all."""
+"""Frames: messages on their way to another process, with their arrays beside them, copied once or not at all."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -9,16 +9,16 @@ from flwr.app import ArrayRecord, Message
 from fedmtl.runtime.flower.messages import set_bytes
 
 
-class Parcel(NamedTuple):
-    """A message whose arrays are empty, where they were, and their bytes."""
+class Frame(NamedTuple):
+    """A message whose arrays are empty, the names of these arrays, and their bytes."""
 
     message: Message
     keys: list[tuple[str, str]]
     arrays: list[np.ndarray]
 
 
-def detach(message: Message) -> Parcel:
-    """The parcel of a message, which is this message from now on."""
+def detach(message: Message) -> Frame:
+    """Move the bytes of a message's arrays beside it; the frame holds this very message."""
     keys, arrays = [], []
     if message.has_content():
         for record, named in message.content.items():
@@ -26,7 +26,7 @@ def detach(message: Message) -> Parcel:
                 keys.append((record, name))
                 arrays.append(np.frombuffer(array.data, np.uint8))
                 array.data = b""
-    return Parcel(message, keys, arrays)
+    return Frame(message, keys, arrays)
 
 
 def attach(message: Message, keys: list[tuple[str, str]], arrays: Iterable[np.ndarray]) -> Message:

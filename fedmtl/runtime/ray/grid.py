@@ -23,70 +23,70 @@ from fedmtl.data.joined import some_of
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runtime import scratch
 from fedmtl.runtime.local import DirectGrid, new_run_id
-from fedmtl.runtime.placement import homes
-from fedmtl.runtime.ray.channels import Call, Lane, Way
-from fedmtl.runtime.ray.pool import check, get, give_back, hire, is_here, lost, start, take
+from fedmtl.runtime.placement import place_clients
+from fedmtl.runtime.ray import cluster
+from fedmtl.runtime.ray.channels import Channel, RayChannel, SocketChannel
+from fedmtl.runtime.ray.pool import acquire, claim, release, start_actor
 
 log = logging.getLogger("fedmtl")
 
 MAX_RESTARTS = 3
-"""How often a round starts a dead actor anew before the run gives up."""
+"""Restarts of dead actors in one round, beyond which the run ends."""
 
 CHECK_S = 2.0
-"""Seconds between two looks at whether Ray's own processes are alive."""
+"""Seconds between two checks of Ray's own processes."""
 
 LONGEST_SOCKET = 80
-"""Bytes of a folder's path in which a socket fits."""
+"""Most bytes of the path of a folder for sockets."""
 
 SMALL = 2**16
-"""Bytes that travel with a call: an object of its own costs more."""
+"""Bytes up to which an array travels with a call, where an object of its own would cost more."""
 
 
 class RayGrid(DirectGrid):
     """Nodes in Ray actors, on this machine or a cluster.
 
-    Large arrays go into Ray's object store, equal ones once for all nodes. An actor that dies is started anew, reads
-    the private state that it stored last, and gets the round's message again.
+    Large arrays go into Ray's object store, equal ones once for all nodes. An actor that dies is restarted, reads the
+    private state that it stored last, and receives the round's message again.
 
     Args:
-        experiment: what runs; ``workers``, ``gpus_per_worker`` and ``ray_address`` say where.
-        federation: its data; the actors load their own.
-        state_folder: where private state is kept, on a disk that all actors' machines share if they are several;
-            None for a temporary folder.
+        experiment: with the fields ``workers``, ``gpus_per_worker`` and ``ray_address``.
+        federation: its data; each actor loads the data of its clients.
+        state_folder: folder of private state, on a disk that all actors' machines share; None for a temporary one.
 
     Raises:
-        RuntimeError: more GPUs asked for than Ray has, or no Ray at the address.
+        RuntimeError: more GPUs requested than Ray has, or no Ray at the address.
     """
 
     def __init__(self, experiment: Experiment, federation: Federation, state_folder: str | None = None) -> None:
         super().__init__(new_run_id())
         self._parts = min(experiment.workers, len(federation.clients))
-        self._kind = hire(experiment, self._parts)
+        self._spec = acquire(experiment, self._parts)
         self._scratch = scratch.make()
         self._sockets = _sockets(self._scratch)
         self._folder = state_folder or str(self._scratch / "state")
         self._pickled = cloudpickle.dumps((experiment, federation.schema))
         self._paths = list(sys.path)
-        self._actors = take(self._kind)
+        self._actors = claim(self._spec)
         data = self._scratch / "data"
         self._data = str(data)
-        for part, clients in enumerate(homes(experiment, federation, self._parts)):
+        for part, clients in enumerate(place_clients(experiment, federation, self._parts)):
             write_shard(data / str(part), some_of(federation.clients, clients))
         loading = [self._load(part) for part in range(self._parts)]
         try:
             loaded = [self._loaded(part, loading[part]) for part in range(self._parts)]
         finally:
-            shutil.rmtree(data)  # the files may go when they are mapped: their pages stay as long as the actors do
+            shutil.rmtree(data)  # the actors have mapped the files, whose pages stay as long as the actors do
         self.pids: list[int] = [pid for pid, _ in loaded]
-        """Process of each actor, in the order of nodes."""
+        """Process id of each actor, in the order of nodes."""
         self._stored: dict[tuple[int, int], Any] = {}
-        """Where a round's large arrays are in Ray's object store, by where they are here."""
+        """Address and size of a round's large arrays in this process -> their references in Ray's object store."""
         self._by_socket = all(address for _, address in loaded)
         self._checked = time.monotonic()
-        self._ways = [self._way(part, pid, address) for part, (pid, address) in enumerate(loaded)]
+        self._channels = [self._open_channel(part, pid, address) for part, (pid, address) in enumerate(loaded)]
 
     def _load(self, part: int) -> Any:
-        device = "cuda" if self._kind.gpus > 0 else "cpu"
+        device = "cuda" if self._spec.gpus > 0 else "cpu"
         return self._actors[part].load.remote(  # pyright: ignore[reportAttributeAccessIssue]
             self.run_id,
             part + 1,
@@ -101,29 +101,29 @@ class RayGrid(DirectGrid):
         )
 
     def _loaded(self, part: int, loading: Any) -> tuple[int, str]:
-        """Process and address of an actor that loads its part; one that dies meanwhile is started anew."""
+        """Return process id and address of an actor that loads its part; one that dies meanwhile is restarted."""
         for restarts in itertools.count(1):
             try:
-                return get(loading)
+                return cluster.get(loading)
             except RayActorError as error:
                 if restarts > MAX_RESTARTS:
                     raise RuntimeError(_died(restarts, part, "while it started", error)) from error
-                log.warning("the actor of node %d died while it started; started anew", part + 1)
-                self._actors[part] = start(self._kind)
+                log.warning("the actor of node %d died while it started, and is restarted", part + 1)
+                self._actors[part] = start_actor(self._spec)
                 loading = self._load(part)
         raise AssertionError  # the count has no end
 
-    def _way(self, part: int, pid: int, address: str) -> Way:
-        """The way to an actor that has loaded its part; one that has died since is started anew."""
+    def _open_channel(self, part: int, pid: int, address: str) -> Channel:
+        """Connect to an actor that has loaded its part; one that has died since is restarted."""
         for restarts in itertools.count(1):
             self.pids[part] = pid
             try:
-                return (Lane if self._by_socket else Call)(self._actors[part], address, self._put)
+                return (SocketChannel if self._by_socket else RayChannel)(self._actors[part], address, self._put)
             except RayActorError as error:
                 if restarts > MAX_RESTARTS:
                     raise RuntimeError(_died(restarts, part, "after it had started", error)) from error
-                log.warning("the actor of node %d died; started anew", part + 1)
-                self._actors[part] = start(self._kind)
+                log.warning("the actor of node %d died, and is restarted", part + 1)
+                self._actors[part] = start_actor(self._spec)
                 pid, address = self._loaded(part, self._load(part))
         raise AssertionError  # the count has no end
 
@@ -133,11 +133,11 @@ class RayGrid(DirectGrid):
     def exchange(self, messages: list[Message], timeout: float | None) -> list[Message]:
         deadline = None if timeout is None else time.monotonic() + timeout
         self._stored.clear()
-        pending: dict[Way, int] = {}
+        pending: dict[Channel, int] = {}
         for index, message in enumerate(messages):
-            way = self._ways[message.metadata.dst_node_id - 1]
-            way.post(message)
-            pending[way] = index
+            channel = self._channels[message.metadata.dst_node_id - 1]
+            channel.send(message)
+            pending[channel] = index
         restarts = 0
         replies: dict[int, Message] = {}
         while pending:
@@ -147,72 +147,72 @@ class RayGrid(DirectGrid):
             if not ready and left > 0:
                 continue
             if not ready:
-                log.warning("%d of %d nodes did not answer within %g s", len(pending), len(messages), timeout or 0)
+                log.warning("%d of %d nodes did not reply within %g s", len(pending), len(messages), timeout or 0)
                 break
-            for way in ready:
-                index = pending.pop(way)
+            for channel in ready:
+                index = pending.pop(channel)
                 try:
-                    reply = way.receive()
+                    reply = channel.receive()
                 except RayActorError as error:
                     restarts += 1
                     part = messages[index].metadata.dst_node_id - 1
                     if restarts > MAX_RESTARTS:
                         raise RuntimeError(_died(restarts, part, "in one round", error)) from error
-                    log.warning("the actor of node %d died; started anew from its stored private state", part + 1)
-                    way = self._start_anew(part)
-                    way.post(messages[index])
-                    pending[way] = index
+                    log.warning("the actor of node %d died, and is restarted with its stored private state", part + 1)
+                    channel = self._restart(part)
+                    channel.send(messages[index])
+                    pending[channel] = index
                 except RayTaskError as error:
                     cause = error.cause
                     raise cause if isinstance(cause, OSError | StateError) else error.as_instanceof_cause() from None
                 else:
                     if reply is None:
-                        pending[way] = index
+                        pending[channel] = index
                     else:
                         replies[index] = reply
         return [replies[index] for index in sorted(replies)]
 
-    def _ready(self, pending: list[Way], timeout: float | None) -> list[Way]:
+    def _ready(self, pending: list[Channel], timeout: float | None) -> list[Channel]:
         if not self._by_socket:
-            called = {way.reference: way for way in pending if isinstance(way, Call)}
+            called = {each.reference: each for each in pending if isinstance(each, RayChannel)}
             return [called[reference] for reference in ray.wait(list(called), num_returns=1, timeout=timeout)[0]]
         return wait(pending, timeout)  # pyright: ignore[reportArgumentType, reportReturnType]
 
     def _check(self) -> None:
-        """Stop soon after Ray itself is lost, whether or not anything is waited for."""
+        """Check Ray's own processes every ``CHECK_S`` seconds, so that a run without them ends soon."""
         if time.monotonic() - self._checked > CHECK_S:
-            check()
+            cluster.check()
             self._checked = time.monotonic()
 
-    def _start_anew(self, part: int) -> Way:
-        self._ways[part].close()
-        self._actors[part] = start(self._kind)
-        self._ways[part] = self._way(part, *self._loaded(part, self._load(part)))
-        return self._ways[part]
+    def _restart(self, part: int) -> Channel:
+        self._channels[part].close()
+        self._actors[part] = start_actor(self._spec)
+        self._channels[part] = self._open_channel(part, *self._loaded(part, self._load(part)))
+        return self._channels[part]
 
     def _put(self, array: np.ndarray) -> Any:
-        """An array as an argument of a call: messages that share a buffer find it once in Ray's object store."""
+        """Return an array as an argument of a call; a buffer that messages share is stored once in the object store."""
         if array.size < SMALL:
             return array
-        place = (array.ctypes.data, array.size)
-        if place not in self._stored:
-            self._stored[place] = ray.put(array)
-        return self._stored[place]
+        key = (array.ctypes.data, array.size)
+        if key not in self._stored:
+            self._stored[key] = ray.put(array)
+        return self._stored[key]
 
     def close(self) -> None:
-        """The actors forget the run and wait for the next one of this process."""
-        for way in self._ways:
-            way.close()
-        if not lost():
+        """Release the actors to the pool, without the run's data."""
+        for channel in self._channels:
+            channel.close()
+        if not cluster.failure():
             try:
                 ray.get([actor.unload.remote() for actor in self._actors], timeout=30)  # pyright: ignore
-                give_back(self._kind, self._actors)
+                release(self._spec, self._actors)
             except Exception as error:  # a dying cluster must not hide the run's own error
-                log.warning("actors were not given back: %s", error)
+                log.warning("actors were not released: %s", error)
         self._remove()
 
     def abandon(self) -> None:
-        """End the actors, whatever they are doing."""
+        """End the actors at once."""
         for actor in self._actors:
             ray.kill(actor)
         self._remove()
@@ -223,8 +223,8 @@ class RayGrid(DirectGrid):
 
 
 def _sockets(folder: Path) -> str:
-    """A folder for sockets of actors of this machine; empty where there is none, or the actors may be elsewhere."""
-    if not is_here():
+    """Return a folder for sockets of actors on this machine; empty if there is none, or actors may be elsewhere."""
+    if not cluster.is_local():
         return ""
     try:
         if len(os.fsencode(folder)) > LONGEST_SOCKET:

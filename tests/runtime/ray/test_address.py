@@ -49,7 +49,7 @@ def test_nothing_listens(kind: str, closed: int) -> None:
 
 @pytest.mark.parametrize("kind", ["", "ray://"])
 def test_a_server_that_is_silent(kind: str, silent: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(address, "ANSWER_S", 2.0)
+    monkeypatch.setattr(address, "REPLY_S", 2.0)
     assert "is open, but" in refusal(f"{kind}127.0.0.1:{silent}")
 
 

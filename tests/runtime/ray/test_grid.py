@@ -39,7 +39,7 @@ def run_and_kill(experiment: Experiment, rounds: set[int], out: Path | None) -> 
 
 @pytest.mark.parametrize("by_socket", [True, False], ids=["by socket", "by Ray's calls"])
 @pytest.mark.parametrize("in_folder", [True, False], ids=["run folder", "temporary folder"])
-def test_a_dead_actor_is_started_anew_and_the_bits_stay(
+def test_a_dead_actor_is_restarted_and_results_stay_bit_identical(
     in_folder: bool, by_socket: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiment = load_experiment(TINY, ["runtime=ray", "workers=2", "up_codec=ErrorFeedback"])
@@ -52,12 +52,12 @@ def test_a_dead_actor_is_started_anew_and_the_bits_stay(
     assert result.summary["digests"] == undisturbed.summary["digests"]
 
 
-def test_an_actor_that_dies_while_it_starts_is_started_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_actor_that_dies_while_it_starts_is_restarted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before it has loaded its data, while it loads, and before the driver has found its socket."""
     experiment = load_experiment(TINY, ["runtime=ray", "workers=2"])
     undisturbed = run(experiment)
-    load, way = RayGrid._load, RayGrid._way
-    loads, ways = iter(range(10)), iter(range(10))
+    load, connect = RayGrid._load, RayGrid._open_channel
+    loads, connections = iter(range(10)), iter(range(10))
 
     def kill_first(grid: RayGrid, part: int) -> Any:
         number = next(loads)
@@ -69,12 +69,12 @@ def test_an_actor_that_dies_while_it_starts_is_started_anew(monkeypatch: pytest.
         return loading
 
     def kill_second(grid: RayGrid, part: int, pid: int, address: str) -> Any:
-        if next(ways) == 1:
+        if next(connections) == 1:
             ray.kill(grid._actors[part])
-        return way(grid, part, pid, address)
+        return connect(grid, part, pid, address)
 
     monkeypatch.setattr(RayGrid, "_load", kill_first)
-    monkeypatch.setattr(RayGrid, "_way", kill_second)
+    monkeypatch.setattr(RayGrid, "_open_channel", kill_second)
     assert run(experiment).summary["digests"] == undisturbed.summary["digests"]
 
 
@@ -117,7 +117,7 @@ def test_ray_that_is_lost_is_noticed_and_replaced(name: str) -> None:
     code = KILL.format(tiny=str(TINY), name=name, rounds=100_000)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
-    digests = done.stdout.strip().splitlines()[-1]  # Ray writes what it knew of a raylet that died
+    digests = done.stdout.strip().splitlines()[-1]  # Ray prints a report of a raylet that died
     assert f"Ray's {name} ended by signal SIGKILL" in done.stdout and "--resume" in done.stdout
     assert digests == str(run(load_experiment(TINY)).summary["digests"])
 

@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[3]
 EARLY = """
 import sys
 from pathlib import Path
-from fedmtl.runtime.ray.pool import begin
-begin()
+from fedmtl.runtime.ray.background import start_in_background
+start_in_background()
 assert "torch" not in sys.modules  # in this process, which goes on at once
 from fedmtl.runs.presets import load_experiment
 from fedmtl.run_experiment import run
@@ -53,7 +53,7 @@ def test_a_run_on_a_ray_that_began_before_torch_is_the_same() -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
-def test_a_mistyped_setting_is_said_while_ray_starts_and_leaves_nothing_behind() -> None:
+def test_a_mistyped_setting_is_reported_while_ray_starts_and_leaves_nothing_behind() -> None:
     mark = f"mistyped-{os.getpid()}"
     done = subprocess.run(
         [sys.executable, "-m", "fedmtl", "run", "digits", "--set", "algorithm=FedPar"],

@@ -1,0 +1,105 @@
+"""The Ray actor: one Flower node, with the data and the private state of its share of the clients.
+
+This file imports nothing heavy, so that actors can be started while the driver still imports torch.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from flwr.app import Message
+
+    from fedmtl.data.base import Schema
+    from fedmtl.runs.experiment import Experiment
+    from fedmtl.runtime.ray.framing import Frame
+
+
+class Worker:
+    """One Flower node in a process of its own, for one run after another."""
+
+    def __init__(self) -> None:
+        """Import all that a node needs, while the driver prepares the node's data."""
+        from fedmtl.core.gc_paused import gc_paused
+
+        with gc_paused():
+            import cloudpickle  # noqa: F401
+
+            import fedmtl.runtime.local  # noqa: F401
+            import fedmtl.runtime.ray.channels  # noqa: F401
+
+    def load(
+        self,
+        run_id: int,
+        node_id: int,
+        pickled: bytes,
+        part: int,
+        parts: int,
+        folder: str,
+        data: str,
+        device: str,
+        paths: list[str],
+        sockets: str,
+    ) -> tuple[int, str]:
+        """Load part ``part`` of ``parts`` of a run's clients; return the process id and the address of the socket.
+
+        Args:
+            run_id, node_id: Flower's numbers of the run and of this node.
+            pickled: the experiment and the schema of its data.
+            part, parts: of the clients.
+            folder: of the run's private state.
+            data: folder into which the driver wrote the data; without it the data is loaded anew.
+            device: of the engine.
+            paths: import paths of the driver, which may lead to a user's modules.
+            sockets: folder for the socket; empty for none, and then the address is empty.
+        """
+        import cloudpickle
+
+        from fedmtl.client.data_shard import read_shard, shard_of
+        from fedmtl.data.joined import some_of
+        from fedmtl.runtime.local import node_context
+        from fedmtl.runtime.node import Node, host, make_fleet, make_store
+        from fedmtl.runtime.placement import place_clients
+        from fedmtl.runtime.ray.channels import listen
+
+        sys.path += [path for path in paths if path not in sys.path]
+        experiment: Experiment
+        schema: Schema
+        experiment, schema = cloudpickle.loads(pickled)
+        if Path(data).is_dir():
+            clients = read_shard(Path(data) / str(part))
+        else:
+            federation = experiment.load()
+            hosted = place_clients(experiment, federation, parts)[part]
+            clients = shard_of(some_of(federation.clients, hosted))
+        self._context = node_context(run_id, node_id)
+        fleet = make_fleet(experiment, schema, clients, device)
+        host(run_id, node_id, Node(fleet, make_store(experiment, schema, folder)))
+        self._server = listen(sockets) if sockets else None
+        return os.getpid(), self._server.address if self._server else ""
+
+    def unload(self) -> None:
+        """Release the run's data."""
+        from fedmtl.runtime.node import host
+
+        host(self._context.run_id, self._context.node_id, None)
+
+    def handle(self, message: "Message", keys: list[tuple[str, str]], *arrays: "np.ndarray") -> "Frame":
+        """Run the ClientApp. Arrays travel beside their message, so that Ray's shared memory is read without a copy."""
+        from fedmtl.runtime.flower.client_app import reply
+        from fedmtl.runtime.ray.framing import attach, detach
+
+        return detach(reply(attach(message, keys, arrays), self._context))
+
+    def serve(
+        self, message: "Message | None" = None, keys: Sequence[tuple[str, str]] = (), *arrays: "np.ndarray"
+    ) -> "Frame | None":
+        """Run the ClientApp for this message, if there is one, and for those that arrive at the socket."""
+        from fedmtl.runtime.ray.framing import Frame
+
+        if self._server is None:
+            return None
+        return self._server.serve(self.handle, None if message is None else Frame(message, list(keys), list(arrays)))
