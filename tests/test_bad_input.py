@@ -19,13 +19,13 @@ from fedmtl.core.types import LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.data import ClientData, Federation, Split, Synthetic, from_arrays
 from fedmtl.models import MLP
 from fedmtl.protocol.packets import PacketError
-from fedmtl.protocol.requests import replies_of, visits_of
+from fedmtl.protocol.requests import replies_of, requests_of
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment, from_dict
 from fedmtl.runs.presets import load_experiment
-from fedmtl.runtime.flower.messages import read_replies, read_visits, replies_content, visits_content
+from fedmtl.runtime.flower.messages import read_replies, read_requests, replies_content, requests_content
 from fedmtl.runtime.local import LocalGrid
-from fedmtl.runtime.node import fleet_of
+from fedmtl.runtime.node import client_pool_of
 from fedmtl.tasks import Binary, MultiClass
 
 DATA = Synthetic(clients=5, examples=6, test_examples=3, features=4, rank=2, kind="mixed", tasks_per_client=2)
@@ -178,7 +178,7 @@ BEFORE_A_RUN: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "cohort too large": (
         lambda: experiment(cohort=6),
-        "at least 1 client and at most the fleet's 5, got cohort=6; lower it, or give the data more clients",
+        "at least 1 client and at most the federation's 5, got cohort=6; lower it, or give the data more clients",
     ),
     "payload of float64": (
         lambda: experiment(algorithm=Odd("float64")),
@@ -261,15 +261,15 @@ def tampered(direction: str, change: Callable[[bytes], bytes], clients: set[int]
     exchange = LocalGrid.exchange
 
     def over_a_bad_line(grid: LocalGrid, messages: list[Message], timeout: float | None) -> list[Message]:
-        plan = fleet_of(grid._contexts[1]).plan
+        plan = client_pool_of(grid._contexts[1]).plan
         for message in messages:
             if direction == "down" and message.metadata.message_type == "train":
-                round, visits = read_visits(plan, message.content)
+                round, requests = read_requests(plan, message.content)
                 changed = [
-                    v._replace(packet=change(v.packet)) if v.client in clients and round == 1 else v for v in visits
+                    v._replace(packet=change(v.packet)) if v.client in clients and round == 1 else v for v in requests
                 ]
-                run_name = str(message.content.config_records["visits"]["run"])
-                message.content = visits_content(plan, run_name, round, visits_of(changed), share=False)
+                run_name = str(message.content.config_records["requests"]["run"])
+                message.content = requests_content(plan, run_name, round, requests_of(changed), share=False)
         replies = exchange(grid, messages, timeout)
         for reply in replies:
             if direction == "up" and reply.metadata.message_type == "train":

@@ -7,20 +7,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl.client.data_shard import Rows, Table
+from fedmtl.client.data_shard import Rows, ShardTable
 from fedmtl.core.trees import tree_map
 from fedmtl.core.types import Payload
 from fedmtl.engines.base import ClientFn, Cohort, OutputBuffers
 
 
-class Group(NamedTuple):
-    """Visits of clients with the same tasks and the same structure of state."""
+class ClientGroup(NamedTuple):
+    """Requests of clients with the same tasks and the same structure of state."""
 
-    table: Table
+    table: ShardTable
     kind: str
     """Names the structure."""
-    visits: NDArray[np.int64]
-    """Rows among the visits, [K]."""
+    positions: NDArray[np.int64]
+    """Rows among the requests, [K]."""
     rows: NDArray[np.int64]
     """Rows of the table, [K]."""
     clients: NDArray[np.int64]

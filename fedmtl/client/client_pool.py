@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedmtl.client.batching import Group
-from fedmtl.client.data_shard import Rows, Shard, Table, shard_of, with_floats
+from fedmtl.client.batching import ClientGroup
+from fedmtl.client.data_shard import Rows, Shard, ShardTable, shard_of, with_floats
 from fedmtl.client.predictions import tallies
-from fedmtl.client.state.files import Store
+from fedmtl.client.state.files import StateStore
 from fedmtl.client.validation import with_validation
 from fedmtl.core.random import float32_default, permutations, rng
 from fedmtl.core.trees import finite_rows, tree_index, tree_leaves, tree_map, tree_stack, tree_structure
@@ -27,7 +27,7 @@ from fedmtl.protocol.metrics_report import raw_data_packet, report_packets
 from fedmtl.protocol.packets import DOWN, UP, PacketError, Packets, joined
 from fedmtl.protocol.permissions import NOT_CODED, NOT_FINITE, NOT_READ
 from fedmtl.protocol.plan import Plan
-from fedmtl.protocol.requests import PHASES, Replies, Total, Visit, Visits, visits_of
+from fedmtl.protocol.requests import PHASES, Replies, Request, Requests, Total, requests_of
 from fedmtl.protocol.spec import check_payload
 from fedmtl.protocol.wire import Packed, Room, pack_rows, unpack, unpack_rows
 from fedmtl.tables.schemas import TRAIN_LOSS, VALID
@@ -38,7 +38,7 @@ EVALUATION_BATCH = 256
 """Examples that are measured at once; results do not depend on it beyond rounding."""
 
 
-class Fleet:
+class ClientPool:
     """The clients that one node hosts.
 
     Args:
@@ -71,12 +71,12 @@ class Fleet:
         return self.clients.roster
 
     @float32_default()
-    def handle(self, round: int, visits: Sequence[Visit], store: Store, add: bool = False) -> Replies:
-        """Answer the visits of a round, in their order.
+    def handle(self, round: int, requests: Sequence[Request], store: StateStore, add: bool = False) -> Replies:
+        """Answer the requests of a round, in their order.
 
         Args:
             round: which.
-            visits: what is asked of whom.
+            requests: what is asked of whom.
             store: where private state is.
             add: unpack the uploads that were packed, and reply with their sum instead of each of them.
 
@@ -87,51 +87,51 @@ class Fleet:
             PacketError: a packet that is damaged or of another experiment.
         """
         self.seconds = dict.fromkeys(PHASES, 0.0)
-        visits = visits if isinstance(visits, Visits) else visits_of(visits)
-        groups = self._groups(round, visits, store)
-        reports = self._evaluate(round, visits, groups)
+        requests = requests if isinstance(requests, Requests) else requests_of(requests)
+        groups = self._groups(round, requests, store)
+        reports = self._evaluate(round, requests, groups)
         problems: dict[ClientId, str] = {}
-        seconds = np.zeros(len(visits))
+        seconds = np.zeros(len(requests))
         totals: list[Total] | None = [] if add else None
-        updates = self._train(round, visits, groups, store, seconds, problems, totals)
-        gathered = np.flatnonzero(visits.gather)
-        if len(gathered):
-            data = (self.clients[client].train for client in visits.clients[gathered].tolist())
-            updates.append((gathered, joined([raw_data_packet(self.plan, round, split) for split in data])))
-        count = len(visits)
+        updates = self._train(round, requests, groups, store, seconds, problems, totals)
+        senders = np.flatnonzero(requests.raw_data)
+        if len(senders):
+            data = (self.clients[client].train for client in requests.clients[senders].tolist())
+            updates.append((senders, joined([raw_data_packet(self.plan, round, split) for split in data])))
+        count = len(requests)
         return Replies(
-            visits.clients, _in_order(count, reports), _in_order(count, updates), seconds, problems, totals or ()
+            requests.clients, _in_order(count, reports), _in_order(count, updates), seconds, problems, totals or ()
         )
 
-    def _groups(self, round: int, visits: Visits, store: Store) -> list[Group]:
+    def _groups(self, round: int, requests: Requests, store: StateStore) -> list[ClientGroup]:
         """Every packet opened and every state loaded, before anybody is trained."""
-        tables, places = self.clients.locate(visits.clients)
-        asked = visits.evaluate | visits.train
+        tables, places = self.clients.locate(requests.clients)
+        asked = requests.evaluate | requests.train
         opened: dict[Any, Payload] = {}
         groups = []
         for index, table in enumerate(self.clients.tables):
             members = np.flatnonzero(asked & (tables == index))
             if not len(members):
                 continue
-            downs, broadcast_index = self._open(round, table, visits, members, opened)
+            downs, broadcast_index = self._open(round, table, requests, members, opened)
             kinds = self._kinds_of(table, places[members])
             for kind in sorted(set(kinds.tolist())):
                 some = np.flatnonzero(kinds == kind)
                 chosen = members[some]
-                clients, rows = visits.clients[chosen], places[chosen]
+                clients, rows = requests.clients[chosen], places[chosen]
                 start = time.perf_counter()
-                since = visits.since[chosen]
+                since = requests.since[chosen]
                 states = store.load_rows(kind, clients, round, lambda k, t=table, r=rows: self._first(t, r[k]), since)
                 self._spent("state", start)
-                groups.append(Group(table, kind, chosen, rows, clients, downs, broadcast_index[some], states))
+                groups.append(ClientGroup(table, kind, chosen, rows, clients, downs, broadcast_index[some], states))
         return groups
 
     def _open(
-        self, round: int, table: Table, visits: Visits, members: NDArray[np.int64], opened: dict[Any, Payload]
+        self, round: int, table: ShardTable, requests: Requests, members: NDArray[np.int64], opened: dict[Any, Payload]
     ) -> tuple[list[Payload], NDArray[np.int64]]:
         """The broadcasts that differ, and which of them each client got. Equal packets are decoded once."""
-        packets = visits.packets.select(members)
-        spec = self.plan.down_spec(int(visits.clients[members[0]]), table.owned)
+        packets = requests.packets.select(members)
+        spec = self.plan.down_spec(int(requests.clients[members[0]]), table.owned)
         _, first, same = np.unique(packets.starts, return_index=True, return_inverse=True)
         downs: list[Payload] = []
         place: dict[bytes, int] = {}
@@ -146,7 +146,7 @@ class Fleet:
             broadcast_index[k] = place[packet]
         return downs, broadcast_index[same]
 
-    def _kinds_of(self, table: Table, rows: NDArray[np.int64]) -> NDArray[Any]:
+    def _kinds_of(self, table: ShardTable, rows: NDArray[np.int64]) -> NDArray[Any]:
         """[K] a name for the structure of each client's state, which may depend on how many examples it has."""
         sizes, inverse = np.unique(table.train.size[rows], return_inverse=True)
         for size in sizes.tolist():
@@ -155,14 +155,14 @@ class Fleet:
                 self._kinds[table.owned, size] = blake2b(picture.encode(), digest_size=8).hexdigest()
         return np.array([self._kinds[table.owned, size] for size in sizes.tolist()])[inverse]
 
-    def _first_of(self, table: Table, num_examples: int) -> dict[str, Any]:
+    def _first_of(self, table: ShardTable, num_examples: int) -> dict[str, Any]:
         size = self.plan.up_spec(int(table.clients[0]), table.owned).size
         return {
             "private": self.plan.init_client(table.owned, num_examples),
             "codec": self.plan.up_codec.init(size) if size else None,
         }
 
-    def _first(self, table: Table, rows: NDArray[np.int64]) -> Any:
+    def _first(self, table: ShardTable, rows: NDArray[np.int64]) -> Any:
         """First states of some of a table's clients, stacked."""
         if not len(rows):
             return tree_map(lambda leaf: leaf[:0], tree_stack([self._first_of(table, 1)]))
@@ -170,10 +170,12 @@ class Fleet:
         states = tree_stack([self._first_of(table, size) for size in sizes.tolist()])
         return tree_map(lambda leaf: leaf[inverse], states)
 
-    def _evaluate(self, round: int, visits: Visits, groups: list[Group]) -> list[tuple[NDArray[np.int64], Packets]]:
+    def _evaluate(
+        self, round: int, requests: Requests, groups: list[ClientGroup]
+    ) -> list[tuple[NDArray[np.int64], Packets]]:
         start = time.perf_counter()
-        parts = [(group, _measured_part(visits, group)) for group in groups]
-        measured = [(group, rows, some) for group, rows in parts if len(some := _measured(visits, group, rows))]
+        parts = [(group, _measured_part(requests, group)) for group in groups]
+        measured = [(group, rows, some) for group, rows in parts if len(some := _measured(requests, group, rows))]
         cohorts = [
             group.cohort(self.plan.measure(group.table.owned), rows, some, None, EVALUATION_BATCH)
             for group, rows, some in measured
@@ -181,10 +183,10 @@ class Fleet:
         padding = self.plan.task_padding(self.plan.measure(self.plan.all_tasks))
         results = self._engine.map(cohorts, padding) if cohorts else []
         # Statistics beside the primary metric's run apart, so that it has the same bits whether they do or not.
-        full = visits.full and self.plan.metrics != "primary"
+        full = requests.full and self.plan.metrics != "primary"
         tallied = [tallies(self._engine, self.plan, *each) if full else None for each in measured]
         reports = [
-            (group.visits[some], report_packets(self.plan, round, group.table.owned, sums, more))
+            (group.positions[some], report_packets(self.plan, round, group.table.owned, sums, more))
             for (group, _, some), sums, more in zip(measured, results, tallied, strict=True)
         ]
         self._spent("evaluate", start)
@@ -193,9 +195,9 @@ class Fleet:
     def _train(
         self,
         round: int,
-        visits: Visits,
-        groups: list[Group],
-        store: Store,
+        requests: Requests,
+        groups: list[ClientGroup],
+        store: StateStore,
         seconds: NDArray[np.float64],
         problems: dict[ClientId, str],
         totals: list[Total] | None,
@@ -203,12 +205,12 @@ class Fleet:
         start = time.perf_counter()
         cohorts, trained = [], []
         for group in groups:
-            some = np.flatnonzero(visits.train[group.visits])
+            some = np.flatnonzero(requests.train[group.positions])
             if len(some):
                 sizes = group.table.train.size[group.rows[some]]
                 order = permutations(self.plan.seed, round, group.clients[some], "batches", sizes)
                 function = self.plan.training(group.table.owned)
-                told, size = self.plan.told(round), self._batch_size
+                told, size = self.plan.schedule_step(round), self._batch_size
                 spec = self.plan.up_spec(int(group.clients[0]), group.table.owned)
                 room = Room(len(some), spec)
                 places = partial(_places, room, len(spec))
@@ -221,19 +223,19 @@ class Fleet:
         updates = []
         for (group, some, sizes, room), result in zip(trained, results, strict=True):
             # Clients that ran together have one time between them; it is shared out by examples.
-            seconds[group.visits[some]] = elapsed * sizes / examples
-            rows, packets = self._close(round, group, some, result, room, store, visits.best, problems, totals)
-            updates.append((group.visits[some[rows]], packets))
+            seconds[group.positions[some]] = elapsed * sizes / examples
+            rows, packets = self._close(round, group, some, result, room, store, requests.best, problems, totals)
+            updates.append((group.positions[some[rows]], packets))
         return updates
 
     def _close(
         self,
         round: int,
-        group: Group,
+        group: ClientGroup,
         some: NDArray[np.int64],
         result: Trained[Any],
         room: Room,
-        store: Store,
+        store: StateStore,
         best: int,
         problems: dict[ClientId, str],
         totals: list[Total] | None,
@@ -293,7 +295,7 @@ class Fleet:
     def _total(
         self,
         round: int,
-        group: Group,
+        group: ClientGroup,
         some: NDArray[np.int64],
         packed: Packed,
         num_examples: Any,
@@ -332,21 +334,21 @@ class Fleet:
         return elapsed
 
 
-def _measured_part(visits: Visits, group: Group) -> Rows:
+def _measured_part(requests: Requests, group: ClientGroup) -> Rows:
     """The examples that clients of a group are asked to measure on.
 
     Raises:
         ValueError: a part that this experiment does not have.
     """
-    rows = group.table.valid if visits.part == VALID else group.table.test
+    rows = group.table.valid if requests.part == VALID else group.table.test
     if rows is None:
         raise ValueError("A validation part is asked for, and this experiment has none (valid_fraction=0).")
     return rows
 
 
-def _measured(visits: Visits, group: Group, rows: Rows) -> NDArray[np.int64]:
+def _measured(requests: Requests, group: ClientGroup, rows: Rows) -> NDArray[np.int64]:
     """Which of a group's clients measure: those that are asked to and have an example among the rows."""
-    return np.flatnonzero(visits.evaluate[group.visits] & (rows.size[group.rows] > 0))
+    return np.flatnonzero(requests.evaluate[group.positions] & (rows.size[group.rows] > 0))
 
 
 def _places(room: Room, arrays: int, result: Trained[Any]) -> list[Tensor | None]:
@@ -357,7 +359,7 @@ def _places(room: Room, arrays: int, result: Trained[Any]) -> list[Tensor | None
 
 
 def _in_order(count: int, parts: list[tuple[NDArray[np.int64], Packets]]) -> Packets:
-    """One packet for each of the visits: empty where no part has one."""
+    """One packet for each of the requests: empty where no part has one."""
     if len(parts) == 1 and len(parts[0][0]) == count and (parts[0][0] == np.arange(count)).all():
         return parts[0][1]
     starts, lengths = np.zeros(count, np.int64), np.zeros(count, np.int64)

@@ -88,7 +88,7 @@ class Rows(NamedTuple):
         return Split(self.x[rows].numpy(), {task: labels[rows].numpy() for task, labels in self.y.items()})
 
 
-class Table(NamedTuple):
+class ShardTable(NamedTuple):
     """The clients of one set of tasks."""
 
     owned: TaskSet
@@ -103,7 +103,7 @@ class Table(NamedTuple):
 class Shard(Mapping[ClientId, ClientData]):
     """A node's clients. Read as a mapping, it shows each client's examples without a copy."""
 
-    def __init__(self, tables: Sequence[Table]) -> None:
+    def __init__(self, tables: Sequence[ShardTable]) -> None:
         self.tables = tables
         self._places = Places([table.clients for table in tables])
 
@@ -144,10 +144,10 @@ def shard_of(clients: Mapping[ClientId, ClientData]) -> Shard:
     """A node's clients, copied together; those whose examples are in common arrays are read there."""
     if isinstance(clients, Joined):
         tables = clients.tables
-        return Shard([Table(t.owned, t.clients, _tensors(t.train), _tensors(t.test)) for t in tables])
+        return Shard([ShardTable(t.owned, t.clients, _tensors(t.train), _tensors(t.test)) for t in tables])
     return Shard(
         [
-            Table(
+            ShardTable(
                 owned,
                 np.array(members, np.int64),
                 _rows([clients[client].train for client in members]),
@@ -272,5 +272,5 @@ def read_shard(folder: Path) -> Shard:
             size = np.load(folder / f"{index}.{part}.size.npy")
             labels = {task: mapped(f"{index}.{part}.y.{task}") for task in owned}
             splits.append(Rows(mapped(f"{index}.{part}.x"), labels, np.cumsum(size) - size, size))
-        tables.append(Table(tuple(owned), members[index], *splits))
+        tables.append(ShardTable(tuple(owned), members[index], *splits))
     return Shard(tables)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl.client.state.files import ClientStore, StateError, Store
+from fedmtl.client.state.files import StateError, StateStore, VersionedFileStore
 from fedmtl.core.fingerprint import fingerprint
 from fedmtl.core.types import ClientId
 from fedmtl.data.base import ClientData
@@ -23,7 +23,7 @@ class OtherData(ValueError):
 
 
 def changed(
-    store: Store, data: Mapping[ClientId, ClientData], clients: NDArray[np.int64], restart: bool = False
+    store: StateStore, data: Mapping[ClientId, ClientData], clients: NDArray[np.int64], restart: bool = False
 ) -> list[ClientId]:
     """The clients whose data are not those that this run began with; those that are new to the run are noted.
 
@@ -36,7 +36,7 @@ def changed(
     Raises:
         StateError: the note is damaged.
     """
-    files = store.files if isinstance(store, ClientStore) else None
+    files = store.files if isinstance(store, VersionedFileStore) else None
     if files is None:
         return []
     known: dict[str, str] = {}
@@ -55,9 +55,9 @@ def changed(
     found = {f"{client}": _of(data[client]) for client in clients.tolist()}
     other = [client for client, one in found.items() if known.get(client, one) != one]
     new = {client: one for client, one in found.items() if client not in known or (restart and client in other)}
-    if restart and isinstance(store, ClientStore):
+    if restart and isinstance(store, VersionedFileStore):
         for client in other:
-            store.forget(int(client))
+            store.delete_client(int(client))
     if new:
         files.write(NAME, json.dumps(known | new, indent=1).encode(), mode=0o600)
     return [] if restart else [int(client) for client in other]

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedmtl.client.batching import Group
+from fedmtl.client.batching import ClientGroup
 from fedmtl.client.data_shard import Rows
 from fedmtl.core.trees import tree_map
 from fedmtl.core.types import Batch
@@ -39,7 +39,7 @@ class _Piece(NamedTuple):
     size: NDArray[np.int64]
 
 
-def tallies(engine: Engine, plan: Plan, group: Group, rows: Rows, members: NDArray[np.int64]) -> dict[str, Tally]:
+def tallies(engine: Engine, plan: Plan, group: ClientGroup, rows: Rows, members: NDArray[np.int64]) -> dict[str, Tally]:
     """Task -> the statistics of some of a group's clients, in their order.
 
     Args:
@@ -89,7 +89,9 @@ def _pieces(size: NDArray[np.int64], start: NDArray[np.int64], outputs: int) -> 
             yield _Piece(member[chosen], (start[member] + PIECE * place)[chosen], sizes[chosen]), width
 
 
-def _cohort(plan: Plan, group: Group, rows: Rows, members: NDArray[np.int64], pieces: _Piece, width: int) -> Cohort:
+def _cohort(
+    plan: Plan, group: ClientGroup, rows: Rows, members: NDArray[np.int64], pieces: _Piece, width: int
+) -> Cohort:
     """The pieces, each a client of one batch."""
     chosen = members[pieces.member]
     return Cohort(

@@ -6,7 +6,7 @@ holds out the same. Nothing of the test part is looked at.
 
 import numpy as np
 
-from fedmtl.client.data_shard import Rows, Shard, Table
+from fedmtl.client.data_shard import Rows, Shard, ShardTable
 from fedmtl.core.random import permutations
 from fedmtl.data.validation import valid_sizes
 
@@ -19,7 +19,7 @@ def with_validation(shard: Shard, fraction: float, seed: int) -> Shard:
     return shard if fraction == 0 else Shard([_divided(table, fraction, seed) for table in shard.tables])
 
 
-def _divided(table: Table, fraction: float, seed: int) -> Table:
+def _divided(table: ShardTable, fraction: float, seed: int) -> ShardTable:
     train = table.train
     held = valid_sizes(train.size, fraction)
     ends = np.cumsum(train.size)

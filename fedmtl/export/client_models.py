@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedmtl.client.client_pool import Fleet
+from fedmtl.client.client_pool import ClientPool
 from fedmtl.client.data_shard import shard_of
-from fedmtl.client.state.files import ClientStore, FileBackend, Store, state_from_bytes
+from fedmtl.client.state.files import FileBackend, StateStore, VersionedFileStore, state_from_bytes
 from fedmtl.core.files import Folder
 from fedmtl.core.toml import read_toml
 from fedmtl.core.trees import tree_leaves, tree_stack
@@ -31,7 +31,7 @@ from fedmtl.export.mixture import apart, flat
 from fedmtl.models.split import mixed_sums_fn, sums_fn
 from fedmtl.protocol.best_round import NONE
 from fedmtl.protocol.plan import Plan
-from fedmtl.protocol.requests import Visits
+from fedmtl.protocol.requests import Requests
 from fedmtl.registry.allowed import beside
 from fedmtl.runs.experiment import Experiment, from_dict
 from fedmtl.runs.recorder import CHECKPOINT, state_folder
@@ -111,15 +111,15 @@ def for_each_client_model(
     chosen = sample(plan.seed, last, roster.clients, count)
     packets = broadcasts(plan, server, roster, last, chosen)
     nothing = np.zeros(count, bool)
-    visits = Visits(chosen, packets, ~nothing, nothing, nothing)
+    requests = Requests(chosen, packets, ~nothing, nothing, nothing)
     if state is None:
         place = Path(state_folder(experiment, folder, run) or "")
         store = ReadOnlyStore(place, roster.clients, lambda: make_store(experiment, schema, str(place)))
     else:
         place = state / run
-        store = ReadOnlyStore(place, roster.clients, lambda: ClientStore(FileBackend(place)))
+        store = ReadOnlyStore(place, roster.clients, lambda: VersionedFileStore(FileBackend(place)))
     shard = shard_of(some_of(federation.clients, chosen))
-    Fleet(plan, shard, ModelEngine(plan, use)).handle(last, visits, store)
+    ClientPool(plan, shard, ModelEngine(plan, use)).handle(last, requests, store)
     trained = _trained(experiment, plan, roster.clients, rounds)
     absent = frozenset(client for client in store.absent if client in trained)
     if len(absent) == count:
@@ -142,7 +142,7 @@ def _trained(experiment: Experiment, plan: Plan, clients: NDArray[np.int64], rou
 class ReadOnlyStore:
     """A run's store, to read: it makes no file that is not there."""
 
-    def __init__(self, folder: Path, clients: NDArray[np.int64], make: Callable[[], Store]) -> None:
+    def __init__(self, folder: Path, clients: NDArray[np.int64], make: Callable[[], StateStore]) -> None:
         self.absent: set[ClientId] = set()
         """Clients without a state in the folder."""
         self._folder = folder
@@ -150,7 +150,7 @@ class ReadOnlyStore:
         self._make = make
 
     @cached_property
-    def _store(self) -> Store:
+    def _store(self) -> StateStore:
         return self._make()
 
     def load_rows(
@@ -161,7 +161,7 @@ class ReadOnlyStore:
         first: Callable[[NDArray[np.int64]], Any],
         since: NDArray[np.int64] | None = None,
     ) -> Any:
-        """As in ``Store``."""
+        """As in ``StateStore``."""
         if not tree_leaves(first(np.arange(1))["private"]):  # what codecs remember is of no use here
             return first(np.arange(len(clients)))
         here = self._here(kind, clients)
@@ -169,7 +169,7 @@ class ReadOnlyStore:
         return self._store.load_rows(kind, clients, before, first) if here.any() else first(np.arange(len(clients)))
 
     def _here(self, kind: str, clients: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """[K] mask of clients with a state: a row of ``StackedStore``, or a file of ``FileBackend``."""
+        """[K] mask of clients with a state: a row of ``MmapStateStore``, or a file of ``FileBackend``."""
         versions = self._folder / f"{kind}.versions"
         if versions.is_file():
             kept = np.fromfile(versions, np.int64) > 0

@@ -43,16 +43,16 @@ class _Block(NamedTuple):
     direction: Direction
     purpose: Purpose
     clients: Column | NDArray[np.int64]
-    """Packed when the visit is over."""
+    """Packed when the exchange is over."""
     payload_bytes: Column | NDArray[np.int64] | int
     """An int when all have this length."""
 
 
 class Ledger:
-    """The transfers of a run, by visit; in a visit down before up, then by client, then by round.
+    """The transfers of a run, by exchange; in an exchange down before up, then by client, then by round.
 
-    Visit t is one exchange of server and clients: it trains round t, and measures the model of round t − 1. So the
-    order, and the digest, are those of the transfers and not of the calls that recorded them, as long as visits
+    Exchange t is one exchange of server and clients: it trains round t, and measures the model of round t − 1. So the
+    order, and the digest, are those of the transfers and not of the calls that recorded them, as long as exchanges
     come one after the other.
 
     A transfer takes about two bytes; ``forget`` frees them too.
@@ -60,12 +60,12 @@ class Ledger:
 
     def __init__(self, transfers: Iterable[Transfer] = ()) -> None:
         self._totals: Counter[tuple[str, str]] = Counter()
-        self._visits: list[list[_Block]] = []
-        self._visit = -1
+        self._exchanges: list[list[_Block]] = []
+        self._exchange = -1
         self._open: list[_Block] = []
-        """Of the visit that is going on."""
+        """Of the exchange that is going on."""
         self._digest = b""
-        """Of the visits before it."""
+        """Of the exchanges before it."""
         for transfer in transfers:
             self.record(transfer)
 
@@ -111,10 +111,10 @@ class Ledger:
             return
         if lengths.min() < 0:
             raise ValueError(f"A packet has no negative length, got {lengths.min()}.")
-        visit = round + (purpose == "evaluate")
-        if visit != self._visit:
+        exchange = round + (purpose == "evaluate")
+        if exchange != self._exchange:
             self._close()
-            self._visit = visit
+            self._exchange = exchange
         same = int(lengths.min()) if lengths.min() == lengths.max() else None
         self._open.append(_Block(round, direction, purpose, clients, lengths if same is None else same))
         self._totals[direction, purpose] += int(lengths.sum()) if same is None else same * clients.size
@@ -123,13 +123,13 @@ class Ledger:
         if self._open:
             self._digest = bytes.fromhex(self.digest())
             if hold:
-                self._visits.append([_packed(block) for block in self._open])
+                self._exchanges.append([_packed(block) for block in self._open])
             self._open = []
 
     def end_exchange(self) -> None:
         """Close the exchange: what is counted next is of another one, whatever its round."""
         self._close()
-        self._visit = -1
+        self._exchange = -1
 
     def total(self, direction: Direction | None = None, purposes: Iterable[Purpose] = PURPOSES) -> int:
         """Bytes in a direction (both when None) for some purposes (all by default)."""
@@ -137,15 +137,15 @@ class Ledger:
         return sum(self._totals[one, purpose] for one in directions for purpose in set(purposes))
 
     def __iter__(self) -> Iterator[Transfer]:
-        """The transfers that are held, one visit in memory at a time."""
-        for blocks in [*self._visits, self._open]:
+        """The transfers that are held, one exchange in memory at a time."""
+        for blocks in [*self._exchanges, self._open]:
             round, client, direction, purpose, lengths = _in_order(blocks)
             kind = map(DIRECTIONS.__getitem__, direction.tolist()), map(PURPOSES.__getitem__, purpose.tolist())
             yield from map(Transfer._make, zip(round.tolist(), client.tolist(), *kind, lengths.tolist(), strict=True))
 
     def blocks(self) -> list[Block]:
         """The transfers that are held, in columns, in the same order."""
-        return [block for blocks in [*self._visits, self._open] for block in _in_columns(blocks)]
+        return [block for blocks in [*self._exchanges, self._open] for block in _in_columns(blocks)]
 
     def latest(self) -> list[Block]:
         """The transfers of the latest exchange, in columns, in the same order; none after ``forget``."""
@@ -157,9 +157,9 @@ class Ledger:
         return list(self)
 
     def digest(self) -> str:
-        """SHA-256 of all that was counted, chained over visits.
+        """SHA-256 of all that was counted, chained over exchanges.
 
-        A visit's is that of the digest before it (32 bytes, at first none) and of its transfers by round, direction
+        An exchange's is that of the digest before it (32 bytes, at first none) and of its transfers by round, direction
         and purpose: little-endian int64, first round, direction (down 0, up 1), purpose (train 0, evaluate 1,
         gather 2) and number of transfers, then the clients, ascending, then their lengths.
         """
@@ -171,14 +171,14 @@ class Ledger:
         return sha.hexdigest()
 
     def forget(self) -> None:
-        """Close the visit and drop the transfers that are held; totals and digest stay."""
+        """Close the exchange and drop the transfers that are held; totals and digest stay."""
         self._close(hold=False)
-        self._visits.clear()
+        self._exchanges.clear()
 
     def note(self) -> dict[str, Any]:
         """Totals and digest as plain values, for ``restore``."""
         return {
-            "visit": self._visit,
+            "visit": self._exchange,
             "digest": self.digest() if self._digest or self._open else "",
             "totals": {f"{direction} {purpose}": total for (direction, purpose), total in self._totals.items()},
         }
@@ -187,7 +187,7 @@ class Ledger:
     def restore(cls, note: Mapping[str, Any]) -> "Ledger":
         """A ledger that goes on counting where ``note`` was taken, and holds no transfer from before."""
         ledger = cls()
-        ledger._visit, ledger._digest = note["visit"], bytes.fromhex(note["digest"])
+        ledger._exchange, ledger._digest = note["visit"], bytes.fromhex(note["digest"])
         for kind, total in note["totals"].items():
             direction, _, purpose = kind.partition(" ")
             ledger._totals[direction, purpose] = total
@@ -210,7 +210,7 @@ def _numbers(column: Column | NDArray[np.int64]) -> NDArray[Any]:
 
 
 def _kinds(blocks: list[_Block]) -> Iterator[tuple[int, int, int, NDArray[Any], NDArray[Any]]]:
-    """A visit's transfers by round, direction and purpose (numbers), each kind with clients, ascending, and lengths."""
+    """Yield an exchange's transfers by round, direction and purpose (numbers): clients, ascending, and lengths."""
     kinds: dict[tuple[int, int, int], list[_Block]] = {}
     for block in blocks:
         kind = block.round, DIRECTIONS.index(block.direction), PURPOSES.index(block.purpose)
@@ -228,7 +228,7 @@ _NONE = np.zeros(0, np.int64)
 
 
 def _in_order(blocks: list[_Block]) -> list[NDArray[np.int64]]:
-    """The columns of a visit's transfers: down before up, then by client, then by round."""
+    """The columns of an exchange's transfers: down before up, then by client, then by round."""
     kinds = list(_kinds(blocks))
     if not kinds:
         return [_NONE] * len(Transfer._fields)

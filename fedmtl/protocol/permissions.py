@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from fedmtl.core.types import ClientId
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.rejections import Refused
-from fedmtl.protocol.requests import Visits
+from fedmtl.protocol.requests import Requests
 
 NOT_FINITE = "its update is not finite"
 NOT_CODED = "its update cannot be coded; lower the learning rate, or use a codec for numbers of every size"
@@ -28,8 +28,8 @@ def is_divergence(problem: str) -> bool:
 
 
 def permitted(
-    plan: Plan, hosted: NDArray[np.int64], rounds: int | None, round: int, visits: Visits
-) -> tuple[Visits, dict[ClientId, str]]:
+    plan: Plan, hosted: NDArray[np.int64], rounds: int | None, round: int, requests: Requests
+) -> tuple[Requests, dict[ClientId, str]]:
     """The requests that the node answers, and the clients of the others with the reason.
 
     Raw data leaves a node only for a central algorithm, and only in the first round.
@@ -37,7 +37,7 @@ def permitted(
     Args:
         hosted: clients of the node, ascending.
         rounds: of the node's experiment; None where it does not know.
-        round, visits: of the message.
+        round, requests: of the message.
 
     Raises:
         Refused: a round that the experiment does not have.
@@ -45,18 +45,18 @@ def permitted(
     last = 2**31 if rounds is None else rounds + 1  # the message after the last round only measures
     if not 1 <= round <= last:
         raise Refused("request", f"rounds are from 1 to {last}, got a request of round {round}")
-    raw = visits.gather & (not plan.central or round != 1)
-    strange = ~np.isin(visits.clients, hosted)
-    repeated = np.ones(len(visits), bool)
-    repeated[np.unique(visits.clients, return_index=True)[1]] = False
+    raw = requests.raw_data & (not plan.central or round != 1)
+    strange = ~np.isin(requests.clients, hosted)
+    repeated = np.ones(len(requests), bool)
+    repeated[np.unique(requests.clients, return_index=True)[1]] = False
     refused = raw | strange | repeated
     if not refused.any():
-        return visits, {}
+        return requests, {}
     problems = {
         int(client): NOT_HOSTED if strange[k] else RAW_DATA if raw[k] else TWICE
-        for k, client in enumerate(visits.clients.tolist())
+        for k, client in enumerate(requests.clients.tolist())
         if refused[k]
     }
     # A client that was asked for twice is not worked for at all: which of the two is meant cannot be known.
-    good = ~np.isin(visits.clients, list(problems))
-    return visits.select(np.flatnonzero(good)), problems
+    good = ~np.isin(requests.clients, list(problems))
+    return requests.select(np.flatnonzero(good)), problems

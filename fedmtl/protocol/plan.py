@@ -111,7 +111,7 @@ class Plan:
     def _scheduled(self) -> bool:
         return scheduled(self.algorithm)
 
-    def told(self, round: int) -> int | None:
+    def schedule_step(self, round: int) -> int | None:
         """What training batches of a round, 1, 2, …, say of it: t = 0, 1, …, or nothing, None, where nobody asks."""
         return round - 1 if self._scheduled else None
 
@@ -264,7 +264,7 @@ class Plan:
     def _zeros(self, owned: TaskSet) -> list[dict[str, Tensor]]:
         """One batch of one example of zeros, to learn shapes from."""
         labels = {task: np.zeros((1, *self.tasks[task].label_shape), np.float32) for task in owned}
-        return make_batches(self._input, labels, None, None, self.told(1))
+        return make_batches(self._input, labels, None, None, self.schedule_step(1))
 
     def local_update(self, owned: TaskSet) -> ClientFn:
         """(down, private, batches) -> the client's round."""

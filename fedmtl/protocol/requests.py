@@ -19,7 +19,7 @@ ANEW = -1
 """In place of the round of a client's last update: a private state that is lost may begin anew."""
 
 
-class Visit(NamedTuple):
+class Request(NamedTuple):
     """The server's side of one client: one packet, and what the client is to do with it."""
 
     client: ClientId
@@ -28,12 +28,12 @@ class Visit(NamedTuple):
     evaluate: bool
     """Measure what the client would predict with, before training."""
     train: bool
-    gather: bool
+    raw_data: bool
     """Send the raw training data; for central algorithms, once."""
 
 
-class Visits(Sequence[Visit]):
-    """The visits of a round, or of one node in it."""
+class Requests(Sequence[Request]):
+    """The requests of a round, or of one node in it."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Visits(Sequence[Visit]):
         packets: Packets,
         evaluate: NDArray[np.bool_],
         train: NDArray[np.bool_],
-        gather: NDArray[np.bool_],
+        raw_data: NDArray[np.bool_],
         since: NDArray[np.int64] | None = None,
         part: str = TEST,
         best: int = NONE,
@@ -52,7 +52,7 @@ class Visits(Sequence[Visit]):
         """Clients that are sent the same may share a packet's bytes; each is counted."""
         self.evaluate = evaluate
         self.train = train
-        self.gather = gather
+        self.raw_data = raw_data
         self.since = np.zeros(len(clients), np.int64) if since is None else since
         """The last round of which each client sent an update, so that it has a private state of that round or a later
         one; 0: none. ANEW: it may begin anew where that state is lost."""
@@ -67,30 +67,33 @@ class Visits(Sequence[Visit]):
         return len(self.clients)
 
     def __getitem__(self, row: Any) -> Any:
-        """One visit, or those of a slice."""
+        """One request, or those of a slice."""
         if isinstance(row, slice):
             return self.select(np.arange(len(self))[row])
-        flags = (bool(column[row]) for column in (self.evaluate, self.train, self.gather))
-        return Visit(int(self.clients[row]), self.packets[row], *flags)
+        flags = (bool(column[row]) for column in (self.evaluate, self.train, self.raw_data))
+        return Request(int(self.clients[row]), self.packets[row], *flags)
 
-    def __iter__(self) -> Iterator[Visit]:
+    def __iter__(self) -> Iterator[Request]:
         return (self[row] for row in range(len(self)))
 
-    def select(self, rows: NDArray[Any]) -> "Visits":
+    def select(self, rows: NDArray[Any]) -> "Requests":
         """Those of some rows."""
-        evaluate, train, gather = (column[rows] for column in (self.evaluate, self.train, self.gather))
+        evaluate, train, raw_data = (column[rows] for column in (self.evaluate, self.train, self.raw_data))
         since = self.since[rows]
         clients, packets = self.clients[rows], self.packets.select(rows)
-        return Visits(clients, packets, evaluate, train, gather, since, self.part, self.best, self.full)
+        return Requests(clients, packets, evaluate, train, raw_data, since, self.part, self.best, self.full)
 
 
-def visits_of(visits: Iterable[Visit]) -> Visits:
+def requests_of(requests: Iterable[Request]) -> Requests:
     """Columns from rows."""
-    rows = list(visits)
-    flags = np.array([(visit.evaluate, visit.train, visit.gather) for visit in rows], bool).reshape(-1, 3)
-    evaluate, train, gather = flags.T
-    clients, packets = np.array([visit.client for visit in rows], np.int64), joined([visit.packet for visit in rows])
-    return Visits(clients, packets, evaluate, train, gather)
+    rows = list(requests)
+    flags = np.array([(request.evaluate, request.train, request.raw_data) for request in rows], bool).reshape(-1, 3)
+    evaluate, train, raw_data = flags.T
+    clients, packets = (
+        np.array([request.client for request in rows], np.int64),
+        joined([request.packet for request in rows]),
+    )
+    return Requests(clients, packets, evaluate, train, raw_data)
 
 
 class Reply(NamedTuple):

@@ -16,7 +16,7 @@ from fedmtl.data.base import Federation
 from fedmtl.data.joined import some_of
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runtime.flower.client_app import reply as client_reply
-from fedmtl.runtime.node import Node, host, make_fleet, make_store
+from fedmtl.runtime.node import Node, host, make_client_pool, make_store
 from fedmtl.runtime.placement import place_clients
 
 _run_ids = itertools.count(os.getpid() << 20)
@@ -106,8 +106,8 @@ class LocalGrid(DirectGrid):
         self._contexts = {}
         for node_id, share in enumerate(shares, 1):
             clients = federation.clients if share is None else some_of(federation.clients, share)
-            fleet = make_fleet(experiment, schema, shard_of(clients), device)
-            host(self.run_id, node_id, Node(fleet, make_store(experiment, schema, state_folder)))
+            client_pool = make_client_pool(experiment, schema, shard_of(clients), device)
+            host(self.run_id, node_id, Node(client_pool, make_store(experiment, schema, state_folder)))
             self._contexts[node_id] = node_context(self.run_id, node_id)
 
     def get_node_ids(self) -> list[int]:

@@ -1,4 +1,4 @@
-"""What a Flower node is made of: a fleet and a store, from objects or from the node's configuration."""
+"""Client pool and state store of a Flower node, from objects or from the node's configuration."""
 
 import os
 import shlex
@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from flwr.app import Array, ArrayRecord, Context, RecordDict, UserConfig
 
-from fedmtl.client.client_pool import Fleet
+from fedmtl.client.client_pool import ClientPool
 from fedmtl.client.data_shard import Shard, shard_of
-from fedmtl.client.state.files import ClientStore, FileBackend, Store
-from fedmtl.client.state.mmap import StackedStore
+from fedmtl.client.state.files import FileBackend, StateStore, VersionedFileStore
+from fedmtl.client.state.mmap import MmapStateStore
 from fedmtl.core.text import escaped
 from fedmtl.core.types import ClientId
 from fedmtl.data.base import Federation, Schema
@@ -23,17 +23,17 @@ from fedmtl.runs.presets import SEVERAL, override, read_preset
 
 
 class Node(NamedTuple):
-    """A fleet and where its private state is kept."""
+    """A client pool and the store of its private state."""
 
-    fleet: Fleet
-    store: Store
+    client_pool: ClientPool
+    store: StateStore
 
 
 _hosted: dict[tuple[int, int], Node] = {}
 """Nodes that a Grid set up in this process: (run id, node id) -> node."""
 
-_fleets: dict[tuple[str, ...], Fleet] = {}
-"""The fleet that this process built last, for runtimes that send several messages to one process."""
+_client_pools: dict[tuple[str, ...], ClientPool] = {}
+"""The client pool that this process built last, for runtimes that send several messages to one process."""
 
 
 def host(run_id: int, node_id: int, node: Node | None) -> None:
@@ -49,20 +49,20 @@ def is_hosted(context: Context) -> bool:
     return (context.run_id, context.node_id) in _hosted
 
 
-def make_fleet(experiment: Experiment, schema: Schema, clients: Shard, device: str = "cpu") -> Fleet:
-    """The fleet of some clients."""
-    return Fleet(experiment.make_plan(schema), clients, experiment.make_engine(device), experiment.rounds)
+def make_client_pool(experiment: Experiment, schema: Schema, clients: Shard, device: str = "cpu") -> ClientPool:
+    """Make the pool of some clients."""
+    return ClientPool(experiment.make_plan(schema), clients, experiment.make_engine(device), experiment.rounds)
 
 
-def make_store(experiment: Experiment, schema: Schema, folder: str | None) -> Store:
+def make_store(experiment: Experiment, schema: Schema, folder: str | None) -> StateStore:
     """Where a simulation keeps private state.
 
     Stacked, in memory or in files of the run's folder, which only processes of one machine can share; so a file a
     client where the experiment is on a cluster, or names a folder in which state must survive a loss of power.
     """
     if folder is not None and (experiment.state_dir or experiment.ray_address):
-        return ClientStore(FileBackend(folder, fsync=bool(experiment.state_dir)))
-    return StackedStore(schema.owners.clients, folder)
+        return VersionedFileStore(FileBackend(folder, fsync=bool(experiment.state_dir)))
+    return MmapStateStore(schema.owners.clients, folder)
 
 
 def shard(clients: Iterable[ClientId], part: int, parts: int) -> list[ClientId]:
@@ -93,8 +93,8 @@ def read_run_config(run_config: UserConfig, node_config: UserConfig | None = Non
     return from_dict(values, str(path), allowed)
 
 
-def fleet_of(context: Context) -> Fleet:
-    """The fleet that a message is for.
+def client_pool_of(context: Context) -> ClientPool:
+    """Return the client pool that a message is for.
 
     A Grid of this project has set it up in this process. Elsewhere it is made from Flower's configuration:
     the run's (``preset``, ``overrides``) and the node's (``clients="0,3"``, or ``partition-id`` and
@@ -105,18 +105,18 @@ def fleet_of(context: Context) -> Fleet:
     """
     hosted = _hosted.get((context.run_id, context.node_id))
     if hosted is not None:
-        return hosted.fleet
+        return hosted.client_pool
     key = (repr(sorted(context.run_config.items())), repr(sorted(context.node_config.items())))
-    if key not in _fleets:
+    if key not in _client_pools:
         experiment = read_run_config(context.run_config, context.node_config)
         federation = experiment.load()
-        _fleets.clear()
+        _client_pools.clear()
         hosted = some_of(federation.clients, np.array(clients_of(context.node_config, federation), np.int64))
-        _fleets[key] = make_fleet(experiment, federation.schema, shard_of(hosted))
-    return _fleets[key]
+        _client_pools[key] = make_client_pool(experiment, federation.schema, shard_of(hosted))
+    return _client_pools[key]
 
 
-def store_of(context: Context, run: str) -> Store:
+def store_of(context: Context, run: str) -> StateStore:
     """Where private state is: the node's ``state-dir``, or Flower's context.
 
     A folder for each run, so that a run never starts from another's heads; a resumed run finds its own.
@@ -134,7 +134,7 @@ def store_of(context: Context, run: str) -> Store:
             f"the run's configuration names the folder {escaped(named)!r} of this device; only the node's own "
             "may: start the node with --node-config 'state-dir=\"…\"', or leave state_dir out of the run's",
         )
-    return ClientStore(
+    return VersionedFileStore(
         FileBackend(f"{folder}/{run}", keep_runs=_keep_runs(context)) if folder else ContextBackend(context.state)
     )
 

@@ -32,7 +32,7 @@ def train_centrally(
     data = union(plan, gathered)
     owned = plan.all_tasks
     (order,) = permutations(plan.seed, round, np.array([SERVER]), "batches", np.array([len(data.x)]))
-    batches = make_batches(data.x, data.y, plan.batch_size, order, plan.told(round))
+    batches = make_batches(data.x, data.y, plan.batch_size, order, plan.schedule_step(round))
     cohort = Cohort(
         clients=[SERVER],
         function=plan.training(owned),

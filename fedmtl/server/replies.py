@@ -17,7 +17,7 @@ from fedmtl.protocol.metrics_report import open_full_reports, open_reports, raw_
 from fedmtl.protocol.packets import DOWN, UP, PacketError, Packets
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.rejections import Rejection
-from fedmtl.protocol.requests import Replies, Visits
+from fedmtl.protocol.requests import Replies, Requests
 from fedmtl.protocol.spec import arrays_of
 from fedmtl.protocol.wire import Unpacked, held, payload_of, unpack, unpack_rows
 from fedmtl.server.influence import Bounds, distances, norm_limits, size_limits
@@ -50,13 +50,13 @@ class Received(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Those of a node's replies that answer a visit."""
+    """Those of a node's replies that answer a request."""
 
     replies: Replies
     rows: NDArray[np.int64]
     """Of the replies, [A]."""
-    visits: NDArray[np.int64]
-    """The visits that they answer, [A]."""
+    requests: NDArray[np.int64]
+    """The requests that they answer, [A]."""
 
 
 class Answers:
@@ -65,7 +65,7 @@ class Answers:
     Replies without a request are dropped; of two replies of one client, the last counts.
 
     Args:
-        plan, roster, round, visits: of the round.
+        plan, roster, round, requests: of the round.
         replies: of each node.
         bounds: on weights and norms; None where all nodes are trusted, and no number of theirs is checked.
         examples: training, test and validation examples of each client of the roster, [K, 3]; None where they are not
@@ -81,7 +81,7 @@ class Answers:
         plan: Plan,
         roster: Roster,
         round: int,
-        visits: Visits,
+        requests: Requests,
         replies: Sequence[Replies],
         bounds: Bounds | None = None,
         examples: NDArray[np.int64] | None = None,
@@ -91,19 +91,19 @@ class Answers:
         self._plan = plan
         self._roster = roster
         self._round = round
-        self._visits = visits
+        self._requests = requests
         self._training: list[Training] = []
         self._bounds = bounds
         self._examples = examples
-        self._task_set = roster.task_set(visits.clients)
-        self._found = _match(visits.clients, replies)
-        asked = visits.train | visits.gather
+        self._task_set = roster.task_set(requests.clients)
+        self._found = _match(requests.clients, replies)
+        asked = requests.train | requests.raw_data
         silent = asked.copy()
         for answer in self._found:
-            silent[answer.visits] = False
-        self.problems |= dict.fromkeys(visits.clients[silent].tolist(), "no reply")
+            silent[answer.requests] = False
+        self.problems |= dict.fromkeys(requests.clients[silent].tolist(), "no reply")
         if any(each.problems for each in replies):
-            wanted = set(visits.clients[asked].tolist())
+            wanted = set(requests.clients[asked].tolist())
             for each in replies:
                 self.problems |= {c: problem for c, problem in each.problems.items() if c in wanted}
                 for client in sorted(set(each.problems) - wanted):  # that only had to measure
@@ -133,46 +133,46 @@ class Answers:
     def updated(self) -> NDArray[np.int64]:
         """The clients whose updates came, also ones that are of no use: their nodes have kept what they learnt."""
         found = [
-            self._visits.clients[places][self._visits.train[places] & (replies.updates.lengths[rows] > 0)]
+            self._requests.clients[places][self._requests.train[places] & (replies.updates.lengths[rows] > 0)]
             for replies, rows, places in self._found
         ]
-        return np.concatenate(found) if found else self._visits.clients[:0]
+        return np.concatenate(found) if found else self._requests.clients[:0]
 
     def count(self, ledger: Ledger) -> None:
         """Every packet that came, also one that is of no use."""
         for replies, rows, places in self._found:
-            clients, lengths = self._visits.clients[places], replies.reports.lengths[rows]
-            some = self._visits.evaluate[places] & (lengths > 0)
+            clients, lengths = self._requests.clients[places], replies.reports.lengths[rows]
+            some = self._requests.evaluate[places] & (lengths > 0)
             ledger.record_many(self._round - 1, clients[some], "up", "evaluate", lengths[some])
         for replies, rows, places in self._found:
-            clients, lengths = self._visits.clients[places], replies.updates.lengths[rows]
-            train, gather = self._visits.train[places], self._visits.gather[places]
+            clients, lengths = self._requests.clients[places], replies.updates.lengths[rows]
+            train, raw_data = self._requests.train[places], self._requests.raw_data[places]
             ledger.record_many(self._round, clients[train], "up", "train", lengths[train])
-            ledger.record_many(self._round, clients[gather], "up", "gather", lengths[gather])
+            ledger.record_many(self._round, clients[raw_data], "up", "gather", lengths[raw_data])
 
     def seconds(self, clients: NDArray[np.int64]) -> NDArray[np.float64]:
         """The training time that each of some clients reported."""
-        seconds = np.zeros(len(self._visits))
+        seconds = np.zeros(len(self._requests))
         for replies, rows, places in self._found:
             seconds[places] = replies.seconds[rows]
-        return seconds[np.searchsorted(self._visits.clients, clients)]
+        return seconds[np.searchsorted(self._requests.clients, clients)]
 
     def measurements(self) -> list[Measurements]:
         """The good reports, by set of tasks. A damaged one costs its client's measurement, and no more."""
         parts: list[Reported] = []
         for replies, rows, places in self._found:
-            some = self._visits.evaluate[places] & (replies.reports.lengths[rows] > 0)
+            some = self._requests.evaluate[places] & (replies.reports.lengths[rows] > 0)
             rows, places, node = rows[some], places[some], replies.node
             for index in np.unique(self._task_set[places]).tolist():
                 of = np.flatnonzero(self._task_set[places] == index)
-                clients = self._visits.clients[places[of]]
+                clients = self._requests.clients[places[of]]
 
                 def damaged(k: int, error: PacketError, clients: Any = clients, node: int | None = node) -> None:
                     self._leave_out(error.kind, node, int(clients[k]), str(error), "report")
 
                 packets = replies.reports.select(rows[of])
                 owned = self._roster.task_sets[index]
-                if self._visits.full:
+                if self._requests.full:
                     good, sums, tallies = open_full_reports(self._plan, self._round, owned, packets, damaged)
                 else:
                     good, sums = open_reports(self._plan, self._round, owned, packets, damaged)
@@ -190,13 +190,13 @@ class Answers:
             sums = {task: np.concatenate([part.sums[task] for part in some])[order] for task in some[0].sums}
             tallies = {task: joined([part.tallies[task] for part in some]).select(order) for task in some[0].tallies}
             if len(clients):
-                found.append(Measurements(self._round - 1, clients[order], sums, self._visits.part, tallies))
+                found.append(Measurements(self._round - 1, clients[order], sums, self._requests.part, tallies))
         return found
 
     def _possible(self, parts: list[Reported]) -> list[Reported]:
         """Without the clients whose sums are no metric's."""
         counts = [np.max([sums[:, 0] for sums in part.sums.values()], axis=0) for part in parts]
-        known = [self._known(part.clients, 2 if self._visits.part == VALID else 1) for part in parts]
+        known = [self._known(part.clients, 2 if self._requests.part == VALID else 1) for part in parts]
         largest = size_limits(1.0, counts, known, [part.node for part in parts])
         kept = []
         for (index, node, clients, sums, tallies), limits in zip(parts, largest, strict=True):
@@ -205,7 +205,7 @@ class Answers:
                 bad = good & ~possible(self._plan.tasks[task], values, limits)
                 for k in np.flatnonzero(bad).tolist():
                     shown = ", ".join(f"{number:g}" for number in values[k, :6])
-                    most = f"{limits[k]:g} {self._visits.part} examples"
+                    most = f"{limits[k]:g} {self._requests.part} examples"
                     reason = f"sums of task {task!r} that no metric has, of {most}: {shown}"
                     self._leave_out("metrics", node, int(clients[k]), reason, "report")
                 good &= ~bad
@@ -213,7 +213,7 @@ class Answers:
                 safe = np.where(good[:, None], sums[task], 0.0)
                 bad = good & ~self._plan.kinds[task].possible(safe, tally)
                 for k in np.flatnonzero(bad).tolist():
-                    most = f"{sums[task][k, 0]:g} {self._visits.part} examples"
+                    most = f"{sums[task][k, 0]:g} {self._requests.part} examples"
                     reason = f"counts of task {task!r} that no outputs have, of {most}"
                     self._leave_out("metrics", node, int(clients[k]), reason, "report")
                 good &= ~bad
@@ -234,11 +234,11 @@ class Answers:
         """
         if any(answer.replies.totals for answer in self._found):
             return Uploads([], self._summed())
-        visits, received = self._visits, {}
-        bad = np.isin(visits.clients, list(self.problems)) if self.problems else np.zeros(len(visits), bool)
+        requests, received = self._requests, {}
+        bad = np.isin(requests.clients, list(self.problems)) if self.problems else np.zeros(len(requests), bool)
         found: dict[int, list[Received]] = {}
-        for index in np.unique(self._task_set[visits.train]).tolist():
-            wanted = visits.train & ~bad & (self._task_set == index)
+        for index in np.unique(self._task_set[requests.train]).tolist():
+            wanted = requests.train & ~bad & (self._task_set == index)
             for replies, rows, places in self._found:
                 some = np.flatnonzero(wanted[places])
                 if len(some):
@@ -318,12 +318,12 @@ class Answers:
         received: dict[Any, Payload],
     ) -> Received:
         """Clients of one node and one set of tasks, and what they sent."""
-        clients = self._visits.clients[places]
+        clients = self._requests.clients[places]
         first, owned = int(clients[0]), self._roster.task_sets[index]
         references, which = None, None
         exact = getattr(self._plan.up_codec, "exact", False)
         if not exact or self._bounds is not None:
-            references, which = self._received(first, owned, self._visits.packets.select(places), received)
+            references, which = self._received(first, owned, self._requests.packets.select(places), received)
 
         def damaged(k: int, error: PacketError) -> None:
             self._leave_out(error.kind, node, int(clients[k]), str(error))
@@ -360,10 +360,10 @@ class Answers:
         if self._bounds is not None:
             self._leave_out_large_data(self._bounds)
         found = {
-            int(self._visits.clients[place]): replies.updates[k]
+            int(self._requests.clients[place]): replies.updates[k]
             for replies, rows, places in self._found
             for k, place in zip(rows.tolist(), places.tolist(), strict=True)
-            if self._visits.gather[place]
+            if self._requests.raw_data[place]
         }
         return {client: packet for client, packet in sorted(found.items()) if client not in self.problems}
 
@@ -371,12 +371,12 @@ class Answers:
         """Examples are counted by a packet's bytes, before it is opened, and bounded as weights are."""
         parts = []
         for replies, rows, places in self._found:
-            sent = self._visits.gather[places] & (replies.updates.lengths[rows] > 0)
+            sent = self._requests.raw_data[places] & (replies.updates.lengths[rows] > 0)
             for index in np.unique(self._task_set[places[sent]]).tolist():
                 some = np.flatnonzero(sent & (self._task_set[places] == index))
                 first, each = raw_data_bytes(self._plan, self._roster.task_sets[index])
                 claims = 1.0 + np.maximum(replies.updates.lengths[rows[some]] - first, 0) // each
-                parts.append((replies.node, self._visits.clients[places[some]], claims))
+                parts.append((replies.node, self._requests.clients[places[some]], claims))
         known = [self._known(clients, 0) for _, clients, _ in parts]
         most = size_limits(bounds.weight, [part[2] for part in parts], known, [part[0] for part in parts])
         for (node, clients, claims), limits in zip(parts, most, strict=True):

@@ -14,7 +14,7 @@ from fedmtl.protocol.metrics_report import most_report_bytes
 from fedmtl.protocol.packets import HEADER_BYTES, Packets
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.rejections import Rejection
-from fedmtl.protocol.requests import PHASES, Replies, Visits
+from fedmtl.protocol.requests import PHASES, Replies, Requests
 
 EXTRA_ROWS = 1000
 """Rows about clients of other nodes that are still named one by one; a reply with more of them is refused whole."""
@@ -23,11 +23,11 @@ _SLACK = 1.0
 """Seconds that a node's times may exceed the server's: clocks differ."""
 
 
-class Requests(NamedTuple):
+class NodeRequests(NamedTuple):
     """The part of a round that one node was sent."""
 
     node: int
-    visits: Visits
+    requests: Requests
     update_bytes: NDArray[np.int64]
     """The largest packet of an update, or of raw data, that each client can need, [V]."""
     report_bytes: NDArray[np.int64]
@@ -36,28 +36,28 @@ class Requests(NamedTuple):
     """Whether the node shares memory with the server: a worker of this machine, started by it."""
 
 
-def packet_limits(plan: Plan, roster: Roster, visits: Visits) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def packet_limits(plan: Plan, roster: Roster, requests: Requests) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The largest update and the largest report, in bytes, that each of the requests can need. [V] both.
 
     A codec makes at most 8 bytes a number and 4096 besides, or says in ``max_bytes(size)`` how many it makes. Raw data
     is bounded with all of the round's, see ``Answers.raw_data``: how many examples are typical is known then.
     """
-    updates, reports = np.zeros(len(visits), np.int64), np.zeros(len(visits), np.int64)
-    sets = roster.task_set(visits.clients)
+    updates, reports = np.zeros(len(requests), np.int64), np.zeros(len(requests), np.int64)
+    sets = roster.task_set(requests.clients)
     for index in np.unique(sets).tolist():
         some = np.flatnonzero(sets == index)
         owned = roster.task_sets[index]
-        reports[some] = most_report_bytes(plan, owned, visits.full)
-        if visits.train[some].any():
-            size = plan.up_spec(int(visits.clients[some[0]]), owned).size
+        reports[some] = most_report_bytes(plan, owned, requests.full)
+        if requests.train[some].any():
+            size = plan.up_spec(int(requests.clients[some[0]]), owned).size
             bound = getattr(plan.up_codec, "max_bytes", None)
             updates[some] = HEADER_BYTES + (8 * size + 4096 if bound is None else bound(size)) if size else 0
-    updates = np.where(visits.gather, 2**62, np.where(visits.train, updates, 0))
-    return updates, np.where(visits.evaluate, reports, 0)
+    updates = np.where(requests.raw_data, 2**62, np.where(requests.train, updates, 0))
+    return updates, np.where(requests.evaluate, reports, 0)
 
 
 def check_replies(
-    replies: Replies, requests: Requests, roster: Roster, elapsed: float
+    replies: Replies, sent: NodeRequests, roster: Roster, elapsed: float
 ) -> tuple[Replies, list[Rejection]]:
     """The replies without what was not asked for, and what was left out.
 
@@ -65,13 +65,13 @@ def check_replies(
         elapsed: seconds since the requests were sent.
     """
     left_out: list[Rejection] = []
-    node = requests.node
+    node = sent.node
 
     def leave_out(kind: str, clients: Any, reason: str, part: str = "update") -> None:
         for client in clients.tolist():
             left_out.append(Rejection(kind, reason, node, client, part))
 
-    asked = requests.visits.clients
+    asked = sent.requests.clients
     place = np.searchsorted(asked, replies.clients)
     place[place == len(asked)] = 0
     own = asked[place] == replies.clients if len(asked) else np.zeros(len(replies), bool)
@@ -88,9 +88,9 @@ def check_replies(
         leave_out("duplicate", np.unique(replies.clients[repeated]), "more than one reply; the last counts", "reply")
         replies, place = replies.select(np.flatnonzero(~repeated)), place[~repeated]
     if not replies.totals:
-        updates = _cut(replies.updates, requests.update_bytes[place], replies.clients, "update", leave_out)
+        updates = _cut(replies.updates, sent.update_bytes[place], replies.clients, "update", leave_out)
         replies = _with(replies, updates=updates)
-    reports = _cut(replies.reports, requests.report_bytes[place], replies.clients, "report", leave_out)
+    reports = _cut(replies.reports, sent.report_bytes[place], replies.clients, "report", leave_out)
     seconds = replies.seconds
     timely = (seconds >= 0) & (seconds <= elapsed + _SLACK)  # false for NaN
     if not timely.all():

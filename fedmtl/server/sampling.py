@@ -20,10 +20,10 @@ def cohort_size(cohort: int | float, population: int) -> int:
             raise ValueError(f"A fraction of clients is in (0, 1], got cohort={cohort}; a whole number counts clients.")
         return max(1, round(cohort * population))
     if cohort < 1:
-        raise ValueError(f"A cohort has at least 1 client of the fleet, got cohort={cohort}.")
+        raise ValueError(f"A cohort has at least 1 client, got cohort={cohort}.")
     if cohort > population:
         raise ValueError(
-            f"A cohort has at least 1 client and at most the fleet's {population}, got cohort={cohort}; "
+            f"A cohort has at least 1 client and at most the federation's {population}, got cohort={cohort}; "
             "lower it, or give the data more clients."
         )
     return cohort

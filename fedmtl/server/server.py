@@ -21,7 +21,7 @@ from fedmtl.protocol.packets import PacketError
 from fedmtl.protocol.permissions import is_divergence
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.rejections import Rejection, count, report
-from fedmtl.protocol.requests import Replies, Visits
+from fedmtl.protocol.requests import Replies, Requests
 from fedmtl.server.broadcast import broadcasts
 from fedmtl.server.centralized import train_centrally
 from fedmtl.server.influence import Bounds
@@ -42,7 +42,7 @@ class Server:
     """Aggregates what clients upload and keeps count of every packet.
 
     Round t of ``rounds`` sends the model of round t − 1: everyone whose turn it is measures it, the cohort
-    trains on it, in one visit. One more call, of round ``rounds`` + 1, only measures.
+    trains on it, in one request. One more call, of round ``rounds`` + 1, only measures.
 
     Where the plan has validation parts, these are what rounds are measured on. The caller hands the scores back
     (``judge``), and at the end has the best round's model tested (``open_test``), which is the server's state then.
@@ -94,7 +94,7 @@ class Server:
         self._examples = example_counts(examples, plan.valid_fraction)
         self._present = self._roster.clients
         self.since: NDArray[np.int64] = np.zeros(len(roster), np.int64)
-        """The last round of which each client, ascending, sent an update, see ``Visits``."""
+        """The last round of which each client, ascending, sent an update, see ``Requests``."""
         self.best = Best()
         """The best measured round, where there are validation parts."""
         self.kept: Kept | None = None
@@ -129,9 +129,9 @@ class Server:
         self._present = self._roster.clients[hosted]
         self._evaluated = self.measured[hosted[self._roster.rows(self.measured)]]
 
-    def limits(self, visits: Visits) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def limits(self, requests: Requests) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The largest update and report that each request can need, in bytes."""
-        return packet_limits(self.plan, self._roster, visits)
+        return packet_limits(self.plan, self._roster, requests)
 
     def evaluates(self, round: int) -> bool:
         """Whether the model after ``round`` rounds is measured."""
@@ -171,7 +171,7 @@ class Server:
         if self.best.round == round:
             self.kept = self._measuring
 
-    def open_test(self) -> Visits:
+    def open_test(self) -> Requests:
         """The call that measures the best round's model on the test part: its ``close_round`` is of round best + 1.
 
         Raises:
@@ -186,16 +186,16 @@ class Server:
         self.ledger.record_many(round, clients, "down", "evaluate", packets.lengths)
         nothing = np.zeros(len(clients), bool)
         since, full = since[self._roster.rows(clients)], self.plan.metrics != "primary"
-        return Visits(clients, packets, ~nothing, nothing, nothing, since, TEST, round, full)
+        return Requests(clients, packets, ~nothing, nothing, nothing, since, TEST, round, full)
 
-    def open_round(self, round: int) -> Visits:
-        """The visits of a round, in client order; the broadcasts are counted."""
+    def open_round(self, round: int) -> Requests:
+        """The requests of a round, in client order; the broadcasts are counted."""
         everybody, nobody = self._present, self._roster.clients[:0]
         training = nobody if round > self.rounds or self.plan.central else self.cohort(round)
         evaluating = self._evaluated if self.evaluates(round - 1) else nobody
-        gathering = everybody if self.plan.central and round == 1 else nobody
-        clients = gathering if len(gathering) else _union(evaluating, training)
-        evaluate, train, gather = (_among(clients, some) for some in (evaluating, training, gathering))
+        sending = everybody if self.plan.central and round == 1 else nobody
+        clients = sending if len(sending) else _union(evaluating, training)
+        evaluate, train, raw_data = (_among(clients, some) for some in (evaluating, training, sending))
         packets = broadcasts(self.plan, self.state, self._roster, round, clients)
         # A broadcast that is measured and trained on is one packet, of training.
         self.ledger.record_many(round - 1, clients[~train], "down", "evaluate", packets.lengths[~train])
@@ -203,14 +203,14 @@ class Server:
         since = self.since[self._roster.rows(clients)]
         full = self.measures_all(round - 1)
         if not self.validates:
-            return Visits(clients, packets, evaluate, train, gather, since, full=full)
+            return Requests(clients, packets, evaluate, train, raw_data, since, full=full)
         self._measuring = Kept(round - 1, self.state, self.since.copy()) if self.evaluates(round - 1) else None
-        return Visits(clients, packets, evaluate, train, gather, since, VALID, self.best.round, full)
+        return Requests(clients, packets, evaluate, train, raw_data, since, VALID, self.best.round, full)
 
     def close_round(
         self,
         round: int,
-        visits: Visits,
+        requests: Requests,
         replies: Sequence[Replies],
         *,
         rejections: Sequence[Rejection] = (),
@@ -232,8 +232,8 @@ class Server:
             RuntimeError: updates were asked for, and none could be used for some other reason.
         """
         bounds = None if trusted else self._bounds
-        answers = Answers(self.plan, self._roster, round, visits, replies, bounds, self._examples)
-        asked = set(visits.clients[visits.train | visits.gather].tolist()) if rejections else set()
+        answers = Answers(self.plan, self._roster, round, requests, replies, bounds, self._examples)
+        asked = set(requests.clients[requests.train | requests.raw_data].tolist()) if rejections else set()
         for one in rejections:
             if one.client is not None and one.client in asked and one.part == "update":
                 answers.problems[one.client] = one.reason
@@ -241,12 +241,12 @@ class Server:
         self.since[self._roster.rows(answers.updated())] = round
         measurements = answers.measurements()
         trained, training = self._roster.clients[:0], NO_TRAINING
-        if visits.gather.any():
+        if requests.raw_data.any():
             self._gather(round, answers, needs_update, bool(rejections))
         if self.plan.central:
-            if round <= self.rounds and visits.part == self.part:
+            if round <= self.rounds and requests.part == self.part:
                 self.state, training = train_centrally(self.plan, self._engine, round, self.state, self.gathered)
-        elif visits.train.any():
+        elif requests.train.any():
             uploads = answers.uploads()
             if len(uploads.clients):
                 self.state, uploads, unusable = aggregate(self.plan, self.state, uploads, answers.node_of, trusted)
@@ -264,7 +264,7 @@ class Server:
             f"round {round}",
             [Rejection("", problem, answers.node_of(client), client) for client, problem in unnamed],
         )
-        if visits.train.any() and not len(trained):
+        if requests.train.any() and not len(trained):
             why = f"No client of round {round} sent an update that could be used: {_some(problems)}"
             if needs_update:
                 error = Diverged if problems and all(map(is_divergence, problems.values())) else RuntimeError

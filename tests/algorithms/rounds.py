@@ -1,4 +1,4 @@
-"""Rounds of an algorithm played by hand: no packets, no server, no fleet."""
+"""Rounds of an algorithm played by hand: no packets, no server, no client pool."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -33,7 +33,7 @@ def start(plan: Plan, federation: Federation) -> State:
 def epoch(plan: Plan, data: ClientData, client: ClientId, round: int) -> list[dict[str, Tensor]]:
     """Shuffled batches, the last of which may be padded."""
     (order,) = permutations(plan.seed, round, np.array([client]), "batches", np.array([len(data.train.x)]))
-    return make_batches(data.train.x, data.train.y, plan.batch_size, order, plan.told(round))
+    return make_batches(data.train.x, data.train.y, plan.batch_size, order, plan.schedule_step(round))
 
 
 def jobs(

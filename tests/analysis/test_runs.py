@@ -39,7 +39,7 @@ def test_the_curve_is_in_the_metric_s_unit_and_the_mean_score_in_scores(tmp_path
 
 
 def test_bytes_by_direction_and_purpose(tmp_path: Path) -> None:
-    """Two rounds, two clients; evaluation visits them after rounds 0, 1, 2 with 1000 bytes either way."""
+    """Two rounds, two clients; evaluation requests them after rounds 0, 1, 2 with 1000 bytes either way."""
     run = toy(tmp_path, {"digit": [0.1, 0.5, 0.7]})
     assert (run.training_bytes("down"), run.training_bytes("up"), run.training_bytes()) == (280, 120, 400)
     assert run.evaluation_bytes() == 3 * 2 * 2 * 1000

@@ -10,33 +10,33 @@ import torch
 from numpy.typing import NDArray
 
 from fedmtl.algorithms import FedAvg, FedPer, FedRep, Local
-from fedmtl.client.client_pool import Fleet
-from fedmtl.client.state.files import ClientStore, MemoryBackend
+from fedmtl.client.client_pool import ClientPool
+from fedmtl.client.state.files import MemoryBackend, VersionedFileStore
 from fedmtl.codecs import FP16, Dense, ErrorFeedback, Int8, TopK
 from fedmtl.core.trees import sha256
 from fedmtl.data import ClientData, Federation, Split
 from fedmtl.engines import Loop, VMap
 from fedmtl.models import MLP
 from fedmtl.protocol.packets import PacketError
-from fedmtl.protocol.requests import Visit
+from fedmtl.protocol.requests import Request
 from fedmtl.tasks.regression import Regression
 from tests.server.toy import DATA, TRUNK_NUMBERS, Toy, make_toy, measured, read_down, read_up, toy_plan
 
 ENGINES = pytest.mark.parametrize("engine", [Loop(), VMap(chunk=2)], ids=["loop", "vmap"])
 
 
-def visits(toy: Toy, round: int = 1) -> list[Visit]:
+def requests(toy: Toy, round: int = 1) -> list[Request]:
     return list(toy.server.open_round(round))
 
 
 def stored(toy: Toy, client: int, before: int) -> Any:
-    """What the client starts a visit of round ``before`` from."""
-    fleet = toy.fleet
-    owned = fleet.clients[client].tasks
-    size = fleet.plan.up_spec(client, owned).size
+    """What the client starts a request of round ``before`` from."""
+    client_pool = toy.client_pool
+    owned = client_pool.clients[client].tasks
+    size = client_pool.plan.up_spec(client, owned).size
     template = {
-        "private": fleet.plan.init_client(owned, len(fleet.clients[client].train.x)),
-        "codec": fleet.plan.up_codec.init(size) if size else None,
+        "private": client_pool.plan.init_client(owned, len(client_pool.clients[client].train.x)),
+        "codec": client_pool.plan.up_codec.init(size) if size else None,
     }
     return toy.store.load(client, before, lambda: template)
 
@@ -45,7 +45,7 @@ def stored(toy: Toy, client: int, before: int) -> Any:
 
 
 def test_the_roster_says_who_owns_what() -> None:
-    assert make_toy().fleet.roster == {
+    assert make_toy().client_pool.roster == {
         0: ("binary_1", "multiclass_0"),
         1: ("binary_1", "regression_2"),
         2: ("multilabel_3", "regression_2"),
@@ -54,30 +54,30 @@ def test_the_roster_says_who_owns_what() -> None:
     }
 
 
-def test_replies_come_in_the_order_of_the_visits_and_hold_what_was_asked() -> None:
+def test_replies_come_in_the_order_of_the_requests_and_hold_what_was_asked() -> None:
     toy = make_toy()
-    packet = visits(toy)[0].packet
+    packet = requests(toy)[0].packet
     asked = [
-        Visit(4, packet, evaluate=True, train=True, gather=False),
-        Visit(1, packet, evaluate=False, train=True, gather=False),
-        Visit(3, packet, evaluate=True, train=False, gather=False),
-        Visit(0, b"", evaluate=False, train=False, gather=False),
-        Visit(2, b"", evaluate=False, train=False, gather=True),
+        Request(4, packet, evaluate=True, train=True, raw_data=False),
+        Request(1, packet, evaluate=False, train=True, raw_data=False),
+        Request(3, packet, evaluate=True, train=False, raw_data=False),
+        Request(0, b"", evaluate=False, train=False, raw_data=False),
+        Request(2, b"", evaluate=False, train=False, raw_data=True),
     ]
-    replies = toy.fleet.handle(1, asked, toy.store)
+    replies = toy.client_pool.handle(1, asked, toy.store)
     assert [reply.client for reply in replies] == [4, 1, 3, 0, 2]
     assert [bool(reply.report) for reply in replies] == [True, False, True, False, False]
     assert [bool(reply.update) for reply in replies] == [True, True, False, False, True]
     assert [reply.seconds > 0 for reply in replies] == [True, True, False, False, False]
     assert not any(reply.problem for reply in replies)
-    assert list(toy.fleet.handle(1, [], toy.store)) == []
+    assert list(toy.client_pool.handle(1, [], toy.store)) == []
 
 
-def test_answers_do_not_depend_on_who_else_is_visited() -> None:
+def test_replies_do_not_depend_on_the_other_requests() -> None:
     toy = make_toy(up_codec=Int8())
-    together = toy.fleet.handle(1, visits(toy), ClientStore(MemoryBackend()))
-    for visit, reply in zip(visits(toy), together, strict=True):
-        (alone,) = toy.fleet.handle(1, [visit], ClientStore(MemoryBackend()))
+    together = toy.client_pool.handle(1, requests(toy), VersionedFileStore(MemoryBackend()))
+    for request, reply in zip(requests(toy), together, strict=True):
+        (alone,) = toy.client_pool.handle(1, [request], VersionedFileStore(MemoryBackend()))
         assert (alone.report, alone.update) == (reply.report, reply.update)
 
 
@@ -87,8 +87,8 @@ def test_a_report_holds_the_sums_of_the_clients_tasks() -> None:
     Client 1 owns binary_1 ([n, right ones]) and regression_2 ([n, Σ (z − y/σ)²], σ of the data set's own).
     """
     toy = make_toy()
-    reply = toy.fleet.handle(1, visits(toy), toy.store)[1]
-    test, p = toy.fleet.clients[1].test, {name: value.numpy() for name, value in toy.plan.initial.items()}
+    reply = toy.client_pool.handle(1, requests(toy), toy.store)[1]
+    test, p = toy.client_pool.clients[1].test, {name: value.numpy() for name, value in toy.plan.initial.items()}
     h = np.maximum(0, test.x @ p["trunk.1.weight"].T + p["trunk.1.bias"])
     z = {task: (h @ p[f"head.{task}.weight"].T + p[f"head.{task}.bias"])[:, 0] for task in test.y}
     sigma = toy.plan.tasks["regression_2"]
@@ -112,8 +112,8 @@ def test_local_training_is_gradient_descent_written_out(engine: Any) -> None:
     only = Split(split.x, {"regression_2": split.y["regression_2"]})
     federation = Federation({"regression_2": task}, whole.input_shape, {1: ClientData(only, only)})
     toy = make_toy(federation, engine=engine, batch_size=None, algorithm=FedPer(lr=0.1, epochs=1))
-    (visit,) = visits(toy)
-    (reply,) = toy.fleet.handle(1, [visit], toy.store)
+    (request,) = requests(toy)
+    (reply,) = toy.client_pool.handle(1, [request], toy.store)
 
     p = {name: value.numpy().astype(np.float64) for name, value in toy.plan.initial.items()}
     W, b = p["trunk.1.weight"], p["trunk.1.bias"]
@@ -124,7 +124,7 @@ def test_local_training_is_gradient_descent_written_out(engine: Any) -> None:
     dz = 2 * ((h @ V.T + c)[:, 0] - y)[:, None] / len(x)
     da = dz @ V * (h > 0)
 
-    down = read_down(toy.plan, 1, visit, ("regression_2",))
+    down = read_down(toy.plan, 1, request, ("regression_2",))
     up, examples = read_up(toy.plan, 1, reply, ("regression_2",), down)
     assert examples == len(x)
     np.testing.assert_allclose(up["trunk"]["trunk.1.weight"].numpy(), W - 0.1 * da.T @ x, rtol=1e-4, atol=1e-6)
@@ -152,7 +152,7 @@ def test_uploads_added_up_on_the_node_are_those_that_the_server_would_add(algori
     for round in (1, 2):
         outcomes = []
         for toy, add in zip(toys, (False, True), strict=True):
-            sick = Fleet(toy.fleet.plan, poisoned(2), Loop())
+            sick = ClientPool(toy.client_pool.plan, poisoned(2), Loop())
             asked = toy.server.open_round(round)
             replies = sick.handle(round, asked, toy.store, add)
             assert bool(replies.totals) == add and (replies.updates.data.size == 0) == add
@@ -186,8 +186,8 @@ def test_a_round_that_is_run_again_gives_the_same_bytes(engine: Any, algorithm: 
     """A message came twice, or the server was restored: the node must not train on from what it has since learnt."""
     toy = make_toy(engine=engine, algorithm=algorithm, up_codec=codec)
     toy.play(1)
-    asked = visits(toy, 2)
-    first, second = (toy.fleet.handle(2, asked, toy.store) for _ in range(2))
+    asked = requests(toy, 2)
+    first, second = (toy.client_pool.handle(2, asked, toy.store) for _ in range(2))
     for one, other in zip(first, second, strict=True):
         assert (one.report, one.update) == (other.report, other.update)
         assert one.report and (one.update or isinstance(algorithm, Local))
@@ -198,16 +198,18 @@ def test_a_restarted_node_goes_on_from_its_store() -> None:
     same: dict[str, Any] = {"algorithm": FedRep(head_epochs=1), "up_codec": ErrorFeedback(TopK(0.25))}
     toy = make_toy(**same)
     toy.play(1)
-    asked = visits(toy, 2)
-    restarted = Fleet(toy_plan(**same), toy.fleet.clients, Loop())
-    for one, other in zip(restarted.handle(2, asked, toy.store), toy.fleet.handle(2, asked, toy.store), strict=True):
+    asked = requests(toy, 2)
+    restarted = ClientPool(toy_plan(**same), toy.client_pool.clients, Loop())
+    for one, other in zip(
+        restarted.handle(2, asked, toy.store), toy.client_pool.handle(2, asked, toy.store), strict=True
+    ):
         assert (one.report, one.update) == (other.report, other.update)
 
 
 def test_heads_are_learnt_kept_and_used() -> None:
     toy = make_toy()
     toy.play(1)
-    owned = toy.fleet.clients[0].tasks
+    owned = toy.client_pool.clients[0].tasks
     names = sorted(f"head.{task}.{part}" for task in owned for part in ("weight", "bias"))
     one = stored(toy, 0, 2)["private"]
     assert sorted(one) == names
@@ -228,9 +230,9 @@ def poisoned(client: int) -> dict[int, ClientData]:
 def test_a_client_whose_update_is_not_finite_sends_none_and_keeps_its_last_good_state(engine: Any) -> None:
     toy = make_toy(engine=engine)
     toy.play(1)
-    good = {client: stored(toy, client, 2) for client in toy.fleet.clients}
-    asked = visits(toy, 2)
-    sick = Fleet(toy.fleet.plan, poisoned(2), engine)
+    good = {client: stored(toy, client, 2) for client in toy.client_pool.clients}
+    asked = requests(toy, 2)
+    sick = ClientPool(toy.client_pool.plan, poisoned(2), engine)
     replies = sick.handle(2, asked, toy.store)
 
     assert [reply.problem for reply in replies] == ["", "", "its update is not finite", "", ""]
@@ -243,7 +245,7 @@ def test_a_client_whose_update_is_not_finite_sends_none_and_keeps_its_last_good_
     trained = stored(toy, 1, 3)["private"]["head.regression_2.weight"]
     assert not torch.equal(trained, good[1]["private"]["head.regression_2.weight"])
 
-    third = toy.fleet.handle(3, visits(toy, 3), toy.store)  # the next visit starts from there
+    third = toy.client_pool.handle(3, requests(toy, 3), toy.store)  # the next request starts from there
     assert third[2].problem == "" and third[2].update
 
 
@@ -251,9 +253,9 @@ def test_a_client_whose_update_is_not_finite_sends_none_and_keeps_its_last_good_
 @pytest.mark.parametrize("codec", [Dense(), Int8(), ErrorFeedback(TopK(0.25))], ids=repr)
 def test_one_client_that_diverges_does_not_touch_the_others(engine: Any, codec: Any) -> None:
     toy = make_toy(engine=engine, up_codec=codec)
-    asked = visits(toy)
-    healthy = toy.fleet.handle(1, asked, ClientStore(MemoryBackend()))
-    sick = Fleet(toy.fleet.plan, poisoned(2), engine).handle(1, asked, ClientStore(MemoryBackend()))
+    asked = requests(toy)
+    healthy = toy.client_pool.handle(1, asked, VersionedFileStore(MemoryBackend()))
+    sick = ClientPool(toy.client_pool.plan, poisoned(2), engine).handle(1, asked, VersionedFileStore(MemoryBackend()))
     assert sick[2].problem and sick[2].update == b""
     for client in (0, 1, 3, 4):
         assert (sick[client].report, sick[client].update) == (healthy[client].report, healthy[client].update)
@@ -265,7 +267,7 @@ def test_a_private_part_that_is_not_finite_is_not_kept_although_the_upload_is(en
     toy = make_toy(engine=engine, algorithm=Local(epochs=1))
     toy.play(1)
     good = sha256(stored(toy, 2, 2))
-    replies = Fleet(toy.fleet.plan, poisoned(2), engine).handle(2, visits(toy, 2), toy.store)
+    replies = ClientPool(toy.client_pool.plan, poisoned(2), engine).handle(2, requests(toy, 2), toy.store)
     assert [reply.problem for reply in replies] == ["", "", "its update is not finite", "", ""]
     assert sha256(stored(toy, 2, 3)) == good
 
@@ -301,15 +303,15 @@ def test_an_update_that_the_codec_cannot_hold_is_the_problem_of_its_client_alone
     train, test = clients[2]
     clients[2] = ClientData(Split(train.x * np.float32(1e4), train.y), test)
     toy = make_toy(up_codec=Narrow())
-    asked = visits(toy)
-    dense = Fleet(toy_plan(), clients, Loop())
-    update = dense.handle(1, make_toy().server.open_round(1), ClientStore(MemoryBackend()))[2].update
+    asked = requests(toy)
+    dense = ClientPool(toy_plan(), clients, Loop())
+    update = dense.handle(1, make_toy().server.open_round(1), VersionedFileStore(MemoryBackend()))[2].update
     change = np.frombuffer(update[32:], "<f4") - np.concatenate(
         [toy.plan.initial[name].flatten().numpy() for name in ("trunk.1.bias", "trunk.1.weight")]
     )
     assert 65504 < np.abs(change).max() < np.inf
 
-    replies = Fleet(toy.fleet.plan, clients, Loop()).handle(1, asked, toy.store)
+    replies = ClientPool(toy.client_pool.plan, clients, Loop()).handle(1, asked, toy.store)
     assert [bool(reply.problem) for reply in replies] == [False, False, True, False, False]
     # The codec's own text, which may say anything of the numbers, stays on the node.
     assert replies[2].problem.startswith("its update cannot be coded") and "65504" not in replies[2].problem
@@ -324,32 +326,32 @@ def test_an_update_that_the_codec_cannot_hold_is_the_problem_of_its_client_alone
 
 def test_a_client_that_does_not_live_here_is_named_and_nobody_is_trained() -> None:
     toy = make_toy()
-    packet = visits(toy)[0].packet
-    asked = [Visit(0, packet, False, True, False), Visit(17, packet, False, True, False)]
+    packet = requests(toy)[0].packet
+    asked = [Request(0, packet, False, True, False), Request(17, packet, False, True, False)]
     with pytest.raises(KeyError, match=r"Client 17 does not live on this node, which hosts \[0, 1, 2, 3, 4\]"):
-        toy.fleet.handle(1, asked, toy.store)
+        toy.client_pool.handle(1, asked, toy.store)
     assert toy.store.load(0, 9, lambda: None) is None
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "other round"])
 def test_a_damaged_broadcast_is_refused_and_nobody_is_trained(damage: str) -> None:
     toy = make_toy()
-    asked = visits(toy)
+    asked = requests(toy)
     packet = asked[2].packet
     damaged = {
         "cut": packet[:-1],
         "flipped": packet[:-1] + bytes([packet[-1] ^ 1]),
         "empty": b"",
-        "other round": visits(make_toy(), 3)[2].packet,
+        "other round": requests(make_toy(), 3)[2].packet,
     }[damage]
     asked[2] = asked[2]._replace(packet=damaged)
     with pytest.raises(PacketError, match="broadcast"):
-        toy.fleet.handle(1, asked, toy.store)
-    assert all(toy.store.load(client, 9, lambda: None) is None for client in toy.fleet.clients)
+        toy.client_pool.handle(1, asked, toy.store)
+    assert all(toy.store.load(client, 9, lambda: None) is None for client in toy.client_pool.clients)
 
 
 @pytest.mark.parametrize("change", [{"down_codec": FP16()}, {"model": MLP((5,))}, {"algorithm": FedAvg()}], ids=repr)
 def test_a_broadcast_of_another_experiment_is_refused(change: dict[str, Any]) -> None:
     toy = make_toy()
     with pytest.raises(PacketError, match="give both sides the same experiment"):
-        toy.fleet.handle(1, visits(make_toy(**change)), toy.store)
+        toy.client_pool.handle(1, requests(make_toy(**change)), toy.store)

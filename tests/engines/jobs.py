@@ -124,7 +124,7 @@ def training(plan: Plan, federation: Federation, round: int = 1) -> list[Job]:
             plan.init_client(data.tasks, len(data.train.x)),
         )
         order = draw.permutation(len(data.train.x))
-        batches = make_batches(data.train.x, data.train.y, plan.batch_size, order, plan.told(round))
+        batches = make_batches(data.train.x, data.train.y, plan.batch_size, order, plan.schedule_step(round))
         down = plan.broadcast(server, client, data.tasks)
         jobs.append(Job(client, plan.training(data.tasks), down, private, batches, data.tasks))
     return jobs

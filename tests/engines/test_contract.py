@@ -205,7 +205,7 @@ def test_results_that_no_client_has_a_part_in(engine: Engine) -> None:
 def test_whole_numbers_stay_whole(engine: Engine) -> None:
     """Private counters, and the rows' index by which a client finds what it knows of an example."""
 
-    def visit(down: Payload, private: Any, batches: Sequence[Batch]) -> Any:
+    def request(down: Payload, private: Any, batches: Sequence[Batch]) -> Any:
         seen = private["seen"]
         for batch in batches:
             seen = seen.index_add(0, batch["index"], batch["mask"].long())
@@ -214,7 +214,7 @@ def test_whole_numbers_stay_whole(engine: Engine) -> None:
     def state(c: int) -> Any:
         return {"seen": torch.zeros(9, dtype=torch.int64), "round": torch.tensor(2**40 + c)}
 
-    jobs = [Job(c, visit, {}, state(c), batches_of(9 - 2 * c, c)) for c in range(4)]
+    jobs = [Job(c, request, {}, state(c), batches_of(9 - 2 * c, c)) for c in range(4)]
     for c, result in enumerate(run(engine, jobs)):
         assert result["seen"].tolist() == [1] * (9 - 2 * c) + [0] * (2 * c)
         assert result["round"].item() == 2**40 + c + 1

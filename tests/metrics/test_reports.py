@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch.func import functional_call
 
 from fedmtl.algorithms import FedAvg, FedEM
-from fedmtl.client.client_pool import Fleet
+from fedmtl.client.client_pool import ClientPool
 from fedmtl.data import Synthetic
 from fedmtl.engines import Loop, VMap
 from fedmtl.metrics import Tally
@@ -43,7 +43,7 @@ def played(engine: Any, algorithm: Any = None) -> Toy:
     server = Server(
         plan, federation.schema.owners, cohort=1.0, rounds=1, evaluate_every=1, engine=engine, examples=federation.sizes
     )
-    return Toy(server, Fleet(plan, federation.clients, engine, 1))
+    return Toy(server, ClientPool(plan, federation.clients, engine, 1))
 
 
 def outputs(toy: Toy, client: int, task: str) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -175,9 +175,9 @@ def test_bytes_that_are_no_counts_are_left_out_and_counted(body: Callable[[bytes
 def test_replies_may_come_in_any_order() -> None:
     toy, same = make_toy(metrics="all"), make_toy(metrics="all")
     one = toy.play(1).measurements
-    visits = same.server.open_round(1)
-    replies = list(same.fleet.handle(1, visits, same.store))[::-1]
-    other = same.server.close_round(1, visits, [replies_of(replies[:2]), replies_of(replies[2:])]).measurements
+    requests = same.server.open_round(1)
+    replies = list(same.client_pool.handle(1, requests, same.store))[::-1]
+    other = same.server.close_round(1, requests, [replies_of(replies[:2]), replies_of(replies[2:])]).measurements
     for first, second in zip(one, other, strict=True):
         for task, tally in first.tallies.items():
             for left, right in zip(tally, second.tallies[task], strict=True):

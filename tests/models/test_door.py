@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fedmtl.algorithms import FedAvg, FedHCA2, FedPer
-from fedmtl.client.client_pool import Fleet
+from fedmtl.client.client_pool import ClientPool
 from fedmtl.core.types import Upload
 from fedmtl.data import from_arrays
 from fedmtl.models import CNN, MLP, Linear
@@ -419,7 +419,7 @@ def test_whole_numbers_that_merge_are_refused_by_a_model_of_floats() -> None:
     experiment = Experiment(name="t", data=data, model=MLP((4,)), runtime="local")
     federation = data.load(0)
     with pytest.raises(ValueError, match=message):
-        Fleet(experiment.make_plan(federation), federation.clients, experiment.make_engine())
+        ClientPool(experiment.make_plan(federation), federation.clients, experiment.make_engine())
 
 
 def test_a_token_that_the_table_does_not_have() -> None:
@@ -541,5 +541,5 @@ def test_what_is_no_data_set_is_refused_in_one_line(data: Any) -> None:
 def test_numpy_scalars_are_settings() -> None:
     found = Experiment(seed=np.int64(3), rounds=np.int32(2))  # type: ignore[arg-type]
     assert (found.seed, type(found.seed), found.rounds) == (3, int, 2)
-    with pytest.raises(ValueError, match=r"^A cohort has at least 1 client of the fleet, got cohort=0\.$"):
+    with pytest.raises(ValueError, match=r"^A cohort has at least 1 client, got cohort=0\.$"):
         Experiment(cohort=0)

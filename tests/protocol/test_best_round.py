@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from fedmtl.client.state.files import ClientStore, FileBackend, LostState, MemoryBackend, Store
-from fedmtl.client.state.mmap import StackedStore
+from fedmtl.client.state.files import FileBackend, LostState, MemoryBackend, StateStore, VersionedFileStore
+from fedmtl.client.state.mmap import MmapStateStore
 from fedmtl.protocol.best_round import NONE, Best
 
 CLIENTS = np.array([0, 3, 4, 8, 9, 12, 20])
@@ -43,12 +43,12 @@ def test_states_of_the_best_round_stay_whatever_comes_after(kind: str, seed: int
     known when round t − 1 was closed, which measured the model of round t − 2 at the latest.
     """
 
-    def make() -> Store:
+    def make() -> StateStore:
         if kind == "a file a client":
-            return ClientStore(FileBackend(tmp_path, fsync=False))
-        return StackedStore(CLIENTS, tmp_path if kind == "files" else None)
+            return VersionedFileStore(FileBackend(tmp_path, fsync=False))
+        return MmapStateStore(CLIENTS, tmp_path if kind == "files" else None)
 
-    store: Store = ClientStore(MemoryBackend()) if kind == "a client's memory" else make()
+    store: StateStore = VersionedFileStore(MemoryBackend()) if kind == "a client's memory" else make()
     draw = np.random.default_rng(seed)
     after: list[dict[int, int]] = [dict.fromkeys(CLIENTS.tolist(), 0)]  # round -> client -> version
     best = NONE
@@ -81,17 +81,17 @@ def tree(numbers: list[float]) -> dict[str, Any]:
     return {"w": torch.tensor(numbers), "n": np.array(numbers, np.float64)}
 
 
-def read(store: Store, best: int) -> list[float]:
+def read(store: StateStore, best: int) -> list[float]:
     return store.load_rows("k", CLIENTS, best + 1, first)["w"].tolist()
 
 
 def test_a_damaged_copy_is_an_error(tmp_path: Path) -> None:
-    store, clients = StackedStore(CLIENTS, tmp_path), CLIENTS[:2]
+    store, clients = MmapStateStore(CLIENTS, tmp_path), CLIENTS[:2]
     for round, best in ((1, NONE), (2, NONE), (3, 1), (4, 1)):
         store.save_rows("k", clients, round, tree([float(round)] * 2), best)
     assert store.load_rows("k", clients, 2, first)["w"].tolist() == [1.0, 1.0]
     with open(tmp_path / "k.best-rows", "r+b") as file:
         file.write(b"\x55")
     with pytest.raises(LostState, match=r"client\(s\) \(0\).*best round, 1, is damaged"):
-        StackedStore(CLIENTS, tmp_path).load_rows("k", clients, 2, first)
-    assert StackedStore(CLIENTS, tmp_path).load_rows("k", clients[1:], 2, first)["w"].tolist() == [1.0]
+        MmapStateStore(CLIENTS, tmp_path).load_rows("k", clients, 2, first)
+    assert MmapStateStore(CLIENTS, tmp_path).load_rows("k", clients[1:], 2, first)["w"].tolist() == [1.0]

@@ -185,12 +185,12 @@ def test_a_packet_is_no_longer_than_its_shared_numbers_need(algorithm: Any, code
     def body_bytes(codec: Any, n: int) -> int:
         return len(codec.encode(np.ones(n, np.float32), codec.init(n), np.random.default_rng(0))[0]) if n else -32
 
-    for _, visit in caught.visits:
-        owned = caught.federation.clients[visit.client].tasks
-        if visit.train or visit.evaluate:
-            assert len(visit.packet) == 32 + body_bytes(codecs[1], sent(algorithm, caught.plan, owned, "down"))
-        if visit.train:
-            updates = {len(reply.update) for _, reply in caught.replies if reply.client == visit.client} - {0}
+    for _, request in caught.requests:
+        owned = caught.federation.clients[request.client].tasks
+        if request.train or request.evaluate:
+            assert len(request.packet) == 32 + body_bytes(codecs[1], sent(algorithm, caught.plan, owned, "down"))
+        if request.train:
+            updates = {len(reply.update) for _, reply in caught.replies if reply.client == request.client} - {0}
             assert updates == ({32 + body_bytes(codecs[0], sent(algorithm, caught.plan, owned, "up"))} - {0})
     sums = {"multiclass": 2, "binary": 2, "regression": 2, "multilabel": 4}
     for round, reply in caught.replies:
@@ -233,9 +233,9 @@ def test_no_name_is_in_any_packet_and_messages_hold_fixed_fields(algorithm: Any,
     if not isinstance(algorithm, Pooled):  # raw data says which task its labels are of
         assert leaked_names(caught) == []
     fields = {
-        "visits": {
+        "requests": {
             *("plan", "run", "round", "add", "full", "since", "part", "best"),
-            *("clients", "start", "length", "evaluate", "train", "gather"),
+            *("clients", "start", "length", "evaluate", "train", "raw_data"),
         },
         "replies": {
             *("round", "clients", "report", "update", "seconds", "troubled", "problems"),

@@ -19,7 +19,7 @@ TRANSFERS = [
     Transfer(2, 1, "down", "train", 100_000),
     Transfer(2, 1, "up", "train", 0),
 ]
-"""Two visits, in the ledger's order. Powers of ten: a sum shows which transfers are in it."""
+"""Two requests, in the ledger's order. Powers of ten: a sum shows which transfers are in it."""
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_transfers_stay_in_order_and_go_into_another_ledger(ledger: Ledger) -> N
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_order_inside_a_visit_is_not_that_of_recording(ledger: Ledger, seed: int) -> None:
+def test_the_order_inside_an_exchange_is_not_that_of_recording(ledger: Ledger, seed: int) -> None:
     shuffled = random.Random(seed).sample(TRANSFERS[:5], 5)
     assert shuffled != TRANSFERS[:5]
     other = Ledger([*shuffled, *TRANSFERS[5:]])
@@ -83,7 +83,7 @@ def test_the_order_inside_a_visit_is_not_that_of_recording(ledger: Ledger, seed:
 
 
 def test_many_are_as_many_single_ones() -> None:
-    """A visit that measures clients 0 to 4 after round 1, and trains 1 and 3 in round 2, in calls by kind."""
+    """A request that measures clients 0 to 4 after round 1, and trains 1 and 3 in round 2, in calls by kind."""
     down, up = 92, np.array([80, 96, 80, 96, 80])
     many = Ledger()
     many.record_many(2, np.array([1, 3]), "down", "train", down)
@@ -124,13 +124,13 @@ def test_nobody_is_no_transfer() -> None:
 
 
 def test_the_digest_is_what_it_says(ledger: Ledger) -> None:
-    """The kinds of each visit, in order: (round, direction, purpose, count), clients, lengths."""
+    """The kinds of each request, in order: (round, direction, purpose, count), clients, lengths."""
     first = [(0, 0, 1, 1), (0,), (1,), (0, 1, 1, 1), (0,), (10,)]
     first += [(1, 0, 0, 1), (0,), (100,), (1, 1, 0, 1), (0,), (1_000,), (1, 1, 2, 1), (1,), (10_000,)]
     second = [(2, 0, 0, 1), (1,), (100_000,), (2, 1, 0, 1), (1,), (0,)]
     digest = b""
-    for visit in (first, second):
-        numbers = [number for part in visit for number in part]
+    for request in (first, second):
+        numbers = [number for part in request for number in part]
         digest = hashlib.sha256(digest + struct.pack(f"<{len(numbers)}q", *numbers)).digest()
     assert ledger.digest() == digest.hex()
 

@@ -71,7 +71,7 @@ def fits(line: str, pattern: str) -> bool:
         ("engine=vmp", "engine is one of loop, vmap, got 'vmp'. Did you mean vmap?"),
         ("runtime=rey", "runtime is one of ray, local, got 'rey';… Did you mean ray?"),
         ("data.clients=0", "Synthetic needs at least one of each, got clients=0."),
-        ("cohort=6", "A cohort has at least 1 client and at most the fleet's 5, got cohort=6"),
+        ("cohort=6", "A cohort has at least 1 client and at most the federation's 5, got cohort=6"),
         ("model=CNN", "CNN takes images of shape (channels, height, width), got (4,)"),
         ("model=nowhere:Net", "model 'nowhere:Net': no module 'nowhere' may be imported"),
     ],
@@ -85,7 +85,7 @@ def test_the_setting_that_causes_an_error_is_named(here: Path, setting: str, res
 @pytest.mark.parametrize(
     ("command", "line", "rest"),
     [
-        ("run", "cohort = 6", "A cohort has at least 1 client and at most the fleet's 5"),
+        ("run", "cohort = 6", "A cohort has at least 1 client and at most the federation's 5"),
         ("run", "batch_size = -1", "batch_size is at least 0, got -1."),
         ("run", "algorithm = 'FedPr'", "Unknown algorithm 'FedPr';… Did you mean FedPer or FedProx?"),
         ("run", "epochs = 3", "unknown key 'epochs'"),
@@ -186,5 +186,5 @@ def test_no_bound_is_shown_as_a_number_of_a_machine(key: str, value: float) -> N
 
 
 def test_a_cohort_of_no_client_is_refused_in_numbers_of_clients() -> None:
-    with pytest.raises(ValueError, match=r"^A cohort has at least 1 client of the fleet, got cohort=0\.$"):
+    with pytest.raises(ValueError, match=r"^A cohort has at least 1 client, got cohort=0\.$"):
         Experiment(cohort=0)

@@ -94,7 +94,7 @@ def mutate(content: Any, rng: np.random.Generator) -> str:
         return f"no {name}"
     if how == 1:
         record = (ConfigRecord({"a": 1}), MetricRecord({"a": 1.0}), ArrayRecord({}))[rng.integers(3)]
-        target = [name or "x", "totals", "visits", "roster", "\x1b[2J" * 50][rng.integers(5)]
+        target = [name or "x", "totals", "requests", "roster", "\x1b[2J" * 50][rng.integers(5)]
         content[target] = record
         return f"{target[:10]!r} is a {type(record).__name__}"
     if isinstance(config, ConfigRecord) and how in (2, 3, 4, 5):

@@ -12,7 +12,7 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from fedmtl.algorithms import FedPer
 from fedmtl.client.data_shard import shard_of
-from fedmtl.client.state.files import ClientStore, MemoryBackend
+from fedmtl.client.state.files import MemoryBackend, VersionedFileStore
 from fedmtl.protocol.packets import REPORT, UP, seal
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.recorder import Recorder
@@ -21,7 +21,7 @@ from fedmtl.runtime.flower.client_app import app as client_app
 from fedmtl.runtime.flower.messages import PACKETS, REPLIES
 from fedmtl.runtime.flower.server_app import serve
 from fedmtl.runtime.local import new_run_id, node_context
-from fedmtl.runtime.node import Node, host, make_fleet, shard
+from fedmtl.runtime.node import Node, host, make_client_pool, shard
 from tests.server.toy import DATA, MODEL
 
 Alter = Callable[[Any], Any]
@@ -77,8 +77,8 @@ class Wire(Grid):
         federation = experiment.load()
         for k in range(NODES):
             clients = {c: federation.clients[c] for c in shard(federation.clients, k, NODES)}
-            fleet = make_fleet(experiment, federation.schema, shard_of(clients))
-            host(self.run_id, k + 1, Node(fleet, ClientStore(MemoryBackend())))
+            client_pool = make_client_pool(experiment, federation.schema, shard_of(clients))
+            host(self.run_id, k + 1, Node(client_pool, VersionedFileStore(MemoryBackend())))
             self.contexts[k + 1] = node_context(self.run_id, k + 1)
 
     def get_node_ids(self) -> list[int]:

@@ -169,7 +169,7 @@ CASES = {
     "replies are arrays": message(add(REPLIES, ArrayRecord({}))),
     "one record more": message(add("more", ConfigRecord({"a": 1})), "unasked"),
     "a record named by escape codes": message(add(ESC, ConfigRecord({})), "unasked"),
-    "the server's own record": message(add("visits", ConfigRecord({"train": b"\1"})), "unasked"),
+    "the server's own record": message(add("requests", ConfigRecord({"train": b"\1"})), "unasked"),
     # The array
     "no array": message(lambda c: c[PACKETS].pop(PACKETS)),
     "another array": message(lambda c: c[PACKETS].__setitem__("b", Array("uint8", (1,), "fedmtl.packets", b"a"))),
@@ -474,8 +474,8 @@ def test_a_node_sends_raw_data_for_a_central_algorithm_alone() -> None:
     """A server, or whoever writes to it, sets the flag; the node refuses, and says so of each client."""
 
     def ask(content: Any) -> None:
-        count = len(content["visits"]["clients"]) // 8
-        content["visits"]["gather"], content["visits"]["train"] = b"\1" * count, bytes(count)
+        count = len(content["requests"]["clients"]) // 8
+        content["requests"]["raw_data"], content["requests"]["train"] = b"\1" * count, bytes(count)
 
     settings = experiment(rounds=1)
     with pytest.raises(RuntimeError, match="raw data was asked for, and the node's experiment sends none"):
@@ -486,8 +486,8 @@ def test_raw_data_leaves_a_central_node_in_the_first_round_alone() -> None:
     sent: list[Any] = []
 
     def ask(content: Any) -> None:
-        count = len(content["visits"]["clients"]) // 8
-        content["visits"]["gather"] = b"\1" * count
+        count = len(content["requests"]["clients"]) // 8
+        content["requests"]["raw_data"] = b"\1" * count
         sent.append(content)
 
     ran = play(experiment(algorithm=Pooled(epochs=1)), ask=ask)
@@ -553,13 +553,13 @@ def test_an_archive_is_not_inflated() -> None:
 @pytest.mark.parametrize("round", [0, -1, 5, 2**40])
 def test_a_node_refuses_rounds_that_its_experiment_does_not_have(round: int) -> None:
     with pytest.raises(RuntimeError, match=r"Refused \[request\]"):
-        play(experiment(rounds=3), ask=edit("round", round, "visits"))
+        play(experiment(rounds=3), ask=edit("round", round, "requests"))
 
 
 def test_a_node_refuses_clients_that_it_does_not_host() -> None:
     def ask(content: Any) -> None:
-        clients = np.frombuffer(content["visits"]["clients"], "<i8") + 100
-        content["visits"]["clients"] = clients.tobytes()
+        clients = np.frombuffer(content["requests"]["clients"], "<i8") + 100
+        content["requests"]["clients"] = clients.tobytes()
 
     with pytest.raises(RuntimeError, match="No client of round 1"):
         play(ask=ask)
@@ -573,16 +573,16 @@ def test_the_text_of_an_error_stays_on_its_node(
     error: type[Exception], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Class and code reach the server; the text, a path with a diagnosis, is in the node's own log."""
-    from fedmtl.client.client_pool import Fleet
+    from fedmtl.client.client_pool import ClientPool
 
-    handle = Fleet.handle
+    handle = ClientPool.handle
 
-    def failing(self: Fleet, round: int, *arguments: Any) -> Any:
+    def failing(self: ClientPool, round: int, *arguments: Any) -> Any:
         if round == 2 and 0 in self.clients:
             raise error(SECRET)
         return handle(self, round, *arguments)
 
-    monkeypatch.setattr(Fleet, "handle", failing)
+    monkeypatch.setattr(ClientPool, "handle", failing)
     chosen = experiment()
     grids: list[Any] = []
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from flwr.app import Context, RecordDict
 
-from fedmtl.client.client_pool import Fleet
+from fedmtl.client.client_pool import ClientPool
 from fedmtl.client.data_shard import shard_of
 from fedmtl.client.own_data import OtherData, changed
-from fedmtl.client.state.files import ClientStore, FileBackend, LostState, MemoryBackend, StateError
+from fedmtl.client.state.files import FileBackend, LostState, MemoryBackend, StateError, VersionedFileStore
 from fedmtl.data.base import ClientData, Split
 from fedmtl.protocol.rejections import Refused
-from fedmtl.protocol.requests import ANEW, visits_of
+from fedmtl.protocol.requests import ANEW, requests_of
 from fedmtl.runtime import node as module
 from fedmtl.runtime.flower.client_app import of_a_device
 from fedmtl.runtime.node import store_of
@@ -22,78 +22,78 @@ from tests.runtime.hostile import experiment, play
 from tests.server.toy import Toy, make_toy
 
 
-def with_other_data(fleet: Fleet, *clients: int) -> Fleet:
-    """The fleet with one label of each of some clients changed."""
-    data: dict[int, Any] = {client: fleet.clients[client] for client in fleet.clients.clients.tolist()}
+def with_other_data(client_pool: ClientPool, *clients: int) -> ClientPool:
+    """The client pool with one label of each of some clients changed."""
+    data: dict[int, Any] = {client: client_pool.clients[client] for client in client_pool.clients.clients.tolist()}
     for client in clients:
         train = data[client].train
         labels = {task: np.array(y) for task, y in train.y.items()}
         task = sorted(labels)[0]
         labels[task][0] = 1 - labels[task][0]
         data[client] = ClientData(Split(train.x, labels), data[client].test)
-    return Fleet(fleet.plan, shard_of(data), fleet._engine, fleet.rounds)
+    return ClientPool(client_pool.plan, shard_of(data), client_pool._engine, client_pool.rounds)
 
 
-def ask(toy: Toy, round: int, fleet: Fleet, store: ClientStore, restart: bool = False) -> Any:
-    visits = visits_of(toy.server.open_round(round))
+def ask(toy: Toy, round: int, client_pool: ClientPool, store: VersionedFileStore, restart: bool = False) -> Any:
+    requests = requests_of(toy.server.open_round(round))
     if restart:
-        visits.since = np.full(len(visits), ANEW)
-    return of_a_device(fleet, round, visits, store, False, restart)
+        requests.since = np.full(len(requests), ANEW)
+    return of_a_device(client_pool, round, requests, store, False, restart)
 
 
 def test_a_lost_state_costs_its_client_alone(tmp_path: Path) -> None:
     """The others' replies are bit for bit what they are without it. It was an error of the whole node."""
     toy = make_toy()
-    store = ClientStore(FileBackend(tmp_path))
-    ask(toy, 1, toy.fleet, store)
+    store = VersionedFileStore(FileBackend(tmp_path))
+    ask(toy, 1, toy.client_pool, store)
     (tmp_path / "1" / "00000001.state").write_bytes(b"")
     (tmp_path / "3" / "00000001.state").unlink()  # its last update was of round 1
-    visits = visits_of(toy.server.open_round(2))
-    visits.since[:] = 1
-    replies = of_a_device(toy.fleet, 2, visits, store, False, False)
+    requests = requests_of(toy.server.open_round(2))
+    requests.since[:] = 1
+    replies = of_a_device(toy.client_pool, 2, requests, store, False, False)
     assert replies.problems == dict.fromkeys(
         [1, 3], "its private state is lost or damaged on its node; look at the node's log"
     )
-    rest = visits.select(np.flatnonzero(~np.isin(visits.clients, [1, 3])))
-    fresh = ClientStore(FileBackend(tmp_path))
+    rest = requests.select(np.flatnonzero(~np.isin(requests.clients, [1, 3])))
+    fresh = VersionedFileStore(FileBackend(tmp_path))
     for client in rest.clients.tolist():  # the round again, from where it started
         assert (tmp_path / f"{client}" / "00000002.state").exists()
-    alone = toy.fleet.handle(2, rest, fresh)
+    alone = toy.client_pool.handle(2, rest, fresh)
     assert [(r.client, r.update, r.report) for r in replies] == [(r.client, r.update, r.report) for r in alone]
 
 
 def test_a_node_without_a_client_left_fails(tmp_path: Path) -> None:
     toy = make_toy()
-    store = ClientStore(FileBackend(tmp_path))
-    ask(toy, 1, toy.fleet, store)
+    store = VersionedFileStore(FileBackend(tmp_path))
+    ask(toy, 1, toy.client_pool, store)
     for file in tmp_path.glob("*/*.state"):
         file.write_bytes(b"")
     with pytest.raises(LostState, match="that of round 1 is damaged"):
-        ask(toy, 2, toy.fleet, ClientStore(FileBackend(tmp_path)))
+        ask(toy, 2, toy.client_pool, VersionedFileStore(FileBackend(tmp_path)))
 
 
 def test_other_data_cost_their_client_alone_until_it_begins_anew(tmp_path: Path) -> None:
     toy = make_toy()
-    ask(toy, 1, toy.fleet, ClientStore(FileBackend(tmp_path)))
-    assert not ask(toy, 1, toy.fleet, ClientStore(FileBackend(tmp_path))).problems
-    other = with_other_data(toy.fleet, 2)
-    replies = ask(toy, 2, other, ClientStore(FileBackend(tmp_path)))
+    ask(toy, 1, toy.client_pool, VersionedFileStore(FileBackend(tmp_path)))
+    assert not ask(toy, 1, toy.client_pool, VersionedFileStore(FileBackend(tmp_path))).problems
+    other = with_other_data(toy.client_pool, 2)
+    replies = ask(toy, 2, other, VersionedFileStore(FileBackend(tmp_path)))
     assert list(replies.problems) == [2] and "restart-clients=true" in replies.problems[2]
     assert sorted(replies.clients.tolist()) == [0, 1, 3, 4]
     assert [file.name for file in (tmp_path / "2").iterdir()] == ["00000001.state"]
     # Knowingly: it starts from its first state, as a client that never trained does.
-    replies = ask(toy, 2, other, ClientStore(FileBackend(tmp_path)), restart=True)
-    first = ask(toy, 2, other, ClientStore(MemoryBackend()))
+    replies = ask(toy, 2, other, VersionedFileStore(FileBackend(tmp_path)), restart=True)
+    first = ask(toy, 2, other, VersionedFileStore(MemoryBackend()))
     assert not replies.problems
     assert [r.update for r in replies if r.client == 2] == [r.update for r in first if r.client == 2]
-    assert not ask(toy, 3, other, ClientStore(FileBackend(tmp_path))).problems
+    assert not ask(toy, 3, other, VersionedFileStore(FileBackend(tmp_path))).problems
 
 
 def test_a_node_whose_data_are_all_others_fails(tmp_path: Path) -> None:
     toy = make_toy()
-    ask(toy, 1, toy.fleet, ClientStore(FileBackend(tmp_path)))
+    ask(toy, 1, toy.client_pool, VersionedFileStore(FileBackend(tmp_path)))
     with pytest.raises(OtherData, match="restart-clients=true"):
-        ask(toy, 2, with_other_data(toy.fleet, 0, 1, 2, 3, 4), ClientStore(FileBackend(tmp_path)))
+        ask(toy, 2, with_other_data(toy.client_pool, 0, 1, 2, 3, 4), VersionedFileStore(FileBackend(tmp_path)))
 
 
 @pytest.mark.parametrize(
@@ -101,11 +101,11 @@ def test_a_node_whose_data_are_all_others_fails(tmp_path: Path) -> None:
 )
 def test_a_damaged_note_of_data_is_refused_with_the_way_out(tmp_path: Path, text: str) -> None:
     toy = make_toy()
-    clients = toy.fleet.clients.clients
+    clients = toy.client_pool.clients.clients
     (tmp_path / "data.json").write_text(text)
     with pytest.raises(StateError, match="data.json is damaged.*restart-clients=true"):
-        changed(ClientStore(FileBackend(tmp_path)), toy.fleet.clients, clients)
-    assert changed(ClientStore(FileBackend(tmp_path)), toy.fleet.clients, clients, restart=True) == []
+        changed(VersionedFileStore(FileBackend(tmp_path)), toy.client_pool.clients, clients)
+    assert changed(VersionedFileStore(FileBackend(tmp_path)), toy.client_pool.clients, clients, restart=True) == []
     assert sorted(json.loads((tmp_path / "data.json").read_text())) == ["0", "1", "2", "3", "4"]
 
 

@@ -38,7 +38,7 @@ def test_ten_thousand_clients_in_three_gigabytes(tmp_path: Path) -> None:
     assert child.returncode == 0, (tmp_path / "log").read_text()
     assert 100e6 < peak < 3e9
     # 3 rounds of 1,000 up and down, two measurements of all: before the first round, when the cohort's rides on
-    # its training visit, and after the last.
+    # its training request, and after the last.
     packets = sum(block.lines for block in read_table(out, LEDGER))
     assert packets == 3 * 1000 * 2 + (9000 + 10000) + (10000 + 10000)
     measured = list(rows(METRICS, read_table(out, METRICS)))

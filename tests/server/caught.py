@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 from flwr.app import Message
 
-from fedmtl.client.state.mmap import StackedStore
+from fedmtl.client.state.mmap import MmapStateStore
 from fedmtl.core.trees import tree_index
 from fedmtl.core.types import Params
 from fedmtl.data import Federation, Synthetic
 from fedmtl.protocol.packets import DOWN, UP
 from fedmtl.protocol.plan import Plan
-from fedmtl.protocol.requests import Reply, Visit
+from fedmtl.protocol.requests import Reply, Request
 from fedmtl.protocol.wire import unpack
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.result import Result
-from fedmtl.runtime.flower.messages import read_replies, read_visits
+from fedmtl.runtime.flower.messages import read_replies, read_requests
 from fedmtl.runtime.local import LocalGrid
-from fedmtl.runtime.node import fleet_of
+from fedmtl.runtime.node import client_pool_of
 from tests.server.toy import DATA, MODEL
 
 
@@ -32,7 +32,7 @@ class Caught:
     plan: Plan
     federation: Federation
     result: Result
-    visits: list[tuple[int, Visit]] = field(default_factory=list)
+    requests: list[tuple[int, Request]] = field(default_factory=list)
     replies: list[tuple[int, Reply]] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
     private: list[Any] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Caught:
 
     @property
     def packets(self) -> list[bytes]:
-        found = [visit.packet for _, visit in self.visits]
+        found = [request.packet for _, request in self.requests]
         for _, reply in self.replies:
             found += [reply.report, reply.update]
         return [packet for packet in found if packet]
@@ -69,36 +69,36 @@ def play(
     )
     federation = experiment.load()
     caught = Caught(experiment.make_plan(federation), federation, Result(list, list, {}, None))
-    exchange, load, save = LocalGrid.exchange, StackedStore.load_rows, StackedStore.save_rows
+    exchange, load, save = LocalGrid.exchange, MmapStateStore.load_rows, MmapStateStore.save_rows
 
     def watch_exchange(grid: LocalGrid, messages: list[Message], timeout: float | None) -> list[Message]:
-        plan = fleet_of(grid._contexts[1]).plan
+        plan = client_pool_of(grid._contexts[1]).plan
         replies = exchange(grid, messages, timeout)
         for message, reply in zip(messages, replies, strict=True):
             caught.messages += [message, reply]
             if message.metadata.message_type != "query":
-                round, visits = read_visits(plan, message.content)
-                caught.visits += [(round, visit) for visit in visits]
+                round, requests = read_requests(plan, message.content)
+                caught.requests += [(round, request) for request in requests]
                 caught.replies += [(round, reply) for reply in read_replies(reply.content, round)]
         return replies
 
     def keep(count: int, states: Any) -> None:
         caught.private += [tree_index(states["private"], k) for k in range(count)]
 
-    def watch_load(store: StackedStore, kind: str, clients: Any, before: int, first: Any, since: Any) -> Any:
+    def watch_load(store: MmapStateStore, kind: str, clients: Any, before: int, first: Any, since: Any) -> Any:
         states = load(store, kind, clients, before, first, since)
         keep(len(clients), states)
         return states
 
-    def watch_save(store: StackedStore, kind: str, clients: Any, version: int, states: Any, best: int) -> None:
+    def watch_save(store: MmapStateStore, kind: str, clients: Any, version: int, states: Any, best: int) -> None:
         keep(len(clients), states)
         save(store, kind, clients, version, states, best)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LocalGrid, "exchange", watch_exchange)
         patch.setattr(LocalGrid, "shares_memory", shares_memory)
-        patch.setattr(StackedStore, "load_rows", watch_load)
-        patch.setattr(StackedStore, "save_rows", watch_save)
+        patch.setattr(MmapStateStore, "load_rows", watch_load)
+        patch.setattr(MmapStateStore, "save_rows", watch_save)
         caught.result = run(experiment)
     return caught
 
@@ -169,13 +169,13 @@ def decoded_names(caught: Caught) -> list[tuple[str, int, set[str], int]]:
         found.append((direction, client, names, numbers))
 
     downs: dict[tuple[int, int], Any] = {}
-    for round, visit in caught.visits:
-        if visit.train or visit.evaluate:
-            spec = plan.down_spec(visit.client, caught.federation.clients[visit.client].tasks)
-            payload, _ = unpack(visit.packet, spec, plan.down_codec, kind=DOWN, round=round)
-            downs[round, visit.client] = payload
-            note("down", visit.client, payload)
-    trained = {(round, visit.client) for round, visit in caught.visits if visit.train}
+    for round, request in caught.requests:
+        if request.train or request.evaluate:
+            spec = plan.down_spec(request.client, caught.federation.clients[request.client].tasks)
+            payload, _ = unpack(request.packet, spec, plan.down_codec, kind=DOWN, round=round)
+            downs[round, request.client] = payload
+            note("down", request.client, payload)
+    trained = {(round, request.client) for round, request in caught.requests if request.train}
     for round, reply in caught.replies:
         if (round, reply.client) in trained:
             spec = plan.up_spec(reply.client, caught.federation.clients[reply.client].tasks)

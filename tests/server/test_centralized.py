@@ -45,18 +45,18 @@ def pooled_toy(**changes: Any) -> Toy:
 def test_everybody_is_asked_for_data_in_the_first_round_only() -> None:
     toy = pooled_toy(cohort=2)
     for round in (1, 2, 3, 4):
-        visits = toy.server.open_round(round)
-        assert [visit.client for visit in visits] == [0, 1, 2, 3, 4]  # the cohort is of no account
-        assert [visit.gather for visit in visits] == [round == 1] * 5
-        assert not any(visit.train for visit in visits)
-        toy.server.close_round(round, visits, [toy.fleet.handle(round, visits, toy.store)])
+        requests = toy.server.open_round(round)
+        assert [request.client for request in requests] == [0, 1, 2, 3, 4]  # the cohort is of no account
+        assert [request.raw_data for request in requests] == [round == 1] * 5
+        assert not any(request.train for request in requests)
+        toy.server.close_round(round, requests, [toy.client_pool.handle(round, requests, toy.store)])
 
 
 def test_raw_data_comes_with_its_bits() -> None:
     toy = pooled_toy()
     toy.play(1)
     assert sorted(toy.server.gathered) == [0, 1, 2, 3, 4]
-    for client, data in toy.fleet.clients.items():
+    for client, data in toy.client_pool.clients.items():
         got = open_raw_data(toy.plan, 1, toy.server.gathered[client])
         assert got.x.dtype == data.train.x.dtype and np.array_equal(got.x, data.train.x)
         assert sorted(got.y) == sorted(data.train.y)
@@ -73,7 +73,7 @@ def test_the_server_trains_on_the_union_in_client_order_with_nan_for_what_nobody
     (batch,) = engine.batches()
     assert bool((batch["mask"] == 1).all())
     order = torch.argsort(batch["index"])
-    clients = toy.fleet.clients
+    clients = toy.client_pool.clients
     assert np.array_equal(batch["x"][order].numpy(), np.concatenate([data.train.x for data in clients.values()]))
     for task in ALL_TASKS:
         shape = toy.plan.tasks[task].label_shape
@@ -103,7 +103,7 @@ def test_it_is_fedavg_with_one_client_that_owns_everything(batch_size: int | Non
     With batches of 4 the two take their steps in another order, and must differ: the comparison can fail.
     """
     toy = pooled_toy(batch_size=batch_size)
-    parts = [data.train for data in toy.fleet.clients.values()]
+    parts = [data.train for data in toy.client_pool.clients.values()]
     labels = {}
     for task in ALL_TASKS:
         shape = toy.plan.tasks[task].label_shape
@@ -142,7 +142,7 @@ def test_raw_data_is_in_the_ledger_once_and_under_its_own_name() -> None:
     assert [(t.round, t.client, t.direction, t.payload_bytes) for t in gathered] == [
         (1, client, "up", sizes[client]) for client in range(5)
     ]
-    for client, data in toy.fleet.clients.items():  # no smaller than what it holds
+    for client, data in toy.client_pool.clients.items():  # no smaller than what it holds
         held = data.train.x.nbytes + sum(labels.nbytes for labels in data.train.y.values())
         assert held + 32 < sizes[client] < held + 32 + 4 * 300  # and no more than a zip's headers for 3 arrays
     assert toy.server.ledger.total(purposes=("train",)) == 0
@@ -194,7 +194,7 @@ def test_clients_predict_with_what_the_server_learnt() -> None:
     fresh = pooled_toy()
     fresh.play(1)
     p = {name: value.double().numpy() for name, value in fresh.server.state.items()}
-    test, task = fresh.fleet.clients[2].test, fresh.plan.tasks["regression_2"]
+    test, task = fresh.client_pool.clients[2].test, fresh.plan.tasks["regression_2"]
     h = np.maximum(0, test.x @ p["trunk.1.weight"].T + p["trunk.1.bias"])
     z = (h @ p["head.regression_2.weight"].T + p["head.regression_2.bias"])[:, 0]
     error = z - test.y["regression_2"] / task.std  # pyright: ignore[reportAttributeAccessIssue]

@@ -18,9 +18,9 @@ import torch
 from numpy.typing import NDArray
 
 from fedmtl.algorithms import Algorithm, Ditto, FedAMP, FedPer, FedU, Mocha, Scaffold
-from fedmtl.client.client_pool import Fleet
-from fedmtl.client.state.files import ClientStore, MemoryBackend, Store
-from fedmtl.client.state.mmap import StackedStore
+from fedmtl.client.client_pool import ClientPool
+from fedmtl.client.state.files import MemoryBackend, StateStore, VersionedFileStore
+from fedmtl.client.state.mmap import MmapStateStore
 from fedmtl.codecs import FP16, Codec, Dense, ErrorFeedback, Int8, TopK
 from fedmtl.core.trees import tree_leaves
 from fedmtl.core.types import ClientId, TaskSet, Trained
@@ -111,9 +111,9 @@ def _poison(tree: Any, row: int) -> None:
 class Together:
     """One node and one server for all clients."""
 
-    def __init__(self, plan: Plan, federation: Federation, engine: Engine, store: Store) -> None:
+    def __init__(self, plan: Plan, federation: Federation, engine: Engine, store: StateStore) -> None:
         self.engine = Failing(engine)
-        self.fleet = Fleet(plan, federation.clients, self.engine)
+        self.client_pool = ClientPool(plan, federation.clients, self.engine)
         owners = {client: data.tasks for client, data in federation.clients.items()}
         self.server = Server(plan, owners, cohort=1.0, rounds=len(STEPS), evaluate_every=2, engine=engine)
         self.store = store
@@ -125,7 +125,7 @@ class Together:
         self.engine.step = step
         self.server.cohort = lambda round: np.array(step.cohort, np.int64)  # pyright: ignore[reportAttributeAccessIssue]
         requests = self.server.open_round(round)
-        replies = list(self.fleet.handle(round, requests, self.store))
+        replies = list(self.client_pool.handle(round, requests, self.store))
         sent = {reply.client: reply.update for reply in replies if reply.client in step.cohort and not reply.problem}
         arrived = {reply.client: reply for reply in _on_the_way(replies, step)}
         nodes = [replies_of(arrived[client] for client in node if client in arrived) for node in NODES]
@@ -181,7 +181,7 @@ def untested(federation: Federation, client: ClientId) -> Federation:
 SENDING = [algorithm for algorithm in ALL_ALGORITHMS if not getattr(algorithm, "central", False)]
 
 
-def compare(algorithm: Algorithm[Any, Any], codec: Codec[Any], engine: Engine, store: Store, exact: bool) -> None:
+def compare(algorithm: Algorithm[Any, Any], codec: Codec[Any], engine: Engine, store: StateStore, exact: bool) -> None:
     """Both ways, round by round."""
     federation = untested(tiny(OWNERS, binary=isinstance(algorithm, Mocha)), 0)
     single = Single(plan_of(federation, algorithm, codec), federation)
@@ -218,17 +218,17 @@ def compare(algorithm: Algorithm[Any, Any], codec: Codec[Any], engine: Engine, s
 @pytest.mark.parametrize("algorithm", SENDING, ids=repr)
 def test_every_algorithm(algorithm: Algorithm[Any, Any]) -> None:
     """With a memory for each client, and other heads."""
-    compare(algorithm, ErrorFeedback(TopK(0.3)), Loop(), StackedStore(np.array(EVERY)), exact=True)
+    compare(algorithm, ErrorFeedback(TopK(0.3)), Loop(), MmapStateStore(np.array(EVERY)), exact=True)
 
 
 @pytest.mark.parametrize("algorithm", [FedPer(epochs=1), FedU(epochs=1, beta=1.0), FedAMP(epochs=1)], ids=repr)
 @pytest.mark.parametrize("codec", [Dense(), FP16(), Int8(block=8), TopK(0.2), ErrorFeedback(FP16())], ids=repr)
 def test_every_codec(algorithm: Algorithm[Any, Any], codec: Codec[Any]) -> None:
     """One broadcast for all, and one for each."""
-    compare(algorithm, codec, Loop(), StackedStore(np.array(EVERY)), exact=True)
+    compare(algorithm, codec, Loop(), MmapStateStore(np.array(EVERY)), exact=True)
 
 
 @pytest.mark.parametrize("algorithm", [FedPer(epochs=1), FedU(epochs=1), Ditto(epochs=1), Scaffold(epochs=1)], ids=repr)
 def test_stacked_clients(algorithm: Algorithm[Any, Any]) -> None:
     """Engine "vmap" pads tasks and batches, and writes uploads where they are packed."""
-    compare(algorithm, Dense(), VMap(), ClientStore(MemoryBackend()), exact=False)
+    compare(algorithm, Dense(), VMap(), VersionedFileStore(MemoryBackend()), exact=False)

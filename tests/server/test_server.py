@@ -1,4 +1,4 @@
-"""The server's rounds: who is visited, what is counted, what is aggregated, and who is left out."""
+"""The server's rounds: which clients get requests, what is counted, what is aggregated, and who is left out."""
 
 import logging
 import re
@@ -40,16 +40,16 @@ def weighted(updates: list[tuple[dict[str, torch.Tensor], float]]) -> dict[str, 
 def mean_of(toy: Toy, round: int, replies: list[Reply], clients: set[int]) -> dict[str, np.ndarray]:
     """What the trunk should become, from the packets of some clients."""
     updates = []
-    for visit, reply in zip(toy.server.open_round(round), replies, strict=True):
-        owned = toy.server.roster[visit.client]
-        if visit.client in clients:
-            down = read_down(toy.plan, round, visit, owned)
+    for request, reply in zip(toy.server.open_round(round), replies, strict=True):
+        owned = toy.server.roster[request.client]
+        if request.client in clients:
+            down = read_down(toy.plan, round, request, owned)
             payload, n = read_up(toy.plan, round, reply, owned, down)
             updates.append((payload["trunk"], n))
     return weighted(updates)
 
 
-# Who is visited
+# Requests
 
 
 @pytest.mark.parametrize("cohort", [1, 2, 5])
@@ -60,12 +60,12 @@ def test_a_sample_is_measured_and_the_cohort_trains(count: int, cohort: int) -> 
     sampled = toy.server.measured.tolist()
     assert sampled == sorted(set(sampled)) and len(sampled) == min(count, 5)
     for round in (1, 2, 3):
-        visits = other.server.open_round(round)
+        requests = other.server.open_round(round)
         training = toy.server.cohort(round).tolist() if round <= 2 else []
-        assert [visit.client for visit in visits if visit.train] == training
-        assert [visit.client for visit in visits if visit.evaluate] == (sampled if round != 2 else [])
+        assert [request.client for request in requests if request.train] == training
+        assert [request.client for request in requests if request.evaluate] == (sampled if round != 2 else [])
         asked = {*training, *(sampled if round != 2 else [])}
-        assert [visit.client for visit in visits] == sorted(asked)
+        assert [request.client for request in requests] == sorted(asked)
         outcome = toy.play(round)
         assert measured(outcome) == (sampled if round != 2 else [])
     purposes = Counter((t.purpose, t.direction) for t in toy.server.ledger)
@@ -81,14 +81,14 @@ def test_the_sample_follows_from_the_seed() -> None:
 def test_every_round_measures_and_trains_and_one_more_only_measures() -> None:
     toy = make_toy(rounds=2, cohort=2)
     for round in (1, 2):
-        visits = toy.server.open_round(round)
-        assert [visit.client for visit in visits] == [0, 1, 2, 3, 4]
-        assert all(visit.evaluate and not visit.gather for visit in visits)
-        assert [visit.client for visit in visits if visit.train] == toy.server.cohort(round).tolist()
+        requests = toy.server.open_round(round)
+        assert [request.client for request in requests] == [0, 1, 2, 3, 4]
+        assert all(request.evaluate and not request.raw_data for request in requests)
+        assert [request.client for request in requests if request.train] == toy.server.cohort(round).tolist()
         assert len(toy.server.cohort(round)) == 2
     last = toy.server.open_round(3)
-    assert [visit.client for visit in last] == [0, 1, 2, 3, 4]
-    assert all(visit.evaluate and not visit.train for visit in last)
+    assert [request.client for request in last] == [0, 1, 2, 3, 4]
+    assert all(request.evaluate and not request.train for request in last)
 
 
 @pytest.mark.parametrize(("every", "rounds"), [(1, [0, 1, 2, 3, 4, 5]), (2, [0, 2, 4, 5]), (5, [0, 5]), (9, [0, 5])])
@@ -102,26 +102,26 @@ def test_evaluation_comes_each_so_many_rounds_and_first_and_last(every: int, rou
     assert found == rounds
 
 
-def test_without_evaluation_only_the_cohort_is_visited() -> None:
+def test_without_evaluation_only_the_cohort_gets_requests() -> None:
     toy = make_toy(rounds=5, cohort=2, evaluate_every=5)
     toy.play(1)
-    visits = toy.server.open_round(2)
-    assert [visit.client for visit in visits] == toy.server.cohort(2).tolist()
-    assert all(visit.train and not visit.evaluate for visit in visits)
+    requests = toy.server.open_round(2)
+    assert [request.client for request in requests] == toy.server.cohort(2).tolist()
+    assert all(request.train and not request.evaluate for request in requests)
 
 
 def test_equal_broadcasts_are_packed_once() -> None:
     """The bytes are there once, for clients of all four sets of tasks: they share one trunk."""
-    visits = make_toy().server.open_round(1)
-    assert len(visits) == 5 and len({make_toy().server.roster[client] for client in range(5)}) == 4
-    assert visits.packets.data.size == PACKET and visits.packets.starts.tolist() == [0] * 5
-    assert {visit.packet for visit in visits} == {visits.packets.data.tobytes()}
+    requests = make_toy().server.open_round(1)
+    assert len(requests) == 5 and len({make_toy().server.roster[client] for client in range(5)}) == 4
+    assert requests.packets.data.size == PACKET and requests.packets.starts.tolist() == [0] * 5
+    assert {request.packet for request in requests} == {requests.packets.data.tobytes()}
 
 
 def test_the_first_broadcast_is_the_initial_trunk() -> None:
     toy = make_toy()
-    for visit in toy.server.open_round(1):
-        got = read_down(toy.plan, 1, visit, toy.server.roster[visit.client])
+    for request in toy.server.open_round(1):
+        got = read_down(toy.plan, 1, request, toy.server.roster[request.client])
         assert sorted(got) == ["trunk"] and sorted(got["trunk"]) == ["trunk.1.bias", "trunk.1.weight"]
         for name, value in got["trunk"].items():
             assert torch.equal(value, toy.plan.initial[name])
@@ -185,12 +185,12 @@ def test_the_trunk_becomes_the_mean_of_the_uploads_weighted_by_examples(
     engine: Any, algorithm: Any, codec: Any
 ) -> None:
     toy = make_toy(engine=engine, algorithm=algorithm, up_codec=codec)
-    visits = toy.server.open_round(1)
-    replies = list(toy.fleet.handle(1, visits, toy.store))
+    requests = toy.server.open_round(1)
+    replies = list(toy.client_pool.handle(1, requests, toy.store))
     expected = mean_of(toy, 1, replies, set(range(5)))
-    outcome = toy.server.close_round(1, visits, [replies_of(replies)])
+    outcome = toy.server.close_round(1, requests, [replies_of(replies)])
     assert not outcome.problems and outcome.trained.tolist() == [0, 1, 2, 3, 4]
-    assert len({len(data.train.x) for data in toy.fleet.clients.values()}) > 1  # weights differ
+    assert len({len(data.train.x) for data in toy.client_pool.clients.values()}) > 1  # weights differ
     for name, value in expected.items():
         np.testing.assert_allclose(toy.server.state[name].numpy(), value, rtol=1e-6, atol=1e-7)
 
@@ -257,11 +257,11 @@ BAD = {
 def test_a_bad_reply_leaves_its_client_out_and_names_it(bad: str, caplog: pytest.LogCaptureFixture) -> None:
     tamper, reason = BAD[bad]
     toy = make_toy()
-    visits = toy.server.open_round(1)
-    replies = list(toy.fleet.handle(1, visits, toy.store))
+    requests = toy.server.open_round(1)
+    replies = list(toy.client_pool.handle(1, requests, toy.store))
     expected = mean_of(toy, 1, replies, {0, 1, 3, 4})
     with caplog.at_level(logging.WARNING, logger="fedmtl"):
-        outcome = toy.server.close_round(1, visits, [replies_of(tamper(replies))])
+        outcome = toy.server.close_round(1, requests, [replies_of(tamper(replies))])
     assert list(outcome.problems) == [2]
     assert outcome.trained.tolist() == [0, 1, 3, 4]
     assert [record.getMessage() for record in caplog.records] == [f"round 1: client 2 left out: {outcome.problems[2]}"]
@@ -304,10 +304,10 @@ def test_of_two_replies_of_one_client_one_counts(apart: bool) -> None:
     """Client 1 replies twice, the second time with another update of its own: the mean is over each client once, and
     the ledger has one packet of it."""
     toy = make_toy()
-    replies = list(toy.fleet.handle(1, toy.server.open_round(1), toy.store))
-    visit = toy.server.open_round(1)[1]
+    replies = list(toy.client_pool.handle(1, toy.server.open_round(1), toy.store))
+    request = toy.server.open_round(1)[1]
     owned = toy.server.roster[1]
-    down = read_down(toy.plan, 1, visit, owned)
+    down = read_down(toy.plan, 1, request, owned)
     payload, n = read_up(toy.plan, 1, replies[1], owned, down)
     changed = {record: {name: value + 1 for name, value in params.items()} for record, params in payload.items()}
     spec, codec = toy.plan.up_spec(1, owned), toy.plan.up_codec
@@ -318,8 +318,8 @@ def test_of_two_replies_of_one_client_one_counts(apart: bool) -> None:
     second = replies[1]._replace(update=packet)
     nodes = [replies_of(replies), replies_of([second])] if apart else [replies_of([*replies, second])]
     toy = make_toy()
-    visits = toy.server.open_round(1)
-    outcome = toy.server.close_round(1, visits, nodes)
+    requests = toy.server.open_round(1)
+    outcome = toy.server.close_round(1, requests, nodes)
     assert outcome.trained.tolist() == [0, 1, 2, 3, 4]
     expected = [
         mean_of(make_toy(), 1, [replies[0], one, *replies[2:]], {0, 1, 2, 3, 4}) for one in (replies[1], second)
@@ -395,12 +395,12 @@ def test_one_good_update_is_enough() -> None:
     ("change", "message"),
     [
         ({"roster": {}}, "at least one client, got an empty roster; is any node connected"),
-        ({"cohort": 6}, "at most the fleet's 5, got cohort=6"),
+        ({"cohort": 6}, "at most the federation's 5, got cohort=6"),
         ({"cohort": 0.0}, "got cohort=0.0"),
     ],
 )
 def test_refuses_what_is_no_federation(change: dict[str, Any], message: str) -> None:
-    values: dict[str, Any] = {"roster": make_toy().fleet.roster, "cohort": 1.0, **change}
+    values: dict[str, Any] = {"roster": make_toy().client_pool.roster, "cohort": 1.0, **change}
     with pytest.raises(ValueError, match=message):
         Server(toy_plan(), values["roster"], cohort=values["cohort"], rounds=1, evaluate_every=1, engine=Loop())
 
@@ -418,8 +418,8 @@ def test_everybody_is_sent_the_heads_of_its_own_tasks(order: list[int]) -> None:
     federation = Federation(whole.tasks, whole.input_shape, {k: whole.clients[c] for k, c in enumerate(order)})
     toy = make_toy(federation, algorithm=FedAvg(epochs=1))
     for round in (1, 2):
-        for visit in toy.server.open_round(round):
-            owned = toy.server.roster[visit.client]
-            got = read_down(toy.plan, round, visit, owned)["model"]
+        for request in toy.server.open_round(round):
+            owned = toy.server.roster[request.client]
+            got = read_down(toy.plan, round, request, owned)["model"]
             assert {name.split(".")[1] for name in got if name.startswith("head.")} == set(owned)
         toy.play(round)

@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fedmtl.algorithms import FedPer
-from fedmtl.client.client_pool import Fleet
-from fedmtl.client.state.files import ClientStore, MemoryBackend
+from fedmtl.client.client_pool import ClientPool
+from fedmtl.client.state.files import MemoryBackend, VersionedFileStore
 from fedmtl.codecs import Dense
 from fedmtl.core.types import Payload
 from fedmtl.data import Federation, Synthetic
 from fedmtl.engines import Loop
 from fedmtl.models import MLP
 from fedmtl.protocol.plan import Plan, make_plan
-from fedmtl.protocol.requests import Reply, Visit, replies_of
+from fedmtl.protocol.requests import Reply, Request, replies_of
 from fedmtl.protocol.spec import Spec
 from fedmtl.protocol.wire import unpack
 from fedmtl.server.round_result import Outcome
@@ -59,8 +59,8 @@ class Toy:
     """A server and one node that hosts everybody."""
 
     server: Server
-    fleet: Fleet
-    store: ClientStore = field(default_factory=lambda: ClientStore(MemoryBackend()))
+    client_pool: ClientPool
+    store: VersionedFileStore = field(default_factory=lambda: VersionedFileStore(MemoryBackend()))
 
     @property
     def plan(self) -> Plan:
@@ -68,9 +68,9 @@ class Toy:
 
     def play(self, round: int, tamper: Tamper = list) -> Outcome:
         """A round whose replies are tampered with on the way."""
-        visits = self.server.open_round(round)
-        replies = tamper(list(self.fleet.handle(round, visits, self.store)))
-        return self.server.close_round(round, visits, [replies_of(replies)])
+        requests = self.server.open_round(round)
+        replies = tamper(list(self.client_pool.handle(round, requests, self.store)))
+        return self.server.close_round(round, requests, [replies_of(replies)])
 
 
 def make_toy(
@@ -85,17 +85,17 @@ def make_toy(
 ) -> Toy:
     federation = federation or DATA.load(0)
     engine = engine or Loop()
-    fleet = Fleet(toy_plan(federation, **changes), federation.clients, engine)
+    client_pool = ClientPool(toy_plan(federation, **changes), federation.clients, engine)
     server = Server(
         toy_plan(federation, **changes),  # its own, as on another machine
-        fleet.roster,
+        client_pool.roster,
         cohort=cohort,
         rounds=rounds,
         evaluate_every=evaluate_every,
         evaluate_clients=evaluate_clients,
         engine=engine,
     )
-    return Toy(server, fleet)
+    return Toy(server, client_pool)
 
 
 def measured(outcome: Outcome) -> list[int]:
@@ -103,10 +103,10 @@ def measured(outcome: Outcome) -> list[int]:
     return sorted(client for part in outcome.measurements for client in part.clients.tolist())
 
 
-def read_down(plan: Plan, round: int, visit: Visit, owned: tuple[str, ...]) -> Payload:
+def read_down(plan: Plan, round: int, request: Request, owned: tuple[str, ...]) -> Payload:
     """What a broadcast says."""
-    spec: Spec = plan.down_spec(visit.client, owned)
-    return unpack(visit.packet, spec, plan.down_codec, kind=1, round=round)[0]
+    spec: Spec = plan.down_spec(request.client, owned)
+    return unpack(request.packet, spec, plan.down_codec, kind=1, round=round)[0]
 
 
 def read_up(plan: Plan, round: int, reply: Reply, owned: tuple[str, ...], down: Payload) -> tuple[Payload, float]:

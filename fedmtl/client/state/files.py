@@ -1,6 +1,6 @@
 """Private state: kept where the client lives, keyed by client, in versions by round.
 
-A state of version r is the client's state after it trained in round r. A visit of round t starts from the
+A state of version r is the client's state after it trained in round r. A request of round t starts from the
 newest version before t, so that a round which is run again (after a crash, or because a message came twice)
 starts from where it started the first time. Two versions are kept: the one before is also the copy to fall
 back on when the newest is damaged.
@@ -105,8 +105,8 @@ def _schema(tree: Any) -> bytes:
     return blake2b(repr(tree_structure(tree)).encode(), digest_size=8).digest()
 
 
-class Store(Protocol):
-    """Where private state is kept: ``ClientStore``, durable, or ``StackedStore``, fast."""
+class StateStore(Protocol):
+    """Where private state is kept: ``VersionedFileStore``, durable, or ``MmapStateStore``, fast."""
 
     def load_rows(
         self,
@@ -155,7 +155,7 @@ class Backend(Protocol):
     def delete(self, client: ClientId, version: int) -> None: ...
 
 
-class ClientStore:
+class VersionedFileStore:
     """Private state by client, over a backend: for devices, and wherever it must survive a loss of power."""
 
     def __init__(self, backend: Backend) -> None:
@@ -226,7 +226,7 @@ class ClientStore:
             if old not in pinned:
                 self._backend.delete(client, old)
 
-    def forget(self, client: ClientId) -> None:
+    def delete_client(self, client: ClientId) -> None:
         """Delete all versions of a client."""
         for version in self._backend.versions(client):
             self._backend.delete(client, version)

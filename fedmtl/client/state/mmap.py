@@ -24,7 +24,7 @@ from xxhash import xxh3_64_intdigest
 
 from fedmtl.client.state.files import LostState, StateError
 from fedmtl.client.state.pinned import ARRAYS, Pinned
-from fedmtl.client.state.rollback_journal import Before, Undo
+from fedmtl.client.state.rollback_journal import PriorState, RollbackJournal
 from fedmtl.core.files import Folder, named_errors, reserve
 from fedmtl.core.trees import tree_leaves, tree_unflatten
 from fedmtl.protocol.best_round import NONE
@@ -48,7 +48,7 @@ class Field(NamedTuple):
     tensor: bool
 
 
-class Table(NamedTuple):
+class StateTable(NamedTuple):
     """The states of one structure."""
 
     fields: list[Field]
@@ -60,14 +60,14 @@ class Table(NamedTuple):
     """[clients] checksums."""
     trusted: NDArray[np.bool_]
     """[clients], whether this process has written it or looked at its checksum."""
-    undo: Undo
+    journal: RollbackJournal
     file: FileIO | None
     """The file of the rows."""
     reserved: NDArray[np.bool_]
     """Pieces of that file, of ``PIECE`` bytes each, whose space is taken."""
 
 
-class StackedStore:
+class MmapStateStore:
     """Versions of private states in memory, or in files that are mapped into it.
 
     Args:
@@ -83,7 +83,7 @@ class StackedStore:
         self._folder = None if folder is None else Folder(Path(folder))
         if self._folder is not None:
             self._folder.root.mkdir(parents=True, exist_ok=True)
-        self._tables: dict[str, Table] = {}
+        self._tables: dict[str, StateTable] = {}
         self._pins: dict[str, Pinned] = {}
         """Copies of the best round's states, where a round has named one."""
 
@@ -127,7 +127,7 @@ class StackedStore:
         rows[usable] = table.rows[place[usable]]  # no page of a file is touched for a client that never trained
         found = np.where(usable, versions, 0)
         if fresh.any():
-            ask = fresh & (table.undo.knows(place) | (versions > 0))
+            ask = fresh & (table.journal.contains(place) | (versions > 0))
             copied = np.flatnonzero(ask & self._pinned(kind, place, before, anew)) if ask.any() else place[:0]
             if len(copied):
                 pin = self._pins[kind]
@@ -172,10 +172,10 @@ class StackedStore:
         copied[damaged] = False
         return copied
 
-    def _before(self, table: Table, place: int, before: int, client: int) -> Before | None:
+    def _before(self, table: StateTable, place: int, before: int, client: int) -> PriorState | None:
         """A row that is damaged, half written or too new, as it was before; None where there was none."""
         version = int(table.versions[place])
-        state = table.undo.find(place, before)
+        state = table.journal.lookup(place, before)
         if state is None and version == 0:
             return None
         if state is None or (state.version == 0 and version < before):
@@ -204,13 +204,13 @@ class StackedStore:
         self._reserve(table, place, size)
         if best != NONE:
             self._keep_best(kind, table, place, best)
-        table.undo.keep(version, place, table.versions, table.sums, table.rows)
+        table.journal.save(version, place, table.versions, table.sums, table.rows)
         self._write(table, place, version, rows, sums)
 
-    def _keep_best(self, kind: str, table: Table, place: NDArray[np.int64], best: int) -> None:
+    def _keep_best(self, kind: str, table: StateTable, place: NDArray[np.int64], best: int) -> None:
         """Copy what the states were after round ``best``, of clients whose rows, or rows to undo, are written next."""
         pin, size = self._pin(kind, table), table.rows.shape[1]
-        for block in table.undo.written_after(best):
+        for block in table.journal.written_after(best):
             old = np.flatnonzero((block.versions <= best) & pin.lacking(best, block.places))
             had = old[old < len(block.rows)]
             self._reserve(pin, block.places[had], size)
@@ -221,7 +221,7 @@ class StackedStore:
         self._reserve(pin, old[had], size)
         pin.write(best, some, table.versions[some], table.sums[some], table.rows[old[had]])
 
-    def _pin(self, kind: str, table: Table) -> Pinned:
+    def _pin(self, kind: str, table: StateTable) -> Pinned:
         if kind not in self._pins:
             shapes = table.rows.shape, (len(self._clients),), (len(self._clients),), (len(self._clients),)
             dtypes = np.uint8, np.int64, np.uint64, np.int64
@@ -233,7 +233,7 @@ class StackedStore:
             self._pins[kind] = Pinned(rows, versions, sums, tags, file, np.zeros_like(table.reserved))
         return self._pins[kind]
 
-    def _reserve(self, table: Table | Pinned, place: NDArray[np.int64], size: int) -> None:
+    def _reserve(self, table: StateTable | Pinned, place: NDArray[np.int64], size: int) -> None:
         """Take the space of rows before one of them is touched."""
         if table.file is None or not len(place):
             return
@@ -254,7 +254,7 @@ class StackedStore:
 
     def _write(
         self,
-        table: Table,
+        table: StateTable,
         place: NDArray[np.int64],
         version: int,
         rows: NDArray[np.uint8],
@@ -266,17 +266,17 @@ class StackedStore:
         table.trusted[place] = True
         table.versions[place] = version
 
-    def _table(self, kind: str, fields: list[Field], size: int) -> Table:
+    def _table(self, kind: str, fields: list[Field], size: int) -> StateTable:
         if kind not in self._tables:
             count = len(self._clients)
             rows, file = self._array(f"{kind}.rows", np.uint8, (count, size))
-            self._tables[kind] = Table(
+            self._tables[kind] = StateTable(
                 fields,
                 rows,
                 self._array(f"{kind}.versions", np.int64, (count,), whole=True)[0],
                 self._array(f"{kind}.sums", np.uint64, (count,), whole=True)[0],
                 np.zeros(count, bool),
-                Undo(self._folder, kind, size),
+                RollbackJournal(self._folder, kind, size),
                 file,
                 np.zeros(-(-count * size // PIECE), bool),
             )

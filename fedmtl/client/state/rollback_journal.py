@@ -23,7 +23,7 @@ from fedmtl.core.files import Folder, named_errors, write_all
 _HEAD = struct.Struct("<QqqqQ")  # checksum of the rest of the block, round, rows, rows with a state, bytes of a row
 
 
-class Before(NamedTuple):
+class PriorState(NamedTuple):
     """A client's state before the round."""
 
     version: int
@@ -32,7 +32,7 @@ class Before(NamedTuple):
     row: NDArray[np.uint8]
 
 
-class Block(NamedTuple):
+class JournalBlock(NamedTuple):
     """What one call wrote over."""
 
     places: NDArray[np.int64]
@@ -43,7 +43,7 @@ class Block(NamedTuple):
     """Of those that had a state, [n, bytes]."""
 
 
-class Undo:
+class RollbackJournal:
     """The last round's, of states of one kind.
 
     Args:
@@ -56,7 +56,7 @@ class Undo:
         self._folder = folder
         self._size = size
         self._round = 0
-        self._blocks: list[Block] = []
+        self._blocks: list[JournalBlock] = []
         self._file: FileIO | None = None
         # A name for each process and round: others may delete it when that round is over.
         self._stem = f"{kind}.undo-{uuid4().hex}"
@@ -64,7 +64,7 @@ class Undo:
         self._left = {} if folder is None else {name: _read(folder, name, size) for name in others}
         """File -> round and blocks of processes before, and of those beside."""
 
-    def keep(
+    def save(
         self,
         round: int,
         places: NDArray[np.int64],
@@ -83,10 +83,10 @@ class Undo:
         """
         if round != self._round:
             self._begin(round, versions)
-        places = places[~self.knows(places, round)]
+        places = places[~self.contains(places, round)]
         had = versions[places] > 0
         some = np.concatenate([places[had], places[~had]])
-        block = Block(some, versions[some], sums[some], rows[places[had]])
+        block = JournalBlock(some, versions[some], sums[some], rows[places[had]])
         self._blocks.append(block)
         if self._file is not None:
             check = xxh3_64()
@@ -98,12 +98,12 @@ class Undo:
                 for array in block:
                     write_all(self._file.fileno(), array.reshape(-1).view(np.uint8))
 
-    def knows(self, places: NDArray[np.int64], round: int | None = None) -> NDArray[np.bool_]:
+    def contains(self, places: NDArray[np.int64], round: int | None = None) -> NDArray[np.bool_]:
         """Which of the rows are remembered, from one round or from any."""
         known = [block.places for block in self._all(round)]
         return np.isin(places, np.concatenate(known)) if known else np.zeros(len(places), bool)
 
-    def find(self, place: int, before: int) -> Before | None:
+    def lookup(self, place: int, before: int) -> PriorState | None:
         """The newest that is known of a row before a round; None where no round that is remembered has written it."""
         found = None
         for block in self._all():
@@ -111,15 +111,15 @@ class Undo:
                 version = int(block.versions[row])
                 if found is None or version > found.version:
                     content = block.rows[row] if version else np.zeros(self._size, np.uint8)
-                    found = Before(version, int(block.sums[row]), content)
+                    found = PriorState(version, int(block.sums[row]), content)
         return found
 
-    def written_after(self, round: int) -> list[Block]:
+    def written_after(self, round: int) -> list[JournalBlock]:
         """What rounds after one wrote over, by round: of a row's first block, it is the row as that round left it."""
         blocks = [(self._round, self._blocks), *self._left.values()]
         return [block for of, some in sorted(blocks, key=lambda pair: pair[0]) if of > round for block in some]
 
-    def _all(self, round: int | None = None) -> list[Block]:
+    def _all(self, round: int | None = None) -> list[JournalBlock]:
         """Blocks that are known, of one round or of all."""
         blocks = list(self._blocks)
         for other, left in self._left.values():
@@ -153,7 +153,7 @@ class Undo:
         return file
 
 
-def _read(folder: Folder, name: str, size: int) -> tuple[int, list[Block]]:
+def _read(folder: Folder, name: str, size: int) -> tuple[int, list[JournalBlock]]:
     """Round and blocks of a file; what a killed process was about to append is left out, as it wrote no row then."""
     try:
         data = folder.read(name)
@@ -173,6 +173,6 @@ def _read(folder: Folder, name: str, size: int) -> tuple[int, list[Block]]:
         places, versions = (np.frombuffer(body, np.int64, count, 8 * count * part) for part in range(2))
         sums = np.frombuffer(body, np.uint64, count, 16 * count)
         rows = np.frombuffer(body, np.uint8, with_state * size, 24 * count).reshape(with_state, size)
-        blocks.append(Block(places, versions, sums, rows))
+        blocks.append(JournalBlock(places, versions, sums, rows))
         at += _HEAD.size + len(body)
     return number, blocks

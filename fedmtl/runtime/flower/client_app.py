@@ -10,14 +10,14 @@ import numpy as np  # noqa: E402
 from flwr.app import Context, Message, MessageType  # noqa: E402
 from flwr.clientapp import ClientApp  # noqa: E402
 
-from fedmtl.client.client_pool import Fleet  # noqa: E402
+from fedmtl.client.client_pool import ClientPool  # noqa: E402
 from fedmtl.client.own_data import OtherData, changed  # noqa: E402
-from fedmtl.client.state.files import LostState, Store  # noqa: E402
+from fedmtl.client.state.files import LostState, StateStore  # noqa: E402
 from fedmtl.protocol.permissions import OTHER_DATA, STATE_LOST, permitted  # noqa: E402
-from fedmtl.protocol.requests import ANEW, Replies, Visits  # noqa: E402
+from fedmtl.protocol.requests import ANEW, Replies, Requests  # noqa: E402
 from fedmtl.runtime.flower.failures import error_reply  # noqa: E402
-from fedmtl.runtime.flower.messages import read_visits, replies_content, roster_content, run_of, wants_sums  # noqa: E402
-from fedmtl.runtime.node import fleet_of, is_hosted, read_run_config, store_of  # noqa: E402
+from fedmtl.runtime.flower.messages import read_requests, replies_content, roster_content, run_of, wants_sums  # noqa: E402
+from fedmtl.runtime.node import client_pool_of, is_hosted, read_run_config, store_of  # noqa: E402
 
 guard.loaded()
 
@@ -57,46 +57,48 @@ def reply(message: Message, context: Context, device: bool = False) -> Message:
         OtherExperiment: the server runs another experiment.
         Refused: a message that no server of this experiment sends.
     """
-    fleet = fleet_of(context)
+    client_pool = client_pool_of(context)
     if message.metadata.message_type == MessageType.QUERY:
-        return Message(roster_content(fleet.roster), reply_to=message)
-    round, visits = read_visits(fleet.plan, message.content)
-    visits, problems = permitted(fleet.plan, fleet.clients.clients, fleet.rounds, round, visits)
+        return Message(roster_content(client_pool.roster), reply_to=message)
+    round, requests = read_requests(client_pool.plan, message.content)
+    requests, problems = permitted(client_pool.plan, client_pool.clients.clients, client_pool.rounds, round, requests)
     restart = bool(context.node_config.get("restart-clients", False))  # who runs the node decides for its clients
     if restart:
-        visits.since = np.full(len(visits), ANEW)
+        requests.since = np.full(len(requests), ANEW)
     store, add = store_of(context, run_of(message.content)), wants_sums(message.content)
     if device:
-        replies = of_a_device(fleet, round, visits, store, add, restart)
+        replies = of_a_device(client_pool, round, requests, store, add, restart)
     else:
-        replies = fleet.handle(round, visits, store, add)
+        replies = client_pool.handle(round, requests, store, add)
     replies.problems.update(problems)
-    return Message(replies_content(round, replies, fleet.seconds, is_hosted(context)), reply_to=message)
+    return Message(replies_content(round, replies, client_pool.seconds, is_hosted(context)), reply_to=message)
 
 
-def of_a_device(fleet: Fleet, round: int, visits: Visits, store: Store, add: bool, restart: bool) -> Replies:
+def of_a_device(
+    client_pool: ClientPool, round: int, requests: Requests, store: StateStore, add: bool, restart: bool
+) -> Replies:
     """The replies of all clients whose data and private state are what they must be; the others are named.
 
     Raises:
         OtherData, LostState: no client is left.
     """
-    other = changed(store, fleet.clients, visits.clients, restart)
+    other = changed(store, client_pool.clients, requests.clients, restart)
     problems = dict.fromkeys(other, OTHER_DATA)
     if other:
         log.error("round %d: clients %s: %s", round, other, OTHER_DATA)
-        visits = visits.select(np.flatnonzero(~np.isin(visits.clients, other)))
-        if not len(visits):
+        requests = requests.select(np.flatnonzero(~np.isin(requests.clients, other)))
+        if not len(requests):
             raise OtherData(f"clients {other}: {OTHER_DATA}")
     while True:
         try:
-            replies = fleet.handle(round, visits, store, add)
+            replies = client_pool.handle(round, requests, store, add)
         except LostState as lost:  # nothing has been trained: states are loaded before
-            left = visits.select(np.flatnonzero(~np.isin(visits.clients, lost.clients)))
-            if not 0 < len(left) < len(visits):
+            left = requests.select(np.flatnonzero(~np.isin(requests.clients, lost.clients)))
+            if not 0 < len(left) < len(requests):
                 raise
             log.error("round %d: %s", round, lost)
             problems.update(dict.fromkeys(lost.clients, STATE_LOST))
-            visits = left
+            requests = left
         else:
             replies.problems.update(problems)
             return replies

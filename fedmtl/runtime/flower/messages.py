@@ -1,4 +1,4 @@
-"""Visits and replies <-> Flower messages: one array of raw bytes, and who owns which slice of it.
+"""Requests and replies <-> Flower messages: one array of raw bytes, and who owns which slice of it.
 
 Packets are joined in one uint8 array, because Flower's transport pays for every array anew. Where the
 receiver is on the same machine, equal packets may be put there once (``share``): the ledger counts them for
@@ -21,16 +21,16 @@ from fedmtl.protocol.best_round import NONE
 from fedmtl.protocol.packets import Packets
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.rejections import Refused
-from fedmtl.protocol.requests import Replies, Total, Visits
+from fedmtl.protocol.requests import Replies, Requests, Total
 from fedmtl.runtime.flower.received import read_replies as read_replies
 from fedmtl.runtime.flower.received import read_roster as read_roster
 from fedmtl.runtime.flower.records import (
     PACKETS,
     REPLIES,
+    REQUESTS,
     ROSTER,
     STYPE,
     TOTALS,
-    VISITS,
     column,
     lie_within,
     packet_array,
@@ -73,43 +73,45 @@ def packet_bytes(message: Message) -> int:
         return 0
 
 
-def visits_content(plan: Plan, run: str, round: int, visits: Visits, share: bool, add: bool = False) -> RecordDict:
+def requests_content(
+    plan: Plan, run: str, round: int, requests: Requests, share: bool, add: bool = False
+) -> RecordDict:
     """What one node is told in a round. ``run`` tells this run from others whose private state a node may keep.
 
     ``add`` asks for the sum of the uploads instead of each.
 
     Where the receiver is on this machine (``share``), packets that are the same bytes here are so there.
     """
-    packets = visits.packets if share else visits.packets.apart()
+    packets = requests.packets if share else requests.packets.apart()
     config = ConfigRecord(
         {
             "plan": plan.digest,
             "run": run,
             "round": round,
             "add": int(add),
-            "full": int(visits.full),
-            "clients": _bytes(visits.clients, "<i8"),
+            "full": int(requests.full),
+            "clients": _bytes(requests.clients, "<i8"),
             "start": _bytes(packets.starts, "<i8"),
             "length": _bytes(packets.lengths, "<i8"),
-            "evaluate": _bytes(visits.evaluate, "u1"),
-            "train": _bytes(visits.train, "u1"),
-            "gather": _bytes(visits.gather, "u1"),
-            "since": _bytes(visits.since, "<i8"),
-            "part": visits.part,
-            "best": visits.best,
+            "evaluate": _bytes(requests.evaluate, "u1"),
+            "train": _bytes(requests.train, "u1"),
+            "raw_data": _bytes(requests.raw_data, "u1"),
+            "since": _bytes(requests.since, "<i8"),
+            "part": requests.part,
+            "best": requests.best,
         }
     )
-    return RecordDict({PACKETS: _array(packets.data, share), VISITS: config})
+    return RecordDict({PACKETS: _array(packets.data, share), REQUESTS: config})
 
 
-def read_visits(plan: Plan, content: RecordDict) -> tuple[int, Visits]:
-    """The round and its visits.
+def read_requests(plan: Plan, content: RecordDict) -> tuple[int, Requests]:
+    """The round and its requests.
 
     Raises:
         OtherExperiment: the server's plan is not this node's.
         Refused: missing records, columns of unlike lengths, or packets that lie outside the bytes that came.
     """
-    config = record(content, VISITS, ConfigRecord)
+    config = record(content, REQUESTS, ConfigRecord)
     if config.get("plan") != plan.digest:
         raise OtherExperiment(
             f"The server runs experiment {_hex(config.get('plan'))}, this node {plan.digest.hex()}; "
@@ -117,15 +119,15 @@ def read_visits(plan: Plan, content: RecordDict) -> tuple[int, Visits]:
         )
     data = packet_array(content)
     clients, start, length, since = (column(config, key, "<i8") for key in ("clients", "start", "length", "since"))
-    evaluate, train, gather = (column(config, key, "u1").astype(bool) for key in ("evaluate", "train", "gather"))
-    same_length(clients, start, length, since, evaluate, train, gather)
+    evaluate, train, raw_data = (column(config, key, "u1").astype(bool) for key in ("evaluate", "train", "raw_data"))
+    same_length(clients, start, length, since, evaluate, train, raw_data)
     if not lie_within(start, length, data.size):
         raise Refused("message", f"the message's packets lie outside its {data.size} bytes")
     part, best, full = value(config, "part", str), value(config, "best", int), value(config, "full", int) == 1
     if part not in PARTS or best < NONE:
         raise Refused("message", f"a part of {escaped(part, 40)!r} and a best round of {best}, which no server names")
     packets = Packets(data, start, length)
-    return value(config, "round", int), Visits(clients, packets, evaluate, train, gather, since, part, best, full)
+    return value(config, "round", int), Requests(clients, packets, evaluate, train, raw_data, since, part, best, full)
 
 
 def replies_content(round: int, replies: Replies, seconds: Mapping[str, float], local: bool = False) -> RecordDict:
@@ -166,17 +168,17 @@ def _totals(totals: Sequence[Total]) -> ConfigRecord:
 
 
 def wants_sums(content: RecordDict) -> bool:
-    """Whether a message with visits asks for the sum of the uploads."""
-    return value(record(content, VISITS, ConfigRecord), "add", int) == 1
+    """Whether a message with requests asks for the sum of the uploads."""
+    return value(record(content, REQUESTS, ConfigRecord), "add", int) == 1
 
 
 def run_of(content: RecordDict) -> str:
-    """Which run a message with visits belongs to; a word fit for a folder's name.
+    """Which run a message with requests belongs to; a word fit for a folder's name.
 
     Raises:
         ValueError: anything else, which must not become part of a path.
     """
-    run = record(content, VISITS, ConfigRecord).get("run")
+    run = record(content, REQUESTS, ConfigRecord).get("run")
     if not isinstance(run, str) or not (run.isascii() and run.isalnum() and len(run) <= 64):
         raise ValueError(f"A run is named by at most 64 letters and digits, got {escaped(run)!r}.")
     return run

@@ -10,7 +10,7 @@ from fedmtl.core.text import escaped
 from fedmtl.protocol.rejections import Refused
 
 PACKETS = "packets"
-VISITS = "visits"
+REQUESTS = "requests"
 REPLIES = "replies"
 TOTALS = "totals"
 ROSTER = "roster"

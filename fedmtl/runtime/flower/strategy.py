@@ -12,12 +12,12 @@ from flwr.serverapp.strategy import Strategy
 from fedmtl.core.text import escaped
 from fedmtl.core.types import ClientId
 from fedmtl.protocol.rejections import Refused, Rejection
-from fedmtl.protocol.requests import Replies, Visits, replies_of, visits_of
+from fedmtl.protocol.requests import Replies, Requests, replies_of, requests_of
 from fedmtl.runtime.flower.discovery import Placement, discover, placement_of
 from fedmtl.runtime.flower.failures import explained, sender
-from fedmtl.runtime.flower.messages import visits_content
+from fedmtl.runtime.flower.messages import requests_content
 from fedmtl.runtime.flower.received import read_replies
-from fedmtl.server.reply_checks import EXTRA_ROWS, Requests, check_replies
+from fedmtl.server.reply_checks import EXTRA_ROWS, NodeRequests, check_replies
 from fedmtl.server.round_result import Outcome
 from fedmtl.server.server import Server
 
@@ -57,8 +57,8 @@ class FedMTL(Strategy):
         self._wait_seconds = wait_seconds
         self.seconds: dict[str, float] = {}
         """Where the nodes' time went in the last closed round, by phase: the longest node's each."""
-        self._visits: Visits = visits_of([])
-        self._requests: dict[int, Requests] = {}
+        self._requests: Requests = requests_of([])
+        self._by_node: dict[int, NodeRequests] = {}
         self._sent = time.monotonic()
         self._asked: list[Metadata] = []
         """Of the round's messages, which get their ids when they are sent."""
@@ -74,19 +74,19 @@ class FedMTL(Strategy):
     ) -> list[Message]:
         return self._messages(server_round, MessageType.TRAIN, grid, lambda: self.server.open_round(server_round))
 
-    def _messages(self, round: int, message_type: str, grid: Grid, open_call: Callable[[], Visits]) -> list[Message]:
+    def _messages(self, round: int, message_type: str, grid: Grid, open_call: Callable[[], Requests]) -> list[Message]:
         if not self._placement.present(grid.get_node_ids()):  # nodes restart under another id
             self._place(discover(grid, self.server.clients, self._wait_seconds, self._placement, self.server.rejected))
-        self._visits = open_call()
-        nodes, lives = self._placement.nodes, self._placement.lives[self.server.clients.rows(self._visits.clients)]
+        self._requests = open_call()
+        nodes, lives = self._placement.nodes, self._placement.lives[self.server.clients.rows(self._requests.clients)]
         share = bool(getattr(grid, "shares_memory", False))
-        updates, reports = self.server.limits(self._visits)
-        self._requests, messages = {}, []
+        updates, reports = self.server.limits(self._requests)
+        self._by_node, messages = {}, []
         for index in np.unique(lives).tolist():
             rows = np.flatnonzero(lives == index)
-            visits, node = self._visits.select(rows), nodes[index]
-            self._requests[node] = Requests(node, visits, updates[rows], reports[rows], share)
-            content = visits_content(self.server.plan, self._run, round, visits, share, share and self._add)
+            requests, node = self._requests.select(rows), nodes[index]
+            self._by_node[node] = NodeRequests(node, requests, updates[rows], reports[rows], share)
+            content = requests_content(self.server.plan, self._run, round, requests, share, share and self._add)
             messages.append(Message(content, node, message_type, group_id=str(round)))
         self._sent, self._asked = time.monotonic(), [message.metadata for message in messages]
         return messages
@@ -99,29 +99,29 @@ class FedMTL(Strategy):
         self.seconds = {}
         for message in replies:
             node = sender(message, self._asked)
-            requests = self._requests.get(node)
+            sent = self._by_node.get(node)
             try:
-                if requests is None or node in good:
-                    reason = "no request was sent to this node" if requests is None else "a second reply"
+                if sent is None or node in good:
+                    reason = "no request was sent to this node" if sent is None else "a second reply"
                     raise Refused("round", reason)
-                read, some = self._read(server_round, message, requests)
+                read, some = self._read(server_round, message, sent)
             except Refused as error:
                 left_out.append(Rejection(error.kind, str(error), node))
-                if requests is not None and node not in good:
-                    good[node] = _nothing(node, requests, str(error))
+                if sent is not None and node not in good:
+                    good[node] = _nothing(node, sent, str(error))
             else:
                 left_out += some
                 good[node] = read
                 for phase, spent in read.phases.items():
                     self.seconds[phase] = max(spent, self.seconds.get(phase, 0.0))
-        trusted = all(requests.trusted for requests in self._requests.values())
-        self._failing |= {node for node, requests in self._requests.items() if requests.visits.train.any()}
+        trusted = all(sent.trusted for sent in self._by_node.values())
+        self._failing |= {node for node, sent in self._by_node.items() if sent.requests.train.any()}
         others = set(self._placement.nodes) - self._failing
         # Raw data comes once and from all nodes: one that sends none that can be used must not end the run of others.
-        others |= set(self._requests) if self._visits.gather.any() and len(self._requests) > 1 else set()
+        others |= set(self._by_node) if self._requests.raw_data.any() and len(self._by_node) > 1 else set()
         self.outcome = self.server.close_round(
             server_round,
-            self._visits,
+            self._requests,
             list(good.values()),
             rejections=left_out,
             trusted=trusted,
@@ -132,7 +132,7 @@ class FedMTL(Strategy):
         updates = len(self.outcome.trained)
         return None, MetricRecord({"updates": updates, "problems": len(self.outcome.problems)})
 
-    def _read(self, round: int, message: Message, requests: Requests) -> tuple[Replies, list[Rejection]]:
+    def _read(self, round: int, message: Message, sent: NodeRequests) -> tuple[Replies, list[Rejection]]:
         """The part of a node's reply that it was asked for, and what was left out of it.
 
         Raises:
@@ -142,14 +142,14 @@ class FedMTL(Strategy):
             raise Refused("error", f"the node failed: {explained(message)}")
         if message.metadata.group_id != str(round):
             raise Refused("round", f"a reply to {escaped(message.metadata.group_id, 40)!r} in round {round}")
-        rows = len(requests.visits) + EXTRA_ROWS
+        rows = len(sent.requests) + EXTRA_ROWS
         try:
-            replies = read_replies(message.content, round, rows, requests.trusted and self._add)
-            return check_replies(replies, requests, self.server.clients, time.monotonic() - self._sent)
+            replies = read_replies(message.content, round, rows, sent.trusted and self._add)
+            return check_replies(replies, sent, self.server.clients, time.monotonic() - self._sent)
         except Refused:
             raise
         except Exception as error:  # a kind of damage that no rule above names: it is the node's all the same
-            log.debug("reply of node %d", requests.node, exc_info=True)
+            log.debug("reply of node %d", sent.node, exc_info=True)
             raise Refused("message", f"it cannot be read: {type(error).__name__}") from error
 
     def configure_evaluate(
@@ -180,9 +180,9 @@ class FedMTL(Strategy):
         )
 
 
-def _nothing(node: int, requests: Requests, reason: str) -> Replies:
+def _nothing(node: int, sent: NodeRequests, reason: str) -> Replies:
     """The replies of a node of which none can be used."""
     replies = replies_of([])
     why = f"the reply of its node {node} was left out: {reason}"
-    problems = dict.fromkeys(requests.visits.clients.tolist(), why)
+    problems = dict.fromkeys(sent.requests.clients.tolist(), why)
     return Replies(replies.clients, replies.reports, replies.updates, replies.seconds, problems, node=node)

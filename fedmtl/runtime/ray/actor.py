@@ -61,7 +61,7 @@ class Worker:
         from fedmtl.client.data_shard import read_shard, shard_of
         from fedmtl.data.joined import some_of
         from fedmtl.runtime.local import node_context
-        from fedmtl.runtime.node import Node, host, make_fleet, make_store
+        from fedmtl.runtime.node import Node, host, make_client_pool, make_store
         from fedmtl.runtime.placement import place_clients
         from fedmtl.runtime.ray.channels import listen
 
@@ -76,8 +76,8 @@ class Worker:
             hosted = place_clients(experiment, federation, parts)[part]
             clients = shard_of(some_of(federation.clients, hosted))
         self._context = node_context(run_id, node_id)
-        fleet = make_fleet(experiment, schema, clients, device)
-        host(run_id, node_id, Node(fleet, make_store(experiment, schema, folder)))
+        client_pool = make_client_pool(experiment, schema, clients, device)
+        host(run_id, node_id, Node(client_pool, make_store(experiment, schema, folder)))
         self._server = listen(sockets) if sockets else None
         return os.getpid(), self._server.address if self._server else ""
 

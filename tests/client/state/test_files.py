@@ -17,12 +17,12 @@ from flwr.app import Array, ArrayRecord, RecordDict
 
 from fedmtl.client.state.files import (
     Backend,
-    ClientStore,
     FileBackend,
     LostState,
     MemoryBackend,
     OtherState,
     StateError,
+    VersionedFileStore,
     state_from_bytes,
     state_to_bytes,
 )
@@ -163,23 +163,23 @@ def test_bytes_are_kept_by_client_and_version(kept: Kept) -> None:
 
 
 def test_a_client_without_state_starts_from_the_template(kept: Kept) -> None:
-    assert value_of(ClientStore(kept.backend).load(3, 1, lambda: state(0.25))) == 0.25
+    assert value_of(VersionedFileStore(kept.backend).load(3, 1, lambda: state(0.25))) == 0.25
     assert kept.backend.versions(3) == []  # looking leaves nothing
 
 
 def test_the_newest_version_before_a_round_is_loaded(kept: Kept) -> None:
-    store = ClientStore(kept.backend)
+    store = VersionedFileStore(kept.backend)
     store.save(3, 2, state(2.0))
     store.save(3, 5, state(5.0))
     store.save(4, 1, state(-1.0))
-    for seen in (store, ClientStore(kept.reopen())):
+    for seen in (store, VersionedFileStore(kept.reopen())):
         loaded = {before: value_of(seen.load(3, before, first)) for before in range(8)}
         assert loaded == {0: 0.0, 1: 0.0, 2: 0.0, 3: 2.0, 4: 2.0, 5: 2.0, 6: 5.0, 7: 5.0}
         assert value_of(seen.load(4, 9, first)) == -1.0
 
 
 def test_two_versions_are_kept(kept: Kept) -> None:
-    store = ClientStore(kept.backend)
+    store = VersionedFileStore(kept.backend)
     seen = []
     for version in (1, 2, 5, 9):
         store.save(3, version, state(version))
@@ -189,7 +189,7 @@ def test_two_versions_are_kept(kept: Kept) -> None:
 
 
 def test_saving_a_round_again_replaces_it_and_keeps_the_one_before(kept: Kept) -> None:
-    store = ClientStore(kept.backend)
+    store = VersionedFileStore(kept.backend)
     for version, value in ((1, 1.0), (2, 2.0), (2, 2.5)):
         store.save(3, version, state(value))
     assert kept.backend.versions(3) == [1, 2]
@@ -198,7 +198,7 @@ def test_saving_a_round_again_replaces_it_and_keeps_the_one_before(kept: Kept) -
 
 def test_going_back_to_an_earlier_round_does_not_lose_it(kept: Kept) -> None:
     """A server that was restored from an old checkpoint runs round 2 again while versions 4 and 5 are there."""
-    store = ClientStore(kept.backend)
+    store = VersionedFileStore(kept.backend)
     for version in (1, 4, 5):
         store.save(3, version, state(version))
     store.save(3, 2, state(2.0))
@@ -207,21 +207,21 @@ def test_going_back_to_an_earlier_round_does_not_lose_it(kept: Kept) -> None:
 
 def test_a_damaged_newest_version_is_an_error_and_no_older_one_in_its_place(kept: Kept) -> None:
     """The run would end with other numbers, in silence."""
-    store = ClientStore(kept.backend)
+    store = VersionedFileStore(kept.backend)
     for version in (1, 2):
         store.save(3, version, state(version))
     kept.damage(3, 2, kept.backend.read(3, 2)[:-1])
     for since in (0, 1, 2):
         with pytest.raises(LostState, match="that of round 2 is damaged .*truncated or damaged.*--restart-clients"):
-            ClientStore(kept.reopen()).load(3, 3, first, since)
-    assert value_of(ClientStore(kept.reopen()).load(3, 3, first, ANEW)) == 1.0
+            VersionedFileStore(kept.reopen()).load(3, 3, first, since)
+    assert value_of(VersionedFileStore(kept.reopen()).load(3, 3, first, ANEW)) == 1.0
     assert value_of(store.load(3, 2, first)) == 1.0  # nothing was said where nothing was needed
     store.save(3, 3, state(3.0))
     assert value_of(store.load(3, 4, first)) == 3.0
 
 
 def test_when_every_version_is_damaged_it_says_so_and_starts_nothing_anew(kept: Kept) -> None:
-    store = ClientStore(kept.backend)
+    store = VersionedFileStore(kept.backend)
     for version in (1, 2):
         store.save(3, version, state(version))
         kept.damage(3, version, b"")
@@ -233,7 +233,7 @@ def test_when_every_version_is_damaged_it_says_so_and_starts_nothing_anew(kept: 
 
 @pytest.mark.parametrize("other", OTHER_STATES, ids=["shape", "name", "codec", "dtype", "nesting"])
 def test_a_state_of_another_experiment_is_refused_with_a_way_out(kept: Kept, other: Any) -> None:
-    store = ClientStore(kept.backend)
+    store = VersionedFileStore(kept.backend)
     store.save(3, 1, other)
     with pytest.raises(OtherState) as error:
         store.load(3, 2, first, ANEW)
@@ -243,7 +243,7 @@ def test_a_state_of_another_experiment_is_refused_with_a_way_out(kept: Kept, oth
 
 def test_a_client_that_has_trained_must_have_its_state(kept: Kept) -> None:
     """None at all, or one from before the round of which it sent its last update."""
-    store = ClientStore(kept.backend)
+    store = VersionedFileStore(kept.backend)
     with pytest.raises(LostState, match="it trained in round 2, and no state since then is in "):
         store.load(3, 5, first, 2)
     store.save(3, 1, state(1.0))
@@ -261,7 +261,7 @@ def test_lost_states_travel_between_processes() -> None:
 
 
 def test_loading_and_saving_leave_the_given_trees_alone(kept: Kept) -> None:
-    store, tree = ClientStore(kept.backend), state(2.0)
+    store, tree = VersionedFileStore(kept.backend), state(2.0)
     store.save(3, 1, tree)
     loaded = store.load(3, 2, first)
     loaded["private"]["head.a.weight"].zero_()
@@ -313,7 +313,7 @@ def test_opening_a_folder_leaves_nothing_in_it(tmp_path: Path) -> None:
 
 
 def test_only_versions_are_in_the_folder(tmp_path: Path) -> None:
-    store = ClientStore(FileBackend(tmp_path))
+    store = VersionedFileStore(FileBackend(tmp_path))
     for version in (1, 2, 3):
         store.save(3, version, state(version))
     assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == [
@@ -324,10 +324,10 @@ def test_only_versions_are_in_the_folder(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_left_half_written_is_no_version(tmp_path: Path) -> None:
-    ClientStore(FileBackend(tmp_path)).save(3, 1, state(1.0))
+    VersionedFileStore(FileBackend(tmp_path)).save(3, 1, state(1.0))
     (tmp_path / "3" / ".00000002.state.4711").write_bytes(b"half")
     backend = FileBackend(tmp_path)
-    assert backend.versions(3) == [1] and value_of(ClientStore(backend).load(3, 9, first)) == 1.0
+    assert backend.versions(3) == [1] and value_of(VersionedFileStore(backend).load(3, 9, first)) == 1.0
 
 
 @pytest.mark.parametrize("crash", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=repr)
@@ -335,7 +335,7 @@ def test_what_a_killed_process_left_half_written_is_no_version(tmp_path: Path) -
 def test_a_crash_before_the_rename_leaves_the_old_version_and_no_other_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crash: BaseException, function: str
 ) -> None:
-    store = ClientStore(FileBackend(tmp_path))
+    store = VersionedFileStore(FileBackend(tmp_path))
     for version in (1, 2):
         store.save(3, version, state(version))
     before = {path.name: path.read_bytes() for path in (tmp_path / "3").iterdir()}
@@ -349,7 +349,7 @@ def test_a_crash_before_the_rename_leaves_the_old_version_and_no_other_file(
             with pytest.raises(type(crash)):
                 store.save(3, version, state(99.0))
         assert {path.name: path.read_bytes() for path in (tmp_path / "3").iterdir()} == before
-    for seen in (store, ClientStore(FileBackend(tmp_path))):
+    for seen in (store, VersionedFileStore(FileBackend(tmp_path))):
         assert value_of(seen.load(3, 9, first)) == 2.0
     store.save(3, 3, state(3.0))
     assert value_of(store.load(3, 9, first)) == 3.0
@@ -357,7 +357,7 @@ def test_a_crash_before_the_rename_leaves_the_old_version_and_no_other_file(
 
 def test_a_process_killed_before_the_rename_leaves_the_old_version(tmp_path: Path) -> None:
     """Nothing is tidied up here: the process is gone in the middle of ``write_atomic``."""
-    ClientStore(FileBackend(tmp_path)).save(3, 1, state(1.0))
+    VersionedFileStore(FileBackend(tmp_path)).save(3, 1, state(1.0))
     code = (
         "import os, sys\n"
         "from fedmtl.client.state.files import FileBackend\n"
@@ -368,7 +368,7 @@ def test_a_process_killed_before_the_rename_leaves_the_old_version(tmp_path: Pat
     environment = {**os.environ, "PYTHONPATH": root}
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment).returncode == 9
     backend = FileBackend(tmp_path)
-    assert backend.versions(3) == [1] and value_of(ClientStore(backend).load(3, 9, first)) == 1.0
+    assert backend.versions(3) == [1] and value_of(VersionedFileStore(backend).load(3, 9, first)) == 1.0
 
 
 @pytest.mark.parametrize("fsync", [True, False])
@@ -407,7 +407,7 @@ def test_the_disk_is_asked_before_and_after_the_rename(tmp_path: Path, monkeypat
 def test_private_state_in_a_context_is_under_its_own_name(tmp_path: Path) -> None:
     records = RecordDict()
     records["somebody else's"] = ArrayRecord({})
-    ClientStore(ContextBackend(records)).save(3, 1, state(1.0))
+    VersionedFileStore(ContextBackend(records)).save(3, 1, state(1.0))
     assert sorted(records) == ["fedmtl.3", "somebody else's"]
     assert records.array_records["fedmtl.3"]["1"].data == state_to_bytes(state(1.0))
 
@@ -418,7 +418,7 @@ def test_private_state_in_a_context_is_under_its_own_name(tmp_path: Path) -> Non
 def test_states_are_for_their_user_alone(tmp_path: Path) -> None:
     (tmp_path / "open").mkdir(mode=0o755)
     for folder in (tmp_path / "open", tmp_path / "new"):
-        ClientStore(FileBackend(folder)).save(3, 1, state(1.0))
+        VersionedFileStore(FileBackend(folder)).save(3, 1, state(1.0))
         modes = {path.name: path.stat().st_mode & 0o777 for path in (folder, *folder.rglob("*"))}
         assert modes == {folder.name: 0o700, "3": 0o700, "00000001.state": 0o600}
 
@@ -432,7 +432,7 @@ def test_a_folder_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest
 def test_older_runs_go_when_a_new_one_begins_and_other_files_stay(tmp_path: Path) -> None:
     words = [f"{number:032x}" for number in range(4)]
     for age, word in enumerate(words[:3]):
-        ClientStore(FileBackend(tmp_path / word)).save(3, 1, state(1.0))
+        VersionedFileStore(FileBackend(tmp_path / word)).save(3, 1, state(1.0))
         if age == 0:
             (tmp_path / word / "notes.txt").write_text("mine")
         os.utime(tmp_path / word, (age, age))
@@ -441,4 +441,4 @@ def test_older_runs_go_when_a_new_one_begins_and_other_files_stay(tmp_path: Path
         FileBackend(tmp_path / words[3], keep_runs=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == [words[0], words[2], words[3], "backup"]
     assert [path.name for path in (tmp_path / words[0]).iterdir()] == ["notes.txt"]
-    assert value_of(ClientStore(FileBackend(tmp_path / words[2])).load(3, 9, first)) == 1.0
+    assert value_of(VersionedFileStore(FileBackend(tmp_path / words[2])).load(3, 9, first)) == 1.0

@@ -1,4 +1,4 @@
-"""Private state in stacked arrays: what ``ClientStore`` promises, rows apart, and files that outlive their process."""
+"""Private state in stacked arrays: what ``VersionedFileStore`` promises, rows apart, and files that outlive their process."""
 
 import os
 import signal
@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from fedmtl.client.state.files import ClientStore, LostState, MemoryBackend, StateError, Store
-from fedmtl.client.state.mmap import StackedStore
+from fedmtl.client.state.files import LostState, MemoryBackend, StateError, StateStore, VersionedFileStore
+from fedmtl.client.state.mmap import MmapStateStore
 from fedmtl.core.trees import tree_leaves
 from fedmtl.protocol.requests import ANEW
 
@@ -44,28 +44,28 @@ def values(tree: Any) -> list[float]:
 
 
 @pytest.fixture(params=["memory", "files", "client by client"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> StateStore:
     """The same promises, whoever keeps them."""
     if request.param == "client by client":
-        return ClientStore(MemoryBackend())
-    return StackedStore(CLIENTS, tmp_path / "rows" if request.param == "files" else None)
+        return VersionedFileStore(MemoryBackend())
+    return MmapStateStore(CLIENTS, tmp_path / "rows" if request.param == "files" else None)
 
 
-def load(store: Store, before: int, *places: int, kind: str = "k") -> list[float]:
+def load(store: StateStore, before: int, *places: int, kind: str = "k") -> list[float]:
     return values(store.load_rows(kind, CLIENTS[list(places)], before, first))
 
 
-def save(store: Store, version: int, places: list[int], *numbers: float, kind: str = "k") -> None:
+def save(store: StateStore, version: int, places: list[int], *numbers: float, kind: str = "k") -> None:
     store.save_rows(kind, CLIENTS[places], version, states(*numbers))
 
 
-def test_a_client_without_a_state_has_its_first_one(store: Store) -> None:
+def test_a_client_without_a_state_has_its_first_one(store: StateStore) -> None:
     assert load(store, 9, 0, 4) == [0, 0]
     save(store, 1, [1], 5)
     assert load(store, 9, 0, 1, 4) == [0, 5, 0]
 
 
-def test_first_states_are_those_of_the_rows_that_lack_one(store: Store) -> None:
+def test_first_states_are_those_of_the_rows_that_lack_one(store: StateStore) -> None:
     """They may differ from client to client."""
     save(store, 1, [1], 5)
 
@@ -75,7 +75,7 @@ def test_first_states_are_those_of_the_rows_that_lack_one(store: Store) -> None:
     assert values(store.load_rows("k", CLIENTS, 9, by_row)) == [10, 5, 12, 13, 14]
 
 
-def test_leaves_come_back_with_their_types_and_shapes(store: Store) -> None:
+def test_leaves_come_back_with_their_types_and_shapes(store: StateStore) -> None:
     save(store, 1, [0, 4], 7, 8)
     got, expected = store.load_rows("k", CLIENTS[[4, 0]], 2, first), states(8, 7)
     assert got["codec"][1] is None and got["private"].keys() == expected["private"].keys()
@@ -83,26 +83,26 @@ def test_leaves_come_back_with_their_types_and_shapes(store: Store) -> None:
         assert type(leaf) is type(wanted) and leaf.dtype == wanted.dtype and leaf.shape == wanted.shape
 
 
-def test_a_visit_starts_from_before_its_round(store: Store) -> None:
+def test_a_request_starts_from_before_its_round(store: StateStore) -> None:
     for version in (1, 2):
         save(store, version, [0, 1], version, 10 * version)
     assert load(store, 3, 0, 1) == [2, 20] and load(store, 2, 0, 1) == [1, 10]
 
 
-def test_the_first_round_starts_from_nothing_each_time(store: Store) -> None:
+def test_the_first_round_starts_from_nothing_each_time(store: StateStore) -> None:
     for number in (5, 6):
         save(store, 1, [0], number)
         assert load(store, 1, 0) == [0] and load(store, 2, 0) == [number]
 
 
-def test_a_round_that_is_run_again_replaces_its_own_version_only(store: Store) -> None:
+def test_a_round_that_is_run_again_replaces_its_own_version_only(store: StateStore) -> None:
     save(store, 4, [0], 4)
     for number in (7, 8, 9):
         save(store, 7, [0], number)
         assert load(store, 7, 0) == [4] and load(store, 8, 0) == [number]
 
 
-def test_two_versions_are_kept(store: Store) -> None:
+def test_two_versions_are_kept(store: StateStore) -> None:
     for version in (1, 2, 5, 6):
         save(store, version, [0, 2], version, version)
     assert load(store, 9, 0) == [6] and load(store, 6, 0) == [5] and load(store, 6, 2) == [5]
@@ -110,7 +110,7 @@ def test_two_versions_are_kept(store: Store) -> None:
 
 def test_a_start_that_is_no_longer_kept_is_an_error() -> None:
     """Only the last round may be run again: another start would silently be another one's."""
-    store = StackedStore(CLIENTS)
+    store = MmapStateStore(CLIENTS)
     save(store, 1, [0], 1)
     save(store, 2, [1], 2)
     with pytest.raises(StateError, match=r"\(3\) cannot be used: that of round 1 is no start for round 1"):
@@ -118,20 +118,20 @@ def test_a_start_that_is_no_longer_kept_is_an_error() -> None:
     assert load(store, 2, 1) == [0] and load(store, 3, 0, 1) == [1, 2]
 
 
-def test_clients_are_apart(store: Store) -> None:
+def test_clients_are_apart(store: StateStore) -> None:
     save(store, 1, [0, 3], 1, 2)
     assert load(store, 2, 0, 1, 2, 3, 4) == [1, 0, 0, 2, 0]
 
 
 def test_kinds_are_apart() -> None:
     """Structures that are read as one would be other numbers. A client has one kind, so no other store looks at it."""
-    store = StackedStore(CLIENTS)
+    store = MmapStateStore(CLIENTS)
     save(store, 1, [0, 3], 1, 2)
     save(store, 1, [3], 4, kind="l")
     assert load(store, 2, 0, 3) == [1, 2] and load(store, 2, 0, 3, kind="l") == [0, 4]
 
 
-def test_what_was_loaded_is_the_callers_own(store: Store) -> None:
+def test_what_was_loaded_is_the_callers_own(store: StateStore) -> None:
     save(store, 1, [0], 1)
     got = store.load_rows("k", CLIENTS[:1], 2, first)
     got["private"]["bias"].fill_(99)
@@ -142,7 +142,7 @@ def test_what_was_loaded_is_the_callers_own(store: Store) -> None:
 @pytest.mark.parametrize(
     "nothing", [None, {}, {"private": {}, "codec": None}, {"private": torch.zeros(5, 0)}], ids=repr
 )
-def test_a_state_without_numbers_is_no_trouble(store: Store, nothing: Any) -> None:
+def test_a_state_without_numbers_is_no_trouble(store: StateStore, nothing: Any) -> None:
     store.save_rows("k", CLIENTS, 1, nothing)
     got = store.load_rows("k", CLIENTS, 2, lambda rows: nothing)
     assert repr(got) == repr(nothing)
@@ -151,7 +151,7 @@ def test_a_state_without_numbers_is_no_trouble(store: Store, nothing: Any) -> No
 @pytest.mark.parametrize("changed", [torch.int64, torch.float64, torch.float16])
 def test_a_state_keeps_its_types(changed: torch.dtype) -> None:
     """Or its bytes would be read as other numbers."""
-    store = StackedStore(CLIENTS)
+    store = MmapStateStore(CLIENTS)
     save(store, 1, [0], 1)
     other = states(2)
     other["private"]["bias"] = other["private"]["bias"].to(changed)
@@ -164,12 +164,12 @@ def test_a_state_keeps_its_types(changed: torch.dtype) -> None:
 
 
 def test_another_process_finds_what_was_written(tmp_path: Path) -> None:
-    save(StackedStore(CLIENTS, tmp_path), 3, [0, 4], 1, 2)
-    assert load(StackedStore(CLIENTS, tmp_path), 4, 0, 1, 4) == [1, 0, 2]
+    save(MmapStateStore(CLIENTS, tmp_path), 3, [0, 4], 1, 2)
+    assert load(MmapStateStore(CLIENTS, tmp_path), 4, 0, 1, 4) == [1, 0, 2]
 
 
 def test_two_workers_share_the_files(tmp_path: Path) -> None:
-    one, other = StackedStore(CLIENTS, tmp_path), StackedStore(CLIENTS, tmp_path)
+    one, other = MmapStateStore(CLIENTS, tmp_path), MmapStateStore(CLIENTS, tmp_path)
     save(one, 1, [0, 2], 1, 3)
     save(other, 1, [1, 3], 2, 4)
     assert load(one, 2, 0, 1, 2, 3) == load(other, 2, 0, 1, 2, 3) == [1, 2, 3, 4]
@@ -178,7 +178,7 @@ def test_two_workers_share_the_files(tmp_path: Path) -> None:
 def test_rows_that_nobody_wrote_take_no_space(tmp_path: Path) -> None:
     """100,000 clients × 1 MB on a disk that need not have 100 GB."""
     many = np.arange(100_000)
-    store = StackedStore(many, tmp_path)
+    store = MmapStateStore(many, tmp_path)
     big = {"w": torch.ones(1, 2**18)}
     store.save_rows("k", many[77_777:77_778], 1, big)
     got = store.load_rows("k", many[77_777:77_778], 2, lambda rows: {"w": torch.zeros(len(rows), 2**18)})
@@ -188,11 +188,11 @@ def test_rows_that_nobody_wrote_take_no_space(tmp_path: Path) -> None:
 
 def test_a_process_that_is_killed_leaves_the_version_before(tmp_path: Path) -> None:
     """It is killed over and over while it writes round 2 of everybody: version 2 is whole, or version 1 is."""
-    save(StackedStore(CLIENTS, tmp_path), 1, [0, 1, 2, 3, 4], 1, 1, 1, 1, 1)
+    save(MmapStateStore(CLIENTS, tmp_path), 1, [0, 1, 2, 3, 4], 1, 1, 1, 1, 1)
     code = (
         "import sys, itertools\n"
-        "from tests.client.state.test_mmap import CLIENTS, StackedStore, save\n"
-        "store = StackedStore(CLIENTS, sys.argv[1])\n"
+        "from tests.client.state.test_mmap import CLIENTS, MmapStateStore, save\n"
+        "store = MmapStateStore(CLIENTS, sys.argv[1])\n"
         "for n in itertools.count(2):\n"
         "    save(store, 2, [0, 1, 2, 3, 4], n, n, n, n, n)\n"
         "    if n == 3: print('on', flush=True)\n"
@@ -208,7 +208,7 @@ def test_a_process_that_is_killed_leaves_the_version_before(tmp_path: Path) -> N
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()
-        store = StackedStore(CLIENTS, tmp_path)
+        store = MmapStateStore(CLIENTS, tmp_path)
         assert all(value >= 1 for value in load(store, 3, 0, 1, 2, 3, 4))
         assert load(store, 2, 0, 1, 2, 3, 4) == [1, 1, 1, 1, 1]
 
@@ -217,7 +217,7 @@ def test_a_process_that_is_killed_leaves_the_version_before(tmp_path: Path) -> N
 def test_a_write_that_ends_in_the_middle_is_no_version(files: bool, tmp_path: Path) -> None:
     """Of the row itself: half of its bytes are new when the write ends. The row is marked before its first byte is
     written, so it is the version before that counts, and it is put back."""
-    store = StackedStore(CLIENTS, tmp_path if files else None)
+    store = MmapStateStore(CLIENTS, tmp_path if files else None)
     save(store, 1, [0, 1, 2], 1, 1, 1)
     (table,) = store._tables.values()
     state = states(2, 2)
@@ -233,7 +233,7 @@ def test_a_write_that_ends_in_the_middle_is_no_version(files: bool, tmp_path: Pa
     store._tables["k"] = table._replace(rows=table.rows.view(HalfWritten))
     with pytest.raises(InterruptedError):
         store.save_rows("k", CLIENTS[[1, 2]], 2, state)
-    after = StackedStore(CLIENTS, tmp_path) if files else store
+    after = MmapStateStore(CLIENTS, tmp_path) if files else store
     if not files:
         store._tables["k"] = table
     assert load(after, 3, 0, 1, 2) == [1, 1, 1]
@@ -248,11 +248,11 @@ def flip(folder: Path, place: int) -> None:
 
 
 def test_a_damaged_state_of_the_last_round_is_an_error_and_the_one_before_where_that_is_allowed(tmp_path: Path) -> None:
-    store = StackedStore(CLIENTS, tmp_path)
+    store = MmapStateStore(CLIENTS, tmp_path)
     save(store, 1, [0, 1], 1, 1)
     save(store, 2, [0, 1], 2, 2)
     flip(tmp_path, 1)
-    again = StackedStore(CLIENTS, tmp_path)
+    again = MmapStateStore(CLIENTS, tmp_path)
     with pytest.raises(LostState, match=r"\(4\) cannot be used: that of round 2 is damaged.*--restart-clients"):
         load(again, 3, 0, 1)
     assert values(again.load_rows("k", CLIENTS[:2], 3, first, np.array([2, ANEW]))) == [2, 1]
@@ -261,17 +261,17 @@ def test_a_damaged_state_of_the_last_round_is_an_error_and_the_one_before_where_
 
 
 def test_a_damaged_state_of_an_older_round_is_an_error(tmp_path: Path) -> None:
-    store = StackedStore(CLIENTS, tmp_path)
+    store = MmapStateStore(CLIENTS, tmp_path)
     save(store, 1, [0, 1], 1, 1)
     save(store, 2, [0], 2)
     flip(tmp_path, 1)
-    again = StackedStore(CLIENTS, tmp_path)
+    again = MmapStateStore(CLIENTS, tmp_path)
     with pytest.raises(LostState, match=r"\(4\) cannot be used: that of round 1 is damaged"):
         load(again, 3, 1)
     assert values(again.load_rows("k", CLIENTS[:2], 3, first, np.array([2, ANEW]))) == [2, 0]
 
 
-def test_a_client_that_has_trained_must_have_its_state(store: Store) -> None:
+def test_a_client_that_has_trained_must_have_its_state(store: StateStore) -> None:
     """Whoever keeps it: none at all, or one from before the round of which it sent its last update."""
     save(store, 1, [0, 1], 1, 1)
     save(store, 2, [1], 2)
@@ -287,7 +287,7 @@ def test_a_client_that_has_trained_must_have_its_state(store: Store) -> None:
 
 def test_one_state_takes_the_space_of_one(tmp_path: Path) -> None:
     """200 rounds of 5 clients with rows of 64 KiB: 5 rows, and 5 of the last round, and not 1,000 or 10 times 5."""
-    store = StackedStore(CLIENTS, tmp_path)
+    store = MmapStateStore(CLIENTS, tmp_path)
     for version in range(1, 201):
         store.save_rows("k", CLIENTS, version, {"w": torch.full((5, 2**14), float(version))})
     assert sum(path.stat().st_blocks * 512 for path in tmp_path.iterdir()) < 11 * 2**16
@@ -304,55 +304,55 @@ def half_written(folder: Path, place: int) -> None:
 
 def test_a_half_written_row_is_put_back_by_whoever_comes_next_however_late(tmp_path: Path) -> None:
     """The worker that was killed in round 2 is followed by two, and client 4 is not asked again before round 9."""
-    store = StackedStore(CLIENTS, tmp_path)
+    store = MmapStateStore(CLIENTS, tmp_path)
     save(store, 1, [0, 1, 2], 1, 1, 1)
     save(store, 2, [0, 1], 2, 2)
     half_written(tmp_path, 1)
-    one, other = StackedStore(CLIENTS, tmp_path), StackedStore(CLIENTS, tmp_path)
+    one, other = MmapStateStore(CLIENTS, tmp_path), MmapStateStore(CLIENTS, tmp_path)
     save(one, 2, [0], 2)
     save(other, 2, [2], 2)
     for version in (3, 4):
         save(one, version, [0], version)
         save(other, version, [2], version)
     assert load(other, 9, 0, 1, 2) == [4, 1, 4]
-    assert load(StackedStore(CLIENTS, tmp_path), 9, 0, 1, 2) == [4, 1, 4]
+    assert load(MmapStateStore(CLIENTS, tmp_path), 9, 0, 1, 2) == [4, 1, 4]
 
 
 def test_workers_delete_nothing_that_another_still_needs(tmp_path: Path) -> None:
     """One begins round 2 when the other has saved it, is killed and comes again for it. Round 1's are gone by then."""
-    one, other = StackedStore(CLIENTS, tmp_path), StackedStore(CLIENTS, tmp_path)
+    one, other = MmapStateStore(CLIENTS, tmp_path), MmapStateStore(CLIENTS, tmp_path)
     for store, place in ((one, 0), (other, 1)):
         save(store, 1, [place], 1)
     save(other, 2, [1], 2)
-    later = StackedStore(CLIENTS, tmp_path)
+    later = MmapStateStore(CLIENTS, tmp_path)
     save(later, 2, [0], 2)
-    assert load(StackedStore(CLIENTS, tmp_path), 2, 1) == [1]
+    assert load(MmapStateStore(CLIENTS, tmp_path), 2, 1) == [1]
     assert len(list(tmp_path.glob("*.undo-*"))) == 2
 
 
 def test_a_block_that_was_not_written_to_its_end_is_left_out(tmp_path: Path) -> None:
-    store = StackedStore(CLIENTS, tmp_path)
+    store = MmapStateStore(CLIENTS, tmp_path)
     save(store, 1, [0, 1], 1, 1)
     save(store, 2, [0], 2)
     save(store, 2, [1], 2)
     (path,) = tmp_path.glob("*.undo-*")
     path.write_bytes(path.read_bytes()[:-1])  # the second block: by then, no row of it has been touched
-    assert load(StackedStore(CLIENTS, tmp_path), 2, 0) == [1]
+    assert load(MmapStateStore(CLIENTS, tmp_path), 2, 0) == [1]
 
 
 def test_blocks_of_the_round_before_are_not_taken_for_those_of_this(tmp_path: Path) -> None:
     """Round 3 has written over the first of two when the process is killed; the second still lies behind it."""
-    store = StackedStore(CLIENTS, tmp_path)
+    store = MmapStateStore(CLIENTS, tmp_path)
     save(store, 1, [0, 1], 1, 1)
     save(store, 2, [0], 2)
     save(store, 2, [1], 2)
     save(store, 3, [0], 3)
-    later = StackedStore(CLIENTS, tmp_path)
+    later = MmapStateStore(CLIENTS, tmp_path)
     save(later, 3, [1], 3)
-    assert load(later, 3, 0, 1) == load(StackedStore(CLIENTS, tmp_path), 3, 0, 1) == [2, 2]
+    assert load(later, 3, 0, 1) == load(MmapStateStore(CLIENTS, tmp_path), 3, 0, 1) == [2, 2]
 
 
 def test_files_of_another_federation_are_refused(tmp_path: Path) -> None:
-    save(StackedStore(CLIENTS, tmp_path), 1, [0], 1)
+    save(MmapStateStore(CLIENTS, tmp_path), 1, [0], 1)
     with pytest.raises(StateError, match="it was written for other clients or another model"):
-        load(StackedStore(CLIENTS[:4], tmp_path), 2, 0)
+        load(MmapStateStore(CLIENTS[:4], tmp_path), 2, 0)

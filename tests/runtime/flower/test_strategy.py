@@ -7,13 +7,13 @@ import pytest
 from flwr.server.superlink.linkstate.utils import create_message_error_unavailable_res_message
 from flwr.supercore.task_identity import TaskIdentity
 
-from fedmtl.runtime.flower.messages import read_visits
+from fedmtl.runtime.flower.messages import read_requests
 from fedmtl.runtime.flower.strategy import FedMTL
 from tests.server.toy import make_toy
 
 
 @pytest.mark.parametrize("nodes", [(1, 2), (3, 2**63 + 5), (2**64 - 1, 2**64 - 2)], ids=str)
-def test_every_client_is_visited_on_its_node(nodes: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_client_gets_its_request_on_its_node(nodes: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """Flower's node ids are 64 bits without a sign: neither an int64 nor a float holds them."""
     for name in ("_run_id", "_node_id", "_task_id"):
         monkeypatch.setattr(TaskIdentity, name, 1)
@@ -23,7 +23,7 @@ def test_every_client_is_visited_on_its_node(nodes: tuple[int, int], monkeypatch
     strategy = FedMTL(toy.server, placement, "run", 1.0)
     messages = strategy.configure_train(1, None, None, grid)  # pyright: ignore[reportArgumentType]
     found = {
-        message.metadata.dst_node_id: [visit.client for visit in read_visits(toy.plan, message.content)[1]]
+        message.metadata.dst_node_id: [request.client for request in read_requests(toy.plan, message.content)[1]]
         for message in messages
     }
     assert found == {nodes[0]: [0, 2, 4], nodes[1]: [1, 3]}
