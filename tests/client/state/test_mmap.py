@@ -1,4 +1,4 @@
-"""Private state in stacked arrays: the contract of ``VersionedFileStore``, separate rows, files that outlive a process."""
+"""Private state in stacked arrays: the contract of ``VersionedFileStore``, rows apart, files that outlive a process."""
 
 import os
 import signal

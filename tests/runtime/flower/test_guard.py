@@ -26,7 +26,7 @@ logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 from flwr.app import Context, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 7, 1
-from fedmtl.runtime import client_app, guard
+from fedmtl.runtime.flower import client_app, guard
 guard.GRACE_S = 3.0
 def work(message, context, device=False):
     print("working", flush=True)
