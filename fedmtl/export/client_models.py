@@ -169,7 +169,7 @@ class ReadOnlyStore:
         return self._store.load_rows(kind, clients, before, first) if here.any() else first(np.arange(len(clients)))
 
     def _here(self, kind: str, clients: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """[K] who has a state: a row of ``MmapStateStore``, or a file of ``FileBackend``."""
+        """[K] mask of clients with a state: a row of ``MmapStateStore``, or a file of ``FileBackend``."""
         versions = self._folder / f"{kind}.versions"
         if versions.is_file():
             kept = np.fromfile(versions, np.int64) > 0

@@ -154,12 +154,12 @@ def test_the_guard_is_there_before_anything_heavy() -> None:
     """numpy, flwr and torch take seconds on a slow machine; a SIGTERM meanwhile left the SuperNode waiting."""
     program = """
 import sys
-from fedmtl.runtime import guard
+from fedmtl.runtime.flower import guard
 def install():
     print(sorted({"numpy", "flwr", "torch", "ray", "scipy"} & sys.modules.keys()), flush=True)
     sys.exit()
 guard.install = install
-from fedmtl.runtime import client_app
+from fedmtl.runtime.flower import client_app
 """
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert found.stdout == "[]\n", found.stderr
