@@ -162,7 +162,7 @@ def test_its_experiment_is_written_down_and_read_back(preset: Path, tmp_path: Pa
 
 def test_its_codec_sends_one_bit_a_number(preset: Path) -> None:
     """32 of header, 4 of scale, an eighth of 25 numbers."""
-    up = {row["payload_bytes"] for row in play(preset).ledger if (row["direction"], row["purpose"]) == ("up", "train")}
+    up = {row["packet_bytes"] for row in play(preset).ledger if (row["direction"], row["purpose"]) == ("up", "train")}
     assert up == {32 + 4 + math.ceil(NUMBERS / 8)}
 
 

@@ -289,7 +289,7 @@ def test_tables_of_fields(here: Path) -> None:
 
 def test_numbers(here: Path) -> None:
     """The packet of the trunk of digits, and who owns what there."""
-    sizes = {row["payload_bytes"] for row in rows(here, "ledger.jsonl") if row["direction"] == "down"}
+    sizes = {row["packet_bytes"] for row in rows(here, "ledger.jsonl") if row["direction"] == "down"}
     assert sizes == {16_672} == {4 * 4_160 + 32} and "4 × 4,160 + 32 = 16,672 bytes" in README
     federation = load_experiment("digits").load()
     examples = sum(len(data.train.x) + len(data.test.x) for data in federation.clients.values())

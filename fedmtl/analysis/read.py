@@ -7,6 +7,7 @@ from typing import Any
 
 from fedmtl.analysis.runs import Run
 from fedmtl.core.bounds import check_text, shown
+from fedmtl.core.file_format import OtherFormat
 from fedmtl.core.files import Folder
 from fedmtl.core.toml import read_toml
 from fedmtl.registry.components import check_type
@@ -163,7 +164,9 @@ def read_summary(path: Path, experiment: Mapping[str, Any]) -> dict[str, Any]:
     """The summary, or the labels that it would have."""
     if path.is_file():
         try:
-            return summary_from_bytes(path.read_bytes())
+            return summary_from_bytes(path.read_bytes(), path)
+        except OtherFormat:
+            raise
         except ValueError as error:
             raise ValueError(f"{path} is damaged ({error}); delete it and resume the run.") from None
     return _labels(experiment)

@@ -16,7 +16,7 @@ from fedmtl.metrics import MEASURES
 from fedmtl.runs.run_failure import Failure
 from fedmtl.tables.schemas import TEST, TRAIN_LOSS, VALID, names_of
 
-TRAINING = ("train", "gather")
+TRAINING = ("train", "raw_data")
 """The purposes whose packets are the price of a model. How often it is evaluated is a choice of the study."""
 
 EXPLODED = -9.0
@@ -194,7 +194,7 @@ class Run:
 
     def _bytes(self, purposes: Iterable[str], direction: str | None) -> int:
         return sum(
-            t["payload_bytes"]
+            t["packet_bytes"]
             for t in self.transfers
             if t["purpose"] in purposes and direction in (None, t["direction"])
         )
@@ -205,7 +205,7 @@ class Run:
         by_round: dict[int, int] = {}
         for t in self.transfers:
             if t["purpose"] in TRAINING:
-                by_round[t["round"]] = by_round.get(t["round"], 0) + t["payload_bytes"]
+                by_round[t["round"]] = by_round.get(t["round"], 0) + t["packet_bytes"]
         last = max([*by_round, *self.rounds], default=0)
         totals = list(accumulate(by_round.get(r, 0) for r in range(last + 1)))
         # The initial model is free, wherever the ledger puts what was gathered before the first round.

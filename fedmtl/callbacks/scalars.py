@@ -88,9 +88,9 @@ def _packets(rows: Sequence[Row], clients: bool) -> Iterator[Scalar]:
     total: Counter[tuple[str, int]] = Counter()
     for row in rows:
         tag = f"bytes/{row['purpose']}/{row['direction']}"
-        total[tag, row["round"]] += row["payload_bytes"]
+        total[tag, row["round"]] += row["packet_bytes"]
         if clients:
-            total[f"{tag}/client_{row['client']}", row["round"]] += row["payload_bytes"]
+            total[f"{tag}/client_{row['client']}", row["round"]] += row["packet_bytes"]
     for (tag, step), size in total.items():
         yield Scalar(tag, step, float(size))
 

@@ -106,7 +106,7 @@ def for_each_client_model(
     count = clients or len(roster.clients)
     rounds = experiment.rounds
     if experiment.valid_fraction:  # the run's result is its best round
-        rounds = int(summary_from_bytes(files.read("summary.json"))["stopped"]["best_round"])
+        rounds = int(summary_from_bytes(files.read("summary.json"), folder / "summary.json")["stopped"]["best_round"])
     last = rounds + 1  # the call that only measures
     chosen = sample(plan.seed, last, roster.clients, count)
     packets = broadcasts(plan, server, roster, last, chosen)

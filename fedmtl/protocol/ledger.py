@@ -15,9 +15,9 @@ from fedmtl.tables.schemas import LEDGER
 
 Direction = Literal["down", "up"]
 
-Purpose = Literal["train", "evaluate", "gather"]
+Purpose = Literal["train", "evaluate", "raw_data"]
 """Why a packet travelled. A broadcast that is both evaluated and trained on is one packet, of training.
-``gather`` is raw data on its way to a central algorithm."""
+``raw_data`` is raw data on its way to a central algorithm."""
 
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
@@ -31,7 +31,7 @@ class Transfer(NamedTuple):
     client: ClientId
     direction: Direction
     purpose: Purpose
-    payload_bytes: int
+    packet_bytes: int
     """Length of the packet, header included: what the algorithm asks the network to carry. The transport's own
     surplus (HTTP, TLS, TCP) is not in it."""
 
@@ -44,7 +44,7 @@ class _Block(NamedTuple):
     purpose: Purpose
     clients: Column | NDArray[np.int64]
     """Packed when the exchange is over."""
-    payload_bytes: Column | NDArray[np.int64] | int
+    packet_bytes: Column | NDArray[np.int64] | int
     """An int when all have this length."""
 
 
@@ -75,8 +75,8 @@ class Ledger:
         Raises:
             ValueError: an unknown direction or purpose, or a negative length.
         """
-        round, client, direction, purpose, payload_bytes = transfer
-        self.record_many(round, np.array([client], np.int64), direction, purpose, payload_bytes)
+        round, client, direction, purpose, packet_bytes = transfer
+        self.record_many(round, np.array([client], np.int64), direction, purpose, packet_bytes)
 
     def record_many(
         self,
@@ -84,7 +84,7 @@ class Ledger:
         clients: NDArray[Any],
         direction: Direction,
         purpose: Purpose,
-        payload_bytes: NDArray[Any] | int,
+        packet_bytes: NDArray[Any] | int,
     ) -> None:
         """Count a packet of each of several clients.
 
@@ -93,7 +93,7 @@ class Ledger:
             clients: ids, [K] int64; none is fine.
             direction: of all of them.
             purpose: of all of them.
-            payload_bytes: their lengths, [K] int64, or the length that all have.
+            packet_bytes: their lengths, [K] int64, or the length that all have.
 
         Raises:
             ValueError: an unknown direction or purpose, a negative length, or another number of lengths than clients.
@@ -101,7 +101,7 @@ class Ledger:
         if direction not in DIRECTIONS or purpose not in PURPOSES:
             raise ValueError(f"The ledger knows {DIRECTIONS} and {PURPOSES}, got {direction!r} and {purpose!r}.")
         clients = np.array(clients, np.int64)
-        lengths = np.array(payload_bytes, np.int64)
+        lengths = np.array(packet_bytes, np.int64)
         if lengths.ndim and lengths.shape != clients.shape:
             raise ValueError(
                 f"The ledger takes one length a packet, got {lengths.size} for {clients.size} clients; give one "
@@ -161,7 +161,7 @@ class Ledger:
 
         An exchange's is that of the digest before it (32 bytes, at first none) and of its transfers by round, direction
         and purpose: little-endian int64, first round, direction (down 0, up 1), purpose (train 0, evaluate 1,
-        gather 2) and number of transfers, then the clients, ascending, then their lengths.
+        raw_data 2) and number of transfers, then the clients, ascending, then their lengths.
         """
         if not self._open and self._digest:
             return self._digest.hex()
@@ -202,7 +202,7 @@ def _in_columns(blocks: list[_Block]) -> list[Block]:
 
 def _packed(block: _Block) -> _Block:
     clients, lengths = (pack(part) if isinstance(part, np.ndarray) else part for part in block[3:])
-    return block._replace(clients=clients, payload_bytes=lengths)
+    return block._replace(clients=clients, packet_bytes=lengths)
 
 
 def _numbers(column: Column | NDArray[np.int64]) -> NDArray[Any]:
@@ -235,8 +235,8 @@ def _in_order(blocks: list[_Block]) -> list[NDArray[np.int64]]:
     rounds, directions, purposes, some, lengths = zip(*kinds, strict=True)
     sizes = [len(clients) for clients in some]
     round, direction, purpose = (np.repeat(np.array(each), sizes) for each in (rounds, directions, purposes))
-    clients, payload_bytes = np.concatenate(some), np.concatenate(lengths)
-    columns = [each.astype(np.int64, copy=False) for each in (round, clients, direction, purpose, payload_bytes)]
+    clients, packet_bytes = np.concatenate(some), np.concatenate(lengths)
+    columns = [each.astype(np.int64, copy=False) for each in (round, clients, direction, purpose, packet_bytes)]
     if (np.diff(directions) > 0).all():
         return columns  # one kind each way: in order as it is
     order = np.lexsort((round, clients, direction))
@@ -244,6 +244,6 @@ def _in_order(blocks: list[_Block]) -> list[NDArray[np.int64]]:
 
 
 def _lengths(block: _Block) -> NDArray[Any]:
-    if isinstance(block.payload_bytes, int):
-        return np.full(block.clients.size, block.payload_bytes, np.int64)
-    return _numbers(block.payload_bytes)
+    if isinstance(block.packet_bytes, int):
+        return np.full(block.clients.size, block.packet_bytes, np.int64)
+    return _numbers(block.packet_bytes)

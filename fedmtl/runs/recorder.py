@@ -29,6 +29,7 @@ from fedmtl.callbacks.base import RunInfo
 from fedmtl.callbacks.replay import exchanges
 from fedmtl.callbacks.runner import NO_CALLBACKS, CallbackRunner
 from fedmtl.client.state.files import StateError, state_from_bytes, state_to_bytes
+from fedmtl.core.file_format import FORMAT, OtherFormat, check_format
 from fedmtl.core.files import Folder
 from fedmtl.protocol.best_round import NONE, Best
 from fedmtl.protocol.best_round import Kept as KeptState
@@ -248,6 +249,7 @@ class Recorder:
         files = Folder(self.folder)
         if files.exists(CHECKPOINT):
             server.state, note = _read_state(files, server.state)
+            check_format(files.path(CHECKPOINT), note.get("format", 1))
             try:
                 self._go_on(_checked(note, self.experiment.rounds), server)
             except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
@@ -363,8 +365,8 @@ class Recorder:
             round=server.best.round if tests else self.round,
             rounds=server.rounds,
             mean_score=self._score,
-            bytes_up=server.ledger.total("up", ("train", "gather")),
-            bytes_down=server.ledger.total("down", ("train", "gather")),
+            bytes_up=server.ledger.total("up", ("train", "raw_data")),
+            bytes_down=server.ledger.total("down", ("train", "raw_data")),
             problems=problems or {},
             part=TEST if tests else server.part,
             tests=tests,
@@ -395,6 +397,7 @@ class Recorder:
         self._marks |= {table.name: ends[folder / table.file] for table in new}
         server.ledger.forget()
         note = {
+            "format": FORMAT,
             "round": round,
             "marks": self._marks,
             "rows_digest": self._rows_digest,
@@ -531,7 +534,9 @@ def _read_experiment(files: Folder) -> dict[str, Any]:
 
 def _read_summary(files: Folder) -> dict[str, Any]:
     try:
-        return summary_from_bytes(files.read("summary.json"))
+        return summary_from_bytes(files.read("summary.json"), files.path("summary.json"))
+    except OtherFormat:
+        raise
     except ValueError as error:
         raise ValueError(
             f"{str(files.path('summary.json'))!r} is damaged ({error}); delete it, and --resume writes it again from "
@@ -589,7 +594,7 @@ def _last_updates(folder: Path, mark: Mark, server: Server) -> None:
     for block in read_table(folder, LEDGER, mark) if mark.bytes else ():
         columns = block.columns
         up, train = block.shared["directions"].index("up"), block.shared["purposes"].index("train")
-        some = (columns["direction"] == up) & (columns["purpose"] == train) & (columns["payload_bytes"] > 0)
+        some = (columns["direction"] == up) & (columns["purpose"] == train) & (columns["packet_bytes"] > 0)
         clients, rounds = columns["client"][some], columns["round"][some]
         known = np.isin(clients, server.clients.clients)
         np.maximum.at(server.since, server.clients.rows(clients[known]), rounds[known])

@@ -24,6 +24,7 @@ from xxhash import xxh3_128_hexdigest
 
 from fedmtl.algorithms.common.work import local_passes
 from fedmtl.core.bounds import shown
+from fedmtl.core.file_format import FORMAT, check_format
 from fedmtl.core.trees import sha256
 from fedmtl.metrics import MEASURES
 from fedmtl.protocol.best_round import Best
@@ -210,6 +211,7 @@ def summarise(
         }
     ledger = server.ledger
     return {
+        "format": FORMAT,
         "name": experiment.name,
         "label": experiment.label,
         "algorithm": repr(experiment.algorithm),
@@ -224,14 +226,14 @@ def summarise(
         "rejected": dict(sorted(server.rejected.items())),
         "mean_score": None if np.isnan(mean_score) else mean_score,
         "bytes": {
-            **_bytes(ledger, ("train", "gather", "evaluate")),
-            "train": _bytes(ledger, ("train", "gather")),
+            **_bytes(ledger, ("train", "raw_data", "evaluate")),
+            "train": _bytes(ledger, ("train", "raw_data")),
             "evaluate": _bytes(ledger, ("evaluate",)),
             "messages": dict(message_bytes),
         },
         "seconds": {**seconds, "total": sum(seconds.values())},
         "digests": {
-            "trunk": sha256(server.state),
+            "server_state": sha256(server.state),
             "rows": rows_digest,
             "ledger": ledger.digest(),
         },
@@ -258,10 +260,11 @@ def summary_to_bytes(summary: Mapping[str, Any]) -> bytes:
     return json.dumps({**summary, "checksum": _checksum(summary)}, indent=2).encode()
 
 
-def summary_from_bytes(data: bytes) -> dict[str, Any]:
-    """The summary that ``summary_to_bytes`` wrote.
+def summary_from_bytes(data: bytes, path: Path) -> dict[str, Any]:
+    """The summary that ``summary_to_bytes`` wrote to a file.
 
     Raises:
+        OtherFormat: another release wrote it.
         ValueError: what is no JSON object, or does not fit its checksum.
     """
     try:
@@ -273,6 +276,7 @@ def summary_from_bytes(data: bytes) -> dict[str, Any]:
     checksum = found.pop("checksum", None)
     if checksum is not None and checksum != _checksum(found):
         raise ValueError("its content does not fit its checksum")
+    check_format(path, found.get("format", 1))
     return found
 
 

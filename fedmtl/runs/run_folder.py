@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from fedmtl.core.file_format import FORMAT, check_format
 from fedmtl.core.files import Folder, temporary_of, write_atomic
 from fedmtl.runs.run_lock import LOCK
 
@@ -67,6 +68,7 @@ class Manifest:
     """What a run keeps of its beginning: fingerprints of data and components."""
     begun: bool = False
     """Whether a round of the run has been finished, so that its checkpoint must be there."""
+    format: int = FORMAT
 
 
 def check_folder(folder: Path) -> None:
@@ -84,6 +86,8 @@ def check_folder(folder: Path) -> None:
     inside = Folder(folder)
     others = [name for name in inside.names() if name != LOCK and temporary_of(name) != MANIFEST]
     manifest = read_manifest(folder)
+    if manifest is not None and manifest.run:
+        check_format(folder / MANIFEST, manifest.format)
     if others and (manifest is None or not manifest.run):
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         old = ""
@@ -108,13 +112,14 @@ def read_manifest(folder: Path) -> Manifest | None:
     try:
         values = json.loads(text)
         check = values.pop("check")
-        if check != _check(values) or values["format"] != 1:
+        if check != _check(values) or type(values["format"]) is not int:
             raise ValueError("checksum")
         return Manifest(
             bool(values["run"]),
             tuple(map(str, values["files"])),
             dict(values["facts"]),
             bool(values.get("begun", False)),
+            values["format"],
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ValueError(
@@ -125,7 +130,7 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the list, wholly or not at all."""
-    values: dict[str, Any] = {"format": 1, "run": manifest.run, "files": list(manifest.files)}
+    values: dict[str, Any] = {"format": manifest.format, "run": manifest.run, "files": list(manifest.files)}
     values |= {"facts": dict(manifest.facts), "begun": manifest.begun}
     write_atomic(folder / MANIFEST, json.dumps({**values, "check": _check(values)}, indent=1).encode())
 

@@ -148,7 +148,7 @@ class Answers:
             clients, lengths = self._requests.clients[places], replies.updates.lengths[rows]
             train, raw_data = self._requests.train[places], self._requests.raw_data[places]
             ledger.record_many(self._round, clients[train], "up", "train", lengths[train])
-            ledger.record_many(self._round, clients[raw_data], "up", "gather", lengths[raw_data])
+            ledger.record_many(self._round, clients[raw_data], "up", "raw_data", lengths[raw_data])
 
     def seconds(self, clients: NDArray[np.int64]) -> NDArray[np.float64]:
         """The training time that each of some clients reported."""

@@ -2,7 +2,7 @@
 
 A block is a head of 32 bytes, little-endian, and a body:
 
-    4 bytes  "fmb1"
+    4 bytes  "fmb2", whose digit is the file format
     4 bytes  length of the body's text
     4 bytes  length of the body
     4 bytes  XXH32 of the 12 bytes above
@@ -18,6 +18,7 @@ takes a fifth of a second; Parquet has a footer, so nothing can be appended to i
 
 import json
 import os
+import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -27,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_128_digest, xxh32_intdigest
 
+from fedmtl.core.file_format import FORMAT, check_format
 from fedmtl.core.files import Folder, named_errors, write_all
 from fedmtl.tables.columns import Column, pack, unpack
 
@@ -38,7 +40,7 @@ LONGEST = 2**24
 
 _LENGTHS = struct.Struct("<4sII")
 _HEAD = struct.Struct("<4sIII16s")
-_MAGIC = b"fmb1"
+_MAGIC = b"fmb%d" % FORMAT
 _ADVICE = "restore the file, or begin anew in another folder (--out)"
 
 
@@ -182,7 +184,12 @@ def read(path: Path, name: str, mark: Mark | None = None) -> Iterator[Block]:
 
 
 def _bodies(path: Path, size: int, whole: bool = True) -> Iterator[tuple[int, bytes, bytes]]:
-    """Length of the text, body and checksum of each block in the first ``size`` bytes."""
+    """Yield length of the text, body and checksum of each block in the first ``size`` bytes.
+
+    Raises:
+        OtherFormat: a file of another release.
+        DamagedFile: a byte that is not as it was written.
+    """
     before, start, number = bytes(16), 0, 0
     with os.fdopen(Folder(path.parent).open(path.name, os.O_RDONLY), "rb") as file:
         while start < size:
@@ -191,6 +198,8 @@ def _bodies(path: Path, size: int, whole: bool = True) -> Iterator[tuple[int, by
             if len(head) < _HEAD.size and not whole and head.startswith(_MAGIC[: len(head)]):
                 return
             magic, text, length, check, checksum = _HEAD.unpack(head.ljust(_HEAD.size, b"\0"))
+            if re.fullmatch(rb"fmb\d", magic) and check == xxh32_intdigest(head[:12]):
+                check_format(path, int(magic[3:]))
             if magic != _MAGIC or check != xxh32_intdigest(head[:12]) or not text <= length <= LONGEST:
                 raise DamagedFile(f"{path}, block {number} at byte {start} has a damaged head; {_ADVICE}.")
             if start + _HEAD.size + length > size:

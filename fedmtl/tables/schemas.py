@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fedmtl.core.file_format import FORMAT
 from fedmtl.core.text import LIMIT, escaped
 from fedmtl.metrics.base import MEASURES as NAMES
 from fedmtl.tables.blocks import Block, DamagedFile, Mark, read
@@ -91,7 +92,7 @@ def _transfers(block: Block) -> tuple[list[Any], ...]:
         [block.shared[f"{key}s"][index] for index in _among(columns[key], block.shared[f"{key}s"])]
         for key in ("direction", "purpose")
     ]
-    return columns["round"].tolist(), columns["client"].tolist(), *named, columns["payload_bytes"].tolist()
+    return columns["round"].tolist(), columns["client"].tolist(), *named, columns["packet_bytes"].tolist()
 
 
 def _among(numbers: np.ndarray, names: list[Any]) -> list[int]:
@@ -164,7 +165,7 @@ METRICS = Table(
     ("round", "client", "task", "metric", "value", "score", "higher_is_better", "examples", "seconds", "part"),
     _metrics,
 )
-LEDGER = Table("ledger", ("round", "client", "direction", "purpose", "payload_bytes"), _transfers)
+LEDGER = Table("ledger", ("round", "client", "direction", "purpose", "packet_bytes"), _transfers)
 MEASURES = Table("measures", ("round", "client", "task", "examples", *NAMES, "part"), _measures)
 """Metrics beside the primary one; null where a task has no such metric, or the metric no value."""
 CONFUSION = Table("confusion", ("round", "client", "task", "label", "truth", "predicted", "count", "part"), _confusion)
@@ -210,8 +211,8 @@ def rows(table: Table, blocks: Iterator[Block]) -> Iterator[Row]:
 
 
 def json_lines(table: Table, blocks: Iterator[Block]) -> Iterator[str]:
-    """Lines of JSON, a text a block, several times as fast as dict by dict."""
-    template = "{" + ", ".join(f'"{field}": %s' for field in table.fields) + "}\n"
+    """Yield lines of JSON, a text a block, several times as fast as dict by dict; ``format`` is their last field."""
+    template = "{" + ", ".join([*(f'"{field}": %s' for field in table.fields), f'"format": {FORMAT}']) + "}\n"
     for block in blocks:
         yield "".join([template % values for values in zip(*map(_json, table.values(block)), strict=True)])
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tomli_w
 
+from fedmtl.core.file_format import FORMAT
 from fedmtl.tables.blocks import Block, Mark, append, blocks_of
 from fedmtl.tables.schemas import ALL_CLIENTS, LEDGER, METRICS, Table
 
@@ -66,7 +67,8 @@ def write_run(
     if summary:
         fields = ", ".join(f"{k}={v!r}" for k, v in algorithm.items() if k != "name")
         label = f"{algorithm['name']}({fields})"
-        text = {"label": f"{label} / {codecs['up_codec']['name']}()", "algorithm": label, "tasks": {}, "seed": seed}
+        text = {"format": FORMAT, "label": f"{label} / {codecs['up_codec']['name']}()", "algorithm": label}
+        text |= {"tasks": {}, "seed": seed}
         (folder / "summary.json").write_text(json.dumps(text), encoding="utf-8")
     return folder
 
@@ -84,7 +86,7 @@ def row(r: int, client: int | None, task: str, score: float | None, metric: tupl
 
 def transfer(r: int, client: int, direction: str, purpose: str, count: int) -> dict[str, Any]:
     """A row of the ledger."""
-    return {"round": r, "client": client, "direction": direction, "purpose": purpose, "payload_bytes": count}
+    return {"round": r, "client": client, "direction": direction, "purpose": purpose, "packet_bytes": count}
 
 
 def metric_blocks(rows: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
@@ -100,7 +102,7 @@ def metric_blocks(rows: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
 
 
 def ledger_blocks(rows: Sequence[Mapping[str, Any]]) -> list[Block]:
-    shared = {"directions": ["down", "up"], "purposes": ["train", "evaluate", "gather"]}
+    shared = {"directions": ["down", "up"], "purposes": ["train", "evaluate", "raw_data"]}
     numbers = [
         {**each, "direction": shared["directions"].index(each["direction"])}
         | {"purpose": shared["purposes"].index(each["purpose"])}

@@ -18,7 +18,7 @@ def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert run.seed == 3
     assert run.experiment["algorithm"] == FEDPER
     assert run.rows[0]["value"] == 0.1
-    assert [t["payload_bytes"] for t in run.transfers if t["direction"] == "up" and t["purpose"] == "train"] == [5, 5]
+    assert [t["packet_bytes"] for t in run.transfers if t["direction"] == "up" and t["purpose"] == "train"] == [5, 5]
     assert run.summary["label"] == "FedPer(lr=0.1) / Dense()"
 
 

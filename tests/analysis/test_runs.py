@@ -50,7 +50,7 @@ def test_raw_data_that_was_gathered_is_a_price_of_training_but_not_of_the_initia
     tmp_path: Path, gathered_in: int
 ) -> None:
     run = toy(tmp_path, {"digit": [0.1, 0.5, 0.7]})
-    run.transfers.append(transfer(gathered_in, 0, "up", "gather", 5000))
+    run.transfers.append(transfer(gathered_in, 0, "up", "raw_data", 5000))
     assert run.curve("digit").bytes == [0, 5200, 5400]
     assert run.training_bytes() == 5400
 

@@ -39,7 +39,7 @@ def byte_curves(ledger: list[dict[str, Any]]) -> dict[str, list[tuple[int, float
         tag = f"bytes/{row['purpose']}/{row['direction']}"
         for name in (tag, f"{tag}/client_{row['client']}"):
             of = sums.setdefault(name, {})
-            of[row["round"]] = of.get(row["round"], 0) + row["payload_bytes"]
+            of[row["round"]] = of.get(row["round"], 0) + row["packet_bytes"]
     return {tag: sorted(of.items()) for tag, of in sums.items()}
 
 

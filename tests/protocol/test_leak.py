@@ -263,7 +263,7 @@ def test_no_name_is_in_any_packet_and_messages_hold_fixed_fields(algorithm: Any,
 def test_the_ledger_is_what_was_in_the_messages(algorithm: Any, codecs: tuple[Any, Any]) -> None:
     """Between machines each packet lies in its message; within one, equal packets may lie there once."""
     caught = caught_of(algorithm, codecs)
-    counted = sum(row["payload_bytes"] for row in caught.result.ledger)
+    counted = sum(row["packet_bytes"] for row in caught.result.ledger)
     assert counted == sum(packet_bytes(message) for message in caught.messages)
     assert counted == sum(len(packet) for packet in caught.packets)
     if algorithm in (ALGORITHMS[0], ALGORITHMS[3]):
@@ -284,13 +284,11 @@ def test_packet_sizes_do_not_depend_on_heads_that_stay(algorithm: Any, codecs: t
         pytest.skip("its model has one layer")
     claim = CLAIMS[type(algorithm)]
     narrow, wide = (caught_of(algorithm, codecs, wide).result.ledger for wide in (False, True))
-    assert [{**row, "payload_bytes": 0} for row in narrow] == [{**row, "payload_bytes": 0} for row in wide]
+    assert [{**row, "packet_bytes": 0} for row in narrow] == [{**row, "packet_bytes": 0} for row in wide]
     for one, other in zip(narrow, wide, strict=True):
         heads = {"down": claim.down, "up": claim.up if one["purpose"] == "train" else ()}[one["direction"]]
         travel = "head.".startswith(heads)
-        assert (
-            one["payload_bytes"] < other["payload_bytes"] if travel else one["payload_bytes"] == other["payload_bytes"]
-        )
+        assert one["packet_bytes"] < other["packet_bytes"] if travel else one["packet_bytes"] == other["packet_bytes"]
 
 
 # The searches find what is there
@@ -349,7 +347,7 @@ def test_leaks_are_found(how: str) -> None:
     assert bool(leaked_values(caught, private_pairs(caught))) == (how in ("beside", "renamed", "inside"))
     assert bool(leaked_values(caught, data_pairs(caught.federation))) == (how == "examples")
     narrow = [row for row in caught.result.ledger if (row["direction"], row["purpose"]) == ("up", "train")]
-    assert {row["payload_bytes"] > 32 + 4 * TRUNK_NUMBERS for row in narrow} == {how in ("beside", "renamed")}
+    assert {row["packet_bytes"] > 32 + 4 * TRUNK_NUMBERS for row in narrow} == {how in ("beside", "renamed")}
 
 
 def test_names_are_found() -> None:

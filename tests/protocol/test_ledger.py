@@ -15,7 +15,7 @@ TRANSFERS = [
     Transfer(1, 0, "down", "train", 100),
     Transfer(0, 0, "up", "evaluate", 10),
     Transfer(1, 0, "up", "train", 1_000),
-    Transfer(1, 1, "up", "gather", 10_000),
+    Transfer(1, 1, "up", "raw_data", 10_000),
     Transfer(2, 1, "down", "train", 100_000),
     Transfer(2, 1, "up", "train", 0),
 ]
@@ -38,11 +38,11 @@ TOTALS = [
     (("down",), 100_101),
     (("up",), 11_010),
     ((None, ("train",)), 101_100),
-    (("up", ("train", "gather")), 11_000),
+    (("up", ("train", "raw_data")), 11_000),
     (("down", ("evaluate",)), 1),
-    (("down", ("gather",)), 0),
+    (("down", ("raw_data",)), 0),
     (("up", ()), 0),
-    (("up", ("gather", "gather")), 10_000),
+    (("up", ("raw_data", "raw_data")), 10_000),
 ]
 
 
@@ -52,7 +52,7 @@ def test_totals(ledger: Ledger, arguments: Any, total: int) -> None:
 
 
 def test_purposes_may_be_an_iterator(ledger: Ledger) -> None:
-    assert ledger.total("up", iter(("train", "gather"))) == 11_000
+    assert ledger.total("up", iter(("train", "raw_data"))) == 11_000
 
 
 def test_an_empty_ledger_has_counted_nothing() -> None:
@@ -100,7 +100,7 @@ def test_many_are_as_many_single_ones() -> None:
     assert many.transfers == expected
     assert Ledger(expected).digest() == many.digest()
     assert many.total("up") == 3 * 80 + 2 * 96 + 1_200 and many.total("down") == 5 * 92
-    assert all(type(number) is int for transfer in many for number in (transfer.client, transfer.payload_bytes))
+    assert all(type(number) is int for transfer in many for number in (transfer.client, transfer.packet_bytes))
 
 
 def test_groups_of_clients_may_come_in_any_order() -> None:
@@ -135,10 +135,10 @@ def test_the_digest_is_what_it_says(ledger: Ledger) -> None:
     assert ledger.digest() == digest.hex()
 
 
-@pytest.mark.parametrize("field", ["round", "client", "direction", "purpose", "payload_bytes"])
+@pytest.mark.parametrize("field", ["round", "client", "direction", "purpose", "packet_bytes"])
 @pytest.mark.parametrize("index", range(len(TRANSFERS)))
 def test_another_transfer_is_another_digest(ledger: Ledger, index: int, field: str) -> None:
-    others = {"direction": {"up": "down", "down": "up"}, "purpose": {"train": "gather"}}
+    others = {"direction": {"up": "down", "down": "up"}, "purpose": {"train": "raw_data"}}
     old = getattr(TRANSFERS[index], field)
     new = others[field].get(old, "train") if field in others else old + 1
     changed = TRANSFERS[index]._replace(**{field: new})
@@ -188,7 +188,7 @@ def test_a_ledger_goes_on_from_its_note(ledger: Ledger) -> None:
     [
         ({"direction": "sideways"}, "got 'sideways' and 'train'"),
         ({"purpose": "gossip"}, "got 'down' and 'gossip'"),
-        ({"payload_bytes": -1}, "no negative length, got -1"),
+        ({"packet_bytes": -1}, "no negative length, got -1"),
     ],
 )
 def test_refuses_what_is_no_transfer(ledger: Ledger, change: dict[str, Any], message: str) -> None:

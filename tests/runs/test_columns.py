@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedmtl.core.file_format import FORMAT
 from fedmtl.runs.columns import RoundMetrics, blocks, by_task, digest, mean_score, pack_metrics, rows, unpack_metrics
 from fedmtl.server.round_result import Measurements
 from fedmtl.tables.blocks import Mark, append, read
@@ -80,13 +81,15 @@ def test_rows_say_their_part() -> None:
 
 
 def test_lines_are_the_rows_as_json_writes_them() -> None:
-    assert lines(TASKS, measured()) == "".join(json.dumps(row) + "\n" for row in rows(TASKS, measured()))
+    assert lines(TASKS, measured()) == "".join(
+        json.dumps(row | {"format": FORMAT}) + "\n" for row in rows(TASKS, measured())
+    )
     tasks = {'d"\n': MultiClass(3)}  # a name that JSON must escape
     found = by_task(
         [Measurements(0, np.array([0]), {'d"\n': np.array([[3.0, 1.0]])})], np.array([], np.int64), np.array([])
     )
     assert found is not None
-    assert lines(tasks, found) == "".join(json.dumps(row) + "\n" for row in rows(tasks, found))
+    assert lines(tasks, found) == "".join(json.dumps(row | {"format": FORMAT}) + "\n" for row in rows(tasks, found))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

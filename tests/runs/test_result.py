@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from fedmtl.algorithms import FedAvg, FedPer, FedRep, Local, Pooled
 from fedmtl.codecs import FP16, ErrorFeedback, Int8, TopK
+from fedmtl.core.file_format import FORMAT
 from fedmtl.data import ClientData, Federation, Split, Synthetic
 from fedmtl.models import MLP
 from fedmtl.run_experiment import run
@@ -75,7 +76,10 @@ def strict(text: str) -> dict[str, Any]:
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    return [strict(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    """Rows of a file of lines of JSON, whose last field is the file format."""
+    rows = [strict(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert [(list(row)[-1], row.pop("format")) for row in rows] == [("format", FORMAT)] * len(rows)
+    return rows
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +188,7 @@ def test_the_ledger_of_the_run_written_out(result: Result) -> None:
         more = [full_bytes(c) if measured == 3 else 0 for c in range(80)]
         expected += [(measured, c, "up", "evaluate", primary[c] + more[c]) for c in range(80)]
     assert sorted(tuple(row.values()) for row in result.ledger) == sorted(expected)
-    assert all(list(row) == ["round", "client", "direction", "purpose", "payload_bytes"] for row in result.ledger)
+    assert all(list(row) == ["round", "client", "direction", "purpose", "packet_bytes"] for row in result.ledger)
 
 
 # Summary
@@ -206,9 +210,12 @@ def test_the_summary_follows_from_rows_and_ledger(result: Result) -> None:
 
     def total(direction: str | None, purposes: set[str]) -> int:
         chosen = [r for r in result.ledger if r["purpose"] in purposes and direction in (None, r["direction"])]
-        return sum(row["payload_bytes"] for row in chosen)
+        return sum(row["packet_bytes"] for row in chosen)
 
-    for part, purposes in ((summary["bytes"], {"train", "gather", "evaluate"}), (summary["bytes"]["train"], {"train"})):
+    for part, purposes in (
+        (summary["bytes"], {"train", "raw_data", "evaluate"}),
+        (summary["bytes"]["train"], {"train"}),
+    ):
         assert (part["up"], part["down"]) == (total("up", purposes), total("down", purposes))
         assert part["total"] == part["up"] + part["down"] == total(None, purposes)
     assert summary["bytes"]["evaluate"]["total"] == total(None, {"evaluate"}) > 0
@@ -262,7 +269,7 @@ def test_whoever_watches_is_told_after_each_round(result: Result, progress: list
     for seen in progress:
         for direction, told in (("up", seen.bytes_up), ("down", seen.bytes_down)):
             rows = [row for row in result.ledger if row["round"] <= seen.round and row["purpose"] == "train"]
-            assert told == sum(row["payload_bytes"] for row in rows if row["direction"] == direction)
+            assert told == sum(row["packet_bytes"] for row in rows if row["direction"] == direction)
         measured = {1: 0, 2: 0, 3: 2, 4: 3}[seen.round]  # the model after round 2 is measured in round 3
         scores = [by_task(result.rows, measured, task)[1]["score"] for task in TASKS]
         assert seen.mean_score == pytest.approx(np.mean(scores), rel=1e-12)

@@ -126,7 +126,7 @@ class Ran:
 
     @property
     def model(self) -> str:
-        return self.result.summary["digests"]["trunk"]
+        return self.result.summary["digests"]["server_state"]
 
     @property
     def rejected(self) -> dict[str, int]:

@@ -111,6 +111,6 @@ def test_a_real_superlink_with_two_supernodes(runs: Callable[..., Result], tmp_p
     assert summary["digests"]["ledger"] == reference.summary["digests"]["ledger"]
     assert difference(saved(tmp_path / "out"), reference.state) <= 1e-6
     assert summary["bytes"]["messages"] == {key: summary["bytes"][key] for key in ("down", "up")}
-    assert summary["bytes"]["total"] == sum(row["payload_bytes"] for row in reference.ledger)
+    assert summary["bytes"]["total"] == sum(row["packet_bytes"] for row in reference.ledger)
     stored = {path.parent.name for path in (tmp_path / "state").glob("*/*/*.state")}
     assert stored == {"1", "3", "5"} & {f"{c}" for cohort in cohorts(reference).values() for c in cohort}

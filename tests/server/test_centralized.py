@@ -138,15 +138,15 @@ def test_raw_data_is_in_the_ledger_once_and_under_its_own_name() -> None:
             return replies
 
         toy.play(round, see)
-    gathered = [t for t in toy.server.ledger.transfers if t.purpose == "gather"]
-    assert [(t.round, t.client, t.direction, t.payload_bytes) for t in gathered] == [
+    gathered = [t for t in toy.server.ledger.transfers if t.purpose == "raw_data"]
+    assert [(t.round, t.client, t.direction, t.packet_bytes) for t in gathered] == [
         (1, client, "up", sizes[client]) for client in range(5)
     ]
     for client, data in toy.client_pool.clients.items():  # no smaller than what it holds
         held = data.train.x.nbytes + sum(labels.nbytes for labels in data.train.y.values())
         assert held + 32 < sizes[client] < held + 32 + 4 * 300  # and no more than a zip's headers for 3 arrays
     assert toy.server.ledger.total(purposes=("train",)) == 0
-    assert {t.purpose for t in toy.server.ledger.transfers} == {"gather", "evaluate"}
+    assert {t.purpose for t in toy.server.ledger.transfers} == {"raw_data", "evaluate"}
 
 
 def test_without_somebodys_data_there_is_no_round() -> None:

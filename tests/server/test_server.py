@@ -162,7 +162,7 @@ def test_the_ledger_of_two_rounds_written_out() -> None:
 def test_packets_are_a_header_and_what_the_codec_says(codec: Any, body: int) -> None:
     toy = make_toy(up_codec=codec)
     toy.play(1)
-    assert {t.payload_bytes for t in toy.server.ledger.transfers if t.direction == "up" and t.purpose == "train"} == {
+    assert {t.packet_bytes for t in toy.server.ledger.transfers if t.direction == "up" and t.purpose == "train"} == {
         32 + body
     }
 
@@ -274,7 +274,7 @@ def test_a_bad_reply_leaves_its_client_out_and_names_it(bad: str, caplog: pytest
 def test_bytes_that_came_are_counted_even_if_they_are_of_no_use() -> None:
     toy = make_toy()
     toy.play(1, changed(2, lambda reply: reply._replace(update=reply.update[:50])))
-    up = {t.client: t.payload_bytes for t in toy.server.ledger.transfers if (t.direction, t.purpose) == ("up", "train")}
+    up = {t.client: t.packet_bytes for t in toy.server.ledger.transfers if (t.direction, t.purpose) == ("up", "train")}
     assert up == {0: PACKET, 1: PACKET, 2: 50, 3: PACKET, 4: PACKET}
 
 

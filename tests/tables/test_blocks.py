@@ -124,7 +124,7 @@ def test_blocks_that_change_places_or_are_gone_are_noticed(tmp_path: Path) -> No
 def sealed(text: Any, data: bytes = b"", length: int | None = None) -> bytes:
     """A block of any content, with checksums that fit."""
     said = text if isinstance(text, bytes) else json.dumps(text).encode()
-    head = struct.pack("<4sII", b"fmb1", len(said), len(said + data) if length is None else length)
+    head = struct.pack("<4sII", b"fmb2", len(said), len(said + data) if length is None else length)
     head += struct.pack("<I", xxh32_intdigest(head))
     return head + xxh3_128_digest(bytes(16) + head + said + data) + said + data
 
@@ -197,7 +197,9 @@ def test_text_is_that_of_json_and_csv(tmp_path: Path) -> None:
         "higher_is_better": True, "examples": 4, "seconds": None, "part": "test",
     }  # fmt: skip
     assert expected[3]["client"] is None and expected[3]["value"] == 2.0 and expected[3]["metric"] == "rmse"
-    assert "".join(json_lines(METRICS, iter(some))) == "".join(json.dumps(row) + "\n" for row in expected)
+    assert "".join(json_lines(METRICS, iter(some))) == "".join(
+        json.dumps(row | {"format": 2}) + "\n" for row in expected
+    )
     texts = {True: "true", False: "false", None: ""}
     found = csv.DictReader(io.StringIO("".join(csv_lines(METRICS, iter(some)))))
     for row, read_back in zip(expected, found, strict=True):

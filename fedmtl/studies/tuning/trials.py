@@ -84,7 +84,7 @@ def run_trial(
         run(experiment, folder, resume=True, pause=pause, federation=federation, in_process=in_process)
     except Diverged:
         state, best = DIVERGED, Best()
-    sent = {direction: _sent(folder, ("train", "gather"), (direction,)) for direction in ("up", "down")}
+    sent = {direction: _sent(folder, ("train", "raw_data"), (direction,)) for direction in ("up", "down")}
     return Trial(
         number=number,
         values=values,
@@ -92,7 +92,7 @@ def run_trial(
         rounds=best.last,
         best_round=best.round,
         score=best.score,
-        to_best=_sent(folder, ("train", "gather"), ("up", "down"), best.round) if best.round > 0 else 0,
+        to_best=_sent(folder, ("train", "raw_data"), ("up", "down"), best.round) if best.round > 0 else 0,
         bytes={**sent, "evaluation": _sent(folder, ("evaluate",), ("up", "down"))},
     )
 
@@ -106,5 +106,5 @@ def _sent(folder: Path, purposes: tuple[str, ...], directions: tuple[str, ...], 
         for name, wanted in (("purpose", purposes), ("direction", directions)):
             numbers = [k for k, word in enumerate(shared[f"{name}s"]) if word in wanted]
             some &= np.isin(columns[name], numbers)
-        total += int(columns["payload_bytes"][some].sum())
+        total += int(columns["packet_bytes"][some].sum())
     return total
