@@ -204,6 +204,7 @@ def tiny_plan(
         down_codec=Dense(),
         batch_size=batch_size,
         seed=0,
+        train_loss=True,
     )
 
 

@@ -120,15 +120,17 @@ class TaskLoss:
 
     def each(self, params: Params, batch: Batch) -> Tensor:
         """The tasks' losses one by one, [tasks], for who weighs them."""
+        return torch.stack(self._losses(params, batch))
+
+    def _losses(self, params: Params, batch: Batch) -> list[Tensor]:
         outputs = functional_call(self._part, dict(params), (batch["x"],))
-        return torch.stack(
-            [self._kinds[task].loss(outputs[task], batch[f"y.{task}"], batch["mask"]) for task in self.tasks]
-        )
+        return [self._kinds[task].loss(outputs[task], batch[f"y.{task}"], batch["mask"]) for task in self.tasks]
 
     def __call__(self, params: Params, batch: Batch) -> Tensor:
-        losses = self.each(params, batch)
-        if "owns" not in batch:
-            return losses.mean()
+        losses = self._losses(params, batch)
+        if "owns" not in batch:  # the mean of one is that one, to the bit, without the operations
+            return torch.stack(losses).mean() if len(losses) > 1 else losses[0]
+        losses = torch.stack(losses)
         owns = batch["owns"].amax(0)
         return (losses * owns).sum() / owns.sum().clamp(min=1)
 

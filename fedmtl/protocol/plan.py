@@ -68,7 +68,7 @@ class Plan:
         longest: int | None = None,
         valid_fraction: float = 0.0,
         metrics: str = METRICS[0],
-        train_loss: bool = True,
+        train_loss: bool = False,
     ) -> None:
         self.algorithm = algorithm
         self.up_codec = up_codec
@@ -129,7 +129,7 @@ class Plan:
             *([] if self.metrics == METRICS[0] else [self.metrics]),
             *([sha256(frozen)] if (frozen := dict(self.module.named_buffers())) else []),
             *([f"valid_fraction={self.valid_fraction}"] if self.valid_fraction else []),
-            *([] if self.train_loss else ["train_loss=False"]),
+            *(["train_loss"] if self.train_loss else []),
         )
         return blake2b(repr(picture).encode(), digest_size=8).digest()
 
@@ -385,7 +385,7 @@ def make_plan(
     seed: int,
     valid_fraction: float = 0.0,
     metrics: str = METRICS[0],
-    train_loss: bool = True,
+    train_loss: bool = False,
 ) -> Plan:
     """The plan of an experiment whose data has this schema."""
     counts = example_counts(schema.examples, valid_fraction)

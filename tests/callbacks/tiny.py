@@ -10,7 +10,7 @@ TINY = Path(__file__).parent.parent / "runtime" / "tiny.toml"
 
 
 def experiment(*settings: str) -> Experiment:
-    return load_experiment(TINY, ["rounds=3", *settings])
+    return load_experiment(TINY, ["rounds=3", "train_loss=true", *settings])
 
 
 def curve(rows: list[dict[str, Any]], task: str, client: int | None) -> list[tuple[int, float]]:

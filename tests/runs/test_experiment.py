@@ -41,7 +41,7 @@ EXPERIMENTS = [
         evaluate_every=2,
         evaluate_clients=3,
         metrics="all",
-        train_loss=False,
+        train_loss=True,
         seed=7,
         chunk=7,
         compile=True,
@@ -130,7 +130,7 @@ def test_what_is_what_results_depend_on() -> None:
         "round_seconds": 1.0,
         "max_weight": 3.0,
         "max_norm": 5.0,
-        "train_loss": False,
+        "train_loss": True,
         "callbacks": ["TensorBoard"],
     }
     assert set(how) == set(EXECUTION_FIELDS)

@@ -24,6 +24,7 @@ from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.presets import load_experiment
 from fedmtl.runs.result import Progress, Result
+from tests.runtime.hostile import experiment as hostile
 from tests.runtime.hostile import filled, play, reseal, update
 from tests.server.toy import make_toy
 
@@ -31,7 +32,7 @@ TINY = Path(__file__).with_name("tiny.toml")
 
 
 def experiment(*settings: str) -> Experiment:
-    return load_experiment(TINY, ["rounds=3", "evaluate_every=3", *settings])
+    return load_experiment(TINY, ["rounds=3", "evaluate_every=3", "train_loss=true", *settings])
 
 
 def first_losses(of: Experiment) -> dict[int, tuple[float, int]]:
@@ -152,7 +153,7 @@ def test_training_on_the_server_has_a_row_over_all_clients() -> None:
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("codec", [Dense(), Int8(block=8), ErrorFeedback(TopK(0.3))], ids=repr)
 def test_a_loss_that_is_no_number_costs_no_update(loss: float, codec: Codec[Any]) -> None:
-    toy = make_toy(up_codec=codec)
+    toy = make_toy(up_codec=codec, train_loss=True)
 
     def tamper(replies: list[Reply]) -> list[Reply]:
         packet = replies[0].update
@@ -166,7 +167,7 @@ def test_a_loss_that_is_no_number_costs_no_update(loss: float, codec: Codec[Any]
 
 
 def test_losses_of_updates_that_are_left_out_are_no_rows() -> None:
-    ran = play(replies={"2": update(lambda packet: reseal(packet, filled(packet, 3e38)))})
+    ran = play(hostile(train_loss=True), replies={"2": update(lambda packet: reseal(packet, filled(packet, 3e38)))})
     out = {client for problems in ran.problems for client in problems}
     assert len(out) == 1
     rounds = {row["round"]: set() for row in ran.result.training}

@@ -167,6 +167,7 @@ def plan_of(federation: Federation, algorithm: Algorithm[Any, Any], codec: Codec
         down_codec=Dense(),
         batch_size=4,
         seed=0,
+        train_loss=True,
     )
 
 

@@ -71,13 +71,13 @@ def keep_loss(total: Tensor, examples: Tensor) -> None:
 
 
 def mean_loss(kept: Sequence[Losses]) -> Tensor | None:
-    """Mean loss over all examples of all steps, a scalar; None where nothing descends."""
+    """Mean loss over all examples of all steps, a scalar, NaN without an example; None where nothing descends."""
     if not kept:
         return None
     total, examples = kept[0]
     for one in kept[1:]:  # one after the other: what padding adds must change no bit
         total, examples = total + one.total, examples + one.examples
-    return total / examples.clamp(min=1)
+    return total / examples
 
 
 UNSCHEDULED = torch.zeros(())
@@ -113,7 +113,7 @@ def sgd(
     w, state = dict(params), chosen.init(params)
     gradient, retraction = grad(_with_loss(loss), has_aux=True), _RETRACTION.get()
     kept = _LOSSES.get() if counts else None
-    total = examples = None
+    total = None
     for _ in range(epochs):
         for batch in batches:
             n = batch["mask"].sum()
@@ -121,7 +121,6 @@ def sgd(
             slope, value = gradient(w, batch)
             if kept is not None:
                 total = n * value if total is None else torch.addcmul(total, n, value)
-                examples = n if examples is None else examples + n
             d, new = chosen.direction(state, slope, w, _round(chosen, batch))  # (1)
             pairs = zip(tree_leaves(new), tree_leaves(state), strict=True)
             state = tree_unflatten(new, [torch.where(real, one, other) for one, other in pairs])
@@ -129,8 +128,8 @@ def sgd(
             w = {name: torch.addcmul(value, step, d[name]) for name, value in w.items()}  # (2), in one pass
             if retraction is not None:
                 w |= {name: torch.where(real, value, w[name]) for name, value in retraction(w).items()}
-    if kept is not None and total is not None and examples is not None:
-        kept.append(Losses(total, examples))
+    if kept is not None and total is not None:
+        kept.append(Losses(total, epochs * num_examples(batches)))  # which a recording has worked out already
     return w
 
 

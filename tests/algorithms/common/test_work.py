@@ -24,8 +24,8 @@ def test_each_algorithm_takes_the_gradients_that_it_declares(
     taken: list[int] = []
     real = torch.func.grad
 
-    def counting(loss: Any) -> Any:
-        gradient = real(loss)
+    def counting(loss: Any, **options: Any) -> Any:
+        gradient = real(loss, **options)
 
         def counted(w: Any, batch: Any) -> Any:
             models = [value.numel() // sizes[name] for name, value in w.items() if name in sizes]
