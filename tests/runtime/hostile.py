@@ -43,6 +43,7 @@ def experiment(**changes: Any) -> Experiment:
         "wait_seconds": 0.3,
         "runtime": "local",
         "engine": "loop",
+        "train_loss": True,
         **changes,
     }
     return Experiment(**values)
