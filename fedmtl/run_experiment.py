@@ -47,7 +47,7 @@ def run(
         pause: whether to leave it at that for now, asked where the folder's run stands and after each round. A run that
             is paused has rows and ledger so far, and an empty summary; it goes on with ``resume``.
         federation: what ``experiment.load()`` gives, where the caller has it already.
-        in_process: do the work of Ray's workers here, one after the other, to the same bits: for runs beside others.
+        in_process: do the work of Ray's workers here, one after the other, bit-identically: for runs beside others.
 
     Raises:
         ValueError: data, model, algorithm and codecs that do not fit each other, a folder that holds another run or the

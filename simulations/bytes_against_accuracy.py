@@ -1,4 +1,4 @@
-"""What does accuracy cost? One preset, several codecs, one table of bytes against accuracy, and a verdict for each.
+"""Cost of accuracy: one preset, several codecs, one table of bytes against accuracy, and a verdict for each.
 
     python simulations/bytes_against_accuracy.py digits --seeds 3 --target 0.7 --out runs/bytes
 

@@ -38,7 +38,7 @@ def main(
     patients: Annotated[int, typer.Option(help="Patients of a clinic; a third of them are tested on.")] = 45,
     rounds: Annotated[int, typer.Option(help="Rounds of training.")] = 30,
     lr: Annotated[float, typer.Option(help="Learning rate.")] = 0.1,
-    seed: Annotated[int, typer.Option(help="All chance follows from it.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of all randomness.")] = 0,
     runtime: Annotated[str, typer.Option(help="ray for worker processes, local for this process.")] = "ray",
 ) -> None:
     data = from_arrays(clinics(number, patients, seed), test_fraction=1 / 3)

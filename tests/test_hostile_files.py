@@ -300,7 +300,7 @@ def test_a_damaged_head_of_a_rollback_block_ends_the_reading(folder: Path, count
     assert rollback_journal._read(Folder(folder), "u", 8) == (1, [])
 
 
-@pytest.mark.parametrize("name", ["experiment.toml", "rounds.columns", "summary.json", "learnt.json", "size.json"])
+@pytest.mark.parametrize("name", ["experiment.toml", "rounds.columns", "summary.json", "diagnostics.json", "size.json"])
 def test_a_report_reads_no_file_that_a_run_folder_links_to(folder: Path, name: str) -> None:
     run = write_run(folder / "run", {"name": "FedPer", "lr": 0.1}, {"digit": [0.1, 0.5]})
     private = folder / "private"
@@ -672,9 +672,9 @@ def test_a_report_of_a_strangers_run_is_one_line(case: str, ran: Path) -> None:
 
 @pytest.mark.parametrize("text", ["3", "[3]", "{", '{"a": 3}', '{"a": {"clients": [0]}}', nested("[", "]", 50_000)])
 def test_a_report_of_what_was_learnt_that_is_none_is_one_line(text: str, ran: Path) -> None:
-    (ran / "out" / "learnt.json").write_text(text)
+    (ran / "out" / "diagnostics.json").write_text(text)
     result = CliRunner().invoke(app, ["report", "out"])
-    assert result.exit_code == 2 and "learnt.json is not what a run writes" in result.output
+    assert result.exit_code == 2 and "diagnostics.json is not what a run writes" in result.output
     assert result.output.count("\n") == 1
 
 

@@ -92,9 +92,9 @@ def counted(result: Result) -> list[float]:
 def test_it_is_a_result(tmp_path: Path, runtime: str) -> None:
     """Of 5 rounds of 4 of 12 clients, some took part oftener; the file says null where there is no number."""
     result = run(experiment(runtime=runtime), tmp_path / "run")
-    assert result.learnt["rounds"].tolist() == counted(result)
-    assert result.learnt["rounds"].sum() == 20
-    told = json.loads((tmp_path / "run" / "learnt.json").read_text())
+    assert result.diagnostics["rounds"].tolist() == counted(result)
+    assert result.diagnostics["rounds"].sum() == 20
+    told = json.loads((tmp_path / "run" / "diagnostics.json").read_text())
     assert told["rounds"] == {"clients": list(range(12)), "values": counted(result)}
     gap = np.array(told["gap of rounds"]["values"], object)
     assert gap.shape == (12, 12) and all(gap[k, k] is None for k in range(12))
@@ -115,20 +115,20 @@ def test_a_server_of_every_client_survives_a_kill(tmp_path: Path) -> None:
         run(experiment(), tmp_path / "run", on_round=kill)
     again = run(experiment(), tmp_path / "run", resume=True)
     assert again.summary["digests"] == whole.summary["digests"]
-    np.testing.assert_array_equal(again.learnt["gap of rounds"], whole.learnt["gap of rounds"])
+    np.testing.assert_array_equal(again.diagnostics["gap of rounds"], whole.diagnostics["gap of rounds"])
     finished = run(experiment(), tmp_path / "run", resume=True)
-    np.testing.assert_array_equal(finished.learnt["rounds"], whole.learnt["rounds"])
+    np.testing.assert_array_equal(finished.diagnostics["rounds"], whole.diagnostics["rounds"])
 
 
 def test_an_algorithm_that_finds_nothing_out(tmp_path: Path) -> None:
     result = run(Experiment(**{**vars(experiment(1)), "algorithm": FedPer()}), tmp_path / "run")
-    assert result.learnt == {} and not (tmp_path / "run" / "learnt.json").exists()
+    assert result.diagnostics == {} and not (tmp_path / "run" / "diagnostics.json").exists()
 
 
 def test_a_matrix_becomes_a_heat_map(tmp_path: Path) -> None:
     run(experiment(1), tmp_path / "run")
     files = [path.name for path in write_report([tmp_path / "run"], tmp_path / "out")]
-    (picture,) = [file for file in files if file.startswith("learnt-") and file.endswith(".png")]
+    (picture,) = [file for file in files if file.startswith("diagnostics-") and file.endswith(".png")]
     assert picture.endswith("gap-of-rounds.png")
     assert (tmp_path / "out" / picture).read_bytes().startswith(b"\x89PNG")
     assert f"({picture})" in (tmp_path / "out" / "report.md").read_text()

@@ -1,4 +1,4 @@
-"""What runs say when they are laid side by side: read them, group them by seed, tabulate, compare."""
+"""Runs side by side: read them, group them by seed, tabulate, compare."""
 
 from fedmtl.analysis.differences import Difference as Difference
 from fedmtl.analysis.differences import paired_difference as paired_difference

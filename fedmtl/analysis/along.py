@@ -25,13 +25,13 @@ class Line(NamedTuple):
     """One method along the axis."""
 
     name: str
-    """Of its group at each value."""
+    """Name of its group at each value."""
     groups: dict[int, Group]
     """Position on the axis -> its runs; positions at which it was not run are missing."""
 
 
 class Lines(NamedTuple):
-    """What differs along the axis alone."""
+    """Values that differ along the axis alone."""
 
     axis: Axis
     """With the values that have runs."""
@@ -146,7 +146,7 @@ def difference(a: Group, b: Group) -> Difference:
 
 
 def is_clear(difference: Difference) -> bool:
-    """Whether the whole interval lies above 0."""
+    """True where the whole interval lies above 0."""
     return difference.low is not None and difference.low > 0
 
 

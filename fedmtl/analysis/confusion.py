@@ -8,7 +8,7 @@ class Confusion(NamedTuple):
     """Examples of each class (row) by the class that was predicted (column)."""
 
     names: list[str]
-    """Of the classes."""
+    """Names of the classes."""
     counts: list[list[int]]
     """[classes][classes]."""
     without: list[int]

@@ -13,7 +13,7 @@ from fedmtl.analysis.runs import Run
 from fedmtl.runs.labels import class_name, settings
 
 BASELINES = ("Local", "FedAvg")
-"""What every algorithm is held against: learning alone, and one model for all."""
+"""Baselines of every algorithm: learning alone, and one model for all."""
 
 
 class Difference(NamedTuple):

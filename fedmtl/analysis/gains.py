@@ -30,9 +30,9 @@ class Gain(NamedTuple):
 
     problem: str
     name: str
-    """Of the group, as in ``Group``."""
+    """Name of the group, as in ``Group``."""
     baseline: str
-    """Of Local's group."""
+    """Name of Local's group."""
     seeds: tuple[int, ...]
     """That both have finished."""
     tasks: dict[str, Estimate]
@@ -53,7 +53,7 @@ class Gain(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """What to do."""
+        """Way out."""
         low, high = self.mean.low, self.mean.high
         if low is None or high is None:
             return f"no verdict: {too_few(len(self.seeds))}"

@@ -54,7 +54,7 @@ class Group:
     runs: tuple[Run, ...]
     """In the order of their seeds."""
     automatic: str
-    """The shortest name that tells it from the other groups on the same data: ``FedPer · TopK5 ↑``."""
+    """The shortest name that differs from those of the other groups on the same data: ``FedPer · TopK5 ↑``."""
 
     @property
     def label(self) -> str:
@@ -86,7 +86,7 @@ class Group:
 
     @property
     def status(self) -> str:
-        """How many seeds count, and what happened to the others: ``2 of 3 seeds · 1 diverged at round 12``."""
+        """Number of seeds that count, and the fate of the others: ``2 of 3 seeds · 1 diverged at round 12``."""
         return status(len(self.runs), self.failures)
 
     @property
@@ -145,7 +145,7 @@ def by_problem(groups: Iterable[Group]) -> dict[str, list[Group]]:
 
 
 def status(seeds: int, failures: Sequence[SeedFailure]) -> str:
-    """How many of a group's seeds count, and what happened to the others.
+    """Return the number of a group's seeds that count, and the fate of the others.
 
     ``3 seeds``, or ``1 of 3 seeds · 1 diverged at round 12 · 1 unfinished (round 3 of 30)``.
     """

@@ -20,7 +20,7 @@ from fedmtl.tables.schemas import CONFUSION, LEDGER, MEASURES, METRICS, TRAINING
 MARKS = ("experiment.toml", METRICS.file, LEDGER.file)
 """A folder that holds these files is a run."""
 
-READ = ("summary.json", "learnt.json", "size.json", "failure.json")
+READ = ("summary.json", "diagnostics.json", "size.json", "failure.json")
 """Files besides, of which a run has some."""
 
 
@@ -85,7 +85,7 @@ def check_run(folder: Path) -> dict[str, Any]:
 
 
 def _check_experiment(path: Path, experiment: Mapping[str, Any]) -> None:
-    """What tables and plots take from a resolved experiment, whose components are not made, nor imported."""
+    """Check what tables and plots take from a resolved experiment, whose components are not made, nor imported."""
     for key in ("seed", "rounds"):
         check_type(f"{path}: {key}", experiment[key], int)
     for key in ("data", "algorithm", "up_codec", "down_codec"):
@@ -133,7 +133,7 @@ def _is_run(folder: Path) -> bool:
 
 
 def mark_of(folder: Path, table: Table, summary: Mapping[str, Any]) -> Mark | None:
-    """How far the file of a table goes, as the summary of a run that has ended says; None of one that has not."""
+    """Return the end of a table's file, from the summary of a finished run; None for one that has not finished."""
     files = summary.get("files")
     if files is None:
         return None
@@ -156,7 +156,7 @@ def _read_others(folder: Path, table: Table, summary: Mapping[str, Any]) -> list
 
 
 def has_table(folder: Path, table: Table, summary: Mapping[str, Any]) -> bool:
-    """Whether a run has a table: an earlier fedmtl wrote metrics and ledger alone."""
+    """True where a run has a table: an earlier fedmtl wrote metrics and ledger alone."""
     return table.file in summary.get("files", {}) or Folder(folder).exists(table.file)
 
 

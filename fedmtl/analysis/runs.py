@@ -34,7 +34,7 @@ class Curve(NamedTuple):
     """NaN where nothing was labelled, or where the model diverged (NaN or infinite)."""
 
 
-class Learnt(NamedTuple):
+class Diagnostic(NamedTuple):
     """Numbers of K clients."""
 
     clients: list[int]
@@ -43,7 +43,7 @@ class Learnt(NamedTuple):
 
 
 class Metric(NamedTuple):
-    """What a task is measured by."""
+    """Metric of a task."""
 
     name: str
     higher_is_better: bool
@@ -51,7 +51,7 @@ class Metric(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What one run left. Only rounds that were evaluated for every task count as evaluated.
+    """Rows and summary of one run. Only rounds that were evaluated for every task count as evaluated.
 
     Of a run with validation parts, curves are of these parts, and scores at the end are of the test parts, with the
     model of the best round. Of other runs both are of the test parts, and the last round is the result.
@@ -65,15 +65,15 @@ class Run:
     transfers: list[dict[str, Any]]
     """One packet a row."""
     summary: dict[str, Any]
-    """What the run said at its end; of a run that has not ended, its labels only."""
+    """Summary of the run; of a run that has not ended, its labels only."""
     noted: Failure | None = None
     """The failure that it left in its folder."""
     read_measures: Callable[[], list[dict[str, Any]]] = list
-    """What gives the rows of the table ``measures``."""
+    """Function that returns the rows of the table ``measures``."""
     read_confusion: Callable[[], list[dict[str, Any]]] = list
-    """What gives the rows of the table ``confusion``."""
+    """Function that returns the rows of the table ``confusion``."""
     read_training: Callable[[], list[dict[str, Any]]] = list
-    """What gives the rows of the table ``training``."""
+    """Function that returns the rows of the table ``training``."""
 
     @property
     def seed(self) -> int:
@@ -126,7 +126,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the run came to its end: it wrote its summary, after its last round or where it stopped early."""
+        """True where the run came to its end: it wrote its summary, after its last round or where it stopped early."""
         return "tasks" in self.summary and ("stopped" in self.summary or self.last_round == self.experiment["rounds"])
 
     @property
@@ -173,14 +173,14 @@ class Run:
         return max([*written, *self.rounds], default=0)
 
     @cached_property
-    def learnt(self) -> dict[str, Learnt]:
-        """What the algorithm found out about the clients, by name; nothing where it does not, or before the end."""
-        path = self.folder / "learnt.json"
+    def diagnostics(self) -> dict[str, Diagnostic]:
+        """Diagnostics of the algorithm about the clients, by name; none where it has none, or before the end."""
+        path = self.folder / "diagnostics.json"
         if not path.is_file():
             return {}
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            return {name: Learnt(each["clients"], each["values"]) for name, each in found.items()}
+            return {name: Diagnostic(each["clients"], each["values"]) for name, each in found.items()}
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"{path} is not what a run writes ({type(error).__name__}); delete it.") from None
 

@@ -22,14 +22,14 @@ class Saving(NamedTuple):
     dense: Group
     small: Group
     dense_bytes: float
-    """Of training, both directions; mean over seeds."""
+    """Training bytes in both directions; mean over seeds."""
     small_bytes: float
     difference: Difference
     """Mean score, compressed − dense."""
 
     @property
     def times(self) -> float:
-        """How many times fewer bytes."""
+        """Factor by which there are fewer bytes."""
         return self.dense_bytes / self.small_bytes if self.small_bytes else nan
 
 

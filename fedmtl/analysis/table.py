@@ -16,7 +16,7 @@ from fedmtl.analysis.runs import Metric, Run
 from fedmtl.core.markdown import cell, table
 
 MAX_COLUMNS = 8
-"""Markdown has a column for each of so many tasks at most; with more, the CSV alone has them."""
+"""Most tasks with a column each in Markdown; with more, the CSV alone has them."""
 
 NOTHING = "–"
 
@@ -49,19 +49,19 @@ class Row:
     score: Estimate
     """Mean score over tasks: more is better, 1 is perfect."""
     down_bytes: float
-    """Of training."""
+    """Training bytes."""
     up_bytes: float
     evaluation_bytes: float
     target: float | None
     """The mean score that was asked for."""
     reached: int
-    """How many of the seeds that count reached the target."""
+    """Number of the seeds that count and reached the target."""
     bytes_to_target: float | None
     """Training bytes until then; None where a seed never came there, whose bytes no mean can hold."""
 
     @property
     def counted(self) -> int:
-        """How many seeds the means are over."""
+        """Number of seeds behind the means."""
         return len(self.seeds) - len(self.failures)
 
     @property
@@ -153,7 +153,7 @@ def human_bytes(count: float) -> str:
 
 
 def human_estimate(value: Estimate) -> str:
-    """``0.812 ± 0.004``, three decimals, or as many as show four digits; ``–`` where there is no number."""
+    """``0.812 ± 0.004``, three decimals, or enough to show four digits; ``–`` where there is no number."""
     if not isfinite(value.mean):
         return NOTHING
     size = floor(log10(abs(value.mean))) if value.mean else 0

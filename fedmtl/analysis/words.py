@@ -1,4 +1,4 @@
-"""What a comparison along an axis found, in sentences: each word follows from the numbers."""
+"""Findings of a comparison along an axis, in sentences: each word follows from the numbers."""
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -31,7 +31,7 @@ def saving_sentences(groups: Sequence[Group], axis: Axis | None = None) -> list[
 
 
 def sharing_sentence(lines: Lines) -> str:
-    """Which method is best from which value to which, and where learning alone is enough."""
+    """Sentences on the best method of each range of values, and on the values where learning alone is enough."""
     found = places(lines)
     if not found:
         return f"No two methods have finished at one value of {lines.axis.title}."

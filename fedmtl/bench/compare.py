@@ -12,14 +12,14 @@ from fedmtl.bench.turns import Runs
 from fedmtl.bench.workloads import Workload
 
 TRUNK = 0.01
-"""How far apart two trunks of the same batches may be, as a part of the way that the loop's went, both as Euclidean
+"""Largest distance of two trunks of the same batches, as a part of the way that the loop's went, both as Euclidean
 norms. Rounding gives 1e-5 to 1e-3 in ten rounds, as ReLUs and pooling let it grow; a step of 40 left out gives 0.02."""
 GROWN = 20
 """Rounds after which rounding may have grown to anything, and accuracies alone are compared."""
 ACCURACY = 0.02
-"""How far apart they may be."""
+"""Largest distance that is accepted."""
 LOSS = 0.05
-"""How far apart mean training losses may be, in nats, where cohorts differ. A cohort's mean has a standard error of
+"""Largest difference of mean training losses, in nats, where cohorts differ. A cohort's mean has a standard error of
 about 0.01; a round not trained makes a difference of about 0.1."""
 
 
@@ -31,16 +31,16 @@ class Line:
     rate: float
     """Clients a second."""
     times: float
-    """How many times as fast fedmtl was: the median over turns of the ratio within the turn."""
+    """Speed-up of fedmtl: the median over turns of the ratio within the turn."""
     least: float
     most: float
-    """Of those ratios."""
+    """Range of those ratios."""
     round_ms: float
     first_seconds: float
     pss: int
     rss: int
     equal: bool | None
-    """Whether it did the same work as the loop; None for the loop."""
+    """True where it did the same work as the loop; None for the loop."""
     evidence: str
 
 
@@ -118,5 +118,5 @@ def last_rounds(runs: Sequence[Runs]) -> str:
 
 
 def as_dict(runs: Runs, line: Line) -> dict[str, Any]:
-    """What the JSON file says of one system."""
+    """Entry of one system in the JSON file."""
     return {**asdict(line), "workers": runs.system.workers, "runs": [asdict(record) for record in runs.records]}

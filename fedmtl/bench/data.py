@@ -16,13 +16,13 @@ from fedmtl.tasks.multiclass import MultiClass
 
 TASK = "label"
 TESTED = 100
-"""Clients with test examples, the first ones: enough to see that something was learnt, at no cost for a round."""
+"""Clients with test examples, the first ones: enough to see that models improve, at no cost for a round."""
 TEST_EXAMPLES = 32
 _CHUNK = 1_000
 
 
 def write_data(workload: Workload, folder: Path) -> None:
-    """Draw everybody's examples into a folder.
+    """Draw all clients' examples into a folder.
 
     With class means M [classes, …], client c's shift s_c, and a class k drawn evenly for each example:
 

@@ -1,4 +1,4 @@
-"""What a system's script prints, and the command line that all of them share."""
+"""Output of a system's script, and the command line that all of them share."""
 
 import json
 import os
@@ -20,18 +20,18 @@ from fedmtl.bench.workloads import WORKLOADS, Workload
 
 
 class Task(NamedTuple):
-    """What a system is asked to do."""
+    """Request to a system."""
 
     workload: Workload
     folder: Path
-    """Of its data, as ``fedmtl.bench.data`` reads it."""
+    """Folder of its data, as ``fedmtl.bench.data`` reads it."""
     workers: int
     compile: bool
-    """Whether fedmtl may compile what runs for long."""
+    """True where fedmtl may compile what runs for long."""
 
 
-class Measured(NamedTuple):
-    """What a system says about its run."""
+class BenchResult(NamedTuple):
+    """Measurements of a system's run."""
 
     ends: Sequence[float]
     """``time.perf_counter()`` at the end of each round."""
@@ -96,7 +96,7 @@ def process_age() -> float:
 _IMPORTED = time.perf_counter()
 
 
-def run_script(system: str, run: Callable[[Task], Measured]) -> None:
+def run_script(system: str, run: Callable[[Task], BenchResult]) -> None:
     """The command line of a system: run it, and print its record."""
 
     def main(

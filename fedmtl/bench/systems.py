@@ -13,7 +13,7 @@ class System:
     """One way to train the clients of a workload."""
 
     name: str
-    """What tables call it."""
+    """Name in tables."""
     script: str
     """Its file in ``simulations/benchmarks``."""
     workers: int = 1
@@ -25,9 +25,9 @@ class System:
     needs: str = ""
     """The package that it measures; "" when it comes with fedmtl."""
     install: str = ""
-    """How to get that package."""
+    """Command that installs that package."""
     options: tuple[str, ...] = ()
-    """What else its script is told."""
+    """Further arguments of its script."""
 
     @property
     def installed(self) -> bool:

@@ -33,7 +33,7 @@ def comparison(lines: Sequence[Line], phases: Mapping[str, float]) -> str:
 
 
 def turn_line(turn: int, turns: int, system: str, record: Record) -> str:
-    """What one run of a system measured, in a line for while others are still to come."""
+    """Measurements of one run of a system, in a line for while others are still to come."""
     memory = f"  {record.pss / 1e6:,.0f} MB" if record.pss else ""
     rate = f"{number(record.rate)} clients/s  first round {record.first_seconds:.1f} s"
     return f"  turn {turn}/{turns}  {system:<20}  {rate}{memory}"

@@ -1,4 +1,4 @@
-"""What is trained: the same clients, model, steps and batches for every system."""
+"""Workloads: the same clients, model, steps and batches for every system."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,14 +24,14 @@ class Workload:
     cohort: int
     """Clients a round."""
     examples: int
-    """Of each client."""
+    """Training examples of each client."""
     rounds: int
     """Rounds that are run; all but the first are timed."""
     batch_size: int = 16
     lr: float = 0.01
     classes: int = 10
     spread: float = 1.0
-    """How large inputs are. Larger ones are learnt faster, and let rounding grow faster too."""
+    """Scale of inputs. Larger ones speed up learning, and let rounding grow faster too."""
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -20,7 +20,7 @@ class RunInfo(NamedTuple):
     label: str
     """Algorithm and codecs, as in tables."""
     experiment: Mapping[str, Any]
-    """What ``experiment.toml`` holds."""
+    """Content of ``experiment.toml``."""
     folder: Path | None
     """The run's; None of a run in memory."""
 

@@ -23,7 +23,7 @@ RUN_FIELDS = ("run", "name", "method", "seed")
 
 
 class Files(NamedTuple):
-    """Where the rows of a run go."""
+    """Files for the rows of a run."""
 
     paths: Mapping[str, Path]
     """Table -> file."""
@@ -38,7 +38,7 @@ class CSV:
     path: str = ""
     """File; empty: ``rows.csv`` in the run's folder, or in the current one."""
     others: bool = True
-    """Whether the other tables go into files beside it, as the ledger into ``x.ledger.csv`` for ``x.csv``."""
+    """True where the other tables go into files beside it, as the ledger into ``x.ledger.csv`` for ``x.csv``."""
 
     def start(self, run: RunInfo) -> Files:
         path = Path(self.path) if self.path else (run.folder or Path()) / NAME

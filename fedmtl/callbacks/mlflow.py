@@ -39,7 +39,7 @@ class MLflow:
     experiment: str = ""
     """MLflow's experiment; empty: the name of ours."""
     clients: bool = True
-    """Whether each client has curves of its own, beside those over all clients."""
+    """True where each client has curves of its own, beside those over all clients."""
 
     def start(self, run: RunInfo) -> Store:
         package("sqlalchemy", "MLflow", "mlflow")

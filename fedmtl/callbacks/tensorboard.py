@@ -22,7 +22,7 @@ class TensorBoard:
     logdir: str = ""
     """Folder, with a folder for each run in it; empty: ``tensorboard`` in the run's own, or in the current one."""
     clients: bool = True
-    """Whether each client has curves of its own, beside those over all clients."""
+    """True where each client has curves of its own, beside those over all clients."""
 
     def start(self, run: RunInfo) -> Any:
         writers = package("torch.utils.tensorboard", "TensorBoard", "tensorboard")

@@ -33,7 +33,7 @@ def local_beside(experiment: "Experiment") -> "Experiment":
 
 
 def _innermost(algorithm: Any) -> Any:
-    """What wrappers wrap."""
+    """Return the algorithm inside all wrappers."""
     while (inner := getattr(algorithm, "algorithm", None)) is not None:
         algorithm = inner
     return algorithm

@@ -48,8 +48,8 @@ def compare(
         int | None,
         typer.Option(
             metavar="TRIALS",
-            help="Tune every algorithm and codec alike first, with so many trials on validation parts, on a seed that "
-            "is reported nowhere; see: fedmtl tune.",
+            help="Tune every algorithm and codec alike first, with this number of trials on validation parts, on a "
+            "seed that is reported nowhere; see: fedmtl tune.",
         ),
     ] = None,
     settings: Annotated[list[str] | None, SETTINGS] = None,

@@ -15,7 +15,7 @@ from fedmtl.core.terminal import columns, wrapped
 
 @contextmanager
 def one_clear_error() -> Iterator[None]:
-    """What a user can mend is one line on standard error, wrapped on a terminal.
+    """Print an error that a user can mend as one line on standard error, wrapped on a terminal.
 
     FEDMTL_DEBUG=1 shows where it came from.
     """

@@ -12,7 +12,7 @@ from fedmtl.cli.errors import one_clear_error
 
 
 class What(StrEnum):
-    """What ``fedmtl export`` can export."""
+    """Tables that ``fedmtl export`` can export."""
 
     rounds = "rounds"
     ledger = "ledger"

@@ -14,7 +14,7 @@ NAME_WIDTH = 17
 
 
 class Kind(StrEnum):
-    """What ``fedmtl list`` can list."""
+    """Kinds that ``fedmtl list`` can list."""
 
     algorithms = "algorithms"
     weightings = "weightings"

@@ -35,7 +35,7 @@ def run(
     callback: Annotated[list[str] | None, CALLBACK] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for rows, ledger, checkpoint and summary.")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the folder's last finished round, to the same bits.")
+        bool, typer.Option("--resume", help="Go on from the folder's last finished round; the result is bit-identical.")
     ] = False,
     restart_clients: Annotated[
         bool, typer.Option("--restart-clients", help="Let clients whose private state is lost begin anew.")

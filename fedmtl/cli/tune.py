@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class Sampler(StrEnum):
-    """Which values a trial tries."""
+    """Sampler of a trial's values."""
 
     tpe = "tpe"
     random = "random"
 
 
 class Objective(StrEnum):
-    """What is maximised."""
+    """Objective that is maximised."""
 
     score = "score"
     score_bytes = "score-bytes"

@@ -101,7 +101,7 @@ def _setting(name: str) -> str:
 
 
 def _value(option: str, given: Sequence[str]) -> str:
-    """What was given with an option: ``--rounds=5`` or ``--rounds 5``; ``VALUE`` where nothing was."""
+    """Return the value given with an option: ``--rounds=5`` or ``--rounds 5``; ``VALUE`` where nothing was."""
     for place, word in enumerate(given):
         if word == option and place + 1 < len(given) and not given[place + 1].startswith("--"):
             return given[place + 1]

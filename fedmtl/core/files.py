@@ -46,7 +46,7 @@ WAYS_OUT = {
 
 
 def way_out(error: OSError) -> str:
-    """What to do about an error, after "; "; nothing where that is not known."""
+    """Advice on an error, after "; "; empty where there is none."""
     way = WAYS_OUT.get(error.errno or 0)
     return f"; {way}" if way else ""
 
@@ -157,7 +157,7 @@ class Folder:
         return opened
 
     def exists(self, name: str) -> bool:
-        """Whether a regular file is there.
+        """True where a regular file is there.
 
         Raises:
             LinkError: something else is there.
@@ -240,7 +240,7 @@ class Folder:
         return self.path(name)
 
     def names(self, name: str = "") -> list[str]:
-        """What lies in the folder, or in one inside it: names ascending, nothing where there is no such folder."""
+        """Names in the folder, or in one inside it, ascending; none where there is no such folder."""
         try:
             if not name:
                 return sorted(os.listdir(self.root))

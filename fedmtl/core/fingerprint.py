@@ -195,7 +195,7 @@ class _Reader:
         return sorted(self.digest(key) + self.digest(value) for key, value in values.items())
 
     def _reduced(self, value: Any) -> bytes:
-        """Of other objects, what ``pickle`` would keep."""
+        """Return the state of an object that ``pickle`` would keep."""
         fields = _fields(value)
         if fields is not None:
             return _hash("object", self.digest(type(value)), *self._pairs(fields))
@@ -263,7 +263,7 @@ def _names(code: types.CodeType) -> Iterable[str]:
 
 
 def _is_installed(module: str | None) -> bool:
-    """Whether a module belongs to fedmtl, to Python or to an installed package."""
+    """True where a module belongs to fedmtl, to Python or to an installed package."""
     if module is None or module.partition(".")[0] == "fedmtl":
         return True
     file = getattr(sys.modules.get(module), "__file__", None)
@@ -278,7 +278,7 @@ def _name(cls: type) -> str:
 
 
 def _hash(kind: str, *pieces: Any) -> bytes:
-    """Of pieces, each with its length."""
+    """Hash pieces, each with its length."""
     found = xxh3_128(kind.encode())
     for piece in pieces:
         found.update(f"{len(piece)}:".encode())

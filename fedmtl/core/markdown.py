@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Sequence
 
 _MARKS = re.compile(r"([\\|*`<])")
-"""What begins something else than text inside a cell. Underscores within words do not."""
+"""Characters that begin something else than text inside a cell. Underscores within words do not."""
 
 
 def cell(text: str) -> str:

@@ -33,7 +33,7 @@ def own_cache(part: str) -> Path:
 
 
 def is_own(path: Path, most_bytes: int) -> bool:
-    """Whether a file is there, is this user's, can be written by no other, and is no link and no longer than that."""
+    """True if a file is there, is this user's, can be written by no other, and is no link and no longer than that."""
     try:
         found = path.lstat()
     except OSError:

@@ -1,4 +1,4 @@
-"""The only source of chance: (seed, round, client, purpose) -> a generator.
+"""The only source of randomness: (seed, round, client, purpose) -> a generator.
 
 A run's bits then depend on its experiment alone: not on the engine, the number of workers, the order
 in which replies arrive, or on a resume.

@@ -24,7 +24,7 @@ class Stopped(BaseException):
 
 
 class _Note:
-    """What the line says."""
+    """Text of the line."""
 
     reached = ""
     hint = ""
@@ -115,7 +115,7 @@ def _watch(receiver: int) -> None:
 
 
 def stopping() -> bool:
-    """Whether a signal has come."""
+    """True where a signal has come."""
     return bool(_note.number)
 
 

@@ -10,7 +10,7 @@ _LONGEST = 100
 """Characters of a name that is compared; comparing takes time in the square of them."""
 
 _ALIKE = 0.6
-"""Of ``SequenceMatcher.ratio``: a third of the characters may differ."""
+"""Least ``SequenceMatcher.ratio`` of a suggestion: a third of the characters may differ."""
 
 
 def alike(name: object, known: Iterable[str]) -> list[str]:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 MOST_BYTES = 2**18
-"""Of a preset, which is a page: half a second of reading."""
+"""Most bytes of a preset, which is a page: half a second of reading."""
 
 MOST_BYTES_WRITTEN = 2**23
-"""Of an ``experiment.toml``, which may list the edges of a graph, a line a number."""
+"""Most bytes of an ``experiment.toml``, which may list the edges of a graph, a line a number."""
 
 DEEPEST = 32
 """Tables and lists inside each other."""

@@ -79,7 +79,7 @@ def tree_unflatten(tree: Any, new_leaves: Iterable[Any]) -> Any:
     """
     items = iter(new_leaves)
     try:
-        result = _rebuild(tree, items)
+        result = _unflatten(tree, items)
     except StopIteration:
         raise ValueError(f"The tree has {len(tree_leaves(tree))} leaves, got fewer.") from None
     if next(items, items) is not items:
@@ -87,16 +87,16 @@ def tree_unflatten(tree: Any, new_leaves: Iterable[Any]) -> Any:
     return result
 
 
-def _rebuild(tree: Any, items: Any) -> Any:
+def _unflatten(tree: Any, items: Any) -> Any:
     if tree is None:
         return None
     if isinstance(tree, Mapping):
-        by_key = {key: _rebuild(tree[key], items) for key in sorted(tree)}
+        by_key = {key: _unflatten(tree[key], items) for key in sorted(tree)}
         return {key: by_key[key] for key in tree}
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return cast(Any, type(tree))(*[_rebuild(item, items) for item in tree])
+        return cast(Any, type(tree))(*[_unflatten(item, items) for item in tree])
     if isinstance(tree, (tuple, list)):
-        return type(tree)([_rebuild(item, items) for item in tree])
+        return type(tree)([_unflatten(item, items) for item in tree])
     return next(items)
 
 
@@ -147,7 +147,7 @@ def finite_rows(tree: Any, count: int) -> NDArray[np.bool_]:
 
 
 def all_finite(tree: Any) -> bool:
-    """Whether no floating-point leaf holds NaN or infinity."""
+    """True where no floating-point leaf holds NaN or infinity."""
     for leaf in tree_leaves(tree):
         if isinstance(leaf, Tensor):
             if leaf.is_floating_point() and not bool(torch.isfinite(leaf).all()):

@@ -29,7 +29,7 @@ P = TypeVar("P")
 
 
 class Upload(NamedTuple):
-    """What crosses the wire from a client."""
+    """Update of a client, as it crosses the wire."""
 
     payload: Payload
     num_examples: Any
@@ -37,7 +37,7 @@ class Upload(NamedTuple):
 
 
 class LocalResult(NamedTuple, Generic[P]):
-    """What a client's round gives: the part that stays and the part that leaves."""
+    """Result of a client's round: the part that stays and the part that leaves."""
 
     private: P
     upload: Upload

@@ -67,7 +67,7 @@ class Uploads(Iterable[tuple[ClientId, Upload]]):
 def mean_upload(uploads: Iterable[tuple[ClientId, Upload]], record: str) -> dict[str, Tensor]:
     """Σ n_k w_k / Σ n_k of one record of the uploads, for each name over those that have it.
 
-    As ``weighted_mean`` computes it, to the bit where all clients own the same tasks: in float64, client after client.
+    Bit-identical to ``weighted_mean`` where all clients own the same tasks: in float64, client after client.
     Where they own different ones, or were summed on several nodes, these sums are added.
 
     Raises:

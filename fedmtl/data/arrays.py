@@ -207,7 +207,7 @@ def _order(table: Any) -> Any:
 
 
 def _same_order(one: Any, other: Any) -> bool:
-    """Whether two indices are alike, or unlike for another reason than their order."""
+    """True where two indices are alike, or unlike for another reason than their order."""
     return bool(one.equals(other)) or not bool(one.sort_values().equals(other.sort_values()))
 
 

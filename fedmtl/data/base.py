@@ -20,7 +20,7 @@ from fedmtl.tasks.base import Task
 
 
 class Schema(NamedTuple):
-    """What every side knows of a federation: all but the examples."""
+    """Description of a federation that every side knows: all but the examples."""
 
     tasks: Mapping[str, Task]
     input_shape: tuple[int, ...]
@@ -267,7 +267,7 @@ def _of_one_type(clients: Mapping[ClientId, ClientData], input_shape: tuple[int,
 
 
 class Dataset(Protocol):
-    """Where a federation comes from. Implementations are frozen dataclasses, so that they can be named in a file."""
+    """Source of a federation. Implementations are frozen dataclasses, so that they can be named in a file."""
 
     def load(self, seed: int) -> Federation:
         """The federation that ``seed`` partitions. The same seed gives the same bits on every node."""

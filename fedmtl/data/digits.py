@@ -22,10 +22,10 @@ from fedmtl.tasks.multilabel import MultiLabel
 from fedmtl.tasks.regression import Regression
 
 IMAGES = 1797
-"""How many images scikit-learn's copy has."""
+"""Number of images in scikit-learn's copy."""
 
 SEGMENTS = ("abcdef", "bc", "abdeg", "abcdg", "bcfg", "acdfg", "acdefg", "abc", "abcdefg", "abcdfg")
-"""Which segments of a seven-segment display show each digit: a top, b and c right, d bottom, e and f left, g middle."""
+"""Segments of a seven-segment display that show each digit: a top, b and c right, d bottom, e and f left, g middle."""
 
 TASKS: dict[str, Task] = {
     "digit": MultiClass(10),
@@ -35,7 +35,7 @@ TASKS: dict[str, Task] = {
     "value": Regression(mean=4.5, std=math.sqrt(8.25)),
 }
 MIXED_SIZES = (2, 1, 2, 1, 2, 3, 1, 2, 1, 4)
-"""How many tasks clients own when that is mixed, in turn."""
+"""Numbers of tasks that clients own when these are mixed, in turn."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,13 @@ class Digits:
     alpha: float = 1.0
     """α of the Dirichlet partition; ``inf`` deals the images out evenly at random."""
     classes: int = 0
-    """How many of the ten digits each client has, 10 (all alike) to 1; 0: ``alpha`` decides."""
+    """Number of the ten digits that each client has, 10 (all alike) to 1; 0: ``alpha`` decides."""
     test_fraction: float = 0.25
     """The part of a client's images that it tests on."""
     min_size: int = 8
     """The fewest images a client has."""
     tasks_per_client: int = 0
-    """How many of the four tasks each client owns; 0 mixes: mostly one or two, some three or four."""
+    """Number of the four tasks that each client owns; 0 mixes: mostly one or two, some three or four."""
     tasks: tuple[str, ...] = ()
     """The tasks to share out, such as ``["digit"]``, which all clients then own; empty: all four."""
 
@@ -131,7 +131,7 @@ class Digits:
         return Federation({name: TASKS[name] for name in self.tasks or TASKS}, (1, 8, 8), clients)
 
     def _sizes(self) -> list[int]:
-        """How many tasks each client owns, before clients are shuffled."""
+        """Return the number of tasks of each client, before clients are shuffled."""
         if self.tasks_per_client or self.tasks:
             return [self.tasks_per_client or len(self.tasks)] * self.clients
         return [MIXED_SIZES[client % len(MIXED_SIZES)] for client in range(self.clients)]

@@ -71,21 +71,21 @@ def infer_task(name: str, labels: Sequence[NDArray[Any]], whole: bool) -> Task |
 
 
 def one_hot(y: NDArray[Any]) -> bool:
-    """Whether each row [N, classes] is a 1 among 0, or not labelled, and one is labelled."""
+    """True where each row [N, classes] is a 1 among 0, or not labelled, and one is labelled."""
     known = ~np.isnan(y).all(1)
     rows = y[known]
     return bool(len(rows) and np.isin(rows, (0, 1)).all() and (rows.sum(1) == 1).all())
 
 
 def _are_classes(classes: int, distinct: int, labels: int, whole: bool) -> bool:
-    """Whether values from 0 to classes − 1 are classes: dense enough, and each seen more than once where many."""
+    """True where values from 0 to classes − 1 are classes: dense enough, and each seen more than once where many."""
     if whole:
         return classes <= 10 * distinct and (distinct <= 256 or labels >= 2 * distinct)
     return classes <= 2 * distinct and distinct <= MANY and labels >= 2 * distinct
 
 
 def _are_amounts(values: NDArray[Any], labels: int) -> bool:
-    """Whether whole numbers of a float type are no classes: many, and sparse, or hardly any twice, or of both signs."""
+    """True if whole numbers of a float type are no classes: many and sparse, or hardly any twice, or of both signs."""
     negative = int((values < 0).sum())
     if np.abs(values).max() > 2**24:  # and so of a float type that has no fractions there
         return True

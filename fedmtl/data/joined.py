@@ -73,7 +73,7 @@ class Table(NamedTuple):
 
 
 class Places:
-    """Where each client is among tables of clients."""
+    """Index of clients: the place of each among tables of clients."""
 
     def __init__(self, tables: Sequence[NDArray[np.int64]]) -> None:
         ids = np.concatenate(tables) if tables else np.zeros(0, np.int64)
@@ -82,7 +82,7 @@ class Places:
         self.clients: NDArray[np.int64] = ids[order]
         """All of them, ascending."""
         self.table = np.repeat(np.arange(len(counts)), counts)[order]
-        """Of each, its table."""
+        """Table of each client."""
         self.row = np.concatenate([np.arange(count) for count in counts] or [ids])[order]
         """And its row there."""
 

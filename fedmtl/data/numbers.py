@@ -36,7 +36,7 @@ class Numbers(NamedTuple):
 
     array: NDArray[Any]
     whole: bool
-    """Whether the source's type holds whole numbers only."""
+    """True where the source's type holds whole numbers only."""
 
 
 def to_numbers(where: str, value: Any) -> Numbers:

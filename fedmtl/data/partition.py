@@ -1,4 +1,4 @@
-"""Who gets which rows: labels -> one array of row numbers a client.
+"""Partitions: labels -> one array of row numbers a client.
 
 The partitions are flwr-datasets' own, so that "Dirichlet(0.3)" here is "Dirichlet(0.3)" there. It wants a
 ``datasets.Dataset``; it gets one with two columns, the label and the row.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("fedmtl")
 
 REDRAWS = 10
-"""How many partitioners are tried before a Dirichlet partition is given up; each draws eleven times."""
+"""Partitioners that are tried before a Dirichlet partition is given up; each draws eleven times."""
 
 
 def dirichlet(labels: NDArray[Any], clients: int, alpha: float, min_size: int, seed: int) -> list[NDArray[np.int64]]:
@@ -147,7 +147,7 @@ def few_classes(labels: NDArray[Any], clients: int, classes: int, seed: int) -> 
 
     Clients take, one after another, the classes that have the fewest owners so far, and a class's rows are dealt
     evenly among its owners. So clients differ in their labels but hardly in size, however few classes each has;
-    flwr-datasets' ``PathologicalPartitioner`` draws the owners, whose numbers then differ by chance, and with them the
+    flwr-datasets' ``PathologicalPartitioner`` draws the owners, whose numbers then differ at random, and with them the
     sizes of clients.
 
     Args:
@@ -235,7 +235,7 @@ def _flower() -> Any:
 def _rows(
     partitioner: "Partitioner", labels: NDArray[Any], rows: NDArray[Any], clients: int
 ) -> list[NDArray[np.int64]]:
-    """What the partitioner gives each client, as row numbers."""
+    """Return the partitioner's row numbers of each client."""
     from datasets import Dataset
 
     partitioner.dataset = Dataset.from_dict({"label": labels, "row": rows})

@@ -36,7 +36,7 @@ class Roster(Mapping[ClientId, TaskSet]):
         return self._owns
 
     def first(self) -> list[ClientId]:
-        """Of each set of tasks, the first client that owns it."""
+        """First client of each set of tasks."""
         place = np.unique(self._owns, return_index=True)[1]
         return self.clients[place].tolist()
 

@@ -20,7 +20,7 @@ class Split(NamedTuple):
 
 
 class ClientData(NamedTuple):
-    """What one client learns from and what it is measured on."""
+    """Examples of one client: those that it trains on and those that it is measured on."""
 
     train: Split
     test: Split

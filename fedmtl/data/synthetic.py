@@ -1,4 +1,4 @@
-"""A planted problem: everybody's answers depend on the same few directions of the inputs."""
+"""A planted problem: all clients' labels depend on the same few directions of the inputs."""
 
 import math
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from fedmtl.tasks.multilabel import MultiLabel
 from fedmtl.tasks.regression import Regression
 
 MOST_NUMBERS = 2**33
-"""Of inputs and labels together: 34 GB."""
+"""Most numbers of inputs and labels together: 34 GB."""
 
 LARGE = 50_000
 """Clients from which on the inputs of all are projected by one product, thirty times as fast."""
@@ -59,7 +59,7 @@ class Synthetic:
     kind: str = "multiclass"
     """One of multiclass, binary, regression, multilabel; or mixed, where tasks are of these kinds in turn."""
     tasks: int = 4
-    """How many task names there are."""
+    """Number of task names."""
     tasks_per_client: int = 1
     noise: float = 0.0
     """The noise's standard deviation, where the signal's is about 1."""

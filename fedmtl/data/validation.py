@@ -1,4 +1,4 @@
-"""How many examples each client holds out of its training part for validation."""
+"""Number of examples that each client holds out of its training part for validation."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -41,16 +41,16 @@ class Recording(NamedTuple):
 class Watch:
     """140 recordings of ten people: which of seven exercises, and with which arm. A person is a client.
 
-    Inputs [N, 6, window]: acceleration and angular velocity along three axes at 50 Hz. Everybody owns both
+    Inputs [N, 6, window]: acceleration and angular velocity along three axes at 50 Hz. All clients own both
     tasks, ``exercise`` (``MultiClass(7)``) and ``side`` (``Binary``, 1: right).
 
     Windows overlap, so recordings are split first and cut into windows afterwards: no window that is tested on
     shares a sample, or a recording, with one that is trained on. Each person has every exercise twice, once with
-    each arm, and never gives both to the test; so everybody trains on all exercises, and with ``test_fraction`` ½
+    each arm, and never gives both to the test; so all clients train on all exercises, and with ``test_fraction`` ½
     is tested on all of them, each with the arm that this person's training has not seen.
 
     Each channel is standardised by the mean and standard deviation over the *person's own training recordings*:
-    a constant over everybody's would have to be sent, and counted.
+    a constant over all clients' would have to be sent, and counted.
 
     Raises:
         ValueError: a window or step that does not fit, or a fraction outside (0, ½].
@@ -97,7 +97,7 @@ class Watch:
         return Federation(dict(TASKS), (6, self.window), clients)
 
     def split(self, seed: int) -> Mapping[ClientId, tuple[list[int], list[int]]]:
-        """Which recordings each person trains and tests on, as positions in ``read()``: client -> (train, test).
+        """Return each person's recordings for training and test, as positions in ``read()``: client -> (train, test).
 
         A person's exercises are shuffled and each gives one recording to the test, the arms taking turns, until
         the test has its number.

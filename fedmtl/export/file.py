@@ -36,7 +36,7 @@ _ALL, _BITMAP, _INDEX = range(3)
 _MOST_DIMS = 32
 
 MOST_NUMBERS = 2**28
-"""Of a model that is read: 1 GB."""
+"""Most numbers of a model that is read: 1 GB."""
 
 
 def to_bytes(small: Mapping[str, Tensor | Quantised]) -> bytes:
@@ -79,7 +79,7 @@ def _index_type(n: int) -> np.dtype[Any]:
 
 
 def from_bytes(data: bytes, most: int = MOST_NUMBERS) -> dict[str, Tensor | Quantised]:
-    """What ``to_bytes`` was given; a −0 that a sparse layout left out is 0.
+    """Return the input of ``to_bytes``; a −0 that a sparse layout left out is 0.
 
     Args:
         data: a file's content, from anywhere.

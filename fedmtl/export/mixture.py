@@ -12,7 +12,7 @@ from fedmtl.core.trees import select
 from fedmtl.core.types import Params
 
 Weights = Mapping[str, Tensor] | Tensor
-"""Of M models: [M] for each task, or for all."""
+"""Weights of M models: [M] for each task, or for all."""
 
 
 def flat(models: Sequence[Params], weights: Weights) -> dict[str, Tensor]:
@@ -24,7 +24,7 @@ def flat(models: Sequence[Params], weights: Weights) -> dict[str, Tensor]:
 
 
 def apart(params: Params) -> tuple[list[Params], Weights]:
-    """What ``flat`` was given."""
+    """Return the input of ``flat``."""
     weights = params["weights"] if "weights" in params else _below(params, "weights.")
     count = len(weights if isinstance(weights, Tensor) else next(iter(weights.values())))
     return [_below(params, f"model.{m}.") for m in range(count)], weights

@@ -32,7 +32,7 @@ class Quantised(NamedTuple):
 
 
 def is_weight(value: Tensor) -> bool:
-    """Whether a parameter is a matrix or filters: all that is quantised and pruned."""
+    """True where a parameter is a matrix or filters: all that is quantised and pruned."""
     return value.ndim > 1
 
 

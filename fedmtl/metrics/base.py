@@ -30,17 +30,17 @@ class Kind(Protocol):
 
     @property
     def cells(self) -> int:
-        """How many cells there are."""
+        """Number of cells that are counted."""
         ...
 
     @property
     def numbers(self) -> int:
-        """How many numbers."""
+        """Columns of ``Tally.numbers``."""
         ...
 
     @property
     def several(self) -> bool:
-        """Whether there is a confusion matrix for each of several labels."""
+        """True where there is a confusion matrix for each of several labels."""
         ...
 
     def events(self, output: NDArray[Any], y: NDArray[Any]) -> Events:
@@ -65,7 +65,7 @@ class Kind(Protocol):
         ...
 
     def possible(self, sums: NDArray[np.float64], tally: Tally) -> NDArray[np.bool_]:
-        """Which of K clients' statistics some outputs can have, [K]; ``sums`` are known to be possible."""
+        """Mask [K] of the clients whose statistics some outputs can have; ``sums`` are known to be possible."""
         ...
 
     def confusion(self, tally: Tally) -> "Confusion":

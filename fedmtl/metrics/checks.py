@@ -1,4 +1,4 @@
-"""Whether statistics that came from a device are some outputs' at all."""
+"""Checks that statistics from a device can be those of some outputs."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ def row_sums(rows: NDArray[np.int64], counts: NDArray[Any], size: int) -> NDArra
 
 
 def close_counts(found: NDArray[np.float64], said: NDArray[np.float64], of: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether two counts of right predictions agree, but for examples that rounding may decide.
+    """True where two counts of right predictions agree, but for examples that rounding may decide.
 
     The primary metric is measured in other batches, and outputs differ by rounding: one in a hundred, and one more.
     """
@@ -26,7 +26,7 @@ def losses_fit(
     nameless: NDArray[np.float64],
     most: float,
 ) -> NDArray[np.bool_]:
-    """Whether sums of cross-entropies fit the predictions.
+    """True where sums of cross-entropies fit the predictions.
 
     A wrong prediction costs at least log 2, since its class has at most half the probability; a right one costs at most
     ``most``. A loss is no number only where some output is none.

@@ -20,7 +20,7 @@ MOST_RANKED = 64
 
 @dataclass(frozen=True)
 class Classes:
-    """Of ``MultiClass``: loss, balanced accuracy, macro-F1; AUC and average precision, one class against the rest.
+    """``MultiClass``: loss, balanced accuracy, macro-F1; AUC and average precision, one class against the rest.
 
     With outputs z [K] and p = softmax z, the example's cells are (y, argmax z) and, for each class k, the bin of
     log p_k / (1 − p_k) among the examples that are of class k, or those that are not. The numbers are [Σ loss].
@@ -32,7 +32,7 @@ class Classes:
 
     @property
     def ranked(self) -> bool:
-        """Whether there are histograms."""
+        """True where there are histograms."""
         return self.classes <= MOST_RANKED
 
     @property

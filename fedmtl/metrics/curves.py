@@ -39,7 +39,7 @@ def bins(logit: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.
 
 
 class Areas(NamedTuple):
-    """Of S histograms, [S] each."""
+    """Areas of S histograms, [S] each."""
 
     auc: NDArray[np.float64]
     auc_error: NDArray[np.float64]

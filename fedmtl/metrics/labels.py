@@ -17,7 +17,7 @@ from fedmtl.metrics.tally import Tally
 
 @dataclass(frozen=True)
 class Labels:
-    """Of ``Binary`` and ``MultiLabel``: loss, balanced accuracy, macro-F1, AUC and average precision, of 1 or L labels.
+    """``Binary`` and ``MultiLabel``: loss, balanced accuracy, macro-F1, AUC and average precision of 1 or L labels.
 
     An entry's cells are (y, [z > 0]) and the bin of its logit z among the positive or the negative ones. The numbers
     are [Σ loss]. All metrics but the loss are means over the labels of which some entry is labelled. macro-F1 of
@@ -27,7 +27,7 @@ class Labels:
 
     labels: int
     several: bool
-    """Whether this is ``MultiLabel``."""
+    """True where this is ``MultiLabel``."""
 
     @property
     def cells(self) -> int:

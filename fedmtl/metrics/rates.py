@@ -18,7 +18,7 @@ from fedmtl.metrics.checks import row_sums
 
 
 class Rates(NamedTuple):
-    """Of each group and class that occurs or is predicted, ascending, [R] each."""
+    """Rates of each group and class that occurs or is predicted, ascending, [R] each."""
 
     group: NDArray[np.int64]
     cls: NDArray[np.int64]

@@ -20,9 +20,9 @@ class Tally(NamedTuple):
     ends: NDArray[np.int64]
     """[K]: the cells of client k are ``ends[k − 1]`` to ``ends[k]``."""
     cells: Cells
-    """Which cells are not empty, ascending for each client, [m]."""
+    """Cells that are not empty, ascending for each client, [m]."""
     counts: NDArray[np.int64]
-    """How much each of them holds, [m]."""
+    """Content of each of these cells, [m]."""
 
     @property
     def lengths(self) -> NDArray[np.int64]:

@@ -34,7 +34,7 @@ VARIED = ("algorithm", "up_codec", "down_codec", "seed")
 
 @dataclass(frozen=True)
 class At:
-    """What is compared at one value; empty for what is compared at all of them."""
+    """Methods compared at one value; empty for those that are compared at all of them."""
 
     value: Any
     algorithms: tuple[Any, ...] = ()
@@ -54,7 +54,7 @@ class Axis:
     values: tuple[Any, ...]
     """In the order in which they are drawn."""
     label: str = ""
-    """Of the axis in the picture; empty: the field."""
+    """Label of the axis in the picture; empty: the field."""
     at: tuple[At, ...] = ()
 
     def __post_init__(self) -> None:

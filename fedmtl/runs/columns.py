@@ -23,9 +23,9 @@ class RoundMetrics(NamedTuple):
     sums: Mapping[str, tuple[NDArray[Any], NDArray[Any]]]
     """Task -> clients, ascending, [K] int64, and the statistics of its metric, [K, s] float64; sorted by task."""
     trained: NDArray[Any]
-    """Who trained in that round, ascending, [T] int64."""
+    """Clients that trained in that round, ascending, [T] int64."""
     seconds: NDArray[Any]
-    """How long, [T] float64."""
+    """Their training seconds, [T] float64."""
     part: str = TEST
     """The part of the clients' examples: test or valid."""
 
@@ -48,7 +48,7 @@ def by_task(measurements: Sequence[Measurements], trained: NDArray[Any], seconds
 
 
 def pooled(measured: RoundMetrics) -> dict[str, NDArray[Any]]:
-    """Task -> statistics over everybody's examples, [s]."""
+    """Task -> statistics over all clients' examples, [s]."""
     return {task: sums.sum(0) for task, (_, sums) in measured.sums.items()}
 
 

@@ -1,4 +1,4 @@
-"""An experiment as data: what is learnt, from what, by which algorithm, over which codecs; and where it runs."""
+"""An experiment as data: tasks, data, algorithm, codecs, and the place where it runs."""
 
 import dataclasses
 import sys
@@ -66,7 +66,7 @@ class Experiment:
     """
 
     name: str = "digits"
-    """What tables and plots call it."""
+    """Name in tables and plots."""
     data: Any = "digits"
     """Dataset: where the clients and their examples come from."""
     model: Any = "MLP"
@@ -74,9 +74,9 @@ class Experiment:
     algorithm: Any = "FedPer"
     """Algorithm, with its hyper-parameters."""
     up_codec: Any = "Dense"
-    """How uploads become bytes."""
+    """Codec of uploads."""
     down_codec: Any = "Dense"
-    """How broadcasts become bytes; whole values travel, so none that makes sense for differences only."""
+    """Codec of broadcasts, which carry whole values: none that makes sense for differences only."""
     rounds: int = 30
     """Rounds of training."""
     cohort: int | float = 1.0
@@ -84,29 +84,29 @@ class Experiment:
     batch_size: int = 16
     """Examples a step; 0 for all of a client's examples at once."""
     evaluate_every: int = 1
-    """Measure everybody's model each so many rounds; the first and the last are always measured."""
+    """Rounds from one measurement of all clients' models to the next; the first and the last are always measured."""
     evaluate_clients: int = 0
     """Clients that are measured: 0 for all, or that many, drawn once from the seed; rows over all are over these."""
     valid_fraction: float = 0.0
     """Part of each client's training examples, in [0, 1), that is held out, and on which rounds are measured. With one,
     the best measured round is tested at the end, once, and kept; 0: rounds are measured on the test part."""
     patience: int = 0
-    """Stop when so many measured rounds have brought no better score on the validation part; 0: never early."""
+    """Measured rounds without a better score on the validation part after which training stops; 0: never early."""
     metrics: str = METRICS[0]
     """Models that are measured by all metrics: the "last", "all" that are measured, or none, only by the "primary"."""
     train_loss: bool = False
-    """Whether each upload holds the client's training loss, in 4 bytes that its header has anyway: rows, curves, and a
+    """True: each upload holds the client's training loss, in 4 bytes that its header has anyway: rows, curves, and a
     number for rounds that measure no model. It costs 1 to 2 % of the time of a round of very small models."""
     seed: int = 0
-    """All chance follows from it: partition, initial parameters, cohorts, batches, codecs."""
+    """Seed of all randomness: partition, initial parameters, cohorts, batches, codecs."""
     engine: str = "vmap"
-    """How a node trains its clients: "loop" one by one, "vmap" a cohort at once."""
+    """Engine of a node: "loop" trains its clients one by one, "vmap" a cohort at once."""
     chunk: int = 0
-    """Clients that engine "vmap" stacks at once; 0: as many as are fastest, measured once on this machine."""
+    """Clients that engine "vmap" stacks at once; 0: the fastest number, measured once on this machine."""
     compile: bool = False
     """Engine "vmap" hands work that goes on for long to compilers, C++'s or torch's: for runs of minutes."""
     runtime: str = "ray"
-    """Where the nodes are: "ray" in Ray actors, "local" one in this process."""
+    """Place of the nodes: "ray" in Ray actors, "local" one in this process."""
     workers: int = 2
     """Ray actors, each a node with its share of the clients."""
     gpus_per_worker: float = 0.0
@@ -114,11 +114,11 @@ class Experiment:
     ray_address: str = ""
     """A Ray cluster to join, such as "auto" or "ray://host:10001"; empty starts one here."""
     state_dir: str = ""
-    """Where nodes keep private state durably; empty: in the run's folder, or with no folder, for the run only."""
+    """Folder for nodes' durable private state; empty: in the run's folder, or with no folder, for the run only."""
     wait_seconds: float = 120.0
-    """How long the server waits for nodes that host everybody."""
+    """Longest wait for nodes that host all clients."""
     round_seconds: float = 3600.0
-    """How long the server waits for the replies of a round."""
+    """Longest wait for the replies of a round."""
     max_weight: float = 1.0
     """A device's client weighs at most this times the training examples that the server knows of; 0: any weight."""
     max_norm: float = 1000.0
@@ -200,7 +200,7 @@ class Experiment:
         return found
 
     def make_plan(self, data: Federation | Schema) -> Plan:
-        """What server and clients derive alike."""
+        """Return the plan, which server and clients derive alike."""
         return make_plan(
             data.schema if isinstance(data, Federation) else data,
             algorithm=self.algorithm,

@@ -1,4 +1,4 @@
-"""What runs are called: in full as their dataclasses print, in short by what tells them apart."""
+"""Names of runs: in full as their dataclasses print, in short by their differences."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,13 @@ DENSE = "Dense"
 _CODECS = ("up_codec", "down_codec")
 
 NOT_COMPARED = {"seed", *EXECUTION_FIELDS} - {"name"}
-"""Settings that runs of one group may differ in: chance, and where they ran. A name is there to tell runs apart."""
+"""Settings that runs of one group may differ in: the seed, and the place of execution. A name distinguishes runs."""
 
 Experiment = Mapping[str, Any]
 
 
 def settings(experiment: Experiment) -> dict[str, Any]:
-    """What makes an experiment another experiment: all but ``NOT_COMPARED``."""
+    """Return the settings that distinguish experiments: all but ``NOT_COMPARED``."""
     return {key: value for key, value in experiment.items() if key not in NOT_COMPARED}
 
 
@@ -78,7 +78,7 @@ def short_names(experiments: Sequence[Experiment]) -> list[str]:
 
 
 def _codec_name(value: Any, tables: Sequence[Mapping[str, Any]]) -> str:
-    """A codec in short, told from others of its class among ``tables``; a codec within it is a part of the name."""
+    """A codec in short, distinguished from others of its class among ``tables``, with the codec inside it."""
     if not isinstance(value, Mapping):
         return "+".join(_codec_name(each, tables) for each in value) if isinstance(value, list) else repr(value)
     name = class_name(value)

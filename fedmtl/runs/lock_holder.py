@@ -35,7 +35,7 @@ def _boot() -> str:
 
 
 def _began(pid: int) -> str:
-    """When a process began, in the kernel's ticks: a pid that is used again began at another time."""
+    """Start time of a process, in the kernel's ticks: a pid that is used again began at another time."""
     with contextlib.suppress(OSError, IndexError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     return ""

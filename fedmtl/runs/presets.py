@@ -158,5 +158,5 @@ def own_values(preset: str | Path) -> dict[str, Any]:
 
 
 def starts_ray(values: Mapping[str, Any]) -> bool:
-    """Whether an experiment of these values will start Ray on this machine."""
+    """True where an experiment of these values will start Ray on this machine."""
     return values.get("runtime", "ray") == "ray" and not values.get("ray_address")

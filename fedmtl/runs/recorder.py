@@ -51,8 +51,8 @@ from fedmtl.runs.metrics import measure_blocks
 from fedmtl.runs.result import (
     Progress,
     Result,
-    learnt_of,
-    learnt_text,
+    diagnostics_of,
+    diagnostics_text,
     measures_of,
     named_tensors,
     summarise,
@@ -105,7 +105,7 @@ CHECKPOINT = "checkpoint/server.state"
 
 
 def environment() -> dict[str, Any]:
-    """What a run ran on: versions and the machine's kind."""
+    """Return the environment of a run: versions and the machine's kind."""
     packages = ("fedmtl", "flwr", "numpy", "ray", "torch")
     versions = {}
     for package in packages:
@@ -157,20 +157,20 @@ class Recorder:
         self.message_bytes = {"down": 0, "up": 0}
         """Bytes of the packet arrays in Flower's messages, counted where they are sent and received."""
         self.run = uuid.uuid4().hex
-        """Tells this run's private state from that of others; a resumed run keeps it."""
+        """Name that distinguishes this run's private state from that of others; a resumed run keeps it."""
         self._trained: NDArray[Any] = np.zeros(0, np.int64)
         self._training_seconds: NDArray[Any] = np.zeros(0)
-        """Who trained in the round that is done, and how long: rows of its model say it one round later."""
+        """Clients that trained in the round that is done, and their seconds: rows of its model hold them later."""
         self._measured: list[PackedMetrics] = []
-        """What was measured, when there is no folder."""
+        """Metrics of measured rounds, when there is no folder."""
         self._blocks: dict[str, list[blocks.Block]] = {table.name: [] for table in (MEASURES, CONFUSION, TRAINING)}
         """The other metrics, when there is no folder."""
         self._marks = {table.name: Mark() for table in TABLES}
-        """How far the files of the tables belong to the run."""
+        """Ends of the files of the tables."""
         self._begun = False
-        """Whether the folder's manifest says that a round has been finished."""
+        """True where the folder's manifest says that a round has been finished."""
         self._tested = False
-        """Whether the best round's model is tested, where there are validation parts."""
+        """True where the best round's model is tested, where there are validation parts."""
         self.client_names: Mapping[int, str] = {}
         """Names that the user gave clients."""
         self.floors: Mapping[str, Mapping[str, float]] = {}
@@ -232,7 +232,7 @@ class Recorder:
 
     @property
     def state_folder(self) -> str | None:
-        """Where nodes of this machine keep private state."""
+        """Folder of the private state of this machine's nodes."""
         return state_folder(self.experiment, self.folder, self.run)
 
     @property
@@ -311,7 +311,7 @@ class Recorder:
         server.kept = KeptState(server.best.round, state, _from_text(kept["since"], "<i8").copy())
 
     def is_over(self, server: Server) -> bool:
-        """Whether all is done but the summary."""
+        """True when all is done but the summary."""
         return self._tested if server.validates else self.round > server.rounds
 
     def record(self, round: int, server: Server, outcome: Outcome, tests: bool = False) -> Progress:
@@ -360,7 +360,7 @@ class Recorder:
     def progress(
         self, server: Server, problems: Mapping[int, str] | None = None, tests: bool = False, measured: bool = True
     ) -> Progress:
-        """How far the run is."""
+        """Return the progress of the run."""
         return Progress(
             round=server.best.round if tests else self.round,
             rounds=server.rounds,
@@ -450,9 +450,9 @@ class Recorder:
             tensors = named_tensors(server.state)
             if tensors:
                 files.write("model.safetensors", save_tensors(tensors))
-            learnt = learnt_of(server)
-            if learnt:
-                files.write("learnt.json", learnt_text(learnt, server.roster).encode())
+            diagnostics = diagnostics_of(server)
+            if diagnostics:
+                files.write("diagnostics.json", diagnostics_text(diagnostics, server.roster).encode())
             summary["files"] = {table.file: self._marks[table.name]._asdict() for table in TABLES}
             self._export(files)
             files.write("summary.json", summary_to_bytes(summary))
@@ -467,13 +467,13 @@ class Recorder:
                 files.write(table.export, text.encode())
 
     def _rows(self, server: Server, round: int | None = None, part: str | None = None) -> Callable[[], list[Row]]:
-        """What gives the rows of one round's model on one part, or all; it outlives the server."""
+        """Return a function that reads the rows of one round's model on one part, or all; it outlives the server."""
         if self.folder is None:
             return partial(_rows_of, server.plan.tasks, self._measured, round, part)
         return partial(_read, self.folder, METRICS, self._marks[METRICS.name], round, part)
 
     def _reader(self, table: Table, round: int | None = None) -> Callable[[], list[Row]]:
-        """What gives the rows of ``measures``, ``confusion`` or ``training``."""
+        """Return a function that reads the rows of ``measures``, ``confusion`` or ``training``."""
         if self.folder is None:
             return partial(_rows_from, table, self._blocks[table.name], round)
         return partial(_read, self.folder, table, self._marks[table.name], round)
@@ -489,7 +489,7 @@ class Recorder:
             summary,
             server.state,
             self.folder,
-            learnt_of(server),
+            diagnostics_of(server),
             self._reader(MEASURES),
             self._reader(CONFUSION),
             self._reader(TRAINING),
@@ -501,7 +501,7 @@ def _best_file(round: int) -> str:
 
 
 def state_folder(experiment: Experiment, folder: Path | None, run: str) -> str | None:
-    """Where nodes of this machine keep the private state of a run; None: nowhere, it ends with the run."""
+    """Folder of a run's private state on this machine's nodes; None: in memory, it ends with the run."""
     if experiment.state_dir:
         return f"{experiment.state_dir}/{run}"
     return None if folder is None else str(folder / "checkpoint" / "clients")
@@ -545,7 +545,7 @@ def _read_summary(files: Folder) -> dict[str, Any]:
 
 
 def _checked(note: Mapping[str, Any], rounds: int) -> Mapping[str, Any]:
-    """A checkpoint's note, of whose numbers none is beyond what a run of so many rounds can have.
+    """Check that no number of a checkpoint's note is beyond those of a run of a number of rounds.
 
     Raises:
         ValueError, KeyError, TypeError: something else.

@@ -1,12 +1,12 @@
-"""What a run says: rows, a ledger and a summary.
+"""Result of a run: rows, a ledger and a summary.
 
 A run's folder holds ``experiment.toml`` (resolved), ``environment.json``, ``rounds.columns`` (a row for each round,
 client and task, and one over all clients with client null), ``ledger.columns`` (a row for each packet),
 ``measures.columns`` and ``confusion.columns`` (metrics beside the primary one, and confusion counts),
-``training.columns`` (clients' training losses),
-``checkpoint/`` (the state of the last finished round), ``model.safetensors``, ``learnt.json`` (what the algorithm found
-out about the clients, if it does) and ``summary.json`` (at the end); and of a run of few lines ``rounds.jsonl`` and
-``ledger.jsonl``, the same rows as lines of JSON.
+``training.columns`` (clients' training losses), ``checkpoint/`` (the state of the last finished round),
+``model.safetensors``, ``diagnostics.json`` (the algorithm's diagnostics of the clients, if it has any) and
+``summary.json`` (at the end); and of a run of few lines ``rounds.jsonl`` and ``ledger.jsonl``, the same rows as lines
+of JSON.
 """
 
 import json
@@ -38,7 +38,7 @@ from fedmtl.tasks.worst import worst_tenth
 
 @dataclass
 class Result:
-    """What a run brought; ``pandas.DataFrame(result.rows)`` and ``pandas.DataFrame(result.ledger)`` are tables.
+    """Result of a run; ``pandas.DataFrame(result.rows)`` and ``pandas.DataFrame(result.ledger)`` are tables.
 
     Rows and ledger become lists when they are first asked for; those of a run in a folder are then read from its files.
     """
@@ -49,8 +49,8 @@ class Result:
     state: Any
     """The algorithm's server state after the last round, or the best on validation parts: for FedPer the trunk."""
     folder: Path | None = None
-    learnt: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    """What the algorithm found out about clients, such as a similarity [K, K]; rows are all clients, ascending."""
+    diagnostics: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """Diagnostics of the algorithm about clients, such as a similarity [K, K]; rows are all clients, ascending."""
     make_measures: Callable[[], list[Row]] = field(default=list, repr=False)
     make_confusion: Callable[[], list[Row]] = field(default=list, repr=False)
     make_training: Callable[[], list[Row]] = field(default=list, repr=False)
@@ -85,10 +85,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Progress:
-    """What a finished round tells whoever watches."""
+    """Progress of a run after a round."""
 
     round: int
-    """Where ``tests``, the best round, whose model is tested."""
+    """Round that is done; with ``tests``, the best round, whose model is tested."""
     rounds: int
     mean_score: float
     """Mean over tasks of the score over all clients, of the last model that was measured."""
@@ -98,13 +98,13 @@ class Progress:
     part: str = TEST
     """The part of clients' examples that ``mean_score`` is of."""
     tests: bool = False
-    """Whether this is the test of the best round at the end of a run with validation parts."""
+    """True where this is the test of the best round at the end of a run with validation parts."""
     best: Best = Best()
     """The best measured round so far, where there are validation parts."""
     bytes_evaluation: int = 0
-    """Of measurements, in both directions."""
+    """Bytes of measurements, in both directions."""
     measured: bool = True
-    """Whether this round measured a model; else ``mean_score`` is an earlier one."""
+    """True where this round measured a model; else ``mean_score`` is an earlier one."""
     train_loss: float | None = None
     """Mean training loss of the clients of this round, NaN where one has diverged; None where none is sent."""
 
@@ -140,8 +140,8 @@ def measures_of(row: Row) -> dict[str, float]:
     return {name: row[name] for name in MEASURES if row[name] is not None}
 
 
-def learnt_of(server: Server) -> dict[str, NDArray[Any]]:
-    """What the algorithm found out about the clients; nothing where it has no ``learnt``."""
+def diagnostics_of(server: Server) -> dict[str, NDArray[Any]]:
+    """Return the algorithm's diagnostics of the clients; none where it has none."""
     learnt = getattr(server.plan.algorithm, "learnt", None)
     found = {} if learnt is None else learnt(server.state)
     return {
@@ -150,8 +150,8 @@ def learnt_of(server: Server) -> dict[str, NDArray[Any]]:
     }
 
 
-def learnt_text(learnt: Mapping[str, NDArray[Any]], clients: Iterable[int]) -> str:
-    """The content of ``learnt.json``: name -> the clients of its rows, and the numbers; NaN is null."""
+def diagnostics_text(diagnostics: Mapping[str, NDArray[Any]], clients: Iterable[int]) -> str:
+    """The content of ``diagnostics.json``: name -> the clients of its rows, and the numbers; NaN is null."""
     rows = list(clients)
 
     def numbers(values: Any) -> Any:
@@ -159,7 +159,8 @@ def learnt_text(learnt: Mapping[str, NDArray[Any]], clients: Iterable[int]) -> s
             return [numbers(value) for value in values]
         return values if np.isfinite(values) else None
 
-    return json.dumps({name: {"clients": rows, "values": numbers(values.tolist())} for name, values in learnt.items()})
+    found = {name: {"clients": rows, "values": numbers(values.tolist())} for name, values in diagnostics.items()}
+    return json.dumps(found)
 
 
 def summarise(

@@ -30,7 +30,7 @@ class Failure(NamedTuple):
     """"diverged": its numbers are not finite, or exploded; "failed": an error ended it; "unfinished": it was ended, or
     goes on."""
     round: int
-    """Where it diverged, or the last round that was done."""
+    """Round in which it diverged, or the last one that was done."""
     reason: str
     """One line."""
 

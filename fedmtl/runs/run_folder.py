@@ -37,7 +37,7 @@ RUN_FILES = (
     "training.jsonl",
     "summary.json",
     "model.safetensors",
-    "learnt.json",
+    "diagnostics.json",
     "failure.json",
     "log.txt",
     "checkpoint/run",
@@ -62,12 +62,12 @@ class Manifest:
     """The files of fedmtl in a folder."""
 
     run: bool
-    """Whether the folder is a run's."""
+    """True where the folder is a run's."""
     files: tuple[str, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """What a run keeps of its beginning: fingerprints of data and components."""
+    """Facts of a run's beginning: fingerprints of data and components."""
     begun: bool = False
-    """Whether a round of the run has been finished, so that its checkpoint must be there."""
+    """True where a round of the run has been finished, so that its checkpoint must be there."""
     format: int = FORMAT
 
 

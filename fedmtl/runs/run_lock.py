@@ -186,7 +186,7 @@ def _clear(folder: Folder, made: int) -> None:
 
 
 def _is_at(descriptor: int, folder: Folder) -> bool:
-    """Whether the open file is still the one in the folder."""
+    """True where the open file is still the one in the folder."""
     try:
         found = os.stat(folder.path(LOCK), follow_symlinks=False)
     except FileNotFoundError:

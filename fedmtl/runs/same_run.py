@@ -1,4 +1,4 @@
-"""Whether a run that goes on is the one that began: fingerprints of its data and of all its components."""
+"""Identity of a resumed run: fingerprints of its data and of all its components."""
 
 import logging
 import platform
@@ -27,7 +27,7 @@ TOGETHER = 1024
 
 
 def facts(experiment: Experiment, schema: Schema, federation: Federation | None) -> dict[str, Any]:
-    """What must stay the same over a run's life, as plain values.
+    """Return the facts that must stay the same over a run's life, as plain values.
 
     Args:
         experiment: what runs.
@@ -88,7 +88,7 @@ def check_same(folder: str, before: Mapping[str, Any], now: Mapping[str, Any]) -
 
 
 def examples_digest(clients: Mapping[int, ClientData]) -> str:
-    """Of all clients' examples and labels, in the order of ids among clients of one set of tasks."""
+    """Hash all clients' examples and labels, in the order of ids among clients of one set of tasks."""
     found = xxh3_128()
     for owned, members, splits in _tables(clients):
         found.update(repr(owned).encode())

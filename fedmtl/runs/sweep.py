@@ -19,14 +19,14 @@ Packets = Mapping[str, Any]
 """``up_codec`` and ``down_codec``; one that is missing stays the preset's."""
 
 MOST_RUNS = 10_000
-"""Of one comparison."""
+"""Most runs of one comparison."""
 
 _KEYS = ("algorithms", "packets", "seeds", "target", "aliases", "axis")
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What varies: a preset's ``[compare]`` table, or the command line.
+    """Variations of an experiment: a preset's ``[compare]`` table, or the command line.
 
     Raises:
         ValueError: an unknown key, or a value of the wrong type.

@@ -49,7 +49,7 @@ class Varied:
 
 
 class Expanded(NamedTuple):
-    """What a preset is compared as."""
+    """Experiments of a preset's comparison."""
 
     experiments: list[Experiment]
     sweep: Sweep
@@ -59,11 +59,11 @@ class Expanded(NamedTuple):
     """The preset's ``[tune]`` table; None without one."""
     allowed: Allowed
     insists: bool
-    """Whether the preset or a setting says where runs take place."""
+    """True where the preset or a setting says where runs take place."""
 
 
 class Wanted(NamedTuple):
-    """What one or more presets are compared as."""
+    """Experiments of the comparisons of one or more presets."""
 
     expanded: list[Expanded]
     """A preset each."""
@@ -75,12 +75,12 @@ class Wanted(NamedTuple):
 
     @property
     def target(self) -> float | None:
-        """Of the first preset that has one."""
+        """Target of the first preset that has one."""
         return next((one.sweep.target for one in self.expanded if one.sweep.target is not None), None)
 
     @property
     def axis(self) -> Axis | None:
-        """Of the first preset that has one."""
+        """Axis of the first preset that has one."""
         return next((one.sweep.axis for one in self.expanded if one.sweep.axis), None)
 
     def aliases(self, experiments: Sequence[Experiment]) -> list[str]:

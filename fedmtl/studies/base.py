@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # torch is imported by the processes that train
 
 
 class Work(Protocol):
-    """What a process of a pool does at a time: a run, or the tuning of an experiment."""
+    """Task of a process of a pool: a run, or the tuning of an experiment."""
 
     @property
     def experiment(self) -> "Experiment": ...
@@ -25,7 +25,7 @@ class Work(Protocol):
     def folder(self) -> Path: ...
 
     is_run: ClassVar[bool]
-    """Whether the folder is a run's."""
+    """True where the folder is a run's."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,11 @@ class Event:
     """Its place among all tasks."""
     kind: Literal["began", "round", "trial", "ended"]
     progress: "Progress | None" = None
-    """Of a round."""
+    """Progress of a round."""
     failure: Failure | None = None
-    """Of a run or a tuning that ended by an error, or whose process did."""
+    """Failure of a run or a tuning that ended by an error, or whose process did."""
     trial: Any = None
-    """Of a tuning: the ``tuning.Trial`` that is done."""
+    """The ``tuning.Trial`` of a tuning that is done."""
 
 
 def cores() -> int:

@@ -26,14 +26,14 @@ from fedmtl.studies import Event, Pool, Task, run_here
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison brought."""
+    """Outcome of a comparison."""
 
     out: Path
     """The folder of the report; runs are in ``runs`` there."""
     runs: tuple[Run, ...]
     """In the order of the experiments."""
     names: tuple[str, ...]
-    """Of the runs' folders, in ``runs``."""
+    """Names of the runs' folders, in ``runs``."""
     target: float | None
 
     @property

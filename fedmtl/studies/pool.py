@@ -228,7 +228,7 @@ def _keep_log(task: Work, log: bytes) -> None:
 
 
 def _began(task: Work) -> bool:
-    """Whether the folder is one of such a task."""
+    """True where the folder is one of such a task."""
     manifest = read_manifest(task.folder)
     return manifest is not None and manifest.run == task.is_run
 

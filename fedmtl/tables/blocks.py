@@ -57,12 +57,12 @@ class Block(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """How far a file goes."""
+    """End of a file."""
 
     bytes: int = 0
     lines: int = 0
     checksum: str = "0" * 32
-    """Of the last block."""
+    """Checksum of the last block."""
 
 
 class DamagedFile(ValueError):

@@ -22,9 +22,9 @@ class Column(NamedTuple):
     narrow: str = ""
     """numpy's name of the type that ``data`` holds, deflated; "" when it holds none."""
     first: int = 0
-    """Of ``steps``: the first number. Of ``table``: how many numbers differ."""
+    """First number in the format ``steps``; number of different numbers in the format ``table``."""
     step: int = 0
-    """Of ``steps``: the smallest step from one number to the next; ``data`` holds how much larger each one is."""
+    """Smallest step, in the format ``steps``, between two numbers; ``data`` holds the surplus of each step."""
     data: bytes = b""
 
 

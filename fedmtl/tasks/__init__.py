@@ -1,4 +1,4 @@
-"""What clients learn: kinds of prediction, each with its loss and its metric."""
+"""Tasks of clients: kinds of prediction, each with its loss and its metric."""
 
 from fedmtl.tasks.base import Task as Task
 from fedmtl.tasks.binary import Binary as Binary

@@ -1,4 +1,4 @@
-"""What a client learns: the protocol that every kind of task fulfils."""
+"""Task: the protocol that every kind of prediction fulfils."""
 
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ class Task(Protocol):
     tensors are pure and safe under ``torch.vmap``: no data-dependent control flow.
 
     The metric is computed from *sums*, an additive vector of sufficient statistics whose first entry is
-    the number of labelled examples. So the metric of a client, of a set of clients and of everybody come
+    the number of labelled examples. So the metric of a client, of a set of clients and of all clients come
     from the same numbers, exactly.
 
     A task may have one method more, without which it cannot be learnt by algorithms that predict with a mixture of

@@ -9,12 +9,12 @@ from fedmtl.tasks.base import Task
 
 
 def is_whole(value: Any) -> bool:
-    """Whether a task's field is a whole number."""
+    """True where a task's field is a whole number."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def is_finite(value: Any) -> bool:
-    """Whether a task's field is a finite number."""
+    """True where a task's field is a finite number."""
     return isinstance(value, int | float | np.integer | np.floating) and bool(np.isfinite(value))
 
 
@@ -52,7 +52,7 @@ def refuse(task: Task, y: NDArray[Any], allowed: NDArray[np.bool_], rule: str) -
 
 
 def possible(task: Task, sums: NDArray[np.float64], most: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which rows of sums [K, s] some prediction can have, [K].
+    """Return the mask [K] of the rows of sums [K, s] that some prediction can have.
 
     They are finite, count from 0 to ``most`` examples in whole numbers, and fulfil the task's ``possible_sums``. Of a
     task without that method the metric must be finite.

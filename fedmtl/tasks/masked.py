@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def labelled(y: Tensor, mask: Tensor) -> Tensor:
-    """Which labels count: y is not NaN and the example is not padding. Bool, of y's shape, [B] or [B, outputs]."""
+    """Mask of labels that count, of y's shape, [B] or [B, outputs]: y is not NaN and the example is not padding."""
     return (y == y) & (mask > 0).reshape(mask.shape + (1,) * (y.ndim - mask.ndim))
 
 

@@ -32,7 +32,7 @@ class MultiClass:
     """
 
     num_classes: int = 0
-    """K; 0: as many as there are names."""
+    """K; 0: the number of names."""
     names: Sequence[str] = field(default=(), repr=False)
     """Names of the classes, in their order, for tables and reports; none, or one for each."""
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LARGEST = float(np.finfo(np.float32).max)
-"""Of float32."""
+"""Largest float32."""
 
 WHOLE = 2**24
 """The whole numbers up to which float32 has each of its own."""
@@ -19,7 +19,7 @@ def merged_by_float32(x: NDArray[Any], rounded: NDArray[np.float32]) -> tuple[in
     """The first column in which different numbers became one, with its numbers of values before and after.
 
     Whole numbers may not merge, nor may numbers whose spread is below 10,000 steps of float32. Elsewhere some of many
-    random numbers always do; more than 1 % and what chance explains is refused.
+    random numbers always do; more than 1 % and what randomness explains is refused.
 
     Args:
         x: finite numbers, [N, …], or NaN.

@@ -1,4 +1,4 @@
-"""What a client of with_flower.py does; a module of its own, because Flower's actors import it."""
+"""Client of with_flower.py; a module of its own, because Flower's actors import it."""
 
 from functools import cache
 from pathlib import Path
@@ -18,7 +18,7 @@ app = ClientApp()
 
 
 class Kept(NamedTuple):
-    """What an actor makes once."""
+    """Objects that an actor makes once."""
 
     workload: Workload
     network: Network

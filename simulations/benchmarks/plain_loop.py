@@ -13,12 +13,12 @@ from torch.nn.functional import cross_entropy
 
 from fedmtl.bench.data import read_part
 from fedmtl.bench.network import flat, make_network
-from fedmtl.bench.record import Measured, Task, run_script
+from fedmtl.bench.record import BenchResult, Task, run_script
 from fedmtl.core.random import permutations
 from fedmtl.server.sampling import sample
 
 
-def plain_loop(task: Task) -> Measured:
+def plain_loop(task: Task) -> BenchResult:
     torch.set_num_threads(1)
     work = task.workload
     network = make_network(work, task.folder)
@@ -56,7 +56,9 @@ def plain_loop(task: Task) -> Measured:
         network.head.load_state_dict(heads.get(client, first_head))
         with torch.no_grad():
             right.append(network(inputs).argmax(1) == labels)
-    return Measured(ends, flat(server), [float(loss.mean()) for loss in losses], float(torch.cat(right).float().mean()))
+    return BenchResult(
+        ends, flat(server), [float(loss.mean()) for loss in losses], float(torch.cat(right).float().mean())
+    )
 
 
 def copy(module: torch.nn.Module) -> dict[str, torch.Tensor]:

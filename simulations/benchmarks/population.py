@@ -42,7 +42,7 @@ run(load_experiment(preset, settings), out, on_round=lambda progress: print("rou
 """A run that prints a line as each round ends, measured or not."""
 
 
-class Measured(NamedTuple):
+class Population(NamedTuple):
     """One run."""
 
     clients: int
@@ -54,7 +54,7 @@ class Measured(NamedTuple):
     """Bytes, all processes."""
 
 
-def measure(clients: int, rounds: int, settings: list[str]) -> Measured:
+def measure(clients: int, rounds: int, settings: list[str]) -> Population:
     """Run one population.
 
     Raises:
@@ -82,7 +82,7 @@ def measure(clients: int, rounds: int, settings: list[str]) -> Measured:
         watcher.join()
         if child.wait() or len(ends) < rounds:
             raise RuntimeError(f"{clients} clients: {''.join(said)}")
-        return Measured(clients, ends[0], (ends[-1] - ends[0]) / max(1, rounds - 1), max(peaks))
+        return Population(clients, ends[0], (ends[-1] - ends[0]) / max(1, rounds - 1), max(peaks))
 
 
 def main() -> None:

@@ -10,15 +10,15 @@ import time
 from fedmtl import run
 from fedmtl.bench.data import Stored
 from fedmtl.bench.network import flat
-from fedmtl.bench.record import Measured, Task, run_script
+from fedmtl.bench.record import BenchResult, Task, run_script
 
 
-def with_fedmtl(task: Task) -> Measured:
+def with_fedmtl(task: Task) -> BenchResult:
     experiment = task.workload.experiment(Stored(str(task.folder)), task.workers, task.compile)
     ends: list[float] = []
     result = run(experiment, on_round=lambda progress: ends.append(time.perf_counter()))
     spent = {name: seconds for name, seconds in result.summary["seconds"].items() if name not in ("start", "total")}
-    return Measured(
+    return BenchResult(
         ends[:-1],  # the last call is that of the round that only measures
         flat(result.state),
         accuracy=result.summary["mean_score"],

@@ -17,10 +17,10 @@ from flwr.serverapp.strategy import FedAvg, Result
 from flwr.simulation import run_simulation
 
 from fedmtl.bench.network import flat, make_network
-from fedmtl.bench.record import Measured, Task, run_script
+from fedmtl.bench.record import BenchResult, Task, run_script
 
 
-def with_flower(task: Task) -> Measured:
+def with_flower(task: Task) -> BenchResult:
     work = task.workload
     ends: list[float] = []
     results: list[Result] = []
@@ -63,7 +63,7 @@ def with_flower(task: Task) -> Measured:
     if clients != [work.cohort] * work.rounds:
         raise RuntimeError(f"A round has {work.cohort} clients, but usable replies came from {clients}.")
     losses = [float(metrics["train-loss"]) for metrics in rounds]
-    return Measured(ends[1:], flat(results[0].arrays.to_torch_state_dict()), losses)
+    return BenchResult(ends[1:], flat(results[0].arrays.to_torch_state_dict()), losses)
 
 
 def mean_loss(replies: list[Any], weight: str) -> MetricRecord:

@@ -19,10 +19,10 @@ from torch.nn.functional import cross_entropy
 
 from fedmtl.bench.data import read_part
 from fedmtl.bench.network import Network, flat, make_network
-from fedmtl.bench.record import Measured, Task, run_script
+from fedmtl.bench.record import BenchResult, Task, run_script
 
 
-def with_pfl(task: Task) -> Measured:
+def with_pfl(task: Task) -> BenchResult:
     torch.set_num_threads(1)
     others = []
     if task.workers > 1 and "PFL_WORKER_RANK" not in os.environ:
@@ -48,7 +48,7 @@ def with_pfl(task: Task) -> Measured:
 
 
 class WithLoss(Network):
-    """What pfl calls, by these names; it also notes the loss before each step."""
+    """Methods that pfl calls, by these names; it also notes the loss before each step."""
 
     def __init__(self, trunk: torch.nn.Module, head: torch.nn.Module) -> None:
         super().__init__(trunk, head)
@@ -63,7 +63,7 @@ class WithLoss(Network):
         return {}
 
 
-def train(task: Task) -> Measured:
+def train(task: Task) -> BenchResult:
     # They read the ranks above when they are imported.
     from pfl.aggregate.simulate import SimulatedBackend  # pyright: ignore[reportMissingImports]
     from pfl.algorithm.base import NNAlgorithmParams  # pyright: ignore[reportMissingImports]
@@ -141,7 +141,7 @@ def train(task: Task) -> Measured:
         model_eval_params=NNEvalHyperParams(local_batch_size=work.batch_size),
         callbacks=[Watch()],
     )
-    return Measured(ends, flat(network.trunk.state_dict()), losses)
+    return BenchResult(ends, flat(network.trunk.state_dict()), losses)
 
 
 if __name__ == "__main__":

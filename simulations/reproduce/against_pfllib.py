@@ -54,7 +54,7 @@ class Fashion:
 
     clients: int = 20
     images: int = 2100
-    """So many of 7,000, drawn once."""
+    """Examples drawn once from 7,000."""
     alpha: float = 0.0
     least: int = 4
 

@@ -8,7 +8,7 @@ arXiv:2108.10252. As the authors' generator has it, with T clients and M = 3 con
     θ_m ~ U[−1, 1]^d         π_k ~ Dirichlet(0.4, …, 0.4)         n_k = min(50 + ⌊exp(4 + 2 ε)⌋, 1000), ε ~ N(0, 1)  (1)
     x ~ U[−1, 1]^d           z ~ π_k                              y = [x·θ_z + 0.1 ε > 0]                            (2)
 
-Nobody can be right more often than who knows Θ and π_k and lets the concepts vote:
+No predictor is right more often than the one that knows Θ and π_k and lets the concepts vote:
 
     ŷ = [Σ_m π_km Φ(x·θ_m / 0.1) > ½]        Φ the normal distribution function                                      (3)
     ŷ = [x·θ_m > 0], m = argmax π_k          the best that one linear model of each client could do                  (4)
@@ -48,7 +48,7 @@ TUNED_ON = 1000
 VALIDATED = 0.2
 """The part of a client's training examples that validates."""
 MEASURED = 10
-"""How often a run is measured."""
+"""Measurements of a run."""
 
 
 class Concepts(NamedTuple):
@@ -126,7 +126,7 @@ def score(accuracy: Array, sizes: NDArray[np.int64]) -> Score:
 
 
 def bounds(data: Mixtures, seed: int) -> Mapping[str, Score]:
-    """What (3) and (4) score on the test examples."""
+    """Return the scores of (3) and (4) on the test examples."""
     concepts, federation = data.concepts(seed), data.load(seed)
     votes, single = [], []
     for client, (_, test) in federation.clients.items():

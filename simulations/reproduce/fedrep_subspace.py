@@ -165,7 +165,7 @@ def theorem(problem: Problem) -> tuple[float, float]:
 
 
 def trained(data: Planted, algorithm: Any, rounds: int, seed: int, lr: float) -> tuple[float, float]:
-    """Distance of the trunk after so many rounds, and the error (rmse) on the clients' own test examples."""
+    """Distance of the trunk after a number of rounds, and the error (rmse) on the clients' own test examples."""
     factor = float(np.sqrt(STEP * data.clients / (2 * lr)))
     experiment = Experiment(
         name="subspace",

@@ -59,7 +59,7 @@ SITTING = 3
 MOCHA_ROUNDS = 100
 """One pass each."""
 MEASURED = 6
-"""How often a run is measured."""
+"""Measurements of a run."""
 
 
 class Windows(NamedTuple):
@@ -97,7 +97,7 @@ def read(path: Path) -> Windows:
 
 
 def tested(windows: Windows, share: float, seed: int) -> NDArray[np.bool_]:
-    """Which windows are of the bouts to test on: of each person and activity round(share · bouts), at least one."""
+    """Mask of windows of the bouts to test on: of each person and activity round(share · bouts), at least one."""
     draw = np.random.default_rng(seed)
     chosen = np.zeros(len(windows.y), bool)
     for rows in cells(windows, ~chosen):
@@ -106,7 +106,7 @@ def tested(windows: Windows, share: float, seed: int) -> NDArray[np.bool_]:
 
 
 def validated(windows: Windows, test: NDArray[np.bool_], share: float, seed: int) -> NDArray[np.bool_]:
-    """Which training windows are of the bouts to validate on: as ``tested``, where two bouts or more are left."""
+    """Mask of training windows of the bouts to validate on: as ``tested``, where two bouts or more are left."""
     draw = np.random.default_rng([seed, 1])
     chosen = np.zeros(len(windows.y), bool)
     for rows in cells(windows, ~test):
@@ -139,7 +139,7 @@ class HumanActivity:
     sitting: bool = False
     """The task is sitting or not; else which of six activities."""
     share: float = 0.25
-    """Of bouts, tested on."""
+    """Share of bouts that are tested on."""
     validation: bool = False
 
     def load(self, seed: int) -> Federation:

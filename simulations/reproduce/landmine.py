@@ -8,8 +8,9 @@ Here it is a curve over 20, 40, 80 and 160 labels, fixed beforehand. All models 
 but for MOCHA's hinge, and trained by fedmtl's run path, with whole batches.
 
 Every field is divided once into a half for tuning and a half for results. In the first, every method is tuned for each
-number of labels on a grid of 25 settings (``tune.py``): it learns from so many signatures and is validated on the rest.
-The choice, setting and round, is then trained on as many signatures of the other half and tested once, on each split.
+number of labels on a grid of 25 settings (``tune.py``): it learns from that number of signatures and is validated on
+the rest. The choice, setting and round, is then trained on the same number of signatures of the other half and tested
+once, on each split.
 """
 
 import time
@@ -34,7 +35,7 @@ LABELS = (20, 40, 80, 160)
 EPOCHS = 10
 """Steps of a round."""
 MEASURED = 10
-"""How often a run is measured."""
+"""Measurements of a run."""
 TUNED_ON = 1000
 """The seed of the first draw that settings are chosen on."""
 

@@ -37,7 +37,7 @@ class Source(NamedTuple):
     """Below the folder of all data."""
     sha256: str
     address: str
-    """Where it came from, and what was done to it."""
+    """Origin of the data, and changes to it."""
 
 
 SCHOOL = Source(
@@ -93,7 +93,7 @@ def once(kept: Path | None, measure: Callable[..., Any], *arguments: Any) -> Any
 
     Args:
         kept: the file, so that an interrupted script goes on where it was; None keeps nothing.
-        measure: what depends on its arguments alone; their ``repr`` tells measurements apart.
+        measure: what depends on its arguments alone; their ``repr`` distinguishes measurements.
         arguments: of ``measure``.
     """
     key = repr(arguments)
@@ -129,7 +129,7 @@ def divide(groups: NDArray[Any], share: float, draw: np.random.Generator) -> NDA
 def standardised(parts: list[tuple[Array, Array]]) -> list[tuple[Array, Array]]:
     """Training and test inputs of each client, with mean 0 and standard deviation 1 over all training rows.
 
-    One scale for everybody, so that models of two clients can be compared; clients would send sums and squares.
+    One scale for all clients, so that models of two clients can be compared; clients would send sums and squares.
     """
     rows = np.concatenate([train for train, _ in parts])
     mean, std = rows.mean(0), rows.std(0)
@@ -202,7 +202,7 @@ class Ranked:
     """
 
     rows: int
-    """R, at least as many as any client is measured on."""
+    """R, at least the largest number that any client is measured on."""
 
     outputs = 1
     label_shape = ()

@@ -1,4 +1,4 @@
-"""MOCHA's own objective: how near does it come in so many passes, and with which κ?
+"""MOCHA's own objective: its distance to the optimum after a number of passes, for several κ.
 
     python simulations/reproduce/mocha_optimum.py
 
@@ -39,7 +39,7 @@ Fields = Sequence[tuple[Array, Array]]
 
 
 class Bounds(NamedTuple):
-    """Of the minimum of (1)."""
+    """Value of the minimum of (1)."""
 
     low: float
     high: float

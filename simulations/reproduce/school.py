@@ -4,7 +4,7 @@
 
 As Argyriou, Evgeniou and Pontil do (Machine Learning 73, 2008): random splits, three quarters of each school's
 pupils to learn from. With e the error on test pupils, sums over all of them, and ȳ the mean of their scores, of
-everybody (1) or of their school (2):
+all clients (1) or of their school (2):
 
     total  = 1 − Σ e² / Σ (y − ȳ)²                                                            (1)
     within = Σ_k (1 − Σ_{i of k} e_i² / Σ_{i of k} (y_i − ȳ_k)²) / K      schools weigh alike (2)
@@ -41,7 +41,7 @@ Array = NDArray[np.float64]
 EPOCHS = 10
 """Steps of a round."""
 MEASURED = 12
-"""How often a run is measured."""
+"""Measurements of a run."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ METHODS: tuple[Method, ...] = (
 
 
 class Explained(NamedTuple):
-    """Of one model and one split."""
+    """Score of one model and one split."""
 
     total: float
     """(1)."""
@@ -101,10 +101,10 @@ class Explained(NamedTuple):
 
 def explained(scores: list[Array], squares: Array) -> Explained:
     """From the measured scores of each school, and its Σ e² [K]."""
-    everybody = np.concatenate(scores)
+    all_pupils = np.concatenate(scores)
     own = np.array([((y - y.mean()) ** 2).sum() for y in scores])
     pupils = np.array([len(y) for y in scores])
-    total = 1 - squares.sum() / ((everybody - everybody.mean()) ** 2).sum()  # (1)
+    total = 1 - squares.sum() / ((all_pupils - all_pupils.mean()) ** 2).sum()  # (1)
     parts = 1 - squares / own
     return Explained(float(total), float(parts.mean()), float((pupils * parts).sum() / pupils.sum()))  # (2), (3)
 
@@ -115,7 +115,7 @@ def tested(data: Federation) -> list[Array]:
 
 
 def curve(learner: tuple[Any, Any], data: School, split: int, rounds: int) -> dict[str, Explained]:
-    """What an algorithm and its model explain after each measured round; empty where training diverged."""
+    """Variance that an algorithm and its model explain after each measured round; empty where training diverged."""
     algorithm, model = learner
     result = run_to_the_end(
         Experiment(
@@ -141,7 +141,7 @@ def curve(learner: tuple[Any, Any], data: School, split: int, rounds: int) -> di
 
 
 def trained(method: Method, split: int, rounds: int, kept: Path | None) -> tuple[Explained, Choice]:
-    """What the method explains with the setting and round that are best on held-out training pupils."""
+    """Variance that the method explains with the setting and round that are best on held-out training pupils."""
 
     def held_out(learner: tuple[Any, Any]) -> list[dict[int, float]]:
         found = once(kept, curve, learner, School(validation=True), split, rounds)

@@ -1,4 +1,4 @@
-"""What a rerun found beside what a paper says: one table, for the terminal and for the study's page."""
+"""Findings of a rerun beside those of a paper: one table, for the terminal and for the study's page."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,7 +16,7 @@ class Row(NamedTuple):
     published: str = "–"
     """The figure, with its spread where the paper gives one."""
     source: str = ""
-    """Where it says so: paper and table."""
+    """Source: paper and table."""
 
 
 class Interval(NamedTuple):
@@ -28,7 +28,7 @@ class Interval(NamedTuple):
 
 
 def paired(ours: Sequence[float], others: Sequence[float], confidence: float = 0.95) -> Interval:
-    """Of the mean difference over the same seeds, by Student's t.
+    """Half-width of the interval of the mean difference over the same seeds, by Student's t.
 
     Raises:
         ValueError: the two have unlike lengths, or fewer than two seeds.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fedmtl.analysis.report.figure import Picture
 
 MOST_CLASSES = 30
-"""Of a task whose classes have a row or a panel; ``fedmtl export RUN --what confusion`` has all."""
+"""Most classes of a task that have a row or a panel; ``fedmtl export RUN --what confusion`` has all."""
 
 
 def further_tables(problem: str, groups: Sequence[Group]) -> dict[str, tuple[Table, str]]:

@@ -61,7 +61,7 @@ def _box(axes: Axes, row: int, values: np.ndarray, style: LineStyle) -> None:
     axes.hlines([row, row], ends[[0, 3]], ends[[1, 4]], color=style.color, linewidth=1)
     axes.barh(row, ends[3] - ends[1], 0.6, ends[1], color=style.color, alpha=0.25)
     axes.vlines(ends[2], row - 0.3, row + 0.3, color=style.color, linewidth=1.8)
-    # Points are spread by a fixed wave, not by chance, so that a picture is the same each time.
+    # Points are spread by a fixed wave, not at random, so that a picture is the same each time.
     wave = 0.24 * np.sin(2.4 * np.arange(values.size))
     alpha = float(np.clip(30 / values.size, 0.08, 0.55))
     axes.scatter(values, row + wave, s=5, color=style.color, alpha=alpha, linewidths=0, zorder=3)

@@ -24,12 +24,12 @@ NO_BYTES = (0, (4, 3))
 TARGET = (0, (1, 1.5))
 
 FEW = 5
-"""Up to so many groups, bands can be told apart."""
+"""Most groups whose bands can be distinguished."""
 BAND, PALE_BAND = 0.15, 0.06
-"""How much a band covers."""
+"""Opacity of a band."""
 
 MAX_LABELS = 16
-"""So many lines have labels at their ends; more have a legend."""
+"""Most lines with labels at their ends; more have a legend."""
 
 
 def overview(groups: Sequence[Group], target: float | None = None) -> Picture | None:
@@ -69,7 +69,7 @@ def overview(groups: Sequence[Group], target: float | None = None) -> Picture | 
 
 
 def bytes_axis(axes: Axes, most: int = 8) -> None:
-    """A logarithmic x axis of bytes, with so many ticks at most."""
+    """Make the x axis one of bytes, logarithmic, with at most a number of ticks."""
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=tick_digits(*axes.get_xlim(), most)))
     axes.xaxis.set_minor_locator(NullLocator())

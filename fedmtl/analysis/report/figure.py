@@ -13,7 +13,7 @@ class Picture:
     """A figure and its numbers."""
 
     name: str
-    """Of its files, without their suffixes."""
+    """Name of its files, without their suffixes."""
     caption: str
     figure: Figure
     numbers: Numbers

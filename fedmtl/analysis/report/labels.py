@@ -57,7 +57,7 @@ def column_width(names: Sequence[str]) -> float:
 
 
 def fits(names: Sequence[str], height: float) -> bool:
-    """Whether the labels have room in a column of a height, in inches."""
+    """True where the labels have room in a column of a height, in inches."""
     return sum(text_size(broken(name)).height for name in names) <= 72 * height
 
 

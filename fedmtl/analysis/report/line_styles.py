@@ -1,4 +1,4 @@
-"""What stands for what in the pictures: colour and marker for the algorithm, dashes and fill for codec and settings."""
+"""Line styles of the pictures: colour and marker for the algorithm, dashes and fill for codec and settings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _INKS = [(PALETTE[i % 7], MARKERS[(i + turn) % 12]) for turn, i in product(range
 
 @dataclass(frozen=True)
 class LineStyle:
-    """How a group is drawn, in matplotlib's words."""
+    """Line style of a group, in matplotlib's words."""
 
     color: str
     marker: str
@@ -35,7 +35,7 @@ class LineStyle:
 
 
 def line_styles(groups: Sequence[Group]) -> dict[str, LineStyle]:
-    """Group name -> its look. No two groups share one up to 84 algorithms and 6 codecs or settings."""
+    """Group name -> its style. No two groups share one up to 84 algorithms and 6 codecs or settings."""
     algorithms = sorted({group.algorithm for group in groups} - NEUTRAL.keys())
     inks = {name: _INKS[OWN.index(name)] for name in algorithms if name in OWN}
     free = cycle(ink for ink in _INKS if ink not in inks.values())

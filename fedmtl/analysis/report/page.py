@@ -34,7 +34,7 @@ class Shown:
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """What the page says of one problem."""
+    """Lines of the page about one problem."""
 
     problem: str
     groups: Sequence[Group]
@@ -102,7 +102,7 @@ def picture_lines(shown: Shown) -> str:
 
 
 def _sizes(groups: Sequence[Group]) -> list[str]:
-    """What ``fedmtl shrink`` left in the run folders."""
+    """Lines about the outputs of ``fedmtl shrink`` in the run folders."""
     tables = [
         f"{group.name}, seed {run.seed}:\n\n{size_table(path)}"
         for group in groups

@@ -53,7 +53,7 @@ def place(candidates: Sequence[Sequence[Box]], obstacles: Sequence[Box], bounds:
 
 
 def overlap(one: Box, other: Box) -> bool:
-    """Whether two boxes have an area in common."""
+    """True where two boxes have an area in common."""
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 

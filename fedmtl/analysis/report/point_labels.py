@@ -53,7 +53,7 @@ class _Label(NamedTuple):
     places: list[Box]
     """In points of the figure, the best first."""
     anchor: tuple[float, float] | None
-    """What a leader goes to."""
+    """End of a leader."""
 
 
 def label_points(
@@ -178,7 +178,7 @@ def _top(mark: Mark) -> float:
 
 
 def _covered(mark: Mark, at: tuple[float, float], top: tuple[float, float]) -> list[Box]:
-    """What a point covers: its marker and its bar."""
+    """Boxes of a point: its marker and its bar."""
     x, y = at
     reach = top[1] - y
     return [(x - 4, y - 4, x + 4, y + 4), *([(x - 2.5, y - reach, x + 2.5, y + reach)] if reach else [])]

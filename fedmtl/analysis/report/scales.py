@@ -1,4 +1,4 @@
-"""Where the axes begin and end, and what their ticks say."""
+"""Limits of the axes, and the texts of their ticks."""
 
 from collections.abc import Sequence
 from math import floor, isfinite, log10
@@ -64,7 +64,7 @@ def _late(curve: Sequence[float]) -> np.ndarray:
 
 
 def left_end(scores: Sequence[np.ndarray]) -> float | None:
-    """Where the axis of client scores begins; None when it may choose for itself.
+    """Return the lower end of the axis of client scores; None when matplotlib may choose it.
 
     Scores have no lower bound, and one client's can make all others look alike: the axis begins three
     interquartile ranges below the lowest of the groups' first quartiles when a score lies further left.
@@ -80,7 +80,7 @@ _DIGITS: tuple[tuple[float, ...], ...] = ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3
 
 
 def tick_digits(low: float, high: float, most: int = 8) -> tuple[float, ...]:
-    """Leading digits of the ticks of a logarithmic axis: as many as it has room for, and two at least if they can be.
+    """Leading digits of the ticks of a logarithmic axis: those it has room for, and two at least if they can be.
 
     In two decades, powers of ten alone would be one or none.
     """

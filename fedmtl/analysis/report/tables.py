@@ -20,7 +20,7 @@ class Table:
     markdown: str
     """The table, and lines of text around it, which LaTeX has not."""
     keys: int = 1
-    """How many of the first columns name a row."""
+    """Number of first columns that name a row."""
 
     def latex(self, label: str) -> str:
         """The cells in LaTeX."""

@@ -24,7 +24,7 @@ from fedmtl.analysis.report.scales import value_limits
 from fedmtl.analysis.report.style import style
 
 MAX_TASKS = 12
-"""So many tasks have a panel; the table has all."""
+"""Most tasks with a panel; the table has all."""
 
 
 def tasks(groups: Sequence[Group]) -> Picture | None:

@@ -39,7 +39,7 @@ class Saving(NamedTuple):
     dense: Point
     small: Point
     factor: float
-    """How many times fewer bytes."""
+    """Factor by which there are fewer bytes."""
     difference: float
     """Score, compressed minus dense, over the seeds that both have."""
 

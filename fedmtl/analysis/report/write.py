@@ -13,7 +13,7 @@ from fedmtl.analysis.report.classes import confusion_pictures, further_tables, t
 from fedmtl.analysis.report.numbers import to_csv
 from fedmtl.analysis.report.page import Section, Shown, page, section_of
 from fedmtl.analysis.report.tables import gain_files, result_files
-from fedmtl.analysis.runs import Learnt, Run
+from fedmtl.analysis.runs import Diagnostic, Run
 from fedmtl.analysis.table import tabulate
 from fedmtl.analysis.words import saving_sentences
 from fedmtl.runs.aliases import read_aliases
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 HEADINGS = {"measures": "Other metrics", "recall": "Recall of each class"}
 
 MAX_CLIENTS = 500
-"""Up to so many clients a matrix of them is drawn; ``learnt.json`` has all."""
+"""Most clients of which a matrix is drawn; ``diagnostics.json`` has all."""
 
 
 def write_report(folders: Iterable[str | Path | Run], out: str | Path, target: float | None = None) -> list[Path]:
@@ -121,36 +121,36 @@ def _pictures(groups: Sequence[Group], target: float | None) -> list["Picture"]:
 
 
 def _metric_is_score(groups: Sequence[Group]) -> bool:
-    """Whether the one task's curves are those of the overview."""
+    """True where the one task's curves are those of the overview."""
     return all(group.curve(task).mean == group.score_curve().mean for group in groups for task in group.metrics)
 
 
 def _matrices(groups: Sequence[Group]) -> list["Picture"]:
-    """What the algorithms found out about pairs of clients, of each group's first seed that has finished."""
+    """Pictures of the algorithms' diagnostics of pairs of clients, of each group's first seed that has finished."""
     from fedmtl.analysis.report.matrices import client_matrix
 
     drawn = []
     for group in groups:
-        for name, learnt in group.finished[0].learnt.items():
-            if _is_matrix(learnt):
-                file = f"learnt-{len(drawn) + 1}-{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}"
+        for name, diagnostic in group.finished[0].diagnostics.items():
+            if _is_matrix(diagnostic):
+                file = f"diagnostics-{len(drawn) + 1}-{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}"
                 caption = f"{group.name}: {name} of clients, seed {group.finished[0].seed}"
                 drawn.append(
                     client_matrix(
                         file,
                         caption,
                         name,
-                        [group.finished[0].client_name(client) for client in learnt.clients],
-                        learnt.values,
+                        [group.finished[0].client_name(client) for client in diagnostic.clients],
+                        diagnostic.values,
                     )
                 )
     return drawn
 
 
-def _is_matrix(learnt: Learnt) -> bool:
-    if not learnt.values or not isinstance(learnt.values[0], list) or len(learnt.clients) > MAX_CLIENTS:
+def _is_matrix(diagnostic: Diagnostic) -> bool:
+    if not diagnostic.values or not isinstance(diagnostic.values[0], list) or len(diagnostic.clients) > MAX_CLIENTS:
         return False
-    return any(number is not None for row in learnt.values for number in row)
+    return any(number is not None for row in diagnostic.values for number in row)
 
 
 def _client_names(groups: Sequence[Group]) -> dict[int, str]:

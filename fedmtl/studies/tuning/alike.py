@@ -21,7 +21,7 @@ class Method(NamedTuple):
     """One configuration of a comparison, to be tuned."""
 
     name: str
-    """Of its folder."""
+    """Name of its folder."""
     seeds: tuple[int, ...]
     experiment: Experiment
     """That of the first seed."""

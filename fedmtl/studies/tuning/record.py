@@ -1,4 +1,4 @@
-"""What a tuning keeps in its folder: settings and trials so far, a table of the trials, and the tuned preset."""
+"""Files of a tuning in its folder: settings and trials so far, a table of the trials, and the tuned preset."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ RECORD = "tuning.json"
 
 
 def identity(pilot: Experiment, space: Space, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides about trials; a number of trials may grow, but where it decides how many go on."""
+    """Settings that decide about trials; the number of trials may grow, but where it decides how many go on."""
     values = {path: vars(one) if isinstance(one, Range) else list(map(repr, one)) for path, one in space.items()}
     found = {**settings, "space": values, "experiment": pilot.result_settings}
     if not settings["halving"]:

@@ -1,4 +1,4 @@
-"""Which values a trial tries: they follow from the seed, the trial's number and the trials before it, and from no more.
+"""Samplers of a trial's values, which follow from the seed, the trial's number and the trials before it alone.
 
 So a tuning that was killed goes on with the same trials: nothing of a sampler is kept.
 """

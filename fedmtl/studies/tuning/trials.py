@@ -37,7 +37,7 @@ class Trial:
     bytes: dict[str, int]
     """All that was sent: training "up" and "down", and "evaluation"."""
     objectives: dict[str, float] = field(default_factory=dict)
-    """After so many rounds -> what is maximised; NaN where training diverged."""
+    """Rounds of training -> the objective after them; NaN where training diverged."""
     same_as: int | None = None
     """An earlier trial with these values, whose result it is; nothing was sent again."""
 

@@ -1,4 +1,4 @@
-"""Tuning: so many trials of an experiment's hyper-parameters, chosen by the score on validation parts.
+"""Tuning: a number of trials of an experiment's hyper-parameters, chosen by the score on validation parts.
 
 All trials run on one seed, which no reported run has, so that no reported number has been looked at; and none measures
 a test part. Data that is divided anew by each seed (most of fedmtl's own) has other test parts in reported runs, whose
@@ -21,20 +21,20 @@ from fedmtl.studies.tuning.spaces import Choices, Range, Space, default_space, v
 from fedmtl.studies.tuning.trials import DIVERGED, Trial, run_trial
 
 SEED = 10_007
-"""Of the trials."""
+"""Seed of the trials."""
 
 VALID_FRACTION = 0.2
-"""Where the experiment has none."""
+"""Validation part where the experiment has none."""
 
 OBJECTIVES = ("score", "score-bytes")
 
 PARTS = 3
-"""Successive halving goes on with one trial in so many, for so many times the rounds."""
+"""Factor of successive halving: one trial in this number goes on, for this factor of the rounds."""
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """How an experiment is tuned.
+    """Settings of a tuning.
 
     Raises:
         ValueError: a number that is out of range, or an unknown word.
@@ -51,7 +51,7 @@ class Tuning:
     price: float = 0.05
     """The score that sending a tenth of the bytes is worth."""
     seed: int = SEED
-    """Of all trials' runs; reported runs have others."""
+    """Seed of all trials' runs; reported runs have others."""
 
     def __post_init__(self) -> None:
         check_int("trials", self.trials, 1, 10_000)
@@ -63,7 +63,7 @@ class Tuning:
 
 
 class Tuned(NamedTuple):
-    """What a tuning found."""
+    """Outcome of a tuning."""
 
     experiment: Experiment
     """With the best values, and validation parts as the trials had."""

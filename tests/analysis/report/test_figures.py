@@ -266,7 +266,7 @@ def test_clients_that_have_no_place_on_the_axis_are_counted(tmp_path: Path) -> N
 def test_a_matrix_of_clients(tmp_path: Path) -> None:
     names = [f"clinic {i}" for i in range(30)]
     rows = [[None if i == k else i - k / 2 for k in range(30)] for i in range(30)]
-    picture = client_matrix("learnt-1-gap", "gap", "gap", names, rows)
+    picture = client_matrix("diagnostics-1-gap", "gap", "gap", names, rows)
     check_labels(picture.figure)
     assert table(picture)[1] == {"client": "clinic 0", "other": "clinic 1", "value": "-0.5"}
 
