@@ -1,8 +1,8 @@
-"""README keeps its word: its blocks run, its commands' flags exist, its tables and numbers are those of the code.
+"""README and the pages beside the code: blocks run, flags of commands exist, tables and numbers are those of the code.
 
 Commands of ``fedmtl`` and blocks of Python and TOML are run, small: rounds are set to 1, clients to 4. Commands that
 start clusters and servers are read: each flag must be in the program's own ``--help``. A program that no rule below
-knows fails, so that nothing is added to README unread.
+knows fails, so that nothing is added to a page unread.
 """
 
 import importlib.util
@@ -32,7 +32,16 @@ from fedmtl.runtime.node import clients_of, read_run_config
 from tests.test_floors import FLOORS
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    path: path.read_text(encoding="utf-8")
+    for path in [
+        ROOT / "README.md",
+        *sorted(ROOT.glob("fedmtl/**/*.md"), key=lambda path: (path.parent.name != "studies", path)),
+        *sorted(ROOT.glob("simulations/**/*.md")),
+    ]
+}
+"""Page -> its text, in the order in which their commands run: first those that make the runs that the others show."""
+TEXT = "\n".join(PAGES.values())
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 QUICK = ["--set", "rounds=1", "--set", "data.clients=4", "--set", "runtime=local", "--set", "engine=loop"]
@@ -41,6 +50,7 @@ QUICK = ["--set", "rounds=1", "--set", "data.clients=4", "--set", "runtime=local
 class Block(NamedTuple):
     """What stands between two fences."""
 
+    page: str
     language: str
     line: int
     text: str
@@ -53,9 +63,12 @@ class Block(NamedTuple):
 
 
 def blocks(language: str) -> list[Block]:
-    found = re.finditer(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    every = [Block(match[1], README.count("\n", 0, match.start()) + 2, match[2]) for match in found]
-    return [block for block in every if block.language == language]
+    return [
+        Block(path.relative_to(ROOT).as_posix(), match[1], text.count("\n", 0, match.start()) + 2, match[2])
+        for path, text in PAGES.items()
+        for match in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+        if match[1] == language
+    ]
 
 
 def commands() -> Iterator[list[str]]:
@@ -68,7 +81,7 @@ def commands() -> Iterator[list[str]]:
 
 def table(first_column: str) -> list[list[str]]:
     """The body of the table whose header starts so: cells without backticks."""
-    (body,) = re.findall(rf"^\| {first_column} \|.*\n\| ---.*\n((?:\|.*\n)+)", README, re.MULTILINE)
+    (body,) = re.findall(rf"^\| {first_column} \|.*\n\| ---.*\n((?:\|.*\n)+)", TEXT, re.MULTILINE)
     return [[cell.strip().replace("`", "") for cell in line.strip("|").split("|")] for line in body.splitlines()]
 
 
@@ -99,8 +112,8 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def test_languages_are_those_that_are_tested() -> None:
-    assert set(re.findall(r"^```(\w+)", README, re.MULTILINE)) == {"bash", "python", "toml"}
-    assert README.count("```") == 2 * sum(len(blocks(language)) for language in ("bash", "python", "toml"))
+    assert set(re.findall(r"^```(\w+)", TEXT, re.MULTILINE)) == {"bash", "python", "toml"}
+    assert TEXT.count("```") == 2 * sum(len(blocks(language)) for language in ("bash", "python", "toml"))
 
 
 def test_commands_leave_what_readme_says(here: Path) -> None:
@@ -165,7 +178,7 @@ def test_nodes_together_host_everybody() -> None:
     hosted = [clients_of(parse_config_args([after(words, "--node-config")]), federation) for words in nodes]
     assert sorted(client for clients in hosted for client in clients) == list(federation.clients)
     assert len(set(ports)) == len(nodes) == 2
-    for example in re.findall(r'`(clients="[\d,]+")`', README):
+    for example in re.findall(r'`(clients="[\d,]+")`', TEXT):
         assert clients_of(parse_config_args([example]), federation)
 
 
@@ -173,7 +186,7 @@ def test_a_command_for_a_cluster_is_an_experiment() -> None:
     (words,) = [words for words in commands() if any("ray_address" in word for word in words)]
     settings = [word for flag, word in zip(words, words[1:], strict=False) if flag == "--set"]
     experiment = load_experiment(words[2], settings)
-    addresses = re.findall(r"--address=(\S+)", README)
+    addresses = re.findall(r"--address=(\S+)", TEXT)
     assert addresses == [experiment.ray_address] and experiment.ray_address.endswith(":6379")
     assert (experiment.workers, experiment.gpus_per_worker, experiment.state_dir) == (16, 0.25, "/nfs/state")
 
@@ -181,7 +194,7 @@ def test_a_command_for_a_cluster_is_an_experiment() -> None:
 def test_the_other_commands_are_known() -> None:
     makefile = (ROOT / "Makefile").read_text()
     extras = PROJECT["project"]["optional-dependencies"]
-    inline = [shlex.split(line) for line in re.findall(r"`((?:pip|make|fedmtl) [^`]*)`", README)]
+    inline = [shlex.split(line) for line in re.findall(r"`((?:pip|make|fedmtl) [^`]*)`", TEXT)]
     for words in [*commands(), *inline]:
         match words:
             case [
@@ -202,12 +215,21 @@ def test_the_other_commands_are_known() -> None:
                 assert in_flower("FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION")
             case ["python3", "-m", "venv", ".venv"] | [".", ".venv/bin/activate"]:
                 pass
+            case ["pip", "download", *_] | ["python", "-m", "pip", "install", "--no-index", *_]:
+                pass
+            case ["python", script, *flags] | [_, "python", script, *flags] if script.startswith("simulations/"):
+                source = (ROOT / script).read_text(encoding="utf-8")
+                for flag in flags:
+                    if flag.startswith("-"):
+                        assert re.search(rf"{flag}\b|\b{flag[2:].replace('-', '_')}: ", source), (
+                            f"{script} has no {flag}"
+                        )
             case ["ssh-keygen", "-t", "ecdsa", "-b", "384", "-N", "", "-f", key]:  # NIST P-384, Flower's only kind
-                assert f"--auth-supernode-private-key {key} " in README and f"register {key}.pub " in README
+                assert f"--auth-supernode-private-key {key} " in TEXT and f"register {key}.pub " in TEXT
             case _:
-                pytest.fail(f"README: no rule reads {words}")
-    assert PROJECT["project"]["requires-python"] == ">=3.11" and "Python 3.11 or newer" in README
-    assert "flwr>=1.41,<1.43" in PROJECT["project"]["dependencies"] and "Flower 1.41 or 1.42" in README
+                pytest.fail(f"no rule reads {words}")
+    assert PROJECT["project"]["requires-python"] == ">=3.11" and "Python 3.11 or newer" in TEXT
+    assert "flwr>=1.41,<1.43" in PROJECT["project"]["dependencies"] and "Flower 1.41 or 1.42" in TEXT
 
 
 def in_flower(name: str) -> bool:
@@ -219,10 +241,10 @@ def in_flower(name: str) -> bool:
 # Python and TOML
 
 
-@pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.file or f"line {block.line}")
+@pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.file or f"{block.page}:{block.line}")
 def test_python_runs(block: Block, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each block alone, as a reader copies it; those that print, print numbers."""
-    exec(compile(re.sub(r"\brounds=\d+", "rounds=1", block.text), f"README line {block.line}", "exec"), {})
+    exec(compile(re.sub(r"\brounds=\d+", "rounds=1", block.text), f"{block.page}:{block.line}", "exec"), {})
     assert ("print(" in block.text) == bool(re.search(r"\d", capsys.readouterr().out))
 
 
@@ -281,8 +303,8 @@ def rows(here: Path, name: str) -> list[dict[str, Any]]:
 
 
 def test_tables_of_fields(here: Path) -> None:
-    (rounds_table, ledger_table) = re.findall(r"^\| field \|.*\n\| ---.*\n((?:\|.*\n)+)", README, re.MULTILINE)
-    for text, name in ((rounds_table, "rounds.jsonl"), (ledger_table, "ledger.jsonl")):
+    tables = re.findall(r"^\| field \|.*\n\| ---.*\n((?:\|.*\n)+)", TEXT, re.MULTILINE)
+    for text, name in zip(tables, ("rounds.jsonl", "training.jsonl", "ledger.jsonl"), strict=True):
         named = [field for line in text.splitlines() for field in re.findall(r"`(\w+)`", line.split("|")[1])]
         assert named == list(rows(here, name)[0])
 
@@ -290,13 +312,13 @@ def test_tables_of_fields(here: Path) -> None:
 def test_numbers(here: Path) -> None:
     """The packet of the trunk of digits, and who owns what there."""
     sizes = {row["packet_bytes"] for row in rows(here, "ledger.jsonl") if row["direction"] == "down"}
-    assert sizes == {16_672} == {4 * 4_160 + 32} and "4 × 4,160 + 32 = 16,672 bytes" in README
+    assert sizes == {16_672} == {4 * 4_160 + 32} and "4 × 4,160 + 32 = 16,672 bytes" in TEXT
     federation = load_experiment("digits").load()
     examples = sum(len(data.train.x) + len(data.test.x) for data in federation.clients.values())
     owned = {len(data.tasks) for data in federation.clients.values()}
     assert (examples, len(federation.clients), owned) == (1797, 20, {1, 2, 3, 4})
-    assert "1797 images" in README and "20 clients" in README and "one to four of the tasks" in README
-    assert Experiment().workers == 2 and "`workers` actors (2)" in README
+    assert "1797 images" in TEXT and "20 clients" in TEXT and "one to four of the tasks" in TEXT
+    assert Experiment().workers == 2 and "`workers` actors (2)" in TEXT
 
 
 def names_in(tree: Any) -> list[str]:
@@ -354,22 +376,35 @@ def test_table_of_optimizers() -> None:
 
 
 def test_floors() -> None:
-    (text,) = re.findall(r"^    types trees .*\n.*$", README, re.MULTILINE)
+    (text,) = re.findall(r"^    core .*\n(?:        <.*\n)+", TEXT, re.MULTILINE)
     floors = [floor.split() for floor in text.split("<")]
-    assert len(floors) == len(FLOORS)
-    assert all(set(told) <= set(known) for told, known in zip(floors, FLOORS, strict=True))
+    assert floors == FLOORS
 
 
-def test_links_and_files_exist() -> None:
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
-    paths = re.findall(r"`((?:fedmtl|simulations|tests)/[\w./]+)`", README)
-    scripts = [f"simulations/{name}" for name in re.findall(r"`(own_\w+\.(?:py|toml)|bytes_\w+\.py)`", README)]
-    assert "simulations/pictures/sharing.png" in links
-    headings = re.findall(r"^#+ (.+)$", README, re.MULTILINE)
-    anchors = {"#" + re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
-    found = [path for path in [*links, *paths, *scripts] if path not in anchors]
-    assert [path for path in found if not (ROOT / path).exists()] == []
+def anchors(text: str) -> set[str]:
+    """The anchors of headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_and_files_exist(page: Path) -> None:
+    text = PAGES[page]
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        if "://" not in link:
+            file, _, anchor = link.partition("#")
+            target = (page.parent / file).resolve() if file else page
+            assert target.exists(), link
+            assert not anchor or anchor in anchors(target.read_text(encoding="utf-8")), link
+    paths = re.findall(r"`((?:fedmtl|simulations|tests)/[\w./]+)`", text)
+    scripts = [f"simulations/{name}" for name in re.findall(r"`(own_\w+\.(?:py|toml)|bytes_\w+\.py)`", text)]
+    assert [path for path in [*paths, *scripts] if not (ROOT / path).exists()] == []
 
 
 def test_lines_are_not_long() -> None:
-    assert [line for line in README.splitlines() if len(line) > 120 and not line.startswith("|")] == []
+    assert [
+        (page.name, line)
+        for page, text in PAGES.items()
+        for line in text.splitlines()
+        if len(line) > 120 and not line.startswith("|")
+    ] == []
