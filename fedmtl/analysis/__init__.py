@@ -12,13 +12,13 @@ from fedmtl.analysis.groups import SeedFailure as SeedFailure
 from fedmtl.analysis.groups import by_problem as by_problem
 from fedmtl.analysis.groups import group_runs as group_runs
 from fedmtl.analysis.intervals import Estimate as Estimate
+from fedmtl.analysis.numbers import human_bytes as human_bytes
 from fedmtl.analysis.read import find_runs as find_runs
 from fedmtl.analysis.read import read_run as read_run
 from fedmtl.analysis.runs import Curve as Curve
 from fedmtl.analysis.runs import Run as Run
-from fedmtl.analysis.table import Row as Row
-from fedmtl.analysis.table import human_bytes as human_bytes
 from fedmtl.analysis.table import markdown as markdown
 from fedmtl.analysis.table import record as record
 from fedmtl.analysis.table import tabulate as tabulate
 from fedmtl.analysis.table import to_csv as to_csv
+from fedmtl.analysis.table_row import Row as Row

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fedmtl.analysis.read import check_run, has_table, mark_of, read_summary
-from fedmtl.core.files import Folder, named_errors
+from fedmtl.core.file_errors import named_errors
+from fedmtl.core.files import Folder
 from fedmtl.tables.blocks import Block
 from fedmtl.tables.schemas import TABLES, Table, csv_lines, json_lines, named, names_of, read_table
 

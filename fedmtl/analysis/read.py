@@ -12,8 +12,8 @@ from fedmtl.core.files import Folder
 from fedmtl.core.toml import read_toml
 from fedmtl.registry.components import check_type
 from fedmtl.runs.labels import describe
-from fedmtl.runs.result import summary_from_bytes
 from fedmtl.runs.run_failure import Failure, read_failure
+from fedmtl.runs.summary import summary_from_bytes
 from fedmtl.tables.blocks import Mark
 from fedmtl.tables.schemas import CONFUSION, LEDGER, MEASURES, METRICS, TRAINING, Row, Table, read_table, rows
 

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fedmtl.analysis.table import MAX_COLUMNS, NOTHING, human_bytes
+from fedmtl.analysis.numbers import NOTHING, human_bytes
+from fedmtl.analysis.table import MAX_COLUMNS
 
 
 def markdown(summary: dict[str, Any]) -> str:

@@ -2,77 +2,21 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from math import floor, isfinite, log10, nan
+from collections.abc import Iterable, Sequence
+from math import isfinite, nan
 
 import numpy as np
 
-from fedmtl.algorithms.common.work import local_passes
 from fedmtl.analysis.floor import CONSTANT, floors_of
-from fedmtl.analysis.groups import Group, SeedFailure, by_problem, status
+from fedmtl.analysis.groups import Group, by_problem
 from fedmtl.analysis.intervals import Estimate, estimate
-from fedmtl.analysis.runs import Metric, Run
+from fedmtl.analysis.numbers import NOTHING, human_bytes, human_estimate
+from fedmtl.analysis.table_row import Row
+from fedmtl.analysis.unequal_work import passes_of, unequal_work
 from fedmtl.core.markdown import cell, table
 
 MAX_COLUMNS = 8
 """Most tasks with a column each in Markdown; with more, the CSV alone has them."""
-
-NOTHING = "–"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One experiment: means over the seeds that have finished and have not diverged, NaN where there is none.
-
-    Bytes are means too, of whole runs, over all clients. The row of the best constants has no bytes.
-    """
-
-    problem: str
-    name: str
-    """Short, as in ``Group``."""
-    label: str
-    """In full."""
-    seeds: tuple[int, ...]
-    """All, also of runs that do not count."""
-    failures: tuple[SeedFailure, ...]
-    """The runs that do not count."""
-    rounds: tuple[int, ...]
-    """The last evaluated round of each seed; −1 where there is none."""
-    passes: int | None
-    """Local work: a client's passes over its examples, with gradients, in a round; None where that is not known."""
-    batch_size: int | None
-    """Examples a step; None for all of a client's."""
-    metrics: Mapping[str, Metric]
-    values: Mapping[str, Estimate]
-    """Task -> its metric over all clients at the last round."""
-    score: Estimate
-    """Mean score over tasks: more is better, 1 is perfect."""
-    down_bytes: float
-    """Training bytes."""
-    up_bytes: float
-    evaluation_bytes: float
-    target: float | None
-    """The mean score that was asked for."""
-    reached: int
-    """Number of the seeds that count and reached the target."""
-    bytes_to_target: float | None
-    """Training bytes until then; None where a seed never came there, whose bytes no mean can hold."""
-
-    @property
-    def counted(self) -> int:
-        """Number of seeds behind the means."""
-        return len(self.seeds) - len(self.failures)
-
-    @property
-    def status(self) -> str:
-        """As in ``Group``: ``2 of 3 seeds · 1 diverged at round 12``."""
-        return status(len(self.seeds), self.failures)
-
-    @property
-    def training_bytes(self) -> float:
-        """Both directions."""
-        return self.down_bytes + self.up_bytes
 
 
 def tabulate(groups: Iterable[Group], target: float | None = None) -> list[Row]:
@@ -138,30 +82,6 @@ def to_csv(rows: Sequence[Row]) -> str:
     return out.getvalue()
 
 
-def human_bytes(count: float) -> str:
-    """Bytes in decimal units, three digits: ``999 B``, ``1.23 kB`` (1 kB = 1000 B), ``45.6 MB``; ``–`` of NaN."""
-    if not isfinite(count):
-        return NOTHING
-    if count < 999.5:
-        return f"{count:.0f} B"
-    for unit in ("kB", "MB", "GB", "TB"):
-        count /= 1000
-        # Half a unit of the last digit below the next power, or 999.96 kB would print as 1000 kB.
-        if count < 999.5 or unit == "TB":
-            break
-    return f"{count:.{2 if count < 9.995 else 1 if count < 99.95 else 0}f} {unit}"
-
-
-def human_estimate(value: Estimate) -> str:
-    """``0.812 ± 0.004``, three decimals, or enough to show four digits; ``–`` where there is no number."""
-    if not isfinite(value.mean):
-        return NOTHING
-    size = floor(log10(abs(value.mean))) if value.mean else 0
-    decimals = 3 if -2 <= size <= 1 else max(0, 3 - size)
-    half = "" if value.half is None else f" ± {value.half:.{decimals}f}"
-    return f"{value.mean:.{decimals}f}{half}"
-
-
 def _row(group: Group, target: float | None) -> Row:
     runs = group.finished
     to_target = [] if target is None else [run.bytes_to(target) for run in runs]
@@ -173,7 +93,7 @@ def _row(group: Group, target: float | None) -> Row:
         seeds=group.seeds,
         failures=group.failures,
         rounds=tuple(-1 if run.last_round is None else run.last_round for run in group.runs),
-        passes=_passes(group.runs),
+        passes=passes_of(group.runs),
         batch_size=group.runs[0].experiment.get("batch_size"),
         metrics=group.metrics,
         values={task: group.value(task) for task in group.metrics},
@@ -237,30 +157,6 @@ def _markdown_table(rows: Sequence[Row]) -> str:
         cells += map(human_bytes, (row.down_bytes, row.up_bytes, row.training_bytes, row.evaluation_bytes))
         lines.append(cells if target is None else [*cells, _to_target(row)])
     return table(header, lines) + unequal_work(rows)
-
-
-def unequal_work(rows: Sequence[Row]) -> str:
-    """A line for below a table whose experiments do unequal local work; empty where they do not."""
-    rows = [row for row in rows if row.name != CONSTANT]
-    work = {(row.passes, row.batch_size) for row in rows}
-    if len(work) < 2:
-        return ""
-    sizes = {row.batch_size for row in rows}
-    said: dict[str, list[str]] = {}
-    for row in rows:
-        passes = (
-            "an unknown number of passes" if row.passes is None else f"{row.passes} pass{'es'[: 2 * (row.passes != 1)]}"
-        )
-        batches = f" in batches of {row.batch_size or 'all its examples'}" if len(sizes) > 1 else ""
-        said.setdefault(passes + batches, []).append(cell(row.name))
-    each = "; ".join(f"{work} with {', '.join(names)}" for work, names in said.items())
-    return f"\nLocal work differs, and scores with it: in a round a client takes {each}.\n"
-
-
-def _passes(runs: Sequence[Run]) -> int | None:
-    """As the runs' summaries say; of runs that have none, by the experiment's table."""
-    said = [run.summary["local_passes"] for run in runs if "local_passes" in run.summary]
-    return said[0] if said else local_passes(runs[0].experiment["algorithm"])
 
 
 def _to_target(row: Row) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 from fedmtl.analysis.along import Lines, Place, along, places
 from fedmtl.analysis.differences import Difference
 from fedmtl.analysis.groups import Group, by_problem, group_runs
+from fedmtl.analysis.numbers import human_bytes
 from fedmtl.analysis.runs import Run
 from fedmtl.analysis.savings import MOST_LOST, Saving, best_saving, savings
-from fedmtl.analysis.table import human_bytes
 from fedmtl.runs.axis import Axis, value_at
 
 

@@ -9,7 +9,7 @@ from fedmtl.core.text_table import Column, fitted
 
 if TYPE_CHECKING:
     from fedmtl.analysis.groups import Group
-    from fedmtl.analysis.table import Row
+    from fedmtl.analysis.table_row import Row
 
 
 def comparison_text(groups: Sequence["Group"], target: float | None, width: int) -> str:
@@ -33,7 +33,7 @@ def comparison_text(groups: Sequence["Group"], target: float | None, width: int)
 
 def _table(title: str, rows: Sequence["Row"], width: int) -> str:
     from fedmtl.analysis.intervals import Estimate
-    from fedmtl.analysis.table import human_bytes, human_estimate
+    from fedmtl.analysis.numbers import human_bytes, human_estimate
 
     def size(count: float) -> str:
         return human_bytes(count) if count == count else "–"

@@ -9,7 +9,7 @@ import typer
 
 from fedmtl.core import stopping
 from fedmtl.core.bounds import one_line
-from fedmtl.core.files import way_out
+from fedmtl.core.file_errors import way_out
 from fedmtl.core.terminal import columns, wrapped
 
 

@@ -14,7 +14,7 @@ INDENT = " " * (LEAD + 2)
 
 def say_outcome(summary: Mapping[str, Any]) -> None:
     """Print what a run reached and what it sent."""
-    from fedmtl.analysis.table import human_bytes
+    from fedmtl.analysis.numbers import human_bytes
 
     for task, row in summary["tasks"].items():
         _say_task(task, row)

@@ -56,7 +56,7 @@ def describe(progress: "Progress", short: bool = False) -> str:
 
     Of a round that measured no model it says its training loss, or that it measured none.
     """
-    from fedmtl.analysis.table import human_bytes
+    from fedmtl.analysis.numbers import human_bytes
 
     up, down = human_bytes(progress.bytes_up), human_bytes(progress.bytes_down)
     left_out = len(progress.problems)

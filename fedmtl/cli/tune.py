@@ -95,7 +95,7 @@ def tune(
                 allowed=allowed,
                 on_trial=lambda trial: _show(trial, chosen, "trial "),
             )
-        from fedmtl.analysis.table import human_bytes
+        from fedmtl.analysis.numbers import human_bytes
 
         best = tuned.best
         say(f"best: {_values(best)}  validation score {best.score:.4f} after round {best.best_round}")

@@ -9,11 +9,8 @@ compared by; else its state counts as ``pickle`` would take it, so that ``__gets
 import dataclasses
 import enum
 import functools
-import sys
-import sysconfig
 import types
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,25 +18,9 @@ import torch
 from torch import Tensor
 from xxhash import xxh3_128
 
+from fedmtl.core.code_names import GENERATED, NO_CONTENT, cell_content, class_name, global_names, is_installed
+
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), type(NotImplemented), range)
-
-_NO_CONTENT = frozenset(
-    "__dict__ __weakref__ __module__ __doc__ __qualname__ __annotations__ __firstlineno__ __static_attributes__ "
-    "__abstractmethods__ _abc_impl __dataclass_fields__ __dataclass_params__ __match_args__ __parameters__ "
-    "__orig_bases__ __classcell__ _is_protocol __protocol_attrs__ __non_callable_proto_members__ __annotate__ "
-    "__slotnames__ __annotate_func__ __annotations_cache__ __conditional_annotations__".split()
-)
-"""Attributes of classes that say nothing of what they do."""
-
-_GENERATED = frozenset(
-    "__init__ __repr__ __eq__ __lt__ __le__ __gt__ __ge__ __hash__ __setattr__ __delattr__ __getstate__ __setstate__ "
-    "__replace__".split()
-)
-"""Methods that a dataclass writes itself, from its fields."""
-
-_INSTALLED = tuple(
-    {str(Path(path).resolve()) for name, path in sysconfig.get_paths().items() if "lib" in name or "std" in name}
-)
 
 
 class NoFingerprint(ValueError):
@@ -127,7 +108,7 @@ class _Reader:
         try:
             found = self._composed(value)
         except RecursionError:
-            raise NoFingerprint(f"{_name(type(value))} is nested too deeply") from None
+            raise NoFingerprint(f"{class_name(type(value))} is nested too deeply") from None
         finally:
             self._inside.discard(id(value))
         if isinstance(value, type | types.FunctionType):
@@ -152,7 +133,7 @@ class _Reader:
         if own is not None:
             return _hash("own", self.digest(type(value)), self.digest(own()))
         if isinstance(value, enum.Enum):
-            return _hash("enum", _name(type(value)).encode(), value.name.encode())
+            return _hash("enum", class_name(type(value)).encode(), value.name.encode())
         if isinstance(value, type):
             return self._class(value)
         if isinstance(value, types.FunctionType):
@@ -171,7 +152,7 @@ class _Reader:
             return _hash("cached_property", self.digest(value.func))
         wrapped = None if isinstance(value, type) else getattr(value, "__wrapped__", None)
         if isinstance(wrapped, types.FunctionType):
-            return _hash("wrapped", _name(type(value)).encode(), self.digest(wrapped))
+            return _hash("wrapped", class_name(type(value)).encode(), self.digest(wrapped))
         if isinstance(value, np.generic):
             return _hash("number", value.dtype.str.encode(), value.tobytes())
         if isinstance(value, np.dtype | torch.dtype | torch.device | torch.Size):
@@ -202,7 +183,7 @@ class _Reader:
         try:
             reduced = value.__reduce_ex__(4)
         except Exception as error:
-            raise NoFingerprint(f"{_name(type(value))} has no content to compare ({str(error)[:100]})") from None
+            raise NoFingerprint(f"{class_name(type(value))} has no content to compare ({str(error)[:100]})") from None
         if isinstance(reduced, str):
             return _hash("name", str(getattr(value, "__module__", "")).encode(), reduced.encode())
         make, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
@@ -212,23 +193,23 @@ class _Reader:
         return _hash("reduced", self.digest(type(value)), *map(self.digest, found))
 
     def _class(self, cls: type) -> bytes:
-        if _is_installed(cls.__module__):
-            return _hash("class", _name(cls).encode())
-        skip = _NO_CONTENT | (_GENERATED if dataclasses.is_dataclass(cls) else frozenset())
+        if is_installed(cls.__module__):
+            return _hash("class", class_name(cls).encode())
+        skip = NO_CONTENT | (GENERATED if dataclasses.is_dataclass(cls) else frozenset())
         hidden = types.MemberDescriptorType, types.GetSetDescriptorType
         content = []
         for name, item in sorted(vars(cls).items()):
             generated = isinstance(item, types.FunctionType) and item.__code__.co_filename == "<string>"
-            if (name in skip and (name in _NO_CONTENT or generated or item is None)) or isinstance(item, hidden):
+            if (name in skip and (name in NO_CONTENT or generated or item is None)) or isinstance(item, hidden):
                 continue
             content += [name.encode(), self.digest(item)]
         return _hash("class", cls.__qualname__.encode(), *map(self.digest, cls.__bases__), *content)
 
     def _function(self, function: types.FunctionType) -> bytes:
-        if _is_installed(function.__module__):
+        if is_installed(function.__module__):
             return _hash("function", f"{function.__module__}.{function.__qualname__}".encode())
-        cells = [_content(cell) for cell in function.__closure__ or ()]
-        names = sorted(set(_names(function.__code__)))
+        cells = [cell_content(cell) for cell in function.__closure__ or ()]
+        names = sorted(set(global_names(function.__code__)))
         used = {name: function.__globals__[name] for name in names if name in function.__globals__}
         constant = (*_PLAIN, types.FunctionType, type, types.ModuleType, tuple, frozenset, np.ndarray, Tensor)
         return _hash(
@@ -245,36 +226,6 @@ class _Reader:
         counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
         names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
         return _hash("code", code.co_code, *map(self.digest, (counts, names, constants)))
-
-
-def _content(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # not yet filled
-        return None
-
-
-def _names(code: types.CodeType) -> Iterable[str]:
-    """Global names that code uses, and code inside it."""
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _names(constant)
-
-
-def _is_installed(module: str | None) -> bool:
-    """True where a module belongs to fedmtl, to Python or to an installed package."""
-    if module is None or module.partition(".")[0] == "fedmtl":
-        return True
-    file = getattr(sys.modules.get(module), "__file__", None)
-    if file is None:  # built in; a script's own and a notebook's are the user's
-        return module != "__main__" and module in sys.modules
-    path = str(Path(file).resolve())
-    return "site-packages" in path or "dist-packages" in path or path.startswith(_INSTALLED)
-
-
-def _name(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _hash(kind: str, *pieces: Any) -> bytes:

@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fedmtl.core.types import ClientId
-from fedmtl.data.base import ClientData, Federation, Split, check_name, check_tasks
+from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.data.infer import infer_regression
 from fedmtl.data.inputs import to_inputs
 from fedmtl.data.labels import Part, to_labels
 from fedmtl.data.names import number_clients, number_labels
 from fedmtl.data.numbers import Numbers, to_numbers
 from fedmtl.data.partition import check_fraction, hold_out
+from fedmtl.data.task_checks import check_name, check_tasks
 from fedmtl.tasks.base import Task
 
 Examples = tuple[ArrayLike, Mapping[str, ArrayLike]]

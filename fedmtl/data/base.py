@@ -11,11 +11,13 @@ from fedmtl.core.random import SERVER
 from fedmtl.core.suggest import did_you_mean
 from fedmtl.core.types import ClientId, TaskSet
 from fedmtl.data.inputs import check_finite, floats, to_inputs
-from fedmtl.data.joined import Checks, Joined, check_joined
+from fedmtl.data.joined import Joined
+from fedmtl.data.joined_checks import Checks, check_joined
 from fedmtl.data.numbers import to_numbers
 from fedmtl.data.roster import Roster
 from fedmtl.data.split import ClientData as ClientData
 from fedmtl.data.split import Split as Split
+from fedmtl.data.task_checks import check_tasks
 from fedmtl.tasks.base import Task
 
 
@@ -193,46 +195,6 @@ def _check_form(input_shape: Any, clients: Any) -> None:
                 f"Client {client} is a {type(data).__name__}, which must be ClientData(Split(x, {{task: labels}}), "
                 "Split(…)), for training and test; from_arrays makes it from (x, {task: labels})."
             )
-
-
-def check_name(name: Any) -> None:
-    """Refuse what is no name of a task.
-
-    Raises:
-        ValueError: no text, or no identifier.
-    """
-    if not (isinstance(name, str) and name.isidentifier()):
-        raise ValueError(
-            f"A task's name becomes part of parameter names and must be an identifier, got {name!r}; use letters, "
-            "digits and _, such as 'task_0'."
-        )
-
-
-def check_tasks(tasks: Mapping[str, Task]) -> Mapping[str, Task]:
-    """The tasks, if they are.
-
-    Raises:
-        ValueError: a name that is none, or something else than an object with a task's methods.
-    """
-    if not isinstance(tasks, Mapping):
-        raise ValueError(f"tasks is {{name: task}}, such as {{'sick': Binary()}}, got a {type(tasks).__name__}.")
-    for name, task in tasks.items():
-        check_name(name)
-        missing = [part for part in _PARTS if not hasattr(task, part)]
-        if isinstance(task, type) or missing:
-            called = task.__name__ if isinstance(task, type) else task if isinstance(task, str) else "Binary"
-            raise ValueError(
-                f"Task {name!r} is an object such as {called.partition('(')[0]}(…), from fedmtl.tasks, got {task!r}"
-                f"{'' if isinstance(task, type | str) else f', which has no {missing[0]}'}; write {name!r}: "
-                f"{_MADE.get(called, 'Binary()')}."
-            )
-    return tasks
-
-
-_PARTS = ("outputs", "label_shape", "metric_name", "higher_is_better", "labels", "loss", "sums", "metric", "score")
-_MADE = {"MultiClass": "MultiClass(num_classes)", "MultiLabel": "MultiLabel(num_labels)"} | {
-    "Regression": "Regression(mean, std)"
-}
 
 
 def _all_floats(arrays: list[NDArray[Any]]) -> list[NDArray[Any]]:

@@ -35,8 +35,8 @@ from fedmtl.protocol.requests import Requests
 from fedmtl.registry.allowed import beside
 from fedmtl.runs.experiment import Experiment, from_dict
 from fedmtl.runs.recorder import CHECKPOINT, state_folder
-from fedmtl.runs.result import summary_from_bytes
 from fedmtl.runs.run_folder import read_word
+from fedmtl.runs.summary import summary_from_bytes
 from fedmtl.runtime.node import make_store
 from fedmtl.server.broadcast import broadcasts
 from fedmtl.server.sampling import cohort_size, sample

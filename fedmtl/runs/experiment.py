@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 
 import numpy as np
 
-from fedmtl.core.bounds import MOST_INT, MOST_TEXT, check_int, check_text, shown
+from fedmtl.core.bounds import MOST_TEXT, check_int, check_text, shown
 from fedmtl.core.suggest import did_you_mean
 from fedmtl.data.base import Federation, Schema
 from fedmtl.engines import ENGINES, Loop, VMap
@@ -16,43 +16,8 @@ from fedmtl.engines.base import Engine
 from fedmtl.protocol.plan import METRICS, Plan, make_plan
 from fedmtl.registry.allowed import NOTHING, Allowed
 from fedmtl.registry.components import COMPONENTS, LISTS, check_type, describe, make, make_list
+from fedmtl.runs.experiment_fields import BOUNDS, EXECUTION_FIELDS, MOST_GPUS, MOST_SECONDS
 from fedmtl.server.sampling import cohort_size
-
-EXECUTION_FIELDS = (
-    "name",
-    "engine",
-    "chunk",
-    "compile",
-    "runtime",
-    "workers",
-    "gpus_per_worker",
-    "ray_address",
-    "state_dir",
-    "wait_seconds",
-    "round_seconds",
-    "max_weight",
-    "max_norm",
-    "train_loss",
-    "callbacks",
-)
-"""Fields that say how and where an experiment runs. Its results depend on the others (on these by rounding at most)."""
-
-BOUNDS = {
-    "rounds": (1, 10_000_000),
-    "batch_size": (0, 10_000_000),
-    "evaluate_clients": (0, MOST_INT),
-    "patience": (0, MOST_INT),
-    "evaluate_every": (1, MOST_INT),  # a large one measures the first and the last model only
-    "seed": (0, MOST_INT),
-    "chunk": (0, 1_000_000),
-    "workers": (1, 10_000),
-}
-"""Field -> the least and the most that it may be: more would be a slip, and cost hours or all memory."""
-
-MOST_SECONDS = 10_000_000
-"""Four months of waiting."""
-
-MOST_GPUS = 1024
 
 RUNTIMES = ("ray", "local")
 

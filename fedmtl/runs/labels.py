@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedmtl.runs.experiment import EXECUTION_FIELDS
+from fedmtl.runs.experiment_fields import EXECUTION_FIELDS
 
 DENSE = "Dense"
 """The codec that goes without saying."""

@@ -46,19 +46,10 @@ from fedmtl.runs.columns import (
     unpack_metrics,
 )
 from fedmtl.runs.columns import blocks as metric_blocks
-from fedmtl.runs.experiment import EXECUTION_FIELDS, Experiment
+from fedmtl.runs.experiment import Experiment
+from fedmtl.runs.experiment_fields import EXECUTION_FIELDS
 from fedmtl.runs.metrics import measure_blocks
-from fedmtl.runs.result import (
-    Progress,
-    Result,
-    diagnostics_of,
-    diagnostics_text,
-    measures_of,
-    named_tensors,
-    summarise,
-    summary_from_bytes,
-    summary_to_bytes,
-)
+from fedmtl.runs.result import Progress, Result, diagnostics_of, diagnostics_text, measures_of, named_tensors
 from fedmtl.runs.run_folder import (
     RUN_FILES,
     Manifest,
@@ -71,6 +62,7 @@ from fedmtl.runs.run_folder import (
     write_manifest,
 )
 from fedmtl.runs.same_run import check_same
+from fedmtl.runs.summary import summarise, summary_from_bytes, summary_to_bytes
 from fedmtl.runs.training_rows import training_blocks
 from fedmtl.server.round_result import Outcome
 from fedmtl.server.server import Server

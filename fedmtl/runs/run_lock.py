@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 
-from fedmtl.core.files import Folder, LinkError, named_errors
+from fedmtl.core.file_errors import LinkError, named_errors
+from fedmtl.core.files import Folder
 from fedmtl.runs.lock_holder import LOCK as LOCK
 from fedmtl.runs.lock_holder import RECORD, read, refusal, refuse_foreign, write
 

@@ -28,8 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_128_digest, xxh32_intdigest
 
+from fedmtl.core.file_errors import named_errors
 from fedmtl.core.file_format import FORMAT, check_format
-from fedmtl.core.files import Folder, named_errors, write_all
+from fedmtl.core.files import Folder, write_all
 from fedmtl.tables.columns import Column, pack, unpack
 
 LINES = 2**16

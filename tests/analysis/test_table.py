@@ -11,7 +11,8 @@ import pytest
 
 from fedmtl.analysis import Row, group_runs, human_bytes, markdown, read_run, record, tabulate, to_csv
 from fedmtl.analysis.intervals import Estimate
-from fedmtl.analysis.table import MAX_COLUMNS, human_estimate
+from fedmtl.analysis.numbers import human_estimate
+from fedmtl.analysis.table import MAX_COLUMNS
 from tests.analysis.run_folders import write_run
 
 FEDPER = {"name": "FedPer", "lr": 0.1}

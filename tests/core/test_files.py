@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from fedmtl.core.files import Folder, LinkError, named_errors, temporary_of, write_atomic
+from fedmtl.core.file_errors import LinkError, named_errors
+from fedmtl.core.files import Folder, temporary_of, write_atomic
 
 PRECIOUS = b"precious\n" * 100
 

@@ -15,7 +15,8 @@ from fedmtl.data.digits import Digits
 from fedmtl.data.synthetic import Synthetic
 from fedmtl.registry.components import find
 from fedmtl.registry.names import REGISTRY
-from fedmtl.runs.experiment import BOUNDS, Experiment, from_dict
+from fedmtl.runs.experiment import Experiment, from_dict
+from fedmtl.runs.experiment_fields import BOUNDS
 from fedmtl.runs.presets import load_experiment
 from fedmtl.tasks.multiclass import MultiClass
 

@@ -18,7 +18,8 @@ from fedmtl.data import Digits, Synthetic, Watch, from_arrays
 from fedmtl.models import CNN, MLP, Linear, TemporalCNN
 from fedmtl.registry.allowed import beside
 from fedmtl.registry.components import REGISTRY, find
-from fedmtl.runs.experiment import COMPONENTS, EXECUTION_FIELDS, LISTS, Experiment, from_dict
+from fedmtl.runs.experiment import COMPONENTS, LISTS, Experiment, from_dict
+from fedmtl.runs.experiment_fields import EXECUTION_FIELDS
 from fedmtl.runs.presets import load_experiment, override, presets, read_preset
 from tests.conftest import ALL_ALGORITHMS
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from fedmtl.analysis.confusion import Confusion
 from fedmtl.analysis.groups import Group
 from fedmtl.analysis.intervals import Estimate, estimate
+from fedmtl.analysis.numbers import NOTHING, human_estimate
 from fedmtl.analysis.report.numbers import to_csv
 from fedmtl.analysis.report.tables import Table, files
-from fedmtl.analysis.table import NOTHING, human_estimate
 from fedmtl.core.markdown import table
 from fedmtl.metrics import MEASURES
 

@@ -9,7 +9,9 @@ from fedmtl.analysis.gains import Gain, gains, gains_markdown
 from fedmtl.analysis.groups import Group
 from fedmtl.analysis.intervals import LEAST_SEEDS
 from fedmtl.analysis.sizes import read_markdown as size_table
-from fedmtl.analysis.table import Row, markdown, unequal_work
+from fedmtl.analysis.table import markdown
+from fedmtl.analysis.table_row import Row
+from fedmtl.analysis.unequal_work import unequal_work
 from fedmtl.tables.schemas import VALID
 
 COUNTED = """\

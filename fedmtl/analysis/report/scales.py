@@ -5,7 +5,7 @@ from math import floor, isfinite, log10
 
 import numpy as np
 
-from fedmtl.analysis.table import human_bytes
+from fedmtl.analysis.numbers import human_bytes
 
 
 def value_limits(

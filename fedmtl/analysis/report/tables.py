@@ -7,8 +7,9 @@ from typing import Any
 from fedmtl.analysis.gains import Gain, gains_markdown
 from fedmtl.analysis.report.latex import latex
 from fedmtl.analysis.report.numbers import to_csv
-from fedmtl.analysis.table import Row, markdown
+from fedmtl.analysis.table import markdown
 from fedmtl.analysis.table import to_csv as rows_to_csv
+from fedmtl.analysis.table_row import Row
 from fedmtl.core.markdown import cells
 
 

@@ -25,7 +25,8 @@ from xxhash import xxh3_64_intdigest
 from fedmtl.client.state.files import LostState, StateError
 from fedmtl.client.state.pinned import ARRAYS, Pinned
 from fedmtl.client.state.rollback_journal import PriorState, RollbackJournal
-from fedmtl.core.files import Folder, named_errors, reserve
+from fedmtl.core.file_errors import named_errors
+from fedmtl.core.files import Folder, reserve
 from fedmtl.core.trees import tree_leaves, tree_unflatten
 from fedmtl.protocol.best_round import NONE
 from fedmtl.protocol.requests import ANEW

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_64, xxh3_64_intdigest
 
-from fedmtl.core.files import Folder, named_errors, write_all
+from fedmtl.core.file_errors import named_errors
+from fedmtl.core.files import Folder, write_all
 
 _HEAD = struct.Struct("<QqqqQ")  # checksum of the rest of the block, round, rows, rows with a state, bytes of a row
 

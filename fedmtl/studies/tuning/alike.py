@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fedmtl.analysis.table import human_bytes
+from fedmtl.analysis.numbers import human_bytes
 from fedmtl.core.markdown import table
 from fedmtl.registry.allowed import NOTHING, Allowed
 from fedmtl.runs.experiment import Experiment

@@ -1,0 +1,33 @@
+"""Note on methods whose clients do unequal work."""
+
+from collections.abc import Sequence
+
+from fedmtl.algorithms.common.work import local_passes
+from fedmtl.analysis.floor import CONSTANT
+from fedmtl.analysis.runs import Run
+from fedmtl.analysis.table_row import Row
+from fedmtl.core.markdown import cell
+
+
+def unequal_work(rows: Sequence[Row]) -> str:
+    """A line for below a table whose experiments do unequal local work; empty where they do not."""
+    rows = [row for row in rows if row.name != CONSTANT]
+    work = {(row.passes, row.batch_size) for row in rows}
+    if len(work) < 2:
+        return ""
+    sizes = {row.batch_size for row in rows}
+    said: dict[str, list[str]] = {}
+    for row in rows:
+        passes = (
+            "an unknown number of passes" if row.passes is None else f"{row.passes} pass{'es'[: 2 * (row.passes != 1)]}"
+        )
+        batches = f" in batches of {row.batch_size or 'all its examples'}" if len(sizes) > 1 else ""
+        said.setdefault(passes + batches, []).append(cell(row.name))
+    each = "; ".join(f"{work} with {', '.join(names)}" for work, names in said.items())
+    return f"\nLocal work differs, and scores with it: in a round a client takes {each}.\n"
+
+
+def passes_of(runs: Sequence[Run]) -> int | None:
+    """As the runs' summaries say; of runs that have none, by the experiment's table."""
+    said = [run.summary["local_passes"] for run in runs if "local_passes" in run.summary]
+    return said[0] if said else local_passes(runs[0].experiment["algorithm"])
