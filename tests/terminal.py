@@ -6,16 +6,13 @@ import pty
 import re
 import signal
 import struct
-import subprocess
-import sys
 import termios
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.forks import start
 from tests.processes import shown
-
-ROOT = Path(__file__).parent.parent
 
 _TOKEN = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])|(.)", re.DOTALL)
 
@@ -73,22 +70,14 @@ def fedmtl_on_terminal(arguments: Sequence[str], here: Path, columns: int = 80, 
     """Run ``fedmtl`` with both streams on a terminal; ``interrupt_at`` sends SIGINT as soon as this text appears."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path, "TERM": "xterm", "MPLCONFIGDIR": str(here)}
+    environment = {**os.environ, "TERM": "xterm", "MPLCONFIGDIR": str(here)}
     environment.pop("COLUMNS", None)
     text = ""
-    with subprocess.Popen(
-        [sys.executable, "-m", "fedmtl", *arguments],
-        cwd=here,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=theirs,
-        stderr=theirs,
-    ) as child:
+    with start(arguments, cwd=here, env=environment, stdout=theirs, stderr=theirs) as child:
         os.close(theirs)
         if interrupt_at:
             while interrupt_at not in text:
                 text += os.read(ours, 4096).decode(errors="replace")
             child.send_signal(signal.SIGINT)
         text += shown(ours)
-    return Screen(lines_on(text, columns), child.returncode, text)
+    return Screen(lines_on(text, columns), child.wait(), text)

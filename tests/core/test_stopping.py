@@ -7,9 +7,11 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.forks import start
 from tests.processes import alive
 
 ROOT = Path(__file__).parents[2]
@@ -19,13 +21,11 @@ def stop(
     arguments: Sequence[str], number: signal.Signals, after: str | float, times: int = 1
 ) -> tuple[int, str, str, float]:
     """Run ``fedmtl``, send a signal after a line with some text, or some seconds: code, output, errors, seconds."""
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "fedmtl", *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    pipes: dict[str, Any] = {"cwd": ROOT, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    if isinstance(after, str):
+        process = start(arguments, **pipes)
+    else:  # a new interpreter, whose imports are a part of that time
+        process = subprocess.Popen([sys.executable, "-u", "-m", "fedmtl", *arguments], text=True, **pipes)
     assert process.stdout
     seen = ""
     if isinstance(after, str):
@@ -40,7 +40,7 @@ def stop(
         process.send_signal(number)
         time.sleep(0.05)
     out, errors = process.communicate(timeout=60)
-    return process.returncode, seen + out, errors, time.monotonic() - begin
+    return process.wait(), seen + out, errors, time.monotonic() - begin
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -56,7 +56,9 @@ def test_a_run_with_a_folder_says_how_to_go_on(number: signal.Signals, tmp_path:
 
 
 def test_a_run_without_a_folder_says_that_nothing_is_kept() -> None:
-    code, _, errors, _ = stop(["run", "digits", "--set", "runtime=local", "--set", "rounds=500"], signal.SIGINT, 0.5)
+    code, _, errors, _ = stop(
+        ["run", "digits", "--set", "runtime=local", "--set", "rounds=500"], signal.SIGINT, "round 1/"
+    )
     assert code == 130
     assert errors.startswith("stopped") and "nothing is kept: give a folder, --out DIR" in errors
     assert errors.count("\n") == 1
@@ -90,7 +92,7 @@ def test_a_second_signal_ends_a_process_that_is_busy() -> None:
     """With a cleanup that waits."""
     code = """
 import time
-from fedmtl import stopping
+from fedmtl.core import stopping
 stopping.GRACE_S = 50
 stopping.install()
 try:
@@ -114,7 +116,7 @@ finally:
 
 def test_a_signal_that_is_ignored_stays_so() -> None:
     """As behind ``nohup``, or in the background of a script."""
-    code = "import signal; from fedmtl import stopping; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    code = "import signal; from fedmtl.core import stopping; signal.signal(signal.SIGINT, signal.SIG_IGN); "
     code += "stopping.install(); import os; os.kill(os.getpid(), signal.SIGINT); print('goes on')"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert done.stdout == "goes on\n" and done.returncode == 0

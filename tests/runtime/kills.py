@@ -18,16 +18,18 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.forks import Process, start
+
 TINY = Path(__file__).with_name("tiny.toml")
 MARK = "FEDMTL_KILLS"
 
 
-def start(out: Path, runtime: str, rounds: int, temporary: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "fedmtl", "run", str(TINY), "--out", str(out), "--resume"]
+def launch(out: Path, runtime: str, rounds: int, temporary: Path) -> "Process | subprocess.Popen[str]":
+    command = ["run", str(TINY), "--out", str(out), "--resume"]
     command += ["--set", f"rounds={rounds}", "--set", f"runtime={runtime}", "--set", "up_codec=ErrorFeedback"]
     environment = {**os.environ, MARK: str(temporary), "TMPDIR": str(temporary)}
     with open(out.with_suffix(".log"), "ab") as log:
-        return subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+        return start(command, stdout=log, stderr=log, env=environment, start_new_session=True)
 
 
 def left(temporary: Path, shared: set[str]) -> list[str]:
@@ -53,7 +55,7 @@ def kill_and_compare(kills: int, runtime: str, rounds: int, seed: int, folder: P
     temporary, shared = folder / "t", _shared()
     temporary.mkdir()
     begin = time.monotonic()
-    if start(folder / "whole", runtime, rounds, temporary).wait() != 0:
+    if launch(folder / "whole", runtime, rounds, temporary).wait() != 0:
         return [f"the undisturbed run failed: {(folder / 'whole.log').read_text()[-500:]}"]
     takes = time.monotonic() - begin
     digests = json.loads((folder / "whole" / "summary.json").read_text())["digests"]
@@ -61,7 +63,7 @@ def kill_and_compare(kills: int, runtime: str, rounds: int, seed: int, folder: P
         runs += 1
         out, killed = folder / f"run{runs}", 0
         while True:
-            child = start(out, runtime, rounds, temporary)
+            child = launch(out, runtime, rounds, temporary)
             if done < kills and killed < 8:  # beyond, it may end
                 try:
                     child.wait(draw.uniform(0, takes))

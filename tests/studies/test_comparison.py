@@ -6,9 +6,9 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from fedmtl.algorithms import FedAvg, Local
 from fedmtl.cli import app
 from fedmtl.studies import Event
 from fedmtl.studies.comparison import Comparison, compare
+from tests.forks import start
 from tests.toys import experiment
 
 PRESET = """name = "five"
@@ -50,12 +51,11 @@ def score(folder: Path) -> float:
 def test_five_methods_three_seeds_one_diverges_and_one_run_is_killed(tmp_path: Path) -> None:
     """The means that are expected are of the other runs' summaries; the killed one goes on with the same command."""
     (tmp_path / "five.toml").write_text(PRESET)
-    command = [sys.executable, "-m", "fedmtl", "compare", "five.toml", "--jobs", "2", "--out", "out"]
+    command = ["compare", "five.toml", "--jobs", "2", "--out", "out"]
     path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path}
-    process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    settings: dict[str, Any] = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": path}}
+    settings |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = start(command, **settings)
     killed = tmp_path / "out" / "runs" / "five-FedPer-Dense" / "seed1"
     deadline = time.monotonic() + 120
     while not (killed / "checkpoint" / "server.state").exists():
@@ -89,9 +89,10 @@ def test_five_methods_three_seeds_one_diverges_and_one_run_is_killed(tmp_path: P
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
     assert pictures and all((tmp_path / "out" / name).stat().st_size > 1000 for name in pictures)
 
-    again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=180)
-    assert again.returncode == 1 and "SIGKILL" not in again.stderr
-    assert again.stderr.splitlines()[-1].startswith("what diverged would do so again")
+    again = start(command, **settings)
+    _, errors = again.communicate(timeout=180)
+    assert again.returncode == 1 and "SIGKILL" not in errors
+    assert errors.splitlines()[-1].startswith("what diverged would do so again")
     assert table(tmp_path / "out")["FedPer"]["counted"] == "3"
     report = CliRunner().invoke(app, ["report", str(tmp_path / "out" / "runs"), "--out", str(tmp_path / "later")])
     assert report.exit_code == 0, report.output

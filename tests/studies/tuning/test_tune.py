@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +19,7 @@ from fedmtl.runs.presets import load_experiment
 from fedmtl.studies.tuning import Range, Tuned, Tuning, tune
 from fedmtl.studies.tuning.alike import free_seed, methods_of, tune_alike
 from fedmtl.studies.tuning.tune import SEED
+from tests.forks import start
 from tests.studies.tuning.planted import ROUNDS, SPACE, Means, experiment, surface
 
 pytest.importorskip("optuna")
@@ -66,9 +65,8 @@ def test_killed_and_resumed_it_ends_with_the_same_trials(how: str, tmp_path: Pat
         tune(experiment(), undisturbed, SPACE, Tuning(trials=TRIALS, halving=True))
     here = tmp_path / "killed"
     call = f"from tests.studies.tuning.planted import main; main({str(here)!r}, '{TRIALS}', {how!r})"
-    command = [sys.executable, "-c", call]
     for count in (4, 13):
-        process = subprocess.Popen(command, cwd=Path(__file__).parents[3], start_new_session=True)
+        process = start(code=call, cwd=Path(__file__).parents[3], start_new_session=True)
         deadline = time.monotonic() + 120
         while not (here / "trials" / f"{count:03d}" / "checkpoint" / "server.state").exists():
             assert process.poll() is None and time.monotonic() < deadline

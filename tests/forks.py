@@ -1,0 +1,260 @@
+"""Commands in processes forked from one that has imported torch: by a new interpreter each takes seconds to begin.
+
+A child has its own streams, folder, environment and, if asked for, session. It gets signals and ends as any process.
+What happens before and during the imports needs a true start. ``/proc/PID/environ`` is that of the first process.
+"""
+
+import atexit
+import gc
+import json
+import os
+import random
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import IO, Any
+
+ROOT = Path(__file__).parent.parent
+
+IMPORTS = (
+    "fedmtl.cli",
+    "fedmtl.run_experiment",
+    "fedmtl.runtime.flower.client_app",
+    "fedmtl.runtime.flower.server_app",
+    "fedmtl.runtime.local",
+)
+
+_ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+"""Of the first process: without what a test has set, and with one thread, since others do not survive a fork."""
+
+
+def start(
+    arguments: Sequence[str] = (),
+    *,
+    code: str = "",
+    cwd: str | os.PathLike[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    stdout: Any = None,
+    stderr: Any = None,
+    start_new_session: bool = False,
+) -> "Process | subprocess.Popen[str]":
+    """Start ``fedmtl``, or a program, in a process of its own; where there are no pidfds, by a new interpreter.
+
+    Args:
+        arguments: of ``fedmtl``.
+        code: a program in place of it, as after ``python -c``.
+        cwd: the folder; that of the tests by default.
+        env: the environment; that of the tests by default.
+        stdout: a file, a descriptor, ``subprocess.PIPE``, or None for that of the tests.
+        stderr: the same, or ``subprocess.STDOUT``.
+        start_new_session: whether the process leads a session and a group.
+    """
+    if hasattr(os, "pidfd_open"):
+        return Process(arguments, code, cwd, env, stdout, stderr, start_new_session)
+    command = [sys.executable, "-u", *(["-c", code] if code else ["-m", "fedmtl", *arguments])]
+    return subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        start_new_session=start_new_session,
+        text=True,
+    )
+
+
+OWN = (subprocess.PIPE, subprocess.DEVNULL)
+"""Streams that are made here, and closed here when the child has them."""
+
+
+class Process:
+    """A child, with the part of ``subprocess.Popen`` that tests use."""
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        code: str,
+        cwd: str | os.PathLike[str] | None,
+        env: Mapping[str, str] | None,
+        stdout: Any,
+        stderr: Any,
+        start_new_session: bool,
+    ) -> None:
+        self.args = ["fedmtl", *arguments]
+        self.returncode: int | None = None
+        request = {
+            "arguments": list(arguments),
+            "code": code,
+            "cwd": os.fspath(cwd or Path.cwd()),
+            "environment": dict(os.environ if env is None else env),
+            "session": start_new_session,
+        }
+        self.stdout, out = _ends(stdout, 1)
+        self.stderr, errors = (None, out) if stderr == subprocess.STDOUT else _ends(stderr, 2)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        self._status, status = os.pipe()
+        socket.send_fds(_first(), [json.dumps(request).encode()], [nothing, out, errors, status])
+        ours = [nothing, status, *(end for stream, end in ((stdout, out), (stderr, errors)) if stream in OWN)]
+        for descriptor in ours:
+            os.close(descriptor)
+        self.pid = int(self._line())
+
+    def _line(self) -> str:
+        text = b""
+        while not text.endswith(b"\n"):
+            text += (read := os.read(self._status, 1))
+            assert read, "the process that forks has ended"
+        return text.decode()
+
+    def poll(self) -> int | None:
+        """The exit code, minus a signal's number; None while it runs."""
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            if not select.select([self._status], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+            self.returncode = int(self._line())
+            os.close(self._status)
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """What is left to read of both streams, when the process has ended."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        found: dict[int, str] = {}
+
+        def read(number: int, stream: IO[str]) -> None:
+            found[number] = stream.read()
+
+        streams = [(number, stream) for number, stream in ((1, self.stdout), (2, self.stderr)) if stream is not None]
+        readers = [threading.Thread(target=read, args=each, daemon=True) for each in streams]
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        if any(reader.is_alive() for reader in readers):
+            raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        self.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        for _, stream in streams:
+            stream.close()
+        return found.get(1, ""), found.get(2, "")
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def __enter__(self) -> "Process":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.wait()
+
+
+def _ends(stream: Any, default: int) -> tuple[IO[str] | None, int]:
+    """What tests read, and the descriptor that the child writes to."""
+    if stream == subprocess.PIPE:
+        ours, theirs = os.pipe()
+        return open(ours, encoding="utf-8"), theirs
+    if stream == subprocess.DEVNULL:
+        return None, os.open(os.devnull, os.O_WRONLY)
+    if stream is None:
+        return None, default
+    return None, stream if isinstance(stream, int) else stream.fileno()
+
+
+@cache
+def _first() -> socket.socket:
+    """The way to the process that forks, which ends with the tests."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    command = [sys.executable, str(Path(__file__)), str(theirs.fileno())]
+    path = os.pathsep.join([str(ROOT), _ENVIRONMENT.get("PYTHONPATH", "")])
+    first = subprocess.Popen(command, env={**_ENVIRONMENT, "PYTHONPATH": path}, cwd=ROOT, pass_fds=[theirs.fileno()])
+    theirs.close()
+    atexit.register(lambda: (ours.close(), first.wait(30)))
+    return ours
+
+
+# In the process that forks
+
+
+def serve(channel: socket.socket) -> dict[str, Any] | None:
+    """Return each request in a child; in the first process None, when the tests have ended."""
+    running: dict[int, tuple[int, int]] = {}
+    while True:
+        ready, _, _ = select.select([channel, *running], [], [])
+        for ended in running.keys() & {item for item in ready if isinstance(item, int)}:
+            pid, status = running.pop(ended)
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            with suppress(BrokenPipeError):
+                os.write(status, f"{code}\n".encode())
+            os.close(status)
+            os.close(ended)
+        if channel not in ready:
+            continue
+        data, descriptors, _, _ = socket.recv_fds(channel, 2**20, 4)
+        if not data:
+            return None
+        if (pid := os.fork()) == 0:
+            channel.close()
+            for descriptor in [descriptors[3], *running, *(status for _, status in running.values())]:
+                os.close(descriptor)
+            request = json.loads(data)
+            become(request, descriptors[:3])
+            return request
+        os.write(descriptors[3], f"{pid}\n".encode())
+        running[os.pidfd_open(pid)] = pid, descriptors[3]
+        for descriptor in descriptors[:3]:
+            os.close(descriptor)
+
+
+def become(request: Mapping[str, Any], streams: Sequence[int]) -> None:
+    """What a new interpreter would find."""
+    if request["session"]:
+        os.setsid()
+    for number, descriptor in enumerate(streams):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8")
+    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", buffering=1)
+    sys.stderr = sys.__stderr__ = open(2, "w", encoding="utf-8", buffering=1, errors="backslashreplace")
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    random.seed()
+    tempfile.tempdir = None
+    gc.unfreeze()
+
+
+if __name__ == "__main__":
+    del sys.path[0]  # tests/, where Python puts it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for _name in IMPORTS:
+        __import__(_name)
+    gc.collect()
+    gc.freeze()  # so that no collection copies pages that children share
+    assert len(os.listdir("/proc/self/task")) == 1, "a process with threads is not forked"
+    _request = serve(socket.socket(fileno=int(sys.argv[1])))
+    if _request is not None and _request["code"]:
+        exec(compile(_request["code"], "<string>", "exec"), {"__name__": "__main__"})
+    elif _request is not None:
+        import fedmtl.__main__
+
+        sys.argv = ["fedmtl", *_request["arguments"]]
+        fedmtl.__main__.main()
