@@ -24,12 +24,12 @@ from fedmtl.data.base import ClientData
 from fedmtl.data.roster import Roster
 from fedmtl.engines.base import Engine
 from fedmtl.protocol.metrics_report import raw_data_packet, report_packets
-from fedmtl.protocol.packets import DOWN, UP, PacketError, Packets, joined
+from fedmtl.protocol.packets import DOWN, UP, PacketError, Packets, concat
 from fedmtl.protocol.permissions import NOT_CODED, NOT_FINITE, NOT_READ
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.requests import PHASES, Replies, Request, Requests, Total, requests_of
 from fedmtl.protocol.spec import check_payload
-from fedmtl.protocol.wire import Packed, Room, pack_rows, unpack, unpack_rows
+from fedmtl.protocol.wire import Packed, PacketBuffer, pack_payloads, unpack_payload, unpack_payloads
 from fedmtl.tables.schemas import TRAIN_LOSS, VALID
 
 log = logging.getLogger("fedmtl")
@@ -97,7 +97,7 @@ class ClientPool:
         senders = np.flatnonzero(requests.raw_data)
         if len(senders):
             data = (self.clients[client].train for client in requests.clients[senders].tolist())
-            updates.append((senders, joined([raw_data_packet(self.plan, round, split) for split in data])))
+            updates.append((senders, concat([raw_data_packet(self.plan, round, split) for split in data])))
         count = len(requests)
         return Replies(
             requests.clients, _in_order(count, reports), _in_order(count, updates), seconds, problems, totals or ()
@@ -140,7 +140,7 @@ class ClientPool:
             packet = packets[start]
             if packet not in place:
                 if (spec, packet) not in opened:
-                    opened[spec, packet] = unpack(packet, spec, self.plan.down_codec, kind=DOWN, round=round)[0]
+                    opened[spec, packet] = unpack_payload(packet, spec, self.plan.down_codec, kind=DOWN, round=round)[0]
                 place[packet] = len(downs)
                 downs.append(opened[spec, packet])
             broadcast_index[k] = place[packet]
@@ -212,7 +212,7 @@ class ClientPool:
                 function = self.plan.training(group.table.owned)
                 told, size = self.plan.schedule_step(round), self._batch_size
                 spec = self.plan.up_spec(int(group.clients[0]), group.table.owned)
-                room = Room(len(some), spec)
+                room = PacketBuffer(len(some), spec)
                 places = partial(_places, room, len(spec))
                 cohorts.append(group.cohort(function, group.table.train, some, order, size, told, places))
                 trained.append((group, some, sizes, room))
@@ -234,7 +234,7 @@ class ClientPool:
         group: ClientGroup,
         some: NDArray[np.int64],
         result: Trained[Any],
-        room: Room,
+        room: PacketBuffer,
         store: StateStore,
         best: int,
         problems: dict[ClientId, str],
@@ -260,7 +260,7 @@ class ClientPool:
             log.warning("round %d: the update of client %d cannot be coded: %s", round, clients[k], error)
             problems[int(clients[k])] = NOT_CODED
 
-        packed = pack_rows(
+        packed = pack_payloads(
             payload,
             spec,
             self.plan.up_codec,
@@ -271,10 +271,10 @@ class ClientPool:
             num_examples=np.asarray(num_examples, np.float64),
             train_loss=None if loss is None else np.asarray(loss, np.float32),
             references=group.downs,
-            which=group.broadcast_index[some[rows]],
-            room=room,
+            broadcast_index=group.broadcast_index[some[rows]],
+            buffer=room,
             finite=True,
-            problem=refused,
+            on_error=refused,
         )
         self._spent("encode", start)
         start = time.perf_counter()
@@ -314,15 +314,15 @@ class ClientPool:
             log.warning("round %d: the upload of client %d cannot be read back: %s", round, clients[k], error)
             problems[int(clients[k])] = NOT_READ
 
-        unpacked = unpack_rows(
+        unpacked = unpack_payloads(
             packed.packets,
             self.plan.up_spec(int(group.clients[0]), group.table.owned),
             self.plan.up_codec,
             kind=UP,
             round=round,
             references=group.downs,
-            which=group.broadcast_index[some],
-            problem=refused,
+            broadcast_index=group.broadcast_index[some],
+            on_error=refused,
         )
         vector = weighted_sum(unpacked.vectors, unpacked.num_examples)
         kept = clients[unpacked.rows]
@@ -351,10 +351,10 @@ def _measured(requests: Requests, group: ClientGroup, rows: Rows) -> NDArray[np.
     return np.flatnonzero(requests.evaluate[group.positions] & (rows.size[group.rows] > 0))
 
 
-def _places(room: Room, arrays: int, result: Trained[Any]) -> list[Tensor | None]:
+def _places(room: PacketBuffer, arrays: int, result: Trained[Any]) -> list[Tensor | None]:
     """Payloads are made where they will be packed."""
     private, payload = (len(tree_leaves(part)) for part in (result.private, result.upload.payload))
-    uploaded = room.places() if payload == arrays else [None] * payload
+    uploaded = room.payload_views() if payload == arrays else [None] * payload
     return [*[None] * private, *uploaded, None, *[None] * len(result.metrics)]
 
 

@@ -14,7 +14,7 @@ class Codec(Protocol[C]):
     A codec without a state may also code a cohort's vectors in one pass, by two optional methods that give the same
     bytes and numbers as ``encode`` and ``decode`` row by row:
 
-        encode_rows(x: float32 [K, size], chance: row -> Generator) -> uint8 [K, bytes]
+        encode_rows(x: float32 [K, size], rng_for: row -> Generator) -> uint8 [K, bytes]
         decode_rows(data: uint8 [K, bytes], size) -> float32 [K, size]
 
     They may share memory with what they are given, raise ValueError when one of the rows would, and leave it to the

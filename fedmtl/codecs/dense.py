@@ -25,7 +25,7 @@ class Dense:
         check_vector(self, x)
         return x.astype("<f4", copy=False).tobytes(), None
 
-    def encode_rows(self, x: NDArray[np.float32], chance: Callable[[int], np.random.Generator]) -> NDArray[np.uint8]:
+    def encode_rows(self, x: NDArray[np.float32], rng_for: Callable[[int], np.random.Generator]) -> NDArray[np.uint8]:
         return x.astype("<f4", copy=False).view(np.uint8)
 
     def decode(self, data: bytes, size: int) -> NDArray[np.float32]:

@@ -51,7 +51,7 @@ class FP16:
         check_vector(self, x)
         return self.encode_rows(x[None], lambda _: rng).tobytes(), None
 
-    def encode_rows(self, x: NDArray[np.float32], chance: Callable[[int], np.random.Generator]) -> NDArray[np.uint8]:
+    def encode_rows(self, x: NDArray[np.float32], rng_for: Callable[[int], np.random.Generator]) -> NDArray[np.uint8]:
         size = x.shape[1]
         largest = np.maximum.reduceat(np.abs(x), np.arange(0, size, BLOCK), axis=1)
         part, power = np.frexp(largest)

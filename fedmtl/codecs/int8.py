@@ -62,7 +62,7 @@ class Int8:
         check_vector(self, x)
         return self.encode_rows(x[None], lambda _: rng).tobytes(), None
 
-    def encode_rows(self, x: NDArray[np.float32], chance: Callable[[int], np.random.Generator]) -> NDArray[np.uint8]:
+    def encode_rows(self, x: NDArray[np.float32], rng_for: Callable[[int], np.random.Generator]) -> NDArray[np.uint8]:
         count, size = x.shape
         largest = np.maximum.reduceat(np.abs(x), np.arange(0, size, self.block), axis=1)
         scales = (largest / np.float32(LEVELS)).clip(SMALLEST_SCALE, LARGEST_SCALE)  # (1)
@@ -77,7 +77,7 @@ class Int8:
         q = np.floor(level)
         level -= q
         for k in range(count):
-            q[k] += chance(k).random(size, dtype=np.float32) < level[k]  # (2)
+            q[k] += rng_for(k).random(size, dtype=np.float32) < level[k]  # (2)
         # A scale rounded down puts the largest number a few 2^-24 beyond level 127, and chance would make it 128.
         levels = np.clip(q, -LEVELS, LEVELS).astype(np.int8)
         return np.concatenate([scales.astype("<f4").view(np.uint8), levels.view(np.uint8)], axis=1)

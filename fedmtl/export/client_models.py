@@ -29,7 +29,7 @@ from fedmtl.engines.device import one_thread
 from fedmtl.engines.loop import run_one
 from fedmtl.export.mixture import apart, flat
 from fedmtl.models.split import mixed_sums_fn, sums_fn
-from fedmtl.protocol.best_round import NONE
+from fedmtl.protocol.best_round import NO_ROUND
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.requests import Requests
 from fedmtl.registry.allowed import beside
@@ -176,7 +176,7 @@ class ReadOnlyStore:
             return kept[np.searchsorted(self._clients, clients)]
         return np.array([any((self._folder / f"{client}").glob("*.state")) for client in clients.tolist()])
 
-    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any, best: int = NONE) -> None:
+    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any, best: int = NO_ROUND) -> None:
         raise RuntimeError("No client trains after a run; this is a mistake of the program.")
 
 

@@ -7,32 +7,32 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-NONE = -1
+NO_ROUND = -1
 """In place of a round: none is the best so far, or no run looks for one."""
 
 
 @dataclass(frozen=True)
-class Best:
+class BestRound:
     """The first round with the highest score of those that were measured so far."""
 
-    round: int = NONE
+    round: int = NO_ROUND
     score: float = nan
     waited: int = 0
     """Measured rounds since, none of them better."""
-    last: int = NONE
+    last: int = NO_ROUND
     """The last measured round."""
 
-    def after(self, round: int, score: float) -> "Best":
+    def after(self, round: int, score: float) -> "BestRound":
         """With one more measured round; a score of NaN, of a model that has diverged, is below all others."""
-        better = self.round == NONE or score > self.score or (isnan(self.score) and not isnan(score))
-        return Best(round, score, 0, round) if better else replace(self, waited=self.waited + 1, last=round)
+        better = self.round == NO_ROUND or score > self.score or (isnan(self.score) and not isnan(score))
+        return BestRound(round, score, 0, round) if better else replace(self, waited=self.waited + 1, last=round)
 
     def exhausted(self, patience: int) -> bool:
         """Whether ``patience`` measured rounds, if there is such a bound, have brought no better model."""
         return 0 < patience <= self.waited
 
 
-class Kept(NamedTuple):
+class RoundSnapshot(NamedTuple):
     """What the server holds of a round that is measured: its clients' states stay on their nodes."""
 
     round: int

@@ -170,12 +170,12 @@ class Ledger:
             sha.update(np.concatenate([[*kind, len(clients)], clients, lengths]).astype("<i8", copy=False).tobytes())
         return sha.hexdigest()
 
-    def forget(self) -> None:
+    def flush(self) -> None:
         """Close the exchange and drop the transfers that are held; totals and digest stay."""
         self._close(hold=False)
         self._exchanges.clear()
 
-    def note(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Totals and digest as plain values, for ``restore``."""
         return {
             "visit": self._exchange,
@@ -184,7 +184,7 @@ class Ledger:
         }
 
     @classmethod
-    def restore(cls, note: Mapping[str, Any]) -> "Ledger":
+    def from_state_dict(cls, note: Mapping[str, Any]) -> "Ledger":
         """A ledger that goes on counting where ``note`` was taken, and holds no transfer from before."""
         ledger = cls()
         ledger._exchange, ledger._digest = note["visit"], bytes.fromhex(note["digest"])

@@ -22,11 +22,11 @@ from fedmtl.protocol.packets import (
     REPORT,
     PacketError,
     Packets,
-    in_rows,
-    open_packet,
-    open_rows,
-    seal,
-    seal_rows,
+    from_matrix,
+    make_packet,
+    read_packet,
+    read_packets,
+    write_headers,
 )
 from fedmtl.protocol.plan import Plan
 
@@ -38,7 +38,7 @@ def raw_data_packet(plan: Plan, round: int, train: Split) -> bytes:
     """A client's training examples, bit for bit, as a numpy archive."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, x=train.x, **{f"y.{task}": labels for task, labels in train.y.items()})
-    return seal(DATA, plan.digest, round, len(train.x), buffer.getvalue())
+    return make_packet(DATA, plan.digest, round, len(train.x), buffer.getvalue())
 
 
 def raw_data_bytes(plan: Plan, owned: TaskSet) -> tuple[int, int]:
@@ -49,7 +49,7 @@ def raw_data_bytes(plan: Plan, owned: TaskSet) -> tuple[int, int]:
     return len(raw_data_packet(plan, 1, one)), one.x.nbytes + sum(y.nbytes for y in labels.values())
 
 
-def open_raw_data(plan: Plan, round: int, packet: bytes, owned: TaskSet | None = None) -> Split:
+def read_raw_data(plan: Plan, round: int, packet: bytes, owned: TaskSet | None = None) -> Split:
     """The examples of a raw-data packet.
 
     Args:
@@ -60,7 +60,7 @@ def open_raw_data(plan: Plan, round: int, packet: bytes, owned: TaskSet | None =
             that are not the real ones, other types or shapes, inputs that are not finite, labels that their task
             cannot have.
     """
-    num_examples, body = open_packet(packet, DATA, plan.digest, round)
+    num_examples, body = read_packet(packet, DATA, plan.digest, round)
     try:
         arrays = _members(body)
         x = arrays.pop("x")
@@ -119,8 +119,8 @@ def report_packets(
         return _full_packets(plan, round, bodies, {task: tallies[task] for task in owned if task in tallies})
     packets = np.empty((len(bodies), HEADER_BYTES + 8 * bodies.shape[1]), np.uint8)
     packets[:, HEADER_BYTES:] = bodies.view(np.uint8)
-    seal_rows(packets, REPORT, plan.digest, round, 0.0)
-    return in_rows(packets)
+    write_headers(packets, REPORT, plan.digest, round, 0.0)
+    return from_matrix(packets)
 
 
 def _full_packets(plan: Plan, round: int, bodies: NDArray[Any], tallies: Mapping[str, Tally]) -> Packets:
@@ -139,12 +139,12 @@ def _full_packets(plan: Plan, round: int, bodies: NDArray[Any], tallies: Mapping
         some = np.flatnonzero(lengths == length)
         place = starts[some][:, None] + np.arange(length)
         rows = whole[place]
-        seal_rows(rows, REPORT, plan.digest, round, 0.0)
+        write_headers(rows, REPORT, plan.digest, round, 0.0)
         whole[place] = rows
     return Packets(whole, starts, lengths)
 
 
-def most_report_bytes(plan: Plan, owned: TaskSet, full: bool) -> int:
+def max_report_bytes(plan: Plan, owned: TaskSet, full: bool) -> int:
     """The largest report of a client with these tasks, by the primary metric alone or by all."""
     least = HEADER_BYTES + 8 * sum(plan.sums_sizes(owned).values())
     if not full:
@@ -153,19 +153,19 @@ def most_report_bytes(plan: Plan, owned: TaskSet, full: bool) -> int:
     return least + sum(8 * kind.numbers + 4 + 4 * min(kind.cells, MOST_CELLS) for kind in kinds)
 
 
-def open_full_reports(
-    plan: Plan, round: int, owned: TaskSet, packets: Packets, problem: Callable[[int, PacketError], None]
+def read_full_reports(
+    plan: Plan, round: int, owned: TaskSet, packets: Packets, on_error: Callable[[int, PacketError], None]
 ) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]], dict[str, Tally]]:
     """Rows of the K packets that are good, task -> their sums [rows, s], and task -> its other statistics."""
     sizes = plan.sums_sizes(owned)
     kinds = {task: plan.kinds[task] for task in owned if task in plan.kinds}
     columns = [*sizes.values(), *(kind.numbers for kind in kinds.values())]
     fixed = 8 * sum(columns)
-    rows, _, bodies = open_rows(packets, REPORT, plan.digest, round, problem)
+    rows, _, bodies = read_packets(packets, REPORT, plan.digest, round, on_error)
     lengths = np.array([len(body) for body in bodies], np.int64)
     long = lengths >= fixed
     for k in np.flatnonzero(~long).tolist():
-        problem(
+        on_error(
             int(rows[k]), PacketError(f"A full report on {list(owned)} has {fixed} bytes or more, got {lengths[k]}.")
         )
     rows, kept = rows[long], [np.frombuffer(bodies[k], np.uint8) for k in np.flatnonzero(long).tolist()]
@@ -178,7 +178,7 @@ def open_full_reports(
     if not kinds:
         good = lengths == fixed
     for k in np.flatnonzero(~good).tolist():
-        problem(int(rows[k]), PacketError(f"A full report on {list(owned)} ends in counts of cells; these are none."))
+        on_error(int(rows[k]), PacketError(f"A full report on {list(owned)} ends in counts of cells; these are none."))
     parts = np.split(values.astype(np.float64), np.cumsum(columns)[:-1], axis=1)
     chosen = np.flatnonzero(good)
     tallies = {
@@ -188,8 +188,8 @@ def open_full_reports(
     return rows[chosen], {task: part[chosen] for task, part in zip(owned, parts, strict=False)}, tallies
 
 
-def open_reports(
-    plan: Plan, round: int, owned: TaskSet, packets: Packets, problem: Callable[[int, PacketError], None]
+def read_reports(
+    plan: Plan, round: int, owned: TaskSet, packets: Packets, on_error: Callable[[int, PacketError], None]
 ) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]:
     """Rows of the K packets that are good, and task -> their sums [rows, s].
 
@@ -198,7 +198,7 @@ def open_reports(
     """
     sizes = plan.sums_sizes(owned)
     length = 8 * sum(sizes.values())
-    rows, _, bodies = open_rows(packets, REPORT, plan.digest, round, problem)
+    rows, _, bodies = read_packets(packets, REPORT, plan.digest, round, on_error)
     values = np.zeros((len(rows), sum(sizes.values())))
     good = np.ones(len(rows), bool)
     if isinstance(bodies, np.ndarray) and bodies.shape[1] == length:
@@ -210,6 +210,6 @@ def open_reports(
                 values[k] = np.frombuffer(bytes(body), "<f8")
             else:
                 rule = f"A report on {list(owned)} has {length} bytes"
-                problem(int(rows[k]), PacketError(f"{rule}, got {len(body)}."))
+                on_error(int(rows[k]), PacketError(f"{rule}, got {len(body)}."))
     cuts = np.cumsum([sizes[task] for task in owned])[:-1]
     return rows[good], dict(zip(owned, np.split(values[good], cuts, axis=1), strict=True))

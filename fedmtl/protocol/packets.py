@@ -97,28 +97,28 @@ class Packets(Sequence[bytes]):
             return np.lib.stride_tricks.as_strided(self.data[first:], (len(self), length), (step, 1), writeable=False)  # pyright: ignore[reportCallIssue]
         return np.stack([self.data[start : start + length] for start in self.starts.tolist()])
 
-    def apart(self) -> "Packets":
+    def contiguous(self) -> "Packets":
         """The same, each in a place of its own, end to end."""
         ends = np.cumsum(self.lengths)
         starts = ends - self.lengths
         if self.data.size == ends[-1:].sum() and (starts == self.starts).all():
             return self
-        return joined(list(self))
+        return concat(list(self))
 
 
-def joined(packets: Sequence[bytes]) -> Packets:
+def concat(packets: Sequence[bytes]) -> Packets:
     """Packets from bytes, end to end."""
     lengths = np.array([len(packet) for packet in packets], np.int64)
     return Packets(np.frombuffer(b"".join(packets), np.uint8), np.cumsum(lengths) - lengths, lengths)
 
 
-def in_rows(matrix: NDArray[np.uint8]) -> Packets:
+def from_matrix(matrix: NDArray[np.uint8]) -> Packets:
     """The rows of [K, length], C-contiguous, as packets."""
     rows, length = matrix.shape
     return Packets(matrix.reshape(-1), np.arange(rows) * length, np.full(rows, length))
 
 
-def seal_rows(
+def write_headers(
     packets: NDArray[np.uint8],
     kind: int,
     digest: bytes,
@@ -157,15 +157,17 @@ def _checksums(packets: NDArray[np.uint8]) -> NDArray[np.uint32]:
     return np.array(list(map(xxh3_64_intdigest, covered)), np.uint64).astype(np.uint32)
 
 
-def seal(kind: int, digest: bytes, round: int, num_examples: float, body: bytes, train_loss: float = math.nan) -> bytes:
+def make_packet(
+    kind: int, digest: bytes, round: int, num_examples: float, body: bytes, train_loss: float = math.nan
+) -> bytes:
     """A packet around a body."""
     packet = np.empty((1, HEADER_BYTES + len(body)), np.uint8)
     packet[0, HEADER_BYTES:] = np.frombuffer(body, np.uint8)
-    seal_rows(packet, kind, digest, round, num_examples, train_loss)
+    write_headers(packet, kind, digest, round, num_examples, train_loss)
     return packet.tobytes()
 
 
-def open_packet(packet: bytes, kind: int, digest: bytes, round: int) -> tuple[float, memoryview]:
+def read_packet(packet: bytes, kind: int, digest: bytes, round: int) -> tuple[float, memoryview]:
     """The number of examples and the body, after every check that needs no decoding.
 
     Raises:
@@ -212,10 +214,10 @@ def train_losses(packets: Packets) -> NDArray[np.float32]:
     return packets.data[packets.starts[:, None] + _LOSS].view("<f4")[:, 0].astype(np.float32)
 
 
-def open_rows(
-    packets: Packets, kind: int, digest: bytes, round: int, problem: Callable[[int, PacketError], None]
+def read_packets(
+    packets: Packets, kind: int, digest: bytes, round: int, on_error: Callable[[int, PacketError], None]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], list[memoryview] | NDArray[np.uint8]]:
-    """What ``open_packet`` does, for K packets at once.
+    """Read K packets at once, each as ``read_packet`` does.
 
     Args:
         problem: told of the row and the error of each packet that is refused.
@@ -226,19 +228,19 @@ def open_rows(
     """
     matrix = packets.matrix()
     if matrix is None or matrix.shape[1] < HEADER_BYTES:
-        return _open_each(packets, kind, digest, round, problem)
+        return _read_each(packets, kind, digest, round, on_error)
     wanted = np.empty((1, HEADER_BYTES), np.uint8)
     header = matrix[:, :HEADER_BYTES]
-    seal_rows(wanted, kind, digest, round, 0.0)
+    write_headers(wanted, kind, digest, round, 0.0)
     wanted.view(_HEADER)["length"] = matrix.shape[1] - HEADER_BYTES
     fits = (header[:, _FIXED] == wanted[0, _FIXED]).all(axis=1)
     fits &= _checksums(matrix) == np.ascontiguousarray(header[:, :4]).view("<u4")[:, 0]
     if not fits.all():
         for row in np.flatnonzero(~fits).tolist():
             try:
-                open_packet(packets[row], kind, digest, round)
+                read_packet(packets[row], kind, digest, round)
             except PacketError as error:
-                problem(row, error)
+                on_error(row, error)
         good = np.flatnonzero(fits)
         matrix, header = matrix[good], header[good]
     else:
@@ -248,15 +250,15 @@ def open_rows(
     return good, num_examples, matrix[:, HEADER_BYTES:]
 
 
-def _open_each(
-    packets: Packets, kind: int, digest: bytes, round: int, problem: Callable[[int, PacketError], None]
+def _read_each(
+    packets: Packets, kind: int, digest: bytes, round: int, on_error: Callable[[int, PacketError], None]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], list[memoryview]]:
     good, num_examples, bodies = [], [], []
     for row in range(len(packets)):
         try:
-            count, body = open_packet(packets[row], kind, digest, round)
+            count, body = read_packet(packets[row], kind, digest, round)
         except PacketError as error:
-            problem(row, error)
+            on_error(row, error)
         else:
             good.append(row)
             num_examples.append(count)

@@ -7,15 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.core.types import ClientId, TaskSet
-from fedmtl.protocol.best_round import NONE
-from fedmtl.protocol.packets import Packets, joined
+from fedmtl.protocol.best_round import NO_ROUND
+from fedmtl.protocol.packets import Packets, concat
 from fedmtl.tables.schemas import TEST
 
 PHASES = ("state", "evaluate", "train", "encode", "add")
 """Where a node's time goes."""
 
 
-ANEW = -1
+START_ANEW = -1
 """In place of the round of a client's last update: a private state that is lost may begin anew."""
 
 
@@ -44,7 +44,7 @@ class Requests(Sequence[Request]):
         raw_data: NDArray[np.bool_],
         since: NDArray[np.int64] | None = None,
         part: str = TEST,
-        best: int = NONE,
+        best: int = NO_ROUND,
         full: bool = False,
     ) -> None:
         self.clients = clients
@@ -55,7 +55,7 @@ class Requests(Sequence[Request]):
         self.raw_data = raw_data
         self.since = np.zeros(len(clients), np.int64) if since is None else since
         """The last round of which each client sent an update, so that it has a private state of that round or a later
-        one; 0: none. ANEW: it may begin anew where that state is lost."""
+        one; 0: none. START_ANEW: it may begin anew where that state is lost."""
         self.part = part
         """The part of their examples that clients measure on, test or valid."""
         self.best = best
@@ -91,7 +91,7 @@ def requests_of(requests: Iterable[Request]) -> Requests:
     evaluate, train, raw_data = flags.T
     clients, packets = (
         np.array([request.client for request in rows], np.int64),
-        joined([request.packet for request in rows]),
+        concat([request.packet for request in rows]),
     )
     return Requests(clients, packets, evaluate, train, raw_data)
 
@@ -178,8 +178,8 @@ def replies_of(replies: Iterable[Reply]) -> Replies:
     rows = list(replies)
     return Replies(
         np.array([reply.client for reply in rows], np.int64),
-        joined([reply.report for reply in rows]),
-        joined([reply.update for reply in rows]),
+        concat([reply.report for reply in rows]),
+        concat([reply.update for reply in rows]),
         np.array([reply.seconds for reply in rows], np.float64),
         {reply.client: reply.problem for reply in rows if reply.problem},
     )

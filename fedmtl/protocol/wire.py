@@ -27,12 +27,12 @@ from fedmtl.protocol.packets import (
     UP,
     PacketError,
     Packets,
-    in_rows,
-    joined,
-    open_rows,
-    seal,
-    seal_rows,
+    concat,
+    from_matrix,
+    make_packet,
+    read_packets,
     train_losses,
+    write_headers,
 )
 from fedmtl.protocol.spec import Spec, check_payload
 
@@ -50,7 +50,7 @@ class Packed(NamedTuple):
     """What the receiver will unpack, [P, size], where that is known already: the codec is exact."""
 
 
-class Room:
+class PacketBuffer:
     """Memory for K vectors, with space for a header before each.
 
     A codec that codes numbers as they are then copies nothing, and neither does who writes them there at once.
@@ -62,16 +62,16 @@ class Room:
         self._places: list[Tensor] = []
 
     @cached_property
-    def space(self) -> NDArray[np.float32]:
+    def array(self) -> NDArray[np.float32]:
         """[K, header + size], taken when it is first asked for."""
         return np.empty((self._count, HEADER_BYTES // 4 + self._spec.size), np.float32)
 
-    def places(self) -> list[Tensor]:
+    def payload_views(self) -> list[Tensor]:
         """Where the arrays [K, …] of a payload go, in the order of its leaves."""
-        self._places = tree_leaves(payload_of(self.space[:, HEADER_BYTES // 4 :], self._spec))
+        self._places = tree_leaves(payload_of(self.array[:, HEADER_BYTES // 4 :], self._spec))
         return self._places
 
-    def holds(self, payload: Payload) -> bool:
+    def contains(self, payload: Payload) -> bool:
         """Whether the payload's arrays are in their places."""
         found = [payload[entry.record][entry.name] for entry in self._spec]
         return len(self._places) == len(found) and all(
@@ -80,22 +80,22 @@ class Room:
         )
 
 
-def pack_rows(
+def pack_payloads(
     payload: Payload,
     spec: Spec,
     codec: Codec[Any],
     states: Any,
-    chance: Callable[[int], np.random.Generator],
+    rng_for: Callable[[int], np.random.Generator],
     *,
     kind: int,
     round: int,
     num_examples: NDArray[np.float64],
     train_loss: NDArray[np.float32] | None = None,
     references: Sequence[Payload] = (),
-    which: NDArray[np.int64] | None = None,
-    room: Room | None = None,
+    broadcast_index: NDArray[np.int64] | None = None,
+    buffer: PacketBuffer | None = None,
     finite: bool = False,
-    problem: Callable[[int, ValueError], None],
+    on_error: Callable[[int, ValueError], None],
 ) -> Packed:
     """The packets of K clients.
 
@@ -103,7 +103,7 @@ def pack_rows(
         payload: arrays [K, …], float32; ``check_payload`` has looked at one row.
         spec: what the other side expects of one client.
         states: the codec's states, a tree of arrays [K, …]; they stay here.
-        chance: row -> a new generator for that client.
+        rng_for: row -> a new generator for that client.
         kind, round, num_examples, train_loss: of the header, the last two [K]; None: uploads hold no training loss.
         references, which: what both sides hold already, and [K] which of these a client has (the only one when
             None). Where it has a record and name of the payload, with the same shape, the difference is coded; an
@@ -115,21 +115,21 @@ def pack_rows(
     count = len(num_examples)
     losses = np.full(count, np.nan, np.float32) if train_loss is None else train_loss
     if not spec:
-        return Packed(np.arange(count), joined([b""] * count), states)
-    if room is None or not room.holds(payload):
-        room = Room(count, spec)
-        _flatten(payload, spec, room.space[:, HEADER_BYTES // 4 :])
-    space = room.space
+        return Packed(np.arange(count), concat([b""] * count), states)
+    if buffer is None or not buffer.contains(payload):
+        buffer = PacketBuffer(count, spec)
+        _flatten(payload, spec, buffer.array[:, HEADER_BYTES // 4 :])
+    space = buffer.array
     vectors = space[:, HEADER_BYTES // 4 :]
     exact = bool(getattr(codec, "exact", False))
     if references and not exact:
-        vectors -= _references(references, which, spec)
+        vectors -= _references(references, broadcast_index, spec)
         finite = False
     digest = spec.digest(codec)
     encode_rows = getattr(codec, "encode_rows", None)
     if encode_rows is not None and (finite or np.isfinite(vectors).all()):
         try:
-            bodies = encode_rows(vectors, chance)
+            bodies = encode_rows(vectors, rng_for)
         except ValueError:
             pass  # some row is at fault; one by one shows which
         else:
@@ -137,23 +137,23 @@ def pack_rows(
             if not np.may_share_memory(bodies, space):
                 packets = np.empty((count, HEADER_BYTES + bodies.shape[1]), np.uint8)
                 packets[:, HEADER_BYTES:] = bodies
-            seal_rows(packets, kind, digest, round, num_examples, losses)
-            return Packed(np.arange(count), in_rows(packets), states, vectors if exact else None)
+            write_headers(packets, kind, digest, round, num_examples, losses)
+            return Packed(np.arange(count), from_matrix(packets), states, vectors if exact else None)
     rows, packed, next_states = [], [], []
     for k in range(count):
         try:
-            data, state = codec.encode(vectors[k], tree_index(states, k), chance(k))
+            data, state = codec.encode(vectors[k], tree_index(states, k), rng_for(k))
         except ValueError as error:
-            problem(k, error)
+            on_error(k, error)
         else:
             rows.append(k)
-            packed.append(seal(kind, digest, round, float(num_examples[k]), data, float(losses[k])))
+            packed.append(make_packet(kind, digest, round, float(num_examples[k]), data, float(losses[k])))
             next_states.append(state)
     kept = tree_stack(next_states) if rows else tree_map(lambda leaf: leaf[:0], states)
-    return Packed(np.array(rows, np.int64), joined(packed), kept)
+    return Packed(np.array(rows, np.int64), concat(packed), kept)
 
 
-def pack(
+def pack_payload(
     payload: Payload,
     spec: Spec,
     codec: Codec[Any],
@@ -172,7 +172,7 @@ def pack(
         ValueError: the payload is not what the spec says, or the codec refuses its numbers.
     """
     check_payload(payload, spec, kind)
-    packed = pack_rows(
+    packed = pack_payloads(
         {record: {name: value[None] for name, value in params.items()} for record, params in payload.items()},
         spec,
         codec,
@@ -183,7 +183,7 @@ def pack(
         num_examples=np.array([num_examples]),
         train_loss=np.array([train_loss], np.float32),
         references=[reference] if reference else (),
-        problem=_raise,
+        on_error=_raise,
     )
     return packed.packets[0], tree_index(packed.states, 0)
 
@@ -205,7 +205,7 @@ class Unpacked(NamedTuple):
         return Unpacked(self.rows[rows], self.num_examples[rows], self.vectors[rows], self.train_loss[rows])
 
 
-def unpack_rows(
+def unpack_payloads(
     packets: Packets,
     spec: Spec,
     codec: Codec[Any],
@@ -213,13 +213,13 @@ def unpack_rows(
     kind: int,
     round: int,
     references: Sequence[Payload] = (),
-    which: NDArray[np.int64] | None = None,
-    problem: Callable[[int, PacketError], None],
+    broadcast_index: NDArray[np.int64] | None = None,
+    on_error: Callable[[int, PacketError], None],
 ) -> Unpacked:
     """The payloads of K packets.
 
     Args:
-        references, which: as in ``pack_rows``.
+        references, broadcast_index: as in ``pack_payloads``.
         problem: told of the row and the error of each packet that is not of this kind, round, spec and codec, or is
             damaged.
     """
@@ -227,34 +227,34 @@ def unpack_rows(
         empty = packets.lengths == 0
         for k in np.flatnonzero(~empty).tolist():
             what = f"Expected an empty {KIND_NAMES[kind]}, got {packets.lengths[k]} bytes"
-            problem(k, PacketError(f"{what}; both sides need the same algorithm."))
+            on_error(k, PacketError(f"{what}; both sides need the same algorithm."))
         rows = np.flatnonzero(empty)
         nothing = np.empty((len(rows), 0), np.float32)
         return Unpacked(rows, np.ones(len(rows)), nothing, np.full(len(rows), np.nan, np.float32))
-    rows, num_examples, bodies = open_rows(packets, kind, spec.digest(codec), round, problem)
-    decoded, vectors = _decode(bodies, spec.size, codec, lambda k, e: problem(int(rows[k]), _cannot_decode(kind, e)))
+    rows, num_examples, bodies = read_packets(packets, kind, spec.digest(codec), round, on_error)
+    decoded, vectors = _decode(bodies, spec.size, codec, lambda k, e: on_error(int(rows[k]), _cannot_decode(kind, e)))
     rows, num_examples = rows[decoded], num_examples[decoded]
     if references and not getattr(codec, "exact", False):
-        vectors = vectors + _references(references, None if which is None else which[rows], spec)
+        vectors = vectors + _references(references, None if broadcast_index is None else broadcast_index[rows], spec)
     good = np.ones(len(rows), bool)
     if not np.isfinite(vectors).all():
         bad = (~np.isfinite(vectors)).sum(axis=1)
         for k in np.flatnonzero(bad).tolist():
             what = f"The {KIND_NAMES[kind]} holds {bad[k]} numbers that are not finite."
-            problem(int(rows[k]), PacketError(what, "values"))
+            on_error(int(rows[k]), PacketError(what, "values"))
         good = bad == 0
     if kind == UP:
         weighs = (num_examples > 0) & (num_examples < np.inf)
         for k in np.flatnonzero(good & ~weighs).tolist():
             rule = "An upload's number of examples is positive and finite"
-            problem(int(rows[k]), PacketError(f"{rule}, got {num_examples[k]}.", "weight"))
+            on_error(int(rows[k]), PacketError(f"{rule}, got {num_examples[k]}.", "weight"))
         good &= weighs
     losses = train_losses(packets.select(rows)) if kind == UP else np.full(len(rows), np.nan, np.float32)
     unpacked = Unpacked(rows, num_examples, vectors, losses)
     return unpacked if good.all() else unpacked.select(np.flatnonzero(good))
 
 
-def unpack(
+def unpack_payload(
     packet: bytes, spec: Spec, codec: Codec[Any], *, kind: int, round: int, reference: Payload | None = None
 ) -> tuple[Payload, float]:
     """The payload of one packet, and its number of examples.
@@ -263,7 +263,9 @@ def unpack(
         PacketError: the packet is not one of this kind, round, spec and codec, or is damaged.
     """
     references = [reference] if reference else ()
-    unpacked = unpack_rows(joined([packet]), spec, codec, kind=kind, round=round, references=references, problem=_raise)
+    unpacked = unpack_payloads(
+        concat([packet]), spec, codec, kind=kind, round=round, references=references, on_error=_raise
+    )
     payload = payload_of(unpacked.vectors.copy(), spec)
     return tree_map(lambda leaf: leaf[0], payload), float(unpacked.num_examples[0])
 
@@ -289,7 +291,7 @@ def _flatten(payload: Payload, spec: Spec, out: NDArray[np.float32]) -> None:
         offset += count
 
 
-def held(payloads: Sequence[Payload], spec: Spec) -> NDArray[np.float32]:
+def reference_vectors(payloads: Sequence[Payload], spec: Spec) -> NDArray[np.float32]:
     """The numbers of some payloads in the order of ``spec``, 0 where they have no such name and shape. [M, size]"""
     found = np.zeros((len(payloads), spec.size), np.float32)
     for vector, payload in zip(found, payloads, strict=True):
@@ -303,14 +305,16 @@ def held(payloads: Sequence[Payload], spec: Spec) -> NDArray[np.float32]:
     return found
 
 
-def _references(payloads: Sequence[Payload], which: NDArray[np.int64] | None, spec: Spec) -> NDArray[np.float32]:
+def _references(
+    payloads: Sequence[Payload], broadcast_index: NDArray[np.int64] | None, spec: Spec
+) -> NDArray[np.float32]:
     """The numbers that the receivers of ``spec`` hold already, [1 or K, size]."""
-    found = held(payloads, spec)
-    return found if which is None or len(found) == 1 else found[which]
+    found = reference_vectors(payloads, spec)
+    return found if broadcast_index is None or len(found) == 1 else found[broadcast_index]
 
 
 def _decode(
-    bodies: Any, size: int, codec: Codec[Any], problem: Callable[[int, ValueError], None]
+    bodies: Any, size: int, codec: Codec[Any], on_error: Callable[[int, ValueError], None]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Rows that can be decoded, and their vectors [P, size]."""
     decode_rows = getattr(codec, "decode_rows", None)
@@ -326,7 +330,7 @@ def _decode(
             if vector.shape != (size,):
                 raise ValueError(f"{codec!r} decoded {vector.shape} numbers where ({size},) were expected.")
         except ValueError as error:
-            problem(k, error)
+            on_error(k, error)
         else:
             vectors[len(rows)] = vector
             rows.append(k)

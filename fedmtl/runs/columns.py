@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl.server.round_result import Measurements
+from fedmtl.server.round_result import ClientMetrics
 from fedmtl.tables.blocks import Block, blocks_of
 from fedmtl.tables.columns import Column, pack, unpack
 from fedmtl.tables.schemas import ALL_CLIENTS, METRICS, TEST, Row
@@ -30,7 +30,7 @@ class RoundMetrics(NamedTuple):
     """The part of the clients' examples: test or valid."""
 
 
-def by_task(measurements: Sequence[Measurements], trained: NDArray[Any], seconds: NDArray[Any]) -> RoundMetrics | None:
+def by_task(measurements: Sequence[ClientMetrics], trained: NDArray[Any], seconds: NDArray[Any]) -> RoundMetrics | None:
     """The same for any order and grouping of the measurements; None when there are none."""
     parts: dict[str, list[tuple[NDArray[Any], NDArray[Any]]]] = {}
     for measurement in measurements:

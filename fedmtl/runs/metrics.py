@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fedmtl.metrics import MEASURES as NAMES
 from fedmtl.metrics import Kind, Tally
 from fedmtl.metrics.tally import joined
-from fedmtl.server.round_result import Measurements
+from fedmtl.server.round_result import ClientMetrics
 from fedmtl.tables.blocks import Block, blocks_of
 from fedmtl.tables.schemas import ALL_CLIENTS, CONFUSION, MEASURES, TEST
 from fedmtl.tasks.base import Task
@@ -17,7 +17,7 @@ from fedmtl.tasks.names import class_names
 
 
 def measure_blocks(
-    tasks: Mapping[str, Task], kinds: Mapping[str, Kind], measurements: Sequence[Measurements], last: bool
+    tasks: Mapping[str, Task], kinds: Mapping[str, Kind], measurements: Sequence[ClientMetrics], last: bool
 ) -> dict[str, list[Block]]:
     """Table -> its blocks: each client's metrics and confusion counts by task and client, then all clients' together.
 
@@ -50,7 +50,7 @@ def measure_blocks(
     }
 
 
-def _by_task(measurements: Sequence[Measurements]) -> dict[str, tuple[NDArray[Any], NDArray[Any], Tally]]:
+def _by_task(measurements: Sequence[ClientMetrics]) -> dict[str, tuple[NDArray[Any], NDArray[Any], Tally]]:
     """Task -> clients, ascending, their sums of the primary metric and their other statistics; sorted by task."""
     parts: dict[str, list[tuple[NDArray[Any], NDArray[Any], Tally]]] = {}
     for measurement in measurements:

@@ -31,10 +31,10 @@ from fedmtl.callbacks.runner import NO_CALLBACKS, CallbackRunner
 from fedmtl.client.state.files import StateError, state_from_bytes, state_to_bytes
 from fedmtl.core.file_format import FORMAT, OtherFormat, check_format
 from fedmtl.core.files import Folder
-from fedmtl.protocol.best_round import NONE, Best
-from fedmtl.protocol.best_round import Kept as KeptState
+from fedmtl.protocol.best_round import NO_ROUND, BestRound
+from fedmtl.protocol.best_round import RoundSnapshot as KeptState
 from fedmtl.protocol.ledger import Ledger
-from fedmtl.protocol.requests import ANEW
+from fedmtl.protocol.requests import START_ANEW
 from fedmtl.runs.columns import (
     PackedMetrics,
     RoundMetrics,
@@ -64,7 +64,7 @@ from fedmtl.runs.run_folder import (
 from fedmtl.runs.same_run import check_same
 from fedmtl.runs.summary import summarise, summary_from_bytes, summary_to_bytes
 from fedmtl.runs.training_rows import training_blocks
-from fedmtl.server.round_result import Outcome
+from fedmtl.server.round_result import RoundResult
 from fedmtl.server.server import Server
 from fedmtl.tables import blocks
 from fedmtl.tables.blocks import Mark
@@ -257,18 +257,18 @@ class Recorder:
             blocks.cut(self.folder / table.file, self._marks[table.name])
         _last_updates(self.folder, self._marks[LEDGER.name], server)
         if self._restart_clients:
-            for since in [server.since, *([server.kept.since] if server.kept is not None else [])]:
-                since[since > 0] = ANEW
+            for since in [server.since, *([server.best_snapshot.since] if server.best_snapshot is not None else [])]:
+                since[since > 0] = START_ANEW
         if server.plan.central and self.round > 0:
             for name in files.names("checkpoint/gathered"):
                 if name.endswith(".packet"):
-                    server.gathered[int(name.removesuffix(".packet"))] = files.read(f"checkpoint/gathered/{name}")
+                    server.raw_data[int(name.removesuffix(".packet"))] = files.read(f"checkpoint/gathered/{name}")
         if self.callbacks:
             self.callbacks.replay(exchanges(self.folder, self._marks))
 
     def _go_on(self, note: Mapping[str, Any], server: Server) -> None:
         """From what ``_write`` noted."""
-        server.ledger = Ledger.restore(note["ledger"])
+        server.ledger = Ledger.from_state_dict(note["ledger"])
         self.round = note["round"]
         self.seconds = note["seconds"]
         server.rejected.update(note.get("rejected", {}))
@@ -287,9 +287,9 @@ class Recorder:
         """The best round so far, and what the server holds of it; of a run that is tested that is its state."""
         said = note["best"]
         score = math.nan if said["score"] is None else float(said["score"])
-        server.best = Best(int(said["round"]), score, int(said["waited"]), int(said["last"]))
+        server.best = BestRound(int(said["round"]), score, int(said["waited"]), int(said["last"]))
         self._tested = bool(note["tested"])
-        if self._tested or self.folder is None or server.best.round == NONE:
+        if self._tested or self.folder is None or server.best.round == NO_ROUND:
             return
         name = _best_file(server.best.round)
         try:
@@ -300,13 +300,13 @@ class Recorder:
                 f"{str(self.folder / name)!r}, of the best round so far: {why}; restore the file, or begin anew in "
                 "another folder (--out)."
             ) from None
-        server.kept = KeptState(server.best.round, state, _from_text(kept["since"], "<i8").copy())
+        server.best_snapshot = KeptState(server.best.round, state, _from_text(kept["since"], "<i8").copy())
 
     def is_over(self, server: Server) -> bool:
         """True when all is done but the summary."""
         return self._tested if server.validates else self.round > server.rounds
 
-    def record(self, round: int, server: Server, outcome: Outcome, tests: bool = False) -> Progress:
+    def record(self, round: int, server: Server, outcome: RoundResult, tests: bool = False) -> Progress:
         """Keep what a round brought; with a folder, on disk before this returns.
 
         Args:
@@ -321,7 +321,7 @@ class Recorder:
         if tests:
             self._tested, round = True, self.round
         elif server.validates and server.evaluates(round - 1):
-            server.judge(round - 1, math.nan if measured is None else self._score)
+            server.record_score(round - 1, math.nan if measured is None else self._score)
         if round <= server.rounds and not tests:
             self._trained, self._training_seconds = outcome.trained, outcome.seconds
         last = tests or (measured is not None and not server.validates and measured.round == server.rounds)
@@ -377,9 +377,9 @@ class Recorder:
         other: Mapping[str, list[blocks.Block]],
     ) -> None:
         files = Folder(folder)
-        if server.gathered and round == 1:
+        if server.raw_data and round == 1:
             files.make("checkpoint/gathered")
-            for client, packet in server.gathered.items():
+            for client, packet in server.raw_data.items():
                 files.write(f"checkpoint/gathered/{client}.packet", packet)
         new = {LEDGER: server.ledger.blocks()}
         if measured is not None:
@@ -387,24 +387,24 @@ class Recorder:
         new |= {table: other[table.name] for table in (MEASURES, CONFUSION, TRAINING) if other.get(table.name)}
         ends = blocks.append_all({folder / t.file: (self._marks[t.name], some) for t, some in new.items()})
         self._marks |= {table.name: ends[folder / table.file] for table in new}
-        server.ledger.forget()
+        server.ledger.flush()
         note = {
             "format": FORMAT,
             "round": round,
             "marks": self._marks,
             "rows_digest": self._rows_digest,
             "score": None if np.isnan(self._score) else self._score,
-            "ledger": server.ledger.note(),
+            "ledger": server.ledger.state_dict(),
             "message_bytes": self.message_bytes,
             "seconds": self.seconds,
             "rejected": dict(server.rejected),
             "trained": _to_text(self._trained, "<i8"),
             "training_seconds": _to_text(self._training_seconds, "<f8"),
         }
-        if server.silent:
+        if server.uploads_no_numbers:
             note["since"] = _to_text(server.since, "<i8")
         if server.validates:
-            best, kept = server.best, server.kept
+            best, kept = server.best, server.best_snapshot
             score = None if np.isnan(best.score) else best.score
             said = {"round": best.round, "score": score, "waited": best.waited, "last": best.last}
             note |= {"best": said, "tested": self._tested}
@@ -563,7 +563,7 @@ def _checked(note: Mapping[str, Any], rounds: int) -> Mapping[str, Any]:
             raise ValueError(f"seconds are numbers from 0, got {str(value)[:40]}")
     if "best" in note:
         for field in ("round", "last", "waited"):
-            count(f"best {field}", note["best"][field] - (NONE if field != "waited" else 0), rounds + 2)
+            count(f"best {field}", note["best"][field] - (NO_ROUND if field != "waited" else 0), rounds + 2)
         if not isinstance(note["best"]["score"], int | float | None) or not isinstance(note["tested"], bool):
             raise TypeError("a best score is a number, and tested true or false")
     if not isinstance(note["rows_digest"], str) or not isinstance(note["score"], int | float | None):

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.metrics import MEASURES
-from fedmtl.protocol.best_round import Best
+from fedmtl.protocol.best_round import BestRound
 from fedmtl.server.server import Server
 from fedmtl.tables.schemas import TEST, Row, names_of, with_names
 
@@ -90,7 +90,7 @@ class Progress:
     """The part of clients' examples that ``mean_score`` is of."""
     tests: bool = False
     """True where this is the test of the best round at the end of a run with validation parts."""
-    best: Best = Best()
+    best: BestRound = BestRound()
     """The best measured round so far, where there are validation parts."""
     bytes_evaluation: int = 0
     """Bytes of measurements, in both directions."""

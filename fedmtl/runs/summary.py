@@ -12,7 +12,7 @@ from fedmtl.algorithms.common.work import local_passes
 from fedmtl.core.bounds import shown
 from fedmtl.core.file_format import FORMAT, check_format
 from fedmtl.core.trees import sha256
-from fedmtl.protocol.best_round import Best
+from fedmtl.protocol.best_round import BestRound
 from fedmtl.protocol.ledger import Ledger
 from fedmtl.runs.columns import json_number
 from fedmtl.runs.experiment import Experiment
@@ -100,7 +100,7 @@ def summarise(
     }
 
 
-def _stopped(experiment: Experiment, best: Best) -> dict[str, Any]:
+def _stopped(experiment: Experiment, best: BestRound) -> dict[str, Any]:
     early = best.exhausted(experiment.patience)
     reason = f"patience: {best.waited} measured rounds without a better score" if early else "all rounds are done"
     return {

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from fedmtl.server.round_result import Training
+from fedmtl.server.round_result import TrainingLosses
 from fedmtl.tables.blocks import Block, blocks_of
 from fedmtl.tables.schemas import ALL_CLIENTS, TRAIN_LOSS, TRAINING
 
 
-def training_blocks(round: int, training: Training) -> list[Block]:
+def training_blocks(round: int, training: TrainingLosses) -> list[Block]:
     """A line for each client, ascending, then the mean over all clients' examples; none without training losses.
 
     Args:

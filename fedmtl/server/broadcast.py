@@ -10,9 +10,9 @@ from xxhash import xxh3_128_digest
 from fedmtl.core.random import rng
 from fedmtl.core.types import ClientId, Payload, TaskSet
 from fedmtl.data.roster import Roster
-from fedmtl.protocol.packets import DOWN, Packets, joined
+from fedmtl.protocol.packets import DOWN, Packets, concat
 from fedmtl.protocol.plan import Plan
-from fedmtl.protocol.wire import pack
+from fedmtl.protocol.wire import pack_payload
 
 
 def broadcasts(plan: Plan, state: Any, roster: Roster, round: int, clients: NDArray[np.int64]) -> Packets:
@@ -50,7 +50,7 @@ def broadcasts(plan: Plan, state: Any, roster: Roster, round: int, clients: NDAr
                 packets.append(_pack(plan, round, client, task_set, payload))
             place = by_records[records] = by_numbers[numbers]
         which[k] = place
-    return joined(packets).select(which[speaker])
+    return concat(packets).select(which[speaker])
 
 
 def _sum(tensor: Tensor, known: dict[int, bytes]) -> bytes:
@@ -64,4 +64,4 @@ def _pack(plan: Plan, round: int, client: ClientId, owned: TaskSet, payload: Pay
     spec, codec = plan.down_spec(client, owned), plan.down_codec
     chance = rng(plan.seed, round, client, "down")
     state = codec.init(spec.size) if spec else None
-    return pack(payload, spec, codec, state, chance, kind=DOWN, round=round)[0]
+    return pack_payload(payload, spec, codec, state, chance, kind=DOWN, round=round)[0]

@@ -12,24 +12,24 @@ from fedmtl.core.trees import all_finite, tree_index, tree_stack
 from fedmtl.core.types import ClientId, Upload
 from fedmtl.data.base import Split
 from fedmtl.engines.base import Cohort, Engine
-from fedmtl.protocol.metrics_report import open_raw_data
+from fedmtl.protocol.metrics_report import read_raw_data
 from fedmtl.protocol.plan import Plan
-from fedmtl.server.round_result import NO_TRAINING, Training
+from fedmtl.server.round_result import NO_LOSSES, TrainingLosses
 from fedmtl.tables.schemas import ALL_CLIENTS, TRAIN_LOSS
 
 
 def train_centrally(
-    plan: Plan, engine: Engine, round: int, state: Any, gathered: Mapping[ClientId, bytes]
-) -> tuple[Any, Training]:
+    plan: Plan, engine: Engine, round: int, state: Any, raw_data: Mapping[ClientId, bytes]
+) -> tuple[Any, TrainingLosses]:
     """The server's next state, after the local update of an only client that owns all data and tasks, and its loss.
 
     Args:
-        gathered: raw-data packets of round 1.
+        raw_data: raw-data packets of round 1.
 
     Raises:
         Diverged: the update is not finite.
     """
-    data = union(plan, gathered)
+    data = union(plan, raw_data)
     owned = plan.all_tasks
     (order,) = permutations(plan.seed, round, np.array([SERVER]), "batches", np.array([len(data.x)]))
     batches = make_batches(data.x, data.y, plan.batch_size, order, plan.schedule_step(round))
@@ -51,15 +51,17 @@ def train_centrally(
     return plan.algorithm.aggregate(state, [(SERVER, upload)]), _training(len(data.x), results.metrics)
 
 
-def _training(examples: int, metrics: Mapping[str, Any]) -> Training:
+def _training(examples: int, metrics: Mapping[str, Any]) -> TrainingLosses:
     if TRAIN_LOSS not in metrics:
-        return NO_TRAINING
-    return Training(np.array([ALL_CLIENTS]), np.array([float(examples)]), np.asarray(metrics[TRAIN_LOSS], np.float32))
+        return NO_LOSSES
+    return TrainingLosses(
+        np.array([ALL_CLIENTS]), np.array([float(examples)]), np.asarray(metrics[TRAIN_LOSS], np.float32)
+    )
 
 
-def union(plan: Plan, gathered: Mapping[ClientId, bytes]) -> Split:
+def union(plan: Plan, raw_data: Mapping[ClientId, bytes]) -> Split:
     """Everybody's examples in client order; a label that a client does not have is NaN."""
-    parts = [open_raw_data(plan, 1, packet) for _, packet in sorted(gathered.items())]
+    parts = [read_raw_data(plan, 1, packet) for _, packet in sorted(raw_data.items())]
     labels = {}
     for name, task in plan.tasks.items():
         blank = [np.full((len(part.x), *task.label_shape), np.nan, np.float32) for part in parts]

@@ -36,8 +36,8 @@ class Bounds(NamedTuple):
     """R, times the norm of the model or of a typical update."""
 
 
-def distances(
-    vectors: NDArray[np.float32], held: NDArray[np.float32], which: NDArray[np.int64] | None
+def update_norms(
+    vectors: NDArray[np.float32], references: NDArray[np.float32], broadcast_index: NDArray[np.int64] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """|w_k − w| and |w| of K clients, [K] both, in float64; one row is in memory at a time.
 
@@ -46,12 +46,12 @@ def distances(
         held: the models w that were sent, [M, size], 0 where an upload has no counterpart.
         which: [K] client -> its w among them; None where there is one.
     """
-    lengths = np.array([np.sqrt(np.einsum("n,n->", w, w, dtype=np.float64)) for w in held])
-    place = np.zeros(len(vectors), np.int64) if which is None else which
+    lengths = np.array([np.sqrt(np.einsum("n,n->", w, w, dtype=np.float64)) for w in references])
+    place = np.zeros(len(vectors), np.int64) if broadcast_index is None else broadcast_index
     apart = np.empty(len(vectors))
     with np.errstate(over="ignore", invalid="ignore"):
         for k, vector in enumerate(vectors):
-            step = vector - held[place[k]]
+            step = vector - references[place[k]]
             apart[k] = np.sqrt(np.einsum("n,n->", step, step, dtype=np.float64))
     return apart, lengths[place]
 
@@ -68,8 +68,8 @@ def typical(parts: Sequence[NDArray[np.float64]]) -> float:
 
 def norm_limits(
     bounds: Bounds,
-    apart: Sequence[NDArray[np.float64]],
-    lengths: Sequence[NDArray[np.float64]],
+    update_norms: Sequence[NDArray[np.float64]],
+    model_norms: Sequence[NDArray[np.float64]],
     nodes: Sequence[int | None],
     first: float,
 ) -> list[NDArray[np.float64]]:
@@ -81,12 +81,14 @@ def norm_limits(
         first: |w_0|.
     """
     if not bounds.norm:
-        return [np.full(len(part), np.inf) for part in apart]
-    by_node = [np.concatenate([part for part, of in zip(apart, nodes, strict=True) if of == n]) for n in set(nodes)]
+        return [np.full(len(part), np.inf) for part in update_norms]
+    by_node = [
+        np.concatenate([part for part, of in zip(update_norms, nodes, strict=True) if of == n]) for n in set(nodes)
+    ]
     middle = typical(by_node)
     least = max(first, middle if len(by_node) > 1 else 0.0)
     limits = []
-    for part in lengths:
+    for part in model_norms:
         base = np.maximum(part, least)
         limits.append(bounds.norm * np.where(base > 0, base, middle if middle > 0 else np.inf))
     return limits

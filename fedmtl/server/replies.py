@@ -13,20 +13,20 @@ from fedmtl.data.roster import Roster
 from fedmtl.metrics import Tally
 from fedmtl.metrics.tally import joined
 from fedmtl.protocol.ledger import Ledger
-from fedmtl.protocol.metrics_report import open_full_reports, open_reports, raw_data_bytes
+from fedmtl.protocol.metrics_report import raw_data_bytes, read_full_reports, read_reports
 from fedmtl.protocol.packets import DOWN, UP, PacketError, Packets
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.rejections import Rejection
 from fedmtl.protocol.requests import Replies, Requests
 from fedmtl.protocol.spec import arrays_of
-from fedmtl.protocol.wire import Unpacked, held, payload_of, unpack, unpack_rows
-from fedmtl.server.influence import Bounds, distances, norm_limits, size_limits
-from fedmtl.server.round_result import NO_TRAINING, Measurements, Training
+from fedmtl.protocol.wire import Unpacked, payload_of, reference_vectors, unpack_payload, unpack_payloads
+from fedmtl.server.influence import Bounds, norm_limits, size_limits, update_norms
+from fedmtl.server.round_result import NO_LOSSES, ClientMetrics, TrainingLosses
 from fedmtl.tables.schemas import VALID
 from fedmtl.tasks.checks import possible
 
 
-class Reported(NamedTuple):
+class MetricReports(NamedTuple):
     """Sums of metrics of the clients of one node and one set of tasks."""
 
     task_set: int
@@ -37,19 +37,19 @@ class Reported(NamedTuple):
     tallies: dict[str, Tally]
 
 
-class Received(NamedTuple):
+class ReceivedUploads(NamedTuple):
     """Uploads of the clients of one node and one set of tasks."""
 
     node: int | None
     clients: NDArray[np.int64]
     unpacked: Unpacked
-    apart: NDArray[np.float64]
+    update_norms: NDArray[np.float64]
     """|w_k − w|, [P]; empty where norms are not bounded."""
-    lengths: NDArray[np.float64]
+    model_norms: NDArray[np.float64]
     """|w|, [P]."""
 
 
-class Answer(NamedTuple):
+class MatchedReplies(NamedTuple):
     """Those of a node's replies that answer a request."""
 
     replies: Replies
@@ -59,7 +59,7 @@ class Answer(NamedTuple):
     """The requests that they answer, [A]."""
 
 
-class Answers:
+class RoundReplies:
     """All nodes' replies to the requests of a round.
 
     Replies without a request are dropped; of two replies of one client, the last counts.
@@ -92,7 +92,7 @@ class Answers:
         self._roster = roster
         self._round = round
         self._requests = requests
-        self._training: list[Training] = []
+        self._training: list[TrainingLosses] = []
         self._bounds = bounds
         self._examples = examples
         self._task_set = roster.task_set(requests.clients)
@@ -157,9 +157,9 @@ class Answers:
             seconds[places] = replies.seconds[rows]
         return seconds[np.searchsorted(self._requests.clients, clients)]
 
-    def measurements(self) -> list[Measurements]:
+    def measurements(self) -> list[ClientMetrics]:
         """The good reports, by set of tasks. A damaged one costs its client's measurement, and no more."""
-        parts: list[Reported] = []
+        parts: list[MetricReports] = []
         for replies, rows, places in self._found:
             some = self._requests.evaluate[places] & (replies.reports.lengths[rows] > 0)
             rows, places, node = rows[some], places[some], replies.node
@@ -173,14 +173,14 @@ class Answers:
                 packets = replies.reports.select(rows[of])
                 owned = self._roster.task_sets[index]
                 if self._requests.full:
-                    good, sums, tallies = open_full_reports(self._plan, self._round, owned, packets, damaged)
+                    good, sums, tallies = read_full_reports(self._plan, self._round, owned, packets, damaged)
                 else:
-                    good, sums = open_reports(self._plan, self._round, owned, packets, damaged)
+                    good, sums = read_reports(self._plan, self._round, owned, packets, damaged)
                     tallies = {}
-                parts.append(Reported(index, node, clients[good], sums, tallies))
+                parts.append(MetricReports(index, node, clients[good], sums, tallies))
         if self._bounds is not None:
             parts = self._possible(parts)
-        measured: dict[int, list[Reported]] = {}
+        measured: dict[int, list[MetricReports]] = {}
         for part in parts:
             measured.setdefault(part.task_set, []).append(part)
         found = []
@@ -190,10 +190,10 @@ class Answers:
             sums = {task: np.concatenate([part.sums[task] for part in some])[order] for task in some[0].sums}
             tallies = {task: joined([part.tallies[task] for part in some]).select(order) for task in some[0].tallies}
             if len(clients):
-                found.append(Measurements(self._round - 1, clients[order], sums, self._requests.part, tallies))
+                found.append(ClientMetrics(self._round - 1, clients[order], sums, self._requests.part, tallies))
         return found
 
-    def _possible(self, parts: list[Reported]) -> list[Reported]:
+    def _possible(self, parts: list[MetricReports]) -> list[MetricReports]:
         """Without the clients whose sums are no metric's."""
         counts = [np.max([sums[:, 0] for sums in part.sums.values()], axis=0) for part in parts]
         known = [self._known(part.clients, 2 if self._requests.part == VALID else 1) for part in parts]
@@ -220,7 +220,7 @@ class Answers:
             rows = np.flatnonzero(good)
             sums = {task: values[rows] for task, values in sums.items()}
             tallies = {task: tally.select(rows) for task, tally in tallies.items()}
-            kept.append(Reported(index, node, clients[rows], sums, tallies))
+            kept.append(MetricReports(index, node, clients[rows], sums, tallies))
         return kept
 
     def _known(self, clients: NDArray[np.int64], column: int) -> NDArray[np.int64] | None:
@@ -236,7 +236,7 @@ class Answers:
             return Uploads([], self._summed())
         requests, received = self._requests, {}
         bad = np.isin(requests.clients, list(self.problems)) if self.problems else np.zeros(len(requests), bool)
-        found: dict[int, list[Received]] = {}
+        found: dict[int, list[ReceivedUploads]] = {}
         for index in np.unique(self._task_set[requests.train]).tolist():
             wanted = requests.train & ~bad & (self._task_set == index)
             for replies, rows, places in self._found:
@@ -253,7 +253,9 @@ class Answers:
             if parts:
                 owned = self._roster.task_sets[index]
                 for part in parts:
-                    self._note(owned, Training(part.clients, part.unpacked.num_examples, part.unpacked.train_loss))
+                    self._note(
+                        owned, TrainingLosses(part.clients, part.unpacked.num_examples, part.unpacked.train_loss)
+                    )
                 spec = self._plan.up_spec(int(parts[0].clients[0]), owned)
                 clients, num_examples, vectors = _in_client_order(
                     [(part.clients, part.unpacked) for part in parts], spec.size
@@ -261,24 +263,26 @@ class Answers:
                 stacks.append(Stack(clients, payload_of(vectors, spec), num_examples))
         return Uploads(stacks)
 
-    def _within(self, found: dict[int, list[Received]], bounds: Bounds) -> dict[int, list[Received]]:
+    def _within(self, found: dict[int, list[ReceivedUploads]], bounds: Bounds) -> dict[int, list[ReceivedUploads]]:
         """Without the uploads that weigh too much, or are too far from the model that was sent."""
         parts = [part for some in found.values() for part in some]
         nodes = [part.node for part in parts]
         first = float(np.sqrt(sum(float((w.double() ** 2).sum()) for w in self._plan.initial.values())))
-        norms = norm_limits(bounds, [part.apart for part in parts], [part.lengths for part in parts], nodes, first)
+        norms = norm_limits(
+            bounds, [part.update_norms for part in parts], [part.model_norms for part in parts], nodes, first
+        )
         weights = [part.unpacked.num_examples for part in parts]
         heaviest = size_limits(bounds.weight, weights, [self._known(part.clients, 0) for part in parts], nodes)
         kept = []
         for part, norm, weight in zip(parts, norms, heaviest, strict=True):
             heavy = ~(part.unpacked.num_examples <= weight * (1 + 1e-6))
-            far = ~heavy & ~(part.apart <= norm)
+            far = ~heavy & ~(part.update_norms <= norm)
             for k in np.flatnonzero(heavy).tolist():
                 weighs = part.unpacked.num_examples[k]
                 reason = f"it weighs {weighs:g} examples, and can have {weight[k]:g} (max_weight)"
                 self._leave_out("weight", part.node, int(part.clients[k]), reason)
             for k in np.flatnonzero(far).tolist():
-                reason = f"its update is {part.apart[k]:.3g} long, and can be {norm[k]:.3g} (max_norm)"
+                reason = f"its update is {part.update_norms[k]:.3g} long, and can be {norm[k]:.3g} (max_norm)"
                 self._leave_out("norm", part.node, int(part.clients[k]), reason)
             good = np.flatnonzero(~heavy & ~far)
             kept.append(part if len(good) == len(heavy) else _rows_of(part, good))
@@ -291,21 +295,21 @@ class Answers:
         for answer in self._found:
             for owned, clients, vector, num_examples, losses in answer.replies.totals:
                 if len(clients):
-                    self._note(owned, Training(clients, num_examples, losses))
+                    self._note(owned, TrainingLosses(clients, num_examples, losses))
                     spec = self._plan.up_spec(int(clients[0]), owned)
                     found.append(Summed(clients, arrays_of(vector, spec), float(num_examples.sum())))
         return found
 
-    def _note(self, owned: TaskSet, training: Training) -> None:
+    def _note(self, owned: TaskSet, training: TrainingLosses) -> None:
         """Keep the training losses of good uploads of clients with one set of tasks."""
         if self._plan.sends_loss(int(training.clients[0]), owned):
             self._training.append(training)
 
-    def training(self, used: NDArray[np.int64]) -> Training:
+    def training(self, used: NDArray[np.int64]) -> TrainingLosses:
         """The training losses of the clients whose uploads were used, ascending; after ``uploads``."""
         if not self._training:
-            return NO_TRAINING
-        whole = Training(*(np.concatenate(column) for column in zip(*self._training, strict=True)))
+            return NO_LOSSES
+        whole = TrainingLosses(*(np.concatenate(column) for column in zip(*self._training, strict=True)))
         order = np.argsort(whole.clients)
         return whole.select(order[np.isin(whole.clients[order], used)])
 
@@ -316,7 +320,7 @@ class Answers:
         places: NDArray[np.int64],
         packets: Packets,
         received: dict[Any, Payload],
-    ) -> Received:
+    ) -> ReceivedUploads:
         """Clients of one node and one set of tasks, and what they sent."""
         clients = self._requests.clients[places]
         first, owned = int(clients[0]), self._roster.task_sets[index]
@@ -329,20 +333,20 @@ class Answers:
             self._leave_out(error.kind, node, int(clients[k]), str(error))
 
         spec = self._plan.up_spec(first, owned)
-        unpacked = unpack_rows(
+        unpacked = unpack_payloads(
             packets,
             spec,
             self._plan.up_codec,
             kind=UP,
             round=self._round,
             references=() if exact else references or (),
-            which=which,
-            problem=damaged,
+            broadcast_index=which,
+            on_error=damaged,
         )
         apart = lengths = np.zeros(len(unpacked.rows))
         if self._bounds is not None and references is not None and which is not None and spec:
-            apart, lengths = distances(unpacked.vectors, held(references, spec), which[unpacked.rows])
-        return Received(node, clients[unpacked.rows], unpacked, apart, lengths)
+            apart, lengths = update_norms(unpacked.vectors, reference_vectors(references, spec), which[unpacked.rows])
+        return ReceivedUploads(node, clients[unpacked.rows], unpacked, apart, lengths)
 
     def _received(
         self, client: ClientId, owned: Any, sent: Packets, received: dict[Any, Payload]
@@ -352,7 +356,9 @@ class Answers:
         starts, first, which = np.unique(sent.starts, return_index=True, return_inverse=True)
         for start, k in zip(starts.tolist(), first.tolist(), strict=True):
             if (spec, start) not in received:
-                received[spec, start] = unpack(sent[k], spec, self._plan.down_codec, kind=DOWN, round=self._round)[0]
+                received[spec, start] = unpack_payload(
+                    sent[k], spec, self._plan.down_codec, kind=DOWN, round=self._round
+                )[0]
         return [received[spec, start] for start in starts.tolist()], which
 
     def raw_data(self) -> dict[ClientId, bytes]:
@@ -385,7 +391,7 @@ class Answers:
                 self._leave_out("size", node, int(clients[k]), reason)
 
 
-def _match(clients: NDArray[np.int64], replies: Sequence[Replies]) -> list[Answer]:
+def _match(clients: NDArray[np.int64], replies: Sequence[Replies]) -> list[MatchedReplies]:
     everybody = np.sort(np.concatenate([each.clients for each in replies])) if replies else clients[:0]
     repeated = bool((everybody[1:] == everybody[:-1]).any())
     last: dict[int, tuple[int, int]] = {}
@@ -399,12 +405,14 @@ def _match(clients: NDArray[np.int64], replies: Sequence[Replies]) -> list[Answe
         rows = np.flatnonzero(clients[place] == each.clients) if len(clients) else np.zeros(0, np.int64)
         if repeated:
             rows = np.array([k for k in rows.tolist() if last[int(each.clients[k])] == (node, k)], np.int64)
-        found.append(Answer(each, rows, place[rows]))
+        found.append(MatchedReplies(each, rows, place[rows]))
     return found
 
 
-def _rows_of(part: Received, rows: NDArray[np.int64]) -> Received:
-    return Received(part.node, part.clients[rows], part.unpacked.select(rows), part.apart[rows], part.lengths[rows])
+def _rows_of(part: ReceivedUploads, rows: NDArray[np.int64]) -> ReceivedUploads:
+    return ReceivedUploads(
+        part.node, part.clients[rows], part.unpacked.select(rows), part.update_norms[rows], part.model_norms[rows]
+    )
 
 
 def _in_client_order(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fedmtl.core.text import escaped
 from fedmtl.data.roster import Roster
-from fedmtl.protocol.metrics_report import most_report_bytes
+from fedmtl.protocol.metrics_report import max_report_bytes
 from fedmtl.protocol.packets import HEADER_BYTES, Packets
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.rejections import Rejection
@@ -40,14 +40,14 @@ def packet_limits(plan: Plan, roster: Roster, requests: Requests) -> tuple[NDArr
     """The largest update and the largest report, in bytes, that each of the requests can need. [V] both.
 
     A codec makes at most 8 bytes a number and 4096 besides, or says in ``max_bytes(size)`` how many it makes. Raw data
-    is bounded with all of the round's, see ``Answers.raw_data``: how many examples are typical is known then.
+    is bounded with all of the round's, see ``RoundReplies.raw_data``: how many examples are typical is known then.
     """
     updates, reports = np.zeros(len(requests), np.int64), np.zeros(len(requests), np.int64)
     sets = roster.task_set(requests.clients)
     for index in np.unique(sets).tolist():
         some = np.flatnonzero(sets == index)
         owned = roster.task_sets[index]
-        reports[some] = most_report_bytes(plan, owned, requests.full)
+        reports[some] = max_report_bytes(plan, owned, requests.full)
         if requests.train[some].any():
             size = plan.up_spec(int(requests.clients[some[0]]), owned).size
             bound = getattr(plan.up_codec, "max_bytes", None)

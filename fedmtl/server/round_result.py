@@ -12,7 +12,7 @@ from fedmtl.metrics import Tally
 from fedmtl.tables.schemas import TEST
 
 
-class Measurements(NamedTuple):
+class ClientMetrics(NamedTuple):
     """What K clients with one set of tasks measured: the model after ``round`` rounds, each on its own examples.
 
     The same numbers as K reports of one client; the packets were counted one a client.
@@ -29,7 +29,7 @@ class Measurements(NamedTuple):
     """Task -> statistics of its other metrics, where the model is measured by all of them."""
 
 
-class Training(NamedTuple):
+class TrainingLosses(NamedTuple):
     """Training losses of T clients in a round, each from the header of its upload.
 
     An algorithm that trains on the server has one row, of ``ALL_CLIENTS``.
@@ -42,9 +42,9 @@ class Training(NamedTuple):
     train_loss: NDArray[Any]
     """Mean loss of the steps, [T] float32; it may be infinite or NaN."""
 
-    def select(self, rows: NDArray[Any]) -> "Training":
+    def select(self, rows: NDArray[Any]) -> "TrainingLosses":
         """Some of them."""
-        return Training(self.clients[rows], self.examples[rows], self.train_loss[rows])
+        return TrainingLosses(self.clients[rows], self.examples[rows], self.train_loss[rows])
 
     def mean(self) -> float:
         """Σ n_k loss_k / Σ n_k; NaN where a loss is not finite, or there is none."""
@@ -53,13 +53,13 @@ class Training(NamedTuple):
         return float(self.examples @ self.train_loss.astype(np.float64) / self.examples.sum())
 
 
-NO_TRAINING = Training(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.float32))
+NO_LOSSES = TrainingLosses(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.float32))
 
 
-class Outcome(NamedTuple):
+class RoundResult(NamedTuple):
     """What a round brought."""
 
-    measurements: list[Measurements]
+    measurements: list[ClientMetrics]
     """One for each set of tasks that somebody measured; no client is in two of them."""
     trained: NDArray[Any]
     """Clients whose update was used, ascending, [T] int64; none when only raw data came."""
@@ -69,5 +69,5 @@ class Outcome(NamedTuple):
     """Clients that were asked for an update and gave none that could be used, with the reason."""
     rejected: Mapping[str, int] = {}
     """Kind -> replies, packets and sums that were left out, see ``rejections.KINDS``."""
-    training: Training = NO_TRAINING
+    training: TrainingLosses = NO_LOSSES
     """Training losses of the clients whose update was used and holds one."""

@@ -14,9 +14,9 @@ from fedmtl.core.types import ClientId, TaskSet
 from fedmtl.data.roster import Roster
 from fedmtl.data.validation import example_counts
 from fedmtl.engines.base import Engine
-from fedmtl.protocol.best_round import Best, Kept
+from fedmtl.protocol.best_round import BestRound, RoundSnapshot
 from fedmtl.protocol.ledger import Ledger
-from fedmtl.protocol.metrics_report import open_raw_data
+from fedmtl.protocol.metrics_report import read_raw_data
 from fedmtl.protocol.packets import PacketError
 from fedmtl.protocol.permissions import is_divergence
 from fedmtl.protocol.plan import Plan
@@ -25,9 +25,9 @@ from fedmtl.protocol.requests import Replies, Requests
 from fedmtl.server.broadcast import broadcasts
 from fedmtl.server.centralized import train_centrally
 from fedmtl.server.influence import Bounds
-from fedmtl.server.replies import Answers
+from fedmtl.server.replies import RoundReplies
 from fedmtl.server.reply_checks import packet_limits
-from fedmtl.server.round_result import NO_TRAINING, Outcome
+from fedmtl.server.round_result import NO_LOSSES, RoundResult
 from fedmtl.server.safe_aggregation import aggregate
 from fedmtl.server.sampling import cohort_size, measured_clients, sample
 from fedmtl.tables.schemas import TEST, VALID
@@ -44,8 +44,8 @@ class Server:
     Round t of ``rounds`` sends the model of round t − 1: everyone whose turn it is measures it, the cohort
     trains on it, in one request. One more call, of round ``rounds`` + 1, only measures.
 
-    Where the plan has validation parts, these are what rounds are measured on. The caller hands the scores back
-    (``judge``), and at the end has the best round's model tested (``open_test``), which is the server's state then.
+    Where the plan has validation parts, rounds are measured on these. The caller hands the scores back
+    (``record_score``), and at the end has the best round's model tested (``open_test``): then it is the server's state.
 
     Args:
         plan: what both sides derive from the experiment.
@@ -81,7 +81,7 @@ class Server:
         self.rounds = rounds
         self.ledger = Ledger()
         self.state: Any = plan.first_server(roster)
-        self.gathered: dict[ClientId, bytes] = {}
+        self.raw_data: dict[ClientId, bytes] = {}
         """Raw-data packets of round 1, for central algorithms."""
         self._roster = Roster(roster)
         self._size = cohort_size(cohort, len(roster))
@@ -95,11 +95,11 @@ class Server:
         self._present = self._roster.clients
         self.since: NDArray[np.int64] = np.zeros(len(roster), np.int64)
         """The last round of which each client, ascending, sent an update, see ``Requests``."""
-        self.best = Best()
+        self.best = BestRound()
         """The best measured round, where there are validation parts."""
-        self.kept: Kept | None = None
+        self.best_snapshot: RoundSnapshot | None = None
         """What the server holds of that round."""
-        self._measuring: Kept | None = None
+        self._measuring: RoundSnapshot | None = None
         """The same of the round that is being measured."""
         self.rejected: Counter[str] = Counter()
         """Kind -> what was left out so far, see ``rejections.KINDS``."""
@@ -115,12 +115,12 @@ class Server:
         return self._roster
 
     @cached_property
-    def silent(self) -> bool:
+    def uploads_no_numbers(self) -> bool:
         """Whether uploads of this algorithm hold no number, so that the ledger does not show who trained."""
         owned = self._roster.task_sets[int(self._roster.owns[0])]
         return self.plan.up_spec(int(self._roster.clients[0]), owned).size == 0
 
-    def place(self, hosted: NDArray[np.bool_]) -> None:
+    def set_hosted(self, hosted: NDArray[np.bool_]) -> None:
         """Ask only clients that some node hosts.
 
         Args:
@@ -159,17 +159,17 @@ class Server:
         """Whether rounds are measured on validation parts."""
         return self.plan.valid_fraction > 0
 
-    def judge(self, round: int, score: float) -> None:
+    def record_score(self, round: int, score: float) -> None:
         """Say what a round scored on the validation part, after the call that measured it is closed.
 
         Raises:
             RuntimeError: that call measured no such round.
         """
         if self._measuring is None or self._measuring.round != round:
-            raise RuntimeError(f"Round {round} was not measured by the last call; judge a round when it is.")
+            raise RuntimeError(f"Round {round} was not measured by the last call; record its score when it is.")
         self.best = self.best.after(round, score)
         if self.best.round == round:
-            self.kept = self._measuring
+            self.best_snapshot = self._measuring
 
     def open_test(self) -> Requests:
         """The call that measures the best round's model on the test part: its ``close_round`` is of round best + 1.
@@ -177,9 +177,9 @@ class Server:
         Raises:
             RuntimeError: no round was judged.
         """
-        if self.kept is None:
+        if self.best_snapshot is None:
             raise RuntimeError("No round was judged, so there is no best model to test; measure one first.")
-        round, self.state, since = self.kept
+        round, self.state, since = self.best_snapshot
         clients = self._evaluated
         packets = broadcasts(self.plan, self.state, self._roster, round + 1, clients)
         self.ledger.end_exchange()  # the best round may be the one that was measured just before
@@ -204,7 +204,7 @@ class Server:
         full = self.measures_all(round - 1)
         if not self.validates:
             return Requests(clients, packets, evaluate, train, raw_data, since, full=full)
-        self._measuring = Kept(round - 1, self.state, self.since.copy()) if self.evaluates(round - 1) else None
+        self._measuring = RoundSnapshot(round - 1, self.state, self.since.copy()) if self.evaluates(round - 1) else None
         return Requests(clients, packets, evaluate, train, raw_data, since, VALID, self.best.round, full)
 
     def close_round(
@@ -216,7 +216,7 @@ class Server:
         rejections: Sequence[Rejection] = (),
         trusted: bool = False,
         needs_update: bool = True,
-    ) -> Outcome:
+    ) -> RoundResult:
         """Count and check the replies of all nodes, and aggregate the good ones in client order.
 
         A reply that is missing, damaged or of another experiment is a problem of its client, never an error.
@@ -232,7 +232,7 @@ class Server:
             RuntimeError: updates were asked for, and none could be used for some other reason.
         """
         bounds = None if trusted else self._bounds
-        answers = Answers(self.plan, self._roster, round, requests, replies, bounds, self._examples)
+        answers = RoundReplies(self.plan, self._roster, round, requests, replies, bounds, self._examples)
         asked = set(requests.clients[requests.train | requests.raw_data].tolist()) if rejections else set()
         for one in rejections:
             if one.client is not None and one.client in asked and one.part == "update":
@@ -240,12 +240,12 @@ class Server:
         answers.count(self.ledger)
         self.since[self._roster.rows(answers.updated())] = round
         measurements = answers.measurements()
-        trained, training = self._roster.clients[:0], NO_TRAINING
+        trained, training = self._roster.clients[:0], NO_LOSSES
         if requests.raw_data.any():
             self._gather(round, answers, needs_update, bool(rejections))
         if self.plan.central:
             if round <= self.rounds and requests.part == self.part:
-                self.state, training = train_centrally(self.plan, self._engine, round, self.state, self.gathered)
+                self.state, training = train_centrally(self.plan, self._engine, round, self.state, self.raw_data)
         elif requests.train.any():
             uploads = answers.uploads()
             if len(uploads.clients):
@@ -272,14 +272,14 @@ class Server:
                     f"{why}. If updates are not finite, lower the learning rate; if nobody replied, look at the nodes."
                 )
             log.warning("round %d: the model stays as it is. %s", round, why)
-        return Outcome(measurements, trained, answers.seconds(trained), problems, dict(count(left_out)), training)
+        return RoundResult(measurements, trained, answers.seconds(trained), problems, dict(count(left_out)), training)
 
-    def _gather(self, round: int, answers: Answers, needs_all: bool, altered: bool) -> None:
+    def _gather(self, round: int, answers: RoundReplies, needs_all: bool, altered: bool) -> None:
         """Keep the raw data of all clients; or go on without those whose nodes altered it."""
         found = answers.raw_data()
         for client, packet in list(found.items()):
             try:
-                open_raw_data(self.plan, round, packet, self._roster[client])
+                read_raw_data(self.plan, round, packet, self._roster[client])
             except PacketError as error:
                 answers.leave_out({client: str(error)}, "packet")
                 del found[client]
@@ -288,7 +288,7 @@ class Server:
                 f"{self.plan.algorithm!r} needs everybody's data; none came from clients "
                 f"{sorted(answers.problems)[:10]}: {_some(answers.problems)}."
             )
-        self.gathered = found
+        self.raw_data = found
 
 
 def _union(some: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:

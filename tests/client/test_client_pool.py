@@ -41,7 +41,7 @@ def stored(toy: Toy, client: int, before: int) -> Any:
     return toy.store.load(client, before, lambda: template)
 
 
-# Answers
+# Replies
 
 
 def test_the_roster_says_who_owns_what() -> None:

@@ -14,10 +14,10 @@ from fedmtl.client.client_pool import ClientPool
 from fedmtl.data import Synthetic
 from fedmtl.engines import Loop, VMap
 from fedmtl.metrics import Tally
-from fedmtl.protocol.metrics_report import open_full_reports, report_packets
-from fedmtl.protocol.packets import REPORT, joined, open_packet, seal
+from fedmtl.protocol.metrics_report import read_full_reports, report_packets
+from fedmtl.protocol.packets import REPORT, concat, make_packet, read_packet
 from fedmtl.protocol.requests import Reply, replies_of
-from fedmtl.server.round_result import Measurements
+from fedmtl.server.round_result import ClientMetrics
 from fedmtl.server.server import Server
 from tests.metrics.cases import by_scikit
 from tests.server.toy import Toy, make_toy, toy_plan
@@ -99,7 +99,7 @@ def test_mixtures_are_measured_by_their_mixed_outputs() -> None:
 
 
 def test_the_primary_metric_has_the_same_bits_whether_others_are_measured_or_not() -> None:
-    found: list[list[Measurements]] = []
+    found: list[list[ClientMetrics]] = []
     for metrics in ("primary", "all"):
         toy = make_toy(metrics=metrics)
         found.append(toy.play(1).measurements)
@@ -119,8 +119,8 @@ def forged(toy: Toy, client: int, change: Callable[[dict[str, Tally]], dict[str,
         for reply in replies:
             if reply.client == client:
                 owned = toy.server.roster[client]
-                packets = joined([reply.report])
-                _, sums, tallies = open_full_reports(toy.plan, 1, owned, packets, lambda k, error: None)
+                packets = concat([reply.report])
+                _, sums, tallies = read_full_reports(toy.plan, 1, owned, packets, lambda k, error: None)
                 made = {task: torch.from_numpy(values) for task, values in sums.items()}
                 reply = reply._replace(report=report_packets(toy.plan, 1, owned, made, change(tallies))[0])
             yield reply
@@ -163,8 +163,8 @@ def test_bytes_that_are_no_counts_are_left_out_and_counted(body: Callable[[bytes
     def tamper(replies: list[Reply]) -> Iterable[Reply]:
         for reply in replies:
             if reply.client == 1:
-                _, own = open_packet(reply.report, REPORT, toy.plan.digest, 1)
-                reply = reply._replace(report=seal(REPORT, toy.plan.digest, 1, 0.0, body(bytes(own))))
+                _, own = read_packet(reply.report, REPORT, toy.plan.digest, 1)
+                reply = reply._replace(report=make_packet(REPORT, toy.plan.digest, 1, 0.0, body(bytes(own))))
             yield reply
 
     outcome = toy.play(1, tamper)

@@ -149,7 +149,7 @@ def test_asking_changes_nothing(ledger: Ledger) -> None:
     asked = Ledger()
     for transfer in TRANSFERS:
         asked.record(transfer)
-        assert asked.digest() == asked.digest() and asked.note() == asked.note()
+        assert asked.digest() == asked.digest() and asked.state_dict() == asked.state_dict()
     assert asked.transfers == asked.transfers == TRANSFERS
     assert asked.digest() == ledger.digest()
 
@@ -163,7 +163,7 @@ def test_what_is_forgotten_stays_counted(ledger: Ledger) -> None:
         for transfer in transfers:
             spilled.record(transfer)
         seen += spilled.transfers
-        spilled.forget()
+        spilled.flush()
         assert spilled.transfers == []
     assert seen == TRANSFERS
     assert spilled.digest() == ledger.digest()
@@ -171,13 +171,13 @@ def test_what_is_forgotten_stays_counted(ledger: Ledger) -> None:
 
 
 def test_a_ledger_goes_on_from_its_note(ledger: Ledger) -> None:
-    again = Ledger.restore(Ledger(TRANSFERS[:5]).note())
+    again = Ledger.from_state_dict(Ledger(TRANSFERS[:5]).state_dict())
     assert again.transfers == []
     for transfer in TRANSFERS[5:]:
         again.record(transfer)
     assert again.digest() == ledger.digest()
     assert all(again.total(*arguments) == total for arguments, total in TOTALS)
-    assert Ledger.restore(Ledger().note()).digest() == Ledger().digest()
+    assert Ledger.from_state_dict(Ledger().state_dict()).digest() == Ledger().digest()
 
 
 # What is no transfer

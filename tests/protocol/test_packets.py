@@ -9,12 +9,12 @@ from fedmtl.protocol.packets import (
     UP,
     PacketError,
     Packets,
-    in_rows,
-    joined,
-    open_packet,
-    open_rows,
-    seal,
-    seal_rows,
+    concat,
+    from_matrix,
+    make_packet,
+    read_packet,
+    read_packets,
+    write_headers,
 )
 
 DIGEST = bytes(range(8))
@@ -23,26 +23,26 @@ WEIGHTS = np.array([1.0, 2.5, 3.0, 4.0, 5.0])
 
 
 def sealed() -> list[bytes]:
-    return [seal(UP, DIGEST, 7, weight, body.tobytes()) for weight, body in zip(WEIGHTS, BODIES, strict=True)]
+    return [make_packet(UP, DIGEST, 7, weight, body.tobytes()) for weight, body in zip(WEIGHTS, BODIES, strict=True)]
 
 
 def opened(packets: Packets) -> tuple[list[int], list[float], list[bytes], dict[int, str]]:
     problems: dict[int, str] = {}
-    rows, weights, bodies = open_rows(packets, UP, DIGEST, 7, lambda k, error: problems.update({k: str(error)}))
+    rows, weights, bodies = read_packets(packets, UP, DIGEST, 7, lambda k, error: problems.update({k: str(error)}))
     return rows.tolist(), weights.tolist(), [bytes(body) for body in bodies], problems
 
 
 def refusal(packet: bytes) -> str:
     with pytest.raises(PacketError) as error:
-        open_packet(packet, UP, DIGEST, 7)
+        read_packet(packet, UP, DIGEST, 7)
     return str(error.value)
 
 
 def test_rows_are_sealed_as_one_by_one() -> None:
     packets = np.zeros((5, HEADER_BYTES + 12), np.uint8)
     packets[:, HEADER_BYTES:] = BODIES
-    seal_rows(packets, UP, DIGEST, 7, WEIGHTS)
-    assert list(in_rows(packets)) == sealed()
+    write_headers(packets, UP, DIGEST, 7, WEIGHTS)
+    assert list(from_matrix(packets)) == sealed()
 
 
 def spaced(packets: list[bytes], gap: int) -> Packets:
@@ -65,9 +65,9 @@ BAD = {
     "flipped body": lambda packet: packet[:-1] + bytes([packet[-1] ^ 1]),
     "flipped weight": lambda packet: packet[:22] + bytes([packet[22] ^ 1]) + packet[23:],
     "magic": lambda packet: packet[:4] + b"xx" + packet[6:],
-    "kind": lambda packet: seal(REPORT, DIGEST, 7, 1.0, packet[32:]),
-    "digest": lambda packet: seal(UP, bytes(8), 7, 1.0, packet[32:]),
-    "round": lambda packet: seal(UP, DIGEST, 8, 1.0, packet[32:]),
+    "kind": lambda packet: make_packet(REPORT, DIGEST, 7, 1.0, packet[32:]),
+    "digest": lambda packet: make_packet(UP, bytes(8), 7, 1.0, packet[32:]),
+    "round": lambda packet: make_packet(UP, DIGEST, 8, 1.0, packet[32:]),
     "length": lambda packet: packet[:28] + b"\x09" + packet[29:],
     "shorter": lambda packet: packet[:-1],
     "no header": lambda packet: packet[:9],
@@ -79,7 +79,7 @@ BAD = {
 def test_a_bad_row_is_refused_as_it_is_alone_and_costs_nobody_else(bad: str) -> None:
     packets = sealed()
     packets[2] = BAD[bad](packets[2])
-    rows, weights, bodies, problems = opened(joined(packets))
+    rows, weights, bodies, problems = opened(concat(packets))
     assert rows == [0, 1, 3, 4] and weights == [1.0, 2.5, 4.0, 5.0]
     assert bodies == [BODIES[k].tobytes() for k in (0, 1, 3, 4)]
     assert problems == {2: refusal(packets[2])}
@@ -89,10 +89,10 @@ def test_packets_that_share_bytes_are_put_apart() -> None:
     data = np.frombuffer(b"abcdef", np.uint8)
     packets = Packets(data, np.array([2, 0, 2]), np.array([3, 1, 3]))
     assert list(packets) == [b"cde", b"a", b"cde"]
-    apart = packets.apart()
+    apart = packets.contiguous()
     assert list(apart) == list(packets) and apart.data.tobytes() == b"cdeacde" and apart.starts.tolist() == [0, 3, 4]
-    assert apart.apart() is apart
+    assert apart.contiguous() is apart
 
 
 def test_no_packets() -> None:
-    assert opened(joined([])) == ([], [], [], {}) and list(joined([]).apart()) == []
+    assert opened(concat([])) == ([], [], [], {}) and list(concat([]).contiguous()) == []

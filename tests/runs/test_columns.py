@@ -14,7 +14,7 @@ import pytest
 
 from fedmtl.core.file_format import FORMAT
 from fedmtl.runs.columns import RoundMetrics, blocks, by_task, digest, mean_score, pack_metrics, rows, unpack_metrics
-from fedmtl.server.round_result import Measurements
+from fedmtl.server.round_result import ClientMetrics
 from fedmtl.tables.blocks import Mark, append, read
 from fedmtl.tables.schemas import METRICS, json_lines
 from fedmtl.tables.schemas import rows as rows_in
@@ -23,12 +23,12 @@ from fedmtl.tasks.base import Task
 
 TASKS: dict[str, Any] = {"digit": MultiClass(3), "age": Regression(mean=40.0, std=10.0)}
 
-BOTH = Measurements(
+BOTH = ClientMetrics(
     2,
     np.array([1, 4]),
     {"age": np.array([[5.0, 1.25], [10.0, 0.1]]), "digit": np.array([[8.0, 6.0], [8.0, 2.0]])},
 )
-ONE = Measurements(2, np.array([0, 3]), {"digit": np.array([[4.0, 4.0], [0.0, 0.0]])})
+ONE = ClientMetrics(2, np.array([0, 3]), {"digit": np.array([[4.0, 4.0], [0.0, 0.0]])})
 TRAINED, SECONDS = np.array([0, 4]), np.array([0.5, 0.25])
 
 WRITTEN_OUT = [
@@ -86,7 +86,7 @@ def test_lines_are_the_rows_as_json_writes_them() -> None:
     )
     tasks = {'d"\n': MultiClass(3)}  # a name that JSON must escape
     found = by_task(
-        [Measurements(0, np.array([0]), {'d"\n': np.array([[3.0, 1.0]])})], np.array([], np.int64), np.array([])
+        [ClientMetrics(0, np.array([0]), {'d"\n': np.array([[3.0, 1.0]])})], np.array([], np.int64), np.array([])
     )
     assert found is not None
     assert lines(tasks, found) == "".join(json.dumps(row | {"format": FORMAT}) + "\n" for row in rows(tasks, found))
@@ -95,7 +95,7 @@ def test_lines_are_the_rows_as_json_writes_them() -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_what_is_no_number_is_null(value: float) -> None:
     found = by_task(
-        [Measurements(1, np.array([0, 1]), {"age": np.array([[2.0, value], [2.0, 1.0]])})], TRAINED, SECONDS
+        [ClientMetrics(1, np.array([0, 1]), {"age": np.array([[2.0, value], [2.0, 1.0]])})], TRAINED, SECONDS
     )
     assert found is not None
     assert [row["value"] is None for row in rows(TASKS, found)] == [True, False, True]
@@ -105,7 +105,7 @@ def test_what_is_no_number_is_null(value: float) -> None:
 
 def test_the_mean_score_is_over_tasks_with_labels() -> None:
     assert mean_score(TASKS, measured()) == pytest.approx((12 / 20 + 1 - 1.35 / 15) / 2, rel=1e-12)
-    nobody = Measurements(2, np.array([0]), {"age": np.zeros((1, 2)), "digit": np.array([[4.0, 1.0]])})
+    nobody = ClientMetrics(2, np.array([0]), {"age": np.zeros((1, 2)), "digit": np.array([[4.0, 1.0]])})
     found = by_task([nobody], TRAINED, SECONDS)
     assert found is not None and mean_score(TASKS, found) == 0.25
 
@@ -114,10 +114,10 @@ def test_nothing_measured_is_none() -> None:
     assert by_task([], TRAINED, SECONDS) is None
 
 
-def split(one: Measurements) -> list[Measurements]:
+def split(one: ClientMetrics) -> list[ClientMetrics]:
     """A measurement a client, as a node of its own would send it; in another memory layout."""
     return [
-        Measurements(
+        ClientMetrics(
             one.round, one.clients[k : k + 1], {t: np.asfortranarray(s[k : k + 1]) for t, s in one.sums.items()}
         )
         for k in range(len(one.clients))
@@ -141,7 +141,7 @@ def test_a_row_of_counts_is_kept_in_a_few_bytes() -> None:
     """Statistics [32, right ones]: eight bytes raw for each number and id."""
     right = np.random.default_rng(0).binomial(32, 0.8, 10_000).astype(np.float64)
     sums = np.stack([np.full(10_000, 32.0), right], axis=1)
-    found = by_task([Measurements(1, np.arange(10_000), {"digit": sums})], TRAINED, SECONDS)
+    found = by_task([ClientMetrics(1, np.arange(10_000), {"digit": sums})], TRAINED, SECONDS)
     assert found is not None
     assert len(pickle.dumps(pack_metrics(found))) < 12_000
 

@@ -13,7 +13,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from fedmtl.algorithms import FedPer
 from fedmtl.client.data_shard import shard_of
 from fedmtl.client.state.files import MemoryBackend, VersionedFileStore
-from fedmtl.protocol.packets import REPORT, UP, seal
+from fedmtl.protocol.packets import REPORT, UP, make_packet
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.recorder import Recorder
 from fedmtl.runs.result import Result
@@ -210,7 +210,9 @@ def reseal(
     digest = header.get("digest", packet[8:16])
     old, loss = np.frombuffer(packet[20:28], "<f4").tolist()
     loss = header.get("loss", loss)
-    return seal(kind, digest, round, old if weight is None else weight, packet[32:] if body is None else body, loss)
+    return make_packet(
+        kind, digest, round, old if weight is None else weight, packet[32:] if body is None else body, loss
+    )
 
 
 def filled(packet: bytes, value: float) -> bytes:

@@ -17,7 +17,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Error, MetricRecord
 from fedmtl.algorithms import IFCA, Mocha, Pooled
 from fedmtl.codecs import FP16, Dense, ErrorFeedback, Int8, TopK
 from fedmtl.data import Split
-from fedmtl.protocol.metrics_report import open_raw_data, raw_data_packet
+from fedmtl.protocol.metrics_report import raw_data_packet, read_raw_data
 from fedmtl.protocol.packets import DATA as RAW
 from fedmtl.protocol.packets import DOWN, REPORT
 from fedmtl.protocol.rejections import KINDS
@@ -505,7 +505,7 @@ def test_altered_raw_data_costs_its_clients_alone() -> None:
 def with_data(packet: bytes, times: int = 1, without: str = "") -> bytes:
     """A client's own examples, several times over, or without a task's labels."""
     plan = (chosen := experiment(algorithm=Pooled(epochs=1))).make_plan(chosen.load())
-    train = open_raw_data(plan, 1, packet)
+    train = read_raw_data(plan, 1, packet)
     labels = {task: np.concatenate([y] * times) for task, y in train.y.items() if task != without}
     return raw_data_packet(plan, 1, Split(np.concatenate([train.x] * times), labels))
 
@@ -547,7 +547,7 @@ def test_an_archive_is_not_inflated() -> None:
 
     play(chosen, replies={"1": alter})
     with pytest.raises(ValueError, match="stored as they are"):
-        open_raw_data(plan, 1, caught[0])
+        read_raw_data(plan, 1, caught[0])
 
 
 @pytest.mark.parametrize("round", [0, -1, 5, 2**40])

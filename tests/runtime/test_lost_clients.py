@@ -14,7 +14,7 @@ from fedmtl.client.own_data import OtherData, changed
 from fedmtl.client.state.files import FileBackend, LostState, MemoryBackend, StateError, VersionedFileStore
 from fedmtl.data.base import ClientData, Split
 from fedmtl.protocol.rejections import Refused
-from fedmtl.protocol.requests import ANEW, requests_of
+from fedmtl.protocol.requests import START_ANEW, requests_of
 from fedmtl.runtime import node as module
 from fedmtl.runtime.flower.client_app import of_a_device
 from fedmtl.runtime.node import store_of
@@ -37,7 +37,7 @@ def with_other_data(client_pool: ClientPool, *clients: int) -> ClientPool:
 def ask(toy: Toy, round: int, client_pool: ClientPool, store: VersionedFileStore, restart: bool = False) -> Any:
     requests = requests_of(toy.server.open_round(round))
     if restart:
-        requests.since = np.full(len(requests), ANEW)
+        requests.since = np.full(len(requests), START_ANEW)
     return of_a_device(client_pool, round, requests, store, False, restart)
 
 

@@ -15,7 +15,7 @@ from fedmtl.data import Federation, Synthetic
 from fedmtl.protocol.packets import DOWN, UP
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.requests import Reply, Request
-from fedmtl.protocol.wire import unpack
+from fedmtl.protocol.wire import unpack_payload
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.result import Result
@@ -172,14 +172,14 @@ def decoded_names(caught: Caught) -> list[tuple[str, int, set[str], int]]:
     for round, request in caught.requests:
         if request.train or request.evaluate:
             spec = plan.down_spec(request.client, caught.federation.clients[request.client].tasks)
-            payload, _ = unpack(request.packet, spec, plan.down_codec, kind=DOWN, round=round)
+            payload, _ = unpack_payload(request.packet, spec, plan.down_codec, kind=DOWN, round=round)
             downs[round, request.client] = payload
             note("down", request.client, payload)
     trained = {(round, request.client) for round, request in caught.requests if request.train}
     for round, reply in caught.replies:
         if (round, reply.client) in trained:
             spec = plan.up_spec(reply.client, caught.federation.clients[reply.client].tasks)
-            payload, _ = unpack(
+            payload, _ = unpack_payload(
                 reply.update, spec, plan.up_codec, kind=UP, round=round, reference=downs[round, reply.client]
             )
             note("up", reply.client, payload)

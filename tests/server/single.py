@@ -20,7 +20,7 @@ from fedmtl.core.types import ClientId, Payload, Trained, Upload
 from fedmtl.data.base import Federation
 from fedmtl.protocol.packets import DOWN, UP
 from fedmtl.protocol.plan import Plan
-from fedmtl.protocol.wire import pack, unpack
+from fedmtl.protocol.wire import pack_payload, unpack_payload
 from fedmtl.tables.schemas import TRAIN_LOSS
 from tests.algorithms.rounds import epoch
 
@@ -54,10 +54,10 @@ class Single:
         payload = self.plan.broadcast(self.server, client, owned)
         spec, codec = self.plan.down_spec(client, owned), self.plan.down_codec
         state = codec.init(spec.size) if spec else None
-        packet, _ = pack(
+        packet, _ = pack_payload(
             payload, spec, codec, state, rng(self.plan.seed, round, client, "down"), kind=DOWN, round=round
         )
-        return unpack(packet, spec, codec, kind=DOWN, round=round)[0]
+        return unpack_payload(packet, spec, codec, kind=DOWN, round=round)[0]
 
     def sums(self, client: ClientId, round: int) -> dict[str, NDArray[np.float64]]:
         """The client's measurement, all its test examples at once."""
@@ -95,7 +95,7 @@ class Single:
                 continue
             spec, codec = self.plan.up_spec(client, data.tasks), self.plan.up_codec
             payload, num_examples = result.upload
-            packet, self.codec[client] = pack(
+            packet, self.codec[client] = pack_payload(
                 payload, spec, codec, self.codec[client], rng(self.plan.seed, round, client, "up"),
                 kind=UP, round=round, num_examples=float(num_examples), reference=down,
                 train_loss=float(result.metrics.get(TRAIN_LOSS, math.nan)),
@@ -103,6 +103,6 @@ class Single:
             self.private[client] = result.private
             self.packets[round, client] = packet
             if client not in lost:
-                received, weight = unpack(packet, spec, codec, kind=UP, round=round, reference=down)
+                received, weight = unpack_payload(packet, spec, codec, kind=UP, round=round, reference=down)
                 uploads.append((client, Upload(received, weight)))
         self.server = self.plan.algorithm.aggregate(self.server, uploads)

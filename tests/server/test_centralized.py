@@ -14,8 +14,8 @@ from fedmtl.core.types import Batch
 from fedmtl.data import ClientData, Federation, Split
 from fedmtl.engines import Loop
 from fedmtl.engines.base import Cohort, TaskPadding
-from fedmtl.protocol.metrics_report import open_raw_data
-from fedmtl.protocol.packets import DATA, PacketError, seal
+from fedmtl.protocol.metrics_report import read_raw_data
+from fedmtl.protocol.packets import DATA, PacketError, make_packet
 from fedmtl.protocol.requests import Reply
 from tests.server.toy import DATA as TOY_DATA
 from tests.server.toy import Toy, make_toy
@@ -55,9 +55,9 @@ def test_everybody_is_asked_for_data_in_the_first_round_only() -> None:
 def test_raw_data_comes_with_its_bits() -> None:
     toy = pooled_toy()
     toy.play(1)
-    assert sorted(toy.server.gathered) == [0, 1, 2, 3, 4]
+    assert sorted(toy.server.raw_data) == [0, 1, 2, 3, 4]
     for client, data in toy.client_pool.clients.items():
-        got = open_raw_data(toy.plan, 1, toy.server.gathered[client])
+        got = read_raw_data(toy.plan, 1, toy.server.raw_data[client])
         assert got.x.dtype == data.train.x.dtype and np.array_equal(got.x, data.train.x)
         assert sorted(got.y) == sorted(data.train.y)
         for task, labels in data.train.y.items():
@@ -173,9 +173,9 @@ def test_raw_data_that_could_run_code_is_refused() -> None:
     buffer = io.BytesIO()
     np.savez(buffer, x=np.array([{"a": 1}], dtype=object))
     toy = pooled_toy()
-    packet = seal(DATA, toy.plan.digest, 1, 1.0, buffer.getvalue())
+    packet = make_packet(DATA, toy.plan.digest, 1, 1.0, buffer.getvalue())
     with pytest.raises(ValueError, match="allow_pickle=False"):
-        open_raw_data(toy.plan, 1, packet)
+        read_raw_data(toy.plan, 1, packet)
 
 
 def test_divergence_at_the_server_is_an_error_that_says_what_to_do() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fedmtl.server.influence import UNKNOWN, Bounds, distances, norm_limits, size_limits, typical
+from fedmtl.server.influence import UNKNOWN, Bounds, norm_limits, size_limits, typical, update_norms
 
 
 def floats(*values: float) -> np.ndarray:
@@ -14,7 +14,7 @@ def test_distances_are_euclidean_and_do_not_overflow() -> None:
     """‖(4, 6) − (1, 2)‖ = 5, ‖(3, 4)‖ = 5; 3e38 squared is beyond float32 and not beyond float64."""
     held = np.array([[1, 2], [0, 0]], np.float32)
     vectors = np.array([[4, 6], [3, 4], [3e38, 0]], np.float32)
-    apart, lengths = distances(vectors, held, np.array([0, 1, 1]))
+    apart, lengths = update_norms(vectors, held, np.array([0, 1, 1]))
     assert apart == pytest.approx([5.0, 5.0, 3e38], rel=1e-6)
     assert lengths == pytest.approx([5**0.5, 0.0, 0.0], rel=1e-7)
 

@@ -27,7 +27,7 @@ from fedmtl.core.types import ClientId, TaskSet, Trained
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.engines import Engine, Loop, VMap
 from fedmtl.engines.base import Cohort, TaskPadding
-from fedmtl.protocol.packets import HEADER_BYTES, UP, seal
+from fedmtl.protocol.packets import HEADER_BYTES, UP, make_packet
 from fedmtl.protocol.plan import Plan, make_plan
 from fedmtl.protocol.requests import Reply, replies_of
 from fedmtl.server.server import Server
@@ -148,7 +148,7 @@ def _on_the_way(replies: Sequence[Reply], step: Step) -> Iterator[Reply]:
             reply = reply._replace(update=reply.update[:-1])
         if reply.client in step.cut and reply.update:
             digest, round, weight = _header(reply.update)
-            reply = reply._replace(update=seal(UP, digest, round, weight, reply.update[HEADER_BYTES:-1]))
+            reply = reply._replace(update=make_packet(UP, digest, round, weight, reply.update[HEADER_BYTES:-1]))
         if reply.client not in step.late:
             yield reply
 

@@ -15,10 +15,10 @@ from fedmtl.algorithms import FedAvg, FedPer, FedRep, Local
 from fedmtl.codecs import FP16, Dense, ErrorFeedback, Int8, TopK
 from fedmtl.data import Federation
 from fedmtl.engines import Loop, VMap
-from fedmtl.protocol.packets import UP, seal
+from fedmtl.protocol.packets import UP, make_packet
 from fedmtl.protocol.requests import Reply, replies_of
-from fedmtl.protocol.wire import pack
-from fedmtl.server.round_result import Outcome
+from fedmtl.protocol.wire import pack_payload
+from fedmtl.server.round_result import RoundResult
 from fedmtl.server.server import Server
 from tests.server.toy import DATA, TRUNK_NUMBERS, Toy, make_toy, measured, read_down, read_up, toy_plan
 
@@ -235,7 +235,7 @@ def flip(reply: Reply) -> Reply:
 def not_a_number(reply: Reply) -> Reply:
     """A packet with a good checksum from a client that has no scruples."""
     digest = toy_plan().up_spec(2, ("multilabel_3", "regression_2")).digest(Dense())
-    return reply._replace(update=seal(UP, digest, 1, 4.0, np.full(TRUNK_NUMBERS, np.nan, "<f4").tobytes()))
+    return reply._replace(update=make_packet(UP, digest, 1, 4.0, np.full(TRUNK_NUMBERS, np.nan, "<f4").tobytes()))
 
 
 BAD = {
@@ -312,7 +312,7 @@ def test_of_two_replies_of_one_client_one_counts(apart: bool) -> None:
     changed = {record: {name: value + 1 for name, value in params.items()} for record, params in payload.items()}
     spec, codec = toy.plan.up_spec(1, owned), toy.plan.up_codec
     draw = np.random.default_rng(0)
-    packet, _ = pack(
+    packet, _ = pack_payload(
         changed, spec, codec, codec.init(spec.size), draw, kind=UP, round=1, num_examples=n, reference=down
     )
     second = replies[1]._replace(update=packet)
@@ -384,7 +384,7 @@ def test_a_round_without_any_good_update_is_an_error_that_says_why(bad: str) -> 
 
 def test_one_good_update_is_enough() -> None:
     toy = make_toy()
-    outcome: Outcome = toy.play(1, lambda replies: replies[3:4])
+    outcome: RoundResult = toy.play(1, lambda replies: replies[3:4])
     assert outcome.trained.tolist() == [3] and sorted(outcome.problems) == [0, 1, 2, 4]
 
 

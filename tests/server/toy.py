@@ -15,8 +15,8 @@ from fedmtl.models import MLP
 from fedmtl.protocol.plan import Plan, make_plan
 from fedmtl.protocol.requests import Reply, Request, replies_of
 from fedmtl.protocol.spec import Spec
-from fedmtl.protocol.wire import unpack
-from fedmtl.server.round_result import Outcome
+from fedmtl.protocol.wire import unpack_payload
+from fedmtl.server.round_result import RoundResult
 from fedmtl.server.server import Server
 
 DATA = Synthetic(
@@ -66,7 +66,7 @@ class Toy:
     def plan(self) -> Plan:
         return self.server.plan
 
-    def play(self, round: int, tamper: Tamper = list) -> Outcome:
+    def play(self, round: int, tamper: Tamper = list) -> RoundResult:
         """A round whose replies are tampered with on the way."""
         requests = self.server.open_round(round)
         replies = tamper(list(self.client_pool.handle(round, requests, self.store)))
@@ -98,7 +98,7 @@ def make_toy(
     return Toy(server, client_pool)
 
 
-def measured(outcome: Outcome) -> list[int]:
+def measured(outcome: RoundResult) -> list[int]:
     """Who was measured, ascending."""
     return sorted(client for part in outcome.measurements for client in part.clients.tolist())
 
@@ -106,10 +106,10 @@ def measured(outcome: Outcome) -> list[int]:
 def read_down(plan: Plan, round: int, request: Request, owned: tuple[str, ...]) -> Payload:
     """What a broadcast says."""
     spec: Spec = plan.down_spec(request.client, owned)
-    return unpack(request.packet, spec, plan.down_codec, kind=1, round=round)[0]
+    return unpack_payload(request.packet, spec, plan.down_codec, kind=1, round=round)[0]
 
 
 def read_up(plan: Plan, round: int, reply: Reply, owned: tuple[str, ...], down: Payload) -> tuple[Payload, float]:
     """What an upload says, and how many examples it weighs."""
     spec = plan.up_spec(reply.client, owned)
-    return unpack(reply.update, spec, plan.up_codec, kind=2, round=round, reference=down)
+    return unpack_payload(reply.update, spec, plan.up_codec, kind=2, round=round, reference=down)

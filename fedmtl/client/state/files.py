@@ -31,8 +31,8 @@ from torch import Tensor
 from fedmtl.core.files import Folder
 from fedmtl.core.trees import tree_index, tree_leaves, tree_stack, tree_structure, tree_unflatten
 from fedmtl.core.types import ClientId
-from fedmtl.protocol.best_round import NONE
-from fedmtl.protocol.requests import ANEW
+from fedmtl.protocol.best_round import NO_ROUND
+from fedmtl.protocol.requests import START_ANEW
 
 log = logging.getLogger("fedmtl")
 
@@ -121,8 +121,8 @@ class StateStore(Protocol):
         Args:
             kind: a name for states of one structure.
             first: some of the K rows -> the first states of these clients, stacked; for those that have none.
-            since: the round of which each must have a state, that or a later one; 0 for none, ANEW where a state that
-                is lost or damaged may begin anew. None: 0 for all.
+            since: the round of which each must have a state, that or a later one; 0 for none, START_ANEW where a lost
+                or damaged state may begin anew. None: 0 for all.
 
         Raises:
             LostState: a state that must be there is not, or is damaged.
@@ -130,7 +130,7 @@ class StateStore(Protocol):
         """
         ...
 
-    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any, best: int = NONE) -> None:
+    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any, best: int = NO_ROUND) -> None:
         """Keep the states of K clients, a tree of arrays [K, …]; of what is older, the newest version stays.
 
         And the newest that is no later than round ``best`` stays, for ``load_rows`` with ``before`` = ``best`` + 1. A
@@ -170,7 +170,7 @@ class VersionedFileStore:
         """The newest state of a version before ``before``; the template itself when there is none.
 
         Raises:
-            LostState: it is damaged, or older than ``since``; not where ``since`` is ANEW, which takes what is good.
+            LostState: it is damaged, or older than ``since``; not where ``since`` is START_ANEW.
             StateError: the state is of another experiment.
         """
         first = template()
@@ -185,7 +185,7 @@ class VersionedFileStore:
             except OtherState:
                 raise
             except (StateError, OSError) as damaged:  # such as a file that cannot be read
-                if since != ANEW:
+                if since != START_ANEW:
                     raise LostState([client], f"that of round {version} is damaged ({damaged})") from None
                 log.warning("client %d, state of round %d: %s", client, version, damaged)
         if since > 0:
@@ -200,7 +200,7 @@ class VersionedFileStore:
         first: Callable[[NDArray[np.int64]], Any],
         since: NDArray[np.int64] | None = None,
     ) -> Any:
-        """As in ``Store``; the error names all clients whose state is lost."""
+        """As in ``StateStore``; the error names all clients whose state is lost."""
         rows, lost = [], list[LostState]()
         for k, client in enumerate(clients.tolist()):
             one = 0 if since is None else int(since[k])
@@ -212,12 +212,12 @@ class VersionedFileStore:
             raise LostState([client for error in lost for client in error.clients], lost[0].why)
         return tree_stack(rows) if rows else first(np.zeros(0, np.int64))
 
-    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any, best: int = NONE) -> None:
-        """As in ``Store``."""
+    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any, best: int = NO_ROUND) -> None:
+        """As in ``StateStore``."""
         for k, client in enumerate(clients.tolist()):
             self.save(client, version, tree_index(states, k), best)
 
-    def save(self, client: ClientId, version: int, state: Any, best: int = NONE) -> None:
+    def save(self, client: ClientId, version: int, state: Any, best: int = NO_ROUND) -> None:
         """Keep a state; of what is older, the newest version stays, and the newest up to round ``best``."""
         self._backend.write(client, version, state_to_bytes(state))
         older = [v for v in self._backend.versions(client) if v < version]

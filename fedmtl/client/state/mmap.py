@@ -28,8 +28,8 @@ from fedmtl.client.state.rollback_journal import PriorState, RollbackJournal
 from fedmtl.core.file_errors import named_errors
 from fedmtl.core.files import Folder, reserve
 from fedmtl.core.trees import tree_leaves, tree_unflatten
-from fedmtl.protocol.best_round import NONE
-from fedmtl.protocol.requests import ANEW
+from fedmtl.protocol.best_round import NO_ROUND
+from fedmtl.protocol.requests import START_ANEW
 
 _POPULATION = 2**27
 """Bytes of a file from which on its rows are read by cohorts that are far apart: pages beside them are of no use."""
@@ -114,7 +114,7 @@ class MmapStateStore:
         place = np.searchsorted(self._clients, clients)
         versions = table.versions[place]
         usable = (versions > 0) & (versions < before)
-        anew = np.zeros(len(clients), bool) if since is None else since == ANEW
+        anew = np.zeros(len(clients), bool) if since is None else since == START_ANEW
         unread = np.flatnonzero(usable & ~table.trusted[place])
         good = [table.sums[row] == xxh3_64_intdigest(table.rows[row].data) for row in place[unread].tolist()]
         table.trusted[place[unread]] = good
@@ -190,7 +190,7 @@ class MmapStateStore:
             self._write(table, np.array([place]), state.version, state.row[None], np.array([state.sum], np.uint64))
         return state
 
-    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any, best: int = NONE) -> None:
+    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any, best: int = NO_ROUND) -> None:
         """Keep the states of K clients; what they were before this version stays until a later one is saved.
 
         And what they were after round ``best`` stays, as in ``Store``.
@@ -203,7 +203,7 @@ class MmapStateStore:
         rows = _pack(states, fields, size, len(clients))
         sums = np.array([xxh3_64_intdigest(row) for row in rows], np.uint64)
         self._reserve(table, place, size)
-        if best != NONE:
+        if best != NO_ROUND:
             self._keep_best(kind, table, place, best)
         table.journal.save(version, place, table.versions, table.sums, table.rows)
         self._write(table, place, version, rows, sums)

@@ -14,7 +14,7 @@ from fedmtl.client.client_pool import ClientPool  # noqa: E402
 from fedmtl.client.own_data import OtherData, changed  # noqa: E402
 from fedmtl.client.state.files import LostState, StateStore  # noqa: E402
 from fedmtl.protocol.permissions import OTHER_DATA, STATE_LOST, permitted  # noqa: E402
-from fedmtl.protocol.requests import ANEW, Replies, Requests  # noqa: E402
+from fedmtl.protocol.requests import START_ANEW, Replies, Requests  # noqa: E402
 from fedmtl.runtime.flower.failures import error_reply  # noqa: E402
 from fedmtl.runtime.flower.messages import read_requests, replies_content, roster_content, run_of, wants_sums  # noqa: E402
 from fedmtl.runtime.node import client_pool_of, is_hosted, read_run_config, store_of  # noqa: E402
@@ -64,7 +64,7 @@ def reply(message: Message, context: Context, device: bool = False) -> Message:
     requests, problems = permitted(client_pool.plan, client_pool.clients.clients, client_pool.rounds, round, requests)
     restart = bool(context.node_config.get("restart-clients", False))  # who runs the node decides for its clients
     if restart:
-        requests.since = np.full(len(requests), ANEW)
+        requests.since = np.full(len(requests), START_ANEW)
     store, add = store_of(context, run_of(message.content)), wants_sums(message.content)
     if device:
         replies = of_a_device(client_pool, round, requests, store, add, restart)

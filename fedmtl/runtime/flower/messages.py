@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fedmtl.core.text import escaped
 from fedmtl.core.types import ClientId, TaskSet
 from fedmtl.data.roster import Roster
-from fedmtl.protocol.best_round import NONE
+from fedmtl.protocol.best_round import NO_ROUND
 from fedmtl.protocol.packets import Packets
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.rejections import Refused
@@ -82,7 +82,7 @@ def requests_content(
 
     Where the receiver is on this machine (``share``), packets that are the same bytes here are so there.
     """
-    packets = requests.packets if share else requests.packets.apart()
+    packets = requests.packets if share else requests.packets.contiguous()
     config = ConfigRecord(
         {
             "plan": plan.digest,
@@ -124,7 +124,7 @@ def read_requests(plan: Plan, content: RecordDict) -> tuple[int, Requests]:
     if not lie_within(start, length, data.size):
         raise Refused("message", f"the message's packets lie outside its {data.size} bytes")
     part, best, full = value(config, "part", str), value(config, "best", int), value(config, "full", int) == 1
-    if part not in PARTS or best < NONE:
+    if part not in PARTS or best < NO_ROUND:
         raise Refused("message", f"a part of {escaped(part, 40)!r} and a best round of {best}, which no server names")
     packets = Packets(data, start, length)
     return value(config, "round", int), Requests(clients, packets, evaluate, train, raw_data, since, part, best, full)
@@ -132,8 +132,8 @@ def read_requests(plan: Plan, content: RecordDict) -> tuple[int, Requests]:
 
 def replies_content(round: int, replies: Replies, seconds: Mapping[str, float], local: bool = False) -> RecordDict:
     """What one node answers: updates, then reports; ``seconds`` is where its time went, by phase."""
-    updates = replies.updates if replies.totals else replies.updates.apart()
-    reports = replies.reports.apart()
+    updates = replies.updates if replies.totals else replies.updates.contiguous()
+    reports = replies.reports.contiguous()
     parts = [packets.data for packets in (updates, reports) if packets.data.size]
     data = parts[0] if len(parts) == 1 else np.concatenate([*parts, np.zeros(0, np.uint8)])
     config = ConfigRecord(

@@ -18,7 +18,7 @@ from fedmtl.runtime.flower.failures import explained, sender
 from fedmtl.runtime.flower.messages import requests_content
 from fedmtl.runtime.flower.received import read_replies
 from fedmtl.server.reply_checks import EXTRA_ROWS, NodeRequests, check_replies
-from fedmtl.server.round_result import Outcome
+from fedmtl.server.round_result import RoundResult
 from fedmtl.server.server import Server
 
 log = logging.getLogger("fedmtl")
@@ -49,7 +49,7 @@ class FedMTL(Strategy):
     ) -> None:
         self.server = server
         self._add = add and bool(getattr(server.plan.algorithm, "additive", False))
-        self.outcome: Outcome | None = None
+        self.outcome: RoundResult | None = None
         """The outcome of the last closed round."""
         clients = server.clients.clients
         self._place(placement if isinstance(placement, Placement) else placement_of(clients, placement))
@@ -67,7 +67,7 @@ class FedMTL(Strategy):
 
     def _place(self, placement: Placement) -> None:
         self._placement = placement
-        self.server.place(placement.lives >= 0)
+        self.server.set_hosted(placement.lives >= 0)
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid

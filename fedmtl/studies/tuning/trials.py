@@ -10,7 +10,7 @@ import numpy as np
 
 from fedmtl.core.diverged import Diverged
 from fedmtl.data.base import Federation
-from fedmtl.protocol.best_round import Best
+from fedmtl.protocol.best_round import BestRound
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.result import Progress
@@ -73,7 +73,7 @@ def run_trial(
         rounds: the round that is measured last.
         federation, in_process: as for ``run``.
     """
-    best, state = Best(), COMPLETE
+    best, state = BestRound(), COMPLETE
 
     def pause(progress: Progress) -> bool:
         nonlocal best
@@ -83,7 +83,7 @@ def run_trial(
     try:
         run(experiment, folder, resume=True, pause=pause, federation=federation, in_process=in_process)
     except Diverged:
-        state, best = DIVERGED, Best()
+        state, best = DIVERGED, BestRound()
     sent = {direction: _sent(folder, ("train", "raw_data"), (direction,)) for direction in ("up", "down")}
     return Trial(
         number=number,

@@ -27,7 +27,7 @@ from fedmtl.client.state.files import (
     state_to_bytes,
 )
 from fedmtl.core.files import write_atomic
-from fedmtl.protocol.requests import ANEW
+from fedmtl.protocol.requests import START_ANEW
 from fedmtl.runtime.node import ContextBackend
 
 
@@ -214,7 +214,7 @@ def test_a_damaged_newest_version_is_an_error_and_no_older_one_in_its_place(kept
     for since in (0, 1, 2):
         with pytest.raises(LostState, match="that of round 2 is damaged .*truncated or damaged.*--restart-clients"):
             VersionedFileStore(kept.reopen()).load(3, 3, first, since)
-    assert value_of(VersionedFileStore(kept.reopen()).load(3, 3, first, ANEW)) == 1.0
+    assert value_of(VersionedFileStore(kept.reopen()).load(3, 3, first, START_ANEW)) == 1.0
     assert value_of(store.load(3, 2, first)) == 1.0  # nothing was said where nothing was needed
     store.save(3, 3, state(3.0))
     assert value_of(store.load(3, 4, first)) == 3.0
@@ -227,7 +227,7 @@ def test_when_every_version_is_damaged_it_says_so_and_starts_nothing_anew(kept: 
         kept.damage(3, version, b"")
     with pytest.raises(LostState, match=r"The private state of 1 client\(s\) \(3\) cannot be used: .*0 bytes"):
         store.load(3, 3, first)
-    assert value_of(store.load(3, 3, first, ANEW)) == 0.0
+    assert value_of(store.load(3, 3, first, START_ANEW)) == 0.0
     assert value_of(store.load(4, 3, first)) == 0.0  # others go on
 
 
@@ -236,7 +236,7 @@ def test_a_state_of_another_experiment_is_refused_with_a_way_out(kept: Kept, oth
     store = VersionedFileStore(kept.backend)
     store.save(3, 1, other)
     with pytest.raises(OtherState) as error:
-        store.load(3, 2, first, ANEW)
+        store.load(3, 2, first, START_ANEW)
     assert "another model, algorithm or codec" in str(error.value)
     assert "Use another state folder, or go back to that experiment" in str(error.value)
 
@@ -249,7 +249,7 @@ def test_a_client_that_has_trained_must_have_its_state(kept: Kept) -> None:
     store.save(3, 1, state(1.0))
     with pytest.raises(LostState, match="it trained in round 2, and no state since then is in "):
         store.load(3, 5, first, 2)
-    assert value_of(store.load(3, 5, first, 1)) == value_of(store.load(3, 5, first, ANEW)) == 1.0
+    assert value_of(store.load(3, 5, first, 1)) == value_of(store.load(3, 5, first, START_ANEW)) == 1.0
     store.save(3, 4, state(4.0))  # of an update that did not reach the server
     assert value_of(store.load(3, 5, first, 2)) == 4.0
     assert store.load(4, 5, lambda: {"private": {}, "codec": None}, 2) == {"private": {}, "codec": None}

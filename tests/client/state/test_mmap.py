@@ -14,7 +14,7 @@ import torch
 from fedmtl.client.state.files import LostState, MemoryBackend, StateError, StateStore, VersionedFileStore
 from fedmtl.client.state.mmap import MmapStateStore
 from fedmtl.core.trees import tree_leaves
-from fedmtl.protocol.requests import ANEW
+from fedmtl.protocol.requests import START_ANEW
 
 CLIENTS = np.array([3, 4, 9, 2**31, 2**32 - 2])
 
@@ -255,7 +255,7 @@ def test_a_damaged_state_of_the_last_round_is_an_error_and_the_one_before_where_
     again = MmapStateStore(CLIENTS, tmp_path)
     with pytest.raises(LostState, match=r"\(4\) cannot be used: that of round 2 is damaged.*--restart-clients"):
         load(again, 3, 0, 1)
-    assert values(again.load_rows("k", CLIENTS[:2], 3, first, np.array([2, ANEW]))) == [2, 1]
+    assert values(again.load_rows("k", CLIENTS[:2], 3, first, np.array([2, START_ANEW]))) == [2, 1]
     save(again, 3, [1], 3)
     assert load(again, 3, 1) == [1] and load(again, 4, 1) == [3]
 
@@ -268,7 +268,7 @@ def test_a_damaged_state_of_an_older_round_is_an_error(tmp_path: Path) -> None:
     again = MmapStateStore(CLIENTS, tmp_path)
     with pytest.raises(LostState, match=r"\(4\) cannot be used: that of round 1 is damaged"):
         load(again, 3, 1)
-    assert values(again.load_rows("k", CLIENTS[:2], 3, first, np.array([2, ANEW]))) == [2, 0]
+    assert values(again.load_rows("k", CLIENTS[:2], 3, first, np.array([2, START_ANEW]))) == [2, 0]
 
 
 def test_a_client_that_has_trained_must_have_its_state(store: StateStore) -> None:
@@ -279,7 +279,7 @@ def test_a_client_that_has_trained_must_have_its_state(store: StateStore) -> Non
     def with_since(*since: int) -> list[float]:
         return values(store.load_rows("k", CLIENTS[:3], 3, first, np.array(since)))
 
-    assert with_since(1, 2, 0) == with_since(0, 1, 0) == with_since(ANEW, ANEW, ANEW) == [1, 2, 0]
+    assert with_since(1, 2, 0) == with_since(0, 1, 0) == with_since(START_ANEW, START_ANEW, START_ANEW) == [1, 2, 0]
     for since, lost in (((2, 2, 0), 3), ((1, 2, 1), 9)):
         with pytest.raises(LostState, match=rf"\({lost}\) cannot be used: .*no state since then"):
             with_since(*since)
