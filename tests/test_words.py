@@ -18,9 +18,9 @@ OPEN += ("server", "verify", "weightings", "cli/verify.py", "runs/columns.py", "
 """Parts of ``fedmtl/`` that still have banned words."""
 
 NAMES = re.compile(
-    r"_*(Visits?|Answers?|Fleet|Undo|StackedStore|Picked|Wide|Rebuilt|Lifted|Slot|ClientMetrics|Measured|Form|FORMS|Look"
+    r"_*(Visits?|Answers?|Fleet|Undo|StackedStore|Picked|Wide|Rebuilt|Lifted|Slot|Measurements|Measured|Form|FORMS|Look"
     r"|HOW|IGNORED|BESIDES|Found|unkeep|uncollected|look_at_personal|payload_bytes|one_broadcast|tells_all"
-    r"|separable_heads|additive|learnt|scorecard|battery|rebuild|hire|give_back|say_in_cpp|write_headers|read_packets)"
+    r"|separable_heads|additive|learnt|scorecard|battery|rebuild|hire|give_back|say_in_cpp|seal_rows|open_rows)"
     r"|(.*_)?(visits?|told|heard|lent|everybody|nobody)(_.*)?"
 )
 """Names that functions, classes, parameters, fields and variables do not have."""
