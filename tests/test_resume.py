@@ -13,7 +13,7 @@ import pytest
 from flwr.app import Message
 
 from fedmtl.algorithms import FedAvg, FedPer, FedRep, Local, MaTFL, Pooled
-from fedmtl.client.state.files import LostState, StateError
+from fedmtl.client.state.base import LostState, StateError
 from fedmtl.codecs import FP16, ErrorFeedback, Int8, TopK
 from fedmtl.core.files import Folder
 from fedmtl.core.trees import sha256

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from fedmtl.algorithms import FedPer, FedRep, Pooled
 from fedmtl.analysis import read_run
-from fedmtl.client.state.files import StateError
+from fedmtl.client.state.base import StateError
 from fedmtl.codecs import ErrorFeedback, Int8, TopK
 from fedmtl.core.trees import sha256
 from fedmtl.data import ClientData, Federation, Split

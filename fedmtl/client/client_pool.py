@@ -14,7 +14,7 @@ from torch import Tensor
 from fedmtl.client.batching import ClientGroup
 from fedmtl.client.data_shard import Rows, Shard, ShardTable, shard_of, with_floats
 from fedmtl.client.predictions import tallies
-from fedmtl.client.state.files import StateStore
+from fedmtl.client.state.base import StateStore
 from fedmtl.client.validation import with_validation
 from fedmtl.core.random import float32_default, permutations, rng
 from fedmtl.core.trees import finite_rows, tree_index, tree_leaves, tree_map, tree_stack, tree_structure

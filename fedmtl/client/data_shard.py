@@ -1,9 +1,6 @@
 """The data of the clients that live on one node: resident, those of one set of tasks end to end in one array each."""
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,18 +12,10 @@ from fedmtl.algorithms.common.local_training import epoch_index
 from fedmtl.core.types import Batch, ClientId, TaskSet
 from fedmtl.data.base import ClientData, Split
 from fedmtl.data.inputs import floats
-from fedmtl.data.joined import Chosen, Joined, Places
+from fedmtl.data.joined import Joined, Places
 from fedmtl.data.joined import Rows as JoinedRows
 from fedmtl.data.roster import Roster, roster_of
 from fedmtl.engines.base import LazyRows
-
-LOOKED_UP = 2**31
-"""Bytes of an array up to which all its pages are looked up when it is mapped, and not one by one as they are read."""
-
-POPULATION = 100_000
-"""Clients of a node from which on the pages of those that never train are not worth looking up."""
-
-_POPULATE_READ = 22  # of madvise, since Linux 5.14
 
 
 class Rows(NamedTuple):
@@ -153,12 +142,13 @@ def shard_of(clients: Mapping[ClientId, ClientData]) -> Shard:
                 _rows([clients[client].train for client in members]),
                 _rows([clients[client].test for client in members]),
             )
-            for owned, members in _by_tasks(clients).items()
+            for owned, members in by_tasks(clients).items()
         ]
     )
 
 
-def _by_tasks(clients: Mapping[ClientId, ClientData]) -> dict[TaskSet, list[ClientId]]:
+def by_tasks(clients: Mapping[ClientId, ClientData]) -> dict[TaskSet, list[ClientId]]:
+    """Group clients, ascending, by the set of tasks that they own."""
     found: dict[TaskSet, list[ClientId]] = {}
     for client in sorted(clients):
         found.setdefault(clients[client].tasks, []).append(client)
@@ -200,77 +190,3 @@ def with_floats(shard: Shard) -> Shard:
             for t in shard.tables
         ]
     )
-
-
-def write_shard(folder: Path, clients: Mapping[ClientId, ClientData]) -> None:
-    """What ``shard_of`` makes, as files, one client after the other: nothing is copied in memory."""
-    folder.mkdir(parents=True)
-    if isinstance(clients, Joined):
-        _write_joined(folder, clients)
-        return
-    tables = _by_tasks(clients)
-    (folder / "tables.json").write_text(json.dumps(list(tables)))
-    for index, (owned, members) in enumerate(tables.items()):
-        np.save(folder / f"{index}.clients.npy", np.array(members, np.int64))
-        for part in range(2):
-            splits = [clients[client][part] for client in members]
-            np.save(folder / f"{index}.{part}.size.npy", np.array([len(split.x) for split in splits], np.int64))
-            _write_rows(folder / f"{index}.{part}.x.npy", [split.x for split in splits])
-            for task in owned:
-                _write_rows(folder / f"{index}.{part}.y.{task}.npy", [split.y[task] for split in splits])
-
-
-def _write_joined(folder: Path, clients: Joined) -> None:
-    (folder / "tables.json").write_text(json.dumps([table.owned for table in clients.tables]))
-    for index, table in enumerate(clients.tables):
-        np.save(folder / f"{index}.clients.npy", table.clients)
-        for part, rows in enumerate((table.train, table.test)):
-            np.save(folder / f"{index}.{part}.size.npy", rows.size)
-            chosen = rows.numbers()
-            _write_chosen(folder / f"{index}.{part}.x.npy", rows.x, chosen)
-            for task in table.owned:
-                _write_chosen(folder / f"{index}.{part}.y.{task}.npy", rows.y[task], chosen)
-
-
-def _write_chosen(path: Path, array: NDArray[Any], rows: NDArray[np.int64]) -> None:
-    _write_parts(path, (len(rows), *array.shape[1:]), array.dtype, Chosen(array, rows))
-
-
-def _write_rows(path: Path, parts: Sequence[NDArray[Any]]) -> None:
-    _write_parts(path, (sum(len(part) for part in parts), *parts[0].shape[1:]), parts[0].dtype, parts)
-
-
-def _write_parts(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], parts: Iterable[NDArray[Any]]) -> None:
-    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    with open(path, "wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for part in parts:
-            file.write(np.ascontiguousarray(part).data)
-
-
-def read_shard(folder: Path) -> Shard:
-    """What ``write_shard`` wrote, mapped into memory, without a copy."""
-
-    def mapped(name: str) -> Tensor:
-        path = folder / f"{name}.npy"
-        array = np.load(path, mmap_mode="r")
-        if not array.size:
-            return torch.from_numpy(np.array(array))
-        array = np.load(path, mmap_mode="c")
-        if array.nbytes <= LOOKED_UP and not large:
-            with suppress(OSError, ValueError):  # an older kernel, or another system
-                array._mmap.madvise(_POPULATE_READ)
-        return torch.from_numpy(array)
-
-    owners = json.loads((folder / "tables.json").read_text())
-    members = [np.load(folder / f"{index}.clients.npy") for index in range(len(owners))]
-    large = sum(map(len, members)) > POPULATION
-    tables = []
-    for index, owned in enumerate(owners):
-        splits = []
-        for part in range(2):
-            size = np.load(folder / f"{index}.{part}.size.npy")
-            labels = {task: mapped(f"{index}.{part}.y.{task}") for task in owned}
-            splits.append(Rows(mapped(f"{index}.{part}.x"), labels, np.cumsum(size) - size, size))
-        tables.append(ShardTable(tuple(owned), members[index], *splits))
-    return Shard(tables)

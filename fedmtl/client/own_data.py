@@ -10,7 +10,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl.client.state.files import StateError, StateStore, VersionedFileStore
+from fedmtl.client.state.base import StateError, StateStore
+from fedmtl.client.state.files import VersionedFileStore
 from fedmtl.core.fingerprint import fingerprint
 from fedmtl.core.types import ClientId
 from fedmtl.data.base import ClientData

@@ -17,7 +17,9 @@ from torch import Tensor
 
 from fedmtl.client.client_pool import ClientPool
 from fedmtl.client.data_shard import shard_of
-from fedmtl.client.state.files import FileBackend, StateStore, VersionedFileStore, state_from_bytes
+from fedmtl.client.state.base import StateStore
+from fedmtl.client.state.encoding import state_from_bytes
+from fedmtl.client.state.files import FileBackend, VersionedFileStore
 from fedmtl.core.files import Folder
 from fedmtl.core.toml import read_toml
 from fedmtl.core.trees import tree_leaves, tree_stack

@@ -28,7 +28,8 @@ from safetensors.torch import save as save_tensors
 from fedmtl.callbacks.base import RunInfo
 from fedmtl.callbacks.replay import exchanges
 from fedmtl.callbacks.runner import NO_CALLBACKS, CallbackRunner
-from fedmtl.client.state.files import StateError, state_from_bytes, state_to_bytes
+from fedmtl.client.state.base import StateError
+from fedmtl.client.state.encoding import state_from_bytes, state_to_bytes
 from fedmtl.core.file_format import FORMAT, OtherFormat, check_format
 from fedmtl.core.files import Folder
 from fedmtl.protocol.best_round import NO_ROUND, BestRound

@@ -10,7 +10,8 @@ from flwr.app import Array, ArrayRecord, Context, RecordDict, UserConfig
 
 from fedmtl.client.client_pool import ClientPool
 from fedmtl.client.data_shard import Shard, shard_of
-from fedmtl.client.state.files import FileBackend, StateStore, VersionedFileStore
+from fedmtl.client.state.base import StateStore
+from fedmtl.client.state.files import FileBackend, VersionedFileStore
 from fedmtl.client.state.mmap import MmapStateStore
 from fedmtl.core.text import escaped
 from fedmtl.core.types import ClientId

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from fedmtl.algorithms.common.local_training import make_batches
-from fedmtl.client.data_shard import Shard, read_shard, shard_of, write_shard
+from fedmtl.client.data_shard import Shard, shard_of
+from fedmtl.client.shard_files import read_shard, write_shard
 from fedmtl.data import ClientData, Federation
 from fedmtl.data.base import Split
 from fedmtl.engines.base import LazyRows

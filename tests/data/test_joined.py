@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedmtl.client.data_shard import read_shard, shard_of, write_shard
+from fedmtl.client.data_shard import shard_of
+from fedmtl.client.shard_files import read_shard, write_shard
 from fedmtl.data import Synthetic
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.data.joined import Joined, Rows, joined, some_of

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from fedmtl.client.state.files import FileBackend, LostState, MemoryBackend, StateStore, VersionedFileStore
+from fedmtl.client.state.base import LostState, StateStore
+from fedmtl.client.state.files import FileBackend, MemoryBackend, VersionedFileStore
 from fedmtl.client.state.mmap import MmapStateStore
 from fedmtl.protocol.best_round import NO_ROUND, BestRound
 

@@ -11,7 +11,8 @@ from flwr.app import Context, RecordDict
 from fedmtl.client.client_pool import ClientPool
 from fedmtl.client.data_shard import shard_of
 from fedmtl.client.own_data import OtherData, changed
-from fedmtl.client.state.files import FileBackend, LostState, MemoryBackend, StateError, VersionedFileStore
+from fedmtl.client.state.base import LostState, StateError
+from fedmtl.client.state.files import FileBackend, MemoryBackend, VersionedFileStore
 from fedmtl.data.base import ClientData, Split
 from fedmtl.protocol.rejections import Refused
 from fedmtl.protocol.requests import START_ANEW, requests_of

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from fedmtl.algorithms import Algorithm, Ditto, FedAMP, FedPer, FedU, Mocha, Scaffold
 from fedmtl.client.client_pool import ClientPool
-from fedmtl.client.state.files import MemoryBackend, StateStore, VersionedFileStore
+from fedmtl.client.state.base import StateStore
+from fedmtl.client.state.files import MemoryBackend, VersionedFileStore
 from fedmtl.client.state.mmap import MmapStateStore
 from fedmtl.codecs import FP16, Codec, Dense, ErrorFeedback, Int8, TopK
 from fedmtl.core.trees import tree_leaves

@@ -1,158 +1,28 @@
-"""Private state: kept where the client lives, keyed by client, in versions by round.
-
-A state of version r is the client's state after it trained in round r. A request of round t starts from the
-newest version before t, so that a round which is run again (after a crash, or because a message came twice)
-starts from where it started the first time. Two versions are kept: the one before is also the copy to fall
-back on when the newest is damaged.
-"""
+"""Versions of private states as files of a folder, which survive a loss of power; in memory for tests."""
 
 import errno
-import json
 import logging
 import os
 import re
 import stat
-import struct
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load as load_arrays
-from safetensors.numpy import save as save_arrays
-from torch import Tensor
 
+from fedmtl.client.state.base import Backend, LostState, OtherState, StateError
+from fedmtl.client.state.encoding import state_from_bytes, state_to_bytes
 from fedmtl.core.files import Folder
-from fedmtl.core.trees import tree_index, tree_leaves, tree_stack, tree_structure, tree_unflatten
+from fedmtl.core.trees import tree_index, tree_leaves, tree_stack
 from fedmtl.core.types import ClientId
 from fedmtl.protocol.best_round import NO_ROUND
 from fedmtl.protocol.requests import START_ANEW
 
 log = logging.getLogger("fedmtl")
-
-_HEAD = struct.Struct("<4sI8s")
-_CRC = struct.Struct("<I")
-_MAGIC = b"fmst"
-
-
-class StateError(ValueError):
-    """Stored state that is damaged, or of another model or algorithm."""
-
-
-class OtherState(StateError):
-    """Stored state of another model, algorithm or codec."""
-
-
-class LostState(StateError):
-    """Private state that clients must have and that is not there, or is damaged."""
-
-    def __init__(self, clients: Sequence[ClientId], why: str = "") -> None:
-        self.clients, self.why = list(clients), why
-        some = ", ".join(map(str, self.clients[:10])) + (", …" if len(self.clients) > 10 else "")
-        super().__init__(
-            f"The private state of {len(self.clients)} client(s) ({some}) cannot be used: {why}. Restore the files, or "
-            "give the state_dir that the run had; or go on knowingly with --restart-clients, by which such clients "
-            "begin anew."
-        )
-
-    def __reduce__(self) -> Any:
-        return LostState, (self.clients, self.why)
-
-
-def state_to_bytes(tree: Any, note: dict[str, Any] | None = None) -> bytes:
-    """A tree of arrays, with a note of plain values: magic, note length, structure hash, note, safetensors, CRC-32."""
-    arrays = {}
-    for index, leaf in enumerate(tree_leaves(tree)):
-        array = leaf.detach().cpu().numpy() if isinstance(leaf, Tensor) else np.asarray(leaf)
-        arrays[f"{index}"] = np.ascontiguousarray(array).reshape(array.shape)
-    text = json.dumps(note or {}, sort_keys=True).encode()
-    blob = _HEAD.pack(_MAGIC, len(text), _schema(tree)) + text + save_arrays(arrays)
-    return blob + _CRC.pack(zlib.crc32(blob))
-
-
-def state_from_bytes(data: bytes, template: Any) -> tuple[Any, dict[str, Any]]:
-    """The tree, with the structure of ``template``, and the note.
-
-    Raises:
-        StateError: damaged bytes, or a tree of another structure.
-    """
-    if len(data) < _HEAD.size + _CRC.size or zlib.crc32(data[: -_CRC.size]) != _CRC.unpack(data[-_CRC.size :])[0]:
-        raise StateError(f"{len(data)} bytes of stored state do not fit their checksum: truncated or damaged.")
-    magic, length, schema = _HEAD.unpack_from(data)
-    if magic != _MAGIC:
-        raise StateError(f"Stored state starts with {_MAGIC!r}, got {magic!r}: this is another kind of file.")
-    if schema != _schema(template):
-        raise OtherState(
-            "The stored state has other arrays than this experiment's: it was written with another model, algorithm "
-            "or codec. Use another state folder, or go back to that experiment."
-        )
-    note = json.loads(data[_HEAD.size : _HEAD.size + length])
-    arrays = load_arrays(data[_HEAD.size + length : -_CRC.size])
-    restored = []
-    for index, leaf in enumerate(tree_leaves(template)):
-        array = arrays[f"{index}"]
-        restored.append(torch.from_numpy(array.copy()) if isinstance(leaf, Tensor) else array)
-    return tree_unflatten(template, restored), note
-
-
-def _schema(tree: Any) -> bytes:
-    return blake2b(repr(tree_structure(tree)).encode(), digest_size=8).digest()
-
-
-class StateStore(Protocol):
-    """Where private state is kept: ``VersionedFileStore``, durable, or ``MmapStateStore``, fast."""
-
-    def load_rows(
-        self,
-        kind: str,
-        clients: NDArray[np.int64],
-        before: int,
-        first: Callable[[NDArray[np.int64]], Any],
-        since: NDArray[np.int64] | None = None,
-    ) -> Any:
-        """The newest states of versions before ``before`` of K clients, a tree of arrays [K, …].
-
-        Args:
-            kind: a name for states of one structure.
-            first: some of the K rows -> the first states of these clients, stacked; for those that have none.
-            since: the round of which each must have a state, that or a later one; 0 for none, START_ANEW where a lost
-                or damaged state may begin anew. None: 0 for all.
-
-        Raises:
-            LostState: a state that must be there is not, or is damaged.
-            StateError: a state of another experiment.
-        """
-        ...
-
-    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any, best: int = NO_ROUND) -> None:
-        """Keep the states of K clients, a tree of arrays [K, …]; of what is older, the newest version stays.
-
-        And the newest that is no later than round ``best`` stays, for ``load_rows`` with ``before`` = ``best`` + 1. A
-        round is named as the best by all that come two or more after it, until another one is.
-        """
-        ...
-
-
-class Backend(Protocol):
-    """Where versions of a client's bytes are: in memory, in a folder, in Flower's context."""
-
-    def versions(self, client: ClientId) -> list[int]:
-        """Versions that exist, ascending."""
-        ...
-
-    def read(self, client: ClientId, version: int) -> bytes: ...
-
-    def write(self, client: ClientId, version: int, data: bytes) -> None:
-        """Replace or add a version, wholly or not at all."""
-        ...
-
-    def delete(self, client: ClientId, version: int) -> None: ...
 
 
 class VersionedFileStore:

@@ -6,66 +6,22 @@ the last round wrote over is kept apart (see ``undo``), so that it can be run ag
 time. A row's version is 0 while it is being written.
 """
 
-import math
-import mmap
-import os
 from collections.abc import Callable
-from contextlib import suppress
-from io import FileIO
 from pathlib import Path
-from typing import Any, NamedTuple
-from weakref import finalize
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from xxhash import xxh3_64_intdigest
 
-from fedmtl.client.state.files import LostState, StateError
+from fedmtl.client.state.base import LostState, StateError
 from fedmtl.client.state.pinned import ARRAYS, Pinned
 from fedmtl.client.state.rollback_journal import PriorState, RollbackJournal
-from fedmtl.core.file_errors import named_errors
-from fedmtl.core.files import Folder, reserve
-from fedmtl.core.trees import tree_leaves, tree_unflatten
+from fedmtl.client.state.row_layout import Field, from_rows, row_layout, to_rows
+from fedmtl.client.state.state_table import PIECE, StateTable, map_array, reserve_rows
+from fedmtl.core.files import Folder
 from fedmtl.protocol.best_round import NO_ROUND
 from fedmtl.protocol.requests import START_ANEW
-
-_POPULATION = 2**27
-"""Bytes of a file from which on its rows are read by cohorts that are far apart: pages beside them are of no use."""
-
-
-PIECE = 2**16
-"""Bytes of a file of rows whose space is taken at once: fewer calls than rows, and little more than the rows need."""
-
-
-class Field(NamedTuple):
-    """One leaf of a state, in a row."""
-
-    start: int
-    end: int
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    tensor: bool
-
-
-class StateTable(NamedTuple):
-    """The states of one structure."""
-
-    fields: list[Field]
-    rows: NDArray[np.uint8]
-    """[clients, bytes]."""
-    versions: NDArray[np.int64]
-    """[clients], 0: empty."""
-    sums: NDArray[np.uint64]
-    """[clients] checksums."""
-    trusted: NDArray[np.bool_]
-    """[clients], whether this process has written it or looked at its checksum."""
-    journal: RollbackJournal
-    file: FileIO | None
-    """The file of the rows."""
-    reserved: NDArray[np.bool_]
-    """Pieces of that file, of ``PIECE`` bytes each, whose space is taken."""
 
 
 class MmapStateStore:
@@ -107,7 +63,7 @@ class MmapStateStore:
             LostState: a client whose state is damaged, missing, or of a later round with nothing before it.
         """
         template = first(np.arange(min(1, len(clients))))
-        fields, size = _layout(template)
+        fields, size = row_layout(template)
         if not size:
             return first(np.arange(len(clients)))
         table = self._table(kind, fields, size)
@@ -150,8 +106,8 @@ class MmapStateStore:
             why = f"client {clients[lost[0]]} trained in round {since[lost[0]]}, and no state since then is in {where}"
             raise LostState(clients[lost].tolist(), why)
         if fresh.any():
-            rows[fresh] = _pack(first(np.flatnonzero(fresh)), fields, size, int(fresh.sum()))
-        return _unpack(rows, fields, template)
+            rows[fresh] = to_rows(first(np.flatnonzero(fresh)), fields, size, int(fresh.sum()))
+        return from_rows(rows, fields, template)
 
     def _pinned(self, kind: str, place: NDArray[np.int64], before: int, anew: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Which states are read from copies, which were made for the round before.
@@ -195,14 +151,14 @@ class MmapStateStore:
 
         And what they were after round ``best`` stays, as in ``Store``.
         """
-        fields, size = _layout(states)
+        fields, size = row_layout(states)
         if not size or not len(clients):
             return
         table = self._table(kind, fields, size)
         place = np.searchsorted(self._clients, clients)
-        rows = _pack(states, fields, size, len(clients))
+        rows = to_rows(states, fields, size, len(clients))
         sums = np.array([xxh3_64_intdigest(row) for row in rows], np.uint64)
-        self._reserve(table, place, size)
+        reserve_rows(table, place, size)
         if best != NO_ROUND:
             self._keep_best(kind, table, place, best)
         table.journal.save(version, place, table.versions, table.sums, table.rows)
@@ -214,12 +170,12 @@ class MmapStateStore:
         for block in table.journal.written_after(best):
             old = np.flatnonzero((block.versions <= best) & pin.lacking(best, block.places))
             had = old[old < len(block.rows)]
-            self._reserve(pin, block.places[had], size)
+            reserve_rows(pin, block.places[had], size)
             pin.write(best, block.places[old], block.versions[old], block.sums[old], block.rows[had])
         old = place[(table.versions[place] <= best) & pin.lacking(best, place)]
         had = table.versions[old] > 0
         some = np.concatenate([old[had], old[~had]])
-        self._reserve(pin, old[had], size)
+        reserve_rows(pin, old[had], size)
         pin.write(best, some, table.versions[some], table.sums[some], table.rows[old[had]])
 
     def _pin(self, kind: str, table: StateTable) -> Pinned:
@@ -227,31 +183,12 @@ class MmapStateStore:
             shapes = table.rows.shape, (len(self._clients),), (len(self._clients),), (len(self._clients),)
             dtypes = np.uint8, np.int64, np.uint64, np.int64
             made = [
-                self._array(f"{kind}.{name}", dtype, shape, whole=name != ARRAYS[0])
+                map_array(self._folder, self, f"{kind}.{name}", dtype, shape, whole=name != ARRAYS[0])
                 for name, dtype, shape in zip(ARRAYS, dtypes, shapes, strict=True)
             ]
             (rows, file), (versions, _), (sums, _), (tags, _) = made
             self._pins[kind] = Pinned(rows, versions, sums, tags, file, np.zeros_like(table.reserved))
         return self._pins[kind]
-
-    def _reserve(self, table: StateTable | Pinned, place: NDArray[np.int64], size: int) -> None:
-        """Take the space of rows before one of them is touched."""
-        if table.file is None or not len(place):
-            return
-        firsts, lasts = place * size // PIECE, (place * size + size - 1) // PIECE
-        steps = range(int((lasts - firsts).max()) + 1)
-        pieces = np.unique(np.concatenate([np.minimum(firsts + step, lasts) for step in steps]))
-        missing = pieces[~table.reserved[pieces]]
-        if not len(missing):
-            return
-        breaks = np.flatnonzero(np.diff(missing) > 1)
-        begins = missing[np.concatenate([[0], breaks + 1])] * PIECE
-        ends = np.minimum((missing[np.concatenate([breaks, [-1]])] + 1) * PIECE, table.rows.size)
-        with named_errors(Path(str(table.file.name))):
-            descriptor = table.file.fileno()
-            for start, end in zip(begins.tolist(), ends.tolist(), strict=True):
-                reserve(descriptor, start, end - start)
-        table.reserved[missing] = True
 
     def _write(
         self,
@@ -270,12 +207,12 @@ class MmapStateStore:
     def _table(self, kind: str, fields: list[Field], size: int) -> StateTable:
         if kind not in self._tables:
             count = len(self._clients)
-            rows, file = self._array(f"{kind}.rows", np.uint8, (count, size))
+            rows, file = map_array(self._folder, self, f"{kind}.rows", np.uint8, (count, size))
             self._tables[kind] = StateTable(
                 fields,
                 rows,
-                self._array(f"{kind}.versions", np.int64, (count,), whole=True)[0],
-                self._array(f"{kind}.sums", np.uint64, (count,), whole=True)[0],
+                map_array(self._folder, self, f"{kind}.versions", np.int64, (count,), whole=True)[0],
+                map_array(self._folder, self, f"{kind}.sums", np.uint64, (count,), whole=True)[0],
                 np.zeros(count, bool),
                 RollbackJournal(self._folder, kind, size),
                 file,
@@ -288,59 +225,3 @@ class MmapStateStore:
                 "return from local_update what init_client began with."
             )
         return self._tables[kind]
-
-    def _array(
-        self, name: str, dtype: Any, shape: tuple[int, ...], whole: bool = False
-    ) -> tuple[NDArray[Any], FileIO | None]:
-        """Zeros, or what the file holds, and the file; pages that are not written take no space but for a ``whole``."""
-        if self._folder is None:
-            return np.zeros(shape, dtype), None
-        size = math.prod(shape) * np.dtype(dtype).itemsize
-        path = self._folder.path(name)
-        opened = self._folder.open(name, os.O_RDWR | os.O_CREAT, 0o600)
-        file = FileIO(path, "r+b", opener=lambda *_: opened)
-        found = file.seek(0, 2)
-        if found not in (0, size):
-            file.close()
-            raise StateError(
-                f"{path} has {found} bytes where {size} are expected: it was written for other clients or another "
-                "model. Use another folder, or go back to that experiment."
-            )
-        with named_errors(path):
-            file.truncate(size)
-            if whole:
-                reserve(file.fileno(), 0, size)
-            mapped = np.memmap(file, dtype, "r+", shape=shape)
-        finalize(self, file.close)
-        if size > _POPULATION:
-            with suppress(OSError, ValueError, AttributeError):  # another system
-                mapped._mmap.madvise(mmap.MADV_RANDOM)  # pyright: ignore[reportAttributeAccessIssue]
-        return np.asarray(mapped), file
-
-
-def _layout(states: Any) -> tuple[list[Field], int]:
-    """Where each leaf of a stacked tree is in a row, each at a multiple of 8, and the row's bytes."""
-    fields, end = [], 0
-    for leaf in tree_leaves(states):
-        tensor = isinstance(leaf, Tensor)
-        array = leaf.detach().numpy() if tensor else np.asarray(leaf)
-        count = math.prod(array.shape[1:]) * array.dtype.itemsize
-        fields.append(Field(end, end + count, array.dtype, array.shape[1:], tensor))
-        end += -(-count // 8) * 8
-    return fields, end
-
-
-def _pack(states: Any, fields: list[Field], size: int, count: int) -> NDArray[np.uint8]:
-    rows = np.zeros((count, size), np.uint8)
-    for leaf, field in zip(tree_leaves(states), fields, strict=True):
-        array = leaf.detach().cpu().numpy() if isinstance(leaf, Tensor) else np.asarray(leaf)
-        rows[:, field.start : field.end].view(field.dtype)[:] = array.reshape(count, math.prod(field.shape))
-    return rows
-
-
-def _unpack(rows: NDArray[np.uint8], fields: list[Field], template: Any) -> Any:
-    found = []
-    for field in fields:
-        array = rows[:, field.start : field.end].view(field.dtype).reshape(len(rows), *field.shape)
-        found.append(torch.from_numpy(array) if field.tensor else array)
-    return tree_unflatten(template, found)

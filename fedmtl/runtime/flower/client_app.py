@@ -12,7 +12,7 @@ from flwr.clientapp import ClientApp  # noqa: E402
 
 from fedmtl.client.client_pool import ClientPool  # noqa: E402
 from fedmtl.client.own_data import OtherData, changed  # noqa: E402
-from fedmtl.client.state.files import LostState, StateStore  # noqa: E402
+from fedmtl.client.state.base import LostState, StateStore  # noqa: E402
 from fedmtl.protocol.permissions import OTHER_DATA, STATE_LOST, permitted  # noqa: E402
 from fedmtl.protocol.requests import START_ANEW, Replies, Requests  # noqa: E402
 from fedmtl.runtime.flower.failures import error_reply  # noqa: E402

@@ -10,7 +10,7 @@ from flwr.app import Error, Message, Metadata
 from flwr.common.constant import SUPERLINK_NODE_ID
 
 from fedmtl.client.own_data import OtherData
-from fedmtl.client.state.files import StateError
+from fedmtl.client.state.base import StateError
 from fedmtl.core.text import escaped
 from fedmtl.protocol.rejections import Refused
 from fedmtl.runtime.flower.guard import Ended

@@ -58,7 +58,8 @@ class Worker:
         """
         import cloudpickle
 
-        from fedmtl.client.data_shard import read_shard, shard_of
+        from fedmtl.client.data_shard import shard_of
+        from fedmtl.client.shard_files import read_shard
         from fedmtl.data.joined import some_of
         from fedmtl.runtime.local import node_context
         from fedmtl.runtime.node import Node, host, make_client_pool, make_store

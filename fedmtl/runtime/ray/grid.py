@@ -16,8 +16,8 @@ import ray
 from flwr.app import Message
 from ray.exceptions import RayActorError, RayTaskError
 
-from fedmtl.client.data_shard import write_shard
-from fedmtl.client.state.files import StateError
+from fedmtl.client.shard_files import write_shard
+from fedmtl.client.state.base import StateError
 from fedmtl.data.base import Federation
 from fedmtl.data.joined import some_of
 from fedmtl.runs.experiment import Experiment

@@ -15,17 +15,9 @@ import pytest
 import torch
 from flwr.app import Array, ArrayRecord, RecordDict
 
-from fedmtl.client.state.files import (
-    Backend,
-    FileBackend,
-    LostState,
-    MemoryBackend,
-    OtherState,
-    StateError,
-    VersionedFileStore,
-    state_from_bytes,
-    state_to_bytes,
-)
+from fedmtl.client.state.base import Backend, LostState, OtherState, StateError
+from fedmtl.client.state.encoding import state_from_bytes, state_to_bytes
+from fedmtl.client.state.files import FileBackend, MemoryBackend, VersionedFileStore
 from fedmtl.core.files import write_atomic
 from fedmtl.protocol.requests import START_ANEW
 from fedmtl.runtime.node import ContextBackend

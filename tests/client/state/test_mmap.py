@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from fedmtl.client.state.files import LostState, MemoryBackend, StateError, StateStore, VersionedFileStore
+from fedmtl.client.state.base import LostState, StateError, StateStore
+from fedmtl.client.state.files import MemoryBackend, VersionedFileStore
 from fedmtl.client.state.mmap import MmapStateStore
 from fedmtl.core.trees import tree_leaves
 from fedmtl.protocol.requests import START_ANEW
