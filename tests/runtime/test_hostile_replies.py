@@ -518,7 +518,7 @@ def test_raw_data_are_no_larger_than_a_client_can_have(examples: Any) -> None:
     assert list(ran.problems[0]) == [0] and ran.rejected == {"size": 1}
     assert re.search("raw data hold .* examples, and it can have .*max_weight", ran.problems[0][0])
     assert ran.measured(3) == set(range(5))
-    free = play(experiment(algorithm=Pooled(epochs=1), max_weight=0.0), examples, replies=altered)
+    free = play(experiment(algorithm=Pooled(epochs=1), max_weight=0.0, rounds=1), examples, replies=altered)
     assert free.rejected == {}
 
 

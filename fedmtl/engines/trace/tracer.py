@@ -6,7 +6,9 @@ bit: an operation that was done before is not done again, a constant is kept, a 
 copy or a view that is the tensor itself.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -79,6 +81,14 @@ _REFUSED = {
     torch.Tag.dynamic_output_shape: "shapes depend on numbers in tensors",
     torch.Tag.nondeterministic_seeded: "it draws random numbers",
 }
+
+
+@cache
+def _refusal(func: Any) -> str:
+    """Why calls of this operation cannot be recorded, or nothing."""
+    return next((why for tag, why in _REFUSED.items() if tag in func.tags), "")
+
+
 _UNFILLED = frozenset({"empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided"})
 _COPIES = frozenset({"clone", "_to_copy", "detach", "alias", "lift_fresh", "lift_fresh_copy"})
 _MARK = "_fedmtl_slot"
@@ -106,6 +116,8 @@ class _Recorder(TorchDispatchMode):
         self._merged: set[Slot] = set()
         self._outside: set[Slot] = set()
         self._places: dict[Any, Slot] = {}
+        self._placed: defaultdict[Slot, list[Any]] = defaultdict(list)
+        """Keys of ``_places`` by the base of the slot, so that a change in place finds those of its memory."""
         self._given = inputs
         self.inputs = dict.fromkeys([self._new(tensor) for tensor in inputs])
 
@@ -130,8 +142,12 @@ class _Recorder(TorchDispatchMode):
         self._mark(tensor, slot)
         self.layouts[slot] = tuple(tensor.shape), tensor.stride()
         if not tensor.is_complex():
-            self._places[View(slot, tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset()))] = slot
+            self._place(View(slot, tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset())), slot)
         return slot
+
+    def _place(self, key: Any, slot: Slot) -> None:
+        self._places[key] = slot
+        self._placed[self.bases.get(slot, slot)].append(key)
 
     def _mark(self, tensor: Tensor, slot: Slot) -> None:
         setattr(tensor, _MARK, (self._token, slot))
@@ -145,9 +161,8 @@ class _Recorder(TorchDispatchMode):
         return result
 
     def _obstacle(self, func: Any, result: Any) -> str:
-        for tag, why in _REFUSED.items():
-            if tag in func.tags:
-                return why
+        if refusal := _refusal(func):
+            return refusal
         if len(self.operations) >= MAX_OPERATIONS:
             return f"it has more than {MAX_OPERATIONS} operations"
         parts = result if isinstance(result, (tuple, list)) else (result,)
@@ -183,13 +198,14 @@ class _Recorder(TorchDispatchMode):
         if isinstance(result, Tensor) and slot is not None:
             if view is not None:
                 self.bases[slot] = view.base
-                self._places[view] = slot
+                self._placed[view.base] += self._placed.pop(slot, [])
+                self._place(view, slot)
                 if view.base in self.inputs or view.base in self._outside:
                     view = None  # where these begin in their memory may differ from call to call
             if self._is_fixed(name, plain, given) and result.untyped_storage().nbytes() <= KEPT_BYTES:
                 self.constants[slot] = result
                 if name in FILLS:
-                    self._places[_filled(name, plain, result)] = slot
+                    self._place(_filled(name, plain, result), slot)
         if key is not None:
             self._done[key] = outs
         self.operations.append(Operation(func, plain, named, outs, isinstance(result, Tensor), view))
@@ -207,7 +223,11 @@ class _Recorder(TorchDispatchMode):
             self.reason = SHARED
         for slot in [slot for slot in self.constants if self.bases.get(slot, slot) in changed]:
             del self.constants[slot]  # made again in every call
-        self._places = {key: slot for key, slot in self._places.items() if self.bases.get(slot, slot) not in changed}
+        for base in changed:
+            for key in self._placed.pop(base, []):
+                slot = self._places.get(key)
+                if slot is not None and self.bases.get(slot, slot) == base:
+                    del self._places[key]
         self._done.clear()
         outs = tuple(None for _ in func._schema.returns)
         self.operations.append(Operation(func, args, kwargs, outs, len(outs) == 1, None, frozenset(changed)))
