@@ -15,6 +15,8 @@ from fedmtl.registry.names import REGISTRY
 
 if TYPE_CHECKING:
     from fedmtl.algorithms import Algorithm as Algorithm
+    from fedmtl.algorithms import Sends as Sends
+    from fedmtl.algorithms import Traits as Traits
     from fedmtl.algorithms.cross_stitch import CrossStitch as CrossStitch
     from fedmtl.algorithms.ditto import Ditto as Ditto
     from fedmtl.algorithms.ensemble import Ensemble as Ensemble
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from fedmtl.callbacks.mlflow import MLflow as MLflow
     from fedmtl.callbacks.tensorboard import TensorBoard as TensorBoard
     from fedmtl.codecs import Codec as Codec
+    from fedmtl.codecs import CodecTraits as CodecTraits
     from fedmtl.codecs.dense import Dense as Dense
     from fedmtl.codecs.error_feedback import ErrorFeedback as ErrorFeedback
     from fedmtl.codecs.fp16 import FP16 as FP16
@@ -79,6 +82,7 @@ if TYPE_CHECKING:
     from fedmtl.models.linear import Linear as Linear
     from fedmtl.models.mlp import MLP as MLP
     from fedmtl.optimizers import Optimizer as Optimizer
+    from fedmtl.optimizers import OptimizerTraits as OptimizerTraits
     from fedmtl.optimizers.adamw import AdamW as AdamW
     from fedmtl.optimizers.clip import Clip as Clip
     from fedmtl.optimizers.cosine import Cosine as Cosine
@@ -94,11 +98,13 @@ if TYPE_CHECKING:
     from fedmtl.studies.comparison import Comparison as Comparison
     from fedmtl.studies.comparison import compare as compare
     from fedmtl.tasks import Task as Task
+    from fedmtl.tasks import TaskTraits as TaskTraits
     from fedmtl.tasks.binary import Binary as Binary
     from fedmtl.tasks.multiclass import MultiClass as MultiClass
     from fedmtl.tasks.multilabel import MultiLabel as MultiLabel
     from fedmtl.tasks.regression import Regression as Regression
     from fedmtl.weightings import Weighting as Weighting
+    from fedmtl.weightings import WeightingTraits as WeightingTraits
     from fedmtl.weightings.cagrad import CAGrad as CAGrad
     from fedmtl.weightings.dwa import DWA as DWA
     from fedmtl.weightings.equal import Equal as Equal
@@ -110,24 +116,24 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _WHERE = {
-    "algorithms": ("Algorithm",),
+    "algorithms": ("Algorithm", "Sends", "Traits"),
     "callbacks": ("Callback", "RunInfo"),
-    "codecs": ("Codec",),
+    "codecs": ("Codec", "CodecTraits"),
     "studies.comparison": ("Comparison", "compare"),
     "data": ("ClientData", "Dataset", "Federation", "Split", "from_arrays"),
     "engines": ("Engine", "Loop", "VMap"),
     "runs.experiment": ("Experiment",),
     "runs.presets": ("load_experiment",),
     "models": ("Model",),
-    "optimizers": ("Optimizer",),
+    "optimizers": ("Optimizer", "OptimizerTraits"),
     "analysis.report.call": ("report",),
     "runs.result": ("Result",),
     "run_experiment": ("run",),
     "analysis.load": ("load_run",),
     "analysis.runs": ("Run",),
-    "tasks": ("Task",),
+    "tasks": ("Task", "TaskTraits"),
     "core.types": ("LocalResult", "Upload"),
-    "weightings": ("Weighting",),
+    "weightings": ("Weighting", "WeightingTraits"),
 }
 """Module -> names that are no registered component."""
 

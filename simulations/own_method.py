@@ -7,12 +7,12 @@ Copy both, keep what you need, and change it.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl import ClientData, Federation, FedPer, LocalResult, Regression, Split, Upload
+from fedmtl import ClientData, CodecTraits, Federation, FedPer, LocalResult, Regression, Split, Traits, Upload
 from fedmtl.codecs.base import check_vector
 from fedmtl.core.types import Batch, ClientId, LossFn, Params, Payload
 
@@ -31,6 +31,8 @@ class Momentum:
 
     Down: trunk.  Up: the client's trunk.  Private: heads; and on the server m.
     """
+
+    traits = Traits()
 
     lr: float = 0.05
     epochs: int = 5
@@ -67,8 +69,7 @@ class Momentum:
 class Sign:
     """One bit a number and one scale: the sign times the mean magnitude. Bytes: 4 + ceil(n / 8). Biased."""
 
-    unbiased: ClassVar[bool] = False
-    delta_only: ClassVar[bool] = True
+    traits = CodecTraits(delta_only=True)
 
     def init(self, size: int) -> None:
         return None

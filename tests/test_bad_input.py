@@ -13,6 +13,7 @@ from flwr.app import Message
 from torch import nn
 
 from fedmtl.algorithms import FedPer
+from fedmtl.algorithms.traits import Traits
 from fedmtl.codecs import FP16, Codec, Dense, ErrorFeedback, Int8, TopK
 from fedmtl.core.trees import sha256
 from fedmtl.core.types import LocalResult, LossFn, Params, Payload, Upload
@@ -97,6 +98,8 @@ class Unfit:
 @dataclass(frozen=True)
 class Odd:
     """FedPer, with a payload that cannot be sent."""
+
+    traits = Traits()
 
     how: str
     base: FedPer = FedPer(epochs=1)

@@ -23,11 +23,10 @@ from fedmtl.runs.result import Result
 
 USERS_FILE = '''
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
-from fedmtl import LocalResult, Upload, from_arrays
+from fedmtl import CodecTraits, LocalResult, Traits, Upload, from_arrays
 from fedmtl.codecs.base import check_vector
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.core.trees import select, sq_distance, weighted_mean
@@ -36,6 +35,8 @@ from fedmtl.core.trees import select, sq_distance, weighted_mean
 @dataclass(frozen=True)
 class PersonalProx:
     """FedPer with a proximal term on the trunk: f_k + prox/2 |theta_k - theta|^2."""
+
+    traits = Traits()
 
     prox: float = 0.1
     lr: float = 0.05
@@ -68,8 +69,7 @@ class PersonalProx:
 class Sign:
     """One bit a number and one scale, the mean magnitude."""
 
-    unbiased: ClassVar[bool] = False
-    delta_only: ClassVar[bool] = True
+    traits = CodecTraits(delta_only=True)
 
     def init(self, size):
         return None

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fedmtl.algorithms import FedPer
+from fedmtl.algorithms.traits import Traits
 from fedmtl.analysis.report import write_report
 from fedmtl.core.types import ClientId, Params, Upload
 from fedmtl.core.uploads import mean_upload
@@ -32,6 +33,8 @@ class Seen(NamedTuple):
 class Counting:
     """FedPer, whose server counts for each client in how many rounds it took part."""
 
+    traits = Traits(register_clients=True, diagnostics=True)
+
     lr: float = 0.05
 
     def _base(self) -> FedPer:
@@ -40,7 +43,7 @@ class Counting:
     def init_server(self, params: Params) -> Seen:
         return Seen(self._base().init_server(params), {})
 
-    def enrol(self, server: Seen, owned: Mapping[ClientId, Params]) -> Seen:
+    def register_clients(self, server: Seen, owned: Mapping[ClientId, Params]) -> Seen:
         return server._replace(rounds={str(client): torch.zeros(()) for client in owned})
 
     def init_client(self, params: Params, num_examples: int) -> Params:
@@ -62,7 +65,7 @@ class Counting:
     def personal_params(self, down: Any, private: Params) -> Params:
         return self._base().personal_params(down, private)
 
-    def learnt(self, server: Seen) -> dict[str, Tensor]:
+    def diagnostics(self, server: Seen) -> dict[str, Tensor]:
         counts = torch.stack([server.rounds[client] for client in sorted(server.rounds, key=int)])
         gaps = counts - counts[:, None]
         return {"rounds": counts, "gap of rounds": torch.where(gaps.isfinite() & (gaps != 0), gaps, torch.nan)}

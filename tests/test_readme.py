@@ -349,7 +349,7 @@ def test_table_of_algorithms() -> None:
                 "whole model": {"trunk.w", "head.a.w"},
             }[private.split(";")[0]]
         )
-        assert ("raw data" in up) == getattr(algorithm, "central", False)
+        assert ("raw data" in up) == algorithm.traits.centralized
 
 
 def test_table_of_codecs() -> None:
@@ -363,9 +363,9 @@ def test_table_of_codecs() -> None:
         assert repr(codec) == text  # with its defaults
         data, _ = codec.encode(x, codec.init(size), np.random.default_rng(0))
         assert float(bits) == round(8 * len(data) / size, len(bits.partition(".")[2]))
-        assert (biased == "no") == codec.unbiased
-        assert (use == "uploads") == getattr(codec, "delta_only", False)
-        assert ("exact" in use) == getattr(codec, "exact", False)
+        assert (biased == "no") == codec.traits.unbiased
+        assert (use == "uploads") == codec.traits.delta_only
+        assert ("exact" in use) == codec.traits.lossless
 
 
 def test_table_of_optimizers() -> None:

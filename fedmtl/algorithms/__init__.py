@@ -31,4 +31,6 @@ from fedmtl.algorithms.server_cagrad import ServerCAGrad as ServerCAGrad
 from fedmtl.algorithms.server_pcgrad import ServerPCGrad as ServerPCGrad
 from fedmtl.algorithms.soft_sharing import SoftSharing as SoftSharing
 from fedmtl.algorithms.task_weighted import TaskWeighted as TaskWeighted
+from fedmtl.algorithms.traits import Sends as Sends
+from fedmtl.algorithms.traits import Traits as Traits
 from fedmtl.algorithms.transfer import Transfer as Transfer

@@ -13,10 +13,17 @@ passes over a client's data, a *step* is one batch, a *round* is one exchange wi
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
+from torch import Tensor
+
+from fedmtl.algorithms.traits import Traits
+from fedmtl.core.traits import part
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
 S = TypeVar("S")
 P = TypeVar("P")
+
+Prediction = tuple[Sequence[Params], Mapping[str, Tensor] | Tensor]
+"""M models and their weights [M], one vector or a vector for each task, as ``mixture`` returns them."""
 
 
 class Algorithm(Protocol[S, P]):
@@ -24,38 +31,17 @@ class Algorithm(Protocol[S, P]):
 
     Implementations are frozen dataclasses of their hyper-parameters, final, without inheritance. States
     are trees (NamedTuples, dicts, lists) of tensors. Nothing is changed in place: state goes in and comes
-    out. Six optional class attributes, False where they are absent:
+    out.
 
-    * ``central``: the clients' raw data goes to the server once, and ``local_update`` runs there.
-    * ``additive``: ``aggregate`` looks at uploads through ``mean_upload`` alone, so that nodes of one machine may add
-      up theirs before they hand them over.
-    * ``separable_heads``: a head that is zero and has no labels changes nothing else. It is true of plain gradient
-      steps, norms and proximal terms, not of a mean over all private numbers. Engines may then run clients of
-      unlike tasks together, each with zero heads for the tasks that it does not own, which is faster.
-    * ``one_broadcast``: ``broadcast`` says the same to everybody, so that it is asked once a round and not once a
-      client.
-    * ``needs_heads``: it finds a client's tasks in the names of its heads' parameters, so that each head must have one.
-    * ``tells_all``: ``broadcast`` holds something of each enrolled client, so that its shapes depend on how many there
-      are. Both sides then take them from all clients of the data.
-
-    * ``counts_only``: ``enrol`` counts clients and keeps nothing of each, so that it takes any number of them.
-
-    One more, "" where it is absent:
-
-    * ``lossless``: why nothing of an upload may be lost for good, such as a sum that server and client each keep. It
-      goes with codecs that are ``exact``, or ``late``, alone; an experiment with another is refused for this reason.
-
-    And three optional methods, the first for servers that keep something of each client, by ``str(client)``:
-
-    * ``enrol(server, owned)`` -> server: called once, before the first round, with every client of the federation,
-      ascending, and its initial trunk and heads of its own tasks. The state keeps its structure from then on.
-    * ``learnt(server)`` -> name -> vector [K] or matrix [K, K]: what it found out about the K clients, ascending, such
-      as a similarity or a cluster. The run folder and the report show it.
-    * ``mixture(down, private)`` -> (M models, their weights [M]): what a client predicts with instead of
-      ``personal_params``, the weighted mean of M predictions, taken by ``mixed`` of each task. Weights sum to 1; they
-      are one vector, or task name -> vector where tasks differ. ``personal_params`` is then what one would hand to a
-      device that holds one model.
+    ``traits`` declares what the rest of fedmtl may rely on, and which of three optional methods there are:
+    ``register_clients``, ``diagnostics`` and ``mixture``, see ``Traits``. Wrappers derive theirs from the algorithm
+    that they wrap, with ``dataclasses.replace``.
     """
+
+    @property
+    def traits(self) -> Traits:
+        """A class attribute, ``traits = Traits(…)``, or a property where it depends on fields."""
+        ...
 
     def init_server(self, params: Params) -> S:
         """The server's first state, from the initial parameters: the trunk and the heads of all tasks."""
@@ -105,15 +91,16 @@ def first_server(algorithm: Algorithm[S, P], params: Params, owned: Mapping[Clie
         owned: each client's initial trunk and the heads of its own tasks.
     """
     server = algorithm.init_server(params)
-    enrol = getattr(algorithm, "enrol", None)
-    return server if enrol is None else enrol(server, dict(sorted(owned.items())))
+    registering: Any = algorithm
+    if algorithm.traits.register_clients:
+        return registering.register_clients(server, dict(sorted(owned.items())))
+    return server
 
 
 def scheduled(algorithm: Any) -> bool:
-    """Whether batches must say which round it is: an optimiser of the algorithm, or of one that it wraps, looks at it.
+    """Return whether batches must carry the round: an optimizer of the algorithm, or of one that it wraps, reads it.
 
     Both are found by their fields' names, ``optimizer`` and ``algorithm``.
     """
-    inner = getattr(algorithm, "algorithm", None)
-    own = getattr(getattr(algorithm, "optimizer", None), "scheduled", False)
-    return own or (inner is not None and scheduled(inner))
+    optimizer, inner = part(algorithm, "optimizer"), part(algorithm, "algorithm")
+    return (optimizer is not None and optimizer.traits.scheduled) or (inner is not None and scheduled(inner))

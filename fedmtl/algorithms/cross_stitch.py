@@ -21,7 +21,7 @@ Down: θ̃_k.  Up: θ_k.  Private: φ_k.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ from torch import Tensor
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer, check_strength
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.common.stitching import layer_of, rows, shaped, simplex
+from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.trees import select
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
@@ -49,7 +50,13 @@ class Stitched(NamedTuple):
 class CrossStitch:
     """ε = ζ = 0 is Local, to the bit; ε = 1 and ζ = 0 is FedPer where clients have equally many examples."""
 
-    separable_heads: ClassVar[bool] = True
+    traits = Traits(
+        sends=Sends(down="trunk", up="trunk", private="heads", down_note="own mix of trunks"),
+        technique="weight sharing, soft; similarity measure",
+        independent_heads=True,
+        register_clients=True,
+        diagnostics=True,
+    )
 
     lr: float = 0.05
     """η."""
@@ -73,7 +80,7 @@ class CrossStitch:
         layers = sorted({layer_of(name) for name in select(params, "trunk.")})
         return Stitched({}, {}, {layer: torch.zeros(0, 0, dtype=torch.float64) for layer in layers})
 
-    def enrol(self, server: Stitched, owned: Mapping[ClientId, Params]) -> Stitched:
+    def register_clients(self, server: Stitched, owned: Mapping[ClientId, Params]) -> Stitched:
         first, count = {str(client): select(params, "trunk.") for client, params in owned.items()}, len(owned)
         still = torch.zeros((), dtype=torch.float64).expand(count, count)  # takes no memory
         return Stitched(first, first, dict.fromkeys(server.shift, still))
@@ -115,6 +122,6 @@ class CrossStitch:
     def personal_params(self, down: Payload, private: Params) -> Params:
         return {**down["trunk"], **private}
 
-    def learnt(self, server: Stitched) -> dict[str, Tensor]:
+    def diagnostics(self, server: Stitched) -> dict[str, Tensor]:
         """The mean of A over layers, [K, K]."""
         return {"mix": self._start(len(server.trunks)) + torch.stack([*server.shift.values()]).mean(0)}

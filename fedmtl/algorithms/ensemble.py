@@ -20,13 +20,14 @@ Down: W_1 … W_K, and a.  Up: w_k.  Private: w_k.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer
 from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.trees import tree_index
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
@@ -47,9 +48,22 @@ class Members(NamedTuple):
 class Ensemble:
     """With one client it is Local, to the bit, in what that client learns."""
 
-    one_broadcast: ClassVar[bool] = True
-    tells_all: ClassVar[bool] = True
-    needs_heads: ClassVar[bool] = True
+    traits = Traits(
+        sends=Sends(
+            down="model",
+            up="model",
+            private="model",
+            down_extra=("heard.*",),
+            private_sent=True,
+            down_note="of each client",
+        ),
+        technique="ensemble learning",
+        uniform_broadcast=True,
+        broadcast_lists_clients=True,
+        named_heads=True,
+        register_clients=True,
+        mixture=True,
+    )
 
     lr: float = 0.05
     """η."""
@@ -67,7 +81,7 @@ class Ensemble:
         models = {name: torch.zeros(0, *value.shape, dtype=value.dtype) for name, value in params.items()}
         return Members(torch.zeros(0, dtype=torch.int64), models, heard)
 
-    def enrol(self, server: Members, owned: Mapping[ClientId, Params]) -> Members:
+    def register_clients(self, server: Members, owned: Mapping[ClientId, Params]) -> Members:
         def blank(stack: Tensor) -> Tensor:
             return torch.zeros((), dtype=stack.dtype).expand(len(owned), *stack.shape[1:])  # takes no memory
 

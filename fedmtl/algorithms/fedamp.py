@@ -17,7 +17,7 @@ Down: u_k.  Up: w_k.  Private: w_k, the model that was sent.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from torch import Tensor
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer, check_strength
 from fedmtl.algorithms.common.laplacian import pull
 from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.trees import select, sq_distance
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
@@ -43,7 +44,13 @@ class Clouds(NamedTuple):
 class FedAMP:
     """A σ far below all distances leaves each client alone, held to where it was; a large one mixes all alike."""
 
-    separable_heads: ClassVar[bool] = True
+    traits = Traits(
+        sends=Sends(down="model", up="model", private="model", private_sent=True, down_note="its own mixture"),
+        technique="similarity measure",
+        independent_heads=True,
+        register_clients=True,
+        diagnostics=True,
+    )
 
     lr: float = 0.05
     """η."""
@@ -68,7 +75,7 @@ class FedAMP:
     def init_server(self, params: Params) -> Clouds:
         return Clouds({}, {})
 
-    def enrol(self, server: Clouds, owned: Mapping[ClientId, Params]) -> Clouds:
+    def register_clients(self, server: Clouds, owned: Mapping[ClientId, Params]) -> Clouds:
         if not any(select(params, "trunk.") for params in owned.values()):
             raise ValueError(
                 "FedAMP mixes clients by the likeness of their trunks, and the model's trunk has no parameter; take "
@@ -112,7 +119,7 @@ class FedAMP:
         xi = xi.masked_fill(torch.eye(len(xi), dtype=torch.bool), 0)
         return xi + torch.diag(1 - xi.sum(1))
 
-    def learnt(self, server: Clouds) -> dict[str, Tensor]:
+    def diagnostics(self, server: Clouds) -> dict[str, Tensor]:
         """ξ [K, K], of the models as last heard."""
         return {"xi": self._xi(server.models)}
 

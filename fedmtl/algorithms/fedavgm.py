@@ -11,13 +11,14 @@ Down / Up / Private: those of the wrapped algorithm.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from fedmtl.algorithms.base import Algorithm
+from fedmtl.algorithms.base import Algorithm, Prediction
 from fedmtl.algorithms.common.checks import check_fraction, check_lr
 from fedmtl.algorithms.common.server_optimizer import check_wrapped, first_model, pseudo_gradient, zeros_like
 from fedmtl.algorithms.fedavg import FedAvg
+from fedmtl.algorithms.traits import Traits
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
 
@@ -45,21 +46,12 @@ class FedAvgM:
         check_fraction(self, momentum=self.momentum)
 
     @property
-    def additive(self) -> bool:
-        return getattr(self.algorithm, "additive", False)
+    def traits(self) -> Traits:
+        return replace(self.algorithm.traits, technique="server optimiser")
 
-    @property
-    def one_broadcast(self) -> bool:
-        return getattr(self.algorithm, "one_broadcast", False)
-
-    @property
-    def separable_heads(self) -> bool:
-        return getattr(self.algorithm, "separable_heads", False)
-
-    @property
-    def mixture(self) -> Any:
+    def mixture(self, down: Payload, private: Any) -> Prediction:
         wrapped: Any = self.algorithm
-        return wrapped.mixture  # AttributeError where it has none: then this has none
+        return wrapped.mixture(down, private)
 
     def init_server(self, params: Params) -> Momentum:
         w = first_model(self, params)

@@ -14,12 +14,12 @@ Down: θ.  Up: θ_k.  Private: φ⁰, φ_k.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer
 from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.trees import select
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.core.uploads import mean_upload
@@ -33,9 +33,15 @@ Heads = Mapping[str, Params]
 class FedBABU:
     """Body Aggregation and Body Update."""
 
-    additive: ClassVar[bool] = True
-    one_broadcast: ClassVar[bool] = True
-    separable_heads: ClassVar[bool] = True
+    traits = Traits(
+        sends=Sends(
+            down="trunk", up="trunk", private="heads", private_note="the first ones, and those tuned to predict"
+        ),
+        technique="transfer learning",
+        mean_aggregated=True,
+        uniform_broadcast=True,
+        independent_heads=True,
+    )
 
     lr: float = 0.05
     """η, of both."""

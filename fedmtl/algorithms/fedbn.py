@@ -18,10 +18,10 @@ Down: s.  Up: s_k.  Private: b_k.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer
 from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.core.uploads import mean_upload
 from fedmtl.optimizers import SGD, Optimizer
@@ -42,9 +42,13 @@ def norm_layers(params: Params) -> frozenset[str]:
 class FedBN:
     """For models with norm layers: GroupNorm, LayerNorm, InstanceNorm or RMSNorm."""
 
-    additive: ClassVar[bool] = True
-    one_broadcast: ClassVar[bool] = True
-    separable_heads: ClassVar[bool] = True
+    traits = Traits(
+        sends=Sends(down="all but norm layers", up="all but norm layers", private="norm layers"),
+        technique="weight sharing",
+        mean_aggregated=True,
+        uniform_broadcast=True,
+        independent_heads=True,
+    )
 
     lr: float = 0.05
     """η."""

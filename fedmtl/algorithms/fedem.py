@@ -20,7 +20,7 @@ Down: all w_m.  Up: all w_km.  Private: π_k.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ from torch import Tensor
 from fedmtl.algorithms.common.checks import check_count, check_epochs, check_lr, check_optimizer, check_strength
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.common.perturbed_copies import pick, several
+from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.trees import tree_index, tree_stack
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.core.uploads import mean_upload
@@ -45,8 +46,20 @@ class Mixture(NamedTuple):
 class FedEM:
     """Costs M times FedAvg's bytes, and more than M times its arithmetic: losses are taken example by example."""
 
-    additive: ClassVar[bool] = True
-    one_broadcast: ClassVar[bool] = True
+    traits = Traits(
+        sends=Sends(
+            down="model",
+            up="model",
+            private="nothing",
+            down_note="of each component",
+            up_note="of each component",
+            private_note="weights of the mixture",
+        ),
+        technique="similarity measure",
+        mean_aggregated=True,
+        uniform_broadcast=True,
+        mixture=True,
+    )
 
     lr: float = 0.05
     """η."""

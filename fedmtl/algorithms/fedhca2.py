@@ -22,7 +22,7 @@ Down: w_k.  Up: w_k.  Private: nothing.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimi
 from fedmtl.algorithms.common.gradient_surgery import cagrad, flat, shaped
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.common.stitching import layer_of
+from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.trees import select
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
@@ -56,7 +57,13 @@ Kept = Mapping[str, HCAClient]
 class FedHCA2:
     """α = β = ζ = 0 is Local, to the bit."""
 
-    separable_heads: ClassVar[bool] = True
+    traits = Traits(
+        sends=Sends(down="model", up="model", private="nothing", down_note="its own"),
+        technique="conflict of tasks",
+        independent_heads=True,
+        register_clients=True,
+        diagnostics=True,
+    )
 
     lr: float = 0.05
     """η."""
@@ -81,7 +88,7 @@ class FedHCA2:
     def init_server(self, params: Params) -> Kept:
         return {}
 
-    def enrol(self, server: Kept, owned: Mapping[ClientId, Params]) -> Kept:
+    def register_clients(self, server: Kept, owned: Mapping[ClientId, Params]) -> Kept:
         alpha = torch.tensor(float(self.alpha))
         zero = {k: {name: torch.zeros_like(value) for name, value in w.items()} for k, w in owned.items()}
         return {str(k): HCAClient(w, alpha, self._beta(w), zero[k]) for k, w in owned.items()}
@@ -123,7 +130,7 @@ class FedHCA2:
     def personal_params(self, down: Payload, private: None) -> Params:
         return down["model"]
 
-    def learnt(self, server: Kept) -> dict[str, Tensor]:
+    def diagnostics(self, server: Kept) -> dict[str, Tensor]:
         """``alpha`` and ``beta``, the mean over a client's heads, [K] each."""
         clients = [server[key] for key in sorted(server, key=int)]
         beta = [torch.stack([*client.beta.values()]).mean() for client in clients if client.beta]

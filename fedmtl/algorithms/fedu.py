@@ -16,7 +16,6 @@ Down: w_k.  Up: w_k.  Private: nothing.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,6 +24,7 @@ from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimi
 from fedmtl.algorithms.common.client_graph import parse_edges, read
 from fedmtl.algorithms.common.laplacian import pull
 from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
 
@@ -33,7 +33,12 @@ from fedmtl.optimizers import SGD, Optimizer
 class FedU:
     """β = 0 is Local. The authors' scripts try β of 0.001 to 0.1."""
 
-    separable_heads: ClassVar[bool] = True
+    traits = Traits(
+        sends=Sends(down="model", up="model", private="nothing", down_note="its own"),
+        technique="similarity measure, given",
+        independent_heads=True,
+        register_clients=True,
+    )
 
     lr: float = 0.05
     """η."""
@@ -56,7 +61,7 @@ class FedU:
     def init_server(self, params: Params) -> dict[str, Params]:
         return {}
 
-    def enrol(self, server: Mapping[str, Params], owned: Mapping[ClientId, Params]) -> dict[str, Params]:
+    def register_clients(self, server: Mapping[str, Params], owned: Mapping[ClientId, Params]) -> dict[str, Params]:
         return {str(client): params for client, params in owned.items()}
 
     def init_client(self, params: Params, num_examples: int) -> None:

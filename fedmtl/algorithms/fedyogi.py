@@ -14,15 +14,16 @@ Down / Up / Private: those of the wrapped algorithm.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from fedmtl.algorithms.base import Algorithm
+from fedmtl.algorithms.base import Algorithm, Prediction
 from fedmtl.algorithms.common.checks import check_fraction, check_lr, check_positive
 from fedmtl.algorithms.common.server_optimizer import Moments, check_wrapped, first_moments, pseudo_gradient
 from fedmtl.algorithms.fedavg import FedAvg
+from fedmtl.algorithms.traits import Traits
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
 
@@ -48,21 +49,12 @@ class FedYogi:
         check_positive(self, tau=self.tau)
 
     @property
-    def additive(self) -> bool:
-        return getattr(self.algorithm, "additive", False)
+    def traits(self) -> Traits:
+        return replace(self.algorithm.traits, technique="server optimiser")
 
-    @property
-    def one_broadcast(self) -> bool:
-        return getattr(self.algorithm, "one_broadcast", False)
-
-    @property
-    def separable_heads(self) -> bool:
-        return getattr(self.algorithm, "separable_heads", False)
-
-    @property
-    def mixture(self) -> Any:
+    def mixture(self, down: Payload, private: Any) -> Prediction:
         wrapped: Any = self.algorithm
-        return wrapped.mixture  # AttributeError where it has none: then this has none
+        return wrapped.mixture(down, private)
 
     def init_server(self, params: Params) -> Moments:
         return first_moments(self, params)

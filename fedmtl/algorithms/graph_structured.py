@@ -16,11 +16,11 @@ Down: θ_k.  Up: θ_k.  Private: φ_k.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer, check_strength
 from fedmtl.algorithms.common.client_graph import parse_common, parse_edges, parse_groups, read
 from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.trees import select, weighted_mean
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
@@ -33,7 +33,12 @@ Trunks = Mapping[str, Params]
 class GraphStructured:
     """Without groups, edges and common blocks it is Local; one group of all is FedPer."""
 
-    separable_heads: ClassVar[bool] = True
+    traits = Traits(
+        sends=Sends(down="trunk", up="trunk", private="heads", down_note="of its group"),
+        technique="structured knowledge",
+        independent_heads=True,
+        register_clients=True,
+    )
 
     lr: float = 0.05
     """η."""
@@ -68,7 +73,7 @@ class GraphStructured:
     def init_server(self, params: Params) -> Trunks:
         return {}
 
-    def enrol(self, server: Trunks, owned: Mapping[ClientId, Params]) -> Trunks:
+    def register_clients(self, server: Trunks, owned: Mapping[ClientId, Params]) -> Trunks:
         return {str(client): select(params, "trunk.") for client, params in owned.items()}
 
     def init_client(self, params: Params, num_examples: int) -> Params:

@@ -17,7 +17,7 @@ Down: all w_j.  Up: v_k, and the choice.  Private: nothing.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from torch import Tensor
 from fedmtl.algorithms.common.checks import check_count, check_epochs, check_lr, check_optimizer, check_strength
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.common.perturbed_copies import pick, several
+from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.trees import tree_stack, weighted_mean
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
@@ -43,7 +44,13 @@ class Clusters(NamedTuple):
 class IFCA:
     """One cluster is FedAvg, to the bit."""
 
-    separable_heads: ClassVar[bool] = True
+    traits = Traits(
+        sends=Sends(down="model", up="model", private="nothing", up_extra=("turn",), down_note="of each cluster"),
+        technique="similarity measure",
+        independent_heads=True,
+        register_clients=True,
+        diagnostics=True,
+    )
 
     lr: float = 0.05
     """η."""
@@ -67,7 +74,7 @@ class IFCA:
     def init_server(self, params: Params) -> Clusters:
         return Clusters(tuple(several(params, self.clusters, self.spread, self.seed)), {})
 
-    def enrol(self, server: Clusters, owned: Mapping[ClientId, Params]) -> Clusters:
+    def register_clients(self, server: Clusters, owned: Mapping[ClientId, Params]) -> Clusters:
         return server._replace(chosen={str(client): torch.zeros(()) for client in owned})
 
     def init_client(self, params: Params, num_examples: int) -> None:
@@ -96,7 +103,7 @@ class IFCA:
         means = [weighted_mean(pairs) if pairs else {} for pairs in members]  # (3)
         return Clusters(tuple({**w, **mean} for w, mean in zip(server.models, means, strict=True)), chosen)
 
-    def learnt(self, server: Clusters) -> dict[str, Tensor]:
+    def diagnostics(self, server: Clusters) -> dict[str, Tensor]:
         """j_k [K]: in which cluster each client is."""
         return {"cluster": torch.stack([server.chosen[client] for client in sorted(server.chosen, key=int)])}
 

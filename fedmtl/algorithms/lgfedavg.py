@@ -13,10 +13,10 @@ Down: φ (the heads of the client's tasks).  Up: φ_k.  Private: θ_k.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer
 from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.trees import select
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.core.uploads import mean_upload
@@ -27,9 +27,13 @@ from fedmtl.optimizers import SGD, Optimizer
 class LGFedAvg:
     """Local representations, global predictors."""
 
-    additive: ClassVar[bool] = True
-    one_broadcast: ClassVar[bool] = True
-    separable_heads: ClassVar[bool] = True
+    traits = Traits(
+        sends=Sends(down="heads", up="heads", private="trunk"),
+        technique="weight sharing",
+        mean_aggregated=True,
+        uniform_broadcast=True,
+        independent_heads=True,
+    )
 
     lr: float = 0.05
     """η."""

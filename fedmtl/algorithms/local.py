@@ -9,10 +9,10 @@ Down: nothing.  Up: nothing.  Private: w_k = (θ_k, φ_k).
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer
 from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
 
@@ -21,8 +21,12 @@ from fedmtl.optimizers import SGD, Optimizer
 class Local:
     """No communication."""
 
-    one_broadcast: ClassVar[bool] = True
-    separable_heads: ClassVar[bool] = True
+    traits = Traits(
+        sends=Sends(down="nothing", up="nothing", private="model"),
+        technique="learning alone",
+        uniform_broadcast=True,
+        independent_heads=True,
+    )
 
     lr: float = 0.05
     """η."""

@@ -14,7 +14,7 @@ Down: θ_k.  Up: θ_k.  Private: φ_k.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from fedmtl.algorithms.common.checks import check_count, check_epochs, check_lr,
 from fedmtl.algorithms.common.gradient_similarity import Conflicts, cosines, enrolled, observed, told
 from fedmtl.algorithms.common.gradient_surgery import flat
 from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.trees import select, weighted_mean
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
@@ -43,7 +44,13 @@ class MaTFLServer(NamedTuple):
 class MaTFL:
     """One group is FedPer."""
 
-    separable_heads: ClassVar[bool] = True
+    traits = Traits(
+        sends=Sends(down="trunk", up="trunk", private="heads", down_note="of its group"),
+        technique="similarity measure",
+        independent_heads=True,
+        register_clients=True,
+        diagnostics=True,
+    )
 
     lr: float = 0.05
     """η."""
@@ -62,7 +69,7 @@ class MaTFL:
     def init_server(self, params: Params) -> MaTFLServer:
         return MaTFLServer({}, {}, enrolled([]))
 
-    def enrol(self, server: MaTFLServer, owned: Mapping[ClientId, Params]) -> MaTFLServer:
+    def register_clients(self, server: MaTFLServer, owned: Mapping[ClientId, Params]) -> MaTFLServer:
         trunks = {str(client): select(params, "trunk.") for client, params in owned.items()}
         return MaTFLServer(trunks, {key: torch.tensor(-1) for key in trunks}, enrolled([*owned]))
 
@@ -95,7 +102,7 @@ class MaTFL:
     def personal_params(self, down: Payload, private: Params) -> Params:
         return {**down["trunk"], **private}
 
-    def learnt(self, server: MaTFLServer) -> dict[str, Tensor]:
+    def diagnostics(self, server: MaTFLServer) -> dict[str, Tensor]:
         """``group`` of the last round, −1: not in it, [K]; ``cosine`` between the δ_k, [K, K]."""
         group = torch.stack([server.group[key] for key in sorted(server.group, key=int)])
         return {"group": group, **told(server.conflicts)}

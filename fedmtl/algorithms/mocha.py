@@ -24,7 +24,7 @@ Down: w_t, ρΣ_tt.  Up: Δb_t.  Private: α.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ from torch import Tensor
 from fedmtl.algorithms.common.checks import check_count, check_epochs, check_fraction, check_positive
 from fedmtl.algorithms.common.local_training import num_examples
 from fedmtl.algorithms.common.sdca import PARTED, ascend, covariance, rows
+from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
 
@@ -50,7 +51,20 @@ class Related(NamedTuple):
 class Mocha:
     """For the model Linear(intercept=False) and binary tasks; its loss is the hinge, whatever the tasks' is."""
 
-    lossless: ClassVar[str] = PARTED
+    traits = Traits(
+        sends=Sends(
+            down="heads",
+            up="heads",
+            private="heads",
+            down_note="linear model and its strength",
+            up_note="change of the model",
+            private_note="in their place a dual number an example",
+        ),
+        technique="similarity measure",
+        needs_every_upload=PARTED,
+        register_clients=True,
+        diagnostics=True,
+    )
 
     lam: float = 0.1
     """λ."""
@@ -74,7 +88,7 @@ class Mocha:
             raise ValueError(f"Mocha needs the model Linear(intercept=False) and binary tasks, got {', '.join(wrong)}.")
         return Related({}, {}, {}, next(iter(params.values())).new_zeros(0, 0), torch.zeros((), dtype=torch.int64))
 
-    def enrol(self, server: Related, owned: Mapping[ClientId, Params]) -> Related:
+    def register_clients(self, server: Related, owned: Mapping[ClientId, Params]) -> Related:
         b = {str(client): {name: torch.zeros_like(w) for name, w in params.items()} for client, params in owned.items()}
         count = sum(map(len, b.values()))
         scale = server.sigma.new_full((), 1 / count)  # ρ = 1
@@ -116,6 +130,6 @@ class Mocha:
     def personal_params(self, down: Payload, private: Params) -> Params:
         return down["w"]
 
-    def learnt(self, server: Related) -> dict[str, Tensor]:
+    def diagnostics(self, server: Related) -> dict[str, Tensor]:
         """Σ; a client with several tasks has as many rows, in order of their names."""
         return {"covariance": server.sigma}

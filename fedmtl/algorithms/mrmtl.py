@@ -14,12 +14,12 @@ Down: w̄.  Up: w_k.  Private: w_k, the model that was sent.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer, check_strength
 from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.trees import sq_distance, weighted_mean
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
@@ -29,8 +29,12 @@ from fedmtl.optimizers import SGD, Optimizer
 class MRMTL:
     """λ = 0 is Local, to the bit; as λ grows, the clients' models become one. Useful are 0.1 to 3."""
 
-    one_broadcast: ClassVar[bool] = True
-    separable_heads: ClassVar[bool] = True
+    traits = Traits(
+        sends=Sends(down="model", up="model", private="model", private_sent=True, down_note="mean of models"),
+        technique="personal models",
+        uniform_broadcast=True,
+        independent_heads=True,
+    )
 
     lr: float = 0.05
     """η."""

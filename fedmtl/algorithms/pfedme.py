@@ -14,13 +14,13 @@ Down: w.  Up: w_k.  Private: θ_k of the last batch, to predict with; it is what
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from fedmtl.algorithms.common.checks import check_count, check_epochs, check_lr, check_strength
 from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.trees import sq_distance, weighted_mean
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
@@ -32,8 +32,12 @@ class PFedMe:
     It has no field ``optimizer``: (3) needs the minimum in (2), which a decay would move, and clips and schedules miss.
     """
 
-    one_broadcast: ClassVar[bool] = True
-    separable_heads: ClassVar[bool] = True
+    traits = Traits(
+        sends=Sends(down="model", up="model", private="model", private_sent=True),
+        technique="personal models",
+        uniform_broadcast=True,
+        independent_heads=True,
+    )
 
     lr: float = 0.05
     """η_θ, of the personal model."""

@@ -13,10 +13,10 @@ Down: w, to those who are to predict with it.  Up: the raw data, once.  Private:
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer
 from fedmtl.algorithms.fedavg import FedAvg
+from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
 
@@ -25,9 +25,13 @@ from fedmtl.optimizers import SGD, Optimizer
 class Pooled:
     """Central training; ``central`` makes the server gather the raw data and run the local update itself."""
 
-    central: ClassVar[bool] = True
-    one_broadcast: ClassVar[bool] = True
-    separable_heads: ClassVar[bool] = True
+    traits = Traits(
+        sends=Sends(down="model", up="raw data", private="nothing", up_note="once"),
+        technique="distribution learning",
+        centralized=True,
+        uniform_broadcast=True,
+        independent_heads=True,
+    )
 
     lr: float = 0.05
     """η."""

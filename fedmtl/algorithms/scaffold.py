@@ -15,13 +15,14 @@ Down: x and c.  Up: y_k and c_k⁺ − c_k.  Private: c_k, though the server cou
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from fedmtl.algorithms.common.checks import check_epochs, check_lr
 from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.trees import weighted_mean
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
@@ -44,12 +45,24 @@ class Scaffold:
     It has no field ``optimizer``: in (2), (x − y_k) / (Kη) is a mean of gradients after plain steps alone.
     """
 
-    one_broadcast: ClassVar[bool] = True
-    separable_heads: ClassVar[bool] = True
-    counts_only: ClassVar[bool] = True
-    lossless: ClassVar[str] = (
-        "the server's c and the mean of the clients' c_k would part, changes never being sent again, and it would end "
-        "beside the optimum by as much"
+    traits = Traits(
+        sends=Sends(
+            down="model",
+            up="model",
+            private="model",
+            down_note="and control variate",
+            up_note="and change of control variate",
+            private_note="a control variate of its shape",
+        ),
+        technique="federated learning",
+        uniform_broadcast=True,
+        independent_heads=True,
+        counts_clients_only=True,
+        needs_every_upload=(
+            "the server's c and the mean of the clients' c_k would part, changes never being sent again, and it would "
+            "end beside the optimum by as much"
+        ),
+        register_clients=True,
     )
 
     lr: float = 0.05
@@ -66,7 +79,7 @@ class Scaffold:
         zeros = {name: torch.zeros_like(value) for name, value in params.items()}
         return Server(dict(params), zeros, torch.zeros(len(params), dtype=torch.int64))
 
-    def enrol(self, server: Server, owned: Mapping[ClientId, Params]) -> Server:
+    def register_clients(self, server: Server, owned: Mapping[ClientId, Params]) -> Server:
         counts = [sum(name in params for params in owned.values()) for name in server.model]
         return server._replace(owners=torch.tensor(counts))
 

@@ -15,7 +15,7 @@ Down: θ.  Up: θ_k.  Private: φ_k.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -24,6 +24,7 @@ from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimi
 from fedmtl.algorithms.common.gradient_similarity import Conflicts, enrolled, observed, told
 from fedmtl.algorithms.common.gradient_surgery import cagrad, flat, shaped
 from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.trees import select
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
@@ -40,8 +41,14 @@ class CAGradServer(NamedTuple):
 class ServerCAGrad:
     """c = 0 is FedPer. The paper takes c of 0.2 to 0.8, and below 1 for its proof."""
 
-    one_broadcast: ClassVar[bool] = True
-    separable_heads: ClassVar[bool] = True
+    traits = Traits(
+        sends=Sends(down="trunk", up="trunk", private="heads"),
+        technique="conflict of tasks",
+        uniform_broadcast=True,
+        independent_heads=True,
+        register_clients=True,
+        diagnostics=True,
+    )
 
     lr: float = 0.05
     """η."""
@@ -60,7 +67,7 @@ class ServerCAGrad:
     def init_server(self, params: Params) -> CAGradServer:
         return CAGradServer(select(params, "trunk."), enrolled([]))
 
-    def enrol(self, server: CAGradServer, owned: Mapping[ClientId, Params]) -> CAGradServer:
+    def register_clients(self, server: CAGradServer, owned: Mapping[ClientId, Params]) -> CAGradServer:
         return server._replace(conflicts=enrolled([*owned]))
 
     def init_client(self, params: Params, num_examples: int) -> Params:
@@ -89,6 +96,6 @@ class ServerCAGrad:
     def personal_params(self, down: Payload, private: Params) -> Params:
         return {**down["trunk"], **private}
 
-    def learnt(self, server: CAGradServer) -> dict[str, Tensor]:
+    def diagnostics(self, server: CAGradServer) -> dict[str, Tensor]:
         """``cosine``: between the updates of the last round, [K, K]."""
         return told(server.conflicts)

@@ -15,7 +15,7 @@ Down: θ.  Up: θ_k.  Private: φ_k.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimi
 from fedmtl.algorithms.common.gradient_similarity import Conflicts, enrolled, observed, told
 from fedmtl.algorithms.common.gradient_surgery import flat, pcgrad, shaped
 from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.random import SERVER, rng
 from fedmtl.core.trees import select
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
@@ -44,8 +45,14 @@ class PCGradServer(NamedTuple):
 class ServerPCGrad:
     """FedPer where no two updates point against each other."""
 
-    one_broadcast: ClassVar[bool] = True
-    separable_heads: ClassVar[bool] = True
+    traits = Traits(
+        sends=Sends(down="trunk", up="trunk", private="heads"),
+        technique="conflict of tasks",
+        uniform_broadcast=True,
+        independent_heads=True,
+        register_clients=True,
+        diagnostics=True,
+    )
 
     lr: float = 0.05
     """η."""
@@ -61,7 +68,7 @@ class ServerPCGrad:
     def init_server(self, params: Params) -> PCGradServer:
         return PCGradServer(select(params, "trunk."), torch.tensor(0), enrolled([]))
 
-    def enrol(self, server: PCGradServer, owned: Mapping[ClientId, Params]) -> PCGradServer:
+    def register_clients(self, server: PCGradServer, owned: Mapping[ClientId, Params]) -> PCGradServer:
         return server._replace(conflicts=enrolled([*owned]))
 
     def init_client(self, params: Params, num_examples: int) -> Params:
@@ -92,6 +99,6 @@ class ServerPCGrad:
     def personal_params(self, down: Payload, private: Params) -> Params:
         return {**down["trunk"], **private}
 
-    def learnt(self, server: PCGradServer) -> dict[str, Tensor]:
+    def diagnostics(self, server: PCGradServer) -> dict[str, Tensor]:
         """``cosine``: between the updates of the last round, [K, K]."""
         return told(server.conflicts)

@@ -21,12 +21,12 @@ Down: θ̄.  Up: θ_k.  Private: θ_k, φ_k.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer, check_strength
 from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.trees import select
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.core.uploads import mean_upload
@@ -37,9 +37,20 @@ from fedmtl.optimizers import SGD, Optimizer
 class SoftSharing:
     """Between Local and FedPer."""
 
-    additive: ClassVar[bool] = True
-    one_broadcast: ClassVar[bool] = True
-    separable_heads: ClassVar[bool] = True
+    traits = Traits(
+        sends=Sends(
+            down="trunk",
+            up="trunk",
+            private="model",
+            private_sent=True,
+            down_note="mean of trunks",
+            private_note="it predicts with its own trunk",
+        ),
+        technique="weight sharing, soft",
+        mean_aggregated=True,
+        uniform_broadcast=True,
+        independent_heads=True,
+    )
 
     lr: float = 0.05
     """η."""

@@ -16,17 +16,20 @@ Down / Up: those of the wrapped algorithm.  Private: also what the weighting rem
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.base import Algorithm
+from fedmtl.algorithms.base import Algorithm, Prediction
+from fedmtl.algorithms.common.checks import check_inner
 from fedmtl.algorithms.common.local_training import keep_loss, losses_kept, num_examples, retracted
 from fedmtl.algorithms.fedper import FedPer
-from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, TaskSet, Upload
+from fedmtl.algorithms.traits import Traits
+from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, TaskLosses, TaskSet, Upload
 from fedmtl.weightings.base import Weighting
+from fedmtl.weightings.checks import check_weighting
 from fedmtl.weightings.uncertainty import Uncertainty
 
 
@@ -43,26 +46,19 @@ class Kept(NamedTuple):
 class TaskWeighted:
     """With Equal() it is the wrapped algorithm."""
 
-    needs_heads: ClassVar[bool] = True
-
     algorithm: Algorithm[Any, Any] = FedPer()
     weighting: Weighting = Uncertainty()
 
     def __post_init__(self) -> None:
-        if not callable(getattr(self.algorithm, "local_update", None)) or isinstance(self.algorithm, type):
-            raise ValueError(f"TaskWeighted wraps an algorithm such as FedPer(), got algorithm={self.algorithm!r}.")
-        if getattr(self.algorithm, "central", False) or hasattr(self.algorithm, "enrol"):
+        check_inner(self, self.algorithm, "FedPer()")
+        if self.algorithm.traits.centralized or self.algorithm.traits.register_clients:
             raise ValueError(f"TaskWeighted wraps what trains on clients alone, got algorithm={self.algorithm!r}.")
-        if not callable(getattr(self.weighting, "objective", None)) or isinstance(self.weighting, type):
-            raise ValueError(f"TaskWeighted needs a weighting such as MGDA(), got weighting={self.weighting!r}.")
+        check_weighting(self, self.weighting)
 
     @property
-    def additive(self) -> bool:
-        return getattr(self.algorithm, "additive", False)
-
-    @property
-    def one_broadcast(self) -> bool:
-        return getattr(self.algorithm, "one_broadcast", False)
+    def traits(self) -> Traits:
+        inner = self.algorithm.traits
+        return replace(inner, technique="several tasks on one client", named_heads=True, independent_heads=False)
 
     def _with_weights(self, params: Params) -> dict[str, Tensor]:
         return {**params, **self.weighting.learnt(_tasks(params))}
@@ -71,16 +67,10 @@ class TaskWeighted:
         own = self.weighting.learnt(_tasks(params))
         return {name: value for name, value in params.items() if name not in own}
 
-    @property
-    def mixture(self) -> Any:
+    def mixture(self, down: Payload, private: Kept) -> Prediction:
         wrapped: Any = self.algorithm
-        inner = wrapped.mixture  # AttributeError where it has none: then this has none
-
-        def mixture(down: Payload, private: Kept) -> tuple[list[Params], Any]:
-            models, weights = inner(down, private.inner)
-            return [self._without_weights(model) for model in models], weights
-
-        return mixture
+        models, weights = wrapped.mixture(down, private.inner)
+        return [self._without_weights(model) for model in models], weights
 
     def init_server(self, params: Params) -> Any:
         return self.algorithm.init_server(self._with_weights(params))
@@ -93,11 +83,12 @@ class TaskWeighted:
         return self.algorithm.broadcast(server, client)
 
     def local_update(self, loss: LossFn, down: Payload, private: Kept, batches: Sequence[Batch]) -> LocalResult[Kept]:
-        each: Any = getattr(loss, "each", None)
-        if each is None:
+        if not isinstance(loss, TaskLosses):
             raise ValueError(
                 "TaskWeighted needs a loss that gives the tasks' losses one by one, by each(params, batch)."
             )
+        each = loss.each
+        weighting: Any = self.weighting
         begin = self.algorithm.personal_params(down, private.inner)
         total = torch.zeros(())
         for batch in batches:  # one after the other: what padding adds must change no bit
@@ -110,7 +101,7 @@ class TaskWeighted:
 
         keep_loss(total.mean(), num_examples(batches))
         # The objectives of the steps are weighted, and no loss that is like another method's.
-        with losses_kept(), retracted(getattr(self.weighting, "retract", None)):
+        with losses_kept(), retracted(weighting.retract if weighting.traits.retract else None):
             result = self.algorithm.local_update(objective, down, private.inner, batches)
         return LocalResult(Kept(result.private, memory), result.upload)
 

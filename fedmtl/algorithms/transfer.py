@@ -18,13 +18,14 @@ Down: θ, and whether to move it.  Up: θ_k, which is θ where it was held.  Pri
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from fedmtl.algorithms.common.checks import check_clients, check_count, check_epochs, check_lr, check_optimizer
 from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.trees import select, weighted_mean
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
@@ -43,7 +44,11 @@ class Trunk(NamedTuple):
 class Transfer:
     """Features learnt on some clients' data serve the others. Until a source has trained, they are as drawn."""
 
-    separable_heads: ClassVar[bool] = True
+    traits = Traits(
+        sends=Sends(down="trunk", up="trunk", private="heads", down_extra=("moves",)),
+        technique="transfer learning",
+        independent_heads=True,
+    )
 
     lr: float = 0.05
     """η."""

@@ -34,6 +34,8 @@ def local_beside(experiment: "Experiment") -> "Experiment":
 
 def _innermost(algorithm: Any) -> Any:
     """Return the algorithm inside all wrappers."""
-    while (inner := getattr(algorithm, "algorithm", None)) is not None:
+    from fedmtl.core.traits import part
+
+    while (inner := part(algorithm, "algorithm")) is not None:
         algorithm = inner
     return algorithm

@@ -1,9 +1,11 @@
 """How a vector becomes bytes: the protocol that every codec fulfils."""
 
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fedmtl.codecs.traits import CodecTraits
 
 C = TypeVar("C")
 
@@ -11,25 +13,13 @@ C = TypeVar("C")
 class Codec(Protocol[C]):
     """Bytes for one flat float32 vector. Implementations are frozen dataclasses, final.
 
-    A codec without a state may also code a cohort's vectors in one pass, by two optional methods that give the same
-    bytes and numbers as ``encode`` and ``decode`` row by row:
-
-        encode_rows(x: float32 [K, size], rng_for: row -> Generator) -> uint8 [K, bytes]
-        decode_rows(data: uint8 [K, bytes], size) -> float32 [K, size]
-
-    They may share memory with what they are given, raise ValueError when one of the rows would, and leave it to the
-    caller to look for NaN and infinity, before the one and after the other.
-
-    Three optional class attributes say more, with False where they are absent:
-
-    * ``exact``: ``decode(encode(x))`` is x, bit for bit. The wire then sends values instead of differences.
-    * ``delta_only``: makes sense for differences between models only, never for a model itself, so it is
-      refused for the downlink, where whole values travel.
-    * ``late``: what is lost of one vector is added to the next ones, so that sums over rounds arrive whole.
+    ``traits`` declares what the rest of fedmtl may rely on, and which optional methods there are, see ``CodecTraits``.
     """
 
-    unbiased: ClassVar[bool]
-    """A claim: the mean of ``decode(encode(x))`` over generators is x. The contract test measures it."""
+    @property
+    def traits(self) -> CodecTraits:
+        """A class attribute, ``traits = CodecTraits(…)``, or a property that reads fields."""
+        ...
 
     def init(self, size: int) -> C:
         """The state before the first vector: a tree of arrays, or None. It stays with the sender."""

@@ -2,21 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.codecs.base import check_vector
 from fedmtl.codecs.checks import check_decoded, check_length
+from fedmtl.codecs.traits import CodecTraits
 
 
 @dataclass(frozen=True)
 class Dense:
     """Little-endian float32. Bytes: 4n. Error: none, bit for bit."""
 
-    unbiased: ClassVar[bool] = True
-    exact: ClassVar[bool] = True
+    traits = CodecTraits(unbiased=True, lossless=True, codes_rows=True)
 
     def init(self, size: int) -> None:
         return None

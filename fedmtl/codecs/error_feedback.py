@@ -1,13 +1,14 @@
 """ErrorFeedback: what a codec loses in one round is added to the next."""
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.codecs.base import Codec, check_vector
 from fedmtl.codecs.topk import TopK
+from fedmtl.codecs.traits import CodecTraits
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,12 @@ class ErrorFeedback:
     codec: Codec[Any] = field(default_factory=TopK)
     """C, biased and without a memory of its own."""
 
-    unbiased: ClassVar[bool] = False
-    delta_only: ClassVar[bool] = True
-    late: ClassVar[bool] = True
+    traits = CodecTraits(delta_only=True, error_compensated=True)
 
     def __post_init__(self) -> None:
-        if isinstance(self.codec, type) or not isinstance(getattr(self.codec, "unbiased", None), bool):
+        if isinstance(self.codec, type) or not {"encode", "decode", "traits"}.issubset(dir(self.codec)):
             raise TypeError(f"ErrorFeedback wraps a codec such as TopK(keep=0.05), got {self.codec!r}.")
-        if self.codec.unbiased:
+        if self.codec.traits.unbiased:
             raise ValueError(
                 f"ErrorFeedback repairs biased codecs, got {self.codec!r}, which is unbiased; use it bare."
             )

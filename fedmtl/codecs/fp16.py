@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.codecs.base import check_vector
 from fedmtl.codecs.checks import check_decoded, check_length
+from fedmtl.codecs.traits import CodecTraits
 
 BLOCK = 256
 """Numbers that share an exponent."""
@@ -42,7 +43,7 @@ class FP16:
     The exponents travel first, then the numbers.
     """
 
-    unbiased: ClassVar[bool] = False
+    traits = CodecTraits(codes_rows=True)
 
     def init(self, size: int) -> None:
         return None

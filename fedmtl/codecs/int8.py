@@ -3,13 +3,14 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.codecs.base import check_vector
 from fedmtl.codecs.checks import check_length
+from fedmtl.codecs.traits import CodecTraits
 
 LEVELS = 127
 SMALLEST_SCALE = np.finfo(np.float32).tiny
@@ -49,7 +50,7 @@ class Int8:
     block: int = 256
     """Numbers that share a scale: smaller blocks are more precise and cost 32 / block bits a number."""
 
-    unbiased: ClassVar[bool] = True
+    traits = CodecTraits(unbiased=True, codes_rows=True)
 
     def __post_init__(self) -> None:
         if isinstance(self.block, bool) or not isinstance(self.block, int) or self.block < 1:

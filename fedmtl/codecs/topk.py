@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.codecs.base import check_vector
 from fedmtl.codecs.checks import check_decoded, check_length
+from fedmtl.codecs.traits import CodecTraits
 
 
 class Layout(NamedTuple):
@@ -54,8 +55,7 @@ class TopK:
     keep: float = 0.05
     """The fraction of the numbers that is sent."""
 
-    unbiased: ClassVar[bool] = False
-    delta_only: ClassVar[bool] = True
+    traits = CodecTraits(delta_only=True)
 
     def __post_init__(self) -> None:
         if isinstance(self.keep, bool) or not isinstance(self.keep, int | float) or not 0 < self.keep <= 1:

@@ -1,5 +1,6 @@
 """Bounds on numbers and texts that come from a file, and how a value is shown in an error."""
 
+import dataclasses
 import math
 import reprlib
 from typing import Any
@@ -73,14 +74,15 @@ def check_float(what: str, value: float, infinite: bool = False) -> None:
         raise ValueError(f"{what} is a finite number, got {value}.")
 
 
-def check_field(what: str, component: type, name: str, value: Any) -> None:
+def check_field(what: str, component: Any, name: str, value: Any) -> None:
     """A number, or each of a list of numbers, that a file gives a component's field.
 
-    A component whose number may be infinite names its field in ``may_be_infinite``.
+    A field whose number may be infinite has ``metadata={"infinite": True}``.
 
     Raises:
         ValueError: it names the value, the bound and the way out.
     """
+    infinite = any(one.name == name and one.metadata.get("infinite") for one in dataclasses.fields(component))
     level = [value]
     while level:
         items, level = level, []
@@ -88,7 +90,7 @@ def check_field(what: str, component: type, name: str, value: Any) -> None:
             if isinstance(item, (tuple, list)):
                 level += item
             elif isinstance(item, float):
-                check_float(what, item, infinite=name in getattr(component, "may_be_infinite", ()))
+                check_float(what, item, infinite=infinite)
             elif isinstance(item, int) and not isinstance(item, bool):
                 check_int(what, item, most=MOST.get(name, MOST.get(name.rpartition("_")[2], MOST_INT)))
 

@@ -1,7 +1,7 @@
 """The nouns of the project: parameters, batches, payloads, and what a client gives back."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
@@ -24,6 +24,16 @@ Payload = Mapping[str, Params]
 
 LossFn = Callable[[Params, Batch], Tensor]
 """Mean loss of a batch, a scalar."""
+
+
+@runtime_checkable
+class TaskLosses(Protocol):
+    """A ``LossFn`` that also gives the tasks' losses one by one."""
+
+    def each(self, params: Params, batch: Batch) -> Tensor:
+        """Return the mean loss of each task, [T], tasks in order of their names."""
+        ...
+
 
 P = TypeVar("P")
 

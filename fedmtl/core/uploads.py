@@ -53,8 +53,8 @@ class Uploads(Iterable[tuple[ClientId, Upload]]):
     def __iter__(self) -> Iterator[tuple[ClientId, Upload]]:
         if self.summed:
             raise TypeError(
-                "These uploads were summed on their nodes, because the algorithm says additive = True; an algorithm "
-                "that looks at single uploads must not."
+                "These uploads were summed on their nodes, because the algorithm declares mean_aggregated=True; an "
+                "algorithm that reads single uploads must not."
             )
         places = sorted(
             (client, s, k) for s, stack in enumerate(self.stacks) for k, client in enumerate(stack.clients.tolist())

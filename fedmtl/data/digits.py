@@ -2,10 +2,10 @@
 
 import gzip
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,10 +59,8 @@ class Digits:
     1998, doi:10.24432/C50P49; the test part, as scikit-learn ships it.
     """
 
-    may_be_infinite: ClassVar[tuple[str, ...]] = ("alpha",)
-
     clients: int = 20
-    alpha: float = 1.0
+    alpha: float = field(default=1.0, metadata={"infinite": True})
     """α of the Dirichlet partition; ``inf`` deals the images out evenly at random."""
     classes: int = 0
     """Number of the ten digits that each client has, 10 (all alike) to 1; 0: ``alpha`` decides."""

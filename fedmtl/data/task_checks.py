@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from fedmtl.core.traits import check_traits
 from fedmtl.data.split import ClientData as ClientData
 from fedmtl.data.split import Split as Split
 from fedmtl.tasks.base import Task
+from fedmtl.tasks.traits import TaskTraits
 
 
 def check_name(name: Any) -> None:
@@ -31,7 +33,7 @@ def check_tasks(tasks: Mapping[str, Task]) -> Mapping[str, Task]:
         raise ValueError(f"tasks is {{name: task}}, such as {{'sick': Binary()}}, got a {type(tasks).__name__}.")
     for name, task in tasks.items():
         check_name(name)
-        missing = [part for part in _PARTS if not hasattr(task, part)]
+        missing = [part for part in _PARTS if part not in dir(task)]
         if isinstance(task, type) or missing:
             called = task.__name__ if isinstance(task, type) else task if isinstance(task, str) else "Binary"
             raise ValueError(
@@ -39,6 +41,7 @@ def check_tasks(tasks: Mapping[str, Task]) -> Mapping[str, Task]:
                 f"{'' if isinstance(task, type | str) else f', which has no {missing[0]}'}; write {name!r}: "
                 f"{_MADE.get(called, 'Binary()')}."
             )
+        check_traits("task", task, TaskTraits)
     return tasks
 
 

@@ -192,13 +192,14 @@ def mixed_outputs_fn(
         ValueError: a task that has no ``mixed``.
     """
     part = SplitModel(module.trunk, {task: module.head[task] for task in owned})
-    mixers: dict[str, Any] = {task: getattr(tasks[task], "mixed", None) for task in owned}
-    for task, mixed in mixers.items():
-        if not callable(mixed):
+    kinds: dict[str, Any] = {task: tasks[task] for task in owned}
+    for task, kind in kinds.items():
+        if not kind.traits.mixed:
             raise ValueError(
                 f"task {task!r}: the algorithm predicts with a mixture of models, but {tasks[task]!r} has no method "
-                "mixed(outputs, weights); give it one, as fedmtl/tasks/base.py says, or take another algorithm."
+                "mixed(outputs, weights); give it one, as fedmtl/tasks/traits.py says, or take another algorithm."
             )
+    mixers = {task: kind.mixed for task, kind in kinds.items()}
 
     def outputs_of(models: Sequence[Params], weights: Mapping[str, Tensor] | Tensor, batch: Batch) -> dict[str, Tensor]:
         with torch.no_grad():

@@ -7,5 +7,6 @@ from fedmtl.optimizers.cosine import Cosine as Cosine
 from fedmtl.optimizers.momentum import Momentum as Momentum
 from fedmtl.optimizers.sgd import SGD as SGD
 from fedmtl.optimizers.step_decay import StepDecay as StepDecay
+from fedmtl.optimizers.traits import OptimizerTraits as OptimizerTraits
 from fedmtl.optimizers.warmup import Warmup as Warmup
 from fedmtl.optimizers.weight_decay import WeightDecay as WeightDecay

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from fedmtl.core.types import Params
 from fedmtl.optimizers.checks import check_decay, check_positive, check_strength
+from fedmtl.optimizers.traits import OptimizerTraits
 
 
 class Moments(NamedTuple):
@@ -33,6 +34,8 @@ class Moments(NamedTuple):
 @dataclass(frozen=True)
 class AdamW:
     """λ = 0 is Adam (Kingma, Ba. ICLR 2015)."""
+
+    traits = OptimizerTraits()
 
     beta1: float = 0.9
     """β₁."""

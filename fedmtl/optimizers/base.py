@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from fedmtl.core.types import Params
+from fedmtl.optimizers.traits import OptimizerTraits
 
 
 class Optimizer(Protocol):
@@ -20,10 +21,13 @@ class Optimizer(Protocol):
     Wrappers hold another in a field ``optimizer`` and change what goes into it or what comes out, so they nest. A batch
     without examples is the caller's matter: ``sgd`` then keeps w and s as they were.
 
-    One optional class attribute, False where it is absent:
-
-    * ``scheduled``: ``direction`` looks at the round. Batches then carry it; wrappers say what their inner one says.
+    ``traits`` declares whether ``direction`` reads the round; wrappers copy the traits of their inner optimizer.
     """
+
+    @property
+    def traits(self) -> OptimizerTraits:
+        """A class attribute, ``traits = OptimizerTraits()``, or a property."""
+        ...
 
     def init(self, params: Params) -> Any:
         """s before the first batch: a tree of tensors."""

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from fedmtl.core.traits import check_traits
+from fedmtl.optimizers.traits import OptimizerTraits
+
 
 def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -48,9 +51,9 @@ def check_rounds(optimizer: Any, **values: int) -> None:
 
 def check_optimizer(owner: Any, optimizer: Any) -> None:
     """An optimiser, of an algorithm or of a wrapper, has its protocol's methods and is no class."""
-    methods = all(callable(getattr(optimizer, name, None)) for name in ("init", "direction"))
-    if isinstance(optimizer, type) or not methods:
+    if isinstance(optimizer, type) or not {"init", "direction"}.issubset(dir(optimizer)):
         raise ValueError(
             f"{type(owner).__name__} needs an optimiser such as SGD() or Momentum(beta=0.9), got "
             f"optimizer={optimizer!r}."
         )
+    check_traits("optimizer", optimizer, OptimizerTraits)

@@ -10,7 +10,7 @@ T is a number of its own: a run that is made longer goes on at the floor.
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,13 +19,14 @@ from fedmtl.core.types import Params
 from fedmtl.optimizers.base import Optimizer
 from fedmtl.optimizers.checks import check_optimizer, check_rounds, check_share
 from fedmtl.optimizers.sgd import SGD
+from fedmtl.optimizers.traits import OptimizerTraits
 
 
 @dataclass(frozen=True)
 class Cosine:
     """1 in the first round, f from round T on."""
 
-    scheduled: ClassVar[bool] = True
+    traits = OptimizerTraits(scheduled=True)
 
     rounds: int = 100
     """T."""

@@ -16,11 +16,14 @@ from torch import Tensor
 
 from fedmtl.core.types import Params
 from fedmtl.optimizers.checks import check_decay
+from fedmtl.optimizers.traits import OptimizerTraits
 
 
 @dataclass(frozen=True)
 class Momentum:
     """β = 0 is SGD."""
+
+    traits = OptimizerTraits()
 
     beta: float = 0.9
     """β."""

@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from fedmtl.core.types import Params
+from fedmtl.optimizers.traits import OptimizerTraits
 
 
 @dataclass(frozen=True)
 class SGD:
     """Plain gradient descent: w <- w − ηg."""
+
+    traits = OptimizerTraits()
 
     def init(self, params: Params) -> tuple[()]:
         return ()

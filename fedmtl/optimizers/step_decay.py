@@ -8,7 +8,7 @@ The paper does it where the error stalls; here the rounds are given.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,13 +17,14 @@ from fedmtl.core.types import Params
 from fedmtl.optimizers.base import Optimizer
 from fedmtl.optimizers.checks import check_optimizer, check_positive, check_rounds
 from fedmtl.optimizers.sgd import SGD
+from fedmtl.optimizers.traits import OptimizerTraits
 
 
 @dataclass(frozen=True)
 class StepDecay:
     """The paper divides by 10; the factor of 1/2 is milder."""
 
-    scheduled: ClassVar[bool] = True
+    traits = OptimizerTraits(scheduled=True)
 
     every: int = 30
     """Rounds of one learning rate."""

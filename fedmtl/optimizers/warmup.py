@@ -8,7 +8,7 @@ Around another schedule both factors count: that one's rounds begin with the run
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 
@@ -16,13 +16,14 @@ from fedmtl.core.types import Params
 from fedmtl.optimizers.base import Optimizer
 from fedmtl.optimizers.checks import check_optimizer, check_rounds
 from fedmtl.optimizers.sgd import SGD
+from fedmtl.optimizers.traits import OptimizerTraits
 
 
 @dataclass(frozen=True)
 class Warmup:
     """1/T in the first round, 1 from the T-th on."""
 
-    scheduled: ClassVar[bool] = True
+    traits = OptimizerTraits(scheduled=True)
 
     rounds: int = 5
     """T."""

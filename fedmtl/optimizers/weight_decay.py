@@ -16,6 +16,7 @@ from fedmtl.core.types import Params
 from fedmtl.optimizers.base import Optimizer
 from fedmtl.optimizers.checks import check_optimizer, check_strength
 from fedmtl.optimizers.sgd import SGD
+from fedmtl.optimizers.traits import OptimizerTraits
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class WeightDecay:
         check_optimizer(self, self.optimizer)
 
     @property
-    def scheduled(self) -> bool:
-        return getattr(self.optimizer, "scheduled", False)
+    def traits(self) -> OptimizerTraits:
+        return self.optimizer.traits
 
     def init(self, params: Params) -> Any:
         return self.optimizer.init(params)

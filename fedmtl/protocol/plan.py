@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedmtl.algorithms.base import Algorithm, first_server, scheduled
+from fedmtl.algorithms.base import Algorithm, Prediction, first_server, scheduled
 from fedmtl.algorithms.common.local_training import losses_kept, make_batches, mean_loss
 from fedmtl.codecs.base import Codec
 from fedmtl.core.trees import sha256
@@ -100,12 +100,13 @@ class Plan:
     @property
     def central(self) -> bool:
         """Whether the raw data goes to the server, which then runs the local update itself."""
-        return bool(getattr(self.algorithm, "central", False))
+        return self.algorithm.traits.centralized
 
     @property
-    def mixture(self) -> Callable[[Payload, Any], tuple[Sequence[Params], Mapping[str, Tensor] | Tensor]] | None:
+    def mixture(self) -> Callable[[Payload, Any], Prediction] | None:
         """The algorithm's, where its clients predict with several models."""
-        return getattr(self.algorithm, "mixture", None)
+        algorithm: Any = self.algorithm
+        return algorithm.mixture if self.algorithm.traits.mixture else None
 
     @cached_property
     def _scheduled(self) -> bool:
@@ -158,14 +159,14 @@ class Plan:
             ValueError: a client with an unknown task, an algorithm whose payloads cannot be sent, or one that predicts
                 with a mixture of models and a task that cannot.
         """
-        registers = hasattr(self.algorithm, "enrol") and not getattr(self.algorithm, "counts_only", False)
-        if registers and len(roster) > REGISTERED:
+        traits = self.algorithm.traits
+        if traits.register_clients and not traits.counts_clients_only and len(roster) > REGISTERED:
             raise ValueError(
                 f"{self.algorithm!r} keeps something of each client on the server, so it takes at most {REGISTERED:,} "
                 f"clients, got {len(roster):,}; give the data fewer clients, or take an algorithm whose "
                 "server keeps one model, such as FedPer, FedAvg or Ditto."
             )
-        if getattr(self.algorithm, "needs_heads", False):
+        if traits.named_heads:
             for task in self.tasks:
                 if not any(name.startswith(f"head.{task}.") for name in self.initial):
                     raise ValueError(
@@ -211,7 +212,7 @@ class Plan:
 
     def first_server(self, owners: Mapping[ClientId, TaskSet]) -> Any:
         """The server's state before the first round, for these clients."""
-        if not hasattr(self.algorithm, "enrol"):  # 100,000 dicts that nobody asks for
+        if not self.algorithm.traits.register_clients:  # 100,000 dicts that nobody asks for
             return self.algorithm.init_server(self.initial)
         owners = Roster(owners)
         own = [self.restrict(self.initial, owned) for owned in owners.task_sets]
@@ -233,7 +234,8 @@ class Plan:
 
     def _server_for(self, client: ClientId, owned: TaskSet) -> Any:
         """A first server state from which this client's broadcast has the shapes of every other one."""
-        return self._whole_server if getattr(self.algorithm, "tells_all", False) else self.first_server({client: owned})
+        lists_clients = self.algorithm.traits.broadcast_lists_clients
+        return self._whole_server if lists_clients else self.first_server({client: owned})
 
     @cached_property
     def _whole_server(self) -> Any:
@@ -313,7 +315,7 @@ class Plan:
 
     def task_padding(self, function: ClientFn) -> TaskPadding | None:
         """Return the padding of clients to all tasks for ``local_update`` or ``measure``; None if that is not safe."""
-        if not getattr(self.algorithm, "separable_heads", False):
+        if not self.algorithm.traits.independent_heads:
             return None
         heads = {name: torch.zeros_like(w) for name, w in self.initial.items() if name.startswith("head.")}
         return TaskPadding(function, heads, {name: task.label_shape for name, task in self.tasks.items()})

@@ -107,7 +107,7 @@ def pack_payloads(
         kind, round, num_examples, train_loss: of the header, the last two [K]; None: uploads hold no training loss.
         references, which: what both sides hold already, and [K] which of these a client has (the only one when
             None). Where it has a record and name of the payload, with the same shape, the difference is coded; an
-            ``exact`` codec codes the value itself, which loses nothing.
+            ``lossless`` codec codes the value itself, which loses nothing.
         room: where the payload may be already; it becomes the packets.
         finite: whether the caller has looked for NaN and infinity, and found none.
         problem: told of the row and the error of each client whose numbers the codec refuses.
@@ -121,15 +121,15 @@ def pack_payloads(
         _flatten(payload, spec, buffer.array[:, HEADER_BYTES // 4 :])
     space = buffer.array
     vectors = space[:, HEADER_BYTES // 4 :]
-    exact = bool(getattr(codec, "exact", False))
+    exact = codec.traits.lossless
     if references and not exact:
         vectors -= _references(references, broadcast_index, spec)
         finite = False
     digest = spec.digest(codec)
-    encode_rows = getattr(codec, "encode_rows", None)
-    if encode_rows is not None and (finite or np.isfinite(vectors).all()):
+    rowwise: Any = codec
+    if codec.traits.codes_rows and (finite or np.isfinite(vectors).all()):
         try:
-            bodies = encode_rows(vectors, rng_for)
+            bodies = rowwise.encode_rows(vectors, rng_for)
         except ValueError:
             pass  # some row is at fault; one by one shows which
         else:
@@ -234,7 +234,7 @@ def unpack_payloads(
     rows, num_examples, bodies = read_packets(packets, kind, spec.digest(codec), round, on_error)
     decoded, vectors = _decode(bodies, spec.size, codec, lambda k, e: on_error(int(rows[k]), _cannot_decode(kind, e)))
     rows, num_examples = rows[decoded], num_examples[decoded]
-    if references and not getattr(codec, "exact", False):
+    if references and not codec.traits.lossless:
         vectors = vectors + _references(references, None if broadcast_index is None else broadcast_index[rows], spec)
     good = np.ones(len(rows), bool)
     if not np.isfinite(vectors).all():
@@ -317,10 +317,10 @@ def _decode(
     bodies: Any, size: int, codec: Codec[Any], on_error: Callable[[int, ValueError], None]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Rows that can be decoded, and their vectors [P, size]."""
-    decode_rows = getattr(codec, "decode_rows", None)
-    if decode_rows is not None and isinstance(bodies, np.ndarray):
+    rowwise: Any = codec
+    if codec.traits.codes_rows and isinstance(bodies, np.ndarray):
         try:
-            return np.arange(len(bodies)), decode_rows(bodies, size)
+            return np.arange(len(bodies)), rowwise.decode_rows(bodies, size)
         except ValueError:
             pass  # some row is at fault; one by one shows which
     rows, vectors = [], np.empty((len(bodies), size), np.float32)

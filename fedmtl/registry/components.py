@@ -16,6 +16,7 @@ from typing import Any
 from fedmtl.core.bounds import check_field, check_text, shown
 from fedmtl.core.suggest import did_you_mean
 from fedmtl.core.toml import DEEPEST, check_depth
+from fedmtl.core.traits import check_traits
 from fedmtl.registry.allowed import NOTHING, Allowed, load_own, read_own
 from fedmtl.registry.names import REGISTRY as REGISTRY
 
@@ -29,8 +30,16 @@ METHODS: dict[str, tuple[str, ...]] = {
     "task": ("labels", "loss", "sums", "metric", "score"),
     "callback": ("start", "rows", "end"),
 }
-"""Kind -> what an object of this kind must have. A task needs ``mixed`` too where an algorithm has ``mixture``."""
+"""Kind -> methods that an object of this kind must have."""
 
+TRAITS = {
+    "algorithm": "fedmtl.algorithms.traits:Traits",
+    "codec": "fedmtl.codecs.traits:CodecTraits",
+    "optimizer": "fedmtl.optimizers.traits:OptimizerTraits",
+    "weighting": "fedmtl.weightings.traits:WeightingTraits",
+    "task": "fedmtl.tasks.traits:TaskTraits",
+}
+"""Kind -> dataclass of its traits, which a component declares beside its methods."""
 
 COMPONENTS = {"data": "data", "model": "model", "algorithm": "algorithm", "up_codec": "codec", "down_codec": "codec"}
 """Field of an experiment -> kind of component."""
@@ -63,6 +72,10 @@ def find(kind: str, name: str, allowed: Allowed = NOTHING) -> Any:
         path = _registered(kind, name)
     else:
         return load_own(kind, METHODS[kind], name, allowed)
+    return _imported(path)
+
+
+def _imported(path: str) -> Any:
     module, _, attribute = path.partition(":")
     return getattr(importlib.import_module(module), attribute)
 
@@ -183,6 +196,8 @@ def _check_methods(kind: str, value: Any) -> None:
         raise ValueError(
             f"{article} {kind} has the methods {', '.join(METHODS[kind])}; got {shown(value)}, {what}{way}."
         )
+    if kind in TRAITS:
+        check_traits(kind, value, _imported(TRAITS[kind]))
 
 
 def _parse_call(kind: str, text: str) -> tuple[str, dict[str, Any]]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from fedmtl.core.bounds import MOST_TEXT, check_int, check_text, shown
 from fedmtl.core.suggest import did_you_mean
+from fedmtl.core.traits import part
 from fedmtl.data.base import Federation, Schema
 from fedmtl.engines import ENGINES, Loop, VMap
 from fedmtl.engines.base import Engine
@@ -140,7 +141,7 @@ class Experiment:
                 f"runtime is one of {', '.join(RUNTIMES)}, got {shown(self.runtime)}; Flower's own simulation and real "
                 f"devices are started by 'flwr run'.{did_you_mean(self.runtime, RUNTIMES)}"
             )
-        if getattr(self.down_codec, "delta_only", False):
+        if self.down_codec.traits.delta_only:
             raise ValueError(
                 f"down_codec: {self.down_codec!r} is for differences between models, but a broadcast carries whole "
                 "values; use Dense, FP16 or Int8, or put it on the uplink as up_codec."
@@ -214,14 +215,14 @@ def check_lossless(algorithm: Any, up_codec: Any) -> None:
     Raises:
         ValueError: it names both, the reason and the way out.
     """
-    arrives = getattr(up_codec, "exact", False) or getattr(up_codec, "late", False)
+    arrives = up_codec.traits.lossless or up_codec.traits.error_compensated
     while algorithm is not None and not arrives:
-        if reason := getattr(algorithm, "lossless", ""):
+        if reason := algorithm.traits.needs_every_upload:
             raise ValueError(
                 f"up_codec: {up_codec!r} loses a part of each upload for good, but {algorithm!r} needs all of them: "
                 f"{reason}; use Dense(), or ErrorFeedback(codec=TopK(keep=0.1)), whose losses arrive in later rounds."
             )
-        algorithm = getattr(algorithm, "algorithm", None)
+        algorithm = part(algorithm, "algorithm")
 
 
 def from_dict(values: Mapping[str, Any], where: str = "experiment", allowed: Allowed = NOTHING) -> Experiment:

@@ -133,8 +133,8 @@ def measures_of(row: Row) -> dict[str, float]:
 
 def diagnostics_of(server: Server) -> dict[str, NDArray[Any]]:
     """Return the algorithm's diagnostics of the clients; none where it has none."""
-    learnt = getattr(server.plan.algorithm, "learnt", None)
-    found = {} if learnt is None else learnt(server.state)
+    algorithm: Any = server.plan.algorithm
+    found = algorithm.diagnostics(server.state) if algorithm.traits.diagnostics else {}
     return {
         name: np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
         for name, values in found.items()

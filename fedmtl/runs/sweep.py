@@ -8,6 +8,7 @@ from typing import Any
 from fedmtl.algorithms.local import Local
 from fedmtl.core.bounds import check_float, check_int, shown
 from fedmtl.core.suggest import did_you_mean
+from fedmtl.core.traits import part
 from fedmtl.registry.allowed import NOTHING, Allowed
 from fedmtl.registry.components import check_type
 from fedmtl.runs.aliases import check_aliases
@@ -112,8 +113,8 @@ def expand(values: Mapping[str, Any], sweep: Sweep, where: str, allowed: Allowed
     if count > MOST_RUNS:
         raise ValueError(f"{where}: a comparison has at most {MOST_RUNS:,} runs, got {count:,}; compare in parts.")
     experiments: dict[Hashable, Experiment] = {}
-    for part, own in parts:
-        base = {key: value for key, value in part.items() if key not in SEVERAL}
+    for table, own in parts:
+        base = {key: value for key, value in table.items() if key not in SEVERAL}
         for algorithm in own.algorithms or (base.get("algorithm", "FedPer"),):
             for pair in own.packets or ({},):
                 for seed in own.seeds:
@@ -156,7 +157,7 @@ def _hashable(value: Any) -> Hashable:
 
 def uploads_packets(experiment: Experiment) -> bool:
     """False for algorithms whose clients send nothing that a codec codes: Local, and central ones."""
-    return not (isinstance(experiment.algorithm, Local) or getattr(experiment.algorithm, "central", False))
+    return not (isinstance(experiment.algorithm, Local) or experiment.algorithm.traits.centralized)
 
 
 def folder_names(experiments: Sequence[Experiment], axis: Axis | None = None) -> list[str]:
@@ -180,5 +181,5 @@ def folder_names(experiments: Sequence[Experiment], axis: Axis | None = None) ->
 
 def _codec(codec: Any) -> str:
     """The class, and for a wrapper what it wraps."""
-    inner = getattr(codec, "codec", None)
+    inner = part(codec, "codec")
     return type(codec).__name__ + (f"-{_codec(inner)}" if inner is not None else "")

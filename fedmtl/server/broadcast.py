@@ -28,7 +28,7 @@ def broadcasts(plan: Plan, state: Any, roster: Roster, round: int, clients: NDAr
     sums: dict[int, bytes] = {}
     alive: list[Payload] = []  # an id is an object's own while it lives
     task_sets = roster.task_set(clients)
-    if getattr(plan.algorithm, "one_broadcast", False):  # a client of each set of tasks stands for all
+    if plan.algorithm.traits.uniform_broadcast:  # a client of each set of tasks stands for all
         owned, first, speaker = np.unique(task_sets, return_index=True, return_inverse=True)
     else:
         owned, first, speaker = task_sets, np.arange(len(clients)), np.arange(len(clients))

@@ -325,7 +325,7 @@ class RoundReplies:
         clients = self._requests.clients[places]
         first, owned = int(clients[0]), self._roster.task_sets[index]
         references, which = None, None
-        exact = getattr(self._plan.up_codec, "exact", False)
+        exact = self._plan.up_codec.traits.lossless
         if not exact or self._bounds is not None:
             references, which = self._received(first, owned, self._requests.packets.select(places), received)
 

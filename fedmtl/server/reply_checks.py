@@ -50,8 +50,9 @@ def packet_limits(plan: Plan, roster: Roster, requests: Requests) -> tuple[NDArr
         reports[some] = max_report_bytes(plan, owned, requests.full)
         if requests.train[some].any():
             size = plan.up_spec(int(requests.clients[some[0]]), owned).size
-            bound = getattr(plan.up_codec, "max_bytes", None)
-            updates[some] = HEADER_BYTES + (8 * size + 4096 if bound is None else bound(size)) if size else 0
+            bounded: Any = plan.up_codec
+            most = bounded.max_bytes(size) if plan.up_codec.traits.max_bytes else 8 * size + 4096
+            updates[some] = HEADER_BYTES + most if size else 0
     updates = np.where(requests.raw_data, 2**62, np.where(requests.train, updates, 0))
     return updates, np.where(requests.evaluate, reports, 0)
 

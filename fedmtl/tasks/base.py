@@ -5,6 +5,8 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fedmtl.tasks.traits import TaskTraits
+
 
 class Task(Protocol):
     """One kind of prediction: its head size, its loss, its metric and which way is better.
@@ -17,18 +19,13 @@ class Task(Protocol):
     the number of labelled examples. So the metric of a client, of a set of clients and of all clients come
     from the same numbers, exactly.
 
-    A task may have one method more, without which it cannot be learnt by algorithms that predict with a mixture of
-    models (``mixture`` of fedmtl/algorithms/base.py):
-
-    * ``mixed(outputs, weights)`` -> [B, outputs]: the output whose prediction is Σ_m v_m of the predictions of M
-      models, from their outputs z_m [M, B, outputs] and the weights v [M], v ≥ 0, Σ v = 1. What a model of weight 0
-      says does not count, be it NaN. As the loss is convex in the prediction, that of ``mixed`` is at most Σ_m v_m of
-      the losses of the z_m.
-
-    And another, without which sums that come from a device need only be finite, and so their metric:
-
-    * ``possible_sums(sums)`` -> [K] bool: which of K rows of sums, finite and with a whole count, some prediction has.
+    ``traits`` declares which of the optional methods ``mixed`` and ``possible_sums`` there are, see ``TaskTraits``.
     """
+
+    @property
+    def traits(self) -> TaskTraits:
+        """A class attribute, ``traits = TaskTraits()``, or a property."""
+        ...
 
     @property
     def outputs(self) -> int:

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from fedmtl.tasks.checks import numbers, refuse
 from fedmtl.tasks.masked import counts, finite, keep, labelled, log_mean, mean_over
+from fedmtl.tasks.traits import TaskTraits
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Binary:
 
     A logit that is not finite is never right. The score is the accuracy.
     """
+
+    traits = TaskTraits(mixed=True, possible_sums=True)
 
     outputs = 1
     label_shape = ()

@@ -64,9 +64,9 @@ def possible(task: Task, sums: NDArray[np.float64], most: NDArray[np.float64]) -
     """
     count = sums[:, 0]
     good = np.isfinite(sums).all(axis=1) & (count >= 0) & (count <= most) & (count == np.floor(count))
-    rule = getattr(task, "possible_sums", None)
-    if rule is not None:
-        return good & rule(np.where(good[:, None], sums, 0.0))
+    bounded: Any = task
+    if task.traits.possible_sums:
+        return good & bounded.possible_sums(np.where(good[:, None], sums, 0.0))
     for k in np.flatnonzero(good & (count > 0)).tolist():
         try:
             good[k] = bool(np.isfinite(task.metric(sums[k])))

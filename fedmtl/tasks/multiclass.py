@@ -13,6 +13,7 @@ from torch import Tensor
 from fedmtl.tasks.checks import is_whole, numbers, refuse
 from fedmtl.tasks.masked import counts, finite, keep, labelled, log_mean, mean_over
 from fedmtl.tasks.names import checked_names
+from fedmtl.tasks.traits import TaskTraits
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class MultiClass:
     Raises:
         ValueError: fewer than two classes, or more than float32 can name.
     """
+
+    traits = TaskTraits(mixed=True, possible_sums=True, names=True)
 
     num_classes: int = 0
     """K; 0: the number of names."""

@@ -13,6 +13,7 @@ from torch.nn import functional
 from fedmtl.tasks.checks import is_whole, numbers, refuse
 from fedmtl.tasks.masked import counts, finite, keep, labelled, log_mean, mean_over
 from fedmtl.tasks.names import checked_names
+from fedmtl.tasks.traits import TaskTraits
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class MultiLabel:
     Raises:
         ValueError: no label.
     """
+
+    traits = TaskTraits(mixed=True, possible_sums=True, names=True)
 
     num_labels: int
     """L."""

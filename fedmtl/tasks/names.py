@@ -41,4 +41,5 @@ def checked_names(what: str, names: Any, count: int) -> tuple[str, ...]:
 
 def class_names(task: Task) -> tuple[str, ...]:
     """Names of a task's classes, or of its labels; empty where it has none."""
-    return tuple(getattr(task, "names", ()))
+    named: Any = task
+    return tuple(named.names) if task.traits.names else ()

@@ -11,6 +11,7 @@ from torch import Tensor
 from fedmtl.tasks.checks import is_finite, numbers, refuse
 from fedmtl.tasks.masked import counts, keep, labelled, mean_over
 from fedmtl.tasks.precision import merged_by_float32
+from fedmtl.tasks.traits import TaskTraits
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Regression:
     Raises:
         ValueError: a std that is not a positive number, or a mean that is not a number.
     """
+
+    traits = TaskTraits(mixed=True, possible_sums=True)
 
     mean: float = 0.0
     """μ, in the label's unit."""

@@ -131,7 +131,7 @@ def learn(algorithm: Any, problem: Problem, rounds: int, coded: Coded | None = N
 
 def predictor(algorithm: Any, predict: Predict, down: Payload, private: Any) -> Callable[[Tensor], Tensor]:
     """What a client predicts: by one set of parameters, or by the mean of several predictions."""
-    if not hasattr(algorithm, "mixture"):
+    if not algorithm.traits.mixture:
         return partial(predict, algorithm.personal_params(down, private))
     models, weights = algorithm.mixture(down, private)
     own = weights["t"] if isinstance(weights, Mapping) else weights

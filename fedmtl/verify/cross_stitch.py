@@ -60,9 +60,9 @@ def three_rounds_by_hand(stitch: Callable[..., Any]) -> Found:
         theta = w[:, :3].copy()
         w[:, :3] = a @ theta
     return every(
-        close(made.learnt(play(made, federation, START, 0).server)["mix"], 0.15 + 0.4 * np.eye(4), atol=1e-12),
+        close(made.diagnostics(play(made, federation, START, 0).server)["mix"], 0.15 + 0.4 * np.eye(4), atol=1e-12),
         above(float(np.abs(a - started(4, mix)).max()), 0.01),
-        close(made.learnt(found.server)["mix"], a, atol=1e-10),
+        close(made.diagnostics(found.server)["mix"], a, atol=1e-10),
         close(found.personal, w, atol=1e-10),
     )
 
@@ -88,7 +88,7 @@ def the_mix_descends_on_the_clients_loss(stitch: Callable[..., Any]) -> Found:
         (k, made.local_update(one.loss, made.broadcast(before.server, k), before.private[k], one.batches(1)).upload)
         for k, one in enumerate(federation)
     ]
-    return close(made.learnt(made.aggregate(before.server, sent))["mix"], np.stack(expected), atol=1e-10)
+    return close(made.diagnostics(made.aggregate(before.server, sent))["mix"], np.stack(expected), atol=1e-10)
 
 
 def layers_have_mixes_of_their_own(stitch: Callable[..., Any]) -> Found:
@@ -112,7 +112,7 @@ def layers_have_mixes_of_their_own(stitch: Callable[..., Any]) -> Found:
     told = [[float(made.broadcast(server, k)["trunk"][name]) for name in names] for k in (0, 1)]
     bias = (0.475 * 1.35 + 0.525 * 1.5, (1.35 + 1.5) / 2)
     return every(
-        close(made.learnt(server)["mix"], [[0.4875, 0.5125], [0.5, 0.5]], atol=1e-12),
+        close(made.diagnostics(server)["mix"], [[0.4875, 0.5125], [0.5, 0.5]], atol=1e-12),
         close(told, [[1.475, bias[0], 3.5], [1.5, bias[1], 3.5]], atol=1e-12),
     )
 
@@ -123,7 +123,7 @@ def the_nearest_row_is_found(stitch: Callable[..., Any]) -> Found:
     v = [[0.9, 0.4, -1], [3, 0, 0], [0, 0, 0], [0.25, 0.25, 0.5]]
     rows = [[0.75, 0.25, 0], [1, 0, 0], [1 / 3, 1 / 3, 1 / 3], [0.25, 0.25, 0.5]]
     made = stitch(lr=0.125, epochs=1, rate=1e6)
-    mix = made.learnt(play(made, clients(), START, 2).server)["mix"].numpy()
+    mix = made.diagnostics(play(made, clients(), START, 2).server)["mix"].numpy()
     return every(
         close(simplex(torch.tensor(v, dtype=torch.float64)), rows, atol=1e-12),
         close(mix.sum(1), np.ones(3), atol=1e-9),
@@ -141,7 +141,7 @@ def strangers_part(stitch: Callable[..., Any]) -> Found:
     federation = [Quadratic(np.eye(5), sign * star, 8) for sign in (1, 1, -1, -1)]
     made = stitch(lr=0.25, epochs=1, mix=0.5, rate=0.5)
     found = play(made, federation, 0.1 * START, 100)
-    mix = made.learnt(found.server)["mix"].numpy()
+    mix = made.diagnostics(found.server)["mix"].numpy()
     held = play(stitch(lr=0.25, epochs=1, mix=0.5, rate=0.0), federation, 0.1 * START, 100)
     return every(
         close(mix[:2, 2:], np.zeros((2, 2)), atol=1e-12),

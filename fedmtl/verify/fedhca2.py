@@ -70,7 +70,7 @@ def weights_learn_as_autograd_says(fedhca2: Callable[..., Any]) -> Found:
     zeta = 0.0625
     algorithm = fedhca2(alpha=0.25, beta=0.5, hyper_lr=zeta)
     server = changed(algorithm, changed(algorithm, blank(algorithm, 2), FIRST), SECOND)
-    learnt = algorithm.learnt(server)
+    learnt = algorithm.diagnostics(server)
     expected = []
     for k in (0, 1):
         for first, pull, part in ((0.25, PULL, slice(0, 3)), (0.5, ASKED[k], slice(3, 5))):
@@ -94,7 +94,7 @@ def weights_stay_between_0_and_1(fedhca2: Callable[..., Any]) -> Found:
     without a client, that client's model and weights stay."""
     algorithm = fedhca2(alpha=0.25, beta=0.5, hyper_lr=100.0)
     server = changed(algorithm, changed(algorithm, blank(algorithm, 3), FIRST), SECOND)
-    learnt = algorithm.learnt(server)
+    learnt = algorithm.diagnostics(server)
     return every(
         close(learnt["alpha"], [1, 1, 0.25], atol=1e-7),
         close(learnt["beta"], [1, 0, 0.5], atol=1e-7),
@@ -143,7 +143,9 @@ def weight_and_bias_share_a_weight(fedhca2: Callable[..., Any]) -> Found:
     p, q = 0.1 + 5 / 64, 0.1 + 9 / 64
     expected = [2.1 + p, -2 * (2.1 + p), 3 * (2.1 + q)]
     got = [float(found[name]) for name in ("head.t.p.weight", "head.t.p.bias", "head.t.q.weight")]
-    return every(close(got, expected, atol=1e-6), close(algorithm.learnt(server)["beta"], [(p + q) / 2], atol=1e-6))
+    return every(
+        close(got, expected, atol=1e-6), close(algorithm.diagnostics(server)["beta"], [(p + q) / 2], atol=1e-6)
+    )
 
 
 CHECKS = (

@@ -55,7 +55,7 @@ def rounds_by_hand(ifca: Callable[..., Any]) -> Found:
         for j in set(chosen.tolist()):
             models[j] = np.average(trained[chosen == j], axis=0, weights=sizes[chosen == j])
         found = play(algorithm, federation, START, rounds)
-        parts.append(close(algorithm.learnt(found.server)["cluster"], chosen, atol=0))
+        parts.append(close(algorithm.diagnostics(found.server)["cluster"], chosen, atol=0))
         parts.append(close(np.stack([vector(w) for w in found.server.models]), models, atol=1e-12))
         parts.append(close(found.personal, models[chosen], atol=1e-12))
     return every(*parts)
@@ -80,7 +80,7 @@ def planted_clusters_are_found(ifca: Callable[..., Any]) -> Found:
         left = sum(one.num_examples * one.hessian for one in group)
         right = sum((one.num_examples * one.hessian @ one.star for one in group), np.zeros(5))
         expected[signs == sign] = np.linalg.solve(left, right)
-    cluster = algorithm.learnt(found.server)["cluster"].numpy()
+    cluster = algorithm.diagnostics(found.server)["cluster"].numpy()
     return every(
         close(cluster == cluster[0], signs == signs[0], atol=0),
         close(found.personal, expected, atol=1e-9),
@@ -110,7 +110,7 @@ def the_choice_counts_examples_not_batches(ifca: Callable[..., Any]) -> Found:
         down = {record: {"trunk.w": torch.tensor([w])} for record, w in zip(down, models, strict=True)}
         sent = algorithm.local_update(loss, down, None, batches).upload
         after = algorithm.aggregate(server, [(0, Upload(sent.payload, float(sent.num_examples)))])
-        parts.append(close(algorithm.learnt(after)["cluster"], [models.index(0.0)], atol=0))
+        parts.append(close(algorithm.diagnostics(after)["cluster"], [models.index(0.0)], atol=0))
     return every(*parts)
 
 

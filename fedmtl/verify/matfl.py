@@ -39,7 +39,7 @@ def planted_groups_are_found(matfl: Callable[..., Any]) -> Found:
     federation = planted(np.hstack([deltas, np.zeros((6, 2))]), counts.tolist())
     found = play(algorithm, federation, np.zeros(5), 1)
     means = [np.average(deltas[group == g], axis=0, weights=counts[group == g]) for g in (0, 1)]
-    learnt = algorithm.learnt(found.server)
+    learnt = algorithm.diagnostics(found.server)
     strays = deltas - np.average(deltas, axis=0, weights=counts)
     return every(
         close(learnt["group"], group, atol=0),
@@ -65,7 +65,7 @@ def linkage_is_average(matfl: Callable[..., Any]) -> Found:
     params = {"trunk.w": torch.zeros(3, dtype=torch.float64), "head.t.b": torch.zeros(1)}
     server = enrolled(algorithm, range(5), params)
     server = algorithm.aggregate(server, sent(algorithm, server, dict(enumerate(deltas)), dict.fromkeys(range(5), 2)))
-    return close(algorithm.learnt(server)["group"], [0, 0, 1, 1, 1], atol=0)
+    return close(algorithm.diagnostics(server)["group"], [0, 0, 1, 1, 1], atol=0)
 
 
 def who_is_absent_keeps_its_trunk(matfl: Callable[..., Any]) -> Found:
@@ -75,14 +75,14 @@ def who_is_absent_keeps_its_trunk(matfl: Callable[..., Any]) -> Found:
     algorithm = matfl(groups=2)
     params = {"trunk.w": torch.zeros(3, dtype=torch.float64), "head.t.b": torch.zeros(1)}
     server = enrolled(algorithm, (2, 4, 9), params)
-    before = algorithm.learnt(server)["group"]
+    before = algorithm.diagnostics(server)["group"]
     counts = {2: 1, 4: 2, 9: 5}
     same, near = np.array([1.0, 1.0, 0.0]), np.array([0.9, 1.0, 0.1])
     server = algorithm.aggregate(server, sent(algorithm, server, {2: same, 4: near, 9: -same}, counts))
     first = (1 * same + 2 * near) / 3
     server = algorithm.aggregate(server, sent(algorithm, server, {2: same, 9: same}, counts))
     trunks = np.stack([algorithm.broadcast(server, k)["trunk"]["trunk.w"].numpy() for k in (2, 4, 9)])
-    learnt = algorithm.learnt(server)
+    learnt = algorithm.diagnostics(server)
     return every(
         close(before, [-1, -1, -1], atol=0),
         close(trunks, np.stack([first + same, first, 0 * same]), atol=1e-12),

@@ -206,7 +206,7 @@ def three_rounds_by_hand(mocha: Callable[..., Any]) -> Found:
     solved = solve(made, tasks, 3)
     return every(
         close(np.concatenate(solved.alpha), np.concatenate(alpha), atol=1e-9),
-        close(made.learnt(solved.server)["covariance"].numpy(), sigma, atol=1e-9),
+        close(made.diagnostics(solved.server)["covariance"].numpy(), sigma, atol=1e-9),
         close(solved.w, w, atol=1e-9),
     )
 

@@ -45,7 +45,7 @@ def it_is_central_training(pooled: Callable[..., Any]) -> Found:
 
 def it_is_marked_as_central(pooled: Callable[..., Any]) -> Found:
     """``central`` is the mark by which the server knows that raw data is to be gathered: 1, true."""
-    return close(float(getattr(pooled(), "central", False)), 1, atol=0)
+    return close(float(pooled().traits.centralized), 1, atol=0)
 
 
 CHECKS = (

@@ -87,7 +87,9 @@ def conflicts_are_recorded(cagrad: Callable[..., Any]) -> Found:
     expected = np.zeros((3, 3))
     expected[np.ix_([0, 2], [0, 2])] = cosine_matrix([*deltas.values()])
     trunk = algorithm.broadcast(server, 4)["trunk"]["trunk.w"]
-    return every(close(trunk, np.ones(3), atol=1e-9), close(algorithm.learnt(server)["cosine"], expected, atol=1e-7))
+    return every(
+        close(trunk, np.ones(3), atol=1e-9), close(algorithm.diagnostics(server)["cosine"], expected, atol=1e-7)
+    )
 
 
 CHECKS = (

@@ -59,8 +59,12 @@ class _Alone:
     def __init__(self, algorithm: Any) -> None:
         self._algorithm = algorithm
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._algorithm, name)
+        self.traits = algorithm.traits
+        self.init_server, self.broadcast = algorithm.init_server, algorithm.broadcast
+        self.aggregate = algorithm.aggregate
+
+    def personal_params(self, down: Any, private: Any) -> Any:
+        return self._algorithm.personal_params(down, private.inner)
 
     def init_client(self, params: Any, num_examples: int) -> Any:
         return _Kept(self._algorithm.init_client(params, num_examples))

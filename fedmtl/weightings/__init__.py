@@ -7,4 +7,5 @@ from fedmtl.weightings.equal import Equal as Equal
 from fedmtl.weightings.gradnorm import GradNorm as GradNorm
 from fedmtl.weightings.mgda import MGDA as MGDA
 from fedmtl.weightings.pcgrad import PCGrad as PCGrad
+from fedmtl.weightings.traits import WeightingTraits as WeightingTraits
 from fedmtl.weightings.uncertainty import Uncertainty as Uncertainty

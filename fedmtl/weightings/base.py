@@ -17,6 +17,7 @@ from torch.func import jacrev
 
 from fedmtl.core.trees import select
 from fedmtl.core.types import Batch, Params, TaskSet
+from fedmtl.weightings.traits import WeightingTraits
 
 Each = Callable[[Params, Batch], Tensor]
 """(parameters, batch) -> the tasks' losses, [T]."""
@@ -25,10 +26,13 @@ Each = Callable[[Params, Batch], Tensor]
 class Weighting(Protocol):
     """How one client weighs the losses of its tasks. Pure, and fit for ``torch.vmap``, as algorithms are.
 
-    A weighting whose parameters obey a constraint has one method more, which each step of training ends with:
-
-    * ``retract(params)`` -> the parameters of ``learnt`` that are in ``params``, put back onto the constraint.
+    ``traits`` declares whether there is the optional method ``retract``, see ``WeightingTraits``.
     """
+
+    @property
+    def traits(self) -> WeightingTraits:
+        """A class attribute, ``traits = WeightingTraits()``, or a property."""
+        ...
 
     def learnt(self, tasks: TaskSet) -> Mapping[str, Tensor]:
         """Parameters that are trained with the model, named ``head.<task>.…`` and as private as a head."""

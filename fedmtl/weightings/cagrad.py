@@ -17,11 +17,14 @@ from torch import Tensor
 from fedmtl.core.types import Batch, Params, TaskSet
 from fedmtl.weightings.base import Each, steered, task_gradients
 from fedmtl.weightings.common.simplex import conflict_averse
+from fedmtl.weightings.traits import WeightingTraits
 
 
 @dataclass(frozen=True)
 class CAGrad:
     """c = 0 is equal weights. The paper uses c = 0.4."""
+
+    traits = WeightingTraits()
 
     c: float = 0.4
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from fedmtl.core.types import Batch, Params, TaskSet
 from fedmtl.weightings.base import Each
+from fedmtl.weightings.traits import WeightingTraits
 
 
 class Losses(NamedTuple):
@@ -32,6 +33,8 @@ class Losses(NamedTuple):
 @dataclass(frozen=True)
 class DWA:
     """The paper uses temperature 2."""
+
+    traits = WeightingTraits()
 
     temperature: float = 2.0
 

@@ -13,11 +13,14 @@ from torch import Tensor
 
 from fedmtl.core.types import Batch, Params, TaskSet
 from fedmtl.weightings.base import Each
+from fedmtl.weightings.traits import WeightingTraits
 
 
 @dataclass(frozen=True)
 class Equal:
     """What algorithms do without a weighting."""
+
+    traits = WeightingTraits()
 
     def learnt(self, tasks: TaskSet) -> dict[str, Tensor]:
         return {}

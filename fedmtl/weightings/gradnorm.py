@@ -22,6 +22,7 @@ from torch import Tensor
 
 from fedmtl.core.types import Batch, Params, TaskSet
 from fedmtl.weightings.base import Each, task_gradients
+from fedmtl.weightings.traits import WeightingTraits
 
 FLOOR = 1e-6
 """ε."""
@@ -30,6 +31,8 @@ FLOOR = 1e-6
 @dataclass(frozen=True)
 class GradNorm:
     """w_t is ``head.<task>.weight_of_loss``. The paper uses alpha of 0.12 to 1.5."""
+
+    traits = WeightingTraits(retract=True)
 
     alpha: float = 1.0
     """α: 0 makes all gradients equally long."""

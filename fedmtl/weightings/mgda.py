@@ -16,11 +16,14 @@ from torch import Tensor
 from fedmtl.core.types import Batch, Params, TaskSet
 from fedmtl.weightings.base import Each, task_gradients
 from fedmtl.weightings.common.simplex import shortest
+from fedmtl.weightings.traits import WeightingTraits
 
 
 @dataclass(frozen=True)
 class MGDA:
     """Trunk and heads descend on Σ λ_t L_t."""
+
+    traits = WeightingTraits()
 
     def learnt(self, tasks: TaskSet) -> dict[str, Tensor]:
         return {}

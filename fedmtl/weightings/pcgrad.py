@@ -16,11 +16,14 @@ from torch import Tensor
 
 from fedmtl.core.types import Batch, Params, TaskSet
 from fedmtl.weightings.base import Each, steered, task_gradients
+from fedmtl.weightings.traits import WeightingTraits
 
 
 @dataclass(frozen=True)
 class PCGrad:
     """Without conflicts, equal weights."""
+
+    traits = WeightingTraits()
 
     def learnt(self, tasks: TaskSet) -> dict[str, Tensor]:
         return {}

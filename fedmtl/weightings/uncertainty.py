@@ -15,11 +15,14 @@ from torch import Tensor
 
 from fedmtl.core.types import Batch, Params, TaskSet
 from fedmtl.weightings.base import Each
+from fedmtl.weightings.traits import WeightingTraits
 
 
 @dataclass(frozen=True)
 class Uncertainty:
     """s_t is ``head.<task>.log_variance``."""
+
+    traits = WeightingTraits()
 
     def learnt(self, tasks: TaskSet) -> dict[str, Tensor]:
         return {f"head.{task}.log_variance": torch.zeros(()) for task in tasks}

@@ -26,6 +26,7 @@ from fedmtl.data import ClientData, Federation, Split
 from fedmtl.tasks import Regression
 from fedmtl.tasks.checks import numbers, refuse
 from fedmtl.tasks.masked import counts, keep, labelled, mean_over
+from fedmtl.tasks.traits import TaskTraits
 
 Array = NDArray[np.float64]
 
@@ -200,6 +201,8 @@ class Ranked:
     Batches of one client never share a row, so (2) adds up. NaN where only one class is, and over several clients,
     whose scores have no common order. The score is the area.
     """
+
+    traits = TaskTraits()
 
     rows: int
     """R, at least the largest number that any client is measured on."""

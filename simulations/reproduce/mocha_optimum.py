@@ -112,7 +112,7 @@ def mocha(fields: Fields, algorithm: Mocha, passes: Sequence[int]) -> list[float
     name = "head.mine.weight"
     batches = [make_batches(x.astype(np.float32), {"mine": (y > 0).astype(np.float32)}, None, None) for x, y in fields]
     start = {name: torch.zeros(1, fields[0][0].shape[1])}
-    server = algorithm.enrol(algorithm.init_server(start), {t: start for t in range(len(fields))})
+    server = algorithm.register_clients(algorithm.init_server(start), {t: start for t in range(len(fields))})
     private = {t: algorithm.init_client(start, len(y)) for t, (_, y) in enumerate(fields)}
     found = []
     for done in range(1, max(passes) + 1):

@@ -140,7 +140,7 @@ def test_who_has_not_trained_can_still_learn() -> None:
     for floor, learns in ((0.01, True), (0.0, False)):
         mocha = Mocha(floor=floor)
         first = {HEAD: torch.zeros(1, 3)}
-        server = mocha.enrol(mocha.init_server(first), {0: first, 1: first})
+        server = mocha.register_clients(mocha.init_server(first), {0: first, 1: first})
         batch = {"x": torch.eye(3), "y.t": torch.ones(3), "mask": torch.ones(3), "index": torch.arange(3)}
         for client in (0, 1, 1):
             told = mocha.broadcast(server, client)

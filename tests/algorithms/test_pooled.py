@@ -6,6 +6,7 @@ import torch
 
 from fedmtl.algorithms import FedAvg, Pooled
 from fedmtl.data.base import Federation
+from fedmtl.registry.components import REGISTRY, make
 from fedmtl.verify.linear import draw, gradient, loss_of, minimum, numbers, params_of, whole
 from tests.algorithms.rounds import personal, play, start, union
 from tests.conftest import tiny_plan
@@ -47,5 +48,5 @@ def test_pooled_is_fedavg_with_one_client_bit_for_bit(federation: Federation) ->
 
 def test_pooled_is_central() -> None:
     """The mark by which the server knows that raw data is to be gathered; no other algorithm bears it."""
-    assert Pooled.central is Pooled().central is True
-    assert "central" not in repr(Pooled()) and not hasattr(FedAvg(), "central")
+    assert Pooled.traits.centralized
+    assert [name for name in REGISTRY["algorithm"] if make("algorithm", name).traits.centralized] == ["Pooled"]

@@ -2,7 +2,7 @@
 
 import struct
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from fedmtl.algorithms import FedAvg, FedPer, FedRep, Local
 from fedmtl.client.client_pool import ClientPool
 from fedmtl.client.state.files import MemoryBackend, VersionedFileStore
 from fedmtl.codecs import FP16, Dense, ErrorFeedback, Int8, TopK
+from fedmtl.codecs.traits import CodecTraits
 from fedmtl.core.trees import sha256
 from fedmtl.data import ClientData, Federation, Split
 from fedmtl.engines import Loop, VMap
@@ -276,7 +277,7 @@ def test_a_private_part_that_is_not_finite_is_not_kept_although_the_upload_is(en
 class Narrow:
     """Dense up to 65504, as a plain cast to binary16 would be."""
 
-    unbiased: ClassVar[bool] = True
+    traits = CodecTraits(unbiased=True, codes_rows=True)
 
     def init(self, size: int) -> None:
         return None

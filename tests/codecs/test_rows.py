@@ -8,7 +8,7 @@ import pytest
 from tests.codecs.codec_list import ALL_CODECS, Case
 from tests.codecs.test_contract import SIZES, around, encode, gaussian, heavy
 
-IN_ROWS = [case for case in ALL_CODECS if hasattr(case.codec, "encode_rows")]
+IN_ROWS = [case for case in ALL_CODECS if case.codec.traits.codes_rows]
 
 pytestmark = pytest.mark.parametrize("case", IN_ROWS, ids=lambda case: repr(case.codec))
 

@@ -38,7 +38,7 @@ def tiny_run(folder: Path, algorithm: Any, **keywords: Any) -> Experiment:
     the first, and a checkpoint does not say who shares.
     """
     model = tiny_model(algorithm)
-    down = Int8() if getattr(algorithm, "one_broadcast", False) else FP16()
+    down = Int8() if algorithm.traits.uniform_broadcast else FP16()
     experiment = Experiment(
         data=Tiny(isinstance(algorithm, Mocha)),
         model=Normed() if type(model).__name__ == "Normed" else model,

@@ -53,8 +53,7 @@ def inputs(case: Case, rows: int, seed: int = 0) -> Tensor:
 
 
 def test_every_model_is_under_contract() -> None:
-    exported = {name for name, value in vars(fedmtl.models).items() if isinstance(value, type)} - {"Model"}
-    assert {type(case.model).__name__ for case in ALL_MODELS} == exported == REGISTRY["model"].keys()
+    assert {type(case.model).__name__ for case in ALL_MODELS} == REGISTRY["model"].keys()
 
 
 def test_a_model_is_a_value(case: Case) -> None:

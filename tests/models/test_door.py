@@ -482,7 +482,7 @@ def test_hca_without_a_trunk_still_joins_heads() -> None:
     of α, of no numbers, changes nothing."""
     first = {"head.b.weight": torch.zeros(1, 2)}
     method = FedHCA2(alpha=1.0, beta=1.0)
-    server = method.enrol(method.init_server(first), {0: first})
+    server = method.register_clients(method.init_server(first), {0: first})
     sent = {"head.b.weight": torch.tensor([[1.0, -2.0]])}
     server = method.aggregate(server, [(0, Upload({"model": sent}, 4.0))])
     assert torch.equal(server["0"].model["head.b.weight"], 2 * sent["head.b.weight"])

@@ -4,7 +4,7 @@ import dataclasses
 import inspect
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +19,7 @@ from fedmtl.data import Synthetic
 from fedmtl.data.base import Federation
 from fedmtl.models import MLP
 from fedmtl.optimizers import Clip, Cosine, Momentum, Warmup, WeightDecay
+from fedmtl.optimizers.traits import OptimizerTraits
 from fedmtl.registry.components import REGISTRY, find
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
@@ -36,6 +37,8 @@ PLAIN = {"Scaffold", "PFedMe"}
 class Still:
     """Nobody moves."""
 
+    traits = OptimizerTraits()
+
     def init(self, params: Params) -> tuple[()]:
         return ()
 
@@ -47,7 +50,7 @@ class Still:
 class Told:
     """The direction is the round, in every number."""
 
-    scheduled: ClassVar[bool] = True
+    traits = OptimizerTraits(scheduled=True)
 
     def init(self, params: Params) -> tuple[()]:
         return ()

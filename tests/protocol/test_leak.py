@@ -36,6 +36,7 @@ from fedmtl.algorithms import (
     Scaffold,
     Transfer,
 )
+from fedmtl.algorithms.traits import Traits
 from fedmtl.codecs import FP16, Dense, ErrorFeedback, Int8, TopK
 from fedmtl.core.types import LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.models import Model
@@ -297,6 +298,8 @@ def test_packet_sizes_do_not_depend_on_heads_that_stay(algorithm: Any, codecs: t
 @dataclass(frozen=True)
 class Leaky:
     """FedPer, but for a way out."""
+
+    traits = Traits()
 
     how: str
     lr: float = 0.1

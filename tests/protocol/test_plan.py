@@ -30,6 +30,7 @@ from fedmtl.protocol.plan import make_plan
 from fedmtl.protocol.spec import spec_of
 from fedmtl.tasks import Binary
 from fedmtl.tasks.regression import Regression
+from fedmtl.tasks.traits import TaskTraits
 from fedmtl.weightings import Equal, Uncertainty
 from tests.server.toy import DATA, make_toy, toy_plan
 
@@ -225,6 +226,8 @@ def test_a_task_that_cannot_be_mixed_is_found_before_the_run() -> None:
 @dataclass(frozen=True)
 class Unmixed:
     """Binary as it was before there were mixtures."""
+
+    traits = TaskTraits()
 
     outputs = 1
     label_shape = ()

@@ -50,10 +50,10 @@ def user_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
     name = "users_parts"
     (tmp_path / f"{name}.py").write_text(
         "from dataclasses import dataclass\n"
-        "from fedmtl.codecs import Dense\n"
+        "from fedmtl.codecs import CodecTraits, Dense\n"
         "\n"
         "class Plain:\n"
-        "    unbiased = False\n"
+        "    traits = CodecTraits()\n"
         "    def __init__(self, keep=0.5): self.keep = keep\n"
         "    def init(self, size): return None\n"
         "    def encode(self, x, state, rng): return b'', None\n"

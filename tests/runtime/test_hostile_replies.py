@@ -294,7 +294,7 @@ def test_an_honest_run_leaves_nothing_out() -> None:
 @pytest.mark.parametrize("algorithm", [one for one in ALL_ALGORITHMS if not isinstance(one, Mocha)], ids=repr)
 def test_no_honest_client_meets_a_bound(algorithm: Any) -> None:
     """Of any algorithm, over a lossy codec where it allows one; MOCHA, on another model, is a test of its own."""
-    codec = Int8() if not getattr(algorithm, "lossless", "") else Dense()
+    codec = Int8() if not algorithm.traits.needs_every_upload else Dense()
     model = tiny_model(algorithm)
     ran = play(experiment(algorithm=algorithm, model=model, up_codec=codec, data=replace(DATA, clients=10)))
     assert ran.rejected == {} and ran.warnings == [] and ran.measured(3) == set(range(10))

@@ -180,7 +180,7 @@ def untested(federation: Federation, client: ClientId) -> Federation:
     return Federation(federation.tasks, federation.input_shape, clients)
 
 
-SENDING = [algorithm for algorithm in ALL_ALGORITHMS if not getattr(algorithm, "central", False)]
+SENDING = [algorithm for algorithm in ALL_ALGORITHMS if not algorithm.traits.centralized]
 
 
 def compare(algorithm: Algorithm[Any, Any], codec: Codec[Any], engine: Engine, store: StateStore, exact: bool) -> None:

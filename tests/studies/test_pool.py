@@ -90,9 +90,8 @@ def test_a_killed_process_is_one_run_and_the_others_go_on(tmp_path: Path) -> Non
 OWN = '''"""A codec that prints, and after some calls raises."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
-from fedmtl.codecs import Dense
+from fedmtl.codecs import CodecTraits, Dense
 
 calls = 0
 
@@ -100,7 +99,7 @@ calls = 0
 @dataclass(frozen=True)
 class Odd:
     most: int = 3
-    unbiased: ClassVar[bool] = True
+    traits = CodecTraits(unbiased=True)
 
     def init(self, size):
         return Dense().init(size)

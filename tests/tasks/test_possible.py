@@ -6,6 +6,7 @@ import pytest
 from fedmtl.tasks import Binary, MultiClass, MultiLabel, Regression
 from fedmtl.tasks.base import Task
 from fedmtl.tasks.checks import possible
+from fedmtl.tasks.traits import TaskTraits
 
 GOOD = {
     Binary(): [[4, 0], [4, 4], [0, 0], [3, 2]],
@@ -32,6 +33,8 @@ def test_sums_are_told_apart(task: Task) -> None:
 
 def test_a_task_of_a_users_own_need_only_have_a_finite_metric() -> None:
     class Own:
+        traits = TaskTraits()
+
         def metric(self, sums: np.ndarray) -> float:
             if sums[1] == 7:
                 raise ValueError("math domain error")

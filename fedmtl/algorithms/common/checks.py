@@ -2,7 +2,17 @@
 
 from typing import Any
 
+from fedmtl.algorithms.traits import Traits
+from fedmtl.core.traits import check_traits
 from fedmtl.optimizers.checks import check_optimizer as check_optimizer
+
+
+def check_inner(wrapper: Any, algorithm: Any, example: str) -> None:
+    """Refuse what is no algorithm where a wrapper takes one."""
+    name = type(wrapper).__name__
+    if isinstance(algorithm, type) or "local_update" not in dir(algorithm):
+        raise ValueError(f"{name} wraps an algorithm such as {example}, got algorithm={algorithm!r}.")
+    check_traits("algorithm", algorithm, Traits)
 
 
 def check_lr(algorithm: Any, **rates: float) -> None:

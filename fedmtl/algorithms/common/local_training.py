@@ -145,7 +145,7 @@ def _with_loss(objective: Objective) -> Callable[[Params, Batch], tuple[Tensor, 
 
 def _round(optimizer: Optimizer, batch: Batch) -> Tensor:
     """t, a scalar: what all rows say, save those of padding."""
-    if not getattr(optimizer, "scheduled", False):
+    if not optimizer.traits.scheduled:
         return UNSCHEDULED
     if "round" not in batch:
         raise ValueError(

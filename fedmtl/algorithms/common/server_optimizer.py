@@ -7,16 +7,18 @@ import torch
 from torch import Tensor
 
 from fedmtl.algorithms.base import Algorithm
+from fedmtl.algorithms.common.checks import check_inner
 from fedmtl.core.types import ClientId, Params, Upload
 
 
 def check_wrapped(optimizer: Any, algorithm: Any) -> None:
     """What is wrapped is an algorithm that runs on clients, of whom its server keeps nothing."""
-    name = type(optimizer).__name__
-    if isinstance(algorithm, type) or not callable(getattr(algorithm, "local_update", None)):
-        raise ValueError(f"{name} wraps an algorithm such as FedAvg(epochs=1), got algorithm={algorithm!r}.")
-    if getattr(algorithm, "central", False) or hasattr(algorithm, "enrol"):
-        raise ValueError(f"{name} wraps algorithms that average one set of parameters, got algorithm={algorithm!r}.")
+    check_inner(optimizer, algorithm, "FedAvg(epochs=1)")
+    if algorithm.traits.centralized or algorithm.traits.register_clients:
+        raise ValueError(
+            f"{type(optimizer).__name__} wraps algorithms that average one set of parameters, got "
+            f"algorithm={algorithm!r}."
+        )
 
 
 def first_model(optimizer: Any, params: Params) -> Params:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from fedmtl.core.traits import part
+
 MULTIPLIERS: Mapping[str, str] = {"PFedMe": "steps", "FedEM": "components"}
 """Algorithm -> the field that multiplies its passes: steps on each batch, or models that are trained side by side."""
 
@@ -20,7 +22,7 @@ def local_passes(algorithm: Any) -> int | None:
         algorithm: an object, or its table in an experiment: ``name``, and fields.
 
     Returns:
-        None where no field says it: a class of a user's own may have an attribute ``local_passes``.
+        None where neither a field nor the trait ``local_passes`` gives it.
     """
     table = algorithm if isinstance(algorithm, Mapping) else _table(algorithm)
     if isinstance(table.get("local_passes"), int):
@@ -33,6 +35,6 @@ def local_passes(algorithm: Any) -> int | None:
 
 
 def _table(algorithm: Any) -> dict[str, Any]:
-    own = {field.name: getattr(algorithm, field.name) for field in fields(algorithm)} if is_dataclass(algorithm) else {}
-    said = getattr(algorithm, "local_passes", None)
-    return {**own, "name": type(algorithm).__name__, **({} if said is None else {"local_passes": said})}
+    passes: int | None = algorithm.traits.local_passes
+    own = {field.name: part(algorithm, field.name) for field in fields(algorithm)} if is_dataclass(algorithm) else {}
+    return {**own, "name": type(algorithm).__name__, **({} if passes is None else {"local_passes": passes})}

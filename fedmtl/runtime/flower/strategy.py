@@ -48,7 +48,7 @@ class FedMTL(Strategy):
         add: bool = False,
     ) -> None:
         self.server = server
-        self._add = add and bool(getattr(server.plan.algorithm, "additive", False))
+        self._add = add and server.plan.algorithm.traits.mean_aggregated
         self.outcome: RoundResult | None = None
         """The outcome of the last closed round."""
         clients = server.clients.clients

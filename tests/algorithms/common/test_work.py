@@ -8,6 +8,7 @@ import torch
 import fedmtl.algorithms.common.local_training
 from fedmtl.algorithms import Algorithm, Ditto, FedAvg, FedPer, Local, Mocha, PFedMe
 from fedmtl.algorithms.common.work import local_passes
+from fedmtl.algorithms.traits import Traits
 from fedmtl.data import Federation
 from tests.conftest import tiny_plan
 from tests.engines.jobs import training
@@ -55,9 +56,9 @@ def test_by_hand() -> None:
 
 def test_a_class_of_ones_own_may_say_it_or_not() -> None:
     class Mine:
-        local_passes = 4
+        traits = Traits(local_passes=4)
 
     class Other:
-        pass
+        traits = Traits()
 
     assert local_passes(Mine()) == 4 and local_passes(Other()) is None

@@ -1,0 +1,79 @@
+"""Traits of an algorithm: what the rest of fedmtl may rely on, declared once, by the class."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Part = Literal["nothing", "trunk", "heads", "model", "norm layers", "all but norm layers", "raw data"]
+"""Parameters of a model. Heads are those of the client's own tasks; a model is the trunk and these heads."""
+
+
+def _method(*names: str) -> Any:
+    """A trait, False by default, that declares optional methods."""
+    return field(default=False, metadata={"methods": names})
+
+
+@dataclass(frozen=True)
+class Sends:
+    """The parameters that travel, and those that stay. The contract test compares them with the payloads and states."""
+
+    down: Part
+    """In a broadcast."""
+    up: Part
+    """In an upload."""
+    private: Part
+    """In a client's state."""
+    down_extra: tuple[str, ...] = ()
+    """Names in a broadcast that are no parameters; ``name.*`` is one for each task."""
+    up_extra: tuple[str, ...] = ()
+    """Names in an upload that are no parameters."""
+    private_sent: bool = False
+    """Whether numbers of the private state are also in the upload."""
+    down_note: str = ""
+    """Words for tables, such as "of its cluster"."""
+    up_note: str = ""
+    private_note: str = ""
+
+
+@dataclass(frozen=True)
+class Traits:
+    """Capabilities of an algorithm. The default declares none, which is always correct and may be slower.
+
+    >>> Traits(uniform_broadcast=True).mean_aggregated
+    False
+    """
+
+    sends: Sends | None = None
+    """Parameters that travel and stay; the algorithms of fedmtl all declare them."""
+    technique: str = ""
+    """The technique of federated multi-task learning, for tables."""
+    uniform_broadcast: bool = False
+    """``broadcast`` returns the same payload for all clients, so it is called once a round and not once a client."""
+    mean_aggregated: bool = False
+    """``aggregate`` reads uploads through ``mean_upload`` alone, so nodes of one machine may sum theirs beforehand."""
+    independent_heads: bool = False
+    """A head of zeros without labels changes nothing else. It is true of gradient steps, norms and proximal terms, not
+    of a mean over all private numbers. Engines may then train clients of different tasks together, each with zero heads
+    for the tasks that it does not own, which is faster."""
+    named_heads: bool = False
+    """Tasks are found by the names of their heads' parameters, so each head must have a parameter."""
+    broadcast_lists_clients: bool = False
+    """A broadcast holds numbers for each registered client, so its shapes depend on the number of clients."""
+    centralized: bool = False
+    """The clients' raw data goes to the server once, and ``local_update`` runs there."""
+    needs_every_upload: str = ""
+    """The reason why no part of an upload may be lost for good, such as a sum that server and client each keep; empty
+    where it may. Codecs that are neither ``lossless`` nor ``error_compensated`` are then refused."""
+    local_passes: int | None = None
+    """Passes with gradients over a client's examples in a round; None: the sum of the fields of epochs."""
+    register_clients: bool = _method("register_clients")
+    """``register_clients(server, owned) -> server`` is called once, before the first round, with all clients of the
+    federation, ascending, and the initial trunk and heads of each. The structure of the state is fixed from then on."""
+    counts_clients_only: bool = False
+    """``register_clients`` counts clients and keeps nothing of each, so there may be any number of them."""
+    diagnostics: bool = _method("diagnostics")
+    """``diagnostics(server) -> name -> vector [K] or matrix [K, K]``: estimates about the K clients, ascending, such as
+    a similarity or a cluster, which the run folder and the report show."""
+    mixture: bool = _method("mixture")
+    """``mixture(down, private) -> (M models, their weights [M])``: a client predicts with the weighted mean of M
+    predictions, taken by ``mixed`` of each task, and not with ``personal_params``. Weights sum to 1; they are one
+    vector, or task name -> vector. ``personal_params`` is then for a device that holds one model."""

@@ -1,0 +1,12 @@
+"""Traits of a weighting."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class WeightingTraits:
+    """Capabilities of a weighting. The default declares none."""
+
+    retract: bool = field(default=False, metadata={"methods": ("retract",)})
+    """``retract(params) -> params``: after each step of training, the parameters of ``learnt`` that are in ``params``,
+    put back onto their constraint."""
