@@ -1,8 +1,8 @@
-"""How many clients to stack: measured once for a kind of work on a machine, then remembered.
+"""The number of clients to stack, measured once for each kind of work on a machine, then cached on disk.
 
-Too few, and the overhead of operations is all there is; too many, and a step's tensors leave the cache. Results depend
-on the choice by float rounding. So that workers, and a run and its continuation, choose alike, the first measurement is
-written down and taken by all.
+With too few clients, the overhead of operations dominates; with too many, a step's tensors leave the cache. The choice
+changes results by floating-point rounding. All workers, and a run and its continuation, read the first measurement, so
+that they choose the same number.
 """
 
 import hashlib
@@ -27,40 +27,40 @@ from fedmtl.engines.base import Cohort
 from fedmtl.engines.batching.gather import Rows, gather, shapes
 from fedmtl.engines.device import gather_rows, to_device, to_tensor
 from fedmtl.engines.kernels import lifted_layers
-from fedmtl.engines.trace.batched_function import Lifted
+from fedmtl.engines.trace.batched_function import BatchedFunction
 
 BUDGET_S = 0.3
-"""Seconds that a measurement may take, save its first call."""
+"""Most seconds of a measurement, without its first call."""
 
 GPU_BUDGET_S = 3.0
-"""The same on a GPU, whose kernels are loaded at the first call of each shape."""
+"""Most seconds of a measurement on a GPU, whose kernels are loaded at the first call of each shape."""
 
 _CACHE_BYTES = 2**20
-"""What a step's parameters and data may fill; the middle of the candidates is about that."""
+"""Bytes of a step's parameters and data at the middle candidate."""
 
 
 MOST_STACKED = 4096
-"""Clients at once."""
+"""Most clients in a stack."""
 
 _MOST_BYTES = 2**16
-"""Of a note."""
+"""Largest file in the cache."""
 
 
 def candidates(bytes_of_one: int) -> tuple[int, ...]:
-    """Sizes of chunks worth trying for clients whose parameters and batch take so many bytes, ascending."""
+    """Return candidate chunk sizes, ascending, for clients whose parameters and batch take ``bytes_of_one``."""
     least = 4
     while 2 * least * bytes_of_one <= _CACHE_BYTES and least < 64:
         least *= 2
     return least, 2 * least, 4 * least
 
 
-def remembered(kind: Mapping[str, Any], measure: Callable[[], int]) -> int:
-    """The number that was found for this kind of work on this machine; measured and written down the first time."""
+def cached(kind: Mapping[str, Any], measure: Callable[[], int]) -> int:
+    """Return the number for this kind of work on this machine, measured and stored the first time."""
     picture = json.dumps({**kind, "machine": machine(), "torch": torch.__version__}, sort_keys=True, default=str)
     name = f"{hashlib.sha256(picture.encode()).hexdigest()[:32]}.json"
     try:
         path = own_cache("tuning") / name
-    except OSError:  # a folder that cannot be made, or that is another user's
+    except OSError:  # a folder that cannot be created, or of another user
         return measure()
     known = _read(path)
     if known is not None:
@@ -71,12 +71,12 @@ def remembered(kind: Mapping[str, Any], measure: Callable[[], int]) -> int:
         write_atomic(draft, json.dumps({"chunk": chunk, **json.loads(picture)}, indent=1).encode(), fsync=False)
         draft.chmod(0o600)
         try:
-            os.link(draft, path)  # unlike a rename, fails where another was first
+            os.link(draft, path)  # unlike a rename, it fails where another process was first
         except FileExistsError:
             pass
         finally:
             draft.unlink()
-    except OSError:  # a folder that cannot be written, a disk without links: nothing is remembered
+    except OSError:  # a folder that cannot be written, or a disk without links: nothing is stored
         return chunk
     return _read(path) or chunk
 
@@ -92,7 +92,7 @@ def _read(path: Path) -> int | None:
 
 
 def name_of(function: Any) -> str:
-    """A function's name and its object's type: the same in every process and for every learning rate."""
+    """Return a function's name and its object's type: the same in every process and for every learning rate."""
     function = inspect.unwrap(function)
     if isinstance(function, partial):
         return name_of(function.func)
@@ -102,10 +102,10 @@ def name_of(function: Any) -> str:
 
 
 def seconds_of(call: Callable[[], Any], budget: float, device: str = "cpu") -> float:
-    """Return the shortest time of up to five calls: as many as the budget allows, at least one.
+    """Return the shortest time of up to five calls, within the budget but at least one.
 
-    On the CPU it is the time of this thread, since the clock counts the work of others too. A GPU works on when the
-    call returns, so there it is the clock's when the work is done, after one call that loads the kernels.
+    On the CPU it is the time of this thread, since wall time includes the work of other processes. On a GPU it is the
+    wall time until all kernels have ended, after one call that loads them.
     """
     times: list[float] = []
     clock = time.thread_time if device == "cpu" else partial(_clock, device)
@@ -129,10 +129,10 @@ def _is_cuda(device: str) -> bool:
     return torch.device(device).type == "cuda"
 
 
-def chunk_for(cohort: Cohort, lifted: Lifted, device: str) -> int:
-    """How many clients of this cohort to stack; 0 where a client alone is faster than in the best stack by a third."""
-    if lifted.chunk is not None:
-        return lifted.chunk
+def chunk_for(cohort: Cohort, batched: BatchedFunction, device: str) -> int:
+    """Return the number of clients to stack; 0 if a client alone is faster than in the best stack by a third."""
+    if batched.chunk is not None:
+        return batched.chunk
     order = np.argsort(cohort.steps, kind="stable")
     example = cohort.batches(order[-1:])
     bytes_of_one = sum(
@@ -145,7 +145,7 @@ def chunk_for(cohort: Cohort, lifted: Lifted, device: str) -> int:
     else:
         sizes = gpu_candidates(most_in_memory(bytes_of_one * len(example), device))
     if len(order) <= sizes[0]:
-        return sizes[0]  # nothing to choose yet
+        return sizes[0]  # too few clients for a choice
     kind = {
         "function": name_of(cohort.function),
         "down": shapes(cohort.downs[0], 0),
@@ -155,15 +155,15 @@ def chunk_for(cohort: Cohort, lifted: Lifted, device: str) -> int:
     }
     if _is_cuda(device):
         kind["device"] = torch.cuda.get_device_name(device)
-    lifted.chunk = remembered(kind, lambda: _measured(cohort, lifted, order, sizes, device))
-    return lifted.chunk
+    batched.chunk = cached(kind, lambda: _measured(cohort, batched, order, sizes, device))
+    return batched.chunk
 
 
 def gpu_candidates(most: int) -> tuple[int, ...]:
-    """Sizes of chunks worth trying on a GPU whose memory holds ``most`` clients, ascending, each four times the last.
+    """Return candidate chunk sizes for a GPU whose memory holds ``most`` clients, ascending, each four times the last.
 
-    Small models gain up to the most: launches are what they cost. Stacked convolutions become grouped ones, which
-    may be slower at any size than one client after another.
+    Small models gain up to the largest size, since kernel launches dominate their time. Stacked convolutions become
+    grouped ones, which may be slower at any size than one client after another.
     """
     sizes = []
     while most > 4:
@@ -173,14 +173,13 @@ def gpu_candidates(most: int) -> tuple[int, ...]:
 
 
 def most_in_memory(bytes_of_one: int, device: str) -> int:
-    """On a GPU, where launches cost more than caches give: as many as fit if a step keeps 32 times its inputs."""
+    """Return the number of clients that fit a GPU's memory if a step keeps 32 times its inputs."""
     free, _ = torch.cuda.mem_get_info(device)
     return max(1, min(MOST_STACKED, free // (32 * bytes_of_one)))
 
 
-def _measured(cohort: Cohort, lifted: Lifted, order: Rows, sizes: Sequence[int], device: str) -> int:
-    """Return the best size by one step of as many clients, since every step costs the same; of almost equal ones the
-    largest."""
+def _measured(cohort: Cohort, batched: BatchedFunction, order: Rows, sizes: Sequence[int], device: str) -> int:
+    """Return the size with the shortest time of one step a client; of almost equal ones the largest."""
     budget = BUDGET_S if device == "cpu" else GPU_BUDGET_S
     begin, share = time.perf_counter(), budget / (2 * len(sizes))
     down = to_device(cohort.downs[int(cohort.broadcast_index[order[0]])], device)
@@ -190,7 +189,7 @@ def _measured(cohort: Cohort, lifted: Lifted, order: Rows, sizes: Sequence[int],
             break
         inputs = gather(cohort, np.resize(order, size), down, device)
         try:
-            call = lifted.quickest(inputs._replace(batches=inputs.batches[:1]))
+            call = batched.quickest(inputs._replace(batches=inputs.batches[:1]))
             each[size] = seconds_of(call, share, device) / size
         except torch.OutOfMemoryError:
             if not each:

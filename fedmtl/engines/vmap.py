@@ -1,4 +1,4 @@
-"""The cohort engine: many clients in one call."""
+"""The cohort engine, which runs many clients in one call."""
 
 import logging
 import math
@@ -17,39 +17,40 @@ from fedmtl.engines.batching.gather import ResultAssembler, Rows, gather, groups
 from fedmtl.engines.batching.task_padding import group, unpad
 from fedmtl.engines.device import one_thread
 from fedmtl.engines.loop import Loop, run_one
-from fedmtl.engines.trace.batched_function import Lifted, keep
+from fedmtl.engines.trace.batched_function import BatchedFunction
+from fedmtl.engines.trace.signature import keep
 from fedmtl.engines.tuning import chunk_for, name_of
 
 log = logging.getLogger(__name__)
 
 MAX_FUNCTIONS = 32
-"""Functions whose recordings one engine keeps."""
+"""Most functions whose graphs one engine keeps."""
 
 NATIVE_CHUNK = 1024
-"""Clients a call of native code: it goes through them one by one, so that a stack of any size stays in the cache."""
+"""Clients a call of native code, which runs them one by one, so that stacks of any size stay in the cache."""
 
 COMPILE_AFTER_S = 15.0
-"""Seconds that a recording has run for when its compilation may be worth as many."""
+"""Seconds of replays of a graph after which its compilation, which takes as long, may pay."""
 
 
 @dataclass(frozen=True)
 class VMap:
-    """Clients are sorted by number of steps, cut into chunks and run stacked.
+    """Runs clients stacked, in chunks of clients with similar numbers of steps.
 
-    Ragged clients are padded inside a chunk, all with mask 0, which a pure function that keeps the rules of
-    ``Algorithm.local_update`` does not notice. A function that cannot be lifted, or is slower lifted, runs client by
-    client, which is said once.
+    Ragged clients are padded inside a chunk with mask 0, which leaves the results of a pure function that follows
+    ``Algorithm.local_update`` unchanged. A function that cannot be stacked, or is slower stacked, runs client by
+    client; one warning reports it.
     """
 
     chunk: int | None = None
-    """Clients stacked at most; more fill the cache. None: measured once for each kind of work, and remembered."""
+    """Most clients in a stack; more fill the cache. None: measured once for each kind of work, and cached on disk."""
     device: str = "cpu"
-    """Where clients are trained; results come back to the CPU."""
+    """The device that clients are trained on; results are copied to the CPU."""
     compile: bool = False
-    """Hand calls that have run for long to compilers, equal to rounding only: after a moment a C++ compiler, by which a
-    round of small dense models takes two thirds of its time, or after some seconds torch's, for what is not written in
-    C++ here."""
-    _functions: dict[ClientFn, Lifted] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Compile calls that have run for long; results are equal to rounding only. C++ comes after a moment, and a round
+    of small dense models then takes two thirds of its time. Torch's compiler comes after some seconds, for operations
+    without C++."""
+    _functions: dict[ClientFn, BatchedFunction] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.chunk is not None and self.chunk < 1:
@@ -73,35 +74,35 @@ class VMap:
     def _run(self, cohort: Cohort) -> Any:
         if not len(cohort.clients):
             return None
-        lifted = self._lifted(cohort.function)
-        result = None if lifted.refused else self._stacked(cohort, lifted)
-        return Loop(self.device).map([cohort])[0] if lifted.refused else result
+        batched = self._batched(cohort.function)
+        result = None if batched.refused else self._stacked(cohort, batched)
+        return Loop(self.device).map([cohort])[0] if batched.refused else result
 
-    def _stacked(self, cohort: Cohort, lifted: Lifted) -> Any:
-        """The results; None when the function turns out to be refused."""
+    def _stacked(self, cohort: Cohort, batched: BatchedFunction) -> Any:
+        """Return the results; None if the function is refused."""
         running: Rows = np.arange(len(cohort.clients))
         results = ResultAssembler(len(cohort.clients), cohort.output_buffers)
         try:
-            chunk = self.chunk or chunk_for(cohort, lifted, self.device)
+            chunk = self.chunk or chunk_for(cohort, batched, self.device)
             if chunk == 0:
-                return self._refuse(lifted, "that is faster here than stacking clients")
+                return self._refuse(batched, "that is faster here than stacking clients")
             for down, rows in groups(cohort, chunk, self.device):
-                single = alone(cohort.steps[rows], chunk) if self.chunk is None and not lifted.native else 0
-                cut = exact(len(rows), NATIVE_CHUNK) if lifted.native else pieces(len(rows) - single, chunk)
+                single = alone(cohort.steps[rows], chunk) if self.chunk is None and not batched.native else 0
+                cut = exact(len(rows), NATIVE_CHUNK) if batched.native else pieces(len(rows) - single, chunk)
                 for start, stop, size in [*cut, *singly(len(rows) - single, len(rows))]:
                     running = rows[start:stop]
                     padded = np.concatenate([running, np.repeat(running[-1:], size - len(running))])
-                    inputs = gather(cohort, padded, down, self.device, lazy=bool(lifted.native))
-                    results.put(running, lifted(inputs, results.buffers if inputs.whole else None))
+                    inputs = gather(cohort, padded, down, self.device, lazy=bool(batched.native))
+                    results.put(running, batched(inputs, results.buffers if inputs.whole else None))
         except Exception as error:
-            return self._refuse(lifted, self._limit(error, cohort, running))
+            return self._refuse(batched, self._limit(error, cohort, running))
         return results.tree()
 
     def _limit(self, error: Exception, cohort: Cohort, running: Rows) -> str:
-        """What stands in the way of stacking.
+        """Return the reason why a function cannot be stacked.
 
         Raises:
-            Exception: the error, when it is the function's own, or one that the loop would only hide.
+            Exception: the error itself, if the function alone raises it too, or the loop would hide it.
         """
         clients = [cohort.clients[row] for row in running]
         error.add_note(f"while running clients {clients} together; engine='loop' runs them singly")
@@ -113,12 +114,12 @@ class VMap:
             raise error from None
         return f"torch.vmap cannot stack it: {str(error).strip().splitlines()[0]}"
 
-    def _refuse(self, lifted: Lifted, reason: str) -> None:
-        lifted.refused = True
-        log.warning("%s runs client by client: %s", name_of(lifted.function), reason)
+    def _refuse(self, batched: BatchedFunction, reason: str) -> None:
+        batched.refused = True
+        log.warning("%s runs client by client: %s", name_of(batched.function), reason)
 
-    def _lifted(self, function: ClientFn) -> Lifted:
+    def _batched(self, function: ClientFn) -> BatchedFunction:
         if function not in self._functions:
-            lifted = Lifted(function, COMPILE_AFTER_S if self.compile else math.inf)
-            keep(self._functions, function, lifted, MAX_FUNCTIONS)
+            batched = BatchedFunction(function, COMPILE_AFTER_S if self.compile else math.inf)
+            keep(self._functions, function, batched, MAX_FUNCTIONS)
         return self._functions[function]

@@ -1,4 +1,4 @@
-"""Freed memory is kept, and no more of it than was once needed."""
+"""Freed memory is kept, up to the most that was needed at once."""
 
 import subprocess
 import sys

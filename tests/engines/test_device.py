@@ -1,7 +1,7 @@
 """The path of a GPU, without one: no number is computed, but every tensor has a device, and two may not be mixed.
 
 torch's device "meta" knows shapes and types alone, and refuses operations on tensors of two devices, as a GPU would
-(save scalars of the CPU, which GPUs take too). What it cannot say is how fast a GPU is, or how it rounds.
+(save scalars of the CPU, which GPUs take too). It shows neither the speed nor the rounding of a GPU.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from fedmtl.core.trees import tree_leaves, tree_map, tree_structure
 from fedmtl.data.base import Federation
 from fedmtl.engines import Loop, VMap
 from fedmtl.engines.batching.gather import Inputs
-from fedmtl.engines.trace.batched_function import Lifted
+from fedmtl.engines.trace.batched_function import BatchedFunction
 from fedmtl.engines.tuning import most_in_memory
 from tests.algorithms.rounds import jobs, measurements, start
 from tests.conftest import ALL_ALGORITHMS, tiny_plan
@@ -43,11 +43,11 @@ def test_nothing_is_left_on_the_cpu(algorithm: Algorithm[Any, Any], kind: str, a
     down, private = away(cohort.downs[0]), away(cohort.private)
     one, epoch = tree_map(lambda leaf: leaf[0], (private, batches))
     assert devices(cohort.function(down, one, epoch)) == {"meta"}
-    assert devices(Lifted(cohort.function)(Inputs(down, True, private, batches))) == {"meta"}
+    assert devices(BatchedFunction(cohort.function)(Inputs(down, True, private, batches))) == {"meta"}
 
 
 @pytest.mark.parametrize("engine", [Loop("cpu:0"), VMap(device="cpu:0"), VMap(chunk=3, device="cpu:0")], ids=repr)
-def test_results_come_back_from_another_device(
+def test_results_are_copied_from_another_device(
     engine: Loop | VMap, alike: Federation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ "cpu:0" is another device by its name: tensors are sent there and back, and chunks are sized by its memory."""
@@ -59,6 +59,6 @@ def test_results_come_back_from_another_device(
 
 @pytest.mark.parametrize(("free", "expected"), [(7 * 32_000 + 31_999, 7), (10**15, 4096), (5, 1)])
 def test_chunks_fill_the_memory_that_is_free(free: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients of 1,000 bytes, of whom a step keeps 32 times as much: 7 in seven times 32,000 bytes and some more."""
+    """Clients of 1,000 bytes, for which a step keeps 32 times as much: 7 in seven times 32,000 bytes and some more."""
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
     assert most_in_memory(1000, "cuda") == expected

@@ -1,4 +1,4 @@
-"""torch's compiler is imported by those who compile, and by nobody else."""
+"""torch's compiler is imported for compilation only."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ ASK = """
 import sys, torch
 import fedmtl.engines
 assert "torch._dynamo" not in sys.modules
-assert torch._dynamo.config.cache_size_limit >= 1  # whoever asks gets the real one
+assert torch._dynamo.config.cache_size_limit >= 1  # the real module
 assert torch._dynamo is sys.modules["torch._dynamo"] and torch._dynamo.__file__
 with torch._dynamo.compiled_autograd._disable():
     pass
@@ -52,9 +52,9 @@ def test_training_does_not_import_it(engine: str) -> None:
     play(TRAIN.format(engine=engine))
 
 
-def test_whoever_needs_it_gets_it() -> None:
+def test_it_is_imported_when_it_is_used() -> None:
     assert play(ASK) == "[2.0, 2.0, 2.0]"
 
 
-def test_who_has_it_keeps_it() -> None:
+def test_an_imported_one_stays() -> None:
     play(AFTER)

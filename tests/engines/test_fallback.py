@@ -1,4 +1,4 @@
-"""Functions that cannot be stacked, or had better not be: they run client by client, and that is said once."""
+"""Functions that cannot be stacked, or are slower stacked: they run client by client, with one warning."""
 
 import logging
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from tests.engines.jobs import Job, alone, run, tensors
 
 
 def branches(down: Payload, private: torch.Tensor, batches: Sequence[Batch]) -> torch.Tensor:
-    """Its course depends on the client's numbers."""
+    """Control flow depends on the client's numbers."""
     return private * 2 if private > 2 else private - 1
 
 
@@ -29,7 +29,7 @@ def jobs_of(function: Any, n: int = 5) -> list[Job]:
 
 
 @pytest.mark.parametrize("function", [branches, unsupported], ids=lambda f: f.__name__)
-def test_what_vmap_cannot_do_the_loop_does(function: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_function_that_vmap_cannot_stack_runs_in_the_loop(function: Any, caplog: pytest.LogCaptureFixture) -> None:
     """With the loop's bits; the warning names the function and the reason, once in an engine's life."""
     engine, jobs = VMap(chunk=2), jobs_of(function)
     with caplog.at_level(logging.WARNING):
@@ -53,7 +53,7 @@ def test_others_are_still_stacked(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_an_error_of_one_client_that_branches_names_the_client() -> None:
-    """The first one is fine by itself, so that it is the stack that fails; the loop then finds who."""
+    """The first client succeeds alone, so the stack fails; the loop then finds the failing client."""
 
     def picky(down: Payload, private: torch.Tensor, batches: Sequence[Batch]) -> torch.Tensor:
         if private == 3:
@@ -65,7 +65,7 @@ def test_an_error_of_one_client_that_branches_names_the_client() -> None:
     assert error.value.__notes__ == ["while running client 3"]
 
 
-def test_what_is_slower_stacked_runs_alone(
+def test_a_function_that_is_slower_stacked_runs_alone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The times are made up: a stack of 64 takes 100 s, a client alone 1 s."""

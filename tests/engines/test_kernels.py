@@ -359,15 +359,15 @@ def of_client(batches: list[Batch], k: int) -> list[Batch]:
 def test_models_train_as_in_the_loop(name: str) -> None:
     """Three rounds, each from the mean of the last; no operator falls back to clients one by one."""
     train, params, batches = training(name)
-    alone, lifted = dict(params), dict(params)
+    alone, batched = dict(params), dict(params)
     for _ in range(3):
         results = [train(alone, of_client(batches, k)) for k in range(K)]
         alone = {key: torch.stack([result[key] for result in results]).mean(0) for key in params}
         with lifted_layers(), no_fallback():
-            stacked = vmap(train, in_dims=(None, 0))(lifted, batches)
-        lifted = {key: value.mean(0) for key, value in stacked.items()}
+            stacked = vmap(train, in_dims=(None, 0))(batched, batches)
+        batched = {key: value.mean(0) for key, value in stacked.items()}
     for key in params:
-        torch.testing.assert_close(lifted[key], alone[key], rtol=0, atol=1e-4)
+        torch.testing.assert_close(batched[key], alone[key], rtol=0, atol=1e-4)
         assert (alone[key] - params[key]).abs().max() > 1e-3  # it did train
 
 
@@ -414,11 +414,11 @@ class _Calls(TorchDispatchMode):
 def test_traces_are_pure_and_hold_for_other_data(name: str) -> None:
     """A trace may be run again on other numbers, and writes into no tensor."""
     train, params, batches = training(name)
-    lifted = vmap(train, in_dims=(None, 0))
+    batched = vmap(train, in_dims=(None, 0))
     with lifted_layers():
-        graph = make_fx(lifted)(params, batches)
+        graph = make_fx(batched)(params, batches)
         _, other_params, other = training(name, seed=1)
-        expected = lifted(other_params, other)
+        expected = batched(other_params, other)
     with _Calls() as calls:
         got = graph(other_params, other)
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)

@@ -1,4 +1,4 @@
-"""The size of chunks: measured once, then the same for all who ask."""
+"""The size of chunks: measured once, then the same for all processes."""
 
 import json
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from torch._C._functorch import is_batchedtensor  # pyright: ignore[reportMissin
 
 from fedmtl.core.types import Batch, Payload
 from fedmtl.engines import VMap, tuning
-from fedmtl.engines.trace.batched_function import Lifted
+from fedmtl.engines.trace.batched_function import BatchedFunction
 from tests.engines.jobs import Job, alone, assert_close, cohort_of, run
 
 
@@ -36,34 +36,34 @@ def never() -> int:
     raise AssertionError("measured again")
 
 
-def test_what_was_measured_is_remembered(cache: Path) -> None:
-    assert tuning.remembered({"function": "f", "shapes": [1, 2]}, lambda: 8) == 8
-    assert tuning.remembered({"function": "f", "shapes": [1, 2]}, never) == 8
-    assert tuning.remembered({"function": "g", "shapes": [1, 2]}, lambda: 0) == 0
+def test_a_measurement_is_cached(cache: Path) -> None:
+    assert tuning.cached({"function": "f", "shapes": [1, 2]}, lambda: 8) == 8
+    assert tuning.cached({"function": "f", "shapes": [1, 2]}, never) == 8
+    assert tuning.cached({"function": "g", "shapes": [1, 2]}, lambda: 0) == 0
     assert sorted(json.loads(path.read_text())["chunk"] for path in cache.iterdir()) == [0, 8]
 
 
-def test_who_measures_first_decides_for_all(cache: Path) -> None:
+def test_the_first_measurement_decides_for_all(cache: Path) -> None:
     """Two workers measure at once; the slower one takes the other's number, and nothing else lies in the folder."""
     kind = {"function": "f"}
-    assert tuning.remembered(kind, lambda: tuning.remembered(kind, lambda: 16) * 2) == 16
-    assert tuning.remembered(kind, never) == 16
+    assert tuning.cached(kind, lambda: tuning.cached(kind, lambda: 16) * 2) == 16
+    assert tuning.cached(kind, never) == 16
     assert len(list(cache.iterdir())) == 1
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"chunk": "x"}', '{"chunk": -1}', "{}"])
-def test_a_damaged_note_is_not_believed(cache: Path, text: str) -> None:
-    """It is left as it is: the measured number holds for who measured it."""
-    tuning.remembered({"function": "f"}, lambda: 8)
+def test_a_damaged_file_is_not_used(cache: Path, text: str) -> None:
+    """It stays as it is, and the process uses its own measurement."""
+    tuning.cached({"function": "f"}, lambda: 8)
     next(cache.iterdir()).write_text(text)
-    assert tuning.remembered({"function": "f"}, lambda: 4) == 4
+    assert tuning.cached({"function": "f"}, lambda: 4) == 4
 
 
 def test_a_folder_that_cannot_be_written_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
     monkeypatch.setenv("FEDMTL_CACHE", str(file))
-    assert tuning.remembered({"function": "f"}, lambda: 8) == 8
+    assert tuning.cached({"function": "f"}, lambda: 8) == 8
 
 
 def test_candidates_follow_the_size_of_a_client() -> None:
@@ -87,11 +87,11 @@ def test_the_least_time_a_client_wins(monkeypatch: pytest.MonkeyPatch, times: di
     """Seconds are made up by number of clients: alone 1, except that a stack must be slower by a third to lose."""
     cohort, sizes = cohort_of(many(300)), iter([*times.values(), 1.0])
     monkeypatch.setattr(tuning, "seconds_of", lambda call, budget, device: next(sizes))
-    assert tuning.chunk_for(cohort, Lifted(cohort.function), "cpu") == expected
+    assert tuning.chunk_for(cohort, BatchedFunction(cohort.function), "cpu") == expected
     monkeypatch.setattr(tuning, "seconds_of", never)
-    assert tuning.chunk_for(cohort, Lifted(cohort.function), "cpu") == expected
+    assert tuning.chunk_for(cohort, BatchedFunction(cohort.function), "cpu") == expected
     other = cohort_of(many(300, partial(scale, 0.5)))  # another learning rate, as it were, is the same kind of work
-    assert tuning.chunk_for(other, Lifted(other.function), "cpu") == expected
+    assert tuning.chunk_for(other, BatchedFunction(other.function), "cpu") == expected
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_gpu_is_measured_too(monkeypatch: pytest.MonkeyPatch, times: dict[int,
         return next(sizes)
 
     monkeypatch.setattr(tuning, "seconds_of", made_up)
-    assert tuning.chunk_for(cohort, Lifted(cohort.function), "cpu:0") == expected
+    assert tuning.chunk_for(cohort, BatchedFunction(cohort.function), "cpu:0") == expected
     assert devices == {"cpu:0"}
 
 
@@ -135,16 +135,16 @@ def test_memory_that_runs_out_ends_the_measuring(monkeypatch: pytest.MonkeyPatch
         return seconds
 
     monkeypatch.setattr(tuning, "seconds_of", full)
-    assert tuning.chunk_for(cohort, Lifted(cohort.function), "cpu:0") == 10
+    assert tuning.chunk_for(cohort, BatchedFunction(cohort.function), "cpu:0") == 10
 
 
 def test_a_few_clients_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor does their number bind those who come later."""
+    """Nor is their number used for later cohorts."""
     monkeypatch.setattr(tuning, "seconds_of", never)
     cohort = cohort_of(many(64))
-    lifted = Lifted(cohort.function)
-    assert tuning.chunk_for(cohort, lifted, "cpu") == 64
-    assert lifted.chunk is None
+    batched = BatchedFunction(cohort.function)
+    assert tuning.chunk_for(cohort, batched, "cpu") == 64
+    assert batched.chunk is None
 
 
 def test_a_tuned_engine_gives_each_client_its_own_result(cache: Path) -> None:
@@ -190,6 +190,6 @@ def test_a_large_client_beside_small_ones_is_run_as_the_loop_does(monkeypatch: p
         assert_close(found, expected)
         found = run(engine, jobs)
     assert_close(found, expected)
-    assert torch.equal(found[1], expected[1])  # to the bit
+    assert torch.equal(found[1], expected[1])  # bit-identical
     assert (60, False) in rows and (60, True) not in rows
     assert {steps for steps, batched in rows if batched} == {1}

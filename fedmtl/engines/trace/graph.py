@@ -1,4 +1,4 @@
-"""A call of a function on tensors as a list of operations."""
+"""Graphs: calls of a function on tensors as lists of operations."""
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -6,86 +6,90 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 
-class Slot(NamedTuple):
+class Value(NamedTuple):
     """A tensor of the call, by its number."""
 
     number: int
 
 
 class View(NamedTuple):
-    """Where in whose memory a tensor lies; numbers count elements, as in ``Tensor.as_strided``."""
+    """Position of a tensor in the memory of another; numbers count elements, as in ``Tensor.as_strided``."""
 
-    base: Slot
+    base: Value
     size: tuple[int, ...]
     stride: tuple[int, ...]
     offset: int
 
 
-class Operation(NamedTuple):
+class Node(NamedTuple):
+    """One operation of the call."""
+
     function: Any
     """An aten overload."""
     args: tuple[Any, ...]
-    """Plain values, slots, and lists of them."""
+    """Plain Python values, graph values, and lists of them."""
     kwargs: dict[str, Any]
-    outs: tuple[Slot | None, ...]
+    outs: tuple[Value | None, ...]
     single: bool
-    """Whether the operation gives one tensor, not a tuple."""
+    """True if the operation returns one tensor, not a tuple."""
     view: View | None = None
-    """For a view, however many views it was taken through: the same taken at once. None where that is not safe."""
-    changed: frozenset[Slot] = frozenset()
-    """Whose memory is changed in place."""
+    """For a view: the same view, taken directly of the base. None where that is not safe."""
+    changed: frozenset[Value] = frozenset()
+    """Values whose memory is changed in place."""
 
-    def reads(self) -> list[Slot]:
-        """What must be there before."""
-        return [self.view.base] if self.view is not None else list(slots((*self.args, *self.kwargs.values())))
+    def reads(self) -> list[Value]:
+        """Return the values that must exist before."""
+        return [self.view.base] if self.view is not None else list(values_in((*self.args, *self.kwargs.values())))
 
 
-class Recording(NamedTuple):
-    """A call that can be played back on inputs of the same shapes, strides and dtypes."""
+class Graph(NamedTuple):
+    """A call that can be replayed on inputs of the same shapes, strides and dtypes."""
 
-    inputs: tuple[Slot, ...]
-    operations: list[Operation]
-    outputs: tuple[Slot, ...]
-    constants: dict[Slot, Tensor]
+    inputs: tuple[Value, ...]
+    nodes: list[Node]
+    outputs: tuple[Value, ...]
+    constants: dict[Value, Tensor]
 
 
 FILLS = frozenset({"zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full"})
-"""Operations that read nothing of the tensor that they are given but its shape and dtype."""
+"""Operations that read only the shape and dtype of their tensor."""
 
 
-def swapped(item: Any, value: Callable[[Slot], Any]) -> Any:
-    """An argument with a value for each of its slots."""
-    if isinstance(item, Slot):
-        return value(item)
-    return [swapped(part, value) for part in item] if isinstance(item, list) else item
+def map_values(item: Any, function: Callable[[Value], Any]) -> Any:
+    """Return an argument with each graph value mapped by a function."""
+    if isinstance(item, Value):
+        return function(item)
+    return [map_values(part, function) for part in item] if isinstance(item, list) else item
 
 
-def slots(items: Iterable[Any]) -> Iterable[Slot]:
-    """Those in plain values, slots, and lists of them."""
+def values_in(items: Iterable[Any]) -> Iterable[Value]:
+    """Yield the graph values in arguments, also those in lists."""
     for item in items:
-        if isinstance(item, Slot):
+        if isinstance(item, Value):
             yield item
         elif isinstance(item, list):
-            yield from slots(item)
+            yield from values_in(item)
 
 
 def needed(
-    operations: Sequence[Operation], outputs: Sequence[Slot], bases: Mapping[Slot, Slot], constants: Container[Slot]
-) -> list[Operation]:
-    """Those that the outputs depend on, in their order.
+    nodes: Sequence[Node], outputs: Sequence[Value], bases: Mapping[Value, Value], constants: Container[Value]
+) -> list[Node]:
+    """Return the nodes that the outputs depend on, in their order.
 
     Args:
-        bases: tensor -> the tensor in whose memory it lies, where that is another.
-        constants: tensors that are kept and need not be made.
+        nodes: of a call.
+        outputs: of the call.
+        bases: view -> the value whose memory it is in.
+        constants: values that are stored and need not be computed.
     """
     wanted = set(outputs)
-    touched = {bases.get(slot, slot) for slot in wanted}
-    kept: list[Operation] = []
-    for operation in reversed(operations):
-        made = [slot for slot in operation.outs if slot is not None and slot not in constants]
-        if wanted.isdisjoint(made) and touched.isdisjoint(operation.changed):
+    touched = {bases.get(value, value) for value in wanted}
+    kept: list[Node] = []
+    for node in reversed(nodes):
+        made = [value for value in node.outs if value is not None and value not in constants]
+        if wanted.isdisjoint(made) and touched.isdisjoint(node.changed):
             continue
-        kept.append(operation)
-        wanted.update(operation.reads())
-        touched.update(bases.get(slot, slot) for slot in operation.reads())
+        kept.append(node)
+        wanted.update(node.reads())
+        touched.update(bases.get(value, value) for value in node.reads())
     return kept[::-1]

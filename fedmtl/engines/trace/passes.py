@@ -1,11 +1,11 @@
-"""A recorded call with its operations in another order: the same bits for less work.
+"""Passes over graphs: other operations with the same bits for less work.
 
-ReLU and the largest number of a window can change places,
+ReLU and the maximum of a window commute,
 
     max ReLU(x) = ReLU(max x)                                                                               (1)
 
-and so can their gradients: both orders give all of it to the first of the largest numbers, or none where no number is
-positive. After pooling there is a quarter, say, of the numbers to rectify.
+and so do their gradients: both orders pass all of it to the first of the largest numbers, or none where no number is
+positive. After 2×2 pooling, a quarter of the numbers is left to rectify.
 """
 
 from collections import defaultdict
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from fedmtl.engines.trace.graph import Operation, Slot, View
+from fedmtl.engines.trace.graph import Node, Value, View
 
 aten = torch.ops.aten
 
@@ -23,7 +23,7 @@ Layout = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 class Pooled(NamedTuple):
-    """A ReLU of which nothing is used but its pooled numbers: places in the list of operations."""
+    """A ReLU of which only the pooled numbers are used: indices into the list of nodes."""
 
     relu: int
     pool: int
@@ -32,88 +32,88 @@ class Pooled(NamedTuple):
 
 
 def pool_before_relu(
-    operations: Sequence[Operation], outputs: Sequence[Slot], bases: Mapping[Slot, Slot], layouts: Mapping[Slot, Layout]
-) -> list[Operation]:
-    """The operations, with (1) read from left to right wherever it can be. What was replaced may be left over.
+    nodes: Sequence[Node], outputs: Sequence[Value], bases: Mapping[Value, Value], layouts: Mapping[Value, Layout]
+) -> list[Node]:
+    """Return the nodes with ReLU after pooling by (1) wherever possible; replaced nodes may be left over.
 
     Args:
-        operations: of a call; one that changes something in place is left as it is.
-        outputs: what the call gives.
-        bases: tensor -> the tensor in whose memory it lies, where that is another.
-        layouts: of every tensor.
+        nodes: of a call; a call with changes in place is returned unchanged.
+        outputs: of the call.
+        bases: view -> the value whose memory it is in.
+        layouts: of every value.
     """
-    call = _Call(operations, outputs, bases, layouts)
-    if any(operation.changed for operation in operations):
-        return list(operations)
-    instead: dict[int, list[Operation]] = {}
-    number = 1 + max((slot.number for slot in layouts), default=-1)
-    for place in range(len(operations)):
-        pooled = call.pooled(place)
+    uses = _Uses(nodes, outputs, bases, layouts)
+    if any(node.changed for node in nodes):
+        return list(nodes)
+    instead: dict[int, list[Node]] = {}
+    number = 1 + max((value.number for value in layouts), default=-1)
+    for place in range(len(nodes)):
+        pooled = uses.pooled(place)
         if pooled is None:
             continue
-        pool, (x,) = operations[pooled.pool], operations[pooled.relu].args
-        raw, moved, gradient = (Slot(number + k) for k in range(3))
+        pool, (x,) = nodes[pooled.pool], nodes[pooled.relu].args
+        raw, moved, gradient = (Value(number + k) for k in range(3))
         number += 3
-        # x and ReLU(x) lie in memory in the same order, so that windows of one are windows of the other.
-        view = View(bases.get(x, x), *layouts[pool.args[0]], call.offset(x))
+        # x and ReLU(x) have the same layout, so that windows of one are windows of the other.
+        view = View(bases.get(x, x), *layouts[pool.args[0]], uses.offset(x))
         values, indices = pool.outs
         instead[pooled.pool] = [
-            Operation(aten.as_strided.default, (x,), {}, (moved,), True, view),
+            Node(aten.as_strided.default, (x,), {}, (moved,), True, view),
             pool._replace(args=(moved, *pool.args[1:]), outs=(raw, indices)),
-            Operation(aten.relu.default, (raw,), {}, (values,), True),
+            Node(aten.relu.default, (raw,), {}, (values,), True),
         ]
         if pooled.gradients is not None:
-            backward, rectified = (operations[each] for each in pooled.gradients)
+            backward, rectified = (nodes[each] for each in pooled.gradients)
             masked = (backward.args[0], values, 0)
             instead[pooled.gradients[0]] = [
-                Operation(aten.threshold_backward.default, masked, {}, (gradient,), True),
+                Node(aten.threshold_backward.default, masked, {}, (gradient,), True),
                 backward._replace(args=(gradient, moved, *backward.args[2:])),
             ]
             whole, out = backward.outs[0], rectified.outs[0]
             assert whole is not None and out is not None
             view = View(whole, *layouts[out], 0)
-            instead[pooled.gradients[1]] = [Operation(aten.as_strided.default, (whole,), {}, (out,), True, view)]
-    return [each for place, one in enumerate(operations) for each in instead.get(place, [one])]
+            instead[pooled.gradients[1]] = [Node(aten.as_strided.default, (whole,), {}, (out,), True, view)]
+    return [each for place, one in enumerate(nodes) for each in instead.get(place, [one])]
 
 
-class _Call:
-    """Who makes and who reads what."""
+class _Uses:
+    """Makers and users of the values of a call."""
 
     def __init__(
         self,
-        operations: Sequence[Operation],
-        outputs: Sequence[Slot],
-        bases: Mapping[Slot, Slot],
-        layouts: Mapping[Slot, Layout],
+        nodes: Sequence[Node],
+        outputs: Sequence[Value],
+        bases: Mapping[Value, Value],
+        layouts: Mapping[Value, Layout],
     ) -> None:
-        self._operations = operations
+        self._nodes = nodes
         self._bases = bases
         self._layouts = layouts
-        self._given = {self._base(slot) for slot in outputs}
-        self._made = {slot: place for place, one in enumerate(operations) for slot in one.outs if slot is not None}
-        self._users: dict[Slot, list[int]] = defaultdict(list)
-        for place, operation in enumerate(operations):
-            for slot in operation.reads() if operation.view is None else ():
-                self._users[self._base(slot)].append(place)
+        self._given = {self._base(value) for value in outputs}
+        self._made = {value: place for place, one in enumerate(nodes) for value in one.outs if value is not None}
+        self._users: dict[Value, list[int]] = defaultdict(list)
+        for place, node in enumerate(nodes):
+            for value in node.reads() if node.view is None else ():
+                self._users[self._base(value)].append(place)
 
-    def _base(self, slot: Slot) -> Slot:
-        return self._bases.get(slot, slot)
+    def _base(self, value: Value) -> Value:
+        return self._bases.get(value, value)
 
-    def _maker(self, slot: Any) -> Operation | None:
-        return self._operations[self._made[slot]] if slot in self._made else None
+    def _maker(self, value: Any) -> Node | None:
+        return self._nodes[self._made[value]] if value in self._made else None
 
-    def offset(self, slot: Slot) -> int:
-        """Where a tensor begins in the memory in which it lies."""
-        maker = self._maker(slot)
+    def offset(self, value: Value) -> int:
+        """Return the offset of a value in its memory."""
+        maker = self._maker(value)
         return maker.view.offset if maker is not None and maker.view is not None else 0
 
-    def _covers(self, slot: Slot, layout: Layout) -> bool:
-        """Whether a tensor is all of its base's memory, in this layout."""
-        return self._layouts[slot] == layout and self.offset(slot) == 0
+    def _covers(self, value: Value, layout: Layout) -> bool:
+        """Return True if a value covers all of its base's memory, in this layout."""
+        return self._layouts[value] == layout and self.offset(value) == 0
 
     def pooled(self, place: int) -> Pooled | None:
-        """The pooling at this place and what goes with it, if it can come before its ReLU."""
-        pool = self._operations[place]
+        """Return the pooling at this index and its related nodes, if it can come before its ReLU."""
+        pool = self._nodes[place]
         if pool.function is not aten.max_pool2d_with_indices.default:
             return None
         window, (values, indices) = pool.args[0], pool.outs
@@ -122,7 +122,7 @@ class _Call:
         if relu is None or relu.function is not aten.relu.default or {rectified, indices} & self._given:
             return None
         maker = self._maker(relu.args[0])
-        # Views of the call's inputs are not known by their place in memory.
+        # The offset of a view of an input is unknown.
         known = maker is not None and (maker.view is not None or relu.args[0] not in self._bases)
         same = self._layouts[relu.args[0]] == self._layouts[rectified] and self.offset(window) == 0
         if not known or not same or values is None or indices is None:
@@ -133,10 +133,10 @@ class _Call:
         gradients = self._gradients(window, users, self._users[indices])
         return None if gradients is None else Pooled(self._made[rectified], place, gradients)
 
-    def _gradients(self, window: Slot, users: Sequence[int], of_indices: Sequence[int]) -> tuple[int, int] | None:
+    def _gradients(self, window: Value, users: Sequence[int], of_indices: Sequence[int]) -> tuple[int, int] | None:
         if len(users) != 2 or list(of_indices) != [users[0]]:
             return None
-        backward, rectified = (self._operations[user] for user in users)
+        backward, rectified = (self._nodes[user] for user in users)
         if (
             backward.function is not aten.max_pool2d_with_indices_backward.default
             or rectified.function is not aten.threshold_backward.default
@@ -147,6 +147,6 @@ class _Call:
         if whole is None or out is None or whole in self._given or self._users[whole] != [users[1]]:
             return None
         layout = self._layouts[out]
-        matched = all(self._covers(slot, layout) for slot in (*rectified.args[:2], out))
+        matched = all(self._covers(value, layout) for value in (*rectified.args[:2], out))
         straight = backward.args[1] == window and self._layouts[whole] == self._layouts[window]
         return (users[0], users[1]) if matched and straight else None

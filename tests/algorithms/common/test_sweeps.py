@@ -11,8 +11,8 @@ from torch import Tensor
 
 from fedmtl.algorithms.common import sweeps as module
 from fedmtl.algorithms.common.sdca import ascend
-from fedmtl.engines.trace.graph import Recording
-from fedmtl.engines.trace.tracer import record
+from fedmtl.engines.trace.graph import Graph
+from fedmtl.engines.trace.tracer import trace
 
 LAM = 0.1
 
@@ -95,9 +95,9 @@ def test_a_pass_is_few_operations() -> None:
             one = torch.vmap(lambda w, s, a, b: ascend(w, s, a, [b], "y.t", LAM, 1))
             return list(one(w, scale, alpha, dict(zip(keys, rest, strict=True))))
 
-        _, recording = record(lambda given, f=lifted: f(list(given)), [w, scale, alpha, *[batch[key] for key in keys]])
-        assert isinstance(recording, Recording)
-        counts.append(len(recording.operations))
+        _, graph = trace(lambda given, f=lifted: f(list(given)), [w, scale, alpha, *[batch[key] for key in keys]])
+        assert isinstance(graph, Graph)
+        counts.append(len(graph.nodes))
     assert counts[0] == counts[1] < 40
 
 

@@ -1,4 +1,4 @@
-"""Pieces: everybody once, balanced, little padding, few sizes."""
+"""Pieces: each client once, balanced, little padding, few sizes."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from fedmtl.engines.batching.chunks import alone, pieces, singly
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 64, 100, 125, 128, 250])
 @pytest.mark.parametrize("n", [1, 2, 5, 19, 20, 63, 64, 65, 127, 493, 508, 1000, 1003])
-def test_everybody_once_and_never_more_than_a_chunk(n: int, chunk: int) -> None:
+def test_each_client_once_and_never_more_than_a_chunk(n: int, chunk: int) -> None:
     cut = list(pieces(n, chunk))
     assert [place for piece in cut for place in range(piece.start, piece.stop)] == list(range(n))
     assert all(0 < piece.stop - piece.start <= piece.size <= chunk for piece in cut)
@@ -25,7 +25,7 @@ def test_by_hand() -> None:
     assert list(pieces(0, 3)) == []
 
 
-def test_shares_of_a_cohort_that_vary_have_few_sizes() -> None:
+def test_parts_of_a_cohort_that_vary_have_few_sizes() -> None:
     """A node's half of 1,000 clients is 500 ± 16 (a standard deviation): three standard deviations, at most 5 sizes."""
     assert len({piece.size for n in range(452, 549) for piece in pieces(n, 128)}) <= 5
 
@@ -44,7 +44,7 @@ def test_shares_of_a_cohort_that_vary_have_few_sizes() -> None:
         ([], 64, 0),
     ],
 )
-def test_who_is_better_off_alone(steps: list[int], chunk: int, count: int) -> None:
+def test_clients_that_run_alone(steps: list[int], chunk: int, count: int) -> None:
     """A client alone takes its steps, a stack twice those of its longest."""
     assert alone(np.array(steps, np.int64), chunk) == count
     assert [piece.start for piece in singly(3, 5)] == [3, 4] and all(piece.size == 1 for piece in singly(3, 5))

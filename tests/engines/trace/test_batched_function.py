@@ -1,4 +1,4 @@
-"""Calls played back from a recording: the bits of ``torch.vmap``, and a plain call wherever that cannot be promised."""
+"""Replays of graphs: bit-identical to ``torch.vmap``, and plain calls where that is not certain."""
 
 import weakref
 from collections.abc import Callable, Sequence
@@ -15,10 +15,12 @@ from fedmtl.core.trees import sha256, tree_leaves
 from fedmtl.core.types import Batch, Params, Payload
 from fedmtl.data.base import Federation
 from fedmtl.engines.batching.gather import Inputs, gather
-from fedmtl.engines.trace.batched_function import Lifted, same_bits
-from fedmtl.engines.trace.codegen import compile_program
-from fedmtl.engines.trace.graph import Recording
-from fedmtl.engines.trace.tracer import KEPT_BYTES, SHARED, record
+from fedmtl.engines.trace.batched_function import BatchedFunction
+from fedmtl.engines.trace.codegen import compile_graph
+from fedmtl.engines.trace.graph import Graph
+from fedmtl.engines.trace.signature import same_bits
+from fedmtl.engines.trace.stages import Stage
+from fedmtl.engines.trace.tracer import ALIASED, KEPT_BYTES, trace
 from fedmtl.models import CNN, MLP, Model
 from fedmtl.models.split import build, initial_params, loss_fn
 from fedmtl.tasks import MultiClass
@@ -26,14 +28,14 @@ from tests.conftest import tiny_plan
 from tests.engines.jobs import cohorts_of, measurement, training
 
 
-def recorded(function: Callable[[Sequence[Tensor]], Sequence[Tensor]], *inputs: Tensor) -> Recording:
-    _, recording = record(function, inputs)
-    assert isinstance(recording, Recording), recording
-    return recording
+def traced(function: Callable[[Sequence[Tensor]], Sequence[Tensor]], *inputs: Tensor) -> Graph:
+    _, graph = trace(function, inputs)
+    assert isinstance(graph, Graph), graph
+    return graph
 
 
-def names(recording: Recording) -> list[str]:
-    return [operation.function.overloadpacket.__name__ for operation in recording.operations]
+def names(graph: Graph) -> list[str]:
+    return [node.function.overloadpacket.__name__ for node in graph.nodes]
 
 
 def numbers(*shape: int, seed: int = 0) -> Tensor:
@@ -56,15 +58,15 @@ def calls(plan: Any, federation: Federation) -> list[tuple[Any, Inputs, Inputs]]
     return found
 
 
-def test_played_back_bits_are_those_of_the_call(algorithm: Algorithm[Any, Any], federation: Federation) -> None:
-    """Of every algorithm's training and measurement: the recording of one round, played on the numbers of another."""
+def test_replays_are_bit_identical_to_the_call(algorithm: Algorithm[Any, Any], federation: Federation) -> None:
+    """Training and measurement of every algorithm: the graph of one round, replayed on the numbers of another."""
     for function, now, later in calls(tiny_plan(federation, algorithm), federation):
-        plain, lifted = Lifted(function), Lifted(function)
+        plain, batched = BatchedFunction(function), BatchedFunction(function)
         expected = [sha256(plain(inputs)) for inputs in (now, later)]
-        assert [sha256(lifted(inputs)) for inputs in (now, now, now, later)] == [*expected[:1] * 3, expected[1]]
-        (state,) = lifted._states.values()
-        assert state.believed and state.program is not None
-        assert [sha256(lifted(inputs)) for inputs in (later, now)] == expected[::-1]
+        assert [sha256(batched(inputs)) for inputs in (now, now, now, later)] == [*expected[:1] * 3, expected[1]]
+        (state,) = batched._states.values()
+        assert state.stage is Stage.REPLAYED
+        assert [sha256(batched(inputs)) for inputs in (later, now)] == expected[::-1]
 
 
 @pytest.mark.parametrize("model", [MLP((8, 6)), CNN((2, 3), 5)], ids=repr)
@@ -89,27 +91,27 @@ def test_models_of_dense_and_convolutional_layers(model: Model) -> None:
             batches.append({"x": x, "y.t": y.clamp(max=2), "mask": mask})
         return Inputs({"model": params}, True, numbers(5, 3, seed=seed), batches)
 
-    lifted, plain = Lifted(update), Lifted(update)
+    batched, plain = BatchedFunction(update), BatchedFunction(update)
     for seed in (1, 2, 3, 4):
-        fresh = Lifted(update)
-        assert sha256(lifted(inputs(seed))) == sha256(fresh(inputs(seed)))
+        fresh = BatchedFunction(update)
+        assert sha256(batched(inputs(seed))) == sha256(fresh(inputs(seed)))
     assert all(torch.isfinite(leaf).all() for leaf in tree_leaves(plain(inputs(1))))
-    assert [state.believed for state in lifted._states.values()] == [True]
+    assert [state.stage for state in batched._states.values()] == [Stage.REPLAYED]
 
 
-def test_python_runs_twice_to_be_written_down_and_once_to_be_believed_then_never() -> None:
+def test_python_runs_once_before_tracing_once_for_it_and_once_to_verify_then_never() -> None:
     runs = []
 
     def double(down: Payload, private: Tensor, batches: Sequence[Batch]) -> Tensor:
         runs.append(len(batches))
         return private * 2
 
-    lifted = Lifted(double)
+    batched = BatchedFunction(double)
     for seed in range(6):
         private = numbers(3, 2, seed=seed)
-        assert torch.equal(lifted(Inputs({}, True, private, [{"mask": torch.ones(3, 1)}])), private * 2)
+        assert torch.equal(batched(Inputs({}, True, private, [{"mask": torch.ones(3, 1)}])), private * 2)
     assert runs == [1, 1, 1]
-    lifted(Inputs({}, True, numbers(4, 2), [{"mask": torch.ones(4, 1)}]))
+    batched(Inputs({}, True, numbers(4, 2), [{"mask": torch.ones(4, 1)}]))
     assert len(runs) == 4  # another shape is another call
 
 
@@ -136,13 +138,13 @@ def by_list(down: Payload, private: Tensor, batches: Sequence[Batch]) -> Tensor:
 
 
 @pytest.mark.parametrize("function", [grows, by_item, by_numpy, by_list], ids=lambda f: f.__name__)
-def test_what_cannot_be_played_back_is_called(function: Any) -> None:
-    """Six calls with other numbers each time give what the function gives; a broadcast's number is told to Python."""
+def test_a_function_that_cannot_be_replayed_is_called(function: Any) -> None:
+    """Six calls with different numbers give the function's results; three functions read a broadcast's number."""
     grows.calls = 0  # type: ignore[attr-defined]
-    lifted, reference = Lifted(function), 0
+    batched, reference = BatchedFunction(function), 0
     for seed in range(6):
         private, a = numbers(3, 2, seed=seed), torch.tensor(seed - 2.5)
-        found = lifted(Inputs({"model": {"a": a}}, True, private, batch()))
+        found = batched(Inputs({"model": {"a": a}}, True, private, batch()))
         reference += 1
         expected = {
             "grows": private + reference,
@@ -151,39 +153,39 @@ def test_what_cannot_be_played_back_is_called(function: Any) -> None:
             "by_list": private * a,
         }[function.__name__]
         torch.testing.assert_close(found, expected)
-    (state,) = lifted._states.values()
-    assert state.reason and state.program is None
+    (state,) = batched._states.values()
+    assert state.stage is Stage.GIVEN_UP and state.replay is None
 
 
 def test_an_object_given_twice_may_be_two_objects_later() -> None:
-    """Both steps' masks are one tensor when the call is written down, and two when it is played: 1·1 + 10·2 = 21."""
-    lifted = Lifted(lambda down, private, batches: batches[0]["mask"] + 10 * batches[1]["mask"])
+    """Both steps' masks are one tensor when the call is traced, and two when it is replayed: 1·1 + 10·2 = 21."""
+    batched = BatchedFunction(lambda down, private, batches: batches[0]["mask"] + 10 * batches[1]["mask"])
     one, two = torch.ones(3, 1), torch.full((3, 1), 2.0)
     for _ in range(4):
-        assert (lifted(Inputs({}, True, {}, [{"mask": one}, {"mask": one}])) == 11).all()
-    assert (lifted(Inputs({}, True, {}, [{"mask": one}, {"mask": two}])) == 21).all()
+        assert (batched(Inputs({}, True, {}, [{"mask": one}, {"mask": one}])) == 11).all()
+    assert (batched(Inputs({}, True, {}, [{"mask": one}, {"mask": two}])) == 21).all()
 
 
-# What is thinned, and what must not be.
+# Simplification, and its limits.
 
 
-def test_what_is_done_twice_is_done_once() -> None:
+def test_equal_operations_run_once() -> None:
     """Two equal products; 2 and 2.0 are not the same factor for whole numbers, whose products have other dtypes."""
-    recording = recorded(lambda t: [t[0] * t[1] + t[0] * t[1]], numbers(3), numbers(3, seed=1))
-    assert names(recording) == ["mul", "add"]
+    graph = traced(lambda t: [t[0] * t[1] + t[0] * t[1]], numbers(3), numbers(3, seed=1))
+    assert names(graph) == ["mul", "add"]
     whole = torch.arange(3)
-    recording = recorded(lambda t: [t[0] * 2, t[0] * 2.0], whole)
-    assert names(recording) == ["mul", "mul"]
-    two, floats = compile_program(recording)([whole])
+    graph = traced(lambda t: [t[0] * 2, t[0] * 2.0], whole)
+    assert names(graph) == ["mul", "mul"]
+    two, floats = compile_graph(graph)([whole])
     assert two.dtype == torch.int64 and floats.dtype == torch.float32
 
 
-def test_what_nobody_needs_is_not_done() -> None:
+def test_unused_operations_are_left_out() -> None:
     def wasteful(t: Sequence[Tensor]) -> Sequence[Tensor]:
         _ = t[0].exp().sum()
         return [t[0] + 1]
 
-    assert names(recorded(wasteful, numbers(3))) == ["add"]
+    assert names(traced(wasteful, numbers(3))) == ["add"]
 
 
 def test_factors_of_one_copies_and_idle_views_are_left_out() -> None:
@@ -192,9 +194,9 @@ def test_factors_of_one_copies_and_idle_views_are_left_out() -> None:
         x = (x.clone().view(2, 3).expand(2, 3) / 1).transpose(0, 1).transpose(0, 1)
         return [torch.ones(()) * x * torch.ones(2, 3)]
 
-    recording = recorded(idle, numbers(2, 3))
-    assert names(recording) == ["add"]
-    assert torch.equal(compile_program(recording)([numbers(2, 3)])[0], numbers(2, 3) + 1)
+    graph = traced(idle, numbers(2, 3))
+    assert names(graph) == ["add"]
+    assert torch.equal(compile_graph(graph)([numbers(2, 3)])[0], numbers(2, 3) + 1)
 
 
 @pytest.mark.parametrize(
@@ -218,11 +220,11 @@ def test_factors_of_one_copies_and_idle_views_are_left_out() -> None:
         lambda x: torch.zeros(KEPT_BYTES // 4 + 1) + x.sum(),
     ],
 )
-def test_what_changes_numbers_shapes_or_kinds_stays(function: Callable[[Tensor], Tensor]) -> None:
-    """Each is played on other numbers than it was recorded with, and the strides are right too."""
-    recording = recorded(lambda t: [function(t[0])], numbers(2, 3))
+def test_operations_that_change_numbers_shapes_or_types_stay(function: Callable[[Tensor], Tensor]) -> None:
+    """Each is replayed on other numbers than it was traced with; strides are equal too."""
+    graph = traced(lambda t: [function(t[0])], numbers(2, 3))
     other = numbers(2, 3, seed=5)
-    (found,), expected = compile_program(recording)([other]), function(other)
+    (found,), expected = compile_graph(graph)([other]), function(other)
     assert found.stride() == expected.stride() and found.dtype == expected.dtype
     assert torch.equal(found, expected)
 
@@ -268,52 +270,52 @@ def into_empty(x: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     "function", [filled, read_before_and_after, through_a_view, constant_changed, copy_changed, into_empty]
 )
-def test_what_is_changed_in_place(function: Callable[[Tensor], Tensor]) -> None:
-    """Played on other numbers, twice: right, or, written down thin, not at all."""
-    for thin in (True, False):
-        _, recording = record(lambda t: [function(t[0])], [numbers(2, 3)], thin)
-        if isinstance(recording, str):
-            assert thin and recording == SHARED
+def test_changes_in_place(function: Callable[[Tensor], Tensor]) -> None:
+    """Replays on other numbers are right, twice; a simplified graph may be refused."""
+    for simplify in (True, False):
+        _, graph = trace(lambda t: [function(t[0])], [numbers(2, 3)], simplify)
+        if isinstance(graph, str):
+            assert simplify and graph == ALIASED
             continue
-        program = compile_program(recording)
+        replay = compile_graph(graph)
         for seed in (5, 6, 5):
             other = numbers(2, 3, seed=seed)
-            assert torch.equal(program([other])[0], function(other))
+            assert torch.equal(replay([other])[0], function(other))
 
 
-def test_inputs_and_captured_tensors_are_never_changed_when_played() -> None:
+def test_inputs_and_captured_tensors_are_never_changed_by_replays() -> None:
     held = torch.zeros(3)
     for function in (lambda t: [t[0].add_(1)], lambda t: [held.add_(t[0])]):
-        assert isinstance(record(function, [numbers(3)])[1], str)
+        assert isinstance(trace(function, [numbers(3)])[1], str)
 
 
 def test_large_constants_are_not_kept() -> None:
     large = KEPT_BYTES // 4 + 1
     assert not any(
-        t.numel() == large for t in recorded(lambda t: [torch.zeros(large) + t[0]], numbers(1)).constants.values()
+        t.numel() == large for t in traced(lambda t: [torch.zeros(large) + t[0]], numbers(1)).constants.values()
     )
-    assert len(recorded(lambda t: [torch.zeros(9) + t[0]], numbers(1)).constants) == 1
+    assert len(traced(lambda t: [torch.zeros(9) + t[0]], numbers(1)).constants) == 1
 
 
-def test_captured_tensors_are_read_when_played() -> None:
-    """What the function holds, such as a module's buffer, is the tensor itself and not a copy of its numbers."""
+def test_captured_tensors_are_read_at_each_replay() -> None:
+    """A tensor that the function holds, such as a module's buffer, is the tensor itself, not a copy."""
     held = torch.ones(3)
-    recording = recorded(lambda t: [t[0] * held], numbers(3))
+    graph = traced(lambda t: [t[0] * held], numbers(3))
     held += 1
-    assert torch.equal(compile_program(recording)([numbers(3)])[0], numbers(3) * 2)
-    assert not [name for name in vars(held) if "slot" in name]
+    assert torch.equal(compile_graph(graph)([numbers(3)])[0], numbers(3) * 2)
+    assert not [name for name in vars(held) if "fedmtl" in name]
 
 
-def test_bits_are_told_apart() -> None:
+def test_comparison_of_bits() -> None:
     nan = torch.tensor([float("nan"), 1.0])
     assert same_bits(nan, nan.clone())
     assert not same_bits(nan, torch.tensor([1.0, 1.0]))
     assert not same_bits(torch.zeros(2), torch.zeros(3)) and not same_bits(torch.zeros(2), torch.zeros(2).long())
 
 
-def test_names_are_let_go_after_their_last_use() -> None:
-    """Ten products in a row of 1 MB each: at no time do more than three of them live."""
-    recording = recorded(lambda t: [chain(t[0])], torch.ones(2**18))
+def test_names_are_deleted_after_their_last_use() -> None:
+    """Ten products in a row of 1 MB each: at most three of them exist at a time."""
+    graph = traced(lambda t: [chain(t[0])], torch.ones(2**18))
     alive: list[Any] = []
     most = 0
 
@@ -325,9 +327,9 @@ def test_names_are_let_go_after_their_last_use() -> None:
             most = max(most, sum(ref() is not None for ref in alive))
             return result
 
-    program, ones = compile_program(recording), torch.ones(2**18)
+    replay, ones = compile_graph(graph), torch.ones(2**18)
     with Counting():
-        program([ones])
+        replay([ones])
     assert len(alive) == 10 and most <= 3
 
 

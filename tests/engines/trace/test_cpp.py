@@ -1,4 +1,4 @@
-"""Recordings as C++: torch's numbers to rounding, and no native code for what it is not written for."""
+"""Graphs as C++: torch's numbers to rounding, and an error for graphs without C++."""
 
 import dataclasses
 import logging
@@ -20,13 +20,14 @@ from fedmtl.data.base import Federation
 from fedmtl.engines import VMap
 from fedmtl.engines.base import LazyRows
 from fedmtl.engines.batching.gather import Inputs
-from fedmtl.engines.trace import batched_function, cpp
-from fedmtl.engines.trace.batched_function import Lifted
+from fedmtl.engines.trace import compilers, cpp
+from fedmtl.engines.trace.batched_function import BatchedFunction
+from fedmtl.engines.trace.codegen import Unsupported
 from fedmtl.engines.trace.cpp import build, compile_natively
-from fedmtl.engines.trace.cpp.shares import Unlike, share
+from fedmtl.engines.trace.cpp.client_view import client_view
 from fedmtl.engines.trace.cpp.source import MAX_BYTES, to_cpp
-from fedmtl.engines.trace.graph import Recording
-from fedmtl.engines.trace.tracer import record
+from fedmtl.engines.trace.graph import Graph
+from fedmtl.engines.trace.tracer import trace
 from fedmtl.models import MLP
 from fedmtl.runs.experiment import Experiment
 from tests.conftest import tiny_plan
@@ -38,11 +39,11 @@ K = 5
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A build takes a second instead of three."""
+    """Build in a second instead of three."""
     monkeypatch.setattr(build, "FLAGS", [flag for flag in build.FLAGS if flag != "-O3"])
 
 
-# Where a client's numbers are.
+# Views of one client.
 
 
 @pytest.mark.parametrize(
@@ -58,20 +59,20 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         lambda t: t.reshape(K, 12).unsqueeze(-1),
     ],
 )
-def test_a_share_is_what_a_client_sees(view: Callable[[Tensor], Tensor]) -> None:
-    """Element e of memory is e: the addresses of client 0's share, moved on by 12 a client, are the view's numbers."""
+def test_a_client_view_has_the_clients_numbers(view: Callable[[Tensor], Tensor]) -> None:
+    """Element e of memory is e: the addresses of client 0's view, shifted by 12 a client, are the numbers."""
     seen = view(torch.arange(K * 12).reshape(K, 3, 4))
-    own = share(seen.shape, seen.stride(), int(seen.storage_offset()), K, 12)
+    own = client_view(seen.shape, seen.stride(), int(seen.storage_offset()), K, 12)
     first = torch.as_strided(torch.arange(12), own.sizes, own.strides, own.offset)
-    everybody = torch.stack([first + 12 * k for k in range(K)])
-    assert torch.equal(everybody.flatten(), seen.flatten())
+    all_clients = torch.stack([first + 12 * k for k in range(K)])
+    assert torch.equal(all_clients.flatten(), seen.flatten())
 
 
 @pytest.mark.parametrize("view", [lambda t: t.transpose(0, 1).contiguous(), lambda t: t[1:], lambda t: t[::2]])
-def test_clients_that_do_not_lie_one_after_the_other(view: Callable[[Tensor], Tensor]) -> None:
+def test_clients_that_are_not_one_after_the_other_in_memory(view: Callable[[Tensor], Tensor]) -> None:
     seen = view(torch.arange(K * 12).reshape(K, 3, 4))
-    with pytest.raises(Unlike):
-        share(seen.shape, seen.stride(), int(seen.storage_offset()), K, 12)
+    with pytest.raises(Unsupported):
+        client_view(seen.shape, seen.stride(), int(seen.storage_offset()), K, 12)
 
 
 # Operations.
@@ -110,8 +111,8 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "mean": lambda x, y, v, w, i: x.mean(1),
     "largest of columns": lambda x, y, v, w, i: x.amax(0) + x.amax(),
     "smallest of rows": lambda x, y, v, w, i: x.amin(-1, keepdim=True) * v,
-    "product with everybody's": lambda x, y, v, w, i: x @ w,
-    "product with one's own": lambda x, y, v, w, i: x @ y.T,
+    "product with a shared matrix": lambda x, y, v, w, i: x @ w,
+    "product with the client's own": lambda x, y, v, w, i: x @ y.T,
     "products": lambda x, y, v, w, i: x.reshape(2, 2, 6) @ y.reshape(2, 2, 6).mT @ x.reshape(2, 2, 6).mT.mT,
     "transposed product": lambda x, y, v, w, i: x.T @ y,
     "linear": lambda x, y, v, w, i: F.linear(x, w.T, v[:5]),
@@ -143,19 +144,19 @@ STACKED = (True, True, True, False, True)
 
 
 def natively(function: Callable[..., Any], inputs: Sequence[Tensor], others: Sequence[Tensor]) -> tuple[Any, Any]:
-    """What a function of one client gives on the other inputs, recorded on these: by vmap, and as machine code."""
+    """Return a function's results on the other inputs by vmap, and by machine code traced on the first ones."""
 
     def lift(tensors: Sequence[Tensor]) -> Any:
         return torch.vmap(lambda *t: function(*t), in_dims=tuple(0 if own else None for own in STACKED))(*tensors)
 
-    _, recording = record(lift, inputs)
-    assert isinstance(recording, Recording), recording
-    return lift(others), compile_natively(recording, inputs, STACKED)(others)
+    _, graph = trace(lift, inputs)
+    assert isinstance(graph, Graph), graph
+    return lift(others), compile_natively(graph, inputs, STACKED)(others)
 
 
 @pytest.mark.parametrize("odd", [False, True])
 def test_operations(odd: bool) -> None:
-    """Against torch, on other numbers than were recorded, to some units in the last place; also NaN and infinities."""
+    """Against torch on other numbers than traced, to some units in the last place; also NaN and infinities."""
     expected, found = natively(lambda *t: tuple(f(*t) for f in OPERATIONS.values()), given(), given(odd))
     for name, one, other in zip(OPERATIONS, expected, found, strict=True):
         torch.testing.assert_close(other, one, rtol=3e-6, atol=3e-6, equal_nan=True, msg=lambda m, n=name: f"{n}: {m}")
@@ -170,13 +171,13 @@ def test_operations(odd: bool) -> None:
         (lambda x, y, v, w, i: x.max(0).values, "several|no C\\+\\+"),
     ],
 )
-def test_what_is_not_known_is_refused(function: Callable[..., Any], why: str) -> None:
-    with pytest.raises(Unlike, match=why):
+def test_operations_without_cpp_are_unsupported(function: Callable[..., Any], why: str) -> None:
+    with pytest.raises(Unsupported, match=why):
         natively(lambda *t: (function(*t),), given(), given())
 
 
 def test_an_index_that_points_outside_reads_nothing_outside() -> None:
-    """torch raises an error; here it is the nearest that there is."""
+    """torch raises an error; native code reads the nearest element."""
     x, y, v, w, i = given()
     _, (found,) = natively(lambda x, y, v, w, i: (x.gather(1, i[:, None]),), (x, y, v, w, i), (x, y, v, w, i))
     assert torch.equal(found[..., 0], x.gather(2, i[..., None])[..., 0])
@@ -184,14 +185,14 @@ def test_an_index_that_points_outside_reads_nothing_outside() -> None:
     def lift(t: Sequence[Tensor]) -> Any:
         return (torch.vmap(lambda x, i: x.gather(1, i[:, None]))(t[0], t[1]),)
 
-    _, recording = record(lift, [x, i])
-    assert isinstance(recording, Recording)
-    (found,) = compile_natively(recording, [x, i], [True, True])([x, i + 1_000_000])
+    _, graph = trace(lift, [x, i])
+    assert isinstance(graph, Graph)
+    (found,) = compile_natively(graph, [x, i], [True, True])([x, i + 1_000_000])
     assert torch.equal(found[..., 0], x[:, :, 5])
 
 
-def test_what_is_zero_now_need_not_be_so_later() -> None:
-    """Zeros that everybody is sent are not taken for a constant, as those are that a call makes of nothing."""
+def test_zeros_that_are_inputs_are_no_constants() -> None:
+    """A broadcast of zeros is no constant, unlike zeros that the call itself makes."""
     x, y, v, w, i = given()
     begin = (x, y, v, torch.zeros_like(w), i)
     (expected,), (found,) = natively(lambda x, y, v, w, i: (x @ w + 1,), begin, given())
@@ -200,16 +201,16 @@ def test_what_is_zero_now_need_not_be_so_later() -> None:
 
 
 @pytest.mark.parametrize("rows", [2, 2**15])
-def test_zeros_that_are_made_anew_at_each_call(rows: int) -> None:
-    """Small ones are kept by the recording, large ones are not; in native code both are one number."""
+def test_zeros_that_each_call_makes(rows: int) -> None:
+    """Small ones are constants of the graph, large ones are not; in native code both are one number."""
     fill = lambda x, y, v, w, i: (x + x.new_zeros(rows, 1)[:1] + x.new_full((rows, 1), 2.0)[1:2],)  # noqa: E731
     (expected,), (found,) = natively(fill, given(), given(odd=True))
     torch.testing.assert_close(found, expected, equal_nan=True)
 
 
 @pytest.mark.parametrize("width", [1, 40, 2**13])
-def test_rows_that_are_read_where_they_are(width: int) -> None:
-    """As if they were copied: some and many times, no matter how large a row is."""
+def test_lazy_rows_are_read_in_place(width: int) -> None:
+    """Results are those of copied rows, once or several times, for rows of any size."""
     source, w, index = numbers(9, width, seed=1), numbers(K, width, seed=2), torch.randint(9, (K, 3))
     rows = LazyRows(source, index)
     copied = rows.copy()
@@ -218,16 +219,16 @@ def test_rows_that_are_read_where_they_are(width: int) -> None:
     def lift(tensors: Sequence[Tensor]) -> Any:
         return torch.vmap(lambda w, x: (x * w,))(*tensors)
 
-    _, recording = record(lift, [w, copied])
-    assert isinstance(recording, Recording)
-    program = compile_natively(recording, [w, copied], [True, True], batches=1)
+    _, graph = trace(lift, [w, copied])
+    assert isinstance(graph, Graph)
+    replay = compile_natively(graph, [w, copied], [True, True], batches=1)
     expected = source[index] * w[:, None]
-    assert torch.equal(program([w, rows])[0], expected)
-    assert torch.equal(program([w, copied])[0], expected)
+    assert torch.equal(replay([w, rows])[0], expected)
+    assert torch.equal(replay([w, copied])[0], expected)
 
 
-def test_what_is_written_does_not_depend_on_how_many_clients_there_were() -> None:
-    """Else it might be right for as many as it was checked with, and for no others."""
+def test_the_source_does_not_depend_on_the_number_of_clients() -> None:
+    """Else it might be right for the number that it was checked with, and for no other."""
 
     def text(count: int) -> str:
         tensors = [numbers(count, *t.shape[1:], seed=n) for n, t in enumerate(given()[:3])] + list(given()[3:])
@@ -237,30 +238,30 @@ def test_what_is_written_does_not_depend_on_how_many_clients_there_were() -> Non
             function = lambda *own: tuple(f(*own) for f in OPERATIONS.values())  # noqa: E731
             return torch.vmap(function, in_dims=tuple(0 if own else None for own in STACKED))(*t)
 
-        _, recording = record(lift, tensors)
-        assert isinstance(recording, Recording)
-        return to_cpp(recording, tensors, STACKED, count, batches=4).text
+        _, graph = trace(lift, tensors)
+        assert isinstance(graph, Graph)
+        return to_cpp(graph, tensors, STACKED, count, batches=4).text
 
     assert text(K) == text(11)
 
 
 @pytest.mark.parametrize("clients", [1, 3, 12])
 def test_any_number_of_clients(clients: int) -> None:
-    """Recorded with K; their rows may lie apart, and so may those of the results, which are nobody else's."""
+    """Traced with K; rows of inputs and results may be apart in memory, and nothing between them is written."""
 
     def lift(t: Sequence[Tensor]) -> Any:
         f = lambda w, x, v: (torch.ones(3) * (x @ w).relu().log_softmax(1).sum(0), w + v.mean())  # noqa: E731
         return torch.vmap(f, in_dims=(0, 0, None))(*t)
 
     given = [numbers(K, 4, 3, seed=1), numbers(K, 2, 4, seed=2), numbers(7, seed=3)]
-    _, recording = record(lift, given)
-    assert isinstance(recording, Recording)
-    program = compile_natively(recording, given, [True, True, False], batches=1)
+    _, graph = trace(lift, given)
+    assert isinstance(graph, Graph)
+    replay = compile_natively(graph, given, [True, True, False], batches=1)
     apart = numbers(clients, 50, seed=4)
     others = [apart[:, 5:17].reshape(clients, 4, 3), numbers(clients, 2, 4, seed=5), given[2]]
     assert others[0].data_ptr() != apart.data_ptr() and not others[0].is_contiguous() or clients == 1
     space = torch.full((clients, 20), 7.0)
-    found = program(others, [None, space[:, 3:15].view(clients, 4, 3)])
+    found = replay(others, [None, space[:, 3:15].view(clients, 4, 3)])
     for one, other in zip(found, lift(others), strict=True):
         torch.testing.assert_close(one, other, rtol=3e-6, atol=3e-6)
     assert found[1].data_ptr() == space[:, 3:].data_ptr()
@@ -274,7 +275,7 @@ def test_any_number_of_clients(clients: int) -> None:
     "algorithm", [FedPer(epochs=2), Ditto(epochs=1), PFedMe(epochs=1)], ids=lambda a: type(a).__name__
 )
 def test_training_in_cpp(algorithm: Algorithm[Any, Any], monkeypatch: pytest.MonkeyPatch, alike: Federation) -> None:
-    """As soon as it is believed: the numbers of one client after the other, and no recording is kept."""
+    """Native code, as soon as it is verified, gives the numbers of the loop, and no graph is kept."""
     monkeypatch.setattr("fedmtl.engines.vmap.COMPILE_AFTER_S", 0.0)
     plan = tiny_plan(alike, algorithm)
     engine, jobs = VMap(compile=True), training(plan, alike)
@@ -282,12 +283,12 @@ def test_training_in_cpp(algorithm: Algorithm[Any, Any], monkeypatch: pytest.Mon
         assert_close(run(engine, jobs), alone(jobs))
     (function,) = engine._functions.values()
     assert function.native
-    assert [each.program.__module__ for each in function._in_cpp.values()] == ["fedmtl.engines.trace.cpp.build"]
+    assert [each.function.__module__ for each in function._natives.values()] == ["fedmtl.engines.trace.cpp.build"]
 
 
 @pytest.mark.parametrize("tasks", [1, 3])
 def test_a_run_in_cpp(tasks: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It ends where the loop does.
+    """The final state is the loop's.
 
     The examples of clients with one task are read from the node's data, in another order in each round.
     """
@@ -327,23 +328,23 @@ def double(down: Any, private: Tensor, batches: Any) -> Tensor:
 
 
 def test_without_a_cpp_compiler_it_goes_on(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """Said once; then it is torch's compiler's turn."""
+    """One warning; then torch's compiler is used."""
     monkeypatch.setenv("CXX", "/nowhere/c++")
     monkeypatch.setattr(build, "_function", build._function.__wrapped__)
-    monkeypatch.setattr(batched_function, "_compiled", lambda recording, *_: lambda inputs: [inputs[0] * 2])
+    monkeypatch.setattr(compilers, "compile_torch", lambda graph, *_: lambda inputs: [inputs[0] * 2])
     with caplog.at_level(logging.WARNING):
-        function = Lifted(double, compile_after=0.0)
+        function = BatchedFunction(double, compile_after=0.0)
         for seed in range(7):
             inputs = Inputs({}, True, numbers(3, 2, seed=seed), batch())
             assert torch.equal(tree_leaves(function(inputs))[0], inputs.private * 2)
-    (warning,) = [record.getMessage() for record in caplog.records]
+    (warning,) = caplog.messages
     assert "goes on without a C++ compiler: " in warning and "\n" not in warning
 
 
-def test_numbers_that_differ_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_native_code_with_other_results_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpp, "compile_natively", lambda *_: lambda inputs: [inputs[0] * 2 + 0.001])
-    monkeypatch.setattr(batched_function, "_compiled", lambda recording, *_: lambda inputs: [inputs[0] * 2])
-    function = Lifted(double, compile_after=0.0)
+    monkeypatch.setattr(compilers, "compile_torch", lambda graph, *_: lambda inputs: [inputs[0] * 2])
+    function = BatchedFunction(double, compile_after=0.0)
     for seed in range(6):
         inputs = Inputs({}, True, numbers(3, 2, seed=seed), batch())
         assert torch.equal(tree_leaves(function(inputs))[0], inputs.private * 2)

@@ -1,4 +1,4 @@
-"""ReLU after max-pooling instead of before it: fewer numbers, the same bits."""
+"""Passes over graphs: ReLU after max-pooling instead of before it, bit-identical on fewer numbers."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn.functional import conv2d, max_pool2d, relu
 
 from fedmtl.engines.kernels import lifted_layers
-from fedmtl.engines.trace.codegen import compile_program
-from fedmtl.engines.trace.graph import Recording
-from fedmtl.engines.trace.tracer import record
+from fedmtl.engines.trace.codegen import compile_graph
+from fedmtl.engines.trace.graph import Graph
+from fedmtl.engines.trace.tracer import trace
 
 Function = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 CLIENTS, BATCH, CHANNELS, SIDE = 3, 2, 4, 6
@@ -25,7 +25,7 @@ def inputs(seed: int) -> list[Tensor]:
 
 
 def of_clients(loss: Callable[[Tensor, Tensor], tuple[Tensor, ...]]) -> Function:
-    """Its gradient by the weight and what else it gives, for every client, as the engine lays it out."""
+    """Return the gradient of a loss by the weight and its other results for each client, as the engine calls it."""
 
     def call(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         with lifted_layers():
@@ -44,36 +44,36 @@ def pooled(
     return (y**3).sum(), y
 
 
-def rectified(recording: Recording) -> list[int]:
-    """How many numbers each ReLU and each of its gradients has, found by playing the recording."""
+def rectified(graph: Graph) -> list[int]:
+    """Return the number of elements of each ReLU and each of its gradients in a replay."""
     sizes: list[int] = []
-    operations = []
-    for operation in recording.operations:
-        if operation.function in (torch.ops.aten.relu.default, torch.ops.aten.threshold_backward.default):
+    nodes = []
+    for node in graph.nodes:
+        if node.function in (torch.ops.aten.relu.default, torch.ops.aten.threshold_backward.default):
 
-            def counted(*arguments: Tensor, function: Callable[..., Tensor] = operation.function) -> Tensor:
+            def counted(*arguments: Tensor, function: Callable[..., Tensor] = node.function) -> Tensor:
                 sizes.append(arguments[0].numel())
                 return function(*arguments)
 
-            counted.overloadpacket = operation.function.overloadpacket  # type: ignore[attr-defined]
+            counted.overloadpacket = node.function.overloadpacket  # type: ignore[attr-defined]
             counted.namespace = "test"  # type: ignore[attr-defined]
-            operation = operation._replace(function=counted)
-        operations.append(operation)
-    compile_program(recording._replace(operations=operations))(inputs(0))
+            node = node._replace(function=counted)
+        nodes.append(node)
+    compile_graph(graph._replace(nodes=nodes))(inputs(0))
     return sizes
 
 
-def played(function: Function) -> Recording:
-    """The recording, after it gave the call's own bits on other numbers."""
-    _, recording = record(function, inputs(0))
-    assert isinstance(recording, Recording)
+def verified(function: Function) -> Graph:
+    """Return the graph, after replays on other numbers were bit-identical to the call."""
+    _, graph = trace(function, inputs(0))
+    assert isinstance(graph, Graph)
     for seed in range(1, 6):
         with torch.no_grad():
-            again = compile_program(recording)(inputs(seed))
+            again = compile_graph(graph)(inputs(seed))
         for one, other in zip(function(inputs(seed)), again, strict=True):
             assert torch.equal(one, other)
             assert torch.signbit(one).equal(torch.signbit(other))
-    return recording
+    return graph
 
 
 @pytest.mark.parametrize("window", [{}, {"stride": 1}, {"kernel_size": 3, "padding": 1}, {"dilation": 2}], ids=repr)
@@ -81,7 +81,7 @@ def test_relu_comes_after_pooling(window: dict[str, int]) -> None:
     """Forward and backward, also where windows overlap, and where all of a window is zero or below."""
     loss = of_clients(lambda x, w: pooled(x, w, **window))
     after = pooled(torch.zeros(BATCH, 1, SIDE, SIDE), torch.zeros(CHANNELS, 1, 3, 3), **window)[1].numel()
-    assert rectified(played(loss)) == [CLIENTS * after] * 2
+    assert rectified(verified(loss)) == [CLIENTS * after] * 2
 
 
 def test_a_call_without_gradients() -> None:
@@ -89,12 +89,12 @@ def test_a_call_without_gradients() -> None:
         with lifted_layers():
             return torch.vmap(lambda x, weight: pooled(x, weight))(tensors[0], tensors[1])
 
-    assert rectified(played(call)) == [CLIENTS * BATCH * CHANNELS * (SIDE // 2) ** 2]
+    assert rectified(verified(call)) == [CLIENTS * BATCH * CHANNELS * (SIDE // 2) ** 2]
 
 
 @pytest.mark.parametrize("use", ["given", "added", "twice"])
-def test_a_relu_that_others_see_stays(use: str) -> None:
-    """Where the rectified numbers are a result, go into something else, or are pooled twice."""
+def test_a_relu_with_other_uses_stays(use: str) -> None:
+    """The rectified numbers are a result, are used elsewhere, or are pooled twice."""
 
     def loss(x: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
         r = relu(conv2d(x, weight, padding=1))
@@ -105,5 +105,5 @@ def test_a_relu_that_others_see_stays(use: str) -> None:
             return (y**3).sum() + (r**2).sum(), y
         return (y**3).sum() + (max_pool2d(r, 3) ** 2).sum(), y
 
-    sizes = rectified(played(of_clients(loss)))
+    sizes = rectified(verified(of_clients(loss)))
     assert sizes == [CLIENTS * BATCH * CHANNELS * SIDE**2] * 2

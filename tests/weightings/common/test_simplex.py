@@ -6,8 +6,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedmtl.engines.trace.graph import Recording
-from fedmtl.engines.trace.tracer import record
+from fedmtl.engines.trace.graph import Graph
+from fedmtl.engines.trace.tracer import trace
 from fedmtl.verify.mgda import nearest
 from fedmtl.weightings.common import simplex
 from fedmtl.weightings.common.simplex import conflict_averse, shortest
@@ -98,9 +98,9 @@ def test_lifted_it_is_a_loop(count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [2, 6])
-def test_it_can_be_recorded(count: int) -> None:
-    """No number decides what comes next: else an engine could not play the call back."""
+def test_it_can_be_traced(count: int) -> None:
+    """No number decides the control flow: else an engine could not replay the call."""
     stack = torch.randn(4, count, 7, generator=torch.Generator().manual_seed(count))
     for function in (shortest, lambda rows: conflict_averse(rows, torch.full((count,), 1 / count), 0.4)[0]):
-        _, recording = record(lambda given, f=function: [torch.vmap(f)(given[0])], [stack])
-        assert isinstance(recording, Recording)
+        _, graph = trace(lambda given, f=function: [torch.vmap(f)(given[0])], [stack])
+        assert isinstance(graph, Graph)

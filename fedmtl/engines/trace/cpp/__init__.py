@@ -1,4 +1,3 @@
-"""Recorded calls of small models as machine code."""
+"""A code generator for graphs of small models: C++ for one client at a time. Nothing else needs this folder."""
 
 from fedmtl.engines.trace.cpp.build import compile_natively as compile_natively
-from fedmtl.engines.trace.cpp.shares import Unlike as Unlike

@@ -1,4 +1,4 @@
-"""A recorded call as machine code, built by the C++ compiler that is there and kept for later runs."""
+"""Machine code of a graph, built by the machine's C++ compiler and cached on disk."""
 
 import ctypes
 import hashlib
@@ -15,50 +15,50 @@ from torch import Tensor
 from fedmtl.core.machine import machine
 from fedmtl.core.own_cache import is_own, own_cache
 from fedmtl.engines.base import LazyRows
-from fedmtl.engines.trace.codegen import Native
+from fedmtl.engines.trace.codegen import NativeFunction, Unsupported
 from fedmtl.engines.trace.cpp.parts import PARTS
-from fedmtl.engines.trace.cpp.shares import Unlike
 from fedmtl.engines.trace.cpp.source import to_cpp
-from fedmtl.engines.trace.graph import Recording
+from fedmtl.engines.trace.graph import Graph
 
 FLAGS = (
     "-O3 -march=native -std=c++17 -shared -fPIC -w -fno-math-errno -fno-trapping-math -fno-signed-zeros "
     "-fassociative-math"
 ).split()
-"""Sums in another order; NaN and infinity stay what they are."""
+"""Sums may be reordered; NaN and infinity keep their meaning."""
 
 BUILD_S = 120.0
+"""Most seconds of a build."""
 
 _MOST_BYTES = 2**28
-"""Of a library."""
+"""Largest library in the cache."""
 
 
 def compile_natively(
-    recording: Recording, tensors: Sequence[Tensor], stacked: Sequence[bool], batches: int | None = None
-) -> Native:
-    """The call as machine code, for any number of clients.
+    graph: Graph, tensors: Sequence[Tensor], stacked: Sequence[bool], batches: int | None = None
+) -> NativeFunction:
+    """Compile a graph to machine code for any number of clients.
 
     Args:
-        recording: of a call.
-        tensors: inputs like those that it was recorded with.
-        stacked: which of them have a row for each client, the others are everybody's.
+        graph: of a call.
+        tensors: inputs like those of the traced call.
+        stacked: True for inputs with a row for each client, False for those that all clients share.
         batches: number of the first input that may also be ``LazyRows``, whose rows are read in place.
 
     Raises:
-        Unlike: a call that this is not for, see ``to_cpp``.
-        OSError: no C++ compiler, one that fails, or a cache folder that is another user's.
+        Unsupported: an operation, a type or a layout without C++, or tensors on a GPU.
+        OSError: no C++ compiler, one that fails, or a cache folder of another user.
     """
     if any(tensor.device.type != "cpu" for tensor in tensors):
-        raise Unlike("tensors on a GPU")
+        raise Unsupported("tensors on a GPU")
     clients = next((len(tensor) for tensor, own in zip(tensors, stacked, strict=True) if own), 0)
-    source = to_cpp(recording, tensors, stacked, clients, batches)
+    source = to_cpp(graph, tensors, stacked, clients, batches)
     call = _function(PARTS + source.text)
     held, made, indexed = source.constants, source.outputs, source.indexed
     count = len(tensors) + len(held) + len(made) + len(indexed)
     in_order = {place: torch.arange(tensors[place].shape[:2].numel()) for place in indexed}
     first = stacked.index(True)
 
-    def program(inputs: Sequence[Tensor | LazyRows], places: Sequence[Tensor | None] = ()) -> list[Tensor]:
+    def replay(inputs: Sequence[Tensor | LazyRows], buffers: Sequence[Tensor | None] = ()) -> list[Tensor]:
         read, index, steps = list[Tensor](), list[Tensor](), list[int]()
         for place, item in enumerate(inputs):
             if place not in in_order:
@@ -75,16 +75,17 @@ def compile_natively(
             steps.append(0)
         rows = inputs[first].shape[0]
         results = []
-        for (shape, dtype), place in zip(made, places or [None] * len(made), strict=True):
-            if place is None or (place.dtype, place.shape) != (dtype, (rows, *shape)) or not place[0].is_contiguous():
-                place = torch.empty(rows, *shape, dtype=dtype)
-            results.append(place)
+        for (shape, dtype), buffer in zip(made, buffers or [None] * len(made), strict=True):
+            whole = (rows, *shape)
+            if buffer is None or (buffer.dtype, buffer.shape) != (dtype, whole) or not buffer[0].is_contiguous():
+                buffer = torch.empty(whole, dtype=dtype)
+            results.append(buffer)
         pointers = (ctypes.c_void_p * count)(*[t.data_ptr() for t in (*read, *held, *results, *index)])
         steps += [result.stride(0) for result in results]
         call(rows, pointers, (ctypes.c_int64 * len(steps))(*steps))
         return results
 
-    return program
+    return replay
 
 
 @cache

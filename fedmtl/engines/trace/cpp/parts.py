@@ -1,4 +1,4 @@
-"""What native code is made of besides loops: products of small matrices, and exp."""
+"""C++ functions that generated code calls: products of small matrices, and exp."""
 
 PARTS = r"""
 #include <algorithm>

@@ -1,7 +1,7 @@
-"""A recorded call as C++ for one client: its tensors stay in the first cache from one operation to the next.
+"""C++ source of a graph for one client, whose tensors stay in the first cache from one operation to the next.
 
-The recording works on stacks of K clients. Each of its tensors is taken apart into the shares of the clients, and each
-operation is written as loops over one share.
+The graph works on stacks of K clients. Each of its tensors is split into the views of the clients, and each operation
+is written as loops over one view.
 """
 
 import math
@@ -11,106 +11,109 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fedmtl.engines.trace.codegen import Unsupported
+from fedmtl.engines.trace.cpp.client_view import ClientView, client_view
 from fedmtl.engines.trace.cpp.operations import write
 from fedmtl.engines.trace.cpp.scope import Known, Scope, at, dense, literal, type_of
-from fedmtl.engines.trace.cpp.shares import Share, Unlike, share
-from fedmtl.engines.trace.graph import FILLS, Operation, Recording, Slot, swapped
+from fedmtl.engines.trace.graph import FILLS, Graph, Node, Value, map_values
 
 MAX_BYTES = 2**18
-"""Of one client's tensors: more do not fit the caches, nor the stack of a thread."""
+"""Most bytes of one client's tensors: more do not fit the caches, nor the stack of a thread."""
 
 MAX_ROWS_BYTES = 2**16
-"""Of one client's rows that are found by an index: what is more is copied together before."""
+"""Most bytes of one client's rows that are read by an index; others are copied before the call."""
 
 _FILLS = FILLS | {"zeros", "ones", "full", "scalar_tensor"}
-"""Operations that make one number many times."""
+"""Operations whose result repeats one number."""
 
 
 class Source(NamedTuple):
-    """Of a function that is called with three things: how many clients; the addresses of inputs, constants, outputs and
-    indices, in this order; and how far the clients' rows lie apart in each input and output."""
+    """A C++ function with three arguments: the number of clients; the addresses of inputs, constants, outputs and
+    indices, in this order; and the distances of the clients' rows in each input and output."""
 
     text: str
     constants: list[Tensor]
-    """They are read where they are at each call."""
+    """Read in place at each call."""
     outputs: list[tuple[tuple[int, ...], torch.dtype]]
-    """Shapes of one client's, and types."""
+    """Shape of one client's part of each output, and its type."""
     indexed: list[int]
-    """Inputs [K, B, …] of which each row is found by an index, [K, B]."""
+    """Inputs [K, B, …] whose rows are read by an index [K, B]."""
 
 
 def to_cpp(
-    recording: Recording, tensors: Sequence[Tensor], stacked: Sequence[bool], clients: int, batches: int | None = None
+    graph: Graph, tensors: Sequence[Tensor], stacked: Sequence[bool], clients: int, batches: int | None = None
 ) -> Source:
-    """The call as C++.
+    """Return the C++ source of a graph.
 
     Args:
-        recording: of a call.
-        tensors: inputs like those that it was recorded with; what is done to them tells the shape of each result.
-        stacked: which of them have a row for each client, the others are everybody's.
+        graph: of a call.
+        tensors: inputs like those of the traced call; the operations run on them, for the shape of each result.
+        stacked: True for inputs with a row for each client, False for those that all clients share.
         clients: K.
-        batches: from which input on rows are found by an index; None: none.
+        batches: number of the first input whose rows are read by an index; None: no input.
 
     Raises:
-        Unlike: an operation, a type or a layout that is not known here.
+        Unlike: an operation, a type or a layout without C++.
     """
     writer = _Writer(clients)
-    read = {slot for operation in recording.operations for slot in operation.reads()} | set(recording.outputs)
-    indexed, last = [], len(tensors) + len(recording.constants) + len(recording.outputs)
-    for place, (slot, tensor, own) in enumerate(zip(recording.inputs, tensors, stacked, strict=True)):
-        if batches is not None and place >= batches and slot in read and writer.may_find(tensor):
-            writer.rows(slot, tensor, place, last + len(indexed))
+    read = {value for node in graph.nodes for value in node.reads()} | set(graph.outputs)
+    indexed, last = [], len(tensors) + len(graph.constants) + len(graph.outputs)
+    for place, (value, tensor, own) in enumerate(zip(graph.inputs, tensors, stacked, strict=True)):
+        if batches is not None and place >= batches and value in read and writer.is_indexable(tensor):
+            writer.rows(value, tensor, place, last + len(indexed))
             indexed.append(place)
         else:
-            writer.input(slot, tensor, place, own)
-    for place, (slot, tensor) in enumerate(recording.constants.items(), len(tensors)):
-        writer.constant(slot, tensor, place)
+            writer.input(value, tensor, place, own)
+    for place, (value, tensor) in enumerate(graph.constants.items(), len(tensors)):
+        writer.constant(value, tensor, place)
     with torch.no_grad():
-        for operation in recording.operations:
-            writer.write(operation)
-    constants = list(recording.constants.values())
+        for node in graph.nodes:
+            writer.write(node)
+    constants = list(graph.constants.values())
     first = len(tensors) + len(constants)
     steps = len(tensors)
-    outputs = [writer.output(slot, first + n, steps + n) for n, slot in enumerate(recording.outputs)]
+    outputs = [writer.output(value, first + n, steps + n) for n, value in enumerate(graph.outputs)]
     lines = "\n".join(f"    {line}" for line in [*writer.pointers, *writer.lines()])
     head = 'extern "C" void program(int64_t clients, void** p, const int64_t* s) {'
     each = "  for (int64_t k = 0; k < clients; k++) {"
     return Source(f"{head}\n{each}\n{lines}\n  }}\n}}\n", constants, outputs, indexed)
 
 
-class _Base(NamedTuple):
-    """Memory that a name stands for."""
+class _Memory(NamedTuple):
+    """Memory of a C++ name."""
 
-    value: Tensor
-    """What begins where it does."""
+    example: Tensor
+    """The tensor that starts at its first element."""
     each: int | None
-    """Elements from one client to the next; None where it is everybody's."""
+    """Elements from one client to the next; None if all clients share it."""
     alike: bool = False
-    """Whether it holds one number many times, such as zeros for a stack, and is read as that."""
+    """True if it repeats one number, such as zeros for a stack, of which only the first is read."""
 
 
 class _Writer:
+    """Writes the body of the loop over clients."""
+
     def __init__(self, clients: int) -> None:
         self.scope = Scope()
         self.pointers: list[str] = []
         self._clients = clients
-        self._bases: dict[str, _Base] = {}
+        self._memory: dict[str, _Memory] = {}
         self._bytes = 0
-        self._found = 0
-        """Bytes of rows that are found by an index."""
+        self._indexed_bytes = 0
+        """Bytes of a client's rows that are read by an index."""
         self._ahead: list[tuple[int, str]] = []
-        """How often, and with i counting, what to ask of memory for the next client."""
+        """(count, statement with a counter i) of prefetches for the next client."""
 
-    def input(self, slot: Slot, tensor: Tensor, place: int, own: bool) -> None:
+    def input(self, value: Value, tensor: Tensor, place: int, own: bool) -> None:
         self._pointer(f"const {type_of(tensor)}* const x{place}", place, f"s[{place}]" if own else None)
-        self._know(slot, tensor, f"x{place}", _Base(tensor, tensor.stride(0) if own else None))
+        self._know(value, tensor, f"x{place}", _Memory(tensor, tensor.stride(0) if own else None))
 
-    def may_find(self, tensor: Tensor) -> bool:
-        """Whether a client's rows of an input may be found by an index."""
-        return tensor.dim() > 1 and tensor.is_contiguous() and self._found + tensor[0].nbytes <= MAX_ROWS_BYTES
+    def is_indexable(self, tensor: Tensor) -> bool:
+        """Return True if a client's rows of an input may be read by an index."""
+        return tensor.dim() > 1 and tensor.is_contiguous() and self._indexed_bytes + tensor[0].nbytes <= MAX_ROWS_BYTES
 
-    def rows(self, slot: Slot, tensor: Tensor, place: int, index: int) -> None:
-        """Copy a client's rows together, and ask for those of the next: they may be anywhere in memory."""
+    def rows(self, value: Value, tensor: Tensor, place: int, index: int) -> None:
+        """Copy a client's rows together, and prefetch those of the next client, which may be anywhere in memory."""
         count, width, kind = tensor.shape[1], math.prod(tensor.shape[2:]), type_of(tensor)
         self._pointer(f"const {kind}* const x{place}", place, None)
         self._pointer(f"const int64_t* const n{place}", index, count)
@@ -122,69 +125,69 @@ class _Writer:
         self._ahead.append(
             (count, f"for (int j = 0; j < {width}; j += 64 / sizeof({kind})) __builtin_prefetch({next_row} + j);")
         )
-        self._found += tensor[0].nbytes
-        self._know(slot, tensor, f"b{place}", _Base(tensor, count * width))
+        self._indexed_bytes += tensor[0].nbytes
+        self._know(value, tensor, f"b{place}", _Memory(tensor, count * width))
 
-    def constant(self, slot: Slot, tensor: Tensor, place: int) -> None:
+    def constant(self, value: Value, tensor: Tensor, place: int) -> None:
         self._pointer(f"const {type_of(tensor)}* const x{place}", place, None)
         each, alike = None, False
-        if tensor.dim() and len(tensor) and len(tensor) % self._clients == 0:  # one that vmap has made for the stack
+        if tensor.dim() and len(tensor) and len(tensor) % self._clients == 0:  # one that vmap made for the stack
             alike = bool((tensor == tensor.reshape(-1)[0]).all())
             if tensor.is_contiguous() and len(tensor) == self._clients and bool((tensor == tensor[:1]).all()):
                 each = tensor.stride(0)  # the first row stands for all
-        self._know(slot, tensor, f"x{place}", _Base(tensor, each, alike))
+        self._know(value, tensor, f"x{place}", _Memory(tensor, each, alike))
 
-    def write(self, operation: Operation) -> None:
-        """One operation: done here, for the shape of its result, and written down."""
-        name, known = operation.function.overloadpacket.__name__, self.scope.known
-        slot = operation.outs[0] if operation.single and not operation.changed else None
-        if slot is None:
-            raise Unlike(f"{name} changes a tensor in place or makes several")
-        if operation.view is not None:
-            base, size, stride, offset = operation.view
-            source = known[base].value
-            value = source.as_strided(size, stride, int(source.storage_offset()) + offset)
+    def write(self, node: Node) -> None:
+        """Run an operation, for the shape of its result, and write its C++."""
+        name, known = node.function.overloadpacket.__name__, self.scope.known
+        value = node.outs[0] if node.single and not node.changed else None
+        if value is None:
+            raise Unsupported(f"{name} changes a tensor in place or returns several")
+        if node.view is not None:
+            memory, size, stride, offset = node.view
+            source = known[memory].example
+            example = source.as_strided(size, stride, int(source.storage_offset()) + offset)
         else:
-            given = [swapped(item, lambda of: known[of].value) for item in operation.args]
-            named = {key: swapped(item, lambda of: known[of].value) for key, item in operation.kwargs.items()}
-            value = operation.function(*given, **named)
-        read = [known[slot] for slot in operation.reads()]
+            given = [map_values(item, lambda of: known[of].example) for item in node.args]
+            named = {key: map_values(item, lambda of: known[of].example) for key, item in node.kwargs.items()}
+            example = node.function(*given, **named)
+        read = [known[value] for value in node.reads()]
         for other in read:
-            if other.value.untyped_storage().data_ptr() == value.untyped_storage().data_ptr():  # a view
-                return self._know(slot, value, other.base)
-        name_of_it, kind = f"t{slot.number}", type_of(value)
+            if other.example.untyped_storage().data_ptr() == example.untyped_storage().data_ptr():  # a view
+                return self._know(value, example, other.base)
+        name_of_it, kind = f"t{value.number}", type_of(example)
         if name in _FILLS:
-            (number,) = value.flatten()[:1].tolist() or [0]
+            (number,) = example.flatten()[:1].tolist() or [0]
             self.scope.lines.append(f"const {kind} {name_of_it}[1] = {{{literal(number, kind)}}};")
-            return self._know(slot, value, name_of_it, _Base(value, None, alike=True))
-        own = any(self._bases[other.base].each is not None for other in read)
-        each = value.numel() // self._clients if own else None
-        self._know(slot, value, name_of_it, _Base(value, each))
-        count = math.prod(known[slot].share.sizes)
+            return self._know(value, example, name_of_it, _Memory(example, None, alike=True))
+        own = any(self._memory[other.base].each is not None for other in read)
+        each = example.numel() // self._clients if own else None
+        self._know(value, example, name_of_it, _Memory(example, each))
+        count = math.prod(known[value].view.sizes)
         if own and each != count:
-            raise Unlike(f"a result of shape {tuple(value.shape)}, of which {count} numbers are a client's")
-        self._bytes += count * value.element_size()
+            raise Unsupported(f"a result of shape {tuple(example.shape)}, of which {count} numbers are a client's")
+        self._bytes += count * example.element_size()
         if self._bytes > MAX_BYTES:
-            raise Unlike(f"a client's tensors take more than {MAX_BYTES} bytes")
+            raise Unsupported(f"a client's tensors take more than {MAX_BYTES} bytes")
         self.scope.lines.append(f"alignas(64) {kind} {name_of_it}[{count}];")
-        write(self.scope, name, operation, known[slot])
+        write(self.scope, name, node, known[value])
 
-    def output(self, slot: Slot, place: int, step_place: int) -> tuple[tuple[int, ...], torch.dtype]:
+    def output(self, value: Value, place: int, step_place: int) -> tuple[tuple[int, ...], torch.dtype]:
         """Copy a result out; a client's part is contiguous."""
-        known = self.scope.known[slot]
-        shape = tuple(known.value.shape)
-        if not shape or shape[0] != self._clients or known.share.sizes[0] != 1:
-            raise Unlike(f"a result of shape {shape} for {self._clients} clients")
+        known = self.scope.known[value]
+        shape = tuple(known.example.shape)
+        if not shape or shape[0] != self._clients or known.view.sizes[0] != 1:
+            raise Unsupported(f"a result of shape {shape} for {self._clients} clients")
         each, step = math.prod(shape[1:]), f"s[{step_place}]"
-        self._pointer(f"{type_of(known.value)}* const y{place}", place, step)
-        on_a_line = 64 // known.value.element_size()
+        self._pointer(f"{type_of(known.example)}* const y{place}", place, step)
+        on_a_line = 64 // known.example.element_size()
         self._ahead.append((-(-each // on_a_line), f"__builtin_prefetch(y{place} + {step} + {on_a_line} * i, 1);"))
-        own = Share((1, *shape[1:]), (0, *dense(shape[1:])), 0)
+        own = ClientView((1, *shape[1:]), (0, *dense(shape[1:])), 0)
         self.scope.loop(own, f"{at(f'y{place}', own)} = {self.scope.source(known, own)};")
-        return shape[1:], known.value.dtype
+        return shape[1:], known.example.dtype
 
     def lines(self) -> list[str]:
-        """What is done for a client, and between it what the next will need: all at once would wait for memory."""
+        """Return the statements for a client, with prefetches for the next client spread between them."""
         found, parts = [], len(self.scope.lines)
         for part, line in enumerate(self.scope.lines):
             found.append(line)
@@ -199,13 +202,13 @@ class _Writer:
         step = "" if each is None else f" + k * {each}"
         self.pointers.append(f"{declared} = ({kind})p[{place}]{step};")
 
-    def _know(self, slot: Slot, value: Tensor, name: str, base: _Base | None = None) -> None:
-        """A tensor in new memory, or in some that has this name already."""
-        if base is not None:
-            self._bases[name] = base
-        first, each, alike = self._bases[name]
-        offset = int(value.storage_offset() - first.storage_offset())
-        found = share(value.shape, value.stride(), offset, self._clients, each)
+    def _know(self, value: Value, example: Tensor, name: str, memory: _Memory | None = None) -> None:
+        """Store a tensor in new memory, or in known memory of this name."""
+        if memory is not None:
+            self._memory[name] = memory
+        first, each, alike = self._memory[name]
+        offset = int(example.storage_offset() - first.storage_offset())
+        found = client_view(example.shape, example.stride(), offset, self._clients, each)
         if alike:
-            found = Share((1,) * value.dim(), (0,) * value.dim(), 0)
-        self.scope.known[slot] = Known(value, name, found)
+            found = ClientView((1,) * example.dim(), (0,) * example.dim(), 0)
+        self.scope.known[value] = Known(example, name, found)

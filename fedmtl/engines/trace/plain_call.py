@@ -1,0 +1,55 @@
+"""Plain calls of a function of one client on a stack of clients, by ``torch.vmap``."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fedmtl.core.trees import tree_leaves, tree_map, tree_unflatten
+from fedmtl.engines.base import ClientFn
+from fedmtl.engines.batching.gather import Inputs
+from fedmtl.engines.kernels import lifted_layers
+
+LARGE = 50
+"""Batches of a stack whose call is long: tracing it takes as long as five calls."""
+
+LARGE_ALONE = 8
+"""Batches of a client alone whose call is long; it takes half as long."""
+
+
+def call_plain(function: ClientFn, inputs: Inputs, tensors: Sequence[Tensor]) -> tuple[Sequence[Tensor], Any]:
+    """Return the leaves of the results, [k, …], and a tree of their structure with 0 for every leaf.
+
+    A long call of a client alone runs without vmap.
+    """
+    of_down, of_private, keys = (
+        len(tree_leaves(inputs.down)),
+        len(tree_leaves(inputs.private)),
+        sorted(inputs.batches[0]),
+    )
+    tree: Any = None
+
+    def flat(down: list[Tensor], own: list[Tensor], rest: list[Tensor]) -> tuple[Tensor, ...]:
+        nonlocal tree
+        epoch = [dict(zip(keys, rest[at : at + len(keys)], strict=True)) for at in range(0, len(rest), len(keys))]
+        result = function(tree_unflatten(inputs.down, down), tree_unflatten(inputs.private, own), epoch)
+        tree = tree_map(lambda _: 0, result)
+        return tuple(torch.as_tensor(leaf) for leaf in tree_leaves(result))
+
+    down = list(tensors[:of_down])
+    own = list(tensors[of_down : of_down + of_private])
+    rest = list(tensors[of_down + of_private :])
+    if is_large_alone(inputs, tensors):
+        shared = down if inputs.shared else [leaf[0] for leaf in down]
+        results = flat(shared, [leaf[0] for leaf in own], [leaf[0] for leaf in rest])
+        return [leaf[None] for leaf in results], tree
+    # An empty tree has nothing to map over, and vmap refuses a dimension for it.
+    in_dims = (None if inputs.shared or not down else 0, 0 if own else None, 0)
+    with lifted_layers():
+        return torch.vmap(flat, in_dims=in_dims, randomness="error")(down, own, rest), tree
+
+
+def is_large_alone(inputs: Inputs, tensors: Sequence[Tensor]) -> bool:
+    """Return True for a long call of a client alone, which vmap would slow down without a benefit."""
+    return len(tensors[-1]) == 1 and len(inputs.batches) >= LARGE_ALONE

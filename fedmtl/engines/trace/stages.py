@@ -1,0 +1,66 @@
+"""Stages of a batched function for one signature of inputs, and the transitions between them.
+
+         TRACED            EQUAL             SETTLED
+PLAIN ------------> TRACED -------> VERIFIED --------> REPLAYED
+  |                    |               | COMPILED
+  | UNTRACEABLE        | UNEQUAL       +-------------> COMPILED
+  +---> GIVEN_UP <-----+               | NATIVE
+                                       +-------------> NATIVE
+"""
+
+from enum import Enum
+
+
+class Stage(Enum):
+    PLAIN = "runs under vmap until it is worth tracing"
+    TRACED = "has a graph, whose first replay is compared with a plain call"
+    VERIFIED = "is replayed, and compiled later"
+    REPLAYED = "is replayed"
+    COMPILED = "runs as code of torch's compiler"
+    NATIVE = "runs as C++"
+    GIVEN_UP = "runs under vmap, since it cannot be replayed"
+
+
+class Event(Enum):
+    WAITED = "a plain call"
+    ALIASED = "the call has no simplified graph; the next one is traced without simplification"
+    TRACED = "the call was traced"
+    TRUSTED = "the call was traced, of a function that is verified for another signature"
+    UNTRACEABLE = "the call has no graph"
+    EQUAL = "the replay was bit-identical"
+    UNEQUAL = "the replay gave other numbers"
+    SETTLED = "no compiler is wanted, or torch's failed"
+    NOT_NATIVE = "the graph cannot be compiled to C++"
+    NATIVE = "the graph was compiled to C++"
+    COMPILED = "the graph was compiled by torch"
+
+
+TRANSITIONS: dict[tuple[Stage, Event], Stage] = {
+    (Stage.PLAIN, Event.WAITED): Stage.PLAIN,
+    (Stage.PLAIN, Event.ALIASED): Stage.PLAIN,
+    (Stage.PLAIN, Event.TRACED): Stage.TRACED,
+    (Stage.PLAIN, Event.TRUSTED): Stage.VERIFIED,
+    (Stage.PLAIN, Event.UNTRACEABLE): Stage.GIVEN_UP,
+    (Stage.TRACED, Event.EQUAL): Stage.VERIFIED,
+    (Stage.TRACED, Event.UNEQUAL): Stage.GIVEN_UP,
+    (Stage.VERIFIED, Event.SETTLED): Stage.REPLAYED,
+    (Stage.VERIFIED, Event.NOT_NATIVE): Stage.VERIFIED,
+    (Stage.VERIFIED, Event.NATIVE): Stage.NATIVE,
+    (Stage.VERIFIED, Event.COMPILED): Stage.COMPILED,
+    (Stage.GIVEN_UP, Event.WAITED): Stage.GIVEN_UP,
+}
+
+REPLAYING = frozenset({Stage.VERIFIED, Stage.REPLAYED, Stage.COMPILED, Stage.NATIVE})
+"""Stages in which the Python function is not called."""
+
+
+def advance(stage: Stage, event: Event) -> Stage:
+    """Return the stage after an event.
+
+    Raises:
+        RuntimeError: an event that cannot happen in this stage.
+    """
+    after = TRANSITIONS.get((stage, event))
+    if after is None:
+        raise RuntimeError(f"{event.name} cannot happen to a function that {stage.value}; this is a bug.")
+    return after
