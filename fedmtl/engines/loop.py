@@ -11,7 +11,7 @@ import torch
 from fedmtl.core.trees import tree_leaves, tree_map, tree_unflatten
 from fedmtl.engines.base import Cohort, TaskPadding
 from fedmtl.engines.device import gather_rows, one_thread, to_device
-from fedmtl.engines.kernels import lifted_layers
+from fedmtl.engines.kernels import batched_layers
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Loop:
     def map(self, cohorts: Sequence[Cohort], padding: TaskPadding | None = None) -> list[Any]:
         # On a GPU torch passes LSTM and GRU to a library that reads the weights' memory, which tensors inside a
         # transform do not have; the replacements of these layers need none.
-        with one_thread(), nullcontext() if self.device == "cpu" else lifted_layers():
+        with one_thread(), nullcontext() if self.device == "cpu" else batched_layers():
             return [_stack([run_one(cohort, k, self.device) for k in range(len(cohort.clients))]) for cohort in cohorts]
 
 

@@ -26,7 +26,7 @@ from fedmtl.core.trees import tree_leaves, tree_map
 from fedmtl.engines.base import Cohort
 from fedmtl.engines.batching.gather import Rows, gather, shapes
 from fedmtl.engines.device import gather_rows, to_device, to_tensor
-from fedmtl.engines.kernels import lifted_layers
+from fedmtl.engines.kernels import batched_layers
 from fedmtl.engines.trace.batched_function import BatchedFunction
 
 BUDGET_S = 0.3
@@ -197,7 +197,7 @@ def _measured(cohort: Cohort, batched: BatchedFunction, order: Rows, sizes: Sequ
             break
     one = gather(cohort, order[:1], None, device)
     own, private, batches = tree_map(lambda leaf: leaf[0], (one.down, one.private, one.batches[:1]))
-    with nullcontext() if device == "cpu" else lifted_layers():
+    with nullcontext() if device == "cpu" else batched_layers():
         alone = seconds_of(lambda: cohort.function(own, private, batches), share, device)
     least = min(each.values())
     return max(size for size in each if each[size] <= 1.05 * least) if 4 * alone > 3 * least else 0

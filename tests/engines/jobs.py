@@ -1,4 +1,4 @@
-"""One client's work, and cohorts made of many: what engines are given in tests is what each would do by itself."""
+"""Jobs of single clients, and cohorts of them, to compare engines with direct calls."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -29,12 +29,12 @@ class Job(NamedTuple):
 
 
 def alone(jobs: Sequence[Job]) -> list[Any]:
-    """What engines must find: each function called by itself."""
+    """Return the expected results: each function called directly."""
     return [job.function(job.down, job.private, job.batches) for job in jobs]
 
 
 def cohort_of(jobs: Sequence[Job]) -> Cohort:
-    """Jobs of one function and equal shapes as a cohort; broadcasts are told apart by identity."""
+    """Return jobs of one function and equal shapes as a cohort; equal objects are one broadcast."""
     downs = list({id(job.down): job.down for job in jobs}.values())
     numbers = {id(down): number for number, down in enumerate(downs)}
     columns = zip(*(tree_leaves(job.private) for job in jobs), strict=True)
@@ -56,7 +56,7 @@ def cohort_of(jobs: Sequence[Job]) -> Cohort:
 
 
 def lazy(batch: Batch) -> dict[str, Tensor | LazyRows]:
-    """Its examples where they are: from the last to the first."""
+    """Return a batch with lazy rows of examples that are stored in reverse order."""
     found: dict[str, Tensor | LazyRows] = dict(batch)
     for key, value in batch.items():
         if key == "x" or key.startswith("y."):
@@ -66,7 +66,7 @@ def lazy(batch: Batch) -> dict[str, Tensor | LazyRows]:
 
 
 def padded(epochs: Sequence[Sequence[Batch]]) -> list[Batch]:
-    """Epochs of K clients -> steps of [K, B, …], as many as the longest has; what is added is 0, so is its mask."""
+    """Return the steps [K, B, …] of epochs of K clients, padded with zeros and mask 0 to the longest."""
     steps = max(len(batches) for batches in epochs)
     rows = max(len(batch["mask"]) for batches in epochs for batch in batches)
     stacked: list[Batch] = []
@@ -82,7 +82,7 @@ def padded(epochs: Sequence[Sequence[Batch]]) -> list[Batch]:
 
 
 def cohorts_of(jobs: Sequence[Job]) -> tuple[list[Cohort], list[list[int]]]:
-    """Cohorts of jobs that are alike, and the places of each cohort's jobs."""
+    """Return cohorts of jobs that are alike, and the indices of each cohort's jobs."""
     alike: dict[Any, list[int]] = {}
     for place, job in enumerate(jobs):
         shapes = tuple((key, value.shape[1:], value.dtype) for key, value in sorted(job.batches[0].items()))
@@ -92,7 +92,7 @@ def cohorts_of(jobs: Sequence[Job]) -> tuple[list[Cohort], list[list[int]]]:
 
 
 def run(engine: Engine, jobs: Sequence[Job], padding: TaskPadding | None = None) -> list[Any]:
-    """Each job's result, in the order of the jobs, as its row of what the engine gives."""
+    """Return each job's row of the engine's results, in the order of the jobs."""
     cohorts, places = cohorts_of(jobs)
     found: list[Any] = [None] * len(jobs)
     for result, rows in zip(engine.map(cohorts, padding), places, strict=True):
@@ -102,19 +102,19 @@ def run(engine: Engine, jobs: Sequence[Job], padding: TaskPadding | None = None)
 
 
 def tensors(tree: Any) -> Any:
-    """The tree as engines give it: numbers are tensors."""
+    """Return the tree as engines return it, with tensors for numbers."""
     return tree_map(torch.as_tensor, tree)
 
 
 def assert_close(found: Any, expected: Any) -> None:
-    """Same structure, shapes and dtypes, and numbers to 1e-6."""
+    """Compare structure, shapes and dtypes, and numbers to 1e-6."""
     assert tree_structure(found) == tree_structure(tensors(expected))
     for one, other in zip(tree_leaves(found), tree_leaves(tensors(expected)), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
 
 
 def training(plan: Plan, federation: Federation, round: int = 1) -> list[Job]:
-    """Everybody's training and its loss, from heads that no two clients have alike."""
+    """Return the training of all clients, from heads that differ between clients."""
     jobs = []
     server = plan.first_server({client: data.tasks for client, data in federation.clients.items()})
     for client, data in federation.clients.items():
@@ -131,7 +131,7 @@ def training(plan: Plan, federation: Federation, round: int = 1) -> list[Job]:
 
 
 def measurement(plan: Plan, federation: Federation) -> list[Job]:
-    """Everybody's sums on the test examples, in batches of 3."""
+    """Return the measurement of all clients on the test examples, in batches of 3."""
     return [
         job._replace(
             function=plan.measure(job.owned),

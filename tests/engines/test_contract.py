@@ -1,4 +1,4 @@
-"""What is asked of every engine: each client's own result, in the order of the clients, whatever runs together.
+"""The contract of engines: each client's own result, in the order of the clients, whatever runs together.
 
 The expectation is each function called by itself, in plain Python. Functions here are pure and blind to what is
 masked, as the protocol of algorithms asks, and nothing else.
@@ -36,24 +36,24 @@ def squares(params: Params, batch: Batch) -> Tensor:
 
 
 def fit(lr: float, down: Payload, private: Any, batches: Sequence[Batch]) -> Fitted:
-    """Two epochs of gradient steps from what the server said and what the client had."""
+    """Two epochs of gradient steps from the broadcast and the private state."""
     w = sgd(squares, {"w": down["model"]["w"], "b": private[0]["b"]}, batches, lr, epochs=2)
     counts = {"n": num_examples(batches), "rows": torch.stack([(b["mask"] > 0).sum() for b in batches]).sum()}
     return Fitted(({"b": w["b"]}, w["w"]), counts, None)
 
 
 def fit_alone(down: Payload, private: Params, batches: Sequence[Batch]) -> Params:
-    """Nobody speaks to this one: ``down`` is empty."""
+    """A function with an empty ``down``."""
     return sgd(squares, private, batches, 0.1)
 
 
 def fit_model(down: Payload, private: None, batches: Sequence[Batch]) -> Params:
-    """This one keeps nothing: ``private`` is None."""
+    """A function without private state: ``private`` is None."""
     return sgd(squares, down["model"], batches, 0.1)
 
 
 def total(down: Payload, private: dict[str, Any], batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
-    """Neither side says anything: only the data counts."""
+    """A function of the data alone."""
     sums = [(b["x"].sum(-1) * b["mask"]).sum() for b in batches]
     return torch.stack(sums).sum(), num_examples(batches)
 
@@ -78,24 +78,24 @@ SHARED: Payload = {"model": model(99)}
 
 
 def one_group() -> list[Job]:
-    """Seven alike, with 1 to 5 batches, more than most chunks hold; all hear the same object."""
+    """Seven clients alike, with 1 to 5 batches, more than most chunks hold; all receive the same object."""
     sizes = [17, 3, 9, 1, 20, 4, 12]
     return [Job(c, FIT, SHARED, private_of(c), batches_of(n, c)) for c, n in enumerate(sizes)]
 
 
 def own_downs() -> list[Job]:
-    """Five alike, each of which hears something else."""
+    """Five clients alike, with different broadcasts."""
     return [Job(c, FIT, {"model": model(50 + c)}, private_of(c), batches_of(5 + c, c)) for c in range(5)]
 
 
 def equal_downs() -> list[Job]:
-    """Three hear equal tensors that are not the same object, one hears another thing."""
+    """Three clients receive equal tensors in different objects, one other tensors."""
     downs: list[Payload] = [{"model": model(1)}, {"model": model(1)}, {"model": model(2)}, {"model": model(1)}]
     return [Job(c, FIT, down, private_of(c), batches_of(6, c)) for c, down in enumerate(downs)]
 
 
 def batch_sizes() -> list[Job]:
-    """Batches of 1, 2, 5 and all rows: as many steps with other rows, and as many rows in other steps."""
+    """Batches of 1, 2, 5 and all rows: equal numbers of steps with other sizes, and of rows with other steps."""
     sizes = [1, 2, 5, None, 2]
     return [Job(c, FIT, SHARED, private_of(c), batches_of(6, c, size)) for c, size in enumerate(sizes)]
 
@@ -120,8 +120,8 @@ def shapes() -> list[Job]:
     return jobs + [Job(6, FIT, {"model": model(6)}, ({"b": model(6)["b"]}, ()), batches_of(4, 6))]
 
 
-def silence() -> list[Job]:
-    """Nothing said and nothing kept."""
+def data_alone() -> list[Job]:
+    """No broadcast and no private state."""
     return [Job(c, total, {}, {}, batches_of(2 + 3 * c, c)) for c in range(4)]
 
 
@@ -136,7 +136,7 @@ WORK: list[Callable[[], list[Job]]] = [
     batch_sizes,
     functions,
     shapes,
-    silence,
+    data_alone,
     single,
     list,
 ]
@@ -149,7 +149,7 @@ def test_every_engine_is_under_contract() -> None:
 
 @pytest.mark.parametrize("work", WORK, ids=lambda work: work.__name__)
 def test_each_client_has_its_own_result(engine: Engine, work: Callable[[], list[Job]]) -> None:
-    """Of the same structure, shapes and dtypes, in the order of the clients and in the reverse one, to 1e-6."""
+    """The same structure, shapes and dtypes, numbers to 1e-6, in the order of the clients and in reverse."""
     jobs = work()
     results = alone(jobs)
     assert len({sha256(result) for result in results}) == len(jobs)
@@ -161,7 +161,7 @@ def test_each_client_has_its_own_result(engine: Engine, work: Callable[[], list[
 
 @pytest.mark.parametrize("work", WORK, ids=lambda work: work.__name__)
 def test_the_loop_is_the_call_itself(work: Callable[[], list[Job]]) -> None:
-    """Bit for bit, in whatever company: also of a cohort of one and of all the others in reverse."""
+    """Bit-identical, with any other clients: a cohort of one, and all clients in reverse."""
     jobs = work()
     results = [sha256(tensors(result)) for result in alone(jobs)]
     assert [sha256(result) for result in run(Loop(), jobs)] == results
@@ -170,8 +170,10 @@ def test_the_loop_is_the_call_itself(work: Callable[[], list[Job]]) -> None:
 
 
 @pytest.mark.parametrize("work", WORK, ids=lambda work: work.__name__)
-def test_inputs_stay_as_they_were_and_again_gives_the_same_bits(engine: Engine, work: Callable[[], list[Job]]) -> None:
-    """Also when a call has become a recording, the third and fourth time."""
+def test_inputs_stay_unchanged_and_repeated_calls_are_bit_identical(
+    engine: Engine, work: Callable[[], list[Job]]
+) -> None:
+    """The third and fourth call replay a graph."""
     jobs = work()
     inputs = [(job.down, job.private, list(job.batches)) for job in jobs]
     before = sha256(inputs)
@@ -181,8 +183,8 @@ def test_inputs_stay_as_they_were_and_again_gives_the_same_bits(engine: Engine, 
     assert sha256(inputs) == before
 
 
-def test_a_client_does_not_see_who_runs_beside_it(engine: Engine) -> None:
-    """A client with absurd numbers leaves the others' results as they were."""
+def test_a_client_does_not_depend_on_the_others(engine: Engine) -> None:
+    """A client with absurd numbers leaves the others' results unchanged."""
     jobs = one_group()
     absurd = Job(77, FIT, SHARED, ({"b": torch.tensor(float("nan"))}, None), batches_of(11, 77))
     results = run(engine, [*jobs[:3], absurd, *jobs[3:]])
@@ -190,8 +192,8 @@ def test_a_client_does_not_see_who_runs_beside_it(engine: Engine) -> None:
     assert_close(results[:3] + results[4:], alone(jobs))
 
 
-def test_results_that_no_client_has_a_part_in(engine: Engine) -> None:
-    """What was said to all comes back to each; a number becomes a tensor, where clients run together."""
+def test_results_that_do_not_depend_on_the_client(engine: Engine) -> None:
+    """A shared broadcast is returned for each client; a number becomes a tensor, where clients run together."""
 
     def echo(down: Payload, private: Any, batches: Sequence[Batch]) -> Any:
         return {"said": down["model"]["w"], "seven": 7, "mine": private}
@@ -203,7 +205,7 @@ def test_results_that_no_client_has_a_part_in(engine: Engine) -> None:
 
 
 def test_whole_numbers_stay_whole(engine: Engine) -> None:
-    """Private counters, and the rows' index by which a client finds what it knows of an example."""
+    """Private counters, and the index of rows, by which a client finds its state of an example."""
 
     def request(down: Payload, private: Any, batches: Sequence[Batch]) -> Any:
         seen = private["seen"]
@@ -238,8 +240,8 @@ def test_an_error_keeps_its_kind_and_names_the_client(engine: Engine) -> None:
     assert [word for word in notes.replace("[", " ").replace("]", " ").split() if word.isdigit()] == ["417"]
 
 
-def test_an_error_of_some_names_those_who_ran_together() -> None:
-    """And says how to find the one. Who ran in another chunk is not named."""
+def test_an_error_of_a_stack_names_its_clients() -> None:
+    """It describes how to find the one client. Clients of other chunks are not named."""
     jobs = [Job(c, refuse, SHARED, private_of(c), batches_of(1 + c, c)) for c in (31, 32, 33)]
     with pytest.raises(Trouble) as error:
         run(VMap(chunk=2), jobs)
@@ -249,8 +251,8 @@ def test_an_error_of_some_names_those_who_ran_together() -> None:
     assert error.value.__notes__ == ["while running client 31"]
 
 
-def test_chance_inside_a_client_is_refused_when_lifted() -> None:
-    """It would differ from the loop's: chance comes from the batches, which are drawn beforehand."""
+def test_randomness_inside_a_client_is_refused_when_batched() -> None:
+    """It would differ from the loop's: randomness comes from the batches, which are drawn beforehand."""
 
     def dropout(down: Payload, private: Any, batches: Sequence[Batch]) -> Any:
         return torch.nn.functional.dropout(batches[0]["x"], 0.5)
@@ -260,7 +262,7 @@ def test_chance_inside_a_client_is_refused_when_lifted() -> None:
 
 
 def test_threads_are_as_before(engine: Engine) -> None:
-    """One inside, so that results do not depend on the cores; as many as before outside, after an error too."""
+    """One inside, so that results do not depend on the cores; the previous number outside, also after an error."""
     inside = []
 
     def look(down: Payload, private: Any, batches: Sequence[Batch]) -> Any:
@@ -281,7 +283,7 @@ def test_threads_are_as_before(engine: Engine) -> None:
 
 @pytest.mark.parametrize(("chunk", "sizes"), [(64, [7]), (3, [3, 2, 2]), (1, [1] * 7)])
 def test_chunks_hold_clients_of_like_length(chunk: int, sizes: list[int]) -> None:
-    """At most ``chunk`` at once, as many as in the others, the shortest first, so that little is padded."""
+    """Balanced chunks of at most ``chunk`` clients, the shortest first, so that little is padded."""
     calls: list[int] = []
 
     def steps(down: Payload, private: Any, batches: Sequence[Batch]) -> Any:
@@ -292,12 +294,12 @@ def test_chunks_hold_clients_of_like_length(chunk: int, sizes: list[int]) -> Non
     results = run(VMap(chunk=chunk), jobs)
     lengths = sorted(len(job.batches) for job in jobs)
     expected = [max(lengths[sum(sizes[:i]) :][:size]) for i, size in enumerate(sizes)]
-    # What is played back does not call the function again, which with one client a chunk begins here.
+    # Replays do not call the function; with one client a chunk they start here.
     assert calls == expected if chunk > 1 else list(dict.fromkeys(calls)) == list(dict.fromkeys(expected))
     assert_close(results, alone(jobs))
 
 
 @pytest.mark.parametrize("chunk", [0, -3])
-def test_a_chunk_holds_somebody(chunk: int) -> None:
+def test_a_chunk_holds_at_least_one_client(chunk: int) -> None:
     with pytest.raises(ValueError, match=f"at least one client, got chunk={chunk}"):
         VMap(chunk=chunk)

@@ -1,4 +1,4 @@
-"""What a layer gives for a cohort under ``lifted_layers`` is what plain torch gives each client alone.
+"""Results of a layer for a cohort under ``batched_layers`` equal those of plain torch for each client alone.
 
 The expectation is always a Python loop over clients of the plain function, outside; float64 unless a kernel that only
 float32 has is at stake, so that the tolerance is rounding and nothing else.
@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fedmtl.algorithms.common.local_training import sgd
 from fedmtl.core.types import Batch, Params
-from fedmtl.engines.kernels import lifted_layers
+from fedmtl.engines.kernels import batched_layers
 
 K = 3
 
@@ -30,7 +30,7 @@ def numbers(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> T
 
 
 def loop(function: Callable[..., Any], in_dims: tuple[int | None, ...], args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The function of each client alone, results stacked."""
+    """Call the function for each client alone, and stack the results."""
     results = [
         function(*(arg if dim is None else arg.select(dim, k) for arg, dim in zip(args, in_dims, strict=True)))
         for k in range(K)
@@ -39,13 +39,13 @@ def loop(function: Callable[..., Any], in_dims: tuple[int | None, ...], args: tu
 
 
 def weighted(y: Tensor) -> Tensor:
-    """A scalar in which every number of y counts differently."""
+    """Return a scalar with a different weight for every number of y."""
     return (y * torch.arange(1, y.numel() + 1, dtype=y.dtype).reshape(y.shape).cos()).sum()
 
 
 @contextmanager
 def no_fallback() -> Iterator[None]:
-    """Inside, an operator without a rule is an error, where torch would warn and run the clients one by one."""
+    """Make an operator without a rule an error, where torch would warn and run the clients one by one."""
     allow: Callable[[bool], None] = import_module("torch._C._functorch")._set_vmap_fallback_enabled
     allow(False)
     try:
@@ -151,14 +151,14 @@ LAYERS: dict[str, Layer] = {
 }
 
 
-def dims_of(count: int, which: str) -> tuple[int | None, ...]:
-    """Which arguments differ from client to client, the input being the first."""
+def dims_of(count: int, differing: str) -> tuple[int | None, ...]:
+    """Return 0 for arguments that differ between clients, None for shared ones; the input is the first."""
     return {
         "all": (0,) * count,
         "input": (0,) + (None,) * (count - 1),
         "weights": (None,) + (0,) * (count - 1),
         "last": (None,) * (count - 1) + (0,),
-    }[which]
+    }[differing]
 
 
 def arguments(shapes: list[tuple[int, ...]], dims: tuple[int | None, ...], dtype: torch.dtype) -> tuple[Tensor, ...]:
@@ -168,11 +168,11 @@ def arguments(shapes: list[tuple[int, ...]], dims: tuple[int | None, ...], dtype
     )
 
 
-@pytest.mark.parametrize("which", ["all", "input", "weights", "last"])
+@pytest.mark.parametrize("differing", ["all", "input", "weights", "last"])
 @pytest.mark.parametrize("name", LAYERS)
-def test_values_and_gradients(name: str, which: str) -> None:
+def test_values_and_gradients(name: str, differing: str) -> None:
     layer, shapes = LAYERS[name]
-    dims = dims_of(len(shapes), which)
+    dims = dims_of(len(shapes), differing)
     if dims == (None,):
         pytest.skip("a layer of one argument, and no client has its own")
     everything = tuple(range(len(shapes)))
@@ -182,7 +182,7 @@ def test_values_and_gradients(name: str, which: str) -> None:
 
     args = arguments(shapes, dims, torch.float64)
     expected = loop(both, dims, args)
-    with lifted_layers(), no_fallback():
+    with batched_layers(), no_fallback():
         got = vmap(both, in_dims=dims)(*args)
         values = vmap(layer, in_dims=dims)(*args)
     torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9)
@@ -196,7 +196,7 @@ def test_float32_has_kernels_of_its_own(name: str) -> None:
     dims = dims_of(len(shapes), "all")
     gradient = grad(lambda *args: weighted(layer(*args)), tuple(range(len(shapes))))
     args = arguments(shapes, dims, torch.float32)
-    with lifted_layers(), no_fallback():
+    with batched_layers(), no_fallback():
         got = vmap(gradient)(*args)
     torch.testing.assert_close(got, loop(gradient, dims, args), rtol=1e-4, atol=1e-4)
 
@@ -207,7 +207,7 @@ def test_float32_has_kernels_of_its_own(name: str) -> None:
     + ["attention", "attention, causal", "lstm, two layers both ways", "gru, two layers both ways"],
 )
 def test_second_derivatives(name: str) -> None:
-    """The gradient of a scalar made of the gradient, as meta-learning asks for."""
+    """Gradient of a scalar of the gradient, as in meta-learning."""
     layer, shapes = LAYERS[name]
     dims, everything = dims_of(len(shapes), "all"), tuple(range(len(shapes)))
 
@@ -216,7 +216,7 @@ def test_second_derivatives(name: str) -> None:
         return torch.stack([weighted(part.cos()) for part in parts]).sum()
 
     args = arguments(shapes, dims, torch.float64)
-    with lifted_layers(), no_fallback():
+    with batched_layers(), no_fallback():
         got = vmap(grad(slope, everything))(*args)
     with sdpa_kernel(SDPBackend.MATH):  # torch's other kernels have no second derivative
         expected = loop(grad(slope, everything), dims, args)
@@ -224,12 +224,12 @@ def test_second_derivatives(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["conv2d", "max_pool2d", "group_norm", "attention", "lstm", "gru"])
-def test_clients_may_stand_in_any_dimension(name: str) -> None:
+def test_clients_may_be_any_dimension(name: str) -> None:
     layer, shapes = LAYERS[name]
     args = arguments(shapes, dims_of(len(shapes), "all"), torch.float64)
     dims = tuple(len(shape) for shape in shapes)
     moved = tuple(arg.movedim(0, -1) for arg in args)
-    with lifted_layers():
+    with batched_layers():
         got = vmap(layer, in_dims=dims)(*moved)
     torch.testing.assert_close((got,), loop(lambda *a: (layer(*a),), dims, moved), rtol=1e-9, atol=1e-9)
 
@@ -241,7 +241,7 @@ def test_transforms_nest(name: str) -> None:
     args = arguments(shapes, dims_of(len(shapes), "all"), torch.float64)
     twice = tuple(torch.stack([arg, arg.flip(0)]) for arg in args)
     (expected,) = loop(lambda *a: (layer(*a),), dims_of(len(shapes), "all"), args)
-    with lifted_layers():
+    with batched_layers():
         got = vmap(vmap(layer))(*twice)
         outer = grad(lambda x: weighted(vmap(layer)(x, *args[1:])))(args[0])
     torch.testing.assert_close(got, torch.stack([expected, expected.flip(0)]), rtol=1e-9, atol=1e-9)
@@ -298,7 +298,7 @@ class Text(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """Tokens to classes by what an LSTM or a GRU holds at the end."""
+    """Tokens to classes by the last state of an LSTM or a GRU."""
 
     def __init__(self, kind: type[nn.LSTM] | type[nn.GRU]) -> None:
         super().__init__()
@@ -363,12 +363,12 @@ def test_models_train_as_in_the_loop(name: str) -> None:
     for _ in range(3):
         results = [train(alone, of_client(batches, k)) for k in range(K)]
         alone = {key: torch.stack([result[key] for result in results]).mean(0) for key in params}
-        with lifted_layers(), no_fallback():
+        with batched_layers(), no_fallback():
             stacked = vmap(train, in_dims=(None, 0))(batched, batches)
         batched = {key: value.mean(0) for key, value in stacked.items()}
     for key in params:
         torch.testing.assert_close(batched[key], alone[key], rtol=0, atol=1e-4)
-        assert (alone[key] - params[key]).abs().max() > 1e-3  # it did train
+        assert (alone[key] - params[key]).abs().max() > 1e-3  # it has trained
 
 
 @pytest.mark.parametrize("name", ["transformer", "gru"])
@@ -382,7 +382,7 @@ def test_some_models_need_the_rules(name: str) -> None:
 @pytest.mark.parametrize("evaluated", [True, False])
 @pytest.mark.parametrize("name", MODELS)
 def test_models_give_the_same_values(name: str, evaluated: bool) -> None:
-    """Without a gradient torch takes other ways, among them fused encoders in evaluation mode."""
+    """Without a gradient torch uses other kernels, such as fused encoders in evaluation mode."""
     model = MODELS[name][0]().train(not evaluated)
     params = {key: torch.stack([v.detach() * (1 + k / 9) for k in range(K)]) for key, v in model.named_parameters()}
     x = training(name)[2][0]["x"]
@@ -392,7 +392,7 @@ def test_models_give_the_same_values(name: str, evaluated: bool) -> None:
 
     with torch.no_grad():
         expected = torch.stack([outputs({key: v[k] for key, v in params.items()}, x[k]) for k in range(K)])
-        with lifted_layers(), no_fallback():
+        with batched_layers(), no_fallback():
             got = vmap(outputs)(params, x)
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
 
@@ -410,12 +410,12 @@ class _Calls(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name != "resnet18"])  # nothing new, and 20 s
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "resnet18"])  # no new operators, and 20 s
 def test_traces_are_pure_and_hold_for_other_data(name: str) -> None:
     """A trace may be run again on other numbers, and writes into no tensor."""
     train, params, batches = training(name)
     batched = vmap(train, in_dims=(None, 0))
-    with lifted_layers():
+    with batched_layers():
         graph = make_fx(batched)(params, batches)
         _, other_params, other = training(name, seed=1)
         expected = batched(other_params, other)
@@ -426,7 +426,7 @@ def test_traces_are_pure_and_hold_for_other_data(name: str) -> None:
 
 
 def test_images_are_copied_once() -> None:
-    """From the input on, convolutions, ReLU, group norm and pooling hand on one layout: channels-last, K·C of them.
+    """From the input on, convolutions, ReLU, group norm and pooling keep one layout: channels-last, K·C channels.
 
     An image between layers has at least 4·4·8 numbers a client and example; weights and the input have fewer.
     """
@@ -442,7 +442,7 @@ def test_images_are_copied_once() -> None:
         return grad(lambda p: functional_call(model, p, (x,)).square().sum())(dict(params))
 
     copies = {torch.ops.aten.clone.default, torch.ops.aten.copy_.default, torch.ops.aten.contiguous.default}
-    with lifted_layers(), _Calls() as calls:
+    with batched_layers(), _Calls() as calls:
         vmap(function)(params, x)
     assert x.numel() < image
     assert [(func, size) for func, size in calls.seen if func in copies and size >= image] == []
@@ -451,14 +451,14 @@ def test_images_are_copied_once() -> None:
     assert [size for func, size in plain.seen if func in copies and size >= image]
 
 
-def test_what_it_changes_it_takes_back() -> None:
+def test_changes_are_undone_on_exit() -> None:
     def strides() -> tuple[int, ...]:
         return vmap(F.conv2d)(numbers(K, 2, 3, 6, 6), numbers(K, 4, 3, 3, 3)).stride()
 
     before, fast_path = strides(), torch.backends.mha.get_fastpath_enabled()
-    with pytest.raises(KeyError), lifted_layers():
+    with pytest.raises(KeyError), batched_layers():
         assert strides() != before
-        with lifted_layers():
+        with batched_layers():
             assert strides() != before
         assert strides() != before
         raise KeyError
@@ -469,7 +469,7 @@ def test_what_it_changes_it_takes_back() -> None:
 def test_without_a_transform_nothing_changes() -> None:
     x, w = numbers(2, 3, 6, 6), numbers(4, 3, 3, 3)
     expected = F.group_norm(F.conv2d(x, w), 2)
-    with lifted_layers():
+    with batched_layers():
         got = F.group_norm(F.conv2d(x, w), 2)
     assert torch.equal(got, expected) and got.stride() == expected.stride()
 
@@ -490,7 +490,7 @@ def test_other_recurrent_cells(cells: nn.Module) -> None:
         result = functional_call(cells, dict(params), (x,))
         return weighted(result[0] if isinstance(result, tuple) else result)
 
-    with lifted_layers():
+    with batched_layers():
         got = vmap(value)(params, x)
         slopes = vmap(grad(value))(params, x)
     own = [{key: value[k] for key, value in params.items()} for k in range(K)]

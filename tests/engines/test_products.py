@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fedmtl.engines.kernels import lifted_layers
+from fedmtl.engines.kernels import batched_layers
 from fedmtl.engines.kernels.products import SMALL, batched_product
 
 
@@ -35,7 +35,7 @@ def test_in_every_layout(left: str, right: str, shape: tuple[int, int, int]) -> 
 
 
 @pytest.mark.parametrize("shape", [(0, 2, 3), (4, 0, 3), (4, 2, 0)])
-def test_of_nothing(shape: tuple[int, int, int]) -> None:
+def test_empty_products(shape: tuple[int, int, int]) -> None:
     count, rows, inner = shape
     product = batched_product(torch.zeros(count, rows, inner), torch.zeros(count, inner, 2))
     assert torch.equal(product, torch.zeros(count, rows, 2))
@@ -47,10 +47,10 @@ def test_other_types_are_torchs_own(dtype: torch.dtype) -> None:
     assert torch.equal(batched_product(a, b), torch.bmm(a, b))
 
 
-def test_it_stands_for_torchs_product_while_clients_are_lifted_and_not_after() -> None:
+def test_it_replaces_torchs_product_inside_batched_layers_only() -> None:
     a, b = numbers(9, 16, 64), numbers(9, 64, 32)
     before = torch.bmm(a, b)
-    with lifted_layers():
+    with batched_layers():
         assert torch.equal(torch.bmm(a, b), batched_product(a, b))
     assert torch.equal(torch.bmm(a, b), before)
 
@@ -58,6 +58,6 @@ def test_it_stands_for_torchs_product_while_clients_are_lifted_and_not_after() -
 def test_gradients_go_through() -> None:
     """d Σ (a b) / da = 1 bᵀ."""
     a, b = numbers(9, 4, 6).requires_grad_(), numbers(9, 6, 3)
-    with lifted_layers():
+    with batched_layers():
         (slope,) = torch.autograd.grad(torch.bmm(a, b).sum(), [a])
     torch.testing.assert_close(slope, b.sum(2)[:, None].expand(9, 4, 6))

@@ -1,12 +1,12 @@
-"""How a layer runs for a cohort at once: vmap's rules for convolution, pooling, group norm, attention, LSTM and GRU.
+"""Layers of a cohort at once: vmap rules for convolution, pooling, group norm, attention, LSTM and GRU.
 
-Models and algorithms stay plain torch. A pure function of one client, gradients inside, is lifted by
+Models and algorithms stay plain torch. A pure function of one client, gradients inside, is batched by
 
-    with lifted_layers():
+    with batched_layers():
         torch.vmap(function)(...)
 
-and computes what vmap alone would, to rounding, but in a layout that is fast for many small clients: see
-``packing``. What vmap does well already (elementwise operators, embedding, layer norm) is left to it.
+and computes the results of vmap alone, to rounding, but in a layout that is fast for many small clients: see
+``packing``. Operators that vmap alone runs fast (elementwise ones, embedding, layer norm) have no rule here.
 """
 
 import warnings
@@ -39,9 +39,9 @@ RULES: dict[str, Callable[..., Any]] = {
     "_adaptive_avg_pool2d": channelwise(aten._adaptive_avg_pool2d),
     "_adaptive_avg_pool2d_backward": channelwise(aten._adaptive_avg_pool2d_backward),
 }
-"""aten operator -> its rule of vmap: (info, in_dims, *args) -> (results, their dimensions), as torch.library takes it.
+"""aten operator -> its vmap rule for torch.library: (info, in_dims, *args) -> (results, their dimensions).
 
-Gradients need nothing more: torch differentiates the operator, and its gradient's operator has a rule too.
+Gradients need no further rule: torch differentiates the operator, and the operator of its gradient has a rule too.
 """
 
 REPLACED: dict[str, Callable[..., Any]] = {
@@ -51,7 +51,7 @@ REPLACED: dict[str, Callable[..., Any]] = {
     "gru.input": gru,
     "lstm.input": lstm,
     "scaled_dot_product_attention": attention,
-    # Composites that vmap cannot take apart by itself.
+    # Composites that vmap alone cannot decompose.
     "gru_cell": aten.gru_cell.default.decompose,
     "lstm_cell": aten.lstm_cell.default.decompose,
     "rnn_relu.input": aten.rnn_relu.input.decompose,
@@ -59,16 +59,15 @@ REPLACED: dict[str, Callable[..., Any]] = {
     "rnn_tanh.input": aten.rnn_tanh.input.decompose,
     "rnn_tanh_cell": aten.rnn_tanh_cell.default.decompose,
 }
-"""aten operator -> what runs instead while a transform of torch.func is active: those that torch would take apart,
-before any rule of vmap is asked, into pieces that have no rule or a slow one."""
+"""aten operator -> its replacement while a transform of torch.func is active. Torch would decompose these operators
+into pieces without a rule or with a slow one, before it looks up any vmap rule."""
 
 
 @contextmanager
-def lifted_layers() -> Iterator[None]:
-    """Inside, ``torch.vmap`` lays clients out as this package says. Entering costs about a millisecond.
+def batched_layers() -> Iterator[None]:
+    """Register the rules of this package with ``torch.vmap``, which takes about a millisecond.
 
-    The rules are the process's, so they hold in all its threads, and leaving takes them back. Without a transform
-    of torch.func they do nothing.
+    The rules hold in all threads of the process until exit. Without a transform of torch.func they have no effect.
     """
     fast_path = torch.backends.mha.get_fastpath_enabled()
     library = Library("aten", "IMPL")
@@ -79,9 +78,9 @@ def lifted_layers() -> Iterator[None]:
                 register_vmap(f"aten::{name}", rule, lib=library)
             library.impl("bmm", batched_product, "CPU")
         for name, replacement in REPLACED.items():
-            # The first thing that torch asks for any operator under grad or vmap.
+            # The dispatch key that torch looks up first for any operator under grad or vmap.
             library.impl(name, replacement, "FuncTorchDynamicLayerFrontMode")
-        # A fused encoder layer, taken when no gradient is asked, has no rule.
+        # The fused encoder layer, which runs without gradients, has no rule.
         torch.backends.mha.set_fastpath_enabled(False)
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Attention without a mask or dropout: every example attends by itself, so a cohort's is one of K·B examples."""
+"""Attention without a mask or dropout: examples are independent, so a cohort's is one call with K·B examples."""
 
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ def attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """In place of ``aten::scaled_dot_product_attention``; [B, heads, positions, size]; else by plain products."""
+    """Replace ``aten::scaled_dot_product_attention`` of [B, heads, positions, size]; others run as plain products."""
     square = query.ndim == key.ndim == value.ndim == 4 and query.shape[-1] == key.shape[-1] == value.shape[-1]
     if query.device.type == "cpu" and square and attn_mask is None and not dropout_p and not enable_gqa:
         return apply(_Attention, query, key, value, is_causal, scale)[0]
@@ -31,12 +31,12 @@ def attention(
 
 
 def _plain(*args: Any, **kwargs: Any) -> Tensor:
-    """softmax(Q Kᵀ·scale + mask) V by products and a softmax."""
+    """Return softmax(Q Kᵀ·scale + mask) V by products and a softmax."""
     return aten._scaled_dot_product_attention_math(*args, **kwargs)[0]
 
 
 class _Attention(Function):
-    """(query, key, value) -> what is read, and the logarithm of each softmax's sum."""
+    """(query, key, value) -> the output, and the logarithm of each softmax's sum."""
 
     @staticmethod
     def forward(query: Tensor, key: Tensor, value: Tensor, causal: bool, scale: float | None) -> Any:
@@ -60,7 +60,7 @@ class _Attention(Function):
 
 
 class _AttentionBackward(Function):
-    """Of (grad, query, key, value); output and logarithm are functions of these, kept to save work."""
+    """Gradient as a function of (grad, query, key, value); output and logarithm are passed to save work."""
 
     @staticmethod
     def forward(*args: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Convolution: a cohort's is one grouped convolution, each client's groups next to each other.
+"""Convolution of a cohort as one grouped convolution, with each client's groups next to each other.
 
 Input [B, K·C, H, W] channels-last, weight [K·O, C/groups, h, w], K·groups groups.
 """
@@ -7,13 +7,13 @@ from typing import Any
 
 from torch import Tensor
 
-from fedmtl.engines.kernels.packing import apart, aten, pack, rows, unpack
+from fedmtl.engines.kernels.packing import aten, pack, rows, split, unpack
 
 
 def convolution(
     info: Any, in_dims: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *settings: Any
 ) -> tuple[Tensor, int]:
-    """The rule of ``aten::convolution``; settings: stride, padding, dilation, transposed, output_padding, groups."""
+    """Rule of ``aten::convolution``; settings: stride, padding, dilation, transposed, output_padding, groups."""
     clients = info.batch_size
     x, weight, where, signal = _images(pack(x, in_dims[0], clients), rows(weight, in_dims[1], clients), settings[:5])
     bias = None if bias is None else rows(bias, in_dims[2], clients)
@@ -24,7 +24,7 @@ def convolution(
 def convolution_backward(
     info: Any, in_dims: Any, grad: Tensor, x: Tensor, weight: Tensor, bias_sizes: list[int] | None, *settings: Any
 ) -> Any:
-    """The rule of ``aten::convolution_backward``: by input, weight and bias, those asked for by settings[6]."""
+    """Rule of ``aten::convolution_backward``: gradients by input, weight and bias, as requested by settings[6]."""
     clients, (need_x, need_weight, need_bias) = info.batch_size, settings[6]
     grad = pack(grad, in_dims[0], clients)
     x, weight, where, signal = _images(pack(x, in_dims[1], clients), rows(weight, in_dims[2], clients), settings[:5])
@@ -35,7 +35,7 @@ def convolution_backward(
         by_weight = by_weight.squeeze(2)
     # The kernel's own sum over a grouped gradient takes several times as long.
     by_bias = grad.sum([0, *range(2, grad.ndim)]) if need_bias else None
-    return apart(
+    return split(
         (unpack(by_x, clients, signal), 1) if need_x else (None, None),
         (by_weight.unflatten(0, (clients, -1)), 0) if need_weight else (None, None),
         (by_bias.unflatten(0, (clients, -1)), 0) if by_bias is not None else (None, None),
@@ -43,7 +43,7 @@ def convolution_backward(
 
 
 def _images(x: Tensor, weight: Tensor, where: tuple[Any, ...]) -> tuple[Tensor, Tensor, tuple[Any, ...], bool]:
-    """Weight and settings as the packed input needs them; whether it is a signal, made an image of height 1."""
+    """Return weight and settings for the packed input, and True for a signal, which becomes an image of height 1."""
     if weight.ndim > 3:
         return x, weight, where, False
     stride, padding, dilation, transposed, output_padding = where

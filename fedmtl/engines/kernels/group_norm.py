@@ -1,4 +1,4 @@
-"""Group normalisation as sums per channel and one multiply-add; a cohort's is one of K·C channels, K·G groups.
+"""Group normalisation as sums per channel and one multiply-add; a cohort's has K·C channels in K·G groups.
 
     y = x·s + t,   s = weight·r,   t = bias − m·s,   m, v = mean and variance of a group,   r = 1/√(v + eps)      (1)
     ∂x = r·(u − ū − z·mean(u·z)),   u = ∂y·weight,   z = (x − m)·r,   means over the group                        (2)
@@ -25,7 +25,7 @@ def group_norm(
     eps: float = 1e-5,
     cudnn_enabled: bool = True,
 ) -> Tensor:
-    """In place of ``aten::group_norm``; x [B, C, …]."""
+    """Replace ``aten::group_norm``; x [B, C, …]."""
     if x.ndim != 4:
         return group_norm(x.reshape(*x.shape[:2], 1, -1), num_groups, weight, bias, eps).reshape(x.shape)
     weight = x.new_ones(x.shape[1]) if weight is None else weight
@@ -34,7 +34,7 @@ def group_norm(
 
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """y, m [B, G, 1] and r [B, G, 1] of (1); x [B, C, H, W]."""
+    """Return y, m [B, G, 1] and r [B, G, 1] of (1); x [B, C, H, W]."""
     by_group, by_channel, size = _views(x, groups)
     m = by_group(x.sum((2, 3))).sum(-1, keepdim=True) / size
     square = by_group((x * x).sum((2, 3))).sum(-1, keepdim=True) / size
@@ -47,7 +47,7 @@ def forward(x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) ->
 def backward(
     grad: Tensor, by_m: Tensor, by_r: Tensor, x: Tensor, weight: Tensor, m: Tensor, r: Tensor, groups: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """By x, weight and bias; by_m and by_r are not zero only when a gradient's gradient is taken."""
+    """Return gradients by x, weight and bias; by_m and by_r are nonzero only for a gradient of a gradient."""
     by_group, by_channel, size = _views(x, groups)
     w = by_group(weight[None])
     total = by_group(grad.sum((2, 3)))
@@ -60,7 +60,7 @@ def backward(
 
 
 def _views(x: Tensor, groups: int) -> tuple[Any, Any, int]:
-    """[., C] -> [., G, C/G]; [B, G, C/G] -> [B, C, 1, 1]; how many numbers a group holds."""
+    """Return the maps [., C] -> [., G, C/G] and [B, G, C/G] -> [B, C, 1, 1], and the size of a group."""
     channels = x.shape[1]
     size = x.shape[2] * x.shape[3] * channels // groups
     return (lambda t: t.unflatten(1, (groups, -1))), (lambda t: t.reshape(-1, channels, 1, 1)), size

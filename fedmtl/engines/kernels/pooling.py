@@ -1,4 +1,4 @@
-"""Pooling works channel by channel, so a cohort's is that of K·C channels."""
+"""Pooling: channels are independent, so a cohort's is one call with K·C channels."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from fedmtl.engines.kernels.packing import aten, front, pack, unpack
 
 
 def channelwise(op: Callable[..., Any]) -> Callable[..., Any]:
-    """The rule of an operator on images [B, C, H, W] (or one image [C, H, W]) that works on each channel by itself."""
+    """Return the rule of an operator on images [B, C, H, W] (or one image [C, H, W]) with independent channels."""
 
     def rule(info: Any, in_dims: Any, *args: Any) -> Any:
         clients = info.batch_size
@@ -28,12 +28,12 @@ def channelwise(op: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def adaptive_avg_pool2d(x: Tensor, output_size: list[int]) -> Tensor:
-    """In place of ``aten::adaptive_avg_pool2d``, which sets strides by hand where it leaves one pixel."""
+    """Replace ``aten::adaptive_avg_pool2d``, which sets strides by hand for an output of one pixel."""
     if list(output_size) == [1, 1]:
         return x.mean((-2, -1), keepdim=True)
     return aten._adaptive_avg_pool2d(x, output_size)
 
 
 def adaptive_avg_pool1d(x: Tensor, output_size: list[int]) -> Tensor:
-    """In place of ``aten::adaptive_avg_pool1d``."""
+    """Replace ``aten::adaptive_avg_pool1d``."""
     return adaptive_avg_pool2d(x.unsqueeze(-2), [1, *output_size]).squeeze(-2)

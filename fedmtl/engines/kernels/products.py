@@ -1,8 +1,8 @@
 """Products of many small matrices, by numpy's BLAS.
 
-What torch's own library needs to begin a product, several microseconds, is more than a client's small matrices take;
-numpy calls OpenBLAS for each of them, whose kernels for small matrices began 1.5 to 2 times as many products a second
-where this was measured (256 products of 16×64 by 64×32: 165 against 250 µs on AVX-512).
+torch's own library needs several microseconds to start a product, longer than a client's small matrices take. numpy
+calls OpenBLAS, whose kernels for small matrices were measured at 1.5 to 2 times as many products a second (256 products
+of 16×64 by 64×32: 165 against 250 µs on AVX-512).
 """
 
 import numpy as np
@@ -10,26 +10,28 @@ import torch
 from torch import Tensor
 
 SMALL = 2**18
-"""Multiplications of one product up to which numpy is called: beyond, the beginning is of no account, and OpenBLAS
-would start threads."""
+"""Most multiplications of a product by numpy: beyond, the start is negligible, and OpenBLAS would start threads."""
 
 
 def batched_product(a: Tensor, b: Tensor) -> Tensor:
-    """What ``torch.bmm`` gives, to rounding: [K, M, N] of [K, M, L] and [K, L, N]."""
+    """Return ``torch.bmm``, to rounding: [K, M, N] of [K, M, L] and [K, L, N]."""
     _, rows, inner = a.shape
     columns = b.shape[2]
     if not (
-        0 < rows * inner * columns <= SMALL and a.device.type == "cpu" and a.dtype == torch.float32 and _lies_well(a, b)
+        0 < rows * inner * columns <= SMALL
+        and a.device.type == "cpu"
+        and a.dtype == torch.float32
+        and _has_blas_layout(a, b)
     ):
-        # The overload with ``out``, as the other one is what this function stands for.
+        # The overload with ``out``, since this function replaces the other one.
         return torch.bmm(a, b, out=torch.empty((len(a), rows, columns), dtype=a.dtype, device=a.device))
     product = torch.empty((len(a), rows, columns))
     np.matmul(_array(a), _array(b), out=product.numpy())
     return product
 
 
-def _lies_well(*tensors: Tensor) -> bool:
-    """Whether BLAS takes them as they are: numbers side by side along one of the last two dimensions."""
+def _has_blas_layout(*tensors: Tensor) -> bool:
+    """Return True if BLAS needs no copy: numbers are adjacent along one of the last two dimensions."""
     for tensor in tensors:
         _, one, two = tensor.stride()
         _, rows, columns = tensor.shape

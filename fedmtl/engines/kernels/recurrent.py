@@ -1,4 +1,4 @@
-"""LSTM and GRU, step by step, with one product for all steps wherever there is one.
+"""LSTM and GRU, step by step, with one product for all steps wherever possible.
 
 LSTM, gates in the order i, f, g, o:                         GRU, gates in the order r, z, n:
 
@@ -6,8 +6,8 @@ LSTM, gates in the order i, f, g, o:                         GRU, gates in the o
     i, f, o = σ(a_t),   g = tanh(a_t)                            r, z = σ(u_t + v_t),   n = tanh(u_t + r·v_t)
     c_t = f·c_{t−1} + i·g,   h_t = o·tanh(c_t)     (1)           h_t = n + z·(h_{t−1} − n)     (2)
 
-The way back keeps h (and c) only and computes all gates again at once; in the loop over steps remains what depends
-on the step after, and the weights' gradient is one product over all steps. torch's fused kernel has no rule for a
+The backward pass stores h (and c) only and recomputes all gates at once; the loop over steps has only terms that
+depend on the next step, and the weights' gradient is one product over all steps. torch's fused kernel has no rule for a
 stack of clients, and its plain GRU writes in place, which a stack with a shared start does not allow.
 """
 
@@ -32,7 +32,7 @@ def lstm(
     bidirectional: bool,
     batch_first: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """In place of ``aten::lstm.input``."""
+    """Replace ``aten::lstm.input``."""
     per_cell = 4 if has_biases else 2
     if (dropout and train) or len(params) != per_cell * num_layers * (1 + bidirectional):  # or with projections
         return aten.lstm.input.decompose(
@@ -58,7 +58,7 @@ def gru(
     bidirectional: bool,
     batch_first: bool,
 ) -> tuple[Tensor, Tensor]:
-    """In place of ``aten::gru.input``."""
+    """Replace ``aten::gru.input``."""
     if dropout and train:
         return aten.gru.input.decompose(
             x, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first
@@ -72,7 +72,7 @@ def gru(
 
 
 def _stacked(cell: Any, x: Tensor, params: list[Tensor], per_cell: int, both: bool, batch_first: bool) -> Any:
-    """Layers upon each other, each read forwards and, if ``both``, backwards: outputs and the cells' last states."""
+    """Return outputs and last states of stacked layers, each read forwards and, if ``both``, backwards."""
     x = x.transpose(0, 1) if batch_first else x
     last = []
     for start in range(0, len(params), per_cell * (1 + both)):
@@ -118,7 +118,7 @@ class _LSTM(Function):
         a = read + linear(h_before, weight)
         i, f, g, o = a.unflatten(-1, (4, -1)).unbind(-2)
         i, f, g, o, tanh_c = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid(), c.tanh()
-        # ∂a = (∂c, ∂c, ∂c, ∂h)·slope: what does not depend on the steps after.
+        # ∂a = (∂c, ∂c, ∂c, ∂h)·slope, where slope does not depend on later steps.
         slope = torch.stack(
             [g * i * (1 - i), c_before * f * (1 - f), i * (1 - g * g), tanh_c * o * (1 - o)], -2
         ).flatten(-2)

@@ -9,7 +9,7 @@ from torch import Tensor
 from fedmtl.core.trees import tree_leaves, tree_map, tree_unflatten
 from fedmtl.engines.base import ClientFn
 from fedmtl.engines.batching.gather import Inputs
-from fedmtl.engines.kernels import lifted_layers
+from fedmtl.engines.kernels import batched_layers
 
 LARGE = 50
 """Batches of a stack whose call is long: tracing it takes as long as five calls."""
@@ -46,7 +46,7 @@ def call_plain(function: ClientFn, inputs: Inputs, tensors: Sequence[Tensor]) ->
         return [leaf[None] for leaf in results], tree
     # An empty tree has nothing to map over, and vmap refuses a dimension for it.
     in_dims = (None if inputs.shared or not down else 0, 0 if own else None, 0)
-    with lifted_layers():
+    with batched_layers():
         return torch.vmap(flat, in_dims=in_dims, randomness="error")(down, own, rest), tree
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, max_pool2d, relu
 
-from fedmtl.engines.kernels import lifted_layers
+from fedmtl.engines.kernels import batched_layers
 from fedmtl.engines.trace.codegen import compile_graph
 from fedmtl.engines.trace.graph import Graph
 from fedmtl.engines.trace.tracer import trace
@@ -28,7 +28,7 @@ def of_clients(loss: Callable[[Tensor, Tensor], tuple[Tensor, ...]]) -> Function
     """Return the gradient of a loss by the weight and its other results for each client, as the engine calls it."""
 
     def call(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
-        with lifted_layers():
+        with batched_layers():
             gradient, rest = torch.vmap(torch.func.grad(lambda w, x: (loss(x, w)[0], loss(x, w)), has_aux=True))(
                 tensors[1], tensors[0]
             )
@@ -86,7 +86,7 @@ def test_relu_comes_after_pooling(window: dict[str, int]) -> None:
 
 def test_a_call_without_gradients() -> None:
     def call(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
-        with lifted_layers():
+        with batched_layers():
             return torch.vmap(lambda x, weight: pooled(x, weight))(tensors[0], tensors[1])
 
     assert rectified(verified(call)) == [CLIENTS * BATCH * CHANNELS * (SIDE // 2) ** 2]
