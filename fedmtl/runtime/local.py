@@ -1,4 +1,4 @@
-"""Grids without a network: what they have in common, and the one that lives in this process."""
+"""Grids without a network: their common base, and the Grid with nodes in this process."""
 
 import itertools
 import os
@@ -23,7 +23,7 @@ _run_ids = itertools.count(os.getpid() << 20)
 
 
 def new_run_id() -> int:
-    """A number that no other run of this machine's processes has."""
+    """Return a number that no other run of this machine's processes has."""
     return next(_run_ids)
 
 
@@ -32,28 +32,28 @@ def node_context(run_id: int, node_id: int) -> Context:
 
 
 class DirectGrid(Grid):
-    """A Grid that hands messages over instead of sending them; ``exchange`` is all that differs."""
+    """A Grid without a SuperLink; its kinds differ in ``exchange`` alone."""
 
     shares_memory = True
-    """Equal packets need to be in a message once only."""
+    """True: equal packets need to be in a message only once."""
 
     def __init__(self, run_id: int) -> None:
         self.run_id = run_id
         self._run: Run | None = None
         self._replies: dict[str, Message] = {}
-        # Flower's Message asks this process who is sending.
+        # Flower's Message reads its sender from here.
         TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = run_id, 0, run_id
 
     @abstractmethod
     def exchange(self, messages: list[Message], timeout: float | None) -> list[Message]:
-        """One reply for each message that was answered in time."""
+        """Send messages, and return the replies that arrive in time."""
 
     @abstractmethod
     def close(self) -> None:
-        """Give back what the grid holds."""
+        """Release the grid's resources."""
 
     def abandon(self) -> None:
-        """Give it back without waiting for work that goes on: the caller wants to stop now."""
+        """Release the grid's resources without the wait for running work."""
         self.close()
 
     def set_run(self, run: Run) -> None:
@@ -86,14 +86,14 @@ class DirectGrid(Grid):
 
 
 class LocalGrid(DirectGrid):
-    """Nodes in this process: for tests, debugging, notebooks, and runs beside others. Errors come through.
+    """Nodes in this process: for tests, debugging, notebooks, and runs beside others. Errors reach the caller.
 
     Args:
-        experiment: what runs.
+        experiment: of the run.
         federation: its data.
-        state_folder: where private state is kept; None keeps it in memory.
-        parts: how many nodes, each with the clients that one of so many Ray workers would have: sums over a node's
-            clients, and so results, have the bits of a run over Ray.
+        state_folder: folder of private state; None keeps it in memory.
+        parts: number of nodes, which have the clients of as many Ray workers: sums over a node's clients, and so
+            results, are bit-identical to those of a run over Ray.
     """
 
     def __init__(
@@ -102,10 +102,10 @@ class LocalGrid(DirectGrid):
         super().__init__(new_run_id())
         schema = federation.schema
         device = "cuda" if experiment.gpus_per_worker > 0 else "cpu"
-        shares = place_clients(experiment, federation, parts) if parts > 1 else [None]
+        hosted = place_clients(experiment, federation, parts) if parts > 1 else [None]
         self._contexts = {}
-        for node_id, share in enumerate(shares, 1):
-            clients = federation.clients if share is None else some_of(federation.clients, share)
+        for node_id, some in enumerate(hosted, 1):
+            clients = federation.clients if some is None else some_of(federation.clients, some)
             client_pool = make_client_pool(experiment, schema, shard_of(clients), device)
             host(self.run_id, node_id, Node(client_pool, make_store(experiment, schema, state_folder)))
             self._contexts[node_id] = node_context(self.run_id, node_id)

@@ -31,14 +31,14 @@ class Node(NamedTuple):
 
 
 _hosted: dict[tuple[int, int], Node] = {}
-"""Nodes that a Grid set up in this process: (run id, node id) -> node."""
+"""Nodes that a Grid made in this process: (run id, node id) -> node."""
 
 _client_pools: dict[tuple[str, ...], ClientPool] = {}
 """The client pool that this process built last, for runtimes that send several messages to one process."""
 
 
 def host(run_id: int, node_id: int, node: Node | None) -> None:
-    """Make a node of this process known to the ClientApp; None takes it away."""
+    """Register a node of this process for the ClientApp; None removes it."""
     if node is None:
         _hosted.pop((run_id, node_id), None)
     else:
@@ -46,7 +46,7 @@ def host(run_id: int, node_id: int, node: Node | None) -> None:
 
 
 def is_hosted(context: Context) -> bool:
-    """Whether a Grid of this process, or of this machine, set the node up."""
+    """Return True if a Grid of this process, or of this machine, made the node."""
     return (context.run_id, context.node_id) in _hosted
 
 
@@ -56,10 +56,10 @@ def make_client_pool(experiment: Experiment, schema: Schema, clients: Shard, dev
 
 
 def make_store(experiment: Experiment, schema: Schema, folder: str | None) -> StateStore:
-    """Where a simulation keeps private state.
+    """Make the store of a simulation's private state.
 
-    Stacked, in memory or in files of the run's folder, which only processes of one machine can share; so a file a
-    client where the experiment is on a cluster, or names a folder in which state must survive a loss of power.
+    State is stacked, in memory or in files of the run's folder, which only processes of one machine can share. On a
+    cluster, or in a folder that must survive a loss of power, it is one file a client.
     """
     if folder is not None and (experiment.state_dir or experiment.ray_address):
         return VersionedFileStore(FileBackend(folder, fsync=bool(experiment.state_dir)))
@@ -67,7 +67,7 @@ def make_store(experiment: Experiment, schema: Schema, folder: str | None) -> St
 
 
 def shard(clients: Iterable[ClientId], part: int, parts: int) -> list[ClientId]:
-    """Every ``parts``-th client, starting with the ``part``-th: what node ``part`` of ``parts`` hosts."""
+    """Return the clients of node ``part`` of ``parts``: every ``parts``-th, starting with the ``part``-th."""
     return sorted(clients)[part::parts]
 
 
@@ -76,10 +76,10 @@ ALLOW_VARIABLE = "FEDMTL_ALLOW"
 
 
 def read_run_config(run_config: UserConfig, node_config: UserConfig | None = None) -> Experiment:
-    """The experiment that ``flwr run . -c 'preset="digits" overrides="rounds=5 seed=1"'`` names.
+    """Read the experiment that ``flwr run . -c 'preset="digits" overrides="rounds=5 seed=1"'`` names.
 
-    The run's configuration was written elsewhere, so nothing that it names is imported, beside its preset neither,
-    unless it is fedmtl's or this machine allows it: by the node's configuration, ``allow="my_package"``, or by the
+    The run's configuration was written elsewhere. So modules that it names, also beside its preset, are imported only
+    if they are fedmtl's, or this machine allows them: by the node's configuration, ``allow="my_package"``, or by the
     environment variable ``FEDMTL_ALLOW``.
     """
     settings = shlex.split(str(run_config.get("overrides", "")))
@@ -97,12 +97,12 @@ def read_run_config(run_config: UserConfig, node_config: UserConfig | None = Non
 def client_pool_of(context: Context) -> ClientPool:
     """Return the client pool that a message is for.
 
-    A Grid of this project has set it up in this process. Elsewhere it is made from Flower's configuration:
+    A Grid of this project has made it in this process. Elsewhere it is made from Flower's configuration:
     the run's (``preset``, ``overrides``) and the node's (``clients="0,3"``, or ``partition-id`` and
     ``num-partitions``).
 
     Raises:
-        ValueError: a node configuration that does not say which clients live here.
+        ValueError: a node configuration that names no clients.
     """
     hosted = _hosted.get((context.run_id, context.node_id))
     if hosted is not None:
@@ -118,12 +118,12 @@ def client_pool_of(context: Context) -> ClientPool:
 
 
 def store_of(context: Context, run: str) -> StateStore:
-    """Where private state is: the node's ``state-dir``, or Flower's context.
+    """Return the store of private state: the node's ``state-dir``, or Flower's context.
 
-    A folder for each run, so that a run never starts from another's heads; a resumed run finds its own.
+    Each run has a folder of its own, so that a run never starts from another's heads, and a resumed run finds its own.
 
     Raises:
-        Refused: the run's configuration names a folder, which is the node's to choose.
+        Refused: the run's configuration names a folder; only the node's may.
     """
     hosted = _hosted.get((context.run_id, context.node_id))
     if hosted is not None:
@@ -141,7 +141,7 @@ def store_of(context: Context, run: str) -> StateStore:
 
 
 def _keep_runs(context: Context) -> int:
-    """Runs whose states stay in ``state-dir``; node configuration ``keep-runs``."""
+    """Return the number of runs whose states stay in ``state-dir``: ``keep-runs`` of the node's configuration."""
     keep = context.node_config.get("keep-runs", 2)
     if not isinstance(keep, int) or isinstance(keep, bool) or keep < 1:
         raise ValueError(f"node-config keep-runs is a whole number from 1, got {keep!r}.")
@@ -149,7 +149,7 @@ def _keep_runs(context: Context) -> int:
 
 
 def clients_of(node_config: UserConfig, federation: Federation) -> list[ClientId]:
-    """Which of the federation's clients a node configuration hosts."""
+    """Return the clients of the federation that a node configuration names."""
     if "clients" in node_config:
         wanted = [int(part) for part in str(node_config["clients"]).split(",")]
         unknown = [client for client in wanted if client not in federation.clients]
@@ -165,14 +165,14 @@ def clients_of(node_config: UserConfig, federation: Federation) -> list[ClientId
             raise ValueError(f"node-config needs 0 <= partition-id < num-partitions, got {part} and {parts}.")
         return shard(federation.clients, part, parts)
     raise ValueError(
-        "The node's configuration does not say which clients live here; start it with "
+        "The node's configuration names no clients; start it with "
         "--node-config 'clients=\"0,1\"' or --node-config 'partition-id=0 num-partitions=2', "
         f"got {dict(node_config)}."
     )
 
 
 class ContextBackend:
-    """Versions of private state inside Flower's ``Context.state``: a node's own, never sent, gone when it restarts."""
+    """Versions of private state inside Flower's ``Context.state``, which is never sent, and lost at a restart."""
 
     def __init__(self, state: RecordDict) -> None:
         self._state = state

@@ -1,9 +1,9 @@
 """Temporary folders of a process, removed however the process ends.
 
 A folder belongs to the process that locks its file ``owner``; the lock ends with the process. A small second process,
-this file run as a script, waits at a pipe for the end of the first one: after SIGKILL it ends the processes that were
-started for a folder, which have the folder in their environment under ``MARK``, and removes the folder. When both are
-killed, the second process of the next run finds a folder without a lock, and does the same.
+the janitor, runs this file as a script and waits at a pipe for the end of the first one. After SIGKILL it ends the
+processes that were started for a folder, which have the folder in their environment under ``MARK``, and removes the
+folder. If both are killed, the janitor of the next run finds a folder without a lock, and does the same.
 
 The script is run by Python alone, so this file imports nothing but the standard library.
 """
@@ -27,7 +27,7 @@ MARK = "FEDMTL_SCRATCH"
 """Environment variable of processes that must not outlive the owner of the folder that it names."""
 
 LONGEST = 26
-"""Bytes of a path under which sockets of Ray fit: 107, less a folder of 16, and 65 of Ray's own names below it."""
+"""Longest path in bytes with room for sockets of Ray: 107, less a folder of 16 and 65 of Ray's own names."""
 
 _MAGIC = b"fedmtl scratch folder\n"
 
@@ -41,7 +41,7 @@ def make(base: str | None = None) -> Path:
     """Make a folder that only this user can read.
 
     Args:
-        base: where; default: the temporary folder of the system, ``TMPDIR``.
+        base: its parent; default: the temporary folder of the system, ``TMPDIR``.
     """
     where = base or tempfile.gettempdir()
     while True:
@@ -50,7 +50,7 @@ def make(base: str | None = None) -> Path:
         owner = os.open(folder / "owner", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # a process that removes old folders has just looked at it, and is gone at once
+        except BlockingIOError:  # a janitor has just locked it to remove it
             os.close(owner)
             remove(folder)
             continue
@@ -62,7 +62,7 @@ def make(base: str | None = None) -> Path:
 
 
 def short_base() -> str:
-    """A folder whose path is short enough for sockets: ``RAY_TMPDIR``, ``TMPDIR``, or one that most systems have.
+    """Return a folder with a path short enough for sockets: ``RAY_TMPDIR``, ``TMPDIR``, or a common one.
 
     Raises:
         RuntimeError: there is none.
@@ -79,7 +79,7 @@ def short_base() -> str:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder of this process, and end what bears its mark: agents that Ray was still starting outlive it."""
+    """Remove a folder of this process, and end the processes with its mark, such as agents that Ray was starting."""
     _end_all_marked(os.fsencode(folder))
     _remove(folder)
     owner = _held.pop(folder, None)
@@ -96,7 +96,7 @@ def _remove(folder: Path) -> None:
 
 
 def _announce(folder: Path) -> None:
-    """Send the second process the path of a new folder; it is started when the first folder is made."""
+    """Send the janitor the path of a new folder; it is started with the first folder."""
     global _janitor
     if _janitor is None:
         bases = {tempfile.gettempdir(), str(folder.parent)}
@@ -111,7 +111,7 @@ def _announce(folder: Path) -> None:
                 start_new_session=True,
             )
         atexit.register(_remove_all)
-        os.register_at_fork(after_in_child=_let_go)
+        os.register_at_fork(after_in_child=_forget_parent)
     if _janitor is not None and _janitor.stdin is not None:
         with suppress(OSError):
             _janitor.stdin.write(os.fsencode(folder) + b"\0")
@@ -127,8 +127,8 @@ def _remove_all() -> None:
         _janitor.returncode = 0  # it ends by itself: Python need not wait for it
 
 
-def _let_go() -> None:
-    """In a forked child: the folders are its parent's."""
+def _forget_parent() -> None:
+    """Drop the folders and the janitor in a forked child, since they are the parent's."""
     global _janitor
     for owner in _held.values():
         os.close(owner)
@@ -140,15 +140,17 @@ def _let_go() -> None:
 
 
 def clean_up(folders: Iterable[bytes], settle: float = 0.0) -> None:
-    """End the processes that bear the mark of a folder, and remove the folders."""
+    """End the processes with the marks of folders, and remove the folders."""
     for folder in folders:
         _end_all_marked(folder, settle)
         _remove(Path(os.fsdecode(folder)))
 
 
 def _end_all_marked(folder: bytes, settle: float = 0.0) -> None:
-    """Until there have been none for ``settle`` seconds: one that is ending may have started another, whose mark cannot
-    be read while it loads its program."""
+    """End processes with a folder's mark, until there have been none for ``settle`` seconds.
+
+    One that is ending may have started another, whose mark cannot be read while it loads its program.
+    """
     now = time.monotonic()
     deadline, quiet = now + 10, now + settle
     while now < deadline:
@@ -161,8 +163,10 @@ def _end_all_marked(folder: bytes, settle: float = 0.0) -> None:
 
 
 def _end_marked(folder: bytes, of_ray: bool = False) -> int:
-    """Send SIGKILL to each process with the mark of a folder in its environment, or ``of_ray``, to Ray's that hold
-    files of it, whose titles may have covered their environment; how many there were."""
+    """Send SIGKILL to each process with the mark of a folder in its environment, and return their number.
+
+    With ``of_ray``, also to Ray's processes with open files in the folder, whose titles may overwrite the environment.
+    """
     mark, found = f"{MARK}=".encode() + folder, 0
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -178,7 +182,7 @@ def _end_marked(folder: bytes, of_ray: bool = False) -> int:
 
 
 def _is_ray_of(process: bytes, folder: bytes) -> bool:
-    """Whether a process is Ray's and holds a file of the folder open."""
+    """Return True if a process is Ray's and has an open file in the folder."""
     with open(process + b"/cmdline", "rb") as file:
         if not file.read(5) == b"ray::":
             return False
@@ -209,12 +213,12 @@ def sweep(base: str) -> None:
 
 
 def main() -> None:
-    """The second process: remove old folders, then wait for the end of the first process."""
+    """Run the janitor: remove old folders, then wait for the end of the first process."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     for base in sys.argv[1:]:
         sweep(base)
-    # Also those that the first process has removed: an agent of Ray's that it did not see must not stay behind.
+    # Also folders that the first process has removed, for agents of Ray's that it did not find.
     announced = sys.stdin.buffer.read().split(b"\0")[:-1]  # the last is empty, or half a path
     clean_up(dict.fromkeys(announced), settle=1.0)
 

@@ -71,21 +71,21 @@ def test_a_file_is_own_where_no_other_can_write_it(tmp_path: Path, monkeypatch: 
     "text", ['{"chunk": 4097}', '{"chunk": true}', '{"chunk": 1e9}', "[" * 50_000, '{"chunk": 8}' + " " * 70_000]
 )
 def test_a_note_that_this_library_does_not_write_is_not_taken(cache: Path, text: str) -> None:
-    tuning.remembered({"function": "f"}, lambda: 8)
+    tuning.cached({"function": "f"}, lambda: 8)
     next((cache / "tuning").iterdir()).write_text(text)
-    assert tuning.remembered({"function": "f"}, lambda: 4) == 4
+    assert tuning.cached({"function": "f"}, lambda: 4) == 4
 
 
 def test_a_note_that_another_could_write_is_not_taken(cache: Path) -> None:
-    tuning.remembered({"function": "f"}, lambda: 8)
+    tuning.cached({"function": "f"}, lambda: 8)
     next((cache / "tuning").iterdir()).chmod(0o666)
-    assert tuning.remembered({"function": "f"}, lambda: 4) == 4
+    assert tuning.cached({"function": "f"}, lambda: 4) == 4
 
 
 def test_a_folder_of_notes_of_another_user_is_left_alone(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tuning.remembered({"function": "f"}, lambda: 8)
+    tuning.cached({"function": "f"}, lambda: 8)
     others(cache, monkeypatch)
-    assert tuning.remembered({"function": "f"}, lambda: 4) == 4
+    assert tuning.cached({"function": "f"}, lambda: 4) == 4
 
 
 SOURCE = 'extern "C" void program(long rows, void** pointers, long* steps) {}'

@@ -193,7 +193,7 @@ class Round:
 
 
 def check(round: Round) -> None:
-    """What must hold after any reply of node 1."""
+    """Check the invariants that hold after any reply of node 1."""
     outcome, state = round.strategy.outcome, round.server.state
     assert outcome is not None
     trained, problems = set(outcome.trained.tolist()), outcome.problems

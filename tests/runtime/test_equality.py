@@ -82,7 +82,7 @@ def test_vmap_equals_loop_for_every_algorithm(runs: Callable[..., Result], algor
 
 @pytest.mark.parametrize("up", ["FP16", "Int8", "ErrorFeedback"])
 def test_codecs_have_the_same_bits_on_ray(runs: Callable[..., Result], up: str) -> None:
-    """Codec states live with the clients and chance is keyed by client, so workers change nothing."""
+    """Codec states live with the clients and randomness is keyed by client, so workers change nothing."""
     settings = (f"up_codec={up}", "down_codec=FP16")
     assert runs(*settings, "runtime=ray", "workers=3").summary["digests"] == runs(*settings).summary["digests"]
 

@@ -13,7 +13,7 @@ from tests.runtime.every import experiment
 
 
 def scores(result: Result) -> list[float]:
-    """Of every client and task at the end, in order."""
+    """Return the scores of every client and task at the end, in order."""
     rows = [row for row in result.rows if row["round"] == 2]
     return [row["score"] for row in sorted(rows, key=lambda row: (row["task"], row["client"] is None, row["client"]))]
 

@@ -11,7 +11,7 @@ from tests.conftest import ALL_ALGORITHMS
 from tests.runtime.every import experiment
 
 CLIENTS = 12
-"""Of each kind of task three; two a round, on average, take part."""
+"""Three clients of each kind of task, of which two a round, on average, take part."""
 
 
 @pytest.mark.parametrize("algorithm", ALL_ALGORITHMS, ids=repr)

@@ -293,7 +293,7 @@ def test_an_honest_run_leaves_nothing_out() -> None:
 
 @pytest.mark.parametrize("algorithm", [one for one in ALL_ALGORITHMS if not isinstance(one, Mocha)], ids=repr)
 def test_no_honest_client_meets_a_bound(algorithm: Any) -> None:
-    """Of any algorithm, over a lossy codec where it allows one; MOCHA, on another model, is a test of its own."""
+    """Any algorithm, over a lossy codec where it allows one; MOCHA, on another model, is a test of its own."""
     codec = Int8() if not algorithm.traits.needs_every_upload else Dense()
     model = tiny_model(algorithm)
     ran = play(experiment(algorithm=algorithm, model=model, up_codec=codec, data=replace(DATA, clients=10)))
@@ -432,7 +432,7 @@ ROSTERS = {
 
 @pytest.mark.parametrize("name", ROSTERS)
 def test_an_altered_roster_costs_its_sender_alone_and_is_named(name: str) -> None:
-    """What does not fit is left out; clients that no node hosts then stay out, and the run of the others goes on."""
+    """Entries that do not fit are left out; clients without a node stay out, and the run of the others goes on."""
     alter, kind, out = ROSTERS[name]
     ran = play(roster=alter)
     trained = set(range(5)) - set(out)
@@ -456,7 +456,7 @@ def test_of_two_nodes_that_claim_a_client_the_first_keeps_it_and_the_claim_is_na
     ran = play(roster=claim, bad=2)
     assert ran.model == without(())
     for client in (0, 2):
-        assert any(f"claim of client {client} left out: it lives on node 1" in line for line in ran.warnings)
+        assert any(f"claim of client {client} left out: node 1 hosts it already" in line for line in ran.warnings)
 
 
 def test_without_a_rejected_roster_missing_clients_are_the_error_that_they_were() -> None:

@@ -18,7 +18,7 @@ SETTINGS = ("rounds=12", "valid_fraction=0.25", "patience=2", "algorithm.lr=0.05
 
 
 def result(out: Path) -> dict[str, Any]:
-    """What is the same wherever a run runs, and however often it is begun."""
+    """Return the results that do not depend on the runtime or on restarts."""
     summary = json.loads((out / "summary.json").read_text())
     return {key: summary[key] for key in ("digests", "tasks", "mean_score", "valid_score", "stopped")}
 
@@ -40,7 +40,7 @@ def test_killed_after_its_best_round_and_resumed_it_stops_where_it_would(
     monkeypatch.setenv("FEDMTL_TEST_MARK", mark := f"deployed-{os.getpid()}")
 
     def trained_on() -> bool:
-        """Whether a round after the one that measured the best is in the ledger."""
+        """Return True if a round after the one that measured the best is in the ledger."""
         blocks = read_table(out, LEDGER) if (out / LEDGER.file).exists() else []
         return max((int(block.columns["round"].max()) for block in blocks), default=0) >= best + 2
 

@@ -17,7 +17,7 @@ from fedmtl.data.base import ClientData, Split
 from fedmtl.protocol.rejections import Refused
 from fedmtl.protocol.requests import START_ANEW, requests_of
 from fedmtl.runtime import node as module
-from fedmtl.runtime.flower.client_app import of_a_device
+from fedmtl.runtime.flower.client_app import device_replies
 from fedmtl.runtime.node import store_of
 from tests.runtime.hostile import experiment, play
 from tests.server.toy import Toy, make_toy
@@ -39,7 +39,7 @@ def ask(toy: Toy, round: int, client_pool: ClientPool, store: VersionedFileStore
     requests = requests_of(toy.server.open_round(round))
     if restart:
         requests.since = np.full(len(requests), START_ANEW)
-    return of_a_device(client_pool, round, requests, store, False, restart)
+    return device_replies(client_pool, round, requests, store, False, restart)
 
 
 def test_a_lost_state_costs_its_client_alone(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_lost_state_costs_its_client_alone(tmp_path: Path) -> None:
     (tmp_path / "3" / "00000001.state").unlink()  # its last update was of round 1
     requests = requests_of(toy.server.open_round(2))
     requests.since[:] = 1
-    replies = of_a_device(toy.client_pool, 2, requests, store, False, False)
+    replies = device_replies(toy.client_pool, 2, requests, store, False, False)
     assert replies.problems == dict.fromkeys(
         [1, 3], "its private state is lost or damaged on its node; look at the node's log"
     )
@@ -115,7 +115,7 @@ def test_the_server_names_a_client_that_its_node_left_out() -> None:
     from tests.runtime import hostile
 
     def lose(content: Any) -> None:
-        """Of each node's clients the first, once it has trained."""
+        """Delete the state of each node's first client, once it has trained."""
         for (_, _), hosted in list(module._hosted.items()):
             memory = hosted.store._backend._data  # pyright: ignore[reportAttributeAccessIssue]
             if 0 in memory:
@@ -128,7 +128,7 @@ def test_the_server_names_a_client_that_its_node_left_out() -> None:
     assert any("client 0 left out: its private state is lost" in line for line in ran.warnings)
 
 
-def test_a_message_chooses_no_folder_of_a_device(tmp_path: Path) -> None:
+def test_a_message_chooses_no_folder_device_replies(tmp_path: Path) -> None:
     """``flwr run -c 'overrides="state_dir=…"'`` made, and wrote, a folder anywhere on the nodes."""
     away = tmp_path / "anywhere"
     run = {"preset": "digits", "overrides": f'state_dir="{away}"'}

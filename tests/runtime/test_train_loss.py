@@ -95,7 +95,7 @@ def test_rows_are_of_the_clients_that_trained_and_of_all_of_them() -> None:
         mean = sum(row["value"] * row["examples"] for row in rows[:-1]) / rows[-1]["examples"]
         assert rows[-1]["value"] == pytest.approx(mean, rel=1e-12) and seen[round].train_loss == rows[-1]["value"]
         assert seen[round].measured == (round == 1)  # of the model before it: the first
-    assert seen[4].train_loss is None  # the last model is measured, and nobody trains
+    assert seen[4].train_loss is None  # the last model is measured, and no client trains
 
 
 @pytest.mark.parametrize("codec", ["Dense", "Int8", "ErrorFeedback"])

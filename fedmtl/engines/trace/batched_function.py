@@ -99,7 +99,7 @@ class BatchedFunction:
         self._states: dict[Any, _State] = {}
         self._natives: dict[Any, _Native] = {}
         self._replay_seconds = 0.0
-        """Of all signatures."""
+        """Seconds of replays, over all signatures."""
         self.native: bool | None = None
         """True if it was compiled to C++, False if that failed, None before it is tried."""
 
@@ -208,7 +208,7 @@ class BatchedFunction:
         self._replay_seconds += elapsed
         if state.graph is None:
             return results
-        # With one client, the dimension of the clients cannot be told from others of size 1.
+        # With one client, the dimension of the clients cannot be distinguished from others of size 1.
         several = len(tensors[-1]) > 1
         if self.native is not False and self._replay_seconds > NATIVE_SHARE * self._compile_after and several:
             self._compile_cpp(state, state.graph, inputs, tensors, results)

@@ -1,8 +1,8 @@
-"""The ClientApp: the same in a simulation, in Flower's own simulation and on a device."""
+"""The ClientApp, the same in a simulation, in Flower's own simulation and on a device."""
 
 from fedmtl.runtime.flower import guard
 
-guard.install()  # before torch is imported: a signal meanwhile would leave the node waiting without end
+guard.install()  # before torch is imported: a signal meanwhile would make the node wait forever
 
 import logging  # noqa: E402
 
@@ -24,14 +24,14 @@ guard.loaded()
 log = logging.getLogger("fedmtl")
 
 app = ClientApp()
-"""Answers every message with a reply. An error becomes its class and a code; the text stays in the node's log."""
+"""Replies to every message. An error becomes its class and a code; the text stays in the node's log."""
 
 
 @app.query()
 @app.train()
 @app.evaluate()
 def contained(message: Message, context: Context) -> Message:
-    """The reply to a message, also where it failed: no text of an exception leaves the node."""
+    """Reply to a message, also after an error: no text of an exception leaves the node."""
 
     def round_seconds() -> float:
         return read_run_config(context.run_config, context.node_config).round_seconds
@@ -39,19 +39,21 @@ def contained(message: Message, context: Context) -> Message:
     try:
         with guard.guarded(message, context, round_seconds):
             return reply(message, context, device=True)
-    except (Exception, guard.Ended) as error:  # whatever a model, data or a message raises; a signal, a deadline
+    except (Exception, guard.Ended) as error:  # any error of a model, data or a message; a signal, a deadline
         return error_reply(error, message)
 
 
 def reply(message: Message, context: Context, device: bool = False) -> Message:
-    """The reply to a message. Errors come through: Grids of this machine show them to the caller.
+    """Reply to a message. Errors are raised: Grids of this machine show them to the caller.
 
     A query asks for the clients of the node. Any other message holds the requests of a round: measure the last model,
     then train; after the last round, only measure.
 
     Args:
-        device: whether clients whose private state is lost, or whose data are others than when the run began, are left
-            out and named, so that the node's others go on; else that is an error.
+        message: of the server.
+        context: of the node.
+        device: exclude and name clients with lost private state, or with other data than at the run's start, so that
+            the node's other clients go on; else that is an error.
 
     Raises:
         OtherExperiment: the server runs another experiment.
@@ -62,22 +64,22 @@ def reply(message: Message, context: Context, device: bool = False) -> Message:
         return Message(roster_content(client_pool.roster), reply_to=message)
     round, requests = read_requests(client_pool.plan, message.content)
     requests, problems = permitted(client_pool.plan, client_pool.clients.clients, client_pool.rounds, round, requests)
-    restart = bool(context.node_config.get("restart-clients", False))  # who runs the node decides for its clients
+    restart = bool(context.node_config.get("restart-clients", False))  # the node's owner decides for its clients
     if restart:
         requests.since = np.full(len(requests), START_ANEW)
     store, add = store_of(context, run_of(message.content)), wants_sums(message.content)
     if device:
-        replies = of_a_device(client_pool, round, requests, store, add, restart)
+        replies = device_replies(client_pool, round, requests, store, add, restart)
     else:
         replies = client_pool.handle(round, requests, store, add)
     replies.problems.update(problems)
     return Message(replies_content(round, replies, client_pool.seconds, is_hosted(context)), reply_to=message)
 
 
-def of_a_device(
+def device_replies(
     client_pool: ClientPool, round: int, requests: Requests, store: StateStore, add: bool, restart: bool
 ) -> Replies:
-    """The replies of all clients whose data and private state are what they must be; the others are named.
+    """Return the replies of all clients with the expected data and private state; the others are named.
 
     Raises:
         OtherData, LostState: no client is left.
@@ -92,7 +94,7 @@ def of_a_device(
     while True:
         try:
             replies = client_pool.handle(round, requests, store, add)
-        except LostState as lost:  # nothing has been trained: states are loaded before
+        except LostState as lost:  # before any training, since states are loaded first
             left = requests.select(np.flatnonzero(~np.isin(requests.clients, lost.clients)))
             if not 0 < len(left) < len(requests):
                 raise

@@ -1,4 +1,4 @@
-"""Which node hosts which client: asked of all nodes, and held against what the server knows of the federation."""
+"""Discovery of the clients of each node, by a query that is checked against the server's roster."""
 
 import logging
 import time
@@ -22,7 +22,7 @@ log = logging.getLogger("fedmtl")
 
 
 class Placement(NamedTuple):
-    """The Flower nodes, and where each client lives: a round looks up its cohort and not the population."""
+    """The Flower nodes, and the node of each client, in which a round looks up its cohort, not the population."""
 
     nodes: list[int]
     """Flower's ids, which may need all of 64 bits."""
@@ -30,12 +30,12 @@ class Placement(NamedTuple):
     """Index of the node of each client of the roster, [K]; -1 where none hosts it."""
 
     def present(self, nodes: Iterable[int]) -> bool:
-        """Whether all nodes are among those that the grid has."""
+        """Return True if all nodes are among those of the grid."""
         return set(self.nodes) <= set(nodes)
 
 
 def placement_of(clients: NDArray[np.int64], nodes: Mapping[ClientId, int]) -> Placement:
-    """A placement from a mapping of clients to nodes."""
+    """Return a placement from a mapping of clients to nodes."""
     ids = sorted(set(nodes.values()))
     number = {node: index for index, node in enumerate(ids)}
     lives = [number[nodes[client]] if client in nodes else -1 for client in clients.tolist()]
@@ -49,16 +49,19 @@ def discover(
     before: Placement | None = None,
     rejected: Counter[str] | None = None,
 ) -> Placement:
-    """Ask nodes which clients they host until all clients are found.
+    """Query the rosters of nodes until all clients are found.
 
-    A client that two nodes claim stays with the one that is known, or replied, first. Claims of clients that the
-    federation does not have, or with other tasks, are left out and named. After the time is over, clients are only left
-    out of the run where some roster was left out: one bad node must not end the run of the others.
+    A client that two nodes claim stays with the known node, or the first to reply. Claims of clients that the
+    federation does not have, or with other tasks, are excluded and named. After the time is over, missing clients are
+    an error, unless some roster was excluded: one bad node must not end the run of the others.
 
     Args:
-        before: the placement so far; clients of nodes that are still there keep their place, and those that no node
-            hosted are not waited for.
-        rejected: kind -> what was left out; counted there.
+        grid: of the nodes.
+        roster: the server's clients and their tasks.
+        wait_seconds: time for all clients to be found.
+        before: the placement so far; clients of nodes that are still connected keep their node, and clients that no
+            node hosted are not required.
+        rejected: counter of rejections by kind, which is increased.
 
     Raises:
         RuntimeError: clients are still missing when the time is over.
@@ -66,33 +69,33 @@ def discover(
     nodes: list[int] = []
     lives = np.full(len(roster.clients), -1, np.int64)
     wanted = np.ones(len(lives), bool) if before is None else before.lives >= 0
-    asked: set[int] = set()
+    queried: set[int] = set()
     if before is not None:
         there = set(grid.get_node_ids())
         for index, node in enumerate(before.nodes):
             if node in there:
                 lives[before.lives == index] = len(nodes)
                 nodes.append(node)
-                asked.add(node)
+                queried.add(node)
     left_out: list[Rejection] = []
-    said: set[tuple[int, str]] = set()
+    logged: set[tuple[int, str]] = set()
     deadline = time.monotonic() + wait_seconds
     while True:
-        new = sorted(set(grid.get_node_ids()) - asked)
+        new = sorted(set(grid.get_node_ids()) - queried)
         messages = [Message(RecordDict(), node, MessageType.QUERY) for node in new]
         left = max(1.0, deadline - time.monotonic())
         for reply in grid.send_and_receive(messages, timeout=left) if messages else []:
             node = sender(reply, [message.metadata for message in messages])
-            if node not in new or node in asked:
-                some = [Rejection("round", "no roster was asked of this node", node)]
+            if node not in new or node in queried:
+                some = [Rejection("round", "no roster was requested of this node", node)]
             elif reply.has_content():
-                asked.add(node)
+                queried.add(node)
                 some = _enter(reply.content, node, roster, nodes, lives)
             else:
                 some = []
-                if (node, why := explained(reply)) not in said:
-                    log.warning("node %d did not answer: %s", node, why)
-                said.add((node, why))
+                if (node, why := explained(reply)) not in logged:
+                    log.warning("node %d did not reply: %s", node, why)
+                logged.add((node, why))
             report("roster", some)
             left_out += some
             if rejected is not None:
@@ -103,8 +106,8 @@ def discover(
             return _tidy(nodes, lives)
         if time.monotonic() >= deadline:
             text = (
-                f"After {wait_seconds:g} s, {len(asked)} node(s) host {found} client(s); missing: "
-                f"{missing[:10].tolist() if found else 'everybody'}."
+                f"After {wait_seconds:g} s, {len(queried)} node(s) host {found} client(s); missing: "
+                f"{missing[:10].tolist() if found else 'all clients'}."
             )
             if not left_out or not found:
                 raise RuntimeError(f"{text} Start nodes that host them, or raise wait_seconds.")
@@ -116,12 +119,12 @@ def discover(
 def _enter(
     content: RecordDict, node: int, roster: Roster, nodes: list[int], lives: NDArray[np.int64]
 ) -> list[Rejection]:
-    """Enter the clients of a node's roster, and give what was left out of it."""
+    """Enter the clients of a node's roster, and return what was excluded of it."""
     try:
         clients, owns, sets = read_roster(content)
     except Refused as error:
         return [Rejection(error.kind, str(error), node)]
-    except Exception as error:  # a kind of damage that no rule names
+    except Exception as error:  # damage of a kind that no rule names
         log.debug("roster of node %d", node, exc_info=True)
         return [Rejection("message", f"it cannot be read: {type(error).__name__}", node)]
     texts = {",".join(owned): index for index, owned in enumerate(roster.task_sets)}
@@ -129,8 +132,8 @@ def _enter(
     left_out: list[Rejection] = []
     place = np.minimum(roster.rows(clients), len(roster.clients) - 1)
     known = roster.clients[place] == clients
-    if strangers := int((~known).sum()):
-        reason = f"{strangers} clients that the federation does not have, such as {clients[~known][0]}"
+    if unknown := int((~known).sum()):
+        reason = f"{unknown} clients that the federation does not have, such as {clients[~known][0]}"
         left_out.append(Rejection("roster", reason, node))
     clients, owns, place = clients[known], owns[known], place[known]
     _, first = np.unique(place, return_index=True)
@@ -140,12 +143,12 @@ def _enter(
     fits = index_of[owns] == roster.task_set(clients) if len(clients) else np.zeros(0, bool)
     for k in np.flatnonzero(~fits)[:1000].tolist():
         tasks = ",".join(roster.task_sets[int(roster.task_set(clients[k : k + 1])[0])])
-        reason = f"tasks are {tasks} by the server's data, the node says {escaped(sets[int(owns[k])], 60)}"
+        reason = f"tasks are {tasks} by the server's data, {escaped(sets[int(owns[k])], 60)} by the node's"
         left_out.append(Rejection("roster", reason, node, int(clients[k]), "roster"))
     clients, place = clients[fits], place[fits]
     taken = lives[place] >= 0
     for k in np.flatnonzero(taken)[:1000].tolist():
-        reason = f"it lives on node {nodes[lives[place[k]]]} already"
+        reason = f"node {nodes[lives[place[k]]]} hosts it already"
         left_out.append(Rejection("owner", reason, node, int(clients[k]), "claim"))
     if not taken.all():
         lives[place[~taken]] = len(nodes)
@@ -154,7 +157,7 @@ def _enter(
 
 
 def _tidy(nodes: list[int], lives: NDArray[np.int64]) -> Placement:
-    """Nodes ascending, without those that host no client."""
+    """Return the placement with nodes ascending, without those that host no client."""
     used = sorted(nodes[index] for index in np.unique(lives[lives >= 0]).tolist())
     place = {node: index for index, node in enumerate(used)}
     number = np.array([place.get(node, -1) for node in nodes] + [-1], np.int64)  # the last is for index -1

@@ -1,4 +1,4 @@
-"""Errors of a node on their way to the server: a class and a code, and never a text.
+"""Errors of a node as messages to the server: a class and a code, and never a text.
 
 A text may hold a path, a label, a row of data; it stays in the node's own log.
 """
@@ -19,14 +19,14 @@ from fedmtl.runtime.flower.messages import OtherExperiment
 log = logging.getLogger("fedmtl")
 
 RAISED = 2
-"""Flower's code of an error reply for an app that raised."""
+"""Flower's code of an error reply after an exception of the app."""
 
 CODES = {
     "other-experiment": "the node runs another experiment: give both the same preset, settings and version of fedmtl",
     "request": "the node could not read the request, or its experiment does not allow it",
     "state": "a client's stored private state cannot be used: look at the node's log",
-    "other-data": "clients have other data than when the run began: give the former back, or restart-clients=true in "
-    "the node's configuration, by which they begin anew",
+    "other-data": "clients have other data than when the run began: restore the former, or set restart-clients=true in "
+    "the node's configuration, by which they restart",
     "memory": "the node ran out of memory",
     "disk": "the node could not read or write a file: look at its log",
     "ended": "the node's process was stopped by a signal, or the message took longer than it may",
@@ -47,34 +47,34 @@ _CODE_OF = {
 
 
 def code_of(error: BaseException) -> str:
-    """One of ``CODES``."""
+    """Return the code of an error, a key of ``CODES``."""
     return next((code for kind, code in _CODE_OF.items() if isinstance(error, kind)), "failed")
 
 
 def error_reply(error: BaseException, message: Message) -> Message:
-    """The reply of a node to a message that it could not handle; the error's text goes to the node's log."""
+    """Return the reply to a message that failed; the error's text is in the node's log only."""
     log.error("a message of type %s failed", escaped(message.metadata.message_type, 40), exc_info=error)
     return Message(Error(RAISED, f"{type(error).__name__} [{code_of(error)}]"), reply_to=message)
 
 
-def sender(message: Message, asked: Iterable[Metadata]) -> int:
-    """The node that a reply is from.
+def sender(message: Message, sent: Iterable[Metadata]) -> int:
+    """Return the node that sent a reply.
 
-    For a node that is lost, Flower's SuperLink replies under its own id, which no node has.
+    For a lost node, Flower's SuperLink replies under its own id, which no node has.
 
     Args:
         message: a reply.
-        asked: of the messages that were sent.
+        sent: metadata of the messages that were sent.
     """
     node = message.metadata.src_node_id
     if node == SUPERLINK_NODE_ID and not message.has_content():
         replied = message.metadata.reply_to_message_id
-        return next((sent.dst_node_id for sent in asked if replied and sent.message_id == replied), node)
+        return next((each.dst_node_id for each in sent if replied and each.message_id == replied), node)
     return node
 
 
 def explained(message: Message) -> str:
-    """An error reply, for the server's log: cut, escaped, and with the meaning of its code."""
+    """Describe an error reply for the server's log: shortened, escaped, and with the meaning of its code."""
     reason = escaped(message.error.reason or "no reason")
     meaning = next((meaning for code, meaning in CODES.items() if reason.endswith(f"[{code}]")), "")
     return f"error {message.error.code}, {reason}" + (f": {meaning}" if meaning else "")

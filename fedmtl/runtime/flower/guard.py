@@ -1,18 +1,18 @@
-"""A guard for the ClientApp's process on a device: a signal or a hang still gives a reply, an error.
+"""A guard for the ClientApp's process on a device, which turns a signal or a hang into an error reply.
 
 Flower 1.41's SuperNode waits for a reply without a time limit and takes no other message meanwhile. A process that ends
 by SIGTERM ends its task *without* a reply, and one that hangs keeps its task alive by heartbeats from a thread: either
-way the SuperNode is online and pulls nothing, in this run and in the next. Only a process that dies without a word is
-noticed, ``TOKEN_S`` after its last heartbeat. So here
+way the SuperNode is online and pulls nothing, in this run and in the next. Only a process that dies at once is noticed,
+``TOKEN_S`` after its last heartbeat. So here
 
 1. SIGTERM, SIGINT and the deadline raise ``Ended`` in the main thread, which becomes an error reply;
 2. a process that Python cannot interrupt, inside native code, is ended ``GRACE_S`` later by a thread that needs no lock
-   of Python's, and is noticed by its silence;
-3. a signal while modules are imported is an error of the import, which Flower answers; one after the reply is ready
+   of Python's, and its missing heartbeats are noticed;
+3. a signal while modules are imported is an error of the import, to which Flower replies; one after the reply is ready
    does nothing, as the process ends then.
 
-This file imports nothing but the standard library: it is imported before all else, and a signal before that leaves the
-node waiting.
+This file imports nothing but the standard library: it is imported first, and a signal before that makes the node wait
+forever.
 """
 
 import faulthandler
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 log = logging.getLogger("fedmtl")
 
 START_S = 30.0
-"""Seconds within which a process must begin its task, or Flower takes its token back: error 401 from then on."""
+"""Most seconds until a process begins its task; then Flower revokes its token: error 401 from then on."""
 
 TOKEN_S = 60.0
-"""Seconds without a heartbeat after which Flower gives a task up."""
+"""Seconds without a heartbeat after which Flower gives up a task."""
 
 GRACE_S = 20.0
-"""Seconds after which a process that was to end, and has not, is ended from outside Python."""
+"""Seconds after which a process that should have ended is ended from outside Python."""
 
 DEADLINE = "deadline"
-"""Key of the node's configuration: seconds that a message may take."""
+"""Key of the node's configuration: most seconds of a message."""
 
 
 class Ended(BaseException):
@@ -51,11 +51,11 @@ class Ended(BaseException):
 
 
 class EndedEarly(Exception):
-    """A signal came before the message was handled."""
+    """A signal before the message was handled."""
 
 
 class _State:
-    """Of this process."""
+    """State of this process."""
 
     installed = False
     handling = False
@@ -75,7 +75,7 @@ def install() -> None:
     took = seconds_since_start()
     if took > START_S / 2:
         log.warning(
-            "the app's process took %.0f s to start, and Flower takes its token back after %.0f s; beyond that the "
+            "the app's process took %.0f s to start, and Flower revokes its token after %.0f s; beyond that the "
             "node fails with error 401: start fewer nodes on this machine, or give it a faster disk",
             took,
             START_S,
@@ -85,13 +85,13 @@ def install() -> None:
 
 
 def loaded() -> None:
-    """Log how long the process took until its modules were imported, torch's among them."""
+    """Log the seconds until the app's modules were imported, torch's among them."""
     if _state.installed:
         log.info("the app's modules were imported %.1f s after its process began", seconds_since_start())
 
 
 def seconds_since_start() -> float:
-    """Seconds since this process began; 0 where the system does not say."""
+    """Return the seconds since this process began; 0 if the system does not report them."""
     try:
         ticks = int(Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()[19])
         return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
@@ -109,15 +109,15 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def guarded(message: "Message", context: "Context", round_seconds: Callable[[], float]) -> Iterator[None]:
-    """Inside, a message is handled: at most until its deadline, and a signal ends it.
+    """End the handling of a message at its deadline, or at a signal.
 
     Args:
-        message: its time to live counts.
-        context: the node's configuration may name a deadline, ``deadline=600``.
-        round_seconds: of the experiment, after which no server waits for the reply.
+        message: with its time to live.
+        context: whose node configuration may have a deadline, ``deadline=600``.
+        round_seconds: returns the experiment's, after which no server waits for the reply.
 
     Raises:
-        Ended: the deadline is over, or a signal came.
+        Ended: at the deadline, or at a signal.
     """
     if not _state.installed:
         yield
@@ -146,7 +146,7 @@ def _arm(seconds: float) -> None:
 
 
 def seconds_left(message: "Message", node_config: Any) -> float:
-    """The least of the node's own deadline and the message's time to live.
+    """Return the smaller one of the node's own deadline and the message's time to live.
 
     Raises:
         ValueError: a deadline that is not a positive number.

@@ -1,10 +1,10 @@
-"""Requests and replies <-> Flower messages: one array of raw bytes, and who owns which slice of it.
+"""Requests and replies <-> Flower messages: one array of raw bytes, and the slice of each client.
 
-Packets are joined in one uint8 array, because Flower's transport pays for every array anew. Where the
-receiver is on the same machine, equal packets may be put there once (``share``): the ledger counts them for
-every client either way, and over a network each client's packet is really there.
+Packets are concatenated in one uint8 array, because Flower's transport has a cost for every array. If the receiver is
+on the same machine, equal packets may be stored once (``share``). The ledger counts them for every client either way,
+and over a network each client's packet is really sent.
 
-What nodes send is read in ``received``; here it is written, and what the server sends is read.
+This file writes all messages and reads those of the server; ``received`` reads those of nodes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,11 +42,11 @@ from fedmtl.tables.schemas import PARTS
 
 
 class OtherExperiment(ValueError):
-    """A node was asked to work for an experiment that is not its own."""
+    """A server's request for an experiment that is not the node's own."""
 
 
 def byte_array(data: NDArray[np.uint8]) -> Array:
-    """An Array around a buffer, without a copy; Flower's constructor takes nothing but bytes."""
+    """Return an Array of a buffer, without a copy; Flower's constructor accepts only bytes."""
     array = Array("uint8", (data.size,), STYPE, b"")
     set_bytes(array, data)
     return array
@@ -64,23 +64,27 @@ def _array(data: NDArray[np.uint8], local: bool) -> ArrayRecord:
 
 
 def packet_bytes(message: Message) -> int:
-    """How many bytes of packets a message holds; 0 for one without."""
+    """Return the bytes of a message's packets; 0 without packets."""
     if not message.has_content() or PACKETS not in message.content:
         return 0
     try:
         return packet_array(message.content).size
-    except Refused:  # said, and counted, when the message is read
+    except Refused:  # reported, and counted, when the message is read
         return 0
 
 
 def requests_content(
     plan: Plan, run: str, round: int, requests: Requests, share: bool, add: bool = False
 ) -> RecordDict:
-    """What one node is told in a round. ``run`` tells this run from others whose private state a node may keep.
+    """Return the content of a message with the requests to one node.
 
-    ``add`` asks for the sum of the uploads instead of each.
-
-    Where the receiver is on this machine (``share``), packets that are the same bytes here are so there.
+    Args:
+        plan: of the experiment.
+        run: name of this run, which separates its private state from that of other runs.
+        round: number of the exchange.
+        requests: of the node's clients.
+        share: let equal packets be the same bytes, for a receiver on this machine.
+        add: request the sum of the uploads instead of each.
     """
     packets = requests.packets if share else requests.packets.contiguous()
     config = ConfigRecord(
@@ -105,11 +109,11 @@ def requests_content(
 
 
 def read_requests(plan: Plan, content: RecordDict) -> tuple[int, Requests]:
-    """The round and its requests.
+    """Return the round and the requests of a message.
 
     Raises:
-        OtherExperiment: the server's plan is not this node's.
-        Refused: missing records, columns of unlike lengths, or packets that lie outside the bytes that came.
+        OtherExperiment: the server's plan differs from this node's.
+        Refused: missing records, columns of unlike lengths, or packets outside the received bytes.
     """
     config = record(content, REQUESTS, ConfigRecord)
     if config.get("plan") != plan.digest:
@@ -131,7 +135,7 @@ def read_requests(plan: Plan, content: RecordDict) -> tuple[int, Requests]:
 
 
 def replies_content(round: int, replies: Replies, seconds: Mapping[str, float], local: bool = False) -> RecordDict:
-    """What one node answers: updates, then reports; ``seconds`` is where its time went, by phase."""
+    """Return the content of a node's reply: updates, then reports; ``seconds`` are the node's, by phase."""
     updates = replies.updates if replies.totals else replies.updates.contiguous()
     reports = replies.reports.contiguous()
     parts = [packets.data for packets in (updates, reports) if packets.data.size]
@@ -168,12 +172,12 @@ def _totals(totals: Sequence[Total]) -> ConfigRecord:
 
 
 def wants_sums(content: RecordDict) -> bool:
-    """Whether a message with requests asks for the sum of the uploads."""
+    """Return True if a message requests the sum of the uploads."""
     return value(record(content, REQUESTS, ConfigRecord), "add", int) == 1
 
 
 def run_of(content: RecordDict) -> str:
-    """Which run a message with requests belongs to; a word fit for a folder's name.
+    """Return the name of a message's run, which is safe as a folder's name.
 
     Raises:
         ValueError: anything else, which must not become part of a path.
@@ -185,7 +189,7 @@ def run_of(content: RecordDict) -> str:
 
 
 def roster_content(roster: Mapping[ClientId, TaskSet]) -> RecordDict:
-    """Who lives on a node, and which tasks they own: each set of tasks once, and which set is whose."""
+    """Return the clients of a node and their tasks: each set of tasks once, and the index of each client's set."""
     roster = Roster(roster)
     config = ConfigRecord(
         {

@@ -1,7 +1,7 @@
-"""The only reader of what nodes send: replies and rosters, hostile until they are checked.
+"""The only reader of nodes' messages: replies and rosters, hostile until they are checked.
 
-Here records, keys, types, declared sizes and lengths are looked at, before an array is viewed; what a node may say, and
-about whom, is looked at in ``fedmtl.server.reply_checks``. Whatever does not fit is a ``Refused``, and no other error.
+This file checks records, keys, types, declared sizes and lengths before an array is viewed; the numbers and their
+clients are checked in ``fedmtl.server.reply_checks``. Every violation is a ``Refused``, and no other error.
 """
 
 from typing import Any
@@ -30,13 +30,13 @@ from fedmtl.runtime.flower.records import (
 
 
 def read_replies(content: RecordDict, round: int, rows: int | None = None, totals: bool = True) -> Replies:
-    """The replies of a node.
+    """Read the replies of a node.
 
     Args:
         content: of its message.
-        round: that was asked for.
-        rows: clients that the reply may be about; None for any number.
-        totals: whether sums of uploads were asked for.
+        round: that was requested.
+        rows: most clients of the reply; None for any number.
+        totals: True if sums of uploads were requested.
 
     Raises:
         Refused: anything that ``replies_content`` cannot have written, for this round and these sizes.
@@ -51,7 +51,7 @@ def read_replies(content: RecordDict, round: int, rows: int | None = None, total
     problems = _problems(config, rows)
     data = packet_array(content)
     sums = _totals(content) if TOTALS in content else []
-    # Sums stand for the updates, whose lengths are those of packets that were made and not sent.
+    # Sums replace the updates, whose lengths are those of packets that were made but not sent.
     sent = np.zeros_like(update) if sums else update
     reported, updated = added(report, data.size), added(sent, data.size)
     if reported + updated != data.size:
@@ -83,7 +83,7 @@ def _problems(config: ConfigRecord, rows: int | None) -> dict[int, str]:
 
 
 def _phases(config: ConfigRecord) -> dict[str, float]:
-    """Where a node's time went, by phase; times are checked with the rest of its numbers."""
+    """Read a node's seconds by phase; their values are checked with its other numbers."""
     names, seconds = config.get("phases", []), config.get("phase_seconds", [])
     if type(names) is not list or type(seconds) is not list or len(names) != len(seconds) or len(names) > len(PHASES):
         raise Refused("text", f"phases are at most {len(PHASES)} names, and a time for each")
@@ -96,7 +96,7 @@ def _phases(config: ConfigRecord) -> dict[str, float]:
 
 
 def _totals(content: RecordDict) -> list[Total]:
-    """Sums of uploads; only nodes of this machine are asked for them, and they are trusted."""
+    """Read sums of uploads, which are requested only of nodes of this machine, and trusted."""
     config: Any = record(content, TOTALS, ConfigRecord)
     columns = [value(config, key, list) for key in ("tasks", "clients", "vectors", "num_examples", "train_loss")]
     if len({len(one) for one in columns}) > 1:
@@ -114,13 +114,13 @@ def _totals(content: RecordDict) -> list[Total]:
         total, weights = np.frombuffer(vector, "<f8"), np.frombuffer(num_examples, "<f8")
         if not np.isfinite(weights).all():
             raise Refused("message", "a total's numbers of examples are finite")
-        members, said = np.frombuffer(clients, "<i8"), np.frombuffer(losses, "<f4")
-        found.append(Total(tuple(owned.split(",")), members, total, weights, said))
+        members, train_loss = np.frombuffer(clients, "<i8"), np.frombuffer(losses, "<f4")
+        found.append(Total(tuple(owned.split(",")), members, total, weights, train_loss))
     return found
 
 
 def read_roster(content: RecordDict) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
-    """The clients of a node, which of some sets of tasks each of them owns, and the sets, as they were written.
+    """Read the clients of a node, the index of each client's set of tasks, and the sets.
 
     Raises:
         Refused: anything that ``roster_content`` cannot have written.

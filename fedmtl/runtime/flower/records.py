@@ -1,4 +1,4 @@
-"""Records of Flower messages, read by name and type: no value is used before its type is known."""
+"""Records of Flower messages, read by name and type, so that no value of unchecked type is used."""
 
 from typing import Any, TypeVar
 
@@ -17,13 +17,13 @@ ROSTER = "roster"
 """Names of the records."""
 
 STYPE = "fedmtl.packets"
-"""How an array of packets is serialised: as it is."""
+"""Name of the serialisation of packets: plain bytes."""
 
 R = TypeVar("R", ArrayRecord, ConfigRecord)
 
 
 def record(content: RecordDict, name: str, kind: type[R]) -> R:
-    """The record of a name. Flower's own views of a kind build a dict of all records at each look.
+    """Return the record of a name. Flower's own views of a kind build a dict of all records at each access.
 
     Raises:
         Refused: it is missing, or of another type.
@@ -36,18 +36,18 @@ def record(content: RecordDict, name: str, kind: type[R]) -> R:
 
 
 def only(content: RecordDict, *allowed: str) -> None:
-    """Refuse records that nothing was asked for.
+    """Refuse records that were not requested.
 
     Raises:
         Refused: a record of another name.
     """
     for name in content:
         if name not in allowed:
-            raise Refused("unasked", f"record {escaped(name, 40)!r} was not asked for, only {', '.join(allowed)}")
+            raise Refused("unasked", f"record {escaped(name, 40)!r} was not requested, only {', '.join(allowed)}")
 
 
 def value(config: ConfigRecord, key: str, kind: type[Any]) -> Any:
-    """A value of exactly this type (True is no int).
+    """Return a value of exactly this type (True is no int).
 
     Raises:
         Refused: it is missing, or of another type.
@@ -60,10 +60,13 @@ def value(config: ConfigRecord, key: str, kind: type[Any]) -> Any:
 
 
 def column(config: ConfigRecord, key: str, dtype: str, most: int | None = None) -> NDArray[Any]:
-    """Numbers that travel as bytes: Flower looks at each item of a list, and there may be 100,000.
+    """Read numbers that are sent as bytes, since Flower checks each item of a list, and there may be 100,000.
 
     Args:
-        most: rows that the receiver asked for; None for any number.
+        config: the record.
+        key: of the column.
+        dtype: of the numbers.
+        most: rows that were requested; None for any number.
 
     Raises:
         Refused: it is missing, no whole number of rows, or longer than that.
@@ -87,7 +90,7 @@ def same_length(*columns: NDArray[Any]) -> None:
 
 
 def packet_array(content: RecordDict) -> NDArray[np.uint8]:
-    """The bytes of a message's packets, without a copy.
+    """Return the bytes of a message's packets, without a copy.
 
     Raises:
         Refused: the record holds anything but one array of bytes whose declared size is its real one.
@@ -105,14 +108,14 @@ def packet_array(content: RecordDict) -> NDArray[np.uint8]:
 
 
 def lie_within(starts: NDArray[np.int64], lengths: NDArray[np.int64], size: int) -> bool:
-    """Whether all packets lie within ``size`` bytes. No sum is formed, so none can wrap."""
+    """Return True if all packets are within ``size`` bytes. No sum is formed, so none can overflow."""
     return not len(starts) or bool(
         starts.min() >= 0 and lengths.min() >= 0 and lengths.max() <= size and (starts <= size - lengths).all()
     )
 
 
 def added(lengths: NDArray[np.int64], size: int) -> int:
-    """The sum of lengths of packets of which each is at most ``size`` bytes.
+    """Return the sum of lengths of packets, each of at most ``size`` bytes.
 
     Raises:
         Refused: a length below zero or above ``size``.
@@ -121,7 +124,7 @@ def added(lengths: NDArray[np.int64], size: int) -> int:
         return 0
     if lengths.min() < 0 or lengths.max() > size:
         bad = lengths[(lengths < 0) | (lengths > size)][0]
-        raise Refused("message", f"packets have lengths from 0 to the {size} bytes that came, got {bad}")
+        raise Refused("message", f"packets have lengths from 0 to the {size} received bytes, got {bad}")
     if size and len(lengths) > 2**62 // size:
         return sum(map(int, lengths.tolist()))
     return int(lengths.sum())

@@ -1,4 +1,4 @@
-"""The ServerApp: the same over every Grid."""
+"""The ServerApp, the same over every Grid."""
 
 import logging
 import time
@@ -34,7 +34,7 @@ app = ServerApp()
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Run the experiment that Flower's run configuration names; ``out`` is the run folder, ``resume`` goes on there."""
+    """Run the experiment of Flower's run configuration; ``out`` is the run folder, which ``resume`` continues."""
     experiment = read_run_config(context.run_config)
     out = str(context.run_config.get("out", "")) or None
     folder = None if out is None else Path(out).resolve()
@@ -51,14 +51,14 @@ def main(grid: Grid, context: Context) -> None:
 
 
 def print_progress(progress: Progress) -> None:
-    """One plain line a round."""
+    """Print one plain line a round."""
     where = f"round {progress.round}/{progress.rounds}" if progress.round <= progress.rounds else "last model"
     where = f"test, model of round {progress.round}" if progress.tests else where
     print(f"{where}  {progress.score_text}  up {progress.bytes_up} B  down {progress.bytes_down} B", flush=True)
 
 
 def check_validation(schema: Schema, fraction: float) -> None:
-    """Name the clients that are too small for a validation part, once a run.
+    """Log the clients that are too small for a validation part, once a run.
 
     Raises:
         ValueError: all of them are.
@@ -85,13 +85,13 @@ def serve(
     on_round: Callable[[Progress], None] | None = None,
     pause: Callable[[Progress], bool] | None = None,
 ) -> Result:
-    """All rounds of an experiment, from the recorder's checkpoint on.
+    """Run all rounds of an experiment, from the recorder's checkpoint on.
 
     With validation parts, the best round's model is tested after the last one, or where ``patience`` has ended.
     ``pause`` is as for ``fedmtl.run``.
 
     Raises:
-        RuntimeError: clients that never appeared, or a round without an update that could be used.
+        RuntimeError: clients that were not found, or a round without a usable update.
     """
     start = time.perf_counter()
     plan = experiment.make_plan(schema)
@@ -115,7 +115,7 @@ def serve(
         return recorder.result(server, recorder.finished)
     if pause is not None and recorder.round > 0 and pause(recorder.progress(server)):
         return recorder.result(server, {})
-    # The loop is the reference, to the bit whatever the number of workers; other engines differ by rounding anyway.
+    # The loop is the reference, bit-identical for any number of workers; other engines differ by rounding anyway.
     strategy = FedMTL(server, placement, recorder.run, experiment.wait_seconds, add=experiment.engine != "loop")
     strategy.summary()
     recorder.add_seconds("start", time.perf_counter() - start)
@@ -131,7 +131,7 @@ def serve(
 def _rounds(
     grid: Grid, experiment: Experiment, server: Server, strategy: FedMTL, recorder: Recorder
 ) -> Iterator[Progress]:
-    """The rounds that are left, and the measurement of the last model; each is recorded when it is given."""
+    """Run and record the remaining rounds and the measurement of the last model; yield the progress of each."""
     nothing, settings = ArrayRecord({}), ConfigRecord()
     while not recorder.is_over(server):
         t = recorder.round + 1

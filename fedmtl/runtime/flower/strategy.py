@@ -1,4 +1,4 @@
-"""The Flower strategy: a round of messages around a round of the server."""
+"""The Flower strategy, which exchanges the messages of the server's rounds."""
 
 import logging
 import time
@@ -27,14 +27,14 @@ log = logging.getLogger("fedmtl")
 class FedMTL(Strategy):
     """``configure_train`` is the server's ``open_round``, ``aggregate_train`` its ``close_round``.
 
-    Evaluation of a model rides on the next round's training message; the message after the last round,
+    A model is evaluated with the next round's training message; the message after the last round,
     ``configure_evaluate``, only evaluates. The server samples clients, never nodes.
 
     Args:
-        server: whose rounds these are.
-        placement: where clients live.
-        run: tells private state of this run from that of others.
-        wait_seconds: how long to wait for nodes that went away.
+        server: of the rounds.
+        placement: node of each client.
+        run: name of the run, which separates its private state from that of other runs.
+        wait_seconds: most seconds to wait for lost nodes.
         add: let nodes of this machine add up the uploads of an ``additive`` algorithm: less to copy and to check, and
             equal to the server's own sum to the rounding of float64.
     """
@@ -56,12 +56,12 @@ class FedMTL(Strategy):
         self._run = run
         self._wait_seconds = wait_seconds
         self.seconds: dict[str, float] = {}
-        """Where the nodes' time went in the last closed round, by phase: the longest node's each."""
+        """Seconds of the last closed round by phase, each of the slowest node."""
         self._requests: Requests = requests_of([])
         self._by_node: dict[int, NodeRequests] = {}
         self._sent = time.monotonic()
-        self._asked: list[Metadata] = []
-        """Of the round's messages, which get their ids when they are sent."""
+        self._metadata: list[Metadata] = []
+        """Metadata of the round's messages, which get their ids when they are sent."""
         self._failing: set[int] = set()
         """Nodes without a usable update since the last round that had one."""
 
@@ -88,7 +88,7 @@ class FedMTL(Strategy):
             self._by_node[node] = NodeRequests(node, requests, updates[rows], reports[rows], share)
             content = requests_content(self.server.plan, self._run, round, requests, share, share and self._add)
             messages.append(Message(content, node, message_type, group_id=str(round)))
-        self._sent, self._asked = time.monotonic(), [message.metadata for message in messages]
+        self._sent, self._metadata = time.monotonic(), [message.metadata for message in messages]
         return messages
 
     def aggregate_train(
@@ -98,7 +98,7 @@ class FedMTL(Strategy):
         left_out: list[Rejection] = []
         self.seconds = {}
         for message in replies:
-            node = sender(message, self._asked)
+            node = sender(message, self._metadata)
             sent = self._by_node.get(node)
             try:
                 if sent is None or node in good:
@@ -117,7 +117,7 @@ class FedMTL(Strategy):
         trusted = all(sent.trusted for sent in self._by_node.values())
         self._failing |= {node for node, sent in self._by_node.items() if sent.requests.train.any()}
         others = set(self._placement.nodes) - self._failing
-        # Raw data comes once and from all nodes: one that sends none that can be used must not end the run of others.
+        # Raw data is sent once, by all nodes: one without usable data must not end the run of the others.
         others |= set(self._by_node) if self._requests.raw_data.any() and len(self._by_node) > 1 else set()
         self.outcome = self.server.close_round(
             server_round,
@@ -133,7 +133,7 @@ class FedMTL(Strategy):
         return None, MetricRecord({"updates": updates, "problems": len(self.outcome.problems)})
 
     def _read(self, round: int, message: Message, sent: NodeRequests) -> tuple[Replies, list[Rejection]]:
-        """The part of a node's reply that it was asked for, and what was left out of it.
+        """Read the requested part of a node's reply, and the rejections of the rest.
 
         Raises:
             Refused: nothing of it can be used.
@@ -148,7 +148,7 @@ class FedMTL(Strategy):
             return check_replies(replies, sent, self.server.clients, time.monotonic() - self._sent)
         except Refused:
             raise
-        except Exception as error:  # a kind of damage that no rule above names: it is the node's all the same
+        except Exception as error:  # damage of a kind that no rule above names
             log.debug("reply of node %d", sent.node, exc_info=True)
             raise Refused("message", f"it cannot be read: {type(error).__name__}") from error
 
@@ -166,14 +166,14 @@ class FedMTL(Strategy):
         return self.aggregate_train(server_round + 1, replies)[1]
 
     def configure_test(self, grid: Grid) -> list[Message]:
-        """Have the best round's model measured on the test part, where the experiment has validation parts."""
+        """Request the measurement of the best round's model on the test part, for experiments with validation parts."""
         return self._messages(self.server.best.round + 1, MessageType.EVALUATE, grid, self.server.open_test)
 
     def aggregate_test(self, replies: Iterable[Message]) -> MetricRecord | None:
         return self.aggregate_train(self.server.best.round + 1, replies)[1]
 
     def summary(self) -> None:
-        """Log what is about to run."""
+        """Log algorithm, clients and codecs."""
         plan = self.server.plan
         log.info(
             "%r, %d clients, up %r, down %r", plan.algorithm, len(self.server.roster), plan.up_codec, plan.down_codec
@@ -181,7 +181,7 @@ class FedMTL(Strategy):
 
 
 def _nothing(node: int, sent: NodeRequests, reason: str) -> Replies:
-    """The replies of a node of which none can be used."""
+    """Return replies without a usable one, for a node whose reply was refused."""
     replies = replies_of([])
     why = f"the reply of its node {node} was left out: {reason}"
     problems = dict.fromkeys(sent.requests.clients.tolist(), why)
