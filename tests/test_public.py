@@ -111,10 +111,12 @@ def test_load_run_of_what_is_no_run_says_so(tmp_path: Path) -> None:
     assert fedmtl.Run is Run
 
 
-def test_examples_in_docstrings_run() -> None:
-    for module in (
-        fedmtl,
-        importlib.import_module("fedmtl.core.suggest"),
-        importlib.import_module("fedmtl.registry.described"),
-    ):
-        assert doctest.testmod(module).failed == 0
+EXAMPLES = sorted(path for path in (ROOT / "fedmtl").rglob("*.py") if ">>> " in path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_examples_in_docstrings_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    found = doctest.testmod(importlib.import_module(module))
+    assert found.attempted and not found.failed

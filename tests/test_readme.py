@@ -42,31 +42,43 @@ PAGES = {
 }
 """Page -> its text, in the order in which their commands run: first those that make the runs that the others show."""
 TEXT = "\n".join(PAGES.values())
+MAP = ROOT / "fedmtl" / "README.md"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+REPOSITORY = PROJECT["project"]["urls"]["Repository"]
+RAW = REPOSITORY.replace("https://github.com/", "https://raw.githubusercontent.com/")
 
 QUICK = ["--set", "rounds=1", "--set", "data.clients=4", "--set", "runtime=local", "--set", "engine=loop"]
 
 
 class Block(NamedTuple):
-    """What stands between two fences."""
+    """Text between two fences."""
 
     page: str
     language: str
     line: int
     text: str
+    output: str
+    """Text of the block with the language ``output`` that follows; "" without."""
 
     @property
     def file(self) -> str:
-        """The name in a first line such as ``# my_method.py``; "" without."""
+        """Name in a first line such as ``# my_method.py``; "" without."""
         found = re.match(r"# ([\w.]+)\n", self.text)
         return found[1] if found else ""
 
 
+FENCES = r"^```(\w*)\n(.*?)^```$(?:\n\n```output\n(.*?)^```$)?"
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
 def blocks(language: str) -> list[Block]:
     return [
-        Block(path.relative_to(ROOT).as_posix(), match[1], text.count("\n", 0, match.start()) + 2, match[2])
+        Block(name(path), match[1], text.count("\n", 0, match.start()) + 2, match[2], match[3] or "")
         for path, text in PAGES.items()
-        for match in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+        for match in re.finditer(FENCES, text, re.MULTILINE | re.DOTALL)
         if match[1] == language
     ]
 
@@ -112,16 +124,19 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def test_languages_are_those_that_are_tested() -> None:
-    assert set(re.findall(r"^```(\w+)", TEXT, re.MULTILINE)) == {"bash", "python", "toml"}
-    assert TEXT.count("```") == 2 * sum(len(blocks(language)) for language in ("bash", "python", "toml"))
+    """Blocks of text are pictures, blocks of output follow the Python that prints them."""
+    run, read = ("bash", "python", "toml"), ("text", "bibtex")
+    assert set(re.findall(r"^```(\w+)", TEXT, re.MULTILINE)) == {*run, *read, "output"}
+    outputs = sum(bool(block.output) for block in blocks("python"))
+    assert TEXT.count("```") == 2 * (outputs + sum(len(blocks(language)) for language in (*run, *read)))
 
 
 def test_commands_leave_what_readme_says(here: Path) -> None:
-    assert {path.name for path in (here / "runs").iterdir()} == {"first", "compare", "mine", "fair", "tuned"}
+    assert {path.name for path in (here / "runs").iterdir()} == {"first", "both", "compare", "mine", "fair", "tuned"}
     assert {"report.md", "table.csv", "overview.png"} <= {path.name for path in (here / "runs" / "first").iterdir()}
     assert "to score 0.7" in (here / "runs" / "compare" / "report.md").read_text()
     listed = {words[2] for words in commands() if words[:2] == ["fedmtl", "list"]}
-    assert listed == {"algorithms", "callbacks", "codecs", "data", "models", "presets"}
+    assert listed == {"algorithms", "callbacks", "codecs", "data", "models", "presets", "weightings"}
 
 
 def helped() -> dict[tuple[str, ...], list[list[str]]]:
@@ -243,9 +258,12 @@ def in_flower(name: str) -> bool:
 
 @pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.file or f"{block.page}:{block.line}")
 def test_python_runs(block: Block, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each block alone, as a reader copies it; those that print, print numbers."""
-    exec(compile(re.sub(r"\brounds=\d+", "rounds=1", block.text), f"{block.page}:{block.line}", "exec"), {})
-    assert ("print(" in block.text) == bool(re.search(r"\d", capsys.readouterr().out))
+    """Each block alone, as a reader copies it; those that print, print numbers, and what the page shows."""
+    text = block.text if block.output else re.sub(r"\brounds=\d+", "rounds=1", block.text)
+    exec(compile(text, f"{block.page}:{block.line}", "exec"), {})
+    printed = capsys.readouterr().out
+    assert block.file or ("print(" in block.text) == bool(re.search(r"\d", printed))
+    assert not block.output or printed == block.output
 
 
 def test_presets_load(here: Path) -> None:
@@ -370,9 +388,30 @@ def test_table_of_codecs() -> None:
 
 def test_table_of_optimizers() -> None:
     """All of them, each with its defaults."""
-    texts = [row[0] for row in table("optimiser")]
+    texts = [row[0] for row in table("optimizer")]
     assert [text.split("(")[0] for text in texts] == list(REGISTRY["optimizer"])
     assert all(repr(make("optimizer", text)) == text for text in texts)
+
+
+@pytest.mark.parametrize("kind", ["weighting", "task"])
+def test_tables_of_names(kind: str) -> None:
+    """All of them, each a line that a preset can have."""
+    texts = [row[0] for row in table(kind)]
+    assert sorted(text.split("(")[0] for text in texts) == sorted(REGISTRY[kind])
+    assert all(type(make(kind, text)).__name__ == text.split("(")[0] for text in texts)
+
+
+def test_tables_of_data_and_presets() -> None:
+    assert [row[0] for row in table("data set")] == sorted(REGISTRY["data"])
+    assert {row[0] for row in table("preset")} == {path.stem for path in ROOT.glob("simulations/presets/*.toml")}
+    assert [row[0] for row in table("callback")] == list(REGISTRY["callback"])
+
+
+def test_rooms() -> None:
+    """Each room of the floors has its row on the map of the code."""
+    rooms = [room for row in re.findall(r"^\| ((?:`\w+` ?)+)\|", PAGES[MAP], re.MULTILINE) for room in row.split()]
+    floors = [part for floor in FLOORS for part in floor if (ROOT / "fedmtl" / part).is_dir()]
+    assert sorted(room.strip("`") for room in rooms) == sorted(floors)
 
 
 def test_floors() -> None:
@@ -387,24 +426,65 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_links_and_files_exist(page: Path) -> None:
+each_page = pytest.mark.parametrize("page", PAGES, ids=name)
+
+
+@each_page
+def test_links_exist(page: Path) -> None:
+    """Relative ones, and those to the project's own files wherever it is published."""
     text = PAGES[page]
-    for link in re.findall(r"\]\(([^)]+)\)", text):
-        if "://" not in link:
-            file, _, anchor = link.partition("#")
-            target = (page.parent / file).resolve() if file else page
-            assert target.exists(), link
-            assert not anchor or anchor in anchors(target.read_text(encoding="utf-8")), link
+    links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r"^\[\w+\]: (\S+)$", text, re.MULTILINE)
+    for link in links:
+        own = re.fullmatch(rf"{REPOSITORY}/blob/main/(.*)|{RAW}/main/(.*)", link)
+        if own is None and "://" in link:
+            continue
+        file, _, anchor = (link if own is None else own[1] or own[2]).partition("#")
+        target = page if not file else ((page.parent if own is None else ROOT) / file).resolve()
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target.read_text(encoding="utf-8")), link
+    defined = set(re.findall(r"^\[(\w+)\]: ", text, re.MULTILINE))
+    assert defined == set(re.findall(r"\]\[(\w+)\]", text))
+
+
+@each_page
+def test_files_exist(page: Path) -> None:
+    """Files and folders between backticks and in pictures, from the project's folder, the page's or one below it."""
+    text = PAGES[page]
+    pictures = "".join(block.text for block in blocks("text") if block.page == name(page))
     paths = re.findall(r"`((?:fedmtl|simulations|tests)/[\w./]+)`", text)
-    scripts = [f"simulations/{name}" for name in re.findall(r"`(own_\w+\.(?:py|toml)|bytes_\w+\.py)`", text)]
-    assert [path for path in [*paths, *scripts] if not (ROOT / path).exists()] == []
+    paths += re.findall(r"`([\w/]+\.py)`", text) + re.findall(r"[\w/]+\.py", pictures)
+    paths += re.findall(r"`([a-z_]+/(?:[a-z_]+/)*)`", text) if page == MAP else []
+    shown = {block.file for block in (*blocks("python"), *blocks("toml"))}
+    places = [ROOT, ROOT / "simulations", ROOT / "fedmtl", page.parent, *page.parent.glob("*/")]
+    assert [path for path in paths if path not in shown and not any((place / path).exists() for place in places)] == []
 
 
-def test_lines_are_not_long() -> None:
-    assert [
-        (page.name, line)
-        for page, text in PAGES.items()
-        for line in text.splitlines()
-        if len(line) > 120 and not line.startswith("|")
-    ] == []
+@each_page
+def test_lines_are_not_long(page: Path) -> None:
+    assert [line for line in PAGES[page].splitlines() if len(line) > 120 and not line.startswith("|")] == []
+
+
+# README
+
+
+def test_readme_is_short_and_shows_on_a_package_index() -> None:
+    """Its links and pictures are absolute, since an index has no files beside it."""
+    readme = PAGES[ROOT / "README.md"]
+    assert len(readme.splitlines()) <= 250
+    links = re.findall(r"\]\(([^)]+)\)", readme) + re.findall(r"^\[\w+\]: (\S+)$", readme, re.MULTILINE)
+    assert links and [link for link in links if not link.startswith("https://")] == []
+    assert f"]({RAW}/main/simulations/pictures/sharing.png)" in readme
+
+
+def test_citation_is_of_this_version() -> None:
+    (entry,) = [block.text for block in blocks("bibtex")]
+    fields = dict(re.findall(r"^  (\w+) += \{(.*)\},?$", entry, re.MULTILINE))
+    assert fields["version"] == PROJECT["project"]["version"] and fields["url"] == REPOSITORY
+    assert entry.startswith("@software{fedmtl,\n") and {"title", "author", "year"} < fields.keys()
+
+
+def test_readme_names_the_command_of_the_checks() -> None:
+    called = re.findall(r"^(make \w+) ", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    assert called == ["make test", "make lint"] and all(
+        f"`{command}`" in PAGES[ROOT / "README.md"] for command in called
+    )

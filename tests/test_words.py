@@ -101,7 +101,10 @@ def test_banned_words() -> None:
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("page", ["README.md", "fedmtl/GLOSSARY.md"])
+PAGES = [ROOT / "README.md", *ROOT.glob("fedmtl/**/*.md"), *ROOT.glob("simulations/**/*.md")]
+
+
+@pytest.mark.parametrize("page", sorted(path.relative_to(ROOT).as_posix() for path in PAGES))
 def test_pages(page: str) -> None:
     found = [f"{page}:{line}: {word!r}: {instead}" for line, word, instead in sentences((ROOT / page).read_text())]
     assert not found, "\n".join(found)
