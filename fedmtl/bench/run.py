@@ -17,7 +17,7 @@ from fedmtl.bench.tables import aligned, comparison, milliseconds, number, turn_
 from fedmtl.bench.turns import in_turns, run_once
 from fedmtl.bench.workloads import Workload, sweep
 from fedmtl.core.files import write_atomic
-from fedmtl.runs.recorder import environment
+from fedmtl.runs.environment import environment
 
 
 def bench(

@@ -35,8 +35,8 @@ from fedmtl.protocol.best_round import NO_ROUND
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.requests import Requests
 from fedmtl.registry.allowed import beside
+from fedmtl.runs.checkpoint import CHECKPOINT, state_folder
 from fedmtl.runs.experiment import Experiment, from_dict
-from fedmtl.runs.recorder import CHECKPOINT, state_folder
 from fedmtl.runs.run_folder import read_word
 from fedmtl.runs.summary import summary_from_bytes
 from fedmtl.runtime.node import make_store

@@ -113,6 +113,32 @@ def _number(value: float, form: str) -> str:
     return format(value, form) if math.isfinite(value) else "–"
 
 
+def progress_of(
+    server: Server,
+    round: int,
+    score: float,
+    problems: Mapping[int, str],
+    tests: bool,
+    measured: bool,
+    train_loss: float | None,
+) -> Progress:
+    """Return the progress of a run after a round; arguments are as in ``Progress``."""
+    return Progress(
+        round=server.best.round if tests else round,
+        rounds=server.rounds,
+        mean_score=score,
+        bytes_up=server.ledger.total("up", ("train", "raw_data")),
+        bytes_down=server.ledger.total("down", ("train", "raw_data")),
+        problems=problems,
+        part=TEST if tests else server.part,
+        tests=tests,
+        best=server.best,
+        bytes_evaluation=sum(server.ledger.total(way, ("evaluate",)) for way in ("up", "down")),
+        measured=measured,
+        train_loss=train_loss,
+    )
+
+
 def named_tensors(tree: Any, prefix: str = "") -> dict[str, Tensor]:
     """The tensors of nested mappings and NamedTuples under dotted names."""
     if isinstance(tree, Tensor):

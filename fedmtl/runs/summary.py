@@ -14,6 +14,7 @@ from fedmtl.core.file_format import FORMAT, check_format
 from fedmtl.core.trees import sha256
 from fedmtl.protocol.best_round import BestRound
 from fedmtl.protocol.ledger import Ledger
+from fedmtl.runs.checkpoint import Saved
 from fedmtl.runs.columns import json_number
 from fedmtl.runs.experiment import Experiment
 from fedmtl.server.server import Server
@@ -25,10 +26,7 @@ def summarise(
     experiment: Experiment,
     server: Server,
     last: Iterable[Row],
-    mean_score: float,
-    rows_digest: str,
-    seconds: Mapping[str, float],
-    message_bytes: Mapping[str, int],
+    saved: Saved,
 ) -> dict[str, Any]:
     """The last model's metrics for each task, bytes, seconds, and hashes that tell whether two runs are the same.
 
@@ -46,8 +44,7 @@ def summarise(
 
     Args:
         last: the rows of the last model.
-        mean_score: the last model's.
-        rows_digest: the digest of all that was measured.
+        saved: of the run, with the last model's mean score.
     """
     by_task: dict[str, list[Row]] = {}
     for row in last:
@@ -83,17 +80,17 @@ def summarise(
         "local_passes": local_passes(experiment.algorithm),
         "tasks": tasks,
         "rejected": dict(sorted(server.rejected.items())),
-        "mean_score": None if np.isnan(mean_score) else mean_score,
+        "mean_score": None if np.isnan(saved.score) else saved.score,
         "bytes": {
             **_bytes(ledger, ("train", "raw_data", "evaluate")),
             "train": _bytes(ledger, ("train", "raw_data")),
             "evaluate": _bytes(ledger, ("evaluate",)),
-            "messages": dict(message_bytes),
+            "messages": dict(saved.message_bytes),
         },
-        "seconds": {**seconds, "total": sum(seconds.values())},
+        "seconds": {**saved.seconds, "total": sum(saved.seconds.values())},
         "digests": {
             "server_state": sha256(server.state),
-            "rows": rows_digest,
+            "rows": saved.rows_digest,
             "ledger": ledger.digest(),
         },
         **(_stopped(experiment, server.best) if server.validates else {}),

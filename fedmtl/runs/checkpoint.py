@@ -1,0 +1,224 @@
+"""Checkpoint of a run: the server's state and a note, checked when it is read."""
+
+import base64
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmtl.client.state.base import StateError
+from fedmtl.client.state.encoding import state_from_bytes, state_to_bytes
+from fedmtl.core.file_format import FORMAT
+from fedmtl.core.files import Folder
+from fedmtl.protocol.best_round import NO_ROUND, BestRound, RoundSnapshot
+from fedmtl.protocol.ledger import Ledger
+from fedmtl.runs.experiment import Experiment
+from fedmtl.server.server import Server
+from fedmtl.tables.blocks import Mark
+from fedmtl.tables.schemas import (
+    LEDGER,
+    TABLES,
+    read_table,
+)
+
+BEST_FILE = re.compile(r"best-\d+\.state")
+"""The server's state after the best round so far, beside the checkpoint, which names the round."""
+
+
+CHECKPOINT = "checkpoint/server.state"
+"""The server's state after the last finished round, in the run's folder."""
+
+
+def _best_file(round: int) -> str:
+    return f"checkpoint/best-{round}.state"
+
+
+def state_folder(experiment: Experiment, folder: Path | None, run: str) -> str | None:
+    """Folder of a run's private state on this machine's nodes; None: in memory, it ends with the run."""
+    if experiment.state_dir:
+        return f"{experiment.state_dir}/{run}"
+    return None if folder is None else str(folder / "checkpoint" / "clients")
+
+
+@dataclass
+class Saved:
+    """The part of a run, besides the server and the ledger, that a checkpoint holds."""
+
+    round: int = 0
+    """Rounds that are done."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    message_bytes: dict[str, int] = field(default_factory=lambda: {"down": 0, "up": 0})
+    trained: NDArray[Any] = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Clients that trained in the round that is done: rows of its model, one exchange later, hold their seconds."""
+    training_seconds: NDArray[Any] = field(default_factory=lambda: np.zeros(0))
+    marks: dict[str, Mark] = field(default_factory=lambda: {table.name: Mark() for table in TABLES})
+    """Ends of the files of the tables."""
+    tested: bool = False
+    """True where the best round's model is tested, where there are validation parts."""
+    rows_digest: str = ""
+    score: float = math.nan
+
+
+def write_checkpoint(files: Folder, saved: Saved, server: Server) -> None:
+    """Write the server's state and the note, in one step; before it, the state of a best round that is new."""
+    note = {
+        "format": FORMAT,
+        "round": saved.round,
+        "marks": saved.marks,
+        "rows_digest": saved.rows_digest,
+        "score": None if np.isnan(saved.score) else saved.score,
+        "ledger": server.ledger.state_dict(),
+        "message_bytes": saved.message_bytes,
+        "seconds": saved.seconds,
+        "rejected": dict(server.rejected),
+        "trained": _to_text(saved.trained, "<i8"),
+        "training_seconds": _to_text(saved.training_seconds, "<f8"),
+    }
+    if server.uploads_no_numbers:
+        note["since"] = _to_text(server.since, "<i8")
+    if server.validates:
+        best, kept = server.best, server.best_snapshot
+        score = None if np.isnan(best.score) else best.score
+        values = {"round": best.round, "score": score, "waited": best.waited, "last": best.last}
+        note |= {"best": values, "tested": saved.tested}
+        if kept is not None and best.last == best.round == saved.round - 1 and not saved.tested:  # it is new
+            files.write(_best_file(kept.round), state_to_bytes(kept.state, {"since": _to_text(kept.since, "<i8")}))
+    files.write(CHECKPOINT, state_to_bytes(server.state, note))
+
+
+def write_raw_data(files: Folder, server: Server) -> None:
+    """Write the packets of raw data of a centralized algorithm."""
+    if server.raw_data:
+        files.make("checkpoint/gathered")
+        for client, packet in server.raw_data.items():
+            files.write(f"checkpoint/gathered/{client}.packet", packet)
+
+
+def restore_raw_data(files: Folder, server: Server) -> None:
+    """Give the server the packets of raw data that ``write_raw_data`` wrote."""
+    for name in files.names("checkpoint/gathered"):
+        if name.endswith(".packet"):
+            server.raw_data[int(name.removesuffix(".packet"))] = files.read(f"checkpoint/gathered/{name}")
+
+
+def remove_old_best(files: Folder, saved: Saved, server: Server) -> None:
+    """Remove states of best rounds that the checkpoint does not name; after the test it names none."""
+    if server.validates:
+        needed = "" if saved.tested else _best_file(server.best.round).rpartition("/")[2]
+        for name in files.names("checkpoint"):
+            if BEST_FILE.fullmatch(name) and name != needed:
+                files.remove(f"checkpoint/{name}")
+
+
+def restore(note: Mapping[str, Any], rounds: int, server: Server, folder: Path) -> Saved:
+    """Put the server and its ledger where a note left them, and return the rest of it.
+
+    Raises:
+        ValueError, KeyError, TypeError, …: a note that no run of this number of rounds writes.
+    """
+    _check_note(note, rounds)
+    server.ledger = Ledger.from_state_dict(note["ledger"])
+    server.rejected.update(note.get("rejected", {}))
+    saved = Saved(
+        round=note["round"],
+        seconds=note["seconds"],
+        message_bytes=note["message_bytes"],
+        trained=_from_text(note["trained"], "<i8"),
+        training_seconds=_from_text(note["training_seconds"], "<f8"),
+        marks={name: Mark(*mark) for name, mark in note["marks"].items()},
+        rows_digest=note["rows_digest"],
+        score=math.nan if note["score"] is None else note["score"],
+    )
+    if "since" in note:
+        server.since[:] = _from_text(note["since"], "<i8")
+    if server.validates:
+        saved.tested = bool(note["tested"])
+        _restore_best(note["best"], saved.tested, server, folder)
+    return saved
+
+
+def _restore_best(values: Mapping[str, Any], tested: bool, server: Server, folder: Path) -> None:
+    """Restore the best round so far, and the server's state of it; of a run that is tested that is its state."""
+    score = math.nan if values["score"] is None else float(values["score"])
+    server.best = BestRound(int(values["round"]), score, int(values["waited"]), int(values["last"]))
+    if tested or server.best.round == NO_ROUND:
+        return
+    name = _best_file(server.best.round)
+    try:
+        state, kept = state_from_bytes(Folder(folder).read(name), server.state)
+    except (StateError, FileNotFoundError) as error:
+        why = "is gone" if isinstance(error, FileNotFoundError) else str(error)
+        raise StateError(
+            f"{str(folder / name)!r}, of the best round so far: {why}; restore the file, or begin anew in "
+            "another folder (--out)."
+        ) from None
+    server.best_snapshot = RoundSnapshot(server.best.round, state, _from_text(kept["since"], "<i8").copy())
+
+
+def _check_note(note: Mapping[str, Any], rounds: int) -> Mapping[str, Any]:
+    """Check that no number of a checkpoint's note is beyond those of a run of a number of rounds.
+
+    Raises:
+        ValueError, KeyError, TypeError: something else.
+    """
+
+    def count(what: str, value: Any, most: int = 2**62) -> None:
+        if type(value) is not int or not 0 <= value <= most:
+            raise ValueError(f"{what} is a whole number from 0 to {most}, got {str(value)[:40]}")
+
+    count("round", note["round"], rounds + 1)
+    if set(note["marks"]) != {table.name for table in TABLES}:
+        raise ValueError(f"marks are of {[table.name for table in TABLES]}, got {sorted(note['marks'])[:5]}")
+    for length, number, checksum in note["marks"].values():
+        count("bytes", length)
+        count("lines", number)
+        bytes.fromhex(checksum)
+    if set(note["message_bytes"]) != {"down", "up"}:
+        raise ValueError("message_bytes are down and up")
+    for value in note["message_bytes"].values():
+        count("message_bytes", value)
+    for value in note["seconds"].values():
+        if not isinstance(value, int | float) or not 0 <= value < float("inf"):
+            raise ValueError(f"seconds are numbers from 0, got {str(value)[:40]}")
+    if "best" in note:
+        for field in ("round", "last", "waited"):
+            count(f"best {field}", note["best"][field] - (NO_ROUND if field != "waited" else 0), rounds + 2)
+        if not isinstance(note["best"]["score"], int | float | None) or not isinstance(note["tested"], bool):
+            raise TypeError("a best score is a number, and tested true or false")
+    if not isinstance(note["rows_digest"], str) or not isinstance(note["score"], int | float | None):
+        raise TypeError("rows_digest is a text and score a number")
+    return note
+
+
+def read_state(files: Folder, template: Any) -> tuple[Any, dict[str, Any]]:
+    """The server's state and the checkpoint's note."""
+    try:
+        return state_from_bytes(files.read(CHECKPOINT), template)
+    except StateError as error:
+        raise StateError(
+            f"{str(files.path(CHECKPOINT))!r}: {error} Restore the file, or begin anew in another folder (--out)."
+        ) from None
+
+
+def restore_last_updates(folder: Path, mark: Mark, server: Server) -> None:
+    """From the ledger, the last round of which each client sent an update."""
+    for block in read_table(folder, LEDGER, mark) if mark.bytes else ():
+        columns = block.columns
+        up, train = block.shared["directions"].index("up"), block.shared["purposes"].index("train")
+        some = (columns["direction"] == up) & (columns["purpose"] == train) & (columns["packet_bytes"] > 0)
+        clients, rounds = columns["client"][some], columns["round"][some]
+        known = np.isin(clients, server.clients.clients)
+        np.maximum.at(server.since, server.clients.rows(clients[known]), rounds[known])
+
+
+def _to_text(numbers: NDArray[Any], kind: str) -> str:
+    return base64.b64encode(numbers.astype(kind).tobytes()).decode()
+
+
+def _from_text(text: str, kind: str) -> NDArray[Any]:
+    return np.frombuffer(base64.b64decode(text, validate=True), kind)
