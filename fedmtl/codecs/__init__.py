@@ -1,11 +1,12 @@
 """Codecs: how a vector becomes bytes. One file each; ``base.py`` says what all of them promise."""
 
-from fedmtl.codecs.base import Codec
-from fedmtl.codecs.dense import Dense
-from fedmtl.codecs.error_feedback import ErrorFeedback
-from fedmtl.codecs.fp16 import FP16
-from fedmtl.codecs.int8 import Int8
-from fedmtl.codecs.topk import TopK
-from fedmtl.codecs.traits import CodecTraits
+from fedmtl.codecs.base import Codec as Codec
+from fedmtl.codecs.traits import CodecTraits as CodecTraits
 
-__all__ = ["FP16", "Codec", "CodecTraits", "Dense", "ErrorFeedback", "Int8", "TopK"]
+# The table: a line registers a component, and its place is that in all lists (fedmtl/registry/names.py).
+# isort: off
+from fedmtl.codecs.dense import Dense as Dense
+from fedmtl.codecs.fp16 import FP16 as FP16
+from fedmtl.codecs.int8 import Int8 as Int8
+from fedmtl.codecs.topk import TopK as TopK
+from fedmtl.codecs.error_feedback import ErrorFeedback as ErrorFeedback

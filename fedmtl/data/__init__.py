@@ -6,9 +6,12 @@ from fedmtl.data.base import ClientData as ClientData
 from fedmtl.data.base import Dataset as Dataset
 from fedmtl.data.base import Federation as Federation
 from fedmtl.data.base import Split as Split
-from fedmtl.data.digits import Digits as Digits
 from fedmtl.data.joined import Joined as Joined
 from fedmtl.data.joined import Rows as Rows
 from fedmtl.data.joined import joined as joined
-from fedmtl.data.synthetic import Synthetic as Synthetic
+
+# The table: a line registers a component, and its place is that in all lists (fedmtl/registry/names.py).
+# isort: off
+from fedmtl.data.digits import Digits as Digits
 from fedmtl.data.watch import Watch as Watch
+from fedmtl.data.synthetic import Synthetic as Synthetic

@@ -1,12 +1,15 @@
 """How a client turns gradients into steps: optimisers and what wraps them, clipping, decay, schedules. One a file."""
 
-from fedmtl.optimizers.adamw import AdamW as AdamW
 from fedmtl.optimizers.base import Optimizer as Optimizer
-from fedmtl.optimizers.clip import Clip as Clip
-from fedmtl.optimizers.cosine import Cosine as Cosine
-from fedmtl.optimizers.momentum import Momentum as Momentum
-from fedmtl.optimizers.sgd import SGD as SGD
-from fedmtl.optimizers.step_decay import StepDecay as StepDecay
 from fedmtl.optimizers.traits import OptimizerTraits as OptimizerTraits
-from fedmtl.optimizers.warmup import Warmup as Warmup
+
+# The table: a line registers a component, and its place is that in all lists (fedmtl/registry/names.py).
+# isort: off
+from fedmtl.optimizers.sgd import SGD as SGD
+from fedmtl.optimizers.momentum import Momentum as Momentum
+from fedmtl.optimizers.adamw import AdamW as AdamW
+from fedmtl.optimizers.clip import Clip as Clip
 from fedmtl.optimizers.weight_decay import WeightDecay as WeightDecay
+from fedmtl.optimizers.cosine import Cosine as Cosine
+from fedmtl.optimizers.step_decay import StepDecay as StepDecay
+from fedmtl.optimizers.warmup import Warmup as Warmup

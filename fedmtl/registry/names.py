@@ -1,86 +1,51 @@
-"""The names of all components: one table, which presets, ``fedmtl list``, ``from fedmtl import …`` and tests read."""
+"""The names of all components, read from one table a kind: the last imports of its package's ``__init__``.
 
-REGISTRY: dict[str, dict[str, str]] = {
-    "algorithm": {
-        "Local": "fedmtl.algorithms.local:Local",
-        "Ensemble": "fedmtl.algorithms.ensemble:Ensemble",
-        "Pooled": "fedmtl.algorithms.pooled:Pooled",
-        "FedAvg": "fedmtl.algorithms.fedavg:FedAvg",
-        "FedPer": "fedmtl.algorithms.fedper:FedPer",
-        "FedRep": "fedmtl.algorithms.fedrep:FedRep",
-        "FedProx": "fedmtl.algorithms.fedprox:FedProx",
-        "LGFedAvg": "fedmtl.algorithms.lgfedavg:LGFedAvg",
-        "FedBN": "fedmtl.algorithms.fedbn:FedBN",
-        "SoftSharing": "fedmtl.algorithms.soft_sharing:SoftSharing",
-        "CrossStitch": "fedmtl.algorithms.cross_stitch:CrossStitch",
-        "FedBABU": "fedmtl.algorithms.fedbabu:FedBABU",
-        "Transfer": "fedmtl.algorithms.transfer:Transfer",
-        "MRMTL": "fedmtl.algorithms.mrmtl:MRMTL",
-        "Ditto": "fedmtl.algorithms.ditto:Ditto",
-        "PFedMe": "fedmtl.algorithms.pfedme:PFedMe",
-        "Scaffold": "fedmtl.algorithms.scaffold:Scaffold",
-        "FedAvgM": "fedmtl.algorithms.fedavgm:FedAvgM",
-        "FedAdam": "fedmtl.algorithms.fedadam:FedAdam",
-        "FedYogi": "fedmtl.algorithms.fedyogi:FedYogi",
-        "FedU": "fedmtl.algorithms.fedu:FedU",
-        "FedAMP": "fedmtl.algorithms.fedamp:FedAMP",
-        "IFCA": "fedmtl.algorithms.ifca:IFCA",
-        "FedEM": "fedmtl.algorithms.fedem:FedEM",
-        "FedHCA2": "fedmtl.algorithms.fedhca2:FedHCA2",
-        "GraphStructured": "fedmtl.algorithms.graph_structured:GraphStructured",
-        "MaTFL": "fedmtl.algorithms.matfl:MaTFL",
-        "ServerCAGrad": "fedmtl.algorithms.server_cagrad:ServerCAGrad",
-        "ServerPCGrad": "fedmtl.algorithms.server_pcgrad:ServerPCGrad",
-        "Mocha": "fedmtl.algorithms.mocha:Mocha",
-        "TaskWeighted": "fedmtl.algorithms.task_weighted:TaskWeighted",
-    },
-    "weighting": {
-        "Equal": "fedmtl.weightings.equal:Equal",
-        "Uncertainty": "fedmtl.weightings.uncertainty:Uncertainty",
-        "GradNorm": "fedmtl.weightings.gradnorm:GradNorm",
-        "MGDA": "fedmtl.weightings.mgda:MGDA",
-        "PCGrad": "fedmtl.weightings.pcgrad:PCGrad",
-        "CAGrad": "fedmtl.weightings.cagrad:CAGrad",
-        "DWA": "fedmtl.weightings.dwa:DWA",
-    },
-    "optimizer": {
-        "SGD": "fedmtl.optimizers.sgd:SGD",
-        "Momentum": "fedmtl.optimizers.momentum:Momentum",
-        "AdamW": "fedmtl.optimizers.adamw:AdamW",
-        "Clip": "fedmtl.optimizers.clip:Clip",
-        "WeightDecay": "fedmtl.optimizers.weight_decay:WeightDecay",
-        "Cosine": "fedmtl.optimizers.cosine:Cosine",
-        "StepDecay": "fedmtl.optimizers.step_decay:StepDecay",
-        "Warmup": "fedmtl.optimizers.warmup:Warmup",
-    },
-    "codec": {
-        "Dense": "fedmtl.codecs.dense:Dense",
-        "FP16": "fedmtl.codecs.fp16:FP16",
-        "Int8": "fedmtl.codecs.int8:Int8",
-        "TopK": "fedmtl.codecs.topk:TopK",
-        "ErrorFeedback": "fedmtl.codecs.error_feedback:ErrorFeedback",
-    },
-    "model": {
-        "MLP": "fedmtl.models.mlp:MLP",
-        "Linear": "fedmtl.models.linear:Linear",
-        "CNN": "fedmtl.models.cnn:CNN",
-        "TemporalCNN": "fedmtl.models.cnn:TemporalCNN",
-    },
-    "data": {
-        "digits": "fedmtl.data.digits:Digits",
-        "watch": "fedmtl.data.watch:Watch",
-        "synthetic": "fedmtl.data.synthetic:Synthetic",
-    },
-    "task": {
-        "MultiClass": "fedmtl.tasks.multiclass:MultiClass",
-        "Binary": "fedmtl.tasks.binary:Binary",
-        "Regression": "fedmtl.tasks.regression:Regression",
-        "MultiLabel": "fedmtl.tasks.multilabel:MultiLabel",
-    },
-    "callback": {
-        "TensorBoard": "fedmtl.callbacks.tensorboard:TensorBoard",
-        "MLflow": "fedmtl.callbacks.mlflow:MLflow",
-        "CSV": "fedmtl.callbacks.csv_file:CSV",
-    },
+A component is registered by one line there, ``from fedmtl.codecs.topk import TopK as TopK``. Presets, ``fedmtl list``,
+``from fedmtl import …``, ``fedmtl verify``, the tables of the pages and the tests read it. The table is read as text:
+nothing is imported to know the names.
+"""
+
+import ast
+import os.path
+
+PACKAGES = {
+    "algorithm": "algorithms",
+    "weighting": "weightings",
+    "optimizer": "optimizers",
+    "codec": "codecs",
+    "model": "models",
+    "data": "data",
+    "task": "tasks",
+    "callback": "callbacks",
 }
+"""Kind -> package whose ``__init__`` holds its table."""
+
+MARK = "\n# isort: off\n"
+"""The line before a table, which keeps its order."""
+
+
+def table_of(kind: str) -> dict[str, str]:
+    """Return name -> import path of the components of a kind, in the order of the table.
+
+    A data set is named by its class in lower case.
+
+    Raises:
+        ValueError: a line of the table that registers nothing.
+    """
+    file = os.path.join(os.path.dirname(os.path.dirname(__file__)), PACKAGES[kind], "__init__.py")
+    with open(file, encoding="utf-8") as opened:
+        text = opened.read().partition(MARK)[2]
+    found: dict[str, str] = {}
+    for node in ast.parse(text).body:
+        if not isinstance(node, ast.ImportFrom) or len(node.names) != 1 or node.names[0].asname != node.names[0].name:
+            raise ValueError(
+                f"{file}: {ast.unparse(node)!r} registers nothing; a line below '# isort: off' is 'from "
+                f"fedmtl.{PACKAGES[kind]}.my_file import MyClass as MyClass'."
+            )
+        name = node.names[0].name
+        found[name.lower() if kind == "data" else name] = f"{node.module}:{name}"
+    return found
+
+
+REGISTRY: dict[str, dict[str, str]] = {kind: table_of(kind) for kind in PACKAGES}
 """Kind -> name -> import path."""
