@@ -14,7 +14,7 @@ from fedmtl.engines.base import ClientFn, Cohort, OutputBuffers
 
 
 class ClientGroup(NamedTuple):
-    """Requests of clients with the same tasks and the same structure of state."""
+    """Clients of an exchange with the same tasks and the same structure of state."""
 
     table: ShardTable
     kind: str
@@ -40,9 +40,9 @@ class ClientGroup(NamedTuple):
         round: int | None = None,
         output_buffers: OutputBuffers | None = None,
     ) -> Cohort:
-        """Some of the clients, at work. Without an order, as when they measure, no batch is larger than it need be.
+        """Make the cohort of some of the clients; without an order, as for measuring, batches are as small as possible.
 
-        ``round`` is what the batches say, see ``Plan.told``.
+        ``round`` is the schedule step of the batches, see ``Plan.schedule_step``.
         """
         chosen = self.rows[members]
         sizes = rows.size[chosen]

@@ -1,4 +1,4 @@
-"""The data of the clients that live on one node: resident, those of one set of tasks end to end in one array each."""
+"""The data of a node's clients in memory: a table for each set of tasks, with its clients' examples end to end."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -33,7 +33,7 @@ class Rows(NamedTuple):
         batch_size: int | None,
         round: int | None = None,
     ) -> list[Batch]:
-        """One epoch of k of the clients, as ``epoch_index`` cuts it: each batch [k, B, …].
+        """Cut one epoch of k of the clients into batches [k, B, …], as ``epoch_index`` does.
 
         ``round``, 0 in the first, is for optimisers with a schedule; None leaves it out of the batches.
         """
@@ -50,7 +50,7 @@ class Rows(NamedTuple):
         batch_size: int | None,
         round: int | None = None,
     ) -> list[Mapping[str, Tensor | LazyRows]]:
-        """``batches``, without a copy of the examples."""
+        """Cut the same batches without a copy of the examples."""
         places, rest = self._cut(clients, order, batch_size, round)
         arrays = self._arrays().items()
         return [
@@ -64,7 +64,7 @@ class Rows(NamedTuple):
     def _cut(
         self, clients: NDArray[np.int64], order: NDArray[np.int64] | None, batch_size: int | None, round: int | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Which rows are in the batches, and what else is: [steps, k, B] each."""
+        """Return the rows that are in the batches, and the batches' other columns: [steps, k, B] each."""
         index, mask = epoch_index(self.size[clients], order, batch_size, batch_size)
         rest = {"index": torch.from_numpy(np.ascontiguousarray(index)), "mask": torch.from_numpy(mask.copy())}
         if round is not None:
@@ -72,7 +72,7 @@ class Rows(NamedTuple):
         return torch.from_numpy(np.ascontiguousarray(index + self.start[clients, None])), rest
 
     def split(self, k: int) -> Split:
-        """Client k's examples, without a copy."""
+        """Return client k's examples, without a copy."""
         rows = slice(int(self.start[k]), int(self.start[k] + self.size[k]))
         return Split(self.x[rows].numpy(), {task: labels[rows].numpy() for task, labels in self.y.items()})
 
@@ -107,7 +107,7 @@ class Shard(Mapping[ClientId, ClientData]):
         return roster_of(self.clients, [table.owned for table in self.tables], self._places.table)
 
     def locate(self, clients: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Table and row of each client.
+        """Return the table and the row of each client.
 
         Raises:
             KeyError: a client that does not live here.
@@ -130,7 +130,7 @@ class Shard(Mapping[ClientId, ClientData]):
 
 
 def shard_of(clients: Mapping[ClientId, ClientData]) -> Shard:
-    """A node's clients, copied together; those whose examples are in common arrays are read there."""
+    """Join a node's clients by sets of tasks; examples that are in common arrays are not copied."""
     if isinstance(clients, Joined):
         tables = clients.tables
         return Shard([ShardTable(t.owned, t.clients, _tensors(t.train), _tensors(t.test)) for t in tables])
@@ -173,7 +173,7 @@ def _tensors(rows: JoinedRows) -> Rows:
 
 
 def with_floats(shard: Shard) -> Shard:
-    """The clients with inputs as float32; the shard itself where they are.
+    """Return the clients with inputs as float32, or the shard itself where they are.
 
     Raises:
         ValueError: distinct values of a feature that merge in float32.

@@ -26,10 +26,10 @@ class OtherData(ValueError):
 def changed(
     store: StateStore, data: Mapping[ClientId, ClientData], clients: NDArray[np.int64], restart: bool = False
 ) -> list[ClientId]:
-    """The clients whose data are not those that this run began with; those that are new to the run are noted.
+    """Return the clients whose data are not those that this run began with; those that are new to the run are recorded.
 
     Args:
-        store: one that keeps no files knows nothing of data, and finds none changed.
+        store: of the private states; without files, no client has changed.
         data: of the node's clients.
         clients: of them, those that the message is about.
         restart: let such clients begin anew with what they have now; their private states are deleted.

@@ -15,7 +15,7 @@ AT_ONCE = 2**22
 
 
 def with_validation(shard: Shard, fraction: float, seed: int) -> Shard:
-    """The clients, each with a validation part that is no longer in its training part; both keep their order."""
+    """Move a validation part out of each client's training part; both keep their order."""
     return shard if fraction == 0 else Shard([_divided(table, fraction, seed) for table in shard.tables])
 
 

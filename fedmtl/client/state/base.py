@@ -40,7 +40,7 @@ class LostState(StateError):
 
 
 class StateStore(Protocol):
-    """Where private state is kept: ``VersionedFileStore``, durable, or ``MmapStateStore``, fast."""
+    """Store of private states: ``VersionedFileStore``, durable, or ``MmapStateStore``, fast."""
 
     def load_rows(
         self,
@@ -50,7 +50,7 @@ class StateStore(Protocol):
         first: Callable[[NDArray[np.int64]], Any],
         since: NDArray[np.int64] | None = None,
     ) -> Any:
-        """The newest states of versions before ``before`` of K clients, a tree of arrays [K, …].
+        """Load the newest states of K clients of versions before ``before``, a tree of arrays [K, …].
 
         Args:
             kind: a name for states of one structure.
@@ -74,10 +74,10 @@ class StateStore(Protocol):
 
 
 class Backend(Protocol):
-    """Where versions of a client's bytes are: in memory, in a folder, in Flower's context."""
+    """Versions of a client's bytes, in memory, in a folder or in Flower's context."""
 
     def versions(self, client: ClientId) -> list[int]:
-        """Versions that exist, ascending."""
+        """Return the versions that exist, ascending."""
         ...
 
     def read(self, client: ClientId, version: int) -> bytes: ...

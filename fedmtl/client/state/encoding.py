@@ -21,7 +21,7 @@ _MAGIC = b"fmst"
 
 
 def state_to_bytes(tree: Any, note: dict[str, Any] | None = None) -> bytes:
-    """A tree of arrays, with a note of plain values: magic, note length, structure hash, note, safetensors, CRC-32."""
+    """Encode a tree of arrays and a note of plain values: magic, note length, structure hash, note, arrays, CRC-32."""
     arrays = {}
     for index, leaf in enumerate(tree_leaves(tree)):
         array = leaf.detach().cpu().numpy() if isinstance(leaf, Tensor) else np.asarray(leaf)
@@ -32,7 +32,7 @@ def state_to_bytes(tree: Any, note: dict[str, Any] | None = None) -> bytes:
 
 
 def state_from_bytes(data: bytes, template: Any) -> tuple[Any, dict[str, Any]]:
-    """The tree, with the structure of ``template``, and the note.
+    """Decode a tree with the structure of ``template``, and the note.
 
     Raises:
         StateError: damaged bytes, or a tree of another structure.

@@ -37,7 +37,7 @@ class VersionedFileStore:
         return self._backend.files if isinstance(self._backend, FileBackend) else None
 
     def load(self, client: ClientId, before: int, template: Callable[[], Any], since: int = 0) -> Any:
-        """The newest state of a version before ``before``; the template itself when there is none.
+        """Load the newest state of a version before ``before``, or the template when there is none.
 
         Raises:
             LostState: it is damaged, or older than ``since``; not where ``since`` is START_ANEW.
@@ -160,8 +160,8 @@ class FileBackend:
     Args:
         folder: made when absent.
         fsync: force each file to the disk, so that it survives a loss of power and not only of the process.
-        keep_runs: where the folder is new, keep it and the newest others beside it, so many runs in all, and delete the
-            states of older ones; None keeps all.
+        keep_runs: where the folder is new, keep it and the newest others beside it, this number of runs in all, and
+            delete the states of older ones; None keeps all.
 
     Raises:
         OSError: the folder cannot be made or written; the message says which and what to do.

@@ -2,8 +2,8 @@
 
 A file of rows is mapped into memory: only the rows of clients that have trained take space, a process that is killed
 leaves what it has written, and all workers of a machine may hold the same files, each touching its own clients. What
-the last round wrote over is kept apart (see ``undo``), so that it can be run again from where it started the first
-time. A row's version is 0 while it is being written.
+the last round wrote over is kept in a journal (see ``rollback_journal``), so that the round can run again from the same
+states. A row's version is 0 while it is being written.
 """
 
 from collections.abc import Callable
@@ -52,12 +52,12 @@ class MmapStateStore:
         first: Callable[[NDArray[np.int64]], Any],
         since: NDArray[np.int64] | None = None,
     ) -> Any:
-        """The newest states of versions before ``before``, a tree of arrays [K, …].
+        """Load the newest states of versions before ``before``, a tree of arrays [K, …].
 
         Args:
             kind: of states that have one structure.
             first: some of the K rows -> the first states of these clients, stacked.
-            since: as in ``Store``.
+            since: as in ``StateStore``.
 
         Raises:
             LostState: a client whose state is damaged, missing, or of a later round with nothing before it.
@@ -110,7 +110,7 @@ class MmapStateStore:
         return from_rows(rows, fields, template)
 
     def _pinned(self, kind: str, place: NDArray[np.int64], before: int, anew: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Which states are read from copies, which were made for the round before.
+        """Return a mask of the states that are read from copies, which were made for the round before.
 
         Raises:
             LostState: a copy that is damaged, but where that client may begin anew.
@@ -130,7 +130,7 @@ class MmapStateStore:
         return copied
 
     def _before(self, table: StateTable, place: int, before: int, client: int) -> PriorState | None:
-        """A row that is damaged, half written or too new, as it was before; None where there was none."""
+        """Return the prior state of a row that is damaged, half written or too new; None where there was none."""
         version = int(table.versions[place])
         state = table.journal.lookup(place, before)
         if state is None and version == 0:
@@ -149,7 +149,7 @@ class MmapStateStore:
     def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any, best: int = NO_ROUND) -> None:
         """Keep the states of K clients; what they were before this version stays until a later one is saved.
 
-        And what they were after round ``best`` stays, as in ``Store``.
+        And what they were after round ``best`` stays, as in ``StateStore``.
         """
         fields, size = row_layout(states)
         if not size or not len(clients):

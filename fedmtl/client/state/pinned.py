@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
 ARRAYS = ("best-rows", "best-versions", "best-sums", "best-tags")
-"""What the files of a store are called, after the kind of state."""
+"""Names of the files of a store, after the kind of state."""
 
 
 class Pinned(NamedTuple):
@@ -26,12 +26,12 @@ class Pinned(NamedTuple):
     sums: NDArray[np.uint64]
     tags: NDArray[np.int64]
     file: FileIO | None
-    """Of the rows."""
+    """The file of the rows."""
     reserved: NDArray[np.bool_]
     """Pieces of that file whose space is taken."""
 
     def lacking(self, best: int, places: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which of some clients have no copy for a round."""
+        """Return a mask of the clients without a copy for a round."""
         return self.tags[places] != best + 1
 
     def write(
@@ -42,7 +42,7 @@ class Pinned(NamedTuple):
         sums: NDArray[np.uint64],
         rows: NDArray[np.uint8],
     ) -> None:
-        """Keep the states of some clients; ``rows`` has those of the first, and the rest had none."""
+        """Save the states of some clients: ``rows`` has those of the first ones, and the others had none."""
         self.tags[places] = 0
         self.rows[places[: len(rows)]] = rows
         self.sums[places] = sums
@@ -50,7 +50,7 @@ class Pinned(NamedTuple):
         self.tags[places] = best + 1
 
     def damaged(self, places: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which of some copies do not fit their checksums."""
+        """Return a mask of the copies that do not fit their checksums."""
         bad = [
             bool(self.versions[place]) and xxh3_64_intdigest(self.rows[place].data) != self.sums[place]
             for place in places.tolist()

@@ -1,4 +1,4 @@
-"""What rows were before a round wrote them, so that the round can be run again from where it started.
+"""Rollback journal: rows as they were before a round wrote them, so that the round can run again from the same states.
 
 A server asks for round t + 1 only after it has kept what came of round t. So what may be run again is the last round
 alone, and the rows of its cohort are all that must be there twice. They are kept in memory, and where rows are in
@@ -34,18 +34,18 @@ class PriorState(NamedTuple):
 
 
 class JournalBlock(NamedTuple):
-    """What one call wrote over."""
+    """The rows that one call wrote over."""
 
     places: NDArray[np.int64]
-    """Those that had a state first."""
+    """Places of the rows; those with a state come first."""
     versions: NDArray[np.int64]
     sums: NDArray[np.uint64]
     rows: NDArray[np.uint8]
-    """Of those that had a state, [n, bytes]."""
+    """The rows that had a state, [n, bytes]."""
 
 
 class RollbackJournal:
-    """The last round's, of states of one kind.
+    """Journal of the last round, for states of one kind.
 
     Args:
         folder: of the rows' files; None keeps this in memory too.
@@ -73,7 +73,7 @@ class RollbackJournal:
         sums: NDArray[np.uint64],
         rows: NDArray[np.uint8],
     ) -> None:
-        """Remember some rows that this round is about to write, but for those that it remembers already.
+        """Save some rows that this round is about to write, except those that are in the journal already.
 
         Args:
             round: the round.
@@ -100,12 +100,12 @@ class RollbackJournal:
                     write_all(self._file.fileno(), array.reshape(-1).view(np.uint8))
 
     def contains(self, places: NDArray[np.int64], round: int | None = None) -> NDArray[np.bool_]:
-        """Which of the rows are remembered, from one round or from any."""
+        """Return a mask of the rows that are in the journal, of one round or of any."""
         known = [block.places for block in self._all(round)]
         return np.isin(places, np.concatenate(known)) if known else np.zeros(len(places), bool)
 
     def lookup(self, place: int, before: int) -> PriorState | None:
-        """The newest that is known of a row before a round; None where no round that is remembered has written it."""
+        """Return the newest state of a row before a round; None where no round in the journal has written it."""
         found = None
         for block in self._all():
             for row in np.flatnonzero((block.places == place) & (block.versions < before)).tolist():
@@ -116,19 +116,19 @@ class RollbackJournal:
         return found
 
     def written_after(self, round: int) -> list[JournalBlock]:
-        """What rounds after one wrote over, by round: of a row's first block, it is the row as that round left it."""
+        """Return the blocks of later rounds, by round: the first block of a row has it as ``round`` left it."""
         blocks = [(self._round, self._blocks), *self._left.values()]
         return [block for of, some in sorted(blocks, key=lambda pair: pair[0]) if of > round for block in some]
 
     def _all(self, round: int | None = None) -> list[JournalBlock]:
-        """Blocks that are known, of one round or of all."""
+        """Return the blocks of one round or of all."""
         blocks = list(self._blocks)
         for other, left in self._left.values():
             blocks += left if round in (None, other) else []
         return blocks
 
     def _begin(self, round: int, versions: NDArray[np.int64]) -> None:
-        """The round before is over: forget it, but for rows that a killed process has left half written."""
+        """Drop the blocks of the round before, except rows that a killed process has left half written."""
         if self._folder is not None:
             self._file = self._of_round(round, self._folder)
         self._round, self._blocks = round, []
@@ -142,7 +142,7 @@ class RollbackJournal:
         return f"{self._stem}-{round}"
 
     def _of_round(self, round: int, folder: Folder) -> FileIO:
-        """The file, to be written from its beginning: another name takes a tenth of the time of another file."""
+        """Return the file of a round, to be written from its start: a new name costs a tenth of a new file."""
         name = self._name(round)
         if self._file is not None:
             with suppress(FileNotFoundError):
@@ -155,7 +155,7 @@ class RollbackJournal:
 
 
 def _read(folder: Folder, name: str, size: int) -> tuple[int, list[JournalBlock]]:
-    """Round and blocks of a file; what a killed process was about to append is left out, as it wrote no row then."""
+    """Read the round and the blocks of a file; an unfinished block of a killed process is dropped: it wrote no row."""
     try:
         data = folder.read(name)
     except FileNotFoundError:  # another worker has gone on

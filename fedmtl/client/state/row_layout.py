@@ -22,7 +22,7 @@ class Field(NamedTuple):
 
 
 def row_layout(states: Any) -> tuple[list[Field], int]:
-    """Where each leaf of a stacked tree is in a row, each at a multiple of 8, and the row's bytes."""
+    """Return the place of each leaf of a stacked tree in a row, each at a multiple of 8, and the row's bytes."""
     fields, end = [], 0
     for leaf in tree_leaves(states):
         tensor = isinstance(leaf, Tensor)
