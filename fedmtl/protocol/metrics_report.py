@@ -16,18 +16,8 @@ from fedmtl.data.base import Split
 from fedmtl.metrics import Tally
 from fedmtl.metrics.tally import spans
 from fedmtl.protocol.counts import decode, encode
-from fedmtl.protocol.packets import (
-    DATA,
-    HEADER_BYTES,
-    REPORT,
-    PacketError,
-    Packets,
-    from_matrix,
-    make_packet,
-    read_packet,
-    read_packets,
-    write_headers,
-)
+from fedmtl.protocol.header import make_packet, read_packet, read_packets, write_headers
+from fedmtl.protocol.packets import DATA, HEADER_BYTES, REPORT, PacketError, Packets, from_matrix
 from fedmtl.protocol.plan import Plan
 
 MOST_CELLS = 2**22
@@ -111,7 +101,7 @@ def report_packets(
 ) -> Packets:
     """Metric sums [K, s] of the clients' tasks, in their order, as float64: a packet a client.
 
-    With ``tallies`` of the same clients their numbers follow, as float64, and their counts, as ``comm.counts`` packs
+    With ``tallies`` of the same clients their numbers follow, as float64, and their counts, as ``protocol.counts`` packs
     them.
     """
     bodies = np.concatenate([sums[task].detach().cpu().numpy().astype("<f8") for task in owned], axis=1)

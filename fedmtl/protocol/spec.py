@@ -1,9 +1,10 @@
-"""What a payload holds: agreed by both sides before the first packet, so that no name and no shape needs to travel."""
+"""The spec of a payload: both sides derive it before the first packet, so that no name and no shape travels."""
 
 import math
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -22,7 +23,7 @@ class Entry(NamedTuple):
 
 
 class Spec(tuple[Entry, ...]):
-    """What a payload holds, in order: agreed by both sides before the first packet."""
+    """The arrays of a payload, in order."""
 
     empty: tuple[str, ...] = ()
     """Records without an array, such as the trunk of a model that has only heads. They take no byte of a packet;
@@ -30,7 +31,7 @@ class Spec(tuple[Entry, ...]):
 
     @property
     def size(self) -> int:
-        """How many numbers the payload holds."""
+        """The number of numbers in a payload."""
         return sum(math.prod(entry.shape) for entry in self)
 
     def digest(self, codec: Codec[Any]) -> bytes:
@@ -39,7 +40,7 @@ class Spec(tuple[Entry, ...]):
 
 
 def spec_of(payload: Payload) -> Spec:
-    """The Spec of a payload.
+    """Return the spec of a payload.
 
     Raises:
         ValueError: an array that is not float32.
@@ -77,7 +78,7 @@ def check_payload(payload: Payload, spec: Spec, kind: int) -> None:
 
 
 def arrays_of(vector: NDArray[Any], spec: Spec) -> dict[str, dict[str, NDArray[Any]]]:
-    """One vector [size] as the arrays of a payload, which share its memory."""
+    """View one vector [size] as the arrays of a payload; they share memory."""
     arrays: dict[str, dict[str, NDArray[Any]]] = {record: {} for record in spec.empty}
     offset = 0
     for entry in spec:
@@ -85,3 +86,25 @@ def arrays_of(vector: NDArray[Any], spec: Spec) -> dict[str, dict[str, NDArray[A
         arrays.setdefault(entry.record, {})[entry.name] = vector[offset : offset + count].reshape(entry.shape)
         offset += count
     return arrays
+
+
+def payload_of(vectors: NDArray[np.float32], spec: Spec) -> dict[str, dict[str, Tensor]]:
+    """View vectors [K, size] as the arrays [K, …] of a payload; they share memory."""
+    payload: dict[str, dict[str, Tensor]] = {record: {} for record in spec.empty}
+    numbers, offset = torch.from_numpy(vectors), 0
+    for entry in spec:
+        count = math.prod(entry.shape)
+        part = numbers[:, offset : offset + count].reshape(len(vectors), *entry.shape)
+        payload.setdefault(entry.record, {})[entry.name] = part
+        offset += count
+    return payload
+
+
+def flatten(payload: Payload, spec: Spec, out: NDArray[np.float32]) -> None:
+    """Write the arrays [K, …] of a payload into vectors [K, size]."""
+    offset = 0
+    for entry in spec:
+        values = payload[entry.record][entry.name].detach().cpu().numpy()
+        count = math.prod(entry.shape)
+        out[:, offset : offset + count] = values.reshape(len(out), count)
+        offset += count

@@ -10,9 +10,9 @@ from xxhash import xxh3_128_digest
 from fedmtl.core.random import rng
 from fedmtl.core.types import ClientId, Payload, TaskSet
 from fedmtl.data.roster import Roster
+from fedmtl.protocol.pack import pack_payload
 from fedmtl.protocol.packets import DOWN, Packets, concat
 from fedmtl.protocol.plan import Plan
-from fedmtl.protocol.wire import pack_payload
 
 
 def broadcasts(plan: Plan, state: Any, roster: Roster, round: int, clients: NDArray[np.int64]) -> Packets:

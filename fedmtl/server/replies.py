@@ -12,14 +12,15 @@ from fedmtl.core.uploads import Stack, Summed, Uploads
 from fedmtl.data.roster import Roster
 from fedmtl.metrics import Tally
 from fedmtl.metrics.tally import joined
+from fedmtl.protocol.delta import reference_vectors
 from fedmtl.protocol.ledger import Ledger
 from fedmtl.protocol.metrics_report import raw_data_bytes, read_full_reports, read_reports
 from fedmtl.protocol.packets import DOWN, UP, PacketError, Packets
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.rejections import Rejection
 from fedmtl.protocol.requests import Replies, Requests
-from fedmtl.protocol.spec import arrays_of
-from fedmtl.protocol.wire import Unpacked, payload_of, reference_vectors, unpack_payload, unpack_payloads
+from fedmtl.protocol.spec import arrays_of, payload_of
+from fedmtl.protocol.unpack import Unpacked, unpack_payload, unpack_payloads
 from fedmtl.server.influence import Bounds, norm_limits, size_limits, update_norms
 from fedmtl.server.round_result import NO_LOSSES, ClientMetrics, TrainingLosses
 from fedmtl.tables.schemas import VALID

@@ -14,8 +14,9 @@ from fedmtl.client.client_pool import ClientPool
 from fedmtl.data import Synthetic
 from fedmtl.engines import Loop, VMap
 from fedmtl.metrics import Tally
+from fedmtl.protocol.header import make_packet, read_packet
 from fedmtl.protocol.metrics_report import read_full_reports, report_packets
-from fedmtl.protocol.packets import REPORT, concat, make_packet, read_packet
+from fedmtl.protocol.packets import REPORT, concat
 from fedmtl.protocol.requests import Reply, replies_of
 from fedmtl.server.round_result import ClientMetrics
 from fedmtl.server.server import Server

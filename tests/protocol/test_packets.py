@@ -3,19 +3,8 @@
 import numpy as np
 import pytest
 
-from fedmtl.protocol.packets import (
-    HEADER_BYTES,
-    REPORT,
-    UP,
-    PacketError,
-    Packets,
-    concat,
-    from_matrix,
-    make_packet,
-    read_packet,
-    read_packets,
-    write_headers,
-)
+from fedmtl.protocol.header import make_packet, read_packet, read_packets, write_headers
+from fedmtl.protocol.packets import HEADER_BYTES, REPORT, UP, PacketError, Packets, concat, from_matrix
 
 DIGEST = bytes(range(8))
 BODIES = np.random.default_rng(0).integers(0, 256, (5, 12), np.uint8)

@@ -13,7 +13,8 @@ from flwr.supercore.task_identity import TaskIdentity
 from fedmtl.algorithms import FedPer
 from fedmtl.client.data_shard import shard_of
 from fedmtl.client.state.files import MemoryBackend, VersionedFileStore
-from fedmtl.protocol.packets import REPORT, UP, make_packet
+from fedmtl.protocol.header import make_packet
+from fedmtl.protocol.packets import REPORT, UP
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.recorder import Recorder
 from fedmtl.runs.result import Result

@@ -15,7 +15,7 @@ from fedmtl.data import Federation, Synthetic
 from fedmtl.protocol.packets import DOWN, UP
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.requests import Reply, Request
-from fedmtl.protocol.wire import unpack_payload
+from fedmtl.protocol.unpack import unpack_payload
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.result import Result

@@ -18,9 +18,10 @@ from fedmtl.core.random import rng
 from fedmtl.core.trees import tree_leaves
 from fedmtl.core.types import ClientId, Payload, Trained, Upload
 from fedmtl.data.base import Federation
+from fedmtl.protocol.pack import pack_payload
 from fedmtl.protocol.packets import DOWN, UP
 from fedmtl.protocol.plan import Plan
-from fedmtl.protocol.wire import pack_payload, unpack_payload
+from fedmtl.protocol.unpack import unpack_payload
 from fedmtl.tables.schemas import TRAIN_LOSS
 from tests.algorithms.rounds import epoch
 

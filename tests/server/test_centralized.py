@@ -14,8 +14,9 @@ from fedmtl.core.types import Batch
 from fedmtl.data import ClientData, Federation, Split
 from fedmtl.engines import Loop
 from fedmtl.engines.base import Cohort, TaskPadding
+from fedmtl.protocol.header import make_packet
 from fedmtl.protocol.metrics_report import read_raw_data
-from fedmtl.protocol.packets import DATA, PacketError, make_packet
+from fedmtl.protocol.packets import DATA, PacketError
 from fedmtl.protocol.requests import Reply
 from tests.server.toy import DATA as TOY_DATA
 from tests.server.toy import Toy, make_toy

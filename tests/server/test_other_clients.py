@@ -28,7 +28,8 @@ from fedmtl.core.types import ClientId, TaskSet, Trained
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.engines import Engine, Loop, VMap
 from fedmtl.engines.base import Cohort, TaskPadding
-from fedmtl.protocol.packets import HEADER_BYTES, UP, make_packet
+from fedmtl.protocol.header import make_packet
+from fedmtl.protocol.packets import HEADER_BYTES, UP
 from fedmtl.protocol.plan import Plan, make_plan
 from fedmtl.protocol.requests import Reply, replies_of
 from fedmtl.server.server import Server

@@ -15,9 +15,10 @@ from fedmtl.algorithms import FedAvg, FedPer, FedRep, Local
 from fedmtl.codecs import FP16, Dense, ErrorFeedback, Int8, TopK
 from fedmtl.data import Federation
 from fedmtl.engines import Loop, VMap
-from fedmtl.protocol.packets import UP, make_packet
+from fedmtl.protocol.header import make_packet
+from fedmtl.protocol.pack import pack_payload
+from fedmtl.protocol.packets import UP
 from fedmtl.protocol.requests import Reply, replies_of
-from fedmtl.protocol.wire import pack_payload
 from fedmtl.server.round_result import RoundResult
 from fedmtl.server.server import Server
 from tests.server.toy import DATA, TRUNK_NUMBERS, Toy, make_toy, measured, read_down, read_up, toy_plan

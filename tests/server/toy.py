@@ -15,7 +15,7 @@ from fedmtl.models import MLP
 from fedmtl.protocol.plan import Plan, make_plan
 from fedmtl.protocol.requests import Reply, Request, replies_of
 from fedmtl.protocol.spec import Spec
-from fedmtl.protocol.wire import unpack_payload
+from fedmtl.protocol.unpack import unpack_payload
 from fedmtl.server.round_result import RoundResult
 from fedmtl.server.server import Server
 

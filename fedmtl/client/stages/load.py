@@ -14,7 +14,7 @@ from fedmtl.core.trees import tree_map, tree_stack, tree_structure
 from fedmtl.core.types import Payload, TaskSet
 from fedmtl.protocol.packets import DOWN
 from fedmtl.protocol.plan import Plan
-from fedmtl.protocol.wire import unpack_payload
+from fedmtl.protocol.unpack import unpack_payload
 
 
 class GroupLoader:

@@ -1,0 +1,181 @@
+"""Payloads -> packets: the bytes that travel, in a simulation as on a device.
+
+Names and shapes are not sent: both sides derive the same ``Spec`` from the experiment, and the packet's header has its
+hash. The body is the codec's code of all arrays, flattened and joined in the order of the Spec to one float32 vector.
+An empty payload is an empty packet.
+
+A node packs, and the server unpacks, the packets of a cohort at once, as a matrix with a row a client; one packet is
+a cohort of one, so bytes are made in one way.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fedmtl.codecs.base import Codec
+from fedmtl.core.trees import tree_index, tree_leaves, tree_map, tree_stack
+from fedmtl.core.types import Payload
+from fedmtl.protocol.delta import references_of
+from fedmtl.protocol.header import make_packet, write_headers
+from fedmtl.protocol.packets import HEADER_BYTES, Packets, concat, from_matrix
+from fedmtl.protocol.spec import Spec, check_payload, flatten, payload_of
+
+
+class Packed(NamedTuple):
+    """The packets of the clients whose numbers the codec took."""
+
+    rows: NDArray[np.int64]
+    """Which of the K rows, [P], ascending."""
+    packets: Packets
+    """P packets."""
+    states: Any
+    """The codec's next states, a tree of arrays [P, …]."""
+    vectors: NDArray[np.float32] | None = None
+    """What the receiver will unpack, [P, size], where that is known already: the codec is exact."""
+
+
+class PacketBuffer:
+    """Memory for K vectors, with space for a header before each.
+
+    A codec that codes numbers as they are then copies nothing, and neither does who writes them there at once.
+    """
+
+    def __init__(self, count: int, spec: Spec) -> None:
+        self._count = count
+        self._spec = spec
+        self._places: list[Tensor] = []
+
+    @cached_property
+    def array(self) -> NDArray[np.float32]:
+        """[K, header + size], taken when it is first asked for."""
+        return np.empty((self._count, HEADER_BYTES // 4 + self._spec.size), np.float32)
+
+    def payload_views(self) -> list[Tensor]:
+        """Where the arrays [K, …] of a payload go, in the order of its leaves."""
+        self._places = tree_leaves(payload_of(self.array[:, HEADER_BYTES // 4 :], self._spec))
+        return self._places
+
+    def contains(self, payload: Payload) -> bool:
+        """Whether the payload's arrays are in their places."""
+        found = [payload[entry.record][entry.name] for entry in self._spec]
+        return len(self._places) == len(found) and all(
+            (one.data_ptr(), one.shape, one.stride()) == (place.data_ptr(), place.shape, place.stride())
+            for one, place in zip(found, self._places, strict=True)
+        )
+
+
+def pack_payloads(
+    payload: Payload,
+    spec: Spec,
+    codec: Codec[Any],
+    states: Any,
+    rng_for: Callable[[int], np.random.Generator],
+    *,
+    kind: int,
+    round: int,
+    num_examples: NDArray[np.float64],
+    train_loss: NDArray[np.float32] | None = None,
+    references: Sequence[Payload] = (),
+    broadcast_index: NDArray[np.int64] | None = None,
+    buffer: PacketBuffer | None = None,
+    finite: bool = False,
+    on_error: Callable[[int, ValueError], None],
+) -> Packed:
+    """The packets of K clients.
+
+    Args:
+        payload: arrays [K, …], float32; ``check_payload`` has looked at one row.
+        spec: what the other side expects of one client.
+        states: the codec's states, a tree of arrays [K, …]; they stay here.
+        rng_for: row -> a new generator for that client.
+        kind, round, num_examples, train_loss: of the header, the last two [K]; None: uploads hold no training loss.
+        references, which: what both sides hold already, and [K] which of these a client has (the only one when
+            None). Where it has a record and name of the payload, with the same shape, the difference is coded; an
+            ``lossless`` codec codes the value itself, which loses nothing.
+        room: where the payload may be already; it becomes the packets.
+        finite: whether the caller has looked for NaN and infinity, and found none.
+        problem: told of the row and the error of each client whose numbers the codec refuses.
+    """
+    count = len(num_examples)
+    losses = np.full(count, np.nan, np.float32) if train_loss is None else train_loss
+    if not spec:
+        return Packed(np.arange(count), concat([b""] * count), states)
+    if buffer is None or not buffer.contains(payload):
+        buffer = PacketBuffer(count, spec)
+        flatten(payload, spec, buffer.array[:, HEADER_BYTES // 4 :])
+    space = buffer.array
+    vectors = space[:, HEADER_BYTES // 4 :]
+    exact = codec.traits.lossless
+    if (base := references_of(references, broadcast_index, spec, codec)) is not None:
+        vectors -= base
+        finite = False
+    digest = spec.digest(codec)
+    rowwise: Any = codec
+    if codec.traits.codes_rows and (finite or np.isfinite(vectors).all()):
+        try:
+            bodies = rowwise.encode_rows(vectors, rng_for)
+        except ValueError:
+            pass  # some row is at fault; one by one shows which
+        else:
+            packets = space.view(np.uint8)
+            if not np.may_share_memory(bodies, space):
+                packets = np.empty((count, HEADER_BYTES + bodies.shape[1]), np.uint8)
+                packets[:, HEADER_BYTES:] = bodies
+            write_headers(packets, kind, digest, round, num_examples, losses)
+            return Packed(np.arange(count), from_matrix(packets), states, vectors if exact else None)
+    rows, packed, next_states = [], [], []
+    for k in range(count):
+        try:
+            data, state = codec.encode(vectors[k], tree_index(states, k), rng_for(k))
+        except ValueError as error:
+            on_error(k, error)
+        else:
+            rows.append(k)
+            packed.append(make_packet(kind, digest, round, float(num_examples[k]), data, float(losses[k])))
+            next_states.append(state)
+    kept = tree_stack(next_states) if rows else tree_map(lambda leaf: leaf[:0], states)
+    return Packed(np.array(rows, np.int64), concat(packed), kept)
+
+
+def pack_payload(
+    payload: Payload,
+    spec: Spec,
+    codec: Codec[Any],
+    state: Any,
+    rng: np.random.Generator,
+    *,
+    kind: int,
+    round: int,
+    num_examples: float = 0.0,
+    train_loss: float = math.nan,
+    reference: Payload | None = None,
+) -> tuple[bytes, Any]:
+    """The packet of one payload, and the codec's next state; a broadcast has no number of examples and says 0.
+
+    Raises:
+        ValueError: the payload is not what the spec says, or the codec refuses its numbers.
+    """
+    check_payload(payload, spec, kind)
+    packed = pack_payloads(
+        {record: {name: value[None] for name, value in params.items()} for record, params in payload.items()},
+        spec,
+        codec,
+        tree_stack([state]),
+        lambda _: rng,
+        kind=kind,
+        round=round,
+        num_examples=np.array([num_examples]),
+        train_loss=np.array([train_loss], np.float32),
+        references=[reference] if reference else (),
+        on_error=_raise,
+    )
+    return packed.packets[0], tree_index(packed.states, 0)
+
+
+def _raise(_: int, error: ValueError) -> None:
+    raise error

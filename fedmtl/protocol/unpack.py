@@ -1,0 +1,130 @@
+"""Packets -> payloads, each checked before its numbers are used."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmtl.codecs.base import Codec
+from fedmtl.core.trees import tree_map
+from fedmtl.core.types import Payload
+from fedmtl.protocol.delta import references_of
+from fedmtl.protocol.header import read_packets, train_losses
+from fedmtl.protocol.packets import KIND_NAMES, UP, PacketError, Packets, concat
+from fedmtl.protocol.spec import Spec, payload_of
+
+
+class Unpacked(NamedTuple):
+    """What is in the packets that are good."""
+
+    rows: NDArray[np.int64]
+    """Which of the K packets, [P], ascending."""
+    num_examples: NDArray[np.float64]
+    """[P]."""
+    vectors: NDArray[np.float32]
+    """The payloads' numbers in the order of the Spec, [P, size]."""
+    train_loss: NDArray[np.float32]
+    """Of uploads, [P]; NaN where there is none. It may be any number: none is computed with."""
+
+    def select(self, rows: NDArray[np.int64]) -> "Unpacked":
+        """Some of them."""
+        return Unpacked(self.rows[rows], self.num_examples[rows], self.vectors[rows], self.train_loss[rows])
+
+
+def unpack_payloads(
+    packets: Packets,
+    spec: Spec,
+    codec: Codec[Any],
+    *,
+    kind: int,
+    round: int,
+    references: Sequence[Payload] = (),
+    broadcast_index: NDArray[np.int64] | None = None,
+    on_error: Callable[[int, PacketError], None],
+) -> Unpacked:
+    """The payloads of K packets.
+
+    Args:
+        references, broadcast_index: as in ``pack_payloads``.
+        problem: told of the row and the error of each packet that is not of this kind, round, spec and codec, or is
+            damaged.
+    """
+    if not spec:
+        empty = packets.lengths == 0
+        for k in np.flatnonzero(~empty).tolist():
+            what = f"Expected an empty {KIND_NAMES[kind]}, got {packets.lengths[k]} bytes"
+            on_error(k, PacketError(f"{what}; both sides need the same algorithm."))
+        rows = np.flatnonzero(empty)
+        nothing = np.empty((len(rows), 0), np.float32)
+        return Unpacked(rows, np.ones(len(rows)), nothing, np.full(len(rows), np.nan, np.float32))
+    rows, num_examples, bodies = read_packets(packets, kind, spec.digest(codec), round, on_error)
+    decoded, vectors = _decode(bodies, spec.size, codec, lambda k, e: on_error(int(rows[k]), _cannot_decode(kind, e)))
+    rows, num_examples = rows[decoded], num_examples[decoded]
+    index = None if broadcast_index is None else broadcast_index[rows]
+    if (base := references_of(references, index, spec, codec)) is not None:
+        vectors = vectors + base
+    good = np.ones(len(rows), bool)
+    if not np.isfinite(vectors).all():
+        bad = (~np.isfinite(vectors)).sum(axis=1)
+        for k in np.flatnonzero(bad).tolist():
+            what = f"The {KIND_NAMES[kind]} holds {bad[k]} numbers that are not finite."
+            on_error(int(rows[k]), PacketError(what, "values"))
+        good = bad == 0
+    if kind == UP:
+        weighs = (num_examples > 0) & (num_examples < np.inf)
+        for k in np.flatnonzero(good & ~weighs).tolist():
+            rule = "An upload's number of examples is positive and finite"
+            on_error(int(rows[k]), PacketError(f"{rule}, got {num_examples[k]}.", "weight"))
+        good &= weighs
+    losses = train_losses(packets.select(rows)) if kind == UP else np.full(len(rows), np.nan, np.float32)
+    unpacked = Unpacked(rows, num_examples, vectors, losses)
+    return unpacked if good.all() else unpacked.select(np.flatnonzero(good))
+
+
+def unpack_payload(
+    packet: bytes, spec: Spec, codec: Codec[Any], *, kind: int, round: int, reference: Payload | None = None
+) -> tuple[Payload, float]:
+    """The payload of one packet, and its number of examples.
+
+    Raises:
+        PacketError: the packet is not one of this kind, round, spec and codec, or is damaged.
+    """
+    references = [reference] if reference else ()
+    unpacked = unpack_payloads(
+        concat([packet]), spec, codec, kind=kind, round=round, references=references, on_error=_raise
+    )
+    payload = payload_of(unpacked.vectors.copy(), spec)
+    return tree_map(lambda leaf: leaf[0], payload), float(unpacked.num_examples[0])
+
+
+def _decode(
+    bodies: Any, size: int, codec: Codec[Any], on_error: Callable[[int, ValueError], None]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Rows that can be decoded, and their vectors [P, size]."""
+    rowwise: Any = codec
+    if codec.traits.codes_rows and isinstance(bodies, np.ndarray):
+        try:
+            return np.arange(len(bodies)), rowwise.decode_rows(bodies, size)
+        except ValueError:
+            pass  # some row is at fault; one by one shows which
+    rows, vectors = [], np.empty((len(bodies), size), np.float32)
+    for k, body in enumerate(bodies):
+        try:
+            vector = np.asarray(codec.decode(bytes(body), size), dtype=np.float32)
+            if vector.shape != (size,):
+                raise ValueError(f"{codec!r} decoded {vector.shape} numbers where ({size},) were expected.")
+        except ValueError as error:
+            on_error(k, error)
+        else:
+            vectors[len(rows)] = vector
+            rows.append(k)
+    return np.array(rows, np.int64), vectors[: len(rows)]
+
+
+def _cannot_decode(kind: int, error: ValueError) -> PacketError:
+    return PacketError(f"The {KIND_NAMES[kind]} packet's body cannot be decoded: {error}")
+
+
+def _raise(_: int, error: ValueError) -> None:
+    raise error
