@@ -1,4 +1,4 @@
-"""Packets that are no algorithm's: sums of metrics, and raw examples for central algorithms."""
+"""Packets of metric sums, and of raw examples for centralized algorithms."""
 
 import io
 import math
@@ -101,8 +101,8 @@ def report_packets(
 ) -> Packets:
     """Metric sums [K, s] of the clients' tasks, in their order, as float64: a packet a client.
 
-    With ``tallies`` of the same clients their numbers follow, as float64, and their counts, as ``protocol.counts`` packs
-    them.
+    With ``tallies`` of the same clients their numbers follow, as float64, and their counts, packed by
+    ``protocol.counts``.
     """
     bodies = np.concatenate([sums[task].detach().cpu().numpy().astype("<f8") for task in owned], axis=1)
     if tallies is not None:
