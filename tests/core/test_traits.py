@@ -120,7 +120,6 @@ FOREIGN = {
     "fingerprint",  # of any object inside a data set of a user's own
     "track_running_stats", "scale_grad_by_freq", "dropout",  # torch's modules
     "all_processes", "errno", "named", "geteuid", "posix_fallocate", "sched_getaffinity", "value", "traits",
-    "shares_memory",  # of a Grid of Flower's
 }  # fmt: skip
 """Names that are looked for in objects of other libraries or of Python's own."""
 

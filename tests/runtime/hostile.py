@@ -18,10 +18,11 @@ from fedmtl.protocol.packets import REPORT, UP
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.recorder import Recorder
 from fedmtl.runs.result import Result
+from fedmtl.runtime.direct_grid import new_run_id
 from fedmtl.runtime.flower.client_app import app as client_app
 from fedmtl.runtime.flower.messages import PACKETS, REPLIES
 from fedmtl.runtime.flower.server_app import serve
-from fedmtl.runtime.local import new_run_id, node_context
+from fedmtl.runtime.local import node_context
 from fedmtl.runtime.node import Node, host, make_client_pool, shard
 from tests.server.toy import DATA, MODEL
 
@@ -60,8 +61,6 @@ class Wire(Grid):
         bad: the bad node.
         ask: how messages to all nodes are altered on their way.
     """
-
-    shares_memory = False
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from fedmtl.core.text import escaped
 from fedmtl.core.types import ClientId
 from fedmtl.protocol.rejections import Refused, Rejection
 from fedmtl.protocol.requests import Replies, Requests, replies_of, requests_of
+from fedmtl.runtime.direct_grid import DirectGrid
 from fedmtl.runtime.flower.discovery import Placement, discover, placement_of
 from fedmtl.runtime.flower.failures import explained, sender
 from fedmtl.runtime.flower.messages import requests_content
@@ -79,7 +80,7 @@ class FedMTL(Strategy):
             self._place(discover(grid, self.server.clients, self._wait_seconds, self._placement, self.server.rejected))
         self._requests = open_call()
         nodes, lives = self._placement.nodes, self._placement.lives[self.server.clients.rows(self._requests.clients)]
-        share = bool(getattr(grid, "shares_memory", False))
+        share = isinstance(grid, DirectGrid) and grid.shares_memory
         updates, reports = self.server.limits(self._requests)
         self._by_node, messages = {}, []
         for index in np.unique(lives).tolist():

@@ -22,7 +22,7 @@ from fedmtl.data.base import Federation
 from fedmtl.data.joined import some_of
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runtime import scratch
-from fedmtl.runtime.local import DirectGrid, new_run_id
+from fedmtl.runtime.direct_grid import DirectGrid, new_run_id
 from fedmtl.runtime.placement import place_clients
 from fedmtl.runtime.ray import cluster
 from fedmtl.runtime.ray.channels import Channel, RayChannel, SocketChannel
