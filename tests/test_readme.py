@@ -42,6 +42,7 @@ PAGES = {
 }
 """Page -> its text, in the order in which their commands run: first those that make the runs that the others show."""
 TEXT = "\n".join(PAGES.values())
+SCRIPT_TESTS = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests" / "simulations").glob("*.py"))
 MAP = ROOT / "fedmtl" / "README.md"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 REPOSITORY = PROJECT["project"]["urls"]["Repository"]
@@ -233,6 +234,7 @@ def test_the_other_commands_are_known() -> None:
             case ["pip", "download", *_] | ["python", "-m", "pip", "install", "--no-index", *_]:
                 pass
             case ["python", script, *flags] | [_, "python", script, *flags] if script.startswith("simulations/"):
+                assert Path(script).stem in SCRIPT_TESTS, f"{script} is run by no test"
                 source = (ROOT / script).read_text(encoding="utf-8")
                 for flag in flags:
                     if flag.startswith("-"):
