@@ -385,7 +385,7 @@ def test_table_of_codecs() -> None:
         assert float(bits) == round(8 * len(data) / size, len(bits.partition(".")[2]))
         assert (biased == "no") == codec.traits.unbiased
         assert (use == "uploads") == codec.traits.delta_only
-        assert ("exact" in use) == codec.traits.lossless
+        assert ("lossless" in use) == codec.traits.lossless
 
 
 def test_table_of_optimizers() -> None:
