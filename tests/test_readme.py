@@ -409,6 +409,15 @@ def test_tables_of_data_and_presets() -> None:
     assert [row[0] for row in table("callback")] == list(REGISTRY["callback"])
 
 
+@pytest.mark.parametrize("kind", REGISTRY)
+def test_each_kind_of_component_has_a_page(kind: str) -> None:
+    """In the folder of its components; it says how to write one and how to add it."""
+    (folder,) = {find(kind, component).__module__.split(".")[1] for component in REGISTRY[kind]}
+    page = PAGES[ROOT / "fedmtl" / folder / "README.md"]
+    assert re.search(r"^## Your own ", page, re.MULTILINE) and "(../registry/README.md#registration)" in page
+    assert f"[`{folder}/`]({folder}/README.md)" in PAGES[MAP]
+
+
 def test_rooms() -> None:
     """Each room of the floors has its row on the map of the code."""
     rooms = [room for row in re.findall(r"^\| ((?:`\w+` ?)+)\|", PAGES[MAP], re.MULTILINE) for room in row.split()]
