@@ -1,5 +1,6 @@
 """Runs side by side: read them, group them by seed, tabulate, compare."""
 
+from fedmtl.analysis.curve import Curve as Curve
 from fedmtl.analysis.differences import Difference as Difference
 from fedmtl.analysis.differences import paired_difference as paired_difference
 from fedmtl.analysis.differences import verdicts as verdicts
@@ -15,7 +16,6 @@ from fedmtl.analysis.intervals import Estimate as Estimate
 from fedmtl.analysis.numbers import human_bytes as human_bytes
 from fedmtl.analysis.read import find_runs as find_runs
 from fedmtl.analysis.read import read_run as read_run
-from fedmtl.analysis.runs import Curve as Curve
 from fedmtl.analysis.runs import Run as Run
 from fedmtl.analysis.table import markdown as markdown
 from fedmtl.analysis.table import record as record

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fedmtl.analysis.curve import Curve, Metric
 from fedmtl.analysis.intervals import Estimate, estimate, half_widths
-from fedmtl.analysis.runs import Curve, Metric, Run
+from fedmtl.analysis.runs import Run
 from fedmtl.runs.labels import algorithm_names, codec_names, describe, settings, settings_key, short_names
 from fedmtl.runs.run_failure import STATES
 

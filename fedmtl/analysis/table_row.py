@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fedmtl.analysis.curve import Metric
 from fedmtl.analysis.groups import SeedFailure, status
 from fedmtl.analysis.intervals import Estimate
-from fedmtl.analysis.runs import Metric
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fedmtl.export.shrink import Shrunk, Small
-from fedmtl.runs.columns import Row, mean_score, rows
+from fedmtl.runs.columns import Row, round_score, rows
 
 COLUMNS = ("format", "client", "task", "metric", "value", "score", "higher_is_better", "examples", "bytes")
 """Columns of the CSV. ``bytes`` is the length of the client's file, for all its tasks; without a client, the mean."""
@@ -26,7 +26,7 @@ def summary(shrunk: Shrunk) -> dict[str, Any]:
 
 def _format(shrunk: Shrunk, small: Small) -> dict[str, Any]:
     dense = shrunk.smalls[0]
-    score = mean_score(shrunk.tasks, small.measured)
+    score = round_score(shrunk.tasks, small.measured)
     total = sum(small.bytes.values())
     return {
         "bytes": total,

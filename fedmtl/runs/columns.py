@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fedmtl.server.round_result import ClientMetrics
 from fedmtl.tables.blocks import Block, blocks_of
 from fedmtl.tables.columns import Column, pack, unpack
+from fedmtl.tables.mean_score import mean_score
 from fedmtl.tables.schemas import ALL_CLIENTS, METRICS, TEST, Row
 from fedmtl.tables.schemas import rows as rows_of
 from fedmtl.tasks.base import Task
@@ -52,13 +53,9 @@ def pooled(measured: RoundMetrics) -> dict[str, NDArray[Any]]:
     return {task: sums.sum(0) for task, (_, sums) in measured.sums.items()}
 
 
-def mean_score(tasks: Mapping[str, Task], measured: RoundMetrics) -> float:
-    """Mean over tasks of the score over all clients.
-
-    A task without a labelled example does not count; one whose model has diverged makes the mean NaN.
-    """
-    scores = [tasks[task].score(sums) for task, sums in pooled(measured).items() if sums[0] > 0]
-    return float(np.mean(scores)) if scores and np.isfinite(scores).all() else float("nan")
+def round_score(tasks: Mapping[str, Task], measured: RoundMetrics) -> float:
+    """Return the mean score over tasks, over all clients; a task without a labelled example does not count."""
+    return mean_score(tasks[task].score(sums) for task, sums in pooled(measured).items() if sums[0] > 0)
 
 
 def digest(before: str, measured: RoundMetrics) -> str:

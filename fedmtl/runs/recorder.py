@@ -31,7 +31,7 @@ from fedmtl.runs.checkpoint import (
     write_checkpoint,
     write_raw_data,
 )
-from fedmtl.runs.columns import RoundMetrics, by_task, digest, mean_score, rows
+from fedmtl.runs.columns import RoundMetrics, by_task, digest, round_score, rows
 from fedmtl.runs.columns import blocks as metric_blocks
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.final_files import names_in, write_results
@@ -164,7 +164,7 @@ class Recorder:
         trained = (saved.trained[:0], saved.training_seconds[:0]) if tests else (saved.trained, saved.training_seconds)
         measured = by_task(outcome.measurements, *trained)
         if measured is not None:
-            saved.score = mean_score(server.plan.tasks, measured)
+            saved.score = round_score(server.plan.tasks, measured)
             saved.rows_digest = digest(saved.rows_digest, measured)
         if tests:
             saved.tested, round = True, saved.round

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from fedmtl.core.file_format import FORMAT
-from fedmtl.runs.columns import RoundMetrics, blocks, by_task, digest, mean_score, pack_metrics, rows, unpack_metrics
+from fedmtl.runs.columns import RoundMetrics, blocks, by_task, digest, pack_metrics, round_score, rows, unpack_metrics
 from fedmtl.server.round_result import ClientMetrics
 from fedmtl.tables.blocks import Mark, append, read
 from fedmtl.tables.schemas import METRICS, json_lines
@@ -100,14 +100,14 @@ def test_what_is_no_number_is_null(value: float) -> None:
     assert found is not None
     assert [row["value"] is None for row in rows(TASKS, found)] == [True, False, True]
     assert lines(TASKS, found).count('"value": null, "score": null') == 2
-    assert math.isnan(mean_score(TASKS, found))
+    assert math.isnan(round_score(TASKS, found))
 
 
 def test_the_mean_score_is_over_tasks_with_labels() -> None:
-    assert mean_score(TASKS, measured()) == pytest.approx((12 / 20 + 1 - 1.35 / 15) / 2, rel=1e-12)
+    assert round_score(TASKS, measured()) == pytest.approx((12 / 20 + 1 - 1.35 / 15) / 2, rel=1e-12)
     nobody = ClientMetrics(2, np.array([0]), {"age": np.zeros((1, 2)), "digit": np.array([[4.0, 1.0]])})
     found = by_task([nobody], TRAINED, SECONDS)
-    assert found is not None and mean_score(TASKS, found) == 0.25
+    assert found is not None and round_score(TASKS, found) == 0.25
 
 
 def test_nothing_measured_is_none() -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedmtl.analysis.along import Lines, along
+from fedmtl.analysis.diagnostics import Diagnostic
 from fedmtl.analysis.groups import Group, by_problem, group_runs
 from fedmtl.analysis.read import find_runs, read_run
 from fedmtl.analysis.report.classes import confusion_pictures, further_tables, table_files
 from fedmtl.analysis.report.numbers import to_csv
 from fedmtl.analysis.report.page import Section, Shown, page, section_of
 from fedmtl.analysis.report.tables import gain_files, result_files
-from fedmtl.analysis.runs import Diagnostic, Run
+from fedmtl.analysis.runs import Run
 from fedmtl.analysis.table import tabulate
 from fedmtl.analysis.words import saving_sentences
 from fedmtl.runs.aliases import read_aliases
