@@ -23,7 +23,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, Re
 from fedmtl.codecs import ErrorFeedback, Int8, TopK
 from fedmtl.core.trees import all_finite
 from fedmtl.protocol.ledger import Ledger
-from fedmtl.runtime.flower.discovery import placement_of
+from fedmtl.runtime.flower.discovery import node_map_of
 from fedmtl.runtime.flower.messages import PACKETS, REPLIES
 from fedmtl.runtime.flower.strategy import FedMTL
 from fedmtl.server.influence import Bounds
@@ -158,8 +158,8 @@ class Round:
             bounds=Bounds(),
             examples=schema.examples,
         )
-        homes = {client: 1 if client in OWN else 2 for client in OWN + OTHERS}
-        self.strategy = FedMTL(self.server, placement_of(self.server.clients.clients, homes), "run", 1.0)
+        hosts = {client: 1 if client in OWN else 2 for client in OWN + OTHERS}
+        self.strategy = FedMTL(self.server, node_map_of(self.server.clients.clients, hosts), "run", 1.0)
         empty: Any = None
         for round in (1, 2):
             messages = self.strategy.configure_train(round, empty, empty, self.wire)

@@ -21,12 +21,12 @@ from fedmtl.runtime.flower.received import read_roster
 log = logging.getLogger("fedmtl")
 
 
-class Placement(NamedTuple):
+class NodeMap(NamedTuple):
     """The Flower nodes, and the node of each client, in which a round looks up its cohort, not the population."""
 
     nodes: list[int]
     """Flower's ids, which may need all of 64 bits."""
-    lives: NDArray[np.int64]
+    node_index: NDArray[np.int64]
     """Index of the node of each client of the roster, [K]; -1 where none hosts it."""
 
     def present(self, nodes: Iterable[int]) -> bool:
@@ -34,21 +34,21 @@ class Placement(NamedTuple):
         return set(self.nodes) <= set(nodes)
 
 
-def placement_of(clients: NDArray[np.int64], nodes: Mapping[ClientId, int]) -> Placement:
-    """Return a placement from a mapping of clients to nodes."""
+def node_map_of(clients: NDArray[np.int64], nodes: Mapping[ClientId, int]) -> NodeMap:
+    """Return a node map from a mapping of clients to nodes."""
     ids = sorted(set(nodes.values()))
     number = {node: index for index, node in enumerate(ids)}
-    lives = [number[nodes[client]] if client in nodes else -1 for client in clients.tolist()]
-    return Placement(ids, np.array(lives, np.int64))
+    node_index = [number[nodes[client]] if client in nodes else -1 for client in clients.tolist()]
+    return NodeMap(ids, np.array(node_index, np.int64))
 
 
 def discover(
     grid: Grid,
     roster: Roster,
     wait_seconds: float,
-    before: Placement | None = None,
+    before: NodeMap | None = None,
     rejected: Counter[str] | None = None,
-) -> Placement:
+) -> NodeMap:
     """Query the rosters of nodes until all clients are found.
 
     A client that two nodes claim stays with the known node, or the first to reply. Claims of clients that the
@@ -59,7 +59,7 @@ def discover(
         grid: of the nodes.
         roster: the server's clients and their tasks.
         wait_seconds: time for all clients to be found.
-        before: the placement so far; clients of nodes that are still connected keep their node, and clients that no
+        before: the node map so far; clients of nodes that are still connected keep their node, and clients that no
             node hosted are not required.
         rejected: counter of rejections by kind, which is increased.
 
@@ -67,14 +67,14 @@ def discover(
         RuntimeError: clients are still missing when the time is over.
     """
     nodes: list[int] = []
-    lives = np.full(len(roster.clients), -1, np.int64)
-    wanted = np.ones(len(lives), bool) if before is None else before.lives >= 0
+    node_index = np.full(len(roster.clients), -1, np.int64)
+    wanted = np.ones(len(node_index), bool) if before is None else before.node_index >= 0
     queried: set[int] = set()
     if before is not None:
         there = set(grid.get_node_ids())
         for index, node in enumerate(before.nodes):
             if node in there:
-                lives[before.lives == index] = len(nodes)
+                node_index[before.node_index == index] = len(nodes)
                 nodes.append(node)
                 queried.add(node)
     left_out: list[Rejection] = []
@@ -90,7 +90,7 @@ def discover(
                 some = [Rejection("round", "no roster was requested of this node", node)]
             elif reply.has_content():
                 queried.add(node)
-                some = _enter(reply.content, node, roster, nodes, lives)
+                some = _enter(reply.content, node, roster, nodes, node_index)
             else:
                 some = []
                 if (node, why := explained(reply)) not in logged:
@@ -100,10 +100,10 @@ def discover(
             left_out += some
             if rejected is not None:
                 rejected += count(some)
-        missing = roster.clients[(lives < 0) & wanted]
-        found = int((lives >= 0).sum())
+        missing = roster.clients[(node_index < 0) & wanted]
+        found = int((node_index >= 0).sum())
         if found and not len(missing):
-            return _tidy(nodes, lives)
+            return _tidy(nodes, node_index)
         if time.monotonic() >= deadline:
             text = (
                 f"After {wait_seconds:g} s, {len(queried)} node(s) host {found} client(s); missing: "
@@ -112,12 +112,12 @@ def discover(
             if not left_out or not found:
                 raise RuntimeError(f"{text} Start nodes that host them, or raise wait_seconds.")
             log.warning("%s The run goes on without them: %d roster entries were left out.", text, len(left_out))
-            return _tidy(nodes, lives)
+            return _tidy(nodes, node_index)
         time.sleep(min(1.0, wait_seconds / 20))
 
 
 def _enter(
-    content: RecordDict, node: int, roster: Roster, nodes: list[int], lives: NDArray[np.int64]
+    content: RecordDict, node: int, roster: Roster, nodes: list[int], node_index: NDArray[np.int64]
 ) -> list[Rejection]:
     """Enter the clients of a node's roster, and return what was excluded of it."""
     try:
@@ -146,19 +146,19 @@ def _enter(
         reason = f"tasks are {tasks} by the server's data, {escaped(sets[int(owns[k])], 60)} by the node's"
         left_out.append(Rejection("roster", reason, node, int(clients[k]), "roster"))
     clients, place = clients[fits], place[fits]
-    taken = lives[place] >= 0
+    taken = node_index[place] >= 0
     for k in np.flatnonzero(taken)[:1000].tolist():
-        reason = f"node {nodes[lives[place[k]]]} hosts it already"
+        reason = f"node {nodes[node_index[place[k]]]} hosts it already"
         left_out.append(Rejection("owner", reason, node, int(clients[k]), "claim"))
     if not taken.all():
-        lives[place[~taken]] = len(nodes)
+        node_index[place[~taken]] = len(nodes)
         nodes.append(node)
     return left_out
 
 
-def _tidy(nodes: list[int], lives: NDArray[np.int64]) -> Placement:
-    """Return the placement with nodes ascending, without those that host no client."""
-    used = sorted(nodes[index] for index in np.unique(lives[lives >= 0]).tolist())
+def _tidy(nodes: list[int], node_index: NDArray[np.int64]) -> NodeMap:
+    """Return the node map with nodes ascending, without those that host no client."""
+    used = sorted(nodes[index] for index in np.unique(node_index[node_index >= 0]).tolist())
     place = {node: index for index, node in enumerate(used)}
     number = np.array([place.get(node, -1) for node in nodes] + [-1], np.int64)  # the last is for index -1
-    return Placement(used, number[lives])
+    return NodeMap(used, number[node_index])

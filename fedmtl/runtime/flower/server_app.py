@@ -108,7 +108,7 @@ def serve(
         examples=schema.examples,
     )
     check_validation(schema, experiment.valid_fraction)
-    placement = discover(grid, server.clients, experiment.wait_seconds, rejected=server.rejected)
+    node_map = discover(grid, server.clients, experiment.wait_seconds, rejected=server.rejected)
     recorder.client_names = schema.client_names
     recorder.restore(server)
     if recorder.finished is not None and recorder.is_over(server):
@@ -116,7 +116,7 @@ def serve(
     if pause is not None and recorder.round > 0 and pause(recorder.progress(server)):
         return recorder.result(server, {})
     # The loop is the reference, bit-identical for any number of workers; other engines differ by rounding anyway.
-    strategy = FedMTL(server, placement, recorder.run, experiment.wait_seconds, add=experiment.engine != "loop")
+    strategy = FedMTL(server, node_map, recorder.run, experiment.wait_seconds, add=experiment.engine != "loop")
     strategy.summary()
     recorder.add_seconds("start", time.perf_counter() - start)
     with noted(recorder.folder, lambda: recorder.round):

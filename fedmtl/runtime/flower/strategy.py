@@ -14,7 +14,7 @@ from fedmtl.core.types import ClientId
 from fedmtl.protocol.rejections import Refused, Rejection
 from fedmtl.protocol.requests import Replies, Requests, replies_of, requests_of
 from fedmtl.runtime.direct_grid import DirectGrid
-from fedmtl.runtime.flower.discovery import Placement, discover, placement_of
+from fedmtl.runtime.flower.discovery import NodeMap, discover, node_map_of
 from fedmtl.runtime.flower.failures import explained, sender
 from fedmtl.runtime.flower.messages import requests_content
 from fedmtl.runtime.flower.received import read_replies
@@ -33,7 +33,7 @@ class FedMTL(Strategy):
 
     Args:
         server: of the rounds.
-        placement: node of each client.
+        node_map: node of each client.
         run: name of the run, which separates its private state from that of other runs.
         wait_seconds: most seconds to wait for lost nodes.
         add: let nodes of this machine add up the uploads of an ``additive`` algorithm: less to copy and to check, and
@@ -43,7 +43,7 @@ class FedMTL(Strategy):
     def __init__(
         self,
         server: Server,
-        placement: Placement | Mapping[ClientId, int],
+        node_map: NodeMap | Mapping[ClientId, int],
         run: str,
         wait_seconds: float,
         add: bool = False,
@@ -53,7 +53,7 @@ class FedMTL(Strategy):
         self.outcome: RoundResult | None = None
         """The outcome of the last closed round."""
         clients = server.clients.clients
-        self._place(placement if isinstance(placement, Placement) else placement_of(clients, placement))
+        self._set_node_map(node_map if isinstance(node_map, NodeMap) else node_map_of(clients, node_map))
         self._run = run
         self._wait_seconds = wait_seconds
         self.seconds: dict[str, float] = {}
@@ -66,9 +66,9 @@ class FedMTL(Strategy):
         self._failing: set[int] = set()
         """Nodes without a usable update since the last round that had one."""
 
-    def _place(self, placement: Placement) -> None:
-        self._placement = placement
-        self.server.set_hosted(placement.lives >= 0)
+    def _set_node_map(self, node_map: NodeMap) -> None:
+        self._node_map = node_map
+        self.server.set_hosted(node_map.node_index >= 0)
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -76,15 +76,17 @@ class FedMTL(Strategy):
         return self._messages(server_round, MessageType.TRAIN, grid, lambda: self.server.open_round(server_round))
 
     def _messages(self, round: int, message_type: str, grid: Grid, open_call: Callable[[], Requests]) -> list[Message]:
-        if not self._placement.present(grid.get_node_ids()):  # nodes restart under another id
-            self._place(discover(grid, self.server.clients, self._wait_seconds, self._placement, self.server.rejected))
+        if not self._node_map.present(grid.get_node_ids()):  # nodes restart under another id
+            rejected = self.server.rejected
+            self._set_node_map(discover(grid, self.server.clients, self._wait_seconds, self._node_map, rejected))
         self._requests = open_call()
-        nodes, lives = self._placement.nodes, self._placement.lives[self.server.clients.rows(self._requests.clients)]
+        nodes, node_index = self._node_map
+        node_index = node_index[self.server.clients.rows(self._requests.clients)]
         share = isinstance(grid, DirectGrid) and grid.shares_memory
         updates, reports = self.server.limits(self._requests)
         self._by_node, messages = {}, []
-        for index in np.unique(lives).tolist():
-            rows = np.flatnonzero(lives == index)
+        for index in np.unique(node_index).tolist():
+            rows = np.flatnonzero(node_index == index)
             requests, node = self._requests.select(rows), nodes[index]
             self._by_node[node] = NodeRequests(node, requests, updates[rows], reports[rows], share)
             content = requests_content(self.server.plan, self._run, round, requests, share, share and self._add)
@@ -117,7 +119,7 @@ class FedMTL(Strategy):
                     self.seconds[phase] = max(spent, self.seconds.get(phase, 0.0))
         trusted = all(sent.trusted for sent in self._by_node.values())
         self._failing |= {node for node, sent in self._by_node.items() if sent.requests.train.any()}
-        others = set(self._placement.nodes) - self._failing
+        others = set(self._node_map.nodes) - self._failing
         # Raw data is sent once, by all nodes: one without usable data must not end the run of the others.
         others |= set(self._by_node) if self._requests.raw_data.any() and len(self._by_node) > 1 else set()
         self.outcome = self.server.close_round(

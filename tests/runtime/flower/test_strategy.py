@@ -18,9 +18,9 @@ def test_every_client_gets_its_request_on_its_node(nodes: tuple[int, int], monke
     for name in ("_run_id", "_node_id", "_task_id"):
         monkeypatch.setattr(TaskIdentity, name, 1)
     toy = make_toy()
-    placement = {client: nodes[client % 2] for client in range(5)}
+    node_map = {client: nodes[client % 2] for client in range(5)}
     grid: Any = SimpleNamespace(get_node_ids=lambda: list(nodes))
-    strategy = FedMTL(toy.server, placement, "run", 1.0)
+    strategy = FedMTL(toy.server, node_map, "run", 1.0)
     messages = strategy.configure_train(1, None, None, grid)  # pyright: ignore[reportArgumentType]
     found = {
         message.metadata.dst_node_id: [request.client for request in read_requests(toy.plan, message.content)[1]]
