@@ -7,7 +7,8 @@ from fedmtl.analysis.read import check_run, has_table, mark_of, read_summary
 from fedmtl.core.file_errors import named_errors
 from fedmtl.core.files import Folder
 from fedmtl.tables.blocks import Block
-from fedmtl.tables.schemas import TABLES, Table, csv_lines, json_lines, named, names_of, read_table
+from fedmtl.tables.client_names import named, names_of
+from fedmtl.tables.schemas import TABLES, Table, csv_lines, json_lines, read_table
 
 FORMATS: dict[str, Callable[[Table, Iterator[Block]], Iterator[str]]] = {"jsonl": json_lines, "csv": csv_lines}
 

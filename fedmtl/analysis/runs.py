@@ -17,8 +17,9 @@ from fedmtl.core.suggest import did_you_mean
 from fedmtl.core.text import escaped
 from fedmtl.metrics import MEASURES
 from fedmtl.runs.run_failure import Failure
+from fedmtl.tables.client_names import names_of
 from fedmtl.tables.mean_score import mean_score_of
-from fedmtl.tables.schemas import TEST, TRAIN_LOSS, VALID, names_of
+from fedmtl.tables.schemas import TEST, TRAIN_LOSS, VALID
 
 
 @dataclass(frozen=True, eq=False)

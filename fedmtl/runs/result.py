@@ -24,7 +24,8 @@ from torch import Tensor
 from fedmtl.metrics import MEASURES
 from fedmtl.protocol.best_round import BestRound
 from fedmtl.server.server import Server
-from fedmtl.tables.schemas import TEST, Row, names_of, with_names
+from fedmtl.tables.client_names import names_of, with_names
+from fedmtl.tables.schemas import TEST, Row
 
 
 @dataclass

@@ -7,14 +7,14 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fedmtl.core.file_format import FORMAT
-from fedmtl.core.text import LIMIT, escaped
+from fedmtl.core.text import escaped
 from fedmtl.metrics.base import MEASURES as NAMES
 from fedmtl.tables.blocks import Block, DamagedFile, Mark, read
 
@@ -174,33 +174,6 @@ with its own counts; ``predicted`` is null where the output is no number."""
 TRAINING = Table("training", ("round", "client", "metric", "value", "examples"), _training)
 """Metrics of the training of each client whose update was used, and their mean over all these clients' examples."""
 TABLES = (METRICS, LEDGER, MEASURES, CONFUSION, TRAINING)
-
-
-def named(table: Table, names: Mapping[int, str]) -> Table:
-    """The table with a last column ``client_name``; as it is where no client has a name."""
-    if not names:
-        return table
-    place = table.fields.index("client")
-
-    def decode(block: Block) -> tuple[list[Any], ...]:
-        values = table.decode(block)
-        return *values, [None if client is None else names.get(client) for client in values[place]]
-
-    return Table(table.name, (*table.fields, "client_name"), decode)
-
-
-def names_of(summary: Mapping[str, Any]) -> dict[int, str]:
-    """Client -> its name, of a run's summary, escaped and cut; what no run writes is left out."""
-    said = summary.get("names", {})
-    clients = said.get("clients", {}) if isinstance(said, Mapping) else {}
-    if not isinstance(clients, Mapping):
-        return {}
-    return {int(client): escaped(name, LIMIT) for client, name in clients.items() if client.isdecimal()}
-
-
-def with_names(some: list[Row], names: Mapping[int, str]) -> list[Row]:
-    """Rows with a last field ``client_name``; as they are where no client has a name."""
-    return [row | {"client_name": names.get(row["client"])} for row in some] if names else some
 
 
 def rows(table: Table, blocks: Iterator[Block]) -> Iterator[Row]:
