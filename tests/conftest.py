@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import prod
 from typing import Any
 
@@ -53,11 +53,12 @@ from fedmtl.engines import Engine, Loop, VMap
 from fedmtl.models import MLP, Linear, Model
 from fedmtl.optimizers import Clip, Cosine, Momentum
 from fedmtl.protocol.plan import Plan, make_plan
+from fedmtl.registry.components import REGISTRY, find
 from fedmtl.tasks import Binary, MultiClass, MultiLabel, Regression, Task
 from fedmtl.weightings import DWA, MGDA, CAGrad, Equal, GradNorm, PCGrad, Uncertainty
 from tests import schedule
 
-ALL_ALGORITHMS: list[Algorithm[Any, Any]] = [
+SETTINGS: list[Algorithm[Any, Any]] = [
     Local(epochs=2),
     Ensemble(epochs=2),
     Pooled(epochs=2),
@@ -96,7 +97,22 @@ ALL_ALGORITHMS: list[Algorithm[Any, Any]] = [
     ],
     Mocha(epochs=2, floor=0.05),
 ]
-"""Every algorithm, under the contract of tests/algorithms/test_contract.py. A new algorithm is a new line."""
+"""Algorithms in settings in which all of their parts have an effect on the tiny federations."""
+
+
+def _in_two_epochs(cls: Any) -> Algorithm[Any, Any]:
+    return cls(epochs=2) if "epochs" in {field.name for field in fields(cls)} else cls()
+
+
+ALL_ALGORITHMS: list[Algorithm[Any, Any]] = [
+    *SETTINGS,
+    *(
+        _in_two_epochs(find("algorithm", name))
+        for name in REGISTRY["algorithm"]
+        if name not in {type(algorithm).__name__ for algorithm in SETTINGS}
+    ),
+]
+"""Every registered algorithm, under the contract of tests/algorithms/test_contract.py."""
 
 ALL_ENGINES: list[Engine] = [Loop(), VMap(), VMap(chunk=1), VMap(chunk=2)]
 """Every engine, under the contract of tests/engines/test_contract.py."""

@@ -16,6 +16,7 @@ times over, so what is common to them can be learnt. The bound is 0.8 of the lea
 rounds, a fifth less: a method that only descends as Local does, or that averages what should not be, is beyond it.
 """
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -26,11 +27,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.algorithms.base import first_server
-from fedmtl.algorithms.fedavg import FedAvg
-from fedmtl.algorithms.fedper import FedPer
 from fedmtl.algorithms.local import Local
 from fedmtl.core.trees import tree_index, tree_leaves, tree_stack, tree_unflatten
 from fedmtl.core.types import Batch, Params, Payload, Upload
+from fedmtl.registry.components import find
 from fedmtl.verify.check import Check, Found, below
 
 CLIENTS, EXAMPLES, INPUTS = 16, 6, 12
@@ -245,56 +245,23 @@ class Claim(NamedTuple):
     rounds: int = ROUNDS
 
 
-def _steps(lr: float = 0.1, **fields: Any) -> Callable[[Any], Any]:
+def steps(lr: float = 0.1, **fields: Any) -> Callable[[Any], Any]:
     return lambda cls: cls(lr=lr, epochs=EPOCHS, **fields)
 
 
-def _around(inner: Callable[..., Any], lr: float = 0.1, **fields: Any) -> Callable[[Any], Any]:
+def around(inner: Callable[..., Any], lr: float = 0.1, **fields: Any) -> Callable[[Any], Any]:
     return lambda cls: cls(inner(lr=lr, epochs=EPOCHS), **fields)
 
 
-_FIRST, _SECOND = range(CLIENTS // 2), range(CLIENTS // 2, CLIENTS)
-_HALVES = tuple(" ".join(map(str, half)) for half in (_FIRST, _SECOND))
-_PAIRS = tuple(f"{k}-{other}" for half in (_FIRST, _SECOND) for k in half for other in half if k < other)
+FIRST, SECOND = range(CLIENTS // 2), range(CLIENTS // 2, CLIENTS)
+HALVES = tuple(" ".join(map(str, half)) for half in (FIRST, SECOND))
+PAIRS = tuple(f"{k}-{other}" for half in (FIRST, SECOND) for k in half for other in half if k < other)
 
-CLAIMS: dict[str, Claim] = {
-    "Ensemble": Claim(one_mean, _steps()),
-    "FedAvg": Claim(one_mean, _steps()),
-    "FedProx": Claim(one_mean, _steps(mu=0.1)),
-    "Scaffold": Claim(one_mean, _steps()),
-    "FedAvgM": Claim(one_mean, _around(FedAvg, momentum=0.5)),
-    "FedAdam": Claim(one_mean, _around(FedAvg, server_lr=0.1)),
-    "FedYogi": Claim(one_mean, _around(FedAvg, server_lr=0.1)),
-    "MRMTL": Claim(one_mean, _steps(lam=1.0)),
-    "Ditto": Claim(one_mean, _steps(personal_epochs=EPOCHS, lam=1.0)),
-    "PFedMe": Claim(one_mean, lambda cls: cls(lr=0.02, shared_lr=0.05, epochs=2)),
-    "SoftSharing": Claim(one_mean, _steps(pull=1.0)),
-    "FedAMP": Claim(one_mean, _steps(lam=1.0, alpha=4.0, sigma=64.0)),
-    "FedHCA2": Claim(one_mean, _steps(alpha=1.0)),
-    "FedBABU": Claim(one_mean_by_features, _steps(lr=0.05)),
-    "FedU": Claim(two_clusters, _steps(beta=0.05, edges=_PAIRS)),
-    "GraphStructured": Claim(two_clusters, _steps(groups=_HALVES)),
-    "MaTFL": Claim(two_clusters, _steps(groups=2)),
-    "IFCA": Claim(two_clusters, _steps(clusters=2)),
-    "FedEM": Claim(two_clusters, _steps(components=2)),
-    "CrossStitch": Claim(two_clusters, _steps(rate=0.03)),
-    "Mocha": Claim(two_clusters_of_labels, lambda cls: cls(lam=1.0)),
-    "FedPer": Claim(one_subspace, _steps(lr=0.05)),
-    "FedRep": Claim(one_subspace, lambda cls: cls(lr=0.03, head_epochs=20, trunk_epochs=EPOCHS)),
-    "Transfer": Claim(one_subspace, _steps(lr=0.05, sources=tuple(range(12)), pretrain=ROUNDS), rounds=50),
-    "ServerPCGrad": Claim(one_subspace, _steps(lr=0.05)),
-    "ServerCAGrad": Claim(one_subspace, _steps(lr=0.05)),
-    "TaskWeighted": Claim(one_subspace, _around(FedPer, lr=0.05), rounds=60),
-    "LGFedAvg": Claim(one_model_by_gains, _steps(lr=0.02)),
-    "FedBN": Claim(one_model_by_norms, _steps(lr=0.02)),
-}
-"""Algorithm -> where its paper says that it gains. A new algorithm is a new line."""
 
-NO_CLAIM: dict[str, str] = {
-    "Local": "it is what the others are compared with",
-    "Pooled": "it learns from raw data, which is in one place; its checks say that it is FedAvg with one client there",
-}
-"""Algorithm -> why it has none."""
+def gain_of(name: str) -> Claim | str:
+    """Return what an algorithm claims, ``GAIN`` of its file of golden checks, or the reason why it claims nothing."""
+    module = find("algorithm", name).__module__.rpartition(".")[2]
+    return importlib.import_module(f"fedmtl.verify.{module}").GAIN
 
 
 @cache
@@ -304,16 +271,17 @@ def alone(problem: Callable[[], Problem]) -> float:
     return min(learn(Local(lr=planted.lr, epochs=EPOCHS), planted, ROUNDS, each=True))
 
 
-def what_is_in_common_is_learnt_better_than_alone(cls: Callable[..., Any]) -> Found:
+def what_is_in_common_is_learnt_better_than_alone(cls: Any) -> Found:
     """The clients' mean excess risk after the last round is below 0.8 of the least that Local comes to in any round.
 
     Learning alone loses what w*_k has in the directions that its client has no example of, half of ‖w*_k‖²: the
     derivation is at the head of fedmtl/verify/beats_local.py, with what is planted and with which hyper-parameters.
     """
-    claim = CLAIMS[getattr(cls, "__name__", "")]
+    claim = gain_of(cls.__name__)
+    assert isinstance(claim, Claim)
     return below(learn(claim.make(cls), claim.problem(), claim.rounds)[-1], MARGIN * alone(claim.problem))
 
 
 def gain_checks(name: str) -> tuple[Check, ...]:
     """The check of an algorithm that claims a gain, or none."""
-    return (what_is_in_common_is_learnt_better_than_alone,) if name in CLAIMS else ()
+    return (what_is_in_common_is_learnt_better_than_alone,) if isinstance(gain_of(name), Claim) else ()

@@ -10,6 +10,7 @@ from fedmtl.algorithms.common.stitching import simplex
 from fedmtl.algorithms.fedper import FedPer
 from fedmtl.algorithms.local import Local
 from fedmtl.core.types import Upload
+from fedmtl.verify.beats_local import Claim, steps, two_clusters
 from fedmtl.verify.check import Found, above, close, every, same_bits
 from fedmtl.verify.fixed_updates import enrolled
 from fedmtl.verify.quadratic import Array, Quadratic, clients, play
@@ -160,3 +161,5 @@ CHECKS = (
     the_nearest_row_is_found,
     strangers_part,
 )
+
+GAIN = Claim(two_clusters, steps(rate=0.03))

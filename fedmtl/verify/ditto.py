@@ -7,6 +7,7 @@ import numpy as np
 
 from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.algorithms.local import Local
+from fedmtl.verify.beats_local import EPOCHS, Claim, one_mean, steps
 from fedmtl.verify.check import Found, close, every, same_bits
 from fedmtl.verify.quadratic import clients, play, vector, weights
 
@@ -66,3 +67,5 @@ CHECKS = (
     personal_models_stop_at_the_proximal_point,
     rounds_by_hand,
 )
+
+GAIN = Claim(one_mean, steps(personal_epochs=EPOCHS, lam=1.0))

@@ -16,6 +16,7 @@ from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.local import Local
 from fedmtl.core.types import Batch, Params
 from fedmtl.tasks import Binary, MultiClass, Task
+from fedmtl.verify.beats_local import Claim, one_mean, steps
 from fedmtl.verify.check import Found, above, below, close, every, same_bits
 from fedmtl.verify.quadratic import Array, clients, play
 
@@ -238,3 +239,5 @@ CHECKS = (
     who_was_not_heard_has_no_weight,
     the_order_of_uploads_does_not_matter,
 )
+
+GAIN = Claim(one_mean, steps())

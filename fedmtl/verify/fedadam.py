@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from fedmtl.algorithms.fedavg import FedAvg
+from fedmtl.verify.beats_local import Claim, around, one_mean
 from fedmtl.verify.check import Found, close, every
 from fedmtl.verify.quadratic import Array
 from fedmtl.verify.server_optimizer import Step, around_fedavg, around_fedper, given
@@ -59,3 +61,5 @@ CHECKS = (
     two_rounds_on_paper,
     without_memory_it_goes_by_signs,
 )
+
+GAIN = Claim(one_mean, around(FedAvg, server_lr=0.1))

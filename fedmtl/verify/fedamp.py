@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fedmtl.verify.beats_local import Claim, one_mean, steps
 from fedmtl.verify.check import Found, above, close, every
 from fedmtl.verify.quadratic import Array, clients, play
 
@@ -103,3 +104,5 @@ CHECKS = (
     the_limit_is_stationary,
 )
 """Golden checks: numbers that an algorithm must give, derived apart from it."""
+
+GAIN = Claim(one_mean, steps(lam=1.0, alpha=4.0, sigma=64.0))

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from fedmtl.core.types import Upload
+from fedmtl.verify.beats_local import Claim, one_mean, steps
 from fedmtl.verify.central import alone, central_vector
 from fedmtl.verify.check import Found, close, every, same_bits
 from fedmtl.verify.quadratic import clients, play, weights
@@ -69,3 +70,5 @@ CHECKS = (
     local_epochs_move_the_fixed_point,
     a_head_is_averaged_over_its_owners,
 )
+
+GAIN = Claim(one_mean, steps())

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fedmtl.algorithms.fedavg import FedAvg
+from fedmtl.verify.beats_local import Claim, around, one_mean
 from fedmtl.verify.check import Found, close, every
 from fedmtl.verify.quadratic import Array, clients, play
 from fedmtl.verify.server_optimizer import START, Step, around_fedavg, around_fedper, given
@@ -55,3 +56,5 @@ CHECKS = (
     private_heads_stay_with_fedper,
     equal_gradients_add_up,
 )
+
+GAIN = Claim(one_mean, around(FedAvg, momentum=0.5))

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fedmtl.verify.beats_local import Claim, one_mean_by_features, steps
 from fedmtl.verify.check import Found, close, every, same_bits
 from fedmtl.verify.quadratic import clients, play, weights
 
@@ -74,3 +75,5 @@ CHECKS = (
     the_first_head_is_held,
     the_tuned_head_is_the_clients_optimum,
 )
+
+GAIN = Claim(one_mean_by_features, steps(lr=0.05))

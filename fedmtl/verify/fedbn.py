@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fedmtl.core.types import Batch, Params
+from fedmtl.verify.beats_local import Claim, one_model_by_norms, steps
 from fedmtl.verify.check import Found, close, every, same_bits
 from fedmtl.verify.quadratic import Array, Quadratic, clients, weights
 
@@ -110,3 +111,5 @@ def norm_layers_are_known_by_shape(fedbn: Callable[..., Any]) -> Found:
 
 
 CHECKS = (rounds_by_hand, aggregation_leaves_norm_layers_alone, norm_layers_are_known_by_shape)
+
+GAIN = Claim(one_model_by_norms, steps(lr=0.02))

@@ -15,6 +15,7 @@ from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.core.random import rng
 from fedmtl.core.types import Batch, Params
 from fedmtl.tasks import MultiClass, Regression
+from fedmtl.verify.beats_local import Claim, steps, two_clusters
 from fedmtl.verify.check import Found, above, close, every
 from fedmtl.verify.quadratic import Array, play, vector
 
@@ -210,3 +211,5 @@ CHECKS = (
     one_model_for_a_device_is_the_likeliest,
 )
 """Golden checks: numbers that an algorithm must give, derived apart from it."""
+
+GAIN = Claim(two_clusters, steps(components=2))

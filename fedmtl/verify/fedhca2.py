@@ -9,6 +9,7 @@ import torch
 from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.local import Local
 from fedmtl.core.types import Upload
+from fedmtl.verify.beats_local import Claim, one_mean, steps
 from fedmtl.verify.check import Found, close, every, same_bits
 from fedmtl.verify.fixed_updates import LR, enrolled, planted
 from fedmtl.verify.quadratic import Array, clients, play, vector
@@ -157,3 +158,5 @@ CHECKS = (
     weight_and_bias_share_a_weight,
 )
 """Golden checks: numbers that an algorithm must give, derived apart from it."""
+
+GAIN = Claim(one_mean, steps(alpha=1.0))

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fedmtl.verify.beats_local import Claim, one_subspace, steps
 from fedmtl.verify.central import alone, central_vector
 from fedmtl.verify.check import Found, close, same_bits
 from fedmtl.verify.quadratic import Array, Quadratic, clients, play, weights
@@ -70,3 +71,5 @@ CHECKS = (
     one_client_is_central_training,
     the_trunk_alone_travels,
 )
+
+GAIN = Claim(one_subspace, steps(lr=0.05))

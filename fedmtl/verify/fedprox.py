@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fedmtl.algorithms.fedavg import FedAvg
+from fedmtl.verify.beats_local import Claim, one_mean, steps
 from fedmtl.verify.check import Found, above, close, same_bits
 from fedmtl.verify.quadratic import clients, play, weights
 
@@ -56,3 +57,5 @@ CHECKS = (
     two_steps_by_hand,
     the_penalty_pulls,
 )
+
+GAIN = Claim(one_mean, steps(mu=0.1))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fedmtl.core.trees import tree_index
 from fedmtl.core.types import Batch, LocalResult, Params, Payload
+from fedmtl.verify.beats_local import EPOCHS, Claim, one_subspace
 from fedmtl.verify.check import Found, below, close, every
 from fedmtl.verify.quadratic import Array, clients, play, weights
 
@@ -136,3 +137,5 @@ def the_head_moves_first(fedrep: Callable[..., Any]) -> Found:
 
 
 CHECKS = (phases_by_hand, it_finds_the_subspace, the_head_moves_first)
+
+GAIN = Claim(one_subspace, lambda cls: cls(lr=0.03, head_epochs=20, trunk_epochs=EPOCHS))

@@ -9,6 +9,7 @@ import torch
 from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.local import Local
 from fedmtl.core.types import Upload
+from fedmtl.verify.beats_local import PAIRS, Claim, steps, two_clusters
 from fedmtl.verify.check import Found, close, every, same_bits
 from fedmtl.verify.quadratic import Array, clients, play
 
@@ -100,3 +101,5 @@ CHECKS = (
     who_is_not_heard_stays_and_heads_keep_to_their_tasks,
 )
 """Golden checks: numbers that an algorithm must give, derived apart from it."""
+
+GAIN = Claim(two_clusters, steps(beta=0.05, edges=PAIRS))

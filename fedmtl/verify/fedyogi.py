@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from fedmtl.algorithms.fedadam import FedAdam
+from fedmtl.algorithms.fedavg import FedAvg
+from fedmtl.verify.beats_local import Claim, around, one_mean
 from fedmtl.verify.check import Found, close, every
 from fedmtl.verify.quadratic import Array
 from fedmtl.verify.server_optimizer import Step, around_fedavg, around_fedper, given
@@ -64,3 +66,5 @@ CHECKS = (
     it_rises_as_adam_and_falls_by_the_gradient,
     a_lull_does_not_speed_it_up,
 )
+
+GAIN = Claim(one_mean, around(FedAvg, server_lr=0.1))

@@ -9,6 +9,7 @@ import torch
 from fedmtl.algorithms.fedper import FedPer
 from fedmtl.algorithms.local import Local
 from fedmtl.core.types import Upload
+from fedmtl.verify.beats_local import HALVES, Claim, steps, two_clusters
 from fedmtl.verify.check import Found, close, every, same_bits
 from fedmtl.verify.fixed_updates import enrolled, sent
 from fedmtl.verify.quadratic import clients, play
@@ -123,3 +124,5 @@ CHECKS = (
     structures_that_make_no_sense_are_refused,
 )
 """Golden checks: numbers that an algorithm must give, derived apart from it."""
+
+GAIN = Claim(two_clusters, steps(groups=HALVES))

@@ -11,6 +11,7 @@ from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.core.random import rng
 from fedmtl.core.types import Batch, Params, Upload
+from fedmtl.verify.beats_local import Claim, steps, two_clusters
 from fedmtl.verify.check import Found, close, every, same_bits
 from fedmtl.verify.quadratic import Array, Quadratic, clients, play, vector
 
@@ -121,3 +122,5 @@ CHECKS = (
     the_choice_counts_examples_not_batches,
 )
 """Golden checks: numbers that an algorithm must give, derived apart from it."""
+
+GAIN = Claim(two_clusters, steps(clusters=2))

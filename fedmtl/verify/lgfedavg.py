@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from fedmtl.core.types import Upload
+from fedmtl.verify.beats_local import Claim, one_model_by_gains, steps
 from fedmtl.verify.central import alone, central_vector
 from fedmtl.verify.check import Found, close, every, same_bits
 from fedmtl.verify.quadratic import clients, play, weights
@@ -60,3 +61,5 @@ CHECKS = (
     the_head_alone_travels,
     a_head_is_averaged_over_its_owners,
 )
+
+GAIN = Claim(one_model_by_gains, steps(lr=0.02))

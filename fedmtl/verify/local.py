@@ -65,3 +65,6 @@ CHECKS = (
     it_is_central_training_of_each,
     nobody_hears_of_anybody,
 )
+
+GAIN = "it is what the others are compared with"
+"""No claim, for this reason."""

@@ -8,6 +8,7 @@ import torch
 
 from fedmtl.algorithms.fedper import FedPer
 from fedmtl.algorithms.local import Local
+from fedmtl.verify.beats_local import Claim, steps, two_clusters
 from fedmtl.verify.check import Found, close, every
 from fedmtl.verify.fixed_updates import LR, cosine_matrix, enrolled, planted, sent
 from fedmtl.verify.quadratic import clients, play
@@ -99,3 +100,5 @@ CHECKS = (
     who_is_absent_keeps_its_trunk,
 )
 """Golden checks: numbers that an algorithm must give, derived apart from it."""
+
+GAIN = Claim(two_clusters, steps(groups=2))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.common.local_training import make_batches
+from fedmtl.verify.beats_local import Claim, two_clusters_of_labels
 from fedmtl.verify.check import Found, above, below, close, every
 
 Array = NDArray[np.float64]
@@ -231,3 +232,5 @@ CHECKS = (
     three_rounds_by_hand,
     examples_without_a_label_are_not_looked_at,
 )
+
+GAIN = Claim(two_clusters_of_labels, lambda cls: cls(lam=1.0))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fedmtl.algorithms.local import Local
+from fedmtl.verify.beats_local import Claim, one_mean, steps
 from fedmtl.verify.check import Found, close, every, same_bits
 from fedmtl.verify.quadratic import Quadratic, clients, play, vector
 
@@ -69,3 +70,5 @@ CHECKS = (
     the_joint_minimum_is_reached,
     round_bowls_meet_on_a_line,
 )
+
+GAIN = Claim(one_mean, steps(lam=1.0))

@@ -105,12 +105,12 @@ def _play(algorithm: Any, count: int) -> Array:
     return np.stack([vector(algorithm.personal_params(algorithm.broadcast(server, k), private[k])) for k in private])
 
 
-def the_penalty_has_the_gradient_of_its_equation(cls: Callable[..., Any]) -> Found:
+def the_penalty_has_the_gradient_of_its_equation(cls: Any) -> Found:
     """One step away, then flat objectives: what is left of the step after two rounds is c, by the pull alone.
 
     c of trunk and head is derived at the head of this file and beside each algorithm's line there.
     """
-    pull = PULLS[getattr(cls, "__name__", "")]
+    pull = PULLS[cls.__name__]
     left = np.array([pull.trunk] * 3 + [pull.head] * 2)
     expected = [START - (-1) ** k * LR * SLOPE * left for k in range(pull.clients)]
     return close(_play(pull.make(cls), pull.clients), np.stack(expected), atol=1e-12)

@@ -54,3 +54,6 @@ CHECKS = (
     it_is_central_training,
     it_is_marked_as_central,
 )
+
+GAIN = "it learns from raw data, which is in one place; its checks say that it is FedAvg with one client there"
+"""No claim, for this reason."""

@@ -9,6 +9,7 @@ import torch
 from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.core.types import Upload
+from fedmtl.verify.beats_local import Claim, one_mean, steps
 from fedmtl.verify.check import Found, above, close, every
 from fedmtl.verify.quadratic import clients, play, vector
 
@@ -104,3 +105,5 @@ CHECKS = (
     steps_without_examples_do_not_count,
     a_cohort_moves_the_servers_control_by_its_share,
 )
+
+GAIN = Claim(one_mean, steps())

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from fedmtl.algorithms.fedper import FedPer
+from fedmtl.verify.beats_local import Claim, one_subspace, steps
 from fedmtl.verify.check import Found, close, every
 from fedmtl.verify.fixed_updates import LR, cosine_matrix, enrolled, planted, sent
 from fedmtl.verify.quadratic import Array, clients, play
@@ -102,3 +103,5 @@ CHECKS = (
     conflicts_are_recorded,
 )
 """Golden checks: numbers that an algorithm must give, derived apart from it."""
+
+GAIN = Claim(one_subspace, steps(lr=0.05))

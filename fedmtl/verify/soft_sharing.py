@@ -7,6 +7,7 @@ import numpy as np
 
 from fedmtl.algorithms.fedper import FedPer
 from fedmtl.algorithms.local import Local
+from fedmtl.verify.beats_local import Claim, one_mean, steps
 from fedmtl.verify.check import Found, close, same_bits
 from fedmtl.verify.quadratic import clients, play, vector, weights
 
@@ -75,3 +76,5 @@ CHECKS = (
     it_ends_at_the_minimum_of_the_penalised_sum,
     trunks_alone_travel,
 )
+
+GAIN = Claim(one_mean, steps(pull=1.0))

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from fedmtl.algorithms.fedper import FedPer
+from fedmtl.verify.beats_local import Claim, around, one_subspace
 from fedmtl.verify.check import Found, close, same_bits
 from fedmtl.verify.two_tasks import CONFLICT, LR, Linear, play
 from fedmtl.weightings import DWA, Equal, Uncertainty
@@ -84,3 +85,5 @@ CHECKS = (
     mean_losses_count_examples,
     what_a_weighting_trains_is_no_prediction,
 )
+
+GAIN = Claim(one_subspace, around(FedPer, lr=0.05), rounds=60)

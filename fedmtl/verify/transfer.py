@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fedmtl.algorithms.fedper import FedPer
+from fedmtl.verify.beats_local import ROUNDS, Claim, one_subspace, steps
 from fedmtl.verify.check import Found, close, every, same_bits
 from fedmtl.verify.quadratic import Array, clients, play
 
@@ -68,3 +69,5 @@ CHECKS = (
     heads_end_at_their_optimum_for_the_trunk,
     a_targets_head_by_hand,
 )
+
+GAIN = Claim(one_subspace, steps(lr=0.05, sources=tuple(range(12)), pretrain=ROUNDS), rounds=50)

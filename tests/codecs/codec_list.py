@@ -1,4 +1,4 @@
-"""The codecs under contract: what each claims of its bytes and of its error. A new codec is a new line.
+"""The codecs under contract: what each claims of its bytes and of its error.
 
 The errors of Gaussian vectors come from closed forms, written here from the definitions and not from the code:
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.codecs import FP16, Codec, Dense, ErrorFeedback, Int8, TopK
+from fedmtl.registry.components import REGISTRY, make
 
 NORMAL = NormalDist()
 
@@ -83,7 +84,19 @@ def int8(block: int, codec: Codec[Any]) -> Case:
     return Case(codec, lambda n: n + 4 * math.ceil(n / block), lambda x: int8_worst(block, x), gaussian_int8(block))
 
 
-ALL_CODECS = [
+def as_declared(codec: Codec[Any]) -> Case:
+    """A codec without closed forms here: bytes of zeros, no error where it is lossless, else the error of one draw."""
+    x = np.random.default_rng(99).standard_normal(2**14).astype(np.float32)
+    data, _ = codec.encode(x, codec.init(x.size), np.random.default_rng(99))
+    measured = square(codec.decode(data, x.size).astype(np.float64) - x) / square(x)
+
+    def num_bytes(n: int) -> int:
+        return len(codec.encode(np.zeros(n, np.float32), codec.init(n), np.random.default_rng(0))[0])
+
+    return Case(codec, num_bytes, lambda _: 0.0 if codec.traits.lossless else math.inf, measured)
+
+
+CASES = [
     Case(Dense(), lambda n: 4 * n, lambda x: 0.0, 0.0),
     Case(FP16(), fp16_bytes, fp16_worst, gaussian_fp16()),
     topk(0.05, TopK()),
@@ -96,3 +109,7 @@ ALL_CODECS = [
     topk(0.1, ErrorFeedback(TopK(0.1))),
     Case(ErrorFeedback(FP16()), fp16_bytes, fp16_worst, gaussian_fp16()),
 ]
+
+NAMED = {type(case.codec).__name__ for case in CASES}
+ALL_CODECS = [*CASES, *(as_declared(make("codec", name)) for name in REGISTRY["codec"] if name not in NAMED)]
+"""Every registered codec."""

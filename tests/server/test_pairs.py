@@ -14,7 +14,7 @@ from fedmtl.core.types import Payload, Upload
 from fedmtl.registry.components import REGISTRY
 from fedmtl.runs.experiment import Experiment, check_lossless
 from fedmtl.verify import mocha
-from fedmtl.verify.beats_local import CLAIMS, MARGIN, alone, learn
+from fedmtl.verify.beats_local import MARGIN, Claim, alone, gain_of, learn
 from fedmtl.verify.quadratic import clients, play
 from fedmtl.verify.registry import class_of
 from tests.conftest import ALL_ALGORITHMS, tiny_model
@@ -95,6 +95,9 @@ def test_a_pair_is_read_or_refused_with_both_names_the_reason_and_the_way_out(
         )
     else:
         assert Experiment(algorithm=algorithm, up_codec=codec, model=tiny_model(algorithm)).up_codec == codec
+
+
+CLAIMS = {name: gain for name in REGISTRY["algorithm"] if isinstance(gain := gain_of(name), Claim)}
 
 
 @pytest.mark.parametrize("codec", [Int8(), FED_BACK], ids=repr)

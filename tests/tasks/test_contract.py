@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 from torch import Tensor
 
+from fedmtl.registry.components import REGISTRY, make
 from fedmtl.tasks import Binary, MultiClass, MultiLabel, Regression, Task
 
-ALL_TASKS: list[Task] = [
+KINDS: list[Task] = [
     MultiClass(2),
     MultiClass(5),
     Binary(),
@@ -22,6 +23,9 @@ ALL_TASKS: list[Task] = [
     MultiLabel(1),
     MultiLabel(4),
 ]
+NAMED = {type(task).__name__ for task in KINDS}
+ALL_TASKS = [*KINDS, *(make("task", name) for name in REGISTRY["task"] if name not in NAMED)]
+"""Every registered kind of task."""
 
 
 def example(task: Task, rows: int, seed: int = 0, missing: float = 0.3) -> tuple[Tensor, Tensor, Tensor]:
