@@ -9,6 +9,7 @@ from fedmtl.callbacks.runner import running
 from fedmtl.core.gc_paused import gc_paused
 from fedmtl.core.random import float32_default
 from fedmtl.data.base import Federation
+from fedmtl.protocol.plan_check import check_inputs, check_plan
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.floors import floors
 from fedmtl.runs.recorder import Recorder
@@ -75,8 +76,8 @@ def load_checked(experiment: Experiment, loaded: Federation | None = None) -> Fe
     plan = experiment.make_plan(federation)
     if federation.schema.integer_inputs and not plan.integer_inputs:
         federation = federation.with_floats()
-    plan.check_inputs(federation.inputs())
-    plan.check(federation.schema.owners)
+    check_inputs(plan, federation.inputs())
+    check_plan(plan, federation.schema.owners)
     cohort_size(experiment.cohort, len(federation.schema.owners))
     return federation
 

@@ -19,6 +19,7 @@ from fedmtl.engines.base import Engine
 from fedmtl.protocol.metrics_report import raw_data_packet
 from fedmtl.protocol.packets import concat
 from fedmtl.protocol.plan import Plan
+from fedmtl.protocol.plan_check import check_inputs
 from fedmtl.protocol.requests import Replies, Request, Requests, requests_of
 
 
@@ -39,7 +40,7 @@ class ClientPool:
         shard = clients if isinstance(clients, Shard) else shard_of(clients)
         shard = shard if plan.integer_inputs else with_floats(shard)
         self.clients = with_validation(shard, plan.valid_fraction, plan.seed)
-        plan.check_inputs(rows.x.numpy() for table in shard.tables for rows in (table.train, table.test))
+        check_inputs(plan, (rows.x.numpy() for table in shard.tables for rows in (table.train, table.test)))
         longest = plan.longest or max((int(table.train.size.max()) for table in shard.tables), default=1)
         # A size that no client fills is one batch of all that a client has, without a memory of its own.
         self._batch_size = None if plan.batch_size is None or plan.batch_size >= longest else plan.batch_size

@@ -23,20 +23,20 @@ class BestRound:
     """The last measured round."""
 
     def after(self, round: int, score: float) -> "BestRound":
-        """With one more measured round; a score of NaN, of a model that has diverged, is below all others."""
+        """Add one more measured round; a score of NaN, of a model that has diverged, is below all others."""
         better = self.round == NO_ROUND or score > self.score or (isnan(self.score) and not isnan(score))
         return BestRound(round, score, 0, round) if better else replace(self, waited=self.waited + 1, last=round)
 
     def exhausted(self, patience: int) -> bool:
-        """Whether ``patience`` measured rounds, if there is such a bound, have brought no better model."""
+        """Return True when ``patience`` measured rounds, if there is such a bound, have brought no better model."""
         return 0 < patience <= self.waited
 
 
 class RoundSnapshot(NamedTuple):
-    """What the server holds of a round that is measured: its clients' states stay on their nodes."""
+    """The server's part of a round that is measured: its clients' states stay on their nodes."""
 
     round: int
     state: Any
     """The server's after the round."""
     since: NDArray[np.int64]
-    """As ``Server.since`` was."""
+    """``Server.since`` after the round."""

@@ -1,4 +1,4 @@
-"""Sparse counts in bytes whose number says nothing but how much was counted, many clients' at once.
+"""Sparse counts as bytes, of many clients at once; the number of bytes reveals the sum of the counts alone.
 
 A client's counts of a few tasks are, for each task, E, the sum of its counts, in 4 bytes, and
 
@@ -20,7 +20,7 @@ _NUMBER = 4
 """Bytes of E, and of a count."""
 
 Counts = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
-"""Of K clients: the number of cells of each, [K]; cells, ascending for each client, and what they count, end to end."""
+"""K clients' numbers of cells, [K]; their cells, ascending for each client, and the counts of these, end to end."""
 
 
 def width(cells: int) -> int:
@@ -29,11 +29,11 @@ def width(cells: int) -> int:
 
 
 def encode(tasks: Sequence[Counts], cells: Sequence[int]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The bytes of K clients, end to end, and how many each has, [K].
+    """Return the bytes of K clients, end to end, and the number of each, [K].
 
     Args:
         tasks: counts of each task.
-        cells: how many cells each task has.
+        cells: the number of cells of each task.
     """
     sums = [_sums(lengths, counts) for lengths, _, counts in tasks]
     sizes = np.sum([_size(total, most) for total, most in zip(sums, cells, strict=True)], axis=0)
@@ -56,12 +56,12 @@ def encode(tasks: Sequence[Counts], cells: Sequence[int]) -> tuple[NDArray[np.ui
 def decode(
     data: NDArray[np.uint8], sizes: NDArray[np.int64], cells: Sequence[int]
 ) -> tuple[list[Counts], NDArray[np.bool_]]:
-    """What ``encode`` was given, and which clients' bytes it can have made, [K]; the others have no cells.
+    """Decode counts, and return a mask [K] of the clients whose bytes ``encode`` can have made; others have no cells.
 
     Args:
         data: bytes of K clients, end to end.
-        sizes: how many each has, [K].
-        cells: how many cells each task has.
+        sizes: the number of each, [K].
+        cells: the number of cells of each task.
     """
     end = np.cumsum(sizes)
     place, good = end - sizes, np.ones(len(sizes), bool)

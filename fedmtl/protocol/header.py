@@ -34,9 +34,9 @@ _HEADER = np.dtype(
 _UPLOAD = np.dtype([*_HEADER.descr[:6], ("num_examples", "<f4"), ("train_loss", "<f4"), _HEADER.descr[7]])
 """The header of an upload."""
 _FIXED = np.r_[4:20, 28:32]
-"""Where in the header the fields are that a receiver knows beforehand: all but the checksum and a client's numbers."""
+"""Bytes of the header that a receiver knows beforehand: all but the checksum and a client's numbers."""
 _LOSS = np.r_[24:28]
-"""Where in an upload the training loss is."""
+"""Bytes of an upload with the training loss."""
 _MAGIC = b"fm"
 _VERSION = 3
 
@@ -62,7 +62,7 @@ def write_headers(
     header["kind"] = kind
     header["digest"] = np.void(digest)
     header["round"] = round
-    with np.errstate(over="ignore"):  # more examples than float32 holds are refused by who gets them
+    with np.errstate(over="ignore"):  # more examples than float32 holds are refused by the receiver
         header["num_examples"] = num_examples
     if kind == UP:
         header["train_loss"] = train_loss
@@ -91,10 +91,10 @@ def make_packet(
 
 
 def read_packet(packet: bytes, kind: int, digest: bytes, round: int) -> tuple[float, memoryview]:
-    """The number of examples and the body, after every check that needs no decoding.
+    """Read the number of examples and the body, after every check that needs no decoding.
 
     Raises:
-        PacketError: it says which of these failed: length, magic, version, checksum, kind, spec and codec, round.
+        PacketError: it names the check that failed: length, magic, version, checksum, kind, spec and codec, round.
     """
     what = KIND_NAMES[kind]
     if len(packet) < HEADER_BYTES:
@@ -133,7 +133,7 @@ def read_packet(packet: bytes, kind: int, digest: bytes, round: int) -> tuple[fl
 
 
 def train_losses(packets: Packets) -> NDArray[np.float32]:
-    """The training loss in the header of each of K uploads that have been opened, [K]; NaN where it holds none."""
+    """Read the training loss in the header of each of K uploads that have been read, [K]; NaN for none."""
     return packets.data[packets.starts[:, None] + _LOSS].view("<f4")[:, 0].astype(np.float32)
 
 
@@ -143,7 +143,7 @@ def read_packets(
     """Read K packets at once, each as ``read_packet`` does.
 
     Args:
-        problem: told of the row and the error of each packet that is refused.
+        on_error: called with the row and the error of each packet that is refused.
 
     Returns:
         The rows that are good, their numbers of examples, and their bodies: [good, body] when all packets have one

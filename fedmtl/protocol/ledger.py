@@ -16,7 +16,7 @@ from fedmtl.tables.schemas import LEDGER
 Direction = Literal["down", "up"]
 
 Purpose = Literal["train", "evaluate", "raw_data"]
-"""Why a packet travelled. A broadcast that is both evaluated and trained on is one packet, of training.
+"""Purpose of a packet. A broadcast that is both evaluated and trained on is one packet, of training.
 ``raw_data`` is raw data on its way to a central algorithm."""
 
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
@@ -55,7 +55,7 @@ class Ledger:
     order, and the digest, are those of the transfers and not of the calls that recorded them, as long as exchanges
     come one after the other.
 
-    A transfer takes about two bytes; ``forget`` frees them too.
+    A transfer takes about two bytes; ``flush`` frees them too.
     """
 
     def __init__(self, transfers: Iterable[Transfer] = ()) -> None:
@@ -63,9 +63,9 @@ class Ledger:
         self._exchanges: list[list[_Block]] = []
         self._exchange = -1
         self._open: list[_Block] = []
-        """Of the exchange that is going on."""
+        """Blocks of the exchange that is going on."""
         self._digest = b""
-        """Of the exchanges before it."""
+        """Digest of the exchanges before it."""
         for transfer in transfers:
             self.record(transfer)
 
@@ -148,7 +148,7 @@ class Ledger:
         return [block for blocks in [*self._exchanges, self._open] for block in _in_columns(blocks)]
 
     def latest(self) -> list[Block]:
-        """The transfers of the latest exchange, in columns, in the same order; none after ``forget``."""
+        """The transfers of the latest exchange, in columns, in the same order; none after ``flush``."""
         return _in_columns(self._open)
 
     @property
@@ -176,9 +176,9 @@ class Ledger:
         self._exchanges.clear()
 
     def state_dict(self) -> dict[str, Any]:
-        """Totals and digest as plain values, for ``restore``."""
+        """Totals and digest as plain values, for ``from_state_dict``."""
         return {
-            "visit": self._exchange,
+            "exchange": self._exchange,
             "digest": self.digest() if self._digest or self._open else "",
             "totals": {f"{direction} {purpose}": total for (direction, purpose), total in self._totals.items()},
         }
@@ -187,7 +187,7 @@ class Ledger:
     def from_state_dict(cls, note: Mapping[str, Any]) -> "Ledger":
         """A ledger that goes on counting where ``note`` was taken, and holds no transfer from before."""
         ledger = cls()
-        ledger._exchange, ledger._digest = note["visit"], bytes.fromhex(note["digest"])
+        ledger._exchange, ledger._digest = note["exchange"], bytes.fromhex(note["digest"])
         for kind, total in note["totals"].items():
             direction, _, purpose = kind.partition(" ")
             ledger._totals[direction, purpose] = total

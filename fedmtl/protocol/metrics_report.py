@@ -25,14 +25,14 @@ MOST_CELLS = 2**22
 
 
 def raw_data_packet(plan: Plan, round: int, train: Split) -> bytes:
-    """A client's training examples, bit for bit, as a numpy archive."""
+    """Pack a client's training examples, bit-identical, as a numpy archive."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, x=train.x, **{f"y.{task}": labels for task, labels in train.y.items()})
     return make_packet(DATA, plan.digest, round, len(train.x), buffer.getvalue())
 
 
 def raw_data_bytes(plan: Plan, owned: TaskSet) -> tuple[int, int]:
-    """Bytes of a packet of one example with the labels of some tasks, and of each further example."""
+    """Return the bytes of a packet of one example with labels of some tasks, and of each further example."""
     shape, dtype = plan.input_like
     labels = {task: np.zeros((1, *plan.tasks[task].label_shape), np.float32) for task in owned}
     one = Split(np.zeros((1, *shape), dtype), labels)
@@ -40,7 +40,7 @@ def raw_data_bytes(plan: Plan, owned: TaskSet) -> tuple[int, int]:
 
 
 def read_raw_data(plan: Plan, round: int, packet: bytes, owned: TaskSet | None = None) -> Split:
-    """The examples of a raw-data packet.
+    """Read the examples of a raw-data packet.
 
     Args:
         owned: the tasks that its client has; None for any.
@@ -146,7 +146,7 @@ def max_report_bytes(plan: Plan, owned: TaskSet, full: bool) -> int:
 def read_full_reports(
     plan: Plan, round: int, owned: TaskSet, packets: Packets, on_error: Callable[[int, PacketError], None]
 ) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]], dict[str, Tally]]:
-    """Rows of the K packets that are good, task -> their sums [rows, s], and task -> its other statistics."""
+    """Return the rows of the good packets, task -> their sums [rows, s], and task -> its other statistics."""
     sizes = plan.sums_sizes(owned)
     kinds = {task: plan.kinds[task] for task in owned if task in plan.kinds}
     columns = [*sizes.values(), *(kind.numbers for kind in kinds.values())]
@@ -181,10 +181,10 @@ def read_full_reports(
 def read_reports(
     plan: Plan, round: int, owned: TaskSet, packets: Packets, on_error: Callable[[int, PacketError], None]
 ) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]:
-    """Rows of the K packets that are good, and task -> their sums [rows, s].
+    """Return the rows of the K packets that are good, and task -> their sums [rows, s].
 
     Args:
-        problem: told of the row and the error of each report that is damaged or of another length.
+        on_error: called with the row and the error of each report that is damaged or of another length.
     """
     sizes = plan.sums_sizes(owned)
     length = 8 * sum(sizes.values())

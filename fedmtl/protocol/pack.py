@@ -30,19 +30,19 @@ class Packed(NamedTuple):
     """The packets of the clients whose numbers the codec took."""
 
     rows: NDArray[np.int64]
-    """Which of the K rows, [P], ascending."""
+    """Their rows among the K, [P], ascending."""
     packets: Packets
     """P packets."""
     states: Any
     """The codec's next states, a tree of arrays [P, …]."""
     vectors: NDArray[np.float32] | None = None
-    """What the receiver will unpack, [P, size], where that is known already: the codec is exact."""
+    """The vectors that the receiver will unpack, [P, size]; None where the codec is not lossless."""
 
 
 class PacketBuffer:
     """Memory for K vectors, with space for a header before each.
 
-    A codec that codes numbers as they are then copies nothing, and neither does who writes them there at once.
+    A codec that codes numbers as they are then copies nothing, and neither does code that writes them there at once.
     """
 
     def __init__(self, count: int, spec: Spec) -> None:
@@ -56,12 +56,12 @@ class PacketBuffer:
         return np.empty((self._count, HEADER_BYTES // 4 + self._spec.size), np.float32)
 
     def payload_views(self) -> list[Tensor]:
-        """Where the arrays [K, …] of a payload go, in the order of its leaves."""
+        """Return the memory of the arrays [K, …] of a payload, in the order of its leaves."""
         self._places = tree_leaves(payload_of(self.array[:, HEADER_BYTES // 4 :], self._spec))
         return self._places
 
     def contains(self, payload: Payload) -> bool:
-        """Whether the payload's arrays are in their places."""
+        """Return True where the payload's arrays are in this memory."""
         found = [payload[entry.record][entry.name] for entry in self._spec]
         return len(self._places) == len(found) and all(
             (one.data_ptr(), one.shape, one.stride()) == (place.data_ptr(), place.shape, place.stride())
@@ -86,7 +86,7 @@ def pack_payloads(
     finite: bool = False,
     on_error: Callable[[int, ValueError], None],
 ) -> Packed:
-    """The packets of K clients.
+    """Pack the payloads of K clients.
 
     Args:
         payload: arrays [K, …], float32; ``check_payload`` has looked at one row.
@@ -97,9 +97,9 @@ def pack_payloads(
         references, which: what both sides hold already, and [K] which of these a client has (the only one when
             None). Where it has a record and name of the payload, with the same shape, the difference is coded; an
             ``lossless`` codec codes the value itself, which loses nothing.
-        room: where the payload may be already; it becomes the packets.
-        finite: whether the caller has looked for NaN and infinity, and found none.
-        problem: told of the row and the error of each client whose numbers the codec refuses.
+        buffer: memory in which the payload may be already; it becomes the packets.
+        finite: True where the caller has checked that no number is NaN or infinite.
+        on_error: called with the row and the error of each client whose numbers the codec refuses.
     """
     count = len(num_examples)
     losses = np.full(count, np.nan, np.float32) if train_loss is None else train_loss
@@ -155,7 +155,7 @@ def pack_payload(
     train_loss: float = math.nan,
     reference: Payload | None = None,
 ) -> tuple[bytes, Any]:
-    """The packet of one payload, and the codec's next state; a broadcast has no number of examples and says 0.
+    """Pack one payload; return the packet and the codec's next state. A broadcast's number of examples is 0.
 
     Raises:
         ValueError: the payload is not what the spec says, or the codec refuses its numbers.

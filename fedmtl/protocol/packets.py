@@ -29,7 +29,7 @@ class PacketError(ValueError):
 
 
 class Packets(Sequence[bytes]):
-    """Packets of K clients in one array of bytes; clients that are sent the same may share theirs.
+    """Packets of K clients in one array of bytes; clients with the same packet may share its bytes.
 
     Args:
         data: uint8.
@@ -52,7 +52,7 @@ class Packets(Sequence[bytes]):
         return self.data[start : start + int(self.lengths[row])].tobytes()
 
     def select(self, rows: NDArray[Any]) -> "Packets":
-        """Those of some rows, without a copy."""
+        """Select the packets of some rows, without a copy."""
         return Packets(self.data, self.starts[rows], self.lengths[rows])
 
     def matrix(self) -> NDArray[np.uint8] | None:
@@ -68,7 +68,7 @@ class Packets(Sequence[bytes]):
         return np.stack([self.data[start : start + length] for start in self.starts.tolist()])
 
     def contiguous(self) -> "Packets":
-        """The same, each in a place of its own, end to end."""
+        """Lay the packets end to end, each in a place of its own."""
         ends = np.cumsum(self.lengths)
         starts = ends - self.lengths
         if self.data.size == ends[-1:].sum() and (starts == self.starts).all():
@@ -77,12 +77,12 @@ class Packets(Sequence[bytes]):
 
 
 def concat(packets: Sequence[bytes]) -> Packets:
-    """Packets from bytes, end to end."""
+    """Join packets from bytes, end to end."""
     lengths = np.array([len(packet) for packet in packets], np.int64)
     return Packets(np.frombuffer(b"".join(packets), np.uint8), np.cumsum(lengths) - lengths, lengths)
 
 
 def from_matrix(matrix: NDArray[np.uint8]) -> Packets:
-    """The rows of [K, length], C-contiguous, as packets."""
+    """View the rows of [K, length], C-contiguous, as packets."""
     rows, length = matrix.shape
     return Packets(matrix.reshape(-1), np.arange(rows) * length, np.full(rows, length))

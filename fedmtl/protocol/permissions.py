@@ -1,4 +1,4 @@
-"""What a node does for a server: its experiment decides, and not the message."""
+"""Permissions of a server on a node: the node's experiment decides them, not the message."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +23,14 @@ OTHER_DATA = (
 
 
 def is_divergence(problem: str) -> bool:
-    """Whether a client's problem is that its model's numbers are not finite, or too large for the codec."""
+    """Return True where a client's model has numbers that are not finite, or too large for the codec."""
     return problem == NOT_CODED or "not finite" in problem
 
 
 def permitted(
     plan: Plan, hosted: NDArray[np.int64], rounds: int | None, round: int, requests: Requests
 ) -> tuple[Requests, dict[ClientId, str]]:
-    """The requests that the node answers, and the clients of the others with the reason.
+    """Return the requests that the node replies to, and the clients of the others with the reason.
 
     Raw data leaves a node only for a central algorithm, and only in the first round.
 
@@ -57,6 +57,6 @@ def permitted(
         for k, client in enumerate(requests.clients.tolist())
         if refused[k]
     }
-    # A client that was asked for twice is not worked for at all: which of the two is meant cannot be known.
+    # A client with two requests gets neither: which of the two is meant cannot be known.
     good = ~np.isin(requests.clients, list(problems))
     return requests.select(np.flatnonzero(good)), problems

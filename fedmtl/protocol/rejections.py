@@ -1,4 +1,4 @@
-"""What the server left out of a round, and why: by kind, node and client."""
+"""Rejections: the parts of a round that the server left out, with the reason, by kind, node and client."""
 
 import logging
 from collections import Counter
@@ -57,11 +57,11 @@ class Rejection(NamedTuple):
     client: ClientId | None = None
     """None for what is the node's and no client's."""
     part: str = "update"
-    """What of the client's reply: ``update``, ``report``, …"""
+    """The part of the client's reply: ``update``, ``report``, …"""
 
 
 def count(rejections: Iterable[Rejection]) -> Counter[str]:
-    """Kind -> how many."""
+    """Count rejections by kind."""
     return Counter(rejection.kind for rejection in rejections)
 
 

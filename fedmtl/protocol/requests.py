@@ -1,4 +1,4 @@
-"""What passes between the server and its clients in a round: columns, a row a client."""
+"""Requests and replies of a round: columns, a row a client."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from fedmtl.protocol.packets import Packets, concat
 from fedmtl.tables.schemas import TEST
 
 PHASES = ("state", "evaluate", "train", "encode", "add")
-"""Where a node's time goes."""
+"""Phases of a node's time."""
 
 
 START_ANEW = -1
@@ -20,11 +20,11 @@ START_ANEW = -1
 
 
 class Request(NamedTuple):
-    """The server's side of one client: one packet, and what the client is to do with it."""
+    """A request to one client: a packet, and the work to be done with it."""
 
     client: ClientId
     packet: bytes
-    """The broadcast; empty when the algorithm says nothing."""
+    """The broadcast; empty when the algorithm sends nothing."""
     evaluate: bool
     """Measure what the client would predict with, before training."""
     train: bool
@@ -49,7 +49,7 @@ class Requests(Sequence[Request]):
     ) -> None:
         self.clients = clients
         self.packets = packets
-        """Clients that are sent the same may share a packet's bytes; each is counted."""
+        """Clients with the same packet may share its bytes; each is counted."""
         self.evaluate = evaluate
         self.train = train
         self.raw_data = raw_data
@@ -61,13 +61,13 @@ class Requests(Sequence[Request]):
         self.best = best
         """The best measured round so far, whose private states nodes keep; NONE where there is none."""
         self.full = full
-        """Whether clients that measure do so by all metrics, and not by the primary one alone."""
+        """True where clients measure all metrics, and not the primary one alone."""
 
     def __len__(self) -> int:
         return len(self.clients)
 
     def __getitem__(self, row: Any) -> Any:
-        """One request, or those of a slice."""
+        """Return one request, or those of a slice."""
         if isinstance(row, slice):
             return self.select(np.arange(len(self))[row])
         flags = (bool(column[row]) for column in (self.evaluate, self.train, self.raw_data))
@@ -77,7 +77,7 @@ class Requests(Sequence[Request]):
         return (self[row] for row in range(len(self)))
 
     def select(self, rows: NDArray[Any]) -> "Requests":
-        """Those of some rows."""
+        """Select the requests of some rows."""
         evaluate, train, raw_data = (column[rows] for column in (self.evaluate, self.train, self.raw_data))
         since = self.since[rows]
         clients, packets = self.clients[rows], self.packets.select(rows)
@@ -85,7 +85,7 @@ class Requests(Sequence[Request]):
 
 
 def requests_of(requests: Iterable[Request]) -> Requests:
-    """Columns from rows."""
+    """Make columns from rows."""
     rows = list(requests)
     flags = np.array([(request.evaluate, request.train, request.raw_data) for request in rows], bool).reshape(-1, 3)
     evaluate, train, raw_data = flags.T
@@ -97,7 +97,7 @@ def requests_of(requests: Iterable[Request]) -> Requests:
 
 
 class Reply(NamedTuple):
-    """One client's side."""
+    """The reply of one client."""
 
     client: ClientId
     report: bytes
@@ -107,7 +107,7 @@ class Reply(NamedTuple):
     seconds: float
     """Measured training time."""
     problem: str
-    """Why there is no update although one was asked for; "" when there is one."""
+    """The reason why a requested update is missing; "" when it is there."""
 
 
 class Total(NamedTuple):
@@ -115,7 +115,7 @@ class Total(NamedTuple):
 
     owned: TaskSet
     clients: NDArray[np.int64]
-    """Whose, ascending."""
+    """Ascending."""
     vector: NDArray[np.float64]
     """Σ n_k w_k in the order of the Spec."""
     num_examples: NDArray[np.float64]
@@ -174,7 +174,7 @@ class Replies(Sequence[Reply]):
 
 
 def replies_of(replies: Iterable[Reply]) -> Replies:
-    """Columns from rows."""
+    """Make columns from rows."""
     rows = list(replies)
     return Replies(
         np.array([reply.client for reply in rows], np.int64),

@@ -16,19 +16,19 @@ from fedmtl.protocol.spec import Spec, payload_of
 
 
 class Unpacked(NamedTuple):
-    """What is in the packets that are good."""
+    """The contents of the packets that are good."""
 
     rows: NDArray[np.int64]
-    """Which of the K packets, [P], ascending."""
+    """Their rows among the K packets, [P], ascending."""
     num_examples: NDArray[np.float64]
     """[P]."""
     vectors: NDArray[np.float32]
     """The payloads' numbers in the order of the Spec, [P, size]."""
     train_loss: NDArray[np.float32]
-    """Of uploads, [P]; NaN where there is none. It may be any number: none is computed with."""
+    """Training losses of uploads, [P], unchecked; NaN where there is none."""
 
     def select(self, rows: NDArray[np.int64]) -> "Unpacked":
-        """Some of them."""
+        """Select the contents of some packets."""
         return Unpacked(self.rows[rows], self.num_examples[rows], self.vectors[rows], self.train_loss[rows])
 
 
@@ -43,12 +43,12 @@ def unpack_payloads(
     broadcast_index: NDArray[np.int64] | None = None,
     on_error: Callable[[int, PacketError], None],
 ) -> Unpacked:
-    """The payloads of K packets.
+    """Unpack the payloads of K packets.
 
     Args:
         references, broadcast_index: as in ``pack_payloads``.
-        problem: told of the row and the error of each packet that is not of this kind, round, spec and codec, or is
-            damaged.
+        on_error: called with the row and the error of each packet that is damaged, or of another kind, round, spec or
+            codec.
     """
     if not spec:
         empty = packets.lengths == 0
@@ -85,7 +85,7 @@ def unpack_payloads(
 def unpack_payload(
     packet: bytes, spec: Spec, codec: Codec[Any], *, kind: int, round: int, reference: Payload | None = None
 ) -> tuple[Payload, float]:
-    """The payload of one packet, and its number of examples.
+    """Unpack the payload of one packet, and its number of examples.
 
     Raises:
         PacketError: the packet is not one of this kind, round, spec and codec, or is damaged.

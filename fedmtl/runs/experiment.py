@@ -14,7 +14,8 @@ from fedmtl.core.traits import part
 from fedmtl.data.base import Federation, Schema
 from fedmtl.engines import ENGINES, Loop, VMap
 from fedmtl.engines.base import Engine
-from fedmtl.protocol.plan import METRICS, Plan, make_plan
+from fedmtl.protocol.make_plan import make_plan
+from fedmtl.protocol.plan import METRICS, Plan
 from fedmtl.registry.allowed import NOTHING, Allowed
 from fedmtl.registry.components import COMPONENTS, LISTS, check_type, describe, make, make_list
 from fedmtl.runs.experiment_fields import BOUNDS, EXECUTION_FIELDS, MOST_GPUS, MOST_SECONDS

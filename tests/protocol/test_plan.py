@@ -26,7 +26,8 @@ from fedmtl.algorithms.common.local_training import make_batches
 from fedmtl.codecs import FP16, Dense, Int8
 from fedmtl.data import Federation
 from fedmtl.models import MLP
-from fedmtl.protocol.plan import make_plan
+from fedmtl.protocol.make_plan import make_plan
+from fedmtl.protocol.plan_check import check_plan
 from fedmtl.protocol.spec import spec_of
 from fedmtl.tasks import Binary
 from fedmtl.tasks.regression import Regression
@@ -217,10 +218,10 @@ def test_a_task_that_cannot_be_mixed_is_found_before_the_run() -> None:
             seed=0,
         )
         if plan.mixture is None:
-            plan.check(roster)
+            check_plan(plan, roster)
             continue
         with pytest.raises(ValueError, match=r"task 'binary_1': .*mixture.*Unmixed\(\) has no method mixed"):
-            plan.check(roster)
+            check_plan(plan, roster)
 
 
 @dataclass(frozen=True)
@@ -253,16 +254,16 @@ def test_what_is_learnt_beside_a_foreign_head_is_restricted_too() -> None:
     plan = toy_plan(algorithm=TaskWeighted(FedAvg(epochs=1), Uncertainty()))
     down = plan.broadcast(plan.first_server({0: ("binary_1",)}), 0, ("binary_1",))
     assert {name for name in down["model"] if name.endswith("log_variance")} == {"head.binary_1.log_variance"}
-    plan.check({0: ("binary_1",), 1: ("multilabel_3", "regression_2")})  # runs a local update of each
+    check_plan(plan, {0: ("binary_1",), 1: ("multilabel_3", "regression_2")})  # runs a local update of each
 
 
 def test_a_server_that_keeps_something_of_each_client_is_not_for_populations() -> None:
     """Similarities of a million clients would be 8 TB: refused before anything is made. Counting them is no trouble."""
     owners = {client: (tuple(HEADS)[client % 4],) for client in range(60_000)}
     with pytest.raises(ValueError, match=r"FedU\(.*at most 50,000 clients, got 60,000; .*FedPer"):
-        toy_plan(algorithm=FedU(epochs=1)).check(owners)
+        check_plan(toy_plan(algorithm=FedU(epochs=1)), owners)
     plan = toy_plan(algorithm=Scaffold(epochs=1))
-    plan.check(owners)
+    check_plan(plan, owners)
     counts = dict(zip(plan.initial, plan.first_server(owners).owners.tolist(), strict=True))
     for name, count in counts.items():
         expected = (

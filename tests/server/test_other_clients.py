@@ -29,8 +29,9 @@ from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.engines import Engine, Loop, VMap
 from fedmtl.engines.base import Cohort, TaskPadding
 from fedmtl.protocol.header import make_packet
+from fedmtl.protocol.make_plan import make_plan
 from fedmtl.protocol.packets import HEADER_BYTES, UP
-from fedmtl.protocol.plan import Plan, make_plan
+from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.requests import Reply, replies_of
 from fedmtl.server.server import Server
 from tests.conftest import ALL_ALGORITHMS, tiny, tiny_model

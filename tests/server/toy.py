@@ -12,7 +12,8 @@ from fedmtl.core.types import Payload
 from fedmtl.data import Federation, Synthetic
 from fedmtl.engines import Loop
 from fedmtl.models import MLP
-from fedmtl.protocol.plan import Plan, make_plan
+from fedmtl.protocol.make_plan import make_plan
+from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.requests import Reply, Request, replies_of
 from fedmtl.protocol.spec import Spec
 from fedmtl.protocol.unpack import unpack_payload

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from fedmtl.core.types import Upload
+from fedmtl.protocol.plan_check import check_plan
 from fedmtl.registry.allowed import beside
 from fedmtl.run_experiment import run
 from fedmtl.runs.presets import load_experiment, override, read_preset
@@ -148,7 +149,7 @@ def test_every_preset_fits_together(path: Path, monkeypatch: pytest.MonkeyPatch)
         *expand(override(values, []), sweep_of(values.pop("compare", {})), str(path), beside(path)),
     ]:
         if one.seed == experiment.seed:
-            one.make_plan(federation).check({client: data.tasks for client, data in federation.clients.items()})
+            check_plan(one.make_plan(federation), {client: data.tasks for client, data in federation.clients.items()})
 
 
 def test_presets_are_found_at_any_depth() -> None:

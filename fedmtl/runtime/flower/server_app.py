@@ -13,6 +13,7 @@ from fedmtl.callbacks.runner import running
 from fedmtl.core.random import float32_default
 from fedmtl.data.base import Schema
 from fedmtl.data.validation import example_counts
+from fedmtl.protocol.plan_check import check_plan
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.recorder import Recorder
 from fedmtl.runs.result import Progress, Result
@@ -95,7 +96,7 @@ def serve(
     """
     start = time.perf_counter()
     plan = experiment.make_plan(schema)
-    plan.check(schema.owners)
+    check_plan(plan, schema.owners)
     server = Server(
         plan,
         schema.owners,

@@ -1,0 +1,91 @@
+"""Pure functions of a client's round, (down, private, batches) -> result, which engines run one by one or batched."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial, update_wrapper
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fedmtl.algorithms.base import Algorithm, Prediction
+from fedmtl.algorithms.common.local_training import losses_kept, mean_loss
+from fedmtl.core.types import Batch, Payload, TaskSet, Trained
+from fedmtl.engines.base import ClientFn
+from fedmtl.models.split import SplitModel, mixed_outputs_fn, mixed_sums_fn, outputs_fn, sums_fn
+from fedmtl.tables.schemas import TRAIN_LOSS
+from fedmtl.tasks.base import Task
+
+
+def mixture_of(algorithm: Any) -> Callable[[Payload, Any], Prediction] | None:
+    """Return the function that gives a client's models and weights, of algorithms that predict with several models."""
+    return algorithm.mixture if algorithm.traits.mixture else None
+
+
+def measure_fn(
+    algorithm: Algorithm[Any, Any], module: SplitModel, tasks: Mapping[str, Task], owned: TaskSet
+) -> ClientFn:
+    """Make the function that gives the sums of each task's metric, of the model that a client predicts with."""
+    if (mixture := mixture_of(algorithm)) is not None:
+        return partial(_measure_mixture, mixture, mixed_sums_fn(module, tasks, owned))
+    sums = sums_fn(module, tasks, owned)
+
+    def measure(down: Payload, private: Any, batches: Sequence[Batch]) -> dict[str, Tensor]:
+        params = algorithm.personal_params(down, private)
+        return _added([sums(params, batch) for batch in batches])
+
+    return measure
+
+
+def predict_fn(
+    algorithm: Algorithm[Any, Any], module: SplitModel, tasks: Mapping[str, Task], owned: TaskSet
+) -> ClientFn:
+    """Make the function that gives each task's outputs for the first batch, of the client's model."""
+    if (mixture := mixture_of(algorithm)) is not None:
+        return partial(_mixture_outputs, mixture, mixed_outputs_fn(module, tasks, owned))
+    outputs = outputs_fn(module, owned)
+
+    def predict(down: Payload, private: Any, batches: Sequence[Batch]) -> dict[str, Tensor]:
+        return outputs(algorithm.personal_params(down, private), batches[0])
+
+    return predict
+
+
+def with_metrics(update: ClientFn, train_loss: bool) -> ClientFn:
+    """A client's round, with its training loss or without metrics."""
+
+    def train(down: Payload, private: Any, batches: Sequence[Batch]) -> Trained[Any]:
+        if not train_loss:
+            result = update(down, private, batches)
+            return Trained(result.private, result.upload, {})
+        with losses_kept() as kept:
+            result = update(down, private, batches)
+        loss = mean_loss(kept)
+        return Trained(result.private, result.upload, {} if loss is None else {TRAIN_LOSS: loss.detach()})
+
+    return update_wrapper(train, update)  # engines remember the best chunk by name
+
+
+def _measure_mixture(
+    mixture: Callable[..., Any],
+    sums: Callable[..., dict[str, Tensor]],
+    down: Payload,
+    private: Any,
+    batches: Sequence[Batch],
+) -> dict[str, Tensor]:
+    models, weights = mixture(down, private)
+    return _added([sums(models, weights, batch) for batch in batches])
+
+
+def _mixture_outputs(
+    mixture: Callable[..., Any],
+    outputs: Callable[..., dict[str, Tensor]],
+    down: Payload,
+    private: Any,
+    batches: Sequence[Batch],
+) -> dict[str, Tensor]:
+    models, weights = mixture(down, private)
+    return outputs(models, weights, batches[0])
+
+
+def _added(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {task: torch.stack([part[task] for part in parts]).sum(0) for task in parts[0]}

@@ -1,0 +1,43 @@
+"""The plan of an experiment from the schema of its data."""
+
+from typing import Any
+
+from fedmtl.algorithms.base import Algorithm
+from fedmtl.codecs.base import Codec
+from fedmtl.data.base import Schema
+from fedmtl.data.validation import example_counts
+from fedmtl.models.base import Model
+from fedmtl.protocol.plan import METRICS, Plan
+
+
+def make_plan(
+    schema: Schema,
+    *,
+    algorithm: Algorithm[Any, Any],
+    model: Model,
+    up_codec: Codec[Any],
+    down_codec: Codec[Any],
+    batch_size: int | None,
+    seed: int,
+    valid_fraction: float = 0.0,
+    metrics: str = METRICS[0],
+    train_loss: bool = False,
+) -> Plan:
+    """Make the plan of an experiment whose data has this schema."""
+    counts = example_counts(schema.examples, valid_fraction)
+    return Plan(
+        algorithm=algorithm,
+        model=model,
+        up_codec=up_codec,
+        down_codec=down_codec,
+        tasks=schema.tasks,
+        input_shape=schema.input_shape,
+        integer_inputs=schema.integer_inputs,
+        batch_size=batch_size,
+        seed=seed,
+        metrics=metrics,
+        train_loss=train_loss,
+        owners=schema.owners,
+        longest=None if counts is None or not len(counts) else int(counts[:, 0].max()),
+        valid_fraction=valid_fraction,
+    )

@@ -1,0 +1,72 @@
+"""Checks of a plan before its run begins, each with an error that names the way out."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fedmtl.core.types import ClientId, TaskSet
+from fedmtl.data.roster import Roster
+from fedmtl.models.split import check_runs
+from fedmtl.protocol.plan import Plan
+
+REGISTERED = 50_000
+"""Clients at most where the server keeps something of each: it is written every round, and similarities are K × K."""
+
+
+def check_plan(plan: Plan, roster: Mapping[ClientId, TaskSet]) -> None:
+    """Find what cannot work before a run begins.
+
+    Raises:
+        ValueError: a client with an unknown task, an algorithm whose payloads cannot be sent, or one that predicts
+            with a mixture of models and a task that cannot.
+    """
+    traits = plan.algorithm.traits
+    if traits.register_clients and not traits.counts_clients_only and len(roster) > REGISTERED:
+        raise ValueError(
+            f"{plan.algorithm!r} keeps something of each client on the server, so it takes at most {REGISTERED:,} "
+            f"clients, got {len(roster):,}; give the data fewer clients, or take an algorithm whose "
+            "server keeps one model, such as FedPer, FedAvg or Ditto."
+        )
+    if traits.named_heads:
+        for task in plan.tasks:
+            if not any(name.startswith(f"head.{task}.") for name in plan.initial):
+                raise ValueError(
+                    f"{plan.algorithm!r} needs a head with parameters for each task, but {plan.model!r} has none "
+                    f"for {task!r}; make head(features, outputs) a module that learns."
+                )
+    roster = Roster(roster)
+    for owned, client in zip(roster.task_sets, roster.first(), strict=True):
+        down, up = plan.down_spec(client, owned), plan.up_spec(client, owned)
+        for what, spec in (("broadcast", down), ("upload", up)):
+            if not spec and spec.empty:
+                raise ValueError(
+                    f"{plan.algorithm!r} has nothing to send: its {what} holds {' and '.join(spec.empty)} alone, "
+                    f"of which {plan.model!r} has no parameter; take Local, an algorithm that shares whole models, "
+                    "such as FedAvg, Ditto or MRMTL, or a model in which that part learns."
+                )
+            if spec and spec.size == 0:
+                raise ValueError(
+                    f"A payload has at least one number, or no record at all, but {plan.algorithm!r} has "
+                    f"{[f'{entry.record}/{entry.name} {entry.shape}' for entry in spec]} in its {what}."
+                )
+        plan.measure(owned)
+
+
+def check_inputs(plan: Plan, parts: Iterable[NDArray[Any]]) -> None:
+    """Find whole numbers that the model has no place for, such as tokens beyond a table.
+
+    Args:
+        parts: inputs, [N, …] each.
+
+    Raises:
+        ValueError: the trunk fails on the smallest or the largest number of each feature.
+    """
+    if not plan.integer_inputs:
+        return
+    parts = [part for part in parts if len(part)]
+    low, high = (np.stack([of(part, axis=0) for part in parts]) for of in (np.min, np.max))
+    x = torch.from_numpy(np.stack([low.min(0), high.max(0)]))
+    check_runs(f"{plan.model!r}: inputs from {x.min()} to {x.max()}", plan.module.trunk, x)
