@@ -113,7 +113,10 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                 # A benchmark takes minutes and has tests of its own; with --help its flags are still read.
                 small = {"run": QUICK, "compare": [*QUICK, "--seeds", "1"], "bench": ["--help"]}
                 small["tune"] = [*QUICK, "--trials", "2", "--sampler", "random"]
-                changes = [*small.get(words[1], []), *(["--tune", "1"] if "--tune" in words else [])]
+                changes = [
+                    *small.get(words[1], []),
+                    *(["--tune", "1", "--algorithm", "FedPer"] if "--tune" in words else []),
+                ]
                 result = CliRunner().invoke(app, [*words[1:], *changes])
                 assert result.exit_code == 0, f"{' '.join(words)}\n{result.output}"
         yield folder
