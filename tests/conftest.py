@@ -52,7 +52,8 @@ from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.engines import Engine, Loop, VMap
 from fedmtl.models import MLP, Linear, Model
 from fedmtl.optimizers import Clip, Cosine, Momentum
-from fedmtl.protocol.plan import Plan, make_plan
+from fedmtl.protocol.make_plan import make_plan
+from fedmtl.protocol.plan import Plan
 from fedmtl.registry.components import REGISTRY, find
 from fedmtl.tasks import Binary, MultiClass, MultiLabel, Regression, Task
 from fedmtl.weightings import DWA, MGDA, CAGrad, Equal, GradNorm, PCGrad, Uncertainty
