@@ -12,7 +12,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.presets import load_experiment
 from fedmtl.runs.sweep import sweep_of
 from fedmtl.runtime.node import clients_of, read_run_config
+from tests import methods_table
 from tests.test_floors import FLOORS
 
 ROOT = Path(__file__).parent.parent
@@ -344,35 +345,13 @@ def test_numbers(here: Path) -> None:
     assert Experiment().workers == 2 and "`workers` actors (2)" in TEXT
 
 
-def names_in(tree: Any) -> list[str]:
-    """The names of tensors in nested mappings and tuples."""
-    if isinstance(tree, Mapping):
-        return [name for key, value in tree.items() for name in (key, *names_in(value))]
-    return [name for item in tree for name in names_in(item)] if isinstance(tree, tuple) else []
-
-
 def test_table_of_algorithms() -> None:
-    """All of them, each with the paper that its own file names, and what its clients keep."""
-    table_rows = {row[0]: row[1:] for row in table("algorithm")}
-    assert list(table_rows) == list(REGISTRY["algorithm"])
-    for name, (paper, _, up, private, _) in table_rows.items():
-        module = sys.modules[find("algorithm", name).__module__].__doc__ or ""
-        assert all(f"arXiv:{number}" in module for number in re.findall(r"arxiv\.org/abs/([\d.]+)", paper))
-        assert (paper == "–") == ("arXiv" not in module)
-        algorithm = make("algorithm", name)
-        given = {"trunk.w": torch.zeros(1), "head.a.w": torch.zeros(1)}
-        kept = [] if name == "Mocha" else names_in(algorithm.init_client(given, 1))  # it has no trunk
-        assert (
-            set(kept) & given.keys()
-            == {
-                "nothing": set(),
-                "norm layers": set(),
-                "heads": {"head.a.w"},
-                "trunk": {"trunk.w"},
-                "whole model": {"trunk.w", "head.a.w"},
-            }[private.split(";")[0]]
-        )
-        assert ("raw data" in up) == algorithm.traits.centralized
+    """All of them, each with the paper that its own file names, and what its traits declare to be sent and kept; the
+    contract test holds payloads and states to these."""
+    assert methods_table.PAGE.read_text(encoding="utf-8") == methods_table.written(), (
+        "run python -m tests.methods_table"
+    )
+    assert [row[0] for row in table("algorithm")] == list(REGISTRY["algorithm"])
 
 
 def test_table_of_codecs() -> None:

@@ -172,6 +172,14 @@ def test_names_are_everywhere(copy: Path) -> None:
     assert all(name in run.stdout for name in ("ToyBig", "ToyYes"))
 
 
+def test_the_table_of_methods_is_written_anew(copy: Path) -> None:
+    stale = "from tests.methods_table import PAGE, written; assert PAGE.read_text() == written()"
+    assert python(copy, "-c", stale).returncode == 1
+    assert python(copy, "-m", "tests.methods_table").returncode == 0
+    assert python(copy, "-c", stale).returncode == 0
+    assert "| `ToyMean` | – | trunk | trunk | heads | toys |" in (copy / "fedmtl/algorithms/README.md").read_text()
+
+
 def test_broken_toys_fail(copy: Path, tmp_path: Path) -> None:
     """An algorithm that declares to send nothing, a codec that is not lossless, a task whose metric
     counts wrong answers, a golden check that is not there."""

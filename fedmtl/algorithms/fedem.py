@@ -53,7 +53,7 @@ class FedEM:
             private="nothing",
             down_note="of each component",
             up_note="of each component",
-            private_note="weights of the mixture",
+            private_note="but weights of the mixture",
         ),
         technique="similarity measure",
         mean_aggregated=True,
