@@ -30,7 +30,8 @@ def part(component: Any, field: str) -> Any:
     """Return a field that holds a component inside, such as the ``algorithm`` of a wrapper; None without such a one."""
     if dataclasses.is_dataclass(component):
         return next((getattr(component, one.name) for one in dataclasses.fields(component) if one.name == field), None)
-    return vars(component).get(field)
+    own = vars(component)
+    return own[field] if field in own else _of_class(component, field)
 
 
 def check_traits(kind: str, component: Any, expected: Any) -> None:

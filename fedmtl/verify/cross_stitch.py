@@ -10,9 +10,10 @@ from fedmtl.algorithms.common.stitching import simplex
 from fedmtl.algorithms.fedper import FedPer
 from fedmtl.algorithms.local import Local
 from fedmtl.core.types import Upload
-from fedmtl.verify.beats_local import Claim, steps, two_clusters
+from fedmtl.verify.beats_local import Claim, steps
 from fedmtl.verify.check import Found, above, close, every, same_bits
 from fedmtl.verify.fixed_updates import enrolled
+from fedmtl.verify.planted import two_clusters
 from fedmtl.verify.quadratic import Array, Quadratic, clients, play
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])

@@ -7,8 +7,9 @@ import numpy as np
 
 from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.algorithms.local import Local
-from fedmtl.verify.beats_local import EPOCHS, Claim, one_mean, steps
+from fedmtl.verify.beats_local import EPOCHS, Claim, steps
 from fedmtl.verify.check import Found, close, every, same_bits
+from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import clients, play, vector, weights
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])

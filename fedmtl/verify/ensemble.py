@@ -16,8 +16,9 @@ from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.local import Local
 from fedmtl.core.types import Batch, Params
 from fedmtl.tasks import Binary, MultiClass, Task
-from fedmtl.verify.beats_local import Claim, one_mean, steps
+from fedmtl.verify.beats_local import Claim, steps
 from fedmtl.verify.check import Found, above, below, close, every, same_bits
+from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import Array, clients, play
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])

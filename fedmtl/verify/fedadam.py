@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from fedmtl.algorithms.fedavg import FedAvg
-from fedmtl.verify.beats_local import Claim, around, one_mean
+from fedmtl.verify.beats_local import Claim, around
 from fedmtl.verify.check import Found, close, every
+from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import Array
 from fedmtl.verify.server_optimizer import Step, around_fedavg, around_fedper, given
 

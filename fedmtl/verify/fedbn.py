@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from fedmtl.core.types import Batch, Params
-from fedmtl.verify.beats_local import Claim, one_model_by_norms, steps
+from fedmtl.verify.beats_local import Claim, steps
 from fedmtl.verify.check import Found, close, every, same_bits
+from fedmtl.verify.planted import one_model_by_norms
 from fedmtl.verify.quadratic import Array, Quadratic, clients, weights
 
 SHAPES: Mapping[str, tuple[int, ...]] = {

@@ -15,8 +15,9 @@ from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.core.random import rng
 from fedmtl.core.types import Batch, Params
 from fedmtl.tasks import MultiClass, Regression
-from fedmtl.verify.beats_local import Claim, steps, two_clusters
+from fedmtl.verify.beats_local import Claim, steps
 from fedmtl.verify.check import Found, above, close, every
+from fedmtl.verify.planted import two_clusters
 from fedmtl.verify.quadratic import Array, play, vector
 
 START = np.array([0.4, -0.3, 0.5])

@@ -9,9 +9,10 @@ import torch
 from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.local import Local
 from fedmtl.core.types import Upload
-from fedmtl.verify.beats_local import Claim, one_mean, steps
+from fedmtl.verify.beats_local import Claim, steps
 from fedmtl.verify.check import Found, close, every, same_bits
 from fedmtl.verify.fixed_updates import LR, enrolled, planted
+from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import Array, clients, play, vector
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from fedmtl.verify.beats_local import Claim, one_subspace, steps
+from fedmtl.verify.beats_local import Claim, steps
 from fedmtl.verify.central import alone, central_vector
 from fedmtl.verify.check import Found, close, same_bits
+from fedmtl.verify.planted import one_subspace
 from fedmtl.verify.quadratic import Array, Quadratic, clients, play, weights
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from fedmtl.algorithms.fedavg import FedAvg
-from fedmtl.verify.beats_local import Claim, one_mean, steps
+from fedmtl.verify.beats_local import Claim, steps
 from fedmtl.verify.check import Found, above, close, same_bits
+from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import clients, play, weights
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])

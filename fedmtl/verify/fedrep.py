@@ -9,8 +9,9 @@ from torch import Tensor
 
 from fedmtl.core.trees import tree_index
 from fedmtl.core.types import Batch, LocalResult, Params, Payload
-from fedmtl.verify.beats_local import EPOCHS, Claim, one_subspace
+from fedmtl.verify.beats_local import EPOCHS, Claim
 from fedmtl.verify.check import Found, below, close, every
+from fedmtl.verify.planted import one_subspace
 from fedmtl.verify.quadratic import Array, clients, play, weights
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])

@@ -9,8 +9,9 @@ import torch
 from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.local import Local
 from fedmtl.core.types import Upload
-from fedmtl.verify.beats_local import PAIRS, Claim, steps, two_clusters
+from fedmtl.verify.beats_local import PAIRS, Claim, steps
 from fedmtl.verify.check import Found, close, every, same_bits
+from fedmtl.verify.planted import two_clusters
 from fedmtl.verify.quadratic import Array, clients, play
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])

@@ -9,9 +9,10 @@ import torch
 from fedmtl.algorithms.fedper import FedPer
 from fedmtl.algorithms.local import Local
 from fedmtl.core.types import Upload
-from fedmtl.verify.beats_local import HALVES, Claim, steps, two_clusters
+from fedmtl.verify.beats_local import HALVES, Claim, steps
 from fedmtl.verify.check import Found, close, every, same_bits
 from fedmtl.verify.fixed_updates import enrolled, sent
+from fedmtl.verify.planted import two_clusters
 from fedmtl.verify.quadratic import clients, play
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])

@@ -11,8 +11,9 @@ from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.core.random import rng
 from fedmtl.core.types import Batch, Params, Upload
-from fedmtl.verify.beats_local import Claim, steps, two_clusters
+from fedmtl.verify.beats_local import Claim, steps
 from fedmtl.verify.check import Found, close, every, same_bits
+from fedmtl.verify.planted import two_clusters
 from fedmtl.verify.quadratic import Array, Quadratic, clients, play, vector
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])

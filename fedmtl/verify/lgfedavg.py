@@ -7,9 +7,10 @@ import numpy as np
 import torch
 
 from fedmtl.core.types import Upload
-from fedmtl.verify.beats_local import Claim, one_model_by_gains, steps
+from fedmtl.verify.beats_local import Claim, steps
 from fedmtl.verify.central import alone, central_vector
 from fedmtl.verify.check import Found, close, every, same_bits
+from fedmtl.verify.planted import one_model_by_gains
 from fedmtl.verify.quadratic import clients, play, weights
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])

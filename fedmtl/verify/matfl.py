@@ -8,9 +8,10 @@ import torch
 
 from fedmtl.algorithms.fedper import FedPer
 from fedmtl.algorithms.local import Local
-from fedmtl.verify.beats_local import Claim, steps, two_clusters
+from fedmtl.verify.beats_local import Claim, steps
 from fedmtl.verify.check import Found, close, every
 from fedmtl.verify.fixed_updates import LR, cosine_matrix, enrolled, planted, sent
+from fedmtl.verify.planted import two_clusters
 from fedmtl.verify.quadratic import clients, play
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.common.local_training import make_batches
-from fedmtl.verify.beats_local import Claim, two_clusters_of_labels
+from fedmtl.verify.beats_local import Claim
 from fedmtl.verify.check import Found, above, below, close, every
+from fedmtl.verify.planted import two_clusters_of_labels
 
 Array = NDArray[np.float64]
 HEAD = "head.t.weight"

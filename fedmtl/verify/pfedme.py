@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from fedmtl.verify.beats_local import Claim, one_mean
+from fedmtl.verify.beats_local import Claim
 from fedmtl.verify.check import Found, close, every
+from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import Array, Quadratic, clients, play, vector
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])

@@ -9,8 +9,9 @@ import torch
 from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.core.types import Upload
-from fedmtl.verify.beats_local import Claim, one_mean, steps
+from fedmtl.verify.beats_local import Claim, steps
 from fedmtl.verify.check import Found, above, close, every
+from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import clients, play, vector
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from fedmtl.algorithms.fedper import FedPer
-from fedmtl.verify.beats_local import Claim, one_subspace, steps
+from fedmtl.verify.beats_local import Claim, steps
 from fedmtl.verify.check import Found, above, below, close, every
 from fedmtl.verify.fixed_updates import LR, cosine_matrix, enrolled, planted, sent
+from fedmtl.verify.planted import one_subspace
 from fedmtl.verify.quadratic import Array, clients, play
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])

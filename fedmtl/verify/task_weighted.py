@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from fedmtl.algorithms.fedper import FedPer
-from fedmtl.verify.beats_local import Claim, around, one_subspace
+from fedmtl.verify.beats_local import Claim, around
 from fedmtl.verify.check import Found, close, same_bits
+from fedmtl.verify.planted import one_subspace
 from fedmtl.verify.two_tasks import CONFLICT, LR, Linear, play
 from fedmtl.weightings import DWA, Equal, Uncertainty
 

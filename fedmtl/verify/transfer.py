@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from fedmtl.algorithms.fedper import FedPer
-from fedmtl.verify.beats_local import ROUNDS, Claim, one_subspace, steps
+from fedmtl.verify.beats_local import ROUNDS, Claim, steps
 from fedmtl.verify.check import Found, close, every, same_bits
+from fedmtl.verify.planted import one_subspace
 from fedmtl.verify.quadratic import Array, clients, play
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])

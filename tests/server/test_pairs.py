@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fedmtl.algorithms import Algorithm, FedAvg, Mocha, Scaffold
+from fedmtl.algorithms.traits import Traits
 from fedmtl.codecs import FP16, Codec, Dense, ErrorFeedback, Int8, TopK
 from fedmtl.core.types import Payload, Upload
 from fedmtl.registry.components import REGISTRY
@@ -154,6 +155,7 @@ def test_all_codecs_are_paired() -> None:
 
 def test_a_wrapper_is_asked_for_what_it_wraps() -> None:
     class Around:
+        traits = Traits()
         algorithm = Scaffold()
 
     for codec in CODECS:

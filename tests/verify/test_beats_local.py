@@ -7,16 +7,14 @@ import torch
 from fedmtl.algorithms import Local
 from fedmtl.registry.components import REGISTRY
 from fedmtl.verify.beats_local import (
-    EXAMPLES,
-    INPUTS,
     MARGIN,
     Claim,
     alone,
     gain_of,
     learn,
-    one_mean,
     what_is_in_common_is_learnt_better_than_alone,
 )
+from fedmtl.verify.planted import EXAMPLES, INPUTS, one_mean
 from fedmtl.verify.registry import checks_of, class_of
 from tests.verify.mutants import mutants
 
