@@ -28,7 +28,7 @@ from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.local import Local
 from fedmtl.core.trees import tree_index, tree_leaves, tree_stack, tree_unflatten
 from fedmtl.core.types import Payload, Upload
-from fedmtl.registry.components import find
+from fedmtl.registry.components import REGISTRY, find
 from fedmtl.verify.check import Check, Found, below
 from fedmtl.verify.planted import CLIENTS, EXAMPLES, Hinge, Loss, Predict, Problem
 
@@ -138,4 +138,5 @@ def what_is_in_common_is_learnt_better_than_alone(cls: Any) -> Found:
 
 def gain_checks(name: str) -> tuple[Check, ...]:
     """The check of an algorithm that claims a gain, or none."""
-    return (what_is_in_common_is_learnt_better_than_alone,) if isinstance(gain_of(name), Claim) else ()
+    claims = name in REGISTRY["algorithm"] and isinstance(gain_of(name), Claim)
+    return (what_is_in_common_is_learnt_better_than_alone,) if claims else ()
