@@ -81,7 +81,7 @@ def write_checkpoint(files: Folder, saved: Saved, server: Server) -> None:
     }
     if server.uploads_no_numbers:
         note["since"] = _to_text(server.since, "<i8")
-    if server.validates:
+    if server.schedule.validates:
         best, kept = server.best, server.best_snapshot
         score = None if np.isnan(best.score) else best.score
         values = {"round": best.round, "score": score, "waited": best.waited, "last": best.last}
@@ -108,7 +108,7 @@ def restore_raw_data(files: Folder, server: Server) -> None:
 
 def remove_old_best(files: Folder, saved: Saved, server: Server) -> None:
     """Remove states of best rounds that the checkpoint does not name; after the test it names none."""
-    if server.validates:
+    if server.schedule.validates:
         needed = "" if saved.tested else _best_file(server.best.round).rpartition("/")[2]
         for name in files.names("checkpoint"):
             if BEST_FILE.fullmatch(name) and name != needed:
@@ -136,7 +136,7 @@ def restore(note: Mapping[str, Any], rounds: int, server: Server, folder: Path) 
     )
     if "since" in note:
         server.since[:] = _from_text(note["since"], "<i8")
-    if server.validates:
+    if server.schedule.validates:
         saved.tested = bool(note["tested"])
         _restore_best(note["best"], saved.tested, server, folder)
     return saved
@@ -212,8 +212,8 @@ def restore_last_updates(folder: Path, mark: Mark, server: Server) -> None:
         up, train = block.shared["directions"].index("up"), block.shared["purposes"].index("train")
         some = (columns["direction"] == up) & (columns["purpose"] == train) & (columns["packet_bytes"] > 0)
         clients, rounds = columns["client"][some], columns["round"][some]
-        known = np.isin(clients, server.clients.clients)
-        np.maximum.at(server.since, server.clients.rows(clients[known]), rounds[known])
+        known = np.isin(clients, server.roster.clients)
+        np.maximum.at(server.since, server.roster.rows(clients[known]), rounds[known])
 
 
 def _to_text(numbers: NDArray[Any], kind: str) -> str:

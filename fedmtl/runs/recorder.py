@@ -152,7 +152,7 @@ class Recorder:
 
     def is_over(self, server: Server) -> bool:
         """True when all is done but the summary."""
-        return self._saved.tested if server.validates else self.round > server.rounds
+        return self._saved.tested if server.schedule.validates else self.round > server.rounds
 
     def record(self, round: int, server: Server, outcome: RoundResult, tests: bool = False) -> Progress:
         """Keep what a round brought; with a folder, on disk before this returns.
@@ -168,11 +168,11 @@ class Recorder:
             saved.rows_digest = digest(saved.rows_digest, measured)
         if tests:
             saved.tested, round = True, saved.round
-        elif server.validates and server.evaluates(round - 1):
+        elif server.schedule.validates and server.schedule.evaluates(round - 1):
             server.record_score(round - 1, math.nan if measured is None else saved.score)
         if round <= server.rounds and not tests:
             saved.trained, saved.training_seconds = outcome.trained, outcome.seconds
-        last = tests or (measured is not None and not server.validates and measured.round == server.rounds)
+        last = tests or (measured is not None and not server.schedule.validates and measured.round == server.rounds)
         other = measure_blocks(server.plan.tasks, server.plan.kinds, outcome.measurements, last)
         if trained_now := training_blocks(round, outcome.training):
             other[TRAINING.name] = trained_now
@@ -222,7 +222,7 @@ class Recorder:
     def finish(self, server: Server) -> Result:
         """Return the result; with a folder, the summary and the model are written."""
         saved = self._saved
-        result = server.best.round if server.validates else server.rounds
+        result = server.best.round if server.schedule.validates else server.rounds
         last = self._tables.metrics(server.plan.tasks, saved.marks, result, TEST)()
         summary = summarise(self.experiment, server, last, saved)
         summary |= {"floors": dict(self.floors), **names_in(server.plan.tasks, self.client_names)}

@@ -131,7 +131,7 @@ def progress_of(
         bytes_up=server.ledger.total("up", ("train", "raw_data")),
         bytes_down=server.ledger.total("down", ("train", "raw_data")),
         problems=problems,
-        part=TEST if tests else server.part,
+        part=TEST if tests else server.schedule.part,
         tests=tests,
         best=server.best,
         bytes_evaluation=sum(server.ledger.total(way, ("evaluate",)) for way in ("up", "down")),

@@ -76,7 +76,7 @@ def summarise(
         "seed": experiment.seed,
         "rounds": server.rounds,
         "clients": len(server.roster),
-        "measured": len(server.measured),
+        "measured": len(server.schedule.measured),
         "local_passes": local_passes(experiment.algorithm),
         "tasks": tasks,
         "rejected": dict(sorted(server.rejected.items())),
@@ -93,7 +93,7 @@ def summarise(
             "rows": saved.rows_digest,
             "ledger": ledger.digest(),
         },
-        **(_stopped(experiment, server.best) if server.validates else {}),
+        **(_stopped(experiment, server.best) if server.schedule.validates else {}),
     }
 
 

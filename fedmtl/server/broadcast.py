@@ -1,4 +1,4 @@
-"""The server's packets of a round: what is the same for many is asked for, and packed, once."""
+"""The server's packets of a round: a payload that many clients get is made, and packed, once."""
 
 from typing import Any
 
@@ -16,11 +16,11 @@ from fedmtl.protocol.plan import Plan
 
 
 def broadcasts(plan: Plan, state: Any, roster: Roster, round: int, clients: NDArray[np.int64]) -> Packets:
-    """A packet for each of K clients.
+    """Make a packet for each of K clients.
 
     Equal payloads are one packet: the same numbers, under the same names, as far as a client owns them. Not the same
     tensors: of two clients that shared one, each has its own when the server is read back from its checkpoint, and a
-    codec's chance is a packet's.
+    codec's randomness is a packet's.
     """
     packets: list[bytes] = []
     by_records: dict[Any, int] = {}
@@ -54,7 +54,7 @@ def broadcasts(plan: Plan, state: Any, roster: Roster, round: int, clients: NDAr
 
 
 def _sum(tensor: Tensor, known: dict[int, bytes]) -> bytes:
-    """A checksum of 16 bytes, of each tensor once."""
+    """Return a checksum of 16 bytes, computed once for each tensor."""
     if id(tensor) not in known:
         known[id(tensor)] = xxh3_128_digest(tensor.detach().contiguous().numpy().reshape(-1).view(np.uint8).data)
     return known[id(tensor)]
@@ -62,6 +62,6 @@ def _sum(tensor: Tensor, known: dict[int, bytes]) -> bytes:
 
 def _pack(plan: Plan, round: int, client: ClientId, owned: TaskSet, payload: Payload) -> bytes:
     spec, codec = plan.down_spec(client, owned), plan.down_codec
-    chance = rng(plan.seed, round, client, "down")
+    generator = rng(plan.seed, round, client, "down")
     state = codec.init(spec.size) if spec else None
-    return pack_payload(payload, spec, codec, state, chance, kind=DOWN, round=round)[0]
+    return pack_payload(payload, spec, codec, state, generator, kind=DOWN, round=round)[0]

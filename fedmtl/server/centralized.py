@@ -1,4 +1,4 @@
-"""Central algorithms: the local update runs at the server, on the union of everybody's data."""
+"""Centralized algorithms: the local update runs at the server, on the union of all clients' data."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,9 @@ from fedmtl.core.types import ClientId, Upload
 from fedmtl.data.base import Split
 from fedmtl.engines.base import Cohort, Engine
 from fedmtl.protocol.metrics_report import read_raw_data
+from fedmtl.protocol.packets import PacketError
 from fedmtl.protocol.plan import Plan
+from fedmtl.server.replies import RoundReplies, first_problems
 from fedmtl.server.round_result import NO_LOSSES, TrainingLosses
 from fedmtl.tables.schemas import ALL_CLIENTS, TRAIN_LOSS
 
@@ -21,7 +23,7 @@ from fedmtl.tables.schemas import ALL_CLIENTS, TRAIN_LOSS
 def train_centrally(
     plan: Plan, engine: Engine, round: int, state: Any, raw_data: Mapping[ClientId, bytes]
 ) -> tuple[Any, TrainingLosses]:
-    """The server's next state, after the local update of an only client that owns all data and tasks, and its loss.
+    """Return the server's state after the local update of an only client with all data and tasks, and its loss.
 
     Args:
         raw_data: raw-data packets of round 1.
@@ -60,10 +62,36 @@ def _training(examples: int, metrics: Mapping[str, Any]) -> TrainingLosses:
 
 
 def union(plan: Plan, raw_data: Mapping[ClientId, bytes]) -> Split:
-    """Everybody's examples in client order; a label that a client does not have is NaN."""
+    """Join the examples of all clients in client order; a label that a client does not have is NaN."""
     parts = [read_raw_data(plan, 1, packet) for _, packet in sorted(raw_data.items())]
     labels = {}
     for name, task in plan.tasks.items():
         blank = [np.full((len(part.x), *task.label_shape), np.nan, np.float32) for part in parts]
         labels[name] = np.concatenate([part.y.get(name, b) for part, b in zip(parts, blank, strict=True)])
     return Split(np.concatenate([part.x for part in parts]), labels)
+
+
+def collect_raw_data(replies: RoundReplies, needs_all: bool, altered: bool) -> dict[ClientId, bytes]:
+    """Return the raw-data packets of all clients, or of those whose nodes did not alter them.
+
+    Args:
+        replies: of round 1.
+        needs_all: raise where one client's data are missing.
+        altered: a node's reply was altered, so that its clients can be left out.
+
+    Raises:
+        RuntimeError: missing data that the run cannot do without.
+    """
+    found = replies.raw_data()
+    for client, packet in list(found.items()):
+        try:
+            read_raw_data(replies.plan, replies.round, packet, replies.roster[client])
+        except PacketError as error:
+            replies.leave_out({client: str(error)}, "packet")
+            del found[client]
+    if replies.problems and (needs_all or not found or not (altered or replies.rejections)):
+        raise RuntimeError(
+            f"{replies.plan.algorithm!r} needs the data of all clients; none came from clients "
+            f"{sorted(replies.problems)[:10]}: {first_problems(replies.problems)}."
+        )
+    return found

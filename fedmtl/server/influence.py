@@ -1,4 +1,4 @@
-"""How far one client may move the model: bounds on its weight and on the norm of its update.
+"""Bounds on the influence of one client: on its weight and on the norm of its update.
 
     n_k       ≤ W · N_k                                   N_k the training examples that the server knows of     (1)
     |w_k − w| ≤ R · max(|w|, |w_0|, typical)              w what was sent to the client, w_0 the first model     (2)
@@ -39,7 +39,7 @@ class Bounds(NamedTuple):
 def update_norms(
     vectors: NDArray[np.float32], references: NDArray[np.float32], broadcast_index: NDArray[np.int64] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """|w_k − w| and |w| of K clients, [K] both, in float64; one row is in memory at a time.
+    """Return |w_k − w| and |w| of K clients, [K] both, in float64; one row is in memory at a time.
 
     Args:
         vectors: w_k, [K, size].
@@ -57,7 +57,7 @@ def update_norms(
 
 
 def typical(parts: Sequence[NDArray[np.float64]]) -> float:
-    """The smallest over nodes of the lower median over clients, of finite numbers; 0 without any."""
+    """Return the smallest over nodes of the lower median over clients, of finite numbers; 0 without any."""
     middles = []
     for part in parts:
         finite = np.sort(part[np.isfinite(part)])
@@ -73,7 +73,7 @@ def norm_limits(
     nodes: Sequence[int | None],
     first: float,
 ) -> list[NDArray[np.float64]]:
-    """The right-hand side of (2) for the clients of each part; infinity where there is no bound.
+    """Return the right-hand side of (2) for the clients of each part; infinity where there is no bound.
 
     Args:
         apart, lengths: |w_k − w| and |w| of the clients of each part.
@@ -100,7 +100,7 @@ def size_limits(
     known: Sequence[NDArray[np.int64] | None],
     nodes: Sequence[int | None],
 ) -> list[NDArray[np.float64]]:
-    """The right-hand side of (1) for the clients of each part; infinity where there is no bound.
+    """Return the right-hand side of (1) for the clients of each part; infinity where there is no bound.
 
     Args:
         factor: W; 0 lifts the bound.

@@ -1,6 +1,6 @@
-"""What a node may say, and about which clients: its replies against the requests that it was sent.
+"""Checks of a node's replies against the requests that it was sent.
 
-All columns are looked at at once; honest replies pass untouched, without a copy.
+All columns are checked at once; honest replies pass untouched, without a copy.
 """
 
 from typing import Any, NamedTuple
@@ -33,11 +33,11 @@ class NodeRequests(NamedTuple):
     report_bytes: NDArray[np.int64]
     """The largest report, [V]."""
     trusted: bool = False
-    """Whether the node shares memory with the server: a worker of this machine, started by it."""
+    """True where the node shares memory with the server: a worker of this machine, started by it."""
 
 
 def packet_limits(plan: Plan, roster: Roster, requests: Requests) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The largest update and the largest report, in bytes, that each of the requests can need. [V] both.
+    """Return the largest update and report, in bytes, that each of the requests can need, [V] both.
 
     A codec makes at most 8 bytes a number and 4096 besides, or says in ``max_bytes(size)`` how many it makes. Raw data
     is bounded with all of the round's, see ``RoundReplies.raw_data``: how many examples are typical is known then.
@@ -60,7 +60,7 @@ def packet_limits(plan: Plan, roster: Roster, requests: Requests) -> tuple[NDArr
 def check_replies(
     replies: Replies, sent: NodeRequests, roster: Roster, elapsed: float
 ) -> tuple[Replies, list[Rejection]]:
-    """The replies without what was not asked for, and what was left out.
+    """Return the replies without parts that were not requested, and the rejections.
 
     Args:
         elapsed: seconds since the requests were sent.
@@ -112,7 +112,7 @@ def check_replies(
 
 
 def _cut(packets: Packets, limits: NDArray[np.int64], clients: NDArray[np.int64], part: str, leave_out: Any) -> Packets:
-    """The packets, empty where they were not asked for or are larger than they can be."""
+    """Empty the packets that were not requested or are larger than they can be."""
     large = packets.lengths > limits
     if not large.any():
         return packets

@@ -1,4 +1,4 @@
-"""What a round brought, as arrays over clients."""
+"""The result of a round, as arrays over clients."""
 
 import math
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from fedmtl.tables.schemas import TEST
 
 
 class ClientMetrics(NamedTuple):
-    """What K clients with one set of tasks measured: the model after ``round`` rounds, each on its own examples.
+    """Metrics of K clients with one set of tasks: of the model after ``round`` rounds, each on its own examples.
 
     The same numbers as K reports of one client; the packets were counted one a client.
     """
@@ -43,11 +43,11 @@ class TrainingLosses(NamedTuple):
     """Mean loss of the steps, [T] float32; it may be infinite or NaN."""
 
     def select(self, rows: NDArray[Any]) -> "TrainingLosses":
-        """Some of them."""
+        """Select the losses of some clients."""
         return TrainingLosses(self.clients[rows], self.examples[rows], self.train_loss[rows])
 
     def mean(self) -> float:
-        """Σ n_k loss_k / Σ n_k; NaN where a loss is not finite, or there is none."""
+        """Return Σ n_k loss_k / Σ n_k; NaN where a loss is not finite, or there is none."""
         if not len(self.clients) or not np.isfinite(self.train_loss).all():
             return math.nan
         return float(self.examples @ self.train_loss.astype(np.float64) / self.examples.sum())
@@ -57,16 +57,16 @@ NO_LOSSES = TrainingLosses(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.fl
 
 
 class RoundResult(NamedTuple):
-    """What a round brought."""
+    """The result of a round."""
 
     measurements: list[ClientMetrics]
-    """One for each set of tasks that somebody measured; no client is in two of them."""
+    """One for each set of tasks that a client measured; no client is in two of them."""
     trained: NDArray[Any]
     """Clients whose update was used, ascending, [T] int64; none when only raw data came."""
     seconds: NDArray[Any]
     """Their measured training time, [T] float64."""
     problems: dict[ClientId, str]
-    """Clients that were asked for an update and gave none that could be used, with the reason."""
+    """Reasons of the clients that were to send an update and sent none that could be used."""
     rejected: Mapping[str, int] = {}
     """Kind -> replies, packets and sums that were left out, see ``rejections.KINDS``."""
     training: TrainingLosses = NO_LOSSES

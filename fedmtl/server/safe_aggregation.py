@@ -20,7 +20,7 @@ from fedmtl.protocol.plan import Plan
 def aggregate(
     plan: Plan, state: Any, uploads: Uploads, node_of: Callable[[ClientId], int | None], trusted: bool
 ) -> tuple[Any, Uploads, dict[ClientId, str]]:
-    """The server's next state, the uploads that made it, and the clients of the others, with the reason.
+    """Return the server's next state, the uploads that made it, and the clients of the others, with the reason.
 
     Args:
         node_of: the node that a client's upload came from.
@@ -52,7 +52,7 @@ class NotFinite(ValueError):
 
 
 def _tried(plan: Plan, state: Any, uploads: Uploads) -> tuple[Any, Exception | None]:
-    """The state after a round, and why it cannot be used."""
+    """Return the state after a round, and the error for which it cannot be used."""
     try:
         after = plan.algorithm.aggregate(state, uploads)
     except Exception as error:  # of whatever type an algorithm raises on numbers that it did not expect
@@ -62,7 +62,7 @@ def _tried(plan: Plan, state: Any, uploads: Uploads) -> tuple[Any, Exception | N
 
 
 def without(uploads: Uploads, clients: NDArray[np.int64]) -> Uploads:
-    """The uploads of other clients."""
+    """Return the uploads of other clients."""
     stacks = []
     for stack in uploads.stacks:
         rows = np.flatnonzero(~np.isin(stack.clients, clients))

@@ -159,7 +159,7 @@ class Round:
             examples=schema.examples,
         )
         hosts = {client: 1 if client in OWN else 2 for client in OWN + OTHERS}
-        self.strategy = FedMTL(self.server, node_map_of(self.server.clients.clients, hosts), "run", 1.0)
+        self.strategy = FedMTL(self.server, node_map_of(self.server.roster.clients, hosts), "run", 1.0)
         empty: Any = None
         for round in (1, 2):
             messages = self.strategy.configure_train(round, empty, empty, self.wire)

@@ -152,7 +152,9 @@ def test_raw_data_is_in_the_ledger_once_and_under_its_own_name() -> None:
 
 def test_without_somebodys_data_there_is_no_round() -> None:
     toy = pooled_toy()
-    with pytest.raises(RuntimeError, match=r"needs everybody's data; none came from clients \[2\]: client 2: no reply"):
+    with pytest.raises(
+        RuntimeError, match=r"needs the data of all clients; none came from clients \[2\]: client 2: no reply"
+    ):
         toy.play(1, lambda replies: [reply for reply in replies if reply.client != 2])
 
 

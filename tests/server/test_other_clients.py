@@ -126,7 +126,7 @@ class Together:
     def round(self, round: int, step: Step) -> dict[ClientId, bytes]:
         """The updates that were sent."""
         self.engine.step = step
-        self.server.cohort = lambda round: np.array(step.cohort, np.int64)  # pyright: ignore[reportAttributeAccessIssue]
+        self.server.schedule.cohort = lambda round: np.array(step.cohort, np.int64)  # pyright: ignore[reportAttributeAccessIssue]
         requests = self.server.open_round(round)
         replies = list(self.client_pool.handle(round, requests, self.store))
         sent = {reply.client: reply.update for reply in replies if reply.client in step.cohort and not reply.problem}

@@ -58,11 +58,11 @@ def mean_of(toy: Toy, round: int, replies: list[Reply], clients: set[int]) -> di
 def test_a_sample_is_measured_and_the_cohort_trains(count: int, cohort: int) -> None:
     """The same clients each time, drawn apart from cohorts; more than there are means all."""
     toy, other = (make_toy(rounds=2, cohort=cohort, evaluate_every=2, evaluate_clients=count) for _ in range(2))
-    sampled = toy.server.measured.tolist()
+    sampled = toy.server.schedule.measured.tolist()
     assert sampled == sorted(set(sampled)) and len(sampled) == min(count, 5)
     for round in (1, 2, 3):
         requests = other.server.open_round(round)
-        training = toy.server.cohort(round).tolist() if round <= 2 else []
+        training = toy.server.schedule.cohort(round).tolist() if round <= 2 else []
         assert [request.client for request in requests if request.train] == training
         assert [request.client for request in requests if request.evaluate] == (sampled if round != 2 else [])
         asked = {*training, *(sampled if round != 2 else [])}
@@ -74,9 +74,11 @@ def test_a_sample_is_measured_and_the_cohort_trains(count: int, cohort: int) -> 
 
 
 def test_the_sample_follows_from_the_seed() -> None:
-    samples = {tuple(make_toy(evaluate_clients=2, seed=seed).server.measured.tolist()) for seed in range(20)}
-    again = make_toy(evaluate_clients=2, seed=7).server.measured.tolist()
-    assert len(samples) > 3 and again == make_toy(evaluate_clients=2, seed=7, cohort=2).server.measured.tolist()
+    samples = {tuple(make_toy(evaluate_clients=2, seed=seed).server.schedule.measured.tolist()) for seed in range(20)}
+    again = make_toy(evaluate_clients=2, seed=7).server.schedule.measured.tolist()
+    assert (
+        len(samples) > 3 and again == make_toy(evaluate_clients=2, seed=7, cohort=2).server.schedule.measured.tolist()
+    )
 
 
 def test_every_round_measures_and_trains_and_one_more_only_measures() -> None:
@@ -85,8 +87,8 @@ def test_every_round_measures_and_trains_and_one_more_only_measures() -> None:
         requests = toy.server.open_round(round)
         assert [request.client for request in requests] == [0, 1, 2, 3, 4]
         assert all(request.evaluate and not request.raw_data for request in requests)
-        assert [request.client for request in requests if request.train] == toy.server.cohort(round).tolist()
-        assert len(toy.server.cohort(round)) == 2
+        assert [request.client for request in requests if request.train] == toy.server.schedule.cohort(round).tolist()
+        assert len(toy.server.schedule.cohort(round)) == 2
     last = toy.server.open_round(3)
     assert [request.client for request in last] == [0, 1, 2, 3, 4]
     assert all(request.evaluate and not request.train for request in last)
@@ -107,7 +109,7 @@ def test_without_evaluation_only_the_cohort_gets_requests() -> None:
     toy = make_toy(rounds=5, cohort=2, evaluate_every=5)
     toy.play(1)
     requests = toy.server.open_round(2)
-    assert [request.client for request in requests] == toy.server.cohort(2).tolist()
+    assert [request.client for request in requests] == toy.server.schedule.cohort(2).tolist()
     assert all(request.train and not request.evaluate for request in requests)
 
 
@@ -137,13 +139,13 @@ def test_the_ledger_of_two_rounds_written_out() -> None:
         toy.play(round)
     expected = Counter()
     for round in (1, 2):
-        for client in toy.server.cohort(round).tolist():
+        for client in toy.server.schedule.cohort(round).tolist():
             expected[round, client, "down", "train", PACKET] += 1
             expected[round, client, "up", "train", PACKET] += 1
     for trained in (0, 1, 2):
         for client in range(5):
             # Who trains next on the model that it measures is sent it once, for training.
-            if trained == 2 or client not in toy.server.cohort(trained + 1):
+            if trained == 2 or client not in toy.server.schedule.cohort(trained + 1):
                 expected[trained, client, "down", "evaluate", PACKET] += 1
             expected[trained, client, "up", "evaluate", 32 + 8 * REPORT[client]] += 1
     assert Counter(tuple(transfer) for transfer in toy.server.ledger.transfers) == expected
@@ -199,7 +201,7 @@ def test_the_trunk_becomes_the_mean_of_the_uploads_weighted_by_examples(
 def test_a_head_that_nobody_in_the_cohort_owns_stays_as_it_was() -> None:
     """FedAvg with client 2 alone: it owns multilabel_3 and regression_2."""
     toy = make_toy(algorithm=FedAvg(epochs=1), cohort=1)
-    round = next(t for t in range(1, 100) if toy.server.cohort(t).tolist() == [2])
+    round = next(t for t in range(1, 100) if toy.server.schedule.cohort(t).tolist() == [2])
     toy.server.rounds = 100
     toy.play(round)
     moved = {name for name, value in toy.server.state.items() if not torch.equal(value, toy.plan.initial[name])}
@@ -341,7 +343,7 @@ def test_replies_of_clients_that_were_not_asked_are_not_used() -> None:
 
     outcome = toy.play(1, tamper)
     plain.play(1)
-    assert outcome.trained.tolist() == toy.server.cohort(1).tolist() and not outcome.problems
+    assert outcome.trained.tolist() == toy.server.schedule.cohort(1).tolist() and not outcome.problems
     assert all(torch.equal(toy.server.state[name], plain.server.state[name]) for name in plain.server.state)
     assert toy.server.ledger.transfers == plain.server.ledger.transfers
 

@@ -109,7 +109,7 @@ def serve(
         examples=schema.examples,
     )
     check_validation(schema, experiment.valid_fraction)
-    node_map = discover(grid, server.clients, experiment.wait_seconds, rejected=server.rejected)
+    node_map = discover(grid, server.roster, experiment.wait_seconds, rejected=server.rejected)
     recorder.client_names = schema.client_names
     recorder.restore(server)
     if recorder.finished is not None and recorder.is_over(server):
@@ -136,7 +136,7 @@ def _rounds(
     nothing, settings = ArrayRecord({}), ConfigRecord()
     while not recorder.is_over(server):
         t = recorder.round + 1
-        tests = server.validates and (t > experiment.rounds + 1 or server.best.exhausted(experiment.patience))
+        tests = server.schedule.validates and (t > experiment.rounds + 1 or server.best.exhausted(experiment.patience))
         begin = time.perf_counter()
         if tests:
             messages = strategy.configure_test(grid)

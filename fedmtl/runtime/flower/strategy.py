@@ -52,7 +52,7 @@ class FedMTL(Strategy):
         self._add = add and server.plan.algorithm.traits.mean_aggregated
         self.outcome: RoundResult | None = None
         """The outcome of the last closed round."""
-        clients = server.clients.clients
+        clients = server.roster.clients
         self._set_node_map(node_map if isinstance(node_map, NodeMap) else node_map_of(clients, node_map))
         self._run = run
         self._wait_seconds = wait_seconds
@@ -68,7 +68,7 @@ class FedMTL(Strategy):
 
     def _set_node_map(self, node_map: NodeMap) -> None:
         self._node_map = node_map
-        self.server.set_hosted(node_map.node_index >= 0)
+        self.server.schedule.set_hosted(node_map.node_index >= 0)
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -78,10 +78,10 @@ class FedMTL(Strategy):
     def _messages(self, round: int, message_type: str, grid: Grid, open_call: Callable[[], Requests]) -> list[Message]:
         if not self._node_map.present(grid.get_node_ids()):  # nodes restart under another id
             rejected = self.server.rejected
-            self._set_node_map(discover(grid, self.server.clients, self._wait_seconds, self._node_map, rejected))
+            self._set_node_map(discover(grid, self.server.roster, self._wait_seconds, self._node_map, rejected))
         self._requests = open_call()
         nodes, node_index = self._node_map
-        node_index = node_index[self.server.clients.rows(self._requests.clients)]
+        node_index = node_index[self.server.roster.rows(self._requests.clients)]
         share = isinstance(grid, DirectGrid) and grid.shares_memory
         updates, reports = self.server.limits(self._requests)
         self._by_node, messages = {}, []
@@ -148,7 +148,7 @@ class FedMTL(Strategy):
         rows = len(sent.requests) + EXTRA_ROWS
         try:
             replies = read_replies(message.content, round, rows, sent.trusted and self._add)
-            return check_replies(replies, sent, self.server.clients, time.monotonic() - self._sent)
+            return check_replies(replies, sent, self.server.roster, time.monotonic() - self._sent)
         except Refused:
             raise
         except Exception as error:  # damage of a kind that no rule above names

@@ -1,0 +1,200 @@
+"""Uploads of a round: the packets of all nodes, unpacked, bounded and stacked by set of tasks."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmtl.core.types import ClientId, Payload, TaskSet
+from fedmtl.core.uploads import Stack, Summed, Uploads
+from fedmtl.protocol.delta import reference_vectors
+from fedmtl.protocol.packets import DOWN, UP, PacketError, Packets
+from fedmtl.protocol.spec import arrays_of, payload_of
+from fedmtl.protocol.unpack import Unpacked, unpack_payload, unpack_payloads
+from fedmtl.server.influence import Bounds, norm_limits, size_limits, update_norms
+from fedmtl.server.replies import RoundReplies
+from fedmtl.server.round_result import NO_LOSSES, TrainingLosses
+
+
+class ReceivedUploads(NamedTuple):
+    """Uploads of the clients of one node and one set of tasks."""
+
+    node: int | None
+    clients: NDArray[np.int64]
+    unpacked: Unpacked
+    update_norms: NDArray[np.float64]
+    """|w_k − w|, [P]; empty where norms are not bounded."""
+    model_norms: NDArray[np.float64]
+    """|w|, [P]."""
+
+
+class UploadReader:
+    """Reads the uploads of a round, and the training losses in their headers."""
+
+    def __init__(self, replies: RoundReplies) -> None:
+        self._replies = replies
+        self._losses: list[TrainingLosses] = []
+
+    def uploads(self) -> Uploads:
+        """Stack the good uploads by set of tasks, in client order; differences are undone.
+
+        Clients whose upload is damaged become ``problems``.
+        """
+        if any(answer.replies.totals for answer in self._replies.matched):
+            return Uploads([], self._summed())
+        requests, received = self._replies.requests, {}
+        bad = (
+            np.isin(requests.clients, list(self._replies.problems))
+            if self._replies.problems
+            else np.zeros(len(requests), bool)
+        )
+        found: dict[int, list[ReceivedUploads]] = {}
+        for index in np.unique(self._replies.task_set[requests.train]).tolist():
+            wanted = requests.train & ~bad & (self._replies.task_set == index)
+            for sent, rows, places in self._replies.matched:
+                some = np.flatnonzero(wanted[places])
+                if len(some):
+                    packets = sent.updates.select(rows[some])
+                    part = self._unpack(index, sent.node, places[some], packets, received)
+                    found.setdefault(index, []).append(part)
+        if self._replies.bounds is not None:
+            found = self._within(found, self._replies.bounds)
+        stacks = []
+        for index, parts in found.items():
+            parts = [part for part in parts if len(part.clients)]
+            if parts:
+                owned = self._replies.roster.task_sets[index]
+                for part in parts:
+                    self._note(
+                        owned, TrainingLosses(part.clients, part.unpacked.num_examples, part.unpacked.train_loss)
+                    )
+                spec = self._replies.plan.up_spec(int(parts[0].clients[0]), owned)
+                clients, num_examples, vectors = _in_client_order(
+                    [(part.clients, part.unpacked) for part in parts], spec.size
+                )
+                stacks.append(Stack(clients, payload_of(vectors, spec), num_examples))
+        return Uploads(stacks)
+
+    def _within(self, found: dict[int, list[ReceivedUploads]], bounds: Bounds) -> dict[int, list[ReceivedUploads]]:
+        """Leave out the uploads that weigh too much, or are too far from the model that was sent."""
+        parts = [part for some in found.values() for part in some]
+        nodes = [part.node for part in parts]
+        first = float(np.sqrt(sum(float((w.double() ** 2).sum()) for w in self._replies.plan.initial.values())))
+        norms = norm_limits(
+            bounds, [part.update_norms for part in parts], [part.model_norms for part in parts], nodes, first
+        )
+        weights = [part.unpacked.num_examples for part in parts]
+        heaviest = size_limits(
+            bounds.weight, weights, [self._replies.examples_of(part.clients, 0) for part in parts], nodes
+        )
+        kept = []
+        for part, norm, weight in zip(parts, norms, heaviest, strict=True):
+            heavy = ~(part.unpacked.num_examples <= weight * (1 + 1e-6))
+            far = ~heavy & ~(part.update_norms <= norm)
+            for k in np.flatnonzero(heavy).tolist():
+                weighs = part.unpacked.num_examples[k]
+                reason = f"it weighs {weighs:g} examples, and can have {weight[k]:g} (max_weight)"
+                self._replies.leave_out_part("weight", part.node, int(part.clients[k]), reason)
+            for k in np.flatnonzero(far).tolist():
+                reason = f"its update is {part.update_norms[k]:.3g} long, and can be {norm[k]:.3g} (max_norm)"
+                self._replies.leave_out_part("norm", part.node, int(part.clients[k]), reason)
+            good = np.flatnonzero(~heavy & ~far)
+            kept.append(part if len(good) == len(heavy) else _rows_of(part, good))
+        each = iter(kept)
+        return {index: [next(each) for _ in some] for index, some in found.items()}
+
+    def _summed(self) -> list[Summed]:
+        """Return the sums of nodes of this machine."""
+        found = []
+        for answer in self._replies.matched:
+            for owned, clients, vector, num_examples, losses in answer.replies.totals:
+                if len(clients):
+                    self._note(owned, TrainingLosses(clients, num_examples, losses))
+                    spec = self._replies.plan.up_spec(int(clients[0]), owned)
+                    found.append(Summed(clients, arrays_of(vector, spec), float(num_examples.sum())))
+        return found
+
+    def _note(self, owned: TaskSet, training: TrainingLosses) -> None:
+        """Keep the training losses of good uploads of clients with one set of tasks."""
+        if self._replies.plan.sends_loss(int(training.clients[0]), owned):
+            self._losses.append(training)
+
+    def training(self, used: NDArray[np.int64]) -> TrainingLosses:
+        """Return the training losses of the clients whose uploads were used, ascending; after ``uploads``."""
+        if not self._losses:
+            return NO_LOSSES
+        whole = TrainingLosses(*(np.concatenate(column) for column in zip(*self._losses, strict=True)))
+        order = np.argsort(whole.clients)
+        return whole.select(order[np.isin(whole.clients[order], used)])
+
+    def _unpack(
+        self,
+        index: int,
+        node: int | None,
+        places: NDArray[np.int64],
+        packets: Packets,
+        received: dict[Any, Payload],
+    ) -> ReceivedUploads:
+        """Unpack the uploads of the clients of one node and one set of tasks."""
+        clients = self._replies.requests.clients[places]
+        first, owned = int(clients[0]), self._replies.roster.task_sets[index]
+        references, which = None, None
+        exact = self._replies.plan.up_codec.traits.lossless
+        if not exact or self._replies.bounds is not None:
+            references, which = self._received(first, owned, self._replies.requests.packets.select(places), received)
+
+        def damaged(k: int, error: PacketError) -> None:
+            self._replies.leave_out_part(error.kind, node, int(clients[k]), str(error))
+
+        spec = self._replies.plan.up_spec(first, owned)
+        unpacked = unpack_payloads(
+            packets,
+            spec,
+            self._replies.plan.up_codec,
+            kind=UP,
+            round=self._replies.round,
+            references=() if exact else references or (),
+            broadcast_index=which,
+            on_error=damaged,
+        )
+        apart = lengths = np.zeros(len(unpacked.rows))
+        if self._replies.bounds is not None and references is not None and which is not None and spec:
+            apart, lengths = update_norms(unpacked.vectors, reference_vectors(references, spec), which[unpacked.rows])
+        return ReceivedUploads(node, clients[unpacked.rows], unpacked, apart, lengths)
+
+    def _received(
+        self, client: ClientId, owned: Any, sent: Packets, received: dict[Any, Payload]
+    ) -> tuple[list[Payload], NDArray[np.int64]]:
+        """Return the broadcasts as clients have unpacked them: those that differ, and each client's index."""
+        spec = self._replies.plan.down_spec(client, owned)
+        starts, first, which = np.unique(sent.starts, return_index=True, return_inverse=True)
+        for start, k in zip(starts.tolist(), first.tolist(), strict=True):
+            if (spec, start) not in received:
+                received[spec, start] = unpack_payload(
+                    sent[k], spec, self._replies.plan.down_codec, kind=DOWN, round=self._replies.round
+                )[0]
+        return [received[spec, start] for start in starts.tolist()], which
+
+
+def _rows_of(part: ReceivedUploads, rows: NDArray[np.int64]) -> ReceivedUploads:
+    return ReceivedUploads(
+        part.node, part.clients[rows], part.unpacked.select(rows), part.update_norms[rows], part.model_norms[rows]
+    )
+
+
+def _in_client_order(
+    parts: Sequence[tuple[NDArray[np.int64], Unpacked]], size: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float32]]:
+    """Join the clients, numbers of examples and vectors of all parts, in client order."""
+    clients = np.concatenate([part for part, _ in parts])
+    order = np.argsort(clients)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    num_examples, vectors = np.empty(len(clients)), np.empty((len(clients), size), np.float32)
+    offset = 0
+    for part, unpacked in parts:
+        rows = rank[offset : offset + len(part)]
+        vectors[rows], num_examples[rows] = unpacked.vectors, unpacked.num_examples
+        offset += len(part)
+    return clients[order], num_examples, vectors
