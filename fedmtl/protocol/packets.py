@@ -10,7 +10,7 @@ HEADER_BYTES = 32
 """Bytes before the body."""
 
 DOWN, UP, REPORT, DATA = 1, 2, 3, 4
-"""Kinds of packet: a broadcast, an upload, sums of metrics, raw examples (central algorithms only)."""
+"""Kinds of packet: a broadcast, an upload, sums of metrics, raw examples (centralized algorithms only)."""
 
 KIND_NAMES = {DOWN: "broadcast", UP: "upload", REPORT: "report", DATA: "raw data"}
 

@@ -29,7 +29,7 @@ class Request(NamedTuple):
     """Measure what the client would predict with, before training."""
     train: bool
     raw_data: bool
-    """Send the raw training data; for central algorithms, once."""
+    """Send the raw training data; for centralized algorithms, once."""
 
 
 class Requests(Sequence[Request]):

@@ -3,7 +3,6 @@
 import dataclasses
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 import numpy as np
@@ -24,7 +23,7 @@ from fedmtl.server.sampling import cohort_size
 RUNTIMES = ("ray", "local")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Experiment:
     """One run, as data. Components may be given as objects or by name.
 
