@@ -24,7 +24,7 @@ import fedmtl as fedmtl_package
 from fedmtl.cli import app
 from fedmtl.cli import run as run_command
 from fedmtl.cli.baseline import local_beside
-from fedmtl.cli.listing import Kind
+from fedmtl.cli.listing import ListKind
 from fedmtl.cli.progress import describe
 from fedmtl.registry.components import find
 from fedmtl.registry.described import described
@@ -108,7 +108,7 @@ def test_everything_is_explained(name: str) -> None:
 
 
 def test_list_of_kinds_in_the_help_is_complete() -> None:
-    assert "KIND is " + ", ".join(list(Kind)[:-1]) + f" or {list(Kind)[-1]}." in " ".join(
+    assert "KIND is " + ", ".join(list(ListKind)[:-1]) + f" or {list(ListKind)[-1]}." in " ".join(
         fedmtl("list", "--help").output.split()
     )
 
@@ -123,8 +123,8 @@ def whole(*arguments: str) -> list[str]:
     return result.output.splitlines()
 
 
-@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.presets])
-def test_list_prints_every_name_and_field(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [kind for kind in ListKind if kind is not ListKind.presets])
+def test_list_prints_every_name_and_field(kind: ListKind) -> None:
     registered = REGISTRY[kind.singular]
     first, *lines = whole("list", kind.value)
     assert re.match(r"An? .* (is|are) .*\.$", first)
@@ -171,8 +171,8 @@ def test_list_for_programs() -> None:
     assert [each["name"] for each in json.loads("\n".join(whole("list", "presets", "--json")))] == list(presets())
 
 
-@pytest.mark.parametrize("kind", list(Kind))
-def test_list_imports_nothing_heavy(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", list(ListKind))
+def test_list_imports_nothing_heavy(kind: ListKind) -> None:
     """torch takes seconds; without it the answer takes a tenth of one."""
     program = (
         "import sys; from fedmtl.cli import app\n"

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 
-class Confusion(NamedTuple):
+class ConfusionMatrix(NamedTuple):
     """Examples of each class (row) by the class that was predicted (column)."""
 
     names: list[str]
@@ -23,7 +23,7 @@ class Confusion(NamedTuple):
 
 def confusions(
     rows: Iterable[Mapping[str, Any]], client: int | None, names: Sequence[str]
-) -> dict[str | int | None, Confusion]:
+) -> dict[str | int | None, ConfusionMatrix]:
     """Label, None where a task has but one question -> its matrix; of one client, or of all together.
 
     Args:
@@ -45,7 +45,7 @@ def confusions(
                 without[place[truth]] += count
             else:
                 counts[place[truth]][place[predicted]] += count
-        found[label] = Confusion([str(name) for name in classes], counts, without)
+        found[label] = ConfusionMatrix([str(name) for name in classes], counts, without)
     return found
 
 

@@ -7,7 +7,7 @@ from math import nan
 from pathlib import Path
 from typing import Any
 
-from fedmtl.analysis.confusion import Confusion, confusions
+from fedmtl.analysis.confusion import ConfusionMatrix, confusions
 from fedmtl.analysis.curve import Curve, Metric, number
 from fedmtl.analysis.diagnostics import Diagnostic, read_diagnostics
 from fedmtl.analysis.divergence import failure_of
@@ -204,7 +204,7 @@ class Run:
     def _of_result(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [row for row in rows if (row["round"], row["part"]) == (self.final_round, self.final_part)]
 
-    def confusion(self, task: str, client: int | None = None) -> dict[str | int | None, Confusion]:
+    def confusion(self, task: str, client: int | None = None) -> dict[str | int | None, ConfusionMatrix]:
         """Confusion matrices of what ``score`` is of: one under None, or one for each of a ``MultiLabel``'s labels.
 
         Args:

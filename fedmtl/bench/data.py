@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fedmtl.bench.workloads import Workload
 from fedmtl.core.random import SERVER, rng
 from fedmtl.data.base import Federation
-from fedmtl.data.joined import Rows, joined
+from fedmtl.data.joined import JoinedRows, joined
 from fedmtl.tasks.multiclass import MultiClass
 
 TASK = "label"
@@ -91,9 +91,9 @@ class Stored:
         return Federation({TASK: MultiClass(workload.classes)}, workload.input_shape, joined([table]))
 
 
-def _rows(x: NDArray[np.float32], y: NDArray[np.float32], clients: int) -> Rows:
+def _rows(x: NDArray[np.float32], y: NDArray[np.float32], clients: int) -> JoinedRows:
     """The examples of the first clients, in place; clients beyond those of the arrays have none."""
     held = np.arange(clients) < len(x)
     examples = x.shape[1]
     start = np.where(held, np.arange(clients) * examples, 0)
-    return Rows(x.reshape(-1, *x.shape[2:]), {TASK: y.reshape(-1)}, start, np.where(held, examples, 0))
+    return JoinedRows(x.reshape(-1, *x.shape[2:]), {TASK: y.reshape(-1)}, start, np.where(held, examples, 0))

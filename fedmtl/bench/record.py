@@ -19,7 +19,7 @@ from fedmtl.bench.memory import PeakMemory
 from fedmtl.bench.workloads import WORKLOADS, Workload
 
 
-class Task(NamedTuple):
+class BenchTask(NamedTuple):
     """Request to a system."""
 
     workload: Workload
@@ -96,7 +96,7 @@ def process_age() -> float:
 _IMPORTED = time.perf_counter()
 
 
-def run_script(system: str, run: Callable[[Task], BenchResult]) -> None:
+def run_script(system: str, run: Callable[[BenchTask], BenchResult]) -> None:
     """The command line of a system: run it, and print its record."""
 
     def main(
@@ -113,7 +113,7 @@ def run_script(system: str, run: Callable[[Task], BenchResult]) -> None:
             work = read_workload(folder)
             work = work if rounds is None else replace(work, rounds=rounds)
             with PeakMemory() as memory:
-                measured = run(Task(work, folder, workers, compile))
+                measured = run(BenchTask(work, folder, workers, compile))
                 started = time.perf_counter() - process_age()
         if trunk is not None:
             np.save(trunk, measured.trunk)

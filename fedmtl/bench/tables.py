@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from fedmtl.bench.compare import Line
 from fedmtl.bench.record import Record
 from fedmtl.core.terminal import columns
-from fedmtl.core.text_table import Column, fitted
+from fedmtl.core.text_table import TextColumn, fitted
 
 
 def comparison(lines: Sequence[Line], phases: Mapping[str, float]) -> str:
@@ -58,4 +58,4 @@ def milliseconds(value: float) -> str:
 def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns; the first to the left, the others to the right; on a terminal no wider than that."""
     cells = zip(*rows, strict=True) if rows else ([] for _ in head)
-    return fitted([Column(name, list(column)) for name, column in zip(head, cells, strict=True)], columns()).text
+    return fitted([TextColumn(name, list(column)) for name, column in zip(head, cells, strict=True)], columns()).text

@@ -5,7 +5,7 @@ from math import nan
 from typing import TYPE_CHECKING
 
 from fedmtl.core.terminal import wrapped
-from fedmtl.core.text_table import Column, fitted
+from fedmtl.core.text_table import TextColumn, fitted
 
 if TYPE_CHECKING:
     from fedmtl.analysis.groups import Group
@@ -40,20 +40,20 @@ def _table(title: str, rows: Sequence["Row"], width: int) -> str:
 
     metrics = {task: metric for row in rows for task, metric in row.metrics.items()}
     columns = [
-        Column("experiment", [f"{row.name} ({row.status})" if row.failures else row.name for row in rows]),
-        Column("mean score ↑", [human_estimate(row.score) for row in rows]),
-        Column("training bytes", [size(row.training_bytes) for row in rows], 1),
+        TextColumn("experiment", [f"{row.name} ({row.status})" if row.failures else row.name for row in rows]),
+        TextColumn("mean score ↑", [human_estimate(row.score) for row in rows]),
+        TextColumn("training bytes", [size(row.training_bytes) for row in rows], 1),
     ]
     asked = next((row.target for row in rows if row.target is not None), None)
     if asked is not None:
         reached = ["–" if row.bytes_to_target is None else human_bytes(row.bytes_to_target) for row in rows]
-        columns.append(Column(f"bytes to {asked:g}", reached, 1))
-    columns.append(Column("seeds", [str(len(row.seeds)) if row.seeds else "" for row in rows], 2))
+        columns.append(TextColumn(f"bytes to {asked:g}", reached, 1))
+    columns.append(TextColumn("seeds", [str(len(row.seeds)) if row.seeds else "" for row in rows], 2))
     for rank, (task, metric) in enumerate(metrics.items(), 4):
         arrow = "↑" if metric.higher_is_better else "↓"
         values = [human_estimate(row.values.get(task, Estimate(nan, None))) for row in rows]
-        columns.append(Column(f"{task}: {metric.name} {arrow}", values, rank))
-    columns.append(Column("evaluation bytes", [size(row.evaluation_bytes) for row in rows], 3))
+        columns.append(TextColumn(f"{task}: {metric.name} {arrow}", values, rank))
+    columns.append(TextColumn("evaluation bytes", [size(row.evaluation_bytes) for row in rows], 3))
     found = fitted(columns, width)
     text = f"{wrapped(title, width)}\n{found.text}" if title else found.text
     if found.left_out:

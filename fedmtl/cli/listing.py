@@ -13,7 +13,7 @@ NAME_WIDTH = 17
 """Columns before the text of an entry."""
 
 
-class Kind(StrEnum):
+class ListKind(StrEnum):
     """Kinds that ``fedmtl list`` can list."""
 
     algorithms = "algorithms"
@@ -29,11 +29,11 @@ class Kind(StrEnum):
     @property
     def singular(self) -> str:
         """The registry's word for it."""
-        return "data" if self is Kind.data else self.value[:-1]
+        return "data" if self is ListKind.data else self.value[:-1]
 
 
 def list_known(
-    kind: Annotated[Kind, typer.Argument(hidden=True, metavar="KIND")],
+    kind: Annotated[ListKind, typer.Argument(hidden=True, metavar="KIND")],
     as_json: Annotated[bool, typer.Option("--json", help="For programs: a list of name, summary and fields.")] = False,
 ) -> None:
     """List what a preset can name, and what it takes.
@@ -43,7 +43,7 @@ def list_known(
     with one_clear_error():
         from fedmtl.registry.described import MEANING, Described, described
 
-        if kind is Kind.presets:
+        if kind is ListKind.presets:
             from fedmtl.runs.presets import presets
 
             firsts = {name: path.read_text(encoding="utf-8").partition("\n")[0] for name, path in presets().items()}
@@ -58,5 +58,5 @@ def list_known(
         indent = " " * NAME_WIDTH
         for each in found:
             say(f"{each.name:<{NAME_WIDTH - 1}} {each.summary}", indent)
-            if kind is not Kind.presets:
+            if kind is not ListKind.presets:
                 say(indent + each.signature, indent)

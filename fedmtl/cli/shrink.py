@@ -8,7 +8,7 @@ import typer
 from fedmtl.cli.errors import one_clear_error
 from fedmtl.cli.options import ALLOW
 from fedmtl.core.terminal import columns, say
-from fedmtl.core.text_table import Column, fitted
+from fedmtl.core.text_table import TextColumn, fitted
 
 
 def shrink(
@@ -51,4 +51,4 @@ def _table(cells: list[list[str]]) -> str:
     head, *rows = cells
     ranks = [0, 0, 0, 0, *range(1, len(head) - 3)]
     parts = zip(head, zip(*rows, strict=True), ranks, strict=True)
-    return fitted([Column(*part) for part in parts], columns()).text
+    return fitted([TextColumn(*part) for part in parts], columns()).text

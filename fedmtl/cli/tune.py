@@ -117,7 +117,7 @@ def tune_comparison(
         pool: processes that tune several configurations at a time, to the same choices; None for one after the other.
     """
     from fedmtl.analysis.report.numbers import to_csv
-    from fedmtl.analysis.report.tables import Table, files
+    from fedmtl.analysis.report.tables import ReportTable, files
     from fedmtl.runs.run_folder import write_outputs
     from fedmtl.studies.tuning import Tuning, space_of
     from fedmtl.studies.tuning.alike import choices, choices_markdown, free_seed, methods_of, tune_alike
@@ -151,7 +151,7 @@ def tune_comparison(
         tables.append(choices_markdown(methods, tuned, settings))
         records += choices(methods, tuned)
     caption = f"Settings that were chosen, of {trials} trials for each experiment."
-    write_outputs(out, files("tuning", [Table(caption, text) for text in tables], to_csv(records)))
+    write_outputs(out, files("tuning", [ReportTable(caption, text) for text in tables], to_csv(records)))
     return experiments, "\n".join(tables)
 
 

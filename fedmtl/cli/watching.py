@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from fedmtl.cli.progress import describe, watch
 from fedmtl.core import stopping
 from fedmtl.core.terminal import say
-from fedmtl.studies import Event, Task
+from fedmtl.studies import Event, StudyTask
 
 
 class Watch:
@@ -18,7 +18,7 @@ class Watch:
         jobs: how many at a time.
     """
 
-    def __init__(self, tasks: Sequence[Task], jobs: int) -> None:
+    def __init__(self, tasks: Sequence[StudyTask], jobs: int) -> None:
         self._tasks = tasks
         self._jobs = jobs
         self._rounds = [0] * len(tasks)

@@ -12,8 +12,8 @@ from fedmtl.algorithms.common.local_training import epoch_index
 from fedmtl.core.types import Batch, ClientId, TaskSet
 from fedmtl.data.base import ClientData, Split
 from fedmtl.data.inputs import floats
-from fedmtl.data.joined import Joined, Places
-from fedmtl.data.joined import Rows as JoinedRows
+from fedmtl.data.joined import ClientIndex, Joined
+from fedmtl.data.joined import JoinedRows as JoinedRows
 from fedmtl.data.roster import Roster, roster_of
 from fedmtl.engines.base import LazyRows
 
@@ -94,7 +94,7 @@ class Shard(Mapping[ClientId, ClientData]):
 
     def __init__(self, tables: Sequence[ShardTable]) -> None:
         self.tables = tables
-        self._places = Places([table.clients for table in tables])
+        self._places = ClientIndex([table.clients for table in tables])
 
     @property
     def clients(self) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ LEAST = 16
 """Columns of text that the first column has at least, before rows are stacked."""
 
 
-class Column(NamedTuple):
+class TextColumn(NamedTuple):
     """One column."""
 
     head: str
@@ -30,10 +30,10 @@ class Fitted(NamedTuple):
     """Heads of columns that did not fit."""
 
 
-def fitted(columns: Sequence[Column], width: int | None) -> Fitted:
+def fitted(columns: Sequence[TextColumn], width: int | None) -> Fitted:
     """Columns side by side, the first to the left, the others to the right.
 
-    >>> print(fitted([Column("system", ["loop"]), Column("clients a second", ["1,200"])], 20).text)
+    >>> print(fitted([TextColumn("system", ["loop"]), TextColumn("clients a second", ["1,200"])], 20).text)
             clients
                   a
     system   second
@@ -71,29 +71,29 @@ def markdown_fitted(text: str, width: int | None) -> str:
     for is_table, lines in groupby(text.split("\n"), lambda line: line.startswith("|")):
         if is_table:
             head, _, *body = map(cells, lines)
-            shown = [Column(name, [row[at] for row in body]) for at, name in enumerate(head)]
+            shown = [TextColumn(name, [row[at] for row in body]) for at, name in enumerate(head)]
             parts.append(fitted(shown, width).text)
         else:
             parts += [wrapped(line, width, "  ") for line in lines]
     return "\n".join(parts)
 
 
-def _wide(column: Column) -> int:
+def _wide(column: TextColumn) -> int:
     return max(map(len, [column.head, *column.cells]))
 
 
-def _narrow(column: Column) -> int:
+def _narrow(column: TextColumn) -> int:
     """With the head's words below each other."""
     return max(map(len, [*glued(column.head).split(" "), *column.cells]))
 
 
-def _total(columns: Sequence[Column], width: int) -> int:
+def _total(columns: Sequence[TextColumn], width: int) -> int:
     """Width of the table when the first column gets a third of the terminal at most."""
     first = min(_wide(columns[0]), max(LEAST, width // 3))
     return first + sum(_narrow(column) + len(GAP) for column in columns[1:])
 
 
-def _aligned(columns: Sequence[Column], widths: Sequence[int]) -> str:
+def _aligned(columns: Sequence[TextColumn], widths: Sequence[int]) -> str:
     rows = list(zip(*(column.cells for column in columns), strict=True))
     lines = _row([column.head for column in columns], widths, from_below=True)
     for row in rows:
@@ -122,7 +122,7 @@ def _broken(text: str, width: int) -> list[str]:
     return [line.replace(GLUE, " ") for line in found] or [""]
 
 
-def _stacked(columns: Sequence[Column], width: int) -> str:
+def _stacked(columns: Sequence[TextColumn], width: int) -> str:
     """Each row as lines: its name, and a line for each further column."""
     lines: list[str] = []
     for row in zip(*(column.cells for column in columns), strict=True):

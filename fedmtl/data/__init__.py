@@ -7,7 +7,7 @@ from fedmtl.data.base import Dataset as Dataset
 from fedmtl.data.base import Federation as Federation
 from fedmtl.data.base import Split as Split
 from fedmtl.data.joined import Joined as Joined
-from fedmtl.data.joined import Rows as Rows
+from fedmtl.data.joined import JoinedRows as JoinedRows
 from fedmtl.data.joined import joined as joined
 
 # The table: a line registers a component, and its place is that in all lists (fedmtl/registry/names.py).

@@ -11,7 +11,7 @@ from fedmtl.data.roster import Roster, roster_of
 from fedmtl.data.split import ClientData, Split
 
 
-class Rows(NamedTuple):
+class JoinedRows(NamedTuple):
     """One split of K clients: the examples of client k are rows start[k] to start[k] + size[k] of arrays.
 
     The arrays may hold other rows too, and be those of several tables.
@@ -28,7 +28,7 @@ class Rows(NamedTuple):
         rows = slice(int(self.start[k]), int(self.start[k] + self.size[k]))
         return Split(self.x[rows], {task: labels[rows] for task, labels in self.y.items()})
 
-    def select(self, clients: NDArray[Any]) -> "Rows":
+    def select(self, clients: NDArray[Any]) -> "JoinedRows":
         """Those of some of the clients, without a copy."""
         return self._replace(start=self.start[clients], size=self.size[clients])
 
@@ -62,17 +62,17 @@ _AT_ONCE = 2**23
 _PIECES = 1000
 
 
-class Table(NamedTuple):
+class ClientTable(NamedTuple):
     """The clients of one set of tasks."""
 
     owned: TaskSet
     clients: NDArray[np.int64]
     """Ascending, [K]."""
-    train: Rows
-    test: Rows
+    train: JoinedRows
+    test: JoinedRows
 
 
-class Places:
+class ClientIndex:
     """Index of clients: the place of each among tables of clients."""
 
     def __init__(self, tables: Sequence[NDArray[np.int64]]) -> None:
@@ -103,9 +103,9 @@ class Places:
 class Joined(Mapping[ClientId, ClientData]):
     """Clients whose examples are in arrays. Read as a mapping, it shows each client's without a copy."""
 
-    def __init__(self, tables: Sequence[Table]) -> None:
+    def __init__(self, tables: Sequence[ClientTable]) -> None:
         self.tables = sorted(tables, key=lambda table: table.owned)
-        self._places = Places([table.clients for table in self.tables])
+        self._places = ClientIndex([table.clients for table in self.tables])
 
     @property
     def clients(self) -> NDArray[np.int64]:
@@ -131,7 +131,7 @@ class Joined(Mapping[ClientId, ClientData]):
             some = rows[tables == index]
             if len(some):
                 parts = table.train.select(some), table.test.select(some)
-                found.append(Table(table.owned, table.clients[some], *parts))
+                found.append(ClientTable(table.owned, table.clients[some], *parts))
         return Joined(found)
 
     def with_inputs(self, convert: Callable[[list[NDArray[Any]]], list[NDArray[Any]]]) -> "Joined":
@@ -143,7 +143,7 @@ class Joined(Mapping[ClientId, ClientData]):
         arrays = {id(rows.x): rows.x for table in self.tables for rows in (table.train, table.test)}
         converted = dict(zip(arrays, convert(list(arrays.values())), strict=True))
 
-        def other(rows: Rows) -> Rows:
+        def other(rows: JoinedRows) -> JoinedRows:
             return rows._replace(x=converted[id(rows.x)])
 
         return Joined([table._replace(train=other(table.train), test=other(table.test)) for table in self.tables])
@@ -159,12 +159,12 @@ class Joined(Mapping[ClientId, ClientData]):
         return len(self.clients)
 
 
-def joined(tables: Iterable[tuple[TaskSet, NDArray[np.int64], Rows, Rows]]) -> Joined:
+def joined(tables: Iterable[tuple[TaskSet, NDArray[np.int64], JoinedRows, JoinedRows]]) -> Joined:
     """Clients from (tasks, client ids, training rows, test rows), several of which may have the same tasks and arrays.
 
     Ids may come in any order.
     """
-    by_tasks: dict[TaskSet, list[tuple[NDArray[np.int64], Rows, Rows]]] = {}
+    by_tasks: dict[TaskSet, list[tuple[NDArray[np.int64], JoinedRows, JoinedRows]]] = {}
     for owned, clients, train, test in tables:
         if len(clients):
             by_tasks.setdefault(tuple(owned), []).append((np.asarray(clients, np.int64), train, test))
@@ -176,18 +176,18 @@ def joined(tables: Iterable[tuple[TaskSet, NDArray[np.int64], Rows, Rows]]) -> J
         if (clients[1:] <= clients[:-1]).any():
             order = np.argsort(clients, kind="stable")
             clients, train, test = clients[order], train.select(order), test.select(order)
-        found.append(Table(owned, clients, train, test))
+        found.append(ClientTable(owned, clients, train, test))
     return Joined(found)
 
 
-def _together(parts: list[Rows]) -> Rows:
+def _together(parts: list[JoinedRows]) -> JoinedRows:
     """The clients of several parts; the arrays are joined where they are not the same."""
     first = parts[0]
     if any(rows.x is not first.x or any(rows.y[task] is not first.y[task] for task in first.y) for rows in parts):
         before = np.cumsum([0, *(len(rows.x) for rows in parts)])
         parts = [rows._replace(start=rows.start + shift) for rows, shift in zip(parts, before, strict=False)]
         y = {task: np.concatenate([rows.y[task] for rows in parts]) for task in first.y}
-        first = Rows(np.concatenate([rows.x for rows in parts]), y, first.start, first.size)
+        first = JoinedRows(np.concatenate([rows.x for rows in parts]), y, first.start, first.size)
     return first._replace(
         start=np.concatenate([rows.start for rows in parts]), size=np.concatenate([rows.size for rows in parts])
     )

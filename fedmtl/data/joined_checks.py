@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.core.types import ClientId, TaskSet
-from fedmtl.data.joined import Joined, Rows, Table
+from fedmtl.data.joined import ClientTable, Joined, JoinedRows
 
 
 class Checks(NamedTuple):
@@ -41,7 +41,7 @@ def check_joined(clients: Joined, checks: Checks, largest: ClientId) -> Joined:
     return Joined([_checked(table, checks, inputs) for table in clients.tables])
 
 
-def _checked(table: Table, checks: Checks, inputs: dict[int, NDArray[Any]]) -> Table:
+def _checked(table: ClientTable, checks: Checks, inputs: dict[int, NDArray[Any]]) -> ClientTable:
     if not table.owned and len(table.clients):
         raise ValueError(f"Client {table.clients[0]} owns no task; give it labels of one.")
     parts = []
@@ -63,10 +63,12 @@ def _checked(table: Table, checks: Checks, inputs: dict[int, NDArray[Any]]) -> T
                 f"Client {table.clients[rows.size == 0][0]} has no training example; leave it out or give it data."
             )
         parts.append(_checked_rows(table, name, rows, checks, inputs))
-    return Table(table.owned, table.clients, *parts)
+    return ClientTable(table.owned, table.clients, *parts)
 
 
-def _checked_rows(table: Table, name: str, rows: Rows, checks: Checks, inputs: dict[int, NDArray[Any]]) -> Rows:
+def _checked_rows(
+    table: ClientTable, name: str, rows: JoinedRows, checks: Checks, inputs: dict[int, NDArray[Any]]
+) -> JoinedRows:
     where = f"all clients, {name}"
     try:
         if id(rows.x) not in inputs:  # an array of several tables is looked at once

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fedmtl.core.random import SERVER, rng
 from fedmtl.core.suggest import did_you_mean
 from fedmtl.data.base import Federation
-from fedmtl.data.joined import Rows, joined
+from fedmtl.data.joined import JoinedRows, joined
 from fedmtl.tasks.base import Task
 from fedmtl.tasks.binary import Binary
 from fedmtl.tasks.multiclass import MultiClass
@@ -114,8 +114,8 @@ class Synthetic:
             owned = sorted(names[(turn + own) % self.tasks] for own in range(self.tasks_per_client))
             some = owner[turn :: self.tasks]
             y = {name: labels[name] for name in owned}
-            train = Rows(flat, y, first[some], sizes[some])
-            test = Rows(flat, y, first[some] + self.examples, np.full(len(some), self.test_examples))
+            train = JoinedRows(flat, y, first[some], sizes[some])
+            test = JoinedRows(flat, y, first[some] + self.examples, np.full(len(some), self.test_examples))
             tables.append((tuple(owned), some, train, test))
         return Federation(tasks, (self.features,), joined(tables))
 

@@ -4,5 +4,5 @@ Tables of runs read the names, so nothing here imports torch; ``kinds`` does.
 """
 
 from fedmtl.metrics.base import MEASURES as MEASURES
-from fedmtl.metrics.base import Kind as Kind
+from fedmtl.metrics.base import MetricKind as MetricKind
 from fedmtl.metrics.tally import Tally as Tally

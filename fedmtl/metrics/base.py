@@ -25,7 +25,7 @@ value."""
 Events = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 
-class Kind(Protocol):
+class MetricKind(Protocol):
     """Statistics of one kind of task: cells that are counted, and numbers that are added up."""
 
     @property

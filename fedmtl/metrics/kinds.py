@@ -1,6 +1,6 @@
 """The statistics of each kind of task."""
 
-from fedmtl.metrics.base import Kind
+from fedmtl.metrics.base import MetricKind
 from fedmtl.metrics.classes import Classes
 from fedmtl.metrics.labels import Labels
 from fedmtl.metrics.numbers import Numbers
@@ -11,7 +11,7 @@ from fedmtl.tasks.multilabel import MultiLabel
 from fedmtl.tasks.regression import Regression
 
 
-def kind_of(task: Task) -> Kind | None:
+def kind_of(task: Task) -> MetricKind | None:
     """The statistics of a task; None of a task of the user's own, which has its primary metric alone."""
     match task:
         case MultiClass():

@@ -16,7 +16,7 @@ from fedmtl.core.trees import sha256
 from fedmtl.core.types import ClientId, LossFn, Params, Payload, TaskSet, Trained
 from fedmtl.data.roster import Roster
 from fedmtl.engines.base import ClientFn, TaskPadding
-from fedmtl.metrics import Kind
+from fedmtl.metrics import MetricKind
 from fedmtl.metrics.kinds import kind_of
 from fedmtl.models.base import Model
 from fedmtl.models.split import (
@@ -221,7 +221,7 @@ class Plan:
         return self._once("outputs", owned, lambda: predict_fn(self.algorithm, self.module, self.tasks, owned))
 
     @cached_property
-    def kinds(self) -> dict[str, Kind]:
+    def kinds(self) -> dict[str, MetricKind]:
         """Task -> its statistics beside the primary metric's; without tasks that have none."""
         found = {name: kind_of(task) for name, task in self.tasks.items()}
         return {name: kind for name, kind in found.items() if kind is not None}

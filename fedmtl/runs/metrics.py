@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.metrics import MEASURES as NAMES
-from fedmtl.metrics import Kind, Tally
+from fedmtl.metrics import MetricKind, Tally
 from fedmtl.metrics.tally import joined
 from fedmtl.server.round_result import ClientMetrics
 from fedmtl.tables.blocks import Block, blocks_of
@@ -17,7 +17,7 @@ from fedmtl.tasks.names import class_names
 
 
 def measure_blocks(
-    tasks: Mapping[str, Task], kinds: Mapping[str, Kind], measurements: Sequence[ClientMetrics], last: bool
+    tasks: Mapping[str, Task], kinds: Mapping[str, MetricKind], measurements: Sequence[ClientMetrics], last: bool
 ) -> dict[str, list[Block]]:
     """Table -> its blocks: each client's metrics and confusion counts by task and client, then all clients' together.
 
@@ -66,7 +66,7 @@ def _by_task(measurements: Sequence[ClientMetrics]) -> dict[str, tuple[NDArray[A
 
 
 def _measured(
-    task: int, kind: Kind, clients: NDArray[Any], sums: NDArray[Any], tally: Tally
+    task: int, kind: MetricKind, clients: NDArray[Any], sums: NDArray[Any], tally: Tally
 ) -> dict[str, NDArray[Any]]:
     metrics = kind.metrics(sums, tally)
     nothing = np.full(len(clients), np.nan)
@@ -78,7 +78,7 @@ def _measured(
     }
 
 
-def _confused(task: int, kind: Kind, clients: NDArray[Any], tally: Tally) -> dict[str, NDArray[Any]]:
+def _confused(task: int, kind: MetricKind, clients: NDArray[Any], tally: Tally) -> dict[str, NDArray[Any]]:
     confusion = kind.confusion(tally)
     return {
         "client": clients[confusion.owners].astype(np.int64, copy=False),

@@ -29,7 +29,7 @@ class Work(Protocol):
 
 
 @dataclass(frozen=True)
-class Task:
+class StudyTask:
     """A run that is to be done; one that is finished in its folder is not repeated, and one that was ended goes on."""
 
     experiment: "Experiment"

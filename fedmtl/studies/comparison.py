@@ -21,7 +21,7 @@ from fedmtl.runs.labels import settings, settings_key
 from fedmtl.runs.run_failure import Failure
 from fedmtl.runs.run_lock import hold
 from fedmtl.runs.sweep import folder_names
-from fedmtl.studies import Event, Pool, Task, run_here
+from fedmtl.studies import Event, Pool, StudyTask, run_here
 
 
 @dataclass(frozen=True)
@@ -154,13 +154,15 @@ def compare_experiments(
     return Comparison(out, tuple(runs), tuple(names), target)
 
 
-def tasks_of(experiments: Sequence[Experiment], out: Path, axis: Axis | None = None) -> list[Task]:
+def tasks_of(experiments: Sequence[Experiment], out: Path, axis: Axis | None = None) -> list[StudyTask]:
     """The runs of a comparison, in ``runs`` of its folder."""
     names = folder_names(experiments, axis)
-    return [Task(experiment, name, out / "runs" / name) for experiment, name in zip(experiments, names, strict=True)]
+    return [
+        StudyTask(experiment, name, out / "runs" / name) for experiment, name in zip(experiments, names, strict=True)
+    ]
 
 
-def _read_back(task: Task, failure: Failure | None) -> Run:
+def _read_back(task: StudyTask, failure: Failure | None) -> Run:
     """The run that a task left, with what this attempt failed of.
 
     A folder that was refused holds another run, or one that is finished on other data: it has no row of this run.

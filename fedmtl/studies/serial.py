@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from fedmtl.runs.run_failure import Failure, failure_of
-from fedmtl.studies.base import Event, Task
+from fedmtl.studies.base import Event, StudyTask
 
 if TYPE_CHECKING:
     from fedmtl.runs.result import Progress
@@ -17,7 +17,7 @@ class _OfTheCaller(BaseException):
         self.error = error
 
 
-def run_task(task: Task, on_event: Callable[[Event], None]) -> Failure | None:
+def run_task(task: StudyTask, on_event: Callable[[Event], None]) -> Failure | None:
     """Do a run in a process that is for runs beside others.
 
     Args:
@@ -32,7 +32,7 @@ def run_task(task: Task, on_event: Callable[[Event], None]) -> Failure | None:
 
 
 def run_here(
-    tasks: Sequence[Task], on_event: Callable[[Event], None], in_process: bool = False
+    tasks: Sequence[StudyTask], on_event: Callable[[Event], None], in_process: bool = False
 ) -> list[Failure | None]:
     """Do all runs; an error ends its run and no other.
 

@@ -13,12 +13,12 @@ from torch.nn.functional import cross_entropy
 
 from fedmtl.bench.data import read_part
 from fedmtl.bench.network import flat, make_network
-from fedmtl.bench.record import BenchResult, Task, run_script
+from fedmtl.bench.record import BenchResult, BenchTask, run_script
 from fedmtl.core.random import permutations
 from fedmtl.server.sampling import sample
 
 
-def plain_loop(task: Task) -> BenchResult:
+def plain_loop(task: BenchTask) -> BenchResult:
     torch.set_num_threads(1)
     work = task.workload
     network = make_network(work, task.folder)

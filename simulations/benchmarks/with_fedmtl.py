@@ -10,10 +10,10 @@ import time
 from fedmtl import run
 from fedmtl.bench.data import Stored
 from fedmtl.bench.network import flat
-from fedmtl.bench.record import BenchResult, Task, run_script
+from fedmtl.bench.record import BenchResult, BenchTask, run_script
 
 
-def with_fedmtl(task: Task) -> BenchResult:
+def with_fedmtl(task: BenchTask) -> BenchResult:
     experiment = task.workload.experiment(Stored(str(task.folder)), task.workers, task.compile)
     ends: list[float] = []
     result = run(experiment, on_round=lambda progress: ends.append(time.perf_counter()))

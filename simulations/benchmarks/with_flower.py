@@ -17,10 +17,10 @@ from flwr.serverapp.strategy import FedAvg, Result
 from flwr.simulation import run_simulation
 
 from fedmtl.bench.network import flat, make_network
-from fedmtl.bench.record import BenchResult, Task, run_script
+from fedmtl.bench.record import BenchResult, BenchTask, run_script
 
 
-def with_flower(task: Task) -> BenchResult:
+def with_flower(task: BenchTask) -> BenchResult:
     work = task.workload
     ends: list[float] = []
     results: list[Result] = []

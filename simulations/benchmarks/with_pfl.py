@@ -19,10 +19,10 @@ from torch.nn.functional import cross_entropy
 
 from fedmtl.bench.data import read_part
 from fedmtl.bench.network import Network, flat, make_network
-from fedmtl.bench.record import BenchResult, Task, run_script
+from fedmtl.bench.record import BenchResult, BenchTask, run_script
 
 
-def with_pfl(task: Task) -> BenchResult:
+def with_pfl(task: BenchTask) -> BenchResult:
     torch.set_num_threads(1)
     others = []
     if task.workers > 1 and "PFL_WORKER_RANK" not in os.environ:
@@ -63,7 +63,7 @@ class WithLoss(Network):
         return {}
 
 
-def train(task: Task) -> BenchResult:
+def train(task: BenchTask) -> BenchResult:
     # They read the ranks above when they are imported.
     from pfl.aggregate.simulate import SimulatedBackend  # pyright: ignore[reportMissingImports]
     from pfl.algorithm.base import NNAlgorithmParams  # pyright: ignore[reportMissingImports]

@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from fedmtl.cli import app
-from fedmtl.cli.listing import Kind
+from fedmtl.cli.listing import ListKind
 from tests.terminal import fedmtl_on_terminal
 
 COMMANDS = list(typer.main.get_command(app).commands)  # pyright: ignore[reportAttributeAccessIssue]
@@ -57,8 +57,8 @@ def test_help(here: Path, command: str) -> None:
     check(lines)
 
 
-@pytest.mark.parametrize("kind", list(Kind))
-def test_lists(here: Path, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", list(ListKind))
+def test_lists(here: Path, kind: ListKind) -> None:
     lines, code = screen(["list", kind.value], here)
     assert code == 0 and len(lines) > 3
     check(lines)

@@ -8,7 +8,7 @@ import pytest
 from fedmtl.client.data_shard import Shard, shard_of
 from fedmtl.client.validation import with_validation
 from fedmtl.data import ClientData, Federation, Split
-from fedmtl.data.joined import Rows as JoinedRows
+from fedmtl.data.joined import JoinedRows as JoinedRows
 from fedmtl.data.joined import joined
 from fedmtl.data.validation import example_counts, valid_sizes
 from fedmtl.runtime.flower.server_app import check_validation

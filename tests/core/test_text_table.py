@@ -2,17 +2,17 @@
 
 import pytest
 
-from fedmtl.core.text_table import Column, fitted, markdown_fitted
+from fedmtl.core.text_table import TextColumn, fitted, markdown_fitted
 
 COLUMNS = [
-    Column(
+    TextColumn(
         "experiment", ["FedPer · TopK5+EF ↑ / Int8 ↓", "Local", "a name of many words that no width of a column holds"]
     ),
-    Column("mean score ↑", ["0.812 ± 0.004", "0.700 ± 0.010", "–"]),
-    Column("training bytes", ["1.23 MB", "0 B", "45.6 GB"], 1),
-    Column("seeds", ["3", "3", "2"], 2),
-    Column("digit: accuracy ↑", ["0.812 ± 0.004", "0.700 ± 0.010", "–"], 4),
-    Column("value: rmse ↓", ["2.812 ± 0.004", "1.700 ± 0.010", "–"], 5),
+    TextColumn("mean score ↑", ["0.812 ± 0.004", "0.700 ± 0.010", "–"]),
+    TextColumn("training bytes", ["1.23 MB", "0 B", "45.6 GB"], 1),
+    TextColumn("seeds", ["3", "3", "2"], 2),
+    TextColumn("digit: accuracy ↑", ["0.812 ± 0.004", "0.700 ± 0.010", "–"], 4),
+    TextColumn("value: rmse ↓", ["2.812 ± 0.004", "1.700 ± 0.010", "–"], 5),
 ]
 
 
@@ -38,7 +38,7 @@ def test_the_columns_that_matter_least_are_left_out_first() -> None:
 
 
 def test_rows_are_stacked_where_nothing_else_fits() -> None:
-    text = fitted([Column("a", ["one"]), Column("long", ["x" * 20]), Column("longer", ["y" * 20])], 30).text
+    text = fitted([TextColumn("a", ["one"]), TextColumn("long", ["x" * 20]), TextColumn("longer", ["y" * 20])], 30).text
     assert text.splitlines() == ["one", f"  long: {'x' * 20}", f"  longer: {'y' * 20}"]
 
 
@@ -55,5 +55,5 @@ def test_markdown_becomes_columns() -> None:
 
 
 def test_an_arrow_stays_with_its_word() -> None:
-    text = fitted([Column("name", ["x" * 30]), Column("mean score ↑", ["0.5"])], 38).text
+    text = fitted([TextColumn("name", ["x" * 30]), TextColumn("mean score ↑", ["0.5"])], 38).text
     assert [line.split() for line in text.splitlines()[:2]] == [["mean"], ["name", "score", "↑"]]

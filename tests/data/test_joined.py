@@ -11,7 +11,7 @@ from fedmtl.client.data_shard import shard_of
 from fedmtl.client.shard_files import read_shard, write_shard
 from fedmtl.data import Synthetic
 from fedmtl.data.base import ClientData, Federation, Split
-from fedmtl.data.joined import Joined, Rows, joined, some_of
+from fedmtl.data.joined import Joined, JoinedRows, joined, some_of
 from fedmtl.data.roster import Roster, roster_of
 from fedmtl.runs.same_run import examples_digest
 from fedmtl.tasks import Binary, Regression
@@ -22,8 +22,8 @@ SICK, AGE = (DRAW.integers(0, 2, 40).astype(np.float32), DRAW.standard_normal(40
 TASKS = {"sick": Binary(), "age": Regression()}
 
 
-def rows(start: list[int], size: list[int], x: Any = X, **labels: Any) -> Rows:
-    return Rows(x, labels or {"sick": SICK}, np.array(start), np.array(size))
+def rows(start: list[int], size: list[int], x: Any = X, **labels: Any) -> JoinedRows:
+    return JoinedRows(x, labels or {"sick": SICK}, np.array(start), np.array(size))
 
 
 def clients() -> Joined:
@@ -117,7 +117,7 @@ def with_nan() -> Any:
         (rows([0, 5], [4, 3], X[:, :2]), rows([0, 0], [1, 1]), r"inputs have shape \(2,\)"),
     ],
 )
-def test_what_is_wrong_names_its_client(train: Rows, test: Rows, message: str) -> None:
+def test_what_is_wrong_names_its_client(train: JoinedRows, test: JoinedRows, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Federation(TASKS, (3,), joined([(("sick",), np.array([3, 9]), train, test)]))
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 from sklearn import metrics as sk
 
-from fedmtl.metrics import Kind, Tally
+from fedmtl.metrics import MetricKind, Tally
 from fedmtl.metrics.kinds import kind_of
 from fedmtl.metrics.tally import joined, tally
 from fedmtl.tasks import Binary, MultiClass, MultiLabel, Regression, Task
@@ -56,7 +56,7 @@ def measured(task: Task, output: NDArray[Any], y: NDArray[Any], sums: NDArray[An
     return {name: float(value[0]) for name, value in found.items()}, clients
 
 
-def _tally(kind: Kind, output: NDArray[Any], y: NDArray[Any]) -> Tally:
+def _tally(kind: MetricKind, output: NDArray[Any], y: NDArray[Any]) -> Tally:
     rows, cells, numbers = kind.events(output, y)
     return tally(np.zeros(len(rows), np.int64), cells, None, numbers.sum(0, keepdims=True))
 

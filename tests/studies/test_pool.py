@@ -21,22 +21,22 @@ from fedmtl.codecs import FP16
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.run_failure import Failure, read_failure
-from fedmtl.studies import Event, Pool, Task, run_here, worker
+from fedmtl.studies import Event, Pool, StudyTask, run_here, worker
 from tests.processes import alive
 from tests.toys import experiment
 
 
-def tasks(folder: Path, *changes: dict[str, Any]) -> list[Task]:
+def tasks(folder: Path, *changes: dict[str, Any]) -> list[StudyTask]:
     """Runs of four rounds of four clients, with the changes of each, on the engine that experiments have."""
     base = {"rounds": 4, "cohort": 4, "engine": Experiment.engine}
-    return [Task(experiment(**base | each), f"run{i}", folder / f"run{i}") for i, each in enumerate(changes)]
+    return [StudyTask(experiment(**base | each), f"run{i}", folder / f"run{i}") for i, each in enumerate(changes)]
 
 
-def digests(some: list[Task]) -> list[Any]:
+def digests(some: list[StudyTask]) -> list[Any]:
     return [json.loads((task.folder / "summary.json").read_text())["digests"] for task in some]
 
 
-def process_of(task: Task) -> int:
+def process_of(task: StudyTask) -> int:
     """The process that writes a run's folder, as its lock says."""
     return json.loads((task.folder / "fedmtl.lock").read_text())["pid"]
 

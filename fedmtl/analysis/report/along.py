@@ -15,7 +15,7 @@ from fedmtl.analysis.report.labels import broken, column_width, freeze, label_en
 from fedmtl.analysis.report.line_styles import LineStyle, line_styles
 from fedmtl.analysis.report.page import Shown, picture_lines
 from fedmtl.analysis.report.style import SMALL, WIDE, style
-from fedmtl.analysis.report.tables import Table
+from fedmtl.analysis.report.tables import ReportTable
 from fedmtl.analysis.words import listed, sharing_sentence, signed
 from fedmtl.core.markdown import table
 
@@ -105,7 +105,7 @@ def _named_best(place: Place) -> str:
     return next((name for name in (place.best, *place.level) if name in place.local), place.best)
 
 
-def scores_table(lines: Lines) -> Table:
+def scores_table(lines: Lines) -> ReportTable:
     """The scores of the picture, and the best methods in words."""
     head = [lines.axis.title, *(line.name for line in lines.lines), "best"]
     rows = []
@@ -115,7 +115,7 @@ def scores_table(lines: Lines) -> Table:
         for line in lines.lines:
             cells.append(_score(line.groups[position]) if position in line.groups else "–")
         rows.append([*cells, _best(outcome.get(repr(value)))])
-    return Table(f"Mean score over {lines.axis.title}.", table(head, rows, left=(0, len(head) - 1)))
+    return ReportTable(f"Mean score over {lines.axis.title}.", table(head, rows, left=(0, len(head) - 1)))
 
 
 def _crossings(lines: Lines) -> list[str]:

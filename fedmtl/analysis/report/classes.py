@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from fedmtl.analysis.confusion import Confusion
+from fedmtl.analysis.confusion import ConfusionMatrix
 from fedmtl.analysis.groups import Group
 from fedmtl.analysis.intervals import Estimate, estimate
 from fedmtl.analysis.numbers import NOTHING, human_estimate
 from fedmtl.analysis.report.numbers import to_csv
-from fedmtl.analysis.report.tables import Table, files
+from fedmtl.analysis.report.tables import ReportTable, files
 from fedmtl.core.markdown import table
 from fedmtl.metrics import MEASURES
 
@@ -20,22 +20,22 @@ MOST_CLASSES = 30
 """Most classes of a task that have a row or a panel; ``fedmtl export RUN --what confusion`` has all."""
 
 
-def further_tables(problem: str, groups: Sequence[Group]) -> dict[str, tuple[Table, str]]:
+def further_tables(problem: str, groups: Sequence[Group]) -> dict[str, tuple[ReportTable, str]]:
     """Name -> table and CSV: ``measures`` and ``recall``, where the runs have them."""
-    found: dict[str, tuple[Table, str]] = {}
+    found: dict[str, tuple[ReportTable, str]] = {}
     for name, caption, keys, records in (
         ("measures", f"Metrics beside the primary one on {problem}.", ("experiment", "task"), _measures(groups)),
         ("recall", f"Recall of each class on {problem}.", ("task", "class"), _recalls(groups)),
     ):
         if records:
             found[name] = (
-                Table(caption, _markdown(keys, records), len(keys)),
+                ReportTable(caption, _markdown(keys, records), len(keys)),
                 to_csv([_flat(record) for record in records]),
             )
     return found
 
 
-def table_files(name: str, prefix: str, table: Table, csv: str) -> dict[str, bytes]:
+def table_files(name: str, prefix: str, table: ReportTable, csv: str) -> dict[str, bytes]:
     """One of these tables in all formats."""
     return files(f"{prefix}{name}", [table], csv)
 
@@ -83,7 +83,7 @@ def _recalls(groups: Sequence[Group]) -> list[dict[str, Any]]:
     return [records[key] for key in records]
 
 
-def _total(group: Group, task: str) -> Confusion | None:
+def _total(group: Group, task: str) -> ConfusionMatrix | None:
     """The matrix of all finished seeds together; None where they have none, or not the same classes."""
     found = [run.confusion(task).get(None) for run in group.finished if task in run.metrics]
     matrices = [matrix for matrix in found if matrix is not None]
@@ -92,7 +92,7 @@ def _total(group: Group, task: str) -> Confusion | None:
         return None
     size = range(len(matrices[0].names))
     counts = [[sum(matrix.counts[i][k] for matrix in matrices) for k in size] for i in size]
-    return Confusion(matrices[0].names, counts, [sum(matrix.without[i] for matrix in matrices) for i in size])
+    return ConfusionMatrix(matrices[0].names, counts, [sum(matrix.without[i] for matrix in matrices) for i in size])
 
 
 def _markdown(keys: Sequence[str], records: Sequence[dict[str, Any]]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from fedmtl.analysis.confusion import Confusion
+from fedmtl.analysis.confusion import ConfusionMatrix
 from fedmtl.analysis.report.figure import Picture
 from fedmtl.analysis.report.labels import broken
 from fedmtl.analysis.report.style import COLUMN, SMALL, WIDE, style
@@ -45,7 +45,7 @@ def client_matrix(
     return Picture(name, caption, figure, numbers)
 
 
-def confusion_matrices(name: str, task: str, panels: Sequence[tuple[str, Confusion]]) -> Picture:
+def confusion_matrices(name: str, task: str, panels: Sequence[tuple[str, ConfusionMatrix]]) -> Picture:
     """A panel for each group: the share of each class (row) that was predicted as each (column)."""
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)

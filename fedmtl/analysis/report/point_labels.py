@@ -16,7 +16,7 @@ _GAPS = (6.0, 10.0, 15.0, 22.0, 30.0, 40.0, 52.0, 66.0, 82.0)
 _SIDES = ((1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1), (0, -1), (1, 2), (-1, 2), (1, -2), (-1, -2))
 
 
-class Mark(NamedTuple):
+class PointMark(NamedTuple):
     """A point with a name, in data."""
 
     name: str
@@ -57,7 +57,7 @@ class _Label(NamedTuple):
 
 
 def label_points(
-    axes: Axes, marks: Sequence[Mark], lines: Sequence[Line], arrows: Sequence[Arrow], steps: Sequence[Line] = ()
+    axes: Axes, marks: Sequence[PointMark], lines: Sequence[Line], arrows: Sequence[Arrow], steps: Sequence[Line] = ()
 ) -> bool:
     """Write the names, none over another or over a mark. The layout is frozen.
 
@@ -173,11 +173,11 @@ def _by_arrow(arrow: Arrow, start: tuple[float, float], end: tuple[float, float]
     return _Label(arrow.words, arrow.color, True, places, None)
 
 
-def _top(mark: Mark) -> float:
+def _top(mark: PointMark) -> float:
     return mark.y + (mark.half or 0.0)
 
 
-def _covered(mark: Mark, at: tuple[float, float], top: tuple[float, float]) -> list[Box]:
+def _covered(mark: PointMark, at: tuple[float, float], top: tuple[float, float]) -> list[Box]:
     """Boxes of a point: its marker and its bar."""
     x, y = at
     reach = top[1] - y

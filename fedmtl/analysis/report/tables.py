@@ -14,7 +14,7 @@ from fedmtl.core.markdown import cells
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """A table of Markdown, as a page shows it."""
 
     caption: str
@@ -29,7 +29,7 @@ class Table:
         return latex([header, *body], [mark.endswith(":") for mark in marks], self.caption, label, self.keys)
 
 
-def files(name: str, tables: Sequence[Table], csv: str) -> dict[str, bytes]:
+def files(name: str, tables: Sequence[ReportTable], csv: str) -> dict[str, bytes]:
     """Some tables of one kind as Markdown and LaTeX, beside a CSV of all of them in full precision."""
     several = len(tables) > 1
     page = "\n".join((f"**{each.caption}**\n\n" if several else "") + each.markdown for each in tables)
@@ -42,7 +42,7 @@ def files(name: str, tables: Sequence[Table], csv: str) -> dict[str, bytes]:
 def result_files(rows: Sequence[Row]) -> dict[str, bytes]:
     """``table``: what each experiment reached, and what it sent; a table for each problem."""
     problems = list(dict.fromkeys(row.problem for row in rows))
-    tables = [Table(f"Results on {p}.", markdown([row for row in rows if row.problem == p])) for p in problems]
+    tables = [ReportTable(f"Results on {p}.", markdown([row for row in rows if row.problem == p])) for p in problems]
     return files("table", tables, rows_to_csv(rows))
 
 
@@ -52,7 +52,7 @@ def gain_files(held: Sequence[Gain]) -> dict[str, bytes]:
         return {}
     problems = list(dict.fromkeys(gain.problem for gain in held))
     tables = [
-        Table(f"Gains over learning alone on {p}.", gains_markdown([gain for gain in held if gain.problem == p]))
+        ReportTable(f"Gains over learning alone on {p}.", gains_markdown([gain for gain in held if gain.problem == p]))
         for p in problems
     ]
     return files("gains", tables, to_csv([_gain_record(gain) for gain in held]))

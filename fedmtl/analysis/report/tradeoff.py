@@ -14,7 +14,7 @@ from fedmtl.analysis.report.figure import Picture
 from fedmtl.analysis.report.labels import freeze, legend
 from fedmtl.analysis.report.line_styles import LineStyle, line_styles
 from fedmtl.analysis.report.pareto import pareto
-from fedmtl.analysis.report.point_labels import Arrow, Line, Mark, label_points
+from fedmtl.analysis.report.point_labels import Arrow, Line, PointMark, label_points
 from fedmtl.analysis.report.scales import point_limits
 from fedmtl.analysis.report.style import INK, PALE, WIDE, style
 from fedmtl.analysis.savings import savings as compressed
@@ -68,7 +68,7 @@ def tradeoff(groups: Sequence[Group], target: float | None = None) -> Picture | 
             _mark(axes, point, styles[point.group.name])
         for saving in saved:
             _arrow(axes, saving, styles[saving.small.group.name])
-        marks = [Mark(point.group.name, point.cost, point.score, point.half) for point in points if point.cost]
+        marks = [PointMark(point.group.name, point.cost, point.score, point.half) for point in points if point.cost]
         lines = [Line(f"{point.group.name}, 0 B", point.score, PALE) for point in points if not point.cost]
         if target is not None and axes.get_ylim()[0] < target < axes.get_ylim()[1]:
             axes.axhline(target, color=INK, linewidth=0.7, linestyle=TARGET, zorder=1)

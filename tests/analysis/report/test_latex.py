@@ -5,7 +5,7 @@ import re
 import pytest
 
 from fedmtl.analysis.report.latex import escape, latex
-from fedmtl.analysis.report.tables import Table
+from fedmtl.analysis.report.tables import ReportTable
 
 WORDS = {
     "textbackslash": "\\", "textasciitilde": "~", "textasciicircum": "^", "textless": "<", "textgreater": ">",
@@ -102,4 +102,4 @@ def test_columns_that_the_page_has_no_room_for_go_on_below() -> None:
 
 def test_a_table_of_markdown_has_the_same_cells() -> None:
     text = "| a | b\\|c |\n|---|---:|\n| `x_1` | **2** |\n\nA line below.\n"
-    assert parse(Table("caption", text).latex("tab:x")) == [[["a", "b|c"], ["x_1", "2"]]]
+    assert parse(ReportTable("caption", text).latex("tab:x")) == [[["a", "b|c"], ["x_1", "2"]]]
