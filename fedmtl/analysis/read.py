@@ -10,7 +10,7 @@ from fedmtl.core.bounds import check_text, shown
 from fedmtl.core.file_format import OtherFormat
 from fedmtl.core.files import Folder
 from fedmtl.core.toml import read_toml
-from fedmtl.registry.components import check_type
+from fedmtl.registry.field_types import check_type
 from fedmtl.runs.labels import describe
 from fedmtl.runs.run_failure import Failure, read_failure
 from fedmtl.runs.summary import summary_from_bytes

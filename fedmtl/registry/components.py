@@ -5,19 +5,19 @@ import path of a user's own (``mypackage.mymodule:MyAlgorithm``), or by a table 
 never more than a name: which modules may be imported for one says ``fedmtl.registry.allowed``.
 """
 
-import ast
 import dataclasses
 import importlib
-import types
 import typing
 from collections.abc import Mapping
 from typing import Any
 
-from fedmtl.core.bounds import check_field, check_text, shown
+from fedmtl.core.bounds import check_field, shown
 from fedmtl.core.suggest import did_you_mean
-from fedmtl.core.toml import DEEPEST, check_depth
+from fedmtl.core.toml import check_depth
 from fedmtl.core.traits import check_traits
 from fedmtl.registry.allowed import NOTHING, Allowed, load_own, read_own
+from fedmtl.registry.calls import parse_call
+from fedmtl.registry.field_types import check_type, is_plain
 from fedmtl.registry.names import REGISTRY as REGISTRY
 
 METHODS: dict[str, tuple[str, ...]] = {
@@ -46,9 +46,6 @@ COMPONENTS = {"data": "data", "model": "model", "algorithm": "algorithm", "up_co
 
 LISTS = {"callbacks": "callback"}
 """Field of an experiment that is a list -> kind of its components."""
-
-MOST_CALL = 2**16
-"""Characters of a component that is written as a call; a table has no such bound."""
 
 
 def _plain(name: str) -> str:
@@ -121,7 +118,7 @@ def make(kind: str, value: Any, allowed: Allowed = NOTHING) -> Any:
         ValueError: an unknown name or field, a wrong type, or an object that lacks a method of its kind.
     """
     if isinstance(value, str):
-        name, arguments = _parse_call(kind, value)
+        name, arguments = parse_call(kind, value)
     elif isinstance(value, Mapping):
         check_depth(value, f"A table for {kind}")
         table = dict(value)
@@ -162,7 +159,7 @@ def fields_given(kind: str, value: Any) -> Mapping[str, Any]:
         ValueError: a call that is not written as one.
     """
     if isinstance(value, str):
-        return _parse_call(kind, value)[1]
+        return parse_call(kind, value)[1]
     return value if isinstance(value, Mapping) else {}
 
 
@@ -200,48 +197,11 @@ def _check_methods(kind: str, value: Any) -> None:
         check_traits(kind, value, _imported(TRAITS[kind]))
 
 
-def _parse_call(kind: str, text: str) -> tuple[str, dict[str, Any]]:
-    """ "Name" or "module:Name", with keyword arguments in brackets or without."""
-    check_text(f"{kind}", text, MOST_CALL)
-    if sum(map(text.count, "([{")) > 16 and _depth(text) > DEEPEST:
-        raise ValueError(f"{kind} {shown(text)} nests more than {DEEPEST} deep; make it flatter.")
-    name, bracket, _ = text.strip().partition("(")
-    if not bracket:
-        return name.strip(), {}
-    example = f"{next(iter(REGISTRY[kind]))}(field=value)"
-    try:
-        call = ast.parse("f" + text.strip()[len(name) :], mode="eval").body
-        if not isinstance(call, ast.Call) or call.args or any(keyword.arg is None for keyword in call.keywords):
-            raise ValueError("keyword arguments only")
-        names = [str(keyword.arg) for keyword in call.keywords]
-        if len(set(names)) < len(names):
-            raise ValueError("a keyword is given twice")
-        return name.strip(), {str(keyword.arg): _literal(keyword.value) for keyword in call.keywords}
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ValueError(f"{kind} is written like {example}, got {shown(text)} ({error}).") from None
-
-
-def _depth(text: str) -> int:
-    """Brackets inside each other; those inside quotes count too."""
-    depth = deepest = 0
-    for character in text:
-        depth += (character in "([{") - (character in ")]}")
-        deepest = max(deepest, depth)
-    return deepest
-
-
-def _literal(node: ast.expr) -> Any:
-    """A plain value, or the text of a nested component."""
-    if isinstance(node, (ast.Call, ast.Name)):
-        return ast.unparse(node)
-    return ast.literal_eval(node)
-
-
 def _argument(kind: str, key: str, value: Any, hint: Any, allowed: Allowed) -> Any:
     """Lists become tuples, and components inside components become objects."""
     if isinstance(value, list):
         return tuple(_argument(kind, key, item, Any, allowed) for item in value)
-    inner = key if key in METHODS and not _is_plain(hint) else None
+    inner = key if key in METHODS and not is_plain(hint) else None
     if isinstance(value, Mapping) and "name" in value:
         return make(inner or kind, value, allowed)
     if isinstance(value, str) and inner:
@@ -260,46 +220,6 @@ def _check_fields(kind: str, name: str, factory: Any, arguments: Mapping[str, An
     for key, value in arguments.items():
         check_type(f"{kind} {name!r}: {key}", value, hints.get(key, Any))
         check_field(f"{kind} {name!r}: {key}", factory, key, value)
-
-
-PLAIN = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "nothing"}
-
-
-def _options(hint: Any) -> tuple[Any, ...]:
-    return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-
-
-def _is_plain(hint: Any) -> bool:
-    return all(option in PLAIN for option in _options(hint))
-
-
-def check_type(what: str, value: Any, hint: Any) -> None:
-    """Refuse a plain value, or a list of them, of the wrong type; whole numbers may stand where fractions may.
-
-    Other types pass.
-
-    Raises:
-        ValueError: it names the value and the type.
-    """
-    if typing.get_origin(hint) is tuple and typing.get_args(hint)[1:] == (...,):
-        item = typing.get_args(hint)[0]
-        if not isinstance(value, (list, tuple)):
-            raise ValueError(f"{what} is a list, each {_said(item)}, got {shown(value)}.")
-        for entry in value:
-            check_type(f"{what}: each", entry, item)
-        return
-    if not _is_plain(hint):
-        return
-    for option in _options(hint):
-        if isinstance(value, bool) and option is not bool:
-            continue
-        if isinstance(value, (int, float) if option is float else option):
-            return
-    raise ValueError(f"{what} is {_said(hint)}, got {shown(value)}.")
-
-
-def _said(hint: Any) -> str:
-    return " or ".join(PLAIN.get(option, str(option)) for option in _options(hint))
 
 
 def describe(kind: str, component: Any) -> dict[str, Any]:

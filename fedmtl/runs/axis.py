@@ -20,7 +20,7 @@ import tomli_w
 from fedmtl.core.bounds import check_text, shown
 from fedmtl.core.toml import parse_toml, read_toml
 from fedmtl.registry.allowed import NOTHING, Allowed
-from fedmtl.registry.components import check_type
+from fedmtl.registry.field_types import check_type
 from fedmtl.runs.run_folder import write_outputs
 from fedmtl.runs.settings import as_option, override
 

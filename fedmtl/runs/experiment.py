@@ -16,7 +16,8 @@ from fedmtl.engines.base import Engine
 from fedmtl.protocol.make_plan import make_plan
 from fedmtl.protocol.plan import METRICS, Plan
 from fedmtl.registry.allowed import NOTHING, Allowed
-from fedmtl.registry.components import COMPONENTS, LISTS, check_type, describe, make, make_list
+from fedmtl.registry.components import COMPONENTS, LISTS, describe, make, make_list
+from fedmtl.registry.field_types import check_type
 from fedmtl.runs.experiment_fields import BOUNDS, EXECUTION_FIELDS, MOST_GPUS, MOST_SECONDS
 from fedmtl.server.sampling import cohort_size
 

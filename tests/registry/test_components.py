@@ -16,7 +16,8 @@ from fedmtl.data import Digits, Synthetic
 from fedmtl.models import CNN, MLP
 from fedmtl.optimizers import SGD, AdamW, Clip, Cosine, Momentum, StepDecay, Warmup, WeightDecay
 from fedmtl.registry.allowed import Allowed
-from fedmtl.registry.components import METHODS, REGISTRY, check_type, describe, find, make
+from fedmtl.registry.components import METHODS, REGISTRY, describe, find, make
+from fedmtl.registry.field_types import check_type
 from fedmtl.tasks import MultiClass, Regression
 
 ALL = [(kind, name) for kind, names in REGISTRY.items() for name in names]
