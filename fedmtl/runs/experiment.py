@@ -18,10 +18,8 @@ from fedmtl.protocol.plan import METRICS, Plan
 from fedmtl.registry.allowed import NOTHING, Allowed
 from fedmtl.registry.components import COMPONENTS, LISTS, describe, make, make_list
 from fedmtl.registry.field_types import check_type
-from fedmtl.runs.experiment_fields import BOUNDS, EXECUTION_FIELDS, MOST_GPUS, MOST_SECONDS
+from fedmtl.runs.experiment_fields import BOUNDS, EXECUTION_FIELDS, MOST_GPUS, MOST_SECONDS, RUNTIMES
 from fedmtl.server.sampling import cohort_size
-
-RUNTIMES = ("ray", "local")
 
 
 @dataclasses.dataclass(frozen=True)

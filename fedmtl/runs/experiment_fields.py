@@ -40,3 +40,5 @@ MOST_SECONDS = 10_000_000
 
 
 MOST_GPUS = 1024
+
+RUNTIMES = ("ray", "local")
