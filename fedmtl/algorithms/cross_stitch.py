@@ -66,7 +66,7 @@ class CrossStitch:
     rate: float = 0.1
     """ζ."""
     optimizer: Optimizer = SGD()
-    """Of the clients: what makes steps of gradients."""
+    """Client optimizer."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)

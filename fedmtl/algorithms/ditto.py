@@ -41,13 +41,13 @@ class Ditto:
     lr: float = 0.05
     """η."""
     epochs: int = 5
-    """Of the shared model."""
+    """Passes over the data for the shared model."""
     personal_epochs: int = 5
-    """Of the personal model."""
+    """Passes over the data for the personal model."""
     lam: float = 1.0
     """λ."""
     optimizer: Optimizer = SGD()
-    """Of the clients: what makes steps of gradients."""
+    """Client optimizer."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)

@@ -32,7 +32,7 @@ class FedAdam:
     """Steps in all numbers of about η, whatever the size of their pseudo-gradient. The paper tunes η and τ."""
 
     algorithm: Algorithm[Params, Any] = FedAvg()
-    """What runs on the clients and averages: FedAvg, FedProx, FedPer, FedRep."""
+    """Algorithm on the clients, whose server takes means: FedAvg, FedProx, FedPer, FedRep."""
     server_lr: float = 0.01
     """η."""
     beta1: float = 0.9

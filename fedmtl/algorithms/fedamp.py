@@ -62,7 +62,7 @@ class FedAMP:
     sigma: float = 10.0
     """σ, a squared distance; should be at least α times the number of clients."""
     optimizer: Optimizer = SGD()
-    """Of the clients: what makes steps of gradients."""
+    """Client optimizer."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr, alpha=self.alpha)

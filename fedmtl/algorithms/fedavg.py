@@ -42,7 +42,7 @@ class FedAvg:
     epochs: int = 5
     """E."""
     optimizer: Optimizer = SGD()
-    """Of the clients: what makes steps of gradients."""
+    """Client optimizer."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)

@@ -34,7 +34,7 @@ class FedAvgM:
     """momentum = 0 and server_lr = 1 are the wrapped algorithm, to rounding. The paper uses momentum 0.9."""
 
     algorithm: Algorithm[Params, Any] = FedAvg()
-    """What runs on the clients and averages: FedAvg, FedProx, FedPer, FedRep."""
+    """Algorithm on the clients, whose server takes means: FedAvg, FedProx, FedPer, FedRep."""
     server_lr: float = 1.0
     """η."""
     momentum: float = 0.9

@@ -48,7 +48,7 @@ class FedBABU:
     epochs: int = 5
     finetune_epochs: int = 5
     optimizer: Optimizer = SGD()
-    """Of the clients: what makes steps of gradients."""
+    """Client optimizer."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)

@@ -54,7 +54,7 @@ class FedBN:
     """η."""
     epochs: int = 5
     optimizer: Optimizer = SGD()
-    """Of the clients: what makes steps of gradients."""
+    """Client optimizer."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)

@@ -67,11 +67,11 @@ class FedEM:
     components: int = 3
     """M."""
     spread: float = 0.1
-    """How far apart the models begin, as a part of their size."""
+    """Distance between the models at first, relative to their size."""
     seed: int = 1
-    """Of the noise that tells the models apart."""
+    """Seed of the noise by which the models differ at first."""
     optimizer: Optimizer = SGD()
-    """Of the clients: what makes steps of gradients, those of all M models at once."""
+    """Client optimizer; it takes the steps of all M models at once."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)

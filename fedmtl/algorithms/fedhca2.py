@@ -77,7 +77,7 @@ class FedHCA2:
     hyper_lr: float = 0.01
     """ζ."""
     optimizer: Optimizer = SGD()
-    """Of the clients: what makes steps of gradients."""
+    """Client optimizer."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)

@@ -44,7 +44,7 @@ class FedProx:
     mu: float = 0.1
     """μ."""
     optimizer: Optimizer = SGD()
-    """Of the clients: what makes steps of gradients."""
+    """Client optimizer."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)

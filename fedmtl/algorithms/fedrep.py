@@ -40,7 +40,7 @@ class FedRep:
     head_epochs: int = 5
     trunk_epochs: int = 1
     optimizer: Optimizer = SGD()
-    """Of the clients: what makes steps of gradients."""
+    """Client optimizer."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)

@@ -49,7 +49,7 @@ class FedU:
     edges: tuple[str, ...] = ()
     """Clients that are neighbours, as in GraphStructured: "0-1", or "0-1:0.5" for a_01 = 0.5. None: all, with a = 1."""
     optimizer: Optimizer = SGD()
-    """Of the clients: what makes steps of gradients."""
+    """Client optimizer."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)

@@ -52,7 +52,7 @@ class GraphStructured:
     common: tuple[str, ...] = ()
     """Beginnings of the names of the parameters that all clients share: "trunk.0."."""
     optimizer: Optimizer = SGD()
-    """Of the clients: what makes steps of gradients."""
+    """Client optimizer."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)

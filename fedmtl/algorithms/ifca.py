@@ -58,11 +58,11 @@ class IFCA:
     clusters: int = 2
     """K."""
     spread: float = 0.1
-    """How far apart the models begin, as a part of their size."""
+    """Distance between the models at first, relative to their size."""
     seed: int = 1
-    """Of the noise that tells the models apart."""
+    """Seed of the noise by which the models differ at first."""
     optimizer: Optimizer = SGD()
-    """Of the clients: what makes steps of gradients."""
+    """Client optimizer."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)

@@ -32,7 +32,7 @@ from fedmtl.optimizers import SGD, Optimizer
 
 
 class MaTFLServer(NamedTuple):
-    """What the server keeps of each client."""
+    """State of the server for each client."""
 
     trunks: Mapping[str, Params]
     group: Mapping[str, Tensor]
@@ -58,7 +58,7 @@ class MaTFL:
     groups: int = 2
     """How many groups a cohort falls into; at most one for each client."""
     optimizer: Optimizer = SGD()
-    """Of the clients: what makes steps of gradients."""
+    """Client optimizer."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)

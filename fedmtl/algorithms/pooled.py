@@ -38,7 +38,7 @@ class Pooled:
     epochs: int = 5
     """Passes over the union in a round."""
     optimizer: Optimizer = SGD()
-    """What makes steps of gradients."""
+    """Optimizer."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)

@@ -28,7 +28,7 @@ from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payl
 
 
 class Server(NamedTuple):
-    """What the server keeps."""
+    """State of the server."""
 
     model: Params
     """x."""

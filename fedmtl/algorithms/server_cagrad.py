@@ -31,7 +31,7 @@ from fedmtl.optimizers import SGD, Optimizer
 
 
 class CAGradServer(NamedTuple):
-    """What the server keeps."""
+    """State of the server."""
 
     trunk: Params
     conflicts: Conflicts
@@ -56,7 +56,7 @@ class ServerCAGrad:
     c: float = 0.4
     """How far from the mean the step may lie, in lengths of the mean."""
     optimizer: Optimizer = SGD()
-    """Of the clients: what makes steps of gradients."""
+    """Client optimizer."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)

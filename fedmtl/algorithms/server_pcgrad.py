@@ -33,7 +33,7 @@ from fedmtl.optimizers import SGD, Optimizer
 
 
 class PCGradServer(NamedTuple):
-    """What the server keeps."""
+    """State of the server."""
 
     trunk: Params
     round: Tensor
@@ -58,7 +58,7 @@ class ServerPCGrad:
     """η."""
     epochs: int = 5
     optimizer: Optimizer = SGD()
-    """Of the clients: what makes steps of gradients."""
+    """Client optimizer."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)

@@ -58,7 +58,7 @@ class SoftSharing:
     pull: float = 1.0
     """How much the mean weighs against a client's own trunk: 1 puts it halfway."""
     optimizer: Optimizer = SGD()
-    """Of the clients: what makes steps of gradients."""
+    """Client optimizer."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)

@@ -58,7 +58,7 @@ class Transfer:
     pretrain: int = 20
     """Rounds, of this many or few sources each, after which the trunk is frozen."""
     optimizer: Optimizer = SGD()
-    """Of the clients: what makes steps of gradients."""
+    """Client optimizer."""
 
     def __post_init__(self) -> None:
         check_lr(self, lr=self.lr)

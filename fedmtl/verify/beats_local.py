@@ -29,7 +29,7 @@ from fedmtl.algorithms.local import Local
 from fedmtl.core.trees import tree_index, tree_leaves, tree_stack, tree_unflatten
 from fedmtl.core.types import Payload, Upload
 from fedmtl.registry.components import REGISTRY, find
-from fedmtl.verify.check import Check, Found, below
+from fedmtl.verify.check import Check, CheckResult, below
 from fedmtl.verify.planted import CLIENTS, EXAMPLES, Hinge, Loss, Predict, Problem
 
 EPOCHS = 5
@@ -125,7 +125,7 @@ def alone(problem: Callable[[], Problem]) -> float:
     return min(learn(Local(lr=planted.lr, epochs=EPOCHS), planted, ROUNDS, each=True))
 
 
-def what_is_in_common_is_learnt_better_than_alone(cls: Any) -> Found:
+def what_is_in_common_is_learnt_better_than_alone(cls: Any) -> CheckResult:
     """The clients' mean excess risk after the last round is below 0.8 of the least that Local comes to in any round.
 
     Learning alone loses what w*_k has in the directions that its client has no example of, half of ‖w*_k‖²: the

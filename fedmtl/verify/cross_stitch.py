@@ -11,7 +11,7 @@ from fedmtl.algorithms.fedper import FedPer
 from fedmtl.algorithms.local import Local
 from fedmtl.core.types import Upload
 from fedmtl.verify.beats_local import Claim, steps
-from fedmtl.verify.check import Found, above, close, every, same_bits
+from fedmtl.verify.check import CheckResult, above, close, every, same_bits
 from fedmtl.verify.fixed_updates import enrolled
 from fedmtl.verify.planted import two_clusters
 from fedmtl.verify.quadratic import Array, Quadratic, clients, play
@@ -33,20 +33,20 @@ def nearest(row: Array) -> Array:
     return np.clip(row - (low + high) / 2, 0, None)
 
 
-def without_a_mix_it_is_local(stitch: Callable[..., Any]) -> Found:
+def without_a_mix_it_is_local(stitch: Callable[..., Any]) -> CheckResult:
     """ε = ζ = 0: A is I, and 1 θ_k + Σ 0 θ_l is θ_k, so 3 rounds of 2 epochs of 2 steps have Local's bits."""
     found = play(stitch(lr=0.125, epochs=2, mix=0.0, rate=0.0), clients(), START, 3, steps=2)
     return same_bits(found.personal, play(Local(lr=0.125, epochs=2), clients(), START, 3, steps=2).personal)
 
 
-def an_even_mix_is_fedper(stitch: Callable[..., Any]) -> Found:
+def an_even_mix_is_fedper(stitch: Callable[..., Any]) -> CheckResult:
     """ε = 1, ζ = 0: A_kl = 1/K, so everybody is told 1/K Σ θ_l: FedPer's mean where all n_k are equal."""
     equal = [one._replace(num_examples=8) for one in clients()]
     found = play(stitch(lr=0.125, epochs=2, mix=1.0, rate=0.0), equal, START, 3, steps=2)
     return close(found.personal, play(FedPer(lr=0.125, epochs=2), equal, START, 3, steps=2).personal, atol=1e-12)
 
 
-def three_rounds_by_hand(stitch: Callable[..., Any]) -> Found:
+def three_rounds_by_hand(stitch: Callable[..., Any]) -> CheckResult:
     """(1) to (3) in numpy, 2 epochs of 2 steps; ε = 0.6 and ζ = 0.4, so that A moves by more than a hundredth. Before
     the first round A_kl is 0.15, and A_kk 0.55."""
     federation, lr, mix, rate = clients(4), 0.125, 0.6, 0.4
@@ -69,7 +69,7 @@ def three_rounds_by_hand(stitch: Callable[..., Any]) -> Found:
     )
 
 
-def the_mix_descends_on_the_clients_loss(stitch: Callable[..., Any]) -> Found:
+def the_mix_descends_on_the_clients_loss(stitch: Callable[..., Any]) -> CheckResult:
     """One full-batch step: A_k· + ζη (−∂f_k/∂A_k·) and to the simplex, with ∂f_k/∂A by autograd of f_k(Σ_l A_kl θ_l).
 
     θ_l are four trunks that one round of 3 steps has told apart; A is what it was then, since ζ is 0 in that round.
@@ -93,7 +93,7 @@ def the_mix_descends_on_the_clients_loss(stitch: Callable[..., Any]) -> Found:
     return close(made.diagnostics(made.aggregate(before.server, sent))["mix"], np.stack(expected), atol=1e-10)
 
 
-def layers_have_mixes_of_their_own(stitch: Callable[..., Any]) -> Found:
+def layers_have_mixes_of_their_own(stitch: Callable[..., Any]) -> CheckResult:
     """Two clients, layers a (weight and bias) and b, all 1; ε = 1, ζ = 1. First both send other trunks: all Δ alike for
     l = 0, 1, as all θ_l are 1, so A stays ½. Then client 0 alone moves, by 0.1 in a.bias.
 
@@ -119,7 +119,7 @@ def layers_have_mixes_of_their_own(stitch: Callable[..., Any]) -> Found:
     )
 
 
-def the_nearest_row_is_found(stitch: Callable[..., Any]) -> Found:
+def the_nearest_row_is_found(stitch: Callable[..., Any]) -> CheckResult:
     """Rows by hand: (0.9, 0.4, −1): τ = 0.15, (0.75, 0.25, 0); (3, 0, 0): (1, 0, 0); (0, 0, 0): thirds; one that fits
     stays. And ζ = 10⁶ leaves rows ≥ 0 of sum 1."""
     v = [[0.9, 0.4, -1], [3, 0, 0], [0, 0, 0], [0.25, 0.25, 0.5]]
@@ -133,7 +133,7 @@ def the_nearest_row_is_found(stitch: Callable[..., Any]) -> Found:
     )
 
 
-def strangers_part(stitch: Callable[..., Any]) -> Found:
+def strangers_part(stitch: Callable[..., Any]) -> CheckResult:
     """Clients 0, 1 with w* = m and 2, 3 with w* = −m, ‖m‖² = 3, H = I: a step leads k from its mix towards ±m, so
     ⟨Δ_k, θ_l⟩ is larger for its own kind. In the end A is 0 between the two kinds, and all are at their w*.
 

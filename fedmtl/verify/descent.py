@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fedmtl.algorithms.common.local_training import sgd
-from fedmtl.verify.check import Found, every, same_bits
+from fedmtl.verify.check import CheckResult, every, same_bits
 from fedmtl.verify.quadratic import Array, clients, vector
 
 ONE = clients(1)[0]
@@ -48,7 +48,7 @@ def by_hand(step: Callable[[Array, Array], Array], steps: int, lr: float = LR, s
     return w
 
 
-def padding_is_inert(optimizer: Any) -> Found:
+def padding_is_inert(optimizer: Any) -> CheckResult:
     """Real batches among padded ones, against the real ones alone, in two epochs: not a bit differs."""
     mixed = descend(optimizer, [False, True, False, True, True, False], epochs=2)
     return same_bits(mixed, descend(optimizer, [True, True, True], epochs=2))
@@ -69,6 +69,6 @@ def rounds_by_hand(schedule: Any, expected: Sequence[float]) -> tuple[Array, Arr
     return found, own
 
 
-def same_as(optimizer: Any, other: Any, steps: int = 5, rounds: Sequence[int] = (0, 3)) -> Found:
+def same_as(optimizer: Any, other: Any, steps: int = 5, rounds: Sequence[int] = (0, 3)) -> CheckResult:
     """Bit for bit, in each of the rounds."""
     return every(*(same_bits(descend(optimizer, steps, round=t), descend(other, steps, round=t)) for t in rounds))

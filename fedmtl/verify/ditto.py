@@ -8,14 +8,14 @@ import numpy as np
 from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.algorithms.local import Local
 from fedmtl.verify.beats_local import EPOCHS, Claim, steps
-from fedmtl.verify.check import Found, close, every, same_bits
+from fedmtl.verify.check import CheckResult, close, every, same_bits
 from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import clients, play, vector, weights
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])
 
 
-def the_shared_model_is_fedavg(ditto: Callable[..., Any]) -> Found:
+def the_shared_model_is_fedavg(ditto: Callable[..., Any]) -> CheckResult:
     """(1) and (4) do not see v: for λ of 0 and of 2, the server's model has the bits of FedAvg's after 3 rounds."""
     expected = vector(play(FedAvg(lr=0.125, epochs=2), clients(), START, 3, steps=2).server)
     parts = [
@@ -25,13 +25,13 @@ def the_shared_model_is_fedavg(ditto: Callable[..., Any]) -> Found:
     return every(*(same_bits(part, expected) for part in parts))
 
 
-def without_a_pull_it_is_local(ditto: Callable[..., Any]) -> Found:
+def without_a_pull_it_is_local(ditto: Callable[..., Any]) -> CheckResult:
     """λ = 0: h_k is f_k, so what clients predict with after 3 rounds of 2 personal epochs has Local's bits."""
     found = play(ditto(lr=0.125, epochs=3, personal_epochs=2, lam=0.0), clients(), START, 3, steps=2)
     return same_bits(found.personal, play(Local(lr=0.125, epochs=2), clients(), START, 3, steps=2).personal)
 
 
-def personal_models_stop_at_the_proximal_point(ditto: Callable[..., Any]) -> Found:
+def personal_models_stop_at_the_proximal_point(ditto: Callable[..., Any]) -> CheckResult:
     """H(v − v*) + λ(v − w) = 0: v_k = (H + λI)⁻¹(Hv* + λw), where v* = w*_k is the client's own optimum.
 
     w of the second round is known: START − η Σ p_k g_k(START), after one step of all. The slowest direction contracts
@@ -44,7 +44,7 @@ def personal_models_stop_at_the_proximal_point(ditto: Callable[..., Any]) -> Fou
     return close(found.personal, np.stack(points), atol=1e-9)
 
 
-def rounds_by_hand(ditto: Callable[..., Any]) -> Found:
+def rounds_by_hand(ditto: Callable[..., Any]) -> CheckResult:
     """3 rounds in numpy: w_k takes 2 steps from the received w, v_k 4 steps from its own last v_k, pulled to that w."""
     federation, lr, lam = clients(), 0.125, 0.7
     found = play(ditto(lr=lr, epochs=1, personal_epochs=2, lam=lam), federation, START, 3, steps=2)

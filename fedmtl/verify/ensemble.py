@@ -17,7 +17,7 @@ from fedmtl.algorithms.local import Local
 from fedmtl.core.types import Batch, Params
 from fedmtl.tasks import Binary, MultiClass, Task
 from fedmtl.verify.beats_local import Claim, steps
-from fedmtl.verify.check import Found, above, below, close, every, same_bits
+from fedmtl.verify.check import CheckResult, above, below, close, every, same_bits
 from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import Array, clients, play
 
@@ -123,7 +123,7 @@ def numpy_probabilities(w: Params, task: str, x: Array) -> Array:
     return probabilities(task, x @ w["trunk.w"].numpy() @ w[f"head.{task}.w"].numpy())
 
 
-def one_client_is_local(ensemble: Callable[..., Any]) -> Found:
+def one_client_is_local(ensemble: Callable[..., Any]) -> CheckResult:
     """K = 1: what is learnt and what is sent is Local's, bit for bit, on a quadratic, after 3 rounds of 2 epochs of 2
     steps; the one member has weight 1 and these bits. Before a round, so has the client's own model."""
     (one,) = clients(1)
@@ -141,7 +141,7 @@ def one_client_is_local(ensemble: Callable[..., Any]) -> Found:
     )
 
 
-def two_models_by_hand(ensemble: Callable[..., Any]) -> Found:
+def two_models_by_hand(ensemble: Callable[..., Any]) -> CheckResult:
     """Members whose outputs are log (0.8, 0.1, 0.1) and log (0.2, 0.7, 0.1) + 5 say 0.5, 0.4, 0.1 together; logits
     log 4 and −log 3 are 0.8 and 0.25, together 0.525. The third client was never heard: it says the same."""
     said = {
@@ -168,7 +168,7 @@ def two_models_by_hand(ensemble: Callable[..., Any]) -> Found:
     return every(*found)
 
 
-def predictions_are_means_of_locals(ensemble: Callable[..., Any]) -> Found:
+def predictions_are_means_of_locals(ensemble: Callable[..., Any]) -> CheckResult:
     """Four clients, 2 rounds of 3 epochs: p of each task is the mean, in numpy, of the p of Local's models of those
     that own the task."""
     federation = problem(OWNERS)
@@ -183,7 +183,7 @@ def predictions_are_means_of_locals(ensemble: Callable[..., Any]) -> Found:
     return every(*found)
 
 
-def it_is_never_worse_than_its_members_are_on_average(ensemble: Callable[..., Any]) -> Found:
+def it_is_never_worse_than_its_members_are_on_average(ensemble: Callable[..., Any]) -> CheckResult:
     """−log is convex: −log Σ_k p_k / K ≤ Σ_k −log p_k / K for every example (Jensen), so also for the mean of 200.
 
     Both in numpy, the right side from Local's models. Members that disagree leave a gap, here of more than 0.01.
@@ -204,7 +204,7 @@ def it_is_never_worse_than_its_members_are_on_average(ensemble: Callable[..., An
     return every(*found)
 
 
-def who_was_not_heard_has_no_weight(ensemble: Callable[..., Any]) -> Found:
+def who_was_not_heard_has_no_weight(ensemble: Callable[..., Any]) -> CheckResult:
     """Of clients 0, 2, 5, 9, in a round of 9 and 2 and one of 2: the kind's weights are ½ for 2 and 9 of those 4 and of
     the client's own; the flag's are 1 for client 2. Where only 5 was heard, of the flag, kind is everybody's own."""
     federation = problem(OWNERS)
@@ -222,7 +222,7 @@ def who_was_not_heard_has_no_weight(ensemble: Callable[..., Any]) -> Found:
     )
 
 
-def the_order_of_uploads_does_not_matter(ensemble: Callable[..., Any]) -> Found:
+def the_order_of_uploads_does_not_matter(ensemble: Callable[..., Any]) -> CheckResult:
     """Each upload has a place of its own: in reverse order the server has the same bits, row k being client k's."""
     federation = problem(dict.fromkeys((1, 4, 6), ("kind",)))
     algorithm = ensemble(lr=0.5, epochs=2)

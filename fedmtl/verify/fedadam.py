@@ -8,7 +8,7 @@ import numpy as np
 
 from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.verify.beats_local import Claim, around
-from fedmtl.verify.check import Found, close, every
+from fedmtl.verify.check import CheckResult, close, every
 from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import Array
 from fedmtl.verify.server_optimizer import Step, around_fedavg, around_fedper, given
@@ -27,17 +27,17 @@ def _rule(server_lr: float, beta1: float, beta2: float, tau: float) -> Step:
     return step
 
 
-def three_rounds_by_hand(fedadam: Callable[..., Any]) -> Found:
+def three_rounds_by_hand(fedadam: Callable[..., Any]) -> CheckResult:
     """(1) to (3) in numpy from m = 0, v = τ², with the g of one full-batch step of all clients."""
     return around_fedavg(partial(fedadam, **SETTINGS), _rule(**SETTINGS), 3)
 
 
-def private_heads_stay_with_fedper(fedadam: Callable[..., Any]) -> Found:
+def private_heads_stay_with_fedper(fedadam: Callable[..., Any]) -> CheckResult:
     """Around FedPer the server steps in θ alone; a client's φ_k goes on from its own."""
     return around_fedper(partial(fedadam, **SETTINGS), _rule(**SETTINGS), 3)
 
 
-def two_rounds_on_paper(fedadam: Callable[..., Any]) -> Found:
+def two_rounds_on_paper(fedadam: Callable[..., Any]) -> CheckResult:
     """β₁ = β₂ = 1/2, τ = 1/4, so v starts at 1/16; g = 1, then 0.
 
     m = 1/2, 1/4; v = 1/32 + 1/2 = 17/32, then 17/64.
@@ -49,7 +49,7 @@ def two_rounds_on_paper(fedadam: Callable[..., Any]) -> Found:
     )
 
 
-def without_memory_it_goes_by_signs(fedadam: Callable[..., Any]) -> Found:
+def without_memory_it_goes_by_signs(fedadam: Callable[..., Any]) -> CheckResult:
     """β₁ = β₂ = 0: m = g, v = g², a step of ηg / (|g| + τ): η toward the sign, but for τ / |g| ≤ 1e-6 of it."""
     gradient = [3.0, -0.02, 0.5]
     (state,) = given(fedadam(server_lr=0.1, beta1=0.0, beta2=0.0, tau=2e-8), [gradient])

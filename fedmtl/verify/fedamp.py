@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fedmtl.verify.beats_local import Claim, steps
-from fedmtl.verify.check import Found, above, close, every
+from fedmtl.verify.check import CheckResult, above, close, every
 from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import Array, clients, play
 
@@ -35,7 +35,7 @@ def attention(w: Array, alpha: float, sigma: float) -> Array:
     return xi
 
 
-def strangers_are_left_at_their_own_proximal_points(fedamp: Callable[..., Any]) -> Found:
+def strangers_are_left_at_their_own_proximal_points(fedamp: Callable[..., Any]) -> CheckResult:
     """σ = 10⁻⁶ is far below all distances, so ξ is I, u_k = w_k: each client alone iterates w <- (H + cI)⁻¹(Hw* + cw).
 
     c = λ/α = 0.4. 50 steps a round contract by 1 − 0.5 (0.5 + c) at least: less than 1e-12 is left. With σ = 10
@@ -52,7 +52,7 @@ def strangers_are_left_at_their_own_proximal_points(fedamp: Callable[..., Any]) 
     )
 
 
-def three_rounds_by_hand(fedamp: Callable[..., Any]) -> Found:
+def three_rounds_by_hand(fedamp: Callable[..., Any]) -> CheckResult:
     """Proximal points in closed form, ξ entry by entry, u = ξw; and again. At first all u are the initial model."""
     alpha, sigma = 1.5, 4.0
     w = mixed = np.stack([START] * 3)
@@ -69,7 +69,7 @@ def three_rounds_by_hand(fedamp: Callable[..., Any]) -> Found:
     )
 
 
-def steps_start_at_the_clients_own_model(fedamp: Callable[..., Any]) -> Found:
+def steps_start_at_the_clients_own_model(fedamp: Callable[..., Any]) -> CheckResult:
     """One step a round: w <- w − η(g(w) + λ/α (w − u)) from its own w, not from u; three rounds."""
     lr, lam, alpha, sigma = 0.125, 0.9, 1.5, 4.0
     w = mixed = np.stack([START] * 3)
@@ -81,7 +81,7 @@ def steps_start_at_the_clients_own_model(fedamp: Callable[..., Any]) -> Found:
     return close(found.personal, w, atol=1e-12)
 
 
-def the_limit_is_stationary(fedamp: Callable[..., Any]) -> Found:
+def the_limit_is_stationary(fedamp: Callable[..., Any]) -> CheckResult:
     """Where rounds stop, w_k − u_k = Σ_l ξ_kl (w_k − w_l), and (3) gives ∇f_k + (λ/α)(w_k − u_k) = 0: α cancels.
 
         ∇f_k(w_k) + λ/σ Σ_l exp(−‖θ_k − θ_l‖²/σ) (w_k − w_l) = 0

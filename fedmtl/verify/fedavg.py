@@ -9,14 +9,14 @@ import torch
 from fedmtl.core.types import Upload
 from fedmtl.verify.beats_local import Claim, steps
 from fedmtl.verify.central import alone, central_vector
-from fedmtl.verify.check import Found, close, every, same_bits
+from fedmtl.verify.check import CheckResult, close, every, same_bits
 from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import clients, play, weights
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])
 
 
-def one_step_descends_on_the_mean(fedavg: Callable[..., Any]) -> Found:
+def one_step_descends_on_the_mean(fedavg: Callable[..., Any]) -> CheckResult:
     """Σ p_k (w − η ∇f_k(w)) = w − η Σ p_k ∇f_k(w), with p = 6/30, 10/30, 14/30: the gradient of Σ p_k f_k."""
     federation, lr = clients(), 0.125
     found = play(fedavg(lr=lr, epochs=1), federation, START, 1)
@@ -24,13 +24,13 @@ def one_step_descends_on_the_mean(fedavg: Callable[..., Any]) -> Found:
     return close(found.personal, np.stack([START - lr * slope] * 3), atol=1e-12)
 
 
-def one_client_is_central_training(fedavg: Callable[..., Any]) -> Found:
+def one_client_is_central_training(fedavg: Callable[..., Any]) -> CheckResult:
     """The mean of one client is that client: 3 rounds of 2 epochs of 2 steps are 12 steps, bit for bit."""
     found = play(fedavg(lr=0.125, epochs=2), [alone()], START, 3, steps=2)
     return same_bits(found.personal[0], central_vector(alone(), START, 2, 0.125, 6))
 
 
-def local_epochs_move_the_fixed_point(fedavg: Callable[..., Any]) -> Found:
+def local_epochs_move_the_fixed_point(fedavg: Callable[..., Any]) -> CheckResult:
     """E steps of client k map w to w*_k + A_k (w − w*_k), A_k = (I − ηH_k)^E. Rounds converge to the fixed point of the
     mean, Σ p_k (I − A_k)(w − w*_k) = 0, which for E = 6 is not the minimum of Σ p_k f_k.
 
@@ -45,7 +45,7 @@ def local_epochs_move_the_fixed_point(fedavg: Callable[..., Any]) -> Found:
     return close(found.personal[0], np.linalg.solve(left, right), atol=1e-10)
 
 
-def a_head_is_averaged_over_its_owners(fedavg: Callable[..., Any]) -> Found:
+def a_head_is_averaged_over_its_owners(fedavg: Callable[..., Any]) -> CheckResult:
     """Client 0 (1 example) owns a, client 1 (3) owns a and b, client 2 (4) owns b; nobody owns c.
 
     θ: (1·8 + 3·0 + 4·2) / 8 = 2.  a: (1·1 + 3·5) / 4 = 4.  b: (3·7 + 4·0) / 7 = 3.  c stays 9.

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 
 from fedmtl.verify.beats_local import Claim, steps
-from fedmtl.verify.check import Found, close, every, same_bits
+from fedmtl.verify.check import CheckResult, close, every, same_bits
 from fedmtl.verify.planted import one_mean_by_features
 from fedmtl.verify.quadratic import clients, play, weights
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])
 
 
-def rounds_by_hand(fedbabu: Callable[..., Any]) -> Found:
+def rounds_by_hand(fedbabu: Callable[..., Any]) -> CheckResult:
     """Three rounds of 2 trunk epochs and 3 head epochs of 2 steps. θ: 4 steps of H (w − w*) in its own part with φ⁰,
     then Σ p_k θ_k. φ: 6 steps from φ⁰ in its part with the θ that was received in this round."""
     federation, lr = clients(), 0.125
@@ -33,7 +33,7 @@ def rounds_by_hand(fedbabu: Callable[..., Any]) -> Found:
     return close(found.personal, [np.concatenate([theta, head]) for head in heads], atol=1e-12)
 
 
-def the_trunk_ends_at_its_minimum_under_the_first_head(fedbabu: Callable[..., Any]) -> Found:
+def the_trunk_ends_at_its_minimum_under_the_first_head(fedbabu: Callable[..., Any]) -> CheckResult:
     """One full-batch step a round is gradient descent on Σ p_k f_k(θ, φ⁰) in θ: at its minimum
     Σ p_k (H_θθ (θ − θ*) + H_θφ (φ⁰ − φ*)) = 0. Curvature ≥ ½, η ¼: 250 rounds leave (7/8)^250 < 1e-14."""
     federation = clients()
@@ -46,7 +46,7 @@ def the_trunk_ends_at_its_minimum_under_the_first_head(fedbabu: Callable[..., An
     return close(found.personal[:, :3], np.stack([np.linalg.solve(left, right)] * 3), atol=1e-10)
 
 
-def the_first_head_is_held(fedbabu: Callable[..., Any]) -> Found:
+def the_first_head_is_held(fedbabu: Callable[..., Any]) -> CheckResult:
     """Before the first round a client predicts with START. The head under which the trunk learns keeps its bits through
     3 rounds; and fine-tuning, however long, does not touch the trunk."""
     initial = play(fedbabu(), clients(), START, 0)
@@ -59,7 +59,7 @@ def the_first_head_is_held(fedbabu: Callable[..., Any]) -> Found:
     )
 
 
-def the_tuned_head_is_the_clients_optimum(fedbabu: Callable[..., Any]) -> Found:
+def the_tuned_head_is_the_clients_optimum(fedbabu: Callable[..., Any]) -> CheckResult:
     """In the first round the received trunk is the initial one, and 150 steps of ¼ leave (7/8)^150 < 1e-8 of the head's
     gap to its minimum: H_φφ (φ − φ*) + H_φθ (θ⁰ − θ*) = 0."""
     federation = clients()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fedmtl.core.types import Batch, Params
 from fedmtl.verify.beats_local import Claim, steps
-from fedmtl.verify.check import Found, close, every, same_bits
+from fedmtl.verify.check import CheckResult, close, every, same_bits
 from fedmtl.verify.planted import one_model_by_norms
 from fedmtl.verify.quadratic import Array, Quadratic, clients, weights
 
@@ -66,7 +66,7 @@ def rounds(algorithm: Any, federation: list[Quadratic], count: int) -> Rounds:
     return Rounds(private, np.stack([vector_of(params).numpy() for params in each]))
 
 
-def rounds_by_hand(fedbn: Callable[..., Any]) -> Found:
+def rounds_by_hand(fedbn: Callable[..., Any]) -> CheckResult:
     """3 rounds of 2 steps w − η H (w − w*): afterwards the means Σ p_k w_k in all numbers but the norm layer's four."""
     federation, lr = clients(trunk=8, head=3), 0.125
     w = np.stack([START] * 3)
@@ -79,7 +79,7 @@ def rounds_by_hand(fedbn: Callable[..., Any]) -> Found:
     return close(rounds(fedbn(lr=lr, epochs=2), federation, 3).personal, w, atol=1e-12)
 
 
-def aggregation_leaves_norm_layers_alone(fedbn: Callable[..., Any]) -> Found:
+def aggregation_leaves_norm_layers_alone(fedbn: Callable[..., Any]) -> CheckResult:
     """What a client predicts with after the server's round has the bits of what it kept before it, in four numbers."""
     found = rounds(fedbn(lr=0.125, epochs=2), clients(trunk=8, head=3), 2)
     names = ["trunk.1.weight", "trunk.1.bias"]
@@ -90,7 +90,7 @@ def aggregation_leaves_norm_layers_alone(fedbn: Callable[..., Any]) -> Found:
     )
 
 
-def norm_layers_are_known_by_shape(fedbn: Callable[..., Any]) -> Found:
+def norm_layers_are_known_by_shape(fedbn: Callable[..., Any]) -> CheckResult:
     """Of a network with every kind of layer: GroupNorm 2, LayerNorm over two dimensions 2, RMSNorm 1, BatchNorm 2 make
     7 private names; convolution, linear maps (to one number too) and embedding have none."""
     network = nn.Sequential(

@@ -16,7 +16,7 @@ from fedmtl.core.random import rng
 from fedmtl.core.types import Batch, Params
 from fedmtl.tasks import MultiClass, Regression
 from fedmtl.verify.beats_local import Claim, steps
-from fedmtl.verify.check import Found, above, close, every
+from fedmtl.verify.check import CheckResult, above, close, every
 from fedmtl.verify.planted import two_clusters
 from fedmtl.verify.quadratic import Array, play, vector
 
@@ -105,7 +105,7 @@ def states(algorithm: Any, federation: Sequence[Mixed]) -> Iterator[tuple[Array,
         server = algorithm.aggregate(server, [(k, result.upload) for k, result in enumerate(results)])
 
 
-def one_component_is_fedavg(fedem: Callable[..., Any]) -> Found:
+def one_component_is_fedavg(fedem: Callable[..., Any]) -> CheckResult:
     """M = 1: q = π = 1, so (3) and (4) are FedAvg's; 3 rounds of 2 epochs of 2 steps, batches of unlike sizes."""
     found = play(fedem(lr=0.125, epochs=2, components=1), clients(), START, 3, steps=2)
     expected = play(FedAvg(lr=0.125, epochs=2), clients(), START, 3, steps=2).personal
@@ -115,7 +115,7 @@ def one_component_is_fedavg(fedem: Callable[..., Any]) -> Found:
     )
 
 
-def rounds_by_hand(fedem: Callable[..., Any]) -> Found:
+def rounds_by_hand(fedem: Callable[..., Any]) -> CheckResult:
     """(1) to (4) in numpy for 3 clients and 3 models: 3 rounds of 2 epochs of 2 batches of unlike sizes.
 
     The step of a batch b is η 1/|b| Σ_{i in b} q_im x_i (x_i · w_m − y_i), with the q of the round's
@@ -143,7 +143,7 @@ def rounds_by_hand(fedem: Callable[..., Any]) -> Found:
     )
 
 
-def one_client_and_many_steps_are_exact_em(fedem: Callable[..., Any]) -> Found:
+def one_client_and_many_steps_are_exact_em(fedem: Callable[..., Any]) -> CheckResult:
     """The minimum of (3) is weighted least squares: w_m = (Xᵀ Q_m X)⁻¹ Xᵀ Q_m y. 3 rounds against EM in closed form.
 
     EM's likelihood never falls, and no more do the rounds': to see it, 1e-6 of slack and a gain of 1 altogether.
@@ -162,7 +162,7 @@ def one_client_and_many_steps_are_exact_em(fedem: Callable[..., Any]) -> Found:
     return every(above(float(np.diff(values).min()), -1e-6), above(values[-1] - values[0], 1.0), *parts)
 
 
-def the_likelihood_never_falls(fedem: Callable[..., Any]) -> Found:
+def the_likelihood_never_falls(fedem: Callable[..., Any]) -> CheckResult:
     """One short full-batch step of all clients lowers Σ_k Σ_i q_im ℓ_im for each m, and π maximises its part: a step of
     generalised EM on all data, whose likelihood Σ_k Σ_i log Σ_m π_km exp(−ℓ_im) never falls. 30 rounds gain over 10."""
     federation = clients()
@@ -172,7 +172,7 @@ def the_likelihood_never_falls(fedem: Callable[..., Any]) -> Found:
     return every(above(float(np.diff(values).min()), -1e-5), above(values[-1] - values[0], 10.0))
 
 
-def predictions_are_means_weighted_by_pi(fedem: Callable[..., Any]) -> Found:
+def predictions_are_means_weighted_by_pi(fedem: Callable[..., Any]) -> CheckResult:
     """A client whose π is (0.2, 0.7, 0.1). Of a regression it says Σ_m π_m x · w_m, in numpy. Of classes, where the
     loss is −log p, the loss of the mixture is that of the paper's likelihood: −log Σ_m π_m exp(−ℓ_m); here for outputs
     x · w_m, 0 and −x · w_m and each of the three labels. It is at most Σ_m π_m ℓ_m (Jensen)."""
@@ -193,7 +193,7 @@ def predictions_are_means_weighted_by_pi(fedem: Callable[..., Any]) -> Found:
     return every(*found)
 
 
-def one_model_for_a_device_is_the_likeliest(fedem: Callable[..., Any]) -> Found:
+def one_model_for_a_device_is_the_likeliest(fedem: Callable[..., Any]) -> CheckResult:
     """``personal_params``: where π is (0.2, 0.7, 0.1) the second model; at the start, where π = ⅓, the first."""
     algorithm = fedem(components=3, spread=1.0, seed=4)
     (one,) = clients(1)

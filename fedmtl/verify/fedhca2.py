@@ -10,7 +10,7 @@ from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.local import Local
 from fedmtl.core.types import Upload
 from fedmtl.verify.beats_local import Claim, steps
-from fedmtl.verify.check import Found, close, every, same_bits
+from fedmtl.verify.check import CheckResult, close, every, same_bits
 from fedmtl.verify.fixed_updates import LR, enrolled, planted
 from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import Array, clients, play, vector
@@ -50,13 +50,13 @@ def models(algorithm: Any, server: Any, count: int) -> Array:
     return np.stack([vector(algorithm.broadcast(server, k)["model"]) for k in range(count)])
 
 
-def without_weights_it_is_local(fedhca2: Callable[..., Any]) -> Found:
+def without_weights_it_is_local(fedhca2: Callable[..., Any]) -> CheckResult:
     """α = β = 0 that stay so leave (6) and (7) w_k + Δ_k, what the client sent: Local's bits after 3 rounds."""
     found = play(fedhca2(lr=0.125, epochs=2, alpha=0.0, beta=0.0, hyper_lr=0.0), clients(), START, 3, steps=2)
     return same_bits(found.personal, play(Local(lr=0.125, epochs=2), clients(), START, 3, steps=2).personal)
 
 
-def one_round_by_hand(fedhca2: Callable[..., Any]) -> Found:
+def one_round_by_hand(fedhca2: Callable[..., Any]) -> CheckResult:
     """``FIRST``, made by the clients' own training, with α = ¼ and β = ½: θ_k = Δ_k + ¼ U, φ_k = Δ_k + ½ A_k. Whoever
     has more examples has no more weight."""
     federation = planted(list(FIRST.values()), [6, 10])
@@ -65,7 +65,7 @@ def one_round_by_hand(fedhca2: Callable[..., Any]) -> Found:
     return close(found.personal, expected, atol=1e-7)
 
 
-def weights_learn_as_autograd_says(fedhca2: Callable[..., Any]) -> Found:
+def weights_learn_as_autograd_says(fedhca2: Callable[..., Any]) -> CheckResult:
     """The result of the first round as a function of the weights, clamp(α_k) U and clamp(β_k) A_k, with −Δ_k of the
     second round for the loss's gradient there; a step of SGD with ζ. The second round then uses the new α_k: the
     trunk is Δ_k + ¼ U of the first and Δ_k + α_k U of the second."""
@@ -90,7 +90,7 @@ def weights_learn_as_autograd_says(fedhca2: Callable[..., Any]) -> Found:
     )
 
 
-def weights_stay_between_0_and_1(fedhca2: Callable[..., Any]) -> Found:
+def weights_stay_between_0_and_1(fedhca2: Callable[..., Any]) -> CheckResult:
     """With ζ = 100 a weight goes to 1 where its pull and the next change agree, and to 0 where they do not: ⟨U, Δ⟩ of
     ``FIRST`` and ``SECOND`` is positive for both, ⟨A, Δ⟩ is 1 − S for one head and S − 1 for the other. In a round
     without a client, that client's model and weights stay."""
@@ -104,7 +104,7 @@ def weights_stay_between_0_and_1(fedhca2: Callable[..., Any]) -> Found:
     )
 
 
-def heads_of_one_shape_ask_each_other(fedhca2: Callable[..., Any]) -> Found:
+def heads_of_one_shape_ask_each_other(fedhca2: Callable[..., Any]) -> CheckResult:
     """Client 0 owns heads a and b, of 2 numbers, client 1 owns c, of 2, and d, of 3. In (5), a, b and c ask each other,
     and d only itself, which is softmax of one number: A = Δ.
 
@@ -129,7 +129,7 @@ def heads_of_one_shape_ask_each_other(fedhca2: Callable[..., Any]) -> Found:
     )
 
 
-def weight_and_bias_share_a_weight(fedhca2: Callable[..., Any]) -> Found:
+def weight_and_bias_share_a_weight(fedhca2: Callable[..., Any]) -> CheckResult:
     """One client, whose head's layers are p (weight, bias) and q (weight); alone, A = Δ. Δ is 1 for p's weight, −2 for
     its bias and 3 for q's in both rounds, so β_p rises by ζ (1 + 4) and β_q by ζ 9, from 0.1 with ζ = 1/64; after the
     second round a tensor is Δ (1 + 0.1) + Δ (1 + β)."""

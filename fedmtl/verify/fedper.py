@@ -7,7 +7,7 @@ import numpy as np
 
 from fedmtl.verify.beats_local import Claim, steps
 from fedmtl.verify.central import alone, central_vector
-from fedmtl.verify.check import Found, close, same_bits
+from fedmtl.verify.check import CheckResult, close, same_bits
 from fedmtl.verify.planted import one_subspace
 from fedmtl.verify.quadratic import Array, Quadratic, clients, play, weights
 
@@ -32,7 +32,7 @@ def joint_minimum(federation: list[Quadratic]) -> Array:
     return np.stack([pick @ np.linalg.solve(left, right) for pick in picks])
 
 
-def one_step_descends_on_the_mean(fedper: Callable[..., Any]) -> Found:
+def one_step_descends_on_the_mean(fedper: Callable[..., Any]) -> CheckResult:
     """θ − η Σ p_k ∇_θ f_k(θ, φ_k), p = 6/30, 10/30, 14/30, and φ_k − η ∇_φ f_k(θ, φ_k) at home; twice, so that the
     heads differ before the second step."""
     federation, lr = clients(), 0.125
@@ -45,7 +45,7 @@ def one_step_descends_on_the_mean(fedper: Callable[..., Any]) -> Found:
     return close(found.personal, w, atol=1e-12)
 
 
-def it_ends_at_the_joint_minimum(fedper: Callable[..., Any]) -> Found:
+def it_ends_at_the_joint_minimum(fedper: Callable[..., Any]) -> CheckResult:
     """One full-batch step a round is gradient descent on Σ p_k f_k in θ and, with steps 1/p_k as long, in each φ_k: its
     fixed point is the minimum, a linear system. 500 steps of ¼ leave less than 1e-9."""
     federation = clients()
@@ -53,13 +53,13 @@ def it_ends_at_the_joint_minimum(fedper: Callable[..., Any]) -> Found:
     return close(found.personal, joint_minimum(federation), atol=1e-9)
 
 
-def one_client_is_central_training(fedper: Callable[..., Any]) -> Found:
+def one_client_is_central_training(fedper: Callable[..., Any]) -> CheckResult:
     """The mean of one client is that client: 3 rounds of 2 epochs of 2 steps are 12 steps, bit for bit."""
     found = play(fedper(lr=0.125, epochs=2), [alone()], START, 3, steps=2)
     return same_bits(found.personal[0], central_vector(alone(), START, 2, 0.125, 6))
 
 
-def the_trunk_alone_travels(fedper: Callable[..., Any]) -> Found:
+def the_trunk_alone_travels(fedper: Callable[..., Any]) -> CheckResult:
     """3 of a client's 5 numbers go up: the payload holds trunk.w [3] and nothing else."""
     found = play(fedper(epochs=1), clients(), START, 1)
     sent = [sum(v.numel() for p in upload.payload.values() for v in p.values()) for _, upload in found.uploads]

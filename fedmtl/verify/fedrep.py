@@ -10,14 +10,14 @@ from torch import Tensor
 from fedmtl.core.trees import tree_index
 from fedmtl.core.types import Batch, LocalResult, Params, Payload
 from fedmtl.verify.beats_local import EPOCHS, Claim
-from fedmtl.verify.check import Found, below, close, every
+from fedmtl.verify.check import CheckResult, below, close, every
 from fedmtl.verify.planted import one_subspace
 from fedmtl.verify.quadratic import Array, clients, play, weights
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])
 
 
-def phases_by_hand(fedrep: Callable[..., Any]) -> Found:
+def phases_by_hand(fedrep: Callable[..., Any]) -> CheckResult:
     """Two rounds of 2 head epochs and 3 trunk epochs of 2 steps on quadratics: φ moves 4 steps with θ held, then θ 6
     steps with the new φ held, each by its own part of H (w − w*); then the weighted mean of θ."""
     federation, lr = clients(), 0.125
@@ -103,7 +103,7 @@ def subspace_distances(fedrep: Callable[..., Any], problem: Subspace, rounds: in
     return distances
 
 
-def it_finds_the_subspace(fedrep: Callable[..., Any]) -> Found:
+def it_finds_the_subspace(fedrep: Callable[..., Any]) -> CheckResult:
     """d = 20, k = 2, n = 100 clients of m = 10 noiseless examples, from an angle whose sine is more than ½: linear
     convergence, to at most 1e-5 after 50 rounds and 1e-10 after 100.
 
@@ -119,7 +119,7 @@ def it_finds_the_subspace(fedrep: Callable[..., Any]) -> Found:
     )
 
 
-def the_head_moves_first(fedrep: Callable[..., Any]) -> Found:
+def the_head_moves_first(fedrep: Callable[..., Any]) -> CheckResult:
     """f = ½ (a h − 2)², η ½, from a = 1, h = 0: h = 0 − ½·1·(0 − 2) = 1, then a = 1 − ½·1·(1 − 2) = 1.5.
 
     Had the trunk seen the old head it would stay at 1; had the head seen the new trunk it would be 0.

@@ -10,7 +10,7 @@ from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.local import Local
 from fedmtl.core.types import Upload
 from fedmtl.verify.beats_local import PAIRS, Claim, steps
-from fedmtl.verify.check import Found, close, every, same_bits
+from fedmtl.verify.check import CheckResult, close, every, same_bits
 from fedmtl.verify.planted import two_clusters
 from fedmtl.verify.quadratic import Array, clients, play
 
@@ -24,13 +24,13 @@ def descended(w: Array, steps: int, lr: float) -> Array:
     return w
 
 
-def without_a_pull_it_is_local(fedu: Callable[..., Any]) -> Found:
+def without_a_pull_it_is_local(fedu: Callable[..., Any]) -> CheckResult:
     """β = 0: (2) adds 0 to each model, so 3 rounds of 2 epochs of 2 steps have Local's bits."""
     found = play(fedu(lr=0.125, epochs=2, beta=0.0), clients(), START, 3, steps=2)
     return same_bits(found.personal, play(Local(lr=0.125, epochs=2), clients(), START, 3, steps=2).personal)
 
 
-def the_complete_graph_pulls_to_the_mean_as_mr_mtl_does(fedu: Callable[..., Any]) -> Found:
+def the_complete_graph_pulls_to_the_mean_as_mr_mtl_does(fedu: Callable[..., Any]) -> CheckResult:
     """a = 1 for all m clients: Σ_l (w_k − w_l) = m w_k − Σ_l w_l = m (w_k − w̄).
 
     So (2) is w_k − ηR λ (w_k − w̄), a step of length ηR on MR-MTL's penalty λ/2 ‖w_k − w̄‖² with λ = βm and a plain
@@ -43,7 +43,7 @@ def the_complete_graph_pulls_to_the_mean_as_mr_mtl_does(fedu: Callable[..., Any]
     return close(play(fedu(lr=lr, epochs=2, beta=beta), clients(), START, 2, steps=2).personal, w, atol=1e-12)
 
 
-def the_limit_is_mr_mtls_minimum(fedu: Callable[..., Any]) -> Found:
+def the_limit_is_mr_mtls_minimum(fedu: Callable[..., Any]) -> CheckResult:
     """R = 1, complete graph: rounds stop at the minimum of MR-MTL's J with λ' = λ/(1 − ηλ), λ = βm.
 
     There v = w − ηg and w = v − ηλ(v − v̄). The mean over clients: w̄ = v̄ and ḡ = 0. Hence w − w̄ = (1 − ηλ)(w − w̄ − ηg),
@@ -61,7 +61,7 @@ def the_limit_is_mr_mtls_minimum(fedu: Callable[..., Any]) -> Found:
     return close(found.personal, np.linalg.solve(system, right).reshape(3, 5), atol=1e-9)
 
 
-def a_given_graph_has_its_laplacian(fedu: Callable[..., Any]) -> Found:
+def a_given_graph_has_its_laplacian(fedu: Callable[..., Any]) -> CheckResult:
     """Edges 0 – 1 of weight 1 and 1 – 2 of weight ½, R = 2: W <- (I − ηRβL) W with L the Laplacian
     [[1, −1, 0], [−1, 3/2, −½], [0, −½, ½]]; three rounds."""
     lr, beta, w = 0.125, 0.5, np.stack([START] * 3)
@@ -72,7 +72,7 @@ def a_given_graph_has_its_laplacian(fedu: Callable[..., Any]) -> Found:
     return close(found.personal, w, atol=1e-12)
 
 
-def who_is_not_heard_stays_and_heads_keep_to_their_tasks(fedu: Callable[..., Any]) -> Found:
+def who_is_not_heard_stays_and_heads_keep_to_their_tasks(fedu: Callable[..., Any]) -> CheckResult:
     """Trunks 0, 4, 10 and one head, 1 and 3, of clients 0 and 1; client 0 comes with trunk 2 and head 7. ηRβ = ⅛.
 
     Complete graph: its trunk becomes 2 + ⅛ (4 − 2 + 10 − 2) = 3.25, its head 7 + ⅛ (3 − 7) = 6.5; the others do not

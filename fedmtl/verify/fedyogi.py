@@ -9,7 +9,7 @@ import numpy as np
 from fedmtl.algorithms.fedadam import FedAdam
 from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.verify.beats_local import Claim, around
-from fedmtl.verify.check import Found, close, every
+from fedmtl.verify.check import CheckResult, close, every
 from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import Array
 from fedmtl.verify.server_optimizer import Step, around_fedavg, around_fedper, given
@@ -28,17 +28,17 @@ def _rule(server_lr: float, beta1: float, beta2: float, tau: float) -> Step:
     return step
 
 
-def three_rounds_by_hand(fedyogi: Callable[..., Any]) -> Found:
+def three_rounds_by_hand(fedyogi: Callable[..., Any]) -> CheckResult:
     """(1) to (3) in numpy from m = 0, v = τ², with the g of one full-batch step of all clients."""
     return around_fedavg(partial(fedyogi, **SETTINGS), _rule(**SETTINGS), 3)
 
 
-def private_heads_stay_with_fedper(fedyogi: Callable[..., Any]) -> Found:
+def private_heads_stay_with_fedper(fedyogi: Callable[..., Any]) -> CheckResult:
     """Around FedPer the server steps in θ alone; a client's φ_k goes on from its own."""
     return around_fedper(partial(fedyogi, **SETTINGS), _rule(**SETTINGS), 3)
 
 
-def it_rises_as_adam_and_falls_by_the_gradient(fedyogi: Callable[..., Any]) -> Found:
+def it_rises_as_adam_and_falls_by_the_gradient(fedyogi: Callable[..., Any]) -> CheckResult:
     """β₂ = 1/2, τ = 1/4, so v starts at 1/16; g = 1, then 1/4, for both.
 
     g² = 1 > v: Yogi's v = 1/16 + 1/2 = 9/16, Adam's 1/32 + 1/2 = 17/32. g² = 1/16 < v: Yogi's falls by g²/2, to
@@ -55,7 +55,7 @@ def it_rises_as_adam_and_falls_by_the_gradient(fedyogi: Callable[..., Any]) -> F
     )
 
 
-def a_lull_does_not_speed_it_up(fedyogi: Callable[..., Any]) -> Found:
+def a_lull_does_not_speed_it_up(fedyogi: Callable[..., Any]) -> CheckResult:
     """After g = 1, rounds of g = 0 leave v as it is, τ² + (1 − β₂): v does not fall to what the last rounds were."""
     states = given(fedyogi(beta1=0.5, beta2=0.75, tau=0.5), [[1.0], [0.0], [0.0]])
     return close([float(state.v["trunk.w"]) for state in states], [0.5] * 3, atol=1e-15)

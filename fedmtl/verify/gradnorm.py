@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fedmtl.core.types import Batch, Params
-from fedmtl.verify.check import Found, close, every
+from fedmtl.verify.check import CheckResult, close, every
 from fedmtl.verify.two_tasks import CONFLICT, LR, Array, Linear, play
 
 
@@ -54,7 +54,7 @@ def weights(end: Any) -> list[float]:
     return [end.heads[name] for name in sorted(end.heads) if name.endswith(".weight_of_loss")]
 
 
-def the_first_round_by_hand(gradnorm: Callable[..., Any]) -> Found:
+def the_first_round_by_hand(gradnorm: Callable[..., Any]) -> CheckResult:
     """w = 1, G = (2, √2), Ḡ = 1 + 1/√2, r = 1: the weights descend on |G_1 − Ḡ| + |G_2 − Ḡ|.
 
     G_1 = 2 w_1 lies above the aim, G_2 = √2 w_2 below: the slope is (2, −√2), so w becomes (1 − 2η, 1 + √2 η), made to
@@ -68,7 +68,7 @@ def the_first_round_by_hand(gradnorm: Callable[..., Any]) -> Found:
     )
 
 
-def twenty_rounds_of_the_papers_algorithm(gradnorm: Callable[..., Any]) -> Found:
+def twenty_rounds_of_the_papers_algorithm(gradnorm: Callable[..., Any]) -> CheckResult:
     """Three quadratic losses of unlike size and rate; θ and w after 1, 2, 3, 5, 10 and 20 rounds, α = 1.5 and 0.12."""
     draw = np.random.default_rng(3)
     losses = Quadratic(draw.uniform(0.05, 0.4, (3, 3)), draw.standard_normal((3, 3)), np.array([0.1, 0.5, 2.0]))
@@ -82,7 +82,7 @@ def twenty_rounds_of_the_papers_algorithm(gradnorm: Callable[..., Any]) -> Found
     return every(*parts)
 
 
-def a_weight_below_zero_comes_back(gradnorm: Callable[..., Any]) -> Found:
+def a_weight_below_zero_comes_back(gradnorm: Callable[..., Any]) -> CheckResult:
     """Task 1 has slopes 40 times those of task 2: a step of 40 η takes w_1 far below 0 and the floor of 1e-6 catches
     it; then G_1 lies below its aim, and the next step is as long the other way. 20 rounds by numpy; between the floor
     and the top, w_1 changes sides more than five times."""
@@ -93,12 +93,12 @@ def a_weight_below_zero_comes_back(gradnorm: Callable[..., Any]) -> Found:
     turns = int((low[1:] != low[:-1]).sum())
     return every(
         close(found, [w for _, w in expected], atol=1e-6),
-        Found("w_1 below 0.01 after round 1", f"{found[0][0]:.3g}", bool(low[0])),
-        Found("> 5 turns", str(turns), turns > 5),
+        CheckResult("w_1 below 0.01 after round 1", f"{found[0][0]:.3g}", bool(low[0])),
+        CheckResult("> 5 turns", str(turns), turns > 5),
     )
 
 
-def steps_within_a_round_are_renormalised(gradnorm: Callable[..., Any]) -> Found:
+def steps_within_a_round_are_renormalised(gradnorm: Callable[..., Any]) -> CheckResult:
     """Two batches and one of padding: two steps of Algorithm 1, and a third that changes nothing."""
     draw = np.random.default_rng(5)
     losses = Quadratic(draw.uniform(0.05, 0.4, (2, 3)), draw.standard_normal((2, 3)), np.array([0.5, 2.0]))

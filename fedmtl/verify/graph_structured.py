@@ -10,7 +10,7 @@ from fedmtl.algorithms.fedper import FedPer
 from fedmtl.algorithms.local import Local
 from fedmtl.core.types import Upload
 from fedmtl.verify.beats_local import HALVES, Claim, steps
-from fedmtl.verify.check import Found, close, every, same_bits
+from fedmtl.verify.check import CheckResult, close, every, same_bits
 from fedmtl.verify.fixed_updates import enrolled, sent
 from fedmtl.verify.planted import two_clusters
 from fedmtl.verify.quadratic import clients, play
@@ -18,13 +18,13 @@ from fedmtl.verify.quadratic import clients, play
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])
 
 
-def without_structure_it_is_local(graph: Callable[..., Any]) -> Found:
+def without_structure_it_is_local(graph: Callable[..., Any]) -> CheckResult:
     """Without groups, edges and common blocks, (2), (3) and (4) do nothing: Local's bits after 3 rounds."""
     found = play(graph(lr=0.125, epochs=2), clients(), START, 3, steps=2)
     return same_bits(found.personal, play(Local(lr=0.125, epochs=2), clients(), START, 3, steps=2).personal)
 
 
-def a_group_is_fedper_among_its_members(graph: Callable[..., Any]) -> Found:
+def a_group_is_fedper_among_its_members(graph: Callable[..., Any]) -> CheckResult:
     """One group of all is FedPer; of the groups {0, 2} and {1, 3}, each is FedPer without the other; a whole trunk that
     is common to all is FedPer whatever the groups. Three rounds."""
     federation = clients(4)
@@ -44,7 +44,7 @@ def a_group_is_fedper_among_its_members(graph: Callable[..., Any]) -> Found:
     )
 
 
-def edges_pull_by_the_laplacian(graph: Callable[..., Any]) -> Found:
+def edges_pull_by_the_laplacian(graph: Callable[..., Any]) -> CheckResult:
     """(3) is Θ <- (I − ρL) Θ with L = D − A, rows the clients' trunks. Three rounds of exact gradient steps."""
     federation, lr, rho = clients(4), 0.125, 0.2
     algorithm = graph(lr=lr, epochs=1, strength=rho, edges=("0-1:0.5", "2-1", "3-2:1.25", "1-0:0.25"))
@@ -59,7 +59,7 @@ def edges_pull_by_the_laplacian(graph: Callable[..., Any]) -> Found:
     return close(found.personal, w, atol=1e-12)
 
 
-def who_is_absent(graph: Callable[..., Any]) -> Found:
+def who_is_absent(graph: Callable[..., Any]) -> CheckResult:
     """Clients 2 and 9 of 2, 4, 9, with updates (1, 0, 0) and (0, 4, 0), of 1 and 3 examples, all from 0.
 
     In one group with 4, all have (¼, 3, 0). With the edges 2-4 and 4-9 and ρ = ¼ instead, 2 and 9 come a quarter
@@ -78,7 +78,7 @@ def who_is_absent(graph: Callable[..., Any]) -> Found:
     return every(*parts)
 
 
-def a_tree_shares_block_by_block(graph: Callable[..., Any]) -> Found:
+def a_tree_shares_block_by_block(graph: Callable[..., Any]) -> CheckResult:
     """A trunk of two numbers, the root common to all, the middle the group's; clients 0 and 1 are one group, 2 none.
     They upload (1, 1), (2, 5), (6, 7), of 1, 3 and 4 examples: the root is (1 + 6 + 24) / 8 = 31/8 for all, the middle
     (1 + 15) / 4 = 4 for the group, and 7."""
@@ -94,7 +94,7 @@ def a_tree_shares_block_by_block(graph: Callable[..., Any]) -> Found:
     return close(got, [[31 / 8, 4], [31 / 8, 4], [31 / 8, 7]], atol=1e-6)
 
 
-def structures_that_make_no_sense_are_refused(graph: Callable[..., Any]) -> Found:
+def structures_that_make_no_sense_are_refused(graph: Callable[..., Any]) -> CheckResult:
     """With an edge of weight a, θ_0 − θ_1 becomes (1 − 2ρa) of itself, so beyond ρa = 1 it grows; and a client has one
     group, not two. Of these seven fields, none is taken; ρa = 1 is."""
     graph(strength=0.5, edges=("0-1", "0-2"))

@@ -12,7 +12,7 @@ from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.core.random import rng
 from fedmtl.core.types import Batch, Params, Upload
 from fedmtl.verify.beats_local import Claim, steps
-from fedmtl.verify.check import Found, close, every, same_bits
+from fedmtl.verify.check import CheckResult, close, every, same_bits
 from fedmtl.verify.planted import two_clusters
 from fedmtl.verify.quadratic import Array, Quadratic, clients, play, vector
 
@@ -34,13 +34,13 @@ def value(one: Quadratic, w: Array) -> float:
     return float((w - one.star) @ one.hessian @ (w - one.star) / 2)
 
 
-def one_cluster_is_fedavg(ifca: Callable[..., Any]) -> Found:
+def one_cluster_is_fedavg(ifca: Callable[..., Any]) -> CheckResult:
     """K = 1: the choice is free, (2) and (3) are FedAvg's, so 3 rounds of 2 epochs of 2 steps have FedAvg's bits."""
     found = play(ifca(lr=0.125, epochs=2, clusters=1), clients(), START, 3, steps=2)
     return same_bits(found.personal, play(FedAvg(lr=0.125, epochs=2), clients(), START, 3, steps=2).personal)
 
 
-def rounds_by_hand(ifca: Callable[..., Any]) -> Found:
+def rounds_by_hand(ifca: Callable[..., Any]) -> CheckResult:
     """3 rounds of 5 clients and 4 models: noise, choice by the value of f_k, 2 steps, means weighted by n_k.
 
     A model that nobody chose stays. Compared are the clients' models and choices, after each number of rounds.
@@ -63,7 +63,7 @@ def rounds_by_hand(ifca: Callable[..., Any]) -> Found:
     return every(*parts)
 
 
-def planted_clusters_are_found(ifca: Callable[..., Any]) -> Found:
+def planted_clusters_are_found(ifca: Callable[..., Any]) -> CheckResult:
     """Minima near c and near −c, in turns: each group agrees on its own minimum of Σ n_k f_k.
 
     One full-batch step a round makes (2) and (3) a gradient step on Σ n_k f_k / Σ n_k of the group, whose minimum is
@@ -89,7 +89,7 @@ def planted_clusters_are_found(ifca: Callable[..., Any]) -> Found:
     )
 
 
-def the_choice_counts_examples_not_batches(ifca: Callable[..., Any]) -> Found:
+def the_choice_counts_examples_not_batches(ifca: Callable[..., Any]) -> CheckResult:
     """Squared error to the examples 0, 0, 0, 0 and, in a batch of its own beside padding, 10; then a batch of padding.
 
     Per example, the model 0 is off by 100/5 = 20 and the model 5 by 25. A mean over batches would say 50 and

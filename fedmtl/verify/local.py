@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 
 from fedmtl.verify.central import alone, central_vector
-from fedmtl.verify.check import Found, close, every, same_bits
+from fedmtl.verify.check import CheckResult, close, every, same_bits
 from fedmtl.verify.linear import draw, loss_of, minimum, numbers, params_of, whole
 from fedmtl.verify.quadratic import clients, play
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])
 
 
-def it_ends_at_the_ridge_solution(local: Callable[..., Any]) -> Found:
+def it_ends_at_the_ridge_solution(local: Callable[..., Any]) -> CheckResult:
     """Linear regression of two tasks with shared slopes, ridge 0.1: the minimum solves the normal equations.
 
     The eigenvalues of their matrix are between 0.1 and 1.8 here, so with η ½ the error shrinks by 1 − η λ ≤ 0.95 a
@@ -31,7 +31,7 @@ def it_ends_at_the_ridge_solution(local: Callable[..., Any]) -> Found:
     return every(*found)
 
 
-def steps_by_hand(local: Callable[..., Any]) -> Found:
+def steps_by_hand(local: Callable[..., Any]) -> CheckResult:
     """3 rounds of 2 epochs of 2 steps are 12 steps w − η H (w − w*) of each client on its own quadratic."""
     federation, lr = clients(), 0.125
     found = play(local(lr=lr, epochs=2), federation, START, 3, steps=2)
@@ -44,13 +44,13 @@ def steps_by_hand(local: Callable[..., Any]) -> Found:
     return close(found.personal, np.stack(ends), atol=1e-12)
 
 
-def it_is_central_training_of_each(local: Callable[..., Any]) -> Found:
+def it_is_central_training_of_each(local: Callable[..., Any]) -> CheckResult:
     """Bit for bit what torch's autograd comes to in as many steps from the same start."""
     found = play(local(lr=0.125, epochs=2), [alone()], START, 3, steps=2)
     return same_bits(found.personal[0], central_vector(alone(), START, 2, 0.125, 6))
 
 
-def nobody_hears_of_anybody(local: Callable[..., Any]) -> Found:
+def nobody_hears_of_anybody(local: Callable[..., Any]) -> CheckResult:
     """Nothing is uploaded, and client 0 has the same bits when the other clients' data change."""
     federation = clients()
     others = [federation[0], *(one._replace(star=-one.star) for one in federation[1:])]

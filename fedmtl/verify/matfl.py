@@ -9,7 +9,7 @@ import torch
 from fedmtl.algorithms.fedper import FedPer
 from fedmtl.algorithms.local import Local
 from fedmtl.verify.beats_local import Claim, steps
-from fedmtl.verify.check import Found, close, every
+from fedmtl.verify.check import CheckResult, close, every
 from fedmtl.verify.fixed_updates import LR, cosine_matrix, enrolled, planted, sent
 from fedmtl.verify.planted import two_clusters
 from fedmtl.verify.quadratic import clients, play
@@ -17,20 +17,20 @@ from fedmtl.verify.quadratic import clients, play
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])
 
 
-def one_group_is_fedper(matfl: Callable[..., Any]) -> Found:
+def one_group_is_fedper(matfl: Callable[..., Any]) -> CheckResult:
     """Of one group, (4) is the mean of the cohort: 3 rounds of 2 epochs of 2 steps are FedPer's."""
     found = play(matfl(lr=0.125, epochs=2, groups=1), clients(), START, 3, steps=2)
     return close(found.personal, play(FedPer(lr=0.125, epochs=2), clients(), START, 3, steps=2).personal, atol=1e-12)
 
 
-def a_group_for_each_is_local(matfl: Callable[..., Any]) -> Found:
+def a_group_for_each_is_local(matfl: Callable[..., Any]) -> CheckResult:
     """As many groups as clients leave each alone in (4), and so do more: 3 rounds are Local's."""
     expected = play(Local(lr=0.125, epochs=2), clients(), START, 3, steps=2).personal
     parts = [play(matfl(lr=0.125, epochs=2, groups=groups), clients(), START, 3, steps=2) for groups in (3, 7)]
     return every(*(close(part.personal, expected, atol=1e-12) for part in parts))
 
 
-def planted_groups_are_found(matfl: Callable[..., Any]) -> Found:
+def planted_groups_are_found(matfl: Callable[..., Any]) -> CheckResult:
     """Clients 0, 2, 5 head for (1, 2, 0) and 1, 3, 4 for (0, −1, 2), each a tenth off. From their mean they point in
     opposite directions, and two groups are these; a trunk is the mean of its group, weighted by examples."""
     noise = np.random.default_rng(0).uniform(-0.1, 0.1, (6, 3))
@@ -50,7 +50,7 @@ def planted_groups_are_found(matfl: Callable[..., Any]) -> Found:
     )
 
 
-def linkage_is_average(matfl: Callable[..., Any]) -> Found:
+def linkage_is_average(matfl: Callable[..., Any]) -> CheckResult:
     """Four unit vectors in a plane, at 105°, 120°, 210° and 255°, and a fifth that makes their sum 0, so that each is
     its own δ; two groups. 1 − cos is 0.034 of the first two, which join; 0.293 of the next two, which join. Then
 
@@ -70,7 +70,7 @@ def linkage_is_average(matfl: Callable[..., Any]) -> Found:
     return close(algorithm.diagnostics(server)["group"], [0, 0, 1, 1, 1], atol=0)
 
 
-def who_is_absent_keeps_its_trunk(matfl: Callable[..., Any]) -> Found:
+def who_is_absent_keeps_its_trunk(matfl: Callable[..., Any]) -> CheckResult:
     """Client 4 of 2, 4, 9 is in the first round alone: its trunk stays the mean of 2 and 4 then, its group is −1
     and its cosines are 0 in the second, where 2 and 9 are on opposite sides of their mean: two groups. Before the first
     round, all groups are −1."""

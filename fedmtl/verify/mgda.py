@@ -6,21 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from fedmtl.verify.check import Found, close, every
+from fedmtl.verify.check import CheckResult, close, every
 from fedmtl.verify.two_tasks import CONFLICT, LR, Array, Linear, direction, play
 
 
-def two_tasks_in_closed_form(mgda: Callable[..., Any]) -> Found:
+def two_tasks_in_closed_form(mgda: Callable[..., Any]) -> CheckResult:
     """λ_1 = ⟨a_2 − a_1, a_2⟩ / ‖a_1 − a_2‖² = 4 / 10: 0.4 a_1 + 0.6 a_2 = (0.2, 0.6, 0), shorter than either."""
     return close(direction(mgda(), CONFLICT), [0.2, 0.6, 0.0], atol=1e-12)
 
 
-def the_shorter_of_two_that_agree(mgda: Callable[..., Any]) -> Found:
+def the_shorter_of_two_that_agree(mgda: Callable[..., Any]) -> CheckResult:
     """a_2 = (1, 0.1, 0) has ⟨a_1 − a_2, a_2⟩ = 1 − 0.01 > 0: no mixture with a_1 is shorter than a_2 alone."""
     return close(direction(mgda(), np.array([[2.0, 0.0, 0.0], [1.0, 0.1, 0.0]])), [1.0, 0.1, 0.0], atol=1e-9)
 
 
-def two_to_nine_tasks_are_the_shortest(mgda: Callable[..., Any]) -> Found:
+def two_to_nine_tasks_are_the_shortest(mgda: Callable[..., Any]) -> CheckResult:
     """The nearest point to 0 of a polytope, by the faces' least squares in numpy; also where most tasks conflict, and
     where one gradient is 1e6 times another."""
     draw, parts = np.random.default_rng(2), []
@@ -33,14 +33,14 @@ def two_to_nine_tasks_are_the_shortest(mgda: Callable[..., Any]) -> Found:
     return every(*parts)
 
 
-def no_task_is_opposed(mgda: Callable[..., Any]) -> Found:
+def no_task_is_opposed(mgda: Callable[..., Any]) -> CheckResult:
     """⟨a_t, u⟩ ≥ ‖u‖² for all t is what tells the shortest u; 12 tasks, more than faces are counted for."""
     slopes = np.random.default_rng(4).standard_normal((12, 3)) + 1.5
     u = direction(mgda(), slopes)
     return close(float((slopes @ u).min() / (u @ u)), 1.0, atol=1e-6)
 
 
-def two_equal_tasks_share_a_step(mgda: Callable[..., Any]) -> Found:
+def two_equal_tasks_share_a_step(mgda: Callable[..., Any]) -> CheckResult:
     """a = (3, 0, 0), (1, 1, 0), (1, 1, 0): the two tie for the smallest ⟨a_t, u⟩, and (1, 1, 0) is the shortest.
 
     Against the first, ⟨a_2 − a_1, a_2⟩ = −1 < 0: it gets no weight.
@@ -48,7 +48,7 @@ def two_equal_tasks_share_a_step(mgda: Callable[..., Any]) -> Found:
     return close(direction(mgda(), np.array([[3.0, 0, 0], [1.0, 1, 0], [1.0, 1, 0]])), [1.0, 1.0, 0.0], atol=1e-9)
 
 
-def equal_tasks_weigh_alike(mgda: Callable[..., Any]) -> Found:
+def equal_tasks_weigh_alike(mgda: Callable[..., Any]) -> CheckResult:
     """Two tasks of one gradient (1, 1, 0): any λ is shortest, and their heads, of slope λ_t, learn alike: −η/2."""
     found = play(mgda(), Linear(np.array([[1.0, 1, 0], [1.0, 1, 0]]), np.ones(2))).heads
     return close([found["head.t0.b"], found["head.t1.b"]], [-LR / 2, -LR / 2], atol=1e-3 * LR)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.common.local_training import make_batches
 from fedmtl.verify.beats_local import Claim
-from fedmtl.verify.check import Found, above, below, close, every
+from fedmtl.verify.check import CheckResult, above, below, close, every
 from fedmtl.verify.planted import two_clusters_of_labels
 
 Array = NDArray[np.float64]
@@ -109,13 +109,13 @@ def bounds(tasks: Sequence[Client], solved: Solved, lam: float) -> tuple[float, 
     return primal, linear(tasks, solved.alpha) - float(np.sum(b * (sigma @ b))) / 2 / lam
 
 
-def feasible(tasks: Sequence[Client], alpha: Sequence[Array]) -> Found:
+def feasible(tasks: Sequence[Client], alpha: Sequence[Array]) -> CheckResult:
     """0 ≤ yα ≤ 1: else D bounds nothing."""
     worst = max(float(np.abs(t.y * a - 0.5).max()) for t, a in zip(tasks, alpha, strict=True))
     return below(worst, 0.5 + 1e-12)
 
 
-def unrelated_tasks_meet_their_dual(mocha: Callable[..., Any]) -> Found:
+def unrelated_tasks_meet_their_dual(mocha: Callable[..., Any]) -> CheckResult:
     """Σ = I/T held: P and D meet to 1e-9, each a bound of the other, so both are the optimum; for three λ."""
     parts = []
     for lam in (0.03, 0.1, 1.0):
@@ -126,7 +126,7 @@ def unrelated_tasks_meet_their_dual(mocha: Callable[..., Any]) -> Found:
     return every(*parts)
 
 
-def related_tasks_meet_their_dual(mocha: Callable[..., Any]) -> Found:
+def related_tasks_meet_their_dual(mocha: Callable[..., Any]) -> CheckResult:
     """Σ is learnt after round 40 and held to round 79; it is far from diagonal.
 
     All clients step at once from one W, which is safe by ρ alone; P and D meet only if W = ΣB/λ for the new Σ.
@@ -142,7 +142,7 @@ def related_tasks_meet_their_dual(mocha: Callable[..., Any]) -> Found:
     )
 
 
-def the_dual_stays_below_the_primal(mocha: Callable[..., Any]) -> Found:
+def the_dual_stays_below_the_primal(mocha: Callable[..., Any]) -> CheckResult:
     """Σ learnt in every round: after each, D ≤ P, as for any α and any W of one Σ; after 40 they are within 1e-2.
 
     If W were left as it was under the old Σ, P and D would be of different problems, and P − D below 0.
@@ -157,7 +157,7 @@ def the_dual_stays_below_the_primal(mocha: Callable[..., Any]) -> Found:
     return every(above(min(gaps), -1e-9), below(gaps[-1], 1e-2), above(gaps[0], 1e-1))
 
 
-def it_minimises_the_trace_norm(mocha: Callable[..., Any]) -> Found:
+def it_minimises_the_trace_norm(mocha: Callable[..., Any]) -> CheckResult:
     """The least of tr(WᵀΣ⁻¹W) over Σ of trace 1 is ‖W‖²_*, at (5) without κ: so W → argmin hinge + λ/2 ‖W‖²_*.
 
     Its dual is Σ mean α_i y_i − ‖B‖₂² / 2λ (largest singular value), which the fed α bounds it by. κ = 0.01 keeps it
@@ -200,7 +200,7 @@ def by_hand(
     return alpha, w, sigma
 
 
-def three_rounds_by_hand(mocha: Callable[..., Any]) -> Found:
+def three_rounds_by_hand(mocha: Callable[..., Any]) -> CheckResult:
     """Three rounds of two passes: the first with Σ = I/T, the others with what was learnt; α, W and Σ by numpy."""
     tasks, lam, floor = planted(d=6), 0.1, 0.05  # more inputs than tasks: WWᵀ has no eigenvalue 0, whose root is noise
     alpha, w, sigma = by_hand(tasks, 3, lam, floor, 2)
@@ -213,7 +213,7 @@ def three_rounds_by_hand(mocha: Callable[..., Any]) -> Found:
     )
 
 
-def examples_without_a_label_are_not_looked_at(mocha: Callable[..., Any]) -> Found:
+def examples_without_a_label_are_not_looked_at(mocha: Callable[..., Any]) -> CheckResult:
     """Two rounds with two more examples whose label is NaN: the same α elsewhere, the same W; n_t counts the others."""
     tasks = planted()
     longer = [Client(np.concatenate([t.x, t.x[:2] + 1]), np.append(t.y, [np.nan] * 2)) for t in tasks]

@@ -7,20 +7,20 @@ import numpy as np
 
 from fedmtl.algorithms.local import Local
 from fedmtl.verify.beats_local import Claim, steps
-from fedmtl.verify.check import Found, close, every, same_bits
+from fedmtl.verify.check import CheckResult, close, every, same_bits
 from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import Quadratic, clients, play, vector
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])
 
 
-def without_a_pull_it_is_local(mrmtl: Callable[..., Any]) -> Found:
+def without_a_pull_it_is_local(mrmtl: Callable[..., Any]) -> CheckResult:
     """λ = 0: (1) is f_k and every client goes on from its own w_k, so 3 rounds of 2 epochs have Local's bits."""
     found = play(mrmtl(lr=0.125, epochs=2, lam=0.0), clients(), START, 3, steps=2)
     return same_bits(found.personal, play(Local(lr=0.125, epochs=2), clients(), START, 3, steps=2).personal)
 
 
-def rounds_by_hand(mrmtl: Callable[..., Any]) -> Found:
+def rounds_by_hand(mrmtl: Callable[..., Any]) -> CheckResult:
     """3 rounds of 2 steps w_k <- w_k − η(g_k(w_k) + λ(w_k − w̄)) in numpy, each from where the client's last one ended.
 
     w̄ is START, then the plain mean of the w_k, though the clients have unlike numbers of examples. Compared are the
@@ -37,7 +37,7 @@ def rounds_by_hand(mrmtl: Callable[..., Any]) -> Found:
     return every(close(found.personal, models, atol=1e-12), close(vector(found.server), mean, atol=1e-12))
 
 
-def the_joint_minimum_is_reached(mrmtl: Callable[..., Any]) -> Found:
+def the_joint_minimum_is_reached(mrmtl: Callable[..., Any]) -> CheckResult:
     """min Σ f_k(w_k) + λ/2 Σ ‖w_k − w̄‖²: H_k w_k + λ(w_k − 1/K Σ_l w_l) = H_k w*_k, one linear system in all w_k.
 
     Its matrix has eigenvalues of 1/2 to 2.7, and a round of one step of η = 1/2 is a gradient step on the sum: 90
@@ -54,7 +54,7 @@ def the_joint_minimum_is_reached(mrmtl: Callable[..., Any]) -> Found:
     return close(found.personal, np.linalg.solve(system, right).reshape(count, size), atol=1e-9)
 
 
-def round_bowls_meet_on_a_line(mrmtl: Callable[..., Any]) -> Found:
+def round_bowls_meet_on_a_line(mrmtl: Callable[..., Any]) -> CheckResult:
     """H_k = I: w_k − w*_k + λ(w_k − w̄) = 0; the mean over k gives w̄ = 1/K Σ w*_k, and w_k = (w*_k + λw̄)/(1 + λ).
 
     A step of η = 1/4 leaves 3/4 of the error of w̄, and none of the rest for λ = 3.

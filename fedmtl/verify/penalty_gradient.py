@@ -19,7 +19,7 @@ from torch import Tensor
 
 from fedmtl.algorithms.base import first_server
 from fedmtl.core.types import Batch, Params
-from fedmtl.verify.check import Check, Found, close
+from fedmtl.verify.check import Check, CheckResult, close
 from fedmtl.verify.quadratic import Array, vector
 
 LR = 0.125
@@ -105,7 +105,7 @@ def _play(algorithm: Any, count: int) -> Array:
     return np.stack([vector(algorithm.personal_params(algorithm.broadcast(server, k), private[k])) for k in private])
 
 
-def the_penalty_has_the_gradient_of_its_equation(cls: Any) -> Found:
+def the_penalty_has_the_gradient_of_its_equation(cls: Any) -> CheckResult:
     """One step away, then flat objectives: what is left of the step after two rounds is c, by the pull alone.
 
     c of trunk and head is derived at the head of this file and beside each algorithm's line there.

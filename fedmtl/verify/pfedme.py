@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fedmtl.verify.beats_local import Claim
-from fedmtl.verify.check import Found, close, every
+from fedmtl.verify.check import CheckResult, close, every
 from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import Array, Quadratic, clients, play, vector
 
@@ -23,7 +23,7 @@ def envelope(one: Quadratic, lam: float) -> Array:
     return lam * one.hessian @ np.linalg.inv(one.hessian + lam * np.eye(len(one.star)))
 
 
-def a_step_is_along_the_envelope(pfedme: Callable[..., Any]) -> Found:
+def a_step_is_along_the_envelope(pfedme: Callable[..., Any]) -> CheckResult:
     """Many proximal steps, one batch: λ(w − θ_k) is ∇F_k(w), and w_k = w − η∇F_k(w), with ∇F_k of (1).
 
     Every direction contracts to |1 − 0.235 (h + λ)| ≤ 0.18 a step, h of 1/2 to 2: 15 steps leave 1e-11.
@@ -37,7 +37,7 @@ def a_step_is_along_the_envelope(pfedme: Callable[..., Any]) -> Found:
     )
 
 
-def clients_predict_at_the_proximal_point(pfedme: Callable[..., Any]) -> Found:
+def clients_predict_at_the_proximal_point(pfedme: Callable[..., Any]) -> CheckResult:
     """Two batches: θ_k = (H + λI)⁻¹(Hw* + λw_k) for the w_k of the second, START − η∇F_k(START)."""
     federation, lam, shared_lr = clients(), 3.0, 0.25
     found = play(pfedme(lr=0.235, shared_lr=shared_lr, epochs=1, steps=15, lam=lam), federation, START, 1, steps=2)
@@ -48,7 +48,7 @@ def clients_predict_at_the_proximal_point(pfedme: Callable[..., Any]) -> Found:
     return close(found.personal, np.stack(points), atol=1e-9)
 
 
-def the_shared_model_minimises_the_envelopes(pfedme: Callable[..., Any]) -> Found:
+def the_shared_model_minimises_the_envelopes(pfedme: Callable[..., Any]) -> CheckResult:
     """One batch a round is gradient descent on 1/K Σ F_k: it ends where Σ E_k w = Σ E_k w*_k, E_k the matrix of (1).
 
     E_k has eigenvalues of 3/7 to 6/5 for λ = 3: a round of η = 1.2 leaves 0.49 of the error, 40 rounds 1e-12 of it. The
@@ -61,7 +61,7 @@ def the_shared_model_minimises_the_envelopes(pfedme: Callable[..., Any]) -> Foun
     return close(vector(found.server), np.linalg.solve(np.sum(matrices, axis=0), right), atol=1e-9)
 
 
-def rounds_by_hand(pfedme: Callable[..., Any]) -> Found:
+def rounds_by_hand(pfedme: Callable[..., Any]) -> CheckResult:
     """2 rounds of 2 epochs of 2 batches in numpy, each 2 inexact steps from θ = w_k; β = 1.5, a plain mean of w_k."""
     federation, lr, shared_lr, lam, beta = clients(), 0.125, 0.25, 3.0, 1.5
     algorithm = pfedme(lr=lr, shared_lr=shared_lr, epochs=2, steps=2, lam=lam, beta=beta)

@@ -7,14 +7,14 @@ import numpy as np
 
 from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.verify.central import alone, central_vector
-from fedmtl.verify.check import Found, close, every, same_bits
+from fedmtl.verify.check import CheckResult, close, every, same_bits
 from fedmtl.verify.linear import draw, loss_of, minimum, numbers, params_of, whole
 from fedmtl.verify.quadratic import play
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])
 
 
-def it_ends_at_the_ridge_solution_of_the_union(pooled: Callable[..., Any]) -> Found:
+def it_ends_at_the_ridge_solution_of_the_union(pooled: Callable[..., Any]) -> CheckResult:
     """Three clients with tasks a, b and both: shared slopes, an offset a task, what others do not label is NaN.
 
     The union's minimum solves its normal equations, eigenvalues between 0.1 and 1.8: with η ½ 400 steps leave 1.3e-9.
@@ -31,19 +31,19 @@ def it_ends_at_the_ridge_solution_of_the_union(pooled: Callable[..., Any]) -> Fo
     return every(*(close(got[name], value, atol=1e-7) for name, value in minimum(x, y, 0.1).items()))
 
 
-def it_is_fedavg_with_one_client(pooled: Callable[..., Any]) -> Found:
+def it_is_fedavg_with_one_client(pooled: Callable[..., Any]) -> CheckResult:
     """Whoever owns all the data: 3 rounds of 2 epochs of 2 steps have FedAvg's bits."""
     found = play(pooled(lr=0.125, epochs=2), [alone()], START, 3, steps=2)
     return same_bits(found.personal, play(FedAvg(lr=0.125, epochs=2), [alone()], START, 3, steps=2).personal)
 
 
-def it_is_central_training(pooled: Callable[..., Any]) -> Found:
+def it_is_central_training(pooled: Callable[..., Any]) -> CheckResult:
     """Bit for bit what torch's autograd comes to in 12 steps from the same start."""
     found = play(pooled(lr=0.125, epochs=2), [alone()], START, 3, steps=2)
     return same_bits(found.personal[0], central_vector(alone(), START, 2, 0.125, 6))
 
 
-def it_is_marked_as_central(pooled: Callable[..., Any]) -> Found:
+def it_is_marked_as_central(pooled: Callable[..., Any]) -> CheckResult:
     """``central`` is the mark by which the server knows that raw data is to be gathered: 1, true."""
     return close(float(pooled().traits.centralized), 1, atol=0)
 

@@ -8,26 +8,26 @@ from typing import Any, NamedTuple
 
 from fedmtl.registry.components import REGISTRY, find
 from fedmtl.verify.beats_local import gain_checks
-from fedmtl.verify.check import Check, Found
+from fedmtl.verify.check import Check, CheckResult
 from fedmtl.verify.penalty_gradient import pull_checks
 
 
 class Line(NamedTuple):
-    """One line of the scorecard."""
+    """One line of the report."""
 
     algorithm: str
     paper: str
     check: str
-    found: Found
+    found: CheckResult
 
 
-BESIDES = ("weighting", "optimizer")
+OTHER_KINDS = ("weighting", "optimizer")
 """Kinds that have golden checks, besides algorithms."""
 
 
 def names_of_all() -> list[str]:
     """Every algorithm, then every weighting, then every optimiser."""
-    return [*REGISTRY["algorithm"], *(name for kind in BESIDES for name in REGISTRY[kind])]
+    return [*REGISTRY["algorithm"], *(name for kind in OTHER_KINDS for name in REGISTRY[kind])]
 
 
 def class_of(name: str) -> Any:
@@ -36,7 +36,7 @@ def class_of(name: str) -> Any:
     Raises:
         ValueError: none is named so.
     """
-    kinds = {each.lower(): kind for kind in BESIDES for each in REGISTRY[kind]}
+    kinds = {each.lower(): kind for kind in OTHER_KINDS for each in REGISTRY[kind]}
     return find(kinds.get(name.lower(), "algorithm"), name)
 
 
@@ -74,6 +74,6 @@ def verify(names: Sequence[str] = ()) -> Iterator[Line]:
         for check in checks:
             try:
                 found = check(cls)
-            except Exception as error:  # the scorecard goes on
-                found = Found("a number", f"{type(error).__name__}: {error}", False)
+            except Exception as error:  # the report goes on
+                found = CheckResult("a number", f"{type(error).__name__}: {error}", False)
             yield Line(name, paper_of(cls), title(check), found)

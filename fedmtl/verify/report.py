@@ -11,7 +11,7 @@ WIDE = 120
 """Columns from which a check and its numbers stand on one line."""
 
 
-def scorecard(names: Sequence[str], say: Callable[[str], None], width: int | None = None) -> bool:
+def report(names: Sequence[str], say: Callable[[str], None], width: int | None = None) -> bool:
     """Run the checks of some algorithms, or of all, say each result as it comes, and whether all passed.
 
     Args:

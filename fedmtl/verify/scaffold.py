@@ -10,14 +10,14 @@ from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.core.types import Upload
 from fedmtl.verify.beats_local import Claim, steps
-from fedmtl.verify.check import Found, above, close, every
+from fedmtl.verify.check import CheckResult, above, close, every
 from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import clients, play, vector
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])
 
 
-def it_ends_at_the_optimum_and_fedavg_does_not(scaffold: Callable[..., Any]) -> Found:
+def it_ends_at_the_optimum_and_fedavg_does_not(scaffold: Callable[..., Any]) -> CheckResult:
     """Clients of equal weight that disagree, 4 exact steps each a round: Σ H_k (x − w*_k) = 0 is solved by numpy.
 
     Where rounds change nothing, (1) gives y_k = x, so c_k = ∇f_k(x) by (2), c their mean, and (1) says c = 0. FedAvg's
@@ -32,7 +32,7 @@ def it_ends_at_the_optimum_and_fedavg_does_not(scaffold: Callable[..., Any]) -> 
     )
 
 
-def rounds_by_hand(scaffold: Callable[..., Any]) -> Found:
+def rounds_by_hand(scaffold: Callable[..., Any]) -> CheckResult:
     """3 rounds of 2 epochs of 2 steps in numpy, η_g = 1/2.
 
     c_k⁺ is computed as what (2) is worth: x − y_k = η Σ (g − c_k + c) over the K = 4 steps, so c_k⁺ is the mean of the
@@ -60,7 +60,7 @@ def rounds_by_hand(scaffold: Callable[..., Any]) -> Found:
     )
 
 
-def steps_without_examples_do_not_count(scaffold: Callable[..., Any]) -> Found:
+def steps_without_examples_do_not_count(scaffold: Callable[..., Any]) -> CheckResult:
     """5 batches of which 3 are padding are K = 2 steps: c_k⁺ is the mean of g(x) and g(x − ηg(x)), as c_k = c = 0."""
     (one,), lr = clients(1), 0.125
     params, algorithm = one.params(START), scaffold(lr=lr, epochs=1)
@@ -73,7 +73,7 @@ def steps_without_examples_do_not_count(scaffold: Callable[..., Any]) -> Found:
     return close(vector(result.private), (slope + one.gradient(START - lr * slope)) / 2, atol=1e-12)
 
 
-def a_cohort_moves_the_servers_control_by_its_share(scaffold: Callable[..., Any]) -> Found:
+def a_cohort_moves_the_servers_control_by_its_share(scaffold: Callable[..., Any]) -> CheckResult:
     """5 clients, of which 2 own the head; 3 upload, one of them with the head.
 
     (4): the trunk's c moves by (d_0 + d_1 + d_2)/5, the head's by d_0/2; (3): x moves by the mean of y − x over 3 and

@@ -9,7 +9,7 @@ import torch
 from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.algorithms.fedper import FedPer
 from fedmtl.core.types import Upload
-from fedmtl.verify.check import Found, close, every
+from fedmtl.verify.check import CheckResult, close, every
 from fedmtl.verify.quadratic import Array, Quadratic, clients, play, weights
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])
@@ -23,7 +23,7 @@ def after(federation: Sequence[Quadratic], w: Array) -> Array:
     return weights(federation) @ np.stack([w - LR * one.gradient(w) for one in federation])
 
 
-def around_fedavg(optimizer: Callable[..., Any], step: Step, rounds: int) -> Found:
+def around_fedavg(optimizer: Callable[..., Any], step: Step, rounds: int) -> CheckResult:
     """Rounds of one full-batch step of each client, the whole model shared."""
     federation, w = clients(), START
     for _ in range(rounds):
@@ -32,7 +32,7 @@ def around_fedavg(optimizer: Callable[..., Any], step: Step, rounds: int) -> Fou
     return close(found.personal, np.stack([w] * len(federation)), atol=1e-12)
 
 
-def around_fedper(optimizer: Callable[..., Any], step: Step, rounds: int) -> Found:
+def around_fedper(optimizer: Callable[..., Any], step: Step, rounds: int) -> CheckResult:
     """The same with private heads: the step is taken in the trunk alone, the first 3 numbers."""
     federation, trunk = clients(), START[:3]
     heads = np.stack([START[3:]] * len(federation))

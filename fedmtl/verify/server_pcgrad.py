@@ -9,7 +9,7 @@ import torch
 
 from fedmtl.algorithms.fedper import FedPer
 from fedmtl.verify.beats_local import Claim, steps
-from fedmtl.verify.check import Found, above, below, close, every
+from fedmtl.verify.check import CheckResult, above, below, close, every
 from fedmtl.verify.fixed_updates import LR, cosine_matrix, enrolled, planted, sent
 from fedmtl.verify.planted import one_subspace
 from fedmtl.verify.quadratic import Array, clients, play
@@ -17,7 +17,7 @@ from fedmtl.verify.quadratic import Array, clients, play
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])
 
 
-def without_a_conflict_it_is_fedper(pcgrad: Callable[..., Any]) -> Found:
+def without_a_conflict_it_is_fedper(pcgrad: Callable[..., Any]) -> CheckResult:
     """Vectors of non-negative numbers never conflict, so (3) leaves each as it is and (4) is the mean; in a cohort of
     one there is nobody to conflict with, for 3 rounds of 2 epochs of 2 steps."""
     agreeing = planted([[1, 0, 2, 1, -1], [0, 3, 1, -2, 0], [1, 1, 0, 0, 1]], [6, 10, 4])
@@ -30,7 +30,7 @@ def without_a_conflict_it_is_fedper(pcgrad: Callable[..., Any]) -> Found:
     return every(*parts)
 
 
-def two_by_hand(pcgrad: Callable[..., Any]) -> Found:
+def two_by_hand(pcgrad: Callable[..., Any]) -> CheckResult:
     """Δ_1 = (1, 0, 0) and Δ_2 = (−1, 1, 0), so ⟨Δ_1, Δ_2⟩ = −1, ‖Δ_1‖² = 1, ‖Δ_2‖² = 2:
 
     u_1 = Δ_1 + ½ Δ_2 = (½, ½, 0), u_2 = Δ_2 + Δ_1 = (0, 1, 0). Of 6 and 10 examples: ⅜ u_1 + ⅝ u_2.
@@ -53,7 +53,7 @@ def projected(deltas: Array, orders: tuple[tuple[int, ...], ...]) -> Array:
     return np.mean(found, axis=0)
 
 
-def three_meet_in_every_order(pcgrad: Callable[..., Any]) -> Found:
+def three_meet_in_every_order(pcgrad: Callable[..., Any]) -> CheckResult:
     """Three vectors that all conflict give one of the 2³ answers of the paper's loop, one for each choice of orders. 24
     rounds of the same vectors must give more than one: an order that is drawn anew repeats itself with
     probability 8⁻²³."""
@@ -75,7 +75,7 @@ def three_meet_in_every_order(pcgrad: Callable[..., Any]) -> Found:
     return every(below(farthest, 1e-12), above(len(seen), 1))
 
 
-def conflicts_are_recorded(pcgrad: Callable[..., Any]) -> Found:
+def conflicts_are_recorded(pcgrad: Callable[..., Any]) -> CheckResult:
     """``learnt`` has the cosines of the last round's updates, ⟨Δ_k, Δ_l⟩ / ‖Δ_k‖‖Δ_l‖, and 0 for who was not in it or
     did not move: clients 2 and 9 of 2, 4, 7, 9, where 7 stands still."""
     deltas = {2: np.array([1.0, 0.0, 1.0]), 7: np.zeros(3), 9: np.array([-1.0, 2.0, 0.0])}

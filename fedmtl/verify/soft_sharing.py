@@ -8,26 +8,26 @@ import numpy as np
 from fedmtl.algorithms.fedper import FedPer
 from fedmtl.algorithms.local import Local
 from fedmtl.verify.beats_local import Claim, steps
-from fedmtl.verify.check import Found, close, same_bits
+from fedmtl.verify.check import CheckResult, close, same_bits
 from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import clients, play, vector, weights
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])
 
 
-def without_a_pull_it_is_local(soft: Callable[..., Any]) -> Found:
+def without_a_pull_it_is_local(soft: Callable[..., Any]) -> CheckResult:
     """Pull 0: (2) is θ_k, so 3 rounds of 2 epochs of 2 steps have Local's bits."""
     found = play(soft(lr=0.125, epochs=2, pull=0.0), clients(), START, 3, steps=2)
     return same_bits(found.personal, play(Local(lr=0.125, epochs=2), clients(), START, 3, steps=2).personal)
 
 
-def with_an_infinite_pull_it_is_fedper(soft: Callable[..., Any]) -> Found:
+def with_an_infinite_pull_it_is_fedper(soft: Callable[..., Any]) -> CheckResult:
     """Pull 1e30: pull / (1 + pull) is 1 in float64 and (2) is θ̄, so 3 rounds have FedPer's bits."""
     found = play(soft(lr=0.125, epochs=2, pull=1e30), clients(), START, 3, steps=2)
     return same_bits(found.personal, play(FedPer(lr=0.125, epochs=2), clients(), START, 3, steps=2).personal)
 
 
-def rounds_by_hand(soft: Callable[..., Any]) -> Found:
+def rounds_by_hand(soft: Callable[..., Any]) -> CheckResult:
     """Three rounds with pull 3: a client begins at θ_k/4 + 3θ̄/4, takes 2 epochs of 2 steps w − η H (w − w*), and the
     server takes Σ p_k θ_k. What it predicts with is mixed once more."""
     federation, lr, pull = clients(), 0.125, 3.0
@@ -42,7 +42,7 @@ def rounds_by_hand(soft: Callable[..., Any]) -> Found:
     return close(found.personal, w, atol=1e-12)
 
 
-def it_ends_at_the_minimum_of_the_penalised_sum(soft: Callable[..., Any]) -> Found:
+def it_ends_at_the_minimum_of_the_penalised_sum(soft: Callable[..., Any]) -> CheckResult:
     """J = Σ p_k f_k(θ_k, φ_k) + λ/2 Σ p_k ‖θ_k − Σ p_l θ_l‖² is quadratic: with P = diag(p), C = P − p pᵀ and T that
     picks the trunk, its minimum over w_1, …, w_K solves (blockdiag(p_k H_k) + λ C ⊗ TᵀT) w = (p_k H_k w*_k).
 
@@ -59,7 +59,7 @@ def it_ends_at_the_minimum_of_the_penalised_sum(soft: Callable[..., Any]) -> Fou
     return close(found.personal, np.linalg.solve(left, right).reshape(3, 5), atol=1e-10)
 
 
-def trunks_alone_travel(soft: Callable[..., Any]) -> Found:
+def trunks_alone_travel(soft: Callable[..., Any]) -> CheckResult:
     """3 of a client's 5 numbers go up, and 3 come down, before the first round and after it: those of trunk.w [3]."""
     travelled = []
     for count in (0, 1):

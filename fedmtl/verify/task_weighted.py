@@ -8,13 +8,13 @@ import torch
 
 from fedmtl.algorithms.fedper import FedPer
 from fedmtl.verify.beats_local import Claim, around
-from fedmtl.verify.check import Found, close, same_bits
+from fedmtl.verify.check import CheckResult, close, same_bits
 from fedmtl.verify.planted import one_subspace
 from fedmtl.verify.two_tasks import CONFLICT, LR, Linear, play
 from fedmtl.weightings import DWA, Equal, Uncertainty
 
 
-def with_equal_weights_it_is_the_wrapped_algorithm(cls: Callable[..., Any]) -> Found:
+def with_equal_weights_it_is_the_wrapped_algorithm(cls: Callable[..., Any]) -> CheckResult:
     """The mean over tasks is FedPer's own objective: θ after 3 rounds of 2 steps, bit for bit."""
 
     def alone(algorithm: Any, weighting: Any) -> Any:
@@ -25,7 +25,7 @@ def with_equal_weights_it_is_the_wrapped_algorithm(cls: Callable[..., Any]) -> F
     return same_bits(play(Equal(), losses, rounds=3, wrap=cls, sizes=(3, 2)).theta, expected)
 
 
-def mean_losses_count_examples(cls: Callable[..., Any]) -> Found:
+def mean_losses_count_examples(cls: Callable[..., Any]) -> CheckResult:
     """Batches of 6 and 2 examples with losses (1, 2) and (5, 2): L̄ = (2, 2), by examples and not by batches.
 
     DWA keeps L̄ of three rounds; θ stands still, as the losses do not depend on it.
@@ -46,7 +46,7 @@ def mean_losses_count_examples(cls: Callable[..., Any]) -> Found:
     return close(seen, [[2.0, 2.0]], atol=1e-6)
 
 
-def what_a_weighting_trains_is_no_prediction(cls: Callable[..., Any]) -> Found:
+def what_a_weighting_trains_is_no_prediction(cls: Callable[..., Any]) -> CheckResult:
     """personal_params has the trunk and the two heads, 3 names; s_t is trained and private, 2 more."""
     algorithm = cls(FedPer(lr=LR, epochs=1), Uncertainty())
     params = {"trunk.w": torch.zeros(3), "head.a.b": torch.zeros(()), "head.b.b": torch.zeros(())}

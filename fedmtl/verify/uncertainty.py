@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from fedmtl.verify.check import Found, close
+from fedmtl.verify.check import CheckResult, close
 from fedmtl.verify.two_tasks import CONFLICT, LR, Linear, play
 
 
-def it_settles_at_the_log_of_the_loss(uncertainty: Callable[..., Any]) -> Found:
+def it_settles_at_the_log_of_the_loss(uncertainty: Callable[..., Any]) -> CheckResult:
     """Losses that stay 0.5 and 3, for heads that they do not have: 1 − e^{−s} L = 0 at s* = log L."""
 
     class Constant(Linear):
@@ -20,7 +20,7 @@ def it_settles_at_the_log_of_the_loss(uncertainty: Callable[..., Any]) -> Found:
     return close([found[f"head.t{t}.log_variance"] for t in range(2)], np.log([0.5, 3.0]), atol=1e-5)
 
 
-def two_steps_by_hand(uncertainty: Callable[..., Any]) -> Found:
+def two_steps_by_hand(uncertainty: Callable[..., Any]) -> CheckResult:
     """From s = 0: θ¹ = −η Σ a_t / 2 and s¹ = −η (1 − L) / 2, with L = (0.5, 3); θ² = θ¹ − η Σ e^{−s¹} a_t / 2."""
     losses = np.array([0.5, 3.0])
     s = -LR * (1 - losses) / 2

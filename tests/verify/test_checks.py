@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fedmtl.registry.components import REGISTRY
-from fedmtl.verify.check import Check, Found
+from fedmtl.verify.check import Check, CheckResult
 from fedmtl.verify.registry import checks_of, class_of, names_of_all, paper_of, title
 from tests.verify.mutants import mutants
 
@@ -45,7 +45,7 @@ def fails(check: Check, cls: Callable[..., Any]) -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found: Found = check(cls)
+            found: CheckResult = check(cls)
     except Exception:
         return True
     return not found.passed

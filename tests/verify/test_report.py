@@ -5,11 +5,11 @@ from typer.testing import CliRunner
 
 import fedmtl.verify.fedprox
 from fedmtl.cli import app
-from fedmtl.verify.check import Found, above, below, close, every, same_bits
+from fedmtl.verify.check import CheckResult, above, below, close, every, same_bits
 from fedmtl.verify.registry import checks_of
 
 
-def test_the_scorecard_names_algorithm_paper_check_and_numbers() -> None:
+def test_the_report_names_algorithm_paper_check_and_numbers() -> None:
     result = CliRunner().invoke(app, ["verify", "FedProx"])
     assert result.exit_code == 0
     assert "FedProx: Li, Sahu" in result.output and "arXiv:1812.06127" in result.output
@@ -19,10 +19,10 @@ def test_the_scorecard_names_algorithm_paper_check_and_numbers() -> None:
 
 
 def test_a_failed_check_and_one_that_raises_end_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    def it_is_wrong(cls: object) -> Found:
+    def it_is_wrong(cls: object) -> CheckResult:
         return close([1.0, 2.0], [1.0, 3.0], atol=0.5)
 
-    def it_breaks(cls: object) -> Found:
+    def it_breaks(cls: object) -> CheckResult:
         raise KeyError("w")
 
     monkeypatch.setattr(fedmtl.verify.fedprox, "CHECKS", (it_is_wrong, it_breaks))
