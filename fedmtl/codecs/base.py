@@ -1,4 +1,4 @@
-"""How a vector becomes bytes: the protocol that every codec fulfils."""
+"""The protocol of codecs: vectors become bytes, and bytes vectors."""
 
 from typing import Any, Protocol, TypeVar
 

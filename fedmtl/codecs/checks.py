@@ -1,4 +1,4 @@
-"""What every ``decode`` refuses: bytes of another length, and numbers that no sender codes."""
+"""Checks of every ``decode``: it refuses bytes of another length, and numbers that no sender codes."""
 
 from typing import Any
 

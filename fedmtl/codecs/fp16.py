@@ -18,7 +18,7 @@ TOP = 65504 / 65536
 LEAST, MOST = -126, 113
 """Exponents: below the first a factor would be no normal float32; the last is that of the largest float32."""
 LARGEST = np.float32(2**15 - 2**4)
-"""What stands for numbers near the largest float32, 2^128 being none."""
+"""The number in place of those near the largest float32, 2^128 being none."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ SMALLEST_SCALE = np.finfo(np.float32).tiny
 TINY = np.float32(LEVELS) * SMALLEST_SCALE
 """The largest number of a block whose scale is ``SMALLEST_SCALE``."""
 LIFT = np.float32(2.0**100)
-"""What a block is multiplied by whose scale would be smaller."""
+"""The factor of a block whose scale would be smaller."""
 LIFTED = np.finfo(np.float32).smallest_subnormal * LIFT / np.float32(LEVELS), TINY * LIFT / np.float32(LEVELS)
 """The least and the largest scale of such a block."""
 LARGEST_SCALE = np.nextafter(np.finfo(np.float32).max / np.float32(LEVELS), np.float32(0))
@@ -79,7 +79,7 @@ class Int8:
         level -= q
         for k in range(count):
             q[k] += rng_for(k).random(size, dtype=np.float32) < level[k]  # (2)
-        # A scale rounded down puts the largest number a few 2^-24 beyond level 127, and chance would make it 128.
+        # A scale rounded down puts the largest number a few 2^-24 beyond level 127, and rounding would make it 128.
         levels = np.clip(q, -LEVELS, LEVELS).astype(np.int8)
         return np.concatenate([scales.astype("<f4").view(np.uint8), levels.view(np.uint8)], axis=1)
 

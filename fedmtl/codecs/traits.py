@@ -18,7 +18,7 @@ class CodecTraits:
     delta_only: bool = False
     """For differences between models only, never for a model itself, so it is refused for the downlink."""
     error_compensated: bool = False
-    """What is lost of one vector is added to the next ones, so sums over rounds arrive whole."""
+    """The part that is lost of one vector is added to the next ones, so sums over rounds arrive whole."""
     max_bytes: bool = field(default=False, metadata={"methods": ("max_bytes",)})
     """``max_bytes(size) -> int``: the most bytes that ``encode`` makes of a vector; without it, 8 a number and 4096."""
     codes_rows: bool = field(default=False, metadata={"methods": ("encode_rows", "decode_rows")})

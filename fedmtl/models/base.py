@@ -1,4 +1,4 @@
-"""What a model is: a trunk that everybody shares and one head a task."""
+"""The protocol of models: a trunk that all clients share, and one head a task."""
 
 from typing import Protocol
 

@@ -12,7 +12,7 @@ class Linear:
     """Flatten; heads are linear and start at 0, where a convex problem may as well start as anywhere."""
 
     intercept: bool = True
-    """Whether a head adds a constant."""
+    """A head adds a constant."""
 
     def trunk(self, input_shape: tuple[int, ...]) -> nn.Module:
         return nn.Flatten()

@@ -34,7 +34,7 @@ def make_trunk(model: Model, input_shape: tuple[int, ...], seed: int, kind: torc
 
 
 def _made(called: str, make: Callable[..., Any], *arguments: Any) -> Any:
-    """What a recipe makes. Its own refusals, such as of a shape, pass as they are."""
+    """Return the module that a recipe makes. Its own refusals, such as of a shape, pass as they are."""
     try:
         return make(*arguments)
     except (TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError) as error:

@@ -23,7 +23,7 @@ class SplitModel(nn.Module):
         self.trunk = trunk
         self.head = nn.ModuleDict(heads)
         self.integer_inputs = integer_inputs
-        """Whether inputs are int64, such as tokens; else they are float32."""
+        """Inputs are int64, such as tokens; else they are float32."""
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         features = self.trunk(x)
@@ -128,7 +128,7 @@ class TaskLoss:
 
     def __call__(self, params: Params, batch: Batch) -> Tensor:
         losses = self._losses(params, batch)
-        if "owns" not in batch:  # the mean of one is that one, to the bit, without the operations
+        if "owns" not in batch:  # the mean of one is that one, bit-identical, without the operations
             return torch.stack(losses).mean() if len(losses) > 1 else losses[0]
         losses = torch.stack(losses)
         owns = batch["owns"].amax(0)

@@ -1,4 +1,4 @@
-"""How a client turns gradients into steps: optimisers and what wraps them, clipping, decay, schedules. One a file."""
+"""Client optimizers, and wrappers of them: clipping, decay, schedules. One a file."""
 
 from fedmtl.optimizers.base import Optimizer as Optimizer
 from fedmtl.optimizers.traits import OptimizerTraits as OptimizerTraits

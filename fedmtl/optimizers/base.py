@@ -1,4 +1,4 @@
-"""What an optimiser is, and the words and letters that its files use.
+"""The protocol of optimizers, and the words and letters of their files.
 
 w    the parameters that a call of ``fedmtl.algorithms.common.local_training.sgd`` trains; η its learning rate
 g    the gradient of the objective at w, on one batch

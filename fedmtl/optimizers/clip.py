@@ -23,12 +23,12 @@ from fedmtl.optimizers.traits import OptimizerTraits
 
 @dataclass(frozen=True)
 class Clip:
-    """A gradient of length c or less stays as it is, to the bit."""
+    """A gradient of length c or less stays bit-identical."""
 
     norm: float = 1.0
     """c."""
     optimizer: Optimizer = SGD()
-    """What takes the clipped gradient."""
+    """The optimizer that takes the clipped gradient."""
 
     def __post_init__(self) -> None:
         check_positive(self, norm=self.norm)

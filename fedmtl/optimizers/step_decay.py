@@ -1,4 +1,4 @@
-"""StepDecay: every so many rounds the learning rate is multiplied by a factor.
+"""StepDecay: once in a number of rounds the learning rate is multiplied by a factor.
 
     He, Zhang, Ren, Sun. Deep Residual Learning. CVPR 2016, section 3.4. arXiv:1512.03385
 

@@ -26,7 +26,7 @@ class WeightDecay:
     rate: float = 1e-4
     """λ."""
     optimizer: Optimizer = SGD()
-    """What takes the penalised gradient."""
+    """The optimizer that takes the penalised gradient."""
 
     def __post_init__(self) -> None:
         check_strength(self, rate=self.rate)

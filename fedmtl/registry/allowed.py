@@ -26,12 +26,12 @@ RUN_MARKS = (
     *("rounds.columns", "ledger.columns"),
     *("rounds.jsonl", "ledger.jsonl"),
 )
-"""What lies in a run folder: a file beside these is what a run wrote, and not a preset of the user's."""
+"""Files of a run folder: one beside these is what a run wrote, and not a preset of the user's."""
 
 
 @dataclass(frozen=True)
 class Allowed:
-    """Where modules may come from.
+    """Folders and modules that imports may come from.
 
     Raises:
         ValueError: a module that is neither a dotted name nor a file that ends in ``.py``.
@@ -86,7 +86,7 @@ NOTHING = Allowed()
 
 
 def beside(preset: Path, allow: Iterable[str] = ()) -> Allowed:
-    """What a preset may name: modules of its own folder, unless that is a run's, and those that are allowed."""
+    """Modules that a preset may name: those of its folder, unless that is a run's, and those that are allowed."""
     file = preset.resolve()
     folder = file.parent
     is_resolved = "experiment.toml" in (preset.name, file.name)
@@ -184,7 +184,7 @@ def _root_of(top: str) -> Path | None:
 
 
 def _spec_of(top: str) -> ModuleSpec | None:
-    """Where a top-level module is found; nothing is run."""
+    """Return the place of a top-level module; nothing is run."""
     importlib.invalidate_caches()
     try:
         return importlib.util.find_spec(top)
@@ -198,7 +198,7 @@ def _lies_in(spec: ModuleSpec, root: Path) -> bool:
 
 
 def _is_source(spec: ModuleSpec) -> bool:
-    """Whether Python would run the source, and not a compiled library beside it."""
+    """Return True if Python would run the source, and not a compiled library beside it."""
     return spec.origin is None or spec.origin.endswith(".py")
 
 

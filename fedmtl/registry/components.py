@@ -178,7 +178,7 @@ def make_list(kind: str, value: Any, allowed: Allowed = NOTHING) -> tuple[Any, .
 
 
 def missing_methods(kind: str, value: Any) -> list[str]:
-    """Which methods of its kind an object lacks."""
+    """Return the methods of its kind that an object lacks."""
     return [method for method in METHODS[kind] if not callable(getattr(value, method, None))]
 
 

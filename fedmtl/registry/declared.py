@@ -1,4 +1,4 @@
-"""What a module's source declares, read without running it: is a name a class, or an object, with some methods?
+"""Declarations of a module's source, read without running it: is a name a class, or an object, with some methods?
 
 A stranger's file names a component by ``module:Name``. Importing a module runs it, so its source is read first.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _MOST_BYTES = 2**19
-"""Of a source: a second of reading."""
+"""The most of a source: a second of reading."""
 
 _MOST_NAMES = 32
 """Names that a name leads to: bases, assignments, re-exports."""
@@ -78,13 +78,13 @@ def _methods(module: Module, name: str, seen: Seen) -> set[str | None] | None:
 
 
 def _of_value(module: Module, value: ast.expr, seen: Seen) -> set[str | None] | None:
-    """Of ``Name`` or of ``Name(…)``: another name of a class, or an object of one."""
+    """Follow ``Name`` or ``Name(…)``: another name of a class, or an object of one."""
     called = value.func if isinstance(value, ast.Call) else value
     return _methods(module, called.id, seen) if isinstance(called, ast.Name) else None
 
 
 def _imported(module: Module, statement: ast.ImportFrom, name: str, seen: Seen) -> set[str | None] | None:
-    """Of a re-export: followed inside the module's own folder; classes of fedmtl are looked at after the import."""
+    """Follow a re-export inside the module's own folder; classes of fedmtl are looked at after the import."""
     absolute = "." * statement.level + (statement.module or "")
     if statement.level:
         package = module.name if module.path.name == "__init__.py" else module.name.rpartition(".")[0]
@@ -101,7 +101,7 @@ def _imported(module: Module, statement: ast.ImportFrom, name: str, seen: Seen) 
 
 
 def _is_elsewhere(module: Module, base: ast.expr) -> bool:
-    """Whether a base class is imported from a package that is not Python's own."""
+    """Return True if a base class is imported from a package that is not Python's own."""
     while isinstance(base, (ast.Attribute, ast.Subscript)):
         base = base.value
     if not isinstance(base, ast.Name):

@@ -1,4 +1,4 @@
-"""What a weighting is, and the words and letters that its files use.
+"""The protocol of weightings, and the words and letters of their files.
 
 L_t   loss of task t on a batch, t of the T tasks that a client owns
 g_t   ∇_θ L_t, the task's gradient in the shared trunk
@@ -39,7 +39,7 @@ class Weighting(Protocol):
         ...
 
     def first(self, tasks: TaskSet) -> Any:
-        """What the client remembers before its first round: a tree of tensors."""
+        """The state of the client before its first round: a tree of tensors."""
         ...
 
     def remember(self, memory: Any, losses: Tensor) -> Any:
@@ -47,7 +47,7 @@ class Weighting(Protocol):
         ...
 
     def objective(self, each: Each, params: Params, batch: Batch, memory: Any) -> Tensor:
-        """What is differentiated instead of the mean over tasks."""
+        """The objective that is differentiated instead of the mean over tasks."""
         ...
 
 

@@ -50,7 +50,7 @@ class Hull(NamedTuple):
     lengths: Tensor
     """d [K], the longest being 1."""
     longest: Tensor
-    """What 1 stands for, a scalar."""
+    """The unit, a scalar."""
 
 
 Face = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -59,7 +59,7 @@ the direction in which the objective falls for ever."""
 
 
 def hull(rows: Tensor) -> Hull:
-    """Of vectors [K, d]; each is scaled by its largest number first, so that no square is lost."""
+    """Make it from vectors [K, d]; each is scaled by its largest number first, so that no square is lost."""
     wide = rows.double()
     largest = wide.abs().amax(1)
     wide = wide / torch.where(largest > 0, largest, 1.0)[:, None]
