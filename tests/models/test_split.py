@@ -15,6 +15,7 @@ from fedmtl.core.types import Batch, Params
 from fedmtl.models import MLP
 from fedmtl.models.split import build, initial_params, loss_fn, mixed_sums_fn, sums_fn
 from fedmtl.tasks import Binary, MultiClass, Regression, Task
+from fedmtl.tasks.traits import TaskTraits
 
 A, B, C = MultiClass(3), Regression(), MultiClass(3)
 MODEL = MLP((4,))
@@ -341,6 +342,7 @@ class Plain:
     def __init__(self) -> None:
         for name in ("outputs", "loss", "sums", "metric", "score", "labels"):
             setattr(self, name, getattr(A, name))
+        self.traits = TaskTraits()
 
     def __repr__(self) -> str:
         return "Plain()"
