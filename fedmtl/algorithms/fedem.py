@@ -58,6 +58,7 @@ class FedEM:
         technique="similarity measure",
         mean_aggregated=True,
         uniform_broadcast=True,
+        passes_multiplier="components",
         mixture=True,
     )
 

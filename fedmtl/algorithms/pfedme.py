@@ -37,6 +37,7 @@ class PFedMe:
         technique="personal models",
         uniform_broadcast=True,
         independent_heads=True,
+        passes_multiplier="steps",
     )
 
     lr: float = 0.05

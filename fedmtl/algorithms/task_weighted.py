@@ -5,7 +5,7 @@
     the weighting's own paper, see fedmtl/weightings/
 
     L̄_t       = mean of L_t over the client's data, at the parameters that its round begins with        (1)
-    memory    <- remember(memory, L̄)                                                                   (2)
+    state     <- update_state(state, L̄)                                                                (2)
     objective  = what the weighting makes of L_1 … L_T, in place of their mean                          (3)
 
 Parameters that a weighting trains belong to the heads, and stay where the wrapped algorithm keeps them.
@@ -34,12 +34,12 @@ from fedmtl.weightings.uncertainty import Uncertainty
 
 
 class Kept(NamedTuple):
-    """By one client."""
+    """Private state of a client."""
 
     inner: Any
-    """Of the wrapped algorithm."""
-    memory: Any
-    """Of the weighting."""
+    """The wrapped algorithm's."""
+    state: Any
+    """The weighting's."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,10 @@ class TaskWeighted:
         return replace(inner, technique="several tasks on one client", named_heads=True, independent_heads=False)
 
     def _with_weights(self, params: Params) -> dict[str, Tensor]:
-        return {**params, **self.weighting.learnt(_tasks(params))}
+        return {**params, **self.weighting.init_params(_tasks(params))}
 
     def _without_weights(self, params: Params) -> dict[str, Tensor]:
-        own = self.weighting.learnt(_tasks(params))
+        own = self.weighting.init_params(_tasks(params))
         return {name: value for name, value in params.items() if name not in own}
 
     def mixture(self, down: Payload, private: Kept) -> Prediction:
@@ -77,7 +77,7 @@ class TaskWeighted:
 
     def init_client(self, params: Params, num_examples: int) -> Kept:
         inner = self.algorithm.init_client(self._with_weights(params), num_examples)
-        return Kept(inner, self.weighting.first(_tasks(params)))
+        return Kept(inner, self.weighting.init_state(_tasks(params)))
 
     def broadcast(self, server: Any, client: ClientId) -> Payload:
         return self.algorithm.broadcast(server, client)
@@ -94,16 +94,16 @@ class TaskWeighted:
         for batch in batches:  # one after the other: what padding adds must change no bit
             total = total + batch["mask"].sum() * each(begin, batch).detach()
         means = total / num_examples(batches).clamp(min=1)  # (1)
-        memory = self.weighting.remember(private.memory, means)  # (2)
+        state = self.weighting.update_state(private.state, means)  # (2)
 
         def objective(params: Params, batch: Batch) -> Tensor:
-            return self.weighting.objective(each, params, batch, memory)  # (3)
+            return self.weighting.combine(each, params, batch, state)  # (3)
 
         keep_loss(total.mean(), num_examples(batches))
         # The objectives of the steps are weighted, and no loss that is like another method's.
         with losses_kept(), retracted(weighting.retract if weighting.traits.retract else None):
             result = self.algorithm.local_update(objective, down, private.inner, batches)
-        return LocalResult(Kept(result.private, memory), result.upload)
+        return LocalResult(Kept(result.private, state), result.upload)
 
     def aggregate(self, server: Any, uploads: Iterable[tuple[ClientId, Upload]]) -> Any:
         return self.algorithm.aggregate(server, uploads)

@@ -65,6 +65,8 @@ class Traits:
     where it may. Codecs that are neither ``lossless`` nor ``error_compensated`` are then refused."""
     local_passes: int | None = None
     """Passes with gradients over a client's examples in a round; None: the sum of the fields of epochs."""
+    passes_multiplier: str = ""
+    """Field that multiplies these passes: steps on each batch, or models that are trained side by side."""
     register_clients: bool = _method("register_clients")
     """``register_clients(server, owned) -> server`` is called once, before the first round, with all clients of the
     federation, ascending, and the initial trunk and heads of each. The structure of the state is fixed from then on."""

@@ -7,6 +7,7 @@ from fedmtl.analysis.floor import CONSTANT
 from fedmtl.analysis.runs import Run
 from fedmtl.analysis.table_row import Row
 from fedmtl.core.markdown import cell
+from fedmtl.registry.components import make
 
 
 def unequal_work(rows: Sequence[Row]) -> str:
@@ -28,6 +29,11 @@ def unequal_work(rows: Sequence[Row]) -> str:
 
 
 def passes_of(runs: Sequence[Run]) -> int | None:
-    """As the runs' summaries say; of runs that have none, by the experiment's table."""
-    said = [run.summary["local_passes"] for run in runs if "local_passes" in run.summary]
-    return said[0] if said else local_passes(runs[0].experiment["algorithm"])
+    """Return the passes in the runs' summaries; without a summary, those of the experiment's algorithm, or None."""
+    written = [run.summary["local_passes"] for run in runs if "local_passes" in run.summary]
+    if written:
+        return written[0]
+    try:
+        return local_passes(make("algorithm", runs[0].experiment["algorithm"]))
+    except ValueError:  # a class of one's own, whose file is not imported for a table
+        return None

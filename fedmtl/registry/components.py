@@ -22,7 +22,7 @@ from fedmtl.registry.names import REGISTRY as REGISTRY
 
 METHODS: dict[str, tuple[str, ...]] = {
     "algorithm": ("init_server", "init_client", "broadcast", "local_update", "aggregate", "personal_params"),
-    "weighting": ("learnt", "first", "remember", "objective"),
+    "weighting": ("init_params", "init_state", "update_state", "combine"),
     "optimizer": ("init", "direction"),
     "codec": ("init", "encode", "decode"),
     "model": ("trunk", "head"),

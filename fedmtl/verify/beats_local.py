@@ -10,13 +10,12 @@ The excess risk of an affine prediction f(x) = wᵀx + b on new inputs is exact,
 
 What Local loses for certain: gradients in w are sums of the client's own examples, so w never leaves its start, small
 and the same for all, in the d − n directions that these do not span (where w is a product of a trunk and a head, what
-it has there comes from its start). There R_k is what w*_k has there, in the mean over chance (1 − n/d) ‖w*_k‖², half
+it has there comes from its start). There R_k is what w*_k has there, on average over the draws (1 − n/d) ‖w*_k‖², half
 of it for n = 6 and d = 12: whatever the rate, and wherever it stops. The clients together span all directions many
 times over, so what is common to them can be learnt. The bound is 0.8 of the least that Local comes to after any of its
 rounds, a fifth less: a method that only descends as Local does, or that averages what should not be, is beyond it.
 """
 
-import importlib
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -28,8 +27,9 @@ from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.local import Local
 from fedmtl.core.trees import tree_index, tree_leaves, tree_stack, tree_unflatten
 from fedmtl.core.types import Payload, Upload
-from fedmtl.registry.components import REGISTRY, find
+from fedmtl.registry.components import REGISTRY
 from fedmtl.verify.check import Check, CheckResult, below
+from fedmtl.verify.lookup import checks_file
 from fedmtl.verify.planted import CLIENTS, EXAMPLES, Hinge, Loss, Predict, Problem
 
 EPOCHS = 5
@@ -61,13 +61,13 @@ def learn(algorithm: Any, problem: Problem, rounds: int, coded: Coded | None = N
         if left and not each:
             continue
         downs = [algorithm.broadcast(server, k) for k in range(count)]
-        told = [predictor(algorithm, problem.predict, down, tree_index(private, k)) for k, down in enumerate(downs)]
-        risks.append(problem.risk(told))
+        own = [predictor(algorithm, problem.predict, down, tree_index(private, k)) for k, down in enumerate(downs)]
+        risks.append(problem.risk(own))
     return risks
 
 
 def predictor(algorithm: Any, predict: Predict, down: Payload, private: Any) -> Callable[[Tensor], Tensor]:
-    """What a client predicts: by one set of parameters, or by the mean of several predictions."""
+    """Return a client's prediction function: by one set of parameters, or by the mean of several predictions."""
     if not algorithm.traits.mixture:
         return partial(predict, algorithm.personal_params(down, private))
     models, weights = algorithm.mixture(down, private)
@@ -87,11 +87,11 @@ def _side_by_side(function: Callable[[Any], Any], inputs: Any) -> Any:
     return tree_unflatten(trees[0], found)
 
 
-# ---- who claims what ----
+# ---- claims ----
 
 
 class Claim(NamedTuple):
-    """What an algorithm is given to learn, and with which hyper-parameters."""
+    """A problem for an algorithm, and the hyper-parameters."""
 
     problem: Callable[[], Problem]
     make: Callable[[Any], Any]
@@ -113,9 +113,8 @@ PAIRS = tuple(f"{k}-{other}" for half in (FIRST, SECOND) for k in half for other
 
 
 def gain_of(name: str) -> Claim | str:
-    """Return what an algorithm claims, ``GAIN`` of its file of golden checks, or the reason why it claims nothing."""
-    module = find("algorithm", name).__module__.rpartition(".")[2]
-    return importlib.import_module(f"fedmtl.verify.{module}").GAIN
+    """Return an algorithm's claim, ``GAIN`` of its file of golden checks, or the reason why it claims nothing."""
+    return checks_file(name).GAIN
 
 
 @cache

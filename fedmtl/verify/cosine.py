@@ -38,7 +38,7 @@ def it_scales_what_the_optimiser_makes(cosine: Callable[..., Any]) -> CheckResul
 
 
 def a_padded_batch_changes_nothing(cosine: Callable[..., Any]) -> CheckResult:
-    """And a padded row's word on the round is not heard: no bit of w differs."""
+    """The round of a padded row is not read either: no bit of w differs."""
     return every(padding_is_inert(cosine(rounds=6)), padding_is_inert(cosine(rounds=6, optimizer=Momentum(0.7))))
 
 

@@ -13,6 +13,7 @@ from fedmtl.core.types import Upload
 from fedmtl.verify.beats_local import Claim, steps
 from fedmtl.verify.check import CheckResult, above, close, every, same_bits
 from fedmtl.verify.fixed_updates import enrolled
+from fedmtl.verify.penalty_gradient import LR, Penalty
 from fedmtl.verify.planted import two_clusters
 from fedmtl.verify.quadratic import Array, Quadratic, clients, play
 
@@ -40,7 +41,7 @@ def without_a_mix_it_is_local(stitch: Callable[..., Any]) -> CheckResult:
 
 
 def an_even_mix_is_fedper(stitch: Callable[..., Any]) -> CheckResult:
-    """ε = 1, ζ = 0: A_kl = 1/K, so everybody is told 1/K Σ θ_l: FedPer's mean where all n_k are equal."""
+    """ε = 1, ζ = 0: A_kl = 1/K, so all clients receive 1/K Σ θ_l: FedPer's mean where all n_k are equal."""
     equal = [one._replace(num_examples=8) for one in clients()]
     found = play(stitch(lr=0.125, epochs=2, mix=1.0, rate=0.0), equal, START, 3, steps=2)
     return close(found.personal, play(FedPer(lr=0.125, epochs=2), equal, START, 3, steps=2).personal, atol=1e-12)
@@ -54,10 +55,10 @@ def three_rounds_by_hand(stitch: Callable[..., Any]) -> CheckResult:
     found = play(made, federation, START, 3, steps=2)
     a, theta, w = started(4, mix), np.tile(START[:3], (4, 1)), np.tile(START, (4, 1))
     for _ in range(3):
-        told = w.copy()
+        received = w.copy()
         for _ in range(4):
             w = w - lr * np.stack([one.gradient(own) for one, own in zip(federation, w, strict=True)])
-        gain = (w - told)[:, :3] @ theta.T
+        gain = (w - received)[:, :3] @ theta.T
         a = np.stack([nearest(row) for row in a + rate * gain])
         theta = w[:, :3].copy()
         w[:, :3] = a @ theta
@@ -72,7 +73,7 @@ def three_rounds_by_hand(stitch: Callable[..., Any]) -> CheckResult:
 def the_mix_descends_on_the_clients_loss(stitch: Callable[..., Any]) -> CheckResult:
     """One full-batch step: A_k· + ζη (−∂f_k/∂A_k·) and to the simplex, with ∂f_k/∂A by autograd of f_k(Σ_l A_kl θ_l).
 
-    θ_l are four trunks that one round of 3 steps has told apart; A is what it was then, since ζ is 0 in that round.
+    θ_l are four trunks that one round of 3 steps has made different; A is what it was then, since ζ is 0 in that round.
     """
     federation, lr, rate = clients(4), 0.25, 0.3
     before = play(stitch(lr=lr, epochs=3, mix=0.8, rate=0.0), federation, START, 1)
@@ -98,7 +99,7 @@ def layers_have_mixes_of_their_own(stitch: Callable[..., Any]) -> CheckResult:
     l = 0, 1, as all θ_l are 1, so A stays ½. Then client 0 alone moves, by 0.1 in a.bias.
 
     a: θ_0 = (3, 1), θ_1 = (1, 1.5) as (weight, bias); ⟨Δ, θ_l⟩ is 0.1 and 0.15: row 0 is (½ − 0.025, ½ + 0.025). b: no
-    Δ, ½ each. Row 1 is not touched. The mean over layers of A_00 is 0.4875. Told is then, of a.weight, 0.475 · 2 +
+    Δ, ½ each. Row 1 is not touched. The mean over layers of A_00 is 0.4875. Sent is then, of a.weight, 0.475 · 2 +
     0.525 · 1 = 1.475 to 0 where it sends 2, its mix, and 1.5 to 1; of b, with 5 and 3, 4.
     """
     names = ("trunk.a.weight", "trunk.a.bias", "trunk.b.weight")
@@ -111,11 +112,11 @@ def layers_have_mixes_of_their_own(stitch: Callable[..., Any]) -> CheckResult:
     sent = {0: trunk(3, 1, 5), 1: trunk(1, 1.5, 3)}
     server = made.aggregate(server, [(k, Upload({"trunk": one}, 4.0)) for k, one in sent.items()])
     server = made.aggregate(server, [(0, Upload({"trunk": trunk(2, 1.35, 4)}, 4.0))])
-    told = [[float(made.broadcast(server, k)["trunk"][name]) for name in names] for k in (0, 1)]
+    broadcasts = [[float(made.broadcast(server, k)["trunk"][name]) for name in names] for k in (0, 1)]
     bias = (0.475 * 1.35 + 0.525 * 1.5, (1.35 + 1.5) / 2)
     return every(
         close(made.diagnostics(server)["mix"], [[0.4875, 0.5125], [0.5, 0.5]], atol=1e-12),
-        close(told, [[1.475, bias[0], 3.5], [1.5, bias[1], 3.5]], atol=1e-12),
+        close(broadcasts, [[1.475, bias[0], 3.5], [1.5, bias[1], 3.5]], atol=1e-12),
     )
 
 
@@ -164,3 +165,6 @@ CHECKS = (
 )
 
 GAIN = Claim(two_clusters, steps(rate=0.03))
+
+# Mixed by ½ ε of the other, twice: (1 − ε)².
+PENALTY = Penalty(lambda cls: cls(lr=LR, epochs=1, mix=0.2, rate=0.0), 0.8**2, 1.0)

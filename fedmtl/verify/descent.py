@@ -21,7 +21,7 @@ MASKS = {True: [1.0, 1.0, 0.0], False: [0.0, 0.0, 0.0]}
 
 
 def batches(steps: Sequence[bool], round: int) -> list[dict[str, Tensor]]:
-    """A batch for each step, False: padding. Padded rows speak of another round, which nobody may believe."""
+    """A batch for each step, False: padding. Padded rows have another round, which no optimizer may read."""
     return [
         {
             "x": torch.zeros(3, 1),
@@ -35,9 +35,9 @@ def batches(steps: Sequence[bool], round: int) -> list[dict[str, Tensor]]:
 def descend(
     optimizer: Any, steps: int | Sequence[bool], lr: float = LR, start: Array = START, round: int = 0, epochs: int = 1
 ) -> Array:
-    """w after one local update of a round: so many batches, or those that are real among them."""
-    told = [True] * steps if isinstance(steps, int) else steps
-    return vector(sgd(ONE.loss, ONE.params(start), batches(told, round), lr, epochs, optimizer))
+    """w after one local update of a round, from a number of real batches, or a flag a batch: False is padding."""
+    real = [True] * steps if isinstance(steps, int) else steps
+    return vector(sgd(ONE.loss, ONE.params(start), batches(real, round), lr, epochs, optimizer))
 
 
 def by_hand(step: Callable[[Array, Array], Array], steps: int, lr: float = LR, start: Array = START) -> Array:

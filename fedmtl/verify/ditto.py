@@ -9,6 +9,7 @@ from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.algorithms.local import Local
 from fedmtl.verify.beats_local import EPOCHS, Claim, steps
 from fedmtl.verify.check import CheckResult, close, every, same_bits
+from fedmtl.verify.penalty_gradient import LR, Penalty
 from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import clients, play, vector, weights
 
@@ -70,3 +71,6 @@ CHECKS = (
 )
 
 GAIN = Claim(one_mean, steps(personal_epochs=EPOCHS, lam=1.0))
+
+# w stays at the start: three flat batches leave (1 − ηλ)³ of v.
+PENALTY = Penalty(lambda cls: cls(lr=LR, epochs=1, personal_epochs=1, lam=0.8), 0.9**3, 0.9**3)

@@ -111,7 +111,7 @@ def probabilities(task: str, z: Array) -> Array:
 
 
 def member(algorithm: Any, one: Labelled, rounds: int = 1) -> Params:
-    """What Local makes of one client alone, by the same hyper-parameters."""
+    """The model that Local trains on one client alone, by the same hyper-parameters."""
     local = Local(lr=algorithm.lr, epochs=algorithm.epochs)
     w: Params = local.init_client(first(tuple(one.y)), len(one.x))
     for _ in range(rounds):
@@ -142,8 +142,8 @@ def one_client_is_local(ensemble: Callable[..., Any]) -> CheckResult:
 
 
 def two_models_by_hand(ensemble: Callable[..., Any]) -> CheckResult:
-    """Members whose outputs are log (0.8, 0.1, 0.1) and log (0.2, 0.7, 0.1) + 5 say 0.5, 0.4, 0.1 together; logits
-    log 4 and −log 3 are 0.8 and 0.25, together 0.525. The third client was never heard: it says the same."""
+    """Members whose outputs are log (0.8, 0.1, 0.1) and log (0.2, 0.7, 0.1) + 5 predict 0.5, 0.4, 0.1 together; logits
+    log 4 and −log 3 are 0.8 and 0.25, together 0.525. The third client never sent a model: it predicts the same."""
     said = {
         3: (np.log([0.8, 0.1, 0.1]), np.log(4)),
         5: (np.log([0.2, 0.7, 0.1]) + 5, -np.log(3)),
@@ -204,9 +204,10 @@ def it_is_never_worse_than_its_members_are_on_average(ensemble: Callable[..., An
     return every(*found)
 
 
-def who_was_not_heard_has_no_weight(ensemble: Callable[..., Any]) -> CheckResult:
-    """Of clients 0, 2, 5, 9, in a round of 9 and 2 and one of 2: the kind's weights are ½ for 2 and 9 of those 4 and of
-    the client's own; the flag's are 1 for client 2. Where only 5 was heard, of the flag, kind is everybody's own."""
+def a_client_without_an_upload_has_no_weight(ensemble: Callable[..., Any]) -> CheckResult:
+    """Clients 0, 2, 5, 9, in a round of 9 and 2 and one of 2: the kind's weights are ½ for 2 and 9 of those 4 and of
+    the client's own; the flag's are 1 for client 2. Where only 5 sent a model, with the flag alone, each client has its
+    own model for the kind."""
     federation = problem(OWNERS)
     algorithm = ensemble(lr=0.5, epochs=1)
     some, late = rounds(algorithm, federation, [(9, 2), (2,)]), rounds(algorithm, federation, [(5,)])
@@ -217,7 +218,7 @@ def who_was_not_heard_has_no_weight(ensemble: Callable[..., Any]) -> CheckResult
         close(weights["flag"], [0, 1, 0, 0, 0], atol=0),
         close(alone["kind"], [0, 0, 0, 0, 1], atol=0),
         close(alone["flag"], [0, 0, 1, 0, 0], atol=0),
-        same_bits(models[1]["trunk.w"], member(algorithm, federation[2], 2)["trunk.w"]),  # as last heard
+        same_bits(models[1]["trunk.w"], member(algorithm, federation[2], 2)["trunk.w"]),  # as last received
         same_bits(models[3]["trunk.w"], member(algorithm, federation[9])["trunk.w"]),
     )
 
@@ -237,7 +238,7 @@ CHECKS = (
     two_models_by_hand,
     predictions_are_means_of_locals,
     it_is_never_worse_than_its_members_are_on_average,
-    who_was_not_heard_has_no_weight,
+    a_client_without_an_upload_has_no_weight,
     the_order_of_uploads_does_not_matter,
 )
 

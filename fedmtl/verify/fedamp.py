@@ -7,6 +7,7 @@ import numpy as np
 
 from fedmtl.verify.beats_local import Claim, steps
 from fedmtl.verify.check import CheckResult, above, close, every
+from fedmtl.verify.penalty_gradient import LR, SLOPE, Penalty
 from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import Array, clients, play
 
@@ -82,7 +83,7 @@ def steps_start_at_the_clients_own_model(fedamp: Callable[..., Any]) -> CheckRes
 
 
 def the_limit_is_stationary(fedamp: Callable[..., Any]) -> CheckResult:
-    """Where rounds stop, w_k − u_k = Σ_l ξ_kl (w_k − w_l), and (3) gives ∇f_k + (λ/α)(w_k − u_k) = 0: α cancels.
+    """At a fixed point, w_k − u_k = Σ_l ξ_kl (w_k − w_l), and (3) gives ∇f_k + (λ/α)(w_k − u_k) = 0: α cancels.
 
         ∇f_k(w_k) + λ/σ Σ_l exp(−‖θ_k − θ_l‖²/σ) (w_k − w_l) = 0
 
@@ -107,3 +108,18 @@ CHECKS = (
 """Golden checks: numbers that an algorithm must give, derived apart from it."""
 
 GAIN = Claim(one_mean, steps(lam=1.0, alpha=4.0, sigma=64.0))
+
+
+def _left(alpha: float, lam: float, sigma: float) -> float:
+    """Round 1: u = start, batch 2 leaves s = 1 − ηλ/α of e. Then ξ = α/σ exp(−‖2se‖²/σ) of θ, u = (1 − 2ξ)se; two
+    batches leave s² of w − u, which is 2ξse: (1 − 2ξ)s + 2ξs³."""
+    s = 1 - LR * lam / alpha
+    xi = alpha / sigma * float(np.exp(-np.square(2 * s * LR * SLOPE[:3]).sum() / sigma))
+    return (1 - 2 * xi) * s + 2 * xi * s**3
+
+
+PENALTY = Penalty(
+    lambda cls: cls(lr=LR, epochs=1, lam=0.6, alpha=1.5, sigma=8.0),
+    trunk=_left(1.5, 0.6, 8.0),
+    head=_left(1.5, 0.6, 8.0),
+)

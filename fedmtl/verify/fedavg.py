@@ -46,7 +46,7 @@ def local_epochs_move_the_fixed_point(fedavg: Callable[..., Any]) -> CheckResult
 
 
 def a_head_is_averaged_over_its_owners(fedavg: Callable[..., Any]) -> CheckResult:
-    """Client 0 (1 example) owns a, client 1 (3) owns a and b, client 2 (4) owns b; nobody owns c.
+    """Client 0 (1 example) owns a, client 1 (3) owns a and b, client 2 (4) owns b; no client owns c.
 
     θ: (1·8 + 3·0 + 4·2) / 8 = 2.  a: (1·1 + 3·5) / 4 = 4.  b: (3·7 + 4·0) / 7 = 3.  c stays 9.
     """

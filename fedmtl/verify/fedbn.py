@@ -25,7 +25,7 @@ SHAPES: Mapping[str, tuple[int, ...]] = {
 }
 """A linear layer, a norm layer, and a linear head."""
 NORM = np.array([4, 5, 6, 7])
-"""Which of the 11 numbers are the norm layer's."""
+"""Positions of the norm layer among the 11 numbers."""
 START = np.linspace(-1, 1, 11)
 
 
@@ -42,9 +42,9 @@ def vector_of(params: Params) -> Tensor:
 
 class Rounds(NamedTuple):
     private: list[Params]
-    """What each client kept of its last update, before the server took the means."""
+    """Private state of each client after its last update, before the server took the means."""
     personal: Array
-    """What each client predicts with afterwards, [K, 11]."""
+    """Parameters that each client predicts with afterwards, [K, 11]."""
 
 
 def rounds(algorithm: Any, federation: list[Quadratic], count: int) -> Rounds:
@@ -80,7 +80,8 @@ def rounds_by_hand(fedbn: Callable[..., Any]) -> CheckResult:
 
 
 def aggregation_leaves_norm_layers_alone(fedbn: Callable[..., Any]) -> CheckResult:
-    """What a client predicts with after the server's round has the bits of what it kept before it, in four numbers."""
+    """The norm layer that a client predicts with after the server's round has the bits of its private state, in four
+    numbers."""
     found = rounds(fedbn(lr=0.125, epochs=2), clients(trunk=8, head=3), 2)
     names = ["trunk.1.weight", "trunk.1.bias"]
     kept = [torch.cat([own[name] for name in names]).numpy() for own in found.private]
@@ -91,7 +92,7 @@ def aggregation_leaves_norm_layers_alone(fedbn: Callable[..., Any]) -> CheckResu
 
 
 def norm_layers_are_known_by_shape(fedbn: Callable[..., Any]) -> CheckResult:
-    """Of a network with every kind of layer: GroupNorm 2, LayerNorm over two dimensions 2, RMSNorm 1, BatchNorm 2 make
+    """A network with every kind of layer: GroupNorm 2, LayerNorm over two dimensions 2, RMSNorm 1, BatchNorm 2 make
     7 private names; convolution, linear maps (to one number too) and embedding have none."""
     network = nn.Sequential(
         nn.Conv2d(1, 4, 3),

@@ -24,7 +24,7 @@ PULL = np.array([0.5 + 0.4 * np.sqrt(1.25), 1, 0])
 """U of either, c = 0.4: g_0 = (½, 1, 0), g_w = (w, 2(1 − w), 0) for the w of (1, 0, 0). The dual's slope in w is −3/2 +
 0.4 ‖g_0‖ < 0 at w = 1, so w = 1 and U = g_0 + 0.4 √1.25 (1, 0, 0)."""
 S = 1 / (1 + np.exp(-1 / np.sqrt(2)))
-"""Of two unit vectors at right angles, ΔΔᵀ / √2 = I / √2: a row's softmax is (S, 1 − S), itself first."""
+"""For two unit vectors at right angles, ΔΔᵀ / √2 = I / √2: a row's softmax is (S, 1 − S), itself first."""
 ASKED = {0: np.array([S, 1 - S]), 1: np.array([1 - S, S])}
 """A_1 and A_2 of the first changes."""
 
@@ -46,7 +46,7 @@ def blank(algorithm: Any, count: int) -> Any:
 
 
 def models(algorithm: Any, server: Any, count: int) -> Array:
-    """What the server keeps of each, [K, 5]."""
+    """Models on the server, [K, 5]."""
     return np.stack([vector(algorithm.broadcast(server, k)["model"]) for k in range(count)])
 
 
@@ -72,7 +72,7 @@ def weights_learn_as_autograd_says(fedhca2: Callable[..., Any]) -> CheckResult:
     zeta = 0.0625
     algorithm = fedhca2(alpha=0.25, beta=0.5, hyper_lr=zeta)
     server = changed(algorithm, changed(algorithm, blank(algorithm, 2), FIRST), SECOND)
-    learnt = algorithm.diagnostics(server)
+    estimates = algorithm.diagnostics(server)
     expected = []
     for k in (0, 1):
         for first, pull, part in ((0.25, PULL, slice(0, 3)), (0.5, ASKED[k], slice(3, 5))):
@@ -84,8 +84,8 @@ def weights_learn_as_autograd_says(fedhca2: Callable[..., Any]) -> CheckResult:
     alpha = np.array(expected[::2])
     trunks = [FIRST[k][:3] + PULL / 4 + SECOND[k][:3] + alpha[k] * PULL for k in (0, 1)]
     return every(
-        close(learnt["alpha"], alpha, atol=1e-7),
-        close(learnt["beta"], expected[1::2], atol=1e-7),
+        close(estimates["alpha"], alpha, atol=1e-7),
+        close(estimates["beta"], expected[1::2], atol=1e-7),
         close(models(algorithm, server, 2)[:, :3], trunks, atol=1e-6),
     )
 
@@ -96,10 +96,10 @@ def weights_stay_between_0_and_1(fedhca2: Callable[..., Any]) -> CheckResult:
     without a client, that client's model and weights stay."""
     algorithm = fedhca2(alpha=0.25, beta=0.5, hyper_lr=100.0)
     server = changed(algorithm, changed(algorithm, blank(algorithm, 3), FIRST), SECOND)
-    learnt = algorithm.diagnostics(server)
+    estimates = algorithm.diagnostics(server)
     return every(
-        close(learnt["alpha"], [1, 1, 0.25], atol=1e-7),
-        close(learnt["beta"], [1, 0, 0.5], atol=1e-7),
+        close(estimates["alpha"], [1, 1, 0.25], atol=1e-7),
+        close(estimates["beta"], [1, 0, 0.5], atol=1e-7),
         close(models(algorithm, server, 3)[2], np.zeros(5), atol=0),
     )
 

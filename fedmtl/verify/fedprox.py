@@ -8,6 +8,7 @@ import numpy as np
 from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.verify.beats_local import Claim, steps
 from fedmtl.verify.check import CheckResult, above, close, same_bits
+from fedmtl.verify.penalty_gradient import LR, Penalty
 from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import clients, play, weights
 
@@ -60,3 +61,6 @@ CHECKS = (
 )
 
 GAIN = Claim(one_mean, steps(mu=0.1))
+
+# Batch 2 leaves 1 − ημ; the one client's model is then the server's, and round 2 begins where it is pulled to.
+PENALTY = Penalty(lambda cls: cls(lr=LR, epochs=1, mu=0.8), 0.9, 0.9, clients=1)

@@ -11,6 +11,7 @@ from fedmtl.algorithms.local import Local
 from fedmtl.core.types import Upload
 from fedmtl.verify.beats_local import PAIRS, Claim, steps
 from fedmtl.verify.check import CheckResult, close, every, same_bits
+from fedmtl.verify.penalty_gradient import LR, Penalty
 from fedmtl.verify.planted import two_clusters
 from fedmtl.verify.quadratic import Array, clients, play
 
@@ -72,7 +73,7 @@ def a_given_graph_has_its_laplacian(fedu: Callable[..., Any]) -> CheckResult:
     return close(found.personal, w, atol=1e-12)
 
 
-def who_is_not_heard_stays_and_heads_keep_to_their_tasks(fedu: Callable[..., Any]) -> CheckResult:
+def an_absent_client_stays_and_heads_keep_to_their_tasks(fedu: Callable[..., Any]) -> CheckResult:
     """Trunks 0, 4, 10 and one head, 1 and 3, of clients 0 and 1; client 0 comes with trunk 2 and head 7. ηRβ = ⅛.
 
     Complete graph: its trunk becomes 2 + ⅛ (4 − 2 + 10 − 2) = 3.25, its head 7 + ⅛ (3 − 7) = 6.5; the others do not
@@ -99,8 +100,11 @@ CHECKS = (
     the_complete_graph_pulls_to_the_mean_as_mr_mtl_does,
     the_limit_is_mr_mtls_minimum,
     a_given_graph_has_its_laplacian,
-    who_is_not_heard_stays_and_heads_keep_to_their_tasks,
+    an_absent_client_stays_and_heads_keep_to_their_tasks,
 )
 """Golden checks: numbers that an algorithm must give, derived apart from it."""
 
 GAIN = Claim(two_clusters, steps(beta=0.05, edges=PAIRS))
+
+# Two rounds of w_k − ηRβ (w_k − w_l), and w_k − w_l = 2e_k: (1 − 2ηβ)².
+PENALTY = Penalty(lambda cls: cls(lr=LR, epochs=1, beta=0.8), 0.8**2, 0.8**2)

@@ -12,7 +12,7 @@ from fedmtl.core.types import Upload
 from fedmtl.verify.quadratic import Array, Quadratic
 
 LR = 0.5
-"""With which the clients of ``planted`` make their updates, in one step from 0."""
+"""Learning rate of the clients of ``planted``, which make their updates in one step from 0."""
 
 
 def planted(deltas: Any, counts: Sequence[int]) -> list[Quadratic]:
@@ -29,7 +29,7 @@ def enrolled(algorithm: Any, clients: Sequence[int], params: Mapping[str, Tensor
 def sent(
     algorithm: Any, server: Any, deltas: Mapping[int, Array], counts: Mapping[int, int]
 ) -> list[tuple[int, Upload]]:
-    """What clients upload whose trunk changes by ``deltas``, whatever they were told."""
+    """Uploads of clients whose trunk changes by ``deltas``, whatever they received."""
     uploads = []
     for client, delta in deltas.items():
         ((record, params),) = algorithm.broadcast(server, client).items()

@@ -12,6 +12,7 @@ from fedmtl.core.types import Upload
 from fedmtl.verify.beats_local import HALVES, Claim, steps
 from fedmtl.verify.check import CheckResult, close, every, same_bits
 from fedmtl.verify.fixed_updates import enrolled, sent
+from fedmtl.verify.penalty_gradient import LR, Penalty
 from fedmtl.verify.planted import two_clusters
 from fedmtl.verify.quadratic import clients, play
 
@@ -127,3 +128,6 @@ CHECKS = (
 """Golden checks: numbers that an algorithm must give, derived apart from it."""
 
 GAIN = Claim(two_clusters, steps(groups=HALVES))
+
+# Two rounds of θ_k − ρ (θ_k − θ_l): (1 − 2ρ)²; φ stays.
+PENALTY = Penalty(lambda cls: cls(lr=LR, epochs=1, strength=0.1, edges=("0-1",)), 0.8**2, 1.0)

@@ -43,7 +43,7 @@ def one_cluster_is_fedavg(ifca: Callable[..., Any]) -> CheckResult:
 def rounds_by_hand(ifca: Callable[..., Any]) -> CheckResult:
     """3 rounds of 5 clients and 4 models: noise, choice by the value of f_k, 2 steps, means weighted by n_k.
 
-    A model that nobody chose stays. Compared are the clients' models and choices, after each number of rounds.
+    A model that no client chose stays. Compared are the clients' models and choices, after each number of rounds.
     """
     federation, lr, parts = clients(5), 0.125, []
     algorithm = ifca(lr=lr, epochs=2, clusters=4, spread=1.5, seed=3)

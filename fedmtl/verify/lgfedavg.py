@@ -43,7 +43,7 @@ def the_head_alone_travels(lgfedavg: Callable[..., Any]) -> CheckResult:
 
 
 def a_head_is_averaged_over_its_owners(lgfedavg: Callable[..., Any]) -> CheckResult:
-    """Client 0 (1 example) owns a, client 1 (3 examples) a and b; nobody owns c.
+    """Client 0 (1 example) owns a, client 1 (3 examples) a and b; no client owns c.
 
     a: (1·1 + 3·5) / 4 = 4.  b: client 1's 7.  c stays 9.
     """

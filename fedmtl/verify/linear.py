@@ -78,7 +78,7 @@ def gradient(w: Mapping[str, Array], x: Array, y: Labels, ridge: float = 0.0) ->
 
 
 def minimum(x: Array, y: Labels, ridge: float = 0.0) -> dict[str, Array]:
-    """Where (2) is zero: the normal equations of the design (x, a column of ones a task), rows weighted."""
+    """The zero of (2), by the normal equations of the design (x, a column of ones a task), rows weighted."""
     tasks, d = sorted(y), x.shape[1]
     normal, right = np.zeros((d + len(tasks),) * 2), np.zeros(d + len(tasks))
     normal[:d, :d] = ridge * np.eye(d)

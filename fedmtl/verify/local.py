@@ -50,7 +50,7 @@ def it_is_central_training_of_each(local: Callable[..., Any]) -> CheckResult:
     return same_bits(found.personal[0], central_vector(alone(), START, 2, 0.125, 6))
 
 
-def nobody_hears_of_anybody(local: Callable[..., Any]) -> CheckResult:
+def clients_are_independent(local: Callable[..., Any]) -> CheckResult:
     """Nothing is uploaded, and client 0 has the same bits when the other clients' data change."""
     federation = clients()
     others = [federation[0], *(one._replace(star=-one.star) for one in federation[1:])]
@@ -63,7 +63,7 @@ CHECKS = (
     it_ends_at_the_ridge_solution,
     steps_by_hand,
     it_is_central_training_of_each,
-    nobody_hears_of_anybody,
+    clients_are_independent,
 )
 
 GAIN = "it is what the others are compared with"

@@ -18,7 +18,7 @@ START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])
 
 
 def one_group_is_fedper(matfl: Callable[..., Any]) -> CheckResult:
-    """Of one group, (4) is the mean of the cohort: 3 rounds of 2 epochs of 2 steps are FedPer's."""
+    """With one group, (4) is the mean of the cohort: 3 rounds of 2 epochs of 2 steps are FedPer's."""
     found = play(matfl(lr=0.125, epochs=2, groups=1), clients(), START, 3, steps=2)
     return close(found.personal, play(FedPer(lr=0.125, epochs=2), clients(), START, 3, steps=2).personal, atol=1e-12)
 
@@ -41,11 +41,11 @@ def planted_groups_are_found(matfl: Callable[..., Any]) -> CheckResult:
     federation = planted(np.hstack([deltas, np.zeros((6, 2))]), counts.tolist())
     found = play(algorithm, federation, np.zeros(5), 1)
     means = [np.average(deltas[group == g], axis=0, weights=counts[group == g]) for g in (0, 1)]
-    learnt = algorithm.diagnostics(found.server)
+    estimates = algorithm.diagnostics(found.server)
     strays = deltas - np.average(deltas, axis=0, weights=counts)
     return every(
-        close(learnt["group"], group, atol=0),
-        close(learnt["cosine"], cosine_matrix(strays), atol=1e-6),
+        close(estimates["group"], group, atol=0),
+        close(estimates["cosine"], cosine_matrix(strays), atol=1e-6),
         close(found.personal[:, :3], np.stack(means)[group], atol=1e-12),
     )
 
@@ -84,12 +84,12 @@ def who_is_absent_keeps_its_trunk(matfl: Callable[..., Any]) -> CheckResult:
     first = (1 * same + 2 * near) / 3
     server = algorithm.aggregate(server, sent(algorithm, server, {2: same, 9: same}, counts))
     trunks = np.stack([algorithm.broadcast(server, k)["trunk"]["trunk.w"].numpy() for k in (2, 4, 9)])
-    learnt = algorithm.diagnostics(server)
+    estimates = algorithm.diagnostics(server)
     return every(
         close(before, [-1, -1, -1], atol=0),
         close(trunks, np.stack([first + same, first, 0 * same]), atol=1e-12),
-        close(learnt["group"], [0, -1, 1], atol=0),
-        close(learnt["cosine"], [[1, 0, -1], [0, 0, 0], [-1, 0, 1]], atol=1e-6),
+        close(estimates["group"], [0, -1, 1], atol=0),
+        close(estimates["cosine"], [[1, 0, -1], [0, 0, 0], [-1, 0, 1]], atol=1e-6),
     )
 
 

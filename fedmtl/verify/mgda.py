@@ -34,7 +34,7 @@ def two_to_nine_tasks_are_the_shortest(mgda: Callable[..., Any]) -> CheckResult:
 
 
 def no_task_is_opposed(mgda: Callable[..., Any]) -> CheckResult:
-    """⟨a_t, u⟩ ≥ ‖u‖² for all t is what tells the shortest u; 12 tasks, more than faces are counted for."""
+    """⟨a_t, u⟩ ≥ ‖u‖² for all t is the property of the shortest u alone; 12 tasks, more than faces are counted for."""
     slopes = np.random.default_rng(4).standard_normal((12, 3)) + 1.5
     u = direction(mgda(), slopes)
     return close(float((slopes @ u).min() / (u @ u)), 1.0, atol=1e-6)

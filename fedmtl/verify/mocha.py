@@ -38,7 +38,7 @@ class Solved(NamedTuple):
     server: Any
     alpha: list[Array]
     w: Array
-    """What clients predict with, [T, d]."""
+    """Models that clients predict with, [T, d]."""
 
 
 def planted(tasks: int = 4, d: int = 3, seed: int = 0) -> list[Client]:
@@ -67,8 +67,8 @@ def solve(
     private: list[Mapping[str, Any]] = [mocha.init_client(first, len(task.x)) for task in tasks]
 
     def solved() -> Solved:
-        told = [mocha.personal_params(mocha.broadcast(server, t), private[t]) for t in range(len(tasks))]
-        w = np.stack([params[HEAD].numpy()[0] for params in told])
+        models = [mocha.personal_params(mocha.broadcast(server, t), private[t]) for t in range(len(tasks))]
+        w = np.stack([params[HEAD].numpy()[0] for params in models])
         return Solved(server, [state[HEAD].numpy() for state in private], w)
 
     for _ in range(rounds):

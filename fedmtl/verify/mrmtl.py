@@ -8,6 +8,7 @@ import numpy as np
 from fedmtl.algorithms.local import Local
 from fedmtl.verify.beats_local import Claim, steps
 from fedmtl.verify.check import CheckResult, close, every, same_bits
+from fedmtl.verify.penalty_gradient import LR, Penalty
 from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import Quadratic, clients, play, vector
 
@@ -73,3 +74,6 @@ CHECKS = (
 )
 
 GAIN = Claim(one_mean, steps(lam=1.0))
+
+# w̄ stays at the start: three flat batches leave (1 − ηλ)³.
+PENALTY = Penalty(lambda cls: cls(lr=LR, epochs=1, lam=0.8), 0.9**3, 0.9**3)

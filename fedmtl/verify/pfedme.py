@@ -12,6 +12,7 @@ import numpy as np
 
 from fedmtl.verify.beats_local import Claim
 from fedmtl.verify.check import CheckResult, close, every
+from fedmtl.verify.penalty_gradient import LR, Penalty
 from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import Array, Quadratic, clients, play, vector
 
@@ -88,3 +89,17 @@ CHECKS = (
 )
 
 GAIN = Claim(one_mean, lambda cls: cls(lr=0.02, shared_lr=0.05, epochs=2))
+
+
+def _moreau(lam: float, steps: int, shared_lr: float) -> float:
+    """K steps on g + λ(θ − w) from w go to w − g/λ (1 − (1 − η_θλ)^K); w follows by ηλ times that way; in flat batches
+    θ stays at w. In units of e, of length η_θ: η/η_θ (1 − (1 − η_θλ)^K)."""
+    return shared_lr / LR * (1 - (1 - LR * lam) ** steps)
+
+
+PENALTY = Penalty(
+    lambda cls: cls(lr=LR, shared_lr=0.25, epochs=1, steps=3, lam=2.0),
+    trunk=_moreau(2.0, 3, 0.25),
+    head=_moreau(2.0, 3, 0.25),
+    clients=1,
+)

@@ -1,4 +1,4 @@
-"""What clients may have in common: federations of linear regressions whose optima are known, and models that hold it.
+"""Federations of linear regressions whose optima are known, with something in common, and models that hold it.
 
 The notation is that of fedmtl/verify/beats_local.py.
 """
@@ -47,7 +47,7 @@ class Problem(NamedTuple):
     start: dict[str, Tensor]
     predict: Predict
     labels: bool = False
-    """Told is only whether y > 0; then the risk is that of a wrong label, the angle between w and w*_k over π."""
+    """Labels are y > 0 alone; then the risk is that of a wrong label, the angle between w and w*_k over π."""
     lr: float = 0.1
     """That learning alone has, and most others."""
 
@@ -93,14 +93,14 @@ def _features(params: Params, x: Tensor) -> Tensor:
 
 
 def one_mean() -> Problem:
-    """w*_k = m + u_k with ‖m‖² about d and ‖u_k‖² about d/16: a model for everybody is wrong by that."""
+    """w*_k = m + u_k with ‖m‖² about d and ‖u_k‖² about d/16: one model for all clients is wrong by that."""
     stars = _draw(INPUTS, seed=3) + _draw(CLIENTS, INPUTS, seed=4) / 4
     return Problem(stars, _slopes_start(), _slopes)
 
 
 def two_clusters() -> Problem:
-    """w*_k = ±m + u_k with ‖u_k‖² about d/16, for the first and the second half: a model for everybody is near 0, and
-    wrong by ‖m‖²."""
+    """w*_k = ±m + u_k with ‖u_k‖² about d/16, for the first and the second half: one model for all clients is near 0,
+    and wrong by ‖m‖²."""
     sides = np.repeat([1.0, -1.0], CLIENTS // 2)[:, None]
     stars = sides * _draw(INPUTS, seed=3) + _draw(CLIENTS, INPUTS, seed=4) / 4
     return Problem(stars, _slopes_start(), _slopes)

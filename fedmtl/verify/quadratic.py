@@ -29,7 +29,7 @@ class Quadratic(NamedTuple):
     num_examples: int
     """n_k."""
     trunk: int = 3
-    """How many of the p numbers are the trunk's."""
+    """Size of the trunk, of the p numbers."""
 
     def loss(self, params: Params, batch: Batch) -> Tensor:
         """(1)."""
@@ -82,9 +82,9 @@ class Played(NamedTuple):
     server: Any
     private: Mapping[int, Any]
     personal: Array
-    """What each client predicts with, [K, p]."""
+    """Parameters that each client predicts with, [K, p]."""
     uploads: list[tuple[int, Upload]]
-    """Of the last round."""
+    """Uploads of the last round."""
 
 
 def play(
@@ -97,7 +97,7 @@ def play(
 ) -> Played:
     """Rounds of all clients from the parameters ``start`` [p], ``steps`` batches an epoch.
 
-    ``watch`` is told after each round what the clients predict with.
+    ``watch`` is called after each round with the parameters that the clients predict with.
     """
     first = federation[0].params(start)
     server = first_server(algorithm, first, dict.fromkeys(range(len(federation)), first))

@@ -1,19 +1,19 @@
-"""All golden checks, by algorithm, by weighting of tasks, and by optimiser."""
+"""All golden checks, by algorithm, by weighting of tasks, and by optimizer."""
 
-import importlib
 import inspect
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from fedmtl.registry.components import REGISTRY, find
+from fedmtl.registry.components import REGISTRY
 from fedmtl.verify.beats_local import gain_checks
 from fedmtl.verify.check import Check, CheckResult
-from fedmtl.verify.penalty_gradient import pull_checks
+from fedmtl.verify.lookup import OTHER_KINDS, checks_file, class_of
+from fedmtl.verify.penalty_gradient import penalty_checks
 
 
-class Line(NamedTuple):
-    """One line of the report."""
+class ReportLine(NamedTuple):
+    """One check and its result."""
 
     algorithm: str
     paper: str
@@ -21,38 +21,24 @@ class Line(NamedTuple):
     found: CheckResult
 
 
-OTHER_KINDS = ("weighting", "optimizer")
-"""Kinds that have golden checks, besides algorithms."""
-
-
 def names_of_all() -> list[str]:
-    """Every algorithm, then every weighting, then every optimiser."""
+    """Return the names of all algorithms, then all weightings, then all optimizers."""
     return [*REGISTRY["algorithm"], *(name for kind in OTHER_KINDS for name in REGISTRY[kind])]
 
 
-def class_of(name: str) -> Any:
-    """An algorithm, or else a weighting or an optimiser.
-
-    Raises:
-        ValueError: none is named so.
-    """
-    kinds = {each.lower(): kind for kind in OTHER_KINDS for each in REGISTRY[kind]}
-    return find(kinds.get(name.lower(), "algorithm"), name)
-
-
 def checks_of(name: str) -> tuple[Check, ...]:
-    """The checks of an algorithm: those of the file of its name in this folder, and those that many have in common.
+    """Return the checks of an algorithm: those of the file of its name in this folder, and those that many have in
+    common.
 
     Raises:
         ValueError: an unknown algorithm.
     """
-    cls = class_of(name)
-    own = importlib.import_module(f"fedmtl.verify.{cls.__module__.rpartition('.')[2]}").CHECKS
-    return (*own, *pull_checks(cls.__name__), *gain_checks(cls.__name__))
+    name = class_of(name).__name__
+    return (*checks_file(name).CHECKS, *penalty_checks(name), *gain_checks(name))
 
 
 def paper_of(cls: Any) -> str:
-    """The paper that an algorithm's file names: the first indented lines of its docstring."""
+    """Return the paper that an algorithm's file names: the first indented lines of its docstring."""
     text = getattr(inspect.getmodule(cls), "__doc__", None) or ""  # getdoc would take the indentation away
     found = re.search(r"\n\n((?: {4}.+\n?)+)", text)
     return " ".join(found.group(1).split()) if found else ""
@@ -63,7 +49,7 @@ def title(check: Check) -> str:
     return getattr(check, "__name__", repr(check)).replace("_", " ")
 
 
-def verify(names: Sequence[str] = ()) -> Iterator[Line]:
+def verify(names: Sequence[str] = ()) -> Iterator[ReportLine]:
     """Run the checks of some algorithms, or of all; a check that raises an error is not passed.
 
     Raises:
@@ -76,4 +62,4 @@ def verify(names: Sequence[str] = ()) -> Iterator[Line]:
                 found = check(cls)
             except Exception as error:  # the report goes on
                 found = CheckResult("a number", f"{type(error).__name__}: {error}", False)
-            yield Line(name, paper_of(cls), title(check), found)
+            yield ReportLine(name, paper_of(cls), title(check), found)

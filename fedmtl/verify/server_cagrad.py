@@ -32,7 +32,7 @@ def with_no_room_it_is_fedper(cagrad: Callable[..., Any]) -> CheckResult:
 
 
 def one_client_goes_farther(cagrad: Callable[..., Any]) -> CheckResult:
-    """Of one client, g_0 = Δ, and the best u within c‖Δ‖ of it is (1 + c) Δ: nothing is rescaled."""
+    """With one client, g_0 = Δ, and the best u within c‖Δ‖ of it is (1 + c) Δ: nothing is rescaled."""
     delta = np.array([[1.0, -2.0, 0.5]])
     return close(step(cagrad, delta, 0.4), 1.4 * delta[0], atol=1e-9)
 
@@ -57,7 +57,7 @@ def the_step_is_on_the_rim(cagrad: Callable[..., Any]) -> CheckResult:
     return close(got, np.array(rooms) * np.linalg.norm(mean), atol=1e-9)
 
 
-def nobody_can_be_served_better(cagrad: Callable[..., Any]) -> CheckResult:
+def the_least_gain_is_the_largest_possible(cagrad: Callable[..., Any]) -> CheckResult:
     """min_k ⟨u, Δ_k⟩ ≤ ⟨g_w, g_0⟩ + c ‖g_0‖ ‖g_w‖ for every w of the simplex and every u in reach: a U that comes up to
     the least of the right side is the best. That least is sought on a grid of 1/400, which is 1e-5 off at most: the
     curvature there is about 2, times (1/400)²."""
@@ -80,8 +80,8 @@ def size_does_not_matter(cagrad: Callable[..., Any]) -> CheckResult:
 
 
 def conflicts_are_recorded(cagrad: Callable[..., Any]) -> CheckResult:
-    """``learnt`` has the cosines of the last round's updates, ⟨Δ_k, Δ_l⟩ / ‖Δ_k‖‖Δ_l‖, and 0 for who was not in it:
-    client 4 of 2, 4, 9. Updates that cancel leave the trunk where it is."""
+    """``diagnostics`` has the cosines of the last round's updates, ⟨Δ_k, Δ_l⟩ / ‖Δ_k‖‖Δ_l‖, and 0 for an absent
+    client: 4 of 2, 4, 9. Updates that cancel leave the trunk where it is."""
     deltas = {2: np.array([1.0, -0.5, 2.0]), 9: -np.array([1.0, -0.5, 2.0])}
     algorithm = cagrad()
     server = enrolled(algorithm, (2, 4, 9), {"trunk.w": torch.ones(3, dtype=torch.float64), "head.t.b": torch.zeros(1)})
@@ -99,7 +99,7 @@ CHECKS = (
     one_client_goes_farther,
     two_by_hand,
     the_step_is_on_the_rim,
-    nobody_can_be_served_better,
+    the_least_gain_is_the_largest_possible,
     size_does_not_matter,
     conflicts_are_recorded,
 )

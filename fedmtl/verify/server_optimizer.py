@@ -1,4 +1,4 @@
-"""What the checks of FedAvgM, FedAdam and FedYogi share: a round of the algorithm that they wrap, in numpy."""
+"""A round of the wrapped algorithm in numpy, for the checks of server optimizers."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from fedmtl.verify.quadratic import Array, Quadratic, clients, play, weights
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])
 LR = 0.25
 Step = Callable[[Array], Array]
-"""The pseudo-gradient of a round -> what is added to the model; it remembers the rounds before."""
+"""The pseudo-gradient of a round -> the change of the model; its closure has the moments of earlier rounds."""
 
 
 def after(federation: Sequence[Quadratic], w: Array) -> Array:

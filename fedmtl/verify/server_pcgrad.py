@@ -19,7 +19,7 @@ START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])
 
 def without_a_conflict_it_is_fedper(pcgrad: Callable[..., Any]) -> CheckResult:
     """Vectors of non-negative numbers never conflict, so (3) leaves each as it is and (4) is the mean; in a cohort of
-    one there is nobody to conflict with, for 3 rounds of 2 epochs of 2 steps."""
+    one there is no other to conflict with, for 3 rounds of 2 epochs of 2 steps."""
     agreeing = planted([[1, 0, 2, 1, -1], [0, 3, 1, -2, 0], [1, 1, 0, 0, 1]], [6, 10, 4])
     parts = []
     for federation, start, rounds, epochs, lr in ((agreeing, np.zeros(5), 1, 1, LR), (clients(1), START, 3, 2, 0.125)):
@@ -76,8 +76,8 @@ def three_meet_in_every_order(pcgrad: Callable[..., Any]) -> CheckResult:
 
 
 def conflicts_are_recorded(pcgrad: Callable[..., Any]) -> CheckResult:
-    """``learnt`` has the cosines of the last round's updates, ⟨Δ_k, Δ_l⟩ / ‖Δ_k‖‖Δ_l‖, and 0 for who was not in it or
-    did not move: clients 2 and 9 of 2, 4, 7, 9, where 7 stands still."""
+    """``diagnostics`` has the cosines of the last round's updates, ⟨Δ_k, Δ_l⟩ / ‖Δ_k‖‖Δ_l‖, and 0 for a client
+    that was absent or did not move: all but 2 and 9 of 2, 4, 7, 9, where 7 stands still."""
     deltas = {2: np.array([1.0, 0.0, 1.0]), 7: np.zeros(3), 9: np.array([-1.0, 2.0, 0.0])}
     algorithm = pcgrad()
     params = {"trunk.w": torch.zeros(3, dtype=torch.float64), "head.t.b": torch.zeros(1)}

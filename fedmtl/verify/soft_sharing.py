@@ -9,6 +9,7 @@ from fedmtl.algorithms.fedper import FedPer
 from fedmtl.algorithms.local import Local
 from fedmtl.verify.beats_local import Claim, steps
 from fedmtl.verify.check import CheckResult, close, same_bits
+from fedmtl.verify.penalty_gradient import LR, Penalty
 from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import clients, play, vector, weights
 
@@ -79,3 +80,6 @@ CHECKS = (
 )
 
 GAIN = Claim(one_mean, steps(pull=1.0))
+
+# Of θ, 1/(1 + pull) is left where a client begins, and again where it predicts: after the step, in rounds 2 and 3.
+PENALTY = Penalty(lambda cls: cls(lr=LR, epochs=1, pull=0.25), 0.8**2, 1.0)

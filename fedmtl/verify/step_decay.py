@@ -31,7 +31,7 @@ def it_scales_what_the_optimiser_makes(step_decay: Callable[..., Any]) -> CheckR
 
 
 def a_padded_batch_changes_nothing(step_decay: Callable[..., Any]) -> CheckResult:
-    """And a padded row's word on the round is not heard: no bit of w differs."""
+    """The round of a padded row is not read either: no bit of w differs."""
     return every(padding_is_inert(step_decay(every=3)), padding_is_inert(step_decay(3, 0.5, Momentum(0.7))))
 
 

@@ -38,9 +38,9 @@ def mean_losses_count_examples(cls: Callable[..., Any]) -> CheckResult:
     seen: list[Any] = []
 
     class Watching(DWA):
-        def remember(self, memory: Any, losses: Any) -> Any:
+        def update_state(self, state: Any, losses: Any) -> Any:
             seen.append(losses.tolist())
-            return super().remember(memory, losses)
+            return super().update_state(state, losses)
 
     play(Watching(), ByBatch(np.zeros((2, 3)), np.ones(2)), wrap=cls, sizes=(6, 2))
     return close(seen, [[2.0, 2.0]], atol=1e-6)

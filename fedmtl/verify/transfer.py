@@ -23,7 +23,7 @@ def pretraining_is_fedper_on_the_sources(transfer: Callable[..., Any]) -> CheckR
 
 
 def the_frozen_trunk_keeps_its_bits(transfer: Callable[..., Any]) -> CheckResult:
-    """Of 6 rounds with pretrain 2 the trunk moves in two: the first three predictions differ, start included, and from
+    """In 6 rounds with pretrain 2 the trunk moves in two: the first three predictions differ, start included, and from
     the second round on all clients' trunks have its bits."""
     seen: list[Array] = [np.stack([START] * 3)]
     play(transfer(lr=0.125, epochs=2, sources=(0, 1), pretrain=2), clients(), START, 6, watch=seen.append)
@@ -32,7 +32,7 @@ def the_frozen_trunk_keeps_its_bits(transfer: Callable[..., Any]) -> CheckResult
     return every(close(moved, [1, 1, 0, 0, 0, 0], atol=0), *(same_bits(later, trunks[2]) for later in trunks[3:]))
 
 
-def a_target_sends_the_trunk_that_it_heard(transfer: Callable[..., Any]) -> CheckResult:
+def a_target_sends_the_trunk_that_it_received(transfer: Callable[..., Any]) -> CheckResult:
     """In the first round client 2, no source, uploads START's trunk bit for bit; the sources do not."""
     found = play(transfer(lr=0.125, epochs=2, sources=(0, 1), pretrain=2), clients(), START, 1)
     sent = [upload.payload["trunk"]["trunk.w"].numpy() for _, upload in found.uploads]
@@ -66,7 +66,7 @@ def a_targets_head_by_hand(transfer: Callable[..., Any]) -> CheckResult:
 CHECKS = (
     pretraining_is_fedper_on_the_sources,
     the_frozen_trunk_keeps_its_bits,
-    a_target_sends_the_trunk_that_it_heard,
+    a_target_sends_the_trunk_that_it_received,
     heads_end_at_their_optimum_for_the_trunk,
     a_targets_head_by_hand,
 )

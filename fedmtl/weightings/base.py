@@ -24,7 +24,7 @@ Each = Callable[[Params, Batch], Tensor]
 
 
 class Weighting(Protocol):
-    """How one client weighs the losses of its tasks. Pure, and fit for ``torch.vmap``, as algorithms are.
+    """A client's weights for the losses of its tasks. Pure, and fit for ``torch.vmap``, as algorithms are.
 
     ``traits`` declares whether there is the optional method ``retract``, see ``WeightingTraits``.
     """
@@ -34,20 +34,20 @@ class Weighting(Protocol):
         """A class attribute, ``traits = WeightingTraits()``, or a property."""
         ...
 
-    def learnt(self, tasks: TaskSet) -> Mapping[str, Tensor]:
-        """Parameters that are trained with the model, named ``head.<task>.…`` and as private as a head."""
+    def init_params(self, tasks: TaskSet) -> Mapping[str, Tensor]:
+        """Return parameters that are trained with the model, named ``head.<task>.…`` and as private as a head."""
         ...
 
-    def first(self, tasks: TaskSet) -> Any:
-        """The state of the client before its first round: a tree of tensors."""
+    def init_state(self, tasks: TaskSet) -> Any:
+        """Return the state of a client before its first round: a tree of tensors."""
         ...
 
-    def remember(self, memory: Any, losses: Tensor) -> Any:
-        """The memory for a round that begins with these losses [T], means over the client's data."""
+    def update_state(self, state: Any, losses: Tensor) -> Any:
+        """Return the state for a round that begins with these losses [T], means over the client's data."""
         ...
 
-    def objective(self, each: Each, params: Params, batch: Batch, memory: Any) -> Tensor:
-        """The objective that is differentiated instead of the mean over tasks."""
+    def combine(self, each: Each, params: Params, batch: Batch, state: Any) -> Tensor:
+        """Return the objective that is differentiated instead of the mean over tasks."""
         ...
 
 

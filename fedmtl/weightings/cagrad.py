@@ -32,16 +32,16 @@ class CAGrad:
         if not 0 <= self.c < 1:
             raise ValueError(f"CAGrad needs 0 <= c < 1, got c={self.c!r}.")
 
-    def learnt(self, tasks: TaskSet) -> dict[str, Tensor]:
+    def init_params(self, tasks: TaskSet) -> dict[str, Tensor]:
         return {}
 
-    def first(self, tasks: TaskSet) -> None:
+    def init_state(self, tasks: TaskSet) -> None:
         return None
 
-    def remember(self, memory: None, losses: Tensor) -> None:
+    def update_state(self, state: None, losses: Tensor) -> None:
         return None
 
-    def objective(self, each: Each, params: Params, batch: Batch, memory: None) -> Tensor:
+    def combine(self, each: Each, params: Params, batch: Batch, state: None) -> Tensor:
         gradients = task_gradients(each, params, batch)
         equal = gradients.new_full((len(gradients),), 1 / len(gradients), dtype=torch.float64)
         direction, _ = conflict_averse(gradients, equal, self.c)

@@ -12,6 +12,6 @@ def check_weighting(owner: Any, weighting: Any) -> None:
     Raises:
         ValueError: it names the owner and the value.
     """
-    if isinstance(weighting, type) or "objective" not in dir(weighting):
+    if isinstance(weighting, type) or "combine" not in dir(weighting):
         raise ValueError(f"{type(owner).__name__} needs a weighting such as MGDA(), got weighting={weighting!r}.")
     check_traits("weighting", weighting, WeightingTraits)

@@ -42,16 +42,16 @@ class DWA:
         if not 0 < self.temperature < float("inf"):
             raise ValueError(f"DWA needs a positive, finite temperature, got temperature={self.temperature!r}.")
 
-    def learnt(self, tasks: TaskSet) -> dict[str, Tensor]:
+    def init_params(self, tasks: TaskSet) -> dict[str, Tensor]:
         return {}
 
-    def first(self, tasks: TaskSet) -> Losses:
+    def init_state(self, tasks: TaskSet) -> Losses:
         return Losses(*torch.zeros(3, len(tasks)))
 
-    def remember(self, memory: Losses, losses: Tensor) -> Losses:
-        return Losses(losses.to(memory.now), memory.now, memory.last)
+    def update_state(self, state: Losses, losses: Tensor) -> Losses:
+        return Losses(losses.to(state.now), state.now, state.last)
 
-    def objective(self, each: Each, params: Params, batch: Batch, memory: Losses) -> Tensor:
-        known = memory.before > 0
-        r = torch.where(known, memory.last / torch.where(known, memory.before, 1.0), 1.0)  # (1)
+    def combine(self, each: Each, params: Params, batch: Batch, state: Losses) -> Tensor:
+        known = state.before > 0
+        r = torch.where(known, state.last / torch.where(known, state.before, 1.0), 1.0)  # (1)
         return (torch.softmax(r / self.temperature, 0) * each(params, batch)).sum()  # (2)

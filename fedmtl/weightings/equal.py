@@ -18,18 +18,18 @@ from fedmtl.weightings.traits import WeightingTraits
 
 @dataclass(frozen=True)
 class Equal:
-    """What algorithms do without a weighting."""
+    """The default of algorithms: a mean without a weighting."""
 
     traits = WeightingTraits()
 
-    def learnt(self, tasks: TaskSet) -> dict[str, Tensor]:
+    def init_params(self, tasks: TaskSet) -> dict[str, Tensor]:
         return {}
 
-    def first(self, tasks: TaskSet) -> None:
+    def init_state(self, tasks: TaskSet) -> None:
         return None
 
-    def remember(self, memory: None, losses: Tensor) -> None:
+    def update_state(self, state: None, losses: Tensor) -> None:
         return None
 
-    def objective(self, each: Each, params: Params, batch: Batch, memory: None) -> Tensor:
+    def combine(self, each: Each, params: Params, batch: Batch, state: None) -> Tensor:
         return each(params, batch).mean()  # (1)

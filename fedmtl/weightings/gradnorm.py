@@ -41,20 +41,20 @@ class GradNorm:
         if not 0 <= self.alpha < float("inf"):
             raise ValueError(f"GradNorm needs a finite alpha of 0 or more, got alpha={self.alpha!r}.")
 
-    def learnt(self, tasks: TaskSet) -> dict[str, Tensor]:
+    def init_params(self, tasks: TaskSet) -> dict[str, Tensor]:
         return {f"head.{task}.weight_of_loss": torch.ones(()) for task in tasks}
 
-    def first(self, tasks: TaskSet) -> Tensor:
+    def init_state(self, tasks: TaskSet) -> Tensor:
         return torch.zeros(len(tasks))
 
-    def remember(self, memory: Tensor, losses: Tensor) -> Tensor:
-        return torch.where(memory > 0, memory, losses.to(memory))
+    def update_state(self, state: Tensor, losses: Tensor) -> Tensor:
+        return torch.where(state > 0, state, losses.to(state))
 
-    def objective(self, each: Each, params: Params, batch: Batch, memory: Tensor) -> Tensor:
+    def combine(self, each: Each, params: Params, batch: Batch, state: Tensor) -> Tensor:
         w = torch.stack([params[name] for name in _weights(params)])
         losses = each(params, batch)
         lengths = w * task_gradients(each, params, batch).norm(dim=1)
-        rates = losses.detach() / torch.where(memory > 0, memory, 1.0)
+        rates = losses.detach() / torch.where(state > 0, state, 1.0)
         r = rates / rates.mean().clamp(min=1e-12)  # (1)
         aim = (lengths.mean() * r**self.alpha).detach()
         return (w.detach() * losses).mean() + (lengths - aim).abs().sum()  # (3), (2)

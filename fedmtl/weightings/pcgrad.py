@@ -25,16 +25,16 @@ class PCGrad:
 
     traits = WeightingTraits()
 
-    def learnt(self, tasks: TaskSet) -> dict[str, Tensor]:
+    def init_params(self, tasks: TaskSet) -> dict[str, Tensor]:
         return {}
 
-    def first(self, tasks: TaskSet) -> None:
+    def init_state(self, tasks: TaskSet) -> None:
         return None
 
-    def remember(self, memory: None, losses: Tensor) -> None:
+    def update_state(self, state: None, losses: Tensor) -> None:
         return None
 
-    def objective(self, each: Each, params: Params, batch: Batch, memory: None) -> Tensor:
+    def combine(self, each: Each, params: Params, batch: Batch, state: None) -> Tensor:
         gradients = task_gradients(each, params, batch)
         return steered(each, params, batch, without_conflicts(gradients @ gradients.mT))
 

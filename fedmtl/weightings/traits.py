@@ -8,5 +8,5 @@ class WeightingTraits:
     """Capabilities of a weighting. The default declares none."""
 
     retract: bool = field(default=False, metadata={"methods": ("retract",)})
-    """``retract(params) -> params``: after each step of training, the parameters of ``learnt`` that are in ``params``,
-    put back onto their constraint."""
+    """``retract(params) -> params``: after each step of training, the parameters of ``init_params`` that are in
+    ``params``, put back onto their constraint."""

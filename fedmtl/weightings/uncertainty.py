@@ -24,15 +24,15 @@ class Uncertainty:
 
     traits = WeightingTraits()
 
-    def learnt(self, tasks: TaskSet) -> dict[str, Tensor]:
+    def init_params(self, tasks: TaskSet) -> dict[str, Tensor]:
         return {f"head.{task}.log_variance": torch.zeros(()) for task in tasks}
 
-    def first(self, tasks: TaskSet) -> None:
+    def init_state(self, tasks: TaskSet) -> None:
         return None
 
-    def remember(self, memory: None, losses: Tensor) -> None:
+    def update_state(self, state: None, losses: Tensor) -> None:
         return None
 
-    def objective(self, each: Each, params: Params, batch: Batch, memory: None) -> Tensor:
+    def combine(self, each: Each, params: Params, batch: Batch, state: None) -> Tensor:
         s = torch.stack([params[name] for name in sorted(params) if name.endswith(".log_variance")])
         return (torch.exp(-s) * each(params, batch) + s).mean()  # (1)

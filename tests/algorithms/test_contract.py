@@ -209,7 +209,7 @@ def test_payloads_and_states_hold_the_names_that_the_file_claims(algorithm: AnyA
         for job, (client, result) in zip(work, results(work), strict=True):
             own = set(plan.restrict(plan.initial, unlike.clients[client].tasks))
             if isinstance(algorithm, TaskWeighted):
-                own |= algorithm.weighting.learnt(unlike.clients[client].tasks).keys()
+                own |= algorithm.weighting.init_params(unlike.clients[client].tasks).keys()
 
             def claimed(prefixes: tuple[str, ...], own: set[str] = own) -> set[str]:
                 return {name for name in own if name.startswith(prefixes)}

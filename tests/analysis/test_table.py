@@ -72,7 +72,7 @@ def test_markdown(tmp_path: Path) -> None:
         "| experiment | seeds | local passes | mean score ↑ | digit: accuracy ↑ | slant: rmse ↓ | training down "
         "| training up | training total | evaluation | to score 0.3 |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-        "| FedPer | 2 | – | 0.525 | 0.700 | 0.650 | 4.00 kB | 122 B | 4.12 kB | 84 B | 2.06 kB |",
+        "| FedPer | 2 | 5 | 0.525 | 0.700 | 0.650 | 4.00 kB | 122 B | 4.12 kB | 84 B | 2.06 kB |",
     ]
 
 
@@ -102,7 +102,7 @@ def test_unequal_batches_are_local_work_too(tmp_path: Path) -> None:
 def test_markdown_says_what_is_not_finished_and_escapes_its_own_signs(tmp_path: Path) -> None:
     (row,) = rows(tmp_path, [0.6, 0.8], summary=False)
     text = markdown([row])
-    assert "| FedPer | 0 of 2 seeds · 2 unfinished (round 2 of 2) | – | – | – | – | – | – | – | – |" in text
+    assert "| FedPer | 0 of 2 seeds · 2 unfinished (round 2 of 2) | 5 | – | – | – | – | – | – | – |" in text
     odd = tabulate(group_runs([read_run(write_run(tmp_path / "c", {"name": "A|B"}, {"digit": [0.5]}))]))
     assert "| A\\|B |" in markdown(odd)
 

@@ -16,8 +16,8 @@ from fedmtl.registry.components import REGISTRY
 from fedmtl.runs.experiment import Experiment, check_lossless
 from fedmtl.verify import mocha
 from fedmtl.verify.beats_local import MARGIN, Claim, alone, gain_of, learn
+from fedmtl.verify.lookup import class_of
 from fedmtl.verify.quadratic import clients, play
-from fedmtl.verify.registry import class_of
 from tests.conftest import ALL_ALGORITHMS, tiny_model
 
 FED_BACK = ErrorFeedback(TopK(0.3))

@@ -14,8 +14,9 @@ from fedmtl.verify.beats_local import (
     learn,
     what_is_in_common_is_learnt_better_than_alone,
 )
+from fedmtl.verify.lookup import class_of
 from fedmtl.verify.planted import EXAMPLES, INPUTS, one_mean
-from fedmtl.verify.registry import checks_of, class_of
+from fedmtl.verify.registry import checks_of
 from tests.verify.mutants import mutants
 
 CLAIMS = {name: gain for name in REGISTRY["algorithm"] if isinstance(gain := gain_of(name), Claim)}

@@ -9,7 +9,8 @@ import pytest
 
 from fedmtl.registry.components import REGISTRY
 from fedmtl.verify.check import Check, CheckResult
-from fedmtl.verify.registry import checks_of, class_of, names_of_all, paper_of, title
+from fedmtl.verify.lookup import class_of
+from fedmtl.verify.registry import checks_of, names_of_all, paper_of, title
 from tests.verify.mutants import mutants
 
 ALL = [(name, check) for name in names_of_all() for check in checks_of(name)]

@@ -8,8 +8,8 @@ from torch import Tensor
 import fedmtl.core.trees
 from fedmtl.core.types import Params
 from fedmtl.registry.components import REGISTRY
-from fedmtl.verify.penalty_gradient import PULLS, the_penalty_has_the_gradient_of_its_equation
-from fedmtl.verify.registry import class_of
+from fedmtl.verify.lookup import class_of
+from fedmtl.verify.penalty_gradient import penalty_of, the_penalty_has_the_gradient_of_its_equation
 
 PENALTY = [name for name in REGISTRY["algorithm"] if "sq_distance" in vars(inspect.getmodule(class_of(name)))]
 GRAPH = [
@@ -19,9 +19,9 @@ GRAPH = [
 ]
 
 
-def test_every_penalty_and_pull_is_checked() -> None:
+def test_every_penalty_is_checked() -> None:
     assert len(PENALTY) >= 5 and len(GRAPH) >= 4
-    assert {*PENALTY, *GRAPH, "SoftSharing"} == PULLS.keys()
+    assert {*PENALTY, *GRAPH, "SoftSharing"} == {name for name in REGISTRY["algorithm"] if penalty_of(name)}
 
 
 @pytest.mark.parametrize("name", PENALTY)

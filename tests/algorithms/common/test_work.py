@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import fedmtl.algorithms.common.local_training
-from fedmtl.algorithms import Algorithm, Ditto, FedAvg, FedPer, Local, Mocha, PFedMe
+from fedmtl.algorithms import Algorithm, Ditto, FedAvg, FedAvgM, FedPer, Local, Mocha, PFedMe
 from fedmtl.algorithms.common.work import local_passes
 from fedmtl.algorithms.traits import Traits
 from fedmtl.data import Federation
@@ -50,7 +50,7 @@ def test_by_hand() -> None:
     """Ditto(epochs=1): 1 pass of the shared model, 5 of the personal one."""
     assert local_passes(Ditto(epochs=1)) == 6
     assert local_passes(PFedMe(epochs=2, steps=5)) == 10
-    assert local_passes({"name": "FedAvgM", "algorithm": {"name": "FedPer", "epochs": 3}}) == 3
+    assert local_passes(FedAvgM(FedPer(epochs=3))) == 3
     assert [local_passes(one) for one in (FedAvg(epochs=1), FedPer(), Local(epochs=2))] == [1, 5, 2]
 
 
