@@ -1,6 +1,7 @@
 """Codecs: how a vector becomes bytes. One file each; ``base.py`` says what all of them promise."""
 
 from fedmtl.codecs.base import Codec as Codec
+from fedmtl.codecs.layout import Layout as Layout
 from fedmtl.codecs.traits import CodecTraits as CodecTraits
 
 # The table: a line registers a component, and its place is that in all lists (fedmtl/registry/names.py).

@@ -1,10 +1,13 @@
 """The protocol of codecs: vectors become bytes, and bytes vectors."""
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedmtl.codecs.layout import Layout
 from fedmtl.codecs.traits import CodecTraits
 
 C = TypeVar("C")
@@ -21,8 +24,11 @@ class Codec(Protocol[C]):
         """A class attribute, ``traits = CodecTraits(…)``, or a property that reads fields."""
         ...
 
-    def init(self, size: int) -> C:
-        """The state before the first vector: a tree of arrays, or None. It stays with the sender."""
+    def init(self, layout: Layout | int) -> C:
+        """The state before the first vector: a tree of arrays, or None. It stays with the sender.
+
+        ``layout`` has the names and shapes of the vector's arrays; most codecs need the size only, see ``Layout``.
+        """
         ...
 
     def encode(self, x: NDArray[np.float32], state: C, rng: np.random.Generator) -> tuple[bytes, C]:
@@ -40,6 +46,11 @@ class Codec(Protocol[C]):
             ValueError: bytes that this codec cannot have made for a vector of this size.
         """
         ...
+
+
+def generators_once(rng_for: Callable[[int], np.random.Generator]) -> Callable[[int], np.random.Generator]:
+    """Return a function that makes each row's generator once, so that parts of a codec draw one after the other."""
+    return cache(rng_for)
 
 
 def check_vector(codec: Any, x: NDArray[np.float32]) -> None:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fedmtl.codecs.base import check_vector
 from fedmtl.codecs.checks import check_decoded, check_length
+from fedmtl.codecs.layout import Layout
 from fedmtl.codecs.traits import CodecTraits
 
 
@@ -15,10 +16,13 @@ from fedmtl.codecs.traits import CodecTraits
 class Dense:
     """Little-endian float32. Bytes: 4n. Error: none, bit for bit."""
 
-    traits = CodecTraits(unbiased=True, lossless=True, codes_rows=True)
+    traits = CodecTraits(unbiased=True, lossless=True, codes_rows=True, fixed_bytes=True)
 
-    def init(self, size: int) -> None:
+    def init(self, layout: Layout | int) -> None:
         return None
+
+    def num_bytes(self, size: int) -> int:
+        return 4 * size
 
     def encode(self, x: NDArray[np.float32], state: None, rng: np.random.Generator) -> tuple[bytes, None]:
         check_vector(self, x)
@@ -33,5 +37,5 @@ class Dense:
         return x
 
     def decode_rows(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
-        check_length(self, data.shape[1], size, 4 * size)
+        check_length(self, data.shape[1], size, self.num_bytes(size))
         return data.view("<f4").astype(np.float32, copy=False)

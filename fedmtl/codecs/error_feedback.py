@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.codecs.base import Codec, check_vector
+from fedmtl.codecs.layout import Layout
 from fedmtl.codecs.topk import TopK
 from fedmtl.codecs.traits import CodecTraits
 
@@ -27,10 +28,21 @@ class ErrorFeedback:
     memory would feed each of them back. Bytes: those of C.
     """
 
-    codec: Codec[Any] = field(default_factory=TopK)
+    codec: Codec[Any] = field(default_factory=TopK, metadata={"component": ("codec",)})
     """C, biased and without a memory of its own."""
 
-    traits = CodecTraits(delta_only=True, error_compensated=True)
+    @property
+    def traits(self) -> CodecTraits:
+        inner = self.codec.traits
+        return CodecTraits(
+            delta_only=True,
+            error_compensated=True,
+            keeps_errors=True,
+            bounds_norm=inner.bounds_norm,
+            fixed_bytes=inner.fixed_bytes,
+            by_layout=inner.by_layout,
+            max_bytes=inner.max_bytes,
+        )
 
     def __post_init__(self) -> None:
         if isinstance(self.codec, type) or not {"encode", "decode", "traits"}.issubset(dir(self.codec)):
@@ -39,13 +51,34 @@ class ErrorFeedback:
             raise ValueError(
                 f"ErrorFeedback repairs biased codecs, got {self.codec!r}, which is unbiased; use it bare."
             )
-        if isinstance(self.codec, ErrorFeedback):
+        if self.codec.traits.keeps_errors:
             raise ValueError(
                 f"ErrorFeedback keeps one memory, got {self.codec!r}, which would add the same loss twice; use it bare."
             )
+        if self.codec.traits.adds_noise:
+            raise ValueError(
+                f"ErrorFeedback would take back in the next rounds the noise that {self.codec!r} adds; put the noise "
+                "before it: Chain(ClipNorm(1.0), GaussianNoise(0.8), ErrorFeedback(TopK(0.05)))."
+            )
 
-    def init(self, size: int) -> tuple[NDArray[np.float32], Any]:
-        return np.zeros(size, np.float32), self.codec.init(size)
+    def init(self, layout: Layout | int) -> tuple[NDArray[np.float32], Any]:
+        return np.zeros(layout, np.float32), self.codec.init(layout)
+
+    def bind(self, layout: Layout) -> "ErrorFeedback":
+        inner: Any = self.codec
+        return ErrorFeedback(inner.bind(layout))
+
+    def unmatched(self, layout: Layout) -> set[str]:
+        inner: Any = self.codec
+        return inner.unmatched(layout)
+
+    def num_bytes(self, size: int) -> int:
+        inner: Any = self.codec
+        return inner.num_bytes(size)
+
+    def max_bytes(self, size: int) -> int:
+        inner: Any = self.codec
+        return inner.max_bytes(size)
 
     def encode(
         self, x: NDArray[np.float32], state: tuple[NDArray[np.float32], Any], rng: np.random.Generator
@@ -60,7 +93,7 @@ class ErrorFeedback:
         if memory.shape != x.shape:
             raise ValueError(
                 f"{self!r} has a memory of shape {memory.shape} for a vector of shape {x.shape}; "
-                "start from init(size) when the model changes."
+                "start from init(layout) when the model changes."
             )
         total = x + memory
         data, inner = self.codec.encode(total, inner, rng)  # (1)

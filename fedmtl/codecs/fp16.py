@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fedmtl.codecs.base import check_vector
 from fedmtl.codecs.checks import check_decoded, check_length
+from fedmtl.codecs.layout import Layout
 from fedmtl.codecs.traits import CodecTraits
 
 BLOCK = 256
@@ -43,10 +44,13 @@ class FP16:
     The exponents travel first, then the numbers.
     """
 
-    traits = CodecTraits(codes_rows=True)
+    traits = CodecTraits(codes_rows=True, fixed_bytes=True)
 
-    def init(self, size: int) -> None:
+    def init(self, layout: Layout | int) -> None:
         return None
+
+    def num_bytes(self, size: int) -> int:
+        return 2 * size + -(-size // BLOCK)
 
     def encode(self, x: NDArray[np.float32], state: None, rng: np.random.Generator) -> tuple[bytes, None]:
         check_vector(self, x)
@@ -70,7 +74,7 @@ class FP16:
 
     def decode_rows(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
         blocks = -(-size // BLOCK)
-        check_length(self, data.shape[1], size, 2 * size + blocks)
+        check_length(self, data.shape[1], size, self.num_bytes(size))
         exponent = data[:, :blocks].view(np.int8).astype(np.int32)
         if exponent.min() < LEAST or exponent.max() > MOST:
             raise ValueError(

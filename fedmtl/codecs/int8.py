@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fedmtl.codecs.base import check_vector
 from fedmtl.codecs.checks import check_length
+from fedmtl.codecs.layout import Layout
 from fedmtl.codecs.traits import CodecTraits
 
 LEVELS = 127
@@ -50,14 +51,17 @@ class Int8:
     block: int = 256
     """Numbers that share a scale: smaller blocks are more precise and cost 32 / block bits a number."""
 
-    traits = CodecTraits(unbiased=True, codes_rows=True)
+    traits = CodecTraits(unbiased=True, codes_rows=True, fixed_bytes=True)
 
     def __post_init__(self) -> None:
         if isinstance(self.block, bool) or not isinstance(self.block, int) or self.block < 1:
             raise ValueError(f"Int8 shares a scale among a whole number of at least 1, got block={self.block!r}.")
 
-    def init(self, size: int) -> None:
+    def init(self, layout: Layout | int) -> None:
         return None
+
+    def num_bytes(self, size: int) -> int:
+        return size + 4 * math.ceil(size / self.block)
 
     def encode(self, x: NDArray[np.float32], state: None, rng: np.random.Generator) -> tuple[bytes, None]:
         check_vector(self, x)
@@ -88,7 +92,7 @@ class Int8:
 
     def decode_rows(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
         blocks = math.ceil(size / self.block)
-        check_length(self, data.shape[1], size, size + 4 * blocks)
+        check_length(self, data.shape[1], size, self.num_bytes(size))
         scales = np.ascontiguousarray(data[:, : 4 * blocks]).view("<f4").astype(np.float32)
         q = data[:, 4 * blocks :].view(np.int8)
         small = (scales <= -LIFTED[0]) & (scales >= -LIFTED[1])

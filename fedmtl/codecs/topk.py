@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from fedmtl.codecs.base import check_vector
 from fedmtl.codecs.checks import check_decoded, check_length
+from fedmtl.codecs.layout import Layout
 from fedmtl.codecs.traits import CodecTraits
 
 
-class Layout(NamedTuple):
+class Sizes(NamedTuple):
     """The sizes of a packet's parts: a function of n and k only."""
 
     k: int
@@ -55,41 +56,44 @@ class TopK:
     keep: float = 0.05
     """The fraction of the numbers that is sent."""
 
-    traits = CodecTraits(delta_only=True)
+    traits = CodecTraits(delta_only=True, fixed_bytes=True)
 
     def __post_init__(self) -> None:
         if isinstance(self.keep, bool) or not isinstance(self.keep, int | float) or not 0 < self.keep <= 1:
             raise ValueError(f"TopK keeps a fraction in (0, 1], got keep={self.keep!r}.")
 
-    def init(self, size: int) -> None:
+    def init(self, layout: Layout | int) -> None:
         return None
+
+    def num_bytes(self, size: int) -> int:
+        return self._sizes(size).num_bytes
 
     def encode(self, x: NDArray[np.float32], state: None, rng: np.random.Generator) -> tuple[bytes, None]:
         check_vector(self, x)
-        layout = self._layout(x.size)
-        index = _largest(np.abs(x), layout.k)
-        low = (index[:, None] >> np.arange(layout.low)) & 1  # (1)
-        high = np.zeros(layout.high, np.uint8)
-        high[(index >> layout.low) + np.arange(layout.k)] = 1  # (2)
+        sizes = self._sizes(x.size)
+        index = _largest(np.abs(x), sizes.k)
+        low = (index[:, None] >> np.arange(sizes.low)) & 1  # (1)
+        high = np.zeros(sizes.high, np.uint8)
+        high[(index >> sizes.low) + np.arange(sizes.k)] = 1  # (2)
         values = x[index].astype("<f4").tobytes()
         return values + np.packbits(low.astype(np.uint8)).tobytes() + np.packbits(high).tobytes(), None
 
     def decode(self, data: bytes, size: int) -> NDArray[np.float32]:
-        layout = self._layout(max(size, 1))
-        check_length(self, len(data), size, layout.num_bytes)
-        values = np.frombuffer(data, "<f4", layout.k).astype(np.float32)
+        sizes = self._sizes(max(size, 1))
+        check_length(self, len(data), size, sizes.num_bytes)
+        values = np.frombuffer(data, "<f4", sizes.k).astype(np.float32)
         check_decoded(self, values)
-        packed = np.frombuffer(data, np.uint8, offset=4 * layout.k)
-        low = np.unpackbits(packed[: layout.low_bytes])
-        high = np.unpackbits(packed[layout.low_bytes :])
+        packed = np.frombuffer(data, np.uint8, offset=4 * sizes.k)
+        low = np.unpackbits(packed[: sizes.low_bytes])
+        high = np.unpackbits(packed[sizes.low_bytes :])
         ones = np.flatnonzero(high)
-        if low[layout.k * layout.low :].any() or high[layout.high :].any() or ones.size != layout.k:
+        if low[sizes.k * sizes.low :].any() or high[sizes.high :].any() or ones.size != sizes.k:
             raise ValueError(
-                f"{self!r} marks {layout.k} indices and ends in zeros, got {ones.size} or a wrong end; "
+                f"{self!r} marks {sizes.k} indices and ends in zeros, got {ones.size} or a wrong end; "
                 "the packet is damaged or forged: reject the reply."
             )
-        low = low[: layout.k * layout.low].reshape(layout.k, layout.low)
-        index = ((ones - np.arange(layout.k)) << layout.low) + (low @ (1 << np.arange(layout.low)))
+        low = low[: sizes.k * sizes.low].reshape(sizes.k, sizes.low)
+        index = ((ones - np.arange(sizes.k)) << sizes.low) + (low @ (1 << np.arange(sizes.low)))
         if index[-1] >= size or (np.diff(index) < 1).any():
             raise ValueError(
                 f"{self!r} writes rising indices below {size}, got others, up to {index.max()}; "
@@ -99,11 +103,11 @@ class TopK:
         x[index] = values
         return x
 
-    def _layout(self, size: int) -> Layout:
+    def _sizes(self, size: int) -> Sizes:
         # 0.07 * 100 is 7.000000000000001 in binary and must keep 7.
         k = max(1, math.ceil(round(self.keep * size, 6)))
         low = (size // k).bit_length() - 1
-        return Layout(k, low, k + ((size - 1) >> low))
+        return Sizes(k, low, k + ((size - 1) >> low))
 
 
 def _largest(magnitude: NDArray[np.float32], k: int) -> NDArray[np.int64]:

@@ -1,5 +1,6 @@
 """Traits of a codec: what the rest of fedmtl may rely on, declared once, by the class."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
@@ -19,6 +20,21 @@ class CodecTraits:
     """For differences between models only, never for a model itself, so it is refused for the downlink."""
     error_compensated: bool = False
     """The part that is lost of one vector is added to the next ones, so sums over rounds arrive whole."""
+    keeps_errors: bool = False
+    """What is lost of one vector is added to the next, so a vector that is sent may be longer than one that came in."""
+    bounds_norm: bool = False
+    """A part of the codec bounds the norm of what is sent."""
+    adds_noise: bool = False
+    """Noise that must stay in what is sent, as for differential privacy: an error memory would take it back."""
+    fixed_bytes: bool = field(default=False, metadata={"methods": ("num_bytes",)})
+    """``num_bytes(size) -> int``: the bytes of every vector of that size."""
+    by_layout: bool = field(default=False, metadata={"methods": ("bind", "unmatched")})
+    """Parameters are coded by their names:
+
+        bind(layout) -> Codec             the codec of vectors of this layout
+        unmatched(layout) -> set of globs over names that match none of its arrays"""
+    server_part: bool = field(default=False, metadata={"methods": ("on_sum",)})
+    """The server's part, on the sum of the uploads, see ``TransformTraits``."""
     max_bytes: bool = field(default=False, metadata={"methods": ("max_bytes",)})
     """``max_bytes(size) -> int``: the most bytes that ``encode`` makes of a vector; without it, 8 a number and 4096."""
     codes_rows: bool = field(default=False, metadata={"methods": ("encode_rows", "decode_rows")})
@@ -30,3 +46,22 @@ class CodecTraits:
 
     They may share memory with their arguments, raise ValueError when one of the rows would, and leave it to the caller
     to look for NaN and infinity, before the one and after the other."""
+
+
+def all_of(each: Sequence[CodecTraits], **more: bool) -> CodecTraits:
+    """Traits of a codec whose parts have these: what all promise, what one demands, and what ``more`` declares.
+
+    >>> all_of([CodecTraits(unbiased=True), CodecTraits(unbiased=True, lossless=True)]) == CodecTraits(unbiased=True)
+    True
+    """
+    arrives = all(traits.lossless or traits.error_compensated for traits in each)
+    return CodecTraits(
+        unbiased=all(traits.unbiased for traits in each),
+        lossless=all(traits.lossless for traits in each),
+        delta_only=any(traits.delta_only for traits in each),
+        error_compensated=arrives and any(traits.error_compensated for traits in each),
+        keeps_errors=any(traits.keeps_errors for traits in each),
+        bounds_norm=any(traits.bounds_norm for traits in each),
+        adds_noise=any(traits.adds_noise for traits in each),
+        **more,
+    )

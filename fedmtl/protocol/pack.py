@@ -17,11 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedmtl.codecs.base import Codec
-from fedmtl.core.trees import tree_index, tree_leaves, tree_map, tree_stack
+from fedmtl.core.trees import tree_index, tree_leaves, tree_stack
 from fedmtl.core.types import Payload
-from fedmtl.protocol.delta import references_of
 from fedmtl.protocol.header import make_packet, write_headers
+from fedmtl.protocol.link import Link
 from fedmtl.protocol.packets import HEADER_BYTES, Packets, concat, from_matrix
 from fedmtl.protocol.spec import Spec, check_payload, flatten, payload_of
 
@@ -71,8 +70,7 @@ class PacketBuffer:
 
 def pack_payloads(
     payload: Payload,
-    spec: Spec,
-    codec: Codec[Any],
+    link: Link,
     states: Any,
     rng_for: Callable[[int], np.random.Generator],
     *,
@@ -90,19 +88,19 @@ def pack_payloads(
 
     Args:
         payload: arrays [K, …], float32; ``check_payload`` has looked at one row.
-        spec: what the other side expects of one client.
+        link: spec and codec of these payloads, as the other side has them.
         states: the codec's states, a tree of arrays [K, …]; they stay here.
         rng_for: row -> a new generator for that client.
         kind, round, num_examples, train_loss: of the header, the last two [K]; None: uploads hold no training loss.
-        references, which: what both sides hold already, and [K] which of these a client has (the only one when
-            None). Where it has a record and name of the payload, with the same shape, the difference is coded; an
-            ``lossless`` codec codes the value itself, which loses nothing.
+        references, broadcast_index: what both sides hold already, and [K] index of the one that a client has (the
+            only one when None), see ``link``.
         buffer: memory in which the payload may be already; it becomes the packets.
         finite: True where the caller has checked that no number is NaN or infinite.
         on_error: called with the row and the error of each client whose numbers the codec refuses.
     """
     count = len(num_examples)
     losses = np.full(count, np.nan, np.float32) if train_loss is None else train_loss
+    spec = link.spec
     if not spec:
         return Packed(np.arange(count), concat([b""] * count), states)
     if buffer is None or not buffer.contains(payload):
@@ -110,42 +108,25 @@ def pack_payloads(
         flatten(payload, spec, buffer.array[:, HEADER_BYTES // 4 :])
     space = buffer.array
     vectors = space[:, HEADER_BYTES // 4 :]
-    exact = codec.traits.lossless
-    if (base := references_of(references, broadcast_index, spec, codec)) is not None:
-        vectors -= base
-        finite = False
-    digest = spec.digest(codec)
-    rowwise: Any = codec
-    if codec.traits.codes_rows and (finite or np.isfinite(vectors).all()):
-        try:
-            bodies = rowwise.encode_rows(vectors, rng_for)
-        except ValueError:
-            pass  # some row is at fault; one by one shows which
-        else:
-            packets = space.view(np.uint8)
-            if not np.may_share_memory(bodies, space):
-                packets = np.empty((count, HEADER_BYTES + bodies.shape[1]), np.uint8)
-                packets[:, HEADER_BYTES:] = bodies
-            write_headers(packets, kind, digest, round, num_examples, losses)
-            return Packed(np.arange(count), from_matrix(packets), states, vectors if exact else None)
-    rows, packed, next_states = [], [], []
-    for k in range(count):
-        try:
-            data, state = codec.encode(vectors[k], tree_index(states, k), rng_for(k))
-        except ValueError as error:
-            on_error(k, error)
-        else:
-            rows.append(k)
-            packed.append(make_packet(kind, digest, round, float(num_examples[k]), data, float(losses[k])))
-            next_states.append(state)
-    kept = tree_stack(next_states) if rows else tree_map(lambda leaf: leaf[:0], states)
-    return Packed(np.array(rows, np.int64), concat(packed), kept)
+    base = link.references(references, broadcast_index)
+    rows, bodies, states = link.encode(vectors, states, rng_for, base, finite, on_error)
+    if isinstance(bodies, np.ndarray):
+        packets = space.view(np.uint8)
+        if not np.may_share_memory(bodies, space):
+            packets = np.empty((count, HEADER_BYTES + bodies.shape[1]), np.uint8)
+            packets[:, HEADER_BYTES:] = bodies
+        write_headers(packets, kind, link.digest, round, num_examples, losses)
+        return Packed(rows, from_matrix(packets), states, vectors if link.sends_values else None)
+    numbers = zip(rows.tolist(), bodies, strict=True)
+    packed = [
+        make_packet(kind, link.digest, round, float(num_examples[k]), body, float(losses[k])) for k, body in numbers
+    ]
+    return Packed(rows, concat(packed), states)
 
 
 def pack_payload(
     payload: Payload,
-    spec: Spec,
-    codec: Codec[Any],
+    link: Link,
     state: Any,
     rng: np.random.Generator,
     *,
@@ -160,11 +141,10 @@ def pack_payload(
     Raises:
         ValueError: the payload is not what the spec says, or the codec refuses its numbers.
     """
-    check_payload(payload, spec, kind)
+    check_payload(payload, link.spec, kind)
     packed = pack_payloads(
         {record: {name: value[None] for name, value in params.items()} for record, params in payload.items()},
-        spec,
-        codec,
+        link,
         tree_stack([state]),
         lambda _: rng,
         kind=kind,

@@ -19,14 +19,9 @@ from fedmtl.engines.base import ClientFn, TaskPadding
 from fedmtl.metrics import MetricKind
 from fedmtl.metrics.kinds import kind_of
 from fedmtl.models.base import Model
-from fedmtl.models.split import (
-    SplitModel,
-    build,
-    initial_params,
-    loss_fn,
-    sums_fn,
-)
+from fedmtl.models.split import SplitModel, build, initial_params, loss_fn, sums_fn
 from fedmtl.protocol.client_functions import measure_fn, mixture_of, predict_fn, with_metrics
+from fedmtl.protocol.link import Link
 from fedmtl.protocol.spec import Spec, spec_of
 from fedmtl.tables.schemas import TRAIN_LOSS
 from fedmtl.tasks.base import Task
@@ -163,10 +158,8 @@ class Plan:
     def down_spec(self, client: ClientId, owned: TaskSet) -> Spec:
         """Return the spec of broadcasts to this client."""
 
-        def make() -> Spec:
-            return spec_of(self.broadcast(self._server_for(client, owned), client, owned))
-
-        return self._once("down", owned, make)
+        server = partial(self._server_for, client, owned)
+        return self._once("down", owned, lambda: spec_of(self.broadcast(server(), client, owned)))
 
     def _server_for(self, client: ClientId, owned: TaskSet) -> Any:
         """Return a first server state from which this client's broadcast has the shapes of every other one."""
@@ -181,6 +174,14 @@ class Plan:
         """Return the spec of this client's uploads, found by a round on one example of zeros."""
 
         return self._once("up", owned, lambda: spec_of(self._trial(client, owned).upload.payload))
+
+    def uplink(self, client: ClientId, owned: TaskSet) -> Link:
+        """Return the link of this client's uploads."""
+        return self._once("uplink", owned, lambda: Link(self.up_spec(client, owned), self.up_codec))
+
+    def downlink(self, client: ClientId, owned: TaskSet) -> Link:
+        """Return the link of broadcasts to this client."""
+        return self._once("downlink", owned, lambda: Link(self.down_spec(client, owned), self.down_codec))
 
     def sends_loss(self, client: ClientId, owned: TaskSet) -> bool:
         """Return True where uploads of this client hold its training loss: it descends on one, and sends numbers."""

@@ -1,6 +1,7 @@
 """The spec of a payload: both sides derive it before the first packet, so that no name and no shape travels."""
 
 import math
+from functools import cached_property
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.codecs.base import Codec
+from fedmtl.codecs.layout import Layout, layout_of
 from fedmtl.core.types import Payload
 from fedmtl.protocol.packets import KIND_NAMES
 
@@ -33,6 +35,11 @@ class Spec(tuple[Entry, ...]):
     def size(self) -> int:
         """The number of numbers in a payload."""
         return sum(math.prod(entry.shape) for entry in self)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The arrays as codecs see them, named ``record/name``."""
+        return layout_of([(f"{entry.record}/{entry.name}", entry.shape) for entry in self])
 
     def digest(self, codec: Codec[Any]) -> bytes:
         """8 bytes that differ when the other side has another model, algorithm or codec."""

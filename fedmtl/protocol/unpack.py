@@ -1,18 +1,17 @@
 """Packets -> payloads, each checked before its numbers are used."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl.codecs.base import Codec
 from fedmtl.core.trees import tree_map
 from fedmtl.core.types import Payload
-from fedmtl.protocol.delta import references_of
 from fedmtl.protocol.header import read_packets, train_losses
+from fedmtl.protocol.link import Link
 from fedmtl.protocol.packets import KIND_NAMES, UP, PacketError, Packets, concat
-from fedmtl.protocol.spec import Spec, payload_of
+from fedmtl.protocol.spec import payload_of
 
 
 class Unpacked(NamedTuple):
@@ -34,8 +33,7 @@ class Unpacked(NamedTuple):
 
 def unpack_payloads(
     packets: Packets,
-    spec: Spec,
-    codec: Codec[Any],
+    link: Link,
     *,
     kind: int,
     round: int,
@@ -50,7 +48,7 @@ def unpack_payloads(
         on_error: called with the row and the error of each packet that is damaged, or of another kind, round, spec or
             codec.
     """
-    if not spec:
+    if not link.spec:
         empty = packets.lengths == 0
         for k in np.flatnonzero(~empty).tolist():
             what = f"Expected an empty {KIND_NAMES[kind]}, got {packets.lengths[k]} bytes"
@@ -58,12 +56,11 @@ def unpack_payloads(
         rows = np.flatnonzero(empty)
         nothing = np.empty((len(rows), 0), np.float32)
         return Unpacked(rows, np.ones(len(rows)), nothing, np.full(len(rows), np.nan, np.float32))
-    rows, num_examples, bodies = read_packets(packets, kind, spec.digest(codec), round, on_error)
-    decoded, vectors = _decode(bodies, spec.size, codec, lambda k, e: on_error(int(rows[k]), _cannot_decode(kind, e)))
+    rows, num_examples, bodies = read_packets(packets, kind, link.digest, round, on_error)
+    decoded, vectors = link.decode(bodies, lambda k, e: on_error(int(rows[k]), _cannot_decode(kind, e)))
     rows, num_examples = rows[decoded], num_examples[decoded]
     index = None if broadcast_index is None else broadcast_index[rows]
-    if (base := references_of(references, index, spec, codec)) is not None:
-        vectors = vectors + base
+    vectors = link.restore(vectors, references, index)
     good = np.ones(len(rows), bool)
     if not np.isfinite(vectors).all():
         bad = (~np.isfinite(vectors)).sum(axis=1)
@@ -83,7 +80,7 @@ def unpack_payloads(
 
 
 def unpack_payload(
-    packet: bytes, spec: Spec, codec: Codec[Any], *, kind: int, round: int, reference: Payload | None = None
+    packet: bytes, link: Link, *, kind: int, round: int, reference: Payload | None = None
 ) -> tuple[Payload, float]:
     """Unpack the payload of one packet, and its number of examples.
 
@@ -91,35 +88,9 @@ def unpack_payload(
         PacketError: the packet is not one of this kind, round, spec and codec, or is damaged.
     """
     references = [reference] if reference else ()
-    unpacked = unpack_payloads(
-        concat([packet]), spec, codec, kind=kind, round=round, references=references, on_error=_raise
-    )
-    payload = payload_of(unpacked.vectors.copy(), spec)
+    unpacked = unpack_payloads(concat([packet]), link, kind=kind, round=round, references=references, on_error=_raise)
+    payload = payload_of(unpacked.vectors.copy(), link.spec)
     return tree_map(lambda leaf: leaf[0], payload), float(unpacked.num_examples[0])
-
-
-def _decode(
-    bodies: Any, size: int, codec: Codec[Any], on_error: Callable[[int, ValueError], None]
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Rows that can be decoded, and their vectors [P, size]."""
-    rowwise: Any = codec
-    if codec.traits.codes_rows and isinstance(bodies, np.ndarray):
-        try:
-            return np.arange(len(bodies)), rowwise.decode_rows(bodies, size)
-        except ValueError:
-            pass  # some row is at fault; one by one shows which
-    rows, vectors = [], np.empty((len(bodies), size), np.float32)
-    for k, body in enumerate(bodies):
-        try:
-            vector = np.asarray(codec.decode(bytes(body), size), dtype=np.float32)
-            if vector.shape != (size,):
-                raise ValueError(f"{codec!r} decoded {vector.shape} numbers where ({size},) were expected.")
-        except ValueError as error:
-            on_error(k, error)
-        else:
-            vectors[len(rows)] = vector
-            rows.append(k)
-    return np.array(rows, np.int64), vectors[: len(rows)]
 
 
 def _cannot_decode(kind: int, error: ValueError) -> PacketError:

@@ -61,7 +61,5 @@ def _sum(tensor: Tensor, known: dict[int, bytes]) -> bytes:
 
 
 def _pack(plan: Plan, round: int, client: ClientId, owned: TaskSet, payload: Payload) -> bytes:
-    spec, codec = plan.down_spec(client, owned), plan.down_codec
-    generator = rng(plan.seed, round, client, "down")
-    state = codec.init(spec.size) if spec else None
-    return pack_payload(payload, spec, codec, state, generator, kind=DOWN, round=round)[0]
+    link = plan.downlink(client, owned)
+    return pack_payload(payload, link, link.init(), rng(plan.seed, round, client, "down"), kind=DOWN, round=round)[0]

@@ -49,10 +49,8 @@ def packet_limits(plan: Plan, roster: Roster, requests: Requests) -> tuple[NDArr
         owned = roster.task_sets[index]
         reports[some] = max_report_bytes(plan, owned, requests.full)
         if requests.train[some].any():
-            size = plan.up_spec(int(requests.clients[some[0]]), owned).size
-            bounded: Any = plan.up_codec
-            most = bounded.max_bytes(size) if plan.up_codec.traits.max_bytes else 8 * size + 4096
-            updates[some] = HEADER_BYTES + most if size else 0
+            most = plan.uplink(int(requests.clients[some[0]]), owned).max_bytes
+            updates[some] = HEADER_BYTES + most if most else 0
     updates = np.where(requests.raw_data, 2**62, np.where(requests.train, updates, 0))
     return updates, np.where(requests.evaluate, reports, 0)
 

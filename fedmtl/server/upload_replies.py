@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from fedmtl.core.types import ClientId, Payload, TaskSet
 from fedmtl.core.uploads import Stack, Summed, Uploads
-from fedmtl.protocol.delta import reference_vectors
 from fedmtl.protocol.packets import DOWN, UP, PacketError, Packets
 from fedmtl.protocol.spec import arrays_of, payload_of
 from fedmtl.protocol.unpack import Unpacked, unpack_payload, unpack_payloads
@@ -140,41 +139,37 @@ class UploadReader:
         clients = self._replies.requests.clients[places]
         first, owned = int(clients[0]), self._replies.roster.task_sets[index]
         references, which = None, None
-        exact = self._replies.plan.up_codec.traits.lossless
-        if not exact or self._replies.bounds is not None:
+        link = self._replies.plan.uplink(first, owned)
+        if not link.sends_values or self._replies.bounds is not None:
             references, which = self._received(first, owned, self._replies.requests.packets.select(places), received)
 
         def damaged(k: int, error: PacketError) -> None:
             self._replies.leave_out_part(error.kind, node, int(clients[k]), str(error))
 
-        spec = self._replies.plan.up_spec(first, owned)
         unpacked = unpack_payloads(
             packets,
-            spec,
-            self._replies.plan.up_codec,
+            link,
             kind=UP,
             round=self._replies.round,
-            references=() if exact else references or (),
+            references=references or (),
             broadcast_index=which,
             on_error=damaged,
         )
         apart = lengths = np.zeros(len(unpacked.rows))
-        if self._replies.bounds is not None and references is not None and which is not None and spec:
-            apart, lengths = update_norms(unpacked.vectors, reference_vectors(references, spec), which[unpacked.rows])
+        if self._replies.bounds is not None and references is not None and which is not None and link.spec:
+            apart, lengths = update_norms(unpacked.vectors, link.vectors(references), which[unpacked.rows])
         return ReceivedUploads(node, clients[unpacked.rows], unpacked, apart, lengths)
 
     def _received(
         self, client: ClientId, owned: Any, sent: Packets, received: dict[Any, Payload]
     ) -> tuple[list[Payload], NDArray[np.int64]]:
         """Return the broadcasts as clients have unpacked them: those that differ, and each client's index."""
-        spec = self._replies.plan.down_spec(client, owned)
+        link = self._replies.plan.downlink(client, owned)
         starts, first, which = np.unique(sent.starts, return_index=True, return_inverse=True)
         for start, k in zip(starts.tolist(), first.tolist(), strict=True):
-            if (spec, start) not in received:
-                received[spec, start] = unpack_payload(
-                    sent[k], spec, self._replies.plan.down_codec, kind=DOWN, round=self._replies.round
-                )[0]
-        return [received[spec, start] for start in starts.tolist()], which
+            if (link.spec, start) not in received:
+                received[link.spec, start] = unpack_payload(sent[k], link, kind=DOWN, round=self._replies.round)[0]
+        return [received[link.spec, start] for start in starts.tolist()], which
 
 
 def _rows_of(part: ReceivedUploads, rows: NDArray[np.int64]) -> ReceivedUploads:

@@ -34,10 +34,9 @@ def stored(toy: Toy, client: int, before: int) -> Any:
     """What the client starts a request of round ``before`` from."""
     client_pool = toy.client_pool
     owned = client_pool.clients[client].tasks
-    size = client_pool.plan.up_spec(client, owned).size
     template = {
         "private": client_pool.plan.init_client(owned, len(client_pool.clients[client].train.x)),
-        "codec": client_pool.plan.up_codec.init(size) if size else None,
+        "codec": client_pool.plan.uplink(client, owned).init(),
     }
     return toy.store.load(client, before, lambda: template)
 

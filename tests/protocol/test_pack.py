@@ -13,6 +13,7 @@ from fedmtl.codecs import FP16, Codec, Dense, ErrorFeedback, Int8, TopK
 from fedmtl.core.trees import tree_stack
 from fedmtl.core.types import Payload
 from fedmtl.protocol.header import make_packet, read_packet, train_losses
+from fedmtl.protocol.link import Link
 from fedmtl.protocol.pack import PacketBuffer, pack_payload, pack_payloads
 from fedmtl.protocol.packets import DATA, DOWN, HEADER_BYTES, REPORT, UP, PacketError, concat
 from fedmtl.protocol.spec import Spec, spec_of
@@ -54,7 +55,9 @@ def packed(
     n = 5.0 if kind == UP else 0.0
     state = codec.init(13)
     chance = np.random.default_rng(1)
-    return pack_payload(values, SPEC, codec, state, chance, kind=kind, round=round, num_examples=n, reference=reference)
+    return pack_payload(
+        values, Link(SPEC, codec), state, chance, kind=kind, round=round, num_examples=n, reference=reference
+    )
 
 
 def coded(codec: Codec[Any], vector: np.ndarray) -> np.ndarray:
@@ -100,7 +103,7 @@ def test_a_packet_written_by_hand_is_read() -> None:
     body = struct.pack("<2f", 1.5, -2.0)
     rest = b"fm" + bytes([3, 2]) + spec.digest(Dense()) + struct.pack("<IffI", 9, 3.0, 0.25, 8) + body
     packet = struct.pack("<I", xxhash.xxh3_64(rest).intdigest() % 2**32) + rest
-    values, examples = unpack_payload(packet, spec, Dense(), kind=UP, round=9)
+    values, examples = unpack_payload(packet, Link(spec, Dense()), kind=UP, round=9)
     assert values["r"]["v"].tolist() == [1.5, -2.0] and examples == 3.0
     assert train_losses(concat([b"abc", packet])[1:]).tolist() == [0.25]
 
@@ -135,7 +138,7 @@ def test_dense_gives_the_same_bits(kind: int, reference: Payload | None) -> None
     values = payload()
     values["trunk"]["trunk.b"] = torch.tensor([1e-45, -0.0, 3.4028235e38])
     packet, _ = packed(values, Dense(), reference, kind)
-    got, _ = unpack_payload(packet, SPEC, Dense(), kind=kind, round=7, reference=reference)
+    got, _ = unpack_payload(packet, Link(SPEC, Dense()), kind=kind, round=7, reference=reference)
     assert packet[32:] == flat(values).astype("<f4").tobytes()
     assert flat(got).tobytes() == flat(values).tobytes()
     assert spec_of(got) == SPEC
@@ -145,7 +148,7 @@ def test_dense_gives_the_same_bits(kind: int, reference: Payload | None) -> None
 @pytest.mark.parametrize("kind", [DOWN, UP])
 def test_without_a_reference_the_values_are_coded(codec: Codec[Any], kind: int) -> None:
     packet, _ = packed(payload(), codec, kind=kind)
-    got, examples = unpack_payload(packet, SPEC, codec, kind=kind, round=7)
+    got, examples = unpack_payload(packet, Link(SPEC, codec), kind=kind, round=7)
     assert spec_of(got) == SPEC
     assert flat(got).tobytes() == coded(codec, flat(payload())).tobytes()
     assert examples == (5.0 if kind == UP else 0.0)
@@ -157,7 +160,7 @@ def test_with_a_reference_the_difference_is_coded(codec: Codec[Any]) -> None:
     near, reference = payload(0, scale=0.01), payload(1, scale=100.0)
     values = {r: {n: reference[r][n] + near[r][n] for n in near[r]} for r in near}
     packet, _ = packed(values, codec, reference)
-    got, _ = unpack_payload(packet, SPEC, codec, kind=UP, round=7, reference=reference)
+    got, _ = unpack_payload(packet, Link(SPEC, codec), kind=UP, round=7, reference=reference)
     expected = coded(codec, flat(values) - flat(reference)) + flat(reference)
     assert flat(got).tobytes() == expected.tobytes()
 
@@ -169,7 +172,7 @@ def test_a_difference_is_coded_more_finely_than_the_values() -> None:
     worst = {}
     for name, held in (("values", None), ("difference", reference)):
         packet, _ = packed(values, FP16(), held)
-        got, _ = unpack_payload(packet, SPEC, FP16(), kind=UP, round=7, reference=held)
+        got, _ = unpack_payload(packet, Link(SPEC, FP16()), kind=UP, round=7, reference=held)
         worst[name] = np.abs(flat(got) - flat(values)).max()
     # Adding the reference back rounds once more, by 2^-24 of about 300.
     assert worst["difference"] < 4e-5 < 5e-3 < worst["values"]
@@ -183,7 +186,7 @@ def test_where_the_receiver_holds_nothing_of_that_name_and_shape_the_value_is_co
     }
     values = payload()
     packet, _ = packed(values, codec, held)
-    got, _ = unpack_payload(packet, SPEC, codec, kind=UP, round=7, reference=held)
+    got, _ = unpack_payload(packet, Link(SPEC, codec), kind=UP, round=7, reference=held)
     zero = {r: {n: torch.zeros_like(v) for n, v in values[r].items()} for r in values}
     zero["trunk"]["trunk.a"] = held["trunk"]["trunk.a"]
     expected = coded(codec, flat(values) - flat(zero)) + flat(zero)
@@ -218,8 +221,7 @@ def test_a_payload_in_its_room_is_packed_where_it_is(codec: Codec[Any], there: b
     found = [
         pack_payloads(
             {record: dict(params) for record, params in stacked.items()},
-            SPEC,
-            codec,
+            Link(SPEC, codec),
             tree_stack([codec.init(13)] * 3),
             np.random.default_rng,
             kind=UP,
@@ -241,7 +243,7 @@ def test_equal_chance_gives_equal_bytes_and_inputs_are_left_alone(codec: Codec[A
     values, reference = payload(), payload(1)
     first, _ = packed(values, codec, reference)
     assert packed(values, codec, reference)[0] == first
-    got, _ = unpack_payload(first, SPEC, codec, kind=UP, round=7, reference=reference)
+    got, _ = unpack_payload(first, Link(SPEC, codec), kind=UP, round=7, reference=reference)
     for params in got.values():
         for tensor in params.values():
             tensor.zero_()  # the receiver's own
@@ -256,8 +258,8 @@ def test_the_memory_of_error_feedback_comes_out_and_goes_in() -> None:
     memory = flat(values) - coded(TopK(0.5), flat(values))
     assert np.array_equal(state[0], memory) and memory.any()
     chance = np.random.default_rng(1)
-    packet, _ = pack_payload(values, SPEC, codec, state, chance, kind=UP, round=8, num_examples=5.0)
-    got, _ = unpack_payload(packet, SPEC, codec, kind=UP, round=8)
+    packet, _ = pack_payload(values, Link(SPEC, codec), state, chance, kind=UP, round=8, num_examples=5.0)
+    got, _ = unpack_payload(packet, Link(SPEC, codec), kind=UP, round=8)
     assert np.array_equal(flat(got), coded(TopK(0.5), flat(values) + memory))
 
 
@@ -267,19 +269,19 @@ def test_the_memory_of_error_feedback_comes_out_and_goes_in() -> None:
 @each_codec
 def test_an_empty_payload_is_an_empty_packet(codec: Codec[Any]) -> None:
     for empty in ({}, {"trunk": {}}):
-        packet, state = pack_payload(empty, Spec(()), codec, "kept", np.random.default_rng(0), kind=UP, round=1)
+        packet, state = pack_payload(empty, Link(Spec(()), codec), "kept", np.random.default_rng(0), kind=UP, round=1)
         assert packet == b"" and state == "kept"
-    assert unpack_payload(b"", Spec(()), codec, kind=UP, round=1) == ({}, 1.0)
+    assert unpack_payload(b"", Link(Spec(()), codec), kind=UP, round=1) == ({}, 1.0)
 
 
 def test_bytes_where_nothing_was_expected_are_refused() -> None:
     with pytest.raises(PacketError, match="Expected an empty upload, got 1 bytes; both sides need the same algorithm"):
-        unpack_payload(b"x", Spec(()), Dense(), kind=UP, round=1)
+        unpack_payload(b"x", Link(Spec(()), Dense()), kind=UP, round=1)
 
 
 def test_nothing_where_a_packet_was_expected_is_refused() -> None:
     with pytest.raises(PacketError, match="at least 32 bytes, got 0"):
-        unpack_payload(b"", SPEC, Dense(), kind=UP, round=7)
+        unpack_payload(b"", Link(SPEC, Dense()), kind=UP, round=7)
 
 
 # Damage
@@ -290,9 +292,9 @@ def test_a_packet_cut_at_any_length_is_refused(codec: Codec[Any]) -> None:
     packet, _ = packed(payload(), codec)
     for length in range(len(packet)):
         with pytest.raises(PacketError, match="truncated"):
-            unpack_payload(packet[:length], SPEC, codec, kind=UP, round=7)
+            unpack_payload(packet[:length], Link(SPEC, codec), kind=UP, round=7)
     with pytest.raises(PacketError, match="overlong"):
-        unpack_payload(packet + b"\0", SPEC, codec, kind=UP, round=7)
+        unpack_payload(packet + b"\0", Link(SPEC, codec), kind=UP, round=7)
 
 
 @each_codec
@@ -303,7 +305,7 @@ def test_every_flipped_bit_and_byte_is_refused(codec: Codec[Any]) -> None:
             damaged = bytearray(packet)
             damaged[at] ^= flip
             with pytest.raises(PacketError):
-                unpack_payload(bytes(damaged), SPEC, codec, kind=UP, round=7)
+                unpack_payload(bytes(damaged), Link(SPEC, codec), kind=UP, round=7)
 
 
 @pytest.mark.parametrize("length", [0, 1, 2**31, 2**32 - 1])
@@ -313,7 +315,7 @@ def test_a_length_that_lies_is_refused_before_anything_is_allocated(length: int)
     rest = packet[4:28] + struct.pack("<I", length) + packet[32:]
     forged = struct.pack("<I", xxhash.xxh3_64(rest).intdigest() % 2**32) + rest
     with pytest.raises(PacketError, match=rf"announces {32 + length} bytes, got {len(packet)}"):
-        unpack_payload(forged, SPEC, Dense(), kind=UP, round=7)
+        unpack_payload(forged, Link(SPEC, Dense()), kind=UP, round=7)
 
 
 def test_random_bytes_are_refused() -> None:
@@ -322,7 +324,7 @@ def test_random_bytes_are_refused() -> None:
         noise = draw.bytes(length)
         for candidate in (noise, noise[:4] + b"fm\x02\x02" + noise[4:]):
             with pytest.raises(PacketError):
-                unpack_payload(candidate, SPEC, Dense(), kind=UP, round=7)
+                unpack_payload(candidate, Link(SPEC, Dense()), kind=UP, round=7)
 
 
 # Packets of something else
@@ -341,19 +343,19 @@ def test_another_kind_round_codec_or_spec_is_named(changes: dict[str, Any], mess
     packet, _ = packed(payload(), Dense())
     wanted: dict[str, Any] = {"spec": SPEC, "codec": Dense(), "kind": UP, "round": 7, **changes}
     with pytest.raises(PacketError, match=message):
-        unpack_payload(packet, wanted["spec"], wanted["codec"], kind=wanted["kind"], round=wanted["round"])
+        unpack_payload(packet, Link(wanted["spec"], wanted["codec"]), kind=wanted["kind"], round=wanted["round"])
 
 
 def test_another_version_is_named() -> None:
     packet, _ = packed(payload(), Dense())
     with pytest.raises(PacketError, match="version 3 .*, got b'fm' and 2; both sides need the same version of fedmtl"):
-        unpack_payload(packet[:6] + b"\x02" + packet[7:], SPEC, Dense(), kind=UP, round=7)
+        unpack_payload(packet[:6] + b"\x02" + packet[7:], Link(SPEC, Dense()), kind=UP, round=7)
 
 
 def test_an_unknown_kind_is_named() -> None:
     packet = make_packet(77, SPEC.digest(Dense()), 7, 1.0, flat(payload()).tobytes())
     with pytest.raises(PacketError, match=r"got kind 77 \(unknown\)"):
-        unpack_payload(packet, SPEC, Dense(), kind=UP, round=7)
+        unpack_payload(packet, Link(SPEC, Dense()), kind=UP, round=7)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
@@ -361,7 +363,9 @@ def test_a_body_that_is_not_finite_is_refused_under_a_good_checksum(bad: float) 
     vector = flat(payload())
     vector[4] = bad
     with pytest.raises(PacketError, match="finite"):
-        unpack_payload(make_packet(UP, SPEC.digest(Dense()), 7, 5.0, vector.tobytes()), SPEC, Dense(), kind=UP, round=7)
+        unpack_payload(
+            make_packet(UP, SPEC.digest(Dense()), 7, 5.0, vector.tobytes()), Link(SPEC, Dense()), kind=UP, round=7
+        )
 
 
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
@@ -370,22 +374,22 @@ def test_a_difference_that_overflows_on_arrival_is_refused() -> None:
     largest = {r: {n: torch.full_like(v, 3.3e38) for n, v in params.items()} for r, params in payload().items()}
     packet, _ = packed(largest, Int8(block=4))
     with pytest.raises(PacketError, match="13 numbers that are not finite"):
-        unpack_payload(packet, SPEC, Int8(block=4), kind=UP, round=7, reference=largest)
+        unpack_payload(packet, Link(SPEC, Int8(block=4)), kind=UP, round=7, reference=largest)
 
 
 @pytest.mark.parametrize("examples", [0.0, -1.0, float("nan"), float("inf")])
 def test_an_upload_weighs_a_positive_number_of_examples(examples: float) -> None:
     body = flat(payload()).tobytes()
     with pytest.raises(PacketError, match="number of examples is positive and finite"):
-        unpack_payload(make_packet(UP, SPEC.digest(Dense()), 7, examples, body), SPEC, Dense(), kind=UP, round=7)
+        unpack_payload(make_packet(UP, SPEC.digest(Dense()), 7, examples, body), Link(SPEC, Dense()), kind=UP, round=7)
     # A broadcast weighs nothing, and whatever it says is not used.
-    unpack_payload(make_packet(DOWN, SPEC.digest(Dense()), 7, examples, body), SPEC, Dense(), kind=DOWN, round=7)
+    unpack_payload(make_packet(DOWN, SPEC.digest(Dense()), 7, examples, body), Link(SPEC, Dense()), kind=DOWN, round=7)
 
 
 def test_a_body_of_another_length_is_refused_under_a_good_checksum() -> None:
     for body in (b"", flat(payload()).tobytes()[:-4], flat(payload()).tobytes() + bytes(4)):
         with pytest.raises(PacketError, match="body cannot be decoded"):
-            unpack_payload(make_packet(UP, SPEC.digest(Dense()), 7, 5.0, body), SPEC, Dense(), kind=UP, round=7)
+            unpack_payload(make_packet(UP, SPEC.digest(Dense()), 7, 5.0, body), Link(SPEC, Dense()), kind=UP, round=7)
 
 
 # What cannot become a packet

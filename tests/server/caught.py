@@ -171,16 +171,15 @@ def decoded_names(caught: Caught) -> list[tuple[str, int, set[str], int]]:
     downs: dict[tuple[int, int], Any] = {}
     for round, request in caught.requests:
         if request.train or request.evaluate:
-            spec = plan.down_spec(request.client, caught.federation.clients[request.client].tasks)
-            payload, _ = unpack_payload(request.packet, spec, plan.down_codec, kind=DOWN, round=round)
+            link = plan.downlink(request.client, caught.federation.clients[request.client].tasks)
+            payload, _ = unpack_payload(request.packet, link, kind=DOWN, round=round)
             downs[round, request.client] = payload
             note("down", request.client, payload)
     trained = {(round, request.client) for round, request in caught.requests if request.train}
     for round, reply in caught.replies:
         if (round, reply.client) in trained:
-            spec = plan.up_spec(reply.client, caught.federation.clients[reply.client].tasks)
-            payload, _ = unpack_payload(
-                reply.update, spec, plan.up_codec, kind=UP, round=round, reference=downs[round, reply.client]
-            )
+            link = plan.uplink(reply.client, caught.federation.clients[reply.client].tasks)
+            reference = downs[round, reply.client]
+            payload, _ = unpack_payload(reply.update, link, kind=UP, round=round, reference=reference)
             note("up", reply.client, payload)
     return found

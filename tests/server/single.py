@@ -43,9 +43,8 @@ class Single:
         self.private: dict[ClientId, Any] = {}
         self.codec: dict[ClientId, Any] = {}
         for client, data in self.clients.items():
-            size = plan.up_spec(client, data.tasks).size
             self.private[client] = plan.init_client(data.tasks, len(data.train.x))
-            self.codec[client] = plan.up_codec.init(size) if size else None
+            self.codec[client] = plan.uplink(client, data.tasks).init()
         self.packets: dict[tuple[int, ClientId], bytes] = {}
         """(round, client) -> the update that was sent."""
 
@@ -53,12 +52,10 @@ class Single:
         """What the client makes of its own broadcast."""
         owned = self.clients[client].tasks
         payload = self.plan.broadcast(self.server, client, owned)
-        spec, codec = self.plan.down_spec(client, owned), self.plan.down_codec
-        state = codec.init(spec.size) if spec else None
-        packet, _ = pack_payload(
-            payload, spec, codec, state, rng(self.plan.seed, round, client, "down"), kind=DOWN, round=round
-        )
-        return unpack_payload(packet, spec, codec, kind=DOWN, round=round)[0]
+        link = self.plan.downlink(client, owned)
+        draw = rng(self.plan.seed, round, client, "down")
+        packet, _ = pack_payload(payload, link, link.init(), draw, kind=DOWN, round=round)
+        return unpack_payload(packet, link, kind=DOWN, round=round)[0]
 
     def sums(self, client: ClientId, round: int) -> dict[str, NDArray[np.float64]]:
         """The client's measurement, all its test examples at once."""
@@ -94,16 +91,16 @@ class Single:
             )
             if failed:
                 continue
-            spec, codec = self.plan.up_spec(client, data.tasks), self.plan.up_codec
+            link = self.plan.uplink(client, data.tasks)
             payload, num_examples = result.upload
             packet, self.codec[client] = pack_payload(
-                payload, spec, codec, self.codec[client], rng(self.plan.seed, round, client, "up"),
+                payload, link, self.codec[client], rng(self.plan.seed, round, client, "up"),
                 kind=UP, round=round, num_examples=float(num_examples), reference=down,
                 train_loss=float(result.metrics.get(TRAIN_LOSS, math.nan)),
             )  # fmt: skip
             self.private[client] = result.private
             self.packets[round, client] = packet
             if client not in lost:
-                received, weight = unpack_payload(packet, spec, codec, kind=UP, round=round, reference=down)
+                received, weight = unpack_payload(packet, link, kind=UP, round=round, reference=down)
                 uploads.append((client, Upload(received, weight)))
         self.server = self.plan.algorithm.aggregate(self.server, uploads)

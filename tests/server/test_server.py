@@ -313,11 +313,9 @@ def test_of_two_replies_of_one_client_one_counts(apart: bool) -> None:
     down = read_down(toy.plan, 1, request, owned)
     payload, n = read_up(toy.plan, 1, replies[1], owned, down)
     changed = {record: {name: value + 1 for name, value in params.items()} for record, params in payload.items()}
-    spec, codec = toy.plan.up_spec(1, owned), toy.plan.up_codec
+    link = toy.plan.uplink(1, owned)
     draw = np.random.default_rng(0)
-    packet, _ = pack_payload(
-        changed, spec, codec, codec.init(spec.size), draw, kind=UP, round=1, num_examples=n, reference=down
-    )
+    packet, _ = pack_payload(changed, link, link.init(), draw, kind=UP, round=1, num_examples=n, reference=down)
     second = replies[1]._replace(update=packet)
     nodes = [replies_of(replies), replies_of([second])] if apart else [replies_of([*replies, second])]
     toy = make_toy()

@@ -15,7 +15,6 @@ from fedmtl.models import MLP
 from fedmtl.protocol.make_plan import make_plan
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.requests import Reply, Request, replies_of
-from fedmtl.protocol.spec import Spec
 from fedmtl.protocol.unpack import unpack_payload
 from fedmtl.server.round_result import RoundResult
 from fedmtl.server.server import Server
@@ -106,11 +105,9 @@ def measured(outcome: RoundResult) -> list[int]:
 
 def read_down(plan: Plan, round: int, request: Request, owned: tuple[str, ...]) -> Payload:
     """What a broadcast says."""
-    spec: Spec = plan.down_spec(request.client, owned)
-    return unpack_payload(request.packet, spec, plan.down_codec, kind=1, round=round)[0]
+    return unpack_payload(request.packet, plan.downlink(request.client, owned), kind=1, round=round)[0]
 
 
 def read_up(plan: Plan, round: int, reply: Reply, owned: tuple[str, ...], down: Payload) -> tuple[Payload, float]:
     """What an upload says, and how many examples it weighs."""
-    spec = plan.up_spec(reply.client, owned)
-    return unpack_payload(reply.update, spec, plan.up_codec, kind=2, round=round, reference=down)
+    return unpack_payload(reply.update, plan.uplink(reply.client, owned), kind=2, round=round, reference=down)

@@ -67,19 +67,18 @@ class GroupLoader:
     ) -> tuple[list[Payload], NDArray[np.int64]]:
         """Decode the broadcasts that differ, each once; return them and each client's index into them."""
         packets = exchange.requests.packets.select(members)
-        spec = self._plan.down_spec(int(exchange.requests.clients[members[0]]), table.owned)
+        link = self._plan.downlink(int(exchange.requests.clients[members[0]]), table.owned)
         _, first, same = np.unique(packets.starts, return_index=True, return_inverse=True)
         downs: list[Payload] = []
         place: dict[bytes, int] = {}
         broadcast_index = np.zeros(len(first), np.int64)
-        codec, round = self._plan.down_codec, exchange.round
         for k, start in enumerate(first.tolist()):
             packet = packets[start]
             if packet not in place:
-                if (spec, packet) not in opened:
-                    opened[spec, packet] = unpack_payload(packet, spec, codec, kind=DOWN, round=round)[0]
+                if (link.spec, packet) not in opened:
+                    opened[link.spec, packet] = unpack_payload(packet, link, kind=DOWN, round=exchange.round)[0]
                 place[packet] = len(downs)
-                downs.append(opened[spec, packet])
+                downs.append(opened[link.spec, packet])
             broadcast_index[k] = place[packet]
         return downs, broadcast_index[same]
 
@@ -93,10 +92,9 @@ class GroupLoader:
         return np.array([self._kinds[table.owned, size] for size in sizes.tolist()])[inverse]
 
     def _first_of(self, table: ShardTable, num_examples: int) -> dict[str, Any]:
-        size = self._plan.up_spec(int(table.clients[0]), table.owned).size
         return {
             "private": self._plan.init_client(table.owned, num_examples),
-            "codec": self._plan.up_codec.init(size) if size else None,
+            "codec": self._plan.uplink(int(table.clients[0]), table.owned).init(),
         }
 
     def _first(self, table: ShardTable, rows: NDArray[np.int64]) -> Any:

@@ -73,8 +73,8 @@ def _send(
     plan, round = exchange.plan, exchange.round
     payload, num_examples = result.upload
     loss = result.metrics.get(TRAIN_LOSS)
-    spec = plan.up_spec(int(group.clients[0]), group.table.owned)
-    check_payload(tree_index(payload, 0), spec, UP)
+    link = plan.uplink(int(group.clients[0]), group.table.owned)
+    check_payload(tree_index(payload, 0), link.spec, UP)
     finite = finite_rows((result.private, payload), len(some))
     codec_states = group.states["codec"]
     rows = np.arange(len(some))
@@ -91,8 +91,7 @@ def _send(
 
     packed = pack_payloads(
         payload,
-        spec,
-        plan.up_codec,
+        link,
         tree_map(lambda leaf: leaf[some[rows]], codec_states),
         lambda k: rng(plan.seed, round, int(clients[k]), "up"),
         kind=UP,
@@ -139,8 +138,7 @@ def _total(
 
     unpacked = unpack_payloads(
         packed.packets,
-        exchange.plan.up_spec(int(group.clients[0]), group.table.owned),
-        exchange.plan.up_codec,
+        exchange.plan.uplink(int(group.clients[0]), group.table.owned),
         kind=UP,
         round=round,
         references=group.downs,

@@ -1,0 +1,149 @@
+"""Partition: the codec of a vector whose parts have codecs of their own, each on one vector."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmtl.codecs.base import check_vector, generators_once
+from fedmtl.codecs.checks import check_length
+from fedmtl.codecs.layout import Layout
+from fedmtl.codecs.traits import CodecTraits, all_of
+from fedmtl.codecs.transforms.base import GeneratorFor
+
+LENGTH = 4
+"""Bytes of the length of a part, little-endian, where the codec does not fix it."""
+
+
+class Part(NamedTuple):
+    """The arrays of a vector that one codec codes."""
+
+    codec: Any
+    spans: tuple[tuple[int, int], ...]
+    """Where their numbers are, rising."""
+    layout: Layout
+    """Of the vector that they are joined to."""
+
+    def take(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Join the part of vectors [..., size]; a view where it is in one piece."""
+        pieces = [x[..., start:end] for start, end in self.spans]
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=-1)
+
+    def put(self, values: NDArray[np.float32], x: NDArray[np.float32]) -> None:
+        """Write the part into vectors [..., size]."""
+        place = 0
+        for start, end in self.spans:
+            x[..., start:end] = values[..., place : place + end - start]
+            place += end - start
+
+
+@dataclass(frozen=True)
+class Partition:
+    """The codec that ``PerLayer.bind`` makes: the parts' bytes, one after the other."""
+
+    owner: Any
+    """``PerLayer``, for messages."""
+    size: int
+    parts: tuple[Part, ...]
+
+    @property
+    def traits(self) -> CodecTraits:
+        each = [part.codec.traits for part in self.parts]
+        fixed = all(traits.fixed_bytes for traits in each)
+        rows = fixed and all(traits.codes_rows for traits in each)
+        return all_of(each, fixed_bytes=fixed, max_bytes=True, codes_rows=rows)
+
+    def init(self, layout: Layout | int) -> Any:
+        return tuple(part.codec.init(part.layout) for part in self.parts)
+
+    def num_bytes(self, size: int) -> int:
+        return sum(part.codec.num_bytes(part.layout.size) for part in self.parts)
+
+    def max_bytes(self, size: int) -> int:
+        return sum(most_bytes(part.codec, part.layout.size) + LENGTH for part in self.parts)
+
+    def encode(self, x: NDArray[np.float32], state: Any, rng: np.random.Generator) -> tuple[bytes, Any]:
+        check_vector(self.owner, x)
+        coded, states = [], []
+        for k, (part, own) in enumerate(zip(self.parts, state, strict=True)):
+            data, after = part.codec.encode(part.take(x), own, rng)
+            if not part.codec.traits.fixed_bytes and k < len(self.parts) - 1:
+                coded.append(len(data).to_bytes(LENGTH, "little"))
+            coded.append(data)
+            states.append(after)
+        return b"".join(coded), tuple(states)
+
+    def encode_rows(self, x: NDArray[np.float32], rng_for: GeneratorFor) -> NDArray[np.uint8]:
+        generators = generators_once(rng_for)
+        bodies = [part.codec.encode_rows(part.take(x), generators) for part in self.parts]
+        return bodies[0] if len(bodies) == 1 else np.concatenate(bodies, axis=1)
+
+    def decode(self, data: bytes, size: int) -> NDArray[np.float32]:
+        self._check_size(size)
+        if self.traits.fixed_bytes:
+            check_length(self.owner, len(data), size, self.num_bytes(size))
+        x = np.empty(size, np.float32)
+        for part, piece in zip(self.parts, self._split(data), strict=True):
+            part.put(part.codec.decode(piece, part.layout.size), x)
+        return x
+
+    def decode_rows(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
+        self._check_size(size)
+        check_length(self.owner, data.shape[1], size, self.num_bytes(size))
+        x, start = np.empty((len(data), size), np.float32), 0
+        for part in self.parts:
+            count = part.codec.num_bytes(part.layout.size)
+            piece = np.ascontiguousarray(data[:, start : start + count])
+            part.put(part.codec.decode_rows(piece, part.layout.size), x)
+            start += count
+        return x
+
+    def _check_size(self, size: int) -> None:
+        if size != self.size:
+            raise ValueError(
+                f"{self.owner!r} was bound to {self.size} numbers, got size={size}; bind it to the model's own layout."
+            )
+
+    def _split(self, data: bytes) -> list[bytes]:
+        """The bytes of each part, by the lengths between them where they are not fixed."""
+        pieces, start = [], 0
+        for k, part in enumerate(self.parts):
+            if k == len(self.parts) - 1:
+                count = len(data) - start
+            elif part.codec.traits.fixed_bytes:
+                count = part.codec.num_bytes(part.layout.size)
+            else:
+                count = int.from_bytes(data[start : start + LENGTH], "little")
+                start += LENGTH
+            if count < 0 or start + count > len(data):
+                raise ValueError(
+                    f"{self.owner!r}: part {k + 1} of {len(self.parts)} ends at byte {start + count} of {len(data)}; "
+                    "the packet is damaged or forged: reject the reply."
+                )
+            pieces.append(data[start : start + count])
+            start += count
+        return pieces
+
+
+def partition(owner: Any, layout: Layout, members: Sequence[tuple[Any, Sequence[int]]]) -> Partition:
+    """Make the codec of a layout whose arrays, by index, have these codecs."""
+    parts = []
+    for codec, chosen in members:
+        spans: list[tuple[int, int]] = []
+        for place in (layout.places[k] for k in chosen):
+            start, end = place.start, place.start + place.size
+            if spans and spans[-1][1] == start:
+                spans[-1] = (spans[-1][0], end)
+            else:
+                spans.append((start, end))
+        part = Part(codec, tuple(spans), layout.select(chosen))
+        if part.layout.size:
+            parts.append(part)
+    return Partition(owner, layout.size, tuple(parts))
+
+
+def most_bytes(codec: Any, size: int) -> int:
+    """The most bytes that a codec makes of a vector, as it declares, or 8 a number and 4096."""
+    return codec.max_bytes(size) if codec.traits.max_bytes else 8 * size + 4096

@@ -1,0 +1,171 @@
+"""One direction between server and clients with one set of tasks: spec, reference, codec and memory, on both sides.
+
+The delta rule stands here alone: an upload is coded as its difference from the broadcast that its client received.
+Where a broadcast has a record and name of the upload, with the same shape, the difference travels; elsewhere the value
+itself. A lossless codec codes values: a difference would lose bits and save none.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmtl.codecs.base import Codec
+from fedmtl.codecs.partition import most_bytes
+from fedmtl.core.trees import tree_index, tree_map, tree_stack
+from fedmtl.core.types import Payload
+from fedmtl.protocol.spec import Spec
+
+Bodies = NDArray[np.uint8] | Sequence[Any]
+"""Bodies of packets, [K, bytes] where one pass has coded them, else one by one."""
+
+
+class Encoded(NamedTuple):
+    """The bodies of the clients whose numbers the codec took."""
+
+    rows: NDArray[np.int64]
+    """Their rows among the K, [P], ascending."""
+    bodies: Bodies
+    """P bodies."""
+    states: Any
+    """The codec's next states, a tree of arrays [P, …]."""
+
+
+class Link:
+    """Delta, encode and decode of one direction. The sender keeps the memory: ``init`` makes it, ``encode`` the next.
+
+    Args:
+        spec: of the payloads.
+        codec: of this direction.
+
+    Raises:
+        ValueError: a codec that does not fit these names.
+    """
+
+    def __init__(self, spec: Spec, codec: Codec[Any]) -> None:
+        self.spec = spec
+        self.codec = codec
+        by_name: Any = codec
+        self._coder: Any = by_name.bind(spec.layout) if codec.traits.by_layout and spec else codec
+        self.digest = spec.digest(codec)
+
+    @property
+    def sends_values(self) -> bool:
+        """True where values are coded, and no differences, so that no number of them changes on the way."""
+        return self.codec.traits.lossless
+
+    def init(self) -> Any:
+        """Return the memory before the first payload, a tree of arrays; None for payloads without a number."""
+        return self._coder.init(self.spec.layout) if self.spec.size else None
+
+    @property
+    def max_bytes(self) -> int:
+        """The most bytes of a body."""
+        return most_bytes(self._coder, self.spec.size) if self.spec.size else 0
+
+    def unmatched(self) -> set[str]:
+        """Return the globs of the codec that match no name of the spec."""
+        by_name: Any = self.codec
+        return by_name.unmatched(self.spec.layout) if self.codec.traits.by_layout else set()
+
+    def references(
+        self, payloads: Sequence[Payload], broadcast_index: NDArray[np.int64] | None
+    ) -> NDArray[np.float32] | None:
+        """Return the numbers that payloads are coded relative to, [1 or K, size]; None where values are coded.
+
+        Args:
+            payloads: the broadcasts that differ.
+            broadcast_index: [K] index of each client's broadcast; None where there is one.
+        """
+        if not payloads or self.sends_values:
+            return None
+        found = self.vectors(payloads)
+        return found if broadcast_index is None or len(found) == 1 else found[broadcast_index]
+
+    def vectors(self, payloads: Sequence[Payload]) -> NDArray[np.float32]:
+        """Return the numbers of payloads in the order of the spec, [M, size], 0 for a name or shape that one lacks."""
+        found = np.zeros((len(payloads), self.spec.size), np.float32)
+        for vector, payload in zip(found, payloads, strict=True):
+            offset = 0
+            for entry in self.spec:
+                count = math.prod(entry.shape)
+                value = payload.get(entry.record, {}).get(entry.name)
+                if value is not None and tuple(value.shape) == entry.shape:
+                    vector[offset : offset + count] = value.detach().cpu().numpy().reshape(-1)
+                offset += count
+        return found
+
+    def encode(
+        self,
+        vectors: NDArray[np.float32],
+        states: Any,
+        rng_for: Callable[[int], np.random.Generator],
+        references: NDArray[np.float32] | None,
+        finite: bool,
+        on_error: Callable[[int, ValueError], None],
+    ) -> Encoded:
+        """Code the vectors of K clients, which become differences in place where there are references.
+
+        Args:
+            vectors: [K, size]; bodies may share their memory.
+            states: memories, a tree of arrays [K, …].
+            rng_for: row -> a new generator for that client.
+            references: see ``references``.
+            finite: True where no number is NaN or infinite.
+            on_error: called with the row and the error of each client whose numbers the codec refuses.
+        """
+        if references is not None:
+            vectors -= references
+            finite = False
+        if self._coder.traits.codes_rows and (finite or np.isfinite(vectors).all()):
+            try:
+                return Encoded(np.arange(len(vectors)), self._coder.encode_rows(vectors, rng_for), states)
+            except ValueError:
+                pass  # some row is at fault; one by one shows which
+        rows, bodies, next_states = [], [], []
+        for k in range(len(vectors)):
+            try:
+                data, state = self._coder.encode(vectors[k], tree_index(states, k), rng_for(k))
+            except ValueError as error:
+                on_error(k, error)
+            else:
+                rows.append(k)
+                bodies.append(data)
+                next_states.append(state)
+        kept = tree_stack(next_states) if rows else tree_map(lambda leaf: leaf[:0], states)
+        return Encoded(np.array(rows, np.int64), bodies, kept)
+
+    def decode(
+        self, bodies: Bodies, on_error: Callable[[int, ValueError], None]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the rows that can be decoded, and their vectors [P, size]; ``restore`` adds the references."""
+        size = self.spec.size
+        if self._coder.traits.codes_rows and isinstance(bodies, np.ndarray):
+            try:
+                return np.arange(len(bodies)), self._coder.decode_rows(bodies, size)
+            except ValueError:
+                pass  # some row is at fault; one by one shows which
+        rows, vectors = [], np.empty((len(bodies), size), np.float32)
+        for k, body in enumerate(bodies):
+            try:
+                vector = np.asarray(self._coder.decode(bytes(body), size), dtype=np.float32)
+                if vector.shape != (size,):
+                    raise ValueError(f"{self.codec!r} decoded {vector.shape} numbers where ({size},) were expected.")
+            except ValueError as error:
+                on_error(k, error)
+            else:
+                vectors[len(rows)] = vector
+                rows.append(k)
+        return np.array(rows, np.int64), vectors[: len(rows)]
+
+    def restore(
+        self,
+        vectors: NDArray[np.float32],
+        payloads: Sequence[Payload],
+        broadcast_index: NDArray[np.int64] | None,
+    ) -> NDArray[np.float32]:
+        """Undo the differences of decoded vectors; the arguments are those of ``references``."""
+        base = self.references(payloads, broadcast_index)
+        return vectors if base is None else vectors + base
