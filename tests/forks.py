@@ -73,6 +73,24 @@ def start(
     )
 
 
+def run(
+    arguments: Sequence[str] = (),
+    *,
+    code: str = "",
+    cwd: str | os.PathLike[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 120,
+) -> "subprocess.CompletedProcess[str]":
+    """Run ``fedmtl``, or a program, to its end, and return its output; arguments as those of ``start``."""
+    with start(arguments, code=code, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        try:
+            out, errors = child.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            raise
+    return subprocess.CompletedProcess(child.args, child.wait(), out, errors)
+
+
 OWN = (subprocess.PIPE, subprocess.DEVNULL)
 """Streams that are made here, and closed here when the child has them."""
 
@@ -239,7 +257,19 @@ def become(request: Mapping[str, Any], streams: Sequence[int]) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     random.seed()
     tempfile.tempdir = None
-    gc.unfreeze()
+
+
+def leave(code: Any) -> None:
+    """End as Python does at ``sys.exit(code)``, without the second it takes to free all that torch has imported."""
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    threading._shutdown()  # pyright: ignore[reportAttributeAccessIssue]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # closed, or its reader has gone
+            stream.flush()
+    os._exit((code or 0) & 0xFF)
 
 
 if __name__ == "__main__":
@@ -251,10 +281,17 @@ if __name__ == "__main__":
     gc.freeze()  # so that no collection copies pages that children share
     assert len(os.listdir("/proc/self/task")) == 1, "a process with threads is not forked"
     _request = serve(socket.socket(fileno=int(sys.argv[1])))
-    if _request is not None and _request["code"]:
-        exec(compile(_request["code"], "<string>", "exec"), {"__name__": "__main__"})
-    elif _request is not None:
-        import fedmtl.__main__
+    if _request is None:
+        sys.exit()
+    _code = None
+    try:
+        if _request["code"]:
+            exec(compile(_request["code"], "<string>", "exec"), {"__name__": "__main__"})
+        else:
+            import fedmtl.__main__
 
-        sys.argv = ["fedmtl", *_request["arguments"]]
-        fedmtl.__main__.main()
+            sys.argv = ["fedmtl", *_request["arguments"]]
+            fedmtl.__main__.main()
+    except SystemExit as _end:
+        _code = _end.code
+    leave(_code)

@@ -22,6 +22,17 @@ def test_streams_code_folder_and_environment_are_its_own(tmp_path: Path) -> None
     assert child.returncode == 1
 
 
+def test_it_ends_as_an_interpreter_does() -> None:
+    """What waits for a thread, is registered for the end, and is not flushed yet; codes as they are, or of a byte."""
+    code = "import atexit, sys, threading, time; atexit.register(lambda: sys.stdout.write('three'))\n"
+    code += "def late():\n    time.sleep(0.2); sys.stdout.write('two ')\n"
+    code += "threading.Thread(target=late).start(); sys.stdout.write('one '); sys.exit({end})"
+    for end, expected in (("", 0), ("None", 0), ("7", 7), ("-1", 255), ("True", 1), ("'no'", 1)):
+        child = start(code=code.format(end=end), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert child.communicate(timeout=60) == ("one two three", "no\n" if end == "'no'" else "")
+        assert child.returncode == expected
+
+
 def test_a_command_says_what_a_new_interpreter_says(tmp_path: Path) -> None:
     for arguments in (["list", "codecs"], ["run", "nope"], ["lst"]):
         child = start(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
