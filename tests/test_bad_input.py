@@ -267,12 +267,13 @@ def tampered(direction: str, change: Callable[[bytes], bytes], clients: set[int]
         plan = client_pool_of(grid._contexts[1]).plan
         for message in messages:
             if direction == "down" and message.metadata.message_type == "train":
-                round, requests = read_requests(plan, message.content)
+                requests = read_requests(plan, message.content)
+                round = requests.exchange.number
                 changed = [
                     v._replace(packet=change(v.packet)) if v.client in clients and round == 1 else v for v in requests
                 ]
                 run_name = str(message.content.config_records["requests"]["run"])
-                message.content = requests_content(plan, run_name, round, requests_of(changed), share=False)
+                message.content = requests_content(plan, run_name, requests_of(changed, requests.exchange), share=False)
         replies = exchange(grid, messages, timeout)
         for reply in replies:
             if direction == "up" and reply.metadata.message_type == "train":

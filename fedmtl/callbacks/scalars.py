@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fedmtl.metrics.base import MEASURES as NAMES
+from fedmtl.tables.mean_score import mean_score_of
 from fedmtl.tables.schemas import LEDGER, MEASURES, METRICS, TEST, TRAINING, Row
 
 
@@ -36,7 +37,7 @@ def scalars(table: str, rows: Sequence[Row], clients: bool = True) -> Iterator[S
 
 def _metrics(rows: Sequence[Row], clients: bool) -> Iterator[Scalar]:
     """Value and score; a row without a labelled example has none."""
-    scores: dict[tuple[str, int], list[float]] = {}
+    scores: dict[tuple[str, int], list[Row]] = {}
     seconds: dict[tuple[str, int], float] = {}
     for row in rows:
         if row["client"] is not None and not clients:
@@ -51,9 +52,9 @@ def _metrics(rows: Sequence[Row], clients: bool) -> Iterator[Scalar]:
         if value != score and not (math.isnan(value) and math.isnan(score)):
             yield Scalar(f"{part}{row['task']}/score{of}", row["round"], score)
         if row["client"] is None:
-            scores.setdefault((part, row["round"]), []).append(score)
+            scores.setdefault((part, row["round"]), []).append(row)
     for (part, step), some in scores.items():
-        yield Scalar(f"{part}mean_score", step, sum(some) / len(some))
+        yield Scalar(f"{part}mean_score", step, mean_score_of(some))
     for (tag, step), spent in seconds.items():
         yield Scalar(tag, step, spent)
 

@@ -67,10 +67,7 @@ def describe(progress: "Progress", short: bool = False) -> str:
     text = f"{progress.score_text}  up {up}  down {down}"
     if left_out:
         text += f"  clients left out: {left_out}"
-    last = progress.round > progress.rounds
-    where = "last model" if last else f"round {progress.round}/{progress.rounds}"
-    where = f"test, model of round {progress.round}" if progress.tests else where
-    return f"{where}  {text}"
+    return f"{progress.where}  {text}"
 
 
 def run_one(
@@ -88,8 +85,7 @@ def run_one(
     show, stop = watch(label, experiment.rounds)
 
     def on_round(progress: "Progress") -> None:
-        ended = progress.tests or progress.round > progress.rounds
-        stopping.reached("at the end" if ended else f"{which}after round {progress.round}")
+        stopping.reached("at the end" if progress.ended else f"{which}after round {progress.round}")
         show(progress)
 
     stopping.reached(f"{which}before a round was done")

@@ -58,8 +58,8 @@ class Watch:
             stopping.reached(f"{which}before a round was done")
             self._show, self._stop = watch(label, self._tasks[event.task].experiment.rounds)
         elif event.progress is not None:
-            last = event.progress.round > event.progress.rounds
-            stopping.reached(f"{which}after round {event.progress.round}" if not last else "at the end")
+            done = f"{which}after round {event.progress.round}"
+            stopping.reached("at the end" if event.progress.ended else done)
             self._show(event.progress)
         else:
             self.close()

@@ -1,6 +1,6 @@
 """Client pool of a node: packets in, packets out; the same on a laptop, in a worker and on a device."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from fedmtl.protocol.metrics_report import raw_data_packet
 from fedmtl.protocol.packets import concat
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.plan_check import check_inputs
-from fedmtl.protocol.requests import Replies, Request, Requests, requests_of
+from fedmtl.protocol.requests import Replies, Requests
 
 
 class ClientPool:
@@ -56,11 +56,10 @@ class ClientPool:
         return self.clients.roster
 
     @float32_default()
-    def handle(self, round: int, requests: Sequence[Request], store: StateStore, add: bool = False) -> Replies:
-        """Reply to the requests of a round, in their order.
+    def handle(self, requests: Requests, store: StateStore, add: bool = False) -> Replies:
+        """Reply to the requests of an exchange, in their order.
 
         Args:
-            round: the round that is trained.
             requests: a row a client.
             store: where private state is.
             add: unpack the uploads that were packed, and reply with their sum instead of each of them.
@@ -70,8 +69,7 @@ class ClientPool:
             PacketError: a packet that is damaged or of another experiment.
             LostState: a private state that must be there is not, or is damaged.
         """
-        requests = requests if isinstance(requests, Requests) else requests_of(requests)
-        exchange = Exchange(self.plan, self._engine, store, round, requests, add)
+        exchange = Exchange(self.plan, self._engine, store, requests, add)
         self.seconds = exchange.seconds
         groups = self._loader.load(exchange)
         reports = measure(exchange, groups)
@@ -79,7 +77,7 @@ class ClientPool:
         senders = np.flatnonzero(requests.raw_data)
         if len(senders):
             data = (self.clients[client].train for client in requests.clients[senders].tolist())
-            updates.append((senders, concat([raw_data_packet(self.plan, round, split) for split in data])))
+            updates.append((senders, concat([raw_data_packet(self.plan, exchange.round, split) for split in data])))
         count = len(requests)
         reports, updates = in_order(count, reports), in_order(count, updates)
         return Replies(

@@ -32,6 +32,7 @@ from fedmtl.engines.loop import run_one
 from fedmtl.export.mixture import apart, flat
 from fedmtl.models.split import mixed_sums_fn, sums_fn
 from fedmtl.protocol.best_round import NO_ROUND
+from fedmtl.protocol.exchange import Exchange
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.requests import Requests
 from fedmtl.registry.allowed import beside
@@ -109,11 +110,11 @@ def for_each_client_model(
     rounds = experiment.rounds
     if experiment.valid_fraction:  # the run's result is its best round
         rounds = int(summary_from_bytes(files.read("summary.json"), folder / "summary.json")["stopped"]["best_round"])
-    last = rounds + 1  # the call that only measures
-    chosen = sample(plan.seed, last, roster.clients, count)
-    packets = broadcasts(plan, server, roster, last, chosen)
+    exchange = Exchange(number=rounds + 1, version=rounds, measure=True, last=True)
+    chosen = sample(plan.seed, exchange.number, roster.clients, count)
+    packets = broadcasts(plan, server, roster, exchange, chosen)
     nothing = np.zeros(count, bool)
-    requests = Requests(chosen, packets, ~nothing, nothing, nothing)
+    requests = Requests(exchange, chosen, packets, ~nothing, nothing, nothing)
     if state is None:
         place = Path(state_folder(experiment, folder, run) or "")
         store = ReadOnlyStore(place, roster.clients, lambda: make_store(experiment, schema, str(place)))
@@ -121,7 +122,7 @@ def for_each_client_model(
         place = state / run
         store = ReadOnlyStore(place, roster.clients, lambda: VersionedFileStore(FileBackend(place)))
     shard = shard_of(some_of(federation.clients, chosen))
-    ClientPool(plan, shard, ModelEngine(plan, use)).handle(last, requests, store)
+    ClientPool(plan, shard, ModelEngine(plan, use)).handle(requests, store)
     trained = _trained(experiment, plan, roster.clients, rounds)
     absent = frozenset(client for client in store.absent if client in trained)
     if len(absent) == count:

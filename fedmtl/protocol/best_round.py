@@ -33,10 +33,10 @@ class BestRound:
 
 
 class RoundSnapshot(NamedTuple):
-    """The server's part of a round that is measured: its clients' states stay on their nodes."""
+    """The server's part of a version that is measured: its clients' states stay on their nodes."""
 
-    round: int
+    version: int
     state: Any
-    """The server's after the round."""
+    """The server's state of this version."""
     since: NDArray[np.int64]
-    """``Server.since`` after the round."""
+    """``Server.since`` at this version."""

@@ -8,6 +8,9 @@ from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.rejections import Refused
 from fedmtl.protocol.requests import Requests
 
+MOST = 2**31
+"""Most exchanges of a run."""
+
 NOT_FINITE = "its update is not finite"
 NOT_CODED = "its update cannot be coded; lower the learning rate, or use a codec for numbers of every size"
 NOT_READ = "its own upload cannot be read back; look at the node's log"
@@ -28,24 +31,29 @@ def is_divergence(problem: str) -> bool:
 
 
 def permitted(
-    plan: Plan, hosted: NDArray[np.int64], rounds: int | None, round: int, requests: Requests
+    plan: Plan, hosted: NDArray[np.int64], rounds: int | None, requests: Requests
 ) -> tuple[Requests, dict[ClientId, str]]:
     """Return the requests that the node replies to, and the clients of the others with the reason.
 
-    Raw data leaves a node only for a central algorithm, and only in the first round.
+    Raw data leaves a node only for a central algorithm, and only with the first model.
 
     Args:
         hosted: clients of the node, ascending.
         rounds: of the node's experiment; None where it does not know.
-        round, requests: of the message.
+        requests: of the message.
 
     Raises:
-        Refused: a round that the experiment does not have.
+        Refused: an exchange that the experiment does not have.
     """
-    last = 2**31 if rounds is None else rounds + 1  # the message after the last round only measures
-    if not 1 <= round <= last:
-        raise Refused("request", f"rounds are from 1 to {last}, got a request of round {round}")
-    raw = requests.raw_data & (not plan.central or round != 1)
+    number, version = requests.exchange.number, requests.exchange.version
+    last = MOST if rounds is None else rounds
+    exchanges = last + 1 + (plan.valid_fraction > 0)  # one a round, one that measures the last model, the best's test
+    if not (1 <= number <= exchanges and 0 <= version <= last):
+        allowed = f"exchanges are from 1 to {exchanges} and versions from 0 to {last}"
+        raise Refused("request", f"{allowed}, got exchange {number} of version {version}")
+    if requests.train.any() and version == last:
+        raise Refused("request", f"training ends with version {last}, got a request to train on it")
+    raw = requests.raw_data & (not plan.central or version > 0)
     strange = ~np.isin(requests.clients, hosted)
     repeated = np.ones(len(requests), bool)
     repeated[np.unique(requests.clients, return_index=True)[1]] = False

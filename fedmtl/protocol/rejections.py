@@ -26,6 +26,7 @@ KINDS = {
     "text": "problems or phases that are no texts, too many, or not about the node's own clients",
     "roster": "a roster that does not fit the federation",
     "error": "a node that failed",
+    "late": "an update that came after its round was closed",
 }
 """Kind -> its meaning. ``summary.json`` counts rejections under these names."""
 

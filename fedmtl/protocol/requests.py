@@ -7,16 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.core.types import ClientId, TaskSet
-from fedmtl.protocol.best_round import NO_ROUND
+from fedmtl.protocol.exchange import Exchange
 from fedmtl.protocol.packets import Packets, concat
-from fedmtl.tables.schemas import TEST
 
 PHASES = ("state", "evaluate", "train", "encode", "add")
 """Phases of a node's time."""
 
 
 START_ANEW = -1
-"""In place of the round of a client's last update: a private state that is lost may begin anew."""
+"""In place of the version that a client has trained for: a private state that is lost may begin anew."""
 
 
 class Request(NamedTuple):
@@ -33,20 +32,19 @@ class Request(NamedTuple):
 
 
 class Requests(Sequence[Request]):
-    """The requests of a round, or of one node in it."""
+    """The requests of an exchange, or of one node in it."""
 
     def __init__(
         self,
+        exchange: Exchange,
         clients: NDArray[np.int64],
         packets: Packets,
         evaluate: NDArray[np.bool_],
         train: NDArray[np.bool_],
         raw_data: NDArray[np.bool_],
         since: NDArray[np.int64] | None = None,
-        part: str = TEST,
-        best: int = NO_ROUND,
-        full: bool = False,
     ) -> None:
+        self.exchange = exchange
         self.clients = clients
         self.packets = packets
         """Clients with the same packet may share its bytes; each is counted."""
@@ -54,14 +52,8 @@ class Requests(Sequence[Request]):
         self.train = train
         self.raw_data = raw_data
         self.since = np.zeros(len(clients), np.int64) if since is None else since
-        """The last round of which each client sent an update, so that it has a private state of that round or a later
-        one; 0: none. START_ANEW: it may begin anew where that state is lost."""
-        self.part = part
-        """The part of their examples that clients measure on, test or valid."""
-        self.best = best
-        """The best measured round so far, whose private states nodes keep; NONE where there is none."""
-        self.full = full
-        """True where clients measure all metrics, and not the primary one alone."""
+        """The newest version that each client has trained for, so that it has a private state of that version or a
+        later one; 0: none. START_ANEW: it may begin anew where that state is lost."""
 
     def __len__(self) -> int:
         return len(self.clients)
@@ -79,12 +71,11 @@ class Requests(Sequence[Request]):
     def select(self, rows: NDArray[Any]) -> "Requests":
         """Select the requests of some rows."""
         evaluate, train, raw_data = (column[rows] for column in (self.evaluate, self.train, self.raw_data))
-        since = self.since[rows]
         clients, packets = self.clients[rows], self.packets.select(rows)
-        return Requests(clients, packets, evaluate, train, raw_data, since, self.part, self.best, self.full)
+        return Requests(self.exchange, clients, packets, evaluate, train, raw_data, self.since[rows])
 
 
-def requests_of(requests: Iterable[Request]) -> Requests:
+def requests_of(requests: Iterable[Request], exchange: Exchange) -> Requests:
     """Make columns from rows."""
     rows = list(requests)
     flags = np.array([(request.evaluate, request.train, request.raw_data) for request in rows], bool).reshape(-1, 3)
@@ -93,7 +84,7 @@ def requests_of(requests: Iterable[Request]) -> Requests:
         np.array([request.client for request in rows], np.int64),
         concat([request.packet for request in rows]),
     )
-    return Requests(clients, packets, evaluate, train, raw_data)
+    return Requests(exchange, clients, packets, evaluate, train, raw_data)
 
 
 class Reply(NamedTuple):

@@ -49,12 +49,13 @@ def state_folder(experiment: Experiment, folder: Path | None, run: str) -> str |
 class Saved:
     """The part of a run, besides the server and the ledger, that a checkpoint holds."""
 
-    round: int = 0
-    """Rounds that are done."""
+    exchanges: int = 0
+    """Exchanges that are done, without the test of the best round."""
     seconds: dict[str, float] = field(default_factory=dict)
     message_bytes: dict[str, int] = field(default_factory=lambda: {"down": 0, "up": 0})
     trained: NDArray[Any] = field(default_factory=lambda: np.zeros(0, np.int64))
-    """Clients that trained in the round that is done: rows of its model, one exchange later, hold their seconds."""
+    """Clients that trained in the last round: rows of the version that it made, measured one exchange later, hold their
+    seconds."""
     training_seconds: NDArray[Any] = field(default_factory=lambda: np.zeros(0))
     marks: dict[str, Mark] = field(default_factory=lambda: {table.name: Mark() for table in TABLES})
     """Ends of the files of the tables."""
@@ -65,10 +66,10 @@ class Saved:
 
 
 def write_checkpoint(files: Folder, saved: Saved, server: Server) -> None:
-    """Write the server's state and the note, in one step; before it, the state of a best round that is new."""
+    """Write the server's state and the note, in one step."""
     note = {
         "format": FORMAT,
-        "round": saved.round,
+        "round": saved.exchanges,
         "marks": saved.marks,
         "rows_digest": saved.rows_digest,
         "score": None if np.isnan(saved.score) else saved.score,
@@ -82,13 +83,18 @@ def write_checkpoint(files: Folder, saved: Saved, server: Server) -> None:
     if server.uploads_no_numbers:
         note["since"] = _to_text(server.since, "<i8")
     if server.schedule.validates:
-        best, kept = server.best, server.best_snapshot
+        best = server.best
         score = None if np.isnan(best.score) else best.score
         values = {"round": best.round, "score": score, "waited": best.waited, "last": best.last}
         note |= {"best": values, "tested": saved.tested}
-        if kept is not None and best.last == best.round == saved.round - 1 and not saved.tested:  # it is new
-            files.write(_best_file(kept.round), state_to_bytes(kept.state, {"since": _to_text(kept.since, "<i8")}))
     files.write(CHECKPOINT, state_to_bytes(server.state, note))
+
+
+def write_best(files: Folder, version: int, server: Server) -> None:
+    """Write the server's state of a version that was measured, where it is the best one so far; before the note."""
+    kept = server.best_snapshot
+    if kept is not None and kept.version == version:
+        files.write(_best_file(version), state_to_bytes(kept.state, {"since": _to_text(kept.since, "<i8")}))
 
 
 def write_raw_data(files: Folder, server: Server) -> None:
@@ -115,17 +121,17 @@ def remove_old_best(files: Folder, saved: Saved, server: Server) -> None:
                 files.remove(f"checkpoint/{name}")
 
 
-def restore(note: Mapping[str, Any], rounds: int, server: Server, folder: Path) -> Saved:
+def restore(note: Mapping[str, Any], server: Server, folder: Path) -> Saved:
     """Put the server and its ledger where a note left them, and return the rest of it.
 
     Raises:
         ValueError, KeyError, TypeError, …: a note that no run of this number of rounds writes.
     """
-    _check_note(note, rounds)
+    _check_note(note, server.schedule.rounds)
     server.ledger = Ledger.from_state_dict(note["ledger"])
     server.rejected.update(note.get("rejected", {}))
     saved = Saved(
-        round=note["round"],
+        exchanges=note["round"],
         seconds=note["seconds"],
         message_bytes=note["message_bytes"],
         trained=_from_text(note["trained"], "<i8"),
@@ -171,7 +177,7 @@ def _check_note(note: Mapping[str, Any], rounds: int) -> Mapping[str, Any]:
         if type(value) is not int or not 0 <= value <= most:
             raise ValueError(f"{what} is a whole number from 0 to {most}, got {str(value)[:40]}")
 
-    count("round", note["round"], rounds + 1)
+    count("round", note["round"], rounds + 1)  # exchanges: one a round, and one that only measures
     if set(note["marks"]) != {table.name for table in TABLES}:
         raise ValueError(f"marks are of {[table.name for table in TABLES]}, got {sorted(note['marks'])[:5]}")
     for length, number, checksum in note["marks"].values():

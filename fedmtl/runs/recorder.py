@@ -18,6 +18,7 @@ from fedmtl.callbacks.runner import NO_CALLBACKS, CallbackRunner
 from fedmtl.client.state.base import StateError
 from fedmtl.core.file_format import check_format
 from fedmtl.core.files import Folder
+from fedmtl.protocol.exchange import Exchange
 from fedmtl.protocol.requests import START_ANEW
 from fedmtl.runs.checkpoint import (
     CHECKPOINT,
@@ -28,6 +29,7 @@ from fedmtl.runs.checkpoint import (
     restore_last_updates,
     restore_raw_data,
     state_folder,
+    write_best,
     write_checkpoint,
     write_raw_data,
 )
@@ -96,19 +98,13 @@ class Recorder:
             self.run = earlier or self.run
 
     @property
-    def round(self) -> int:
-        """Rounds that are done and saved."""
-        return self._saved.round
+    def exchanges(self) -> int:
+        """Exchanges that are done and saved, without the test of the best round."""
+        return self._saved.exchanges
 
-    @property
-    def seconds(self) -> dict[str, float]:
-        """Wall seconds by phase."""
-        return self._saved.seconds
-
-    @property
-    def message_bytes(self) -> dict[str, int]:
-        """Bytes of the packet arrays in Flower's messages, counted where they are sent and received."""
-        return self._saved.message_bytes
+    def next_exchange(self, server: Server) -> Exchange | None:
+        """Return the exchange that the run goes on with; None where all is done but the summary."""
+        return server.schedule.exchange(self._saved.exchanges, server.best, self._saved.tested)
 
     @property
     def state_folder(self) -> str | None:
@@ -131,7 +127,7 @@ class Recorder:
             server.state, note = read_state(files, server.state)
             check_format(files.path(CHECKPOINT), note.get("format", 1))
             try:
-                self._saved = restore(note, self.experiment.rounds, server, self.folder)
+                self._saved = restore(note, server, self.folder)
             except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
                 raise StateError(
                     f"{str(files.path(CHECKPOINT))!r} says what no run writes ({type(error).__name__}: "
@@ -145,45 +141,35 @@ class Recorder:
         if self._restart_clients:
             for since in [server.since, *([server.best_snapshot.since] if server.best_snapshot is not None else [])]:
                 since[since > 0] = START_ANEW
-        if server.plan.central and self.round > 0:
+        if server.plan.central and self.exchanges > 0:
             restore_raw_data(files, server)
         if self.callbacks:
             self.callbacks.replay(exchanges(self.folder, self._saved.marks))
 
-    def is_over(self, server: Server) -> bool:
-        """True when all is done but the summary."""
-        return self._saved.tested if server.schedule.validates else self.round > server.rounds
-
-    def record(self, round: int, server: Server, outcome: RoundResult, tests: bool = False) -> Progress:
-        """Keep what a round brought; with a folder, on disk before this returns.
-
-        Args:
-            tests: whether it was the test of the best round at the end.
-        """
+    def record(self, exchange: Exchange, server: Server, outcome: RoundResult) -> Progress:
+        """Keep the result of an exchange; with a folder, on disk before this returns."""
         start, saved = time.perf_counter(), self._saved
+        tests = exchange.last and server.schedule.validates
         trained = (saved.trained[:0], saved.training_seconds[:0]) if tests else (saved.trained, saved.training_seconds)
         measured = by_task(outcome.measurements, *trained)
         if measured is not None:
             saved.score = round_score(server.plan.tasks, measured)
             saved.rows_digest = digest(saved.rows_digest, measured)
-        if tests:
-            saved.tested, round = True, saved.round
-        elif server.schedule.validates and server.schedule.evaluates(round - 1):
-            server.record_score(round - 1, math.nan if measured is None else saved.score)
-        if round <= server.rounds and not tests:
+        if server.schedule.validates and exchange.measure and not tests:
+            server.record_score(exchange.version, math.nan if measured is None else saved.score)
+        if exchange.train:
             saved.trained, saved.training_seconds = outcome.trained, outcome.seconds
-        last = tests or (measured is not None and not server.schedule.validates and measured.round == server.rounds)
-        other = measure_blocks(server.plan.tasks, server.plan.kinds, outcome.measurements, last)
-        if trained_now := training_blocks(round, outcome.training):
+        other = measure_blocks(server.plan.tasks, server.plan.kinds, outcome.measurements, exchange.last)
+        if trained_now := training_blocks(exchange.number, outcome.training):
             other[TRAINING.name] = trained_now
         self._train_loss = outcome.training.mean() if trained_now else None
         packets = server.ledger.latest() if self.callbacks else []
         if self.folder is not None:
-            self._write(self.folder, round, server, measured, other)
+            self._write(self.folder, exchange, server, measured, other)
         else:
             self._tables.add(measured, other)
-        saved.round = round
-        self.add_seconds("write", time.perf_counter() - start)
+        saved.tested, saved.exchanges = tests, saved.exchanges if tests else exchange.number
+        self.add_seconds(write=time.perf_counter() - start)
         if self.callbacks:  # after the checkpoint, so that none has a row that a resumed run lacks
             start = time.perf_counter()
             found = {METRICS.name: [] if measured is None else list(rows(server.plan.tasks, measured))}
@@ -191,7 +177,7 @@ class Recorder:
             for table in (MEASURES, CONFUSION, TRAINING, LEDGER):
                 found[table.name] = list(rows_in(table, iter(some.get(table.name, []))))
             self.callbacks.exchange(found)
-            self.add_seconds("callbacks", time.perf_counter() - start)
+            self.add_seconds(callbacks=time.perf_counter() - start)
         return self.progress(server, outcome.problems, tests, measured is not None)
 
     def progress(
@@ -199,30 +185,46 @@ class Recorder:
     ) -> Progress:
         """Return the progress of the run."""
         loss = self._train_loss
-        return progress_of(server, self._saved.round, self._saved.score, problems or {}, tests, measured, loss)
+        return progress_of(server, self._saved.exchanges, self._saved.score, problems or {}, tests, measured, loss)
 
     def _write(
-        self, folder: Path, round: int, server: Server, measured: RoundMetrics | None, other: Mapping[str, Blocks]
+        self,
+        folder: Path,
+        exchange: Exchange,
+        server: Server,
+        measured: RoundMetrics | None,
+        other: Mapping[str, Blocks],
     ) -> None:
-        files, saved = Folder(folder), self._saved
-        if round == 1:
+        files, tests = Folder(folder), exchange.last and server.schedule.validates
+        done = self._saved.exchanges if tests else exchange.number
+        saved = replace(self._saved, exchanges=done, tested=tests)
+        if exchange.version == 0:
             write_raw_data(files, server)
         found = [] if measured is None else metric_blocks(server.plan.tasks, measured)
         self._tables.append({**other, METRICS.name: found, LEDGER.name: server.ledger.blocks()}, saved.marks)
         server.ledger.flush()
-        write_checkpoint(files, replace(saved, round=round), server)
+        if exchange.measure and not tests:
+            write_best(files, exchange.version, server)
+        write_checkpoint(files, saved, server)
         if not self._begun:
             mark_begun(folder)
             self._begun = True
         remove_old_best(files, saved, server)
 
-    def add_seconds(self, phase: str, seconds: float) -> None:
-        self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
+    def add_seconds(self, **spent: float) -> None:
+        """Add wall seconds, by phase."""
+        for phase, seconds in spent.items():
+            self._saved.seconds[phase] = self._saved.seconds.get(phase, 0.0) + seconds
+
+    def add_bytes(self, down: int, up: int) -> None:
+        """Add bytes of the packet arrays in Flower's messages, counted where they are sent and received."""
+        self._saved.message_bytes["down"] += down
+        self._saved.message_bytes["up"] += up
 
     def finish(self, server: Server) -> Result:
         """Return the result; with a folder, the summary and the model are written."""
         saved = self._saved
-        result = server.best.round if server.schedule.validates else server.rounds
+        result = server.best.round if server.schedule.validates else server.schedule.rounds
         last = self._tables.metrics(server.plan.tasks, saved.marks, result, TEST)()
         summary = summarise(self.experiment, server, last, saved)
         summary |= {"floors": dict(self.floors), **names_in(server.plan.tasks, self.client_names)}

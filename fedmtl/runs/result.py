@@ -80,7 +80,8 @@ class Progress:
     """Progress of a run after a round."""
 
     round: int
-    """Round that is done; with ``tests``, the best round, whose model is tested."""
+    """Exchange that is done: its round, or one more than ``rounds`` where it only measured the last round's model;
+    with ``tests``, the best round, whose model is tested."""
     rounds: int
     mean_score: float
     """Mean over tasks of the score over all clients, of the last model that was measured."""
@@ -99,6 +100,18 @@ class Progress:
     """True where this round measured a model; else ``mean_score`` is an earlier one."""
     train_loss: float | None = None
     """Mean training loss of the clients of this round, NaN where one has diverged; None where none is sent."""
+
+    @property
+    def ended(self) -> bool:
+        """True where no training follows: the model of the last round was measured, or the best one was tested."""
+        return self.tests or self.round > self.rounds
+
+    @property
+    def where(self) -> str:
+        """The round, or the model that was measured after training."""
+        if self.tests:
+            return f"test, model of round {self.round}"
+        return "last model" if self.ended else f"round {self.round}/{self.rounds}"
 
     @property
     def score_text(self) -> str:
@@ -126,7 +139,7 @@ def progress_of(
     """Return the progress of a run after a round; arguments are as in ``Progress``."""
     return Progress(
         round=server.best.round if tests else round,
-        rounds=server.rounds,
+        rounds=server.schedule.rounds,
         mean_score=score,
         bytes_up=server.ledger.total("up", ("train", "raw_data")),
         bytes_down=server.ledger.total("down", ("train", "raw_data")),

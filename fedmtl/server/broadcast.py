@@ -10,13 +10,14 @@ from xxhash import xxh3_128_digest
 from fedmtl.core.random import rng
 from fedmtl.core.types import ClientId, Payload, TaskSet
 from fedmtl.data.roster import Roster
+from fedmtl.protocol.exchange import Exchange
 from fedmtl.protocol.pack import pack_payload
 from fedmtl.protocol.packets import DOWN, Packets, concat
 from fedmtl.protocol.plan import Plan
 
 
-def broadcasts(plan: Plan, state: Any, roster: Roster, round: int, clients: NDArray[np.int64]) -> Packets:
-    """Make a packet for each of K clients.
+def broadcasts(plan: Plan, state: Any, roster: Roster, exchange: Exchange, clients: NDArray[np.int64]) -> Packets:
+    """Make a packet of an exchange for each of K clients.
 
     Equal payloads are one packet: the same numbers, under the same names, as far as a client owns them. Not the same
     tensors: of two clients that shared one, each has its own when the server is read back from its checkpoint, and a
@@ -47,7 +48,7 @@ def broadcasts(plan: Plan, state: Any, roster: Roster, round: int, clients: NDAr
             numbers = tuple((record, name, _sum(tensor, sums)) for record, name, tensor in flat)
             if numbers not in by_numbers:
                 by_numbers[numbers] = len(packets)
-                packets.append(_pack(plan, round, client, task_set, payload))
+                packets.append(_pack(plan, exchange, client, task_set, payload))
             place = by_records[records] = by_numbers[numbers]
         which[k] = place
     return concat(packets).select(which[speaker])
@@ -60,6 +61,8 @@ def _sum(tensor: Tensor, known: dict[int, bytes]) -> bytes:
     return known[id(tensor)]
 
 
-def _pack(plan: Plan, round: int, client: ClientId, owned: TaskSet, payload: Payload) -> bytes:
+def _pack(plan: Plan, exchange: Exchange, client: ClientId, owned: TaskSet, payload: Payload) -> bytes:
     link = plan.downlink(client, owned)
-    return pack_payload(payload, link, link.init(), rng(plan.seed, round, client, "down"), kind=DOWN, round=round)[0]
+    # A version that is sent again, to be tested, is rounded as it was when it was trained on.
+    generator = rng(plan.seed, exchange.makes, client, "down")
+    return pack_payload(payload, link, link.init(), generator, kind=DOWN, round=exchange.number)[0]

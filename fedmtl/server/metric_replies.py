@@ -29,7 +29,7 @@ class MetricReports(NamedTuple):
 
 def client_metrics(replies: RoundReplies) -> list[ClientMetrics]:
     """Read the good reports, by set of tasks; of a damaged one only its client's metrics are missing."""
-    parts: list[MetricReports] = []
+    exchange, parts = replies.requests.exchange, list[MetricReports]()
     for sent, rows, places in replies.matched:
         some = replies.requests.evaluate[places] & (sent.reports.lengths[rows] > 0)
         rows, places, node = rows[some], places[some], sent.node
@@ -42,7 +42,7 @@ def client_metrics(replies: RoundReplies) -> list[ClientMetrics]:
 
             packets = sent.reports.select(rows[of])
             owned = replies.roster.task_sets[index]
-            if replies.requests.full:
+            if exchange.full:
                 good, sums, tallies = read_full_reports(replies.plan, replies.round, owned, packets, damaged)
             else:
                 good, sums = read_reports(replies.plan, replies.round, owned, packets, damaged)
@@ -60,14 +60,14 @@ def client_metrics(replies: RoundReplies) -> list[ClientMetrics]:
         sums = {task: np.concatenate([part.sums[task] for part in some])[order] for task in some[0].sums}
         tallies = {task: joined([part.tallies[task] for part in some]).select(order) for task in some[0].tallies}
         if len(clients):
-            found.append(ClientMetrics(replies.round - 1, clients[order], sums, replies.requests.part, tallies))
+            found.append(ClientMetrics(exchange.version, clients[order], sums, exchange.on, tallies))
     return found
 
 
 def _possible(replies: RoundReplies, parts: list[MetricReports]) -> list[MetricReports]:
     """Leave out the clients whose sums no metric can have."""
     counts = [np.max([sums[:, 0] for sums in part.sums.values()], axis=0) for part in parts]
-    known = [replies.examples_of(part.clients, 2 if replies.requests.part == VALID else 1) for part in parts]
+    known = [replies.examples_of(part.clients, 2 if replies.requests.exchange.on == VALID else 1) for part in parts]
     largest = size_limits(1.0, counts, known, [part.node for part in parts])
     kept = []
     for (index, node, clients, sums, tallies), limits in zip(parts, largest, strict=True):
@@ -76,7 +76,7 @@ def _possible(replies: RoundReplies, parts: list[MetricReports]) -> list[MetricR
             bad = good & ~possible(replies.plan.tasks[task], values, limits)
             for k in np.flatnonzero(bad).tolist():
                 shown = ", ".join(f"{number:g}" for number in values[k, :6])
-                most = f"{limits[k]:g} {replies.requests.part} examples"
+                most = f"{limits[k]:g} {replies.requests.exchange.on} examples"
                 reason = f"sums of task {task!r} that no metric has, of {most}: {shown}"
                 replies.leave_out_part("metrics", node, int(clients[k]), reason, "report")
             good &= ~bad
@@ -84,7 +84,7 @@ def _possible(replies: RoundReplies, parts: list[MetricReports]) -> list[MetricR
             safe = np.where(good[:, None], sums[task], 0.0)
             bad = good & ~replies.plan.kinds[task].possible(safe, tally)
             for k in np.flatnonzero(bad).tolist():
-                most = f"{sums[task][k, 0]:g} {replies.requests.part} examples"
+                most = f"{sums[task][k, 0]:g} {replies.requests.exchange.on} examples"
                 reason = f"counts of task {task!r} that no outputs have, of {most}"
                 replies.leave_out_part("metrics", node, int(clients[k]), reason, "report")
             good &= ~bad

@@ -12,7 +12,7 @@ from fedmtl.data.roster import Roster
 from fedmtl.protocol.ledger import Ledger
 from fedmtl.protocol.metrics_report import raw_data_bytes
 from fedmtl.protocol.plan import Plan
-from fedmtl.protocol.rejections import Rejection
+from fedmtl.protocol.rejections import Rejection, report
 from fedmtl.protocol.requests import Replies, Requests
 from fedmtl.server.influence import Bounds, size_limits
 
@@ -33,7 +33,7 @@ class RoundReplies:
     Replies without a request are dropped; of two replies of one client, the last counts.
 
     Args:
-        plan, roster, round, requests: of the round.
+        plan, roster, requests: of the round.
         replies: of each node.
         bounds: on weights and norms; None where all nodes are trusted, and no number of theirs is checked.
         examples: training, test and validation examples of each client of the roster, [K, 3]; None where they are not
@@ -42,13 +42,13 @@ class RoundReplies:
     Attributes:
         problems: clients that were asked for an update and gave none that can be used, with the reason.
         rejections: what was left out here.
+        late: mask of the requests whose update came after the round was closed.
     """
 
     def __init__(
         self,
         plan: Plan,
         roster: Roster,
-        round: int,
         requests: Requests,
         replies: Sequence[Replies],
         bounds: Bounds | None = None,
@@ -58,8 +58,9 @@ class RoundReplies:
         self.rejections: list[Rejection] = []
         self.plan = plan
         self.roster = roster
-        self.round = round
+        self.round = requests.exchange.number
         self.requests = requests
+        self.late = np.zeros(len(requests), bool)
         self.bounds = bounds
         self._examples = examples
         self.task_set = roster.task_set(requests.clients)
@@ -75,6 +76,23 @@ class RoundReplies:
                 self.problems |= {c: problem for c, problem in each.problems.items() if c in wanted}
                 for client in sorted(set(each.problems) - wanted):  # that only had to measure
                     self.leave_out_part("error", each.node, client, each.problems[client], "report")
+
+    def name_problems(self, rejections: Sequence[Rejection]) -> None:
+        """Name the problems of clients whose updates were rejected before the replies were matched."""
+        asked = set(self.requests.clients[self.requests.train | self.requests.raw_data].tolist()) if rejections else ()
+        self.problems |= {
+            one.client: one.reason
+            for one in rejections
+            if one.client is not None and one.client in asked and one.part == "update"
+        }
+
+    def report(self, left_out: Sequence[Rejection]) -> None:
+        """Log what was left out, and the problems that are not among it."""
+        report(f"round {self.round}", left_out)
+        named = {one.client for one in left_out if one.part == "update"}
+        others = [(client, problem) for client, problem in sorted(self.problems.items()) if client not in named]
+        unnamed = [Rejection("", problem, self.node_of(client), client) for client, problem in others]
+        report(f"round {self.round}", unnamed)
 
     def node_of(self, client: ClientId) -> int | None:
         """Return the node that replied for a client."""
@@ -106,12 +124,19 @@ class RoundReplies:
         ]
         return np.concatenate(found) if found else self.requests.clients[:0]
 
+    def arrived(self) -> NDArray[np.int64]:
+        """Return the rows of the requests to train whose reply came, without a problem so far."""
+        found = np.zeros(len(self.requests), bool)
+        for _, _, places in self.matched:
+            found[places] = True
+        return np.flatnonzero(found & self.requests.train & ~np.isin(self.requests.clients, list(self.problems)))
+
     def count(self, ledger: Ledger) -> None:
         """Count every packet that came, useful or not."""
         for replies, rows, places in self.matched:
             clients, lengths = self.requests.clients[places], replies.reports.lengths[rows]
             some = self.requests.evaluate[places] & (lengths > 0)
-            ledger.record_many(self.round - 1, clients[some], "up", "evaluate", lengths[some])
+            ledger.record_many(self.requests.exchange.version, clients[some], "up", "evaluate", lengths[some])
         for replies, rows, places in self.matched:
             clients, lengths = self.requests.clients[places], replies.updates.lengths[rows]
             train, raw_data = self.requests.train[places], self.requests.raw_data[places]

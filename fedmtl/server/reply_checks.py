@@ -47,7 +47,7 @@ def packet_limits(plan: Plan, roster: Roster, requests: Requests) -> tuple[NDArr
     for index in np.unique(sets).tolist():
         some = np.flatnonzero(sets == index)
         owned = roster.task_sets[index]
-        reports[some] = max_report_bytes(plan, owned, requests.full)
+        reports[some] = max_report_bytes(plan, owned, requests.exchange.full)
         if requests.train[some].any():
             most = plan.uplink(int(requests.clients[some[0]]), owned).max_bytes
             updates[some] = HEADER_BYTES + most if most else 0

@@ -53,6 +53,7 @@ class TrainingLosses(NamedTuple):
         return float(self.examples @ self.train_loss.astype(np.float64) / self.examples.sum())
 
 
+NO_CLIENTS = np.zeros(0, np.int64)
 NO_LOSSES = TrainingLosses(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.float32))
 
 
@@ -71,3 +72,5 @@ class RoundResult(NamedTuple):
     """Kind -> replies, packets and sums that were left out, see ``rejections.KINDS``."""
     training: TrainingLosses = NO_LOSSES
     """Training losses of the clients whose update was used and holds one."""
+    late: NDArray[Any] = NO_CLIENTS
+    """Clients whose update came after the round was closed, ascending: its bytes are counted, and it is wasted."""

@@ -1,4 +1,4 @@
-"""Sampling of the clients of a round."""
+"""Sampling of the clients of a round, and sets of clients as ascending arrays."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,3 +42,22 @@ def sample(seed: int, round: int, clients: NDArray[np.int64], size: int, purpose
 def measured_clients(roster: Roster, count: int, seed: int) -> NDArray[np.int64]:
     """Return the clients whose models are measured, ascending: ``count``, the same in each round; 0: all."""
     return sample(seed, 0, roster.clients, min(count or len(roster), len(roster)), "evaluate")
+
+
+def union(some: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the clients that are in either, ascending, without a copy where one holds the other."""
+    if not len(others) or (len(some) >= len(others) and _holds(some, others)):
+        return some
+    return others if not len(some) else np.union1d(some, others)
+
+
+def _holds(clients: NDArray[np.int64], some: NDArray[np.int64]) -> bool:
+    place = np.minimum(np.searchsorted(clients, some), len(clients) - 1)
+    return bool((clients[place] == some).all())
+
+
+def among(clients: NDArray[np.int64], some: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return a mask of the clients, ascending, that are among some of them."""
+    found = np.zeros(len(clients), bool)
+    found[np.searchsorted(clients, some)] = True
+    return found

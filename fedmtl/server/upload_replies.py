@@ -50,7 +50,7 @@ class UploadReader:
         )
         found: dict[int, list[ReceivedUploads]] = {}
         for index in np.unique(self._replies.task_set[requests.train]).tolist():
-            wanted = requests.train & ~bad & (self._replies.task_set == index)
+            wanted = requests.train & ~bad & ~self._replies.late & (self._replies.task_set == index)
             for sent, rows, places in self._replies.matched:
                 some = np.flatnonzero(wanted[places])
                 if len(some):

@@ -21,13 +21,13 @@ from fedmtl.models import MLP
 from fedmtl.protocol.packets import PacketError
 from fedmtl.protocol.requests import Request
 from fedmtl.tasks.regression import Regression
-from tests.server.toy import DATA, TRUNK_NUMBERS, Toy, make_toy, measured, read_down, read_up, toy_plan
+from tests.server.toy import DATA, TRUNK_NUMBERS, Toy, make_toy, measured, read_down, read_up, requested, toy_plan
 
 ENGINES = pytest.mark.parametrize("engine", [Loop(), VMap(chunk=2)], ids=["loop", "vmap"])
 
 
 def requests(toy: Toy, round: int = 1) -> list[Request]:
-    return list(toy.server.open_round(round))
+    return list(toy.open(round))
 
 
 def stored(toy: Toy, client: int, before: int) -> Any:
@@ -64,20 +64,20 @@ def test_replies_come_in_the_order_of_the_requests_and_hold_what_was_asked() -> 
         Request(0, b"", evaluate=False, train=False, raw_data=False),
         Request(2, b"", evaluate=False, train=False, raw_data=True),
     ]
-    replies = toy.client_pool.handle(1, asked, toy.store)
+    replies = toy.client_pool.handle(requested(1, asked), toy.store)
     assert [reply.client for reply in replies] == [4, 1, 3, 0, 2]
     assert [bool(reply.report) for reply in replies] == [True, False, True, False, False]
     assert [bool(reply.update) for reply in replies] == [True, True, False, False, True]
     assert [reply.seconds > 0 for reply in replies] == [True, True, False, False, False]
     assert not any(reply.problem for reply in replies)
-    assert list(toy.client_pool.handle(1, [], toy.store)) == []
+    assert list(toy.client_pool.handle(requested(1, []), toy.store)) == []
 
 
 def test_replies_do_not_depend_on_the_other_requests() -> None:
     toy = make_toy(up_codec=Int8())
-    together = toy.client_pool.handle(1, requests(toy), VersionedFileStore(MemoryBackend()))
+    together = toy.client_pool.handle(requested(1, requests(toy)), VersionedFileStore(MemoryBackend()))
     for request, reply in zip(requests(toy), together, strict=True):
-        (alone,) = toy.client_pool.handle(1, [request], VersionedFileStore(MemoryBackend()))
+        (alone,) = toy.client_pool.handle(requested(1, [request]), VersionedFileStore(MemoryBackend()))
         assert (alone.report, alone.update) == (reply.report, reply.update)
 
 
@@ -87,7 +87,7 @@ def test_a_report_holds_the_sums_of_the_clients_tasks() -> None:
     Client 1 owns binary_1 ([n, right ones]) and regression_2 ([n, Σ (z − y/σ)²], σ of the data set's own).
     """
     toy = make_toy()
-    reply = toy.client_pool.handle(1, requests(toy), toy.store)[1]
+    reply = toy.client_pool.handle(requested(1, requests(toy)), toy.store)[1]
     test, p = toy.client_pool.clients[1].test, {name: value.numpy() for name, value in toy.plan.initial.items()}
     h = np.maximum(0, test.x @ p["trunk.1.weight"].T + p["trunk.1.bias"])
     z = {task: (h @ p[f"head.{task}.weight"].T + p[f"head.{task}.bias"])[:, 0] for task in test.y}
@@ -113,7 +113,7 @@ def test_local_training_is_gradient_descent_written_out(engine: Any) -> None:
     federation = Federation({"regression_2": task}, whole.input_shape, {1: ClientData(only, only)})
     toy = make_toy(federation, engine=engine, batch_size=None, algorithm=FedPer(lr=0.1, epochs=1))
     (request,) = requests(toy)
-    (reply,) = toy.client_pool.handle(1, [request], toy.store)
+    (reply,) = toy.client_pool.handle(requested(1, [request]), toy.store)
 
     p = {name: value.numpy().astype(np.float64) for name, value in toy.plan.initial.items()}
     W, b = p["trunk.1.weight"], p["trunk.1.bias"]
@@ -153,10 +153,10 @@ def test_uploads_added_up_on_the_node_are_those_that_the_server_would_add(algori
         outcomes = []
         for toy, add in zip(toys, (False, True), strict=True):
             sick = ClientPool(toy.client_pool.plan, poisoned(2), Loop())
-            asked = toy.server.open_round(round)
-            replies = sick.handle(round, asked, toy.store, add)
+            asked = toy.open(round)
+            replies = sick.handle(requested(round, asked), toy.store, add)
             assert bool(replies.totals) == add and (replies.updates.data.size == 0) == add
-            outcomes.append(toy.server.close_round(round, asked, [replies]))
+            outcomes.append(toy.server.close_round(asked, [replies]))
         each, added = outcomes
         assert each.trained.tolist() == added.trained.tolist() == [0, 1, 3, 4]
         assert each.problems == added.problems == {2: "its update is not finite"}
@@ -187,7 +187,7 @@ def test_a_round_that_is_run_again_gives_the_same_bytes(engine: Any, algorithm: 
     toy = make_toy(engine=engine, algorithm=algorithm, up_codec=codec)
     toy.play(1)
     asked = requests(toy, 2)
-    first, second = (toy.client_pool.handle(2, asked, toy.store) for _ in range(2))
+    first, second = (toy.client_pool.handle(requested(2, asked), toy.store) for _ in range(2))
     for one, other in zip(first, second, strict=True):
         assert (one.report, one.update) == (other.report, other.update)
         assert one.report and (one.update or isinstance(algorithm, Local))
@@ -201,7 +201,9 @@ def test_a_restarted_node_goes_on_from_its_store() -> None:
     asked = requests(toy, 2)
     restarted = ClientPool(toy_plan(**same), toy.client_pool.clients, Loop())
     for one, other in zip(
-        restarted.handle(2, asked, toy.store), toy.client_pool.handle(2, asked, toy.store), strict=True
+        restarted.handle(requested(2, asked), toy.store),
+        toy.client_pool.handle(requested(2, asked), toy.store),
+        strict=True,
     ):
         assert (one.report, one.update) == (other.report, other.update)
 
@@ -233,7 +235,7 @@ def test_a_client_whose_update_is_not_finite_sends_none_and_keeps_its_last_good_
     good = {client: stored(toy, client, 2) for client in toy.client_pool.clients}
     asked = requests(toy, 2)
     sick = ClientPool(toy.client_pool.plan, poisoned(2), engine)
-    replies = sick.handle(2, asked, toy.store)
+    replies = sick.handle(requested(2, asked), toy.store)
 
     assert [reply.problem for reply in replies] == ["", "", "its update is not finite", "", ""]
     assert replies[2].update == b"" and replies[2].report != b""
@@ -245,7 +247,7 @@ def test_a_client_whose_update_is_not_finite_sends_none_and_keeps_its_last_good_
     trained = stored(toy, 1, 3)["private"]["head.regression_2.weight"]
     assert not torch.equal(trained, good[1]["private"]["head.regression_2.weight"])
 
-    third = toy.client_pool.handle(3, requests(toy, 3), toy.store)  # the next request starts from there
+    third = toy.client_pool.handle(requested(3, requests(toy, 3)), toy.store)  # the next request starts from there
     assert third[2].problem == "" and third[2].update
 
 
@@ -254,8 +256,10 @@ def test_a_client_whose_update_is_not_finite_sends_none_and_keeps_its_last_good_
 def test_one_client_that_diverges_does_not_touch_the_others(engine: Any, codec: Any) -> None:
     toy = make_toy(engine=engine, up_codec=codec)
     asked = requests(toy)
-    healthy = toy.client_pool.handle(1, asked, VersionedFileStore(MemoryBackend()))
-    sick = ClientPool(toy.client_pool.plan, poisoned(2), engine).handle(1, asked, VersionedFileStore(MemoryBackend()))
+    healthy = toy.client_pool.handle(requested(1, asked), VersionedFileStore(MemoryBackend()))
+    sick = ClientPool(toy.client_pool.plan, poisoned(2), engine).handle(
+        requested(1, asked), VersionedFileStore(MemoryBackend())
+    )
     assert sick[2].problem and sick[2].update == b""
     for client in (0, 1, 3, 4):
         assert (sick[client].report, sick[client].update) == (healthy[client].report, healthy[client].update)
@@ -267,7 +271,7 @@ def test_a_private_part_that_is_not_finite_is_not_kept_although_the_upload_is(en
     toy = make_toy(engine=engine, algorithm=Local(epochs=1))
     toy.play(1)
     good = sha256(stored(toy, 2, 2))
-    replies = ClientPool(toy.client_pool.plan, poisoned(2), engine).handle(2, requests(toy, 2), toy.store)
+    replies = ClientPool(toy.client_pool.plan, poisoned(2), engine).handle(requested(2, requests(toy, 2)), toy.store)
     assert [reply.problem for reply in replies] == ["", "", "its update is not finite", "", ""]
     assert sha256(stored(toy, 2, 3)) == good
 
@@ -305,13 +309,13 @@ def test_an_update_that_the_codec_cannot_hold_is_the_problem_of_its_client_alone
     toy = make_toy(up_codec=Narrow())
     asked = requests(toy)
     dense = ClientPool(toy_plan(), clients, Loop())
-    update = dense.handle(1, make_toy().server.open_round(1), VersionedFileStore(MemoryBackend()))[2].update
+    update = dense.handle(make_toy().open(1), VersionedFileStore(MemoryBackend()))[2].update
     change = np.frombuffer(update[32:], "<f4") - np.concatenate(
         [toy.plan.initial[name].flatten().numpy() for name in ("trunk.1.bias", "trunk.1.weight")]
     )
     assert 65504 < np.abs(change).max() < np.inf
 
-    replies = ClientPool(toy.client_pool.plan, clients, Loop()).handle(1, asked, toy.store)
+    replies = ClientPool(toy.client_pool.plan, clients, Loop()).handle(requested(1, asked), toy.store)
     assert [bool(reply.problem) for reply in replies] == [False, False, True, False, False]
     # The codec's own text, which may say anything of the numbers, stays on the node.
     assert replies[2].problem.startswith("its update cannot be coded") and "65504" not in replies[2].problem
@@ -329,7 +333,7 @@ def test_a_client_that_does_not_live_here_is_named_and_nobody_is_trained() -> No
     packet = requests(toy)[0].packet
     asked = [Request(0, packet, False, True, False), Request(17, packet, False, True, False)]
     with pytest.raises(KeyError, match=r"Client 17 does not live on this node, which hosts \[0, 1, 2, 3, 4\]"):
-        toy.client_pool.handle(1, asked, toy.store)
+        toy.client_pool.handle(requested(1, asked), toy.store)
     assert toy.store.load(0, 9, lambda: None) is None
 
 
@@ -346,7 +350,7 @@ def test_a_damaged_broadcast_is_refused_and_nobody_is_trained(damage: str) -> No
     }[damage]
     asked[2] = asked[2]._replace(packet=damaged)
     with pytest.raises(PacketError, match="broadcast"):
-        toy.client_pool.handle(1, asked, toy.store)
+        toy.client_pool.handle(requested(1, asked), toy.store)
     assert all(toy.store.load(client, 9, lambda: None) is None for client in toy.client_pool.clients)
 
 
@@ -354,4 +358,4 @@ def test_a_damaged_broadcast_is_refused_and_nobody_is_trained(damage: str) -> No
 def test_a_broadcast_of_another_experiment_is_refused(change: dict[str, Any]) -> None:
     toy = make_toy()
     with pytest.raises(PacketError, match="give both sides the same experiment"):
-        toy.client_pool.handle(1, requests(make_toy(**change)), toy.store)
+        toy.client_pool.handle(requested(1, requests(make_toy(**change))), toy.store)

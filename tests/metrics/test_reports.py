@@ -21,7 +21,7 @@ from fedmtl.protocol.requests import Reply, replies_of
 from fedmtl.server.round_result import ClientMetrics
 from fedmtl.server.server import Server
 from tests.metrics.cases import by_scikit
-from tests.server.toy import Toy, make_toy, toy_plan
+from tests.server.toy import Toy, make_toy, rounds_of, toy_plan
 
 MIXED = Synthetic(
     clients=9,
@@ -42,7 +42,11 @@ def played(engine: Any, algorithm: Any = None) -> Toy:
     federation = MIXED.load(0)
     plan = toy_plan(federation, algorithm=algorithm or FedAvg(epochs=1), metrics="all")
     server = Server(
-        plan, federation.schema.owners, cohort=1.0, rounds=1, evaluate_every=1, engine=engine, examples=federation.sizes
+        plan,
+        federation.schema.owners,
+        **rounds_of(len(federation.clients), 1.0, 1, metrics="all"),
+        engine=engine,
+        examples=federation.sizes,
     )
     return Toy(server, ClientPool(plan, federation.clients, engine, 1))
 
@@ -176,9 +180,9 @@ def test_bytes_that_are_no_counts_are_left_out_and_counted(body: Callable[[bytes
 def test_replies_may_come_in_any_order() -> None:
     toy, same = make_toy(metrics="all"), make_toy(metrics="all")
     one = toy.play(1).measurements
-    requests = same.server.open_round(1)
-    replies = list(same.client_pool.handle(1, requests, same.store))[::-1]
-    other = same.server.close_round(1, requests, [replies_of(replies[:2]), replies_of(replies[2:])]).measurements
+    requests = same.open(1)
+    replies = list(same.client_pool.handle(requests, same.store))[::-1]
+    other = same.server.close_round(requests, [replies_of(replies[:2]), replies_of(replies[2:])]).measurements
     for first, second in zip(one, other, strict=True):
         for task, tally in first.tallies.items():
             for left, right in zip(tally, second.tallies[task], strict=True):

@@ -29,6 +29,7 @@ from fedmtl.runtime.flower.strategy import FedMTL
 from fedmtl.server.influence import Bounds
 from fedmtl.server.server import Server
 from tests.runtime.hostile import OTHERS, OWN, Wire, experiment, put, put_bytes, reseal, split
+from tests.server.toy import rounds_of
 
 SLOW = 2.0
 """Seconds that no mutation may take."""
@@ -151,9 +152,7 @@ class Round:
         self.server = Server(
             self.plan,
             schema.owners,
-            cohort=1.0,
-            rounds=3,
-            evaluate_every=1,
+            **rounds_of(len(schema.owners), 1.0, 3),
             engine=chosen.make_engine(),
             bounds=Bounds(),
             examples=schema.examples,

@@ -556,6 +556,13 @@ def test_a_node_refuses_rounds_that_its_experiment_does_not_have(round: int) -> 
         play(experiment(rounds=3), ask=edit("round", round, "requests"))
 
 
+@pytest.mark.parametrize("version", [-1, 3, 4, 2**40])
+def test_a_node_refuses_to_train_on_versions_that_its_experiment_does_not_train_on(version: int) -> None:
+    """Three rounds make versions 1, 2 and 3, and train on 0, 1 and 2."""
+    with pytest.raises(RuntimeError, match=r"Refused \[request\]"):
+        play(experiment(rounds=3), ask=edit("version", version, "requests"))
+
+
 def test_a_node_refuses_clients_that_it_does_not_host() -> None:
     def ask(content: Any) -> None:
         clients = np.frombuffer(content["requests"]["clients"], "<i8") + 100
@@ -574,13 +581,14 @@ def test_the_text_of_an_error_stays_on_its_node(
 ) -> None:
     """Class and code reach the server; the text, a path with a diagnosis, is in the node's own log."""
     from fedmtl.client.client_pool import ClientPool
+    from fedmtl.protocol.requests import Requests
 
     handle = ClientPool.handle
 
-    def failing(self: ClientPool, round: int, *arguments: Any) -> Any:
-        if round == 2 and 0 in self.clients:
+    def failing(self: ClientPool, requests: Requests, *arguments: Any) -> Any:
+        if requests.exchange.number == 2 and 0 in self.clients:
             raise error(SECRET)
-        return handle(self, round, *arguments)
+        return handle(self, requests, *arguments)
 
     monkeypatch.setattr(ClientPool, "handle", failing)
     chosen = experiment()

@@ -15,7 +15,7 @@ from fedmtl.client.state.base import LostState, StateError
 from fedmtl.client.state.files import FileBackend, MemoryBackend, VersionedFileStore
 from fedmtl.data.base import ClientData, Split
 from fedmtl.protocol.rejections import Refused
-from fedmtl.protocol.requests import START_ANEW, requests_of
+from fedmtl.protocol.requests import START_ANEW
 from fedmtl.runtime import node as module
 from fedmtl.runtime.flower.client_app import device_replies
 from fedmtl.runtime.node import store_of
@@ -36,10 +36,10 @@ def with_other_data(client_pool: ClientPool, *clients: int) -> ClientPool:
 
 
 def ask(toy: Toy, round: int, client_pool: ClientPool, store: VersionedFileStore, restart: bool = False) -> Any:
-    requests = requests_of(toy.server.open_round(round))
+    requests = toy.open(round)
     if restart:
         requests.since = np.full(len(requests), START_ANEW)
-    return device_replies(client_pool, round, requests, store, False, restart)
+    return device_replies(client_pool, requests, store, False, restart)
 
 
 def test_a_lost_state_costs_its_client_alone(tmp_path: Path) -> None:
@@ -49,9 +49,9 @@ def test_a_lost_state_costs_its_client_alone(tmp_path: Path) -> None:
     ask(toy, 1, toy.client_pool, store)
     (tmp_path / "1" / "00000001.state").write_bytes(b"")
     (tmp_path / "3" / "00000001.state").unlink()  # its last update was of round 1
-    requests = requests_of(toy.server.open_round(2))
+    requests = toy.open(2)
     requests.since[:] = 1
-    replies = device_replies(toy.client_pool, 2, requests, store, False, False)
+    replies = device_replies(toy.client_pool, requests, store, False, False)
     assert replies.problems == dict.fromkeys(
         [1, 3], "its private state is lost or damaged on its node; look at the node's log"
     )
@@ -59,7 +59,7 @@ def test_a_lost_state_costs_its_client_alone(tmp_path: Path) -> None:
     fresh = VersionedFileStore(FileBackend(tmp_path))
     for client in rest.clients.tolist():  # the round again, from where it started
         assert (tmp_path / f"{client}" / "00000002.state").exists()
-    alone = toy.client_pool.handle(2, rest, fresh)
+    alone = toy.client_pool.handle(rest, fresh)
     assert [(r.client, r.update, r.report) for r in replies] == [(r.client, r.update, r.report) for r in alone]
 
 

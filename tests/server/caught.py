@@ -77,7 +77,8 @@ def play(
         for message, reply in zip(messages, replies, strict=True):
             caught.messages += [message, reply]
             if message.metadata.message_type != "query":
-                round, requests = read_requests(plan, message.content)
+                requests = read_requests(plan, message.content)
+                round = requests.exchange.number
                 caught.requests += [(round, request) for request in requests]
                 caught.replies += [(round, reply) for reply in read_replies(reply.content, round)]
         return replies

@@ -46,11 +46,11 @@ def pooled_toy(**changes: Any) -> Toy:
 def test_everybody_is_asked_for_data_in_the_first_round_only() -> None:
     toy = pooled_toy(cohort=2)
     for round in (1, 2, 3, 4):
-        requests = toy.server.open_round(round)
+        requests = toy.open(round)
         assert [request.client for request in requests] == [0, 1, 2, 3, 4]  # the cohort is of no account
         assert [request.raw_data for request in requests] == [round == 1] * 5
         assert not any(request.train for request in requests)
-        toy.server.close_round(round, requests, [toy.client_pool.handle(round, requests, toy.store)])
+        toy.server.close_round(requests, [toy.client_pool.handle(requests, toy.store)])
 
 
 def test_raw_data_comes_with_its_bits() -> None:

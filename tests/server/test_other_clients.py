@@ -28,14 +28,17 @@ from fedmtl.core.types import ClientId, TaskSet, Trained
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.engines import Engine, Loop, VMap
 from fedmtl.engines.base import Cohort, TaskPadding
+from fedmtl.protocol.exchange import Exchange
 from fedmtl.protocol.header import make_packet
 from fedmtl.protocol.make_plan import make_plan
 from fedmtl.protocol.packets import HEADER_BYTES, UP
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.requests import Reply, replies_of
 from fedmtl.server.server import Server
+from fedmtl.server.synchronous import Synchronous
 from tests.conftest import ALL_ALGORITHMS, tiny, tiny_model
 from tests.server.single import Single
+from tests.server.toy import rounds_of
 
 SECOND: ClientId = 1
 OWNERS: dict[ClientId, TaskSet] = {
@@ -111,6 +114,17 @@ def _poison(tree: Any, row: int) -> None:
             return
 
 
+class Drawn(Synchronous):
+    """Rounds whose cohort is given."""
+
+    def __init__(self, cohort: Sequence[ClientId]) -> None:
+        super().__init__(len(cohort), 0)
+        self.__dict__["cohort"] = np.array(cohort, np.int64)
+
+    def ask(self, exchange: Exchange, present: NDArray[np.int64]) -> NDArray[np.int64]:
+        return self.__dict__["cohort"]
+
+
 class Together:
     """One node and one server for all clients."""
 
@@ -118,7 +132,7 @@ class Together:
         self.engine = Failing(engine)
         self.client_pool = ClientPool(plan, federation.clients, self.engine)
         owners = {client: data.tasks for client, data in federation.clients.items()}
-        self.server = Server(plan, owners, cohort=1.0, rounds=len(STEPS), evaluate_every=2, engine=engine)
+        self.server = Server(plan, owners, **rounds_of(len(owners), 1.0, len(STEPS), 2), engine=engine)
         self.store = store
         self.sums: dict[ClientId, dict[str, NDArray[np.float64]]] = {}
         """Client -> what the last round measured."""
@@ -126,13 +140,15 @@ class Together:
     def round(self, round: int, step: Step) -> dict[ClientId, bytes]:
         """The updates that were sent."""
         self.engine.step = step
-        self.server.schedule.cohort = lambda round: np.array(step.cohort, np.int64)  # pyright: ignore[reportAttributeAccessIssue]
-        requests = self.server.open_round(round)
-        replies = list(self.client_pool.handle(round, requests, self.store))
+        self.server.policy = Drawn(step.cohort)
+        exchange = self.server.schedule.exchange(round - 1)
+        assert exchange is not None
+        requests = self.server.open_round(exchange)
+        replies = list(self.client_pool.handle(requests, self.store))
         sent = {reply.client: reply.update for reply in replies if reply.client in step.cohort and not reply.problem}
         arrived = {reply.client: reply for reply in _on_the_way(replies, step)}
         nodes = [replies_of(arrived[client] for client in node if client in arrived) for node in NODES]
-        outcome = self.server.close_round(round, requests, nodes)
+        outcome = self.server.close_round(requests, nodes)
         self.sums = {
             client: {task: values[k] for task, values in part.sums.items()}
             for part in outcome.measurements

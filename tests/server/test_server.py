@@ -15,13 +15,14 @@ from fedmtl.algorithms import FedAvg, FedPer, FedRep, Local
 from fedmtl.codecs import FP16, Dense, ErrorFeedback, Int8, TopK
 from fedmtl.data import Federation
 from fedmtl.engines import Loop, VMap
+from fedmtl.protocol.exchange import Exchange
 from fedmtl.protocol.header import make_packet
 from fedmtl.protocol.pack import pack_payload
 from fedmtl.protocol.packets import UP
 from fedmtl.protocol.requests import Reply, replies_of
 from fedmtl.server.round_result import RoundResult
 from fedmtl.server.server import Server
-from tests.server.toy import DATA, TRUNK_NUMBERS, Toy, make_toy, measured, read_down, read_up, toy_plan
+from tests.server.toy import DATA, TRUNK_NUMBERS, Toy, make_toy, measured, read_down, read_up, rounds_of, toy_plan
 
 PACKET = 32 + 4 * TRUNK_NUMBERS
 """Bytes of a dense trunk: header and float32."""
@@ -41,7 +42,7 @@ def weighted(updates: list[tuple[dict[str, torch.Tensor], float]]) -> dict[str, 
 def mean_of(toy: Toy, round: int, replies: list[Reply], clients: set[int]) -> dict[str, np.ndarray]:
     """What the trunk should become, from the packets of some clients."""
     updates = []
-    for request, reply in zip(toy.server.open_round(round), replies, strict=True):
+    for request, reply in zip(toy.open(round), replies, strict=True):
         owned = toy.server.roster[request.client]
         if request.client in clients:
             down = read_down(toy.plan, round, request, owned)
@@ -58,11 +59,11 @@ def mean_of(toy: Toy, round: int, replies: list[Reply], clients: set[int]) -> di
 def test_a_sample_is_measured_and_the_cohort_trains(count: int, cohort: int) -> None:
     """The same clients each time, drawn apart from cohorts; more than there are means all."""
     toy, other = (make_toy(rounds=2, cohort=cohort, evaluate_every=2, evaluate_clients=count) for _ in range(2))
-    sampled = toy.server.schedule.measured.tolist()
+    sampled = toy.server.measured.tolist()
     assert sampled == sorted(set(sampled)) and len(sampled) == min(count, 5)
     for round in (1, 2, 3):
-        requests = other.server.open_round(round)
-        training = toy.server.schedule.cohort(round).tolist() if round <= 2 else []
+        requests = other.open(round)
+        training = toy.cohort(round).tolist() if round <= 2 else []
         assert [request.client for request in requests if request.train] == training
         assert [request.client for request in requests if request.evaluate] == (sampled if round != 2 else [])
         asked = {*training, *(sampled if round != 2 else [])}
@@ -74,22 +75,20 @@ def test_a_sample_is_measured_and_the_cohort_trains(count: int, cohort: int) -> 
 
 
 def test_the_sample_follows_from_the_seed() -> None:
-    samples = {tuple(make_toy(evaluate_clients=2, seed=seed).server.schedule.measured.tolist()) for seed in range(20)}
-    again = make_toy(evaluate_clients=2, seed=7).server.schedule.measured.tolist()
-    assert (
-        len(samples) > 3 and again == make_toy(evaluate_clients=2, seed=7, cohort=2).server.schedule.measured.tolist()
-    )
+    samples = {tuple(make_toy(evaluate_clients=2, seed=seed).server.measured.tolist()) for seed in range(20)}
+    again = make_toy(evaluate_clients=2, seed=7).server.measured.tolist()
+    assert len(samples) > 3 and again == make_toy(evaluate_clients=2, seed=7, cohort=2).server.measured.tolist()
 
 
 def test_every_round_measures_and_trains_and_one_more_only_measures() -> None:
     toy = make_toy(rounds=2, cohort=2)
     for round in (1, 2):
-        requests = toy.server.open_round(round)
+        requests = toy.open(round)
         assert [request.client for request in requests] == [0, 1, 2, 3, 4]
         assert all(request.evaluate and not request.raw_data for request in requests)
-        assert [request.client for request in requests if request.train] == toy.server.schedule.cohort(round).tolist()
-        assert len(toy.server.schedule.cohort(round)) == 2
-    last = toy.server.open_round(3)
+        assert [request.client for request in requests if request.train] == toy.cohort(round).tolist()
+        assert len(toy.cohort(round)) == 2
+    last = toy.open(3)
     assert [request.client for request in last] == [0, 1, 2, 3, 4]
     assert all(request.evaluate and not request.train for request in last)
 
@@ -108,14 +107,14 @@ def test_evaluation_comes_each_so_many_rounds_and_first_and_last(every: int, rou
 def test_without_evaluation_only_the_cohort_gets_requests() -> None:
     toy = make_toy(rounds=5, cohort=2, evaluate_every=5)
     toy.play(1)
-    requests = toy.server.open_round(2)
-    assert [request.client for request in requests] == toy.server.schedule.cohort(2).tolist()
+    requests = toy.open(2)
+    assert [request.client for request in requests] == toy.cohort(2).tolist()
     assert all(request.train and not request.evaluate for request in requests)
 
 
 def test_equal_broadcasts_are_packed_once() -> None:
     """The bytes are there once, for clients of all four sets of tasks: they share one trunk."""
-    requests = make_toy().server.open_round(1)
+    requests = make_toy().open(1)
     assert len(requests) == 5 and len({make_toy().server.roster[client] for client in range(5)}) == 4
     assert requests.packets.data.size == PACKET and requests.packets.starts.tolist() == [0] * 5
     assert {request.packet for request in requests} == {requests.packets.data.tobytes()}
@@ -123,7 +122,7 @@ def test_equal_broadcasts_are_packed_once() -> None:
 
 def test_the_first_broadcast_is_the_initial_trunk() -> None:
     toy = make_toy()
-    for request in toy.server.open_round(1):
+    for request in toy.open(1):
         got = read_down(toy.plan, 1, request, toy.server.roster[request.client])
         assert sorted(got) == ["trunk"] and sorted(got["trunk"]) == ["trunk.1.bias", "trunk.1.weight"]
         for name, value in got["trunk"].items():
@@ -139,13 +138,13 @@ def test_the_ledger_of_two_rounds_written_out() -> None:
         toy.play(round)
     expected = Counter()
     for round in (1, 2):
-        for client in toy.server.schedule.cohort(round).tolist():
+        for client in toy.cohort(round).tolist():
             expected[round, client, "down", "train", PACKET] += 1
             expected[round, client, "up", "train", PACKET] += 1
     for trained in (0, 1, 2):
         for client in range(5):
             # Who trains next on the model that it measures is sent it once, for training.
-            if trained == 2 or client not in toy.server.schedule.cohort(trained + 1):
+            if trained == 2 or client not in toy.cohort(trained + 1):
                 expected[trained, client, "down", "evaluate", PACKET] += 1
             expected[trained, client, "up", "evaluate", 32 + 8 * REPORT[client]] += 1
     assert Counter(tuple(transfer) for transfer in toy.server.ledger.transfers) == expected
@@ -188,10 +187,10 @@ def test_the_trunk_becomes_the_mean_of_the_uploads_weighted_by_examples(
     engine: Any, algorithm: Any, codec: Any
 ) -> None:
     toy = make_toy(engine=engine, algorithm=algorithm, up_codec=codec)
-    requests = toy.server.open_round(1)
-    replies = list(toy.client_pool.handle(1, requests, toy.store))
+    requests = toy.open(1)
+    replies = list(toy.client_pool.handle(requests, toy.store))
     expected = mean_of(toy, 1, replies, set(range(5)))
-    outcome = toy.server.close_round(1, requests, [replies_of(replies)])
+    outcome = toy.server.close_round(requests, [replies_of(replies)])
     assert not outcome.problems and outcome.trained.tolist() == [0, 1, 2, 3, 4]
     assert len({len(data.train.x) for data in toy.client_pool.clients.values()}) > 1  # weights differ
     for name, value in expected.items():
@@ -201,8 +200,7 @@ def test_the_trunk_becomes_the_mean_of_the_uploads_weighted_by_examples(
 def test_a_head_that_nobody_in_the_cohort_owns_stays_as_it_was() -> None:
     """FedAvg with client 2 alone: it owns multilabel_3 and regression_2."""
     toy = make_toy(algorithm=FedAvg(epochs=1), cohort=1)
-    round = next(t for t in range(1, 100) if toy.server.schedule.cohort(t).tolist() == [2])
-    toy.server.rounds = 100
+    round = next(t for t in range(1, 100) if toy.cohort(t).tolist() == [2])
     toy.play(round)
     moved = {name for name, value in toy.server.state.items() if not torch.equal(value, toy.plan.initial[name])}
     assert moved == {name for name in toy.plan.initial if not name.startswith(("head.multiclass_0.", "head.binary_1."))}
@@ -260,11 +258,11 @@ BAD = {
 def test_a_bad_reply_leaves_its_client_out_and_names_it(bad: str, caplog: pytest.LogCaptureFixture) -> None:
     tamper, reason = BAD[bad]
     toy = make_toy()
-    requests = toy.server.open_round(1)
-    replies = list(toy.client_pool.handle(1, requests, toy.store))
+    requests = toy.open(1)
+    replies = list(toy.client_pool.handle(requests, toy.store))
     expected = mean_of(toy, 1, replies, {0, 1, 3, 4})
     with caplog.at_level(logging.WARNING, logger="fedmtl"):
-        outcome = toy.server.close_round(1, requests, [replies_of(tamper(replies))])
+        outcome = toy.server.close_round(requests, [replies_of(tamper(replies))])
     assert list(outcome.problems) == [2]
     assert outcome.trained.tolist() == [0, 1, 3, 4]
     assert [record.getMessage() for record in caplog.records] == [f"round 1: client 2 left out: {outcome.problems[2]}"]
@@ -307,8 +305,8 @@ def test_of_two_replies_of_one_client_one_counts(apart: bool) -> None:
     """Client 1 replies twice, the second time with another update of its own: the mean is over each client once, and
     the ledger has one packet of it."""
     toy = make_toy()
-    replies = list(toy.client_pool.handle(1, toy.server.open_round(1), toy.store))
-    request = toy.server.open_round(1)[1]
+    replies = list(toy.client_pool.handle(toy.open(1), toy.store))
+    request = toy.open(1)[1]
     owned = toy.server.roster[1]
     down = read_down(toy.plan, 1, request, owned)
     payload, n = read_up(toy.plan, 1, replies[1], owned, down)
@@ -319,8 +317,8 @@ def test_of_two_replies_of_one_client_one_counts(apart: bool) -> None:
     second = replies[1]._replace(update=packet)
     nodes = [replies_of(replies), replies_of([second])] if apart else [replies_of([*replies, second])]
     toy = make_toy()
-    requests = toy.server.open_round(1)
-    outcome = toy.server.close_round(1, requests, nodes)
+    requests = toy.open(1)
+    outcome = toy.server.close_round(requests, nodes)
     assert outcome.trained.tolist() == [0, 1, 2, 3, 4]
     expected = [
         mean_of(make_toy(), 1, [replies[0], one, *replies[2:]], {0, 1, 2, 3, 4}) for one in (replies[1], second)
@@ -341,7 +339,7 @@ def test_replies_of_clients_that_were_not_asked_are_not_used() -> None:
 
     outcome = toy.play(1, tamper)
     plain.play(1)
-    assert outcome.trained.tolist() == toy.server.schedule.cohort(1).tolist() and not outcome.problems
+    assert outcome.trained.tolist() == toy.cohort(1).tolist() and not outcome.problems
     assert all(torch.equal(toy.server.state[name], plain.server.state[name]) for name in plain.server.state)
     assert toy.server.ledger.transfers == plain.server.ledger.transfers
 
@@ -403,13 +401,13 @@ def test_one_good_update_is_enough() -> None:
 def test_refuses_what_is_no_federation(change: dict[str, Any], message: str) -> None:
     values: dict[str, Any] = {"roster": make_toy().client_pool.roster, "cohort": 1.0, **change}
     with pytest.raises(ValueError, match=message):
-        Server(toy_plan(), values["roster"], cohort=values["cohort"], rounds=1, evaluate_every=1, engine=Loop())
+        Server(toy_plan(), values["roster"], **rounds_of(5, values["cohort"], 1), engine=Loop())
 
 
 def test_a_client_with_a_task_that_the_plan_does_not_know_is_refused() -> None:
-    server = Server(toy_plan(), {0: ("sailing",)}, cohort=1, rounds=1, evaluate_every=1, engine=Loop())
+    server = Server(toy_plan(), {0: ("sailing",)}, **rounds_of(1, 1, 1), engine=Loop())
     with pytest.raises(ValueError, match="one or more of the tasks .* got .'sailing'."):
-        server.open_round(1)
+        server.open_round(Exchange(1, 0, train=True))
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 1, 0, 2]])
@@ -419,7 +417,7 @@ def test_everybody_is_sent_the_heads_of_its_own_tasks(order: list[int]) -> None:
     federation = Federation(whole.tasks, whole.input_shape, {k: whole.clients[c] for k, c in enumerate(order)})
     toy = make_toy(federation, algorithm=FedAvg(epochs=1))
     for round in (1, 2):
-        for request in toy.server.open_round(round):
+        for request in toy.open(round):
             owned = toy.server.roster[request.client]
             got = read_down(toy.plan, round, request, owned)["model"]
             assert {name.split(".")[1] for name in got if name.startswith("head.")} == set(owned)

@@ -4,6 +4,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fedmtl.algorithms import FedPer
 from fedmtl.client.client_pool import ClientPool
 from fedmtl.client.state.files import MemoryBackend, VersionedFileStore
@@ -12,12 +15,16 @@ from fedmtl.core.types import Payload
 from fedmtl.data import Federation, Synthetic
 from fedmtl.engines import Loop
 from fedmtl.models import MLP
+from fedmtl.protocol.exchange import Exchange
 from fedmtl.protocol.make_plan import make_plan
 from fedmtl.protocol.plan import Plan
-from fedmtl.protocol.requests import Reply, Request, replies_of
+from fedmtl.protocol.requests import Reply, Request, Requests, replies_of, requests_of
 from fedmtl.protocol.unpack import unpack_payload
 from fedmtl.server.round_result import RoundResult
+from fedmtl.server.sampling import cohort_size
+from fedmtl.server.schedule import Schedule
 from fedmtl.server.server import Server
+from fedmtl.server.synchronous import Synchronous
 
 DATA = Synthetic(
     clients=5,
@@ -68,9 +75,35 @@ class Toy:
 
     def play(self, round: int, tamper: Tamper = list) -> RoundResult:
         """A round whose replies are tampered with on the way."""
-        requests = self.server.open_round(round)
-        replies = tamper(list(self.client_pool.handle(round, requests, self.store)))
-        return self.server.close_round(round, requests, [replies_of(replies)])
+        requests = self.open(round)
+        replies = tamper(list(self.client_pool.handle(requests, self.store)))
+        return self.server.close_round(requests, [replies_of(replies)])
+
+    def open(self, round: int) -> Requests:
+        """The requests of exchange ``round``."""
+        exchange = self.server.schedule.exchange(round - 1, self.server.best)
+        assert exchange is not None
+        return self.server.open_round(exchange)
+
+    def cohort(self, round: int) -> NDArray[np.int64]:
+        """The clients that train in a round."""
+        return self.server.policy.ask(Exchange(round, round - 1), self.server.roster.clients)
+
+
+def rounds_of(
+    clients: int, cohort: int | float, rounds: int, evaluate_every: int = 1, seed: int = 0, **changes: Any
+) -> dict[str, Any]:
+    """A server's schedule and synchronous policy."""
+    metrics, validates = changes.get("metrics", "last"), changes.get("valid_fraction", 0.0) > 0
+    return {
+        "schedule": Schedule(rounds, evaluate_every, validates, metrics=metrics),
+        "policy": Synchronous(cohort_size(cohort, clients), seed),
+    }
+
+
+def requested(round: int, requests: Iterable[Request]) -> Requests:
+    """The requests of exchange ``round``."""
+    return requests if isinstance(requests, Requests) else requests_of(requests, Exchange(round, round - 1))
 
 
 def make_toy(
@@ -89,9 +122,7 @@ def make_toy(
     server = Server(
         toy_plan(federation, **changes),  # its own, as on another machine
         client_pool.roster,
-        cohort=cohort,
-        rounds=rounds,
-        evaluate_every=evaluate_every,
+        **rounds_of(len(federation.clients), cohort, rounds, evaluate_every, **changes),
         evaluate_clients=evaluate_clients,
         engine=engine,
     )

@@ -24,7 +24,6 @@ class Exchange:
     plan: Plan
     engine: Engine
     store: StateStore
-    round: int
     requests: Requests
     add: bool
     """Reply with the sum of the uploads instead of each."""
@@ -38,6 +37,11 @@ class Exchange:
 
     def __post_init__(self) -> None:
         self.training_seconds = np.zeros(len(self.requests))
+
+    @property
+    def round(self) -> int:
+        """Number of the exchange, by which randomness and packets go."""
+        return self.requests.exchange.number
 
     def spend(self, phase: str, start: float) -> float:
         """Count the time since ``start`` for a phase, and return it."""

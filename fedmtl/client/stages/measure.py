@@ -30,7 +30,7 @@ def measure(exchange: Exchange, groups: list[ClientGroup]) -> list[PacketRows]:
     padding = plan.task_padding(plan.measure(plan.all_tasks))
     results = exchange.engine.map(cohorts, padding) if cohorts else []
     # Statistics beside the primary metric's run apart, so that it has the same bits with and without them.
-    full = requests.full and plan.metrics != "primary"
+    full = requests.exchange.full and plan.metrics != "primary"
     tallied = [tallies(exchange.engine, plan, *each) if full else None for each in measured]
     reports = [
         (group.positions[some], report_packets(plan, exchange.round, group.table.owned, sums, more))
@@ -46,7 +46,7 @@ def _measured_part(requests: Requests, group: ClientGroup) -> Rows:
     Raises:
         ValueError: a part that this experiment does not have.
     """
-    rows = group.table.valid if requests.part == VALID else group.table.test
+    rows = group.table.valid if requests.exchange.on == VALID else group.table.test
     if rows is None:
         raise ValueError("A validation part is asked for, and this experiment has none (valid_fraction=0).")
     return rows

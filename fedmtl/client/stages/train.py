@@ -111,7 +111,8 @@ def _send(
     if len(rows) < len(some):
         private = tree_map(lambda leaf: leaf[rows], private)
     states = {"private": private, "codec": packed.states}
-    exchange.store.save_rows(group.kind, group.clients[some[rows]], round, states, exchange.requests.best)
+    sent = exchange.requests.exchange
+    exchange.store.save_rows(group.kind, group.clients[some[rows]], sent.makes, states, sent.keep)
     exchange.spend("state", start)
     if not exchange.add:
         return rows, packed.packets

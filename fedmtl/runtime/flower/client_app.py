@@ -46,8 +46,8 @@ def contained(message: Message, context: Context) -> Message:
 def reply(message: Message, context: Context, device: bool = False) -> Message:
     """Reply to a message. Errors are raised: Grids of this machine show them to the caller.
 
-    A query asks for the clients of the node. Any other message holds the requests of a round: measure the last model,
-    then train; after the last round, only measure.
+    A query asks for the clients of the node. Any other message holds the requests of an exchange: measure the model,
+    train on it, or both.
 
     Args:
         message: of the server.
@@ -62,43 +62,43 @@ def reply(message: Message, context: Context, device: bool = False) -> Message:
     client_pool = client_pool_of(context)
     if message.metadata.message_type == MessageType.QUERY:
         return Message(roster_content(client_pool.roster), reply_to=message)
-    round, requests = read_requests(client_pool.plan, message.content)
-    requests, problems = permitted(client_pool.plan, client_pool.clients.clients, client_pool.rounds, round, requests)
+    requests = read_requests(client_pool.plan, message.content)
+    requests, problems = permitted(client_pool.plan, client_pool.clients.clients, client_pool.rounds, requests)
     restart = bool(context.node_config.get("restart-clients", False))  # the node's owner decides for its clients
     if restart:
         requests.since = np.full(len(requests), START_ANEW)
     store, add = store_of(context, run_of(message.content)), wants_sums(message.content)
     if device:
-        replies = device_replies(client_pool, round, requests, store, add, restart)
+        replies = device_replies(client_pool, requests, store, add, restart)
     else:
-        replies = client_pool.handle(round, requests, store, add)
+        replies = client_pool.handle(requests, store, add)
     replies.problems.update(problems)
-    return Message(replies_content(round, replies, client_pool.seconds, is_hosted(context)), reply_to=message)
+    number = requests.exchange.number
+    return Message(replies_content(number, replies, client_pool.seconds, is_hosted(context)), reply_to=message)
 
 
-def device_replies(
-    client_pool: ClientPool, round: int, requests: Requests, store: StateStore, add: bool, restart: bool
-) -> Replies:
+def device_replies(client_pool: ClientPool, requests: Requests, store: StateStore, add: bool, restart: bool) -> Replies:
     """Return the replies of all clients with the expected data and private state; the others are named.
 
     Raises:
         OtherData, LostState: no client is left.
     """
+    number = requests.exchange.number
     other = changed(store, client_pool.clients, requests.clients, restart)
     problems = dict.fromkeys(other, OTHER_DATA)
     if other:
-        log.error("round %d: clients %s: %s", round, other, OTHER_DATA)
+        log.error("round %d: clients %s: %s", number, other, OTHER_DATA)
         requests = requests.select(np.flatnonzero(~np.isin(requests.clients, other)))
         if not len(requests):
             raise OtherData(f"clients {other}: {OTHER_DATA}")
     while True:
         try:
-            replies = client_pool.handle(round, requests, store, add)
+            replies = client_pool.handle(requests, store, add)
         except LostState as lost:  # before any training, since states are loaded first
             left = requests.select(np.flatnonzero(~np.isin(requests.clients, lost.clients)))
             if not 0 < len(left) < len(requests):
                 raise
-            log.error("round %d: %s", round, lost)
+            log.error("round %d: %s", number, lost)
             problems.update(dict.fromkeys(lost.clients, STATE_LOST))
             requests = left
         else:

@@ -18,6 +18,7 @@ from fedmtl.core.text import escaped
 from fedmtl.core.types import ClientId, TaskSet
 from fedmtl.data.roster import Roster
 from fedmtl.protocol.best_round import NO_ROUND
+from fedmtl.protocol.exchange import Exchange
 from fedmtl.protocol.packets import Packets
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.rejections import Refused
@@ -73,27 +74,25 @@ def packet_bytes(message: Message) -> int:
         return 0
 
 
-def requests_content(
-    plan: Plan, run: str, round: int, requests: Requests, share: bool, add: bool = False
-) -> RecordDict:
+def requests_content(plan: Plan, run: str, requests: Requests, share: bool, add: bool = False) -> RecordDict:
     """Return the content of a message with the requests to one node.
 
     Args:
         plan: of the experiment.
         run: name of this run, which separates its private state from that of other runs.
-        round: number of the exchange.
         requests: of the node's clients.
         share: let equal packets be the same bytes, for a receiver on this machine.
         add: request the sum of the uploads instead of each.
     """
-    packets = requests.packets if share else requests.packets.contiguous()
+    exchange, packets = requests.exchange, requests.packets if share else requests.packets.contiguous()
     config = ConfigRecord(
         {
             "plan": plan.digest,
             "run": run,
-            "round": round,
+            "round": exchange.number,
+            "version": exchange.version,
             "add": int(add),
-            "full": int(requests.full),
+            "full": int(exchange.full),
             "clients": _bytes(requests.clients, "<i8"),
             "start": _bytes(packets.starts, "<i8"),
             "length": _bytes(packets.lengths, "<i8"),
@@ -101,15 +100,15 @@ def requests_content(
             "train": _bytes(requests.train, "u1"),
             "raw_data": _bytes(requests.raw_data, "u1"),
             "since": _bytes(requests.since, "<i8"),
-            "part": requests.part,
-            "best": requests.best,
+            "part": exchange.on,
+            "best": exchange.keep,
         }
     )
     return RecordDict({PACKETS: _array(packets.data, share), REQUESTS: config})
 
 
-def read_requests(plan: Plan, content: RecordDict) -> tuple[int, Requests]:
-    """Return the round and the requests of a message.
+def read_requests(plan: Plan, content: RecordDict) -> Requests:
+    """Return the requests of a message.
 
     Raises:
         OtherExperiment: the server's plan differs from this node's.
@@ -127,11 +126,12 @@ def read_requests(plan: Plan, content: RecordDict) -> tuple[int, Requests]:
     same_length(clients, start, length, since, evaluate, train, raw_data)
     if not lie_within(start, length, data.size):
         raise Refused("message", f"the message's packets lie outside its {data.size} bytes")
-    part, best, full = value(config, "part", str), value(config, "best", int), value(config, "full", int) == 1
-    if part not in PARTS or best < NO_ROUND:
-        raise Refused("message", f"a part of {escaped(part, 40)!r} and a best round of {best}, which no server names")
-    packets = Packets(data, start, length)
-    return value(config, "round", int), Requests(clients, packets, evaluate, train, raw_data, since, part, best, full)
+    on, keep, full = value(config, "part", str), value(config, "best", int), value(config, "full", int) == 1
+    if on not in PARTS or keep < NO_ROUND:
+        raise Refused("message", f"a part of {escaped(on, 40)!r} and a best round of {keep}, which no server names")
+    number, version = value(config, "round", int), value(config, "version", int)
+    exchange = Exchange(number, version, bool(train.any()), bool(evaluate.any()), on, full, keep)
+    return Requests(exchange, clients, Packets(data, start, length), evaluate, train, raw_data, since)
 
 
 def replies_content(round: int, replies: Replies, seconds: Mapping[str, float], local: bool = False) -> RecordDict:

@@ -2,11 +2,11 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
-from flwr.app import ArrayRecord, ConfigRecord, Context
+from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fedmtl.callbacks.runner import running
@@ -26,7 +26,10 @@ from fedmtl.runtime.flower.messages import packet_bytes
 from fedmtl.runtime.flower.strategy import FedMTL
 from fedmtl.runtime.node import read_run_config
 from fedmtl.server.influence import Bounds
+from fedmtl.server.sampling import cohort_size
+from fedmtl.server.schedule import Schedule
 from fedmtl.server.server import Server
+from fedmtl.server.synchronous import Synchronous
 
 log = logging.getLogger("fedmtl")
 
@@ -53,9 +56,8 @@ def main(grid: Grid, context: Context) -> None:
 
 def print_progress(progress: Progress) -> None:
     """Print one plain line a round."""
-    where = f"round {progress.round}/{progress.rounds}" if progress.round <= progress.rounds else "last model"
-    where = f"test, model of round {progress.round}" if progress.tests else where
-    print(f"{where}  {progress.score_text}  up {progress.bytes_up} B  down {progress.bytes_down} B", flush=True)
+    sent = f"up {progress.bytes_up} B  down {progress.bytes_down} B"
+    print(f"{progress.where}  {progress.score_text}  {sent}", flush=True)
 
 
 def check_validation(schema: Schema, fraction: float) -> None:
@@ -77,6 +79,23 @@ def check_validation(schema: Schema, fraction: float) -> None:
     log.warning("%d client(s) have one training example, keep it, and validate nothing: %s", len(small), some)
 
 
+def make_server(experiment: Experiment, schema: Schema) -> Server:
+    """Make the server of an experiment, with its schedule and its policy."""
+    plan = experiment.make_plan(schema)
+    validates = plan.valid_fraction > 0
+    size = cohort_size(experiment.cohort, len(schema.owners))
+    return Server(
+        plan,
+        schema.owners,
+        schedule=Schedule(experiment.rounds, experiment.evaluate_every, validates, experiment.patience, plan.metrics),
+        policy=Synchronous(size, plan.seed, experiment.round_seconds),
+        evaluate_clients=experiment.evaluate_clients,
+        engine=experiment.make_engine(),
+        bounds=Bounds(experiment.max_weight, experiment.max_norm),
+        examples=schema.examples,
+    )
+
+
 @float32_default()
 def serve(
     grid: Grid,
@@ -95,71 +114,47 @@ def serve(
         RuntimeError: clients that were not found, or a round without a usable update.
     """
     start = time.perf_counter()
-    plan = experiment.make_plan(schema)
-    check_plan(plan, schema.owners)
-    server = Server(
-        plan,
-        schema.owners,
-        cohort=experiment.cohort,
-        rounds=experiment.rounds,
-        evaluate_every=experiment.evaluate_every,
-        evaluate_clients=experiment.evaluate_clients,
-        engine=experiment.make_engine(),
-        bounds=Bounds(experiment.max_weight, experiment.max_norm),
-        examples=schema.examples,
-    )
+    server = make_server(experiment, schema)
+    check_plan(server.plan, schema.owners)
     check_validation(schema, experiment.valid_fraction)
     node_map = discover(grid, server.roster, experiment.wait_seconds, rejected=server.rejected)
     recorder.client_names = schema.client_names
     recorder.restore(server)
-    if recorder.finished is not None and recorder.is_over(server):
+    if recorder.finished is not None and recorder.next_exchange(server) is None:
         return recorder.result(server, recorder.finished)
-    if pause is not None and recorder.round > 0 and pause(recorder.progress(server)):
+    if pause is not None and recorder.exchanges > 0 and pause(recorder.progress(server)):
         return recorder.result(server, {})
     # The loop is the reference, bit-identical for any number of workers; other engines differ by rounding anyway.
     strategy = FedMTL(server, node_map, recorder.run, experiment.wait_seconds, add=experiment.engine != "loop")
     strategy.summary()
-    recorder.add_seconds("start", time.perf_counter() - start)
-    with noted(recorder.folder, lambda: recorder.round):
-        for progress in _rounds(grid, experiment, server, strategy, recorder):
+    recorder.add_seconds(start=time.perf_counter() - start)
+    with noted(recorder.folder, lambda: recorder.exchanges):
+        while (exchange := recorder.next_exchange(server)) is not None:
+            # --------------------------------------------------------------------------------------
+            # --- ASK: the policy's clients, the broadcast to each, a message to each node ---------
+            # --------------------------------------------------------------------------------------
+            begin = time.perf_counter()
+            messages = strategy.ask(exchange, grid)
+            sent = time.perf_counter()
+            # --------------------------------------------------------------------------------------
+            # --- COLLECT: nodes measure the model, train on it, and reply -------------------------
+            # --------------------------------------------------------------------------------------
+            replies = list(grid.send_and_receive(messages, timeout=server.policy.wait_seconds(exchange)))
+            received = time.perf_counter()
+            # --------------------------------------------------------------------------------------
+            # --- AGGREGATE: check replies, count their bytes, make the next version ---------------
+            # --------------------------------------------------------------------------------------
+            outcome = strategy.aggregate(replies)
+            recorder.add_bytes(down=sum(map(packet_bytes, messages)), up=sum(map(packet_bytes, replies)))
+            transfer = max(0.0, received - sent - sum(strategy.seconds.values()))
+            recorder.add_seconds(driver=sent - begin, **strategy.seconds, transfer=transfer)
+            recorder.add_seconds(aggregate=time.perf_counter() - received)
+            # --------------------------------------------------------------------------------------
+            # --- RECORD: rows, ledger, checkpoint, callbacks --------------------------------------
+            # --------------------------------------------------------------------------------------
+            progress = recorder.record(exchange, server, outcome)
             if on_round is not None:
                 on_round(progress)
             if pause is not None and pause(progress):
                 return recorder.result(server, {})
         return recorder.finish(server)
-
-
-def _rounds(
-    grid: Grid, experiment: Experiment, server: Server, strategy: FedMTL, recorder: Recorder
-) -> Iterator[Progress]:
-    """Run and record the remaining rounds and the measurement of the last model; yield the progress of each."""
-    nothing, settings = ArrayRecord({}), ConfigRecord()
-    while not recorder.is_over(server):
-        t = recorder.round + 1
-        tests = server.schedule.validates and (t > experiment.rounds + 1 or server.best.exhausted(experiment.patience))
-        begin = time.perf_counter()
-        if tests:
-            messages = strategy.configure_test(grid)
-        elif t <= experiment.rounds:
-            messages = strategy.configure_train(t, nothing, settings, grid)
-        else:
-            messages = strategy.configure_evaluate(experiment.rounds, nothing, settings, grid)
-        sent = time.perf_counter()
-        recorder.message_bytes["down"] += sum(packet_bytes(message) for message in messages)
-        replies = list(grid.send_and_receive(messages, timeout=experiment.round_seconds))
-        received = time.perf_counter()
-        recorder.message_bytes["up"] += sum(packet_bytes(message) for message in replies)
-        if tests:
-            strategy.aggregate_test(replies)
-        elif t <= experiment.rounds:
-            strategy.aggregate_train(t, replies)
-        else:
-            strategy.aggregate_evaluate(experiment.rounds, replies)
-        recorder.add_seconds("driver", sent - begin)
-        for phase, spent in strategy.seconds.items():
-            recorder.add_seconds(phase, spent)
-        recorder.add_seconds("transfer", max(0.0, received - sent - sum(strategy.seconds.values())))
-        recorder.add_seconds("aggregate", time.perf_counter() - received)
-        if strategy.outcome is None:
-            raise RuntimeError(f"Round {t} was not closed; a strategy closes every round that it opens.")
-        yield recorder.record(t, server, strategy.outcome, tests)

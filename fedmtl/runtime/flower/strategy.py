@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, Metadata, MetricRecord
@@ -11,14 +11,15 @@ from flwr.serverapp.strategy import Strategy
 
 from fedmtl.core.text import escaped
 from fedmtl.core.types import ClientId
+from fedmtl.protocol.exchange import Exchange
 from fedmtl.protocol.rejections import Refused, Rejection
-from fedmtl.protocol.requests import Replies, Requests, replies_of, requests_of
+from fedmtl.protocol.requests import Replies, Requests, replies_of
 from fedmtl.runtime.direct_grid import DirectGrid
 from fedmtl.runtime.flower.discovery import NodeMap, discover, node_map_of
 from fedmtl.runtime.flower.failures import explained, sender
 from fedmtl.runtime.flower.messages import requests_content
 from fedmtl.runtime.flower.received import read_replies
-from fedmtl.server.reply_checks import EXTRA_ROWS, NodeRequests, check_replies
+from fedmtl.server.reply_checks import EXTRA_ROWS, NodeRequests, check_replies, packet_limits
 from fedmtl.server.round_result import RoundResult
 from fedmtl.server.server import Server
 
@@ -26,18 +27,18 @@ log = logging.getLogger("fedmtl")
 
 
 class FedMTL(Strategy):
-    """``configure_train`` is the server's ``open_round``, ``aggregate_train`` its ``close_round``.
+    """Messages of the server's exchanges: ``ask`` makes them, ``aggregate`` closes the exchange with the replies.
 
-    A model is evaluated with the next round's training message; the message after the last round,
-    ``configure_evaluate``, only evaluates. The server samples clients, never nodes.
+    As a strategy of Flower's, ``configure_train`` of round t asks for exchange t, and ``configure_evaluate`` of the
+    last round for the one that only measures. The server samples clients, never nodes.
 
     Args:
         server: of the rounds.
         node_map: node of each client.
         run: name of the run, which separates its private state from that of other runs.
         wait_seconds: most seconds to wait for lost nodes.
-        add: let nodes of this machine add up the uploads of an ``additive`` algorithm: less to copy and to check, and
-            equal to the server's own sum to the rounding of float64.
+        add: let nodes of this machine add up the uploads of an algorithm that is ``mean_aggregated``: less to copy and
+            to check, and equal to the server's own sum to the rounding of float64.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class FedMTL(Strategy):
         add: bool = False,
     ) -> None:
         self.server = server
-        self._add = add and server.plan.algorithm.traits.mean_aggregated
+        self._add = add and server.plan.algorithm.traits.mean_aggregated and server.policy.needs_all
         self.outcome: RoundResult | None = None
         """The outcome of the last closed round."""
         clients = server.roster.clients
@@ -58,7 +59,7 @@ class FedMTL(Strategy):
         self._wait_seconds = wait_seconds
         self.seconds: dict[str, float] = {}
         """Seconds of the last closed round by phase, each of the slowest node."""
-        self._requests: Requests = requests_of([])
+        self._requests: Requests | None = None
         self._by_node: dict[int, NodeRequests] = {}
         self._sent = time.monotonic()
         self._metadata: list[Metadata] = []
@@ -68,35 +69,34 @@ class FedMTL(Strategy):
 
     def _set_node_map(self, node_map: NodeMap) -> None:
         self._node_map = node_map
-        self.server.schedule.set_hosted(node_map.node_index >= 0)
+        self.server.set_hosted(node_map.node_index >= 0)
 
-    def configure_train(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> list[Message]:
-        return self._messages(server_round, MessageType.TRAIN, grid, lambda: self.server.open_round(server_round))
-
-    def _messages(self, round: int, message_type: str, grid: Grid, open_call: Callable[[], Requests]) -> list[Message]:
+    def ask(self, exchange: Exchange, grid: Grid) -> list[Message]:
+        """Open an exchange, and return a message for each node that hosts one of its clients."""
+        server = self.server
         if not self._node_map.present(grid.get_node_ids()):  # nodes restart under another id
-            rejected = self.server.rejected
-            self._set_node_map(discover(grid, self.server.roster, self._wait_seconds, self._node_map, rejected))
-        self._requests = open_call()
+            self._set_node_map(discover(grid, server.roster, self._wait_seconds, self._node_map, server.rejected))
+        self._requests = server.open_round(exchange)
         nodes, node_index = self._node_map
-        node_index = node_index[self.server.roster.rows(self._requests.clients)]
+        node_index = node_index[server.roster.rows(self._requests.clients)]
         share = isinstance(grid, DirectGrid) and grid.shares_memory
-        updates, reports = self.server.limits(self._requests)
+        updates, reports = packet_limits(server.plan, server.roster, self._requests)
         self._by_node, messages = {}, []
         for index in np.unique(node_index).tolist():
             rows = np.flatnonzero(node_index == index)
             requests, node = self._requests.select(rows), nodes[index]
             self._by_node[node] = NodeRequests(node, requests, updates[rows], reports[rows], share)
-            content = requests_content(self.server.plan, self._run, round, requests, share, share and self._add)
-            messages.append(Message(content, node, message_type, group_id=str(round)))
+            content = requests_content(server.plan, self._run, requests, share, share and self._add)
+            kind = MessageType.TRAIN if exchange.train else MessageType.EVALUATE
+            messages.append(Message(content, node, kind, group_id=str(exchange.number)))
         self._sent, self._metadata = time.monotonic(), [message.metadata for message in messages]
         return messages
 
-    def aggregate_train(
-        self, server_round: int, replies: Iterable[Message]
-    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+    def aggregate(self, replies: Iterable[Message]) -> RoundResult:
+        """Read the nodes' replies to the messages of ``ask``, and close the exchange."""
+        requests = self._requests
+        if requests is None:
+            raise RuntimeError("No exchange is open; ask for one before its replies are aggregated.")
         good: dict[int, Replies] = {}
         left_out: list[Rejection] = []
         self.seconds = {}
@@ -107,7 +107,7 @@ class FedMTL(Strategy):
                 if sent is None or node in good:
                     reason = "no request was sent to this node" if sent is None else "a second reply"
                     raise Refused("round", reason)
-                read, some = self._read(server_round, message, sent)
+                read, some = self._read(message, sent)
             except Refused as error:
                 left_out.append(Rejection(error.kind, str(error), node))
                 if sent is not None and node not in good:
@@ -121,10 +121,9 @@ class FedMTL(Strategy):
         self._failing |= {node for node, sent in self._by_node.items() if sent.requests.train.any()}
         others = set(self._node_map.nodes) - self._failing
         # Raw data is sent once, by all nodes: one without usable data must not end the run of the others.
-        others |= set(self._by_node) if self._requests.raw_data.any() and len(self._by_node) > 1 else set()
+        others |= set(self._by_node) if requests.raw_data.any() and len(self._by_node) > 1 else set()
         self.outcome = self.server.close_round(
-            server_round,
-            self._requests,
+            requests,
             list(good.values()),
             rejections=left_out,
             trusted=trusted,
@@ -132,15 +131,15 @@ class FedMTL(Strategy):
         )
         if len(self.outcome.trained):
             self._failing.clear()
-        updates = len(self.outcome.trained)
-        return None, MetricRecord({"updates": updates, "problems": len(self.outcome.problems)})
+        return self.outcome
 
-    def _read(self, round: int, message: Message, sent: NodeRequests) -> tuple[Replies, list[Rejection]]:
+    def _read(self, message: Message, sent: NodeRequests) -> tuple[Replies, list[Rejection]]:
         """Read the requested part of a node's reply, and the rejections of the rest.
 
         Raises:
             Refused: nothing of it can be used.
         """
+        round = sent.requests.exchange.number
         if not message.has_content():
             raise Refused("error", f"the node failed: {explained(message)}")
         if message.metadata.group_id != str(round):
@@ -155,25 +154,26 @@ class FedMTL(Strategy):
             log.debug("reply of node %d", sent.node, exc_info=True)
             raise Refused("message", f"it cannot be read: {type(error).__name__}") from error
 
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> list[Message]:
+        exchange = self.server.schedule.exchange(server_round - 1, self.server.best)
+        return [] if exchange is None else self.ask(exchange, grid)
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        outcome = self.aggregate(replies)
+        return None, MetricRecord({"updates": len(outcome.trained), "problems": len(outcome.problems)})
+
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> list[Message]:
-        if server_round < self.server.rounds:
-            return []
-        last = server_round + 1
-        return self._messages(last, MessageType.EVALUATE, grid, lambda: self.server.open_round(last))
+        exchange = self.server.schedule.exchange(server_round, self.server.best)
+        return [] if exchange is None or exchange.train else self.ask(exchange, grid)
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
-        if server_round < self.server.rounds:
-            return None
-        return self.aggregate_train(server_round + 1, replies)[1]
-
-    def configure_test(self, grid: Grid) -> list[Message]:
-        """Request the measurement of the best round's model on the test part, for experiments with validation parts."""
-        return self._messages(self.server.best.round + 1, MessageType.EVALUATE, grid, self.server.open_test)
-
-    def aggregate_test(self, replies: Iterable[Message]) -> MetricRecord | None:
-        return self.aggregate_train(self.server.best.round + 1, replies)[1]
+        return self.aggregate_train(server_round, replies)[1] if server_round == self.server.schedule.rounds else None
 
     def summary(self) -> None:
         """Log algorithm, clients and codecs."""

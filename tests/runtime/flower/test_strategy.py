@@ -23,7 +23,7 @@ def test_every_client_gets_its_request_on_its_node(nodes: tuple[int, int], monke
     strategy = FedMTL(toy.server, node_map, "run", 1.0)
     messages = strategy.configure_train(1, None, None, grid)  # pyright: ignore[reportArgumentType]
     found = {
-        message.metadata.dst_node_id: [request.client for request in read_requests(toy.plan, message.content)[1]]
+        message.metadata.dst_node_id: [request.client for request in read_requests(toy.plan, message.content)]
         for message in messages
     }
     assert found == {nodes[0]: [0, 2, 4], nodes[1]: [1, 3]}
