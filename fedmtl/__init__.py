@@ -23,15 +23,14 @@ if TYPE_CHECKING:
     from fedmtl.core.types import LocalResult as LocalResult
     from fedmtl.core.types import Upload as Upload
     from fedmtl.data import *  # noqa: F403
-    from fedmtl.engines import Engine as Engine
-    from fedmtl.engines import Loop as Loop
-    from fedmtl.engines import VMap as VMap
+    from fedmtl.engines import *  # noqa: F403
     from fedmtl.models import *  # noqa: F403
     from fedmtl.optimizers import *  # noqa: F403
     from fedmtl.run_experiment import run as run
     from fedmtl.runs.experiment import Experiment as Experiment
     from fedmtl.runs.presets import load_experiment as load_experiment
     from fedmtl.runs.result import Result as Result
+    from fedmtl.runtime import *  # noqa: F403
     from fedmtl.studies.comparison import Comparison as Comparison
     from fedmtl.studies.comparison import compare as compare
     from fedmtl.tasks import *  # noqa: F403
@@ -55,7 +54,7 @@ _WHERE = {
         "from_arrays",
         "joined",
     ),
-    "engines": ("Engine", "Loop", "VMap"),
+    "engines": ("Engine", "EngineTraits"),
     "runs.experiment": ("Experiment",),
     "runs.presets": ("load_experiment",),
     "models": ("Model",),
@@ -65,6 +64,7 @@ _WHERE = {
     "run_experiment": ("run",),
     "analysis.load": ("load_run",),
     "analysis.runs": ("Run",),
+    "runtime": ("Runtime", "RuntimeTraits"),
     "tasks": ("Task", "TaskTraits"),
     "core.types": ("LocalResult", "Upload"),
     "weightings": ("Weighting", "WeightingTraits"),

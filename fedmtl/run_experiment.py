@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from fedmtl.callbacks.runner import running
-from fedmtl.core.gc_paused import gc_paused
 from fedmtl.core.random import float32_default
 from fedmtl.data.base import Federation
 from fedmtl.protocol.plan_check import check_inputs, check_plan
@@ -17,6 +16,7 @@ from fedmtl.runs.result import Progress, Result
 from fedmtl.runs.run_folder import check_folder
 from fedmtl.runs.run_lock import hold
 from fedmtl.runs.same_run import facts
+from fedmtl.runtime.flower.component import STARTED_BY
 from fedmtl.runtime.flower.server_app import serve
 from fedmtl.server.sampling import cohort_size, measured_clients
 
@@ -57,6 +57,8 @@ def run(
         RuntimeError: a round without an update that could be used.
         MissingPackage: a callback's package is not installed.
     """
+    if experiment.runtime.traits.deployed:
+        raise ValueError(f"runtime {experiment.runtime!r}: {STARTED_BY}; from Python, take Ray or InProcess.")
     experiment = replace(experiment, callbacks=(*experiment.callbacks, *callbacks))
     folder = None if out is None else Path(out).resolve()
     if folder is None:
@@ -115,18 +117,13 @@ def _serve(
 ) -> Result:
     """All rounds, on nodes of this machine or of a Ray cluster; callbacks are not sent to these."""
     schema = federation.schema
-    parts = min(experiment.workers, len(schema.owners)) if experiment.runtime == "ray" else 1
-    if experiment.runtime == "ray" and not in_process:  # imported when needed: Ray takes seconds to start
-        from fedmtl.runtime.ray.pool import acquire
-
-        acquire(experiment, parts)  # the actors import while this process does
-        with gc_paused():
-            from fedmtl.runtime.ray.grid import RayGrid
-        grid = RayGrid(experiment, federation, recorder.state_folder)
-    else:
+    if in_process:
         from fedmtl.runtime.local import LocalGrid
 
-        grid = LocalGrid(experiment, federation, recorder.state_folder, parts)
+        nodes = experiment.runtime.nodes(len(schema.owners))
+        grid = LocalGrid(experiment, federation, recorder.state_folder, nodes)
+    else:
+        grid = experiment.runtime.open(experiment, federation, recorder.state_folder)
     del federation  # the nodes have what they need of it
     try:
         result = serve(grid, experiment, schema, recorder, on_round, pause)

@@ -39,7 +39,7 @@ def main(
     rounds: Annotated[int, typer.Option(help="Rounds of training.")] = 30,
     lr: Annotated[float, typer.Option(help="Learning rate.")] = 0.1,
     seed: Annotated[int, typer.Option(help="Seed of all randomness.")] = 0,
-    runtime: Annotated[str, typer.Option(help="ray for worker processes, local for this process.")] = "ray",
+    runtime: Annotated[str, typer.Option(help="Ray for worker processes, InProcess for this process.")] = "Ray",
 ) -> None:
     data = from_arrays(clinics(number, patients, seed), test_fraction=1 / 3)
     for algorithm in (Local(lr=lr), FedPer(lr=lr)):

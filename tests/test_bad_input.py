@@ -24,6 +24,7 @@ from fedmtl.protocol.requests import replies_of, requests_of
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment, from_dict
 from fedmtl.runs.presets import load_experiment
+from fedmtl.runtime import InProcess
 from fedmtl.runtime.flower.messages import read_replies, read_requests, replies_content, requests_content
 from fedmtl.runtime.local import LocalGrid
 from fedmtl.runtime.node import client_pool_of
@@ -37,7 +38,7 @@ SMALL: dict[str, Any] = {
     "algorithm": FedPer(lr=0.05, epochs=1),
     "rounds": 2,
     "batch_size": 4,
-    "runtime": "local",
+    "runtime": "InProcess",
 }
 
 
@@ -215,7 +216,7 @@ def blocked(tmp_path: Path) -> Path:
 def test_a_state_folder_that_cannot_be_written_leaves_no_run_behind(blocked: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(OSError) as error:
-        run(experiment(state_dir=str(blocked)), out)
+        run(experiment(runtime=InProcess(str(blocked))), out)
     assert f"The state folder '{blocked}" in str(error.value) and "Not a directory" in str(error.value)
     assert "give a folder that this user may write" in str(error.value)
     left = {path.name for path in out.rglob("*")} if out.exists() else set()

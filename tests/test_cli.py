@@ -36,7 +36,7 @@ from fedmtl.runs.result import Progress
 PRESET = """# Five clients and one task: small.
 name = "small"
 rounds = 2
-runtime = "local"
+runtime = "InProcess"
 engine = "loop"
 data = { name = "synthetic", clients = 5, examples = 6, test_examples = 4, features = 4, rank = 2, tasks = 1 }
 model = { name = "MLP", hidden = [3] }
@@ -430,7 +430,7 @@ def test_usage_errors_name_the_command() -> None:
         (["run", "digits", "--clients", "4"], "Did you mean --set data.clients=4 or --restart-clients?"),
         (["compare", "digits", "--rounds", "5"], "No such option '--rounds'. Did you mean --set rounds=5?"),
         (["compare", "digits", "--seed", "5"], "Did you mean --set seed=5 or --seeds?"),
-        (["list", "model"], "models, callbacks, presets, got 'model'. Did you mean models?"),
+        (["list", "model"], "models, callbacks, engines, runtimes, presets, got 'model'. Did you mean models?"),
         (
             ["export", "x", "--what", "rouns"],
             "--what is one of rounds, ledger, measures, confusion, training, got 'rouns'. Did you mean rounds?",

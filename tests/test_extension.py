@@ -106,7 +106,7 @@ name = "wards"
 rounds = 4
 cohort = 0.5
 batch_size = 4
-runtime = "local"
+runtime = "InProcess"
 algorithm = "users_wards:PersonalProx(prox=0.5)"
 up_codec = { name = "ErrorFeedback", codec = "users_wards:Sign" }
 

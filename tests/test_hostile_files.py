@@ -26,6 +26,7 @@ from fedmtl.registry.allowed import RUN_MARKS, Allowed, beside
 from fedmtl.runs.experiment import Experiment, from_dict
 from fedmtl.runs.presets import load_experiment, override
 from fedmtl.runs.sweep import expand, sweep_of
+from fedmtl.runtime import Ray
 from fedmtl.runtime.node import read_run_config
 from tests.analysis.run_folders import write_run
 from tests.test_extension import PRESET, USERS_FILE
@@ -193,13 +194,13 @@ PRESETS: dict[str, tuple[str | bytes, str]] = {
     "rounds as a fraction": ("rounds = 3.0", "rounds is a whole number, got 3.0"),
     "rounds as a truth": ("rounds = true", "rounds is a whole number, got True"),
     "batch_size": ("batch_size = 99999999999", "batch_size is at most 10000000"),
-    "chunk": ("chunk = 99999999999", "chunk is at most 1000000"),
-    "workers": ("workers = 1000000", "workers is at most 10000"),
+    "chunk": ("engine = 'VMap(chunk=99999999999)'", "chunk is at most 1000000"),
+    "workers": ("runtime = 'Ray(workers=1000000)'", "workers is at most 10000"),
     "evaluate_every": ("evaluate_every = 9223372036854775808", "evaluate_every is at most 63 bits long"),
     "cohort": (f"cohort = {10**30}", "cohort is at most 63 bits long"),
     "cohort nan": ("cohort = nan", "cohort"),
-    "gpus": ("gpus_per_worker = 1e300", r"gpus_per_worker is 0 or more, got 1e\+300; at most 1024"),
-    "gpus inf": ("gpus_per_worker = inf", "gpus_per_worker is 0 or more, got inf"),
+    "gpus": ("runtime = 'Ray(gpus_per_worker=1e300)'", r"gpus_per_worker is 0 or more, got 1e\+300; at most 1024"),
+    "gpus inf": ("runtime = { name = 'Ray', gpus_per_worker = inf }", "gpus_per_worker is a finite number, got inf"),
     "lr nan in a call": ('algorithm = "FedPer(lr=nan)"', "lr is a number, got 'nan'"),
     "lr nan": ('algorithm = { name = "FedPer", lr = nan }', "lr is a finite number, got nan"),
     "lr inf": ('algorithm = { name = "FedPer", lr = inf }', "lr is a finite number, got inf"),
@@ -218,10 +219,10 @@ PRESETS: dict[str, tuple[str | bytes, str]] = {
     "alpha nan": ('data = { name = "digits", alpha = nan }', "alpha is a finite number, got nan"),
     "noise inf": ('data = { name = "synthetic", noise = inf }', "noise is a finite number, got inf"),
     "round_seconds": (
-        "round_seconds = inf",
-        "round_seconds is a positive number of seconds, got inf; at most 10,000,000",
+        "runtime = { name = 'Flower', round_seconds = 1e8 }",
+        "round_seconds is a positive number of seconds, got 100000000.0; at most 10,000,000",
     ),
-    "wait_seconds": ("wait_seconds = 1e308", "wait_seconds is a positive number of seconds, got 1e"),
+    "wait_seconds": ("runtime = 'Ray(wait_seconds=1e308)'", "wait_seconds is a positive number of seconds, got 1e"),
     # Texts
     "not UTF-8": (b"\xff\xfe\x00", "is not TOML: .*save it as UTF-8"),
     "a null": (b"\x00", "is not TOML"),
@@ -237,11 +238,26 @@ PRESETS: dict[str, tuple[str | bytes, str]] = {
     "a key with an escape": ('"\\u001b[31m" = 1', r"unknown key '\\x1b\[31m'"),
     "a long file": ("# " + "a" * 2**18, "has more than 262,144 bytes"),
     "a large value": (f"algorithm = [{'1, ' * 80_000}]", "An algorithm has the methods"),
-    "an address with an escape": ('ray_address = "\\u001b"', "ray_address is a text without control characters"),
-    "a folder with a null": ('state_dir = "\\u0000"', "state_dir is a text without control characters"),
-    "a folder elsewhere": ('state_dir = "/home/else"', "state_dir = '/home/else' leads out of .*--set state_dir="),
-    "a folder by a relative name": ('state_dir = "../else"', "state_dir = '../else' leads out of"),
-    "a cluster of theirs": ('ray_address = "ray://192.0.2.1:10001"', "ray_address = 'ray://192.* --set ray_address="),
+    "an address with an escape": (
+        "runtime = { name = 'Ray', address = \"\\u001b\" }",
+        "address is a text without control characters",
+    ),
+    "a folder with a null": (
+        "runtime = { name = 'InProcess', state_dir = \"\\u0000\" }",
+        "state_dir is a text without control characters",
+    ),
+    "a folder elsewhere": (
+        "runtime = \"Ray(state_dir='/home/else')\"",
+        "state_dir = '/home/else' leads out of .*--set runtime.state_dir=",
+    ),
+    "a folder by a relative name": (
+        "runtime = { name = 'InProcess', state_dir = '../else' }",
+        "state_dir = '../else' leads out of",
+    ),
+    "a cluster of theirs": (
+        "runtime = \"Ray(address='ray://192.0.2.1:10001')\"",
+        "address = 'ray://192.* --set runtime.address=",
+    ),
     # Kinds of values
     "a table without a name": ("data = {}", "A table for data needs a name"),
     "a date": ("rounds = 2020-01-01", "rounds is a whole number, got datetime.date"),
@@ -269,14 +285,17 @@ def test_a_hostile_preset_runs_nothing_and_is_refused_at_once(case: str, folder:
 
 def test_a_setting_or_python_may_name_a_folder_elsewhere_and_a_cluster(folder: Path) -> None:
     path = folder / "p.toml"
-    path.write_text('state_dir = "/home/else"\nray_address = "auto"\n')
-    assert load_experiment(path, ["state_dir=/own"]).state_dir == "/own"
-    assert load_experiment(path, ["state_dir=/own"]).ray_address == "auto"
-    assert Experiment(state_dir="/own").state_dir == "/own"
+    path.write_text("runtime = \"Ray(state_dir='/home/else', address='auto', workers=3)\"\n")
+    own = Ray(3, address="auto", state_dir="/own")
+    assert load_experiment(path, ["runtime.state_dir=/own"]).runtime == own
+    assert load_experiment(path, ["runtime=Ray(state_dir='/own')"]).runtime == Ray(state_dir="/own")
+    assert Experiment(runtime=own).runtime.state_dir == "/own"
+    with pytest.raises(ValueError, match="state_dir = '/home/else' leads out of"):
+        load_experiment(path, ["runtime.workers=4"])
 
 
 def test_a_comparison_of_a_file_that_names_a_folder_elsewhere_writes_nothing(folder: Path) -> None:
-    (folder / "p.toml").write_text(f'state_dir = "{folder / "else"}"\nruntime = "local"\n')
+    (folder / "p.toml").write_text(f"runtime = {{ name = 'InProcess', state_dir = '{folder / 'else'}' }}\n")
     done = CliRunner().invoke(app, ["compare", str(folder / "p.toml"), "--out", str(folder / "out")])
     assert done.exit_code == 2 and "leads out of the file's own folder" in done.output
     assert not (folder / "else").exists() and not (folder / "out").exists()
@@ -285,7 +304,7 @@ def test_a_comparison_of_a_file_that_names_a_folder_elsewhere_writes_nothing(fol
 @pytest.mark.parametrize("link", ["runs", "runs/-run-FedPer-Dense", "runs/-run-FedPer-Dense/seed0"])
 def test_a_comparison_follows_no_link_out_of_its_folder(folder: Path, link: str) -> None:
     preset, out, victim = folder / "p.toml", folder / "out", folder / "victim"
-    preset.write_text('name = "/run"\ndata = "digits(clients=3)"\nruntime = "local"\nrounds = 1\n')
+    preset.write_text('name = "/run"\ndata = "digits(clients=3)"\nruntime = "InProcess"\nrounds = 1\n')
     victim.mkdir()
     (out / link).parent.mkdir(parents=True)
     (out / link).symlink_to(victim)
@@ -398,7 +417,7 @@ def test_the_command_line_refuses_in_one_line(arguments: list[str], folder: Path
     for name in ("summary.json", "checkpoint/server.state"):
         (folder / "run" / name).write_text("{}")
     shutil.copy(folder / "good.py", folder / "run" / "good.py")
-    here = ["--set", "runtime=local"] if arguments[0] in ("run", "compare") else []
+    here = ["--set", "runtime=InProcess"] if arguments[0] in ("run", "compare") else []
     result = CliRunner().invoke(app, [*arguments, *here])
     assert result.exit_code == 2, result.output
     assert result.output.startswith("error: ") and result.output.count("\n") == 1

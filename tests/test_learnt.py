@@ -81,7 +81,7 @@ def experiment(rounds: int = 5, **settings: Any) -> Experiment:
         cohort=4,
         batch_size=4,
         engine="loop",
-        **{"runtime": "local", **settings},
+        **{"runtime": "InProcess", **settings},
     )
 
 
@@ -91,7 +91,7 @@ def counted(result: Result) -> list[float]:
     return [float(trained.count(client)) for client in range(12)]
 
 
-@pytest.mark.parametrize("runtime", ["local", "ray"])
+@pytest.mark.parametrize("runtime", ["InProcess", "Ray"])
 def test_it_is_a_result(tmp_path: Path, runtime: str) -> None:
     """Of 5 rounds of 4 of 12 clients, some took part oftener; the file says null where there is no number."""
     result = run(experiment(runtime=runtime), tmp_path / "run")

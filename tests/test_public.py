@@ -12,7 +12,6 @@ import pytest
 import fedmtl
 import fedmtl.analysis.load
 from fedmtl.analysis.runs import Run
-from fedmtl.engines import ENGINES
 from fedmtl.registry.components import find
 from fedmtl.registry.names import PACKAGES, REGISTRY
 
@@ -20,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 
 PRESET = """name = "small"
 rounds = 1
-runtime = "local"
+runtime = "InProcess"
 engine = "loop"
 data = { name = "synthetic", clients = 3, examples = 6, test_examples = 4, features = 4, rank = 2, tasks = 1 }
 model = { name = "MLP", hidden = [3] }
@@ -32,11 +31,6 @@ def test_every_registered_component_is_imported_from_fedmtl(kind: str, name: str
     cls = find(kind, name)
     assert getattr(fedmtl, cls.__name__) is cls
     assert cls.__name__ in fedmtl.__all__ and cls.__name__ in dir(fedmtl)
-
-
-@pytest.mark.parametrize("name", ENGINES)
-def test_every_engine_is_imported_from_fedmtl(name: str) -> None:
-    assert getattr(fedmtl, ENGINES[name].__name__) is ENGINES[name]
 
 
 def test_type_checkers_know_every_name() -> None:

@@ -28,6 +28,7 @@ from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.presets import load_experiment
 from fedmtl.runs.sweep import sweep_of
+from fedmtl.runtime import Ray
 from fedmtl.runtime.node import clients_of, read_run_config
 from tests import methods_table
 from tests.test_floors import FLOORS
@@ -49,7 +50,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 REPOSITORY = PROJECT["project"]["urls"]["Repository"]
 RAW = REPOSITORY.replace("https://github.com/", "https://raw.githubusercontent.com/")
 
-QUICK = ["--set", "rounds=1", "--set", "data.clients=4", "--set", "runtime=local", "--set", "engine=loop"]
+QUICK = ["--set", "rounds=1", "--set", "data.clients=4", "--set", "runtime=InProcess", "--set", "engine=loop"]
 
 
 class Block(NamedTuple):
@@ -110,7 +111,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(folder)
         patch.setattr(sys, "path", sys.path[:])
         for words in commands():
-            if words[0] == "fedmtl" and not any("ray_address" in word for word in words):
+            if words[0] == "fedmtl" and not any("address" in word for word in words):
                 # A benchmark takes minutes and has tests of its own; with --help its flags are still read.
                 small = {"run": QUICK, "compare": [*QUICK, "--seeds", "1"], "bench": ["--help"]}
                 small["tune"] = [*QUICK, "--trials", "2", "--sampler", "random"]
@@ -203,12 +204,12 @@ def test_nodes_together_host_everybody() -> None:
 
 
 def test_a_command_for_a_cluster_is_an_experiment() -> None:
-    (words,) = [words for words in commands() if any("ray_address" in word for word in words)]
+    (words,) = [words for words in commands() if any("address" in word for word in words)]
     settings = [word for flag, word in zip(words, words[1:], strict=False) if flag == "--set"]
     experiment = load_experiment(words[2], settings)
     addresses = re.findall(r"--address=(\S+)", TEXT)
-    assert addresses == [experiment.ray_address] and experiment.ray_address.endswith(":6379")
-    assert (experiment.workers, experiment.gpus_per_worker, experiment.state_dir) == (16, 0.25, "/nfs/state")
+    assert addresses == [experiment.runtime.address] and experiment.runtime.address.endswith(":6379")
+    assert experiment.runtime == Ray(16, 0.25, experiment.runtime.address, "/nfs/state")
 
 
 def test_the_other_commands_are_known() -> None:
@@ -286,7 +287,7 @@ def test_presets_load(here: Path) -> None:
 
 def test_my_method_is_fedper_without_its_term_and_another_with_it(here: Path) -> None:
     """prox=0 adds a zero gradient; with prox the trunk stays nearer to where it was."""
-    settings = ["rounds=1", "runtime=local", "engine=loop", "data.clients=4", "batch_size=16", "algorithm.epochs=2"]
+    settings = ["rounds=1", "runtime=InProcess", "engine=loop", "data.clients=4", "batch_size=16", "algorithm.epochs=2"]
 
     def trunk(algorithm: str, *more: str) -> dict[str, torch.Tensor]:
         return run(
@@ -342,7 +343,7 @@ def test_numbers(here: Path) -> None:
     owned = {len(data.tasks) for data in federation.clients.values()}
     assert (examples, len(federation.clients), owned) == (1797, 20, {1, 2, 3, 4})
     assert "1797 images" in TEXT and "20 clients" in TEXT and "one to four of the tasks" in TEXT
-    assert Experiment().workers == 2 and "`workers` actors (2)" in TEXT
+    assert Experiment().runtime == Ray(workers=2) and "`workers` actors (2)" in TEXT
 
 
 def test_table_of_algorithms() -> None:

@@ -22,6 +22,7 @@ from fedmtl.models import MLP
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.result import Progress, Result
+from fedmtl.runtime import InProcess
 from fedmtl.runtime.local import LocalGrid
 
 DATA = Synthetic(
@@ -49,7 +50,7 @@ def experiment(**changes: Any) -> Experiment:
         "cohort": 3,
         "batch_size": 3,  # so that the order of examples matters to everybody
         "evaluate_every": 2,
-        "runtime": "local",
+        "runtime": "InProcess",
         **changes,
     }
     return Experiment(**values)
@@ -226,13 +227,13 @@ def test_what_was_written_after_the_last_checkpoint_is_cut_off(junk: bytes, tmp_
 
 
 def test_a_state_folder_of_its_own_is_gone_on_from(tmp_path: Path, whole: Any) -> None:
-    changes: dict[str, Any] = {**METHODS["FedPer, Int8"], "state_dir": str(tmp_path / "states")}
+    changes: dict[str, Any] = {**METHODS["FedPer, Int8"], "runtime": InProcess(str(tmp_path / "states"))}
     with pytest.raises(Killed):
         run(experiment(**changes), tmp_path / "run", on_round=kill_after(2))
     result = run(experiment(**changes), tmp_path / "run", resume=True)
     assert result.summary["digests"] == whole("FedPer, Int8")[0].summary["digests"]
     (folder,) = (tmp_path / "states").iterdir()  # one run, one folder
-    run(experiment(**{**changes, "state_dir": str(tmp_path / "other")}))
+    run(experiment(**{**changes, "runtime": InProcess(str(tmp_path / "other"))}))
     (other,) = (tmp_path / "other").iterdir()
     assert contents(folder) == contents(other) and len(contents(folder)) >= 2 * 3  # a cohort's, two versions each
     assert private_states(tmp_path / "run") == {}
@@ -240,7 +241,7 @@ def test_a_state_folder_of_its_own_is_gone_on_from(tmp_path: Path, whole: Any) -
 
 def test_runs_that_share_a_state_folder_do_not_share_states(tmp_path: Path, whole: Any) -> None:
     for _ in range(2):
-        result = run(experiment(**METHODS["FedPer, Int8"], state_dir=str(tmp_path)))
+        result = run(experiment(**METHODS["FedPer, Int8"], runtime=InProcess(str(tmp_path))))
         assert result.summary["digests"] == whole("FedPer, Int8")[0].summary["digests"]
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -335,10 +336,12 @@ def test_one_client_a_round_is_not_everybody_a_round(tmp_path: Path) -> None:
 
 def test_how_a_run_goes_on_may_change(tmp_path: Path, whole: Any) -> None:
     """Name, waiting and workers are no part of what is learnt; nor is the engine, but for rounding."""
+    method = METHODS["FedPer, Int8"]
     with pytest.raises(Killed):
-        run(experiment(), tmp_path, on_round=kill_after(2))
-    result = run(experiment(name="other", workers=7, wait_seconds=5, round_seconds=5), tmp_path, resume=True)
-    assert result.summary["digests"] == whole("FedPer")[0].summary["digests"]
+        run(experiment(**method), tmp_path, on_round=kill_after(2))
+    other = experiment(**{**method, "name": "other", "runtime": "Ray(workers=7, wait_seconds=5)"})
+    result = run(other, tmp_path, resume=True, in_process=True)
+    assert result.summary["digests"] == whole("FedPer, Int8")[0].summary["digests"]
     assert result.summary["name"] == "other"
 
 
@@ -411,7 +414,7 @@ def test_private_state_that_is_lost_is_refused_and_goes_on_where_that_is_allowed
 ) -> None:
     changes: dict[str, Any] = {**METHODS[method], "cohort": 1.0}
     if "state_dir" in how:
-        changes["state_dir"] = str(tmp_path / "states")
+        changes["runtime"] = InProcess(str(tmp_path / "states"))
     with pytest.raises(Killed):
         run(experiment(**changes), tmp_path / "run", on_round=kill_after(2))
     states = tmp_path / "run" / "checkpoint" / "clients"
@@ -420,7 +423,7 @@ def test_private_state_that_is_lost_is_refused_and_goes_on_where_that_is_allowed
     elif how == "a file deleted":
         sorted(states.glob("*.versions"))[0].unlink()
     elif how == "another state_dir":
-        changes["state_dir"] = str(tmp_path / "mistyped")
+        changes["runtime"] = InProcess(str(tmp_path / "mistyped"))
     else:
         shutil.rmtree(tmp_path / "states")
     before = kept(tmp_path / "run")

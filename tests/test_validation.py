@@ -20,6 +20,7 @@ from fedmtl.export.client_models import for_each_client_model
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.result import Progress
+from fedmtl.runtime import Ray
 from fedmtl.runtime.ray.grid import RayGrid
 from tests.test_resume import DATA, Killed, assert_same_run, contents, kill_after
 from tests.test_resume import experiment as plain
@@ -198,8 +199,8 @@ def test_workers_and_devices_stores_hold_the_same_parts_and_states(
         return exchange(self, messages, timeout)
 
     monkeypatch.setattr(RayGrid, "exchange", killing)
-    changes = {"state_dir": str(tmp_path / "state")} if state_dir else {}
-    changes |= METHODS["FedPer, Int8"] | {"runtime": "ray", "workers": 2}
+    runtime = Ray(workers=2, state_dir=str(tmp_path / "state") if state_dir else "")
+    changes = METHODS["FedPer, Int8"] | {"runtime": runtime}
     found = run(experiment(**changes), tmp_path / "run")
     assert calls["count"] >= best + 4
     assert found.summary["digests"] == result.summary["digests"]

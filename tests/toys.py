@@ -17,7 +17,7 @@ def experiment(**changes: Any) -> Experiment:
         "algorithm": FedAvg(lr=0.05, epochs=1),
         "rounds": 3,
         "batch_size": 4,
-        "runtime": "local",
+        "runtime": "InProcess",
         "engine": "loop",
         **changes,
     }

@@ -7,10 +7,10 @@ from typing import Any
 
 from fedmtl.analysis.runs import Run
 from fedmtl.core.bounds import check_text, shown
+from fedmtl.core.field_types import check_type
 from fedmtl.core.file_format import OtherFormat
 from fedmtl.core.files import Folder
 from fedmtl.core.toml import read_toml
-from fedmtl.registry.field_types import check_type
 from fedmtl.runs.labels import describe
 from fedmtl.runs.run_failure import Failure, read_failure
 from fedmtl.runs.summary import summary_from_bytes
@@ -90,9 +90,13 @@ def _check_experiment(path: Path, experiment: Mapping[str, Any]) -> None:
         check_type(f"{path}: {key}", experiment[key], int)
     for key in ("data", "algorithm", "up_codec", "down_codec"):
         _check_component(f"{path}: {key}", experiment[key])
-    for key in ("name", "runtime", "engine"):
-        check_type(f"{path}: {key}", experiment.get(key, ""), str)
-        check_text(f"{path}: {key}", experiment.get(key, ""))
+    for key in ("runtime", "engine"):
+        if isinstance(experiment.get(key), Mapping):  # a text in runs of an earlier fedmtl
+            _check_component(f"{path}: {key}", experiment[key])
+        else:
+            check_text(f"{path}: {key}", str(experiment.get(key, "")))
+    check_type(f"{path}: name", experiment.get("name", ""), str)
+    check_text(f"{path}: name", experiment.get("name", ""))
 
 
 def _check_component(what: str, table: Any) -> None:

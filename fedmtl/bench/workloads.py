@@ -56,10 +56,8 @@ class Workload:
             batch_size=self.batch_size,
             evaluate_every=10**9,  # the first and the last round measure anyway, and are not timed
             seed=self.seed,
-            engine="vmap",
-            compile=compile,
-            runtime="ray",
-            workers=workers,
+            engine={"name": "VMap", "compile": compile},
+            runtime={"name": "Ray", "workers": workers},
         )
 
     @property

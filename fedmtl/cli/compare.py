@@ -10,7 +10,7 @@ import typer
 
 from fedmtl.cli.comparison import comparison_text
 from fedmtl.cli.errors import one_clear_error
-from fedmtl.cli.options import ALLOW, CALLBACK, SETTINGS
+from fedmtl.cli.options import ALLOW, CALLBACK, ENGINE, RUNTIME, SETTINGS, with_places
 from fedmtl.cli.run import this_command
 from fedmtl.core import stopping
 from fedmtl.core.terminal import columns, say, wrapped
@@ -52,6 +52,8 @@ def compare(
             "seed that is reported nowhere; see: fedmtl tune.",
         ),
     ] = None,
+    engine: Annotated[str | None, ENGINE] = None,
+    runtime: Annotated[str | None, RUNTIME] = None,
     settings: Annotated[list[str] | None, SETTINGS] = None,
     allow: Annotated[list[str] | None, ALLOW] = None,
     callback: Annotated[list[str] | None, CALLBACK] = None,
@@ -87,6 +89,7 @@ def compare(
         count = jobs or cores()
         with nullcontext() if count == 1 else Pool(count) as pool:  # its processes import while this one does
             options = {"algorithms": tuple(algorithm or ()), "codecs": tuple(codec or ()), "seeds": seeds, "axis": axis}
+            settings = with_places(settings, engine, runtime)
             failures = _compare(presets, options, target, settings, allow, callback, tune, count, pool, out)
     if failures:
         raise typer.Exit(1)
@@ -96,7 +99,7 @@ def _compare(
     presets: list[str],
     options: dict[str, Any],
     target: float | None,
-    settings: list[str] | None,
+    settings: list[str],
     allow: list[str] | None,
     callback: list[str] | None,
     tune: int | None,
@@ -118,7 +121,7 @@ def _compare(
 
     stopping.hint(f"what is done is kept; go on with the same command: {this_command()}")
     callbacks = make_list("callback", callback or [], Allowed(modules=tuple(allow or ())))
-    wanted = expand_presets(presets, Varied(**options), settings or [], allow or [])
+    wanted = expand_presets(presets, Varied(**options), settings, allow or [])
     experiments, choices = wanted.experiments, ""
     if tune is not None:
         from fedmtl.cli.tune import tune_comparison

@@ -24,6 +24,8 @@ class ListKind(StrEnum):
     data = "data"
     models = "models"
     callbacks = "callbacks"
+    engines = "engines"
+    runtimes = "runtimes"
     presets = "presets"
 
     @property
@@ -38,7 +40,8 @@ def list_known(
 ) -> None:
     """List what a preset can name, and what it takes.
 
-    KIND is algorithms, weightings, optimizers, codecs, tasks, data, models, callbacks or presets.
+    KIND is algorithms, weightings, optimizers, codecs, tasks, data, models, callbacks, engines, runtimes or
+    presets.
     """
     with one_clear_error():
         from fedmtl.registry.described import MEANING, Described, described

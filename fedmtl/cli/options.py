@@ -9,8 +9,29 @@ SETTINGS = typer.Option(
     "--set",
     metavar="KEY=VALUE",
     help="Change a key of the preset; may be given often. A dot goes into a component: --set rounds=5 "
-    "--set algorithm=FedRep --set algorithm.lr=0.05 --set runtime=local --set workers=3",
+    "--set algorithm=FedRep --set algorithm.lr=0.05 --set engine.chunk=8",
 )
+
+
+ENGINE = typer.Option(
+    "--engine",
+    metavar="NAME",
+    help='How a node trains its clients: Loop, or "VMap(chunk=8)" (see: fedmtl list engines); short for --set engine=…',
+)
+
+
+RUNTIME = typer.Option(
+    "--runtime",
+    metavar="NAME",
+    help='The place of the nodes: InProcess, or "Ray(workers=4)" (see: fedmtl list runtimes); short for --set '
+    "runtime=…",
+)
+
+
+def with_places(settings: list[str] | None, engine: str | None, runtime: str | None) -> list[str]:
+    """Settings, after those that ``--engine`` and ``--runtime`` are short for."""
+    places = {"engine": engine, "runtime": runtime}
+    return [*(f"{key}={value}" for key, value in places.items() if value is not None), *(settings or [])]
 
 
 CALLBACK = typer.Option(

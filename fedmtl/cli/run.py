@@ -10,7 +10,7 @@ import typer
 
 from fedmtl.cli.baseline import FOLDER, local_beside
 from fedmtl.cli.errors import one_clear_error
-from fedmtl.cli.options import ALLOW, CALLBACK, SETTINGS
+from fedmtl.cli.options import ALLOW, CALLBACK, ENGINE, RUNTIME, SETTINGS, with_places
 from fedmtl.cli.outcome import say_floor, say_folder, say_outcome
 from fedmtl.cli.progress import run_one
 from fedmtl.core import stopping
@@ -30,6 +30,8 @@ DEFAULT = "demo"
 
 def run(
     preset: Annotated[str | None, typer.Argument(hidden=True)] = None,
+    engine: Annotated[str | None, ENGINE] = None,
+    runtime: Annotated[str | None, RUNTIME] = None,
     settings: Annotated[list[str] | None, SETTINGS] = None,
     allow: Annotated[list[str] | None, ALLOW] = None,
     callback: Annotated[list[str] | None, CALLBACK] = None,
@@ -56,9 +58,9 @@ def run(
     with one_clear_error():
         from fedmtl.registry.components import make_list
         from fedmtl.runs.blame import blaming
-        from fedmtl.runs.presets import own_values, read_values, starts_ray
+        from fedmtl.runs.presets import own_values, read_values, runtime_of
 
-        settings = settings or []
+        settings = with_places(settings, engine, runtime)
         if preset is None:
             preset, baseline = DEFAULT, True
         if resume and out is None:
@@ -76,10 +78,7 @@ def run(
             refuse_if_held(out.resolve())
         values, path, allowed = read_values(preset, settings, allow or [])
         callbacks = make_list("callback", callback or [], allowed)
-        if starts_ray(values):
-            from fedmtl.runtime.ray.background import start_in_background
-
-            start_in_background()  # Ray's processes start while this one imports torch
+        runtime_of(values, allowed).prepare()
         with gc_paused():
             from fedmtl.run_experiment import load_checked
             from fedmtl.runs.experiment import from_dict

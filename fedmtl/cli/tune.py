@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedmtl.cli.errors import one_clear_error
-from fedmtl.cli.options import ALLOW, SETTINGS
+from fedmtl.cli.options import ALLOW, ENGINE, RUNTIME, SETTINGS, with_places
 from fedmtl.cli.run import this_command
 from fedmtl.core import stopping
 from fedmtl.core.terminal import say
@@ -52,6 +52,8 @@ def tune(
         float, typer.Option(show_default=False, help="The score that a tenth of the bytes is worth: 0.05.")
     ] = 0.05,
     seed: Annotated[int | None, typer.Option(help="Of the trials; reported runs have others. Default: 10007.")] = None,
+    engine: Annotated[str | None, ENGINE] = None,
+    runtime: Annotated[str | None, RUNTIME] = None,
     settings: Annotated[list[str] | None, SETTINGS] = None,
     allow: Annotated[list[str] | None, ALLOW] = None,
     out: Annotated[
@@ -77,7 +79,8 @@ def tune(
 
         stopping.hint(f"what is done is kept; go on with the same command: {this_command()}")
         table = read_preset(preset)[0].get("tune")
-        values, path, allowed = read_values(preset, settings or [], allow or [])
+        settings = with_places(settings, engine, runtime)
+        values, path, allowed = read_values(preset, settings, allow or [])
         experiment = from_dict(values, path, allowed)
         space = default_space(experiment) if table is None else space_of(table)
         chosen = Tuning(

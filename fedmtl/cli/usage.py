@@ -87,15 +87,19 @@ def _option_hint(error: click.NoSuchOption, given: Sequence[str]) -> str:
 
 def _setting(name: str) -> str:
     """The key of a preset that an option is named after: ``rounds``, or ``algorithm.lr`` for ``lr``; "" for none."""
+    from fedmtl.registry.components import COMPONENTS
     from fedmtl.registry.described import described, experiment_keys
+    from fedmtl.runs.old_keys import OLD_KEYS
 
     top, _, rest = name.partition(".")
     if top in experiment_keys():
         return name
+    if name in OLD_KEYS:
+        return ".".join(OLD_KEYS[name])
     if rest:
         return ""
-    for field, kind in (("algorithm", "algorithm"), ("data", "data"), ("model", "model"), ("up_codec", "codec")):
-        if any(name in each.fields for each in described(kind)):
+    for field in ("algorithm", "data", "model", "up_codec", "engine", "runtime"):
+        if any(name in each.fields for each in described(COMPONENTS[field])):
             return f"{field}.{name}"
     return ""
 

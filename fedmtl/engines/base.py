@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.core.types import Batch, ClientId, Params, Payload, TaskSet
+from fedmtl.engines.traits import EngineTraits
 
 ClientFn = Callable[[Payload, Any, Sequence[Batch]], Any]
 """(down, private, batches) -> a tree of tensors: training or measurement of one client."""
@@ -88,6 +89,20 @@ class TaskPadding(NamedTuple):
 
 class Engine(Protocol):
     """Runs cohorts. Engines differ in speed, and in results by floating-point rounding alone."""
+
+    @property
+    def traits(self) -> EngineTraits:
+        """An attribute of the class, or a property."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """The torch device that clients are trained on."""
+        ...
+
+    def on(self, device: str) -> "Engine":
+        """Return a new engine of the same settings for a device, without what this one has learnt of its work."""
+        ...
 
     def map(self, cohorts: Sequence[Cohort], padding: TaskPadding | None = None) -> list[Any]:
         """Return for each cohort a tree of arrays [K, …].

@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fedmtl.core.bounds import shown
+from fedmtl.core.field_types import check_type
 from fedmtl.core.trees import tree_map
 
 
@@ -21,6 +23,19 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def check_device(device: str) -> None:
+    """Refuse a name that is no device of torch's; whether this machine has it is seen at its first use.
+
+    Raises:
+        ValueError: it names the device.
+    """
+    check_type("device", device, str)
+    try:
+        torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"device is one of torch's, such as 'cpu', 'cuda' or 'cuda:1', got {shown(device)}.") from None
 
 
 def to_device(tree: Any, device: str) -> Any:

@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
 from fedmtl.core.trees import tree_leaves, tree_map, tree_unflatten
 from fedmtl.engines.base import Cohort, TaskPadding
-from fedmtl.engines.device import gather_rows, one_thread, to_device
+from fedmtl.engines.device import check_device, gather_rows, one_thread, to_device
 from fedmtl.engines.kernels import batched_layers
+from fedmtl.engines.traits import EngineTraits
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,13 @@ class Loop:
 
     device: str = "cpu"
     """The device that clients are trained on; results are copied to the CPU."""
+    traits: ClassVar[EngineTraits] = EngineTraits(bit_identical=True)
+
+    def __post_init__(self) -> None:
+        check_device(self.device)
+
+    def on(self, device: str) -> "Loop":
+        return Loop(device)
 
     def map(self, cohorts: Sequence[Cohort], padding: TaskPadding | None = None) -> list[Any]:
         # On a GPU torch passes LSTM and GRU to a library that reads the weights' memory, which tensors inside a

@@ -3,25 +3,33 @@
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
+from fedmtl.core.bounds import check_int
+from fedmtl.core.field_types import check_type
 from fedmtl.core.trees import tree_map
 from fedmtl.engines.allocator import keep_freed_memory
 from fedmtl.engines.base import ClientFn, Cohort, TaskPadding
 from fedmtl.engines.batching.chunks import alone, exact, pieces, singly
 from fedmtl.engines.batching.gather import ResultAssembler, Rows, gather, groups
 from fedmtl.engines.batching.task_padding import group, unpad
-from fedmtl.engines.device import one_thread
+from fedmtl.engines.device import check_device, one_thread
+from fedmtl.engines.dynamo import postpone_dynamo
 from fedmtl.engines.loop import Loop, run_one
 from fedmtl.engines.trace.batched_function import BatchedFunction
 from fedmtl.engines.trace.signature import keep
+from fedmtl.engines.traits import EngineTraits
 from fedmtl.engines.tuning import chunk_for, name_of
 
 log = logging.getLogger(__name__)
+
+postpone_dynamo()
+
+MOST_CHUNK = 1_000_000
 
 MAX_FUNCTIONS = 32
 """Most functions whose graphs one engine keeps."""
@@ -42,19 +50,25 @@ class VMap:
     client; one warning reports it.
     """
 
-    chunk: int | None = None
-    """Most clients in a stack; more fill the cache. None: measured once for each kind of work, and cached on disk."""
+    chunk: int = 0
+    """Most clients in a stack; more fill the cache. 0: measured once for each kind of work, and cached on disk."""
     device: str = "cpu"
     """The device that clients are trained on; results are copied to the CPU."""
     compile: bool = False
     """Compile calls that have run for long; results are equal to rounding only. C++ comes after a moment, and a round
     of small dense models then takes two thirds of its time. Torch's compiler comes after some seconds, for operations
     without C++."""
+    traits: ClassVar[EngineTraits] = EngineTraits()
     _functions: dict[ClientFn, BatchedFunction] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.chunk is not None and self.chunk < 1:
-            raise ValueError(f"VMap stacks at least one client, got chunk={self.chunk}; None lets it measure how many.")
+        check_type("chunk", self.chunk, int)
+        check_type("compile", self.compile, bool)
+        check_int("chunk", self.chunk, 0, MOST_CHUNK, "0 lets it measure how many")
+        check_device(self.device)
+
+    def on(self, device: str) -> "VMap":
+        return replace(self, device=device)
 
     def map(self, cohorts: Sequence[Cohort], padding: TaskPadding | None = None) -> list[Any]:
         keep_freed_memory()
@@ -87,7 +101,7 @@ class VMap:
             if chunk == 0:
                 return self._refuse(batched, "that is faster here than stacking clients")
             for down, rows in groups(cohort, chunk, self.device):
-                single = alone(cohort.steps[rows], chunk) if self.chunk is None and not batched.native else 0
+                single = alone(cohort.steps[rows], chunk) if not self.chunk and not batched.native else 0
                 cut = exact(len(rows), NATIVE_CHUNK) if batched.native else pieces(len(rows) - single, chunk)
                 for start, stop, size in [*cut, *singly(len(rows) - single, len(rows))]:
                     running = rows[start:stop]

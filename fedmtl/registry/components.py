@@ -12,40 +12,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedmtl.core.bounds import check_field, shown
+from fedmtl.core.field_types import check_type, is_plain
 from fedmtl.core.suggest import did_you_mean
 from fedmtl.core.toml import check_depth
 from fedmtl.core.traits import check_traits
 from fedmtl.registry.allowed import NOTHING, Allowed, load_own, read_own
 from fedmtl.registry.calls import parse_call
-from fedmtl.registry.field_types import check_type, is_plain
+from fedmtl.registry.kinds import COMPONENTS as COMPONENTS
+from fedmtl.registry.kinds import LISTS as LISTS
+from fedmtl.registry.kinds import METHODS as METHODS
+from fedmtl.registry.kinds import TRAITS as TRAITS
 from fedmtl.registry.names import REGISTRY as REGISTRY
-
-METHODS: dict[str, tuple[str, ...]] = {
-    "algorithm": ("init_server", "init_client", "broadcast", "local_update", "aggregate", "personal_params"),
-    "weighting": ("init_params", "init_state", "update_state", "combine"),
-    "optimizer": ("init", "direction"),
-    "codec": ("init", "encode", "decode"),
-    "model": ("trunk", "head"),
-    "data": ("load",),
-    "task": ("labels", "loss", "sums", "metric", "score"),
-    "callback": ("start", "rows", "end"),
-}
-"""Kind -> methods that an object of this kind must have."""
-
-TRAITS = {
-    "algorithm": "fedmtl.algorithms.traits:Traits",
-    "codec": "fedmtl.codecs.traits:CodecTraits",
-    "optimizer": "fedmtl.optimizers.traits:OptimizerTraits",
-    "weighting": "fedmtl.weightings.traits:WeightingTraits",
-    "task": "fedmtl.tasks.traits:TaskTraits",
-}
-"""Kind -> dataclass of its traits, which a component declares beside its methods."""
-
-COMPONENTS = {"data": "data", "model": "model", "algorithm": "algorithm", "up_codec": "codec", "down_codec": "codec"}
-"""Field of an experiment -> kind of component."""
-
-LISTS = {"callbacks": "callback"}
-"""Field of an experiment that is a list -> kind of its components."""
 
 
 def _plain(name: str) -> str:

@@ -19,6 +19,8 @@ MEANING = {
     "data": "A data set is clients, with their tasks, their training examples and their test examples.",
     "model": "A model is a trunk, which the tasks share, and a head for each task.",
     "callback": "A callback is a consumer of a run's rows while it goes on: --callback NAME, or fedmtl log afterwards.",
+    "engine": "An engine is how a node trains its clients; it changes results by rounding at most.",
+    "runtime": "A runtime is where nodes are: --runtime NAME; it changes no result.",
     "preset": "A preset is a file with all settings of an experiment; fedmtl run NAME runs it.",
 }
 """Kind -> what a thing of this kind is."""

@@ -17,6 +17,8 @@ PACKAGES = {
     "data": "data",
     "task": "tasks",
     "callback": "callbacks",
+    "engine": "engines",
+    "runtime": "runtime",
 }
 """Kind -> package whose ``__init__`` holds its table."""
 

@@ -18,9 +18,9 @@ from typing import Any
 import tomli_w
 
 from fedmtl.core.bounds import check_text, shown
+from fedmtl.core.field_types import check_type
 from fedmtl.core.toml import parse_toml, read_toml
 from fedmtl.registry.allowed import NOTHING, Allowed
-from fedmtl.registry.field_types import check_type
 from fedmtl.runs.run_folder import write_outputs
 from fedmtl.runs.settings import as_option, override
 

@@ -40,8 +40,8 @@ def _best_file(round: int) -> str:
 
 def state_folder(experiment: Experiment, folder: Path | None, run: str) -> str | None:
     """Folder of a run's private state on this machine's nodes; None: in memory, it ends with the run."""
-    if experiment.state_dir:
-        return f"{experiment.state_dir}/{run}"
+    if experiment.runtime.state_dir:
+        return f"{experiment.runtime.state_dir}/{run}"
     return None if folder is None else str(folder / "checkpoint" / "clients")
 
 

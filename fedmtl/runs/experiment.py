@@ -3,22 +3,22 @@
 import dataclasses
 import sys
 from collections.abc import Mapping
-from typing import Any, get_type_hints
+from typing import Any, Self, get_type_hints
 
 import numpy as np
 
-from fedmtl.core.bounds import MOST_TEXT, check_int, check_text, shown
+from fedmtl.core.bounds import check_int, check_text, shown
+from fedmtl.core.field_types import check_type
 from fedmtl.core.suggest import did_you_mean
 from fedmtl.core.traits import part
 from fedmtl.data.base import Federation, Schema
-from fedmtl.engines import ENGINES, Loop, VMap
 from fedmtl.engines.base import Engine
 from fedmtl.protocol.make_plan import make_plan
 from fedmtl.protocol.plan import METRICS, Plan
 from fedmtl.registry.allowed import NOTHING, Allowed
 from fedmtl.registry.components import COMPONENTS, LISTS, describe, make, make_list
-from fedmtl.registry.field_types import check_type
-from fedmtl.runs.experiment_fields import BOUNDS, EXECUTION_FIELDS, MOST_GPUS, MOST_SECONDS, RUNTIMES
+from fedmtl.runs.experiment_fields import BOUNDS, DEFAULT_RUNTIME, EXECUTION_FIELDS
+from fedmtl.runs.old_keys import refuse_old_keys
 from fedmtl.server.sampling import cohort_size
 
 
@@ -64,32 +64,20 @@ class Experiment:
     number for rounds that measure no model. It costs 1 to 2 % of the time of a round of very small models."""
     seed: int = 0
     """Seed of all randomness: partition, initial parameters, cohorts, batches, codecs."""
-    engine: str = "vmap"
-    """Engine of a node: "loop" trains its clients one by one, "vmap" a cohort at once."""
-    chunk: int = 0
-    """Clients that engine "vmap" stacks at once; 0: the fastest number, measured once on this machine."""
-    compile: bool = False
-    """Engine "vmap" hands work that goes on for long to compilers, C++'s or torch's: for runs of minutes."""
-    runtime: str = "ray"
-    """Place of the nodes: "ray" in Ray actors, "local" one in this process."""
-    workers: int = 2
-    """Ray actors, each a node with its share of the clients."""
-    gpus_per_worker: float = 0.0
-    """GPUs of an actor; fractions share one."""
-    ray_address: str = ""
-    """A Ray cluster to join, such as "auto" or "ray://host:10001"; empty starts one here."""
-    state_dir: str = ""
-    """Folder for nodes' durable private state; empty: in the run's folder, or with no folder, for the run only."""
-    wait_seconds: float = 120.0
-    """Longest wait for nodes that host all clients."""
-    round_seconds: float = 3600.0
-    """Longest wait for the replies of a round."""
+    engine: Any = "VMap"
+    """Engine of a node: "Loop" trains its clients one by one, "VMap(chunk=0)" a cohort at once."""
+    runtime: Any = DEFAULT_RUNTIME
+    """Place of the nodes: "Ray(workers=2)" in Ray actors, "InProcess" one in this process."""
     max_weight: float = 1.0
     """A device's client weighs at most this times the training examples that the server knows of; 0: any weight."""
     max_norm: float = 1000.0
     """A device's update is at most this times as long as the model, or as a typical update; 0: any length."""
     callbacks: tuple[Any, ...] = ()
     """Callbacks that get the run's rows, such as "TensorBoard" or "CSV(path='x.csv')"."""
+
+    def __new__(cls, *args: Any, **given: Any) -> Self:
+        refuse_old_keys(given)
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         for field, kind in LISTS.items():
@@ -104,12 +92,6 @@ class Experiment:
             check_type(field.name, getattr(self, field.name), hints[field.name])
         for field, (least, most) in BOUNDS.items():
             check_int(field, getattr(self, field), least, most)
-        for field in ("wait_seconds", "round_seconds"):
-            if not 0 < getattr(self, field) <= MOST_SECONDS:
-                value = shown(getattr(self, field))
-                raise ValueError(f"{field} is a positive number of seconds, got {value}; at most {MOST_SECONDS:,}.")
-        if not 0 <= self.gpus_per_worker <= MOST_GPUS:
-            raise ValueError(f"gpus_per_worker is 0 or more, got {shown(self.gpus_per_worker)}; at most {MOST_GPUS}.")
         if not 0 <= self.valid_fraction < 1:
             raise ValueError(
                 f"valid_fraction is a part of the training examples in [0, 1), got {shown(self.valid_fraction)}; "
@@ -120,8 +102,7 @@ class Experiment:
                 f"patience={self.patience} stops by the score on validation parts, and valid_fraction=0 has none; set "
                 "valid_fraction=0.2, or patience=0."
             )
-        for field in ("name", "ray_address", "state_dir"):
-            check_text(field, getattr(self, field), 200 if field == "name" else MOST_TEXT)
+        check_text("name", self.name, 200)
         if isinstance(self.cohort, int):
             check_int("cohort", self.cohort)
         for field in ("max_weight", "max_norm"):
@@ -131,15 +112,6 @@ class Experiment:
         cohort_size(self.cohort, sys.maxsize)
         if self.metrics not in METRICS:
             raise ValueError(f"metrics is one of {', '.join(METRICS)}, got {shown(self.metrics)}.")
-        if self.engine not in ENGINES:
-            raise ValueError(
-                f"engine is one of {', '.join(ENGINES)}, got {shown(self.engine)}.{did_you_mean(self.engine, ENGINES)}"
-            )
-        if self.runtime not in RUNTIMES:
-            raise ValueError(
-                f"runtime is one of {', '.join(RUNTIMES)}, got {shown(self.runtime)}; Flower's own simulation and real "
-                f"devices are started by 'flwr run'.{did_you_mean(self.runtime, RUNTIMES)}"
-            )
         if self.down_codec.traits.delta_only:
             raise ValueError(
                 f"down_codec: {self.down_codec!r} is for differences between models, but a broadcast carries whole "
@@ -147,11 +119,9 @@ class Experiment:
             )
         check_lossless(self.algorithm, self.up_codec)
 
-    def make_engine(self, device: str = "cpu") -> Engine:
-        """The engine, training on a torch device."""
-        if self.engine == "vmap":
-            return VMap(chunk=self.chunk or None, device=device, compile=self.compile)
-        return Loop(device=device)
+    def make_engine(self, device: str = "") -> Engine:
+        """A new engine, on a torch device: by default the runtime's, or where that has none, the engine's own."""
+        return self.engine.on(device or self.runtime.device or self.engine.device)
 
     def load(self) -> Federation:
         """The data: on a node, its clients are those that it may host.
@@ -236,6 +206,10 @@ def from_dict(values: Mapping[str, Any], where: str = "experiment", allowed: All
         ValueError: an unknown key, a module that is not allowed, or what ``Experiment`` refuses.
     """
     fields = [field.name for field in dataclasses.fields(Experiment)]
+    try:
+        refuse_old_keys(values)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
     for key in values:
         if key not in fields:
             raise ValueError(

@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedmtl.runs.experiment_fields import EXECUTION_FIELDS
+from fedmtl.runs.old_keys import OLD_KEYS
 
 DENSE = "Dense"
 """The codec that goes without saying."""
 
 _CODECS = ("up_codec", "down_codec")
 
-NOT_COMPARED = {"seed", *EXECUTION_FIELDS} - {"name"}
+NOT_COMPARED = {"seed", *EXECUTION_FIELDS, *OLD_KEYS} - {"name"}
 """Settings that runs of one group may differ in: the seed, and the place of execution. A name distinguishes runs."""
 
 Experiment = Mapping[str, Any]

@@ -16,6 +16,7 @@ from fedmtl.runs.checkpoint import CHECKPOINT
 from fedmtl.runs.environment import environment
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.experiment_fields import EXECUTION_FIELDS
+from fedmtl.runs.old_keys import OLD_KEYS
 from fedmtl.runs.run_folder import (
     RUN_FILES,
     Manifest,
@@ -54,7 +55,7 @@ def open_folder(
             f"The run folder {str(folder)!r} cannot be written ({os.strerror(error.errno or 0)}); give another (--out)",
         ) from None
     files = Folder(folder)
-    files.make("checkpoint" if experiment.state_dir else "checkpoint/clients", 0o700)
+    files.make("checkpoint" if experiment.runtime.state_dir else "checkpoint/clients", 0o700)
     if not files.exists(CHECKPOINT):
         if files.exists("summary.json"):
             raise ValueError(
@@ -72,7 +73,7 @@ def open_folder(
         raise ValueError(f"{str(folder)!r} holds a run; resume it (--resume), or give another folder (--out).")
     before = _read_settings(files)
     now = tomllib.loads(tomli_w.dumps(experiment.to_dict()))
-    for key in sorted((before.keys() | now.keys()) - set(EXECUTION_FIELDS)):
+    for key in sorted((before.keys() | now.keys()) - {*EXECUTION_FIELDS, *OLD_KEYS}):
         if repr(before.get(key)) != repr(now.get(key)):  # a cohort of 1 is not one of 1.0
             raise ValueError(
                 f"{str(folder)!r} holds a run with {key} = {before.get(key)!r}, got {now.get(key)!r}: a run "

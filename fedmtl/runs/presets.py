@@ -4,6 +4,8 @@ Values are read without importing what they name: torch takes longer to import t
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import fields as dataclass_fields
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +13,18 @@ from fedmtl.core.bounds import shown
 from fedmtl.core.suggest import did_you_mean
 from fedmtl.core.toml import read_toml
 from fedmtl.registry.allowed import Allowed, beside
-from fedmtl.registry.components import check_names, fields_given, listed
+from fedmtl.registry.components import check_names, describe, fields_given, listed, make
 from fedmtl.runs.blame import blaming
+from fedmtl.runs.experiment_fields import DEFAULT_RUNTIME
+from fedmtl.runs.old_keys import refuse_old_keys
 from fedmtl.runs.settings import override
 
 if TYPE_CHECKING:
     from fedmtl.runs.experiment import Experiment
 
-ELSEWHERE = {"state_dir": ("",), "ray_address": ("", "auto")}
-"""Keys by which a file would write elsewhere, or join a cluster, whose objects may run code; and values that do not."""
+ELSEWHERE = {"state_dir": ("",), "address": ("", "auto")}
+"""Fields by which a runtime would write elsewhere, or join a cluster, whose objects may run code; and values that do
+not."""
 
 PLACES = ("path", "logdir", "uri")
 """Fields by which a callback would write elsewhere."""
@@ -84,12 +89,13 @@ def check_elsewhere(values: Mapping[str, Any], settings: Iterable[str], where: s
         ValueError: it names the key, its value and the way out.
     """
     given = {setting.partition("=")[0].strip() for setting in settings}
+    runtime = fields_given("runtime", values.get("runtime", "")) if "runtime" not in given else {}
     for key, harmless in ELSEWHERE.items():
-        value = values.get(key, "")
-        if value not in harmless and key not in given and isinstance(value, str) and value.isprintable():
+        value = runtime.get(key, "")
+        if value not in harmless and f"runtime.{key}" not in given and isinstance(value, str) and value.isprintable():
             raise ValueError(
-                f"{where}: {key} = {shown(value)} leads out of the file's own folder, and a file alone may not; "
-                f"give it with --set {key}=…, or leave it out."
+                f"{where}: runtime: {key} = {shown(value)} leads out of the file's own folder, and a file alone may "
+                f"not; give it with --set runtime.{key}=…, or leave it out."
             )
     for callback in listed(values.get("callbacks", ())) if "callbacks" not in given else ():
         for field, value in fields_given("callback", callback).items():
@@ -116,7 +122,9 @@ def read_values(
 
     def check(values: Mapping[str, Any]) -> None:
         try:
+            refuse_old_keys(values)
             check_names(values, allowed)
+            runtime_of(values, allowed)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
@@ -157,6 +165,23 @@ def own_values(preset: str | Path) -> dict[str, Any]:
     return values
 
 
-def starts_ray(values: Mapping[str, Any]) -> bool:
-    """True where an experiment of these values will start Ray on this machine."""
-    return values.get("runtime", "ray") == "ray" and not values.get("ray_address")
+def without(runtime: Any, *fields: str) -> Any:
+    """The runtime without some of its fields, which then have their defaults; one that a table cannot make stays.
+
+    Args:
+        runtime: an object.
+        fields: such as those of ``ELSEWHERE``.
+    """
+    table = describe("runtime", runtime)
+    if "passed_as_object" in table or table.keys().isdisjoint(fields):
+        return runtime
+    return replace(runtime, **{one.name: one.default for one in dataclass_fields(runtime) if one.name in fields})
+
+
+def runtime_of(values: Mapping[str, Any], allowed: Allowed) -> Any:
+    """The runtime of an experiment of these values, which may begin to start before torch is imported.
+
+    Raises:
+        ValueError: one that cannot be.
+    """
+    return make("runtime", values.get("runtime", DEFAULT_RUNTIME), allowed)

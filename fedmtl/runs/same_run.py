@@ -15,6 +15,7 @@ from fedmtl.core.types import TaskSet
 from fedmtl.data.base import ClientData, Federation, Schema
 from fedmtl.data.joined import Chosen, Joined
 from fedmtl.runs.experiment import COMPONENTS, Experiment
+from fedmtl.runs.experiment_fields import EXECUTION_FIELDS
 
 log = logging.getLogger("fedmtl")
 
@@ -36,8 +37,8 @@ def facts(experiment: Experiment, schema: Schema, federation: Federation | None)
     """
     components: dict[str, Any] = {}
     for field in COMPONENTS:
-        if field == "data" and federation is not None:
-            continue  # its examples say it
+        if field in EXECUTION_FIELDS or (field == "data" and federation is not None):
+            continue  # no result depends on it, or its examples say it
         try:
             components[field] = parts(getattr(experiment, field))
         except NoFingerprint as error:

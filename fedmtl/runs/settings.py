@@ -8,6 +8,7 @@ from fedmtl.core.bounds import shown
 from fedmtl.core.suggest import did_you_mean
 from fedmtl.core.toml import MOST_BYTES, NotToml, parse_toml
 from fedmtl.registry.allowed import NOTHING, Allowed
+from fedmtl.registry.calls import parse_call
 from fedmtl.registry.components import COMPONENTS, METHODS, describe, make
 
 
@@ -39,11 +40,12 @@ def _apply(table: dict[str, Any], setting: str, allowed: Allowed) -> None:
     *path, last = key.strip().split(".")
     for depth, part in enumerate(path):
         inner = table[part] if part in table else _default(part, table if depth else None, allowed)
-        inner = {"name": inner} if isinstance(inner, str) else inner
+        kind = COMPONENTS.get(part, part)
+        if isinstance(inner, str) and kind in METHODS:
+            name, fields = parse_call(kind, inner)
+            inner = {"name": name, **fields}
         if not isinstance(inner, Mapping):
             raise ValueError(f"{shown(part)} has no fields; its value is {shown(inner)}.")
-        if "(" in str(inner.get("name", "")):
-            raise ValueError(f"{shown(part)} is written as a call, {shown(inner['name'])}; change it there.")
         table[part] = dict(inner)
         table = table[part]
     table[last] = value

@@ -7,10 +7,10 @@ from typing import Any
 
 from fedmtl.algorithms.local import Local
 from fedmtl.core.bounds import check_float, check_int, shown
+from fedmtl.core.field_types import check_type
 from fedmtl.core.suggest import did_you_mean
 from fedmtl.core.traits import part
 from fedmtl.registry.allowed import NOTHING, Allowed
-from fedmtl.registry.field_types import check_type
 from fedmtl.runs.aliases import check_aliases
 from fedmtl.runs.axis import Axis, axis_of, value_at
 from fedmtl.runs.experiment import Experiment, from_dict

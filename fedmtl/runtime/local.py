@@ -32,12 +32,11 @@ class LocalGrid(DirectGrid):
     ) -> None:
         super().__init__(new_run_id())
         schema = federation.schema
-        device = "cuda" if experiment.gpus_per_worker > 0 else "cpu"
         hosted = place_clients(experiment, federation, parts) if parts > 1 else [None]
         self._contexts = {}
         for node_id, some in enumerate(hosted, 1):
             clients = federation.clients if some is None else some_of(federation.clients, some)
-            client_pool = make_client_pool(experiment, schema, shard_of(clients), device)
+            client_pool = make_client_pool(experiment, schema, shard_of(clients))
             host(self.run_id, node_id, Node(client_pool, make_store(experiment, schema, state_folder)))
             self._contexts[node_id] = node_context(self.run_id, node_id)
 

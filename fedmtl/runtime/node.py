@@ -2,8 +2,8 @@
 
 import os
 import shlex
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, Context, RecordDict, UserConfig
@@ -13,14 +13,13 @@ from fedmtl.client.data_shard import Shard, shard_of
 from fedmtl.client.state.base import StateStore
 from fedmtl.client.state.files import FileBackend, VersionedFileStore
 from fedmtl.client.state.mmap import MmapStateStore
-from fedmtl.core.text import escaped
 from fedmtl.core.types import ClientId
 from fedmtl.data.base import Federation, Schema
 from fedmtl.data.joined import some_of
-from fedmtl.protocol.rejections import Refused
 from fedmtl.registry.allowed import Allowed
 from fedmtl.runs.experiment import Experiment, from_dict
 from fedmtl.runs.presets import SEVERAL, override, read_preset
+from fedmtl.runtime.base import Runtime
 
 
 class Node(NamedTuple):
@@ -50,9 +49,9 @@ def is_hosted(context: Context) -> bool:
     return (context.run_id, context.node_id) in _hosted
 
 
-def make_client_pool(experiment: Experiment, schema: Schema, clients: Shard, device: str = "cpu") -> ClientPool:
+def make_client_pool(experiment: Experiment, schema: Schema, clients: Shard) -> ClientPool:
     """Make the pool of some clients."""
-    return ClientPool(experiment.make_plan(schema), clients, experiment.make_engine(device), experiment.rounds)
+    return ClientPool(experiment.make_plan(schema), clients, experiment.make_engine(), experiment.rounds)
 
 
 def make_store(experiment: Experiment, schema: Schema, folder: str | None) -> StateStore:
@@ -61,8 +60,9 @@ def make_store(experiment: Experiment, schema: Schema, folder: str | None) -> St
     State is stacked, in memory or in files of the run's folder, which only processes of one machine can share. On a
     cluster, or in a folder that must survive a loss of power, it is one file a client.
     """
-    if folder is not None and (experiment.state_dir or experiment.ray_address):
-        return VersionedFileStore(FileBackend(folder, fsync=bool(experiment.state_dir)))
+    runtime: Runtime = experiment.runtime
+    if folder is not None and (runtime.state_dir or runtime.traits.several_machines):
+        return VersionedFileStore(FileBackend(folder, fsync=bool(runtime.state_dir)))
     return MmapStateStore(schema.owners.clients, folder)
 
 
@@ -70,6 +70,9 @@ def shard(clients: Iterable[ClientId], part: int, parts: int) -> list[ClientId]:
     """Return the clients of node ``part`` of ``parts``: every ``parts``-th, starting with the ``part``-th."""
     return sorted(clients)[part::parts]
 
+
+FLOWER = "Flower"
+"""The runtime of a run that ``flwr run`` starts."""
 
 ALLOW_VARIABLE = "FEDMTL_ALLOW"
 """Environment variable of a machine: modules that its ServerApps and ClientApps may import, ``my_package,other``."""
@@ -88,10 +91,23 @@ def read_run_config(run_config: UserConfig, node_config: UserConfig | None = Non
     values, path = read_preset(str(run_config.get("preset", "digits")))
     for table in SEVERAL:
         values.pop(table, None)
+    if not _is_flower(values.get("runtime")):  # another says where 'fedmtl run' takes place
+        values["runtime"] = FLOWER
     values = override(values, settings, allowed)
     if node_config is not None:
         values.pop("callbacks", None)  # they are the server's, and a device lacks their packages
-    return from_dict(values, str(path), allowed)
+    experiment = from_dict(values, str(path), allowed)
+    if not experiment.runtime.traits.deployed:
+        raise ValueError(
+            f"runtime: {experiment.runtime!r} is no place for 'flwr run', which decides where nodes are; leave it out, "
+            "or write runtime=Flower(round_seconds=3600)."
+        )
+    return experiment
+
+
+def _is_flower(value: Any) -> bool:
+    name = value.get("name") if isinstance(value, Mapping) else value
+    return isinstance(name, str) and name.partition("(")[0].strip().lower() == FLOWER.lower()
 
 
 def client_pool_of(context: Context) -> ClientPool:
@@ -121,20 +137,11 @@ def store_of(context: Context, run: str) -> StateStore:
     """Return the store of private state: the node's ``state-dir``, or Flower's context.
 
     Each run has a folder of its own, so that a run never starts from another's heads, and a resumed run finds its own.
-
-    Raises:
-        Refused: the run's configuration names a folder; only the node's may.
     """
     hosted = _hosted.get((context.run_id, context.node_id))
     if hosted is not None:
         return hosted.store
     folder = str(context.node_config.get("state-dir", ""))
-    if not folder and (named := read_run_config(context.run_config, context.node_config).state_dir):
-        raise Refused(
-            "request",
-            f"the run's configuration names the folder {escaped(named)!r} of this device; only the node's own "
-            "may: start the node with --node-config 'state-dir=\"…\"', or leave state_dir out of the run's",
-        )
     return VersionedFileStore(
         FileBackend(f"{folder}/{run}", keep_runs=_keep_runs(context)) if folder else ContextBackend(context.state)
     )

@@ -74,7 +74,7 @@ def short_base() -> str:
             return base
     raise RuntimeError(
         f"Ray's sockets need a folder that can be written and whose path has at most {LONGEST} characters, but "
-        f"TMPDIR is {tempfile.gettempdir()!r}; set RAY_TMPDIR to a short one, or run without Ray (runtime=local)."
+        f"TMPDIR is {tempfile.gettempdir()!r}; set RAY_TMPDIR to a short one, or run without Ray (runtime=InProcess)."
     )
 
 

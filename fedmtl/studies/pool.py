@@ -196,13 +196,11 @@ def check_side_by_side(tasks: Iterable[Work]) -> None:
         ValueError: it names the run and the way out.
     """
     for task in tasks:
-        for key in ("gpus_per_worker", "ray_address"):
-            value: Any = getattr(task.experiment, key)
-            if value:
-                raise ValueError(
-                    f"Runs side by side share this machine's cores, got {task.name} with {key} = {value!r}; leave out "
-                    "--jobs, and each run has the GPUs or the cluster to itself."
-                )
+        if exclusive := task.experiment.runtime.traits.exclusive:
+            raise ValueError(
+                f"Runs side by side share this machine's cores, got {task.name} with {exclusive}; leave out --jobs, "
+                "and each run has the GPUs or the cluster to itself."
+            )
 
 
 def _request(task: Work, do: Callable[..., Failure | None]) -> bytes:

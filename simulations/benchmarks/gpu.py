@@ -3,8 +3,8 @@
     python simulations/benchmarks/gpu.py                # on a machine with a CUDA GPU, some minutes
     python simulations/benchmarks/gpu.py --small        # on any machine: that all of it runs
 
-Everything is in one process (``runtime="local"``), so that flwr and what it imports is all that a machine needs beside
-torch and numpy. ``gpu.md`` lists the packages to carry to a machine without a network.
+Everything is in one process (``runtime="InProcess"``), so that flwr and what it imports is all that a machine needs
+beside torch and numpy. ``gpu.md`` lists the packages to carry to a machine without a network.
 """
 
 import platform
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, relu, silu
 from torch.utils.flop_counter import FlopCounterMode
 
-from fedmtl import CNN, MLP, Experiment, FedPer, run
+from fedmtl import CNN, MLP, Experiment, FedPer, Loop, VMap, run
 from fedmtl.bench.data import TASK, Stored, read_part, write_data
 from fedmtl.bench.workloads import WORKLOADS, Workload
 from fedmtl.core.random import permutations
@@ -156,18 +156,18 @@ def farthest(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
     return max((one[name].cpu() - other[name].cpu()).abs().max().item() for name in one)
 
 
-def equality(gpus: float) -> list[Sequence[str]]:
+def equality(device: str) -> list[Sequence[str]]:
     """Two rounds of each kind of model: engines "loop" and "vmap" on the device against "loop" on the CPU."""
     rows = []
     for name, kind in KINDS.items():
         experiment = Experiment(
             name=name, data=Drawn(kind), model=kind.model, algorithm=FedPer(lr=0.01, epochs=1), rounds=2, batch_size=8,
-            runtime="local", engine="loop",
+            runtime="InProcess", engine="loop",
         )  # fmt: skip
         expected, found = run(experiment).state, []
-        for engine in ("loop", "vmap"):
+        for engine in (Loop(device), VMap(device=device)):
             try:
-                state = run(replace(experiment, engine=engine, gpus_per_worker=gpus)).state
+                state = run(replace(experiment, engine=engine)).state
                 found.append(f"{farthest(state, expected):.1e}")
             except RuntimeError as error:  # the other kinds are worth knowing all the same
                 found.append(f"failed: {str(error).splitlines()[0]}")
@@ -211,9 +211,9 @@ class Speed(NamedTuple):
     trunk: Mapping[str, Tensor]
 
 
-def experiment_of(workload: Workload, model: Any, folder: Path, gpus: float) -> Experiment:
+def experiment_of(workload: Workload, model: Any, folder: Path, device: str) -> Experiment:
     made = workload.experiment(Stored(str(folder)), workers=1)
-    return replace(made, model=model or made.model, runtime="local", gpus_per_worker=gpus)
+    return replace(made, model=model or made.model, runtime="InProcess", engine=VMap(device=device))
 
 
 def with_fedmtl(experiment: Experiment, cohort: int, device: str) -> Speed:
@@ -281,7 +281,7 @@ def speeds(name: str, workload: Workload, model: Any, device: str, most: float, 
     with tempfile.TemporaryDirectory(prefix="fedmtl-gpu-") as temporary:
         folder = Path(temporary)
         write_data(workload, folder)
-        experiment = experiment_of(workload, model, folder, 1.0 if device == "cuda" else 0.0)
+        experiment = experiment_of(workload, model, folder, device)
         work = flops_of(experiment, workload, folder)
         ours = with_fedmtl(experiment, workload.cohort, device)
         loop = plain_loop(experiment, workload, folder, device, loops)
@@ -320,7 +320,7 @@ def main(
     say(f"{where}, torch {torch.__version__}, Python {platform.python_version()}, float32 without TF32")
     most = product(device, 512 if small else 8192)
     say(f"A float32 matrix product reaches {most / 1e12:.1f} TFLOP/s.")
-    say(table(("model", "loop on device", "vmap on device"), equality(1.0 if device == "cuda" else 0.0)))
+    say(table(("model", "loop on device", "vmap on device"), equality(device)))
     works: list[tuple[str, Workload, Any]]
     if small:
         cut = {"clients": 12, "cohort": 6, "examples": 32, "rounds": 3}

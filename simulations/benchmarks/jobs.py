@@ -45,7 +45,7 @@ def compare(runtime: str, turns: int, settings: Sequence[str]) -> Compared:
     """Measure a runtime.
 
     Args:
-        runtime: "local" or "ray".
+        runtime: "InProcess" or "Ray".
         turns: pairs of comparisons.
         settings: arguments of ``fedmtl compare``, the preset first.
 
@@ -85,7 +85,7 @@ def compare(runtime: str, turns: int, settings: Sequence[str]) -> Compared:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("preset", nargs="?", default="digits")
-    parser.add_argument("--runtime", action="append", choices=["local", "ray"])
+    parser.add_argument("--runtime", action="append", choices=["InProcess", "Ray"])
     parser.add_argument("--algorithm", action="append", metavar="NAME")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--turns", type=int, default=3)
@@ -99,9 +99,9 @@ def main() -> int:
         settings += ["--set", pair]
     settings += [] if given.tune is None else ["--tune", str(given.tune)]
     print(f"fedmtl compare {' '.join(settings)}, {os.cpu_count()} cores, medians of {given.turns}")
-    print(f"{'runtime':>8}  {'runs':>4}  {'--jobs 1':>9}  {'--jobs 2':>9}  {'part':>5}  {'load':>5}")
+    print(f"{'runtime':>9}  {'runs':>4}  {'--jobs 1':>9}  {'--jobs 2':>9}  {'part':>5}  {'load':>5}")
     parts = []
-    for runtime in given.runtime or ("local", "ray"):
+    for runtime in given.runtime or ("InProcess", "Ray"):
         try:
             found = compare(runtime, given.turns, settings)
         except RuntimeError as error:
@@ -109,7 +109,7 @@ def main() -> int:
             return 2
         parts.append(found.part)
         one, two = (f"{median(taken):.1f} s" for taken in (found.one, found.two))
-        print(f"{runtime:>8}  {found.runs:>4}  {one:>9}  {two:>9}  {found.part:>5.2f}  {found.load:>5.1f}", flush=True)
+        print(f"{runtime:>9}  {found.runs:>4}  {one:>9}  {two:>9}  {found.part:>5.2f}  {found.load:>5.1f}", flush=True)
     print(f"same digests; the most that two at a time may need is {PART} of the time")
     return int(max(parts) > PART)
 

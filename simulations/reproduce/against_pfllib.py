@@ -230,7 +230,7 @@ def compared(name: str, partition: Fashion, rounds: int, seed: int) -> tuple[flo
         batch_size=BATCH,
         evaluate_every=rounds,
         seed=seed,
-        runtime="local",
+        runtime="InProcess",
     )
     (ours,) = (row["value"] for row in run(experiment).rows if row["round"] == rounds and row["client"] is None)
     data = partition.load(seed)

@@ -151,7 +151,7 @@ def trained(data: Mixtures, algorithm: Any, rounds: int, seed: int) -> dict[str,
         batch_size=BATCH,
         evaluate_every=max(rounds // MEASURED, 1),
         seed=seed,
-        runtime="local",
+        runtime="InProcess",
         engine="vmap",
     )
     result = run_to_the_end(experiment)

@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from summary import Row, table
 from torch import Tensor, nn
 
-from fedmtl import ClientData, Experiment, FedAvg, Federation, FedPer, FedRep, Regression, Split, run
+from fedmtl import ClientData, Experiment, FedAvg, Federation, FedPer, FedRep, Regression, Split, VMap, run
 
 Array = NDArray[np.float64]
 
@@ -176,9 +176,8 @@ def trained(data: Planted, algorithm: Any, rounds: int, seed: int, lr: float) ->
         batch_size=0,
         evaluate_every=rounds,
         seed=seed,
-        runtime="local",
-        engine="vmap",
-        chunk=data.clients,
+        runtime="InProcess",
+        engine=VMap(chunk=data.clients),
     )
     result = run(experiment)
     basis = result.state["trunk.0.weight"].double().numpy().T

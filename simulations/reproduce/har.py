@@ -48,6 +48,7 @@ from fedmtl import (
     Pooled,
     Split,
     TemporalCNN,
+    VMap,
 )
 from fedmtl.algorithms import MRMTL, FedU, Mocha
 from fedmtl.models import Linear
@@ -183,9 +184,8 @@ def trained(learner: tuple[Any, Any], data: HumanActivity, rounds: int, seed: in
         batch_size=16 * (30 if isinstance(algorithm, Pooled) else 1),  # as many steps an epoch as a person takes
         evaluate_every=max(rounds // MEASURED, 1),
         seed=seed,
-        runtime="local",
-        engine="vmap",
-        chunk=30,
+        runtime="InProcess",
+        engine=VMap(chunk=30),
     )
     result = run_to_the_end(experiment)
     if result is None:

@@ -83,7 +83,7 @@ def measure(algorithm: Any, data: Landmine, seed: int, rounds: int) -> dict[str,
             evaluate_every=max(rounds // MEASURED, 1),
             batch_size=0,
             seed=seed,
-            runtime="local",
+            runtime="InProcess",
         )
     )
     if result is None:

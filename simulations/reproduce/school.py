@@ -127,7 +127,7 @@ def curve(learner: tuple[Any, Any], data: School, split: int, rounds: int) -> di
             evaluate_every=max(rounds // MEASURED, 1),
             batch_size=0,
             seed=split,
-            runtime="local",
+            runtime="InProcess",
         )
     )
     if result is None:

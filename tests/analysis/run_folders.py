@@ -42,8 +42,8 @@ def write_run(
     metrics = metrics or {}
     codecs = {"up_codec": dict(up_codec or {"name": "Dense"}), "down_codec": {"name": "Dense"}}
     experiment: dict[str, Any] = {
-        "name": "toy", "rounds": rounds, "cohort": 1.0, "batch_size": 8, "seed": seed, "engine": "loop",
-        "runtime": "local", "workers": 1, "data": dict(data or {"name": "Toy", "clients": len(clients)}),
+        "name": "toy", "rounds": rounds, "cohort": 1.0, "batch_size": 8, "seed": seed, "engine": {"name": "Loop"},
+        "runtime": {"name": "InProcess"}, "data": dict(data or {"name": "Toy", "clients": len(clients)}),
         "model": {"name": "MLP", "hidden": [8]}, "algorithm": dict(algorithm), **codecs, **settings,
     }  # fmt: skip
     rows: list[dict[str, Any]] = []

@@ -29,7 +29,10 @@ def test_runs_that_differ_in_seed_alone_are_one_group_in_the_order_of_seeds(tmp_
     assert groups[0].label == "FedPer(lr=0.1) / Dense()"
 
 
-@pytest.mark.parametrize("setting", [{"workers": 4}, {"runtime": "ray"}, {"engine": "vmap"}])
+@pytest.mark.parametrize(
+    "setting",
+    [{"runtime": {"name": "Ray", "workers": 4}}, {"engine": {"name": "VMap", "chunk": 3}}, {"workers": 4}],
+)
 def test_where_a_run_took_place_does_not_tell_groups_apart(tmp_path: Path, setting: dict[str, Any]) -> None:
     a = read_run(write_run(tmp_path / "a", FEDPER, {"digit": [0.5]}, seed=0))
     b = read_run(write_run(tmp_path / "b", FEDPER, {"digit": [0.5]}, seed=1, **setting))

@@ -138,7 +138,7 @@ class Unpicklable(Keep):
 
 def test_ray_gets_no_callback() -> None:
     keep = Unpicklable()
-    result = run(experiment("runtime=ray", "workers=1", "rounds=1"), callbacks=[keep])
+    result = run(experiment("runtime=Ray(workers=1)", "rounds=1"), callbacks=[keep])
     assert keep.all("rounds") == result.rows
 
 

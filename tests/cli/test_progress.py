@@ -13,7 +13,7 @@ PRESET = """
 name = "small"
 rounds = 7
 evaluate_every = 3
-runtime = "local"
+runtime = "InProcess"
 engine = "loop"
 data = { name = "synthetic", clients = 3, examples = 6, test_examples = 4, features = 4, rank = 2, tasks = 1 }
 model = { name = "MLP", hidden = [3] }

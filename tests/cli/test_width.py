@@ -19,7 +19,7 @@ COMMANDS = list(typer.main.get_command(app).commands)  # pyright: ignore[reportA
 PRESET = """# Five clients and one task: small.
 name = "small"
 rounds = 2
-runtime = "local"
+runtime = "InProcess"
 engine = "loop"
 data = { name = "synthetic", clients = 5, examples = 6, test_examples = 4, features = 4, rank = 2, tasks = 4 }
 model = { name = "MLP", hidden = [3] }

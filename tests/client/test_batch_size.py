@@ -21,7 +21,7 @@ DATA = from_arrays(
 
 
 def result(size: int, **changes: Any) -> Any:
-    given: dict[str, Any] = {"algorithm": FedAvg(epochs=2), "rounds": 2, "runtime": "local", **changes}
+    given: dict[str, Any] = {"algorithm": FedAvg(epochs=2), "rounds": 2, "runtime": "InProcess", **changes}
     return run(Experiment(name="t", data=DATA, model=MLP((5,)), batch_size=size, **given))
 
 

@@ -46,7 +46,7 @@ def stop(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_with_a_folder_says_how_to_go_on(number: signal.Signals, tmp_path: Path) -> None:
     out = tmp_path / "my run"
-    arguments = ["run", "digits", "--set", "runtime=local", "--set", "rounds=500", "--out", str(out)]
+    arguments = ["run", "digits", "--set", "runtime=InProcess", "--set", "rounds=500", "--out", str(out)]
     code, _, errors, seconds = stop(arguments, number, "round 1/")
     assert code == 128 + number
     assert errors.startswith("stopped after round ") and errors.count("\n") == 1
@@ -57,7 +57,7 @@ def test_a_run_with_a_folder_says_how_to_go_on(number: signal.Signals, tmp_path:
 
 def test_a_run_without_a_folder_says_that_nothing_is_kept() -> None:
     code, _, errors, _ = stop(
-        ["run", "digits", "--set", "runtime=local", "--set", "rounds=500"], signal.SIGINT, "round 1/"
+        ["run", "digits", "--set", "runtime=InProcess", "--set", "rounds=500"], signal.SIGINT, "round 1/"
     )
     assert code == 130
     assert errors.startswith("stopped") and "nothing is kept: give a folder, --out DIR" in errors
@@ -65,7 +65,7 @@ def test_a_run_without_a_folder_says_that_nothing_is_kept() -> None:
 
 
 def test_a_comparison_goes_on_with_the_same_command(tmp_path: Path) -> None:
-    arguments = ["compare", "digits", "--set", "runtime=local", "--set", "rounds=300", "--seeds", "2"]
+    arguments = ["compare", "digits", "--set", "runtime=InProcess", "--set", "rounds=300", "--seeds", "2"]
     code, _, errors, _ = stop([*arguments, "--out", str(tmp_path / "c")], signal.SIGINT, "round 1/")
     assert code == 130
     assert "in run 1 of " in errors and "go on with the same command: fedmtl compare digits" in errors
@@ -74,7 +74,18 @@ def test_a_comparison_goes_on_with_the_same_command(tmp_path: Path) -> None:
 
 def test_runs_side_by_side_end_with_their_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FEDMTL_TEST_MARK", mark := f"side-by-side-{os.getpid()}")
-    arguments = ["compare", "digits", "--set", "runtime=local", "--set", "rounds=3000", "--seeds", "2", "--jobs", "2"]
+    arguments = [
+        "compare",
+        "digits",
+        "--runtime",
+        "InProcess",
+        "--set",
+        "rounds=3000",
+        "--seeds",
+        "2",
+        "--jobs",
+        "2",
+    ]
     code, _, errors, seconds = stop([*arguments, "--out", str(tmp_path / "c")], signal.SIGINT, "[2/2]")
     assert code == 130 and seconds < 15
     assert errors.startswith("stopped with 0 of 2 runs done; what is done is kept; go on with the same command: fedmtl")

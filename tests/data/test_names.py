@@ -86,7 +86,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def result(folder: Path) -> Result:
-    return run(Experiment(data=data(), model="MLP(hidden=[3])", rounds=1, runtime="local"), folder)
+    return run(Experiment(data=data(), model="MLP(hidden=[3])", rounds=1, runtime="InProcess"), folder)
 
 
 def test_names_are_in_rows_and_exports(result: Result, folder: Path) -> None:

@@ -12,8 +12,7 @@ from fedmtl.algorithms.common.local_training import make_batches
 from fedmtl.core.trees import tree_leaves, tree_map, tree_structure, tree_unflatten
 from fedmtl.core.types import Batch, Payload, TaskSet
 from fedmtl.data.base import Federation
-from fedmtl.engines import Cohort, Engine, TaskPadding
-from fedmtl.engines.base import LazyRows
+from fedmtl.engines.base import Cohort, Engine, LazyRows, TaskPadding
 from fedmtl.protocol.plan import Plan
 
 

@@ -17,7 +17,8 @@ from fedmtl.models import MLP
 from fedmtl.run_experiment import run
 
 data = Synthetic(clients=4, examples=6, test_examples=3, features=4, rank=2)
-run(Experiment(data=data, model=MLP((3,)), algorithm=FedPer(epochs=1), rounds=2, runtime="local", engine={engine!r}))
+algorithm = FedPer(epochs=1)
+run(Experiment(data=data, model=MLP((3,)), algorithm=algorithm, rounds=2, runtime="InProcess", engine={engine!r}))
 assert "torch._dynamo" not in sys.modules, "training has imported torch's compiler"
 """
 

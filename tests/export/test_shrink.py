@@ -22,6 +22,7 @@ from fedmtl.export import ModelFormat, load, model_formats
 from fedmtl.export.outputs import summary, to_csv
 from fedmtl.export.shrink import Shrunk
 from fedmtl.export.shrink import shrink as make_small
+from fedmtl.runtime import InProcess
 from tests.conftest import ALL_ALGORITHMS, UNLIKE, tiny_model
 from tests.export.tiny_data import Normed, Tiny
 
@@ -43,7 +44,7 @@ def tiny_run(folder: Path, algorithm: Any, **keywords: Any) -> Experiment:
         data=Tiny(isinstance(algorithm, Mocha)),
         model=Normed() if type(model).__name__ == "Normed" else model,
         algorithm=algorithm,
-        **{"rounds": 2, "batch_size": 4, "cohort": 0.5, "down_codec": down, "runtime": "local", "engine": "loop"}
+        **{"rounds": 2, "batch_size": 4, "cohort": 0.5, "down_codec": down, "runtime": "InProcess", "engine": "loop"}
         | keywords,
     )
     run(experiment, folder)
@@ -92,7 +93,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
         batch_size=0,
         rounds=15,
         evaluate_every=15,
-        runtime="local",
+        runtime="InProcess",
     )
     run(experiment, folder)
     result = CliRunner().invoke(
@@ -190,13 +191,13 @@ def test_private_state_that_is_elsewhere_is_named(tmp_path: Path) -> None:
 
 def test_on_a_device_those_who_live_there_are_measured(tmp_path: Path) -> None:
     """A state folder with a file a client, as devices keep it; of four clients two have lived here."""
-    experiment = tiny_run(tmp_path / "run", FedPer(epochs=1), cohort=1.0, state_dir=str(tmp_path / "state"))
+    experiment = tiny_run(tmp_path / "run", FedPer(epochs=1), cohort=1.0, runtime=InProcess(str(tmp_path / "state")))
     assert dense_rows(shrink(tmp_path / "run", DENSE)) == last_rows(tmp_path / "run")
     (kept,) = (tmp_path / "state").iterdir()
     for client in (1, 4):
         shutil.rmtree(kept / f"{client}")
     (tmp_path / "state").rename(tmp_path / "device")
-    with pytest.raises(ValueError, match=f"is not in '{experiment.state_dir}"):
+    with pytest.raises(ValueError, match=f"is not in '{experiment.runtime.state_dir}"):
         shrink(tmp_path / "run", DENSE)
     shrunk = shrink(tmp_path / "run", DENSE, state=tmp_path / "device")
     assert set(shrunk.smalls[0].bytes) == {0, 9} and shrunk.absent == {1, 4}

@@ -58,7 +58,7 @@ def test_a_summary_has_the_floors_of_the_measured_clients() -> None:
             1: {"train": (x[3:7], {"sick": [0, 0, 0, 0]}), "test": (x[7:8], {"sick": [0]})},
         }
     )
-    result = run(Experiment(data=data, model="Linear", algorithm="Local", rounds=1, runtime="local"))
+    result = run(Experiment(data=data, model="Linear", algorithm="Local", rounds=1, runtime="InProcess"))
     assert result.summary["floors"] == {"sick": {"value": 1 / 3, "score": 1 / 3}}
     federation = data.load(0)
     for client, value in ((0, 0.0), (1, 1.0)):

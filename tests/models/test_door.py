@@ -290,7 +290,7 @@ def arrays(clients: int = 3, x: Callable[[int], Any] | None = None, rows: int = 
 
 
 def trained(model: Any, data: Any = None, **changes: Any) -> Any:
-    given = {"algorithm": FedAvg(lr=0.1, epochs=1), "rounds": 2, "batch_size": 5, "runtime": "local", **changes}
+    given = {"algorithm": FedAvg(lr=0.1, epochs=1), "rounds": 2, "batch_size": 5, "runtime": "InProcess", **changes}
     return run(Experiment(name="t", data=data or arrays(), model=model, **given))
 
 
@@ -353,7 +353,7 @@ def test_plans_differ_where_frozen_numbers_do() -> None:
     plans = []
     for shift in (0.0, 1.0):
         model = Parts(lambda shape, shift=shift: nn.Sequential(frozen(shape), Forward(lambda x: x, 4)))
-        experiment = Experiment(name="t", data=arrays(), model=model, runtime="local")
+        experiment = Experiment(name="t", data=arrays(), model=model, runtime="InProcess")
         plan = experiment.make_plan(data)
         plans.append(plan)
         if shift:
@@ -416,7 +416,7 @@ def test_whole_numbers_that_merge_are_refused_by_a_model_of_floats() -> None:
     message = "119 of 240 distinct values in feature 0"
     with pytest.raises(ValueError, match=message):
         trained(MLP((4,)), data)
-    experiment = Experiment(name="t", data=data, model=MLP((4,)), runtime="local")
+    experiment = Experiment(name="t", data=data, model=MLP((4,)), runtime="InProcess")
     federation = data.load(0)
     with pytest.raises(ValueError, match=message):
         ClientPool(experiment.make_plan(federation), federation.clients, experiment.make_engine())
@@ -445,7 +445,7 @@ def test_a_trunk_without_parameters(name: str, tmp_path: Path) -> None:
         message = "has nothing to send: its .* trunk alone" if name != "FedAMP" else "likeness of their trunks"
         with pytest.raises(ValueError, match=message) as error:
             run(
-                Experiment(name="t", data=data, model=Linear(), algorithm=name, rounds=1, runtime="local"),
+                Experiment(name="t", data=data, model=Linear(), algorithm=name, rounds=1, runtime="InProcess"),
                 tmp_path / "o",
             )
         assert "\n" not in str(error.value) and not (tmp_path / "o").exists()

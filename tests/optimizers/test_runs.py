@@ -117,7 +117,7 @@ def experiment(**changes: Any) -> Experiment:
         "cohort": 3,
         "batch_size": 4,
         "engine": "loop",
-        "runtime": "local",
+        "runtime": "InProcess",
         **changes,
     }
     return Experiment(**values)
@@ -166,6 +166,6 @@ def test_a_killed_run_goes_on_with_its_round(engine: str, tmp_path: Path) -> Non
 
 
 def test_ray_has_the_local_loops_bits() -> None:
-    local, ray = run(experiment()), run(experiment(runtime="ray", workers=2))
+    local, ray = run(experiment()), run(experiment(runtime="Ray(workers=2)"))
     assert ray.summary["digests"] == local.summary["digests"]
     assert np.isfinite([float(leaf.sum()) for leaf in tree_leaves(ray.state)]).all()

@@ -12,12 +12,12 @@ import pytest
 
 from fedmtl.algorithms import FedAvg, FedAvgM, FedPer, FedRep
 from fedmtl.codecs import FP16, Dense, ErrorFeedback, Int8, TopK
+from fedmtl.core.field_types import check_type
 from fedmtl.data import Digits, Synthetic
 from fedmtl.models import CNN, MLP
 from fedmtl.optimizers import SGD, AdamW, Clip, Cosine, Momentum, StepDecay, Warmup, WeightDecay
 from fedmtl.registry.allowed import Allowed
 from fedmtl.registry.components import METHODS, REGISTRY, describe, find, make
-from fedmtl.registry.field_types import check_type
 from fedmtl.tasks import MultiClass, Regression
 
 ALL = [(kind, name) for kind, names in REGISTRY.items() for name in names]

@@ -7,7 +7,7 @@ import pytest
 from fedmtl.runs.axis import Axis, axis_of, parse_axis, value_at
 from fedmtl.runs.sweep import expand, folder_names, sweep_of
 
-PRESET = {"name": "skew", "runtime": "local", "data": {"name": "digits", "clients": 30, "test_fraction": 0.75}}
+PRESET = {"name": "skew", "runtime": "InProcess", "data": {"name": "digits", "clients": 30, "test_fraction": 0.75}}
 
 
 def test_each_value_is_compared_by_each_method_and_seed_and_a_value_may_have_its_own_methods() -> None:

@@ -22,7 +22,7 @@ from fedmtl.tasks.multiclass import MultiClass
 
 PRESET = """name = "small"
 rounds = 2
-runtime = "local"
+runtime = "InProcess"
 engine = "loop"
 data = { name = "synthetic", clients = 5, examples = 6, test_examples = 4, features = 4, rank = 2, tasks = 1 }
 model = { name = "MLP", hidden = [3] }
@@ -69,8 +69,8 @@ def fits(line: str, pattern: str) -> bool:
         ("data=digit", "Unknown data 'digit'; known: digits,… Did you mean digits?"),
         ("model=Linaer", "Unknown model 'Linaer'; known: MLP,… Did you mean Linear?"),
         ("algorithm.optimizer=Momentun", "Unknown optimizer 'Momentun'; known: SGD,… Did you mean Momentum?"),
-        ("engine=vmp", "engine is one of loop, vmap, got 'vmp'. Did you mean vmap?"),
-        ("runtime=rey", "runtime is one of ray, local, got 'rey';… Did you mean ray?"),
+        ("engine=vmp", "Unknown engine 'vmp'; known: VMap, Loop; or name your own … Did you mean VMap?"),
+        ("runtime=rey", "Unknown runtime 'rey'; known: Ray, InProcess, Flower; or name … Did you mean Ray?"),
         ("data.clients=0", "Synthetic needs at least one of each, got clients=0."),
         ("cohort=6", "A cohort has at least 1 client and at most the federation's 5, got cohort=6"),
         ("model=CNN", "CNN takes images of shape (channels, height, width), got (4,)"),
@@ -79,7 +79,7 @@ def fits(line: str, pattern: str) -> bool:
 )
 def test_the_setting_that_causes_an_error_is_named(here: Path, setting: str, rest: str) -> None:
     """Also among settings that are right, and where the data has to be loaded to find out."""
-    line = error("run", "small.toml", "--set", "seed=1", "--set", setting, "--set", "workers=1")
+    line = error("run", "small.toml", "--set", "seed=1", "--set", setting, "--set", "engine.device=cpu")
     assert fits(line, f"--set {setting}: {rest}"), line
 
 

@@ -15,12 +15,14 @@ from fedmtl.algorithms import FedAvg, FedPer, FedRep, Local, Mocha, Pooled
 from fedmtl.callbacks.tensorboard import TensorBoard
 from fedmtl.codecs import FP16, Dense, ErrorFeedback, Int8, TopK
 from fedmtl.data import Digits, Synthetic, Watch, from_arrays
+from fedmtl.engines import Loop, VMap
 from fedmtl.models import CNN, MLP, Linear, TemporalCNN
 from fedmtl.registry.allowed import beside
 from fedmtl.registry.components import REGISTRY, find
 from fedmtl.runs.experiment import COMPONENTS, LISTS, Experiment, from_dict
 from fedmtl.runs.experiment_fields import EXECUTION_FIELDS
 from fedmtl.runs.presets import load_experiment, override, presets, read_preset
+from fedmtl.runtime import Flower, InProcess, Ray
 from tests.conftest import ALL_ALGORITHMS
 
 EXPERIMENTS = [
@@ -34,6 +36,8 @@ EXPERIMENTS = [
     Experiment(up_codec=TopK(0.125), down_codec=Dense()),
     Experiment(algorithm=Mocha(lam=0.5), model=Linear(intercept=False)),
     *[Experiment(algorithm=algorithm) for algorithm in ALL_ALGORITHMS],
+    Experiment(engine=Loop(device="cuda"), runtime=InProcess(state_dir="states")),
+    Experiment(runtime=Flower(wait_seconds=2.0)),
     Experiment(
         name='say "ä" = [1] #',
         rounds=3,
@@ -44,16 +48,8 @@ EXPERIMENTS = [
         metrics="all",
         train_loss=True,
         seed=7,
-        chunk=7,
-        compile=True,
-        engine="loop",
-        runtime="local",
-        workers=5,
-        gpus_per_worker=0.5,
-        ray_address="auto",
-        state_dir="C:\\a b\\",
-        wait_seconds=1,
-        round_seconds=0.5,
+        engine=VMap(chunk=7, device="cpu:0", compile=True),
+        runtime=Ray(5, 0.5, address="auto", state_dir="C:\\a b\\", wait_seconds=1, round_seconds=0.5),
         max_weight=2.0,
         max_norm=0.0,
         valid_fraction=0.25,
@@ -61,6 +57,10 @@ EXPERIMENTS = [
         callbacks=("CSV(path='a, \"b\".csv')", TensorBoard(clients=False), "MLflow"),
     ),
 ]
+
+
+def ray(**fields: Any) -> dict[str, Any]:
+    return {"name": "Ray", **fields}
 
 
 @pytest.fixture
@@ -119,16 +119,8 @@ def test_what_is_what_results_depend_on() -> None:
     """``cohort=1`` is one client and ``cohort=1.0`` everybody, although Python takes the two numbers for equal."""
     how = {
         "name": "other",
-        "engine": "loop",
-        "chunk": 3,
-        "compile": True,
-        "runtime": "local",
-        "workers": 9,
-        "gpus_per_worker": 1.0,
-        "ray_address": "auto",
-        "state_dir": "/x",
-        "wait_seconds": 1.0,
-        "round_seconds": 1.0,
+        "engine": "VMap(chunk=3, compile=True)",
+        "runtime": "Ray(workers=9, gpus_per_worker=1.0, address='auto', state_dir='/x', round_seconds=1.0)",
         "max_weight": 3.0,
         "max_norm": 5.0,
         "train_loss": True,
@@ -180,7 +172,7 @@ def test_every_preset_loads_by_name_and_by_file(name: str, imports: None) -> Non
     experiment = load_experiment(name)
     assert load_experiment(presets()[name]) == experiment
     assert from_dict(tomllib.loads(tomli_w.dumps(experiment.to_dict()))) == experiment
-    assert load_experiment(name, ["rounds=1", "runtime=local"]).rounds == 1
+    assert load_experiment(name, ["rounds=1", "runtime=InProcess"]).rounds == 1
 
 
 def test_every_preset_in_the_checkout_is_found() -> None:
@@ -312,14 +304,14 @@ def test_settings(values: dict[str, Any], settings: list[str], expected: dict[st
         ({}, "rounds", "A setting is written key=value, got 'rounds'; for example rounds=5 or algorithm.lr=0.05"),
         ({}, "=5", "A setting is written key=value, got '=5'"),
         ({}, "", "A setting is written key=value, got ''"),
-        ({}, "rounds.x=5", "'rounds' has no fields; those that have are data, model, algorithm, up_codec, down_codec"),
+        (
+            {},
+            "rounds.x=5",
+            "'rounds' has no fields; those that have are data, model, algorithm, up_codec, down_codec, e",
+        ),
         ({"rounds": 3}, "rounds.x=5", "'rounds' has no fields"),
         ({}, "nothing.x=5", "'nothing' has no fields"),
-        (
-            {"algorithm": "FedPer(lr=1)"},
-            "algorithm.lr=2",
-            r"'algorithm' is written as a call, 'FedPer\(lr=1\)'; change it",
-        ),
+        ({"algorithm": "FedPer(lr=1"}, "algorithm.lr=2", r"algorithm is written like .*, got 'FedPer\(lr=1'"),
         ({}, "algorithm.lr.x=5", "'lr'"),
     ],
 )
@@ -346,18 +338,25 @@ def test_settings_that_are_refused(values: dict[str, Any], setting: str, message
         ({"batch_size": -1}, "batch_size is at least 0, got -1"),
         ({"evaluate_every": 0}, "evaluate_every is at least 1, got 0"),
         ({"seed": -1}, "seed is at least 0, got -1"),
-        ({"workers": 0}, "workers is at least 1, got 0"),
+        ({"runtime": "Ray(workers=0)"}, "workers is at least 1, got 0"),
+        ({"runtime": "Ray(workers='2')"}, "runtime 'Ray': workers is a whole number, got '2'"),
+        ({"runtime": "Ray(chunk=2)"}, "runtime 'Ray' has no field 'chunk'; its fields are workers, gpus_per_worker"),
+        ({"engine": "VMap(chunk=-1)"}, "chunk is at least 0, got -1"),
+        ({"engine": "VMap(device='gpu')"}, "device is one of torch's, such as 'cpu', 'cuda' or 'cuda:1', got 'gpu'"),
+        ({"engine": "Loop(chunk=2)"}, "engine 'Loop' has no field 'chunk'; its fields are device"),
+        ({"engine": {"chunk": 2}}, "A table for engine needs a name, such as name = 'VMap'"),
         ({"cohort": 0}, "at least 1 client"),
         ({"cohort": 1.5}, r"in \(0, 1\], got cohort=1.5; a whole number counts clients"),
         ({"cohort": "all"}, "cohort is a whole number or a number, got 'all'"),
         ({"name": 3}, "name is a text, got 3"),
-        ({"engine": "jax"}, "engine is one of loop, vmap, got 'jax'"),
-        ({"runtime": "flwr"}, "runtime is one of ray, local, got 'flwr'; .* started by 'flwr run'"),
-        ({"wait_seconds": 0}, "wait_seconds is a positive number of seconds, got 0"),
-        ({"wait_seconds": float("nan")}, "wait_seconds is a positive number of seconds, got nan"),
-        ({"round_seconds": -1}, "round_seconds is a positive number of seconds, got -1"),
-        ({"gpus_per_worker": -1}, "gpus_per_worker is 0 or more, got -1"),
-        ({"gpus_per_worker": float("nan")}, "gpus_per_worker is 0 or more, got nan"),
+        ({"engine": "jax"}, "Unknown engine 'jax'; known: VMap, Loop; or name your own"),
+        ({"runtime": "flwr"}, "Unknown runtime 'flwr'; known: Ray, InProcess, Flower; or name your own"),
+        ({"runtime": ray(wait_seconds=0)}, "wait_seconds is a positive number of seconds, got 0"),
+        ({"runtime": "Flower(wait_seconds=0)"}, "wait_seconds is a positive number of seconds, got 0"),
+        ({"runtime": ray(wait_seconds=float("nan"))}, "wait_seconds is a finite number, got nan"),
+        ({"runtime": ray(round_seconds=-1)}, "round_seconds is a positive number of seconds, got -1"),
+        ({"runtime": ray(gpus_per_worker=-1)}, "gpus_per_worker is 0 or more, got -1"),
+        ({"runtime": ray(gpus_per_worker=float("nan"))}, "gpus_per_worker is a finite number, got nan"),
         (
             {"down_codec": "TopK"},
             "down_codec: TopK.keep=0.05. is for differences.* use Dense, FP16 or Int8, or put it on",

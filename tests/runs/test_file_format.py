@@ -17,7 +17,7 @@ from fedmtl.data.synthetic import Synthetic
 
 
 def experiment() -> Experiment:
-    return Experiment(name="tiny", data=Synthetic(clients=4), algorithm="Ditto", rounds=2, runtime="local")
+    return Experiment(name="tiny", data=Synthetic(clients=4), algorithm="Ditto", rounds=2, runtime="InProcess")
 
 
 @pytest.fixture
@@ -101,6 +101,6 @@ def test_another_version_is_refused_in_one_short_line(found: object) -> None:
 def test_server_state_is_hashed_whole() -> None:
     """Ditto's server state is its trunk alone; FedAvgM's holds a momentum too, which the digest depends on."""
     for algorithm in ("Ditto", "FedAvgM"):
-        result = run(Experiment(data=Synthetic(clients=4), algorithm=algorithm, rounds=2, runtime="local"))
+        result = run(Experiment(data=Synthetic(clients=4), algorithm=algorithm, rounds=2, runtime="InProcess"))
         assert result.summary["digests"]["server_state"] == sha256(result.state)
     assert sha256(result.state) != sha256(result.state[0])

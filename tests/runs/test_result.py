@@ -60,7 +60,7 @@ def experiment(**changes: Any) -> Experiment:
         "cohort": 0.5,
         "batch_size": 4,
         "evaluate_every": 2,
-        "runtime": "local",
+        "runtime": "InProcess",
         **changes,
     }
     return Experiment(**values)

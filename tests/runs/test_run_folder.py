@@ -21,10 +21,11 @@ from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.result import Progress
 from fedmtl.runs.run_folder import MANIFEST, claim, read_manifest, write_manifest, write_outputs
+from fedmtl.runtime import InProcess
 
 
 def experiment(**changes: object) -> Experiment:
-    values = {"data": "synthetic(clients=4,examples=6,tasks=2,rank=2)", "rounds": 3, "runtime": "local"}
+    values = {"data": "synthetic(clients=4,examples=6,tasks=2,rank=2)", "rounds": 3, "runtime": "InProcess"}
     values |= {"model": "MLP(hidden=(3,))", "algorithm": "FedPer(epochs=1)"}
     return Experiment(**{**values, **changes})  # pyright: ignore[reportArgumentType]
 
@@ -243,11 +244,11 @@ def test_folders_that_are_links_are_not_entered(name: str, begin_anew: bool, tmp
 @pytest.mark.parametrize("word", ["", "not it\n", "../../escaped", "/etc", "a" * 31, "A" * 32, "a" * 10_000])
 def test_a_run_is_named_by_32_digits_and_letters(word: str, tmp_path: Path) -> None:
     states = tmp_path / "deep" / "er" / "states"
-    begun(tmp_path / "run", state_dir=str(states))
+    begun(tmp_path / "run", runtime=InProcess(str(states)))
     (tmp_path / "run" / "checkpoint" / "run").write_text(word)
     before = contents(tmp_path)
     with pytest.raises(ValueError, match="holds the run's name, 32 digits") as error:
-        run(experiment(state_dir=str(states)), tmp_path / "run", resume=True)
+        run(experiment(runtime=InProcess(str(states))), tmp_path / "run", resume=True)
     assert len(str(error.value)) < 500 and contents(tmp_path) == before
 
 

@@ -31,7 +31,7 @@ def arrays(seed: int = 0, ids: tuple[int, ...] = (0, 1, 2), change: Callable[[An
 
 
 def experiment(**changes: Any) -> Experiment:
-    values = {"data": arrays(), "model": MLP((3,)), "algorithm": FedPer(epochs=1), "rounds": 3, "runtime": "local"}
+    values = {"data": arrays(), "model": MLP((3,)), "algorithm": FedPer(epochs=1), "rounds": 3, "runtime": "InProcess"}
     return Experiment(**{**values, **changes})
 
 

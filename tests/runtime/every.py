@@ -23,7 +23,7 @@ def experiment(algorithm: Algorithm[Any, Any], clients: int = DATA.clients, **se
         "cohort": 20,
         "batch_size": 4,
         "engine": "loop",
-        "runtime": "local",
+        "runtime": "InProcess",
         **settings,
     }
     return Experiment(**values)

@@ -18,6 +18,7 @@ from fedmtl.protocol.packets import REPORT, UP
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.recorder import Recorder
 from fedmtl.runs.result import Result
+from fedmtl.runtime import Flower
 from fedmtl.runtime.direct_grid import new_run_id
 from fedmtl.runtime.flower.client_app import app as client_app
 from fedmtl.runtime.flower.messages import PACKETS, REPLIES
@@ -42,8 +43,7 @@ def experiment(**changes: Any) -> Experiment:
         "algorithm": FedPer(epochs=1),
         "rounds": 3,
         "batch_size": 4,
-        "wait_seconds": 0.3,
-        "runtime": "local",
+        "runtime": Flower(wait_seconds=0.3),
         "engine": "loop",
         "train_loss": True,
         **changes,

@@ -1,6 +1,6 @@
 """Kill runs at random moments, resume them, and compare: the same digests, and nothing left but the run folder.
 
-    python -m tests.runtime.kills --kills 100 --runtime ray
+    python -m tests.runtime.kills --kills 100 --runtime Ray
 
 Each kill is SIGKILL to the whole process group, at a moment drawn from the time that an undisturbed run takes. A run
 is killed and resumed until it ends; runs follow each other until there were enough kills. Exit code 1 and a line for
@@ -87,7 +87,7 @@ def kill_and_compare(kills: int, runtime: str, rounds: int, seed: int, folder: P
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--runtime", choices=["local", "ray"], default="local")
+    parser.add_argument("--runtime", choices=["InProcess", "Ray"], default="InProcess")
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()

@@ -59,7 +59,7 @@ def test_another_seed_has_other_bits(runs: Callable[..., Result]) -> None:
 @pytest.mark.parametrize("workers", [1, 3])
 def test_ray_has_the_bits_of_the_local_grid_with_loop(runs: Callable[..., Result], engine: str, workers: int) -> None:
     reference = runs()
-    result = runs("runtime=ray", f"workers={workers}", f"engine={engine}")
+    result = runs(f"runtime=Ray(workers={workers})", f"engine={engine}")
     assert result.ledger == reference.ledger
     assert cohorts(result) == cohorts(reference)
     assert all(len(cohort) == 4 for cohort in cohorts(result).values())
@@ -84,7 +84,7 @@ def test_vmap_equals_loop_for_every_algorithm(runs: Callable[..., Result], algor
 def test_codecs_have_the_same_bits_on_ray(runs: Callable[..., Result], up: str) -> None:
     """Codec states live with the clients and randomness is keyed by client, so workers change nothing."""
     settings = (f"up_codec={up}", "down_codec=FP16")
-    assert runs(*settings, "runtime=ray", "workers=3").summary["digests"] == runs(*settings).summary["digests"]
+    assert runs(*settings, "runtime=Ray(workers=3)").summary["digests"] == runs(*settings).summary["digests"]
 
 
 def saved(out: Path) -> dict[str, torch.Tensor]:

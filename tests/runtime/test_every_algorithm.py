@@ -23,9 +23,9 @@ def test_ray_and_both_engines_agree(algorithm: Algorithm[Any, Any]) -> None:
     """The loop on Ray has the local loop's bits; stacked clients are within 1e-4 of them; ledgers are equal."""
     local = run(experiment(algorithm))
     assert len({row["task"] for row in local.rows}) == 4 and len({row["client"] for row in local.rows}) == 51
-    ray = run(experiment(algorithm, runtime="ray", workers=2))
+    ray = run(experiment(algorithm, runtime="Ray(workers=2)"))
     assert ray.summary["digests"] == local.summary["digests"]
-    stacked = run(experiment(algorithm, runtime="ray", workers=2, engine="vmap"))
+    stacked = run(experiment(algorithm, runtime="Ray(workers=2)", engine="vmap"))
     assert stacked.summary["digests"]["ledger"] == local.summary["digests"]["ledger"]
     for one, other in zip(tree_leaves(stacked.state), tree_leaves(local.state), strict=True):
         assert one.sub(other).abs().max() < 1e-4

@@ -59,10 +59,10 @@ def run_with_kills(out: Path, runtime: str, kills: int) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("runtime", ["local", "ray"])
+@pytest.mark.parametrize("runtime", ["InProcess", "Ray"])
 def test_killed_and_resumed_is_the_same(runtime: str, tmp_path: Path) -> None:
-    kills = KILLS if runtime == "local" else 2
-    assert run_with_kills(tmp_path / "whole", "local", 0) == 0
+    kills = KILLS if runtime == "InProcess" else 2
+    assert run_with_kills(tmp_path / "whole", "InProcess", 0) == 0
     assert run_with_kills(tmp_path / "killed", runtime, kills) == kills
     whole, killed = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("whole", "killed"))
     assert killed["digests"] == whole["digests"]
@@ -74,7 +74,7 @@ def test_killed_and_resumed_is_the_same(runtime: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("runtime", ["local", "ray"])
+@pytest.mark.parametrize("runtime", ["InProcess", "Ray"])
 def test_killed_at_random_moments_is_the_same_and_leaves_nothing(runtime: str, tmp_path: Path) -> None:
-    """A few; ``python -m tests.runtime.kills --kills 100 --runtime ray`` is the whole of it."""
-    assert kill_and_compare(4 if runtime == "local" else 2, runtime, ROUNDS, 1, tmp_path) == []
+    """A few; ``python -m tests.runtime.kills --kills 100 --runtime Ray`` is the whole of it."""
+    assert kill_and_compare(4 if runtime == "InProcess" else 2, runtime, ROUNDS, 1, tmp_path) == []

@@ -14,11 +14,11 @@ from fedmtl.client.own_data import OtherData, changed
 from fedmtl.client.state.base import LostState, StateError
 from fedmtl.client.state.files import FileBackend, MemoryBackend, VersionedFileStore
 from fedmtl.data.base import ClientData, Split
-from fedmtl.protocol.rejections import Refused
 from fedmtl.protocol.requests import START_ANEW
+from fedmtl.runtime import Flower
 from fedmtl.runtime import node as module
 from fedmtl.runtime.flower.client_app import device_replies
-from fedmtl.runtime.node import store_of
+from fedmtl.runtime.node import client_pool_of, read_run_config, store_of
 from tests.runtime.hostile import experiment, play
 from tests.server.toy import Toy, make_toy
 
@@ -129,11 +129,17 @@ def test_the_server_names_a_client_that_its_node_left_out() -> None:
 
 
 def test_a_message_chooses_no_folder_device_replies(tmp_path: Path) -> None:
-    """``flwr run -c 'overrides="state_dir=…"'`` made, and wrote, a folder anywhere on the nodes."""
+    """``flwr run -c 'overrides="state_dir=…"'`` made, and wrote, a folder anywhere on the nodes. Now the runtime
+    of such a run has no field for one, and what a preset says about another runtime has no effect."""
     away = tmp_path / "anywhere"
-    run = {"preset": "digits", "overrides": f'state_dir="{away}"'}
-    with pytest.raises(Refused, match="names the folder .* only the node's own may: .*state-dir"):
-        store_of(Context(1, 77, {}, RecordDict(), run), "a" * 32)  # pyright: ignore[reportArgumentType]
+    run = {"preset": "digits", "overrides": f'runtime.state_dir="{away}"'}
+    with pytest.raises(ValueError, match="runtime 'Flower' has no field 'state_dir'"):
+        client_pool_of(Context(1, 77, {"clients": "0"}, RecordDict(), run))  # pyright: ignore[reportArgumentType]
+    preset = tmp_path / "preset.toml"
+    preset.write_text(f"runtime = {{ name = 'Ray', state_dir = '{away}' }}\n")
+    run = {"preset": str(preset)}
+    assert read_run_config(run, {}).runtime == Flower()  # pyright: ignore[reportArgumentType]
+    store_of(Context(1, 77, {}, RecordDict(), run), "a" * 32)  # pyright: ignore[reportArgumentType]
     assert not away.exists()
     own = {"state-dir": str(tmp_path / "own")}
     store_of(Context(1, 77, own, RecordDict(), run), "a" * 32)  # pyright: ignore[reportArgumentType]

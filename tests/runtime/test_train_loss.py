@@ -106,9 +106,9 @@ def test_every_engine_and_runtime_has_the_same_losses(algorithm: str, codec: str
     loop = run(experiment(*settings))
     assert len(loop.training) == 3 * 5
     for workers in (1, 2):
-        ray = run(experiment(*settings, "runtime=ray", f"workers={workers}"), in_process=True)
+        ray = run(experiment(*settings, f"runtime=Ray(workers={workers})"), in_process=True)
         assert ray.training == loop.training
-        vmap = run(experiment(*settings, "runtime=ray", f"workers={workers}", "engine=vmap"), in_process=True)
+        vmap = run(experiment(*settings, f"runtime=Ray(workers={workers})", "engine=vmap"), in_process=True)
         assert [{**row, "value": 0} for row in vmap.training] == [{**row, "value": 0} for row in loop.training]
         np.testing.assert_allclose(list(values(vmap).values()), list(values(loop).values()), rtol=1e-5)  # type: ignore[arg-type]
 
@@ -180,7 +180,7 @@ def stopping(at: int) -> Callable[[Progress], bool]:
     return lambda progress: progress.round >= at
 
 
-@pytest.mark.parametrize("settings", [[], ["runtime=ray", "workers=2", "engine=vmap"]], ids=["loop", "vmap"])
+@pytest.mark.parametrize("settings", [[], ["runtime=Ray(workers=2)", "engine=vmap"]], ids=["loop", "vmap"])
 def test_a_resumed_run_has_the_same_rows(tmp_path: Path, settings: list[str]) -> None:
     whole = run(experiment(*settings), tmp_path / "whole", in_process=True)
     run(experiment(*settings), tmp_path / "some", pause=stopping(2), in_process=True)

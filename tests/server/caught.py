@@ -65,7 +65,7 @@ def play(
         cohort=3,
         batch_size=4,
         engine=engine,
-        runtime="local",
+        runtime="InProcess",
     )
     federation = experiment.load()
     caught = Caught(experiment.make_plan(federation), federation, Result(list, list, {}, None))

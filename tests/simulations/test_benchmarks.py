@@ -45,7 +45,7 @@ def in_this_process(work: Workload, folder: Path) -> tuple[np.ndarray, float]:
     """Trunk and accuracy of the reference engine."""
     experiment = work.experiment(Stored(str(folder / "data")), workers=1)
     values = {field: getattr(experiment, field) for field in Experiment.__dataclass_fields__}
-    result = run(Experiment(**{**values, "engine": "loop", "runtime": "local"}))
+    result = run(Experiment(**{**values, "engine": "loop", "runtime": "InProcess"}))
     return flat(result.state), result.summary["mean_score"]
 
 

@@ -13,6 +13,7 @@ from fedmtl.runs.axis import read_axis, write_axis
 from fedmtl.runs.presets import load_experiment, read_preset
 from fedmtl.runs.settings import override
 from fedmtl.runs.sweep import expand, folder_names, sweep_of
+from fedmtl.runtime import InProcess
 
 METHODS = {"Local", "FedAvg", "FedPer", "MRMTL"}
 
@@ -30,7 +31,7 @@ def test_each_value_has_the_four_methods_tuned_and_doing_the_same_local_work() -
     dense = [one for one in experiments if type(one.up_codec).__name__ == "Dense"]
     assert len(dense) == len(METHODS) * len(sweep.axis.values) * 3
     assert len(dense) < len(experiments)  # some compress
-    assert load_experiment("demo").runtime == "local"  # `fedmtl run demo` starts nothing
+    assert load_experiment("demo").runtime == InProcess()  # `fedmtl run demo` starts nothing
 
 
 @pytest.fixture(scope="module")

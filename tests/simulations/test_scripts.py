@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 SIMULATIONS = ROOT / "simulations"
 PRESETS = sorted(SIMULATIONS.rglob("*.toml"))
 
-SMALL = ["rounds=2", "runtime=local", "engine=loop", "evaluate_every=2", "data.clients=5", "algorithm.epochs=1"]
+SMALL = ["rounds=2", "runtime=InProcess", "engine=loop", "evaluate_every=2", "data.clients=5", "algorithm.epochs=1"]
 
 
 def documented(script: str) -> list[str]:
@@ -85,7 +85,7 @@ def test_own_method_on_ray_is_the_same_as_in_this_process(checkout: Path) -> Non
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     # A process of its own: workers of an earlier run would not look beside this preset.
     done = subprocess.run(
-        [sys.executable, "-m", "fedmtl", *arguments, "--out", "out", *settings([*changes, "runtime=ray", "workers=2"])],
+        [sys.executable, "-m", "fedmtl", *arguments, "--out", "out", *settings([*changes, "runtime=Ray(workers=2)"])],
         env={**os.environ, "PYTHONPATH": path, "RAY_USAGE_STATS_ENABLED": "0"},
         capture_output=True,
         text=True,
@@ -95,7 +95,7 @@ def test_own_method_on_ray_is_the_same_as_in_this_process(checkout: Path) -> Non
     summary = json.loads((checkout / "out" / "summary.json").read_text())
     assert summary["bytes"]["train"]["up"] == 12 * 2 * (288 // 8 + 4 + 32)
     assert summary["bytes"]["train"]["down"] == 12 * 2 * (4 * 288 + 32)
-    here = run(load_experiment(arguments[1], [*changes, "runtime=local"]))
+    here = run(load_experiment(arguments[1], [*changes, "runtime=InProcess"]))
     assert summary["digests"] == here.summary["digests"]
 
 

@@ -23,7 +23,7 @@ from tests.toys import experiment
 
 PRESET = """name = "five"
 rounds = 80
-runtime = "local"
+runtime = "InProcess"
 data = { name = "synthetic", clients = 5, examples = 12, test_examples = 8, features = 4, rank = 2, tasks = 2 }
 model = { name = "MLP", hidden = [3] }
 evaluate_every = 40

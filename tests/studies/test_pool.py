@@ -2,7 +2,7 @@
 
 How much time it saves is not tested, since a machine may be busy. Measured on two cores under other load, once each:
 ``fedmtl compare digits --algorithm Local --algorithm FedPer --algorithm FedAvg --seeds 2 --set rounds=10`` took 49.6 s
-with ``--jobs 1`` and 21.9 s with ``--jobs 2`` with ``runtime=local``, and 47.3 and 27.8 s with ``runtime=ray``.
+with ``--jobs 1`` and 21.9 s with ``--jobs 2`` with ``runtime=InProcess``, and 47.3 and 27.8 s with ``runtime=Ray``.
 """
 
 import json
@@ -46,8 +46,8 @@ def test_runs_side_by_side_have_the_bits_of_runs_one_by_one(tmp_path: Path) -> N
     changes: list[dict[str, Any]] = [
         {"seed": 0},
         {"seed": 1, "engine": "loop", "up_codec": FP16()},
-        {"algorithm": FedPer(lr=0.05, epochs=1), "runtime": "ray", "workers": 2, "engine": "vmap"},
-        {"algorithm": Local(epochs=1), "runtime": "ray", "workers": 3},
+        {"algorithm": FedPer(lr=0.05, epochs=1), "runtime": "Ray(workers=2)", "engine": "vmap"},
+        {"algorithm": Local(epochs=1), "runtime": "Ray(workers=3)"},
     ]
     one_by_one, side_by_side = tasks(tmp_path / "a", *changes), tasks(tmp_path / "b", *changes)
     assert run_here(one_by_one, lambda event: None, in_process=True) == [None] * 4
@@ -64,7 +64,7 @@ def test_runs_side_by_side_have_the_bits_of_runs_one_by_one(tmp_path: Path) -> N
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["loop", "vmap"])
 def test_the_work_of_ray_s_workers_in_one_process_has_their_bits(engine: str) -> None:
-    over_ray = experiment(rounds=4, cohort=4, runtime="ray", workers=2, engine=engine)
+    over_ray = experiment(rounds=4, cohort=4, runtime="Ray(workers=2)", engine=engine)
     assert run(over_ray).summary["digests"] == run(over_ray, in_process=True).summary["digests"]
 
 
@@ -142,7 +142,7 @@ def test_a_mistake_is_a_failure_and_leaves_no_folder(tmp_path: Path) -> None:
 
 def test_gpus_and_clusters_are_refused(tmp_path: Path) -> None:
     with Pool(1) as pool, pytest.raises(ValueError, match=r"run0 with gpus_per_worker = 1.0; leave out --jobs"):
-        pool.run(tasks(tmp_path, {"gpus_per_worker": 1.0, "runtime": "ray"}), lambda event: None)
+        pool.run(tasks(tmp_path, {"runtime": "Ray(gpus_per_worker=1.0)"}), lambda event: None)
 
 
 class Leave(BaseException):

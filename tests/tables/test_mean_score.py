@@ -28,5 +28,5 @@ def test_a_task_without_a_labelled_example_does_not_count() -> None:
 def test_a_run_and_its_report_have_the_same(tmp_path: object) -> None:
     folder = f"{tmp_path}/run"
     data = Synthetic(clients=4, tasks=3)
-    result = run(Experiment(data=data, algorithm="FedPer", rounds=2, runtime="local"), folder)
+    result = run(Experiment(data=data, algorithm="FedPer", rounds=2, runtime="InProcess"), folder)
     assert load_run(folder).score() == result.summary["mean_score"]

@@ -34,7 +34,7 @@ def contained(message: Message, context: Context) -> Message:
     """Reply to a message, also after an error: no text of an exception leaves the node."""
 
     def round_seconds() -> float:
-        return read_run_config(context.run_config, context.node_config).round_seconds
+        return read_run_config(context.run_config, context.node_config).runtime.round_seconds
 
     try:
         with guard.guarded(message, context, round_seconds):

@@ -117,15 +117,16 @@ def serve(
     server = make_server(experiment, schema)
     check_plan(server.plan, schema.owners)
     check_validation(schema, experiment.valid_fraction)
-    node_map = discover(grid, server.roster, experiment.wait_seconds, rejected=server.rejected)
+    node_map = discover(grid, server.roster, experiment.runtime.wait_seconds, rejected=server.rejected)
     recorder.client_names = schema.client_names
     recorder.restore(server)
     if recorder.finished is not None and recorder.next_exchange(server) is None:
         return recorder.result(server, recorder.finished)
     if pause is not None and recorder.exchanges > 0 and pause(recorder.progress(server)):
         return recorder.result(server, {})
+    exact = experiment.engine.traits.bit_identical
     # The loop is the reference, bit-identical for any number of workers; other engines differ by rounding anyway.
-    strategy = FedMTL(server, node_map, recorder.run, experiment.wait_seconds, add=experiment.engine != "loop")
+    strategy = FedMTL(server, node_map, recorder.run, experiment.runtime.wait_seconds, add=not exact)
     strategy.summary()
     recorder.add_seconds(start=time.perf_counter() - start)
     with noted(recorder.folder, lambda: recorder.exchanges):

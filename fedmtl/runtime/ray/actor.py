@@ -40,7 +40,6 @@ class Worker:
         parts: int,
         folder: str,
         data: str,
-        device: str,
         paths: list[str],
         sockets: str,
     ) -> tuple[int, str]:
@@ -52,7 +51,6 @@ class Worker:
             part, parts: of the clients.
             folder: of the run's private state.
             data: folder into which the driver wrote the data; without it the data is loaded anew.
-            device: of the engine.
             paths: import paths of the driver, which may lead to a user's modules.
             sockets: folder for the socket; empty for none, and then the address is empty.
         """
@@ -77,7 +75,7 @@ class Worker:
             hosted = place_clients(experiment, federation, parts)[part]
             clients = shard_of(some_of(federation.clients, hosted))
         self._context = node_context(run_id, node_id)
-        client_pool = make_client_pool(experiment, schema, clients, device)
+        client_pool = make_client_pool(experiment, schema, clients)
         host(run_id, node_id, Node(client_pool, make_store(experiment, schema, folder)))
         self._server = listen(sockets) if sockets else None
         return os.getpid(), self._server.address if self._server else ""

@@ -103,5 +103,5 @@ def _problem(host: str, port: int, client: bool) -> str:
 
 def _refused(address: str, reason: str) -> RuntimeError:
     return RuntimeError(
-        f"No Ray cluster at ray_address={address!r}: {reason}; start one with 'ray start --head', or leave it empty."
+        f"No Ray cluster at address={address!r}: {reason}; start one with 'ray start --head', or leave it empty."
     )

@@ -104,7 +104,7 @@ def _join(address: str) -> None:
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, RuntimeError) as error:
         raise RuntimeError(
-            f"The Ray cluster at ray_address={address!r} cannot be joined ({' '.join(str(error).split())}); use the "
+            f"The Ray cluster at address={address!r} cannot be joined ({' '.join(str(error).split())}); use the "
             f"cluster's versions of Ray and Python here (Ray is {ray.__version__}), start one with 'ray start --head', "
             "or leave it empty."
         ) from error

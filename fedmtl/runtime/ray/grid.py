@@ -50,7 +50,7 @@ class RayGrid(DirectGrid):
     private state that it stored last, and receives the round's message again.
 
     Args:
-        experiment: with the fields ``workers``, ``gpus_per_worker`` and ``ray_address``.
+        experiment: whose runtime is ``Ray``.
         federation: its data; each actor loads the data of its clients.
         state_folder: folder of private state, on a disk that all actors' machines share; None for a temporary one.
 
@@ -60,8 +60,9 @@ class RayGrid(DirectGrid):
 
     def __init__(self, experiment: Experiment, federation: Federation, state_folder: str | None = None) -> None:
         super().__init__(new_run_id())
-        self._parts = min(experiment.workers, len(federation.clients))
-        self._spec = acquire(experiment, self._parts)
+        self._parts = experiment.runtime.nodes(len(federation.clients))
+        wanted = experiment.runtime
+        self._spec = acquire(wanted.address, wanted.workers, wanted.gpus_per_worker, self._parts)
         self._scratch = scratch.make()
         self._sockets = _sockets(self._scratch)
         self._folder = state_folder or str(self._scratch / "state")
@@ -86,7 +87,6 @@ class RayGrid(DirectGrid):
         self._channels = [self._open_channel(part, pid, address) for part, (pid, address) in enumerate(loaded)]
 
     def _load(self, part: int) -> Any:
-        device = "cuda" if self._spec.gpus > 0 else "cpu"
         return self._actors[part].load.remote(  # pyright: ignore[reportAttributeAccessIssue]
             self.run_id,
             part + 1,
@@ -95,7 +95,6 @@ class RayGrid(DirectGrid):
             self._parts,
             self._folder,
             self._data,
-            device,
             self._paths,
             self._sockets,
         )

@@ -3,13 +3,10 @@
 This file imports nothing heavy, so that actors can be started while the driver still imports torch.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from fedmtl.runtime.ray import cluster
 from fedmtl.runtime.ray.actor import Worker
-
-if TYPE_CHECKING:
-    from fedmtl.runs.experiment import Experiment
 
 
 class ActorSpec(NamedTuple):
@@ -26,16 +23,22 @@ _idle: dict[ActorSpec, list[Any]] = {}
 cluster.on_disconnect.append(_idle.clear)
 
 
-def acquire(experiment: "Experiment", count: int) -> ActorSpec:
-    """Have ``count`` idle actors for an experiment; they are starting when this returns.
+def acquire(address: str, workers: int, gpus_per_worker: float, count: int) -> ActorSpec:
+    """Have ``count`` idle actors; they are starting when this returns.
+
+    Args:
+        address: of the cluster; empty for one of this process.
+        workers: actors that share the cluster's CPUs.
+        gpus_per_worker: of each.
+        count: actors, at most ``workers``.
 
     Raises:
         RuntimeError: more GPUs requested than Ray has, or no Ray at the address.
     """
     import ray
 
-    cluster.connect(experiment.ray_address)
-    spec = ActorSpec(experiment.ray_address, _cpus_per_worker(experiment), experiment.gpus_per_worker)
+    cluster.connect(address)
+    spec = ActorSpec(address, _cpus_per_worker(workers, gpus_per_worker), gpus_per_worker)
     for other in list(_idle):  # they hold CPUs that the new ones may need
         for actor in _idle.pop(other) if other != spec else []:
             ray.kill(actor)
@@ -65,15 +68,15 @@ def release(spec: ActorSpec, actors: list[Any]) -> None:
     _idle.setdefault(spec, []).extend(actors)
 
 
-def _cpus_per_worker(experiment: "Experiment") -> float:
+def _cpus_per_worker(workers: int, gpus_per_worker: float) -> float:
     """Return one CPU an actor, or an equal share where there are fewer CPUs than actors."""
     import ray
 
     resources = ray.cluster_resources()
-    gpus = experiment.workers * experiment.gpus_per_worker
+    gpus = workers * gpus_per_worker
     if gpus > resources.get("GPU", 0):
         raise RuntimeError(
-            f"workers={experiment.workers} with gpus_per_worker={experiment.gpus_per_worker} need {gpus:g} GPUs, "
+            f"workers={workers} with gpus_per_worker={gpus_per_worker} need {gpus:g} GPUs, "
             f"Ray has {resources.get('GPU', 0):g}; lower either, or set gpus_per_worker=0."
         )
-    return min(1.0, int(1000 * resources.get("CPU", 1) / experiment.workers) / 1000)
+    return min(1.0, int(1000 * resources.get("CPU", 1) / workers) / 1000)

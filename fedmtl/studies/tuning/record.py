@@ -5,6 +5,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import tomli_w
 from fedmtl.core.bounds import shown
 from fedmtl.core.files import Folder
 from fedmtl.runs.experiment import Experiment
+from fedmtl.runs.presets import ELSEWHERE, without
 from fedmtl.runs.run_folder import write_outputs
 from fedmtl.studies.tuning.spaces import Range, Space
 from fedmtl.studies.tuning.trials import Trial, trial_of
@@ -89,7 +91,7 @@ def table(trials: Sequence[Trial], space: Space, rungs: Sequence[int]) -> str:
 
 def preset(experiment: Experiment, best: Trial, trials: int, seed: int) -> str:
     """The experiment as a preset; folders and clusters are no part of one."""
-    values = {key: value for key, value in experiment.to_dict().items() if key not in ("state_dir", "ray_address")}
+    values = replace(experiment, runtime=without(experiment.runtime, *ELSEWHERE)).to_dict()
     said = ", ".join(f"{path}={value}" for path, value in best.values.items())
     return (
         f"# {experiment.name}, tuned: {said} (trial {best.number} of {trials}).\n"

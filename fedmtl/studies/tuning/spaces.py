@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 from fedmtl.core.bounds import check_field, shown
+from fedmtl.core.field_types import check_type
 from fedmtl.registry.allowed import NOTHING, Allowed
 from fedmtl.registry.components import COMPONENTS, METHODS, make
-from fedmtl.registry.field_types import check_type
 from fedmtl.runs.experiment import Experiment
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from fedmtl.core.bounds import check_float, check_int, shown
 from fedmtl.registry.allowed import NOTHING, Allowed
 from fedmtl.runs.experiment import Experiment
+from fedmtl.runs.presets import without
 from fedmtl.runs.run_folder import remove_states, write_outputs
 from fedmtl.studies.tuning.record import RECORD, Record, identity, preset, table
 from fedmtl.studies.tuning.samplers import SAMPLERS, propose
@@ -112,8 +113,8 @@ def tune(
         raise ValueError(
             f"Trials have a seed of their own, and {settings.seed} is that of the experiment; take another."
         )
-    where = {"runtime": "local", "ray_address": ""} if local else {}
-    pilot = replace(base, seed=settings.seed, state_dir="", callbacks=(), **where)
+    where = "InProcess" if local else without(base.runtime, "state_dir")
+    pilot = replace(base, seed=settings.seed, callbacks=(), runtime=where)
     _check_space(pilot, space, allowed)
     record = Record(out, identity(pilot, space, vars(settings)))
     rungs = _rungs(pilot, settings)

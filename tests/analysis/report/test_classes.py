@@ -17,7 +17,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one round on digits, and its report."""
     folder = tmp_path_factory.mktemp("classes") / "run"
     values = {
-        "name": "classes", "rounds": 1, "batch_size": 0, "runtime": "local",
+        "name": "classes", "rounds": 1, "batch_size": 0, "runtime": "InProcess",
         "data": {"name": "digits", "clients": 4}, "model": {"name": "MLP", "hidden": [8]},
         "algorithm": {"name": "FedPer", "lr": 0.1},
     }  # fmt: skip

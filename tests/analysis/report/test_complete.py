@@ -55,7 +55,7 @@ def clinics(tmp_path_factory: pytest.TempPathFactory) -> Path:
         arrays[client] = x, {"is_ill": np.array(CLASSES)[(x[:, 0] > 0).astype(int)], "days": 7 + 3.3 * x[:, 1]}
     data = from_arrays(arrays, test_fraction=0.3)
     for name in ("Local", "FedPer"):
-        settings: dict[str, Any] = {"rounds": 2, "runtime": "local", "engine": "loop"}
+        settings: dict[str, Any] = {"rounds": 2, "runtime": "InProcess", "engine": "loop"}
         run(Experiment(name="50%_a&b", data=data, model=MLP(hidden=(4,)), algorithm=name, **settings), folder / name)
     return folder
 

@@ -11,7 +11,8 @@ from fedmtl.algorithms import Algorithm, FedAvg, FedPer, Local
 from fedmtl.core.trees import sha256
 from fedmtl.core.types import Batch, Payload
 from fedmtl.data.base import Federation
-from fedmtl.engines import Engine, Loop, TaskPadding, VMap
+from fedmtl.engines import Engine, Loop, VMap
+from fedmtl.engines.base import TaskPadding
 from fedmtl.engines.batching.task_padding import group, pad_tasks, unpad
 from fedmtl.protocol.plan import Plan
 from tests.conftest import tiny_plan

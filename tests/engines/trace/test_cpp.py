@@ -310,7 +310,7 @@ def test_a_run_in_cpp(tasks: int, monkeypatch: pytest.MonkeyPatch) -> None:
         cohort=3,
         batch_size=4,
         evaluate_every=14,
-        runtime="local",
+        runtime="InProcess",
     )
     made = []
     monkeypatch.setattr(cpp, "compile_natively", lambda *given: made.append(given) or compile_natively(*given))

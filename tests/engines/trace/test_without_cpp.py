@@ -23,7 +23,7 @@ from fedmtl.runs.experiment import Experiment
 assert importlib.util.find_spec("fedmtl.engines.trace.cpp") is None
 batched_function.NATIVE_SHARE, vmap.COMPILE_AFTER_S = 0.0, 1000.0  # C++ at the first replay, torch's compiler never
 data = Synthetic(clients=4, examples=6, test_examples=3, features=4, rank=2)
-experiment = Experiment(data=data, model=MLP((3,)), algorithm=FedPer(epochs=1), rounds=6, runtime="local")
+experiment = Experiment(data=data, model=MLP((3,)), algorithm=FedPer(epochs=1), rounds=6, runtime="InProcess")
 runs = {"loop": ("loop", False), "vmap": ("vmap", False), "compile": ("vmap", True)}
 found = {}
 for name, (engine, compile) in runs.items():

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from fedmtl.registry.allowed import NOTHING
 from fedmtl.run_experiment import run
-from fedmtl.runs.experiment import Experiment, from_dict
-from fedmtl.runs.presets import load_experiment, starts_ray
+from fedmtl.runs.experiment import from_dict
+from fedmtl.runs.presets import load_experiment, runtime_of
 from tests.processes import alive
 
 TINY = Path(__file__).parents[1] / "tiny.toml"
@@ -25,7 +26,7 @@ start_in_background()
 assert "torch" not in sys.modules  # in this process, which goes on at once
 from fedmtl.runs.presets import load_experiment
 from fedmtl.run_experiment import run
-print(run(load_experiment({tiny!r}, ["runtime=ray", "workers=1"])).summary["digests"])
+print(run(load_experiment({tiny!r}, ["runtime=Ray(workers=1)"])).summary["digests"])
 import os, ray
 from ray._private.node import Node
 commands = []
@@ -71,7 +72,23 @@ def test_a_mistyped_setting_is_reported_while_ray_starts_and_leaves_nothing_behi
     assert alive(mark) == []
 
 
-@pytest.mark.parametrize("values", [{}, {"runtime": "ray"}, {"runtime": "local"}, {"ray_address": "auto"}], ids=repr)
-def test_values_start_ray_as_their_experiment_does(values: dict[str, Any]) -> None:
-    experiment: Experiment = from_dict(values)
-    assert starts_ray(values) == (experiment.runtime == "ray" and not experiment.ray_address)
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, 1),
+        ({"runtime": "ray"}, 1),
+        ({"runtime": {"name": "Ray", "workers": 3}}, 1),
+        ({"runtime": "InProcess"}, 0),
+        ({"runtime": "Ray(address='auto')"}, 0),
+    ],
+    ids=repr,
+)
+def test_values_prepare_the_runtime_of_their_experiment(
+    values: dict[str, Any], expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray starts in the background where it starts on this machine."""
+    assert runtime_of(values, NOTHING) == from_dict(values).runtime
+    starts: list[int] = []
+    monkeypatch.setattr("fedmtl.runtime.ray.background.start_in_background", lambda: starts.append(1))
+    runtime_of(values, NOTHING).prepare()
+    assert len(starts) == expected

@@ -42,7 +42,7 @@ def run_and_kill(experiment: Experiment, rounds: set[int], out: Path | None) -> 
 def test_a_dead_actor_is_restarted_and_results_stay_bit_identical(
     in_folder: bool, by_socket: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    experiment = load_experiment(TINY, ["runtime=ray", "workers=2", "up_codec=ErrorFeedback"])
+    experiment = load_experiment(TINY, ["runtime=Ray(workers=2)", "up_codec=ErrorFeedback"])
     undisturbed = run(experiment)
     if not by_socket:  # as on a cluster
         monkeypatch.setattr(
@@ -54,7 +54,7 @@ def test_a_dead_actor_is_restarted_and_results_stay_bit_identical(
 
 def test_an_actor_that_dies_while_it_starts_is_restarted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before it has loaded its data, while it loads, and before the driver has found its socket."""
-    experiment = load_experiment(TINY, ["runtime=ray", "workers=2"])
+    experiment = load_experiment(TINY, ["runtime=Ray(workers=2)"])
     undisturbed = run(experiment)
     load, connect = RayGrid._load, RayGrid._open_channel
     loads, connections = iter(range(10)), iter(range(10))
@@ -88,7 +88,7 @@ def test_an_actor_that_always_dies_ends_the_run(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(RayGrid, "_load", kill)
     with pytest.raises(RuntimeError, match="Actors died 4 times while it started, node 1 last"):
-        run(load_experiment(TINY, ["runtime=ray", "workers=1"]))
+        run(load_experiment(TINY, ["runtime=Ray(workers=1)"]))
 
 
 KILL = """
@@ -96,7 +96,7 @@ import os, signal, time
 from fedmtl.runs.presets import load_experiment
 from fedmtl.run_experiment import run
 from ray._private import worker
-experiment = load_experiment({tiny!r}, ["runtime=ray", "workers=2", "rounds={rounds}"])
+experiment = load_experiment({tiny!r}, ["runtime=Ray(workers=2)", "rounds={rounds}"])
 def kill(progress):
     global begin
     if progress.round == 2:
@@ -107,7 +107,7 @@ try:
 except RuntimeError as error:
     print(error, flush=True)
 assert time.monotonic() - begin < 10
-print(run(load_experiment({tiny!r}, ["runtime=ray", "workers=1"])).summary["digests"])  # the next run has a new Ray
+print(run(load_experiment({tiny!r}, ["runtime=Ray(workers=1)"])).summary["digests"])  # the next run has a new Ray
 """
 
 
@@ -124,16 +124,16 @@ def test_ray_that_is_lost_is_noticed_and_replaced(name: str) -> None:
 
 def test_workers_serve_the_next_run_and_forget_the_last() -> None:
     """The same actor processes, another experiment, and then the first again: no state is left over."""
-    first, other = (load_experiment(TINY, ["runtime=ray", "workers=2", f"seed={seed}"]) for seed in (0, 1))
+    first, other = (load_experiment(TINY, ["runtime=Ray(workers=2)", f"seed={seed}"]) for seed in (0, 1))
     digests = [run(experiment).summary["digests"] for experiment in (first, other, first)]
     assert digests[0] == digests[2] != digests[1]
 
 
 def test_more_gpus_than_there_are() -> None:
     with pytest.raises(RuntimeError, match=r"need 1998 GPUs.*lower either"):
-        run(load_experiment(TINY, ["runtime=ray", "workers=2", "gpus_per_worker=999"]))
+        run(load_experiment(TINY, ["runtime=Ray(workers=2, gpus_per_worker=999)"]))
 
 
 def test_more_workers_than_clients_is_as_many_as_clients() -> None:
-    result = run(load_experiment(TINY, ["runtime=ray", "workers=20"]))
+    result = run(load_experiment(TINY, ["runtime=Ray(workers=20)"]))
     assert result.summary["digests"] == run(load_experiment(TINY)).summary["digests"]

@@ -50,7 +50,7 @@ def experiment(**changes: object) -> Experiment:
         "rounds": ROUNDS,
         "batch_size": 0,
         "valid_fraction": 0.2,
-        "runtime": "local",
+        "runtime": "InProcess",
         **changes,
     }
     return Experiment(**values)  # pyright: ignore[reportArgumentType]

@@ -13,7 +13,7 @@ pytest.importorskip("optuna")
 PRESET = """
 name = "toy"
 rounds = 2
-runtime = "local"
+runtime = "InProcess"
 data = { name = "synthetic", clients = 4, examples = 10, test_examples = 4, features = 4, rank = 2 }
 model = { name = "MLP", hidden = [3] }
 algorithm = "MRMTL(epochs=1)"

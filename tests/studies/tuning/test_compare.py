@@ -27,7 +27,7 @@ pytest.importorskip("optuna")
 PRESET = """
 name = "planted"
 rounds = 6
-runtime = "local"
+runtime = "InProcess"
 data = "planted:Means"
 model = "Linear"
 batch_size = 0

@@ -1,0 +1,40 @@
+"""Kinds of components: their methods, their traits, and the fields of an experiment that hold them."""
+
+METHODS: dict[str, tuple[str, ...]] = {
+    "algorithm": ("init_server", "init_client", "broadcast", "local_update", "aggregate", "personal_params"),
+    "weighting": ("init_params", "init_state", "update_state", "combine"),
+    "optimizer": ("init", "direction"),
+    "codec": ("init", "encode", "decode"),
+    "model": ("trunk", "head"),
+    "data": ("load",),
+    "task": ("labels", "loss", "sums", "metric", "score"),
+    "callback": ("start", "rows", "end"),
+    "engine": ("map", "on"),
+    "runtime": ("prepare", "nodes", "open"),
+}
+"""Kind -> methods that an object of this kind must have."""
+
+TRAITS = {
+    "algorithm": "fedmtl.algorithms.traits:Traits",
+    "codec": "fedmtl.codecs.traits:CodecTraits",
+    "optimizer": "fedmtl.optimizers.traits:OptimizerTraits",
+    "weighting": "fedmtl.weightings.traits:WeightingTraits",
+    "task": "fedmtl.tasks.traits:TaskTraits",
+    "engine": "fedmtl.engines.traits:EngineTraits",
+    "runtime": "fedmtl.runtime.base:RuntimeTraits",
+}
+"""Kind -> dataclass of its traits, which a component declares beside its methods."""
+
+COMPONENTS = {
+    "data": "data",
+    "model": "model",
+    "algorithm": "algorithm",
+    "up_codec": "codec",
+    "down_codec": "codec",
+    "engine": "engine",
+    "runtime": "runtime",
+}
+"""Field of an experiment -> kind of component."""
+
+LISTS = {"callbacks": "callback"}
+"""Field of an experiment that is a list -> kind of its components."""
