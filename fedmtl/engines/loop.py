@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ class Loop:
 
     device: str = "cpu"
     """The device that clients are trained on; results are copied to the CPU."""
-    traits: ClassVar[EngineTraits] = EngineTraits(bit_identical=True)
+    traits = EngineTraits(bit_identical=True)
 
     def __post_init__(self) -> None:
         check_device(self.device)

@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,7 +58,7 @@ class VMap:
     """Compile calls that have run for long; results are equal to rounding only. C++ comes after a moment, and a round
     of small dense models then takes two thirds of its time. Torch's compiler comes after some seconds, for operations
     without C++."""
-    traits: ClassVar[EngineTraits] = EngineTraits()
+    traits = EngineTraits()
     _functions: dict[ClientFn, BatchedFunction] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
 """The runtime ``InProcess``. Its name is not Local, which is an algorithm: clients that never communicate."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from fedmtl.core.bounds import check_text
 from fedmtl.runtime.base import RuntimeTraits, check_fields
@@ -22,11 +22,11 @@ class InProcess:
 
     state_dir: str = ""
     """Folder for durable private state; empty: in the run's folder, or with no folder, for the run only."""
-    traits: ClassVar[RuntimeTraits] = RuntimeTraits()
-    device: ClassVar[str] = ""
-    wait_seconds: ClassVar[float] = float("inf")
+    traits = RuntimeTraits()
+    device = ""
+    wait_seconds = float("inf")
     """The node is there before the server."""
-    round_seconds: ClassVar[float] = float("inf")
+    round_seconds = float("inf")
 
     def __post_init__(self) -> None:
         check_fields(self)

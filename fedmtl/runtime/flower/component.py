@@ -1,7 +1,7 @@
 """The runtime ``Flower``: the one of every experiment that ``flwr run`` starts."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from fedmtl.runtime.base import RuntimeTraits, check_fields
 
@@ -25,9 +25,9 @@ class Flower:
     """Longest wait for nodes that host all clients."""
     round_seconds: float = 3600.0
     """Longest wait for the replies of a round."""
-    traits: ClassVar[RuntimeTraits] = RuntimeTraits(several_machines=True, deployed=True)
-    device: ClassVar[str] = ""
-    state_dir: ClassVar[str] = ""
+    traits = RuntimeTraits(several_machines=True, deployed=True)
+    device = ""
+    state_dir = ""
 
     def __post_init__(self) -> None:
         check_fields(self, seconds=("wait_seconds", "round_seconds"))
