@@ -41,7 +41,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "algorithms": ("Algorithm", "Sends", "Traits"),
     "callbacks": ("Callback", "MissingPackage", "RunInfo"),
-    "codecs": ("Codec", "CodecTraits"),
+    "codecs": ("Codec", "CodecTraits", "Layout"),
     "studies.comparison": ("Comparison", "compare"),
     "data": (
         "ArrayData",
