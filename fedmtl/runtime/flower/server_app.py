@@ -88,9 +88,9 @@ def make_server(experiment: Experiment, schema: Schema) -> Server:
         plan,
         schema.owners,
         schedule=Schedule(experiment.rounds, experiment.evaluate_every, validates, experiment.patience, plan.metrics),
-        policy=Synchronous(size, plan.seed, experiment.round_seconds),
+        policy=Synchronous(size, plan.seed, experiment.runtime.round_seconds),
         evaluate_clients=experiment.evaluate_clients,
-        engine=experiment.make_engine(),
+        engine=experiment.make_engine("cpu"),
         bounds=Bounds(experiment.max_weight, experiment.max_norm),
         examples=schema.examples,
     )
