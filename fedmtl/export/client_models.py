@@ -160,7 +160,7 @@ class ReadOnlyStore:
         self,
         kind: str,
         clients: NDArray[np.int64],
-        before: int,
+        version: int,
         first: Callable[[NDArray[np.int64]], Any],
         since: NDArray[np.int64] | None = None,
     ) -> Any:
@@ -169,7 +169,7 @@ class ReadOnlyStore:
             return first(np.arange(len(clients)))
         here = self._here(kind, clients)
         self.absent.update(clients[~here].tolist())
-        return self._store.load_rows(kind, clients, before, first) if here.any() else first(np.arange(len(clients)))
+        return self._store.load_rows(kind, clients, version, first) if here.any() else first(np.arange(len(clients)))
 
     def _here(self, kind: str, clients: NDArray[np.int64]) -> NDArray[np.bool_]:
         """[K] mask of clients with a state: a row of ``MmapStateStore``, or a file of ``FileBackend``."""
@@ -179,7 +179,7 @@ class ReadOnlyStore:
             return kept[np.searchsorted(self._clients, clients)]
         return np.array([any((self._folder / f"{client}").glob("*.state")) for client in clients.tolist()])
 
-    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any, best: int = NO_ROUND) -> None:
+    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any, keep: int = NO_ROUND) -> None:
         raise RuntimeError("No client trains after a run; this is a mistake of the program.")
 
 

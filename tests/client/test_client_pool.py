@@ -30,15 +30,15 @@ def requests(toy: Toy, round: int = 1) -> list[Request]:
     return list(toy.open(round))
 
 
-def stored(toy: Toy, client: int, before: int) -> Any:
-    """What the client starts a request of round ``before`` from."""
+def stored(toy: Toy, client: int, version: int) -> Any:
+    """What the client starts from when it is sent a version of the model."""
     client_pool = toy.client_pool
     owned = client_pool.clients[client].tasks
     template = {
         "private": client_pool.plan.init_client(owned, len(client_pool.clients[client].train.x)),
         "codec": client_pool.plan.uplink(client, owned).init(),
     }
-    return toy.store.load(client, before, lambda: template)
+    return toy.store.load(client, version, lambda: template)
 
 
 # Replies
@@ -129,7 +129,7 @@ def test_local_training_is_gradient_descent_written_out(engine: Any) -> None:
     assert examples == len(x)
     np.testing.assert_allclose(up["trunk"]["trunk.1.weight"].numpy(), W - 0.1 * da.T @ x, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(up["trunk"]["trunk.1.bias"].numpy(), b - 0.1 * da.sum(0), rtol=1e-4, atol=1e-6)
-    head = stored(toy, 1, 2)["private"]
+    head = stored(toy, 1, 1)["private"]
     np.testing.assert_allclose(head["head.regression_2.weight"].numpy(), V - 0.1 * dz.T @ h, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(head["head.regression_2.bias"].numpy(), c - 0.1 * dz.sum(0), rtol=1e-4, atol=1e-6)
 
@@ -165,7 +165,7 @@ def test_uploads_added_up_on_the_node_are_those_that_the_server_would_add(algori
     for name, value in plain.server.state.items():
         torch.testing.assert_close(added.server.state[name], value, rtol=1e-6, atol=1e-7)
     for client in (0, 1, 3, 4):
-        torch.testing.assert_close(stored(added, client, 3)["private"], stored(plain, client, 3)["private"])
+        torch.testing.assert_close(stored(added, client, 2)["private"], stored(plain, client, 2)["private"])
 
 
 # Private state
@@ -191,7 +191,7 @@ def test_a_round_that_is_run_again_gives_the_same_bytes(engine: Any, algorithm: 
     for one, other in zip(first, second, strict=True):
         assert (one.report, one.update) == (other.report, other.update)
         assert one.report and (one.update or isinstance(algorithm, Local))
-    assert sha256(stored(toy, 0, 3)) != sha256(stored(toy, 0, 2))  # and yet it learnt
+    assert sha256(stored(toy, 0, 2)) != sha256(stored(toy, 0, 1))  # and yet it learnt
 
 
 def test_a_restarted_node_goes_on_from_its_store() -> None:
@@ -213,11 +213,11 @@ def test_heads_are_learnt_kept_and_used() -> None:
     toy.play(1)
     owned = toy.client_pool.clients[0].tasks
     names = sorted(f"head.{task}.{part}" for task in owned for part in ("weight", "bias"))
-    one = stored(toy, 0, 2)["private"]
+    one = stored(toy, 0, 1)["private"]
     assert sorted(one) == names
     assert all(not torch.equal(one[name], toy.plan.initial[name]) for name in names)
     toy.play(2)
-    assert all(not torch.equal(stored(toy, 0, 3)["private"][name], one[name]) for name in names)
+    assert all(not torch.equal(stored(toy, 0, 2)["private"][name], one[name]) for name in names)
 
 
 def poisoned(client: int) -> dict[int, ClientData]:
@@ -232,7 +232,7 @@ def poisoned(client: int) -> dict[int, ClientData]:
 def test_a_client_whose_update_is_not_finite_sends_none_and_keeps_its_last_good_state(engine: Any) -> None:
     toy = make_toy(engine=engine)
     toy.play(1)
-    good = {client: stored(toy, client, 2) for client in toy.client_pool.clients}
+    good = {client: stored(toy, client, 1) for client in toy.client_pool.clients}
     asked = requests(toy, 2)
     sick = ClientPool(toy.client_pool.plan, poisoned(2), engine)
     replies = sick.handle(requested(2, asked), toy.store)
@@ -242,9 +242,9 @@ def test_a_client_whose_update_is_not_finite_sends_none_and_keeps_its_last_good_
     for client in (0, 1, 3, 4):
         assert len(replies[client].update) == 32 + 4 * TRUNK_NUMBERS
     for name, value in good[2]["private"].items():
-        assert torch.equal(stored(toy, 2, 3)["private"][name], value)
+        assert torch.equal(stored(toy, 2, 2)["private"][name], value)
         assert torch.isfinite(value).all()
-    trained = stored(toy, 1, 3)["private"]["head.regression_2.weight"]
+    trained = stored(toy, 1, 2)["private"]["head.regression_2.weight"]
     assert not torch.equal(trained, good[1]["private"]["head.regression_2.weight"])
 
     third = toy.client_pool.handle(requested(3, requests(toy, 3)), toy.store)  # the next request starts from there
@@ -270,10 +270,10 @@ def test_a_private_part_that_is_not_finite_is_not_kept_although_the_upload_is(en
     """Local uploads nothing, which is always finite; its diverged model must not replace the good one."""
     toy = make_toy(engine=engine, algorithm=Local(epochs=1))
     toy.play(1)
-    good = sha256(stored(toy, 2, 2))
+    good = sha256(stored(toy, 2, 1))
     replies = ClientPool(toy.client_pool.plan, poisoned(2), engine).handle(requested(2, requests(toy, 2)), toy.store)
     assert [reply.problem for reply in replies] == ["", "", "its update is not finite", "", ""]
-    assert sha256(stored(toy, 2, 3)) == good
+    assert sha256(stored(toy, 2, 2)) == good
 
 
 @dataclass(frozen=True)
@@ -321,7 +321,7 @@ def test_an_update_that_the_codec_cannot_hold_is_the_problem_of_its_client_alone
     assert replies[2].problem.startswith("its update cannot be coded") and "65504" not in replies[2].problem
     assert replies[2].update == b""
     assert all(replies[client].update for client in (0, 1, 3, 4))
-    for name, value in stored(toy, 2, 2)["private"].items():
+    for name, value in stored(toy, 2, 1)["private"].items():
         assert torch.equal(value, toy.plan.initial[name])
 
 

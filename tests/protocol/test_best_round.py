@@ -58,7 +58,7 @@ def test_states_of_the_best_round_stay_whatever_comes_after(kind: str, seed: int
         for _ in range(draw.integers(1, 3)):  # a message that came twice, or whose node died
             if kind in ("files", "a file a client") and draw.random() < 0.4:
                 store = make()
-            states = store.load_rows("k", cohort, round, first)
+            states = store.load_rows("k", cohort, round - 1, first)
             wanted = [number(after[-1][client], client) for client in cohort.tolist()]
             assert states["w"].tolist() == wanted
             store.save_rows("k", cohort, round, tree([number(round, client) for client in cohort.tolist()]), best)
@@ -83,16 +83,16 @@ def tree(numbers: list[float]) -> dict[str, Any]:
 
 
 def read(store: StateStore, best: int) -> list[float]:
-    return store.load_rows("k", CLIENTS, best + 1, first)["w"].tolist()
+    return store.load_rows("k", CLIENTS, best, first)["w"].tolist()
 
 
 def test_a_damaged_copy_is_an_error(tmp_path: Path) -> None:
     store, clients = MmapStateStore(CLIENTS, tmp_path), CLIENTS[:2]
     for round, best in ((1, NO_ROUND), (2, NO_ROUND), (3, 1), (4, 1)):
         store.save_rows("k", clients, round, tree([float(round)] * 2), best)
-    assert store.load_rows("k", clients, 2, first)["w"].tolist() == [1.0, 1.0]
+    assert store.load_rows("k", clients, 1, first)["w"].tolist() == [1.0, 1.0]
     with open(tmp_path / "k.best-rows", "r+b") as file:
         file.write(b"\x55")
     with pytest.raises(LostState, match=r"client\(s\) \(0\).*best round, 1, is damaged"):
-        MmapStateStore(CLIENTS, tmp_path).load_rows("k", clients, 2, first)
-    assert MmapStateStore(CLIENTS, tmp_path).load_rows("k", clients[1:], 2, first)["w"].tolist() == [1.0]
+        MmapStateStore(CLIENTS, tmp_path).load_rows("k", clients, 1, first)
+    assert MmapStateStore(CLIENTS, tmp_path).load_rows("k", clients[1:], 1, first)["w"].tolist() == [1.0]

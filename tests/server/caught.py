@@ -86,14 +86,16 @@ def play(
     def keep(count: int, states: Any) -> None:
         caught.private += [tree_index(states["private"], k) for k in range(count)]
 
-    def watch_load(store: MmapStateStore, kind: str, clients: Any, before: int, first: Any, since: Any) -> Any:
-        states = load(store, kind, clients, before, first, since)
+    def watch_load(store: MmapStateStore, kind: str, clients: Any, version: int, first: Any, since: Any) -> Any:
+        states = load(store, kind, clients, version, first, since)
         keep(len(clients), states)
         return states
 
-    def watch_save(store: MmapStateStore, kind: str, clients: Any, version: int, states: Any, best: int) -> None:
+    def watch_save(
+        store: MmapStateStore, kind: str, clients: Any, version: int, states: Any, keep_version: int
+    ) -> None:
         keep(len(clients), states)
-        save(store, kind, clients, version, states, best)
+        save(store, kind, clients, version, states, keep_version)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LocalGrid, "exchange", watch_exchange)

@@ -56,7 +56,7 @@ class GroupLoader:
                 start = time.perf_counter()
                 since = requests.since[chosen]
                 states = store.load_rows(
-                    kind, clients, requests.exchange.makes, lambda k, t=table, r=rows: self._first(t, r[k]), since
+                    kind, clients, requests.exchange.version, lambda k, t=table, r=rows: self._first(t, r[k]), since
                 )
                 exchange.spend("state", start)
                 groups.append(ClientGroup(table, kind, chosen, rows, clients, downs, broadcast_index[some], states))

@@ -1,8 +1,8 @@
-"""Private state stays where its client lives, keyed by client, in versions by round.
+"""Private state stays where its client lives, keyed by client, in versions of the model.
 
-A state of version r is the client's state after it trained in round r. A request of round t starts from the newest
-version before t, so that a round that runs again (after a crash, or because a message came twice) starts from the same
-state. Two versions are kept: where the newest is damaged, the one before is left.
+A state of version v is the client's after the training that made version v of the model. A request that sends version v
+starts from the newest state up to v, so that training that runs again (after a crash, or because a message came twice)
+starts from the same state. Two versions are kept: where the newest is damaged, the one before is left.
 """
 
 from collections.abc import Callable, Sequence
@@ -46,17 +46,18 @@ class StateStore(Protocol):
         self,
         kind: str,
         clients: NDArray[np.int64],
-        before: int,
+        version: int,
         first: Callable[[NDArray[np.int64]], Any],
         since: NDArray[np.int64] | None = None,
     ) -> Any:
-        """Load the newest states of K clients of versions before ``before``, a tree of arrays [K, …].
+        """Load the newest states of K clients up to a version of the model, a tree of arrays [K, …].
 
         Args:
             kind: a name for states of one structure.
+            version: of the model that was sent.
             first: some of the K rows -> the first states of these clients, stacked; for those that have none.
-            since: the round of which each must have a state, that or a later one; 0 for none, START_ANEW where a lost
-                or damaged state may begin anew. None: 0 for all.
+            since: the version of which each must have a state, that or a later one; 0 for none, START_ANEW where a
+                lost or damaged state may begin anew. None: 0 for all.
 
         Raises:
             LostState: a state that must be there is not, or is damaged.
@@ -64,11 +65,14 @@ class StateStore(Protocol):
         """
         ...
 
-    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any, best: int = NO_ROUND) -> None:
+    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any, keep: int = NO_ROUND) -> None:
         """Keep the states of K clients, a tree of arrays [K, …]; of what is older, the newest version stays.
 
-        And the newest that is no later than round ``best`` stays, for ``load_rows`` with ``before`` = ``best`` + 1. A
-        round is named as the best by all that come two or more after it, until another one is.
+        And the newest up to version ``keep`` stays, for ``load_rows`` of that version. The best version is named by all
+        requests that come two or more after it, until another one is.
+
+        Args:
+            version: that the training of these clients makes.
         """
         ...
 

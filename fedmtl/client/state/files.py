@@ -36,8 +36,8 @@ class VersionedFileStore:
         """The folder that the states are in; None where they are in no files."""
         return self._backend.files if isinstance(self._backend, FileBackend) else None
 
-    def load(self, client: ClientId, before: int, template: Callable[[], Any], since: int = 0) -> Any:
-        """Load the newest state of a version before ``before``, or the template when there is none.
+    def load(self, client: ClientId, version: int, template: Callable[[], Any], since: int = 0) -> Any:
+        """Load the newest state up to a version, or the template when there is none.
 
         Raises:
             LostState: it is damaged, or older than ``since``; not where ``since`` is START_ANEW.
@@ -46,18 +46,17 @@ class VersionedFileStore:
         first = template()
         if not any(np.size(leaf) for leaf in tree_leaves(first)):
             return first
-        versions = [version for version in self._backend.versions(client) if version < before]
-        for version in reversed(versions):
-            if version < since:
+        for found in reversed([found for found in self._backend.versions(client) if found <= version]):
+            if found < since:
                 break
             try:
-                return state_from_bytes(self._backend.read(client, version), first)[0]
+                return state_from_bytes(self._backend.read(client, found), first)[0]
             except OtherState:
                 raise
             except (StateError, OSError) as damaged:  # such as a file that cannot be read
                 if since != START_ANEW:
-                    raise LostState([client], f"that of round {version} is damaged ({damaged})") from None
-                log.warning("client %d, state of round %d: %s", client, version, damaged)
+                    raise LostState([client], f"that of round {found} is damaged ({damaged})") from None
+                log.warning("client %d, state of round %d: %s", client, found, damaged)
         if since > 0:
             raise LostState([client], f"it trained in round {since}, and no state since then is in {self._backend!r}")
         return first
@@ -66,7 +65,7 @@ class VersionedFileStore:
         self,
         kind: str,
         clients: NDArray[np.int64],
-        before: int,
+        version: int,
         first: Callable[[NDArray[np.int64]], Any],
         since: NDArray[np.int64] | None = None,
     ) -> Any:
@@ -75,23 +74,23 @@ class VersionedFileStore:
         for k, client in enumerate(clients.tolist()):
             one = 0 if since is None else int(since[k])
             try:
-                rows.append(self.load(client, before, lambda k=k: tree_index(first(np.array([k])), 0), one))
+                rows.append(self.load(client, version, lambda k=k: tree_index(first(np.array([k])), 0), one))
             except LostState as error:
                 lost.append(error)
         if lost:
             raise LostState([client for error in lost for client in error.clients], lost[0].why)
         return tree_stack(rows) if rows else first(np.zeros(0, np.int64))
 
-    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any, best: int = NO_ROUND) -> None:
+    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any, keep: int = NO_ROUND) -> None:
         """As in ``StateStore``."""
         for k, client in enumerate(clients.tolist()):
-            self.save(client, version, tree_index(states, k), best)
+            self.save(client, version, tree_index(states, k), keep)
 
-    def save(self, client: ClientId, version: int, state: Any, best: int = NO_ROUND) -> None:
-        """Keep a state; of what is older, the newest version stays, and the newest up to round ``best``."""
+    def save(self, client: ClientId, version: int, state: Any, keep: int = NO_ROUND) -> None:
+        """Keep a state; of what is older, the newest version stays, and the newest up to version ``keep``."""
         self._backend.write(client, version, state_to_bytes(state))
         older = [v for v in self._backend.versions(client) if v < version]
-        pinned = [v for v in older if v <= best][-1:]
+        pinned = [v for v in older if v <= keep][-1:]
         for old in older[:-1]:
             if old not in pinned:
                 self._backend.delete(client, old)

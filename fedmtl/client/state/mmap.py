@@ -2,8 +2,8 @@
 
 A file of rows is mapped into memory: only the rows of clients that have trained take space, a process that is killed
 leaves what it has written, and all workers of a machine may hold the same files, each touching its own clients. What
-the last round wrote over is kept in a journal (see ``rollback_journal``), so that the round can run again from the same
-states. A row's version is 0 while it is being written.
+the training of the newest version wrote over is kept in a journal (see ``rollback_journal``), so that it can run again
+from the same states. A row's version is 0 while it is being written.
 """
 
 from collections.abc import Callable
@@ -42,25 +42,26 @@ class MmapStateStore:
             self._folder.root.mkdir(parents=True, exist_ok=True)
         self._tables: dict[str, StateTable] = {}
         self._pins: dict[str, Pinned] = {}
-        """Copies of the best round's states, where a round has named one."""
+        """Copies of the best version's states, where a request has named one."""
 
     def load_rows(
         self,
         kind: str,
         clients: NDArray[np.int64],
-        before: int,
+        version: int,
         first: Callable[[NDArray[np.int64]], Any],
         since: NDArray[np.int64] | None = None,
     ) -> Any:
-        """Load the newest states of versions before ``before``, a tree of arrays [K, …].
+        """Load the newest states up to a version of the model, a tree of arrays [K, …].
 
         Args:
             kind: of states that have one structure.
+            version: of the model that was sent.
             first: some of the K rows -> the first states of these clients, stacked.
             since: as in ``StateStore``.
 
         Raises:
-            LostState: a client whose state is damaged, missing, or of a later round with nothing before it.
+            LostState: a client whose state is damaged, missing, or of a later version with nothing before it.
         """
         template = first(np.arange(min(1, len(clients))))
         fields, size = row_layout(template)
@@ -69,7 +70,7 @@ class MmapStateStore:
         table = self._table(kind, fields, size)
         place = np.searchsorted(self._clients, clients)
         versions = table.versions[place]
-        usable = (versions > 0) & (versions < before)
+        usable = (versions > 0) & (versions <= version)
         anew = np.zeros(len(clients), bool) if since is None else since == START_ANEW
         unread = np.flatnonzero(usable & ~table.trusted[place])
         good = [table.sums[row] == xxh3_64_intdigest(table.rows[row].data) for row in place[unread].tolist()]
@@ -85,7 +86,7 @@ class MmapStateStore:
         found = np.where(usable, versions, 0)
         if fresh.any():
             ask = fresh & (table.journal.contains(place) | (versions > 0))
-            copied = np.flatnonzero(ask & self._pinned(kind, place, before, anew)) if ask.any() else place[:0]
+            copied = np.flatnonzero(ask & self._pinned(kind, place, version, anew)) if ask.any() else place[:0]
             if len(copied):
                 pin = self._pins[kind]
                 found[copied] = pin.versions[place[copied]]
@@ -93,7 +94,7 @@ class MmapStateStore:
                 rows[had], fresh[had], ask[copied] = pin.rows[place[had]], False, False
             for k in np.flatnonzero(ask).tolist():
                 try:
-                    state = self._before(table, int(place[k]), before, int(clients[k]))
+                    state = self._before(table, int(place[k]), version, int(clients[k]))
                 except LostState:
                     if not anew[k]:
                         raise
@@ -109,8 +110,8 @@ class MmapStateStore:
             rows[fresh] = to_rows(first(np.flatnonzero(fresh)), fields, size, int(fresh.sum()))
         return from_rows(rows, fields, template)
 
-    def _pinned(self, kind: str, place: NDArray[np.int64], before: int, anew: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return a mask of the states that are read from copies, which were made for the round before.
+    def _pinned(self, kind: str, place: NDArray[np.int64], version: int, anew: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return a mask of the states that are read from copies, which were made for this version.
 
         Raises:
             LostState: a copy that is damaged, but where that client may begin anew.
@@ -120,36 +121,36 @@ class MmapStateStore:
             pin = self._pin(kind, self._tables[kind])
         if pin is None:
             return np.zeros(len(place), bool)
-        copied = ~pin.lacking(before - 1, place)
+        copied = ~pin.lacking(version, place)
         some = np.flatnonzero(copied)
         damaged = some[pin.damaged(place[some])]
         if len(damaged) and not anew[damaged].all():
             lost = self._clients[place[damaged[~anew[damaged]]]]
-            raise LostState(lost.tolist(), f"that of the best round, {before - 1}, is damaged")
+            raise LostState(lost.tolist(), f"that of the best round, {version}, is damaged")
         copied[damaged] = False
         return copied
 
-    def _before(self, table: StateTable, place: int, before: int, client: int) -> PriorState | None:
+    def _before(self, table: StateTable, place: int, version: int, client: int) -> PriorState | None:
         """Return the prior state of a row that is damaged, half written or too new; None where there was none."""
-        version = int(table.versions[place])
-        state = table.journal.lookup(place, before)
-        if state is None and version == 0:
+        stored = int(table.versions[place])
+        state = table.journal.lookup(place, version)
+        if state is None and stored == 0:
             return None
-        if state is None or (state.version == 0 and version < before):
-            why = "is damaged" if version < before else f"is no start for round {before}"
-            raise LostState([client], f"that of round {version} {why}, and what was before it is no longer kept")
+        if state is None or (state.version == 0 and stored <= version):
+            why = "is damaged" if stored <= version else f"is newer than version {version} of the model"
+            raise LostState([client], f"that of round {stored} {why}, and what was before it is no longer kept")
         if state.version == 0:
             return None
         if state.sum != xxh3_64_intdigest(state.row.data):
             raise LostState([client], f"that of round {state.version} is damaged")
-        if version < before:
+        if stored <= version:
             self._write(table, np.array([place]), state.version, state.row[None], np.array([state.sum], np.uint64))
         return state
 
-    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any, best: int = NO_ROUND) -> None:
+    def save_rows(self, kind: str, clients: NDArray[np.int64], version: int, states: Any, keep: int = NO_ROUND) -> None:
         """Keep the states of K clients; what they were before this version stays until a later one is saved.
 
-        And what they were after round ``best`` stays, as in ``StateStore``.
+        And what they were at version ``keep`` stays, as in ``StateStore``.
         """
         fields, size = row_layout(states)
         if not size or not len(clients):
@@ -159,13 +160,13 @@ class MmapStateStore:
         rows = to_rows(states, fields, size, len(clients))
         sums = np.array([xxh3_64_intdigest(row) for row in rows], np.uint64)
         reserve_rows(table, place, size)
-        if best != NO_ROUND:
-            self._keep_best(kind, table, place, best)
+        if keep != NO_ROUND:
+            self._keep_best(kind, table, place, keep)
         table.journal.save(version, place, table.versions, table.sums, table.rows)
         self._write(table, place, version, rows, sums)
 
     def _keep_best(self, kind: str, table: StateTable, place: NDArray[np.int64], best: int) -> None:
-        """Copy what the states were after round ``best``, of clients whose rows, or rows to undo, are written next."""
+        """Copy what the states were at version ``best``, of clients whose rows, or rows to undo, are written next."""
         pin, size = self._pin(kind, table), table.rows.shape[1]
         for block in table.journal.written_after(best):
             old = np.flatnonzero((block.versions <= best) & pin.lacking(best, block.places))

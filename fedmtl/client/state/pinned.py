@@ -1,7 +1,7 @@
-"""Private states of the best round so far, beside those that training goes on from.
+"""Private states of the best version so far, beside those that training goes on from.
 
-A state is copied here when a later round is about to write over it, so that a run that gets better with every round
-copies what it writes, and one that does not copies nothing. A copy's tag is the round that it is for, plus 1; it is 0
+A state is copied here when a later one is about to be written over it, so that a run that gets better with every round
+copies what it writes, and one that does not copies nothing. A copy's tag is the version that it is for, plus 1; it is 0
 while the copy is written, so that a copy that was cut off is made again.
 """
 
@@ -31,7 +31,7 @@ class Pinned(NamedTuple):
     """Pieces of that file whose space is taken."""
 
     def lacking(self, best: int, places: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return a mask of the clients without a copy for a round."""
+        """Return a mask of the clients without a copy for a version."""
         return self.tags[places] != best + 1
 
     def write(

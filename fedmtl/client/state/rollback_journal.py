@@ -1,9 +1,9 @@
-"""Rollback journal: rows as they were before a round wrote them, so that the round can run again from the same states.
+"""Rollback journal: rows as they were before the newest version was written, so that its training can run again.
 
-A server asks for round t + 1 only after it has kept what came of round t. So what may be run again is the last round
-alone, and the rows of its cohort are all that must be there twice. They are kept in memory, and where rows are in
-files, in a file of this process beside them. It is written before any row is, each round over the one before; a process
-that is killed leaves it to those that come after, whose clients may be others.
+A server sends version v of the model only after it has kept all that made it. So what may run again is the training
+that makes the newest version alone, and the rows of its cohort are all that must be there twice. They are kept in
+memory, and where rows are in files, in a file of this process beside them. It is written before any row is, each
+version over the one before; a process that is killed leaves it to those that come after, whose clients may be others.
 """
 
 import os
@@ -21,11 +21,11 @@ from xxhash import xxh3_64, xxh3_64_intdigest
 from fedmtl.core.file_errors import named_errors
 from fedmtl.core.files import Folder, write_all
 
-_HEAD = struct.Struct("<QqqqQ")  # checksum of the rest of the block, round, rows, rows with a state, bytes of a row
+_HEAD = struct.Struct("<QqqqQ")  # checksum of the rest of the block, version, rows, rows with a state, bytes of a row
 
 
 class PriorState(NamedTuple):
-    """A client's state before the round."""
+    """A client's state before the version was written."""
 
     version: int
     """0: it had none."""
@@ -45,7 +45,7 @@ class JournalBlock(NamedTuple):
 
 
 class RollbackJournal:
-    """Journal of the last round, for states of one kind.
+    """Journal of the newest version, for states of one kind.
 
     Args:
         folder: of the rows' files; None keeps this in memory too.
@@ -56,35 +56,35 @@ class RollbackJournal:
     def __init__(self, folder: Folder | None, kind: str, size: int) -> None:
         self._folder = folder
         self._size = size
-        self._round = 0
+        self._version = 0
         self._blocks: list[JournalBlock] = []
         self._file: FileIO | None = None
-        # A name for each process and round: others may delete it when that round is over.
+        # A name for each process and version: others may delete it when that version is over.
         self._stem = f"{kind}.undo-{uuid4().hex}"
         others = [] if folder is None else [name for name in folder.names() if name.startswith(f"{kind}.undo-")]
         self._left = {} if folder is None else {name: _read(folder, name, size) for name in others}
-        """File -> round and blocks of processes before, and of those beside."""
+        """File -> version and blocks of processes before, and of those beside."""
 
     def save(
         self,
-        round: int,
+        version: int,
         places: NDArray[np.int64],
         versions: NDArray[np.int64],
         sums: NDArray[np.uint64],
         rows: NDArray[np.uint8],
     ) -> None:
-        """Save some rows that this round is about to write, except those that are in the journal already.
+        """Save some rows that are about to be written, except those that are in the journal already.
 
         Args:
-            round: the round.
+            version: that is written.
             places: of the rows.
             versions: of all clients.
             sums: of all clients.
             rows: of all clients.
         """
-        if round != self._round:
-            self._begin(round, versions)
-        places = places[~self.contains(places, round)]
+        if version != self._version:
+            self._begin(version, versions)
+        places = places[~self.contains(places, version)]
         had = versions[places] > 0
         some = np.concatenate([places[had], places[~had]])
         block = JournalBlock(some, versions[some], sums[some], rows[places[had]])
@@ -93,60 +93,60 @@ class RollbackJournal:
             check = xxh3_64()
             for array in block:
                 check.update(array.data)
-            head = _HEAD.pack(check.intdigest(), round, len(some), len(block.rows), self._size)
-            with named_errors(self._name(round) if self._folder is None else self._folder.path(self._name(round))):
+            head = _HEAD.pack(check.intdigest(), version, len(some), len(block.rows), self._size)
+            with named_errors(self._name(version) if self._folder is None else self._folder.path(self._name(version))):
                 write_all(self._file.fileno(), head)
                 for array in block:
                     write_all(self._file.fileno(), array.reshape(-1).view(np.uint8))
 
-    def contains(self, places: NDArray[np.int64], round: int | None = None) -> NDArray[np.bool_]:
-        """Return a mask of the rows that are in the journal, of one round or of any."""
-        known = [block.places for block in self._all(round)]
+    def contains(self, places: NDArray[np.int64], version: int | None = None) -> NDArray[np.bool_]:
+        """Return a mask of the rows that are in the journal, of one version or of any."""
+        known = [block.places for block in self._all(version)]
         return np.isin(places, np.concatenate(known)) if known else np.zeros(len(places), bool)
 
-    def lookup(self, place: int, before: int) -> PriorState | None:
-        """Return the newest state of a row before a round; None where no round in the journal has written it."""
+    def lookup(self, place: int, version: int) -> PriorState | None:
+        """Return the newest state of a row up to a version; None where no version in the journal has written it."""
         found = None
         for block in self._all():
-            for row in np.flatnonzero((block.places == place) & (block.versions < before)).tolist():
-                version = int(block.versions[row])
-                if found is None or version > found.version:
-                    content = block.rows[row] if version else np.zeros(self._size, np.uint8)
-                    found = PriorState(version, int(block.sums[row]), content)
+            for row in np.flatnonzero((block.places == place) & (block.versions <= version)).tolist():
+                prior = int(block.versions[row])
+                if found is None or prior > found.version:
+                    content = block.rows[row] if prior else np.zeros(self._size, np.uint8)
+                    found = PriorState(prior, int(block.sums[row]), content)
         return found
 
-    def written_after(self, round: int) -> list[JournalBlock]:
-        """Return the blocks of later rounds, by round: the first block of a row has it as ``round`` left it."""
-        blocks = [(self._round, self._blocks), *self._left.values()]
-        return [block for of, some in sorted(blocks, key=lambda pair: pair[0]) if of > round for block in some]
+    def written_after(self, version: int) -> list[JournalBlock]:
+        """Return the blocks of later versions, by version: the first block of a row has it as ``version`` left it."""
+        blocks = [(self._version, self._blocks), *self._left.values()]
+        return [block for of, some in sorted(blocks, key=lambda pair: pair[0]) if of > version for block in some]
 
-    def _all(self, round: int | None = None) -> list[JournalBlock]:
-        """Return the blocks of one round or of all."""
+    def _all(self, version: int | None = None) -> list[JournalBlock]:
+        """Return the blocks of one version or of all."""
         blocks = list(self._blocks)
         for other, left in self._left.values():
-            blocks += left if round in (None, other) else []
+            blocks += left if version in (None, other) else []
         return blocks
 
-    def _begin(self, round: int, versions: NDArray[np.int64]) -> None:
-        """Drop the blocks of the round before, except rows that a killed process has left half written."""
+    def _begin(self, version: int, versions: NDArray[np.int64]) -> None:
+        """Drop the blocks of the version before, except rows that a killed process has left half written."""
         if self._folder is not None:
-            self._file = self._of_round(round, self._folder)
-        self._round, self._blocks = round, []
+            self._file = self._of_version(version, self._folder)
+        self._version, self._blocks = version, []
         for name, (other, left) in list(self._left.items()):
-            if other < round and not any((versions[block.places[: len(block.rows)]] == 0).any() for block in left):
+            if other < version and not any((versions[block.places[: len(block.rows)]] == 0).any() for block in left):
                 if self._folder is not None:
                     self._folder.remove(name)
                 del self._left[name]
 
-    def _name(self, round: int) -> str:
-        return f"{self._stem}-{round}"
+    def _name(self, version: int) -> str:
+        return f"{self._stem}-{version}"
 
-    def _of_round(self, round: int, folder: Folder) -> FileIO:
-        """Return the file of a round, to be written from its start: a new name costs a tenth of a new file."""
-        name = self._name(round)
+    def _of_version(self, version: int, folder: Folder) -> FileIO:
+        """Return the file of a version, to be written from its start: a new name costs a tenth of a new file."""
+        name = self._name(version)
         if self._file is not None:
             with suppress(FileNotFoundError):
-                folder.path(self._name(self._round)).rename(folder.path(name))
+                folder.path(self._name(self._version)).rename(folder.path(name))
                 self._file.seek(0)
                 return self._file
         file = os.fdopen(folder.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0)
@@ -155,7 +155,7 @@ class RollbackJournal:
 
 
 def _read(folder: Folder, name: str, size: int) -> tuple[int, list[JournalBlock]]:
-    """Read the round and the blocks of a file; an unfinished block of a killed process is dropped: it wrote no row."""
+    """Read the version and the blocks of a file; an unfinished block of a killed process is dropped: no row follows."""
     try:
         data = folder.read(name)
     except FileNotFoundError:  # another worker has gone on
@@ -163,7 +163,7 @@ def _read(folder: Folder, name: str, size: int) -> tuple[int, list[JournalBlock]
     at, number, blocks = 0, 0, []
     while len(data) - at >= _HEAD.size:
         check, of, count, with_state, bytes_of_row = _HEAD.unpack_from(data, at)
-        if blocks and of != number:  # left from a round before
+        if blocks and of != number:  # left from a version before
             break
         number, length = of, 24 * count + with_state * size
         if bytes_of_row != size or not 0 <= with_state <= count or length > len(data) - at - _HEAD.size:

@@ -155,19 +155,19 @@ def test_bytes_are_kept_by_client_and_version(kept: Kept) -> None:
 
 
 def test_a_client_without_state_starts_from_the_template(kept: Kept) -> None:
-    assert value_of(VersionedFileStore(kept.backend).load(3, 1, lambda: state(0.25))) == 0.25
+    assert value_of(VersionedFileStore(kept.backend).load(3, 0, lambda: state(0.25))) == 0.25
     assert kept.backend.versions(3) == []  # looking leaves nothing
 
 
-def test_the_newest_version_before_a_round_is_loaded(kept: Kept) -> None:
+def test_the_newest_state_up_to_a_version_is_loaded(kept: Kept) -> None:
     store = VersionedFileStore(kept.backend)
     store.save(3, 2, state(2.0))
     store.save(3, 5, state(5.0))
     store.save(4, 1, state(-1.0))
     for seen in (store, VersionedFileStore(kept.reopen())):
-        loaded = {before: value_of(seen.load(3, before, first)) for before in range(8)}
-        assert loaded == {0: 0.0, 1: 0.0, 2: 0.0, 3: 2.0, 4: 2.0, 5: 2.0, 6: 5.0, 7: 5.0}
-        assert value_of(seen.load(4, 9, first)) == -1.0
+        loaded = {version: value_of(seen.load(3, version, first)) for version in range(7)}
+        assert loaded == {0: 0.0, 1: 0.0, 2: 2.0, 3: 2.0, 4: 2.0, 5: 5.0, 6: 5.0}
+        assert value_of(seen.load(4, 8, first)) == -1.0
 
 
 def test_two_versions_are_kept(kept: Kept) -> None:
@@ -185,7 +185,7 @@ def test_saving_a_round_again_replaces_it_and_keeps_the_one_before(kept: Kept) -
     for version, value in ((1, 1.0), (2, 2.0), (2, 2.5)):
         store.save(3, version, state(value))
     assert kept.backend.versions(3) == [1, 2]
-    assert [value_of(store.load(3, before, first)) for before in (2, 3)] == [1.0, 2.5]
+    assert [value_of(store.load(3, version, first)) for version in (1, 2)] == [1.0, 2.5]
 
 
 def test_going_back_to_an_earlier_round_does_not_lose_it(kept: Kept) -> None:
@@ -194,7 +194,7 @@ def test_going_back_to_an_earlier_round_does_not_lose_it(kept: Kept) -> None:
     for version in (1, 4, 5):
         store.save(3, version, state(version))
     store.save(3, 2, state(2.0))
-    assert value_of(store.load(3, 3, first)) == 2.0
+    assert value_of(store.load(3, 2, first)) == 2.0
 
 
 def test_a_damaged_newest_version_is_an_error_and_no_older_one_in_its_place(kept: Kept) -> None:
@@ -205,11 +205,11 @@ def test_a_damaged_newest_version_is_an_error_and_no_older_one_in_its_place(kept
     kept.damage(3, 2, kept.backend.read(3, 2)[:-1])
     for since in (0, 1, 2):
         with pytest.raises(LostState, match="that of round 2 is damaged .*truncated or damaged.*--restart-clients"):
-            VersionedFileStore(kept.reopen()).load(3, 3, first, since)
-    assert value_of(VersionedFileStore(kept.reopen()).load(3, 3, first, START_ANEW)) == 1.0
-    assert value_of(store.load(3, 2, first)) == 1.0  # nothing was said where nothing was needed
+            VersionedFileStore(kept.reopen()).load(3, 2, first, since)
+    assert value_of(VersionedFileStore(kept.reopen()).load(3, 2, first, START_ANEW)) == 1.0
+    assert value_of(store.load(3, 1, first)) == 1.0  # nothing was said where nothing was needed
     store.save(3, 3, state(3.0))
-    assert value_of(store.load(3, 4, first)) == 3.0
+    assert value_of(store.load(3, 3, first)) == 3.0
 
 
 def test_when_every_version_is_damaged_it_says_so_and_starts_nothing_anew(kept: Kept) -> None:
@@ -218,9 +218,9 @@ def test_when_every_version_is_damaged_it_says_so_and_starts_nothing_anew(kept: 
         store.save(3, version, state(version))
         kept.damage(3, version, b"")
     with pytest.raises(LostState, match=r"The private state of 1 client\(s\) \(3\) cannot be used: .*0 bytes"):
-        store.load(3, 3, first)
-    assert value_of(store.load(3, 3, first, START_ANEW)) == 0.0
-    assert value_of(store.load(4, 3, first)) == 0.0  # others go on
+        store.load(3, 2, first)
+    assert value_of(store.load(3, 2, first, START_ANEW)) == 0.0
+    assert value_of(store.load(4, 2, first)) == 0.0  # others go on
 
 
 @pytest.mark.parametrize("other", OTHER_STATES, ids=["shape", "name", "codec", "dtype", "nesting"])
@@ -228,7 +228,7 @@ def test_a_state_of_another_experiment_is_refused_with_a_way_out(kept: Kept, oth
     store = VersionedFileStore(kept.backend)
     store.save(3, 1, other)
     with pytest.raises(OtherState) as error:
-        store.load(3, 2, first, START_ANEW)
+        store.load(3, 1, first, START_ANEW)
     assert "another model, algorithm or codec" in str(error.value)
     assert "Use another state folder, or go back to that experiment" in str(error.value)
 
@@ -237,14 +237,14 @@ def test_a_client_that_has_trained_must_have_its_state(kept: Kept) -> None:
     """None at all, or one from before the round of which it sent its last update."""
     store = VersionedFileStore(kept.backend)
     with pytest.raises(LostState, match="it trained in round 2, and no state since then is in "):
-        store.load(3, 5, first, 2)
+        store.load(3, 4, first, 2)
     store.save(3, 1, state(1.0))
     with pytest.raises(LostState, match="it trained in round 2, and no state since then is in "):
-        store.load(3, 5, first, 2)
-    assert value_of(store.load(3, 5, first, 1)) == value_of(store.load(3, 5, first, START_ANEW)) == 1.0
+        store.load(3, 4, first, 2)
+    assert value_of(store.load(3, 4, first, 1)) == value_of(store.load(3, 4, first, START_ANEW)) == 1.0
     store.save(3, 4, state(4.0))  # of an update that did not reach the server
-    assert value_of(store.load(3, 5, first, 2)) == 4.0
-    assert store.load(4, 5, lambda: {"private": {}, "codec": None}, 2) == {"private": {}, "codec": None}
+    assert value_of(store.load(3, 4, first, 2)) == 4.0
+    assert store.load(4, 4, lambda: {"private": {}, "codec": None}, 2) == {"private": {}, "codec": None}
 
 
 def test_lost_states_travel_between_processes() -> None:
@@ -255,10 +255,10 @@ def test_lost_states_travel_between_processes() -> None:
 def test_loading_and_saving_leave_the_given_trees_alone(kept: Kept) -> None:
     store, tree = VersionedFileStore(kept.backend), state(2.0)
     store.save(3, 1, tree)
-    loaded = store.load(3, 2, first)
+    loaded = store.load(3, 1, first)
     loaded["private"]["head.a.weight"].zero_()
     loaded["codec"][0][:] = 0
-    assert value_of(tree) == 2.0 and value_of(store.load(3, 2, first)) == 2.0
+    assert value_of(tree) == 2.0 and value_of(store.load(3, 1, first)) == 2.0
 
 
 # Files
@@ -319,7 +319,7 @@ def test_what_a_killed_process_left_half_written_is_no_version(tmp_path: Path) -
     VersionedFileStore(FileBackend(tmp_path)).save(3, 1, state(1.0))
     (tmp_path / "3" / ".00000002.state.4711").write_bytes(b"half")
     backend = FileBackend(tmp_path)
-    assert backend.versions(3) == [1] and value_of(VersionedFileStore(backend).load(3, 9, first)) == 1.0
+    assert backend.versions(3) == [1] and value_of(VersionedFileStore(backend).load(3, 8, first)) == 1.0
 
 
 @pytest.mark.parametrize("crash", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=repr)
@@ -342,9 +342,9 @@ def test_a_crash_before_the_rename_leaves_the_old_version_and_no_other_file(
                 store.save(3, version, state(99.0))
         assert {path.name: path.read_bytes() for path in (tmp_path / "3").iterdir()} == before
     for seen in (store, VersionedFileStore(FileBackend(tmp_path))):
-        assert value_of(seen.load(3, 9, first)) == 2.0
+        assert value_of(seen.load(3, 8, first)) == 2.0
     store.save(3, 3, state(3.0))
-    assert value_of(store.load(3, 9, first)) == 3.0
+    assert value_of(store.load(3, 8, first)) == 3.0
 
 
 def test_a_process_killed_before_the_rename_leaves_the_old_version(tmp_path: Path) -> None:
@@ -360,7 +360,7 @@ def test_a_process_killed_before_the_rename_leaves_the_old_version(tmp_path: Pat
     environment = {**os.environ, "PYTHONPATH": root}
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment).returncode == 9
     backend = FileBackend(tmp_path)
-    assert backend.versions(3) == [1] and value_of(VersionedFileStore(backend).load(3, 9, first)) == 1.0
+    assert backend.versions(3) == [1] and value_of(VersionedFileStore(backend).load(3, 8, first)) == 1.0
 
 
 @pytest.mark.parametrize("fsync", [True, False])
@@ -433,4 +433,4 @@ def test_older_runs_go_when_a_new_one_begins_and_other_files_stay(tmp_path: Path
         FileBackend(tmp_path / words[3], keep_runs=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == [words[0], words[2], words[3], "backup"]
     assert [path.name for path in (tmp_path / words[0]).iterdir()] == ["notes.txt"]
-    assert value_of(VersionedFileStore(FileBackend(tmp_path / words[2])).load(3, 9, first)) == 1.0
+    assert value_of(VersionedFileStore(FileBackend(tmp_path / words[2])).load(3, 8, first)) == 1.0

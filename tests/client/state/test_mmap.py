@@ -52,8 +52,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> StateStore:
     return MmapStateStore(CLIENTS, tmp_path / "rows" if request.param == "files" else None)
 
 
-def load(store: StateStore, before: int, *places: int, kind: str = "k") -> list[float]:
-    return values(store.load_rows(kind, CLIENTS[list(places)], before, first))
+def load(store: StateStore, version: int, *places: int, kind: str = "k") -> list[float]:
+    return values(store.load_rows(kind, CLIENTS[list(places)], version, first))
 
 
 def save(store: StateStore, version: int, places: list[int], *numbers: float, kind: str = "k") -> None:
@@ -61,9 +61,9 @@ def save(store: StateStore, version: int, places: list[int], *numbers: float, ki
 
 
 def test_a_client_without_a_state_has_its_first_one(store: StateStore) -> None:
-    assert load(store, 9, 0, 4) == [0, 0]
+    assert load(store, 8, 0, 4) == [0, 0]
     save(store, 1, [1], 5)
-    assert load(store, 9, 0, 1, 4) == [0, 5, 0]
+    assert load(store, 8, 0, 1, 4) == [0, 5, 0]
 
 
 def test_first_states_are_those_of_the_rows_that_lack_one(store: StateStore) -> None:
@@ -73,40 +73,40 @@ def test_first_states_are_those_of_the_rows_that_lack_one(store: StateStore) -> 
     def by_row(rows: np.ndarray) -> dict[str, Any]:
         return states(*(10.0 + rows).tolist())
 
-    assert values(store.load_rows("k", CLIENTS, 9, by_row)) == [10, 5, 12, 13, 14]
+    assert values(store.load_rows("k", CLIENTS, 8, by_row)) == [10, 5, 12, 13, 14]
 
 
 def test_leaves_come_back_with_their_types_and_shapes(store: StateStore) -> None:
     save(store, 1, [0, 4], 7, 8)
-    got, expected = store.load_rows("k", CLIENTS[[4, 0]], 2, first), states(8, 7)
+    got, expected = store.load_rows("k", CLIENTS[[4, 0]], 1, first), states(8, 7)
     assert got["codec"][1] is None and got["private"].keys() == expected["private"].keys()
     for leaf, wanted in zip(tree_leaves(got), tree_leaves(expected), strict=True):
         assert type(leaf) is type(wanted) and leaf.dtype == wanted.dtype and leaf.shape == wanted.shape
 
 
-def test_a_request_starts_from_before_its_round(store: StateStore) -> None:
+def test_a_request_starts_from_the_version_that_it_sends(store: StateStore) -> None:
     for version in (1, 2):
         save(store, version, [0, 1], version, 10 * version)
-    assert load(store, 3, 0, 1) == [2, 20] and load(store, 2, 0, 1) == [1, 10]
+    assert load(store, 2, 0, 1) == [2, 20] and load(store, 1, 0, 1) == [1, 10]
 
 
 def test_the_first_round_starts_from_nothing_each_time(store: StateStore) -> None:
     for number in (5, 6):
         save(store, 1, [0], number)
-        assert load(store, 1, 0) == [0] and load(store, 2, 0) == [number]
+        assert load(store, 0, 0) == [0] and load(store, 1, 0) == [number]
 
 
 def test_a_round_that_is_run_again_replaces_its_own_version_only(store: StateStore) -> None:
     save(store, 4, [0], 4)
     for number in (7, 8, 9):
         save(store, 7, [0], number)
-        assert load(store, 7, 0) == [4] and load(store, 8, 0) == [number]
+        assert load(store, 6, 0) == [4] and load(store, 7, 0) == [number]
 
 
 def test_two_versions_are_kept(store: StateStore) -> None:
     for version in (1, 2, 5, 6):
         save(store, version, [0, 2], version, version)
-    assert load(store, 9, 0) == [6] and load(store, 6, 0) == [5] and load(store, 6, 2) == [5]
+    assert load(store, 8, 0) == [6] and load(store, 5, 0) == [5] and load(store, 5, 2) == [5]
 
 
 def test_a_start_that_is_no_longer_kept_is_an_error() -> None:
@@ -114,14 +114,14 @@ def test_a_start_that_is_no_longer_kept_is_an_error() -> None:
     store = MmapStateStore(CLIENTS)
     save(store, 1, [0], 1)
     save(store, 2, [1], 2)
-    with pytest.raises(StateError, match=r"\(3\) cannot be used: that of round 1 is no start for round 1"):
-        load(store, 1, 0)
-    assert load(store, 2, 1) == [0] and load(store, 3, 0, 1) == [1, 2]
+    with pytest.raises(StateError, match=r"\(3\) cannot be used: that of round 1 is newer than version 0 of the model"):
+        load(store, 0, 0)
+    assert load(store, 1, 1) == [0] and load(store, 2, 0, 1) == [1, 2]
 
 
 def test_clients_are_apart(store: StateStore) -> None:
     save(store, 1, [0, 3], 1, 2)
-    assert load(store, 2, 0, 1, 2, 3, 4) == [1, 0, 0, 2, 0]
+    assert load(store, 1, 0, 1, 2, 3, 4) == [1, 0, 0, 2, 0]
 
 
 def test_kinds_are_apart() -> None:
@@ -129,15 +129,15 @@ def test_kinds_are_apart() -> None:
     store = MmapStateStore(CLIENTS)
     save(store, 1, [0, 3], 1, 2)
     save(store, 1, [3], 4, kind="l")
-    assert load(store, 2, 0, 3) == [1, 2] and load(store, 2, 0, 3, kind="l") == [0, 4]
+    assert load(store, 1, 0, 3) == [1, 2] and load(store, 1, 0, 3, kind="l") == [0, 4]
 
 
 def test_what_was_loaded_is_the_callers_own(store: StateStore) -> None:
     save(store, 1, [0], 1)
-    got = store.load_rows("k", CLIENTS[:1], 2, first)
+    got = store.load_rows("k", CLIENTS[:1], 1, first)
     got["private"]["bias"].fill_(99)
     got["codec"][0][:] = 99
-    assert load(store, 2, 0) == [1]
+    assert load(store, 1, 0) == [1]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_what_was_loaded_is_the_callers_own(store: StateStore) -> None:
 )
 def test_a_state_without_numbers_is_no_trouble(store: StateStore, nothing: Any) -> None:
     store.save_rows("k", CLIENTS, 1, nothing)
-    got = store.load_rows("k", CLIENTS, 2, lambda rows: nothing)
+    got = store.load_rows("k", CLIENTS, 1, lambda rows: nothing)
     assert repr(got) == repr(nothing)
 
 
@@ -158,7 +158,7 @@ def test_a_state_keeps_its_types(changed: torch.dtype) -> None:
     other["private"]["bias"] = other["private"]["bias"].to(changed)
     with pytest.raises(StateError, match="keeps the types and shapes of its arrays, .*; return from local_update"):
         store.save_rows("k", CLIENTS[:1], 2, other)
-    assert load(store, 9, 0) == [1]
+    assert load(store, 8, 0) == [1]
 
 
 # Files
@@ -166,14 +166,14 @@ def test_a_state_keeps_its_types(changed: torch.dtype) -> None:
 
 def test_another_process_finds_what_was_written(tmp_path: Path) -> None:
     save(MmapStateStore(CLIENTS, tmp_path), 3, [0, 4], 1, 2)
-    assert load(MmapStateStore(CLIENTS, tmp_path), 4, 0, 1, 4) == [1, 0, 2]
+    assert load(MmapStateStore(CLIENTS, tmp_path), 3, 0, 1, 4) == [1, 0, 2]
 
 
 def test_two_workers_share_the_files(tmp_path: Path) -> None:
     one, other = MmapStateStore(CLIENTS, tmp_path), MmapStateStore(CLIENTS, tmp_path)
     save(one, 1, [0, 2], 1, 3)
     save(other, 1, [1, 3], 2, 4)
-    assert load(one, 2, 0, 1, 2, 3) == load(other, 2, 0, 1, 2, 3) == [1, 2, 3, 4]
+    assert load(one, 1, 0, 1, 2, 3) == load(other, 1, 0, 1, 2, 3) == [1, 2, 3, 4]
 
 
 def test_rows_that_nobody_wrote_take_no_space(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_rows_that_nobody_wrote_take_no_space(tmp_path: Path) -> None:
     store = MmapStateStore(many, tmp_path)
     big = {"w": torch.ones(1, 2**18)}
     store.save_rows("k", many[77_777:77_778], 1, big)
-    got = store.load_rows("k", many[77_777:77_778], 2, lambda rows: {"w": torch.zeros(len(rows), 2**18)})
+    got = store.load_rows("k", many[77_777:77_778], 1, lambda rows: {"w": torch.zeros(len(rows), 2**18)})
     assert torch.equal(got["w"], big["w"])
     assert sum(path.stat().st_blocks * 512 for path in tmp_path.iterdir()) < 2**23
 
@@ -210,8 +210,8 @@ def test_a_process_that_is_killed_leaves_the_version_before(tmp_path: Path) -> N
         process.wait()
         process.stdout.close()
         store = MmapStateStore(CLIENTS, tmp_path)
-        assert all(value >= 1 for value in load(store, 3, 0, 1, 2, 3, 4))
-        assert load(store, 2, 0, 1, 2, 3, 4) == [1, 1, 1, 1, 1]
+        assert all(value >= 1 for value in load(store, 2, 0, 1, 2, 3, 4))
+        assert load(store, 1, 0, 1, 2, 3, 4) == [1, 1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("files", [False, True])
@@ -237,8 +237,8 @@ def test_a_write_that_ends_in_the_middle_is_no_version(files: bool, tmp_path: Pa
     after = MmapStateStore(CLIENTS, tmp_path) if files else store
     if not files:
         store._tables["k"] = table
-    assert load(after, 3, 0, 1, 2) == [1, 1, 1]
     assert load(after, 2, 0, 1, 2) == [1, 1, 1]
+    assert load(after, 1, 0, 1, 2) == [1, 1, 1]
 
 
 def flip(folder: Path, place: int) -> None:
@@ -255,10 +255,10 @@ def test_a_damaged_state_of_the_last_round_is_an_error_and_the_one_before_where_
     flip(tmp_path, 1)
     again = MmapStateStore(CLIENTS, tmp_path)
     with pytest.raises(LostState, match=r"\(4\) cannot be used: that of round 2 is damaged.*--restart-clients"):
-        load(again, 3, 0, 1)
-    assert values(again.load_rows("k", CLIENTS[:2], 3, first, np.array([2, START_ANEW]))) == [2, 1]
+        load(again, 2, 0, 1)
+    assert values(again.load_rows("k", CLIENTS[:2], 2, first, np.array([2, START_ANEW]))) == [2, 1]
     save(again, 3, [1], 3)
-    assert load(again, 3, 1) == [1] and load(again, 4, 1) == [3]
+    assert load(again, 2, 1) == [1] and load(again, 3, 1) == [3]
 
 
 def test_a_damaged_state_of_an_older_round_is_an_error(tmp_path: Path) -> None:
@@ -268,8 +268,8 @@ def test_a_damaged_state_of_an_older_round_is_an_error(tmp_path: Path) -> None:
     flip(tmp_path, 1)
     again = MmapStateStore(CLIENTS, tmp_path)
     with pytest.raises(LostState, match=r"\(4\) cannot be used: that of round 1 is damaged"):
-        load(again, 3, 1)
-    assert values(again.load_rows("k", CLIENTS[:2], 3, first, np.array([2, START_ANEW]))) == [2, 0]
+        load(again, 2, 1)
+    assert values(again.load_rows("k", CLIENTS[:2], 2, first, np.array([2, START_ANEW]))) == [2, 0]
 
 
 def test_a_client_that_has_trained_must_have_its_state(store: StateStore) -> None:
@@ -278,7 +278,7 @@ def test_a_client_that_has_trained_must_have_its_state(store: StateStore) -> Non
     save(store, 2, [1], 2)
 
     def with_since(*since: int) -> list[float]:
-        return values(store.load_rows("k", CLIENTS[:3], 3, first, np.array(since)))
+        return values(store.load_rows("k", CLIENTS[:3], 2, first, np.array(since)))
 
     assert with_since(1, 2, 0) == with_since(0, 1, 0) == with_since(START_ANEW, START_ANEW, START_ANEW) == [1, 2, 0]
     for since, lost in (((2, 2, 0), 3), ((1, 2, 1), 9)):
@@ -315,8 +315,8 @@ def test_a_half_written_row_is_put_back_by_whoever_comes_next_however_late(tmp_p
     for version in (3, 4):
         save(one, version, [0], version)
         save(other, version, [2], version)
-    assert load(other, 9, 0, 1, 2) == [4, 1, 4]
-    assert load(MmapStateStore(CLIENTS, tmp_path), 9, 0, 1, 2) == [4, 1, 4]
+    assert load(other, 8, 0, 1, 2) == [4, 1, 4]
+    assert load(MmapStateStore(CLIENTS, tmp_path), 8, 0, 1, 2) == [4, 1, 4]
 
 
 def test_workers_delete_nothing_that_another_still_needs(tmp_path: Path) -> None:
@@ -327,7 +327,7 @@ def test_workers_delete_nothing_that_another_still_needs(tmp_path: Path) -> None
     save(other, 2, [1], 2)
     later = MmapStateStore(CLIENTS, tmp_path)
     save(later, 2, [0], 2)
-    assert load(MmapStateStore(CLIENTS, tmp_path), 2, 1) == [1]
+    assert load(MmapStateStore(CLIENTS, tmp_path), 1, 1) == [1]
     assert len(list(tmp_path.glob("*.undo-*"))) == 2
 
 
@@ -338,7 +338,7 @@ def test_a_block_that_was_not_written_to_its_end_is_left_out(tmp_path: Path) -> 
     save(store, 2, [1], 2)
     (path,) = tmp_path.glob("*.undo-*")
     path.write_bytes(path.read_bytes()[:-1])  # the second block: by then, no row of it has been touched
-    assert load(MmapStateStore(CLIENTS, tmp_path), 2, 0) == [1]
+    assert load(MmapStateStore(CLIENTS, tmp_path), 1, 0) == [1]
 
 
 def test_blocks_of_the_round_before_are_not_taken_for_those_of_this(tmp_path: Path) -> None:
@@ -350,10 +350,10 @@ def test_blocks_of_the_round_before_are_not_taken_for_those_of_this(tmp_path: Pa
     save(store, 3, [0], 3)
     later = MmapStateStore(CLIENTS, tmp_path)
     save(later, 3, [1], 3)
-    assert load(later, 3, 0, 1) == load(MmapStateStore(CLIENTS, tmp_path), 3, 0, 1) == [2, 2]
+    assert load(later, 2, 0, 1) == load(MmapStateStore(CLIENTS, tmp_path), 2, 0, 1) == [2, 2]
 
 
 def test_files_of_another_federation_are_refused(tmp_path: Path) -> None:
     save(MmapStateStore(CLIENTS, tmp_path), 1, [0], 1)
     with pytest.raises(StateError, match="it was written for other clients or another model"):
-        load(MmapStateStore(CLIENTS[:4], tmp_path), 2, 0)
+        load(MmapStateStore(CLIENTS[:4], tmp_path), 1, 0)
