@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fedmtl import ClientData, CodecTraits, Federation, FedPer, LocalResult, Regression, Split, Traits, Upload
 from fedmtl.codecs.base import check_vector
+from fedmtl.core.context import Context
 from fedmtl.core.types import Batch, ClientId, LossFn, Params, Payload
 
 
@@ -38,15 +39,15 @@ class Momentum:
     epochs: int = 5
     beta: float = 0.5
 
-    def init_server(self, params: Params) -> Server:
-        trunk = self._clients.init_server(params)
+    def init_server(self, params: Params, ctx: Context) -> Server:
+        trunk = self._clients.init_server(params, ctx)
         return Server(trunk, {name: value * 0 for name, value in trunk.items()})
 
-    def broadcast(self, server: Server, client: ClientId) -> Payload:
+    def broadcast(self, server: Server, client: ClientId, ctx: Context) -> Payload:
         return {"trunk": server.trunk}  # the momentum stays on the server: it costs nothing
 
-    def aggregate(self, server: Server, uploads: Iterable[tuple[ClientId, Upload]]) -> Server:
-        mean = self._clients.aggregate(server.trunk, uploads)
+    def aggregate(self, server: Server, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Server:
+        mean = self._clients.aggregate(server.trunk, uploads, ctx)
         m = {name: self.beta * server.momentum[name] + mean[name] - server.trunk[name] for name in mean}  # (1)
         return Server({name: server.trunk[name] + m[name] for name in m}, m)  # (2)
 
@@ -58,8 +59,10 @@ class Momentum:
     def init_client(self, params: Params, num_examples: int) -> Params:
         return self._clients.init_client(params, num_examples)
 
-    def local_update(self, loss: LossFn, down: Payload, private: Any, batches: Sequence[Batch]) -> LocalResult[Params]:
-        return self._clients.local_update(loss, down, private, batches)
+    def local_update(
+        self, loss: LossFn, down: Payload, private: Any, batches: Sequence[Batch], ctx: Context
+    ) -> LocalResult[Params]:
+        return self._clients.local_update(loss, down, private, batches, ctx)
 
     def personal_params(self, down: Payload, private: Params) -> Params:
         return self._clients.personal_params(down, private)

@@ -15,6 +15,7 @@ from torch import nn
 from fedmtl.algorithms import FedPer
 from fedmtl.algorithms.traits import Traits
 from fedmtl.codecs import FP16, Codec, Dense, ErrorFeedback, Int8, TopK
+from fedmtl.core.context import Context
 from fedmtl.core.trees import sha256
 from fedmtl.core.types import LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.data import ClientData, Federation, Split, Synthetic, from_arrays
@@ -105,25 +106,27 @@ class Odd:
     how: str
     base: FedPer = FedPer(epochs=1)
 
-    def init_server(self, params: Params) -> Params:
-        return self.base.init_server(params)
+    def init_server(self, params: Params, ctx: Context) -> Params:
+        return self.base.init_server(params, ctx)
 
     def init_client(self, params: Params, num_examples: int) -> Params:
         return self.base.init_client(params, num_examples)
 
-    def broadcast(self, server: Params, client: int) -> Payload:
-        return self.base.broadcast(server, client)
+    def broadcast(self, server: Params, client: int, ctx: Context) -> Payload:
+        return self.base.broadcast(server, client, ctx)
 
-    def local_update(self, loss: LossFn, down: Payload, private: Params, batches: Any) -> LocalResult[Params]:
-        head, (payload, n) = self.base.local_update(loss, down, private, batches)
+    def local_update(
+        self, loss: LossFn, down: Payload, private: Params, batches: Any, ctx: Context
+    ) -> LocalResult[Params]:
+        head, (payload, n) = self.base.local_update(loss, down, private, batches, ctx)
         if self.how == "float64":
             payload = {"trunk": {name: value.double() for name, value in payload["trunk"].items()}}
         if self.how == "up empty":
             payload = {"none": {"nothing": torch.zeros(0)}}
         return LocalResult(head, Upload(payload, n))
 
-    def aggregate(self, server: Params, uploads: Any) -> Params:
-        return self.base.aggregate(server, uploads)
+    def aggregate(self, server: Params, uploads: Any, ctx: Context) -> Params:
+        return self.base.aggregate(server, uploads, ctx)
 
     def personal_params(self, down: Payload, private: Params) -> Params:
         return self.base.personal_params(down, private)

@@ -42,23 +42,23 @@ class PersonalProx:
     lr: float = 0.05
     epochs: int = 1
 
-    def init_server(self, params):
+    def init_server(self, params, ctx):
         return select(params, "trunk.")
 
     def init_client(self, params, num_examples):
         return select(params, "head.")
 
-    def broadcast(self, server, client):
+    def broadcast(self, server, client, ctx):
         return {"trunk": server}
 
-    def local_update(self, loss, down, private, batches):
+    def local_update(self, loss, down, private, batches, ctx):
         def objective(w, batch):
             return loss(w, batch) + self.prox / 2 * sq_distance(select(w, "trunk."), down["trunk"])
 
-        w = sgd(objective, {**down["trunk"], **private}, batches, self.lr, self.epochs)
+        w = sgd(objective, {**down["trunk"], **private}, batches, self.lr, self.epochs, ctx=ctx)
         return LocalResult(select(w, "head."), Upload({"trunk": select(w, "trunk.")}, num_examples(batches)))
 
-    def aggregate(self, server, uploads):
+    def aggregate(self, server, uploads, ctx):
         return weighted_mean((upload.payload["trunk"], upload.num_examples) for _, upload in uploads)
 
     def personal_params(self, down, private):
@@ -216,7 +216,7 @@ from torch.func import grad
 class Clipped(PersonalProx):
     """One step with weight decay on the whole model, its gradient cut to a norm: reads every parameter at once."""
 
-    def local_update(self, loss, down, private, batches):
+    def local_update(self, loss, down, private, batches, ctx):
         def objective(w, batch):
             return loss(w, batch) + 0.5 * sum((value**2).sum() for value in w.values())
 
@@ -238,9 +238,9 @@ import torch
 class Averaged(PersonalProx):
     """The step is as long as the client's private numbers are large on average: counts them."""
 
-    def local_update(self, loss, down, private, batches):
+    def local_update(self, loss, down, private, batches, ctx):
         size = torch.cat([value.abs().flatten() for value in private.values()]).mean()
-        head, (payload, n) = PersonalProx.local_update(self, loss, down, private, batches)
+        head, (payload, n) = PersonalProx.local_update(self, loss, down, private, batches, ctx)
         old = down["trunk"]
         trunk = {name: old[name] + size * (value - old[name]) for name, value in payload["trunk"].items()}
         return LocalResult(head, Upload({"trunk": trunk}, n))
@@ -260,7 +260,7 @@ def test_an_algorithm_that_reads_all_its_heads_sees_its_own_with_either_engine(
 
 BROKEN = {
     "a method is missing": (
-        "    def aggregate(self, server, uploads):",
+        "    def aggregate(self, server, uploads, ctx):",
         "    def aggregat(self, server, uploads):",
         "is without aggregate; a component of this kind",
     ),

@@ -14,6 +14,7 @@ from torch import Tensor
 from fedmtl.algorithms import FedPer
 from fedmtl.algorithms.traits import Traits
 from fedmtl.analysis.report import write_report
+from fedmtl.core.context import Context
 from fedmtl.core.types import ClientId, Params, Upload
 from fedmtl.core.uploads import mean_upload
 from fedmtl.data import Synthetic
@@ -40,8 +41,8 @@ class Counting:
     def _base(self) -> FedPer:
         return FedPer(lr=self.lr, epochs=1)
 
-    def init_server(self, params: Params) -> Seen:
-        return Seen(self._base().init_server(params), {})
+    def init_server(self, params: Params, ctx: Context) -> Seen:
+        return Seen(self._base().init_server(params, ctx), {})
 
     def register_clients(self, server: Seen, owned: Mapping[ClientId, Params]) -> Seen:
         return server._replace(rounds={str(client): torch.zeros(()) for client in owned})
@@ -49,13 +50,13 @@ class Counting:
     def init_client(self, params: Params, num_examples: int) -> Params:
         return self._base().init_client(params, num_examples)
 
-    def broadcast(self, server: Seen, client: ClientId) -> Any:
-        return self._base().broadcast(server.trunk, client)
+    def broadcast(self, server: Seen, client: ClientId, ctx: Context) -> Any:
+        return self._base().broadcast(server.trunk, client, ctx)
 
     def local_update(self, *arguments: Any) -> Any:
         return self._base().local_update(*arguments)
 
-    def aggregate(self, server: Seen, uploads: Iterable[tuple[ClientId, Upload]]) -> Seen:
+    def aggregate(self, server: Seen, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Seen:
         given = list(uploads)
         rounds = dict(server.rounds)
         for client, _ in given:

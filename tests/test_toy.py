@@ -40,14 +40,14 @@ from typing import Any
 
 import torch
 
-from fedmtl.verify.check import CheckResult, close
+from fedmtl.verify.check import CTX, CheckResult, close
 
 GAIN = "a toy"
 
 
 def the_server_begins_with_the_trunk(cls: Any) -> CheckResult:
     """The server keeps the one parameter of the trunk, 3, and not that of the head, 5: its sum is 3."""
-    server = cls().init_server({"trunk.w": torch.tensor(3.0), "head.t.w": torch.tensor(5.0)})
+    server = cls().init_server({"trunk.w": torch.tensor(3.0), "head.t.w": torch.tensor(5.0)}, CTX)
     return close(sum(float(value) for value in server.values()), 3.0, atol=0)
 
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 from torch import Tensor
 
 from fedmtl.algorithms.traits import Traits
-from fedmtl.core.traits import part
+from fedmtl.core.context import Context
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
 S = TypeVar("S")
@@ -43,7 +43,7 @@ class Algorithm(Protocol[S, P]):
         """A class attribute, ``traits = Traits(…)``, or a property where it depends on fields."""
         ...
 
-    def init_server(self, params: Params) -> S:
+    def init_server(self, params: Params, ctx: Context) -> S:
         """The server's first state, from the initial parameters: the trunk and the heads of all tasks."""
         ...
 
@@ -51,11 +51,13 @@ class Algorithm(Protocol[S, P]):
         """A client's first private state, from the initial trunk and the heads of its own tasks."""
         ...
 
-    def broadcast(self, server: S, client: ClientId) -> Payload:
+    def broadcast(self, server: S, client: ClientId, ctx: Context) -> Payload:
         """What the server says to a client. Heads of tasks that the client does not own are left out on the way."""
         ...
 
-    def local_update(self, loss: LossFn, down: Payload, private: P, batches: Sequence[Batch]) -> LocalResult[P]:
+    def local_update(
+        self, loss: LossFn, down: Payload, private: P, batches: Sequence[Batch], ctx: Context
+    ) -> LocalResult[P]:
         """The client's round: pure, with static control flow, so that engines can run it for a cohort at once.
 
         Args:
@@ -66,7 +68,7 @@ class Algorithm(Protocol[S, P]):
         """
         ...
 
-    def aggregate(self, server: S, uploads: Iterable[tuple[ClientId, Upload]]) -> S:
+    def aggregate(self, server: S, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> S:
         """The server's round. Uploads come in client order; ``mean_upload`` takes their weighted mean all at once.
 
         A record of the upload that has the name, parameter names and shapes of a record of the broadcast
@@ -82,25 +84,17 @@ class Algorithm(Protocol[S, P]):
         ...
 
 
-def first_server(algorithm: Algorithm[S, P], params: Params, owned: Mapping[ClientId, Params]) -> S:
+def first_server(algorithm: Algorithm[S, P], params: Params, owned: Mapping[ClientId, Params], ctx: Context) -> S:
     """The server's state before the first round.
 
     Args:
         algorithm: whose.
         params: the initial trunk and the heads of all tasks.
         owned: each client's initial trunk and the heads of its own tasks.
+        ctx: of the server.
     """
-    server = algorithm.init_server(params)
+    server = algorithm.init_server(params, ctx)
     registering: Any = algorithm
     if algorithm.traits.register_clients:
         return registering.register_clients(server, dict(sorted(owned.items())))
     return server
-
-
-def scheduled(algorithm: Any) -> bool:
-    """Return whether batches must carry the round: an optimizer of the algorithm, or of one that it wraps, reads it.
-
-    Both are found by their fields' names, ``optimizer`` and ``algorithm``.
-    """
-    optimizer, inner = part(algorithm, "optimizer"), part(algorithm, "algorithm")
-    return (optimizer is not None and optimizer.traits.scheduled) or (inner is not None and scheduled(inner))

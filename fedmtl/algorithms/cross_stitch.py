@@ -30,6 +30,7 @@ from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimi
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.common.stitching import layer_of, rows, shaped, simplex
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.context import Context
 from fedmtl.core.trees import select
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
@@ -76,7 +77,7 @@ class CrossStitch:
         if self.mix > 1:
             raise ValueError(f"CrossStitch starts from a mix of at most 1, which is the mean, got mix={self.mix!r}.")
 
-    def init_server(self, params: Params) -> Stitched:
+    def init_server(self, params: Params, ctx: Context) -> Stitched:
         layers = sorted({layer_of(name) for name in select(params, "trunk.")})
         return Stitched({}, {}, {layer: torch.zeros(0, 0, dtype=torch.float64) for layer in layers})
 
@@ -88,16 +89,16 @@ class CrossStitch:
     def init_client(self, params: Params, num_examples: int) -> Params:
         return select(params, "head.")
 
-    def broadcast(self, server: Stitched, client: ClientId) -> Payload:
+    def broadcast(self, server: Stitched, client: ClientId, ctx: Context) -> Payload:
         return {"trunk": server.mixed[str(client)]}
 
     def local_update(
-        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch], ctx: Context
     ) -> LocalResult[Params]:
-        w = sgd(loss, {**down["trunk"], **private}, batches, self.lr, self.epochs, self.optimizer)  # (2)
+        w = sgd(loss, {**down["trunk"], **private}, batches, self.lr, self.epochs, self.optimizer, ctx=ctx)  # (2)
         return LocalResult(select(w, "head."), Upload({"trunk": select(w, "trunk.")}, num_examples(batches)))
 
-    def aggregate(self, server: Stitched, uploads: Iterable[tuple[ClientId, Upload]]) -> Stitched:
+    def aggregate(self, server: Stitched, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Stitched:
         sent = {str(client): upload.payload["trunk"] for client, upload in uploads}
         if not sent:
             raise ValueError("CrossStitch needs at least one client, got none; nobody has moved.")

@@ -20,6 +20,7 @@ from torch import Tensor
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer, check_strength
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.context import Context
 from fedmtl.core.trees import sq_distance
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.core.uploads import mean_upload
@@ -55,17 +56,17 @@ class Ditto:
         check_optimizer(self, self.optimizer)
         check_strength(self, lam=self.lam)
 
-    def init_server(self, params: Params) -> Params:
+    def init_server(self, params: Params, ctx: Context) -> Params:
         return dict(params)
 
     def init_client(self, params: Params, num_examples: int) -> Params:
         return dict(params)
 
-    def broadcast(self, server: Params, client: ClientId) -> Payload:
+    def broadcast(self, server: Params, client: ClientId, ctx: Context) -> Payload:
         return {"model": server}
 
     def local_update(
-        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch], ctx: Context
     ) -> LocalResult[Params]:
         received = down["model"]
 
@@ -73,11 +74,11 @@ class Ditto:
             f = loss(v, batch)
             return f + self.lam / 2 * sq_distance(v, received), f  # (2)
 
-        w = sgd(loss, received, batches, self.lr, self.epochs, self.optimizer, counts=False)  # (1)
-        v = sgd(objective, private, batches, self.lr, self.personal_epochs, self.optimizer)  # (3)
+        w = sgd(loss, received, batches, self.lr, self.epochs, self.optimizer, counts=False, ctx=ctx)  # (1)
+        v = sgd(objective, private, batches, self.lr, self.personal_epochs, self.optimizer, ctx=ctx)  # (3)
         return LocalResult(v, Upload({"model": w}, num_examples(batches)))
 
-    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:
+    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Params:
         return {**server, **mean_upload(uploads, "model")}  # (4)
 
     def personal_params(self, down: Payload, private: Params) -> Params:

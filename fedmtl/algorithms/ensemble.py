@@ -28,6 +28,7 @@ from torch import Tensor
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.context import Context
 from fedmtl.core.trees import tree_index
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
@@ -76,7 +77,7 @@ class Ensemble:
         check_epochs(self, epochs=self.epochs)
         check_optimizer(self, self.optimizer)
 
-    def init_server(self, params: Params) -> Members:
+    def init_server(self, params: Params, ctx: Context) -> Members:
         heard = {f"heard.{task}": torch.zeros(0) for task in sorted(_tasks(params))}
         models = {name: torch.zeros(0, *value.shape, dtype=value.dtype) for name, value in params.items()}
         return Members(torch.zeros(0, dtype=torch.int64), models, heard)
@@ -91,16 +92,16 @@ class Ensemble:
     def init_client(self, params: Params, num_examples: int) -> Params:
         return dict(params)
 
-    def broadcast(self, server: Members, client: ClientId) -> Payload:
+    def broadcast(self, server: Members, client: ClientId, ctx: Context) -> Payload:
         return {"heard": server.heard, "models": server.models}
 
     def local_update(
-        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch], ctx: Context
     ) -> LocalResult[Params]:
-        w = sgd(loss, private, batches, self.lr, self.epochs, self.optimizer)  # (1)
+        w = sgd(loss, private, batches, self.lr, self.epochs, self.optimizer, ctx=ctx)  # (1)
         return LocalResult(w, Upload({"model": w}, num_examples(batches)))
 
-    def aggregate(self, server: Members, uploads: Iterable[tuple[ClientId, Upload]]) -> Members:
+    def aggregate(self, server: Members, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Members:
         sent = {client: upload.payload["model"] for client, upload in uploads}
         if not sent:
             raise ValueError("Ensemble needs at least one client, got none; nobody was heard.")

@@ -24,6 +24,7 @@ from fedmtl.algorithms.common.checks import check_fraction, check_lr, check_posi
 from fedmtl.algorithms.common.server_optimizer import Moments, check_wrapped, first_moments, pseudo_gradient
 from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.algorithms.traits import Traits
+from fedmtl.core.context import Context
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
 
@@ -56,20 +57,22 @@ class FedAdam:
         wrapped: Any = self.algorithm
         return wrapped.mixture(down, private)
 
-    def init_server(self, params: Params) -> Moments:
-        return first_moments(self, params)
+    def init_server(self, params: Params, ctx: Context) -> Moments:
+        return first_moments(self, params, ctx)
 
     def init_client(self, params: Params, num_examples: int) -> Any:
         return self.algorithm.init_client(params, num_examples)
 
-    def broadcast(self, server: Moments, client: ClientId) -> Payload:
-        return self.algorithm.broadcast(server.w, client)
+    def broadcast(self, server: Moments, client: ClientId, ctx: Context) -> Payload:
+        return self.algorithm.broadcast(server.w, client, ctx)
 
-    def local_update(self, loss: LossFn, down: Payload, private: Any, batches: Sequence[Batch]) -> LocalResult[Any]:
-        return self.algorithm.local_update(loss, down, private, batches)
+    def local_update(
+        self, loss: LossFn, down: Payload, private: Any, batches: Sequence[Batch], ctx: Context
+    ) -> LocalResult[Any]:
+        return self.algorithm.local_update(loss, down, private, batches, ctx)
 
-    def aggregate(self, server: Moments, uploads: Iterable[tuple[ClientId, Upload]]) -> Moments:
-        g = pseudo_gradient(self.algorithm, server.w, uploads)
+    def aggregate(self, server: Moments, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Moments:
+        g = pseudo_gradient(self.algorithm, server.w, uploads, ctx)
         m = {name: self.beta1 * value + (1 - self.beta1) * g[name] for name, value in server.m.items()}  # (1)
         v = {name: self.beta2 * v + (1 - self.beta2) * g[name] ** 2 for name, v in server.v.items()}  # (2)
         w = {

@@ -26,6 +26,7 @@ from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimi
 from fedmtl.algorithms.common.laplacian import pull
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.context import Context
 from fedmtl.core.trees import select, sq_distance
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
@@ -72,7 +73,7 @@ class FedAMP:
         if self.sigma == 0:
             raise ValueError(f"FedAMP needs a positive width of likeness, got sigma={self.sigma!r}.")
 
-    def init_server(self, params: Params) -> Clouds:
+    def init_server(self, params: Params, ctx: Context) -> Clouds:
         return Clouds({}, {})
 
     def register_clients(self, server: Clouds, owned: Mapping[ClientId, Params]) -> Clouds:
@@ -87,11 +88,11 @@ class FedAMP:
     def init_client(self, params: Params, num_examples: int) -> Params:
         return dict(params)
 
-    def broadcast(self, server: Clouds, client: ClientId) -> Payload:
+    def broadcast(self, server: Clouds, client: ClientId, ctx: Context) -> Payload:
         return {"model": server.mixed[str(client)]}
 
     def local_update(
-        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch], ctx: Context
     ) -> LocalResult[Params]:
         mixed = down["model"]
 
@@ -99,10 +100,10 @@ class FedAMP:
             f = loss(w, batch)
             return f + self.lam / (2 * self.alpha) * sq_distance(w, mixed), f  # (3)
 
-        w = sgd(objective, private, batches, self.lr, self.epochs, self.optimizer)  # (4)
+        w = sgd(objective, private, batches, self.lr, self.epochs, self.optimizer, ctx=ctx)  # (4)
         return LocalResult(w, Upload({"model": w}, num_examples(batches)))
 
-    def aggregate(self, server: Clouds, uploads: Iterable[tuple[ClientId, Upload]]) -> Clouds:
+    def aggregate(self, server: Clouds, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Clouds:
         heard = {str(client): upload.payload["model"] for client, upload in uploads}
         if not heard:
             raise ValueError("FedAMP needs at least one client, got none; nobody has moved.")

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.context import Context
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.core.uploads import mean_upload
 from fedmtl.optimizers import SGD, Optimizer
@@ -49,20 +50,22 @@ class FedAvg:
         check_epochs(self, epochs=self.epochs)
         check_optimizer(self, self.optimizer)
 
-    def init_server(self, params: Params) -> Params:
+    def init_server(self, params: Params, ctx: Context) -> Params:
         return dict(params)
 
     def init_client(self, params: Params, num_examples: int) -> None:
         return None
 
-    def broadcast(self, server: Params, client: ClientId) -> Payload:
+    def broadcast(self, server: Params, client: ClientId, ctx: Context) -> Payload:
         return {"model": server}
 
-    def local_update(self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch]) -> LocalResult[None]:
-        w = sgd(loss, down["model"], batches, self.lr, self.epochs, self.optimizer)  # (1)
+    def local_update(
+        self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch], ctx: Context
+    ) -> LocalResult[None]:
+        w = sgd(loss, down["model"], batches, self.lr, self.epochs, self.optimizer, ctx=ctx)  # (1)
         return LocalResult(None, Upload({"model": w}, num_examples(batches)))
 
-    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:
+    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Params:
         mean = mean_upload(uploads, "model")  # (2)
         return {**server, **mean}
 

@@ -19,6 +19,7 @@ from fedmtl.algorithms.common.checks import check_fraction, check_lr
 from fedmtl.algorithms.common.server_optimizer import check_wrapped, first_model, pseudo_gradient, zeros_like
 from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.algorithms.traits import Traits
+from fedmtl.core.context import Context
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
 
@@ -53,21 +54,23 @@ class FedAvgM:
         wrapped: Any = self.algorithm
         return wrapped.mixture(down, private)
 
-    def init_server(self, params: Params) -> Momentum:
-        w = first_model(self, params)
+    def init_server(self, params: Params, ctx: Context) -> Momentum:
+        w = first_model(self, params, ctx)
         return Momentum(w, zeros_like(w))
 
     def init_client(self, params: Params, num_examples: int) -> Any:
         return self.algorithm.init_client(params, num_examples)
 
-    def broadcast(self, server: Momentum, client: ClientId) -> Payload:
-        return self.algorithm.broadcast(server.w, client)
+    def broadcast(self, server: Momentum, client: ClientId, ctx: Context) -> Payload:
+        return self.algorithm.broadcast(server.w, client, ctx)
 
-    def local_update(self, loss: LossFn, down: Payload, private: Any, batches: Sequence[Batch]) -> LocalResult[Any]:
-        return self.algorithm.local_update(loss, down, private, batches)
+    def local_update(
+        self, loss: LossFn, down: Payload, private: Any, batches: Sequence[Batch], ctx: Context
+    ) -> LocalResult[Any]:
+        return self.algorithm.local_update(loss, down, private, batches, ctx)
 
-    def aggregate(self, server: Momentum, uploads: Iterable[tuple[ClientId, Upload]]) -> Momentum:
-        g = pseudo_gradient(self.algorithm, server.w, uploads)
+    def aggregate(self, server: Momentum, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Momentum:
+        g = pseudo_gradient(self.algorithm, server.w, uploads, ctx)
         m = {name: self.momentum * server.m[name] + value for name, value in g.items()}  # (1)
         return Momentum({name: value - self.server_lr * m[name] for name, value in server.w.items()}, m)  # (2)
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.context import Context
 from fedmtl.core.trees import select
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.core.uploads import mean_upload
@@ -55,16 +56,18 @@ class FedBABU:
         check_epochs(self, epochs=self.epochs, finetune_epochs=self.finetune_epochs)
         check_optimizer(self, self.optimizer)
 
-    def init_server(self, params: Params) -> Params:
+    def init_server(self, params: Params, ctx: Context) -> Params:
         return select(params, "trunk.")
 
     def init_client(self, params: Params, num_examples: int) -> Heads:
         return {"first": select(params, "head."), "tuned": select(params, "head.")}
 
-    def broadcast(self, server: Params, client: ClientId) -> Payload:
+    def broadcast(self, server: Params, client: ClientId, ctx: Context) -> Payload:
         return {"trunk": server}
 
-    def local_update(self, loss: LossFn, down: Payload, private: Heads, batches: Sequence[Batch]) -> LocalResult[Heads]:
+    def local_update(
+        self, loss: LossFn, down: Payload, private: Heads, batches: Sequence[Batch], ctx: Context
+    ) -> LocalResult[Heads]:
         trunk, first = down["trunk"], private["first"]
 
         def trunk_loss(theta: Params, batch: Batch) -> Tensor:
@@ -73,11 +76,11 @@ class FedBABU:
         def head_loss(head: Params, batch: Batch) -> Tensor:
             return loss({**trunk, **head}, batch)
 
-        theta = sgd(trunk_loss, trunk, batches, self.lr, self.epochs, self.optimizer, counts=False)  # (1)
-        tuned = sgd(head_loss, first, batches, self.lr, self.finetune_epochs, self.optimizer)  # (3)
+        theta = sgd(trunk_loss, trunk, batches, self.lr, self.epochs, self.optimizer, counts=False, ctx=ctx)  # (1)
+        tuned = sgd(head_loss, first, batches, self.lr, self.finetune_epochs, self.optimizer, ctx=ctx)  # (3)
         return LocalResult({"first": first, "tuned": tuned}, Upload({"trunk": theta}, num_examples(batches)))
 
-    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:
+    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Params:
         return mean_upload(uploads, "trunk")  # (2)
 
     def personal_params(self, down: Payload, private: Heads) -> Params:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.context import Context
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.core.uploads import mean_upload
 from fedmtl.optimizers import SGD, Optimizer
@@ -61,7 +62,7 @@ class FedBN:
         check_epochs(self, epochs=self.epochs)
         check_optimizer(self, self.optimizer)
 
-    def init_server(self, params: Params) -> Params:
+    def init_server(self, params: Params, ctx: Context) -> Params:
         norm = norm_layers(params)
         if not norm:
             raise ValueError(
@@ -73,17 +74,17 @@ class FedBN:
     def init_client(self, params: Params, num_examples: int) -> Params:
         return {name: params[name] for name in sorted(norm_layers(params))}
 
-    def broadcast(self, server: Params, client: ClientId) -> Payload:
+    def broadcast(self, server: Params, client: ClientId, ctx: Context) -> Payload:
         return {"shared": server}
 
     def local_update(
-        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch], ctx: Context
     ) -> LocalResult[Params]:
-        w = sgd(loss, {**down["shared"], **private}, batches, self.lr, self.epochs, self.optimizer)  # (1)
+        w = sgd(loss, {**down["shared"], **private}, batches, self.lr, self.epochs, self.optimizer, ctx=ctx)  # (1)
         shared = {name: w[name] for name in down["shared"]}
         return LocalResult({name: w[name] for name in private}, Upload({"shared": shared}, num_examples(batches)))
 
-    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:
+    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Params:
         return {**server, **mean_upload(uploads, "shared")}  # (2)
 
     def personal_params(self, down: Payload, private: Params) -> Params:

@@ -29,6 +29,7 @@ from fedmtl.algorithms.common.checks import check_count, check_epochs, check_lr,
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.common.perturbed_copies import pick, several
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.context import Context
 from fedmtl.core.trees import tree_index, tree_stack
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.core.uploads import mean_upload
@@ -81,17 +82,17 @@ class FedEM:
         check_count(self, components=self.components, seed=self.seed)
         check_strength(self, spread=self.spread)
 
-    def init_server(self, params: Params) -> Params:
+    def init_server(self, params: Params, ctx: Context) -> Params:
         return tree_stack(several(params, self.components, self.spread, self.seed))
 
     def init_client(self, params: Params, num_examples: int) -> Mixture:
         return Mixture(torch.full((self.components,), 1 / self.components))
 
-    def broadcast(self, server: Params, client: ClientId) -> Payload:
+    def broadcast(self, server: Params, client: ClientId, ctx: Context) -> Payload:
         return {"models": server}
 
     def local_update(
-        self, loss: LossFn, down: Payload, private: Mixture, batches: Sequence[Batch]
+        self, loss: LossFn, down: Payload, private: Mixture, batches: Sequence[Batch], ctx: Context
     ) -> LocalResult[Mixture]:
         models, prior, n = down["models"], private.pi.log(), num_examples(batches)
         shared, pi = [], torch.zeros_like(private.pi)
@@ -103,10 +104,10 @@ class FedEM:
         def objective(w: Params, batch: Batch) -> Tensor:
             return (batch["q"] * losses(loss, w, batch)).sum() / batch["mask"].sum().clamp(min=1)
 
-        w = sgd(objective, models, shared, self.lr, self.epochs, self.optimizer)  # (3)
+        w = sgd(objective, models, shared, self.lr, self.epochs, self.optimizer, ctx=ctx)  # (3)
         return LocalResult(Mixture(pi.to(private.pi)), Upload({"models": w}, n))
 
-    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:
+    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Params:
         return {**server, **mean_upload(uploads, "models")}  # (4)
 
     def mixture(self, down: Payload, private: Mixture) -> tuple[list[Params], Tensor]:

@@ -34,6 +34,7 @@ from fedmtl.algorithms.common.gradient_surgery import cagrad, flat, shaped
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.common.stitching import layer_of
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.context import Context
 from fedmtl.core.trees import select
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
@@ -85,7 +86,7 @@ class FedHCA2:
         check_optimizer(self, self.optimizer)
         check_strength(self, c=self.c, alpha=self.alpha, beta=self.beta, hyper_lr=self.hyper_lr)
 
-    def init_server(self, params: Params) -> Kept:
+    def init_server(self, params: Params, ctx: Context) -> Kept:
         return {}
 
     def register_clients(self, server: Kept, owned: Mapping[ClientId, Params]) -> Kept:
@@ -100,14 +101,16 @@ class FedHCA2:
     def init_client(self, params: Params, num_examples: int) -> None:
         return None
 
-    def broadcast(self, server: Kept, client: ClientId) -> Payload:
+    def broadcast(self, server: Kept, client: ClientId, ctx: Context) -> Payload:
         return {"model": server[str(client)].model}
 
-    def local_update(self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch]) -> LocalResult[None]:
-        w = sgd(loss, down["model"], batches, self.lr, self.epochs, self.optimizer)  # (1)
+    def local_update(
+        self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch], ctx: Context
+    ) -> LocalResult[None]:
+        w = sgd(loss, down["model"], batches, self.lr, self.epochs, self.optimizer, ctx=ctx)  # (1)
         return LocalResult(None, Upload({"model": w}, num_examples(batches)))
 
-    def aggregate(self, server: Kept, uploads: Iterable[tuple[ClientId, Upload]]) -> Kept:
+    def aggregate(self, server: Kept, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Kept:
         sent = {str(client): u.payload["model"] for client, u in sorted(uploads, key=lambda pair: pair[0])}
         if not sent:
             raise ValueError("FedHCA2 needs at least one client, got none.")

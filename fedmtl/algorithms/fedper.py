@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.context import Context
 from fedmtl.core.trees import select
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.core.uploads import mean_upload
@@ -44,22 +45,22 @@ class FedPer:
         check_epochs(self, epochs=self.epochs)
         check_optimizer(self, self.optimizer)
 
-    def init_server(self, params: Params) -> Params:
+    def init_server(self, params: Params, ctx: Context) -> Params:
         return select(params, "trunk.")
 
     def init_client(self, params: Params, num_examples: int) -> Params:
         return select(params, "head.")
 
-    def broadcast(self, server: Params, client: ClientId) -> Payload:
+    def broadcast(self, server: Params, client: ClientId, ctx: Context) -> Payload:
         return {"trunk": server}
 
     def local_update(
-        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch], ctx: Context
     ) -> LocalResult[Params]:
-        w = sgd(loss, {**down["trunk"], **private}, batches, self.lr, self.epochs, self.optimizer)  # (1)
+        w = sgd(loss, {**down["trunk"], **private}, batches, self.lr, self.epochs, self.optimizer, ctx=ctx)  # (1)
         return LocalResult(select(w, "head."), Upload({"trunk": select(w, "trunk.")}, num_examples(batches)))
 
-    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:
+    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Params:
         return mean_upload(uploads, "trunk")  # (2)
 
     def personal_params(self, down: Payload, private: Params) -> Params:

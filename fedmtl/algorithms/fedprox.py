@@ -20,6 +20,7 @@ from torch import Tensor
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer, check_strength
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.context import Context
 from fedmtl.core.trees import sq_distance
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.core.uploads import mean_upload
@@ -52,26 +53,28 @@ class FedProx:
         check_optimizer(self, self.optimizer)
         check_strength(self, mu=self.mu)
 
-    def init_server(self, params: Params) -> Params:
+    def init_server(self, params: Params, ctx: Context) -> Params:
         return params
 
     def init_client(self, params: Params, num_examples: int) -> None:
         return None
 
-    def broadcast(self, server: Params, client: ClientId) -> Payload:
+    def broadcast(self, server: Params, client: ClientId, ctx: Context) -> Payload:
         return {"model": server}
 
-    def local_update(self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch]) -> LocalResult[None]:
+    def local_update(
+        self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch], ctx: Context
+    ) -> LocalResult[None]:
         received = down["model"]
 
         def objective(w: Params, batch: Batch) -> tuple[Tensor, Tensor]:
             f = loss(w, batch)
             return f + self.mu / 2 * sq_distance(w, received), f  # (1)
 
-        w = sgd(objective, received, batches, self.lr, self.epochs, self.optimizer)  # (2)
+        w = sgd(objective, received, batches, self.lr, self.epochs, self.optimizer, ctx=ctx)  # (2)
         return LocalResult(None, Upload({"model": w}, num_examples(batches)))
 
-    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:
+    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Params:
         return {**server, **mean_upload(uploads, "model")}  # (3)
 
     def personal_params(self, down: Payload, private: None) -> Params:

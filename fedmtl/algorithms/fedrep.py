@@ -17,6 +17,7 @@ from torch import Tensor
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.context import Context
 from fedmtl.core.trees import select
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.core.uploads import mean_upload
@@ -47,32 +48,32 @@ class FedRep:
         check_epochs(self, head_epochs=self.head_epochs, trunk_epochs=self.trunk_epochs)
         check_optimizer(self, self.optimizer)
 
-    def init_server(self, params: Params) -> Params:
+    def init_server(self, params: Params, ctx: Context) -> Params:
         return select(params, "trunk.")
 
     def init_client(self, params: Params, num_examples: int) -> Params:
         return select(params, "head.")
 
-    def broadcast(self, server: Params, client: ClientId) -> Payload:
+    def broadcast(self, server: Params, client: ClientId, ctx: Context) -> Payload:
         return {"trunk": server}
 
     def local_update(
-        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch], ctx: Context
     ) -> LocalResult[Params]:
         trunk = down["trunk"]
 
         def head_loss(head: Params, batch: Batch) -> Tensor:
             return loss({**trunk, **head}, batch)
 
-        head = sgd(head_loss, private, batches, self.lr, self.head_epochs, self.optimizer)  # (1)
+        head = sgd(head_loss, private, batches, self.lr, self.head_epochs, self.optimizer, ctx=ctx)  # (1)
 
         def trunk_loss(theta: Params, batch: Batch) -> Tensor:
             return loss({**theta, **head}, batch)
 
-        theta = sgd(trunk_loss, trunk, batches, self.lr, self.trunk_epochs, self.optimizer)  # (2)
+        theta = sgd(trunk_loss, trunk, batches, self.lr, self.trunk_epochs, self.optimizer, ctx=ctx)  # (2)
         return LocalResult(head, Upload({"trunk": theta}, num_examples(batches)))
 
-    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:
+    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Params:
         return mean_upload(uploads, "trunk")  # (3)
 
     def personal_params(self, down: Payload, private: Params) -> Params:

@@ -25,6 +25,7 @@ from fedmtl.algorithms.common.client_graph import parse_edges, read
 from fedmtl.algorithms.common.laplacian import pull
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.context import Context
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
 
@@ -58,7 +59,7 @@ class FedU:
         check_strength(self, beta=self.beta)
         read(self, "edges", parse_edges)
 
-    def init_server(self, params: Params) -> dict[str, Params]:
+    def init_server(self, params: Params, ctx: Context) -> dict[str, Params]:
         return {}
 
     def register_clients(self, server: Mapping[str, Params], owned: Mapping[ClientId, Params]) -> dict[str, Params]:
@@ -67,14 +68,18 @@ class FedU:
     def init_client(self, params: Params, num_examples: int) -> None:
         return None
 
-    def broadcast(self, server: Mapping[str, Params], client: ClientId) -> Payload:
+    def broadcast(self, server: Mapping[str, Params], client: ClientId, ctx: Context) -> Payload:
         return {"model": server[str(client)]}
 
-    def local_update(self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch]) -> LocalResult[None]:
-        w = sgd(loss, down["model"], batches, self.lr, self.epochs, self.optimizer)  # (1)
+    def local_update(
+        self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch], ctx: Context
+    ) -> LocalResult[None]:
+        w = sgd(loss, down["model"], batches, self.lr, self.epochs, self.optimizer, ctx=ctx)  # (1)
         return LocalResult(None, Upload({"model": w}, num_examples(batches)))
 
-    def aggregate(self, server: Mapping[str, Params], uploads: Iterable[tuple[ClientId, Upload]]) -> dict[str, Params]:
+    def aggregate(
+        self, server: Mapping[str, Params], uploads: Iterable[tuple[ClientId, Upload]], ctx: Context
+    ) -> dict[str, Params]:
         heard = {str(client): upload.payload["model"] for client, upload in uploads}
         if not heard:
             raise ValueError("FedU needs at least one client, got none; nobody has moved.")

@@ -21,6 +21,7 @@ from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimi
 from fedmtl.algorithms.common.client_graph import parse_common, parse_edges, parse_groups, read
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.context import Context
 from fedmtl.core.trees import select, weighted_mean
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
@@ -70,7 +71,7 @@ class GraphStructured:
         read(self, "groups", parse_groups)
         read(self, "common", parse_common)
 
-    def init_server(self, params: Params) -> Trunks:
+    def init_server(self, params: Params, ctx: Context) -> Trunks:
         return {}
 
     def register_clients(self, server: Trunks, owned: Mapping[ClientId, Params]) -> Trunks:
@@ -79,16 +80,16 @@ class GraphStructured:
     def init_client(self, params: Params, num_examples: int) -> Params:
         return select(params, "head.")
 
-    def broadcast(self, server: Trunks, client: ClientId) -> Payload:
+    def broadcast(self, server: Trunks, client: ClientId, ctx: Context) -> Payload:
         return {"trunk": server[str(client)]}
 
     def local_update(
-        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch], ctx: Context
     ) -> LocalResult[Params]:
-        w = sgd(loss, {**down["trunk"], **private}, batches, self.lr, self.epochs, self.optimizer)  # (1)
+        w = sgd(loss, {**down["trunk"], **private}, batches, self.lr, self.epochs, self.optimizer, ctx=ctx)  # (1)
         return LocalResult(select(w, "head."), Upload({"trunk": select(w, "trunk.")}, num_examples(batches)))
 
-    def aggregate(self, server: Trunks, uploads: Iterable[tuple[ClientId, Upload]]) -> Trunks:
+    def aggregate(self, server: Trunks, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Trunks:
         cohort = {str(client): upload for client, upload in sorted(uploads, key=lambda pair: pair[0])}
         sent = {k: (upload.payload["trunk"], upload.num_examples) for k, upload in cohort.items()}
         everybody = weighted_mean(sent.values())

@@ -26,6 +26,7 @@ from fedmtl.algorithms.common.checks import check_count, check_epochs, check_lr,
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.common.perturbed_copies import pick, several
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.context import Context
 from fedmtl.core.trees import tree_stack, weighted_mean
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
@@ -71,7 +72,7 @@ class IFCA:
         check_count(self, clusters=self.clusters, seed=self.seed)
         check_strength(self, spread=self.spread)
 
-    def init_server(self, params: Params) -> Clusters:
+    def init_server(self, params: Params, ctx: Context) -> Clusters:
         return Clusters(tuple(several(params, self.clusters, self.spread, self.seed)), {})
 
     def register_clients(self, server: Clusters, owned: Mapping[ClientId, Params]) -> Clusters:
@@ -80,19 +81,21 @@ class IFCA:
     def init_client(self, params: Params, num_examples: int) -> None:
         return None
 
-    def broadcast(self, server: Clusters, client: ClientId) -> Payload:
+    def broadcast(self, server: Clusters, client: ClientId, ctx: Context) -> Payload:
         first, count = int(server.chosen[str(client)]), len(server.models)
         circle = [server.models[(first + turn) % count] for turn in range(count)]
         return dict(zip(_records(count), circle, strict=True))
 
-    def local_update(self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch]) -> LocalResult[None]:
+    def local_update(
+        self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch], ctx: Context
+    ) -> LocalResult[None]:
         models = [down[record] for record in _records(len(down))]
         best = torch.stack([_sum_over(loss, w, batches) for w in models]).argmin()  # (1)
-        w = sgd(loss, pick(tree_stack(models), best), batches, self.lr, self.epochs, self.optimizer)  # (2)
+        w = sgd(loss, pick(tree_stack(models), best), batches, self.lr, self.epochs, self.optimizer, ctx=ctx)  # (2)
         choice = (torch.arange(len(models), device=best.device) == best).float()
         return LocalResult(None, Upload({"model": w, "choice": {"turn": choice}}, num_examples(batches)))
 
-    def aggregate(self, server: Clusters, uploads: Iterable[tuple[ClientId, Upload]]) -> Clusters:
+    def aggregate(self, server: Clusters, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Clusters:
         chosen, members = dict(server.chosen), [[] for _ in server.models]
         for client, upload in uploads:
             turn = upload.payload["choice"]["turn"].argmax()

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.context import Context
 from fedmtl.core.trees import select
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.core.uploads import mean_upload
@@ -46,22 +47,22 @@ class LGFedAvg:
         check_epochs(self, epochs=self.epochs)
         check_optimizer(self, self.optimizer)
 
-    def init_server(self, params: Params) -> Params:
+    def init_server(self, params: Params, ctx: Context) -> Params:
         return select(params, "head.")
 
     def init_client(self, params: Params, num_examples: int) -> Params:
         return select(params, "trunk.")
 
-    def broadcast(self, server: Params, client: ClientId) -> Payload:
+    def broadcast(self, server: Params, client: ClientId, ctx: Context) -> Payload:
         return {"heads": server}
 
     def local_update(
-        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch], ctx: Context
     ) -> LocalResult[Params]:
-        w = sgd(loss, {**private, **down["heads"]}, batches, self.lr, self.epochs, self.optimizer)  # (1)
+        w = sgd(loss, {**private, **down["heads"]}, batches, self.lr, self.epochs, self.optimizer, ctx=ctx)  # (1)
         return LocalResult(select(w, "trunk."), Upload({"heads": select(w, "head.")}, num_examples(batches)))
 
-    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:
+    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Params:
         return {**server, **mean_upload(uploads, "heads")}  # (2)
 
     def personal_params(self, down: Payload, private: Params) -> Params:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.context import Context
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
 
@@ -39,22 +40,22 @@ class Local:
         check_epochs(self, epochs=self.epochs)
         check_optimizer(self, self.optimizer)
 
-    def init_server(self, params: Params) -> None:
+    def init_server(self, params: Params, ctx: Context) -> None:
         return None
 
     def init_client(self, params: Params, num_examples: int) -> Params:
         return dict(params)
 
-    def broadcast(self, server: None, client: ClientId) -> Payload:
+    def broadcast(self, server: None, client: ClientId, ctx: Context) -> Payload:
         return {}
 
     def local_update(
-        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch], ctx: Context
     ) -> LocalResult[Params]:
-        w = sgd(loss, private, batches, self.lr, self.epochs, self.optimizer)  # (1)
+        w = sgd(loss, private, batches, self.lr, self.epochs, self.optimizer, ctx=ctx)  # (1)
         return LocalResult(w, Upload({}, num_examples(batches)))
 
-    def aggregate(self, server: None, uploads: Iterable[tuple[ClientId, Upload]]) -> None:
+    def aggregate(self, server: None, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> None:
         if not list(uploads):
             raise ValueError("Local was given no upload to aggregate; a round needs at least one client.")
 

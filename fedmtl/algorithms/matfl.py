@@ -26,6 +26,7 @@ from fedmtl.algorithms.common.gradient_similarity import Conflicts, cosines, enr
 from fedmtl.algorithms.common.gradient_surgery import flat
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.context import Context
 from fedmtl.core.trees import select, weighted_mean
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
@@ -66,7 +67,7 @@ class MaTFL:
         check_optimizer(self, self.optimizer)
         check_count(self, groups=self.groups)
 
-    def init_server(self, params: Params) -> MaTFLServer:
+    def init_server(self, params: Params, ctx: Context) -> MaTFLServer:
         return MaTFLServer({}, {}, enrolled([]))
 
     def register_clients(self, server: MaTFLServer, owned: Mapping[ClientId, Params]) -> MaTFLServer:
@@ -76,16 +77,16 @@ class MaTFL:
     def init_client(self, params: Params, num_examples: int) -> Params:
         return select(params, "head.")
 
-    def broadcast(self, server: MaTFLServer, client: ClientId) -> Payload:
+    def broadcast(self, server: MaTFLServer, client: ClientId, ctx: Context) -> Payload:
         return {"trunk": server.trunks[str(client)]}
 
     def local_update(
-        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch], ctx: Context
     ) -> LocalResult[Params]:
-        w = sgd(loss, {**down["trunk"], **private}, batches, self.lr, self.epochs, self.optimizer)  # (1)
+        w = sgd(loss, {**down["trunk"], **private}, batches, self.lr, self.epochs, self.optimizer, ctx=ctx)  # (1)
         return LocalResult(select(w, "head."), Upload({"trunk": select(w, "trunk.")}, num_examples(batches)))
 
-    def aggregate(self, server: MaTFLServer, uploads: Iterable[tuple[ClientId, Upload]]) -> MaTFLServer:
+    def aggregate(self, server: MaTFLServer, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> MaTFLServer:
         cohort = sorted(uploads, key=lambda pair: pair[0])
         sent = [(upload.payload["trunk"], upload.num_examples) for _, upload in cohort]
         mean = weighted_mean(sent)

@@ -33,6 +33,7 @@ from fedmtl.algorithms.common.checks import check_count, check_epochs, check_fra
 from fedmtl.algorithms.common.local_training import num_examples
 from fedmtl.algorithms.common.sdca import PARTED, ascend, covariance, rows
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.context import Context
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
 
@@ -81,7 +82,7 @@ class Mocha:
         check_count(self, sigma_every=self.sigma_every)
         check_fraction(self, floor=self.floor)
 
-    def init_server(self, params: Params) -> Related:
+    def init_server(self, params: Params, ctx: Context) -> Related:
         """Of no client yet; a ValueError where the model has a trunk to learn, an intercept or several outputs."""
         wrong = [n for n, w in params.items() if not (n.startswith("head.") and n.endswith(".weight") and len(w) == 1)]
         if wrong:
@@ -98,11 +99,11 @@ class Mocha:
     def init_client(self, params: Params, num_examples: int) -> Params:
         return {name: value.new_zeros(num_examples) for name, value in params.items()}
 
-    def broadcast(self, server: Related, client: ClientId) -> Payload:
+    def broadcast(self, server: Related, client: ClientId, ctx: Context) -> Payload:
         return {"w": server.w[str(client)], "scale": server.scale[str(client)]}
 
     def local_update(
-        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch], ctx: Context
     ) -> LocalResult[Params]:
         dual, delta = dict[str, Tensor](), dict[str, Tensor]()
         for name, w in down["w"].items():
@@ -111,7 +112,7 @@ class Mocha:
             dual[name], delta[name] = ascend(w, *own, batches, label, self.lam, self.epochs)
         return LocalResult(dual, Upload({"delta": delta}, num_examples(batches)))
 
-    def aggregate(self, server: Related, uploads: Iterable[tuple[ClientId, Upload]]) -> Related:
+    def aggregate(self, server: Related, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Related:
         b, before = dict(server.b), server.b
         for client, upload in uploads:
             b[str(client)] = {n: old + upload.payload["delta"][n] for n, old in before[str(client)].items()}  # (4)

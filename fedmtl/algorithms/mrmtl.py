@@ -20,6 +20,7 @@ from torch import Tensor
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer, check_strength
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.context import Context
 from fedmtl.core.trees import sq_distance, weighted_mean
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
@@ -50,17 +51,17 @@ class MRMTL:
         check_optimizer(self, self.optimizer)
         check_strength(self, lam=self.lam)
 
-    def init_server(self, params: Params) -> Params:
+    def init_server(self, params: Params, ctx: Context) -> Params:
         return dict(params)
 
     def init_client(self, params: Params, num_examples: int) -> Params:
         return dict(params)
 
-    def broadcast(self, server: Params, client: ClientId) -> Payload:
+    def broadcast(self, server: Params, client: ClientId, ctx: Context) -> Payload:
         return {"model": server}
 
     def local_update(
-        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch], ctx: Context
     ) -> LocalResult[Params]:
         mean = down["model"]
 
@@ -68,10 +69,10 @@ class MRMTL:
             f = loss(w, batch)
             return f + self.lam / 2 * sq_distance(w, mean), f  # (1)
 
-        w = sgd(objective, private, batches, self.lr, self.epochs, self.optimizer)  # (2)
+        w = sgd(objective, private, batches, self.lr, self.epochs, self.optimizer, ctx=ctx)  # (2)
         return LocalResult(w, Upload({"model": w}, num_examples(batches)))
 
-    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:
+    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Params:
         return {**server, **weighted_mean((upload.payload["model"], 1.0) for _, upload in uploads)}  # (3)
 
     def personal_params(self, down: Payload, private: Params) -> Params:

@@ -21,6 +21,7 @@ from torch import Tensor
 from fedmtl.algorithms.common.checks import check_count, check_epochs, check_lr, check_strength
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.context import Context
 from fedmtl.core.trees import sq_distance, weighted_mean
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
@@ -58,17 +59,17 @@ class PFedMe:
         check_count(self, steps=self.steps)
         check_strength(self, lam=self.lam, beta=self.beta)
 
-    def init_server(self, params: Params) -> Params:
+    def init_server(self, params: Params, ctx: Context) -> Params:
         return dict(params)
 
     def init_client(self, params: Params, num_examples: int) -> Params:
         return dict(params)
 
-    def broadcast(self, server: Params, client: ClientId) -> Payload:
+    def broadcast(self, server: Params, client: ClientId, ctx: Context) -> Payload:
         return {"model": server}
 
     def local_update(
-        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch], ctx: Context
     ) -> LocalResult[Params]:
         w, personal = down["model"], private
         for _ in range(self.epochs):
@@ -88,7 +89,7 @@ class PFedMe:
 
         return sgd(objective, w, [batch], self.lr, self.steps)  # (2)
 
-    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:
+    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Params:
         mean = weighted_mean((upload.payload["model"], 1.0) for _, upload in uploads)
         return {**server, **{name: (1 - self.beta) * server[name] + self.beta * mean[name] for name in mean}}  # (4)
 

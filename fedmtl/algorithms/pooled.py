@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer
 from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.context import Context
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
 
@@ -49,20 +50,22 @@ class Pooled:
     def _whole(self) -> FedAvg:
         return FedAvg(self.lr, self.epochs, self.optimizer)
 
-    def init_server(self, params: Params) -> Params:
-        return self._whole.init_server(params)
+    def init_server(self, params: Params, ctx: Context) -> Params:
+        return self._whole.init_server(params, ctx)
 
     def init_client(self, params: Params, num_examples: int) -> None:
         return None
 
-    def broadcast(self, server: Params, client: ClientId) -> Payload:
-        return self._whole.broadcast(server, client)
+    def broadcast(self, server: Params, client: ClientId, ctx: Context) -> Payload:
+        return self._whole.broadcast(server, client, ctx)
 
-    def local_update(self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch]) -> LocalResult[None]:
-        return self._whole.local_update(loss, down, private, batches)  # (1)
+    def local_update(
+        self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch], ctx: Context
+    ) -> LocalResult[None]:
+        return self._whole.local_update(loss, down, private, batches, ctx)  # (1)
 
-    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:
-        return self._whole.aggregate(server, uploads)
+    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Params:
+        return self._whole.aggregate(server, uploads, ctx)
 
     def personal_params(self, down: Payload, private: None) -> Params:
         return self._whole.personal_params(down, private)

@@ -23,6 +23,7 @@ from torch import Tensor
 from fedmtl.algorithms.common.checks import check_epochs, check_lr
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.context import Context
 from fedmtl.core.trees import weighted_mean
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
@@ -75,7 +76,7 @@ class Scaffold:
         check_lr(self, lr=self.lr, server_lr=self.server_lr)
         check_epochs(self, epochs=self.epochs)
 
-    def init_server(self, params: Params) -> Server:
+    def init_server(self, params: Params, ctx: Context) -> Server:
         zeros = {name: torch.zeros_like(value) for name, value in params.items()}
         return Server(dict(params), zeros, torch.zeros(len(params), dtype=torch.int64))
 
@@ -86,11 +87,11 @@ class Scaffold:
     def init_client(self, params: Params, num_examples: int) -> Params:
         return {name: torch.zeros_like(value) for name, value in params.items()}
 
-    def broadcast(self, server: Server, client: ClientId) -> Payload:
+    def broadcast(self, server: Server, client: ClientId, ctx: Context) -> Payload:
         return {"model": server.model, "control": server.control}
 
     def local_update(
-        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch], ctx: Context
     ) -> LocalResult[Params]:
         x, c, c_k = down["model"], down["control"], private
 
@@ -99,13 +100,13 @@ class Scaffold:
             f = loss(y, batch)
             return f + torch.stack([((c[name] - c_k[name]) * y[name]).sum() for name in y]).sum(), f
 
-        y = sgd(corrected, x, batches, self.lr, self.epochs)  # (1)
+        y = sgd(corrected, x, batches, self.lr, self.epochs, ctx=ctx)  # (1)
         steps = self.epochs * torch.stack([batch["mask"].sum() > 0 for batch in batches]).sum()  # K
         change = {name: (x[name] - y[name]) / self.lr / steps - c[name] for name in y}  # (2)
         new = {name: c_k[name] + change[name] for name in y}
         return LocalResult(new, Upload({"model": y, "change": change}, num_examples(batches)))
 
-    def aggregate(self, server: Server, uploads: Iterable[tuple[ClientId, Upload]]) -> Server:
+    def aggregate(self, server: Server, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Server:
         sent = [upload.payload for _, upload in uploads]
         mean, change = (weighted_mean((payload[record], 1.0) for payload in sent) for record in ("model", "change"))
         model = {name: server.model[name] + self.server_lr * (mean[name] - server.model[name]) for name in mean}  # (3)

@@ -25,6 +25,7 @@ from fedmtl.algorithms.common.gradient_similarity import Conflicts, enrolled, ob
 from fedmtl.algorithms.common.gradient_surgery import cagrad, flat, shaped
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.context import Context
 from fedmtl.core.trees import select
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
@@ -64,7 +65,7 @@ class ServerCAGrad:
         check_optimizer(self, self.optimizer)
         check_strength(self, c=self.c)
 
-    def init_server(self, params: Params) -> CAGradServer:
+    def init_server(self, params: Params, ctx: Context) -> CAGradServer:
         return CAGradServer(select(params, "trunk."), enrolled([]))
 
     def register_clients(self, server: CAGradServer, owned: Mapping[ClientId, Params]) -> CAGradServer:
@@ -73,16 +74,16 @@ class ServerCAGrad:
     def init_client(self, params: Params, num_examples: int) -> Params:
         return select(params, "head.")
 
-    def broadcast(self, server: CAGradServer, client: ClientId) -> Payload:
+    def broadcast(self, server: CAGradServer, client: ClientId, ctx: Context) -> Payload:
         return {"trunk": server.trunk}
 
     def local_update(
-        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch], ctx: Context
     ) -> LocalResult[Params]:
-        w = sgd(loss, {**down["trunk"], **private}, batches, self.lr, self.epochs, self.optimizer)  # (1)
+        w = sgd(loss, {**down["trunk"], **private}, batches, self.lr, self.epochs, self.optimizer, ctx=ctx)  # (1)
         return LocalResult(select(w, "head."), Upload({"trunk": select(w, "trunk.")}, num_examples(batches)))
 
-    def aggregate(self, server: CAGradServer, uploads: Iterable[tuple[ClientId, Upload]]) -> CAGradServer:
+    def aggregate(self, server: CAGradServer, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> CAGradServer:
         cohort = sorted(uploads, key=lambda pair: pair[0])
         if not cohort:
             raise ValueError("ServerCAGrad needs at least one client, got none.")

@@ -26,6 +26,7 @@ from fedmtl.algorithms.common.gradient_similarity import Conflicts, enrolled, ob
 from fedmtl.algorithms.common.gradient_surgery import flat, pcgrad, shaped
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.context import Context
 from fedmtl.core.random import SERVER, rng
 from fedmtl.core.trees import select
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
@@ -65,7 +66,7 @@ class ServerPCGrad:
         check_epochs(self, epochs=self.epochs)
         check_optimizer(self, self.optimizer)
 
-    def init_server(self, params: Params) -> PCGradServer:
+    def init_server(self, params: Params, ctx: Context) -> PCGradServer:
         return PCGradServer(select(params, "trunk."), torch.tensor(0), enrolled([]))
 
     def register_clients(self, server: PCGradServer, owned: Mapping[ClientId, Params]) -> PCGradServer:
@@ -74,16 +75,16 @@ class ServerPCGrad:
     def init_client(self, params: Params, num_examples: int) -> Params:
         return select(params, "head.")
 
-    def broadcast(self, server: PCGradServer, client: ClientId) -> Payload:
+    def broadcast(self, server: PCGradServer, client: ClientId, ctx: Context) -> Payload:
         return {"trunk": server.trunk}
 
     def local_update(
-        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch], ctx: Context
     ) -> LocalResult[Params]:
-        w = sgd(loss, {**down["trunk"], **private}, batches, self.lr, self.epochs, self.optimizer)  # (1)
+        w = sgd(loss, {**down["trunk"], **private}, batches, self.lr, self.epochs, self.optimizer, ctx=ctx)  # (1)
         return LocalResult(select(w, "head."), Upload({"trunk": select(w, "trunk.")}, num_examples(batches)))
 
-    def aggregate(self, server: PCGradServer, uploads: Iterable[tuple[ClientId, Upload]]) -> PCGradServer:
+    def aggregate(self, server: PCGradServer, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> PCGradServer:
         cohort = sorted(uploads, key=lambda pair: pair[0])
         if not cohort:
             raise ValueError("ServerPCGrad needs at least one client, got none.")

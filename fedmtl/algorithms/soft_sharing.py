@@ -27,6 +27,7 @@ import torch
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer, check_strength
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.context import Context
 from fedmtl.core.trees import select
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.core.uploads import mean_upload
@@ -66,22 +67,24 @@ class SoftSharing:
         check_optimizer(self, self.optimizer)
         check_strength(self, pull=self.pull)
 
-    def init_server(self, params: Params) -> Params:
+    def init_server(self, params: Params, ctx: Context) -> Params:
         return select(params, "trunk.")
 
     def init_client(self, params: Params, num_examples: int) -> Params:
         return dict(params)
 
-    def broadcast(self, server: Params, client: ClientId) -> Payload:
+    def broadcast(self, server: Params, client: ClientId, ctx: Context) -> Payload:
         return {"trunk": server}
 
     def local_update(
-        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch], ctx: Context
     ) -> LocalResult[Params]:
-        w = sgd(loss, self.personal_params(down, private), batches, self.lr, self.epochs, self.optimizer)  # (2), (3)
+        w = sgd(
+            loss, self.personal_params(down, private), batches, self.lr, self.epochs, self.optimizer, ctx=ctx
+        )  # (2), (3)
         return LocalResult(w, Upload({"trunk": select(w, "trunk.")}, num_examples(batches)))
 
-    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]]) -> Params:
+    def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Params:
         return mean_upload(uploads, "trunk")  # (4)
 
     def personal_params(self, down: Payload, private: Params) -> Params:

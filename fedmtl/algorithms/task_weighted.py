@@ -27,6 +27,7 @@ from fedmtl.algorithms.common.checks import check_inner
 from fedmtl.algorithms.common.local_training import keep_loss, losses_kept, num_examples, retracted
 from fedmtl.algorithms.fedper import FedPer
 from fedmtl.algorithms.traits import Traits
+from fedmtl.core.context import Context
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, TaskLosses, TaskSet, Upload
 from fedmtl.weightings.base import Weighting
 from fedmtl.weightings.checks import check_weighting
@@ -72,17 +73,19 @@ class TaskWeighted:
         models, weights = wrapped.mixture(down, private.inner)
         return [self._without_weights(model) for model in models], weights
 
-    def init_server(self, params: Params) -> Any:
-        return self.algorithm.init_server(self._with_weights(params))
+    def init_server(self, params: Params, ctx: Context) -> Any:
+        return self.algorithm.init_server(self._with_weights(params), ctx)
 
     def init_client(self, params: Params, num_examples: int) -> Kept:
         inner = self.algorithm.init_client(self._with_weights(params), num_examples)
         return Kept(inner, self.weighting.init_state(_tasks(params)))
 
-    def broadcast(self, server: Any, client: ClientId) -> Payload:
-        return self.algorithm.broadcast(server, client)
+    def broadcast(self, server: Any, client: ClientId, ctx: Context) -> Payload:
+        return self.algorithm.broadcast(server, client, ctx)
 
-    def local_update(self, loss: LossFn, down: Payload, private: Kept, batches: Sequence[Batch]) -> LocalResult[Kept]:
+    def local_update(
+        self, loss: LossFn, down: Payload, private: Kept, batches: Sequence[Batch], ctx: Context
+    ) -> LocalResult[Kept]:
         if not isinstance(loss, TaskLosses):
             raise ValueError(
                 "TaskWeighted needs a loss that gives the tasks' losses one by one, by each(params, batch)."
@@ -102,11 +105,11 @@ class TaskWeighted:
         keep_loss(total.mean(), num_examples(batches))
         # The objectives of the steps are weighted, and no loss that is like another method's.
         with losses_kept(), retracted(weighting.retract if weighting.traits.retract else None):
-            result = self.algorithm.local_update(objective, down, private.inner, batches)
+            result = self.algorithm.local_update(objective, down, private.inner, batches, ctx)
         return LocalResult(Kept(result.private, state), result.upload)
 
-    def aggregate(self, server: Any, uploads: Iterable[tuple[ClientId, Upload]]) -> Any:
-        return self.algorithm.aggregate(server, uploads)
+    def aggregate(self, server: Any, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Any:
+        return self.algorithm.aggregate(server, uploads, ctx)
 
     def personal_params(self, down: Payload, private: Kept) -> Params:
         return self._without_weights(self.algorithm.personal_params(down, private.inner))

@@ -26,6 +26,7 @@ from torch import Tensor
 from fedmtl.algorithms.common.checks import check_clients, check_count, check_epochs, check_lr, check_optimizer
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.context import Context
 from fedmtl.core.trees import select, weighted_mean
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
@@ -70,17 +71,17 @@ class Transfer:
     def _moves(self, server: Trunk, client: ClientId) -> bool:
         return client in self.sources and int(server.rounds) < self.pretrain
 
-    def init_server(self, params: Params) -> Trunk:
+    def init_server(self, params: Params, ctx: Context) -> Trunk:
         return Trunk(select(params, "trunk."), torch.tensor(0))
 
     def init_client(self, params: Params, num_examples: int) -> Params:
         return select(params, "head.")
 
-    def broadcast(self, server: Trunk, client: ClientId) -> Payload:
+    def broadcast(self, server: Trunk, client: ClientId, ctx: Context) -> Payload:
         return {"trunk": server.params, "role": {"moves": torch.tensor(float(self._moves(server, client)))}}
 
     def local_update(
-        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch]
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch], ctx: Context
     ) -> LocalResult[Params]:
         trunk, moves = down["trunk"], down["role"]["moves"] > 0.5  # a lossy codec may say 0.99
 
@@ -88,11 +89,11 @@ class Transfer:
             held = {name: torch.where(moves, w[name], value) for name, value in trunk.items()}  # else no gradient: (3)
             return loss({**w, **held}, batch)
 
-        w = sgd(objective, {**trunk, **private}, batches, self.lr, self.epochs, self.optimizer)  # (1), (3)
+        w = sgd(objective, {**trunk, **private}, batches, self.lr, self.epochs, self.optimizer, ctx=ctx)  # (1), (3)
         theta = {name: torch.where(moves, w[name], value) for name, value in trunk.items()}  # no gradient, but a decay
         return LocalResult(select(w, "head."), Upload({"trunk": theta}, num_examples(batches)))
 
-    def aggregate(self, server: Trunk, uploads: Iterable[tuple[ClientId, Upload]]) -> Trunk:
+    def aggregate(self, server: Trunk, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Trunk:
         heard = list(uploads)
         if not heard:
             raise ValueError("Transfer was given no upload to aggregate; a round needs at least one client.")

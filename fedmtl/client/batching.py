@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.client.data_shard import Rows, ShardTable
+from fedmtl.core.context import ContextRows
 from fedmtl.core.trees import tree_map
 from fedmtl.core.types import Payload
 from fedmtl.engines.base import ClientFn, Cohort, OutputBuffers
@@ -37,12 +38,12 @@ class ClientGroup(NamedTuple):
         members: NDArray[np.int64],
         order: NDArray[np.int64] | None,
         batch_size: int | None,
-        round: int | None = None,
+        context: ContextRows | None = None,
         output_buffers: OutputBuffers | None = None,
     ) -> Cohort:
         """Make the cohort of some of the clients; without an order, as for measuring, batches are as small as possible.
 
-        ``round`` is the schedule step of the batches, see ``Plan.schedule_step``.
+        ``context`` is theirs, where the function reads it.
         """
         chosen = self.rows[members]
         sizes = rows.size[chosen]
@@ -51,7 +52,7 @@ class ClientGroup(NamedTuple):
         def cut(make: Callable[..., Any], some: NDArray[np.int64]) -> Any:
             if order is None:
                 return make(chosen[some], None, int(least[some].max()))
-            return make(chosen[some], order[some], batch_size, round)
+            return make(chosen[some], order[some], batch_size)
 
         private = self.states["private"]
         if len(members) < len(self.clients):
@@ -67,4 +68,5 @@ class ClientGroup(NamedTuple):
             owned=self.table.owned,
             lazy_batches=partial(cut, rows.lazy_batches),
             output_buffers=output_buffers,
+            context=context,
         )

@@ -31,13 +31,9 @@ class Rows(NamedTuple):
         clients: NDArray[np.int64],
         order: NDArray[np.int64] | None,
         batch_size: int | None,
-        round: int | None = None,
     ) -> list[Batch]:
-        """Cut one epoch of k of the clients into batches [k, B, …], as ``epoch_index`` does.
-
-        ``round``, 0 in the first, is for optimisers with a schedule; None leaves it out of the batches.
-        """
-        places, rest = self._cut(clients, order, batch_size, round)
+        """Cut one epoch of k of the clients into batches [k, B, …], as ``epoch_index`` does."""
+        places, rest = self._cut(clients, order, batch_size)
         # Steps lead, so that each batch is one contiguous block.
         cut = {key: LazyRows(value, places.flatten(1)).copy() for key, value in self._arrays().items()}
         cut = {key: value.reshape(*places.shape, *value.shape[2:]) for key, value in cut.items()} | rest
@@ -48,10 +44,9 @@ class Rows(NamedTuple):
         clients: NDArray[np.int64],
         order: NDArray[np.int64] | None,
         batch_size: int | None,
-        round: int | None = None,
     ) -> list[Mapping[str, Tensor | LazyRows]]:
         """Cut the same batches without a copy of the examples."""
-        places, rest = self._cut(clients, order, batch_size, round)
+        places, rest = self._cut(clients, order, batch_size)
         arrays = self._arrays().items()
         return [
             {key: LazyRows(value, places[step]) for key, value in arrays} | {key: rest[key][step] for key in rest}
@@ -62,13 +57,11 @@ class Rows(NamedTuple):
         return {"x": self.x, **{f"y.{task}": labels for task, labels in self.y.items()}}
 
     def _cut(
-        self, clients: NDArray[np.int64], order: NDArray[np.int64] | None, batch_size: int | None, round: int | None
+        self, clients: NDArray[np.int64], order: NDArray[np.int64] | None, batch_size: int | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the rows that are in the batches, and the batches' other columns: [steps, k, B] each."""
         index, mask = epoch_index(self.size[clients], order, batch_size, batch_size)
         rest = {"index": torch.from_numpy(np.ascontiguousarray(index)), "mask": torch.from_numpy(mask.copy())}
-        if round is not None:
-            rest["round"] = torch.full(index.shape, float(round))
         return torch.from_numpy(np.ascontiguousarray(index + self.start[clients, None])), rest
 
     def split(self, k: int) -> Split:

@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fedmtl.core.context import Context, ContextRows
 from fedmtl.core.types import Batch, ClientId, Params, Payload, TaskSet
 from fedmtl.engines.traits import EngineTraits
 
-ClientFn = Callable[[Payload, Any, Sequence[Batch]], Any]
-"""(down, private, batches) -> a tree of tensors: training or measurement of one client."""
+ClientFn = Callable[[Payload, Any, Sequence[Batch], Context], Any]
+"""(down, private, batches, ctx) -> a tree of tensors: training or measurement of one client."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ class Cohort(NamedTuple):
     """The batches without a copy of the examples, for engines that can read them in place."""
     output_buffers: OutputBuffers | None = None
     """Buffers for the results, for engines that can write them in place."""
+    context: ContextRows | None = None
+    """Of the clients; None where the function reads none, which is then called with ``NO_CONTEXT``."""
 
 
 class TaskPadding(NamedTuple):
@@ -107,7 +110,7 @@ class Engine(Protocol):
     def map(self, cohorts: Sequence[Cohort], padding: TaskPadding | None = None) -> list[Any]:
         """Return for each cohort a tree of arrays [K, …].
 
-        Row k is ``function(downs[broadcast_index[k]], private of k, batches of k)``. With ``padding``, an engine may
-        call ``padding.function`` instead, on clients padded to all tasks.
+        Row k is ``function(downs[broadcast_index[k]], private of k, batches of k, context of k)``. With ``padding``, an
+        engine may call ``padding.function`` instead, on clients padded to all tasks.
         """
         ...

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from fedmtl.core.context import NO_CONTEXT, Context
 from fedmtl.core.trees import tree_leaves, tree_map, tree_unflatten
 from fedmtl.engines.base import Cohort, TaskPadding
 from fedmtl.engines.device import check_device, gather_rows, one_thread, to_device
@@ -44,10 +45,10 @@ def run_one(cohort: Cohort, k: int, device: str = "cpu") -> Any:
     try:
         row = np.array([k])
         # New memory, so that the result does not depend on a row's address or its neighbours.
-        private = tree_map(lambda leaf: leaf[0], gather_rows(cohort.private, row))
+        private, own = tree_map(lambda leaf: leaf[0], gather_rows((cohort.private, cohort.context), row))
         batches = [{key: value[0].contiguous() for key, value in batch.items()} for batch in cohort.batches(row)]
-        inputs = to_device((cohort.downs[cohort.broadcast_index[k]], private, batches), device)
-        return to_device(cohort.function(*inputs), "cpu")
+        *inputs, own = to_device((cohort.downs[cohort.broadcast_index[k]], private, batches, own), device)
+        return to_device(cohort.function(*inputs, NO_CONTEXT if own is None else Context(*own)), "cpu")
     except Exception as error:
         error.add_note(f"while running client {cohort.clients[k]}")
         raise

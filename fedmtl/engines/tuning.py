@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from fedmtl.core.context import NO_CONTEXT, Context
 from fedmtl.core.files import write_atomic
 from fedmtl.core.machine import machine
 from fedmtl.core.own_cache import is_own, own_cache
@@ -196,8 +197,9 @@ def _measured(cohort: Cohort, batched: BatchedFunction, order: Rows, sizes: Sequ
                 raise
             break
     one = gather(cohort, order[:1], None, device)
-    own, private, batches = tree_map(lambda leaf: leaf[0], (one.down, one.private, one.batches[:1]))
+    own, private, batches, ctx = tree_map(lambda leaf: leaf[0], (one.down, one.private, one.batches[:1], one.context))
+    ctx = NO_CONTEXT if ctx is None else Context(*ctx)
     with nullcontext() if device == "cpu" else batched_layers():
-        alone = seconds_of(lambda: cohort.function(own, private, batches), share, device)
+        alone = seconds_of(lambda: cohort.function(own, private, batches, ctx), share, device)
     least = min(each.values())
     return max(size for size in each if each[size] <= 1.05 * least) if 4 * alone > 3 * least else 0

@@ -195,7 +195,7 @@ class ModelEngine:
             return [tree_stack(list(self._results(cohort))) for cohort in cohorts]
 
     def _results(self, cohort: Cohort) -> Iterator[Sums]:
-        predicts = cohort._replace(function=lambda down, private, batches: _predictor(self._plan, down, private))
+        predicts = cohort._replace(function=lambda down, private, batches, ctx: _predictor(self._plan, down, private))
         measure_on = _measure(self._plan, cohort.owned)
         for k, client in enumerate(cohort.clients):
             batches = [{name: value[0] for name, value in batch.items()} for batch in cohort.batches(np.array([k]))]

@@ -1,4 +1,4 @@
-"""Pure functions of a client's round, (down, private, batches) -> result, which engines run one by one or batched."""
+"""Pure functions of a client's round, (down, private, batches, ctx) -> result, for engines to run or to batch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, update_wrapper
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fedmtl.algorithms.base import Algorithm, Prediction
 from fedmtl.algorithms.common.local_training import losses_kept, mean_loss
+from fedmtl.core.context import Context
 from fedmtl.core.types import Batch, Payload, TaskSet, Trained
 from fedmtl.engines.base import ClientFn
 from fedmtl.models.split import SplitModel, mixed_outputs_fn, mixed_sums_fn, outputs_fn, sums_fn
@@ -29,7 +30,7 @@ def measure_fn(
         return partial(_measure_mixture, mixture, mixed_sums_fn(module, tasks, owned))
     sums = sums_fn(module, tasks, owned)
 
-    def measure(down: Payload, private: Any, batches: Sequence[Batch]) -> dict[str, Tensor]:
+    def measure(down: Payload, private: Any, batches: Sequence[Batch], ctx: Context) -> dict[str, Tensor]:
         params = algorithm.personal_params(down, private)
         return _added([sums(params, batch) for batch in batches])
 
@@ -44,7 +45,7 @@ def predict_fn(
         return partial(_mixture_outputs, mixture, mixed_outputs_fn(module, tasks, owned))
     outputs = outputs_fn(module, owned)
 
-    def predict(down: Payload, private: Any, batches: Sequence[Batch]) -> dict[str, Tensor]:
+    def predict(down: Payload, private: Any, batches: Sequence[Batch], ctx: Context) -> dict[str, Tensor]:
         return outputs(algorithm.personal_params(down, private), batches[0])
 
     return predict
@@ -53,12 +54,12 @@ def predict_fn(
 def with_metrics(update: ClientFn, train_loss: bool) -> ClientFn:
     """A client's round, with its training loss or without metrics."""
 
-    def train(down: Payload, private: Any, batches: Sequence[Batch]) -> Trained[Any]:
+    def train(down: Payload, private: Any, batches: Sequence[Batch], ctx: Context) -> Trained[Any]:
         if not train_loss:
-            result = update(down, private, batches)
+            result = update(down, private, batches, ctx)
             return Trained(result.private, result.upload, {})
         with losses_kept() as kept:
-            result = update(down, private, batches)
+            result = update(down, private, batches, ctx)
         loss = mean_loss(kept)
         return Trained(result.private, result.upload, {} if loss is None else {TRAIN_LOSS: loss.detach()})
 
@@ -71,6 +72,7 @@ def _measure_mixture(
     down: Payload,
     private: Any,
     batches: Sequence[Batch],
+    ctx: Context,
 ) -> dict[str, Tensor]:
     models, weights = mixture(down, private)
     return _added([sums(models, weights, batch) for batch in batches])
@@ -82,6 +84,7 @@ def _mixture_outputs(
     down: Payload,
     private: Any,
     batches: Sequence[Batch],
+    ctx: Context,
 ) -> dict[str, Tensor]:
     models, weights = mixture(down, private)
     return outputs(models, weights, batches[0])

@@ -3,15 +3,17 @@
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.base import Algorithm, Prediction, first_server, scheduled
+from fedmtl.algorithms.base import Algorithm, Prediction, first_server
 from fedmtl.algorithms.common.local_training import make_batches
 from fedmtl.codecs.base import Codec
+from fedmtl.core.context import NO_CONTEXT, Context, NoContext, context_of
+from fedmtl.core.random import SERVER
 from fedmtl.core.trees import sha256
 from fedmtl.core.types import ClientId, LossFn, Params, Payload, TaskSet, Trained
 from fedmtl.data.roster import Roster
@@ -28,6 +30,11 @@ from fedmtl.tasks.base import Task
 
 METRICS = ("last", "all", "primary")
 """Models that are measured by all metrics: the last one, each that is measured, or none. The first is the default."""
+
+
+class _Trial(NamedTuple):
+    result: Trained[Any]
+    reads_context: bool
 
 
 class Plan:
@@ -93,13 +100,9 @@ class Plan:
         """The algorithm's function for predictions with several models."""
         return mixture_of(self.algorithm)
 
-    @cached_property
-    def _scheduled(self) -> bool:
-        return scheduled(self.algorithm)
-
-    def schedule_step(self, round: int) -> int | None:
-        """Return the zero-based schedule step of a round, or None when no optimizer has a schedule."""
-        return round - 1 if self._scheduled else None
+    def server_context(self, round: int, purpose: str) -> Context:
+        """Return the context of a call of the algorithm's server functions; the first round is 1."""
+        return context_of(self.seed, round - 1, SERVER).fold(purpose)
 
     @cached_property
     def digest(self) -> bytes:
@@ -143,16 +146,17 @@ class Plan:
 
     def first_server(self, owners: Mapping[ClientId, TaskSet]) -> Any:
         """Return the server's state before the first round, for these clients."""
+        ctx = self.server_context(1, "init_server")
         if not self.algorithm.traits.register_clients:  # 100,000 dicts without a use
-            return self.algorithm.init_server(self.initial)
+            return self.algorithm.init_server(self.initial, ctx)
         owners = Roster(owners)
         own = [self.restrict(self.initial, owned) for owned in owners.task_sets]
         first = {client: own[index] for client, index in zip(owners, owners.owns.tolist(), strict=True)}
-        return first_server(self.algorithm, self.initial, first)
+        return first_server(self.algorithm, self.initial, first, ctx)
 
-    def broadcast(self, server: Any, client: ClientId, owned: TaskSet) -> Payload:
+    def broadcast(self, server: Any, client: ClientId, owned: TaskSet, round: int = 1) -> Payload:
         """Return the broadcast to a client, without heads that the client does not own."""
-        payload = self.algorithm.broadcast(server, client)
+        payload = self.algorithm.broadcast(server, client, self.server_context(round, "broadcast"))
         return {record: self.restrict(params, owned) for record, params in payload.items()}
 
     def down_spec(self, client: ClientId, owned: TaskSet) -> Spec:
@@ -173,7 +177,7 @@ class Plan:
     def up_spec(self, client: ClientId, owned: TaskSet) -> Spec:
         """Return the spec of this client's uploads, found by a round on one example of zeros."""
 
-        return self._once("up", owned, lambda: spec_of(self._trial(client, owned).upload.payload))
+        return self._once("up", owned, lambda: spec_of(self._trial(client, owned).result.upload.payload))
 
     def uplink(self, client: ClientId, owned: TaskSet) -> Link:
         """Return the link of this client's uploads."""
@@ -187,38 +191,46 @@ class Plan:
         """Return True where uploads of this client hold its training loss: it descends on one, and sends numbers."""
 
         def make() -> bool:
-            return bool(self.up_spec(client, owned)) and TRAIN_LOSS in self._trial(client, owned).metrics
+            return bool(self.up_spec(client, owned)) and TRAIN_LOSS in self._trial(client, owned).result.metrics
 
         return self._once("loss sent", owned, make)
 
-    def _trial(self, client: ClientId, owned: TaskSet) -> Trained[Any]:
+    def reads_context(self, client: ClientId, owned: TaskSet) -> bool:
+        """Return True where this client's round reads its context: a schedule, a layer that draws, or the method."""
+        return self._trial(client, owned).reads_context
+
+    def _trial(self, client: ClientId, owned: TaskSet) -> _Trial:
         """Run the client's round on one example of zeros."""
 
-        def make() -> Trained[Any]:
+        def make() -> _Trial:
             down = self.broadcast(self._server_for(client, owned), client, owned)
-            return self.training(owned)(down, self.init_client(owned, 1), self._zeros(owned))
+            given = down, self.init_client(owned, 1), self._zeros(owned)
+            try:
+                return _Trial(self.training(owned)(*given, NO_CONTEXT), False)
+            except NoContext:
+                return _Trial(self.training(owned)(*given, context_of(self.seed)), True)
 
         return self._once("trial", owned, make)
 
     def _zeros(self, owned: TaskSet) -> list[dict[str, Tensor]]:
         """Make one batch of one example of zeros, for its shapes."""
         labels = {task: np.zeros((1, *self.tasks[task].label_shape), np.float32) for task in owned}
-        return make_batches(self._input, labels, None, None, self.schedule_step(1))
+        return make_batches(self._input, labels, None, None)
 
     def local_update(self, owned: TaskSet) -> ClientFn:
-        """Return (down, private, batches) -> the client's round."""
+        """Return (down, private, batches, ctx) -> the client's round."""
         return self._once("update", owned, lambda: partial(self.algorithm.local_update, self.loss(owned)))
 
     def training(self, owned: TaskSet) -> ClientFn:
-        """Return (down, private, batches) -> ``Trained``: the client's round, and its training loss if that is sent."""
+        """Return (down, private, batches, ctx) -> ``Trained``: the client's round, and its training loss if sent."""
         return self._once("training", owned, lambda: with_metrics(self.local_update(owned), self.train_loss))
 
     def measure(self, owned: TaskSet) -> ClientFn:
-        """Return (down, private, batches) -> task -> sums of its metric, of the model that the client predicts with."""
+        """Return (down, private, batches, ctx) -> task -> sums of its metric, of the client's predictor."""
         return self._once("measure", owned, lambda: measure_fn(self.algorithm, self.module, self.tasks, owned))
 
     def outputs(self, owned: TaskSet) -> ClientFn:
-        """Return (down, private, batches) -> task -> outputs for the first batch."""
+        """Return (down, private, batches, ctx) -> task -> outputs for the first batch."""
         return self._once("outputs", owned, lambda: predict_fn(self.algorithm, self.module, self.tasks, owned))
 
     @cached_property

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fedmtl.algorithms.common.local_training import make_batches
+from fedmtl.core.context import context_rows
 from fedmtl.core.diverged import Diverged
 from fedmtl.core.random import SERVER, permutations
 from fedmtl.core.trees import all_finite, tree_index, tree_stack
@@ -34,23 +35,25 @@ def train_centrally(
     data = union(plan, raw_data)
     owned = plan.all_tasks
     (order,) = permutations(plan.seed, round, np.array([SERVER]), "batches", np.array([len(data.x)]))
-    batches = make_batches(data.x, data.y, plan.batch_size, order, plan.schedule_step(round))
+    batches = make_batches(data.x, data.y, plan.batch_size, order)
     cohort = Cohort(
         clients=[SERVER],
         function=plan.training(owned),
-        downs=[plan.broadcast(state, SERVER, owned)],
+        downs=[plan.broadcast(state, SERVER, owned, round)],
         broadcast_index=np.zeros(1, np.int64),
         private=tree_stack([plan.init_client(owned, len(data.x))]),
         steps=np.array([len(batches)]),
         batches=lambda _: [{key: value[None] for key, value in batch.items()} for batch in batches],
         owned=owned,
+        context=context_rows(plan.seed, round - 1, np.array([SERVER])) if plan.reads_context(SERVER, owned) else None,
     )
     (results,) = engine.map([cohort])
     payload, num_examples = tree_index(results.upload, 0)
     if not all_finite(payload):
         raise Diverged(f"Round {round}: {plan.algorithm!r} diverged; lower the learning rate.")
     upload = Upload(payload, float(num_examples))
-    return plan.algorithm.aggregate(state, [(SERVER, upload)]), _training(len(data.x), results.metrics)
+    ctx = plan.server_context(round, "aggregate")
+    return plan.algorithm.aggregate(state, [(SERVER, upload)], ctx), _training(len(data.x), results.metrics)
 
 
 def _training(examples: int, metrics: Mapping[str, Any]) -> TrainingLosses:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedmtl.core.context import Context
 from fedmtl.core.trees import all_finite, tree_map
 from fedmtl.core.types import ClientId
 from fedmtl.core.uploads import Stack, Uploads
@@ -18,7 +19,7 @@ from fedmtl.protocol.plan import Plan
 
 
 def aggregate(
-    plan: Plan, state: Any, uploads: Uploads, node_of: Callable[[ClientId], int | None], trusted: bool
+    plan: Plan, round: int, state: Any, uploads: Uploads, node_of: Callable[[ClientId], int | None], trusted: bool
 ) -> tuple[Any, Uploads, dict[ClientId, str]]:
     """Return the server's next state, the uploads that made it, and the clients of the others, with the reason.
 
@@ -29,16 +30,17 @@ def aggregate(
     Raises:
         Exception: the algorithm's own, where no node's uploads alone explain it.
     """
+    ctx = plan.server_context(round, "aggregate")
     if trusted or uploads.summed:
-        return plan.algorithm.aggregate(state, uploads), uploads, {}
-    after, error = _tried(plan, state, uploads)
+        return plan.algorithm.aggregate(state, uploads, ctx), uploads, {}
+    after, error = _tried(plan, state, uploads, ctx)
     if error is not None:
         clients = uploads.clients
         nodes = [node_of(client) for client in clients.tolist()]
         for node in sorted(set(nodes), key=str) if len(set(nodes)) > 1 else ():
             some = clients[np.array([other == node for other in nodes])]
             rest = without(uploads, some)
-            better, still = _tried(plan, state, rest)
+            better, still = _tried(plan, state, rest, ctx)
             if still is None:
                 reason = f"the algorithm cannot use the uploads of its node: {type(error).__name__}"
                 return better, rest, dict.fromkeys(some.tolist(), reason)
@@ -51,10 +53,10 @@ class NotFinite(ValueError):
     """The algorithm's state after a round holds NaN or infinity, and the one before did not."""
 
 
-def _tried(plan: Plan, state: Any, uploads: Uploads) -> tuple[Any, Exception | None]:
+def _tried(plan: Plan, state: Any, uploads: Uploads, ctx: Context) -> tuple[Any, Exception | None]:
     """Return the state after a round, and the error for which it cannot be used."""
     try:
-        after = plan.algorithm.aggregate(state, uploads)
+        after = plan.algorithm.aggregate(state, uploads, ctx)
     except Exception as error:  # of whatever type an algorithm raises on numbers that it did not expect
         return None, error
     unusable = not all_finite(after) and all_finite(state)

@@ -185,7 +185,9 @@ class Server:
             reader = UploadReader(received)
             uploads = reader.uploads()
             if len(uploads.clients):
-                self.state, uploads, unusable = aggregate(self.plan, self.state, uploads, received.node_of, trusted)
+                self.state, uploads, unusable = aggregate(
+                    self.plan, round, self.state, uploads, received.node_of, trusted
+                )
                 received.leave_out(unusable)
             trained = uploads.clients
             training = reader.training(trained)

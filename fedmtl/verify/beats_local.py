@@ -28,7 +28,7 @@ from fedmtl.algorithms.local import Local
 from fedmtl.core.trees import tree_index, tree_leaves, tree_stack, tree_unflatten
 from fedmtl.core.types import Payload, Upload
 from fedmtl.registry.components import REGISTRY
-from fedmtl.verify.check import Check, CheckResult, below
+from fedmtl.verify.check import CTX, Check, CheckResult, below
 from fedmtl.verify.lookup import checks_file
 from fedmtl.verify.planted import CLIENTS, EXAMPLES, Hinge, Loss, Predict, Problem
 
@@ -43,24 +43,24 @@ def learn(algorithm: Any, problem: Problem, rounds: int, coded: Coded | None = N
     """The clients' mean risk after the last of some rounds of all, who train side by side, or after each."""
     count, batch = len(problem.stars), problem.batch()
     loss = Hinge(problem.predict) if problem.labels else Loss(problem.predict)
-    server = first_server(algorithm, problem.start, dict.fromkeys(range(count), problem.start))
+    server = first_server(algorithm, problem.start, dict.fromkeys(range(count), problem.start), CTX)
     private = tree_stack([algorithm.init_client(problem.start, EXAMPLES)] * count)
 
     def update(inputs: Any) -> Any:
         down, private, batch = inputs
-        return algorithm.local_update(loss, down, private, [batch])
+        return algorithm.local_update(loss, down, private, [batch], CTX)
 
     risks = []
     for left in reversed(range(rounds)):
-        downs = [algorithm.broadcast(server, k) for k in range(count)]
+        downs = [algorithm.broadcast(server, k, CTX) for k in range(count)]
         private, (payload, sizes) = _side_by_side(update, (tree_stack(downs), private, batch))
         payloads = [tree_index(payload, k) for k in range(count)]
         if coded is not None:
             payloads = [coded(k, up, down) for k, (up, down) in enumerate(zip(payloads, downs, strict=True))]
-        server = algorithm.aggregate(server, [(k, Upload(up, float(sizes[k]))) for k, up in enumerate(payloads)])
+        server = algorithm.aggregate(server, [(k, Upload(up, float(sizes[k]))) for k, up in enumerate(payloads)], CTX)
         if left and not each:
             continue
-        downs = [algorithm.broadcast(server, k) for k in range(count)]
+        downs = [algorithm.broadcast(server, k, CTX) for k in range(count)]
         own = [predictor(algorithm, problem.predict, down, tree_index(private, k)) for k, down in enumerate(downs)]
         risks.append(problem.risk(own))
     return risks

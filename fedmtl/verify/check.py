@@ -11,8 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fedmtl.core.context import context_of
+
 Check = Callable[[Callable[..., Any]], "CheckResult"]
 """(class of the algorithm) -> what was found."""
+
+
+CTX = context_of(seed=1)
+"""Context of calls that need no round of their own."""
 
 
 class CheckResult(NamedTuple):

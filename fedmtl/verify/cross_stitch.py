@@ -11,7 +11,7 @@ from fedmtl.algorithms.fedper import FedPer
 from fedmtl.algorithms.local import Local
 from fedmtl.core.types import Upload
 from fedmtl.verify.beats_local import Claim, steps
-from fedmtl.verify.check import CheckResult, above, close, every, same_bits
+from fedmtl.verify.check import CTX, CheckResult, above, close, every, same_bits
 from fedmtl.verify.fixed_updates import enrolled
 from fedmtl.verify.penalty_gradient import LR, Penalty
 from fedmtl.verify.planted import two_clusters
@@ -88,10 +88,15 @@ def the_mix_descends_on_the_clients_loss(stitch: Callable[..., Any]) -> CheckRes
     expected = [nearest(row) for row in (a - rate * lr * a.grad).detach().numpy()]
     made = stitch(lr=lr, epochs=1, mix=0.8, rate=rate)
     sent = [
-        (k, made.local_update(one.loss, made.broadcast(before.server, k), before.private[k], one.batches(1)).upload)
+        (
+            k,
+            made.local_update(
+                one.loss, made.broadcast(before.server, k, CTX), before.private[k], one.batches(1), CTX
+            ).upload,
+        )
         for k, one in enumerate(federation)
     ]
-    return close(made.diagnostics(made.aggregate(before.server, sent))["mix"], np.stack(expected), atol=1e-10)
+    return close(made.diagnostics(made.aggregate(before.server, sent, CTX))["mix"], np.stack(expected), atol=1e-10)
 
 
 def layers_have_mixes_of_their_own(stitch: Callable[..., Any]) -> CheckResult:
@@ -110,9 +115,9 @@ def layers_have_mixes_of_their_own(stitch: Callable[..., Any]) -> CheckResult:
     made = stitch(mix=1.0, rate=1.0)
     server = enrolled(made, [0, 1], trunk(1, 1, 1))
     sent = {0: trunk(3, 1, 5), 1: trunk(1, 1.5, 3)}
-    server = made.aggregate(server, [(k, Upload({"trunk": one}, 4.0)) for k, one in sent.items()])
-    server = made.aggregate(server, [(0, Upload({"trunk": trunk(2, 1.35, 4)}, 4.0))])
-    broadcasts = [[float(made.broadcast(server, k)["trunk"][name]) for name in names] for k in (0, 1)]
+    server = made.aggregate(server, [(k, Upload({"trunk": one}, 4.0)) for k, one in sent.items()], CTX)
+    server = made.aggregate(server, [(0, Upload({"trunk": trunk(2, 1.35, 4)}, 4.0))], CTX)
+    broadcasts = [[float(made.broadcast(server, k, CTX)["trunk"][name]) for name in names] for k in (0, 1)]
     bias = (0.475 * 1.35 + 0.525 * 1.5, (1.35 + 1.5) / 2)
     return every(
         close(made.diagnostics(server)["mix"], [[0.4875, 0.5125], [0.5, 0.5]], atol=1e-12),

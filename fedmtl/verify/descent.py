@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fedmtl.algorithms.common.local_training import sgd
+from fedmtl.core.context import context_of
 from fedmtl.verify.check import CheckResult, every, same_bits
 from fedmtl.verify.quadratic import Array, clients, vector
 
@@ -20,13 +21,12 @@ LR = 0.125
 MASKS = {True: [1.0, 1.0, 0.0], False: [0.0, 0.0, 0.0]}
 
 
-def batches(steps: Sequence[bool], round: int) -> list[dict[str, Tensor]]:
-    """A batch for each step, False: padding. Padded rows have another round, which no optimizer may read."""
+def batches(steps: Sequence[bool]) -> list[dict[str, Tensor]]:
+    """A batch for each step, False: padding."""
     return [
         {
             "x": torch.zeros(3, 1),
             "mask": torch.tensor(MASKS[real]),
-            "round": torch.tensor([round if each else 99.0 for each in MASKS[real]]),
         }
         for real in steps
     ]
@@ -37,7 +37,8 @@ def descend(
 ) -> Array:
     """w after one local update of a round, from a number of real batches, or a flag a batch: False is padding."""
     real = [True] * steps if isinstance(steps, int) else steps
-    return vector(sgd(ONE.loss, ONE.params(start), batches(real, round), lr, epochs, optimizer))
+    ctx = context_of(round=round)
+    return vector(sgd(ONE.loss, ONE.params(start), batches(real), lr, epochs, optimizer, ctx=ctx))
 
 
 def by_hand(step: Callable[[Array, Array], Array], steps: int, lr: float = LR, start: Array = START) -> Array:

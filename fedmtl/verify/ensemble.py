@@ -17,7 +17,7 @@ from fedmtl.algorithms.local import Local
 from fedmtl.core.types import Batch, Params
 from fedmtl.tasks import Binary, MultiClass, Task
 from fedmtl.verify.beats_local import Claim, steps
-from fedmtl.verify.check import CheckResult, above, below, close, every, same_bits
+from fedmtl.verify.check import CTX, CheckResult, above, below, close, every, same_bits
 from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import Array, clients, play
 
@@ -81,21 +81,21 @@ class Ended(NamedTuple):
 def rounds(algorithm: Any, federation: Mapping[int, Labelled], cohorts: Sequence[Sequence[int]]) -> Ended:
     """Rounds of some clients each, uploads in the order in which the cohort names them."""
     owned = {client: tuple(one.y) for client, one in federation.items()}
-    server = first_server(algorithm, first(tuple(KINDS)), {client: first(owned[client]) for client in federation})
+    server = first_server(algorithm, first(tuple(KINDS)), {client: first(owned[client]) for client in federation}, CTX)
     private = {client: algorithm.init_client(first(owned[client]), len(one.x)) for client, one in federation.items()}
     for cohort in cohorts:
         sent = []
         for client in cohort:
-            one, down = federation[client], restricted(algorithm.broadcast(server, client), owned[client])
-            result = algorithm.local_update(one.loss, down, private[client], one.batches())
+            one, down = federation[client], restricted(algorithm.broadcast(server, client, CTX), owned[client])
+            result = algorithm.local_update(one.loss, down, private[client], one.batches(), CTX)
             private[client] = result.private
             sent.append((client, result.upload))
-        server = algorithm.aggregate(server, sent)
+        server = algorithm.aggregate(server, sent, CTX)
     return Ended(server, private)
 
 
 def mixture(algorithm: Any, ended: Ended, client: int, owned: Sequence[str]) -> tuple[Any, Any]:
-    return algorithm.mixture(restricted(algorithm.broadcast(ended.server, client), owned), ended.private[client])
+    return algorithm.mixture(restricted(algorithm.broadcast(ended.server, client, CTX), owned), ended.private[client])
 
 
 def predicted(algorithm: Any, ended: Ended, client: int, owned: Sequence[str], task: str, x: Array) -> Array:
@@ -115,7 +115,7 @@ def member(algorithm: Any, one: Labelled, rounds: int = 1) -> Params:
     local = Local(lr=algorithm.lr, epochs=algorithm.epochs)
     w: Params = local.init_client(first(tuple(one.y)), len(one.x))
     for _ in range(rounds):
-        w = local.local_update(one.loss, {}, w, one.batches()).private
+        w = local.local_update(one.loss, {}, w, one.batches(), CTX).private
     return w
 
 
@@ -130,9 +130,9 @@ def one_client_is_local(ensemble: Callable[..., Any]) -> CheckResult:
     algorithm = ensemble(lr=0.125, epochs=2)
     found = play(algorithm, [one], START, 3, steps=2)
     expected = play(Local(lr=0.125, epochs=2), [one], START, 3, steps=2).personal
-    models, weights = algorithm.mixture(algorithm.broadcast(found.server, 0), found.private[0])
-    untrained = first_server(algorithm, one.params(START), {0: one.params(START)})
-    _, before = algorithm.mixture(algorithm.broadcast(untrained, 0), one.params(START))
+    models, weights = algorithm.mixture(algorithm.broadcast(found.server, 0, CTX), found.private[0])
+    untrained = first_server(algorithm, one.params(START), {0: one.params(START)}, CTX)
+    _, before = algorithm.mixture(algorithm.broadcast(untrained, 0, CTX), one.params(START))
     return every(
         close(weights["t"], [1, 0], atol=0),
         close(before["t"], [0, 1], atol=0),
@@ -151,14 +151,14 @@ def two_models_by_hand(ensemble: Callable[..., Any]) -> CheckResult:
     algorithm = ensemble()
     start = {"trunk.w": torch.ones(1, 1).double(), "head.kind.w": torch.zeros(1, 3).double()}
     start["head.flag.w"] = torch.zeros(1, 1).double()
-    server = first_server(algorithm, start, dict.fromkeys((3, 5, 8), start))
+    server = first_server(algorithm, start, dict.fromkeys((3, 5, 8), start), CTX)
     uploads = []
     for client, (kind, flag) in said.items():
         w = {**start, "head.kind.w": torch.tensor(kind)[None], "head.flag.w": torch.tensor([[flag]])}
         batch = {"x": torch.ones(1, 1).double(), "index": torch.zeros(1), "mask": torch.ones(1)}
-        flat = algorithm.local_update(lambda w, _: 0 * sum(v.sum() for v in w.values()), {}, w, [batch])
+        flat = algorithm.local_update(lambda w, _: 0 * sum(v.sum() for v in w.values()), {}, w, [batch], CTX)
         uploads.append((client, flat.upload))  # a loss that is flat leaves w as it is
-    ended = Ended(algorithm.aggregate(server, uploads), dict.fromkeys((3, 5, 8), start))
+    ended = Ended(algorithm.aggregate(server, uploads, CTX), dict.fromkeys((3, 5, 8), start))
     found = []
     for client in (3, 8):
         for task, expected in (("kind", [0.5, 0.4, 0.1]), ("flag", [0.525])):

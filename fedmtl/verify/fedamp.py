@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fedmtl.verify.beats_local import Claim, steps
-from fedmtl.verify.check import CheckResult, above, close, every
+from fedmtl.verify.check import CTX, CheckResult, above, close, every
 from fedmtl.verify.penalty_gradient import LR, SLOPE, Penalty
 from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import Array, clients, play
@@ -62,7 +62,7 @@ def three_rounds_by_hand(fedamp: Callable[..., Any]) -> CheckResult:
         mixed = attention(w, alpha, sigma) @ w
     algorithm = fedamp(lr=0.5, epochs=50, lam=0.6, alpha=alpha, sigma=sigma)
     found = play(algorithm, clients(), START, 3)
-    said = [algorithm.broadcast(found.server, k)["model"] for k in range(3)]
+    said = [algorithm.broadcast(found.server, k, CTX)["model"] for k in range(3)]
     return every(
         close(np.stack([np.concatenate([u["trunk.w"], u["head.t.b"]]) for u in said]), mixed, atol=1e-9),
         close(algorithm.diagnostics(found.server)["xi"], attention(w, alpha, sigma), atol=1e-9),

@@ -9,7 +9,7 @@ import torch
 from fedmtl.core.types import Upload
 from fedmtl.verify.beats_local import Claim, steps
 from fedmtl.verify.central import alone, central_vector
-from fedmtl.verify.check import CheckResult, close, every, same_bits
+from fedmtl.verify.check import CTX, CheckResult, close, every, same_bits
 from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import clients, play, weights
 
@@ -60,7 +60,7 @@ def a_head_is_averaged_over_its_owners(fedavg: Callable[..., Any]) -> CheckResul
         (1, Upload({"model": scalars(("trunk.w", 0.0), ("head.a.w", 5.0), ("head.b.w", 7.0))}, 3.0)),
         (2, Upload({"model": scalars(("trunk.w", 2.0), ("head.b.w", 0.0))}, 4.0)),
     ]
-    new = fedavg().aggregate(server, uploads)
+    new = fedavg().aggregate(server, uploads, CTX)
     expected = scalars(("trunk.w", 2.0), ("head.a.w", 4.0), ("head.b.w", 3.0), ("head.c.w", 9.0))
     return every(*(close(new[name].numpy(), value.numpy(), atol=0) for name, value in expected.items()))
 

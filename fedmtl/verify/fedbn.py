@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fedmtl.core.types import Batch, Params
 from fedmtl.verify.beats_local import Claim, steps
-from fedmtl.verify.check import CheckResult, close, every, same_bits
+from fedmtl.verify.check import CTX, CheckResult, close, every, same_bits
 from fedmtl.verify.planted import one_model_by_norms
 from fedmtl.verify.quadratic import Array, Quadratic, clients, weights
 
@@ -49,7 +49,7 @@ class Rounds(NamedTuple):
 
 def rounds(algorithm: Any, federation: list[Quadratic], count: int) -> Rounds:
     """Rounds of all clients, one full batch an epoch, from START."""
-    server = algorithm.init_server(params_of(START))
+    server = algorithm.init_server(params_of(START), CTX)
     private = [algorithm.init_client(params_of(START), one.num_examples) for one in federation]
     for _ in range(count):
         results = []
@@ -59,10 +59,12 @@ def rounds(algorithm: Any, federation: list[Quadratic], count: int) -> Rounds:
                 gap = vector_of(params) - torch.as_tensor(one.star)
                 return gap @ torch.as_tensor(one.hessian) @ gap / 2
 
-            results.append(algorithm.local_update(loss, algorithm.broadcast(server, k), private[k], one.batches(1)))
+            results.append(
+                algorithm.local_update(loss, algorithm.broadcast(server, k, CTX), private[k], one.batches(1), CTX)
+            )
         private = [result.private for result in results]
-        server = algorithm.aggregate(server, [(k, result.upload) for k, result in enumerate(results)])
-    each = [algorithm.personal_params(algorithm.broadcast(server, k), own) for k, own in enumerate(private)]
+        server = algorithm.aggregate(server, [(k, result.upload) for k, result in enumerate(results)], CTX)
+    each = [algorithm.personal_params(algorithm.broadcast(server, k, CTX), own) for k, own in enumerate(private)]
     return Rounds(private, np.stack([vector_of(params).numpy() for params in each]))
 
 
@@ -105,7 +107,7 @@ def norm_layers_are_known_by_shape(fedbn: Callable[..., Any]) -> CheckResult:
         nn.Embedding(3, 4),
     )
     params = {f"trunk.{name}": value.detach() for name, value in network.named_parameters()}
-    private, shared = fedbn().init_client(params, 1), fedbn().init_server(params)
+    private, shared = fedbn().init_client(params, 1), fedbn().init_server(params, CTX)
     expected = [name for name in params if name.split(".")[1] in "1234"]
     return close(
         [sorted(private) == sorted(expected), len(private), len({*private, *shared})], [1, 7, len(params)], atol=0

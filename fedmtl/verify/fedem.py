@@ -16,7 +16,7 @@ from fedmtl.core.random import rng
 from fedmtl.core.types import Batch, Params
 from fedmtl.tasks import MultiClass, Regression
 from fedmtl.verify.beats_local import Claim, steps
-from fedmtl.verify.check import CheckResult, above, close, every
+from fedmtl.verify.check import CTX, CheckResult, above, close, every
 from fedmtl.verify.planted import two_clusters
 from fedmtl.verify.quadratic import Array, play, vector
 
@@ -92,17 +92,17 @@ def served(server: Params) -> Array:
 
 def states(algorithm: Any, federation: Sequence[Mixed]) -> Iterator[tuple[Array, list[Array]]]:
     """Before the first round and after each: the server's models, and the clients' π; full batches."""
-    server = algorithm.init_server(federation[0].params(START))
+    server = algorithm.init_server(federation[0].params(START), CTX)
     private = [algorithm.init_client(one.params(START), one.num_examples) for one in federation]
     while True:
         yield served(server), [mixture.pi.double().numpy() for mixture in private]
-        down = algorithm.broadcast(server, 0)
+        down = algorithm.broadcast(server, 0, CTX)
         results = [
-            algorithm.local_update(one.loss, down, own, one.batches(1))
+            algorithm.local_update(one.loss, down, own, one.batches(1), CTX)
             for one, own in zip(federation, private, strict=True)
         ]
         private = [result.private for result in results]
-        server = algorithm.aggregate(server, [(k, result.upload) for k, result in enumerate(results)])
+        server = algorithm.aggregate(server, [(k, result.upload) for k, result in enumerate(results)], CTX)
 
 
 def one_component_is_fedavg(fedem: Callable[..., Any]) -> CheckResult:
@@ -178,9 +178,9 @@ def predictions_are_means_weighted_by_pi(fedem: Callable[..., Any]) -> CheckResu
     x · w_m, 0 and −x · w_m and each of the three labels. It is at most Σ_m π_m ℓ_m (Jensen)."""
     algorithm, pi = fedem(components=3, spread=1.0, seed=4), np.array([0.2, 0.7, 0.1])
     (one,) = clients(1)
-    server, first = algorithm.init_server(one.params(START)), algorithm.init_client(one.params(START), 13)
+    server, first = algorithm.init_server(one.params(START), CTX), algorithm.init_client(one.params(START), 13)
     private = first._replace(pi=torch.tensor(pi))
-    models, weights = algorithm.mixture(algorithm.broadcast(server, 0), private)
+    models, weights = algorithm.mixture(algorithm.broadcast(server, 0, CTX), private)
     z = one.x @ np.stack([vector(model) for model in models]).T
     number = Regression().mixed(torch.tensor(z.T[..., None]), weights)[:, 0]
     found = [close(number, (one.x @ first_models(3, 1.0, 4).T * pi).sum(1), atol=1e-9)]
@@ -197,9 +197,11 @@ def one_model_for_a_device_is_the_likeliest(fedem: Callable[..., Any]) -> CheckR
     """``personal_params``: where π is (0.2, 0.7, 0.1) the second model; at the start, where π = ⅓, the first."""
     algorithm = fedem(components=3, spread=1.0, seed=4)
     (one,) = clients(1)
-    server, first = algorithm.init_server(one.params(START)), algorithm.init_client(one.params(START), 13)
+    server, first = algorithm.init_server(one.params(START), CTX), algorithm.init_client(one.params(START), 13)
     later = first._replace(pi=torch.tensor([0.2, 0.7, 0.1]))
-    got = [vector(algorithm.personal_params(algorithm.broadcast(server, 0), private)) for private in (first, later)]
+    got = [
+        vector(algorithm.personal_params(algorithm.broadcast(server, 0, CTX), private)) for private in (first, later)
+    ]
     return every(close(first.pi, [1 / 3] * 3, atol=1e-6), close(np.stack(got), first_models(3, 1.0, 4)[:2], atol=1e-12))
 
 

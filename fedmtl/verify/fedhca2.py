@@ -10,7 +10,7 @@ from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.local import Local
 from fedmtl.core.types import Upload
 from fedmtl.verify.beats_local import Claim, steps
-from fedmtl.verify.check import CheckResult, close, every, same_bits
+from fedmtl.verify.check import CTX, CheckResult, close, every, same_bits
 from fedmtl.verify.fixed_updates import LR, enrolled, planted
 from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import Array, clients, play, vector
@@ -33,10 +33,10 @@ def changed(algorithm: Any, server: Any, deltas: Mapping[int, Array]) -> Any:
     """The server after a round in which clients' models change by ``deltas``."""
     uploads = []
     for client, delta in deltas.items():
-        model = algorithm.broadcast(server, client)["model"]
+        model = algorithm.broadcast(server, client, CTX)["model"]
         step = {"trunk.w": torch.tensor(delta[:3]), "head.t.b": torch.tensor(delta[3:])}
         uploads.append((client, Upload({"model": {name: model[name] + step[name] for name in model}}, 3 + client)))
-    return algorithm.aggregate(server, uploads)
+    return algorithm.aggregate(server, uploads, CTX)
 
 
 def blank(algorithm: Any, count: int) -> Any:
@@ -47,7 +47,7 @@ def blank(algorithm: Any, count: int) -> Any:
 
 def models(algorithm: Any, server: Any, count: int) -> Array:
     """Models on the server, [K, 5]."""
-    return np.stack([vector(algorithm.broadcast(server, k)["model"]) for k in range(count)])
+    return np.stack([vector(algorithm.broadcast(server, k, CTX)["model"]) for k in range(count)])
 
 
 def without_weights_it_is_local(fedhca2: Callable[..., Any]) -> CheckResult:
@@ -118,11 +118,11 @@ def heads_of_one_shape_ask_each_other(fedhca2: Callable[..., Any]) -> CheckResul
         w["trunk.w"] = torch.tensor([1.0, 2.0], dtype=torch.float64)
         first[client] = {name: torch.zeros_like(value) for name, value in w.items()}
         uploads.append((client, Upload({"model": w}, 4)))
-    server = algorithm.aggregate(first_server(algorithm, {}, first), uploads)
+    server = algorithm.aggregate(first_server(algorithm, {}, first, CTX), uploads, CTX)
     rows = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
     weight = np.exp(rows @ rows.T / np.sqrt(2))
     asked = weight / weight.sum(axis=1, keepdims=True) @ rows
-    got = {n: v.numpy() for k in heads for n, v in algorithm.broadcast(server, k)["model"].items()}
+    got = {n: v.numpy() for k in heads for n, v in algorithm.broadcast(server, k, CTX)["model"].items()}
     return every(
         close(np.stack([got[f"head.{t}.w"] for t in "abc"]), rows + asked / 2, atol=1e-7),
         close(got["head.d.w"], np.array([1.5, -3.0, 4.5]), atol=1e-7),
@@ -136,12 +136,12 @@ def weight_and_bias_share_a_weight(fedhca2: Callable[..., Any]) -> CheckResult:
     algorithm = fedhca2(beta=0.1, hyper_lr=1 / 64)
     names = {"trunk.w": 0.0, "head.t.p.weight": 1.0, "head.t.p.bias": -2.0, "head.t.q.weight": 3.0}
     first = {0: {name: torch.zeros(1, dtype=torch.float64) for name in names}}
-    server = first_server(algorithm, {}, first)
+    server = first_server(algorithm, {}, first, CTX)
     for _ in range(2):
-        model = algorithm.broadcast(server, 0)["model"]
+        model = algorithm.broadcast(server, 0, CTX)["model"]
         sent = {name: model[name] + step for name, step in names.items()}
-        server = algorithm.aggregate(server, [(0, Upload({"model": sent}, 4))])
-    found = algorithm.broadcast(server, 0)["model"]
+        server = algorithm.aggregate(server, [(0, Upload({"model": sent}, 4))], CTX)
+    found = algorithm.broadcast(server, 0, CTX)["model"]
     p, q = 0.1 + 5 / 64, 0.1 + 9 / 64
     expected = [2.1 + p, -2 * (2.1 + p), 3 * (2.1 + q)]
     got = [float(found[name]) for name in ("head.t.p.weight", "head.t.p.bias", "head.t.q.weight")]

@@ -10,7 +10,7 @@ from torch import Tensor
 from fedmtl.core.trees import tree_index
 from fedmtl.core.types import Batch, LocalResult, Params, Payload
 from fedmtl.verify.beats_local import EPOCHS, Claim
-from fedmtl.verify.check import CheckResult, below, close, every
+from fedmtl.verify.check import CTX, CheckResult, below, close, every
 from fedmtl.verify.planted import one_subspace
 from fedmtl.verify.quadratic import Array, clients, play, weights
 
@@ -88,17 +88,17 @@ def subspace_distances(fedrep: Callable[..., Any], problem: Subspace, rounds: in
     }
     basis, distances = problem.start, []
     for _ in range(rounds):
-        trunk = algorithm.init_server({"trunk.b": torch.from_numpy(basis)})
-        down: Payload = algorithm.broadcast(trunk, 0)
+        trunk = algorithm.init_server({"trunk.b": torch.from_numpy(basis)}, CTX)
+        down: Payload = algorithm.broadcast(trunk, 0, CTX)
         charts = torch.from_numpy(np.linalg.inv(np.linalg.qr(problem.x @ basis)[1]))
 
         def update(head: Params, batch: Batch, down: Payload = down) -> LocalResult[Params]:
-            return algorithm.local_update(charted_loss, down, head, [batch])
+            return algorithm.local_update(charted_loss, down, head, [batch], CTX)
 
         results = torch.vmap(update)(heads, {**batch, "chart": charts})
         heads = results.private
         uploads = [(k, tree_index(results.upload, k)) for k in range(problem.n)]
-        basis = np.linalg.qr(algorithm.aggregate(trunk, uploads)["trunk.b"].numpy())[0]
+        basis = np.linalg.qr(algorithm.aggregate(trunk, uploads, CTX)["trunk.b"].numpy())[0]
         distances.append(problem.distance(basis))
     return distances
 
@@ -130,10 +130,10 @@ def the_head_moves_first(fedrep: Callable[..., Any]) -> CheckResult:
 
     algorithm = fedrep(lr=0.5, head_epochs=1, trunk_epochs=1)
     first = {"trunk.a": torch.tensor(1.0), "head.t.h": torch.tensor(0.0)}
-    server, head = algorithm.init_server(first), algorithm.init_client(first, 1)
-    result = algorithm.local_update(loss, algorithm.broadcast(server, 0), head, [{"mask": torch.ones(1)}])
-    server = algorithm.aggregate(server, [(0, result.upload)])
-    new = algorithm.personal_params(algorithm.broadcast(server, 0), result.private)
+    server, head = algorithm.init_server(first, CTX), algorithm.init_client(first, 1)
+    result = algorithm.local_update(loss, algorithm.broadcast(server, 0, CTX), head, [{"mask": torch.ones(1)}], CTX)
+    server = algorithm.aggregate(server, [(0, result.upload)], CTX)
+    new = algorithm.personal_params(algorithm.broadcast(server, 0, CTX), result.private)
     return close([new["trunk.a"], new["head.t.h"]], [1.5, 1.0], atol=0)
 
 

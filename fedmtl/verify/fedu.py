@@ -10,7 +10,7 @@ from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.local import Local
 from fedmtl.core.types import Upload
 from fedmtl.verify.beats_local import PAIRS, Claim, steps
-from fedmtl.verify.check import CheckResult, close, every, same_bits
+from fedmtl.verify.check import CTX, CheckResult, close, every, same_bits
 from fedmtl.verify.penalty_gradient import LR, Penalty
 from fedmtl.verify.planted import two_clusters
 from fedmtl.verify.quadratic import Array, clients, play
@@ -85,9 +85,9 @@ def an_absent_client_stays_and_heads_keep_to_their_tasks(fedu: Callable[..., Any
     def model(trunk: float, head: float | None) -> dict[str, torch.Tensor]:
         return {"trunk.w": torch.tensor([trunk])} | ({} if head is None else {"head.t.b": torch.tensor([head])})
 
-    server = first_server(algorithm, model(0.0, 1.0), {k: model(trunks[k], heads[k]) for k in range(3)})
-    server = algorithm.aggregate(server, [(0, Upload({"model": model(2.0, 7.0)}, 5.0))])
-    said = [algorithm.broadcast(server, k)["model"] for k in range(3)]
+    server = first_server(algorithm, model(0.0, 1.0), {k: model(trunks[k], heads[k]) for k in range(3)}, CTX)
+    server = algorithm.aggregate(server, [(0, Upload({"model": model(2.0, 7.0)}, 5.0))], CTX)
+    said = [algorithm.broadcast(server, k, CTX)["model"] for k in range(3)]
     return every(
         close([float(one["trunk.w"]) for one in said], [3.25, 4, 10], atol=1e-6),
         close([float(one["head.t.b"]) for one in said[:2]], [6.5, 3], atol=1e-6),

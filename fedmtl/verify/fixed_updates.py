@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fedmtl.algorithms.base import first_server
 from fedmtl.core.types import Upload
+from fedmtl.verify.check import CTX
 from fedmtl.verify.quadratic import Array, Quadratic
 
 LR = 0.5
@@ -23,7 +24,7 @@ def planted(deltas: Any, counts: Sequence[int]) -> list[Quadratic]:
 
 def enrolled(algorithm: Any, clients: Sequence[int], params: Mapping[str, Tensor]) -> Any:
     """A server before its first round, all of whose clients own the same."""
-    return first_server(algorithm, params, dict.fromkeys(clients, params))
+    return first_server(algorithm, params, dict.fromkeys(clients, params), CTX)
 
 
 def sent(
@@ -32,7 +33,7 @@ def sent(
     """Uploads of clients whose trunk changes by ``deltas``, whatever they received."""
     uploads = []
     for client, delta in deltas.items():
-        ((record, params),) = algorithm.broadcast(server, client).items()
+        ((record, params),) = algorithm.broadcast(server, client, CTX).items()
         trunk = params["trunk.w"] + torch.tensor(np.asarray(delta, np.float64))
         uploads.append((client, Upload({record: {**params, "trunk.w": trunk}}, counts[client])))
     return uploads

@@ -10,7 +10,7 @@ from fedmtl.algorithms.fedper import FedPer
 from fedmtl.algorithms.local import Local
 from fedmtl.core.types import Upload
 from fedmtl.verify.beats_local import HALVES, Claim, steps
-from fedmtl.verify.check import CheckResult, close, every, same_bits
+from fedmtl.verify.check import CTX, CheckResult, close, every, same_bits
 from fedmtl.verify.fixed_updates import enrolled, sent
 from fedmtl.verify.penalty_gradient import LR, Penalty
 from fedmtl.verify.planted import two_clusters
@@ -73,8 +73,8 @@ def who_is_absent(graph: Callable[..., Any]) -> CheckResult:
     for groups, trunks in expected.items():
         algorithm = graph(strength=0.25, groups=groups, edges=() if groups else ("2-4", "4-9"))
         server = enrolled(algorithm, (2, 4, 9), params)
-        server = algorithm.aggregate(server, sent(algorithm, server, deltas, counts))
-        got = np.stack([algorithm.broadcast(server, k)["trunk"]["trunk.w"].numpy() for k in (2, 4, 9)])
+        server = algorithm.aggregate(server, sent(algorithm, server, deltas, counts), CTX)
+        got = np.stack([algorithm.broadcast(server, k, CTX)["trunk"]["trunk.w"].numpy() for k in (2, 4, 9)])
         parts.append(close(got, trunks, atol=1e-12))
     return every(*parts)
 
@@ -89,8 +89,8 @@ def a_tree_shares_block_by_block(graph: Callable[..., Any]) -> CheckResult:
         (k, Upload({"trunk": {"trunk.root.w": torch.tensor([root]), "trunk.middle.w": torch.tensor([middle])}}, n))
         for k, (root, middle, n) in enumerate([(1.0, 1.0, 1), (2.0, 5.0, 3), (6.0, 7.0, 4)])
     ]
-    server = algorithm.aggregate(server, uploads)
-    trunks = [algorithm.broadcast(server, k)["trunk"] for k in range(3)]
+    server = algorithm.aggregate(server, uploads, CTX)
+    trunks = [algorithm.broadcast(server, k, CTX)["trunk"] for k in range(3)]
     got = [[float(trunk[f"trunk.{part}.w"]) for part in ("root", "middle")] for trunk in trunks]
     return close(got, [[31 / 8, 4], [31 / 8, 4], [31 / 8, 7]], atol=1e-6)
 

@@ -12,7 +12,7 @@ from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.core.random import rng
 from fedmtl.core.types import Batch, Params, Upload
 from fedmtl.verify.beats_local import Claim, steps
-from fedmtl.verify.check import CheckResult, close, every, same_bits
+from fedmtl.verify.check import CTX, CheckResult, close, every, same_bits
 from fedmtl.verify.planted import two_clusters
 from fedmtl.verify.quadratic import Array, Quadratic, clients, play, vector
 
@@ -107,11 +107,11 @@ def the_choice_counts_examples_not_batches(ifca: Callable[..., Any]) -> CheckRes
             {"x": torch.tensor([far, 9.0, 9.0, 9.0]), "mask": torch.tensor([1.0, 0.0, 0.0, 0.0])},
             {"x": torch.full((4,), 9.0), "mask": torch.zeros(4)},
         ]
-        server = first_server(algorithm, {"trunk.w": torch.ones(1)}, {0: {"trunk.w": torch.ones(1)}})
-        down = algorithm.broadcast(server, 0)
+        server = first_server(algorithm, {"trunk.w": torch.ones(1)}, {0: {"trunk.w": torch.ones(1)}}, CTX)
+        down = algorithm.broadcast(server, 0, CTX)
         down = {record: {"trunk.w": torch.tensor([w])} for record, w in zip(down, models, strict=True)}
-        sent = algorithm.local_update(loss, down, None, batches).upload
-        after = algorithm.aggregate(server, [(0, Upload(sent.payload, float(sent.num_examples)))])
+        sent = algorithm.local_update(loss, down, None, batches, CTX).upload
+        after = algorithm.aggregate(server, [(0, Upload(sent.payload, float(sent.num_examples)))], CTX)
         parts.append(close(algorithm.diagnostics(after)["cluster"], [models.index(0.0)], atol=0))
     return every(*parts)
 

@@ -9,7 +9,7 @@ import torch
 from fedmtl.core.types import Upload
 from fedmtl.verify.beats_local import Claim, steps
 from fedmtl.verify.central import alone, central_vector
-from fedmtl.verify.check import CheckResult, close, every, same_bits
+from fedmtl.verify.check import CTX, CheckResult, close, every, same_bits
 from fedmtl.verify.planted import one_model_by_gains
 from fedmtl.verify.quadratic import clients, play, weights
 
@@ -52,7 +52,7 @@ def a_head_is_averaged_over_its_owners(lgfedavg: Callable[..., Any]) -> CheckRes
         (0, Upload({"heads": {"head.a.w": torch.tensor(1.0)}}, 1.0)),
         (1, Upload({"heads": {"head.a.w": torch.tensor(5.0), "head.b.w": torch.tensor(7.0)}}, 3.0)),
     ]
-    new = lgfedavg().aggregate(server, uploads)
+    new = lgfedavg().aggregate(server, uploads, CTX)
     return every(*(close(new[f"head.{task}.w"], value, atol=0) for task, value in (("a", 4), ("b", 7), ("c", 9))))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fedmtl.verify.central import alone, central_vector
-from fedmtl.verify.check import CheckResult, close, every, same_bits
+from fedmtl.verify.check import CTX, CheckResult, close, every, same_bits
 from fedmtl.verify.linear import draw, loss_of, minimum, numbers, params_of, whole
 from fedmtl.verify.quadratic import clients, play
 
@@ -25,7 +25,9 @@ def it_ends_at_the_ridge_solution(local: Callable[..., Any]) -> CheckResult:
         x, y = draw(n, tasks, client)
         w = algorithm.init_client(params_of(np.zeros(3), dict.fromkeys(tasks, 0.0)), n)
         for _ in range(40):
-            w = algorithm.local_update(loss_of(tasks, 0.1), algorithm.broadcast(None, client), w, whole(x, y)).private
+            w = algorithm.local_update(
+                loss_of(tasks, 0.1), algorithm.broadcast(None, client, CTX), w, whole(x, y), CTX
+            ).private
         got, best = numbers(algorithm.personal_params({}, w)), minimum(x, y, 0.1)
         found += [close(got[name], value, atol=1e-7) for name, value in best.items()]
     return every(*found)

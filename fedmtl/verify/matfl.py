@@ -9,7 +9,7 @@ import torch
 from fedmtl.algorithms.fedper import FedPer
 from fedmtl.algorithms.local import Local
 from fedmtl.verify.beats_local import Claim, steps
-from fedmtl.verify.check import CheckResult, close, every
+from fedmtl.verify.check import CTX, CheckResult, close, every
 from fedmtl.verify.fixed_updates import LR, cosine_matrix, enrolled, planted, sent
 from fedmtl.verify.planted import two_clusters
 from fedmtl.verify.quadratic import clients, play
@@ -66,7 +66,9 @@ def linkage_is_average(matfl: Callable[..., Any]) -> CheckResult:
     algorithm = matfl(groups=2)
     params = {"trunk.w": torch.zeros(3, dtype=torch.float64), "head.t.b": torch.zeros(1)}
     server = enrolled(algorithm, range(5), params)
-    server = algorithm.aggregate(server, sent(algorithm, server, dict(enumerate(deltas)), dict.fromkeys(range(5), 2)))
+    server = algorithm.aggregate(
+        server, sent(algorithm, server, dict(enumerate(deltas)), dict.fromkeys(range(5), 2)), CTX
+    )
     return close(algorithm.diagnostics(server)["group"], [0, 0, 1, 1, 1], atol=0)
 
 
@@ -80,10 +82,10 @@ def who_is_absent_keeps_its_trunk(matfl: Callable[..., Any]) -> CheckResult:
     before = algorithm.diagnostics(server)["group"]
     counts = {2: 1, 4: 2, 9: 5}
     same, near = np.array([1.0, 1.0, 0.0]), np.array([0.9, 1.0, 0.1])
-    server = algorithm.aggregate(server, sent(algorithm, server, {2: same, 4: near, 9: -same}, counts))
+    server = algorithm.aggregate(server, sent(algorithm, server, {2: same, 4: near, 9: -same}, counts), CTX)
     first = (1 * same + 2 * near) / 3
-    server = algorithm.aggregate(server, sent(algorithm, server, {2: same, 9: same}, counts))
-    trunks = np.stack([algorithm.broadcast(server, k)["trunk"]["trunk.w"].numpy() for k in (2, 4, 9)])
+    server = algorithm.aggregate(server, sent(algorithm, server, {2: same, 9: same}, counts), CTX)
+    trunks = np.stack([algorithm.broadcast(server, k, CTX)["trunk"]["trunk.w"].numpy() for k in (2, 4, 9)])
     estimates = algorithm.diagnostics(server)
     return every(
         close(before, [-1, -1, -1], atol=0),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.common.local_training import make_batches
 from fedmtl.verify.beats_local import Claim
-from fedmtl.verify.check import CheckResult, above, below, close, every
+from fedmtl.verify.check import CTX, CheckResult, above, below, close, every
 from fedmtl.verify.planted import two_clusters_of_labels
 
 Array = NDArray[np.float64]
@@ -63,11 +63,11 @@ def solve(
 ) -> Solved:
     """Rounds of all clients, in float64, examples in their order."""
     first = {HEAD: torch.zeros(1, tasks[0].x.shape[1], dtype=torch.float64)}
-    server = first_server(mocha, first, dict.fromkeys(range(len(tasks)), first))
+    server = first_server(mocha, first, dict.fromkeys(range(len(tasks)), first), CTX)
     private: list[Mapping[str, Any]] = [mocha.init_client(first, len(task.x)) for task in tasks]
 
     def solved() -> Solved:
-        models = [mocha.personal_params(mocha.broadcast(server, t), private[t]) for t in range(len(tasks))]
+        models = [mocha.personal_params(mocha.broadcast(server, t, CTX), private[t]) for t in range(len(tasks))]
         w = np.stack([params[HEAD].numpy()[0] for params in models])
         return Solved(server, [state[HEAD].numpy() for state in private], w)
 
@@ -75,10 +75,10 @@ def solve(
         uploads = []
         for t, task in enumerate(tasks):
             batches = make_batches(task.x, {"t": (task.y + 1) / 2}, batch_size, None)
-            result = mocha.local_update(None, mocha.broadcast(server, t), private[t], batches)
+            result = mocha.local_update(None, mocha.broadcast(server, t, CTX), private[t], batches, CTX)
             private[t] = result.private
             uploads.append((t, result.upload))
-        server = mocha.aggregate(server, uploads)
+        server = mocha.aggregate(server, uploads, CTX)
         if watch is not None:
             watch(solved())
     return solved()

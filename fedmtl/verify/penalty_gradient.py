@@ -19,7 +19,7 @@ from torch import Tensor
 
 from fedmtl.algorithms.base import first_server
 from fedmtl.core.types import Batch, Params
-from fedmtl.verify.check import Check, CheckResult, close
+from fedmtl.verify.check import CTX, Check, CheckResult, close
 from fedmtl.verify.lookup import checks_file
 from fedmtl.verify.quadratic import Array, vector
 
@@ -50,7 +50,7 @@ def _play(algorithm: Any, count: int) -> Array:
     """Return the parameters that clients predict with after the two rounds, [K, 5]."""
     first = {"trunk.w": torch.tensor(START[:3]), "head.t.b": torch.tensor(START[3:])}
     slope = torch.tensor(SLOPE)
-    server = first_server(algorithm, first, dict.fromkeys(range(count), first))
+    server = first_server(algorithm, first, dict.fromkeys(range(count), first), CTX)
     private = {k: algorithm.init_client(first, 2) for k in range(count)}
 
     def loss(w: Params, batch: Batch) -> Tensor:
@@ -63,11 +63,13 @@ def _play(algorithm: Any, count: int) -> Array:
                 {"x": torch.zeros(1, 1), "index": torch.zeros(1, dtype=torch.int64), "mask": torch.ones(1), "slope": s}
                 for s in (torch.tensor([kick * (-1.0) ** k]).double(), torch.zeros(1).double())
             ]
-            result = algorithm.local_update(loss, algorithm.broadcast(server, k), private[k], batches)
+            result = algorithm.local_update(loss, algorithm.broadcast(server, k, CTX), private[k], batches, CTX)
             private[k] = result.private
             sent.append((k, result.upload))
-        server = algorithm.aggregate(server, sent)
-    return np.stack([vector(algorithm.personal_params(algorithm.broadcast(server, k), private[k])) for k in private])
+        server = algorithm.aggregate(server, sent, CTX)
+    return np.stack(
+        [vector(algorithm.personal_params(algorithm.broadcast(server, k, CTX), private[k])) for k in private]
+    )
 
 
 def the_penalty_has_the_gradient_of_its_equation(cls: Any) -> CheckResult:

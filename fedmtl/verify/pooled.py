@@ -7,7 +7,7 @@ import numpy as np
 
 from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.verify.central import alone, central_vector
-from fedmtl.verify.check import CheckResult, close, every, same_bits
+from fedmtl.verify.check import CTX, CheckResult, close, every, same_bits
 from fedmtl.verify.linear import draw, loss_of, minimum, numbers, params_of, whole
 from fedmtl.verify.quadratic import play
 
@@ -23,11 +23,11 @@ def it_ends_at_the_ridge_solution_of_the_union(pooled: Callable[..., Any]) -> Ch
     x = np.concatenate([part[0] for part, _ in parts])
     y = {task: np.concatenate([part[1].get(task, np.full(len(part[0]), np.nan)) for part, _ in parts]) for task in "ab"}
     algorithm = pooled(lr=0.5, epochs=10)
-    w = algorithm.init_server(params_of(np.zeros(3), {"a": 0.0, "b": 0.0}))
+    w = algorithm.init_server(params_of(np.zeros(3), {"a": 0.0, "b": 0.0}), CTX)
     for _ in range(40):
-        result = algorithm.local_update(loss_of("ab", 0.1), algorithm.broadcast(w, 0), None, whole(x, y))
-        w = algorithm.aggregate(w, [(0, result.upload)])
-    got = numbers(algorithm.personal_params(algorithm.broadcast(w, 0), None))
+        result = algorithm.local_update(loss_of("ab", 0.1), algorithm.broadcast(w, 0, CTX), None, whole(x, y), CTX)
+        w = algorithm.aggregate(w, [(0, result.upload)], CTX)
+    got = numbers(algorithm.personal_params(algorithm.broadcast(w, 0, CTX), None))
     return every(*(close(got[name], value, atol=1e-7) for name, value in minimum(x, y, 0.1).items()))
 
 

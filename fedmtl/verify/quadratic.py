@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fedmtl.algorithms.base import first_server
 from fedmtl.core.types import Batch, Params, Upload
+from fedmtl.verify.check import CTX
 
 Array = NDArray[np.float64]
 
@@ -100,21 +101,25 @@ def play(
     ``watch`` is called after each round with the parameters that the clients predict with.
     """
     first = federation[0].params(start)
-    server = first_server(algorithm, first, dict.fromkeys(range(len(federation)), first))
+    server = first_server(algorithm, first, dict.fromkeys(range(len(federation)), first), CTX)
     private = {k: algorithm.init_client(first, one.num_examples) for k, one in enumerate(federation)}
     uploads: list[tuple[int, Upload]] = []
 
     def predicted() -> Array:
-        each = (algorithm.personal_params(algorithm.broadcast(server, k), private[k]) for k in range(len(federation)))
+        each = (
+            algorithm.personal_params(algorithm.broadcast(server, k, CTX), private[k]) for k in range(len(federation))
+        )
         return np.stack([vector(params) for params in each])
 
     for _ in range(rounds):
         uploads = []
         for k, one in enumerate(federation):
-            result = algorithm.local_update(one.loss, algorithm.broadcast(server, k), private[k], one.batches(steps))
+            result = algorithm.local_update(
+                one.loss, algorithm.broadcast(server, k, CTX), private[k], one.batches(steps), CTX
+            )
             private[k] = result.private
             uploads.append((k, result.upload))
-        server = algorithm.aggregate(server, uploads)
+        server = algorithm.aggregate(server, uploads, CTX)
         if watch is not None:
             watch(predicted())
     return Played(server, private, predicted(), uploads)

@@ -10,7 +10,7 @@ from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.core.types import Upload
 from fedmtl.verify.beats_local import Claim, steps
-from fedmtl.verify.check import CheckResult, above, close, every
+from fedmtl.verify.check import CTX, CheckResult, above, close, every
 from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import clients, play, vector
 
@@ -66,9 +66,9 @@ def steps_without_examples_do_not_count(scaffold: Callable[..., Any]) -> CheckRe
     params, algorithm = one.params(START), scaffold(lr=lr, epochs=1)
     first, second = one.batches(2)
     empty = {key: torch.zeros_like(value) for key, value in first.items()}
-    down = algorithm.broadcast(first_server(algorithm, params, {0: params}), 0)
+    down = algorithm.broadcast(first_server(algorithm, params, {0: params}, CTX), 0, CTX)
     private = algorithm.init_client(params, one.num_examples)
-    result = algorithm.local_update(one.loss, down, private, [empty, first, empty, second, empty])
+    result = algorithm.local_update(one.loss, down, private, [empty, first, empty, second, empty], CTX)
     slope = one.gradient(START)
     return close(vector(result.private), (slope + one.gradient(START - lr * slope)) / 2, atol=1e-12)
 
@@ -83,7 +83,7 @@ def a_cohort_moves_the_servers_control_by_its_share(scaffold: Callable[..., Any]
     params = one.params(START)
     trunk = {"trunk.w": params["trunk.w"]}
     algorithm = scaffold(server_lr=2.0)
-    server = first_server(algorithm, params, {0: params, 1: trunk, 2: trunk, 3: params, 4: trunk})
+    server = first_server(algorithm, params, {0: params, 1: trunk, 2: trunk, 3: params, 4: trunk}, CTX)
     drawn = np.random.default_rng(0)
     models, changes = drawn.standard_normal((3, 5)), drawn.standard_normal((3, 5))
     uploads = []
@@ -91,7 +91,7 @@ def a_cohort_moves_the_servers_control_by_its_share(scaffold: Callable[..., Any]
         records = {"model": one.params(models[client]), "change": one.params(changes[client])}
         payload = {record: {name: values[name] for name in owned} for record, values in records.items()}
         uploads.append((client, Upload(payload, 1.0 + client)))
-    server = algorithm.aggregate(server, uploads)
+    server = algorithm.aggregate(server, uploads, CTX)
     means = np.concatenate([models[:, :3].mean(axis=0), models[0, 3:]])
     control = np.concatenate([changes[:, :3].sum(axis=0) / 5, changes[0, 3:] / 2])
     return every(

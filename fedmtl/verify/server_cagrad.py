@@ -8,7 +8,7 @@ import torch
 
 from fedmtl.algorithms.fedper import FedPer
 from fedmtl.verify.beats_local import Claim, steps
-from fedmtl.verify.check import CheckResult, close, every
+from fedmtl.verify.check import CTX, CheckResult, close, every
 from fedmtl.verify.fixed_updates import LR, cosine_matrix, enrolled, planted, sent
 from fedmtl.verify.planted import one_subspace
 from fedmtl.verify.quadratic import Array, clients, play
@@ -85,10 +85,10 @@ def conflicts_are_recorded(cagrad: Callable[..., Any]) -> CheckResult:
     deltas = {2: np.array([1.0, -0.5, 2.0]), 9: -np.array([1.0, -0.5, 2.0])}
     algorithm = cagrad()
     server = enrolled(algorithm, (2, 4, 9), {"trunk.w": torch.ones(3, dtype=torch.float64), "head.t.b": torch.zeros(1)})
-    server = algorithm.aggregate(server, sent(algorithm, server, deltas, dict.fromkeys(deltas, 3)))
+    server = algorithm.aggregate(server, sent(algorithm, server, deltas, dict.fromkeys(deltas, 3)), CTX)
     expected = np.zeros((3, 3))
     expected[np.ix_([0, 2], [0, 2])] = cosine_matrix([*deltas.values()])
-    trunk = algorithm.broadcast(server, 4)["trunk"]["trunk.w"]
+    trunk = algorithm.broadcast(server, 4, CTX)["trunk"]["trunk.w"]
     return every(
         close(trunk, np.ones(3), atol=1e-9), close(algorithm.diagnostics(server)["cosine"], expected, atol=1e-7)
     )

@@ -9,7 +9,7 @@ import torch
 from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.algorithms.fedper import FedPer
 from fedmtl.core.types import Upload
-from fedmtl.verify.check import CheckResult, close, every
+from fedmtl.verify.check import CTX, CheckResult, close, every
 from fedmtl.verify.quadratic import Array, Quadratic, clients, play, weights
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])
@@ -47,9 +47,12 @@ def around_fedper(optimizer: Callable[..., Any], step: Step, rounds: int) -> Che
 
 def given(optimizer: Any, gradients: Sequence[Sequence[float]]) -> list[Any]:
     """The server's states of rounds whose pseudo-gradients are given, from a model of zeros."""
-    server, states = optimizer.init_server({"trunk.w": torch.zeros(len(gradients[0]), dtype=torch.float64)}), []
+    server, states = (
+        optimizer.init_server({"trunk.w": torch.zeros(len(gradients[0]), dtype=torch.float64)}, CTX),
+        [],
+    )
     for gradient in gradients:
         w = server.w["trunk.w"] - torch.tensor(gradient, dtype=torch.float64)
-        server = optimizer.aggregate(server, [(0, Upload({"model": {"trunk.w": w}}, 1.0))])
+        server = optimizer.aggregate(server, [(0, Upload({"model": {"trunk.w": w}}, 1.0))], CTX)
         states.append(server)
     return states

@@ -9,7 +9,7 @@ import torch
 
 from fedmtl.algorithms.fedper import FedPer
 from fedmtl.verify.beats_local import Claim, steps
-from fedmtl.verify.check import CheckResult, above, below, close, every
+from fedmtl.verify.check import CTX, CheckResult, above, below, close, every
 from fedmtl.verify.fixed_updates import LR, cosine_matrix, enrolled, planted, sent
 from fedmtl.verify.planted import one_subspace
 from fedmtl.verify.quadratic import Array, clients, play
@@ -67,8 +67,8 @@ def three_meet_in_every_order(pcgrad: Callable[..., Any]) -> CheckResult:
     seen, farthest, last = set(), 0.0, np.zeros(3)
     for _ in range(24):
         uploads = sent(algorithm, server, dict(enumerate(deltas)), dict.fromkeys(range(3), 5))
-        server = algorithm.aggregate(server, uploads)
-        now = algorithm.broadcast(server, 0)["trunk"]["trunk.w"].numpy()
+        server = algorithm.aggregate(server, uploads, CTX)
+        now = algorithm.broadcast(server, 0, CTX)["trunk"]["trunk.w"].numpy()
         gaps = [np.abs(now - last - answer).max() for answer in answers]
         seen.add(int(np.argmin(gaps)))
         farthest, last = max(farthest, float(min(gaps))), now
@@ -82,7 +82,7 @@ def conflicts_are_recorded(pcgrad: Callable[..., Any]) -> CheckResult:
     algorithm = pcgrad()
     params = {"trunk.w": torch.zeros(3, dtype=torch.float64), "head.t.b": torch.zeros(1)}
     server = enrolled(algorithm, (2, 4, 7, 9), params)
-    server = algorithm.aggregate(server, sent(algorithm, server, deltas, dict.fromkeys(deltas, 3)))
+    server = algorithm.aggregate(server, sent(algorithm, server, deltas, dict.fromkeys(deltas, 3)), CTX)
     expected = np.zeros((4, 4))
     expected[np.ix_([0, 3], [0, 3])] = cosine_matrix([deltas[2], deltas[9]])
     return close(algorithm.diagnostics(server)["cosine"], expected, atol=1e-7)

@@ -8,7 +8,7 @@ import numpy as np
 from fedmtl.algorithms.fedper import FedPer
 from fedmtl.algorithms.local import Local
 from fedmtl.verify.beats_local import Claim, steps
-from fedmtl.verify.check import CheckResult, close, same_bits
+from fedmtl.verify.check import CTX, CheckResult, close, same_bits
 from fedmtl.verify.penalty_gradient import LR, Penalty
 from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import clients, play, vector, weights
@@ -66,7 +66,7 @@ def trunks_alone_travel(soft: Callable[..., Any]) -> CheckResult:
     for count in (0, 1):
         algorithm = soft(epochs=1, pull=1.0)
         found = play(algorithm, clients(), START, count)
-        payloads = [algorithm.broadcast(found.server, 0), *(upload.payload for _, upload in found.uploads)]
+        payloads = [algorithm.broadcast(found.server, 0, CTX), *(upload.payload for _, upload in found.uploads)]
         travelled += [vector(record).shape for payload in payloads for record in payload.values()]
     return close(travelled, [(3,)] * 5, atol=0)
 

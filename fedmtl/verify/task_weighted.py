@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from fedmtl.algorithms.fedper import FedPer
+from fedmtl.core.context import Context
 from fedmtl.verify.beats_local import Claim, around
-from fedmtl.verify.check import CheckResult, close, same_bits
+from fedmtl.verify.check import CTX, CheckResult, close, same_bits
 from fedmtl.verify.planted import one_subspace
 from fedmtl.verify.two_tasks import CONFLICT, LR, Linear, play
 from fedmtl.weightings import DWA, Equal, Uncertainty
@@ -51,7 +52,7 @@ def what_a_weighting_trains_is_no_prediction(cls: Callable[..., Any]) -> CheckRe
     algorithm = cls(FedPer(lr=LR, epochs=1), Uncertainty())
     params = {"trunk.w": torch.zeros(3), "head.a.b": torch.zeros(()), "head.b.b": torch.zeros(())}
     private = algorithm.init_client(params, 4)
-    shown = algorithm.personal_params(algorithm.broadcast(algorithm.init_server(params), 0), private)
+    shown = algorithm.personal_params(algorithm.broadcast(algorithm.init_server(params, CTX), 0, CTX), private)
     return close([len(shown), len(private.inner)], [3, 4], atol=0)
 
 
@@ -71,8 +72,8 @@ class _Alone:
     def init_client(self, params: Any, num_examples: int) -> Any:
         return _Kept(self._algorithm.init_client(params, num_examples))
 
-    def local_update(self, loss: Any, down: Any, private: Any, batches: Any) -> Any:
-        result = self._algorithm.local_update(loss, down, private.inner, batches)
+    def local_update(self, loss: Any, down: Any, private: Any, batches: Any, ctx: Context) -> Any:
+        result = self._algorithm.local_update(loss, down, private.inner, batches, ctx)
         return result._replace(private=_Kept(result.private))
 
 

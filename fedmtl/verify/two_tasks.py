@@ -15,6 +15,7 @@ from torch import Tensor
 from fedmtl.algorithms.fedper import FedPer
 from fedmtl.algorithms.task_weighted import TaskWeighted
 from fedmtl.core.types import Batch, Params
+from fedmtl.verify.check import CTX
 
 Array = NDArray[np.float64]
 LR = 0.125
@@ -53,7 +54,7 @@ def play(
     tasks = [f"t{t}" for t in range(len(losses.offsets))]
     params = {"trunk.w": torch.zeros(3, dtype=torch.float64)}
     params |= {f"head.{task}.b": torch.zeros((), dtype=torch.float64) for task in tasks}
-    server, private = algorithm.init_server(params), algorithm.init_client(params, sum(sizes))
+    server, private = algorithm.init_server(params, CTX), algorithm.init_client(params, sum(sizes))
     width = max(sizes)
     batches = [
         {
@@ -64,8 +65,8 @@ def play(
         for k, size in enumerate(sizes)
     ]
     for _ in range(rounds):
-        result = algorithm.local_update(losses, algorithm.broadcast(server, 0), private, batches)
-        private, server = result.private, algorithm.aggregate(server, [(0, result.upload)])
+        result = algorithm.local_update(losses, algorithm.broadcast(server, 0, CTX), private, batches, CTX)
+        private, server = result.private, algorithm.aggregate(server, [(0, result.upload)], CTX)
     return End(server["trunk.w"].numpy(), {name: float(value) for name, value in private.inner.items()})
 
 

@@ -32,6 +32,7 @@ from scipy.io import loadmat
 
 from fedmtl.algorithms import Mocha
 from fedmtl.algorithms.common.local_training import make_batches
+from fedmtl.core.context import context_of
 
 Array = NDArray[np.float64]
 Fields = Sequence[tuple[Array, Array]]
@@ -112,17 +113,19 @@ def mocha(fields: Fields, algorithm: Mocha, passes: Sequence[int]) -> list[float
     name = "head.mine.weight"
     batches = [make_batches(x.astype(np.float32), {"mine": (y > 0).astype(np.float32)}, None, None) for x, y in fields]
     start = {name: torch.zeros(1, fields[0][0].shape[1])}
-    server = algorithm.register_clients(algorithm.init_server(start), {t: start for t in range(len(fields))})
+    server = algorithm.register_clients(
+        algorithm.init_server(start, context_of()), {t: start for t in range(len(fields))}
+    )
     private = {t: algorithm.init_client(start, len(y)) for t, (_, y) in enumerate(fields)}
     found = []
     for done in range(1, max(passes) + 1):
         uploads = []
         for t in private:
             private[t], upload = algorithm.local_update(
-                _no_loss, algorithm.broadcast(server, t), private[t], batches[t]
+                _no_loss, algorithm.broadcast(server, t, context_of()), private[t], batches[t], context_of()
             )
             uploads.append((t, upload))
-        server = algorithm.aggregate(server, uploads)
+        server = algorithm.aggregate(server, uploads, context_of())
         if done in passes:
             w = np.stack([server.w[str(t)][name].reshape(-1).double().numpy() for t in private])
             found.append(primal(fields, w, algorithm.lam))

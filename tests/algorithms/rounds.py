@@ -15,7 +15,7 @@ from fedmtl.core.types import ClientId, Params
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.engines import Engine, Loop
 from fedmtl.protocol.plan import Plan
-from tests.engines.jobs import Job, run
+from tests.engines.jobs import Job, context, run
 
 
 class State(NamedTuple):
@@ -33,7 +33,7 @@ def start(plan: Plan, federation: Federation) -> State:
 def epoch(plan: Plan, data: ClientData, client: ClientId, round: int) -> list[dict[str, Tensor]]:
     """Shuffled batches, the last of which may be padded."""
     (order,) = permutations(plan.seed, round, np.array([client]), "batches", np.array([len(data.train.x)]))
-    return make_batches(data.train.x, data.train.y, plan.batch_size, order, plan.schedule_step(round))
+    return make_batches(data.train.x, data.train.y, plan.batch_size, order)
 
 
 def jobs(
@@ -45,7 +45,9 @@ def jobs(
         data = federation.clients[client]
         down = plan.broadcast(state.server, client, data.tasks)
         update = plan.local_update(data.tasks)
-        found.append(Job(client, update, down, state.private[client], epoch(plan, data, client, round), data.tasks))
+        ctx = context(plan, client, data.tasks, round)
+        batches = epoch(plan, data, client, round)
+        found.append(Job(client, update, down, state.private[client], batches, data.tasks, ctx))
     return found
 
 
@@ -72,7 +74,10 @@ def play(
     results = run(engine or Loop(), work)
     uploads = [(job.client, result.upload) for job, result in zip(work, results, strict=True)]
     private = {job.client: result.private for job, result in zip(work, results, strict=True)}
-    return State(plan.algorithm.aggregate(state.server, uploads), {**state.private, **private})
+    return State(
+        plan.algorithm.aggregate(state.server, uploads, plan.server_context(round, "aggregate")),
+        {**state.private, **private},
+    )
 
 
 def personal(plan: Plan, federation: Federation, state: State) -> dict[ClientId, Params]:

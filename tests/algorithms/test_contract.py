@@ -34,6 +34,7 @@ from fedmtl.engines import Loop, VMap
 from fedmtl.models import Model
 from fedmtl.optimizers import Momentum, Optimizer
 from fedmtl.registry.components import REGISTRY
+from fedmtl.verify.check import CTX
 from fedmtl.weightings import DWA, MGDA, Weighting
 from tests.algorithms.claims import CLAIMS
 from tests.algorithms.rounds import State, jobs, measurements, personal, play, predictors, start, union
@@ -167,7 +168,7 @@ def test_inputs_stay_as_they_were(algorithm: AnyAlgorithm, unlike: Federation) -
         assert_same(inputs, inputs_before)
         sent = [(client, result.upload) for client, result in done]
         sent_before = copy.deepcopy(sent)
-        server = algorithm.aggregate(state.server, sent)
+        server = algorithm.aggregate(state.server, sent, CTX)
         assert_same(sent, sent_before)
         assert_same(state, before)
         private = {client: result.private for client, result in done}
@@ -193,7 +194,10 @@ def test_uploads_may_stream(algorithm: AnyAlgorithm, unlike: Federation) -> None
     plan = tiny_plan(unlike, algorithm)
     state = start(plan, unlike)
     sent = uploads(jobs(plan, unlike, state))
-    assert_same(algorithm.aggregate(state.server, iter(sent)), algorithm.aggregate(state.server, sent))
+    assert_same(
+        algorithm.aggregate(state.server, iter(sent), CTX),
+        algorithm.aggregate(state.server, sent, CTX),
+    )
 
 
 # ---- what is said and what is kept ----------------------------------------------------------------------------------
@@ -228,7 +232,7 @@ def test_one_broadcast_says_the_same_to_everybody(algorithm: AnyAlgorithm, unlik
     state = start(plan, unlike)
     for round in (1, 2):
         state = play(plan, unlike, state, round)
-    said = [algorithm.broadcast(state.server, client) for client in unlike.clients]
+    said = [algorithm.broadcast(state.server, client, CTX) for client in unlike.clients]
     same = all([id(leaf) for leaf in tree_leaves(one)] == [id(leaf) for leaf in tree_leaves(said[0])] for one in said)
     assert same or not algorithm.traits.uniform_broadcast
 
@@ -251,9 +255,9 @@ def test_an_additive_algorithm_is_content_with_sums(algorithm: AnyAlgorithm, unl
     summed = Uploads([], [add(stack) for stack in stacks])
     with pytest.raises(TypeError, match="summed on their nodes"):
         list(summed)
-    expected = algorithm.aggregate(state.server, sent)
-    assert_close(algorithm.aggregate(state.server, summed), expected, atol=1e-7)
-    assert_close(algorithm.aggregate(state.server, Uploads(stacks)), expected, atol=1e-7)
+    expected = algorithm.aggregate(state.server, sent, CTX)
+    assert_close(algorithm.aggregate(state.server, summed, CTX), expected, atol=1e-7)
+    assert_close(algorithm.aggregate(state.server, Uploads(stacks), CTX), expected, atol=1e-7)
 
 
 def test_nothing_private_is_in_the_payload(algorithm: AnyAlgorithm, unlike: Federation) -> None:
@@ -297,9 +301,9 @@ def test_the_order_of_uploads_does_not_matter(algorithm: AnyAlgorithm, unlike: F
     plan = tiny_plan(unlike, algorithm)
     state = start(plan, unlike)
     sent = uploads(jobs(plan, unlike, state))
-    expected = algorithm.aggregate(state.server, sent)
+    expected = algorithm.aggregate(state.server, sent, CTX)
     for order in ([3, 2, 1, 0], [1, 3, 0, 2]):
-        assert_close(algorithm.aggregate(state.server, [sent[i] for i in order]), expected, atol=1e-6)
+        assert_close(algorithm.aggregate(state.server, [sent[i] for i in order], CTX), expected, atol=1e-6)
 
 
 def test_a_cohort_of_one_works(algorithm: AnyAlgorithm, unlike: Federation) -> None:
@@ -319,7 +323,7 @@ def test_an_empty_cohort_is_refused(algorithm: AnyAlgorithm, unlike: Federation)
     server = start(plan, unlike).server
     for nobody in ([], iter(())):
         with pytest.raises(ValueError, match="at least one client"):
-            algorithm.aggregate(server, nobody)
+            algorithm.aggregate(server, nobody, CTX)
 
 
 def test_algorithm_and_states_survive_pickle(algorithm: AnyAlgorithm, unlike: Federation) -> None:

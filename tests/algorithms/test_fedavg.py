@@ -6,6 +6,7 @@ import torch
 
 from fedmtl.algorithms import FedAvg
 from fedmtl.core.types import Upload
+from fedmtl.verify.check import CTX
 from fedmtl.verify.linear import LR, draw, gradient, loss_of, numbers, params_of, whole
 from tests.algorithms.central import central_sgd, one_client
 from tests.algorithms.rounds import personal, play, start
@@ -22,11 +23,11 @@ def test_one_full_batch_step_is_gradient_descent_on_the_mean() -> None:
     clients = [draw(n, ("a",), seed) for seed, n in enumerate((5, 12, 23))]
     w = params_of([0.3, -0.7, 1.1], {"a": 0.2})
     uploads = [
-        (k, ONCE.local_update(loss_of(("a",), 0.1), ONCE.broadcast(w, k), None, whole(x, y)).upload)
+        (k, ONCE.local_update(loss_of(("a",), 0.1), ONCE.broadcast(w, k, CTX), None, whole(x, y), CTX).upload)
         for k, (x, y) in enumerate(clients)
     ]
     slopes = [gradient(numbers(w), x, y, 0.1) for x, y in clients]
-    for name, value in numbers(ONCE.aggregate(w, uploads)).items():
+    for name, value in numbers(ONCE.aggregate(w, uploads, CTX)).items():
         mean = sum(len(x) / 40 * g[name] for (x, _), g in zip(clients, slopes, strict=True))
         np.testing.assert_allclose(value, numbers(w)[name] - LR * mean, rtol=0, atol=1e-12)
         unweighted = numbers(w)[name] - LR * sum(g[name] for g in slopes) / 3
@@ -63,7 +64,7 @@ def test_a_head_is_averaged_over_its_owners_only() -> None:
         (2, Upload({"model": scalars(trunk_w=2.0, head_b_w=0.0)}, 4.0)),
     ]
     expected = scalars(trunk_w=2.0, head_a_w=4.0, head_b_w=3.0, head_c_w=9.0)
-    assert FedAvg().aggregate(server, uploads) == expected
+    assert FedAvg().aggregate(server, uploads, CTX) == expected
 
 
 def test_clients_keep_nothing() -> None:
@@ -71,5 +72,5 @@ def test_clients_keep_nothing() -> None:
     x, y = draw(6, ("a",), 0)
     w = params_of(np.zeros(3), {"a": 0.0})
     assert FedAvg().init_client(w, 6) is None
-    assert FedAvg().local_update(loss_of(("a",)), {"model": w}, None, whole(x, y)).private is None
+    assert FedAvg().local_update(loss_of(("a",)), {"model": w}, None, whole(x, y), CTX).private is None
     assert FedAvg().personal_params({"model": w}, None) == w

@@ -6,6 +6,7 @@ import torch
 
 from fedmtl.algorithms import FedPer
 from fedmtl.data.base import Federation
+from fedmtl.verify.check import CTX
 from fedmtl.verify.linear import LR, draw, gradient, loss_of, numbers, params_of, whole
 from tests.algorithms.central import central_sgd, one_client
 from tests.algorithms.rounds import jobs, personal, play, start
@@ -23,13 +24,19 @@ def test_one_full_batch_step_is_gradient_descent_on_the_mean_in_theta() -> None:
     heads = [{"a": 0.5}, {"b": -0.4}, {"a": 1.5, "b": 0.1}]
     clients = [draw(n, tasks, seed) for seed, (n, tasks) in enumerate(zip((5, 12, 23), owned, strict=True))]
     starts = [params_of([0.3, -0.7, 1.1], head) for head in heads]
-    theta = once.init_server(starts[0])
+    theta = once.init_server(starts[0], CTX)
     results = [
-        once.local_update(loss_of(tasks, 0.1), once.broadcast(theta, k), once.init_client(w, len(x)), whole(x, y))
+        once.local_update(
+            loss_of(tasks, 0.1),
+            once.broadcast(theta, k, CTX),
+            once.init_client(w, len(x)),
+            whole(x, y),
+            CTX,
+        )
         for k, (tasks, w, (x, y)) in enumerate(zip(owned, starts, clients, strict=True))
     ]
     slopes = [gradient(numbers(w), x, y, 0.1) for w, (x, y) in zip(starts, clients, strict=True)]
-    new = numbers(once.aggregate(theta, [(k, result.upload) for k, result in enumerate(results)]))
+    new = numbers(once.aggregate(theta, [(k, result.upload) for k, result in enumerate(results)], CTX))
     assert new.keys() == {"trunk.theta"}
     mean = sum(n / 40 * g["trunk.theta"] for n, g in zip((5, 12, 23), slopes, strict=True))
     np.testing.assert_allclose(new["trunk.theta"], np.array([0.3, -0.7, 1.1]) - LR * mean, rtol=0, atol=1e-12)

@@ -12,6 +12,7 @@ from fedmtl.algorithms import FedPer, FedRep
 from fedmtl.algorithms.common.local_training import make_batches
 from fedmtl.core.types import Batch, Params
 from fedmtl.engines import VMap
+from fedmtl.verify.check import CTX
 from tests.engines.jobs import Job, run
 
 Array = NDArray[np.float64]
@@ -27,7 +28,7 @@ def once(algorithm: FedRep | FedPer, a: float, h: float) -> tuple[float, float]:
     """(a, h) after a client's round on the one example x = 1, y = 2; the second example is padding."""
     batches = make_batches(np.ones(1, np.float32), {"t": np.full(1, 2.0, np.float32)}, 2, None)
     down = {"trunk": {"trunk.a": torch.tensor(a)}}
-    result = algorithm.local_update(product_loss, down, {"head.t.h": torch.tensor(h)}, batches)
+    result = algorithm.local_update(product_loss, down, {"head.t.h": torch.tensor(h)}, batches, CTX)
     assert result.private.keys() == {"head.t.h"} and result.upload.payload["trunk"].keys() == {"trunk.a"}
     return result.upload.payload["trunk"]["trunk.a"].item(), result.private["head.t.h"].item()
 
@@ -132,11 +133,11 @@ def play(problem: Subspace, algorithm: FedRep | FedPer, rounds: int) -> tuple[li
     basis, bases = problem.start, []
     for _ in range(rounds):
         trunk = {"trunk.p": torch.from_numpy(basis / SCALE)}
-        down = algorithm.broadcast(trunk, 0)
+        down = algorithm.broadcast(trunk, 0, CTX)
         work = [Job(c, update, down, heads[c], batches[c], ("t",)) for c in range(problem.n)]
         results = run(VMap(chunk=problem.n), work)
         heads = [result.private for result in results]
-        trunk = algorithm.aggregate(trunk, [(c, result.upload) for c, result in enumerate(results)])
+        trunk = algorithm.aggregate(trunk, [(c, result.upload) for c, result in enumerate(results)], CTX)
         basis = orthonormal(SCALE * trunk["trunk.p"].numpy())
         bases.append(basis)
     return bases, [head["head.t.h"].numpy() for head in heads]

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from fedmtl.algorithms import Local
+from fedmtl.verify.check import CTX
 from fedmtl.verify.linear import draw, gradient, loss_of, minimum, numbers, params_of, whole
 
 
@@ -22,7 +23,7 @@ def test_local_converges_to_the_closed_form(ridge: float, tasks: tuple[str, ...]
         x, y = draw(n, tasks, seed)
         w = local.init_client(params_of(np.zeros(3), dict.fromkeys(tasks, 0.0)), n)
         for _ in range(40):
-            w = local.local_update(loss_of(tasks, ridge), local.broadcast(None, seed), w, whole(x, y)).private
+            w = local.local_update(loss_of(tasks, ridge), local.broadcast(None, seed, CTX), w, whole(x, y), CTX).private
         best = minimum(x, y, ridge)
         assert max(float(np.abs(g).max()) for g in gradient(best, x, y, ridge).values()) < 1e-12
         for name, value in numbers(local.personal_params({}, w)).items():
@@ -35,16 +36,16 @@ def test_local_says_nothing() -> None:
     x, y = draw(6, ("a",), 0)
     local = Local()
     w = local.init_client(params_of(np.zeros(3), {"a": 0.0}), 6)
-    assert local.init_server(w) is None and local.broadcast(None, 0) == {}
-    result = local.local_update(loss_of(("a",)), {}, w, whole(x, y))
+    assert local.init_server(w, CTX) is None and local.broadcast(None, 0, CTX) == {}
+    result = local.local_update(loss_of(("a",)), {}, w, whole(x, y), CTX)
     assert result.upload.payload == {} and result.upload.num_examples == 6
-    assert local.aggregate(None, [(0, result.upload)]) is None
+    assert local.aggregate(None, [(0, result.upload)], CTX) is None
 
 
 def test_local_ignores_what_it_is_told() -> None:
     x, y = draw(6, ("a",), 0)
     w = params_of(np.zeros(3), {"a": 0.0})
     told = {"model": {name: value + 1 for name, value in w.items()}}
-    a, b = (Local().local_update(loss_of(("a",)), down, w, whole(x, y)).private for down in ({}, told))
+    a, b = (Local().local_update(loss_of(("a",)), down, w, whole(x, y), CTX).private for down in ({}, told))
     assert all(torch.equal(a[name], b[name]) for name in w)
     assert Local().personal_params(told, w) is w

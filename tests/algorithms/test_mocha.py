@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 from fedmtl.algorithms import Mocha
 from fedmtl.algorithms.base import first_server
 from fedmtl.core.trees import tree_index, tree_stack
+from fedmtl.verify.check import CTX
 from fedmtl.verify.mocha import FIXED, HEAD, Client, Solved, bounds, means, planted, solve
 
 
@@ -92,13 +92,13 @@ def together(mocha: Mocha, tasks: list[Client], rounds: int, watch: Callable[[So
     }
     batches = [{key: torch.from_numpy(value) for key, value in batch.items()}]
     first = {HEAD: torch.zeros(1, tasks[0].x.shape[1], dtype=torch.float64)}
-    server = first_server(mocha, first, dict.fromkeys(range(len(tasks)), first))
+    server = first_server(mocha, first, dict.fromkeys(range(len(tasks)), first), CTX)
     private = tree_stack([mocha.init_client(first, longest)] * len(tasks))
-    update = torch.vmap(partial(mocha.local_update, lambda *_: torch.zeros(())))
+    update = torch.vmap(lambda *given: mocha.local_update(lambda *_: torch.zeros(()), *given, CTX))
     for _ in range(rounds):
-        result = update(tree_stack([mocha.broadcast(server, t) for t in range(len(tasks))]), private, batches)
+        result = update(tree_stack([mocha.broadcast(server, t, CTX) for t in range(len(tasks))]), private, batches)
         private = result.private
-        server = mocha.aggregate(server, [(t, tree_index(result.upload, t)) for t in range(len(tasks))])
+        server = mocha.aggregate(server, [(t, tree_index(result.upload, t)) for t in range(len(tasks))], CTX)
         alpha = [values.numpy()[:n] for values, n in zip(private[HEAD], sizes, strict=True)]
         watch(Solved(server, alpha, np.stack([server.w[str(t)][HEAD].numpy()[0] for t in range(len(tasks))])))
 
@@ -125,14 +125,14 @@ def test_landmine_related(landmine: list[Client]) -> None:
 def test_what_it_is_not_for_is_named() -> None:
     """A trunk, an intercept, several outputs: each is refused by its name, before anybody trains."""
     good = {HEAD: torch.zeros(1, 3)}
-    Mocha().init_server(good)
+    Mocha().init_server(good, CTX)
     for name, value in (
         ("trunk.1.weight", torch.zeros(1, 3)),
         ("head.t.bias", torch.zeros(1)),
         ("head.u.weight", torch.zeros(2, 3)),
     ):
         with pytest.raises(ValueError, match=rf"Linear\(intercept=False\) and binary tasks, got {name}"):
-            Mocha().init_server({**good, name: value})
+            Mocha().init_server({**good, name: value}, CTX)
 
 
 def test_who_has_not_trained_can_still_learn() -> None:
@@ -140,11 +140,11 @@ def test_who_has_not_trained_can_still_learn() -> None:
     for floor, learns in ((0.01, True), (0.0, False)):
         mocha = Mocha(floor=floor)
         first = {HEAD: torch.zeros(1, 3)}
-        server = mocha.register_clients(mocha.init_server(first), {0: first, 1: first})
+        server = mocha.register_clients(mocha.init_server(first, CTX), {0: first, 1: first})
         batch = {"x": torch.eye(3), "y.t": torch.ones(3), "mask": torch.ones(3), "index": torch.arange(3)}
         for client in (0, 1, 1):
-            told = mocha.broadcast(server, client)
-            result = mocha.local_update(lambda *_: torch.zeros(()), told, mocha.init_client(first, 3), [batch])
-            server = mocha.aggregate(server, [(client, result.upload)])
+            told = mocha.broadcast(server, client, CTX)
+            result = mocha.local_update(lambda *_: torch.zeros(()), told, mocha.init_client(first, 3), [batch], CTX)
+            server = mocha.aggregate(server, [(client, result.upload)], CTX)
         assert all(torch.isfinite(server.w[str(t)][HEAD]).all() for t in (0, 1))
         assert bool(server.w["1"][HEAD].any()) is learns

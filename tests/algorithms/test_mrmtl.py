@@ -17,6 +17,7 @@ from torch import Tensor
 
 from fedmtl.algorithms import MRMTL
 from fedmtl.core.types import Batch, Params, Payload, Upload
+from fedmtl.verify.check import CTX
 
 Array = NDArray[np.float64]
 
@@ -108,19 +109,21 @@ def play(schools: Schools, lam: float, rates: Array) -> Array:
     squares = (schools.y**2).sum(1) / schools.mask.sum(1)
     arrays = {"a": a, "b": b, "squares": squares, "mask": schools.mask}
     batch = {name: torch.from_numpy(values) for name, values in arrays.items()}
-    server = MRMTL().init_server({"trunk.w": torch.zeros(b.shape[1], dtype=torch.float64)})
+    server = MRMTL().init_server({"trunk.w": torch.zeros(b.shape[1], dtype=torch.float64)}, CTX)
     private = {"trunk.w": torch.zeros(b.shape, dtype=torch.float64)}
     for rate in rates.tolist():
         algorithm = MRMTL(lr=rate, epochs=1, lam=lam)
 
         def client(down: Payload, private: Params, batch: Batch, algorithm: MRMTL = algorithm) -> Any:
-            return algorithm.local_update(loss, down, private, [batch])
+            return algorithm.local_update(loss, down, private, [batch], CTX)
 
         lifted = torch.vmap(client, in_dims=(None, 0, 0))
-        private, sent = lifted(algorithm.broadcast(server, 0), private, batch)
+        private, sent = lifted(algorithm.broadcast(server, 0, CTX), private, batch)
         uploads = zip(sent.payload["model"]["trunk.w"], sent.num_examples.tolist(), strict=True)
         server = algorithm.aggregate(
-            server, [(k, Upload({"model": {"trunk.w": w}}, pupils)) for k, (w, pupils) in enumerate(uploads)]
+            server,
+            [(k, Upload({"model": {"trunk.w": w}}, pupils)) for k, (w, pupils) in enumerate(uploads)],
+            CTX,
         )
     return private["trunk.w"].numpy()
 

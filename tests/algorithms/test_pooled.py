@@ -7,6 +7,7 @@ import torch
 from fedmtl.algorithms import FedAvg, Pooled
 from fedmtl.data.base import Federation
 from fedmtl.registry.components import REGISTRY, make
+from fedmtl.verify.check import CTX
 from fedmtl.verify.linear import draw, gradient, loss_of, minimum, numbers, params_of, whole
 from tests.algorithms.rounds import personal, play, start, union
 from tests.conftest import tiny_plan
@@ -22,13 +23,13 @@ def test_pooled_converges_to_the_closed_form_of_the_union(ridge: float) -> None:
     x = np.concatenate([part[0] for part, _ in parts])
     y = {task: np.concatenate([part[1].get(task, np.full(len(part[0]), np.nan)) for part, _ in parts]) for task in "ab"}
     pooled = Pooled(lr=0.5, epochs=10)
-    w = pooled.init_server(params_of(np.zeros(3), {"a": 0.0, "b": 0.0}))
+    w = pooled.init_server(params_of(np.zeros(3), {"a": 0.0, "b": 0.0}), CTX)
     for _ in range(40):
-        result = pooled.local_update(loss_of("ab", ridge), pooled.broadcast(w, 0), None, whole(x, y))
-        w = pooled.aggregate(w, [(0, result.upload)])
+        result = pooled.local_update(loss_of("ab", ridge), pooled.broadcast(w, 0, CTX), None, whole(x, y), CTX)
+        w = pooled.aggregate(w, [(0, result.upload)], CTX)
     best = minimum(x, y, ridge)
     assert max(float(np.abs(g).max()) for g in gradient(best, x, y, ridge).values()) < 1e-12
-    for name, value in numbers(pooled.personal_params(pooled.broadcast(w, 0), None)).items():
+    for name, value in numbers(pooled.personal_params(pooled.broadcast(w, 0, CTX), None)).items():
         np.testing.assert_allclose(value, best[name], atol=1e-7)
 
 

@@ -1,6 +1,6 @@
 """Jobs of single clients, and cohorts of them, to compare engines with direct calls."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.algorithms.common.local_training import make_batches
+from fedmtl.core.context import NO_CONTEXT, Context, ContextRows, context_of
 from fedmtl.core.trees import tree_leaves, tree_map, tree_structure, tree_unflatten
-from fedmtl.core.types import Batch, Payload, TaskSet
+from fedmtl.core.types import Batch, ClientId, Payload, TaskSet
 from fedmtl.data.base import Federation
-from fedmtl.engines.base import Cohort, Engine, LazyRows, TaskPadding
+from fedmtl.engines.base import ClientFn, Cohort, Engine, LazyRows, TaskPadding
 from fedmtl.protocol.plan import Plan
 
 
@@ -20,16 +21,17 @@ class Job(NamedTuple):
     """A call of one function."""
 
     client: int
-    function: Callable[[Payload, Any, Sequence[Batch]], Any]
+    function: ClientFn
     down: Payload
     private: Any
     batches: Sequence[Batch]
     owned: TaskSet = ("t",)
+    ctx: Context = NO_CONTEXT
 
 
 def alone(jobs: Sequence[Job]) -> list[Any]:
     """Return the expected results: each function called directly."""
-    return [job.function(job.down, job.private, job.batches) for job in jobs]
+    return [job.function(job.down, job.private, job.batches, job.ctx) for job in jobs]
 
 
 def cohort_of(jobs: Sequence[Job]) -> Cohort:
@@ -51,7 +53,18 @@ def cohort_of(jobs: Sequence[Job]) -> Cohort:
         batches,
         jobs[0].owned,
         lambda rows: [lazy(batch) for batch in batches(rows)],
+        context=None if jobs[0].ctx is NO_CONTEXT else rows_of([job.ctx for job in jobs]),
     )
+
+
+def rows_of(contexts: Sequence[Context]) -> ContextRows:
+    """Return contexts of clients, stacked."""
+    return ContextRows(torch.stack([ctx.round for ctx in contexts]), torch.stack([ctx.own_key() for ctx in contexts]))
+
+
+def context(plan: Plan, client: ClientId, owned: TaskSet, round: int) -> Context:
+    """Return a client's context of a round, as a node makes it."""
+    return context_of(plan.seed, round - 1, client) if plan.reads_context(client, owned) else NO_CONTEXT
 
 
 def lazy(batch: Batch) -> dict[str, Tensor | LazyRows]:
@@ -123,9 +136,10 @@ def training(plan: Plan, federation: Federation, round: int = 1) -> list[Job]:
             plan.init_client(data.tasks, len(data.train.x)),
         )
         order = draw.permutation(len(data.train.x))
-        batches = make_batches(data.train.x, data.train.y, plan.batch_size, order, plan.schedule_step(round))
+        batches = make_batches(data.train.x, data.train.y, plan.batch_size, order)
         down = plan.broadcast(server, client, data.tasks)
-        jobs.append(Job(client, plan.training(data.tasks), down, private, batches, data.tasks))
+        ctx = context(plan, client, data.tasks, round)
+        jobs.append(Job(client, plan.training(data.tasks), down, private, batches, data.tasks, ctx))
     return jobs
 
 
@@ -134,6 +148,7 @@ def measurement(plan: Plan, federation: Federation) -> list[Job]:
     return [
         job._replace(
             function=plan.measure(job.owned),
+            ctx=NO_CONTEXT,
             batches=make_batches(federation.clients[job.client].test.x, federation.clients[job.client].test.y, 3, None),
         )
         for job in training(plan, federation)

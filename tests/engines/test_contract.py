@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fedmtl.algorithms.common.local_training import make_batches, num_examples, sgd
+from fedmtl.core.context import Context
 from fedmtl.core.trees import sha256
 from fedmtl.core.types import Batch, Params, Payload
 from fedmtl.engines import Engine, Loop, VMap
@@ -35,24 +36,24 @@ def squares(params: Params, batch: Batch) -> Tensor:
     return (error**2 * batch["mask"]).sum() / batch["mask"].sum().clamp(min=1)
 
 
-def fit(lr: float, down: Payload, private: Any, batches: Sequence[Batch]) -> Fitted:
+def fit(lr: float, down: Payload, private: Any, batches: Sequence[Batch], ctx: Context) -> Fitted:
     """Two epochs of gradient steps from the broadcast and the private state."""
     w = sgd(squares, {"w": down["model"]["w"], "b": private[0]["b"]}, batches, lr, epochs=2)
     counts = {"n": num_examples(batches), "rows": torch.stack([(b["mask"] > 0).sum() for b in batches]).sum()}
     return Fitted(({"b": w["b"]}, w["w"]), counts, None)
 
 
-def fit_alone(down: Payload, private: Params, batches: Sequence[Batch]) -> Params:
+def fit_alone(down: Payload, private: Params, batches: Sequence[Batch], ctx: Context) -> Params:
     """A function with an empty ``down``."""
     return sgd(squares, private, batches, 0.1)
 
 
-def fit_model(down: Payload, private: None, batches: Sequence[Batch]) -> Params:
+def fit_model(down: Payload, private: None, batches: Sequence[Batch], ctx: Context) -> Params:
     """A function without private state: ``private`` is None."""
     return sgd(squares, down["model"], batches, 0.1)
 
 
-def total(down: Payload, private: dict[str, Any], batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
+def total(down: Payload, private: dict[str, Any], batches: Sequence[Batch], ctx: Context) -> tuple[Tensor, Tensor]:
     """A function of the data alone."""
     sums = [(b["x"].sum(-1) * b["mask"]).sum() for b in batches]
     return torch.stack(sums).sum(), num_examples(batches)
@@ -194,7 +195,7 @@ def test_a_client_does_not_depend_on_the_others(engine: Engine) -> None:
 def test_results_that_do_not_depend_on_the_client(engine: Engine) -> None:
     """A shared broadcast is returned for each client; a number becomes a tensor, where clients run together."""
 
-    def echo(down: Payload, private: Any, batches: Sequence[Batch]) -> Any:
+    def echo(down: Payload, private: Any, batches: Sequence[Batch], ctx: Context) -> Any:
         return {"said": down["model"]["w"], "seven": 7, "mine": private}
 
     jobs = [Job(c, echo, SHARED, torch.tensor(float(c)), batches_of(3, c)) for c in range(3)]
@@ -206,7 +207,7 @@ def test_results_that_do_not_depend_on_the_client(engine: Engine) -> None:
 def test_whole_numbers_stay_whole(engine: Engine) -> None:
     """Private counters, and the index of rows, by which a client finds its state of an example."""
 
-    def request(down: Payload, private: Any, batches: Sequence[Batch]) -> Any:
+    def request(down: Payload, private: Any, batches: Sequence[Batch], ctx: Context) -> Any:
         seen = private["seen"]
         for batch in batches:
             seen = seen.index_add(0, batch["index"], batch["mask"].long())
@@ -225,7 +226,7 @@ class Trouble(Exception):
     pass
 
 
-def refuse(down: Payload, private: Any, batches: Sequence[Batch]) -> Any:
+def refuse(down: Payload, private: Any, batches: Sequence[Batch], ctx: Context) -> Any:
     raise Trouble("of this client's own making")
 
 
@@ -253,7 +254,7 @@ def test_an_error_of_a_stack_names_its_clients() -> None:
 def test_randomness_inside_a_client_is_refused_when_batched() -> None:
     """It would differ from the loop's: randomness comes from the batches, which are drawn beforehand."""
 
-    def dropout(down: Payload, private: Any, batches: Sequence[Batch]) -> Any:
+    def dropout(down: Payload, private: Any, batches: Sequence[Batch], ctx: Context) -> Any:
         return torch.nn.functional.dropout(batches[0]["x"], 0.5)
 
     with pytest.raises(RuntimeError, match="random"):
@@ -264,7 +265,7 @@ def test_threads_are_as_before(engine: Engine) -> None:
     """One inside, so that results do not depend on the cores; the previous number outside, also after an error."""
     inside = []
 
-    def look(down: Payload, private: Any, batches: Sequence[Batch]) -> Any:
+    def look(down: Payload, private: Any, batches: Sequence[Batch], ctx: Context) -> Any:
         inside.append(torch.get_num_threads())
         return torch.zeros(())
 
@@ -285,7 +286,7 @@ def test_chunks_hold_clients_of_like_length(chunk: int, sizes: list[int]) -> Non
     """Balanced chunks of at most ``chunk`` clients, the shortest first, so that little is padded."""
     calls: list[int] = []
 
-    def steps(down: Payload, private: Any, batches: Sequence[Batch]) -> Any:
+    def steps(down: Payload, private: Any, batches: Sequence[Batch], ctx: Context) -> Any:
         calls.append(len(batches))
         return private[0]["b"] + sum(b["mask"].sum() for b in batches)
 

@@ -8,18 +8,19 @@ from typing import Any
 import pytest
 import torch
 
+from fedmtl.core.context import Context
 from fedmtl.core.trees import sha256
 from fedmtl.core.types import Batch, Payload
 from fedmtl.engines import Loop, VMap, tuning
 from tests.engines.jobs import Job, alone, run, tensors
 
 
-def branches(down: Payload, private: torch.Tensor, batches: Sequence[Batch]) -> torch.Tensor:
+def branches(down: Payload, private: torch.Tensor, batches: Sequence[Batch], ctx: Context) -> torch.Tensor:
     """Control flow depends on the client's numbers."""
     return private * 2 if private > 2 else private - 1
 
 
-def unsupported(down: Payload, private: torch.Tensor, batches: Sequence[Batch]) -> torch.Tensor:
+def unsupported(down: Payload, private: torch.Tensor, batches: Sequence[Batch], ctx: Context) -> torch.Tensor:
     """Python reads the client's number."""
     return torch.tensor(float(private.item()) ** 2)
 
@@ -43,7 +44,7 @@ def test_a_function_that_vmap_cannot_stack_runs_in_the_loop(function: Any, caplo
 def test_others_are_still_stacked(caplog: pytest.LogCaptureFixture) -> None:
     calls = []
 
-    def fine(down: Payload, private: torch.Tensor, batches: Sequence[Batch]) -> torch.Tensor:
+    def fine(down: Payload, private: torch.Tensor, batches: Sequence[Batch], ctx: Context) -> torch.Tensor:
         calls.append(0)
         return private + 1
 
@@ -55,7 +56,7 @@ def test_others_are_still_stacked(caplog: pytest.LogCaptureFixture) -> None:
 def test_an_error_of_one_client_that_branches_names_the_client() -> None:
     """The first client succeeds alone, so the stack fails; the loop then finds the failing client."""
 
-    def picky(down: Payload, private: torch.Tensor, batches: Sequence[Batch]) -> torch.Tensor:
+    def picky(down: Payload, private: torch.Tensor, batches: Sequence[Batch], ctx: Context) -> torch.Tensor:
         if private == 3:
             raise ArithmeticError("not three")
         return private
@@ -74,7 +75,7 @@ def test_a_function_that_is_slower_stacked_runs_alone(
     monkeypatch.setattr(tuning, "seconds_of", lambda call, budget, device: next(times))
     engine = VMap()
 
-    def plus_one(down: Payload, private: torch.Tensor, batches: Sequence[Batch]) -> torch.Tensor:
+    def plus_one(down: Payload, private: torch.Tensor, batches: Sequence[Batch], ctx: Context) -> torch.Tensor:
         return private + 1
 
     for _ in range(2):

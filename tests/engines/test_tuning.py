@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch._C._functorch import is_batchedtensor  # pyright: ignore[reportMissingModuleSource]
 
+from fedmtl.core.context import Context
 from fedmtl.core.types import Batch, Payload
 from fedmtl.engines import VMap, tuning
 from fedmtl.engines.trace.batched_function import BatchedFunction
@@ -22,7 +23,7 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "tuning"
 
 
-def scale(factor: float, down: Payload, private: torch.Tensor, batches: Sequence[Batch]) -> torch.Tensor:
+def scale(factor: float, down: Payload, private: torch.Tensor, batches: Sequence[Batch], ctx: Context) -> torch.Tensor:
     return factor * private + sum(batch["mask"].sum() for batch in batches)
 
 
@@ -165,7 +166,7 @@ def test_a_large_client_beside_small_ones_is_run_as_the_loop_does(monkeypatch: p
     """A client of 60 steps beside three of one: stacked, all four would take 60, and vmap doubles each."""
     rows = []
 
-    def counted(down: Payload, private: torch.Tensor, batches: Sequence[Batch]) -> torch.Tensor:
+    def counted(down: Payload, private: torch.Tensor, batches: Sequence[Batch], ctx: Context) -> torch.Tensor:
         x = batches[0]["x"]
         rows.append((len(batches), is_batchedtensor(x)))
         for batch in batches:

@@ -20,6 +20,7 @@ from fedmtl.registry.components import REGISTRY
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.tasks import Binary, MultiClass
+from fedmtl.verify.check import CTX
 
 TASKS = {"a": MultiClass(3), "b": Binary()}
 DRAW = np.random.default_rng(0)
@@ -482,9 +483,9 @@ def test_hca_without_a_trunk_still_joins_heads() -> None:
     of α, of no numbers, changes nothing."""
     first = {"head.b.weight": torch.zeros(1, 2)}
     method = FedHCA2(alpha=1.0, beta=1.0)
-    server = method.register_clients(method.init_server(first), {0: first})
+    server = method.register_clients(method.init_server(first, CTX), {0: first})
     sent = {"head.b.weight": torch.tensor([[1.0, -2.0]])}
-    server = method.aggregate(server, [(0, Upload({"model": sent}, 4.0))])
+    server = method.aggregate(server, [(0, Upload({"model": sent}, 4.0))], CTX)
     assert torch.equal(server["0"].model["head.b.weight"], 2 * sent["head.b.weight"])
 
 

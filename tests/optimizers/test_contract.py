@@ -12,6 +12,7 @@ from torch import Tensor
 
 import fedmtl.optimizers
 from fedmtl.algorithms.common.local_training import sgd
+from fedmtl.core.context import Context, NoContext, context_of
 from fedmtl.core.trees import sha256, tree_leaves, tree_structure
 from fedmtl.core.types import Batch, Params
 from fedmtl.optimizers import SGD, AdamW, Clip, Cosine, Momentum, Optimizer, StepDecay, Warmup, WeightDecay
@@ -39,13 +40,17 @@ ALL_OPTIMIZERS: list[Optimizer] = [
 each_optimizer = pytest.mark.parametrize("optimizer", ALL_OPTIMIZERS, ids=repr)
 
 
+THIRD = context_of(round=2)
+"""The third round."""
+
+
 def loss(params: Params, batch: Batch) -> Tensor:
     """Least squares, mean over the real rows."""
     error = batch["x"] @ params["head.t.w"] + params["trunk.b"] - batch["y.t"]
     return (error**2 * batch["mask"]).sum() / batch["mask"].sum().clamp(min=1)
 
 
-def epoch(client: int, steps: int = 3, rows: int = 4, round: float = 2) -> list[dict[str, Tensor]]:
+def epoch(client: int, steps: int = 3, rows: int = 4) -> list[dict[str, Tensor]]:
     """Of which the last batch has one row that is padding."""
     draw = torch.Generator().manual_seed(client)
     found = []
@@ -53,7 +58,7 @@ def epoch(client: int, steps: int = 3, rows: int = 4, round: float = 2) -> list[
         mask = torch.ones(rows)
         mask[rows - (step == steps - 1) :] = 0
         x, y = torch.randn(rows, 2, generator=draw), torch.randn(rows, generator=draw)
-        found.append({"x": x, "y.t": y, "mask": mask, "round": torch.full((rows,), round)})
+        found.append({"x": x, "y.t": y, "mask": mask})
     return found
 
 
@@ -62,8 +67,8 @@ def start(client: int = 0) -> dict[str, Tensor]:
     return {"trunk.b": torch.randn(1, generator=draw), "head.t.w": torch.randn(2, generator=draw)}
 
 
-def train(optimizer: Optimizer, params: Params, batches: Sequence[Batch]) -> dict[str, Tensor]:
-    return sgd(loss, params, batches, 0.05, 2, optimizer)
+def train(optimizer: Optimizer, params: Params, batches: Sequence[Batch], ctx: Context = THIRD) -> dict[str, Tensor]:
+    return sgd(loss, params, batches, 0.05, 2, optimizer, ctx=ctx)
 
 
 def walked(optimizer: Optimizer, steps: int = 3) -> list[tuple[Params, Any]]:
@@ -148,13 +153,14 @@ def test_states_and_directions_keep_their_shapes(optimizer: Optimizer) -> None:
 @each_optimizer
 def test_a_stack_of_clients_is_each_of_them(optimizer: Optimizer) -> None:
     """Three clients under vmap, in rounds 0, 2 and 5, against one after the other; to rounding."""
-    rounds = (0.0, 2.0, 5.0)
-    alone = [train(optimizer, start(k), epoch(k, round=t)) for k, t in enumerate(rounds)]
+    rounds = (0, 2, 5)
+    alone = [train(optimizer, start(k), epoch(k), context_of(round=t)) for k, t in enumerate(rounds)]
     params = [start(k) for k in range(3)]
-    batches = [epoch(k, round=t) for k, t in enumerate(rounds)]
-    together = torch.vmap(lambda w, b: train(optimizer, w, b))(
+    batches = [epoch(k) for k in range(3)]
+    together = torch.vmap(lambda w, b, t: train(optimizer, w, b, Context(t)))(
         {name: torch.stack([one[name] for one in params]) for name in params[0]},
         [{key: torch.stack([one[step][key] for one in batches]) for key in batches[0][0]} for step in range(3)],
+        torch.tensor(rounds, dtype=torch.float32),
     )
     for k, one in enumerate(alone):
         for name, value in one.items():
@@ -163,7 +169,7 @@ def test_a_stack_of_clients_is_each_of_them(optimizer: Optimizer) -> None:
 
 @each_optimizer
 def test_padding_is_inert(optimizer: Optimizer) -> None:
-    """Padded batches anywhere change no bit; padded rows, whatever they say of the round, none beyond rounding."""
+    """Padded batches anywhere change no bit; padded rows none beyond rounding."""
     batches = epoch(0)
     expected = train(optimizer, start(), batches)
     empty = {key: torch.full_like(value, 0 if key == "mask" else 7) for key, value in batches[0].items()}
@@ -194,11 +200,10 @@ def test_nothing_to_train_is_no_error(optimizer: Optimizer) -> None:
 
 
 def test_a_schedule_without_a_round_says_where_it_comes_from() -> None:
-    batches = [{key: value for key, value in batch.items() if key != "round"} for batch in epoch(0)]
     for optimizer in (Warmup(), Clip(optimizer=WeightDecay(optimizer=StepDecay()))):
-        with pytest.raises(ValueError, match=r"needs the round.*got a batch with mask, x, y.t; .*make_batches"):
-            train(optimizer, start(), batches)
-    train(Clip(optimizer=Momentum()), start(), batches)
+        with pytest.raises(NoContext, match=r"no context.*sgd\(…, ctx=ctx\)"):
+            sgd(loss, start(), epoch(0), 0.05, 2, optimizer)
+    sgd(loss, start(), epoch(0), 0.05, 2, Clip(optimizer=Momentum()))
 
 
 def torch_weights(optimizer: Any, schedule: Any = None, clip: float | None = None) -> dict[str, Tensor]:
@@ -244,6 +249,6 @@ def torch_weights(optimizer: Any, schedule: Any = None, clip: float | None = Non
 )
 def test_it_is_what_torch_calls_so(optimizer: Optimizer, expected: tuple[Any, ...]) -> None:
     """In round 2, two epochs of three batches: torch's own, an implementation apart, to float32's rounding."""
-    found = train(optimizer, start(), epoch(0, round=2))
+    found = train(optimizer, start(), epoch(0))
     for name, value in torch_weights(*expected).items():
         torch.testing.assert_close(found[name], value, rtol=1e-5, atol=2e-6)

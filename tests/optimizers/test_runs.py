@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from fedmtl.algorithms import Algorithm, FedAvg, FedAvgM, FedPer, Local, Pooled, TaskWeighted
-from fedmtl.algorithms.base import scheduled
 from fedmtl.core.trees import sha256, tree_leaves
 from fedmtl.core.types import Params
 from fedmtl.data import Synthetic
@@ -90,16 +89,20 @@ def test_every_descent_is_given_the_optimizer(algorithm: Any, unlike: Federation
         assert sha256(one) != sha256(moved)
 
 
-def test_the_round_is_told_where_it_is_asked_for() -> None:
+def test_only_functions_that_read_a_context_are_given_one(unlike: Federation) -> None:
     asking: list[Algorithm[Any, Any]] = [
         FedPer(optimizer=Cosine()),
         FedPer(optimizer=Clip(optimizer=WeightDecay(optimizer=Warmup(optimizer=Momentum())))),
         FedAvgM(FedAvg(optimizer=Cosine())),
         TaskWeighted(FedPer(optimizer=Cosine())),
     ]
-    assert all(scheduled(algorithm) for algorithm in asking)
+
+    def reading(algorithm: Algorithm[Any, Any]) -> bool:
+        return tiny_plan(unlike, algorithm).reads_context(0, unlike.clients[0].tasks)
+
+    assert all(reading(algorithm) for algorithm in asking)
     for algorithm in (FedPer(), FedPer(optimizer=Clip(optimizer=Momentum())), FedAvgM(), TaskWeighted(), Local()):
-        assert not scheduled(algorithm)
+        assert not reading(algorithm)
 
 
 # Runs

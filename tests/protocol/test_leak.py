@@ -38,6 +38,7 @@ from fedmtl.algorithms import (
 )
 from fedmtl.algorithms.traits import Traits
 from fedmtl.codecs import FP16, Dense, ErrorFeedback, Int8, TopK
+from fedmtl.core.context import Context
 from fedmtl.core.types import LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.models import Model
 from fedmtl.protocol.plan import Plan
@@ -308,17 +309,19 @@ class Leaky:
     def _honest(self) -> FedPer:
         return FedPer(lr=self.lr, epochs=1)
 
-    def init_server(self, params: Params) -> Params:
-        return self._honest.init_server(params)
+    def init_server(self, params: Params, ctx: Context) -> Params:
+        return self._honest.init_server(params, ctx)
 
     def init_client(self, params: Params, num_examples: int) -> Params:
         return self._honest.init_client(params, num_examples)
 
-    def broadcast(self, server: Params, client: int) -> Payload:
-        return self._honest.broadcast(server, client)
+    def broadcast(self, server: Params, client: int, ctx: Context) -> Payload:
+        return self._honest.broadcast(server, client, ctx)
 
-    def local_update(self, loss: LossFn, down: Payload, private: Params, batches: Any) -> LocalResult[Params]:
-        head, (payload, n) = self._honest.local_update(loss, down, private, batches)
+    def local_update(
+        self, loss: LossFn, down: Payload, private: Params, batches: Any, ctx: Context
+    ) -> LocalResult[Params]:
+        head, (payload, n) = self._honest.local_update(loss, down, private, batches, ctx)
         trunk = payload["trunk"]
         name = next(name for name in sorted(head) if name.endswith("weight"))
         if self.how == "beside":
@@ -331,11 +334,11 @@ class Leaky:
             payload = {"trunk": {**trunk, "trunk.1.bias": batches[0]["x"].flatten()[:4]}}
         return LocalResult(head, Upload(payload, n))
 
-    def aggregate(self, server: Params, uploads: Any) -> Params:
+    def aggregate(self, server: Params, uploads: Any, ctx: Context) -> Params:
         trunks = (
             (c, Upload({"trunk": {k: u.payload["trunk"][k] for k in server}}, u.num_examples)) for c, u in uploads
         )
-        return self._honest.aggregate(server, trunks)
+        return self._honest.aggregate(server, trunks, ctx)
 
     def personal_params(self, down: Payload, private: Params) -> Params:
         return self._honest.personal_params(down, private)

@@ -24,6 +24,7 @@ from fedmtl.algorithms import (
 )
 from fedmtl.algorithms.common.local_training import make_batches
 from fedmtl.codecs import FP16, Dense, Int8
+from fedmtl.core.context import NO_CONTEXT
 from fedmtl.data import Federation
 from fedmtl.models import MLP
 from fedmtl.protocol.make_plan import make_plan
@@ -191,7 +192,7 @@ def test_a_client_is_measured_by_its_mixture(algorithm: Any) -> None:
     task: Any = plan.tasks["regression_2"]
     y = np.full(3, task.mean + 3 * task.std, np.float32)
     batches = make_batches(np.ones((3, 6), np.float32), {"regression_2": y}, 2, None)
-    sums = plan.measure(owned)({record: models}, plan.init_client(owned, 3), batches)["regression_2"]
+    sums = plan.measure(owned)({record: models}, plan.init_client(owned, 3), batches, NO_CONTEXT)["regression_2"]
     assert sums.tolist() == pytest.approx([3, 0], abs=1e-9)
 
 

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from fedmtl.algorithms.common.local_training import make_batches
+from fedmtl.core.context import NO_CONTEXT, context_of
 from fedmtl.core.random import rng
 from fedmtl.core.trees import tree_leaves
 from fedmtl.core.types import ClientId, Payload, Trained, Upload
@@ -51,7 +52,7 @@ class Single:
     def down(self, client: ClientId, round: int) -> Payload:
         """What the client makes of its own broadcast."""
         owned = self.clients[client].tasks
-        payload = self.plan.broadcast(self.server, client, owned)
+        payload = self.plan.broadcast(self.server, client, owned, round)
         link = self.plan.downlink(client, owned)
         draw = rng(self.plan.seed, round, client, "down")
         packet, _ = pack_payload(payload, link, link.init(), draw, kind=DOWN, round=round)
@@ -61,7 +62,7 @@ class Single:
         """The client's measurement, all its test examples at once."""
         data = self.clients[client]
         batches = make_batches(data.test.x, data.test.y, None, None)
-        found = self.plan.measure(data.tasks)(self.down(client, round), self.private[client], batches)
+        found = self.plan.measure(data.tasks)(self.down(client, round), self.private[client], batches, NO_CONTEXT)
         return {task: np.asarray(values, np.float64) for task, values in found.items()}
 
     def round(
@@ -85,7 +86,8 @@ class Single:
             data = self.clients[client]
             down = self.down(client, round)
             batches = epoch(self.plan, data, client, round)
-            result: Trained[Any] = self.plan.training(data.tasks)(down, self.private[client], batches)
+            ctx = context_of(self.plan.seed, round - 1, client)
+            result: Trained[Any] = self.plan.training(data.tasks)(down, self.private[client], batches, ctx)
             failed = (client in private_fails and can_fail(result.private)) or (
                 client in upload_fails and can_fail(result.upload.payload)
             )
@@ -103,4 +105,4 @@ class Single:
             if client not in lost:
                 received, weight = unpack_payload(packet, link, kind=UP, round=round, reference=down)
                 uploads.append((client, Upload(received, weight)))
-        self.server = self.plan.algorithm.aggregate(self.server, uploads)
+        self.server = self.plan.algorithm.aggregate(self.server, uploads, self.plan.server_context(round, "aggregate"))

@@ -11,6 +11,7 @@ from torch import Tensor
 from fedmtl.algorithms import Algorithm, FedAvg, Mocha, Scaffold
 from fedmtl.algorithms.traits import Traits
 from fedmtl.codecs import FP16, Codec, Dense, ErrorFeedback, Int8, TopK
+from fedmtl.core.context import Context
 from fedmtl.core.types import Payload, Upload
 from fedmtl.registry.components import REGISTRY
 from fedmtl.runs.experiment import Experiment, check_lossless
@@ -66,9 +67,11 @@ class Lossy:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
-    def aggregate(self, server: Any, uploads: Any) -> Any:
-        heard = [(k, self.coded(k, up.payload, self.inner.broadcast(server, k)), up.num_examples) for k, up in uploads]
-        return self.inner.aggregate(server, [(k, Upload(payload, n)) for k, payload, n in heard])
+    def aggregate(self, server: Any, uploads: Any, ctx: Context) -> Any:
+        heard = [
+            (k, self.coded(k, up.payload, self.inner.broadcast(server, k, ctx)), up.num_examples) for k, up in uploads
+        ]
+        return self.inner.aggregate(server, [(k, Upload(payload, n)) for k, payload, n in heard], ctx)
 
 
 def refused(algorithm: Any, codec: Codec[Any]) -> bool:

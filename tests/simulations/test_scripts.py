@@ -20,6 +20,7 @@ from fedmtl.registry.allowed import beside
 from fedmtl.run_experiment import run
 from fedmtl.runs.presets import load_experiment, override, read_preset
 from fedmtl.runs.sweep import expand, sweep_of
+from fedmtl.verify.check import CTX
 
 ROOT = Path(__file__).parents[2]
 SIMULATIONS = ROOT / "simulations"
@@ -102,10 +103,10 @@ def test_own_method_on_ray_is_the_same_as_in_this_process(checkout: Path) -> Non
 def test_momentum_goes_on_where_the_mean_stands_still() -> None:
     """Two rounds by hand with beta ½: a mean one above the trunk moves it by 1; then a mean equal to it, by ½ more."""
     method = load_experiment(SIMULATIONS / "own_method.toml").algorithm
-    server = method.init_server({"trunk.w": torch.zeros(3), "head.next.w": torch.ones(1)})
-    assert set(method.broadcast(server, 0)["trunk"]) == {"trunk.w"}
+    server = method.init_server({"trunk.w": torch.zeros(3), "head.next.w": torch.ones(1)}, CTX)
+    assert set(method.broadcast(server, 0, CTX)["trunk"]) == {"trunk.w"}
     for mean, after in ((1.0, 1.0), (1.0, 1.5)):
-        server = method.aggregate(server, [(0, Upload({"trunk": {"trunk.w": torch.full((3,), mean)}}, 5.0))])
+        server = method.aggregate(server, [(0, Upload({"trunk": {"trunk.w": torch.full((3,), mean)}}, 5.0))], CTX)
         assert server.trunk["trunk.w"].tolist() == [after] * 3
 
 

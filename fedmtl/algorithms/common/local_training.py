@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import grad
 
+from fedmtl.core.context import NO_CONTEXT, Context, training_step
 from fedmtl.core.trees import tree_leaves, tree_unflatten
 from fedmtl.core.types import Batch, Params
 from fedmtl.optimizers import SGD, Optimizer
@@ -81,7 +82,7 @@ def mean_loss(kept: Sequence[Losses]) -> Tensor | None:
 
 
 UNSCHEDULED = torch.zeros(())
-"""The round that optimisers are told that do not look at it."""
+"""Round for optimizers without a schedule, which do not read it."""
 
 
 def sgd(
@@ -92,6 +93,7 @@ def sgd(
     epochs: int = 1,
     optimizer: Optimizer | None = None,
     counts: bool = True,
+    ctx: Context = NO_CONTEXT,
 ) -> dict[str, Tensor]:
     """Stochastic gradient descent, ``epochs`` passes over ``batches``:
 
@@ -106,22 +108,27 @@ def sgd(
     proximal term, returns (objective, loss). ``counts`` is false for a model that the client does not predict with,
     beside one that it does.
 
+    Scheduled optimizers read t, the round, from ``ctx``, and layers that draw, such as dropout, draw from
+    ``ctx.fold(epoch).fold(batch)``. A second descent of one round is given a purpose: ``ctx=ctx.fold("head")``.
+
     Raises:
-        ValueError: a scheduled optimiser, and batches that do not say which round it is.
+        NoContext: a scheduled optimizer, or a layer that draws, and no ``ctx``.
     """
     chosen = SGD() if optimizer is None else optimizer
+    t = ctx.round if chosen.traits.scheduled else UNSCHEDULED
     w, state = dict(params), chosen.init(params)
     gradient, retraction = grad(_with_loss(loss), has_aux=True), _RETRACTION.get()
     kept = _LOSSES.get() if counts else None
     total = None
-    for _ in range(epochs):
-        for batch in batches:
+    for epoch in range(epochs):
+        for number, batch in enumerate(batches):
             n = batch["mask"].sum()
             real = n > 0
-            slope, value = gradient(w, batch)
+            with training_step(ctx.fold(epoch).fold(number)):
+                slope, value = gradient(w, batch)
             if kept is not None:
                 total = n * value if total is None else torch.addcmul(total, n, value)
-            d, new = chosen.direction(state, slope, w, _round(chosen, batch))  # (1)
+            d, new = chosen.direction(state, slope, w, t)  # (1)
             pairs = zip(tree_leaves(new), tree_leaves(state), strict=True)
             state = tree_unflatten(new, [torch.where(real, one, other) for one, other in pairs])
             step = -lr * real.float()
@@ -141,19 +148,6 @@ def _with_loss(objective: Objective) -> Callable[[Params, Batch], tuple[Tensor, 
         return found if isinstance(found, tuple) else (found, found)
 
     return both
-
-
-def _round(optimizer: Optimizer, batch: Batch) -> Tensor:
-    """t, a scalar: what all rows say, save those of padding."""
-    if not optimizer.traits.scheduled:
-        return UNSCHEDULED
-    if "round" not in batch:
-        raise ValueError(
-            f"{optimizer!r} needs the round, batch['round'] [B], 0 in the first, got a batch with "
-            f"{', '.join(sorted(batch))}; batches have it where the algorithm's field 'optimizer' is scheduled: make "
-            "them by make_batches(…, round=0), or take an optimiser without a schedule."
-        )
-    return (batch["round"] * batch["mask"]).amax()
 
 
 def num_examples(batches: Sequence[Batch]) -> Tensor:
@@ -191,7 +185,6 @@ def make_batches(
     y: Mapping[str, NDArray[Any]],
     batch_size: int | None,
     order: NDArray[np.int64] | None,
-    round: int | None = None,
 ) -> list[dict[str, Tensor]]:
     """One epoch of one client, as batches of equal size of which the last is padded.
 
@@ -200,13 +193,10 @@ def make_batches(
         y: task -> labels, [N] or [N, outputs].
         batch_size: examples a batch; None for one batch of all N.
         order: in which order, a permutation of 0, …, N − 1; None as they are.
-        round: 0 in the first, for optimisers with a schedule; None leaves it out of the batches.
     """
     index, mask = epoch_index(np.array([len(x)]), None if order is None else order[None], batch_size)
     rows = torch.from_numpy(np.ascontiguousarray(index[:, 0]))
     arrays = {"x": x, **{f"y.{task}": labels for task, labels in y.items()}}
     cut = {key: torch.from_numpy(value)[rows] for key, value in arrays.items()}
     cut |= {"index": rows, "mask": torch.from_numpy(np.ascontiguousarray(mask[:, 0]))}
-    if round is not None:
-        cut["round"] = torch.full(rows.shape, float(round))
     return [{key: value[step] for key, value in cut.items()} for step in range(len(rows))]

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fedmtl.algorithms.base import Algorithm
 from fedmtl.algorithms.common.checks import check_inner
+from fedmtl.core.context import Context
 from fedmtl.core.types import ClientId, Params, Upload
 
 
@@ -21,13 +22,13 @@ def check_wrapped(optimizer: Any, algorithm: Any) -> None:
         )
 
 
-def first_model(optimizer: Any, params: Params) -> Params:
+def first_model(optimizer: Any, params: Params, ctx: Context) -> Params:
     """The wrapped algorithm's first server state, which must be parameters.
 
     Raises:
         ValueError: it is something else.
     """
-    model = optimizer.algorithm.init_server(params)
+    model = optimizer.algorithm.init_server(params, ctx)
     if not isinstance(model, Mapping) or not model or not all(isinstance(value, Tensor) for value in model.values()):
         raise ValueError(
             f"{type(optimizer).__name__} steps in the parameters that a server keeps, but the server of "
@@ -44,9 +45,9 @@ class Moments(NamedTuple):
     v: Params
 
 
-def first_moments(optimizer: Any, params: Params) -> Moments:
+def first_moments(optimizer: Any, params: Params, ctx: Context) -> Moments:
     """m = 0 and v = τ²."""
-    w = first_model(optimizer, params)
+    w = first_model(optimizer, params, ctx)
     return Moments(w, zeros_like(w), {name: torch.full_like(value, optimizer.tau**2) for name, value in w.items()})
 
 
@@ -55,8 +56,8 @@ def zeros_like(params: Params) -> dict[str, Tensor]:
 
 
 def pseudo_gradient(
-    algorithm: Algorithm[Params, Any], model: Params, uploads: Iterable[tuple[ClientId, Upload]]
+    algorithm: Algorithm[Params, Any], model: Params, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context
 ) -> dict[str, Tensor]:
     """Old minus what the wrapped algorithm would make of the uploads; 0 for a head that nobody in the cohort owns."""
-    mean = algorithm.aggregate(model, uploads)
+    mean = algorithm.aggregate(model, uploads, ctx)
     return {name: value - mean[name] for name, value in model.items()}

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fedmtl.client.batching import ClientGroup
 from fedmtl.client.stages.exchange import Exchange, PacketRows
+from fedmtl.core.context import context_rows
 from fedmtl.core.random import permutations, rng
 from fedmtl.core.trees import finite_rows, tree_index, tree_leaves, tree_map
 from fedmtl.core.types import Trained
@@ -34,16 +35,20 @@ def train(exchange: Exchange, groups: list[ClientGroup], batch_size: int | None)
     start = time.perf_counter()
     plan, round, requests = exchange.plan, exchange.round, exchange.requests
     cohorts, trained = [], []
-    for group in groups:
+    training = [group for group in groups if requests.train[group.positions].any()]
+    # All cohorts or none, since engines may join them.
+    drawing = any(plan.reads_context(int(group.clients[0]), group.table.owned) for group in training)
+    for group in training:
         some = np.flatnonzero(requests.train[group.positions])
         if len(some):
             sizes = group.table.train.size[group.rows[some]]
             order = permutations(plan.seed, round, group.clients[some], "batches", sizes)
-            function, step = plan.training(group.table.owned), plan.schedule_step(round)
+            function = plan.training(group.table.owned)
             spec = plan.up_spec(int(group.clients[0]), group.table.owned)
             buffer = PacketBuffer(len(some), spec)
             outputs = partial(_output_buffers, buffer, len(spec))
-            cohorts.append(group.cohort(function, group.table.train, some, order, batch_size, step, outputs))
+            context = context_rows(plan.seed, round - 1, group.clients[some]) if drawing else None
+            cohorts.append(group.cohort(function, group.table.train, some, order, batch_size, context, outputs))
             trained.append((group, some, sizes, buffer))
     padding = plan.task_padding(plan.training(plan.all_tasks))
     results = exchange.engine.map(cohorts, padding) if cohorts else []

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fedmtl.core.context import ContextRows
 from fedmtl.core.trees import tree_leaves, tree_map, tree_unflatten
 from fedmtl.core.types import Payload
 from fedmtl.engines.base import Cohort, LazyRows, OutputBuffers
@@ -28,6 +29,8 @@ class Inputs(NamedTuple):
     """Each of [k, B, …]."""
     whole: bool = False
     """True if the clients are known to be all clients of their cohort, in order."""
+    context: ContextRows | None = None
+    """Each of [k, …]; None if the function reads none."""
 
 
 def groups(cohort: Cohort, chunk: int, device: str) -> Iterator[tuple[Payload | None, Rows]]:
@@ -64,8 +67,8 @@ def gather(cohort: Cohort, rows: Rows, down: Payload | None, device: str, lazy: 
     batches = cohort.lazy_batches(rows) if lazy and cohort.lazy_batches is not None else cohort.batches(rows)
     whole = lazy and np.array_equal(rows, np.arange(len(cohort.clients)))
     private = tree_map(to_tensor, cohort.private) if whole else gather_rows(cohort.private, rows)
-    found: tuple[Any, ...] = to_device((received, private, batches), device)
-    return Inputs(found[0], down is not None, found[1], found[2], whole)
+    found: tuple[Any, ...] = to_device((received, private, batches, gather_rows(cohort.context, rows)), device)
+    return Inputs(found[0], down is not None, found[1], found[2], whole, found[3])
 
 
 class ResultAssembler:

@@ -49,6 +49,7 @@ def pad_tasks(cohort: Cohort, padding: TaskPadding) -> Cohort:
         cohort.steps,
         lambda rows: [_pad_labels(batch, cohort.owned, padding) for batch in cohort.batches(rows)],
         tuple(padding.label_shapes),
+        context=cohort.context,
     )
 
 
@@ -116,17 +117,23 @@ def _concat(cohorts: Sequence[Cohort]) -> Cohort:
         numbers = np.array([_find(down, downs) for down in cohort.downs], dtype=np.int64)
         broadcast_index.append(numbers[cohort.broadcast_index])
     ends = np.cumsum([len(cohort.clients) for cohort in cohorts])
-    columns = zip(*(tree_leaves(cohort.private) for cohort in cohorts), strict=True)
     return Cohort(
         [client for cohort in cohorts for client in cohort.clients],
         cohorts[0].function,
         downs,
         np.concatenate(broadcast_index),
-        tree_unflatten(cohorts[0].private, [torch.cat([to_tensor(leaf) for leaf in column]) for column in columns]),
+        _concat_trees([cohort.private for cohort in cohorts]),
         np.concatenate([cohort.steps for cohort in cohorts]),
         lambda rows: _gather(cohorts, ends, rows),
         cohorts[0].owned,
+        context=_concat_trees([cohort.context for cohort in cohorts]),
     )
+
+
+def _concat_trees(trees: Sequence[Any]) -> Any:
+    """Return trees of arrays [K, …] as one, end to end."""
+    columns = zip(*(tree_leaves(tree) for tree in trees), strict=True)
+    return tree_unflatten(trees[0], [torch.cat([to_tensor(leaf) for leaf in column]) for column in columns])
 
 
 def _find(down: Payload, downs: list[Payload]) -> int:

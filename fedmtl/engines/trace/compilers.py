@@ -9,6 +9,7 @@ from fedmtl.core.trees import tree_leaves
 from fedmtl.engines.batching.gather import Inputs
 from fedmtl.engines.trace.codegen import GraphFunction, NativeFunction
 from fedmtl.engines.trace.graph import Graph
+from fedmtl.engines.trace.signature import before_batches
 
 
 def compile_cpp(graph: Graph, inputs: Inputs, tensors: Sequence[Tensor], results: Sequence[Tensor]) -> NativeFunction:
@@ -28,9 +29,9 @@ def compile_cpp(graph: Graph, inputs: Inputs, tensors: Sequence[Tensor], results
     """
     from fedmtl.engines.trace.cpp import compile_natively  # a folder that fedmtl does without
 
-    of_down, of_private = len(tree_leaves(inputs.down)), len(tree_leaves(inputs.private))
+    of_down = len(tree_leaves(inputs.down))
     stacked = [place >= of_down or not inputs.shared for place in range(len(tensors))]
-    function = compile_natively(graph, tensors, stacked, of_down + of_private)
+    function = compile_natively(graph, tensors, stacked, before_batches(inputs))
     _check(function, tensors, results)
     return function
 

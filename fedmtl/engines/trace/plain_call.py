@@ -6,10 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fedmtl.core.context import NO_CONTEXT, Context
 from fedmtl.core.trees import tree_leaves, tree_map, tree_unflatten
 from fedmtl.engines.base import ClientFn
 from fedmtl.engines.batching.gather import Inputs
 from fedmtl.engines.kernels import batched_layers
+from fedmtl.engines.trace.signature import before_batches
 
 LARGE = 50
 """Batches of a stack whose call is long: tracing it takes as long as five calls."""
@@ -32,14 +34,15 @@ def call_plain(function: ClientFn, inputs: Inputs, tensors: Sequence[Tensor]) ->
 
     def flat(down: list[Tensor], own: list[Tensor], rest: list[Tensor]) -> tuple[Tensor, ...]:
         nonlocal tree
+        private, ctx = own[:of_private], Context(*own[of_private:]) if own[of_private:] else NO_CONTEXT
         epoch = [dict(zip(keys, rest[at : at + len(keys)], strict=True)) for at in range(0, len(rest), len(keys))]
-        result = function(tree_unflatten(inputs.down, down), tree_unflatten(inputs.private, own), epoch)
+        result = function(tree_unflatten(inputs.down, down), tree_unflatten(inputs.private, private), epoch, ctx)
         tree = tree_map(lambda _: 0, result)
         return tuple(torch.as_tensor(leaf) for leaf in tree_leaves(result))
 
     down = list(tensors[:of_down])
-    own = list(tensors[of_down : of_down + of_private])
-    rest = list(tensors[of_down + of_private :])
+    own = list(tensors[of_down : before_batches(inputs)])
+    rest = list(tensors[before_batches(inputs) :])
     if is_large_alone(inputs, tensors):
         shared = down if inputs.shared else [leaf[0] for leaf in down]
         results = flat(shared, [leaf[0] for leaf in own], [leaf[0] for leaf in rest])

@@ -12,13 +12,19 @@ from fedmtl.engines.batching.gather import Inputs
 
 
 def flatten(inputs: Inputs) -> list[Tensor | LazyRows]:
-    """Return the leaves of broadcast, private state and batches, in this order."""
+    """Return the leaves of broadcast, private state, context and batches, in this order."""
     keys = sorted(inputs.batches[0])
     return [
         *tree_leaves(inputs.down),
         *tree_leaves(inputs.private),
+        *tree_leaves(inputs.context),
         *[batch[key] for batch in inputs.batches for key in keys],
     ]
+
+
+def before_batches(inputs: Inputs) -> int:
+    """Return the number of leaves before the first batch."""
+    return len(tree_leaves((inputs.down, inputs.private, inputs.context)))
 
 
 def contiguous(inputs: Inputs, given: Sequence[Tensor | LazyRows]) -> list[Tensor]:
@@ -43,7 +49,7 @@ def signature_of(inputs: Inputs, given: Sequence[Tensor | LazyRows], skip: int) 
         tree_structure(tree_unflatten(tree, [0] * n))
         for tree, n in ((inputs.down, of_down), (inputs.private, of_private))
     ]
-    return inputs.shared, *nesting, tuple(sorted(inputs.batches[0])), tuple(pictures)
+    return inputs.shared, inputs.context is None, *nesting, tuple(sorted(inputs.batches[0])), tuple(pictures)
 
 
 def same_bits(one: Tensor, other: Tensor) -> bool:

@@ -41,7 +41,7 @@ def test_each_algorithm_takes_the_gradients_that_it_declares(
     monkeypatch.setattr(fedmtl.algorithms.common.local_training, "grad", counting)
     for job in jobs:
         taken.clear()
-        job.function(job.down, job.private, job.batches)
+        job.function(job.down, job.private, job.batches, job.ctx)
         passes = local_passes(algorithm)
         assert passes is not None and sum(taken) == passes * len(job.batches)
 

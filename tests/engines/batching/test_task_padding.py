@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from fedmtl.algorithms import Algorithm, FedAvg, FedPer, Local
+from fedmtl.core.context import Context
 from fedmtl.core.trees import sha256
 from fedmtl.core.types import Batch, Payload
 from fedmtl.data.base import Federation
@@ -59,7 +60,7 @@ def test_unlike_clients_run_together(
     plan = tiny_plan(unlike, algorithm)
     padding, calls = padding_of(plan), []
 
-    def counted(down: Payload, private: Any, batches: Sequence[Batch]) -> Any:
+    def counted(down: Payload, private: Any, batches: Sequence[Batch], ctx: Context) -> Any:
         calls.append(len(batches))
         return padding.function(down, private, batches)
 
@@ -70,7 +71,7 @@ def test_unlike_clients_run_together(
 def test_clients_of_equal_tasks_are_not_padded(alike: Federation, unlike: Federation) -> None:
     """Nor are the loop's clients: the padded function is not called."""
 
-    def never(down: Payload, private: Any, batches: Sequence[Batch]) -> Any:
+    def never(down: Payload, private: Any, batches: Sequence[Batch], ctx: Context) -> Any:
         raise AssertionError
 
     for engine, federation in ((VMap(), alike), (Loop(), alike), (Loop(), unlike)):

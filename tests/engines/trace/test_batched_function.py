@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fedmtl.algorithms import Algorithm
 from fedmtl.algorithms.common.local_training import sgd
+from fedmtl.core.context import Context
 from fedmtl.core.trees import sha256, tree_leaves
 from fedmtl.core.types import Batch, Params, Payload
 from fedmtl.data.base import Federation
@@ -76,7 +77,7 @@ def test_models_of_dense_and_convolutional_layers(model: Model) -> None:
     module = build(model, (1, 8, 8), tasks, 0, False)
     loss, params = loss_fn(module, tasks, ("t",)), initial_params(module)
 
-    def update(down: Payload, private: Any, batches: Sequence[Batch]) -> Params:
+    def update(down: Payload, private: Any, batches: Sequence[Batch], ctx: Context) -> Params:
         return sgd(loss, {**down["model"], "head.t.bias": private}, batches, 0.1, epochs=2)
 
     def inputs(seed: int) -> Inputs:
@@ -102,7 +103,7 @@ def test_models_of_dense_and_convolutional_layers(model: Model) -> None:
 def test_python_runs_once_before_tracing_once_for_it_and_once_to_verify_then_never() -> None:
     runs = []
 
-    def double(down: Payload, private: Tensor, batches: Sequence[Batch]) -> Tensor:
+    def double(down: Payload, private: Tensor, batches: Sequence[Batch], ctx: Context) -> Tensor:
         runs.append(len(batches))
         return private * 2
 
@@ -119,21 +120,21 @@ def batch(k: int = 3) -> list[Batch]:
     return [{"mask": torch.ones(k, 1)}]
 
 
-def grows(down: Payload, private: Tensor, batches: Sequence[Batch]) -> Tensor:
+def grows(down: Payload, private: Tensor, batches: Sequence[Batch], ctx: Context) -> Tensor:
     """Not pure: it counts its calls."""
     grows.calls += 1  # type: ignore[attr-defined]
     return private + grows.calls  # type: ignore[attr-defined]
 
 
-def by_item(down: Payload, private: Tensor, batches: Sequence[Batch]) -> Tensor:
+def by_item(down: Payload, private: Tensor, batches: Sequence[Batch], ctx: Context) -> Tensor:
     return private * (2 if down["model"]["a"].item() > 0 else 3)
 
 
-def by_numpy(down: Payload, private: Tensor, batches: Sequence[Batch]) -> Tensor:
+def by_numpy(down: Payload, private: Tensor, batches: Sequence[Batch], ctx: Context) -> Tensor:
     return private * float(down["model"]["a"].numpy())
 
 
-def by_list(down: Payload, private: Tensor, batches: Sequence[Batch]) -> Tensor:
+def by_list(down: Payload, private: Tensor, batches: Sequence[Batch], ctx: Context) -> Tensor:
     return private * float(str(down["model"]["a"].tolist()))
 
 
@@ -159,7 +160,7 @@ def test_a_function_that_cannot_be_replayed_is_called(function: Any) -> None:
 
 def test_an_object_given_twice_may_be_two_objects_later() -> None:
     """Both steps' masks are one tensor when the call is traced, and two when it is replayed: 1·1 + 10·2 = 21."""
-    batched = BatchedFunction(lambda down, private, batches: batches[0]["mask"] + 10 * batches[1]["mask"])
+    batched = BatchedFunction(lambda down, private, batches, ctx: batches[0]["mask"] + 10 * batches[1]["mask"])
     one, two = torch.ones(3, 1), torch.full((3, 1), 2.0)
     for _ in range(4):
         assert (batched(Inputs({}, True, {}, [{"mask": one}, {"mask": one}])) == 11).all()

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 import fedmtl
 from fedmtl.algorithms import Algorithm, Ditto, FedPer, PFedMe
 from fedmtl.client.data_shard import Rows
+from fedmtl.core.context import Context
 from fedmtl.core.trees import tree_leaves
 from fedmtl.data import Synthetic
 from fedmtl.data.base import Federation
@@ -323,7 +324,7 @@ def test_a_run_in_cpp(tasks: int, monkeypatch: pytest.MonkeyPatch) -> None:
         torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)
 
 
-def double(down: Any, private: Tensor, batches: Any) -> Tensor:
+def double(down: Any, private: Tensor, batches: Any, ctx: Context) -> Tensor:
     return private * 2
 
 

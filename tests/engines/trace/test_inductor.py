@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fedmtl.algorithms import FedPer
+from fedmtl.core.context import Context
 from fedmtl.data.base import Federation
 from fedmtl.engines import VMap
 from fedmtl.engines.batching.gather import Inputs
@@ -27,7 +28,7 @@ def no_cpp(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batched_function, "NATIVE_SHARE", float("inf"))
 
 
-def double(down: Any, private: Tensor, batches: Any) -> Tensor:
+def double(down: Any, private: Tensor, batches: Any, ctx: Context) -> Tensor:
     return private * 2
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from fedmtl.core.context import Context
 from fedmtl.core.types import Batch, Payload
 from fedmtl.engines.batching.gather import Inputs
 from fedmtl.engines.trace import batched_function, compilers
@@ -30,21 +31,21 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Path:
     return found
 
 
-def double(down: Payload, private: Tensor, batches: Sequence[Batch]) -> Tensor:
+def double(down: Payload, private: Tensor, batches: Sequence[Batch], ctx: Context) -> Tensor:
     return private * 2
 
 
-def aliased(down: Payload, private: Tensor, batches: Sequence[Batch]) -> Tensor:
+def aliased(down: Payload, private: Tensor, batches: Sequence[Batch], ctx: Context) -> Tensor:
     """Two equal tensors, of which one is changed in place."""
     first, second = private + 1, private + 1
     return first + second.add_(1)
 
 
-def reads_numbers(down: Payload, private: Tensor, batches: Sequence[Batch]) -> Tensor:
+def reads_numbers(down: Payload, private: Tensor, batches: Sequence[Batch], ctx: Context) -> Tensor:
     return private * float(down["model"]["a"].item())
 
 
-def impure(down: Payload, private: Tensor, batches: Sequence[Batch]) -> Tensor:
+def impure(down: Payload, private: Tensor, batches: Sequence[Batch], ctx: Context) -> Tensor:
     impure.calls += 1  # type: ignore[attr-defined]
     return private + impure.calls  # type: ignore[attr-defined]
 
