@@ -352,11 +352,11 @@ def test_a_padded_batch_changes_nothing(algorithm: AnyAlgorithm, unlike: Federat
     plan = tiny_plan(unlike, algorithm)
     state = play(plan, unlike, start(plan, unlike))
     for job in jobs(plan, unlike, state, round=2):
-        expected = job.function(job.down, job.private, job.batches)
+        expected = job.function(job.down, job.private, job.batches, job.ctx)
         empty = padding_like(job.batches[0])
         middle = len(job.batches) // 2
         padded = [empty, *job.batches[:middle], empty, *job.batches[middle:], empty, empty]
-        assert_same(job.function(job.down, job.private, padded), expected)
+        assert_same(job.function(job.down, job.private, padded, job.ctx), expected)
 
 
 def test_padded_rows_change_nothing(algorithm: AnyAlgorithm, unlike: Federation) -> None:
@@ -366,17 +366,17 @@ def test_padded_rows_change_nothing(algorithm: AnyAlgorithm, unlike: Federation)
         longer = [{k: torch.cat([v, padding_like(batch)[k][:3]]) for k, v in batch.items()} for batch in job.batches]
         pairs = zip(longer, job.batches, strict=True)
         assert all(len(more["mask"]) == len(batch["mask"]) + 3 for more, batch in pairs)
-        expected = job.function(job.down, job.private, job.batches)
-        assert_close(job.function(job.down, job.private, longer), expected, atol=1e-6)
+        expected = job.function(job.down, job.private, job.batches, job.ctx)
+        assert_close(job.function(job.down, job.private, longer, job.ctx), expected, atol=1e-6)
 
 
 def test_every_batch_is_walked_through(algorithm: AnyAlgorithm, alike: Federation) -> None:
     """So the tests above do not pass because batches are not looked at: without any one of three, the model differs."""
     plan = tiny_plan(alike, algorithm)
     (job,) = jobs(plan, alike, start(plan, alike), cohort=[9])
-    states = [job.function(job.down, job.private, job.batches)]
+    states = [job.function(job.down, job.private, job.batches, job.ctx)]
     for i in range(3):
-        states.append(job.function(job.down, job.private, [*job.batches[:i], *job.batches[i + 1 :]]))
+        states.append(job.function(job.down, job.private, [*job.batches[:i], *job.batches[i + 1 :]], job.ctx))
     assert len({sha256((state.private, state.upload.payload)) for state in states}) == 4
 
 
