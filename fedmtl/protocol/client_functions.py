@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, update_wrapper
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from fedmtl.algorithms.base import Algorithm, Prediction
 from fedmtl.algorithms.common.local_training import losses_kept, mean_loss
-from fedmtl.core.context import Context
+from fedmtl.core.context import NO_CONTEXT, Context, NoContext, context_of
 from fedmtl.core.types import Batch, Payload, TaskSet, Trained
 from fedmtl.engines.base import ClientFn
 from fedmtl.models.split import SplitModel, mixed_outputs_fn, mixed_sums_fn, outputs_fn, sums_fn
@@ -64,6 +64,22 @@ def with_metrics(update: ClientFn, train_loss: bool) -> ClientFn:
         return Trained(result.private, result.upload, {} if loss is None else {TRAIN_LOSS: loss.detach()})
 
     return update_wrapper(train, update)  # engines remember the best chunk by name
+
+
+class Trial(NamedTuple):
+    """A round on an example of zeros."""
+
+    result: Trained[Any]
+    reads_context: bool
+    """True where the function reads its context; others are called without one."""
+
+
+def trial(update: ClientFn, down: Payload, private: Any, batches: Sequence[Batch]) -> Trial:
+    """Run a client's round, with a context only if it reads one."""
+    try:
+        return Trial(update(down, private, batches, NO_CONTEXT), False)
+    except NoContext:
+        return Trial(update(down, private, batches, context_of()), True)
 
 
 def _measure_mixture(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,17 +12,17 @@ from torch import Tensor
 from fedmtl.algorithms.base import Algorithm, Prediction, first_server
 from fedmtl.algorithms.common.local_training import make_batches
 from fedmtl.codecs.base import Codec
-from fedmtl.core.context import NO_CONTEXT, Context, NoContext, context_of
+from fedmtl.core.context import Context, context_of
 from fedmtl.core.random import SERVER
 from fedmtl.core.trees import sha256
-from fedmtl.core.types import ClientId, LossFn, Params, Payload, TaskSet, Trained
+from fedmtl.core.types import ClientId, LossFn, Params, Payload, TaskSet
 from fedmtl.data.roster import Roster
 from fedmtl.engines.base import ClientFn, TaskPadding
 from fedmtl.metrics import MetricKind
 from fedmtl.metrics.kinds import kind_of
 from fedmtl.models.base import Model
 from fedmtl.models.split import SplitModel, build, initial_params, loss_fn, sums_fn
-from fedmtl.protocol.client_functions import measure_fn, mixture_of, predict_fn, with_metrics
+from fedmtl.protocol.client_functions import Trial, measure_fn, mixture_of, predict_fn, trial, with_metrics
 from fedmtl.protocol.link import Link
 from fedmtl.protocol.spec import Spec, spec_of
 from fedmtl.tables.schemas import TRAIN_LOSS
@@ -30,11 +30,6 @@ from fedmtl.tasks.base import Task
 
 METRICS = ("last", "all", "primary")
 """Models that are measured by all metrics: the last one, each that is measured, or none. The first is the default."""
-
-
-class _Trial(NamedTuple):
-    result: Trained[Any]
-    reads_context: bool
 
 
 class Plan:
@@ -176,7 +171,6 @@ class Plan:
 
     def up_spec(self, client: ClientId, owned: TaskSet) -> Spec:
         """Return the spec of this client's uploads, found by a round on one example of zeros."""
-
         return self._once("up", owned, lambda: spec_of(self._trial(client, owned).result.upload.payload))
 
     def uplink(self, client: ClientId, owned: TaskSet) -> Link:
@@ -199,16 +193,12 @@ class Plan:
         """Return True where this client's round reads its context: a schedule, a layer that draws, or the method."""
         return self._trial(client, owned).reads_context
 
-    def _trial(self, client: ClientId, owned: TaskSet) -> _Trial:
+    def _trial(self, client: ClientId, owned: TaskSet) -> Trial:
         """Run the client's round on one example of zeros."""
 
-        def make() -> _Trial:
+        def make() -> Trial:
             down = self.broadcast(self._server_for(client, owned), client, owned)
-            given = down, self.init_client(owned, 1), self._zeros(owned)
-            try:
-                return _Trial(self.training(owned)(*given, NO_CONTEXT), False)
-            except NoContext:
-                return _Trial(self.training(owned)(*given, context_of(self.seed)), True)
+            return trial(self.training(owned), down, self.init_client(owned, 1), self._zeros(owned))
 
         return self._once("trial", owned, make)
 

@@ -34,7 +34,7 @@ def broadcasts(plan: Plan, state: Any, roster: Roster, exchange: Exchange, clien
     else:
         owned, first, speaker = task_sets, np.arange(len(clients)), np.arange(len(clients))
     which = np.zeros(len(first), np.int64)
-    ctx = plan.server_context(round, "broadcast")
+    ctx = plan.server_context(exchange.makes, "broadcast")
     for k, (client, index) in enumerate(zip(clients[first].tolist(), owned.tolist(), strict=True)):
         payload = plan.algorithm.broadcast(state, client, ctx)
         records = (index, *payload, *map(id, payload.values()))

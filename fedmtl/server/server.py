@@ -186,7 +186,7 @@ class Server:
             uploads = reader.uploads()
             if len(uploads.clients):
                 self.state, uploads, unusable = aggregate(
-                    self.plan, round, self.state, uploads, received.node_of, trusted
+                    self.plan, exchange.makes, self.state, uploads, received.node_of, trusted
                 )
                 received.leave_out(unusable)
             trained = uploads.clients
