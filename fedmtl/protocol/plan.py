@@ -183,11 +183,7 @@ class Plan:
 
     def sends_loss(self, client: ClientId, owned: TaskSet) -> bool:
         """Return True where uploads of this client hold its training loss: it descends on one, and sends numbers."""
-
-        def make() -> bool:
-            return bool(self.up_spec(client, owned)) and TRAIN_LOSS in self._trial(client, owned).result.metrics
-
-        return self._once("loss sent", owned, make)
+        return bool(self.up_spec(client, owned)) and TRAIN_LOSS in self._trial(client, owned).result.metrics
 
     def reads_context(self, client: ClientId, owned: TaskSet) -> bool:
         """Return True where this client's round reads its context: a schedule, a layer that draws, or the method."""
@@ -197,13 +193,13 @@ class Plan:
         """Run the client's round on one example of zeros."""
 
         def make() -> Trial:
-            down = self.broadcast(self._server_for(client, owned), client, owned)
-            return trial(self.training(owned), down, self.init_client(owned, 1), self._zeros(owned))
+            sent = self.broadcast(self._server_for(client, owned), client, owned)
+            return trial(self.training(owned), sent, self.init_client(owned, 1), self._zeros(owned))
 
         return self._once("trial", owned, make)
 
     def _zeros(self, owned: TaskSet) -> list[dict[str, Tensor]]:
-        """Make one batch of one example of zeros, for its shapes."""
+        """Make one batch of one example of zeros."""
         labels = {task: np.zeros((1, *self.tasks[task].label_shape), np.float32) for task in owned}
         return make_batches(self._input, labels, None, None)
 
