@@ -68,10 +68,11 @@ def play(
     round: int = 1,
     cohort: Sequence[ClientId] | None = None,
     engine: Engine | None = None,
+    trained: Sequence[Any] = (),
 ) -> State:
-    """The state after the round."""
+    """The state after the round, of which ``trained`` are the clients' results if there are any already."""
     work = jobs(plan, federation, state, round, cohort)
-    results = run(engine or Loop(), work)
+    results = trained or run(engine or Loop(), work)
     uploads = [(job.client, result.upload) for job, result in zip(work, results, strict=True)]
     private = {job.client: result.private for job, result in zip(work, results, strict=True)}
     return State(

@@ -38,6 +38,7 @@ from fedmtl.verify.check import CTX
 from fedmtl.weightings import DWA, MGDA, Weighting
 from tests.algorithms.claims import CLAIMS
 from tests.algorithms.rounds import State, jobs, measurements, personal, play, predictors, start, union
+from tests.cases import case
 from tests.conftest import ALL_ALGORITHMS, tiny_model, tiny_plan
 from tests.engines.jobs import Job, run
 
@@ -380,23 +381,28 @@ def test_every_batch_is_walked_through(algorithm: AnyAlgorithm, alike: Federatio
     assert len({sha256((state.private, state.upload.payload)) for state in states}) == 4
 
 
-@pytest.mark.parametrize("vmap", [VMap(), VMap(chunk=2)], ids=repr)
-def test_loop_is_vmap(algorithm: AnyAlgorithm, federation: Federation, vmap: VMap) -> None:
+def test_loop_is_vmap(algorithm: AnyAlgorithm, federation: Federation) -> None:
     """For clients of 1 to 3 batches of 3 and 4 rows, to 1e-6 a round, from equal states; in training and its loss,
-    whether those of unlike tasks run together or not, and in measurement."""
+    whether those of unlike tasks run together or not, and in measurement; with stacks of any size, and of two."""
+    vmaps = (VMap(), VMap(chunk=2))
     plan = tiny_plan(federation, algorithm)
     state = start(plan, federation)
     for round in (1, 2):
         work = [job._replace(function=plan.training(job.owned)) for job in jobs(plan, federation, state, round)]
+        trained = [result for _, result in results(work)]
         expected = [
-            tree_unflatten(result, [torch.as_tensor(leaf) for leaf in tree_leaves(result)])
-            for _, result in results(work)
+            tree_unflatten(result, [torch.as_tensor(leaf) for leaf in tree_leaves(result)]) for result in trained
         ]
-        assert_close(run(vmap, work), expected, atol=1e-6)
-        assert_close(run(vmap, work, plan.task_padding(plan.training(plan.all_tasks))), expected, atol=1e-6)
-        state = play(plan, federation, state, round)
+        for vmap in vmaps:
+            with case(vmap, "round", round):
+                assert_close(run(vmap, work), expected, atol=1e-6)
+                assert_close(run(vmap, work, plan.task_padding(plan.training(plan.all_tasks))), expected, atol=1e-6)
+        state = play(plan, federation, state, round, trained=trained)
     tests = measurements(plan, federation, state)
-    assert_close(run(vmap, tests), run(Loop(), tests), atol=1e-6)
+    measured = run(Loop(), tests)
+    for vmap in vmaps:
+        with case(vmap, "measurement"):
+            assert_close(run(vmap, tests), measured, atol=1e-6)
 
 
 # ---- it is what it says, and not Local ------------------------------------------------------------------------------

@@ -1,12 +1,11 @@
 """Progress on a terminal: the lines of a pipe, a bar below them while a run goes on, and nothing of the bar after."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.forks import run
 from tests.terminal import Screen, fedmtl_on_terminal
 
 PRESET = """
@@ -37,9 +36,7 @@ def check_bar_is_gone(screen: Screen) -> None:
 def test_a_terminal_keeps_the_lines_of_a_pipe(here: Path) -> None:
     """Rounds 0, 3, 6 and 7 of 7 are measured, by the exchanges of rounds 1, 4 and 7 and one more."""
     screen = fedmtl_on_terminal(["run", "small.toml"], here)
-    piped = subprocess.run(
-        [sys.executable, "-m", "fedmtl", "run", "small.toml"], cwd=here, capture_output=True, text=True
-    ).stdout.splitlines()
+    piped = run(["run", "small.toml"], cwd=here).stdout.splitlines()
     measured = [line for line in screen.lines if "mean score 0" in line and "up" in line]
     assert [line.split("  ")[1] for line in measured] == ["round 1/7", "round 4/7", "round 7/7", "last model"]
     assert measured == [line for line in piped if line.startswith("  ") and "  up " in line and "total" not in line]

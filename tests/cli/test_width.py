@@ -2,8 +2,6 @@
 
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import typer
 
 from fedmtl.cli import app
 from fedmtl.cli.listing import ListKind
+from tests.forks import run
 from tests.terminal import fedmtl_on_terminal
 
 COMMANDS = list(typer.main.get_command(app).commands)  # pyright: ignore[reportAttributeAccessIssue]
@@ -62,10 +61,8 @@ def test_lists(here: Path, kind: ListKind) -> None:
     lines, code = screen(["list", kind.value], here)
     assert code == 0 and len(lines) > 3
     check(lines)
-    whole = subprocess.run(
-        [sys.executable, "-m", "fedmtl", "list", kind.value], capture_output=True, text=True, cwd=here,
-        env={name: value for name, value in os.environ.items() if name != "COLUMNS"},
-    )  # fmt: skip
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    whole = run(["list", kind.value], cwd=here, env=environment)
     assert " ".join(lines).split() == whole.stdout.split()
 
 

@@ -17,6 +17,8 @@ from fedmtl.runs.result import Result
 from tests.runtime.flower_runs import deployment, flwr_run, superlink
 
 TINY = Path(__file__).with_name("tiny.toml")
+SHORT = "rounds=2"
+"""The second round begins with the states of the first. For each message Flower starts a process that imports torch."""
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +97,8 @@ def saved(out: Path) -> dict[str, torch.Tensor]:
 def test_flowers_own_simulation(runs: Callable[..., Result], tmp_path: Path) -> None:
     """``flwr run`` with a SuperLink that simulates two nodes; private state is in Flower's contexts."""
     with superlink(tmp_path / "home", simulation=True):
-        summary = flwr_run(tmp_path / "home", TINY, "", tmp_path / "out")
-    reference = runs()
+        summary = flwr_run(tmp_path / "home", TINY, SHORT, tmp_path / "out")
+    reference = runs(SHORT)
     assert summary["digests"]["ledger"] == reference.summary["digests"]["ledger"]
     assert difference(saved(tmp_path / "out"), reference.state) <= 1e-6
 
@@ -106,8 +108,8 @@ def test_a_real_superlink_with_two_supernodes(runs: Callable[..., Result], tmp_p
     """Bytes in Flower's messages are the ledger's, to the byte; one node keeps private state on disk, one in memory."""
     configs = ["partition-id=0 num-partitions=2", f'clients="1,3,5" state-dir="{tmp_path / "state"}"']
     with deployment(tmp_path / "home", configs):
-        summary = flwr_run(tmp_path / "home", TINY, "", tmp_path / "out")
-    reference = runs()
+        summary = flwr_run(tmp_path / "home", TINY, SHORT, tmp_path / "out")
+    reference = runs(SHORT)
     assert summary["digests"]["ledger"] == reference.summary["digests"]["ledger"]
     assert difference(saved(tmp_path / "out"), reference.state) <= 1e-6
     assert summary["bytes"]["messages"] == {key: summary["bytes"][key] for key in ("down", "up")}

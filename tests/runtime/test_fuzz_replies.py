@@ -1,20 +1,22 @@
 """Random mutations of whole replies, and large ones: no crash, no hang, and memory that follows what arrived."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.forks import run
+
 ROOT = Path(__file__).parents[2]
 
 
 def fuzz(*arguments: str, seconds: float = 300) -> dict[str, Any]:
     """In a process of its own: a crash of it is a failure here, and its memory is its own."""
-    command = [sys.executable, "-m", "tests.runtime.fuzz_replies", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds)
+    code = f"import runpy, sys\nsys.path.insert(0, {str(ROOT)!r})\nsys.argv[1:] = {arguments}\n"
+    code += "runpy.run_module('tests.runtime.fuzz_replies', run_name='__main__')"
+    done = run(code=code, cwd=ROOT, timeout=seconds)
     assert done.returncode == 0, f"exit code {done.returncode}: {done.stderr[-2000:]}"
     return json.loads(done.stdout)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from fedmtl.runtime.flower import guard
+from tests.forks import Process, start
 from tests.runtime.flower_runs import deployment, flwr_run
 
 ROOT = Path(__file__).parents[3]
@@ -22,7 +23,9 @@ PLAY = """
 import ctypes, sys, time, logging
 lib, mutex = ctypes.PyDLL(None), ctypes.create_string_buffer(64)
 sys.argv[0] = "/bin/flwr-clientapp"
-logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+for name in [*filter(lambda name: name.startswith("fedmtl.runtime"), sys.modules)]:
+    del sys.modules[name]  # to import them for the first time, also where the first process has them
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s", force=True)
 from flwr.app import Context, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 7, 1
@@ -42,14 +45,12 @@ print("reply", found.has_error() and found.error.reason, flush=True)
 """
 
 
-def play(work: str, config: str = "{}", ttl: float = 1000.0) -> "subprocess.Popen[str]":
+def play(work: str, config: str = "{}", ttl: float = 1000.0) -> "Process | subprocess.Popen[str]":
     code = PLAY.format(work=work, config=config, ttl=ttl)
-    return subprocess.Popen(
-        [sys.executable, "-u", "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    return start(code=code, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-def output(process: "subprocess.Popen[str]", until: str) -> str:
+def output(process: "Process | subprocess.Popen[str]", until: str) -> str:
     assert process.stdout
     seen = ""
     while until not in seen:
