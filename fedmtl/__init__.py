@@ -54,7 +54,7 @@ _WHERE = {
         "from_arrays",
         "joined",
     ),
-    "engines": ("Engine", "EngineTraits"),
+    "engines": ("Engine", "EngineTraits", "NamedEngine"),
     "runs.experiment": ("Experiment",),
     "runs.presets": ("load_experiment",),
     "models": ("Model",),

@@ -111,7 +111,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(folder)
         patch.setattr(sys, "path", sys.path[:])
         for words in commands():
-            if words[0] == "fedmtl" and not any("address" in word for word in words):
+            if words[0] == "fedmtl" and not any("runtime.address" in word for word in words):
                 # A benchmark takes minutes and has tests of its own; with --help its flags are still read.
                 small = {"run": QUICK, "compare": [*QUICK, "--seeds", "1"], "bench": ["--help"]}
                 small["tune"] = [*QUICK, "--trials", "2", "--sampler", "random"]
@@ -204,7 +204,7 @@ def test_nodes_together_host_everybody() -> None:
 
 
 def test_a_command_for_a_cluster_is_an_experiment() -> None:
-    (words,) = [words for words in commands() if any("address" in word for word in words)]
+    (words,) = [words for words in commands() if any("runtime.address" in word for word in words)]
     settings = [word for flag, word in zip(words, words[1:], strict=False) if flag == "--set"]
     experiment = load_experiment(words[2], settings)
     addresses = re.findall(r"--address=(\S+)", TEXT)

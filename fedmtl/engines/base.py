@@ -93,6 +93,18 @@ class TaskPadding(NamedTuple):
 class Engine(Protocol):
     """Runs cohorts. Engines differ in speed, and in results by floating-point rounding alone."""
 
+    def map(self, cohorts: Sequence[Cohort], padding: TaskPadding | None = None) -> list[Any]:
+        """Return for each cohort a tree of arrays [K, …].
+
+        Row k is ``function(downs[broadcast_index[k]], private of k, batches of k, context of k)``. With ``padding``, an
+        engine may call ``padding.function`` instead, on clients padded to all tasks.
+        """
+        ...
+
+
+class NamedEngine(Engine, Protocol):
+    """An engine that an experiment can name: a frozen dataclass of its settings."""
+
     @property
     def traits(self) -> EngineTraits:
         """An attribute of the class, or a property."""
@@ -105,12 +117,4 @@ class Engine(Protocol):
 
     def on(self, device: str) -> "Engine":
         """Return a new engine of the same settings for a device, without what this one has learnt of its work."""
-        ...
-
-    def map(self, cohorts: Sequence[Cohort], padding: TaskPadding | None = None) -> list[Any]:
-        """Return for each cohort a tree of arrays [K, …].
-
-        Row k is ``function(downs[broadcast_index[k]], private of k, batches of k, context of k)``. With ``padding``, an
-        engine may call ``padding.function`` instead, on clients padded to all tasks.
-        """
         ...

@@ -98,10 +98,10 @@ def write_best(files: Folder, version: int, server: Server) -> None:
 
 
 def write_raw_data(files: Folder, server: Server) -> None:
-    """Write the packets of raw data of a centralized algorithm."""
-    if server.raw_data:
+    """Write the packets of examples that the server has got."""
+    if server.placement.raw_data:
         files.make("checkpoint/gathered")
-        for client, packet in server.raw_data.items():
+        for client, packet in server.placement.raw_data.items():
             files.write(f"checkpoint/gathered/{client}.packet", packet)
 
 
@@ -109,7 +109,7 @@ def restore_raw_data(files: Folder, server: Server) -> None:
     """Give the server the packets of raw data that ``write_raw_data`` wrote."""
     for name in files.names("checkpoint/gathered"):
         if name.endswith(".packet"):
-            server.raw_data[int(name.removesuffix(".packet"))] = files.read(f"checkpoint/gathered/{name}")
+            server.placement.raw_data[int(name.removesuffix(".packet"))] = files.read(f"checkpoint/gathered/{name}")
 
 
 def remove_old_best(files: Folder, saved: Saved, server: Server) -> None:

@@ -141,8 +141,7 @@ class Recorder:
         if self._restart_clients:
             for since in [server.since, *([server.best_snapshot.since] if server.best_snapshot is not None else [])]:
                 since[since > 0] = START_ANEW
-        if server.plan.central and self.exchanges > 0:
-            restore_raw_data(files, server)
+        restore_raw_data(files, server)
         if self.callbacks:
             self.callbacks.replay(exchanges(self.folder, self._saved.marks))
 

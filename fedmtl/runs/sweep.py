@@ -5,7 +5,6 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fedmtl.algorithms.local import Local
 from fedmtl.core.bounds import check_float, check_int, shown
 from fedmtl.core.field_types import check_type
 from fedmtl.core.suggest import did_you_mean
@@ -156,8 +155,9 @@ def _hashable(value: Any) -> Hashable:
 
 
 def uploads_packets(experiment: Experiment) -> bool:
-    """False for algorithms whose clients send nothing that a codec codes: Local, and central ones."""
-    return not (isinstance(experiment.algorithm, Local) or experiment.algorithm.traits.centralized)
+    """Return False for algorithms whose clients send nothing that a codec codes: Local, and Pooled."""
+    sends = experiment.algorithm.traits.sends
+    return sends is None or sends.up not in ("nothing", "raw data")
 
 
 def folder_names(experiments: Sequence[Experiment], axis: Axis | None = None) -> list[str]:

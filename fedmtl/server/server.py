@@ -13,7 +13,6 @@ from fedmtl.core.diverged import Diverged
 from fedmtl.core.types import ClientId, TaskSet
 from fedmtl.data.roster import Roster
 from fedmtl.data.validation import example_counts
-from fedmtl.engines.base import Engine
 from fedmtl.protocol.best_round import BestRound, RoundSnapshot
 from fedmtl.protocol.exchange import Exchange
 from fedmtl.protocol.ledger import Ledger
@@ -22,16 +21,14 @@ from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.rejections import Rejection, count
 from fedmtl.protocol.requests import Replies, Requests
 from fedmtl.server.broadcast import broadcasts
-from fedmtl.server.centralized import collect_raw_data, train_centrally
 from fedmtl.server.influence import Bounds
 from fedmtl.server.metric_replies import client_metrics
+from fedmtl.server.placement import Placement
 from fedmtl.server.policy import Arrivals, RoundPolicy
 from fedmtl.server.replies import RoundReplies, first_problems
-from fedmtl.server.round_result import NO_LOSSES, RoundResult
-from fedmtl.server.safe_aggregation import aggregate
+from fedmtl.server.round_result import RoundResult
 from fedmtl.server.sampling import among, measured_clients, union
 from fedmtl.server.schedule import Schedule
-from fedmtl.server.upload_replies import UploadReader
 
 log = logging.getLogger("fedmtl")
 
@@ -52,7 +49,7 @@ class Server:
         schedule: the exchanges of the run.
         policy: decides which clients train, and which replies are in time.
         evaluate_clients: number of clients that measure, the same each time, drawn from the seed; 0 for all.
-        engine: runs the local update of centralized algorithms; others do not need it.
+        placement: of the training examples, see ``placement_of``.
         bounds: on the weight and the update of a client of a node that is not trusted.
         examples: training and test examples of each client, ascending, [K, 2]; None where they are not known.
 
@@ -68,7 +65,7 @@ class Server:
         schedule: Schedule,
         policy: RoundPolicy,
         evaluate_clients: int = 0,
-        engine: Engine,
+        placement: Placement,
         bounds: Bounds = BOUNDS,
         examples: NDArray[np.int64] | None = None,
     ) -> None:
@@ -79,14 +76,12 @@ class Server:
         self.policy = policy
         self.ledger = Ledger()
         self.state: Any = plan.first_server(roster)
-        self.raw_data: dict[ClientId, bytes] = {}
-        """Raw-data packets of the first exchange, for centralized algorithms."""
+        self.placement = placement
         self.roster = Roster(roster)
         """All clients, ascending, and the tasks that each owns."""
         self.measured = measured_clients(self.roster, evaluate_clients, plan.seed)
         """The clients whose models are measured, ascending."""
         self._present, self._measuring = self.roster.clients, self.measured
-        self._engine = engine
         self._bounds = bounds
         self._examples = example_counts(examples, plan.valid_fraction)
         self.since: NDArray[np.int64] = np.zeros(len(roster), np.int64)
@@ -129,8 +124,7 @@ class Server:
         if exchange.last and self.best_snapshot is not None:
             _, self.state, since = self.best_snapshot
         none = self.roster.clients[:0]
-        sending = self._present if self.plan.central and exchange.version == 0 else none
-        training = self.policy.ask(exchange, self._present) if exchange.train and not self.plan.central else none
+        training, sending = self.placement.ask(exchange, self._present, self.policy)
         measuring = self._measuring if exchange.measure else none
         clients = sending if len(sending) else union(measuring, training)
         evaluate, train, raw_data = (among(clients, some) for some in (measuring, training, sending))
@@ -174,24 +168,9 @@ class Server:
         self.since[self.roster.rows(received.updated())] = exchange.makes
         late = self._leave_out_late(received)
         measurements = client_metrics(received)
-        trained, training = self.roster.clients[:0], NO_LOSSES
-        if requests.raw_data.any():
-            self.raw_data = collect_raw_data(received, needs_update, bool(rejections))
-        if self.plan.central:
-            if exchange.train:
-                number = exchange.number
-                self.state, training = train_centrally(self.plan, self._engine, number, self.state, self.raw_data)
-        elif requests.train.any():
-            reader = UploadReader(received)
-            uploads = reader.uploads()
-            if len(uploads.clients):
-                self.state, uploads, unusable = aggregate(
-                    self.plan, exchange.makes, self.state, uploads, received.node_of, trusted
-                )
-                received.leave_out(unusable)
-            trained = uploads.clients
-            training = reader.training(trained)
-            self.since[self.roster.rows(trained)] = exchange.makes  # also those whose algorithm sends no number
+        update = self.placement.update(self.state, received, trusted, needs_update, bool(rejections))
+        self.state, trained = update.state, update.trained
+        self.since[self.roster.rows(trained)] = exchange.makes  # also those whose algorithm sends no number
         left_out = [*rejections, *received.rejections]
         self.rejected += count(left_out) + Counter(late=len(late))
         received.report(left_out)
@@ -199,7 +178,7 @@ class Server:
         if requests.train.any() and not len(trained):
             _no_update(exchange.number, problems, needs_update)
         seconds = received.seconds(trained)
-        return RoundResult(measurements, trained, seconds, problems, dict(count(left_out)), training, late)
+        return RoundResult(measurements, trained, seconds, problems, dict(count(left_out)), update.losses, late)
 
     def _leave_out_late(self, received: RoundReplies) -> NDArray[np.int64]:
         """Leave out the updates that come after the policy has closed the round, and return their clients."""

@@ -18,6 +18,7 @@ from fedmtl.protocol.header import make_packet, read_packet
 from fedmtl.protocol.metrics_report import read_full_reports, report_packets
 from fedmtl.protocol.packets import REPORT, concat
 from fedmtl.protocol.requests import Reply, replies_of
+from fedmtl.server.placement import OnClients
 from fedmtl.server.round_result import ClientMetrics
 from fedmtl.server.server import Server
 from tests.metrics.cases import by_scikit
@@ -45,7 +46,7 @@ def played(engine: Any, algorithm: Any = None) -> Toy:
         plan,
         federation.schema.owners,
         **rounds_of(len(federation.clients), 1.0, 1, metrics="all"),
-        engine=engine,
+        placement=OnClients(),
         examples=federation.sizes,
     )
     return Toy(server, ClientPool(plan, federation.clients, engine, 1))

@@ -26,6 +26,7 @@ from fedmtl.protocol.ledger import Ledger
 from fedmtl.runtime.flower.discovery import node_map_of
 from fedmtl.runtime.flower.messages import PACKETS, REPLIES
 from fedmtl.runtime.flower.strategy import FedMTL
+from fedmtl.server.at_server import placement_of
 from fedmtl.server.influence import Bounds
 from fedmtl.server.server import Server
 from tests.runtime.hostile import OTHERS, OWN, Wire, experiment, put, put_bytes, reseal, split
@@ -153,7 +154,7 @@ class Round:
             self.plan,
             schema.owners,
             **rounds_of(len(schema.owners), 1.0, 3),
-            engine=chosen.make_engine(),
+            placement=placement_of(self.plan, chosen.make_engine()),
             bounds=Bounds(),
             examples=schema.examples,
         )

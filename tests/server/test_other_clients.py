@@ -34,6 +34,7 @@ from fedmtl.protocol.make_plan import make_plan
 from fedmtl.protocol.packets import HEADER_BYTES, UP
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.requests import Reply, replies_of
+from fedmtl.server.placement import OnClients
 from fedmtl.server.server import Server
 from fedmtl.server.synchronous import Synchronous
 from tests.conftest import ALL_ALGORITHMS, tiny, tiny_model
@@ -132,7 +133,7 @@ class Together:
         self.engine = Failing(engine)
         self.client_pool = ClientPool(plan, federation.clients, self.engine)
         owners = {client: data.tasks for client, data in federation.clients.items()}
-        self.server = Server(plan, owners, **rounds_of(len(owners), 1.0, len(STEPS), 2), engine=engine)
+        self.server = Server(plan, owners, **rounds_of(len(owners), 1.0, len(STEPS), 2), placement=OnClients())
         self.store = store
         self.sums: dict[ClientId, dict[str, NDArray[np.float64]]] = {}
         """Client -> what the last round measured."""

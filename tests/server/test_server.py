@@ -20,6 +20,7 @@ from fedmtl.protocol.header import make_packet
 from fedmtl.protocol.pack import pack_payload
 from fedmtl.protocol.packets import UP
 from fedmtl.protocol.requests import Reply, replies_of
+from fedmtl.server.placement import OnClients
 from fedmtl.server.round_result import RoundResult
 from fedmtl.server.server import Server
 from tests.server.toy import DATA, TRUNK_NUMBERS, Toy, make_toy, measured, read_down, read_up, rounds_of, toy_plan
@@ -401,11 +402,11 @@ def test_one_good_update_is_enough() -> None:
 def test_refuses_what_is_no_federation(change: dict[str, Any], message: str) -> None:
     values: dict[str, Any] = {"roster": make_toy().client_pool.roster, "cohort": 1.0, **change}
     with pytest.raises(ValueError, match=message):
-        Server(toy_plan(), values["roster"], **rounds_of(5, values["cohort"], 1), engine=Loop())
+        Server(toy_plan(), values["roster"], **rounds_of(5, values["cohort"], 1), placement=OnClients())
 
 
 def test_a_client_with_a_task_that_the_plan_does_not_know_is_refused() -> None:
-    server = Server(toy_plan(), {0: ("sailing",)}, **rounds_of(1, 1, 1), engine=Loop())
+    server = Server(toy_plan(), {0: ("sailing",)}, **rounds_of(1, 1, 1), placement=OnClients())
     with pytest.raises(ValueError, match="one or more of the tasks .* got .'sailing'."):
         server.open_round(Exchange(1, 0, train=True))
 

@@ -20,6 +20,7 @@ from fedmtl.protocol.make_plan import make_plan
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.requests import Reply, Request, Requests, replies_of, requests_of
 from fedmtl.protocol.unpack import unpack_payload
+from fedmtl.server.at_server import placement_of
 from fedmtl.server.round_result import RoundResult
 from fedmtl.server.sampling import cohort_size
 from fedmtl.server.schedule import Schedule
@@ -119,12 +120,13 @@ def make_toy(
     federation = federation or DATA.load(0)
     engine = engine or Loop()
     client_pool = ClientPool(toy_plan(federation, **changes), federation.clients, engine)
+    plan = toy_plan(federation, **changes)  # the server's own, as on another machine
     server = Server(
-        toy_plan(federation, **changes),  # its own, as on another machine
+        plan,
         client_pool.roster,
         **rounds_of(len(federation.clients), cohort, rounds, evaluate_every, **changes),
         evaluate_clients=evaluate_clients,
-        engine=engine,
+        placement=placement_of(plan, engine),
     )
     return Toy(server, client_pool)
 

@@ -25,6 +25,7 @@ from fedmtl.runtime.flower.discovery import discover
 from fedmtl.runtime.flower.messages import packet_bytes
 from fedmtl.runtime.flower.strategy import FedMTL
 from fedmtl.runtime.node import read_run_config
+from fedmtl.server.at_server import placement_of
 from fedmtl.server.influence import Bounds
 from fedmtl.server.sampling import cohort_size
 from fedmtl.server.schedule import Schedule
@@ -90,7 +91,7 @@ def make_server(experiment: Experiment, schema: Schema) -> Server:
         schedule=Schedule(experiment.rounds, experiment.evaluate_every, validates, experiment.patience, plan.metrics),
         policy=Synchronous(size, plan.seed, experiment.runtime.round_seconds),
         evaluate_clients=experiment.evaluate_clients,
-        engine=experiment.make_engine("cpu"),
+        placement=placement_of(plan, experiment.make_engine("cpu")),
         bounds=Bounds(experiment.max_weight, experiment.max_norm),
         examples=schema.examples,
     )

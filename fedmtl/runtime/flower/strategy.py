@@ -120,8 +120,6 @@ class FedMTL(Strategy):
         trusted = all(sent.trusted for sent in self._by_node.values())
         self._failing |= {node for node, sent in self._by_node.items() if sent.requests.train.any()}
         others = set(self._node_map.nodes) - self._failing
-        # Raw data is sent once, by all nodes: one without usable data must not end the run of the others.
-        others |= set(self._by_node) if requests.raw_data.any() and len(self._by_node) > 1 else set()
         self.outcome = self.server.close_round(
             requests,
             list(good.values()),

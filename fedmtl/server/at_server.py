@@ -1,9 +1,10 @@
-"""Centralized algorithms: the local update runs at the server, on the union of all clients' data."""
+"""The placement of Pooled: clients send their examples once, and an only client trains at the server on the union."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedmtl.algorithms.common.local_training import make_batches
 from fedmtl.core.context import context_rows
@@ -13,12 +14,48 @@ from fedmtl.core.trees import all_finite, tree_index, tree_stack
 from fedmtl.core.types import ClientId, Upload
 from fedmtl.data.base import Split
 from fedmtl.engines.base import Cohort, Engine
+from fedmtl.protocol.exchange import Exchange
 from fedmtl.protocol.metrics_report import read_raw_data
 from fedmtl.protocol.packets import PacketError
 from fedmtl.protocol.plan import Plan
+from fedmtl.server.placement import Asked, OnClients, Placement, Update
+from fedmtl.server.policy import RoundPolicy
 from fedmtl.server.replies import RoundReplies, first_problems
 from fedmtl.server.round_result import NO_LOSSES, TrainingLosses
 from fedmtl.tables.schemas import ALL_CLIENTS, TRAIN_LOSS
+
+
+def placement_of(plan: Plan, engine: Engine) -> Placement:
+    """Return the placement that an algorithm needs.
+
+    Args:
+        plan: of the experiment.
+        engine: runs the local update, where that is the server's.
+    """
+    return AtServer(plan, engine) if plan.algorithm.traits.centralized else OnClients()
+
+
+class AtServer:
+    """Examples are at the server, which has got them with the first model; clients measure, and train nothing.
+
+    Args:
+        plan, engine: as for ``placement_of``.
+    """
+
+    def __init__(self, plan: Plan, engine: Engine) -> None:
+        self._plan, self._engine = plan, engine
+        self.raw_data: dict[ClientId, bytes] = {}
+
+    def ask(self, exchange: Exchange, present: NDArray[np.int64], policy: RoundPolicy) -> Asked:
+        return Asked(present[:0], present if exchange.version == 0 else present[:0])
+
+    def update(self, state: Any, received: RoundReplies, trusted: bool, needs_all: bool, altered: bool) -> Update:
+        exchange, losses = received.requests.exchange, NO_LOSSES
+        if received.requests.raw_data.any():
+            self.raw_data = collect_raw_data(received, needs_all, altered)
+        if exchange.train:
+            state, losses = train_centrally(self._plan, self._engine, exchange.number, state, self.raw_data)
+        return Update(state, received.roster.clients[:0], losses)
 
 
 def train_centrally(

@@ -56,9 +56,9 @@ def test_everybody_is_asked_for_data_in_the_first_round_only() -> None:
 def test_raw_data_comes_with_its_bits() -> None:
     toy = pooled_toy()
     toy.play(1)
-    assert sorted(toy.server.raw_data) == [0, 1, 2, 3, 4]
+    assert sorted(toy.server.placement.raw_data) == [0, 1, 2, 3, 4]
     for client, data in toy.client_pool.clients.items():
-        got = read_raw_data(toy.plan, 1, toy.server.raw_data[client])
+        got = read_raw_data(toy.plan, 1, toy.server.placement.raw_data[client])
         assert got.x.dtype == data.train.x.dtype and np.array_equal(got.x, data.train.x)
         assert sorted(got.y) == sorted(data.train.y)
         for task, labels in data.train.y.items():

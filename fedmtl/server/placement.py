@@ -1,0 +1,88 @@
+"""Placement of the training examples: on the clients, or once they have sent them, at the server."""
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmtl.core.types import ClientId
+from fedmtl.protocol.exchange import Exchange
+from fedmtl.server.policy import RoundPolicy
+from fedmtl.server.replies import RoundReplies
+from fedmtl.server.round_result import NO_LOSSES, TrainingLosses
+from fedmtl.server.safe_aggregation import aggregate
+from fedmtl.server.upload_replies import UploadReader
+
+
+class Asked(NamedTuple):
+    """The clients of an exchange, without those that only measure."""
+
+    train: NDArray[np.int64]
+    """Train on the broadcast."""
+    send: NDArray[np.int64]
+    """Send their training examples."""
+
+
+class Update(NamedTuple):
+    """The model that an exchange has made."""
+
+    state: Any
+    trained: NDArray[np.int64]
+    """The clients whose uploads it holds, ascending."""
+    losses: TrainingLosses
+
+
+class Placement(Protocol):
+    """Decides where training runs: the server asks it at both ends of each exchange."""
+
+    @property
+    def raw_data(self) -> dict[ClientId, bytes]:
+        """Packets of examples that clients have sent; a checkpoint keeps them."""
+        ...
+
+    def ask(self, exchange: Exchange, present: NDArray[np.int64], policy: RoundPolicy) -> Asked:
+        """Return the clients that train, and those that send their examples.
+
+        Args:
+            exchange: that is opened.
+            present: clients that some node hosts, ascending.
+            policy: draws cohorts.
+        """
+        ...
+
+    def update(self, state: Any, received: RoundReplies, trusted: bool, needs_all: bool, altered: bool) -> Update:
+        """Return the model after an exchange.
+
+        Args:
+            state: the server's.
+            received: the replies.
+            trusted: the nodes are workers of this machine, whose numbers need no bounds.
+            needs_all: no client's examples may be missing.
+            altered: a node's reply was altered, so that its clients can be left out.
+
+        Raises:
+            Diverged: the model is not finite.
+            RuntimeError: examples that the run cannot do without are missing.
+        """
+        ...
+
+
+class OnClients:
+    """Examples stay where they are: the clients that the policy draws train, and send what the algorithm uploads."""
+
+    def __init__(self) -> None:
+        self.raw_data: dict[ClientId, bytes] = {}
+
+    def ask(self, exchange: Exchange, present: NDArray[np.int64], policy: RoundPolicy) -> Asked:
+        return Asked(policy.ask(exchange, present) if exchange.train else present[:0], present[:0])
+
+    def update(self, state: Any, received: RoundReplies, trusted: bool, needs_all: bool, altered: bool) -> Update:
+        if not received.requests.train.any():
+            return Update(state, received.roster.clients[:0], NO_LOSSES)
+        reader = UploadReader(received)
+        uploads = reader.uploads()
+        if len(uploads.clients):
+            makes = received.requests.exchange.makes
+            state, uploads, unusable = aggregate(received.plan, makes, state, uploads, received.node_of, trusted)
+            received.leave_out(unusable)
+        return Update(state, uploads.clients, reader.training(uploads.clients))
