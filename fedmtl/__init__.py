@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fedmtl.analysis.report.call import report as report
     from fedmtl.callbacks import *  # noqa: F403
     from fedmtl.codecs import *  # noqa: F403
+    from fedmtl.codecs.transforms import *  # noqa: F403
     from fedmtl.core.types import LocalResult as LocalResult
     from fedmtl.core.types import Upload as Upload
     from fedmtl.data import *  # noqa: F403
@@ -42,6 +43,7 @@ _WHERE = {
     "algorithms": ("Algorithm", "Sends", "Traits"),
     "callbacks": ("Callback", "MissingPackage", "RunInfo"),
     "codecs": ("Codec", "CodecTraits", "Layout"),
+    "codecs.transforms": ("Transform", "TransformTraits"),
     "studies.comparison": ("Comparison", "compare"),
     "data": (
         "ArrayData",

@@ -107,8 +107,16 @@ def _check_component(what: str, table: Any) -> None:
         check_text(f"{what}: a field", key)
         if isinstance(value, str):
             check_text(f"{what}: {key}", value)
+        elif isinstance(value, Mapping) and "name" not in value and key == "layers":
+            for glob, inner in value.items():
+                check_text(f"{what}: {key}", glob)
+                _check_component(f"{what}: {key}: {shown(glob)}", inner)
         elif isinstance(value, Mapping):
             _check_component(f"{what}: {key}", value)
+        elif isinstance(value, list):
+            for inner in value:
+                if isinstance(inner, Mapping):
+                    _check_component(f"{what}: {key}", inner)
 
 
 def find_runs(folders: Iterable[str | Path]) -> list[Path]:

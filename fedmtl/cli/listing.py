@@ -20,6 +20,7 @@ class ListKind(StrEnum):
     weightings = "weightings"
     optimizers = "optimizers"
     codecs = "codecs"
+    transforms = "transforms"
     tasks = "tasks"
     data = "data"
     models = "models"
@@ -40,8 +41,8 @@ def list_known(
 ) -> None:
     """List what a preset can name, and what it takes.
 
-    KIND is algorithms, weightings, optimizers, codecs, tasks, data, models, callbacks, engines, runtimes or
-    presets.
+    KIND is algorithms, weightings, optimizers, codecs, transforms, tasks, data, models, callbacks, engines,
+    runtimes or presets.
     """
     with one_clear_error():
         from fedmtl.registry.described import MEANING, Described, described

@@ -11,3 +11,5 @@ from fedmtl.codecs.fp16 import FP16 as FP16
 from fedmtl.codecs.int8 import Int8 as Int8
 from fedmtl.codecs.topk import TopK as TopK
 from fedmtl.codecs.error_feedback import ErrorFeedback as ErrorFeedback
+from fedmtl.codecs.chain import Chain as Chain
+from fedmtl.codecs.per_layer import PerLayer as PerLayer

@@ -20,7 +20,7 @@ def is_codec(part: Any) -> bool:
         return True
     if isinstance(traits, TransformTraits):
         return False
-    raise ValueError(f"A chain holds transforms and, last, a codec, got {part!r}; write {EXAMPLE}.")
+    raise ValueError(f"Expected a codec, or a transform before one, got {part!r}; write {EXAMPLE}.")
 
 
 def check_order(parts: Sequence[Any]) -> None:

@@ -35,22 +35,22 @@ class PerLayer:
     ``up_codec = { name = "PerLayer", layers = { "trunk.0.*" = "Int8()" }, default = "TopK(0.05)" }``.
     """
 
-    layers: tuple[tuple[str, Any], ...] = field(default=(), metadata={"component": ("codec",), "mapping": True})
-    """Glob -> codec: a mapping, or pairs."""
+    layers: Any = field(default=(), metadata={"component": ("codec",), "mapping": True})
+    """Glob -> codec: a mapping; kept as pairs, so that it is hashed and pickled."""
     default: Any = field(default=Dense(), metadata={"component": ("codec",)})
     """The codec of the parameters that no glob matches."""
 
     def __post_init__(self) -> None:
-        layers: Any = self.layers
-        pairs = tuple(layers.items()) if isinstance(layers, Mapping) else tuple(map(tuple, layers))
+        layers = self.layers.items() if isinstance(self.layers, Mapping) else self.layers
+        pairs: tuple[tuple[str, Any], ...] = tuple((glob, codec) for glob, codec in layers)
         object.__setattr__(self, "layers", pairs)
         globs = [glob for glob, _ in pairs]
         for glob in globs:
             if not isinstance(glob, str) or not glob or globs.count(glob) > 1:
                 raise ValueError(f"PerLayer takes globs over names, each once, such as 'trunk.0.*', got {glob!r}.")
         for where, codec in (*pairs, ("default", self.default)):
-            if isinstance(codec, str):
-                continue  # a text is read by the registry, which makes it anew
+            if isinstance(codec, str | list):
+                continue  # a text, or a list, is read by the registry, which makes it anew
             if not is_codec(codec):
                 raise ValueError(f"PerLayer: {where!r} takes a codec, got the transform {codec!r}; {_around(codec)}.")
             if codec.traits.by_layout:

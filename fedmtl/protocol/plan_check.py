@@ -53,6 +53,35 @@ def check_plan(plan: Plan, roster: Mapping[ClientId, TaskSet]) -> None:
                     f"{[f'{entry.record}/{entry.name} {entry.shape}' for entry in spec]} in its {what}."
                 )
         plan.measure(owned)
+    _check_codecs(plan, list(zip(roster.first(), roster.task_sets, strict=True)))
+
+
+def _check_codecs(plan: Plan, kinds: list[tuple[ClientId, TaskSet]]) -> None:
+    """Find a codec that does not fit the payloads of clients of these kinds.
+
+    Raises:
+        ValueError: a glob that matches no name of any packet, globs that disagree, or a part on the server that the
+            algorithm has no place for.
+    """
+    for field, link_of in (("up_codec", plan.uplink), ("down_codec", plan.downlink)):
+        try:
+            links = [link for client, owned in kinds if (link := link_of(client, owned)).spec]
+        except ValueError as error:
+            raise ValueError(f"{field}: {error}") from None
+        lost = set.intersection(*(link.unmatched() for link in links)) if links else set[str]()
+        if lost:
+            names = sorted({f"{entry.record}/{entry.name}" for link in links for entry in link.spec})
+            raise ValueError(
+                f"{field}: PerLayer: {min(lost)!r} matches no parameter of a packet of {plan.algorithm!r}, which has "
+                f"{', '.join(names[:20])}{', …' if len(names) > 20 else ''}; mend the glob, or leave it out."
+            )
+        if field == "up_codec" and links and plan.up_codec.traits.server_part and not plan.central:
+            if not plan.algorithm.traits.mean_aggregated:
+                raise ValueError(
+                    f"up_codec: {plan.up_codec!r} has a part on the server, which sees the mean of the uploads alone, "
+                    f"but the server of {plan.algorithm!r} reads single uploads; use one that averages, such as "
+                    "FedAvg, FedPer or Ditto, or GaussianNoise, which each client adds."
+                )
 
 
 def check_inputs(plan: Plan, parts: Iterable[NDArray[Any]]) -> None:

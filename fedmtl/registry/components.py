@@ -1,12 +1,12 @@
 """Names for algorithms, codecs, models and data, so that a text file or a command line can say which one.
 
 A component is named by a word (``FedPer``, ``fedper``), by a call with arguments (``FedPer(lr=0.05)``), by the
-import path of a user's own (``mypackage.mymodule:MyAlgorithm``), or by a table with ``name`` and its fields. A name is
-never more than a name: which modules may be imported for one says ``fedmtl.registry.allowed``.
+import path of a user's own (``mypackage.mymodule:MyAlgorithm``), or by a table with ``name`` and its fields; a chain of
+codecs also by a list. A name is never more than a name: which modules may be imported for one says
+``fedmtl.registry.allowed``.
 """
 
 import dataclasses
-import importlib
 import typing
 from collections.abc import Mapping
 from typing import Any
@@ -16,75 +16,26 @@ from fedmtl.core.field_types import check_type, is_plain
 from fedmtl.core.suggest import did_you_mean
 from fedmtl.core.toml import check_depth
 from fedmtl.core.traits import check_traits
-from fedmtl.registry.allowed import NOTHING, Allowed, load_own, read_own
-from fedmtl.registry.calls import parse_call
+from fedmtl.registry.allowed import NOTHING, Allowed
+from fedmtl.registry.calls import Written, by_name, fields_of, is_list, parse_call, parse_list
+from fedmtl.registry.described import describe_source
+from fedmtl.registry.finding import check_names as check_names
+from fedmtl.registry.finding import find as find
+from fedmtl.registry.finding import imported, is_own, kind_among, kinds_for, plain, registered
+from fedmtl.registry.kinds import CHAINED
 from fedmtl.registry.kinds import COMPONENTS as COMPONENTS
 from fedmtl.registry.kinds import LISTS as LISTS
 from fedmtl.registry.kinds import METHODS as METHODS
 from fedmtl.registry.kinds import TRAITS as TRAITS
 from fedmtl.registry.names import REGISTRY as REGISTRY
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("-", "").replace("_", "")
-
-
-def find(kind: str, name: str, allowed: Allowed = NOTHING) -> Any:
-    """The class, or the object, that a name or an import path stands for.
-
-    Raises:
-        ValueError: an unknown name, a module that is not allowed, or one without such a component.
-    """
-    if ":" not in name:
-        path = {_plain(word): path for word, path in REGISTRY[kind].items()}.get(_plain(name))
-        if path is None:
-            raise ValueError(
-                f"Unknown {kind} {shown(name)}; known: {', '.join(REGISTRY[kind])}; or name your own as "
-                f"'package.module:Name'.{did_you_mean(name, REGISTRY[kind])}"
-            )
-    elif name.split(":")[0].split(".")[0] == "fedmtl":
-        path = _registered(kind, name)
-    else:
-        return load_own(kind, METHODS[kind], name, allowed)
-    return _imported(path)
-
-
-def _imported(path: str) -> Any:
-    module, _, attribute = path.partition(":")
-    return getattr(importlib.import_module(module), attribute)
-
-
-def check_names(values: Mapping[str, Any], allowed: Allowed) -> None:
-    """Refuse names of modules that are not allowed, or hold no such component, before anything is imported or started.
-
-    Raises:
-        ValueError: as ``find``; what stands inside components is looked at when they are made.
-    """
-    named = [(kind, values.get(field)) for field, kind in COMPONENTS.items()]
-    named += [(kind, value) for field, kind in LISTS.items() for value in listed(values.get(field, ()))]
-    for kind, value in named:
-        name = value.get("name") if isinstance(value, Mapping) else value
-        if isinstance(name, str):
-            name = name.partition("(")[0].strip()
-            if ":" in name and name.split(":")[0].split(".")[0] != "fedmtl":
-                read_own(kind, METHODS[kind], name, allowed)
-
-
-def _registered(kind: str, name: str) -> str:
-    """The registered import path that a path into fedmtl means, such as ``fedmtl.codecs:TopK``."""
-    module, _, attribute = name.partition(":")
-    for path in REGISTRY[kind].values():
-        home, _, cls = path.partition(":")
-        if cls == attribute and (home == module or home.startswith(f"{module}.")):
-            return path
-    raise ValueError(
-        f"{kind} {shown(name)}: module {shown(module)[1:-1]} has no {shown(attribute)} of this kind; known: "
-        f"{', '.join(REGISTRY[kind])}.{did_you_mean(attribute, REGISTRY[kind])}"
-    )
+from fedmtl.registry.tables import describe as describe
+from fedmtl.registry.tables import holds_text, kinds_within
+from fedmtl.registry.tables import listed as listed
+from fedmtl.registry.tables import missing_methods as missing_methods
 
 
 def make(kind: str, value: Any, allowed: Allowed = NOTHING) -> Any:
-    """A component from a word, a call, a table, or itself.
+    """A component from a word, a call, a table, or itself; where a list is one component (``CHAINED``), from a list.
 
     Args:
         kind: of the component.
@@ -94,8 +45,16 @@ def make(kind: str, value: Any, allowed: Allowed = NOTHING) -> Any:
     Raises:
         ValueError: an unknown name or field, a wrong type, or an object that lacks a method of its kind.
     """
+    if kind in CHAINED:
+        if isinstance(value, str) and is_list(value):
+            value = parse_list(kind, value)
+        parts = list(value) if isinstance(value, (list, tuple)) else [value]
+        if len(parts) != 1 or kind_among(kinds_for(kind), parts[0], allowed) != kind:
+            chain, field, _ = CHAINED[kind]
+            return make(kind, {"name": chain, field: parts}, allowed)
+        value = parts[0]
     if isinstance(value, str):
-        name, arguments = parse_call(kind, value)
+        written = parse_call(kind, value)
     elif isinstance(value, Mapping):
         check_depth(value, f"A table for {kind}")
         table = dict(value)
@@ -103,46 +62,80 @@ def make(kind: str, value: Any, allowed: Allowed = NOTHING) -> Any:
             raise ValueError(
                 f"A table for {kind} needs a name, such as name = {next(iter(REGISTRY[kind]))!r}, got {shown(table)}."
             )
-        name, arguments = table.pop("name"), table
-        if "passed_as_object" in arguments:
+        written = Written(table.pop("name"), (), table)
+        if "passed_as_object" in table:
             raise ValueError(
-                f"{kind} {shown(name)} was passed as an object, {shown(arguments['passed_as_object'])}, and cannot be "
-                "made from a file; pass it again from Python."
+                f"{kind} {shown(written.name)} was passed as an object, {shown(table['passed_as_object'])}, and cannot "
+                "be made from a file; pass it again from Python."
             )
     else:
+        value = _completed(kind, value, allowed) if holds_text(value) else value
         _check_methods(kind, value)
         return value
-    factory = find(kind, name, allowed)
-    if not isinstance(factory, type):
-        if arguments:
-            raise ValueError(f"{kind} {name!r} is an object and takes no fields, got {sorted(arguments)}.")
-        return factory
-    hints = typing.get_type_hints(factory) if dataclasses.is_dataclass(factory) else {}
-    arguments = {key: _argument(kind, key, item, hints.get(key, Any), allowed) for key, item in arguments.items()}
-    if dataclasses.is_dataclass(factory):
-        _check_fields(kind, name, factory, arguments, hints)
-    try:
-        component: Any = factory(**arguments)
-    except TypeError as error:
-        raise ValueError(f"{kind} {name!r}: {error}") from error
+    component = _made(kind, written, allowed)
     _check_methods(kind, component)
     return component
+
+
+def _made(kind: str, written: Written, allowed: Allowed) -> Any:
+    """The component that a name and its arguments stand for."""
+    name, positional, named = written
+    factory = find(kind, name, allowed)
+    if not isinstance(factory, type):
+        if positional or named:
+            given = sorted(named) or list(positional)
+            raise ValueError(f"{kind} {name!r} is an object and takes no fields, got {given}.")
+        return factory
+    arguments: dict[str, Any] = dict(named)
+    if dataclasses.is_dataclass(factory):
+        names, variadic = fields_of(factory)
+        arguments = by_name(kind, written, names, variadic)
+        hints, fields = typing.get_type_hints(factory), {one.name: one for one in dataclasses.fields(factory)}
+        arguments = {
+            key: _argument(kind, key, item, hints.get(key, Any), allowed, fields.get(key))
+            for key, item in arguments.items()
+        }
+        _check_fields(kind, name, factory, arguments, hints)
+        positional = arguments.pop(variadic, ()) if variadic else ()
+    else:
+        arguments = {key: _argument(kind, key, item, Any, allowed, None) for key, item in arguments.items()}
+    try:
+        return factory(*positional, **arguments)
+    except TypeError as error:
+        raise ValueError(f"{kind} {name!r}: {error}") from error
+
+
+def _completed(kind: str, component: Any, allowed: Allowed) -> Any:
+    """An object that holds texts in place of components, made anew with components."""
+    names, variadic = fields_of(type(component))
+    fields = {one.name: one for one in dataclasses.fields(component)}
+    held = {name: getattr(component, name) for name in names}
+    arguments = {
+        name: _argument(kind, name, value, Any, allowed, fields[name]) if kinds_within(fields[name]) else value
+        for name, value in held.items()
+    }
+    return type(component)(*(arguments.pop(variadic) if variadic else ()), **arguments)
 
 
 def fields_given(kind: str, value: Any) -> Mapping[str, Any]:
     """The fields that a component's call or table sets.
 
     Raises:
-        ValueError: a call that is not written as one.
+        ValueError: a call that is not written as one, or one of a user's own with values without a name.
     """
-    if isinstance(value, str):
-        return parse_call(kind, value)[1]
-    return value if isinstance(value, Mapping) else {}
-
-
-def listed(value: Any) -> tuple[Any, ...]:
-    """The entries of a list of components; a component alone is a list of one."""
-    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    if not isinstance(value, str):
+        return value if isinstance(value, Mapping) else {}
+    written = parse_call(kind, value)
+    if not written.positional:
+        return written.named
+    if is_own(written.name):
+        raise ValueError(
+            f"{kind} {shown(value)}: the fields of a component of your own are given by name, field=value."
+        )
+    path = registered(kind, written.name) if ":" in written.name else ""
+    paths = {plain(word): (word, own) for each in kinds_for(kind) for word, own in REGISTRY[each].items()}
+    word, own = paths.get(plain(written.name), (written.name, path))
+    return by_name(kind, written, list(describe_source(kind, word, own).fields)) if own else written.named
 
 
 def make_list(kind: str, value: Any, allowed: Allowed = NOTHING) -> tuple[Any, ...]:
@@ -152,11 +145,6 @@ def make_list(kind: str, value: Any, allowed: Allowed = NOTHING) -> tuple[Any, .
         ValueError: as ``make``.
     """
     return tuple(make(kind, one, allowed) for one in listed(value))
-
-
-def missing_methods(kind: str, value: Any) -> list[str]:
-    """Return the methods of its kind that an object lacks."""
-    return [method for method in METHODS[kind] if not callable(getattr(value, method, None))]
 
 
 def _check_methods(kind: str, value: Any) -> None:
@@ -171,19 +159,40 @@ def _check_methods(kind: str, value: Any) -> None:
             f"{article} {kind} has the methods {', '.join(METHODS[kind])}; got {shown(value)}, {what}{way}."
         )
     if kind in TRAITS:
-        check_traits(kind, value, _imported(TRAITS[kind]))
+        check_traits(kind, value, imported(TRAITS[kind]))
 
 
-def _argument(kind: str, key: str, value: Any, hint: Any, allowed: Allowed) -> Any:
+def _argument(kind: str, key: str, value: Any, hint: Any, allowed: Allowed, field: Any) -> Any:
     """Lists become tuples, and components inside components become objects."""
-    if isinstance(value, list):
-        return tuple(_argument(kind, key, item, Any, allowed) for item in value)
+    if field is not None and (kinds := kinds_within(field)):
+        return _within(f"{kind}: {key}", field, kinds, value, allowed)
+    if isinstance(value, (list, tuple)):
+        return tuple(_argument(kind, key, item, Any, allowed, None) for item in value)
     inner = key if key in METHODS and not is_plain(hint) else None
     if isinstance(value, Mapping) and "name" in value:
         return make(inner or kind, value, allowed)
     if isinstance(value, str) and inner:
         return make(inner, value, allowed)
     return value
+
+
+def _within(what: str, field: Any, kinds: tuple[str, ...], value: Any, allowed: Allowed) -> Any:
+    """The components that a field declares to hold, alone, in a list, or in a table."""
+
+    def one(item: Any) -> Any:
+        if not isinstance(item, (str, Mapping, list, tuple)) and all(missing_methods(kind, item) for kind in kinds):
+            return item  # for the component itself to refuse
+        return make(kind_among(kinds[::-1], item, allowed), item, allowed)
+
+    if field.metadata.get("variadic"):
+        return tuple(map(one, listed(value)))
+    if not field.metadata.get("mapping"):
+        return one(value)
+    if isinstance(value, tuple) and all(isinstance(pair, tuple) for pair in value):
+        value = dict(value)  # as an object holds it
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{what} is a table, such as {{'trunk.0.*' = 'Int8()'}}, got {shown(value)}.")
+    return tuple((key, one(item)) for key, item in value.items())
 
 
 def _check_fields(kind: str, name: str, factory: Any, arguments: Mapping[str, Any], hints: Mapping[str, Any]) -> None:
@@ -195,31 +204,7 @@ def _check_fields(kind: str, name: str, factory: Any, arguments: Mapping[str, An
             f"{did_you_mean(unknown[0], fields)}"
         )
     for key, value in arguments.items():
+        if kinds_within(fields[key]):
+            continue
         check_type(f"{kind} {name!r}: {key}", value, hints.get(key, Any))
         check_field(f"{kind} {name!r}: {key}", factory, key, value)
-
-
-def describe(kind: str, component: Any) -> dict[str, Any]:
-    """The table that makes a component again; says so when there is none."""
-    cls = type(component)
-    path = f"{cls.__module__}:{cls.__qualname__}"
-    known = {path: name for name, path in REGISTRY[kind].items()}
-    name = known.get(path, path)
-    if not dataclasses.is_dataclass(component):
-        text = repr(component)
-        text = f"{cls.__qualname__} object" if " at 0x" in text else text  # an address is another in each process
-        return {"name": name, "passed_as_object": text[:200]}
-    table: dict[str, Any] = {"name": name}
-    for field in dataclasses.fields(component):
-        if not field.init:
-            continue
-        value = getattr(component, field.name)
-        if isinstance(value, (bool, int, float, str)):
-            table[field.name] = value
-        elif isinstance(value, tuple) and all(isinstance(item, (bool, int, float, str)) for item in value):
-            table[field.name] = list(value)
-        elif field.name in METHODS and not missing_methods(field.name, value):
-            table[field.name] = describe(field.name, value)
-        elif value is not None:
-            return {"name": name, "passed_as_object": f"{cls.__qualname__} object"}
-    return table

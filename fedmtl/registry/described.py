@@ -15,6 +15,7 @@ MEANING = {
     "weighting": "A weighting is how a client with several tasks combines their losses; TaskWeighted takes one.",
     "optimizer": "An optimizer is how a client turns gradients into steps; most algorithms have one as a field.",
     "codec": "A codec is how numbers become bytes: up_codec for uploads, down_codec for broadcasts.",
+    "transform": "A transform is a step before a codec: up_codec = [TRANSFORM, …, CODEC], undone from right to left.",
     "task": "A task is a kind of prediction, with its loss and its metric; a data set says which tasks it has.",
     "data": "A data set is clients, with their tasks, their training examples and their test examples.",
     "model": "A model is a trunk, which the tasks share, and a head for each task.",
@@ -25,7 +26,7 @@ MEANING = {
 }
 """Kind -> what a thing of this kind is."""
 
-NAMED_BY_MODULE = ("algorithm", "weighting", "optimizer", "codec", "callback")
+NAMED_BY_MODULE = ("algorithm", "weighting", "optimizer", "codec", "transform", "callback")
 """Kinds of which a file holds one, whose first line is ``Name: what it is.``; of the others the class says it."""
 
 

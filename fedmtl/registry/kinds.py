@@ -5,6 +5,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "weighting": ("init_params", "init_state", "update_state", "combine"),
     "optimizer": ("init", "direction"),
     "codec": ("init", "encode", "decode"),
+    "transform": ("apply", "undo"),
     "model": ("trunk", "head"),
     "data": ("load",),
     "task": ("labels", "loss", "sums", "metric", "score"),
@@ -17,6 +18,7 @@ METHODS: dict[str, tuple[str, ...]] = {
 TRAITS = {
     "algorithm": "fedmtl.algorithms.traits:Traits",
     "codec": "fedmtl.codecs.traits:CodecTraits",
+    "transform": "fedmtl.codecs.transforms.base:TransformTraits",
     "optimizer": "fedmtl.optimizers.traits:OptimizerTraits",
     "weighting": "fedmtl.weightings.traits:WeightingTraits",
     "task": "fedmtl.tasks.traits:TaskTraits",
@@ -38,3 +40,6 @@ COMPONENTS = {
 
 LISTS = {"callbacks": "callback"}
 """Field of an experiment that is a list -> kind of its components."""
+
+CHAINED = {"codec": ("Chain", "parts", "transform")}
+"""Kind of which a list is one component -> that one, its field, and the kind of the parts before the last."""

@@ -13,6 +13,7 @@ PACKAGES = {
     "weighting": "weightings",
     "optimizer": "optimizers",
     "codec": "codecs",
+    "transform": "codecs.transforms",
     "model": "models",
     "data": "data",
     "task": "tasks",
@@ -34,7 +35,8 @@ def table_of(kind: str) -> dict[str, str]:
     Raises:
         ValueError: a line of the table that registers nothing.
     """
-    file = os.path.join(os.path.dirname(os.path.dirname(__file__)), PACKAGES[kind], "__init__.py")
+    package = PACKAGES[kind].replace(".", os.sep)
+    file = os.path.join(os.path.dirname(os.path.dirname(__file__)), package, "__init__.py")
     with open(file, encoding="utf-8") as opened:
         text = opened.read().partition(MARK)[2]
     found: dict[str, str] = {}

@@ -35,6 +35,11 @@ def describe(table: Mapping[str, Any]) -> str:
         table: ``name``, and the fields; a field that is a table with a name is described in its turn. An object of a
             user's own, whose fields are not known, is its class: ``ArrayData``.
     """
+    if isinstance(table.get("parts"), list) and class_name(table) == "Chain":
+        return f"Chain({', '.join(map(_value, table['parts']))})"
+    if isinstance(table.get("layers"), Mapping) and class_name(table) == "PerLayer":
+        layers = ", ".join(f"{glob!r}: {_value(codec)}" for glob, codec in table["layers"].items())
+        return f"PerLayer({{{layers}}}, default={_value(table.get('default'))})"
     if "passed_as_object" in table:
         own, text = class_name(table), str(table["passed_as_object"])
         return text if text.startswith(f"{own}(") else own
@@ -83,6 +88,11 @@ def _codec_name(value: Any, tables: Sequence[Mapping[str, Any]]) -> str:
     if not isinstance(value, Mapping):
         return "+".join(_codec_name(each, tables) for each in value) if isinstance(value, list) else repr(value)
     name = class_name(value)
+    if name == "Chain" and isinstance(value.get("parts"), list):
+        return "+".join(_codec_name(each, tables) for each in value["parts"])
+    if name == "PerLayer" and isinstance(value.get("layers"), Mapping):
+        parts = dict.fromkeys(_codec_name(each, tables) for each in [*value["layers"].values(), value.get("default")])
+        return f"PerLayer({', '.join(parts)})"
     inner = [_codec_name(value[key], tables) for key in value if key == "codec"]
     namesakes = [table for table in tables if table["name"] == value["name"]]
     fields = {k: v for k, v in value.items() if k not in ("name", "codec")}
@@ -100,9 +110,10 @@ def _nested(value: Any) -> list[Mapping[str, Any]]:
     """The table of a codec, and those within it."""
     if isinstance(value, list):
         return [table for each in value for table in _nested(each)]
-    if not isinstance(value, Mapping) or "name" not in value:
+    if not isinstance(value, Mapping):
         return []
-    return [value, *(table for each in value.values() for table in _nested(each))]
+    own = [value] if "name" in value else []
+    return [*own, *(table for each in value.values() for table in _nested(each))]
 
 
 def _with_settings(name: str, experiment: Experiment, namesakes: Sequence[Experiment]) -> str:

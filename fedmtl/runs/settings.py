@@ -9,7 +9,7 @@ from fedmtl.core.suggest import did_you_mean
 from fedmtl.core.toml import MOST_BYTES, NotToml, parse_toml
 from fedmtl.registry.allowed import NOTHING, Allowed
 from fedmtl.registry.calls import parse_call
-from fedmtl.registry.components import COMPONENTS, METHODS, describe, make
+from fedmtl.registry.components import COMPONENTS, METHODS, describe, fields_given, make
 
 
 def override(values: Mapping[str, Any], settings: Iterable[str], allowed: Allowed = NOTHING) -> dict[str, Any]:
@@ -42,8 +42,7 @@ def _apply(table: dict[str, Any], setting: str, allowed: Allowed) -> None:
         inner = table[part] if part in table else _default(part, table if depth else None, allowed)
         kind = COMPONENTS.get(part, part)
         if isinstance(inner, str) and kind in METHODS:
-            name, fields = parse_call(kind, inner)
-            inner = {"name": name, **fields}
+            inner = {"name": parse_call(kind, inner).name, **fields_given(kind, inner)}
         if not isinstance(inner, Mapping):
             raise ValueError(f"{shown(part)} has no fields; its value is {shown(inner)}.")
         table[part] = dict(inner)

@@ -94,8 +94,15 @@ def first_seeds(count: int) -> tuple[int, ...]:
 
 
 def parse_packets(text: str) -> Packets:
-    """``UP`` or ``UP/DOWN``, each a codec's name or call."""
-    up, slash, down = text.partition("/")
+    """``UP`` or ``UP/DOWN``, each a codec's name or call, or a list of these; a slash in brackets is a glob's."""
+    depth = 0
+    place = len(text)
+    for k, character in enumerate(text):
+        depth += (character in "([{") - (character in ")]}")
+        if character == "/" and depth <= 0:
+            place = k
+            break
+    up, slash, down = text[:place], text[place : place + 1], text[place + 1 :]
     return {"up_codec": up.strip(), **({"down_codec": down.strip()} if slash else {})}
 
 
@@ -181,5 +188,7 @@ def folder_names(experiments: Sequence[Experiment], axis: Axis | None = None) ->
 
 def _codec(codec: Any) -> str:
     """The class, and for a wrapper what it wraps."""
+    if (parts := part(codec, "parts")) is not None:
+        return "-".join(map(_codec, parts))
     inner = part(codec, "codec")
     return type(codec).__name__ + (f"-{_codec(inner)}" if inner is not None else "")

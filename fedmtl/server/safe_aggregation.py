@@ -16,6 +16,7 @@ from fedmtl.core.trees import all_finite, tree_map
 from fedmtl.core.types import ClientId
 from fedmtl.core.uploads import Stack, Uploads
 from fedmtl.protocol.plan import Plan
+from fedmtl.server.server_part import with_server_part
 
 
 def aggregate(
@@ -32,15 +33,15 @@ def aggregate(
     """
     ctx = plan.server_context(round, "aggregate")
     if trusted or uploads.summed:
-        return plan.algorithm.aggregate(state, uploads, ctx), uploads, {}
-    after, error = _tried(plan, state, uploads, ctx)
+        return plan.algorithm.aggregate(state, with_server_part(plan, round, uploads), ctx), uploads, {}
+    after, error = _tried(plan, round, state, uploads, ctx)
     if error is not None:
         clients = uploads.clients
         nodes = [node_of(client) for client in clients.tolist()]
         for node in sorted(set(nodes), key=str) if len(set(nodes)) > 1 else ():
             some = clients[np.array([other == node for other in nodes])]
             rest = without(uploads, some)
-            better, still = _tried(plan, state, rest, ctx)
+            better, still = _tried(plan, round, state, rest, ctx)
             if still is None:
                 reason = f"the algorithm cannot use the uploads of its node: {type(error).__name__}"
                 return better, rest, dict.fromkeys(some.tolist(), reason)
@@ -53,10 +54,10 @@ class NotFinite(ValueError):
     """The algorithm's state after a round holds NaN or infinity, and the one before did not."""
 
 
-def _tried(plan: Plan, state: Any, uploads: Uploads, ctx: Context) -> tuple[Any, Exception | None]:
+def _tried(plan: Plan, round: int, state: Any, uploads: Uploads, ctx: Context) -> tuple[Any, Exception | None]:
     """Return the state after a round, and the error for which it cannot be used."""
     try:
-        after = plan.algorithm.aggregate(state, uploads, ctx)
+        after = plan.algorithm.aggregate(state, with_server_part(plan, round, uploads), ctx)
     except Exception as error:  # of whatever type an algorithm raises on numbers that it did not expect
         return None, error
     unusable = not all_finite(after) and all_finite(state)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl.codecs import FP16, Codec, Dense, ErrorFeedback, Int8, TopK
+from fedmtl.codecs import FP16, Chain, Codec, Dense, ErrorFeedback, Int8, PerLayer, TopK
 from fedmtl.registry.components import REGISTRY, make
 
 NORMAL = NormalDist()
@@ -107,6 +107,11 @@ CASES = [
     int8(32, Int8(block=32)),
     topk(0.05, ErrorFeedback()),
     topk(0.1, ErrorFeedback(TopK(0.1))),
+    Case(Chain(FP16()), fp16_bytes, fp16_worst, gaussian_fp16()),
+    topk(0.2, Chain(ErrorFeedback(TopK(0.2)))),
+    int8(64, PerLayer(default=Int8(block=64))),
+    topk(0.3, PerLayer({"*": ErrorFeedback(TopK(0.3))})),
+    topk(0.15, ErrorFeedback(Chain(PerLayer({"*": TopK(0.15)})))),
     Case(ErrorFeedback(FP16()), fp16_bytes, fp16_worst, gaussian_fp16()),
 ]
 

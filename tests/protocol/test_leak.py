@@ -37,7 +37,8 @@ from fedmtl.algorithms import (
     Transfer,
 )
 from fedmtl.algorithms.traits import Traits
-from fedmtl.codecs import FP16, Dense, ErrorFeedback, Int8, TopK
+from fedmtl.codecs import FP16, Chain, Dense, ErrorFeedback, Int8, PerLayer, TopK
+from fedmtl.codecs.transforms import ClipNorm, GaussianNoise
 from fedmtl.core.context import Context
 from fedmtl.core.types import LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.models import Model
@@ -75,6 +76,8 @@ CODECS = [
     (Int8(block=8), Int8(block=8)),
     (TopK(0.25), Dense()),
     (ErrorFeedback(TopK(0.25)), FP16()),
+    (Chain(ClipNorm(1.0), GaussianNoise(0.01), ErrorFeedback(TopK(0.25))), Chain(FP16())),
+    (PerLayer({"*weight": Dense()}), PerLayer({"*weight": Dense()})),  # whose bytes do not depend on the layers
 ]
 """Up, down."""
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from fedmtl.algorithms import FedAvg, FedAvgM, FedPer, FedRep
-from fedmtl.codecs import FP16, Dense, ErrorFeedback, Int8, TopK
+from fedmtl.codecs import FP16, Chain, Dense, ErrorFeedback, Int8, PerLayer, TopK
+from fedmtl.codecs.transforms import ClipNorm, GaussianNoise
 from fedmtl.core.field_types import check_type
 from fedmtl.data import Digits, Synthetic
 from fedmtl.models import CNN, MLP
@@ -21,6 +22,9 @@ from fedmtl.registry.components import METHODS, REGISTRY, describe, find, make
 from fedmtl.tasks import MultiClass, Regression
 
 ALL = [(kind, name) for kind, names in REGISTRY.items() for name in names]
+
+CHAIN = Chain(ClipNorm(2.0), GaussianNoise(0.1), TopK(0.1))
+LAYERS = PerLayer({"trunk.0.*": Int8(), "*.norm*": Chain(ClipNorm(), FP16())}, default=TopK(0.1))
 
 OBJECTS: list[tuple[str, Any]] = [
     ("algorithm", FedPer()),
@@ -35,6 +39,10 @@ OBJECTS: list[tuple[str, Any]] = [
     ("codec", ErrorFeedback()),
     ("codec", ErrorFeedback(codec=TopK(keep=0.01))),
     ("codec", ErrorFeedback(codec=FP16())),
+    ("codec", CHAIN),
+    ("codec", LAYERS),
+    ("codec", Chain(ClipNorm(), LAYERS)),
+    ("transform", ClipNorm(norm=0.25)),
     ("model", MLP()),
     ("model", MLP(hidden=(3, 4, 5))),
     ("model", CNN(channels=(4,), hidden=9)),
@@ -145,7 +153,35 @@ def test_a_component_comes_back_from_its_table_and_from_its_repr(kind: str, comp
         ("codec", "ErrorFeedback(codec='TopK(keep=0.1)')", ErrorFeedback(TopK(0.1))),
         ("codec", {"name": "ErrorFeedback", "codec": {"name": "TopK", "keep": 0.1}}, ErrorFeedback(TopK(0.1))),
         ("codec", {"name": "ErrorFeedback", "codec": "topk(keep=0.1)"}, ErrorFeedback(TopK(0.1))),
+        ("algorithm", "fedper(0.05, 2)", FedPer(lr=0.05, epochs=2)),
+        (
+            "algorithm",
+            "FedPer(0.05, optimizer=Clip(1.0, Momentum(0.9)))",
+            FedPer(0.05, optimizer=Clip(1.0, Momentum(0.9))),
+        ),
+        ("codec", "ErrorFeedback(TopK(0.1))", ErrorFeedback(TopK(0.1))),
+        ("codec", {"name": "ErrorFeedback", "codec": "topk(0.1)"}, ErrorFeedback(TopK(0.1))),
+        ("codec", ["ClipNorm(2.0)", GaussianNoise(0.1), {"name": "TopK", "keep": 0.1}], CHAIN),
+        ("codec", "[ClipNorm(2.0), GaussianNoise(0.1), 'TopK(keep=0.1)']", CHAIN),
+        ("codec", "Chain(clip_norm(2.0), GaussianNoise(0.1), TopK(0.1))", CHAIN),
+        ("codec", {"name": "chain", "parts": ["ClipNorm(2.0)", "GaussianNoise(0.1)", "TopK(0.1)"]}, CHAIN),
+        ("codec", ["TopK(0.1)"], TopK(0.1)),
+        ("codec", "ClipNorm(2.0)", Chain(ClipNorm(2.0), Dense())),
+        ("codec", ClipNorm(2.0), Chain(ClipNorm(2.0), Dense())),
+        ("codec", "PerLayer({'trunk.0.*': Int8(), '*.norm*': ['ClipNorm', 'FP16']}, default='TopK(0.1)')", LAYERS),
+        ("codec", PerLayer({"trunk.0.*": "Int8()", "*.norm*": "Chain(ClipNorm, FP16)"}, default="TopK(0.1)"), LAYERS),
+        (
+            "codec",
+            {
+                "name": "PerLayer",
+                "layers": {"trunk.0.*": "Int8", "*.norm*": {"name": "Chain", "parts": ["ClipNorm", "FP16()"]}},
+                "default": {"name": "TopK", "keep": 0.1},
+            },
+            LAYERS,
+        ),
+        ("transform", "ClipNorm(2.0)", ClipNorm(2.0)),
         ("model", "MLP(hidden=(3, 4))", MLP((3, 4))),
+        ("model", "MLP((3, 4))", MLP((3, 4))),
         ("model", "MLP(hidden=[3, 4])", MLP((3, 4))),
         ("model", {"name": "MLP", "hidden": [3, 4]}, MLP((3, 4))),
         ("data", "Synthetic(kind='binary', noise=0, ragged=True)", Synthetic(kind="binary", noise=0, ragged=True)),
@@ -269,10 +305,32 @@ def test_what_no_file_can_hold_says_so_and_is_not_made_from_one(user_module: str
         # Calls
         (
             "algorithm",
-            "FedPer(0.1)",
-            r"written like Local\(field=value\), got 'FedPer\(0.1\)' \(keyword arguments only\)",
+            "FedPer(*(0.1,))",
+            r"written like Local\(field=value\), got 'FedPer\(\*\(0.1,\)\)' \(values and keyword arguments only\)",
         ),
         ("algorithm", "FedPer(**{'lr': 1})", "keyword arguments only"),
+        ("algorithm", "FedPer(0.1, lr=0.2)", "lr is given twice, by its place and by its name; give it once"),
+        ("codec", "TopK(0.1, 0.2)", r"codec 'TopK' has 1 field.s., keep, got 2 values: \[0.1, 0.2\]"),
+        # Chains and layers
+        ("codec", [], "A chain has at least one part, got none; write"),
+        ("codec", "Chain()", "A chain has at least one part, got none; write"),
+        ("codec", ["ClipNorn(1.0)", "Dense"], "Unknown codec 'ClipNorn'; known: .*Did you mean ClipNorm"),
+        (
+            "codec",
+            ["GaussianNoise(0.1)", "ClipNorm(1.0)"],
+            "GaussianNoise.* comes before ClipNorm.*put the clipping first",
+        ),
+        ("codec", ["ErrorFeedback", "ClipNorm(1.0)"], "ClipNorm.* follows ErrorFeedback.*breaks it.*to the end"),
+        ("codec", ["ClipNorm(1.0)", "ErrorFeedback"], "longer than its bound; clip inside it, .*GaussianNoise between"),
+        ("codec", ["Int8", "TopK"], "A chain ends in its codec, but TopK.* follows Int8.*move Int8.* to the end"),
+        ("codec", ["ClipNorm(0)", "TopK"], "ClipNorm takes a finite number, positive, got norm=0"),
+        ("codec", ["ClipNorm", 3], "Expected a codec, or a transform before one, got 3"),
+        ("codec", "ErrorFeedback(Chain(GaussianNoise(1.0), TopK))", "take back .* the noise"),
+        ("codec", "PerLayer(3)", "codec: layers is a table, such as .*, got 3"),
+        ("codec", "PerLayer({'a': 3})", "Expected a codec, .*got 3"),
+        ("codec", "PerLayer({'': Int8()})", "PerLayer takes globs over names, each once, .*got ''"),
+        ("codec", "PerLayer({'a': Chain(ServerGaussianNoise(1.0), Dense())})", "put it before PerLayer"),
+        ("codec", "PerLayer({'a': PerLayer()})", "takes a codec of one vector, got PerLayer.*write one PerLayer"),
         ("algorithm", "FedPer(lr=0.1", "is written like"),
         ("algorithm", "FedPer(lr=0.1))", "is written like"),
         ("algorithm", "FedPer(lr=0.1, lr=0.2)", "is written like"),

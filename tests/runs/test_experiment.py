@@ -13,7 +13,7 @@ import tomli_w
 
 from fedmtl.algorithms import FedAvg, FedPer, FedRep, Local, Mocha, Pooled
 from fedmtl.callbacks.tensorboard import TensorBoard
-from fedmtl.codecs import FP16, Dense, ErrorFeedback, Int8, TopK
+from fedmtl.codecs import FP16, Chain, Dense, ErrorFeedback, Int8, PerLayer, TopK
 from fedmtl.data import Digits, Synthetic, Watch, from_arrays
 from fedmtl.engines import Loop, VMap
 from fedmtl.models import CNN, MLP, Linear, TemporalCNN
@@ -33,6 +33,9 @@ EXPERIMENTS = [
     Experiment(algorithm=FedAvg(), model=MLP(hidden=(3, 4)), data=Digits(clients=7), cohort=0.25),
     Experiment(up_codec=ErrorFeedback(TopK(0.01)), down_codec=FP16(), cohort=3),
     Experiment(up_codec=ErrorFeedback(FP16()), down_codec=Int8(block=8)),
+    Experiment(up_codec=["ClipNorm(1.0)", "GaussianNoise(0.8)", "ErrorFeedback(TopK(0.05))"], down_codec=["FP16"]),
+    Experiment(up_codec=PerLayer({'"a" = [b].*': Int8(), "*": ["ClipNorm", TopK()]}), down_codec=PerLayer()),
+    Experiment(up_codec=Chain("ClipNorm(1.0)", PerLayer({"trunk.0.*": "Int8()"}, default="TopK(0.05)"))),
     Experiment(up_codec=TopK(0.125), down_codec=Dense()),
     Experiment(algorithm=Mocha(lam=0.5), model=Linear(intercept=False)),
     *[Experiment(algorithm=algorithm) for algorithm in ALL_ALGORITHMS],

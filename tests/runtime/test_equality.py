@@ -82,7 +82,11 @@ def test_vmap_equals_loop_for_every_algorithm(runs: Callable[..., Result], algor
         }
 
 
-@pytest.mark.parametrize("up", ["FP16", "Int8", "ErrorFeedback"])
+CHAIN = "['ClipNorm(0.5)', 'GaussianNoise(0.01)', 'ErrorFeedback(TopK(0.2))']"
+LAYERS = "PerLayer({'*weight': ErrorFeedback(TopK(0.2)), '*bias': 'Int8(8)'})"
+
+
+@pytest.mark.parametrize("up", ["FP16", "Int8", "ErrorFeedback", CHAIN, LAYERS])
 def test_codecs_have_the_same_bits_on_ray(runs: Callable[..., Result], up: str) -> None:
     """Codec states live with the clients and randomness is keyed by client, so workers change nothing."""
     settings = (f"up_codec={up}", "down_codec=FP16")

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from fedmtl.algorithms import Algorithm
-from fedmtl.codecs import FP16, Codec, Dense, ErrorFeedback, Int8, TopK
+from fedmtl.codecs import FP16, Chain, Codec, Dense, ErrorFeedback, Int8, PerLayer, TopK
+from fedmtl.codecs.transforms import ClipNorm, GaussianNoise
 from fedmtl.run_experiment import run
 from tests.conftest import ALL_ALGORITHMS
 from tests.runtime.every import experiment
@@ -16,7 +17,17 @@ CLIENTS = 12
 
 @pytest.mark.parametrize("algorithm", ALL_ALGORITHMS, ids=repr)
 @pytest.mark.parametrize(
-    "codec", [FP16(), Int8(), TopK(keep=0.3), ErrorFeedback(codec=TopK(keep=0.3)), Dense()], ids=repr
+    "codec",
+    [
+        FP16(),
+        Int8(),
+        TopK(keep=0.3),
+        ErrorFeedback(codec=TopK(keep=0.3)),
+        Dense(),
+        Chain(ClipNorm(1.0), GaussianNoise(0.01), ErrorFeedback(TopK(0.3))),
+        PerLayer({"*bias": ErrorFeedback(FP16())}, default=Chain(ClipNorm(5.0), Int8(block=8))),
+    ],
+    ids=repr,
 )
 def test_it_composes_with_every_codec(algorithm: Algorithm[Any, Any], codec: Codec[Any]) -> None:
     """Up and down where the codec may go down; a pair that cannot be is refused before the run, with the reason."""
