@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fedmtl.callbacks import *  # noqa: F403
     from fedmtl.codecs import *  # noqa: F403
     from fedmtl.codecs.transforms import *  # noqa: F403
+    from fedmtl.core.context import Context as Context
     from fedmtl.core.types import LocalResult as LocalResult
     from fedmtl.core.types import Upload as Upload
     from fedmtl.data import *  # noqa: F403
@@ -68,6 +69,7 @@ _WHERE = {
     "analysis.runs": ("Run",),
     "runtime": ("Runtime", "RuntimeTraits"),
     "tasks": ("Task", "TaskTraits"),
+    "core.context": ("Context",),
     "core.types": ("LocalResult", "Upload"),
     "weightings": ("Weighting", "WeightingTraits"),
 }

@@ -10,7 +10,7 @@
 
 ℓ(w, i) is the loss of a batch that holds example i alone: the mean over the client's tasks, 0 for one that it has no
 label of. So M = 1 is FedAvg where all labels are there. At first w_0 is the initial model and the others differ from it
-by noise, else they would stay equal: see ``several``.
+by noise, else they would stay equal: see ``perturbed_copies``.
 
 (5) is the ``mixed`` of each kind of task; of a Regression it is the mean of M numbers. For a device that holds one
 model, ``personal_params`` is the one with the largest π_km, of equal ones the first.
@@ -27,7 +27,7 @@ from torch import Tensor
 
 from fedmtl.algorithms.common.checks import check_count, check_epochs, check_lr, check_optimizer, check_strength
 from fedmtl.algorithms.common.local_training import num_examples, sgd
-from fedmtl.algorithms.common.perturbed_copies import pick, several
+from fedmtl.algorithms.common.perturbed_copies import perturbed_copies, pick
 from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.context import Context
 from fedmtl.core.trees import tree_index, tree_stack
@@ -69,9 +69,7 @@ class FedEM:
     components: int = 3
     """M."""
     spread: float = 0.1
-    """Distance between the models at first, relative to their size."""
-    seed: int = 1
-    """Seed of the noise by which the models differ at first."""
+    """Distance between the models at first, relative to their size. The noise follows the experiment's seed."""
     optimizer: Optimizer = SGD()
     """Client optimizer; it takes the steps of all M models at once."""
 
@@ -79,11 +77,11 @@ class FedEM:
         check_lr(self, lr=self.lr)
         check_epochs(self, epochs=self.epochs)
         check_optimizer(self, self.optimizer)
-        check_count(self, components=self.components, seed=self.seed)
+        check_count(self, components=self.components)
         check_strength(self, spread=self.spread)
 
     def init_server(self, params: Params, ctx: Context) -> Params:
-        return tree_stack(several(params, self.components, self.spread, self.seed))
+        return tree_stack(perturbed_copies(params, self.components, self.spread, ctx))
 
     def init_client(self, params: Params, num_examples: int) -> Mixture:
         return Mixture(torch.full((self.components,), 1 / self.components))

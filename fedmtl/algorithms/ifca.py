@@ -24,7 +24,7 @@ from torch import Tensor
 
 from fedmtl.algorithms.common.checks import check_count, check_epochs, check_lr, check_optimizer, check_strength
 from fedmtl.algorithms.common.local_training import num_examples, sgd
-from fedmtl.algorithms.common.perturbed_copies import pick, several
+from fedmtl.algorithms.common.perturbed_copies import perturbed_copies, pick
 from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.context import Context
 from fedmtl.core.trees import tree_stack, weighted_mean
@@ -59,9 +59,7 @@ class IFCA:
     clusters: int = 2
     """K."""
     spread: float = 0.1
-    """Distance between the models at first, relative to their size."""
-    seed: int = 1
-    """Seed of the noise by which the models differ at first."""
+    """Distance between the models at first, relative to their size. The noise follows the experiment's seed."""
     optimizer: Optimizer = SGD()
     """Client optimizer."""
 
@@ -69,11 +67,11 @@ class IFCA:
         check_lr(self, lr=self.lr)
         check_epochs(self, epochs=self.epochs)
         check_optimizer(self, self.optimizer)
-        check_count(self, clusters=self.clusters, seed=self.seed)
+        check_count(self, clusters=self.clusters)
         check_strength(self, spread=self.spread)
 
     def init_server(self, params: Params, ctx: Context) -> Clusters:
-        return Clusters(tuple(several(params, self.clusters, self.spread, self.seed)), {})
+        return Clusters(tuple(perturbed_copies(params, self.clusters, self.spread, ctx)), {})
 
     def register_clients(self, server: Clusters, owned: Mapping[ClientId, Params]) -> Clusters:
         return server._replace(chosen={str(client): torch.zeros(()) for client in owned})

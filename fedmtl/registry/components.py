@@ -28,6 +28,7 @@ from fedmtl.registry.kinds import LISTS as LISTS
 from fedmtl.registry.kinds import METHODS as METHODS
 from fedmtl.registry.kinds import TRAITS as TRAITS
 from fedmtl.registry.names import REGISTRY as REGISTRY
+from fedmtl.registry.signatures import check_arguments
 from fedmtl.registry.tables import describe as describe
 from fedmtl.registry.tables import holds_text, kinds_within
 from fedmtl.registry.tables import listed as listed
@@ -160,6 +161,7 @@ def _check_methods(kind: str, value: Any) -> None:
         )
     if kind in TRAITS:
         check_traits(kind, value, imported(TRAITS[kind]))
+    check_arguments(kind, value)
 
 
 def _argument(kind: str, key: str, value: Any, hint: Any, allowed: Allowed, field: Any) -> Any:
@@ -198,6 +200,11 @@ def _within(what: str, field: Any, kinds: tuple[str, ...], value: Any, allowed: 
 def _check_fields(kind: str, name: str, factory: Any, arguments: Mapping[str, Any], hints: Mapping[str, Any]) -> None:
     fields = {field.name: field for field in dataclasses.fields(factory) if field.init}
     unknown = [key for key in arguments if key not in fields]
+    if kind == "algorithm" and "seed" in unknown:
+        raise ValueError(
+            f"algorithm {name!r} has no seed of its own: its randomness follows the experiment's. Leave the field out, "
+            f"and write seed = {shown(arguments['seed'])} beside the algorithm."
+        )
     if unknown:
         raise ValueError(
             f"{kind} {name!r} has no field {shown(unknown[0])}; its fields are {', '.join(fields) or 'none'}."

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from fedmtl.algorithms.fedavg import FedAvg
-from fedmtl.core.random import rng
 from fedmtl.core.types import Batch, Params
 from fedmtl.tasks import MultiClass, Regression
 from fedmtl.verify.beats_local import Claim, steps
 from fedmtl.verify.check import CTX, CheckResult, above, close, every
+from fedmtl.verify.noise import server_normals
 from fedmtl.verify.planted import two_clusters
 from fedmtl.verify.quadratic import Array, play, vector
 
@@ -65,13 +65,13 @@ def clients(count: int = 3) -> Any:
     return found
 
 
-def first_models(count: int, spread: float, seed: int) -> Array:
+def first_models(count: int, spread: float) -> Array:
     """w_0 = w, w_m = w + s √(mean w²) ε_m, name by name: the trunk is the first two numbers, the head the third."""
     models = [START]
     for m in range(1, count):
         parts = []
         for name, w in (("trunk.w", START[:2]), ("head.t.b", START[2:])):
-            parts.append(w + spread * np.sqrt(np.mean(w**2)) * rng(seed, 0, m, name).standard_normal(len(w)))
+            parts.append(w + spread * np.sqrt(np.mean(w**2)) * server_normals(1, (m, name), len(w)))
         models.append(np.concatenate(parts))
     return np.stack(models)
 
@@ -122,7 +122,7 @@ def rounds_by_hand(fedem: Callable[..., Any]) -> CheckResult:
     start. π is float32.
     """
     lr, federation = 0.125, clients()
-    models, pi = first_models(3, 0.8, 2), np.full((3, 3), 1 / 3)
+    models, pi = first_models(3, 0.8), np.full((3, 3), 1 / 3)
     for _ in range(3):
         ends = []
         for k, one in enumerate(federation):
@@ -135,7 +135,7 @@ def rounds_by_hand(fedem: Callable[..., Any]) -> CheckResult:
                 w = w - lr * (q[rows] * off).T @ one.x[rows] / len(rows)
             ends.append(w)
         models = np.average(ends, axis=0, weights=[len(one.y) for one in federation])
-    found = play(fedem(lr=lr, epochs=2, components=3, spread=0.8, seed=2), federation, START, 3, steps=2)
+    found = play(fedem(lr=lr, epochs=2, components=3, spread=0.8), federation, START, 3, steps=2)
     return every(
         close(np.stack([found.private[k].pi for k in range(3)]), pi, atol=1e-6),
         close(served(found.server), models, atol=1e-6),
@@ -149,8 +149,8 @@ def one_client_and_many_steps_are_exact_em(fedem: Callable[..., Any]) -> CheckRe
     EM's likelihood never falls, and no more do the rounds': to see it, 1e-6 of slack and a gain of 1 altogether.
     """
     (one,) = federation = clients(1)
-    algorithm = fedem(lr=0.5, epochs=200, components=2, spread=2.0, seed=1)
-    models, pi, parts = first_models(2, 2.0, 1), np.full(2, 0.5), []
+    algorithm = fedem(lr=0.5, epochs=200, components=2, spread=2.0)
+    models, pi, parts = first_models(2, 2.0), np.full(2, 0.5), []
     values = [log_likelihood(one, models, pi)]
     for server, (mixture,) in islice(states(algorithm, federation), 1, 4):
         q = joint(one, models, pi)
@@ -176,14 +176,14 @@ def predictions_are_means_weighted_by_pi(fedem: Callable[..., Any]) -> CheckResu
     """A client whose π is (0.2, 0.7, 0.1). Of a regression it says Σ_m π_m x · w_m, in numpy. Of classes, where the
     loss is −log p, the loss of the mixture is that of the paper's likelihood: −log Σ_m π_m exp(−ℓ_m); here for outputs
     x · w_m, 0 and −x · w_m and each of the three labels. It is at most Σ_m π_m ℓ_m (Jensen)."""
-    algorithm, pi = fedem(components=3, spread=1.0, seed=4), np.array([0.2, 0.7, 0.1])
+    algorithm, pi = fedem(components=3, spread=1.0), np.array([0.2, 0.7, 0.1])
     (one,) = clients(1)
     server, first = algorithm.init_server(one.params(START), CTX), algorithm.init_client(one.params(START), 13)
     private = first._replace(pi=torch.tensor(pi))
     models, weights = algorithm.mixture(algorithm.broadcast(server, 0, CTX), private)
     z = one.x @ np.stack([vector(model) for model in models]).T
     number = Regression().mixed(torch.tensor(z.T[..., None]), weights)[:, 0]
-    found = [close(number, (one.x @ first_models(3, 1.0, 4).T * pi).sum(1), atol=1e-9)]
+    found = [close(number, (one.x @ first_models(3, 1.0).T * pi).sum(1), atol=1e-9)]
     outputs = np.stack([z.T, np.zeros_like(z.T), -z.T], -1)
     together, rows = MultiClass(3).mixed(torch.tensor(outputs), weights), torch.ones(1)
     for label in range(3):
@@ -195,14 +195,14 @@ def predictions_are_means_weighted_by_pi(fedem: Callable[..., Any]) -> CheckResu
 
 def one_model_for_a_device_is_the_likeliest(fedem: Callable[..., Any]) -> CheckResult:
     """``personal_params``: where π is (0.2, 0.7, 0.1) the second model; at the start, where π = ⅓, the first."""
-    algorithm = fedem(components=3, spread=1.0, seed=4)
+    algorithm = fedem(components=3, spread=1.0)
     (one,) = clients(1)
     server, first = algorithm.init_server(one.params(START), CTX), algorithm.init_client(one.params(START), 13)
     later = first._replace(pi=torch.tensor([0.2, 0.7, 0.1]))
     got = [
         vector(algorithm.personal_params(algorithm.broadcast(server, 0, CTX), private)) for private in (first, later)
     ]
-    return every(close(first.pi, [1 / 3] * 3, atol=1e-6), close(np.stack(got), first_models(3, 1.0, 4)[:2], atol=1e-12))
+    return every(close(first.pi, [1 / 3] * 3, atol=1e-6), close(np.stack(got), first_models(3, 1.0)[:2], atol=1e-12))
 
 
 CHECKS = (

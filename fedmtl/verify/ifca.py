@@ -9,23 +9,23 @@ from torch import Tensor
 
 from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.fedavg import FedAvg
-from fedmtl.core.random import rng
 from fedmtl.core.types import Batch, Params, Upload
 from fedmtl.verify.beats_local import Claim, steps
 from fedmtl.verify.check import CTX, CheckResult, close, every, same_bits
+from fedmtl.verify.noise import server_normals
 from fedmtl.verify.planted import two_clusters
 from fedmtl.verify.quadratic import Array, Quadratic, clients, play, vector
 
 START = np.array([0.4, -0.3, 0.8, 0.1, -0.6])
 
 
-def first_models(count: int, spread: float, seed: int) -> Array:
+def first_models(count: int, spread: float) -> Array:
     """w_0 = w, w_j = w + s √(mean w²) ε_j, name by name: the trunk is the first three numbers, the head the others."""
     models = [START]
     for j in range(1, count):
         parts = []
         for name, w in (("trunk.w", START[:3]), ("head.t.b", START[3:])):
-            parts.append(w + spread * np.sqrt(np.mean(w**2)) * rng(seed, 0, j, name).standard_normal(len(w)))
+            parts.append(w + spread * np.sqrt(np.mean(w**2)) * server_normals(1, (j, name), len(w)))
         models.append(np.concatenate(parts))
     return np.stack(models)
 
@@ -46,8 +46,8 @@ def rounds_by_hand(ifca: Callable[..., Any]) -> CheckResult:
     A model that no client chose stays. Compared are the clients' models and choices, after each number of rounds.
     """
     federation, lr, parts = clients(5), 0.125, []
-    algorithm = ifca(lr=lr, epochs=2, clusters=4, spread=1.5, seed=3)
-    models = first_models(4, 1.5, 3)
+    algorithm = ifca(lr=lr, epochs=2, clusters=4, spread=1.5)
+    models = first_models(4, 1.5)
     for rounds in (1, 2, 3):
         chosen = np.array([np.argmin([value(one, w) for w in models]) for one in federation])
         trained = models[chosen]

@@ -371,11 +371,11 @@ def test_what_only_an_algorithm_can_find_wrong_is_found_by_its_node(monkeypatch:
     """The algorithm fails where a client's choice is all zeros but one of -1: finite, short, and no choice."""
     real = IFCA.aggregate
 
-    def fragile(self: IFCA, server: Any, uploads: Any) -> Any:
+    def fragile(self: IFCA, server: Any, uploads: Any, ctx: Any) -> Any:
         uploads = list(uploads)
         if any(upload.payload["choice"]["turn"].min() < 0 for _, upload in uploads):
             raise IndexError("no such cluster")
-        return real(self, server, uploads)
+        return real(self, server, uploads, ctx)
 
     monkeypatch.setattr(IFCA, "aggregate", fragile)
     chosen = experiment(algorithm=IFCA(clusters=2))

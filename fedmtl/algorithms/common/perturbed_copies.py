@@ -1,31 +1,28 @@
-"""Several models of one shape, and the chance that tells them apart at first."""
+"""Several models of one shape, which differ at first by noise."""
 
-import torch
 from torch import Tensor
 
-from fedmtl.core.random import rng
+from fedmtl.core.context import Context
 from fedmtl.core.types import Params
 
 
-def several(params: Params, count: int, spread: float, seed: int) -> list[dict[str, Tensor]]:
-    """M models: the given one, and others that differ from it by noise of its own scale.
+def perturbed_copies(params: Params, count: int, spread: float, ctx: Context) -> list[dict[str, Tensor]]:
+    """Return M models: the given one, and others that differ from it by noise of its own scale.
 
         w_0 = w;   w_m = w + s √(mean w²) ε_m,   ε_m from N(0, I), for m = 1, …, M − 1, each name by itself     (1)
         w_m = w + s ε_m    where w is 0 throughout, as a linear model's may be                                  (2)
 
-    Equal models would stay equal. ε_m of a name is ``rng(seed, 0, m, name).standard_normal``.
+    Equal models would stay equal. ε_m of a name is ``ctx.fold(m).fold(name).normal``.
 
     Args:
         params: w.
         count: M.
         spread: s.
-        seed: of the noise.
+        ctx: of the server, whose seed is the experiment's.
     """
     models, blank = [dict(params)], not any(bool(w.any()) for w in params.values())
     for m in range(1, count):
-        noise = {
-            name: torch.from_numpy(rng(seed, 0, m, name).standard_normal(w.shape)).to(w) for name, w in params.items()
-        }
+        noise = {name: ctx.fold(m).fold(name).normal(w.shape).to(w) for name, w in params.items()}
         scale = {n: 1.0 if blank else w.square().mean().sqrt() for n, w in params.items()}  # (2), (1)
         models.append({n: w + spread * scale[n] * noise[n] for n, w in params.items()})
     return models
