@@ -697,7 +697,10 @@ def test_a_report_of_what_was_learnt_that_is_none_is_one_line(text: str, ran: Pa
     assert result.output.count("\n") == 1
 
 
-@pytest.mark.parametrize("text", ["3", "[]", "{", '{"formats": {}}', '{"formats": {"a": 3}}', nested("[", "]", 50_000)])
+@pytest.mark.parametrize(
+    "text",
+    ["3", "[]", "{", '{"format": 2, "formats": {}}', '{"format": 2, "formats": {"a": 3}}', nested("[", "]", 50_000)],
+)
 def test_a_report_of_small_models_that_are_none_is_one_line(text: str, ran: Path) -> None:
     (ran / "out" / "size.json").write_text(text)
     result = CliRunner().invoke(app, ["report", "out"])

@@ -6,6 +6,7 @@ from typing import Any
 
 from fedmtl.analysis.numbers import NOTHING, human_bytes
 from fedmtl.analysis.table import MAX_COLUMNS
+from fedmtl.core.file_format import OtherFormat, check_format
 
 
 def markdown(summary: dict[str, Any]) -> str:
@@ -36,10 +37,16 @@ def read_markdown(path: Path) -> str:
     """``markdown`` of a ``size.json``.
 
     Raises:
+        OtherFormat: a file of another release.
         ValueError: a file that ``fedmtl shrink`` does not write; the message names it.
     """
     try:
-        return markdown(json.loads(path.read_text(encoding="utf-8")))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict) and "formats" in found:
+            check_format(path, found.get("format", 1), "shrink again, or read it with the release that wrote it")
+        return markdown(found)
+    except OtherFormat:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"{path} is not what fedmtl shrink writes ({reason}); delete it, or shrink again.") from None

@@ -7,16 +7,21 @@ from typing import Any
 
 import numpy as np
 
+from fedmtl.core.file_format import FORMAT
 from fedmtl.export.shrink import Shrunk, Small
 from fedmtl.runs.columns import Row, round_score, rows
 
-COLUMNS = ("format", "client", "task", "metric", "value", "score", "higher_is_better", "examples", "bytes")
-"""Columns of the CSV. ``bytes`` is the length of the client's file, for all its tasks; without a client, the mean."""
+NUMBERS = ("metric", "value", "score", "higher_is_better", "examples", "bytes")
+
+COLUMNS = ("format", "client", "task", *NUMBERS, "file_format")
+"""Columns of the CSV. ``bytes`` is the length of the client's file, for all its tasks; without a client, the mean.
+``format`` is the small model's, ``file_format`` the CSV's."""
 
 
 def summary(shrunk: Shrunk) -> dict[str, Any]:
     """The content of ``size.json``: for each format its bytes, scores and tasks."""
     return {
+        "format": FORMAT,
         "rounds": shrunk.smalls[0].measured.round,
         "clients": len(shrunk.smalls[0].bytes),
         "left_out": sorted(shrunk.absent),
@@ -60,6 +65,6 @@ def to_csv(shrunk: Shrunk) -> str:
         for row in _rows(shrunk, small):
             client = row["client"]
             size = _mean_bytes(small, row["task"]) if client is None else small.bytes[client]
-            values: Row = {**row, "format": small.format.name, "bytes": size}
+            values: Row = {**row, "format": small.format.name, "bytes": size, "file_format": FORMAT}
             writer.writerow({column: values[column] for column in COLUMNS})
     return text.getvalue()

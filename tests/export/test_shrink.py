@@ -18,6 +18,7 @@ from fedmtl.algorithms import Algorithm, FedAvg, FedPer, Mocha
 from fedmtl.analysis.report import write_report
 from fedmtl.cli import app
 from fedmtl.codecs import FP16, Int8
+from fedmtl.core.file_format import FORMAT
 from fedmtl.export import ModelFormat, load, model_formats
 from fedmtl.export.outputs import summary, to_csv
 from fedmtl.export.shrink import Shrunk
@@ -109,7 +110,9 @@ def test_int8_costs_little_and_saves_much(digits: Path) -> None:
 
     |w' − w| <= max |w_c| / 254: the weights move by 0.4 % of their channel's largest, and the mean score by < .02.
     """
-    formats = json.loads((digits / "size.json").read_text())["formats"]
+    sizes = json.loads((digits / "size.json").read_text())
+    assert sizes["format"] == FORMAT
+    formats = sizes["formats"]
     assert list(formats) == ["float32", "int8", "float32-keep0.2", "int8-keep0.2"]
     assert formats["float32"]["mean_score"] > 0.5
     assert abs(formats["int8"]["mean_score"] - formats["float32"]["mean_score"]) < 0.02
@@ -122,6 +125,7 @@ def test_int8_costs_little_and_saves_much(digits: Path) -> None:
 def test_a_device_that_has_only_the_file_reaches_what_was_measured(digits: Path, model_format: str) -> None:
     """The model is put together from torch's layers, and its accuracy counted by hand."""
     rows = [row for row in csv.DictReader((digits / "size.csv").open()) if row["format"] == model_format]
+    assert {row["file_format"] for row in rows} == {str(FORMAT)}
     data = Experiment(data="Digits(clients=6, alpha=10.0, test_fraction=0.75)").load()
     checked = 0
     for row in rows:

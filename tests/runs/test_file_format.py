@@ -11,6 +11,7 @@ from xxhash import xxh3_128_hexdigest, xxh32_intdigest
 
 from fedmtl import Experiment, run
 from fedmtl.analysis.read import read_run
+from fedmtl.analysis.sizes import read_markdown
 from fedmtl.core.file_format import FORMAT, OtherFormat, check_format
 from fedmtl.core.trees import sha256
 from fedmtl.data.synthetic import Synthetic
@@ -96,6 +97,15 @@ def test_another_version_is_refused_in_one_short_line(found: object) -> None:
     with pytest.raises(OtherFormat, match="a.json has format") as error:
         check_format("a.json", found)
     assert len(str(error.value)) < 250
+
+
+@pytest.mark.parametrize("found", ['{"formats": {"int8": {}}}', '{"format": 3, "formats": {"int8": {}}}'])
+def test_sizes_of_another_release_are_not_reported(tmp_path: Path, found: str) -> None:
+    """Without a number, as the first release wrote them, and of a later one."""
+    (tmp_path / "size.json").write_text(found)
+    with pytest.raises(OtherFormat, match=r"size.json has format [13], .* reads format 2: shrink again") as error:
+        read_markdown(tmp_path / "size.json")
+    assert "\n" not in str(error.value)
 
 
 def test_server_state_is_hashed_whole() -> None:
