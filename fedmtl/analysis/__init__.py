@@ -21,4 +21,4 @@ from fedmtl.analysis.table import markdown as markdown
 from fedmtl.analysis.table import record as record
 from fedmtl.analysis.table import tabulate as tabulate
 from fedmtl.analysis.table import to_csv as to_csv
-from fedmtl.analysis.table_row import Row as Row
+from fedmtl.analysis.table_row import ExperimentRow as ExperimentRow

@@ -21,7 +21,7 @@ METHOD = ("algorithm", "up_codec", "down_codec")
 """Settings that tell lines apart."""
 
 
-class Line(NamedTuple):
+class MethodLine(NamedTuple):
     """One method along the axis."""
 
     name: str
@@ -30,12 +30,12 @@ class Line(NamedTuple):
     """Position on the axis -> its runs; positions at which it was not run are missing."""
 
 
-class Lines(NamedTuple):
+class MethodLines(NamedTuple):
     """Values that differ along the axis alone."""
 
     axis: Axis
     """With the values that have runs."""
-    lines: tuple[Line, ...]
+    lines: tuple[MethodLine, ...]
     """Sorted by name; each has two values or more."""
 
 
@@ -63,7 +63,7 @@ class Crossing(NamedTuple):
     """first − second at both."""
 
 
-def along(runs: Iterable[Run], axis: Axis, aliases: Mapping[Path, str] | None = None) -> list[Lines]:
+def along(runs: Iterable[Run], axis: Axis, aliases: Mapping[Path, str] | None = None) -> list[MethodLines]:
     """The lines of some runs, for each setting of all that is neither the axis nor a method.
 
     Runs that have not finished, or have diverged, are left out. Settings with fewer than two values of the axis have
@@ -81,9 +81,9 @@ def along(runs: Iterable[Run], axis: Axis, aliases: Mapping[Path, str] | None = 
         for position, value in enumerate(values):
             for group in group_runs((run for own, run in members if own == value), aliases):
                 at.setdefault(group.name, {})[position] = group
-        lines = tuple(Line(name, groups) for name, groups in sorted(at.items()) if len(groups) > 1)
+        lines = tuple(MethodLine(name, groups) for name, groups in sorted(at.items()) if len(groups) > 1)
         if lines:
-            found.append(Lines(Axis(axis.field, values, axis.label), lines))
+            found.append(MethodLines(Axis(axis.field, values, axis.label), lines))
     return found
 
 
@@ -104,7 +104,7 @@ def values_of(runs: Iterable[Run], field: str) -> tuple[Any, ...]:
     return tuple(sorted(found) if numbers else sorted(found, key=repr))
 
 
-def places(lines: Lines) -> list[Place]:
+def places(lines: MethodLines) -> list[Place]:
     """The outcome at each value at which two methods were run."""
     found = []
     for position, value in enumerate(lines.axis.values):
@@ -121,7 +121,7 @@ def places(lines: Lines) -> list[Place]:
     return found
 
 
-def crossings(lines: Lines) -> list[Crossing]:
+def crossings(lines: MethodLines) -> list[Crossing]:
     """All pairs of methods of which each is clearly ahead of the other somewhere along the axis."""
     found = []
     for a, b in combinations(lines.lines, 2):

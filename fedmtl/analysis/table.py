@@ -11,7 +11,7 @@ from fedmtl.analysis.floor import CONSTANT, floors_of
 from fedmtl.analysis.groups import Group, by_problem
 from fedmtl.analysis.intervals import Estimate, estimate
 from fedmtl.analysis.numbers import NOTHING, human_bytes, human_estimate
-from fedmtl.analysis.table_row import Row
+from fedmtl.analysis.table_row import ExperimentRow
 from fedmtl.analysis.unequal_work import passes_of, unequal_work
 from fedmtl.core.markdown import cell, table
 
@@ -19,7 +19,7 @@ MAX_COLUMNS = 8
 """Most tasks with a column each in Markdown; with more, the CSV alone has them."""
 
 
-def tabulate(groups: Iterable[Group], target: float | None = None) -> list[Row]:
+def tabulate(groups: Iterable[Group], target: float | None = None) -> list[ExperimentRow]:
     """A row for each group, in order, and after those of a problem one of its best constants, where runs have them.
 
     Args:
@@ -33,9 +33,9 @@ def tabulate(groups: Iterable[Group], target: float | None = None) -> list[Row]:
     return rows
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def markdown(rows: Sequence[ExperimentRow]) -> str:
     """The rows as a Markdown table; one table for each problem, under its name, when there are several."""
-    problems: dict[str, list[Row]] = {}
+    problems: dict[str, list[ExperimentRow]] = {}
     for row in rows:
         problems.setdefault(row.problem, []).append(row)
     tables = {problem: _markdown_table(own) for problem, own in problems.items()}
@@ -44,7 +44,7 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join(f"**{cell(problem)}**\n\n{text}" for problem, text in tables.items())
 
 
-def record(row: Row) -> dict[str, str | int | float | None]:
+def record(row: ExperimentRow) -> dict[str, str | int | float | None]:
     """The row as one flat record, for CSV and JSON: exact bytes, numbers in full, None where there is none."""
     flat: dict[str, str | int | float | None] = {
         "problem": row.problem,
@@ -71,7 +71,7 @@ def record(row: Row) -> dict[str, str | int | float | None]:
     return flat
 
 
-def to_csv(rows: Sequence[Row]) -> str:
+def to_csv(rows: Sequence[ExperimentRow]) -> str:
     """The rows as CSV: a header, then ``record`` of each; empty where a row has no such number."""
     records = [record(row) for row in rows]
     columns = list(dict.fromkeys(key for flat in records for key in flat))
@@ -82,11 +82,11 @@ def to_csv(rows: Sequence[Row]) -> str:
     return out.getvalue()
 
 
-def _row(group: Group, target: float | None) -> Row:
+def _row(group: Group, target: float | None) -> ExperimentRow:
     runs = group.finished
     to_target = [] if target is None else [run.bytes_to(target) for run in runs]
     reached = [count for count in to_target if count is not None]
-    return Row(
+    return ExperimentRow(
         problem=group.problem,
         name=group.name,
         label=group.label,
@@ -107,13 +107,13 @@ def _row(group: Group, target: float | None) -> Row:
     )
 
 
-def _constant_row(groups: Sequence[Group], target: float | None) -> list[Row]:
+def _constant_row(groups: Sequence[Group], target: float | None) -> list[ExperimentRow]:
     floors = floors_of(groups)
     if not floors:
         return []
     metrics = {task: metric for group in groups for task, metric in group.metrics.items()}
     return [
-        Row(
+        ExperimentRow(
             problem=groups[0].problem,
             name=CONSTANT,
             label="the best constant of each task, from the training labels of all clients",
@@ -139,7 +139,7 @@ def _mean(counts: Sequence[int]) -> float:
     return float(np.mean(counts)) if counts else nan
 
 
-def _markdown_table(rows: Sequence[Row]) -> str:
+def _markdown_table(rows: Sequence[ExperimentRow]) -> str:
     metrics = {task: metric for row in rows for task, metric in row.metrics.items()}
     shown = metrics if len(metrics) <= MAX_COLUMNS else {}
     header = ["experiment", "seeds", "local passes", "mean score ↑"]
@@ -159,7 +159,7 @@ def _markdown_table(rows: Sequence[Row]) -> str:
     return table(header, lines) + unequal_work(rows)
 
 
-def _to_target(row: Row) -> str:
+def _to_target(row: ExperimentRow) -> str:
     if row.bytes_to_target is not None:
         return human_bytes(row.bytes_to_target)
     return f"{NOTHING} ({row.reached} of {row.counted} seeds)" if row.reached else NOTHING

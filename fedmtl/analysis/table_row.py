@@ -9,7 +9,7 @@ from fedmtl.analysis.intervals import Estimate
 
 
 @dataclass(frozen=True)
-class Row:
+class ExperimentRow:
     """One experiment: means over the seeds that have finished and have not diverged, NaN where there is none.
 
     Bytes are means too, of whole runs, over all clients. The row of the best constants has no bytes.

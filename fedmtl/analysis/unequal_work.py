@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from fedmtl.algorithms.common.work import local_passes
 from fedmtl.analysis.floor import CONSTANT
 from fedmtl.analysis.runs import Run
-from fedmtl.analysis.table_row import Row
+from fedmtl.analysis.table_row import ExperimentRow
 from fedmtl.core.markdown import cell
 from fedmtl.registry.components import make
 
 
-def unequal_work(rows: Sequence[Row]) -> str:
+def unequal_work(rows: Sequence[ExperimentRow]) -> str:
     """A line for below a table whose experiments do unequal local work; empty where they do not."""
     rows = [row for row in rows if row.name != CONSTANT]
     work = {(row.passes, row.batch_size) for row in rows}

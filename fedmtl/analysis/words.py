@@ -5,7 +5,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from fedmtl.analysis.along import Lines, Place, along, places
+from fedmtl.analysis.along import MethodLines, Place, along, places
 from fedmtl.analysis.differences import Difference
 from fedmtl.analysis.groups import Group, by_problem, group_runs
 from fedmtl.analysis.numbers import human_bytes
@@ -30,7 +30,7 @@ def saving_sentences(groups: Sequence[Group], axis: Axis | None = None) -> list[
     return [sentence for sentence in found if sentence]
 
 
-def sharing_sentence(lines: Lines) -> str:
+def sharing_sentence(lines: MethodLines) -> str:
     """Sentences on the best method of each range of values, and on the values where learning alone is enough."""
     found = places(lines)
     if not found:

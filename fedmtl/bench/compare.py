@@ -24,7 +24,7 @@ about 0.01; a round not trained makes a difference of about 0.1."""
 
 
 @dataclass(frozen=True)
-class Line:
+class ComparedSystem:
     """One system on one workload: medians over turns."""
 
     system: str
@@ -44,7 +44,7 @@ class Line:
     evidence: str
 
 
-def compare(workload: Workload, runs: Sequence[Runs], initial: NDArray[np.float32]) -> list[Line]:
+def compare(workload: Workload, runs: Sequence[Runs], initial: NDArray[np.float32]) -> list[ComparedSystem]:
     """A line for each system.
 
     Args:
@@ -63,7 +63,7 @@ def compare(workload: Workload, runs: Sequence[Runs], initial: NDArray[np.float3
             equal, evidence = same_loss(run, loop)
         rate = statistics.median(record.rate for record in run.records)
         lines.append(
-            Line(
+            ComparedSystem(
                 system=run.system.name,
                 rate=rate,
                 times=statistics.median(ratios),
@@ -117,6 +117,6 @@ def last_rounds(runs: Sequence[Runs]) -> str:
     return f"In the last tenth of its rounds fedmtl trains {rate:,.0f} clients/s, {times:.1f}× the loop.\n"
 
 
-def as_dict(runs: Runs, line: Line) -> dict[str, Any]:
+def as_dict(runs: Runs, line: ComparedSystem) -> dict[str, Any]:
     """Entry of one system in the JSON file."""
     return {**asdict(line), "workers": runs.system.workers, "runs": [asdict(record) for record in runs.records]}

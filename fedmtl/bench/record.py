@@ -46,7 +46,7 @@ class BenchResult(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Record:
+class BenchRecord:
     """One run of one system; the line of JSON that its script prints last."""
 
     system: str
@@ -75,13 +75,13 @@ class Record:
         return self.cohort / statistics.median(self.round_seconds[-max(1, len(self.round_seconds) // 10) :])
 
 
-def to_line(record: Record) -> str:
+def to_line(record: BenchRecord) -> str:
     return json.dumps(asdict(record))
 
 
-def from_line(line: str) -> Record:
+def from_line(line: str) -> BenchRecord:
     """The record that ``to_line`` wrote."""
-    return Record(**json.loads(line))
+    return BenchRecord(**json.loads(line))
 
 
 def process_age() -> float:
@@ -117,7 +117,7 @@ def run_script(system: str, run: Callable[[BenchTask], BenchResult]) -> None:
                 started = time.perf_counter() - process_age()
         if trunk is not None:
             np.save(trunk, measured.trunk)
-        record = Record(
+        record = BenchRecord(
             system=system,
             workload=work.name,
             cohort=work.cohort,

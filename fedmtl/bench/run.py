@@ -11,7 +11,7 @@ from typing import Any
 from fedmtl.bench.compare import as_dict, compare, last_rounds, phases
 from fedmtl.bench.data import write_data
 from fedmtl.bench.network import flat, make_network
-from fedmtl.bench.record import Record
+from fedmtl.bench.record import BenchRecord
 from fedmtl.bench.systems import LOOP, System, fedmtl, peers
 from fedmtl.bench.tables import aligned, comparison, milliseconds, number, turn_line
 from fedmtl.bench.turns import in_turns, run_once
@@ -66,7 +66,7 @@ def bench(
     for workload in workloads:
         report["stopped"] = {"workload": workload.name, "turns": []}  # stands there while the workload goes on
 
-        def ended(turn: int, system: System, record: Record) -> None:
+        def ended(turn: int, system: System, record: BenchRecord) -> None:
             report["stopped"]["turns"].append({**asdict(record), "turn": turn, "system": system.name})
             say(turn_line(turn, turns, system.name, record))
             save()
@@ -87,7 +87,7 @@ def _workload(
     turns: int,
     say: Callable[[str], None],
     progress: Callable[[str], None],
-    ended: Callable[[int, System, Record], None],
+    ended: Callable[[int, System, BenchRecord], None],
 ) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="fedmtl-bench-") as folder:
         write_data(workload, Path(folder))

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-from fedmtl.bench.compare import Line
-from fedmtl.bench.record import Record
+from fedmtl.bench.compare import ComparedSystem
+from fedmtl.bench.record import BenchRecord
 from fedmtl.core.terminal import columns
 from fedmtl.core.text_table import TextColumn, fitted
 
 
-def comparison(lines: Sequence[Line], phases: Mapping[str, float]) -> str:
+def comparison(lines: Sequence[ComparedSystem], phases: Mapping[str, float]) -> str:
     """The table of one workload; what each system did; and where fedmtl's rounds go."""
     head = ("system", "clients/s", "fedmtl is", "of the turns", "round", "first round", "memory")
     rows = [
@@ -32,7 +32,7 @@ def comparison(lines: Sequence[Line], phases: Mapping[str, float]) -> str:
     return "\n".join(text)
 
 
-def turn_line(turn: int, turns: int, system: str, record: Record) -> str:
+def turn_line(turn: int, turns: int, system: str, record: BenchRecord) -> str:
     """Measurements of one run of a system, in a line for while others are still to come."""
     memory = f"  {record.pss / 1e6:,.0f} MB" if record.pss else ""
     rate = f"{number(record.rate)} clients/s  first round {record.first_seconds:.1f} s"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl.bench.record import Record, from_line
+from fedmtl.bench.record import BenchRecord, from_line
 from fedmtl.bench.systems import System
 
 SECONDS = 1_800
@@ -23,12 +23,12 @@ class Runs:
     """All runs of one system on one workload."""
 
     system: System
-    records: list[Record]
+    records: list[BenchRecord]
     trunk: NDArray[np.float32]
     """After the first run's last round."""
 
 
-def run_once(system: System, folder: Path, rounds: int, home: Path) -> tuple[Record, NDArray[np.float32]]:
+def run_once(system: System, folder: Path, rounds: int, home: Path) -> tuple[BenchRecord, NDArray[np.float32]]:
     """One run in a process of its own, and the trunk that it ended with.
 
     Args:
@@ -73,7 +73,7 @@ def in_turns(
     rounds: int,
     turns: int,
     say: Callable[[str], None],
-    ended: Callable[[int, System, Record], None] = lambda turn, system, record: None,
+    ended: Callable[[int, System, BenchRecord], None] = lambda turn, system, record: None,
 ) -> list[Runs]:
     """Every system once, then every system again.
 
@@ -85,7 +85,7 @@ def in_turns(
         say: called with a line before each run.
         ended: called after each run with the turn, from 1, the system and what it measured.
     """
-    records: list[list[Record]] = [[] for _ in systems]
+    records: list[list[BenchRecord]] = [[] for _ in systems]
     trunks: list[NDArray[np.float32]] = []
     with tempfile.TemporaryDirectory(prefix="fedmtl-bench-") as home:
         for turn in range(turns):

@@ -8,7 +8,7 @@ from typing import Any
 from fedmtl.tables.blocks import Mark
 from fedmtl.tables.schemas import LEDGER, METRICS, TABLES, TRAINING, Row, Table, read_table, rows
 
-Exchange = Mapping[str, Sequence[Row]]
+ExchangeRows = Mapping[str, Sequence[Row]]
 """Table -> the rows that one exchange between server and clients brought, of the model before the round that it trains;
 the ledger is last."""
 
@@ -28,7 +28,7 @@ class _Models:
         return found
 
 
-def exchanges(folder: Path, marks: Mapping[str, Mark | None]) -> Iterator[Exchange]:
+def exchanges(folder: Path, marks: Mapping[str, Mark | None]) -> Iterator[ExchangeRows]:
     """The exchanges of a run, one in memory at a time.
 
     Args:

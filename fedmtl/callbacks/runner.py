@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from fedmtl.callbacks.base import Callback, MissingPackage, RunInfo
-from fedmtl.callbacks.replay import Exchange
+from fedmtl.callbacks.replay import ExchangeRows
 from fedmtl.core.bounds import shown
 
 log = logging.getLogger("fedmtl")
@@ -47,12 +47,12 @@ class CallbackRunner:
         except Exception as error:  # any: it is the user's own code, or another package's
             self._off(number, callback, error)
 
-    def replay(self, exchanges: Iterable[Exchange]) -> None:
+    def replay(self, exchanges: Iterable[ExchangeRows]) -> None:
         """Give the rows that a run has already."""
         for exchange in exchanges:
             self.exchange(exchange)
 
-    def exchange(self, tables: Exchange) -> None:
+    def exchange(self, tables: ExchangeRows) -> None:
         """Give what one exchange brought."""
         for number, (callback, writer) in list(self._on.items()):
             try:

@@ -111,7 +111,7 @@ def _compare(
     from dataclasses import replace
 
     from fedmtl.analysis.words import sentences
-    from fedmtl.cli.watching import Watch
+    from fedmtl.cli.watching import ComparisonWatch
     from fedmtl.registry.allowed import Allowed
     from fedmtl.registry.components import make_list
     from fedmtl.runs.aliases import read_aliases
@@ -131,7 +131,7 @@ def _compare(
     named = wanted.aliases(experiments)
     experiments = [replace(each, callbacks=(*each.callbacks, *callbacks)) for each in experiments]
     target = wanted.target if target is None else target
-    watch = Watch(tasks_of(experiments, out, wanted.axis), jobs)
+    watch = ComparisonWatch(tasks_of(experiments, out, wanted.axis), jobs)
     with closing(watch):
         found = compare_experiments(
             experiments, out, target=target, aliases=named, axis=wanted.axis, on_event=watch, pool=pool

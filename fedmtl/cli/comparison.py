@@ -9,7 +9,7 @@ from fedmtl.core.text_table import TextColumn, fitted
 
 if TYPE_CHECKING:
     from fedmtl.analysis.groups import Group
-    from fedmtl.analysis.table_row import Row
+    from fedmtl.analysis.table_row import ExperimentRow
 
 
 def comparison_text(groups: Sequence["Group"], target: float | None, width: int) -> str:
@@ -23,7 +23,7 @@ def comparison_text(groups: Sequence["Group"], target: float | None, width: int)
     from fedmtl.analysis.differences import verdicts
     from fedmtl.analysis.table import tabulate
 
-    problems: dict[str, list[Row]] = {}
+    problems: dict[str, list[ExperimentRow]] = {}
     for row in tabulate(groups, target):
         problems.setdefault(row.problem, []).append(row)
     parts = [_table(problem if len(problems) > 1 else "", rows, width) for problem, rows in problems.items()]
@@ -31,7 +31,7 @@ def comparison_text(groups: Sequence["Group"], target: float | None, width: int)
     return "\n\n".join([*parts, *(["\n".join(lines)] if lines else [])])
 
 
-def _table(title: str, rows: Sequence["Row"], width: int) -> str:
+def _table(title: str, rows: Sequence["ExperimentRow"], width: int) -> str:
     from fedmtl.analysis.intervals import Estimate
     from fedmtl.analysis.numbers import human_bytes, human_estimate
 

@@ -27,7 +27,7 @@ class Sampler(StrEnum):
     random = "random"
 
 
-class Objective(StrEnum):
+class TuneObjective(StrEnum):
     """Objective that is maximised."""
 
     score = "score"
@@ -45,9 +45,9 @@ def tune(
         typer.Option("--halving", help="A ninth of the rounds for all trials, a third for the best third, and so on."),
     ] = False,
     objective: Annotated[
-        Objective,
+        TuneObjective,
         typer.Option(show_default=False, help="score (default), or score-bytes: minus --price x log10 of the bytes."),
-    ] = Objective.score,
+    ] = TuneObjective.score,
     price: Annotated[
         float, typer.Option(show_default=False, help="The score that a tenth of the bytes is worth: 0.05.")
     ] = 0.05,

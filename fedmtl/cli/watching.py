@@ -10,7 +10,7 @@ from fedmtl.core.terminal import say
 from fedmtl.studies import Event, StudyTask
 
 
-class Watch:
+class ComparisonWatch:
     """Shows what happens to runs: each round of one at a time, and the ends of several side by side.
 
     Args:

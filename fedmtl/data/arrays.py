@@ -11,9 +11,9 @@ from fedmtl.core.types import ClientId
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.data.infer import infer_regression
 from fedmtl.data.inputs import to_inputs
-from fedmtl.data.labels import Part, to_labels
+from fedmtl.data.labels import LabelPart, to_labels
 from fedmtl.data.names import number_clients, number_labels
-from fedmtl.data.numbers import Numbers, to_numbers
+from fedmtl.data.numbers import NumberArray, to_numbers
 from fedmtl.data.partition import check_fraction, hold_out
 from fedmtl.data.task_checks import check_name, check_tasks
 from fedmtl.tasks.base import Task
@@ -134,7 +134,7 @@ def _number(name: str, value: Any) -> float | None:
     )
 
 
-def _parts(where: str, data: Any) -> list[Part]:
+def _parts(where: str, data: Any) -> list[LabelPart]:
     if not isinstance(data, Mapping):
         return [_part(where, data)]
     if sorted(map(str, data)) != ["test", "train"]:
@@ -144,7 +144,7 @@ def _parts(where: str, data: Any) -> list[Part]:
     return [_part(f"{where}, {part}", data[part]) for part in ("train", "test")]
 
 
-def _part(where: str, data: Any) -> Part:
+def _part(where: str, data: Any) -> LabelPart:
     if not (isinstance(data, tuple | list) and len(data) == 2 and isinstance(data[1], Mapping)):
         raise ValueError(f"{where} is a {type(data).__name__}; from_arrays takes (x, {{task: labels}}).")
     x = to_numbers(f"{where}, inputs", data[0]).array
@@ -167,7 +167,7 @@ def _part(where: str, data: Any) -> Part:
             )
     tables = {"": data[0], **{name: y for name, y in data[1].items()}}
     columns = {name: found for name, table in tables.items() if (found := _columns(table)) is not None}
-    return Part(where, x, {name: _labels(where, name, y, x) for name, y in data[1].items()}, columns)
+    return LabelPart(where, x, {name: _labels(where, name, y, x) for name, y in data[1].items()}, columns)
 
 
 def _columns(table: Any) -> list[Any] | None:
@@ -212,7 +212,7 @@ def _same_order(one: Any, other: Any) -> bool:
     return bool(one.equals(other)) or not bool(one.sort_values().equals(other.sort_values()))
 
 
-def _labels(where: str, name: str, y: ArrayLike, x: NDArray[Any]) -> Numbers:
+def _labels(where: str, name: str, y: ArrayLike, x: NDArray[Any]) -> NumberArray:
     found = to_numbers(f"{where}, task {name!r}: labels", y)
     shape = found.array.shape
     if found.array.ndim == 0:

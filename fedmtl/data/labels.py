@@ -9,24 +9,24 @@ from numpy.typing import NDArray
 from fedmtl.core.suggest import did_you_mean
 from fedmtl.data.infer import infer_task, to_form, with_nan
 from fedmtl.data.inputs import floats, join
-from fedmtl.data.numbers import Numbers
+from fedmtl.data.numbers import NumberArray
 from fedmtl.tasks.base import Task
 from fedmtl.tasks.precision import LARGEST
 from fedmtl.tasks.regression import Regression
 
 
-class Part(NamedTuple):
+class LabelPart(NamedTuple):
     """The examples of one client, or its training or test part: numbers of any type."""
 
     where: str
     x: NDArray[Any]
-    y: Mapping[str, Numbers]
+    y: Mapping[str, NumberArray]
     columns: Mapping[str, Sequence[Any]] = {}
     """Names of the columns of the tables among them: of x, under "", and of tasks' labels."""
 
 
 def to_labels(
-    parts: Sequence[Part], given: Mapping[str, Task], missing: float | None
+    parts: Sequence[LabelPart], given: Mapping[str, Task], missing: float | None
 ) -> tuple[dict[str, Task | None], list[dict[str, NDArray[Any]]]]:
     """The tasks, None for a ``Regression`` yet to be standardised, and each part's labels in the form that they take.
 

@@ -31,7 +31,7 @@ _TEXT = (
 )
 
 
-class Numbers(NamedTuple):
+class NumberArray(NamedTuple):
     """An array of real numbers, NaN where the source has none."""
 
     array: NDArray[Any]
@@ -39,7 +39,7 @@ class Numbers(NamedTuple):
     """True where the source's type holds whole numbers only."""
 
 
-def to_numbers(where: str, value: Any) -> Numbers:
+def to_numbers(where: str, value: Any) -> NumberArray:
     """The numbers of an array-like; it may share the source's memory.
 
     Raises:
@@ -76,14 +76,14 @@ def _line(error: Exception) -> str:
     return str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
 
 
-def _plain(where: str, array: NDArray[Any]) -> Numbers:
+def _plain(where: str, array: NDArray[Any]) -> NumberArray:
     kind = array.dtype.kind
     if kind in "biuf":
-        return Numbers(array, kind != "f")
+        return NumberArray(array, kind != "f")
     if kind == "O":
         return _of_objects(where, array)
     if kind == "V" and array.dtype.names is None and "float" in array.dtype.name:  # bfloat16 and its kin
-        return Numbers(array.astype(np.float32), False)
+        return NumberArray(array.astype(np.float32), False)
     raise ValueError(
         f"{where}: {array.dtype} of shape {array.shape}, which must be {_WAYS.get(kind, _TEXT)}"
         f"{_first(array) if kind in 'USTMm' else ''}."
@@ -119,26 +119,26 @@ def _dense(where: str, value: Any) -> NDArray[Any]:
         ) from None
 
 
-def _of_table(where: str, table: Any) -> Numbers:
+def _of_table(where: str, table: Any) -> NumberArray:
     """Columns side by side, [N, columns]."""
     names = list(table.columns)
     columns = [table.iloc[:, j] if hasattr(table, "iloc") else table[name] for j, name in enumerate(names)]
     if not columns:
-        return Numbers(np.zeros((len(table), 0)), False)
+        return NumberArray(np.zeros((len(table), 0)), False)
     parts = [to_numbers(f"{where}, column {name!r}", column) for name, column in zip(names, columns, strict=True)]
     if all(part.array.dtype == parts[0].array.dtype for part in parts):
-        return Numbers(np.stack([part.array for part in parts], 1), all(part.whole for part in parts))
+        return NumberArray(np.stack([part.array for part in parts], 1), all(part.whole for part in parts))
     if all(part.array.dtype.kind in "biu" for part in parts):
         kind = np.result_type(*[part.array.dtype for part in parts])
         if kind.kind != "f":
-            return Numbers(np.stack([part.array.astype(kind) for part in parts], 1), True)
+            return NumberArray(np.stack([part.array.astype(kind) for part in parts], 1), True)
     found = [
         _floats(f"{where}, column {name!r}", part.array) for name, part in zip(names, parts, strict=True)
     ]  # a table has one type
-    return Numbers(np.stack(found, 1), all(part.whole for part in parts))
+    return NumberArray(np.stack(found, 1), all(part.whole for part in parts))
 
 
-def _of_series(where: str, series: Any) -> Numbers:
+def _of_series(where: str, series: Any) -> NumberArray:
     dtype = series.dtype
     if isinstance(dtype, np.dtype) or not hasattr(dtype, "kind") or not hasattr(series, "isna"):
         return _plain(where, np.asarray(series.to_numpy()))
@@ -163,14 +163,14 @@ def _some(values: Any) -> str:
     return f"[{', '.join(listed)}{', …' if len(values) > 4 else ''}]"
 
 
-def with_gaps(where: str, array: NDArray[Any], gaps: NDArray[np.bool_]) -> Numbers:
+def with_gaps(where: str, array: NDArray[Any], gaps: NDArray[np.bool_]) -> NumberArray:
     """The numbers with NaN where there are gaps, in a type that holds both; the message begins with ``where``."""
     numbers = _plain(where, array)
     if not gaps.any():
         return numbers
     floats = np.array(_floats(where, np.where(gaps, numbers.array.dtype.type(0), numbers.array)))
     floats[gaps] = np.nan
-    return Numbers(floats, numbers.whole)
+    return NumberArray(floats, numbers.whole)
 
 
 def _floats(where: str, array: NDArray[Any]) -> NDArray[Any]:
@@ -186,7 +186,7 @@ def _floats(where: str, array: NDArray[Any]) -> NDArray[Any]:
     return array.astype(np.float64)
 
 
-def _of_objects(where: str, array: NDArray[Any]) -> Numbers:
+def _of_objects(where: str, array: NDArray[Any]) -> NumberArray:
     """An array of Python objects that are numbers, or None and the like."""
     items: Sequence[Any] = array.reshape(-1).tolist()
     if items and all(isinstance(item, np.ndarray | list | tuple | Tensor) for item in items):
@@ -219,4 +219,4 @@ def _of_objects(where: str, array: NDArray[Any]) -> Numbers:
         floats = np.array([np.nan if gap else float(item) for item, gap in zip(items, gaps, strict=True)])
     except OverflowError:
         raise ValueError(f"{where}: a number beyond float64; scale the column.") from None
-    return Numbers(floats.reshape(array.shape), False)
+    return NumberArray(floats.reshape(array.shape), False)

@@ -25,7 +25,7 @@ from fedmtl.core.machine import machine
 from fedmtl.core.own_cache import is_own, own_cache
 from fedmtl.core.trees import tree_leaves, tree_map
 from fedmtl.engines.base import Cohort
-from fedmtl.engines.batching.gather import Rows, gather, shapes
+from fedmtl.engines.batching.gather import GatheredRows, gather, shapes
 from fedmtl.engines.device import gather_rows, to_device, to_tensor
 from fedmtl.engines.kernels import batched_layers
 from fedmtl.engines.trace.batched_function import BatchedFunction
@@ -179,7 +179,7 @@ def most_in_memory(bytes_of_one: int, device: str) -> int:
     return max(1, min(MOST_STACKED, free // (32 * bytes_of_one)))
 
 
-def _measured(cohort: Cohort, batched: BatchedFunction, order: Rows, sizes: Sequence[int], device: str) -> int:
+def _measured(cohort: Cohort, batched: BatchedFunction, order: GatheredRows, sizes: Sequence[int], device: str) -> int:
     """Return the size with the shortest time of one step a client; of almost equal ones the largest."""
     budget = BUDGET_S if device == "cpu" else GPU_BUDGET_S
     begin, share = time.perf_counter(), budget / (2 * len(sizes))

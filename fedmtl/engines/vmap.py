@@ -15,7 +15,7 @@ from fedmtl.core.trees import tree_map
 from fedmtl.engines.allocator import keep_freed_memory
 from fedmtl.engines.base import ClientFn, Cohort, TaskPadding
 from fedmtl.engines.batching.chunks import alone, exact, pieces, singly
-from fedmtl.engines.batching.gather import ResultAssembler, Rows, gather, groups
+from fedmtl.engines.batching.gather import GatheredRows, ResultAssembler, gather, groups
 from fedmtl.engines.batching.task_padding import group, unpad
 from fedmtl.engines.device import check_device, one_thread
 from fedmtl.engines.dynamo import postpone_dynamo
@@ -94,7 +94,7 @@ class VMap:
 
     def _stacked(self, cohort: Cohort, batched: BatchedFunction) -> Any:
         """Return the results; None if the function is refused."""
-        running: Rows = np.arange(len(cohort.clients))
+        running: GatheredRows = np.arange(len(cohort.clients))
         results = ResultAssembler(len(cohort.clients), cohort.output_buffers)
         try:
             chunk = self.chunk or chunk_for(cohort, batched, self.device)
@@ -112,7 +112,7 @@ class VMap:
             return self._refuse(batched, self._limit(error, cohort, running))
         return results.tree()
 
-    def _limit(self, error: Exception, cohort: Cohort, running: Rows) -> str:
+    def _limit(self, error: Exception, cohort: Cohort, running: GatheredRows) -> str:
         """Return the reason why a function cannot be stacked.
 
         Raises:

@@ -3,7 +3,7 @@
 from fedmtl.metrics.base import MetricKind
 from fedmtl.metrics.classes import Classes
 from fedmtl.metrics.labels import Labels
-from fedmtl.metrics.numbers import Numbers
+from fedmtl.metrics.numbers import RegressionStatistics
 from fedmtl.tasks.base import Task
 from fedmtl.tasks.binary import Binary
 from fedmtl.tasks.multiclass import MultiClass
@@ -21,6 +21,6 @@ def kind_of(task: Task) -> MetricKind | None:
         case MultiLabel():
             return Labels(task.num_labels, several=True)
         case Regression():
-            return Numbers(task.mean, task.std)
+            return RegressionStatistics(task.mean, task.std)
         case _:
             return None

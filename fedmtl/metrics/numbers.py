@@ -12,7 +12,7 @@ from fedmtl.metrics.tally import Tally
 
 
 @dataclass(frozen=True)
-class Numbers:
+class RegressionStatistics:
     """Statistics of ``Regression``: loss, R² and mean absolute error.
 
     With e = z − t, t = (y − μ)/σ, and n labelled examples, the numbers are [Σ|e|, Σ t, Σ t²]; Σ e² is the primary

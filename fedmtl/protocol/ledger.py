@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fedmtl.core.types import ClientId
 from fedmtl.tables.blocks import Block, blocks_of
-from fedmtl.tables.columns import Column, pack, unpack
+from fedmtl.tables.columns import Column, pack_column, unpack_column
 from fedmtl.tables.schemas import LEDGER
 
 Direction = Literal["down", "up"]
@@ -23,7 +23,7 @@ DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 
 
-class Transfer(NamedTuple):
+class LedgerRow(NamedTuple):
     """One packet of one client."""
 
     round: int
@@ -58,7 +58,7 @@ class Ledger:
     A transfer takes about two bytes; ``flush`` frees them too.
     """
 
-    def __init__(self, transfers: Iterable[Transfer] = ()) -> None:
+    def __init__(self, transfers: Iterable[LedgerRow] = ()) -> None:
         self._totals: Counter[tuple[str, str]] = Counter()
         self._exchanges: list[list[_Block]] = []
         self._exchange = -1
@@ -69,7 +69,7 @@ class Ledger:
         for transfer in transfers:
             self.record(transfer)
 
-    def record(self, transfer: Transfer) -> None:
+    def record(self, transfer: LedgerRow) -> None:
         """Count one packet.
 
         Raises:
@@ -89,7 +89,7 @@ class Ledger:
         """Count a packet of each of several clients.
 
         Args:
-            round: as in ``Transfer``: for ``evaluate``, the round whose model is measured.
+            round: as in ``LedgerRow``: for ``evaluate``, the round whose model is measured.
             clients: ids, [K] int64; none is fine.
             direction: of all of them.
             purpose: of all of them.
@@ -136,12 +136,12 @@ class Ledger:
         directions = DIRECTIONS if direction is None else (direction,)
         return sum(self._totals[one, purpose] for one in directions for purpose in set(purposes))
 
-    def __iter__(self) -> Iterator[Transfer]:
+    def __iter__(self) -> Iterator[LedgerRow]:
         """The transfers that are held, one exchange in memory at a time."""
         for blocks in [*self._exchanges, self._open]:
             round, client, direction, purpose, lengths = _in_order(blocks)
             kind = map(DIRECTIONS.__getitem__, direction.tolist()), map(PURPOSES.__getitem__, purpose.tolist())
-            yield from map(Transfer._make, zip(round.tolist(), client.tolist(), *kind, lengths.tolist(), strict=True))
+            yield from map(LedgerRow._make, zip(round.tolist(), client.tolist(), *kind, lengths.tolist(), strict=True))
 
     def blocks(self) -> list[Block]:
         """The transfers that are held, in columns, in the same order."""
@@ -152,7 +152,7 @@ class Ledger:
         return _in_columns(self._open)
 
     @property
-    def transfers(self) -> list[Transfer]:
+    def transfers(self) -> list[LedgerRow]:
         """The transfers that are held, made anew at each call."""
         return list(self)
 
@@ -201,12 +201,12 @@ def _in_columns(blocks: list[_Block]) -> list[Block]:
 
 
 def _packed(block: _Block) -> _Block:
-    clients, lengths = (pack(part) if isinstance(part, np.ndarray) else part for part in block[3:])
+    clients, lengths = (pack_column(part) if isinstance(part, np.ndarray) else part for part in block[3:])
     return block._replace(clients=clients, packet_bytes=lengths)
 
 
 def _numbers(column: Column | NDArray[np.int64]) -> NDArray[Any]:
-    return unpack(column) if isinstance(column, Column) else column
+    return unpack_column(column) if isinstance(column, Column) else column
 
 
 def _kinds(blocks: list[_Block]) -> Iterator[tuple[int, int, int, NDArray[Any], NDArray[Any]]]:
@@ -231,7 +231,7 @@ def _in_order(blocks: list[_Block]) -> list[NDArray[np.int64]]:
     """The columns of an exchange's transfers: down before up, then by client, then by round."""
     kinds = list(_kinds(blocks))
     if not kinds:
-        return [_NONE] * len(Transfer._fields)
+        return [_NONE] * len(LedgerRow._fields)
     rounds, directions, purposes, some, lengths = zip(*kinds, strict=True)
     sizes = [len(clients) for clients in some]
     round, direction, purpose = (np.repeat(np.array(each), sizes) for each in (rounds, directions, purposes))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fedmtl.server.round_result import ClientMetrics
 from fedmtl.tables.blocks import Block, blocks_of
-from fedmtl.tables.columns import Column, pack, unpack
+from fedmtl.tables.columns import Column, pack_column, unpack_column
 from fedmtl.tables.mean_score import mean_score
 from fedmtl.tables.schemas import ALL_CLIENTS, METRICS, TEST, Row
 from fedmtl.tables.schemas import rows as rows_of
@@ -163,13 +163,18 @@ class PackedMetrics(NamedTuple):
 
 
 def pack_metrics(measured: RoundMetrics) -> PackedMetrics:
-    sums = {task: (pack(clients), tuple(map(pack, sums.T.copy()))) for task, (clients, sums) in measured.sums.items()}
-    return PackedMetrics(measured.round, sums, pack(measured.trained), pack(measured.seconds), measured.part)
+    sums = {
+        task: (pack_column(clients), tuple(map(pack_column, sums.T.copy())))
+        for task, (clients, sums) in measured.sums.items()
+    }
+    return PackedMetrics(
+        measured.round, sums, pack_column(measured.trained), pack_column(measured.seconds), measured.part
+    )
 
 
 def unpack_metrics(kept: PackedMetrics) -> RoundMetrics:
     sums = {
-        task: (unpack(clients), np.stack(list(map(unpack, columns)), axis=1))
+        task: (unpack_column(clients), np.stack(list(map(unpack_column, columns)), axis=1))
         for task, (clients, columns) in kept.sums.items()
     }
-    return RoundMetrics(kept.round, sums, unpack(kept.trained), unpack(kept.seconds), kept.part)
+    return RoundMetrics(kept.round, sums, unpack_column(kept.trained), unpack_column(kept.seconds), kept.part)

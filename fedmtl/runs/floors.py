@@ -9,7 +9,7 @@ from fedmtl.data.base import Federation
 from fedmtl.data.joined import Joined
 from fedmtl.metrics.constant import constant_sums
 
-Labels = Iterator[NDArray[np.float32]]
+LabelArrays = Iterator[NDArray[np.float32]]
 
 
 def floors(federation: Federation, measured: NDArray[np.int64]) -> dict[str, dict[str, float]]:
@@ -30,7 +30,7 @@ def floors(federation: Federation, measured: NDArray[np.int64]) -> dict[str, dic
     return found
 
 
-def _all_train(federation: Federation, task: str) -> Labels:
+def _all_train(federation: Federation, task: str) -> LabelArrays:
     if isinstance(federation.clients, Joined):
         for table in federation.clients.tables:
             if task in table.owned:
@@ -39,8 +39,8 @@ def _all_train(federation: Federation, task: str) -> Labels:
         yield from (data.train.y[task] for data in federation.clients.values() if task in data.train.y)
 
 
-def _test_of(measured: NDArray[np.int64]) -> Callable[[Federation, str], Labels]:
-    def labels(federation: Federation, task: str) -> Labels:
+def _test_of(measured: NDArray[np.int64]) -> Callable[[Federation, str], LabelArrays]:
+    def labels(federation: Federation, task: str) -> LabelArrays:
         if isinstance(federation.clients, Joined):
             for table in federation.clients.tables:
                 if task in table.owned:

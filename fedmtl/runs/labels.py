@@ -15,10 +15,10 @@ _CODECS = ("up_codec", "down_codec")
 NOT_COMPARED = {"seed", *EXECUTION_FIELDS, *OLD_KEYS} - {"name"}
 """Settings that runs of one group may differ in: the seed, and the place of execution. A name distinguishes runs."""
 
-Experiment = Mapping[str, Any]
+ExperimentTable = Mapping[str, Any]
 
 
-def settings(experiment: Experiment) -> dict[str, Any]:
+def settings(experiment: ExperimentTable) -> dict[str, Any]:
     """Return the settings that distinguish experiments: all but ``NOT_COMPARED``."""
     return {key: value for key, value in experiment.items() if key not in NOT_COMPARED}
 
@@ -51,13 +51,13 @@ def class_name(table: Mapping[str, Any]) -> str:
     return table["name"].rpartition(":")[2]
 
 
-def algorithm_names(experiments: Sequence[Experiment]) -> list[str]:
+def algorithm_names(experiments: Sequence[ExperimentTable]) -> list[str]:
     """A name for each experiment's algorithm: ``FedPer``, or ``FedPer(lr=0.1)`` where another FedPer has another lr."""
     tables = [experiment["algorithm"] for experiment in experiments]
     return [_brief(table, [other for other in tables if other["name"] == table["name"]]) for table in tables]
 
 
-def codec_names(experiments: Sequence[Experiment]) -> list[str]:
+def codec_names(experiments: Sequence[ExperimentTable]) -> list[str]:
     """The codecs of each experiment in short: ``""`` where both ways are dense, else ``TopK5+EF ↑ / Int8 ↓``.
 
     ``TopK5`` keeps 5 % and ``+EF`` feeds errors back; any other setting of a codec is named where another codec of the
@@ -72,7 +72,7 @@ def codec_names(experiments: Sequence[Experiment]) -> list[str]:
     return names
 
 
-def short_names(experiments: Sequence[Experiment]) -> list[str]:
+def short_names(experiments: Sequence[ExperimentTable]) -> list[str]:
     """Names that tell the experiments apart: algorithm, codec, and in brackets any other setting that two do not share.
 
     Experiments that differ in nothing but what ``NOT_COMPARED`` lists get the same name.
@@ -116,7 +116,7 @@ def _nested(value: Any) -> list[Mapping[str, Any]]:
     return [*own, *(table for each in value.values() for table in _nested(each))]
 
 
-def _with_settings(name: str, experiment: Experiment, namesakes: Sequence[Experiment]) -> str:
+def _with_settings(name: str, experiment: ExperimentTable, namesakes: Sequence[ExperimentTable]) -> str:
     keys = [key for key in settings(experiment) if any(experiment[key] != other.get(key) for other in namesakes)]
     return f"{name} [{', '.join(f'{key}={_value(experiment[key])}' for key in keys)}]" if keys else name
 

@@ -15,7 +15,7 @@ from fedmtl.runs.axis import Axis, axis_of, value_at
 from fedmtl.runs.experiment import Experiment, from_dict
 from fedmtl.runs.presets import SEVERAL
 
-Packets = Mapping[str, Any]
+PacketCodecs = Mapping[str, Any]
 """``up_codec`` and ``down_codec``; one that is missing stays the preset's."""
 
 MOST_RUNS = 10_000
@@ -34,7 +34,7 @@ class Sweep:
 
     algorithms: tuple[Any, ...] = ()
     """Names, calls or tables; empty for the preset's own."""
-    packets: tuple[Packets, ...] = ()
+    packets: tuple[PacketCodecs, ...] = ()
     """Pairs of codecs; empty for the preset's own. Algorithms that upload no packet run with the first only."""
     seeds: tuple[int, ...] = (0, 1, 2)
     target: float | None = None
@@ -93,7 +93,7 @@ def first_seeds(count: int) -> tuple[int, ...]:
     return tuple(range(count))
 
 
-def parse_packets(text: str) -> Packets:
+def parse_packets(text: str) -> PacketCodecs:
     """``UP`` or ``UP/DOWN``, each a codec's name or call, or a list of these; a slash in brackets is a glob's."""
     depth = 0
     place = len(text)

@@ -8,7 +8,7 @@ from fedmtl.data.joined import some_of
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runtime.direct_grid import DirectGrid, new_run_id
 from fedmtl.runtime.flower.client_app import reply as client_reply
-from fedmtl.runtime.node import Node, host, make_client_pool, make_store
+from fedmtl.runtime.node import HostedNode, host, make_client_pool, make_store
 from fedmtl.runtime.placement import place_clients
 
 
@@ -37,7 +37,7 @@ class LocalGrid(DirectGrid):
         for node_id, some in enumerate(hosted, 1):
             clients = federation.clients if some is None else some_of(federation.clients, some)
             client_pool = make_client_pool(experiment, schema, shard_of(clients))
-            host(self.run_id, node_id, Node(client_pool, make_store(experiment, schema, state_folder)))
+            host(self.run_id, node_id, HostedNode(client_pool, make_store(experiment, schema, state_folder)))
             self._contexts[node_id] = node_context(self.run_id, node_id)
 
     def get_node_ids(self) -> list[int]:

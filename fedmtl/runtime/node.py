@@ -22,21 +22,21 @@ from fedmtl.runs.presets import SEVERAL, override, read_preset
 from fedmtl.runtime.base import Runtime
 
 
-class Node(NamedTuple):
+class HostedNode(NamedTuple):
     """A client pool and the store of its private state."""
 
     client_pool: ClientPool
     store: StateStore
 
 
-_hosted: dict[tuple[int, int], Node] = {}
+_hosted: dict[tuple[int, int], HostedNode] = {}
 """Nodes that a Grid made in this process: (run id, node id) -> node."""
 
 _client_pools: dict[tuple[str, ...], ClientPool] = {}
 """The client pool that this process built last, for runtimes that send several messages to one process."""
 
 
-def host(run_id: int, node_id: int, node: Node | None) -> None:
+def host(run_id: int, node_id: int, node: HostedNode | None) -> None:
     """Register a node of this process for the ClientApp; None removes it."""
     if node is None:
         _hosted.pop((run_id, node_id), None)

@@ -31,7 +31,7 @@ from xxhash import xxh3_128_digest, xxh32_intdigest
 from fedmtl.core.file_errors import named_errors
 from fedmtl.core.file_format import FORMAT, check_format
 from fedmtl.core.files import Folder, write_all
-from fedmtl.tables.columns import Column, pack, unpack
+from fedmtl.tables.columns import Column, pack_column, unpack_column
 
 LINES = 2**16
 """Lines of a block at most: what a damaged or hostile head can ask memory for."""
@@ -119,7 +119,7 @@ def append_all(files: Mapping[Path, tuple[Mark, Iterable[Block]]]) -> dict[Path,
 
 
 def _encoded(block: Block, before: bytes) -> tuple[bytes, bytes]:
-    packed = {key: pack(np.ascontiguousarray(values)) for key, values in block.columns.items()}
+    packed = {key: pack_column(np.ascontiguousarray(values)) for key, values in block.columns.items()}
     columns = [[key, *column[:-1], len(column.data)] for key, column in packed.items()]
     text = {"name": block.name, "lines": block.lines, "shared": block.shared, "columns": columns}
     encoded = json.dumps(text, separators=(",", ":")).encode()
@@ -227,7 +227,7 @@ def _decoded(body: bytes, text: int) -> Block:
             raise ValueError(f"column {key!r} of {size!r} lines")
         if not 0 <= length <= len(body) - start:
             raise ValueError(f"column {key!r} outside its block")
-        columns[key] = unpack(Column(form, dtype, lines, narrow, first, step, body[start : start + length]))
+        columns[key] = unpack_column(Column(form, dtype, lines, narrow, first, step, body[start : start + length]))
         start += length
     if start != len(body):
         raise ValueError(f"{len(body) - start} bytes of no column")

@@ -12,7 +12,7 @@ _DISTINCT = 2**16
 
 
 class Column(NamedTuple):
-    """N whole numbers or floats, as ``pack`` made them; ``unpack`` gives the same array back, bit for bit."""
+    """N whole numbers or floats, packed by ``pack_column``; ``unpack_column`` gives the array back, bit for bit."""
 
     form: Literal["plain", "steps", "table"]
     dtype: str
@@ -28,7 +28,7 @@ class Column(NamedTuple):
     data: bytes = b""
 
 
-def pack(values: NDArray[Any]) -> Column:
+def pack_column(values: NDArray[Any]) -> Column:
     """A column of [N] int64 or float64.
 
     Whole numbers, also those among floats, become the steps from one to the next in the narrowest type, and nothing
@@ -56,11 +56,11 @@ def _table(values: NDArray[Any]) -> Column:
     return Column("table", values.dtype.str, values.size, narrow, len(found), data=data)
 
 
-def unpack(column: Column) -> NDArray[Any]:
+def unpack_column(column: Column) -> NDArray[Any]:
     """The column's numbers, [N].
 
     Raises:
-        ValueError: a column that ``pack`` cannot have made. Memory is taken for N numbers, which the caller bounds.
+        ValueError: a column that ``pack_column`` cannot have made. The caller bounds N, and with it the memory.
     """
     form, dtype, size, narrow, first, step, data = column
     if dtype not in ("<i8", "<f8") or narrow not in ("", *_NARROW) or size < 0:

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from fedmtl.verify.check import CheckResult, close, every
-from fedmtl.verify.two_tasks import CONFLICT, LR, Array, Linear, direction, play, simplex
+from fedmtl.verify.two_tasks import CONFLICT, LR, Array, LinearLosses, direction, play, simplex
 
 LONG = 8 * np.array([[0.5, 2.0, 0.5], [-0.5, 1.5, -0.5], [0.5, 0.0, -2.5]])
 
@@ -72,7 +72,7 @@ def tasks_that_cancel_take_the_mean(cagrad: Callable[..., Any]) -> CheckResult:
 
 def heads_keep_their_own_gradient(cagrad: Callable[..., Any]) -> CheckResult:
     """∂/∂b_t of the mean is 1/2, whatever the conflict in the trunk: each head moves by −η/2."""
-    found = play(cagrad(), Linear(CONFLICT, np.ones(2))).heads
+    found = play(cagrad(), LinearLosses(CONFLICT, np.ones(2))).heads
     return close([found["head.t0.b"], found["head.t1.b"]], [-LR / 2, -LR / 2], atol=1e-12)
 
 

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from fedmtl.verify.check import CheckResult, close
-from fedmtl.verify.two_tasks import CONFLICT, LR, Linear, play
+from fedmtl.verify.two_tasks import CONFLICT, LR, LinearLosses, play
 
 
 def the_first_two_rounds_are_equal(dwa: Callable[..., Any]) -> CheckResult:
     """No L(e − 2) yet: two steps along the mean (0.5, 0.5, 0)."""
-    return close(play(dwa(), Linear(CONFLICT, np.ones(2)), rounds=2).theta, -2 * LR * CONFLICT.mean(0), atol=1e-7)
+    return close(play(dwa(), LinearLosses(CONFLICT, np.ones(2)), rounds=2).theta, -2 * LR * CONFLICT.mean(0), atol=1e-7)
 
 
 def the_third_round_by_hand(dwa: Callable[..., Any]) -> CheckResult:
@@ -19,7 +19,7 @@ def the_third_round_by_hand(dwa: Callable[..., Any]) -> CheckResult:
 
     In round 3 λ = softmax(r / temperature), and θ moves by −η Σ λ_t a_t.
     """
-    losses = Linear(CONFLICT, np.array([1.0, 4.0]))
+    losses = LinearLosses(CONFLICT, np.array([1.0, 4.0]))
     r = np.array([1 - 1.5 * LR, 1 - LR / 8])
     weights = np.exp(r / 0.5) / np.exp(r / 0.5).sum()
     moved = play(dwa(temperature=0.5), losses, rounds=3).theta - play(dwa(temperature=0.5), losses, rounds=2).theta

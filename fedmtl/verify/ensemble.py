@@ -73,12 +73,12 @@ def restricted(down: Any, owned: Sequence[str]) -> Any:
     return {record: {name: w for name, w in params.items() if name not in foreign} for record, params in down.items()}
 
 
-class Ended(NamedTuple):
+class EnsembleRun(NamedTuple):
     server: Any
     private: dict[int, Any]
 
 
-def rounds(algorithm: Any, federation: Mapping[int, Labelled], cohorts: Sequence[Sequence[int]]) -> Ended:
+def rounds(algorithm: Any, federation: Mapping[int, Labelled], cohorts: Sequence[Sequence[int]]) -> EnsembleRun:
     """Rounds of some clients each, uploads in the order in which the cohort names them."""
     owned = {client: tuple(one.y) for client, one in federation.items()}
     server = first_server(algorithm, first(tuple(KINDS)), {client: first(owned[client]) for client in federation}, CTX)
@@ -91,14 +91,14 @@ def rounds(algorithm: Any, federation: Mapping[int, Labelled], cohorts: Sequence
             private[client] = result.private
             sent.append((client, result.upload))
         server = algorithm.aggregate(server, sent, CTX)
-    return Ended(server, private)
+    return EnsembleRun(server, private)
 
 
-def mixture(algorithm: Any, ended: Ended, client: int, owned: Sequence[str]) -> tuple[Any, Any]:
+def mixture(algorithm: Any, ended: EnsembleRun, client: int, owned: Sequence[str]) -> tuple[Any, Any]:
     return algorithm.mixture(restricted(algorithm.broadcast(ended.server, client, CTX), owned), ended.private[client])
 
 
-def predicted(algorithm: Any, ended: Ended, client: int, owned: Sequence[str], task: str, x: Array) -> Array:
+def predicted(algorithm: Any, ended: EnsembleRun, client: int, owned: Sequence[str], task: str, x: Array) -> Array:
     """p of the mixture's output, by the library."""
     models, weights = mixture(algorithm, ended, client, owned)
     out = torch.stack([outputs(w, task, torch.tensor(x)) for w in models])
@@ -158,7 +158,7 @@ def two_models_by_hand(ensemble: Callable[..., Any]) -> CheckResult:
         batch = {"x": torch.ones(1, 1).double(), "index": torch.zeros(1), "mask": torch.ones(1)}
         flat = algorithm.local_update(lambda w, _: 0 * sum(v.sum() for v in w.values()), {}, w, [batch], CTX)
         uploads.append((client, flat.upload))  # a loss that is flat leaves w as it is
-    ended = Ended(algorithm.aggregate(server, uploads, CTX), dict.fromkeys((3, 5, 8), start))
+    ended = EnsembleRun(algorithm.aggregate(server, uploads, CTX), dict.fromkeys((3, 5, 8), start))
     found = []
     for client in (3, 8):
         for task, expected in (("kind", [0.5, 0.4, 0.1]), ("flag", [0.525])):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fedmtl.verify.check import CheckResult, close
-from fedmtl.verify.two_tasks import CONFLICT, LR, Linear, direction, play
+from fedmtl.verify.two_tasks import CONFLICT, LR, LinearLosses, direction, play
 
 
 def it_is_the_mean(equal: Callable[..., Any]) -> CheckResult:
@@ -16,7 +16,7 @@ def it_is_the_mean(equal: Callable[..., Any]) -> CheckResult:
 
 def heads_descend_on_their_half(equal: Callable[..., Any]) -> CheckResult:
     """∂L/∂b_t = 1/2: each head moves by −η/2."""
-    found = play(equal(), Linear(CONFLICT, np.ones(2))).heads
+    found = play(equal(), LinearLosses(CONFLICT, np.ones(2))).heads
     return close([found["head.t0.b"], found["head.t1.b"]], [-LR / 2, -LR / 2], atol=1e-12)
 
 

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from fedmtl.core.types import Batch, Params
 from fedmtl.verify.check import CheckResult, close, every
-from fedmtl.verify.two_tasks import CONFLICT, LR, Array, Linear, play
+from fedmtl.verify.two_tasks import CONFLICT, LR, Array, LinearLosses, play
 
 
-class Quadratic(NamedTuple):
+class QuadraticLosses(NamedTuple):
     """L_t = ½ Σ_i h_ti (θ_i − c_ti)² + o_t, whose slope g_t = h_t (θ − c_t) is known everywhere."""
 
     curvature: Array
@@ -29,7 +29,7 @@ class Quadratic(NamedTuple):
         return self.each(params, batch).mean()
 
 
-def algorithm_1(losses: Quadratic, alpha: float, rounds: int, floor: float) -> list[tuple[Array, Array]]:
+def algorithm_1(losses: QuadraticLosses, alpha: float, rounds: int, floor: float) -> list[tuple[Array, Array]]:
     """Chen et al.'s box in numpy: (θ, w) after each step. Steps of θ take the mean over tasks, η is the same for both;
     w is at least ``floor`` before it is renormalised, which the paper leaves open."""
     h, c, o = losses
@@ -60,7 +60,7 @@ def the_first_round_by_hand(gradnorm: Callable[..., Any]) -> CheckResult:
     G_1 = 2 w_1 lies above the aim, G_2 = √2 w_2 below: the slope is (2, −√2), so w becomes (1 − 2η, 1 + √2 η), made to
     sum to 2. θ moves along the mean of the gradients, as w = 1.
     """
-    found = play(gradnorm(), Linear(CONFLICT, np.ones(2)))
+    found = play(gradnorm(), LinearLosses(CONFLICT, np.ones(2)))
     stepped = np.array([1 - 2 * LR, 1 + np.sqrt(2) * LR])
     return every(
         close(found.theta, -LR * CONFLICT.mean(0), atol=1e-7),
@@ -71,7 +71,7 @@ def the_first_round_by_hand(gradnorm: Callable[..., Any]) -> CheckResult:
 def twenty_rounds_of_the_papers_algorithm(gradnorm: Callable[..., Any]) -> CheckResult:
     """Three quadratic losses of unlike size and rate; θ and w after 1, 2, 3, 5, 10 and 20 rounds, α = 1.5 and 0.12."""
     draw = np.random.default_rng(3)
-    losses = Quadratic(draw.uniform(0.05, 0.4, (3, 3)), draw.standard_normal((3, 3)), np.array([0.1, 0.5, 2.0]))
+    losses = QuadraticLosses(draw.uniform(0.05, 0.4, (3, 3)), draw.standard_normal((3, 3)), np.array([0.1, 0.5, 2.0]))
     parts = []
     for alpha in (1.5, 0.12):
         expected = algorithm_1(losses, alpha, 20, floor=0.0)
@@ -86,7 +86,7 @@ def a_weight_below_zero_comes_back(gradnorm: Callable[..., Any]) -> CheckResult:
     """Task 1 has slopes 40 times those of task 2: a step of 40 η takes w_1 far below 0 and the floor of 1e-6 catches
     it; then G_1 lies below its aim, and the next step is as long the other way. 20 rounds by numpy; between the floor
     and the top, w_1 changes sides more than five times."""
-    losses = Quadratic(np.array([[8.0, 0, 0], [0.2, 0, 0]]), np.array([[5.0, 0, 0], [5.0, 0, 0]]), np.ones(2) * 3)
+    losses = QuadraticLosses(np.array([[8.0, 0, 0], [0.2, 0, 0]]), np.array([[5.0, 0, 0], [5.0, 0, 0]]), np.ones(2) * 3)
     expected = algorithm_1(losses, 1.0, 20, floor=1e-6)
     found = [weights(play(gradnorm(alpha=1.0), losses, rounds=rounds)) for rounds in range(1, 21)]
     low = np.array(found)[:, 0] < 0.01
@@ -101,7 +101,7 @@ def a_weight_below_zero_comes_back(gradnorm: Callable[..., Any]) -> CheckResult:
 def steps_within_a_round_are_renormalised(gradnorm: Callable[..., Any]) -> CheckResult:
     """Two batches and one of padding: two steps of Algorithm 1, and a third that changes nothing."""
     draw = np.random.default_rng(5)
-    losses = Quadratic(draw.uniform(0.05, 0.4, (2, 3)), draw.standard_normal((2, 3)), np.array([0.5, 2.0]))
+    losses = QuadraticLosses(draw.uniform(0.05, 0.4, (2, 3)), draw.standard_normal((2, 3)), np.array([0.5, 2.0]))
     theta, w = algorithm_1(losses, 0.5, 2, floor=0.0)[-1]
     found = play(gradnorm(alpha=0.5), losses, sizes=(4, 2, 0))
     return every(close(found.theta, theta, atol=1e-6), close(weights(found), w, atol=1e-6))

@@ -21,7 +21,7 @@ from fedmtl.algorithms.common.local_training import make_batches
 from fedmtl.core.types import Batch, LossFn, Params
 
 Array = NDArray[np.float64]
-Labels = dict[str, Array]
+LinearLabels = dict[str, Array]
 LR = 0.125
 """η: a power of two, which float32 and float64 hold alike."""
 
@@ -51,7 +51,7 @@ def numbers(params: Params) -> dict[str, Array]:
     return {name: value.numpy() for name, value in params.items()}
 
 
-def draw(n: int, tasks: Sequence[str], seed: int, d: int = 3) -> tuple[Array, Labels]:
+def draw(n: int, tasks: Sequence[str], seed: int, d: int = 3) -> tuple[Array, LinearLabels]:
     """n examples whose slopes and offsets are the seed's own, with noise, so that no two clients agree."""
     generator = np.random.default_rng(seed)
     x = generator.standard_normal((n, d))
@@ -59,13 +59,13 @@ def draw(n: int, tasks: Sequence[str], seed: int, d: int = 3) -> tuple[Array, La
     return x, {task: x @ theta + generator.standard_normal() + 0.1 * generator.standard_normal(n) for task in tasks}
 
 
-def whole(x: Array, y: Labels) -> list[dict[str, Tensor]]:
+def whole(x: Array, y: LinearLabels) -> list[dict[str, Tensor]]:
     """All examples as one batch, with two rows of padding."""
     (batch,) = make_batches(x, dict(y), len(x) + 2, None)
     return [batch]
 
 
-def gradient(w: Mapping[str, Array], x: Array, y: Labels, ridge: float = 0.0) -> dict[str, Array]:
+def gradient(w: Mapping[str, Array], x: Array, y: LinearLabels, ridge: float = 0.0) -> dict[str, Array]:
     """(2) in numpy."""
     theta = w["trunk.theta"]
     g: dict[str, Array] = {"trunk.theta": ridge * theta}
@@ -77,7 +77,7 @@ def gradient(w: Mapping[str, Array], x: Array, y: Labels, ridge: float = 0.0) ->
     return g
 
 
-def minimum(x: Array, y: Labels, ridge: float = 0.0) -> dict[str, Array]:
+def minimum(x: Array, y: LinearLabels, ridge: float = 0.0) -> dict[str, Array]:
     """The zero of (2), by the normal equations of the design (x, a column of ones a task), rows weighted."""
     tasks, d = sorted(y), x.shape[1]
     normal, right = np.zeros((d + len(tasks),) * 2), np.zeros(d + len(tasks))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fedmtl.verify.check import CheckResult, close, every
-from fedmtl.verify.two_tasks import CONFLICT, LR, Array, Linear, direction, play
+from fedmtl.verify.two_tasks import CONFLICT, LR, Array, LinearLosses, direction, play
 
 
 def two_tasks_in_closed_form(mgda: Callable[..., Any]) -> CheckResult:
@@ -50,7 +50,7 @@ def two_equal_tasks_share_a_step(mgda: Callable[..., Any]) -> CheckResult:
 
 def equal_tasks_weigh_alike(mgda: Callable[..., Any]) -> CheckResult:
     """Two tasks of one gradient (1, 1, 0): any λ is shortest, and their heads, of slope λ_t, learn alike: −η/2."""
-    found = play(mgda(), Linear(np.array([[1.0, 1, 0], [1.0, 1, 0]]), np.ones(2))).heads
+    found = play(mgda(), LinearLosses(np.array([[1.0, 1, 0], [1.0, 1, 0]]), np.ones(2))).heads
     return close([found["head.t0.b"], found["head.t1.b"]], [-LR / 2, -LR / 2], atol=1e-3 * LR)
 
 

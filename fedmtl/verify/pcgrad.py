@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fedmtl.verify.check import CheckResult, close, every
-from fedmtl.verify.two_tasks import CONFLICT, LR, THREE, Linear, direction, play
+from fedmtl.verify.two_tasks import CONFLICT, LR, THREE, LinearLosses, direction, play
 
 
 def two_tasks_by_hand(pcgrad: Callable[..., Any]) -> CheckResult:
@@ -33,7 +33,7 @@ def three_tasks_on_the_vectors_themselves(pcgrad: Callable[..., Any]) -> CheckRe
 
 def heads_keep_their_own_gradient(pcgrad: Callable[..., Any]) -> CheckResult:
     """∂/∂b_t of the mean is 1/2, whatever the conflict in the trunk: each head moves by −η/2."""
-    found = play(pcgrad(), Linear(CONFLICT, np.ones(2))).heads
+    found = play(pcgrad(), LinearLosses(CONFLICT, np.ones(2))).heads
     return every(*[close(found[f"head.t{t}.b"], -LR / 2, atol=1e-12) for t in range(2)])
 
 

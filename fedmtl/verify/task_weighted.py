@@ -11,7 +11,7 @@ from fedmtl.core.context import Context
 from fedmtl.verify.beats_local import Claim, around
 from fedmtl.verify.check import CTX, CheckResult, close, same_bits
 from fedmtl.verify.planted import one_subspace
-from fedmtl.verify.two_tasks import CONFLICT, LR, Linear, play
+from fedmtl.verify.two_tasks import CONFLICT, LR, LinearLosses, play
 from fedmtl.weightings import DWA, Equal, Uncertainty
 
 
@@ -21,7 +21,7 @@ def with_equal_weights_it_is_the_wrapped_algorithm(cls: Callable[..., Any]) -> C
     def alone(algorithm: Any, weighting: Any) -> Any:
         return _Alone(algorithm)
 
-    losses = Linear(CONFLICT, np.ones(2))
+    losses = LinearLosses(CONFLICT, np.ones(2))
     expected = play(None, losses, rounds=3, wrap=alone, sizes=(3, 2)).theta
     return same_bits(play(Equal(), losses, rounds=3, wrap=cls, sizes=(3, 2)).theta, expected)
 
@@ -32,7 +32,7 @@ def mean_losses_count_examples(cls: Callable[..., Any]) -> CheckResult:
     DWA keeps L̄ of three rounds; θ stands still, as the losses do not depend on it.
     """
 
-    class ByBatch(Linear):
+    class ByBatch(LinearLosses):
         def each(self, params: Any, batch: Any) -> Any:
             return torch.stack([1 + 4 * batch["x"][0, 0], torch.tensor(2.0)]) + 0 * params["trunk.w"].sum()
 

@@ -24,7 +24,7 @@ CONFLICT = np.array([[2.0, 0.0, 0.0], [-1.0, 1.0, 0.0]])
 THREE = np.array([[2.0, 0.5, 0.0], [-1.0, 1.0, 0.25], [0.5, -2.0, 1.0]])
 
 
-class Linear(NamedTuple):
+class LinearLosses(NamedTuple):
     """(1)."""
 
     slopes: Array
@@ -72,7 +72,7 @@ def play(
 
 def direction(weighting: Any, slopes: Array) -> Array:
     """Σ λ_t a_t, from one step."""
-    return -play(weighting, Linear(slopes, np.ones(len(slopes)))).theta / LR
+    return -play(weighting, LinearLosses(slopes, np.ones(len(slopes)))).theta / LR
 
 
 def simplex(

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from fedmtl.verify.check import CheckResult, close
-from fedmtl.verify.two_tasks import CONFLICT, LR, Linear, play
+from fedmtl.verify.two_tasks import CONFLICT, LR, LinearLosses, play
 
 
 def it_settles_at_the_log_of_the_loss(uncertainty: Callable[..., Any]) -> CheckResult:
     """Losses that stay 0.5 and 3, for heads that they do not have: 1 − e^{−s} L = 0 at s* = log L."""
 
-    class Constant(Linear):
+    class Constant(LinearLosses):
         def each(self, params: Any, batch: Any) -> Any:
             return super().each(params, batch).detach()
 
@@ -25,7 +25,7 @@ def two_steps_by_hand(uncertainty: Callable[..., Any]) -> CheckResult:
     losses = np.array([0.5, 3.0])
     s = -LR * (1 - losses) / 2
     theta = -LR * CONFLICT.mean(axis=0) - LR * (np.exp(-s) @ CONFLICT) / 2
-    return close(play(uncertainty(), Linear(CONFLICT, losses), rounds=2).theta, theta, atol=1e-7)
+    return close(play(uncertainty(), LinearLosses(CONFLICT, losses), rounds=2).theta, theta, atol=1e-7)
 
 
 CHECKS = (it_settles_at_the_log_of_the_loss, two_steps_by_hand)

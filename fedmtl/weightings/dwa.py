@@ -19,7 +19,7 @@ from fedmtl.weightings.base import Each
 from fedmtl.weightings.traits import WeightingTraits
 
 
-class Losses(NamedTuple):
+class LossHistory(NamedTuple):
     """0 where there was no such round."""
 
     now: Tensor
@@ -45,13 +45,13 @@ class DWA:
     def init_params(self, tasks: TaskSet) -> dict[str, Tensor]:
         return {}
 
-    def init_state(self, tasks: TaskSet) -> Losses:
-        return Losses(*torch.zeros(3, len(tasks)))
+    def init_state(self, tasks: TaskSet) -> LossHistory:
+        return LossHistory(*torch.zeros(3, len(tasks)))
 
-    def update_state(self, state: Losses, losses: Tensor) -> Losses:
-        return Losses(losses.to(state.now), state.now, state.last)
+    def update_state(self, state: LossHistory, losses: Tensor) -> LossHistory:
+        return LossHistory(losses.to(state.now), state.now, state.last)
 
-    def combine(self, each: Each, params: Params, batch: Batch, state: Losses) -> Tensor:
+    def combine(self, each: Each, params: Params, batch: Batch, state: LossHistory) -> Tensor:
         known = state.before > 0
         r = torch.where(known, state.last / torch.where(known, state.before, 1.0), 1.0)  # (1)
         return (torch.softmax(r / self.temperature, 0) * each(params, batch)).sum()  # (2)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fedmtl.analysis.along import Lines, along, crossings, places, values_of
+from fedmtl.analysis.along import MethodLines, along, crossings, places, values_of
 from fedmtl.analysis.groups import group_runs
 from fedmtl.analysis.read import read_run
 from fedmtl.analysis.runs import Run
@@ -45,19 +45,19 @@ SCORES = {"Local": (0.5, 0.90, 1.0), "FedAvg": (0.9, 0.91, 0.8), "FedPer": (0.6,
 
 
 @pytest.fixture
-def lines(tmp_path: Path) -> Lines:
+def lines(tmp_path: Path) -> MethodLines:
     (found,) = along(runs_of(tmp_path, SCORES), AXIS)
     return found
 
 
-def test_a_line_for_each_method_in_the_order_of_the_axis(lines: Lines) -> None:
+def test_a_line_for_each_method_in_the_order_of_the_axis(lines: MethodLines) -> None:
     assert [line.name for line in lines.lines] == ["FedAvg", "FedPer", "Local"]
     for line in lines.lines:
         means = [line.groups[at].score().mean for at in range(3)]
         assert means == pytest.approx(SCORES[line.name])
 
 
-def test_the_best_and_its_equals(lines: Lines) -> None:
+def test_the_best_and_its_equals(lines: MethodLines) -> None:
     """FedAvg and FedPer move together from seed to seed, so their differences have no width. At 1, Local − FedPer is
     .010 ± .004 · 2.484 = .010 ± .00994: clear, by a hair."""
     at_10, at_3, at_1 = places(lines)
@@ -70,7 +70,7 @@ def test_the_best_and_its_equals(lines: Lines) -> None:
     assert at_1.ahead[1][:3] == pytest.approx((0.010, 0.010 - 0.00994, 0.010 + 0.00994), abs=1e-5)
 
 
-def test_crossings_are_between_values_at_which_each_is_clearly_ahead(lines: Lines) -> None:
+def test_crossings_are_between_values_at_which_each_is_clearly_ahead(lines: MethodLines) -> None:
     found = {(one.first, one.second): one for one in crossings(lines)}
     assert set(found) == {("FedAvg", "FedPer"), ("FedAvg", "Local"), ("FedPer", "Local")}
     assert found["FedAvg", "FedPer"].at == (0, 1)
@@ -93,7 +93,7 @@ def test_methods_that_are_level_do_not_cross(tmp_path: Path) -> None:
     )
 
 
-def test_the_sentence_follows_the_numbers(lines: Lines) -> None:
+def test_the_sentence_follows_the_numbers(lines: MethodLines) -> None:
     assert sharing_sentence(lines) == (
         "By digits a client has: at 10 FedAvg is best (+0.300 [+0.300, +0.300] over FedPer); "
         "at 3 FedPer is best (+0.040 [+0.040, +0.040] over FedAvg); "

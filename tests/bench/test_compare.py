@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedmtl.bench.compare import compare, last_rounds, phases, same_loss, same_trunk
-from fedmtl.bench.record import Record, from_line, to_line
+from fedmtl.bench.record import BenchRecord, from_line, to_line
 from fedmtl.bench.systems import LOOP, System, fedmtl
 from fedmtl.bench.tables import comparison, number
 from fedmtl.bench.turns import Runs
@@ -17,12 +17,12 @@ END = np.array([3, 4], np.float32)
 """5 away from the start."""
 
 
-def record(*seconds: float, **more: object) -> Record:
+def record(*seconds: float, **more: object) -> BenchRecord:
     values = {"system": "", "workload": "", "cohort": 6, "first_seconds": 9.0, "pss": 1, "rss": 2, **more}
-    return Record(**values, round_seconds=list(seconds))  # pyright: ignore[reportArgumentType]
+    return BenchRecord(**values, round_seconds=list(seconds))  # pyright: ignore[reportArgumentType]
 
 
-def runs(system: System, *records: Record, trunk: np.ndarray = END) -> Runs:
+def runs(system: System, *records: BenchRecord, trunk: np.ndarray = END) -> Runs:
     return Runs(system, list(records), trunk)
 
 

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedmtl.protocol.ledger import Ledger, Transfer
+from fedmtl.protocol.ledger import Ledger, LedgerRow
 
 TRANSFERS = [
-    Transfer(0, 0, "down", "evaluate", 1),
-    Transfer(1, 0, "down", "train", 100),
-    Transfer(0, 0, "up", "evaluate", 10),
-    Transfer(1, 0, "up", "train", 1_000),
-    Transfer(1, 1, "up", "raw_data", 10_000),
-    Transfer(2, 1, "down", "train", 100_000),
-    Transfer(2, 1, "up", "train", 0),
+    LedgerRow(0, 0, "down", "evaluate", 1),
+    LedgerRow(1, 0, "down", "train", 100),
+    LedgerRow(0, 0, "up", "evaluate", 10),
+    LedgerRow(1, 0, "up", "train", 1_000),
+    LedgerRow(1, 1, "up", "raw_data", 10_000),
+    LedgerRow(2, 1, "down", "train", 100_000),
+    LedgerRow(2, 1, "up", "train", 0),
 ]
 """Two requests, in the ledger's order. Powers of ten: a sum shows which transfers are in it."""
 
@@ -66,8 +66,8 @@ def test_an_empty_ledger_has_counted_nothing() -> None:
 def test_transfers_stay_in_order_and_go_into_another_ledger(ledger: Ledger) -> None:
     assert ledger.transfers == TRANSFERS
     assert Ledger(iter(TRANSFERS)).transfers == TRANSFERS
-    ledger.record(Transfer(3, 0, "up", "train", 1))
-    assert ledger.transfers == [*TRANSFERS, Transfer(3, 0, "up", "train", 1)] and ledger.total() == 111_112
+    ledger.record(LedgerRow(3, 0, "up", "train", 1))
+    assert ledger.transfers == [*TRANSFERS, LedgerRow(3, 0, "up", "train", 1)] and ledger.total() == 111_112
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -91,12 +91,12 @@ def test_many_are_as_many_single_ones() -> None:
     many.record_many(1, np.arange(5), "up", "evaluate", up)
     many.record_many(2, np.array([1, 3]), "up", "train", np.array([500, 700]))
     expected = [
-        Transfer(2 if c in (1, 3) else 1, c, "down", "train" if c in (1, 3) else "evaluate", 92) for c in range(5)
+        LedgerRow(2 if c in (1, 3) else 1, c, "down", "train" if c in (1, 3) else "evaluate", 92) for c in range(5)
     ]
     for client in range(5):
-        expected.append(Transfer(1, client, "up", "evaluate", 96 if client % 2 else 80))
+        expected.append(LedgerRow(1, client, "up", "evaluate", 96 if client % 2 else 80))
         if client in (1, 3):
-            expected.append(Transfer(2, client, "up", "train", 500 if client == 1 else 700))
+            expected.append(LedgerRow(2, client, "up", "train", 500 if client == 1 else 700))
     assert many.transfers == expected
     assert Ledger(expected).digest() == many.digest()
     assert many.total("up") == 3 * 80 + 2 * 96 + 1_200 and many.total("down") == 5 * 92
@@ -193,7 +193,7 @@ def test_a_ledger_goes_on_from_its_note(ledger: Ledger) -> None:
 )
 def test_refuses_what_is_no_transfer(ledger: Ledger, change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        ledger.record(Transfer(1, 0, "down", "train", 5)._replace(**change))
+        ledger.record(LedgerRow(1, 0, "down", "train", 5)._replace(**change))
     assert ledger.transfers == TRANSFERS
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from fedmtl.bench.data import Stored, read_part, write_data
 from fedmtl.bench.network import flat
-from fedmtl.bench.record import Record, from_line
+from fedmtl.bench.record import BenchRecord, from_line
 from fedmtl.bench.run import bench
 from fedmtl.bench.turns import environment
 from fedmtl.bench.workloads import Workload
@@ -26,7 +26,7 @@ EVERYBODY = replace(SMALL, clients=2, cohort=2, batch_size=8)
 """Everybody takes part with one full batch: no chance is left, so that every system must end alike."""
 
 
-def script(name: str, work: Workload, folder: Path, workers: int = 1) -> tuple[Record, np.ndarray]:
+def script(name: str, work: Workload, folder: Path, workers: int = 1) -> tuple[BenchRecord, np.ndarray]:
     """The record and the trunk of one run, in a process of its own."""
     write_data(work, folder / "data")
     command = [sys.executable, str(SCRIPTS / name), str(folder / "data"), "--workers", str(workers)]

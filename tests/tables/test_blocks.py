@@ -14,7 +14,7 @@ from xxhash import xxh3_128_digest, xxh32_intdigest
 
 from fedmtl.protocol.ledger import Ledger
 from fedmtl.tables.blocks import LINES, DamagedFile, Mark, append, blocks_of, cut, read
-from fedmtl.tables.columns import Column, pack, unpack
+from fedmtl.tables.columns import Column, pack_column, unpack_column
 from fedmtl.tables.schemas import LEDGER, METRICS, csv_lines, json_lines, rows
 
 DRAW = np.random.default_rng(0)
@@ -39,7 +39,7 @@ COLUMNS = {
 @pytest.mark.parametrize("name", list(COLUMNS))
 def test_a_column_comes_back_bit_for_bit(name: str) -> None:
     values = COLUMNS[name]
-    again = unpack(pack(values))
+    again = unpack_column(pack_column(values))
     assert again.dtype == values.dtype and again.tobytes() == values.tobytes()
 
 
@@ -48,7 +48,7 @@ def test_a_column_comes_back_bit_for_bit(name: str) -> None:
     [("ids", 0), ("equal", 0), ("a cohort", 2000), ("shares", 5 * 8 + 500), ("all NaN", 8)],
 )
 def test_columns_are_small(name: str, most: int) -> None:
-    assert len(pack(COLUMNS[name]).data) <= most
+    assert len(pack_column(COLUMNS[name]).data) <= most
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_columns_are_small(name: str, most: int) -> None:
 )
 def test_a_column_that_was_never_packed_is_refused(column: Column) -> None:
     with pytest.raises(ValueError):
-        unpack(column)
+        unpack_column(column)
 
 
 def some_blocks(lines: int, shift: int = 0) -> list[Any]:
@@ -124,8 +124,8 @@ def test_blocks_that_change_places_or_are_gone_are_noticed(tmp_path: Path) -> No
 def sealed(text: Any, data: bytes = b"", length: int | None = None) -> bytes:
     """A block of any content, with checksums that fit."""
     said = text if isinstance(text, bytes) else json.dumps(text).encode()
-    head = struct.pack("<4sII", b"fmb2", len(said), len(said + data) if length is None else length)
-    head += struct.pack("<I", xxh32_intdigest(head))
+    head = struct.pack_column("<4sII", b"fmb2", len(said), len(said + data) if length is None else length)
+    head += struct.pack_column("<I", xxh32_intdigest(head))
     return head + xxh3_128_digest(bytes(16) + head + said + data) + said + data
 
 

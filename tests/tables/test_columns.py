@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fedmtl.tables.columns import pack, unpack
+from fedmtl.tables.columns import pack_column, unpack_column
 
 RANDOM = np.random.default_rng(0)
 
@@ -26,15 +26,15 @@ COLUMNS = {
 @pytest.mark.parametrize("name", COLUMNS)
 def test_what_goes_in_comes_out_bit_for_bit(name: str) -> None:
     values: NDArray[np.int64] | NDArray[np.float64] = COLUMNS[name]
-    column = pack(values)
-    again = unpack(column)
+    column = pack_column(values)
+    again = unpack_column(column)
     assert again.dtype == values.dtype and column.size == len(values)
     assert again.tobytes() == values.tobytes()
 
 
 def test_ids_take_about_a_byte_and_equal_numbers_nothing() -> None:
     """1,000 of 10,000 sorted ids: steps are geometric with mean 10, 4.7 bits of entropy each; eight bytes raw."""
-    assert len(pack(COLUMNS["ascending"]).data) <= 1_000
-    assert len(pack(np.full(1_000, 533)).data) < 40
-    assert len(pack(np.arange(100_000)).data) < 1_000
-    assert len(pack(COLUMNS["whole floats"]).data) <= 1_100
+    assert len(pack_column(COLUMNS["ascending"]).data) <= 1_000
+    assert len(pack_column(np.full(1_000, 533)).data) < 40
+    assert len(pack_column(np.arange(100_000)).data) < 1_000
+    assert len(pack_column(COLUMNS["whole floats"]).data) <= 1_100

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fedmtl.analysis.along import Crossing, Line, Lines, Place, crossings, places
+from fedmtl.analysis.along import Crossing, MethodLine, MethodLines, Place, crossings, places
 from fedmtl.analysis.groups import Group
 from fedmtl.analysis.intervals import estimate
 from fedmtl.analysis.report.curves import SCORE
@@ -20,7 +20,7 @@ from fedmtl.analysis.words import listed, sharing_sentence, signed
 from fedmtl.core.markdown import table
 
 
-def along_picture(lines: Lines, name: str = "along") -> Picture:
+def along_picture(lines: MethodLines, name: str = "along") -> Picture:
     """The mean score at the end over the axis: a line for each method, its 95 % interval as a band, and who is best."""
     styles = {line.name: own for line, own in zip(lines.lines, _styles(lines), strict=True)}
     best = {repr(place.value): _named_best(place) for place in places(lines)}
@@ -59,7 +59,7 @@ def along_picture(lines: Lines, name: str = "along") -> Picture:
     return Picture(name, caption, figure, numbers)
 
 
-def along_section(lines: Lines, shown: Shown) -> str:
+def along_section(lines: MethodLines, shown: Shown) -> str:
     """Sentence, picture, scores, and differences from the baselines."""
     return "\n".join(
         [
@@ -72,13 +72,13 @@ def along_section(lines: Lines, shown: Shown) -> str:
     )
 
 
-def _styles(lines: Lines) -> list[LineStyle]:
+def _styles(lines: MethodLines) -> list[LineStyle]:
     firsts = [_first(line) for line in lines.lines]
     styles = line_styles(firsts)
     return [styles[group.name] for group in firsts]
 
 
-def _name_best(axes: Axes, lines: Lines, colors: dict[str, str]) -> None:
+def _name_best(axes: Axes, lines: MethodLines, colors: dict[str, str]) -> None:
     """Above each value the best method; Local where nothing is clearly better than it."""
     positions = {repr(value): position for position, value in enumerate(lines.axis.values)}
     for place in places(lines):
@@ -105,7 +105,7 @@ def _named_best(place: Place) -> str:
     return next((name for name in (place.best, *place.level) if name in place.local), place.best)
 
 
-def scores_table(lines: Lines) -> ReportTable:
+def scores_table(lines: MethodLines) -> ReportTable:
     """The scores of the picture, and the best methods in words."""
     head = [lines.axis.title, *(line.name for line in lines.lines), "best"]
     rows = []
@@ -118,13 +118,13 @@ def scores_table(lines: Lines) -> ReportTable:
     return ReportTable(f"Mean score over {lines.axis.title}.", table(head, rows, left=(0, len(head) - 1)))
 
 
-def _crossings(lines: Lines) -> list[str]:
+def _crossings(lines: MethodLines) -> list[str]:
     found = crossings(lines)
     text = "".join(f"- {_crossing(one, lines)}\n" for one in found) or "No two methods cross.\n"
     return [f"Where two methods cross, with 95 % intervals of the paired differences:\n\n{text}"]
 
 
-def _crossing(one: Crossing, lines: Lines) -> str:
+def _crossing(one: Crossing, lines: MethodLines) -> str:
     before, after = (_tick(lines.axis.values[at]) for at in one.at)
     (first, then) = one.differences
     return f"{one.first} − {one.second}: {signed(first)} at {before}, {signed(then)} at {after}"
@@ -149,11 +149,11 @@ def _mean(group: Group) -> float:
     return float(np.mean(_scores(group)))
 
 
-def _first(line: Line) -> Group:
+def _first(line: MethodLine) -> Group:
     return line.groups[min(line.groups)]
 
 
-def _seeds(lines: Lines) -> str:
+def _seeds(lines: MethodLines) -> str:
     counts = sorted({len(group.runs) for line in lines.lines for group in line.groups.values()})
     return f"mean and 95 % interval of {listed(counts, 'to')} seeds" if counts[-1] > 1 else "one seed"
 

@@ -14,7 +14,7 @@ from fedmtl.analysis.intervals import LEAST_SEEDS
 from fedmtl.analysis.report.figure import Picture
 from fedmtl.analysis.report.labels import broken, column_width, fits, freeze, label_ends, legend, legend_columns
 from fedmtl.analysis.report.line_styles import LineStyle, line_styles
-from fedmtl.analysis.report.point_labels import Line, label_lines
+from fedmtl.analysis.report.point_labels import NamedLine, label_lines
 from fedmtl.analysis.report.scales import tick_digits, tick_label, value_limits
 from fedmtl.analysis.report.style import INK, WIDE, style
 
@@ -57,9 +57,9 @@ def overview(groups: Sequence[Group], target: float | None = None) -> Picture | 
             if wanted is not None:
                 axes.axhline(wanted, color=INK, linewidth=0.7, linestyle=TARGET, zorder=1)
         name_lines(figure, [right], [drawn], styles)
-        lines = [] if wanted is None else [Line(f"target {wanted:g}", wanted, INK)]
+        lines = [] if wanted is None else [NamedLine(f"target {wanted:g}", wanted, INK)]
         if sends:
-            lines += [Line(f"{n}, 0 B", c.mean[-1], styles[n].color) for n, c in drawn.items() if not any(c.bytes)]
+            lines += [NamedLine(f"{n}, 0 B", c.mean[-1], styles[n].color) for n, c in drawn.items() if not any(c.bytes)]
         label_lines(panels[0], lines)
     caption = (
         "Mean score " + ("over the bytes of training, and " if sends else "") + f"over rounds{interval_words(groups)}"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from fedmtl.analysis.report.numbers import Numbers, to_csv
+from fedmtl.analysis.report.numbers import CsvRows, to_csv
 from fedmtl.analysis.report.style import files_of
 
 
@@ -16,7 +16,7 @@ class Picture:
     """Name of its files, without their suffixes."""
     caption: str
     figure: Figure
-    numbers: Numbers
+    numbers: CsvRows
 
     def files(self, prefix: str = "") -> dict[str, bytes]:
         """The figure as PNG, PDF and SVG, and its numbers as CSV."""

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
 
-Numbers = Sequence[Mapping[str, Any]]
+CsvRows = Sequence[Mapping[str, Any]]
 """A record for each thing that a figure or a table shows."""
 
 
-def to_csv(numbers: Numbers) -> str:
+def to_csv(numbers: CsvRows) -> str:
     """A header, then a line for each record; empty where there is no number."""
     out = io.StringIO()
     columns = list(dict.fromkeys(key for record in numbers for key in record))

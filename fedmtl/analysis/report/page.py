@@ -10,7 +10,7 @@ from fedmtl.analysis.groups import Group
 from fedmtl.analysis.intervals import LEAST_SEEDS
 from fedmtl.analysis.sizes import read_markdown as size_table
 from fedmtl.analysis.table import markdown
-from fedmtl.analysis.table_row import Row
+from fedmtl.analysis.table_row import ExperimentRow
 from fedmtl.analysis.unequal_work import unequal_work
 from fedmtl.tables.schemas import VALID
 
@@ -40,14 +40,16 @@ class Section:
 
     problem: str
     groups: Sequence[Group]
-    rows: Sequence[Row]
+    rows: Sequence[ExperimentRow]
     held: Sequence[Gain]
     pictures: Sequence[Shown]
     more: Sequence[str] = ()
     """Further sections, with their headings, before the settings."""
 
 
-def section_of(problem: str, groups: Sequence[Group], rows: Sequence[Row], pictures: Sequence[Shown]) -> Section:
+def section_of(
+    problem: str, groups: Sequence[Group], rows: Sequence[ExperimentRow], pictures: Sequence[Shown]
+) -> Section:
     """A section, with the gains that its groups have."""
     return Section(problem, groups, rows, gains(groups), pictures)
 

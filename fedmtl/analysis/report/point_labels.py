@@ -26,7 +26,7 @@ class PointMark(NamedTuple):
     """Half the length of its bar."""
 
 
-class Line(NamedTuple):
+class NamedLine(NamedTuple):
     """A horizontal line across the panel, or a part of one, with a name."""
 
     name: str
@@ -57,7 +57,11 @@ class _Label(NamedTuple):
 
 
 def label_points(
-    axes: Axes, marks: Sequence[PointMark], lines: Sequence[Line], arrows: Sequence[Arrow], steps: Sequence[Line] = ()
+    axes: Axes,
+    marks: Sequence[PointMark],
+    lines: Sequence[NamedLine],
+    arrows: Sequence[Arrow],
+    steps: Sequence[NamedLine] = (),
 ) -> bool:
     """Write the names, none over another or over a mark. The layout is frozen.
 
@@ -123,7 +127,7 @@ def _beside(name: str, x: float, y: float) -> _Label:
     return _Label(text, INK, False, places, (x, y))
 
 
-def label_lines(axes: Axes, lines: Sequence[Line]) -> None:
+def label_lines(axes: Axes, lines: Sequence[NamedLine]) -> None:
     """Write the names of horizontal lines where no line of the panel is. Those without a place are left out."""
     figure = axes.get_figure()
     assert isinstance(figure, Figure)
@@ -144,7 +148,7 @@ def label_lines(axes: Axes, lines: Sequence[Line]) -> None:
             _write(figure, label, label.places[number])
 
 
-def _part(axes: Axes, line: Line, scale: float, bounds: Box) -> Box:
+def _part(axes: Axes, line: NamedLine, scale: float, bounds: Box) -> Box:
     """The box of a horizontal line, in points of the figure."""
     ends = axes.get_xlim()
     start, end = (end if x is None else x for x, end in zip((line.start, line.end), ends, strict=True))
@@ -152,7 +156,7 @@ def _part(axes: Axes, line: Line, scale: float, bounds: Box) -> Box:
     return max(float(left), bounds[0]), float(y) - 1, min(float(right), bounds[2]), float(y) + 1
 
 
-def _on_line(line: Line, part: Box) -> _Label:
+def _on_line(line: NamedLine, part: Box) -> _Label:
     """Above or below the line, from the left on."""
     width, height = text_size(line.name)
     lefts = [float(x) for x in np.arange(part[0] + 3, part[2] - width, 8.0)]

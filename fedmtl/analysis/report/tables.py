@@ -9,7 +9,7 @@ from fedmtl.analysis.report.latex import latex
 from fedmtl.analysis.report.numbers import to_csv
 from fedmtl.analysis.table import markdown
 from fedmtl.analysis.table import to_csv as rows_to_csv
-from fedmtl.analysis.table_row import Row
+from fedmtl.analysis.table_row import ExperimentRow
 from fedmtl.core.markdown import cells
 
 
@@ -39,7 +39,7 @@ def files(name: str, tables: Sequence[ReportTable], csv: str) -> dict[str, bytes
     return {f"{name}.csv": csv.encode(), f"{name}.md": page.encode(), f"{name}.tex": text.encode()}
 
 
-def result_files(rows: Sequence[Row]) -> dict[str, bytes]:
+def result_files(rows: Sequence[ExperimentRow]) -> dict[str, bytes]:
     """``table``: what each experiment reached, and what it sent; a table for each problem."""
     problems = list(dict.fromkeys(row.problem for row in rows))
     tables = [ReportTable(f"Results on {p}.", markdown([row for row in rows if row.problem == p])) for p in problems]

@@ -14,7 +14,7 @@ from fedmtl.analysis.report.figure import Picture
 from fedmtl.analysis.report.labels import freeze, legend
 from fedmtl.analysis.report.line_styles import LineStyle, line_styles
 from fedmtl.analysis.report.pareto import pareto
-from fedmtl.analysis.report.point_labels import Arrow, Line, PointMark, label_points
+from fedmtl.analysis.report.point_labels import Arrow, NamedLine, PointMark, label_points
 from fedmtl.analysis.report.scales import point_limits
 from fedmtl.analysis.report.style import INK, PALE, WIDE, style
 from fedmtl.analysis.savings import savings as compressed
@@ -33,7 +33,7 @@ class Point(NamedTuple):
     half: float | None
 
 
-class Saving(NamedTuple):
+class DrawnSaving(NamedTuple):
     """One method, compressed against dense."""
 
     dense: Point
@@ -69,10 +69,10 @@ def tradeoff(groups: Sequence[Group], target: float | None = None) -> Picture | 
         for saving in saved:
             _arrow(axes, saving, styles[saving.small.group.name])
         marks = [PointMark(point.group.name, point.cost, point.score, point.half) for point in points if point.cost]
-        lines = [Line(f"{point.group.name}, 0 B", point.score, PALE) for point in points if not point.cost]
+        lines = [NamedLine(f"{point.group.name}, 0 B", point.score, PALE) for point in points if not point.cost]
         if target is not None and axes.get_ylim()[0] < target < axes.get_ylim()[1]:
             axes.axhline(target, color=INK, linewidth=0.7, linestyle=TARGET, zorder=1)
-            lines.append(Line(f"target {target:g}", target, INK))
+            lines.append(NamedLine(f"target {target:g}", target, INK))
         arrows = [
             Arrow(
                 s.words, styles[s.small.group.name].color, (s.dense.cost, s.dense.score), (s.small.cost, s.small.score)
@@ -111,11 +111,11 @@ def points_of(groups: Sequence[Group]) -> list[Point]:
     return points
 
 
-def savings(points: Sequence[Point]) -> list[Saving]:
+def savings(points: Sequence[Point]) -> list[DrawnSaving]:
     """Each compressed method against its dense one, the largest saving first; none where bytes do not fall."""
     at = {id(point.group): point for point in points}
     pairs = compressed([point.group for point in points])
-    found = [Saving(at[id(one.dense)], at[id(one.small)], one.times, one.difference.mean) for one in pairs]
+    found = [DrawnSaving(at[id(one.dense)], at[id(one.small)], one.times, one.difference.mean) for one in pairs]
     return sorted((saving for saving in found if saving.factor > 1), key=lambda saving: -saving.factor)
 
 
@@ -132,7 +132,7 @@ def _limits(axes: Axes, points: Sequence[Point], target: float | None) -> None:
     axes.set_ylim(*point_limits([point.score for point in points], [point.half for point in points], target))
 
 
-def _pareto_line(axes: Axes, best: Sequence[Point]) -> list[Line]:
+def _pareto_line(axes: Axes, best: Sequence[Point]) -> list[NamedLine]:
     """Draw the steps between the points that no other dominates; returned are the horizontal ones."""
     if len(best) < 2:
         return []
@@ -142,7 +142,7 @@ def _pareto_line(axes: Axes, best: Sequence[Point]) -> list[Line]:
     axes.plot(
         x, y, drawstyle="steps-post", color="#d0d0d0", linewidth=2.5, zorder=1, solid_capstyle="butt", gid="pareto"
     )
-    steps = [Line("", score, PALE, start, end) for score, start, end in zip(y, x, x[1:], strict=False)]
+    steps = [NamedLine("", score, PALE, start, end) for score, start, end in zip(y, x, x[1:], strict=False)]
     widest = max((i for i, point in enumerate(best) if point.cost), key=lambda i: np.log10(x[i + 1] / x[i]))
     return [step._replace(name="Pareto line") if i == widest else step for i, step in enumerate(steps)]
 
@@ -157,7 +157,7 @@ def _mark(axes: Axes, point: Point, own: LineStyle) -> None:
         axes.axhline(point.score, color=own.color, linestyle=NO_BYTES, linewidth=1, zorder=2)
 
 
-def _arrow(axes: Axes, saving: Saving, own: LineStyle) -> None:
+def _arrow(axes: Axes, saving: DrawnSaving, own: LineStyle) -> None:
     axes.annotate(
         "", (saving.small.cost, saving.small.score), (saving.dense.cost, saving.dense.score), zorder=3,
         arrowprops={"arrowstyle": "->", "color": own.color, "linewidth": 0.7, "shrinkA": 5, "shrinkB": 5},

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedmtl.analysis.along import Lines, along
+from fedmtl.analysis.along import MethodLines, along
 from fedmtl.analysis.diagnostics import Diagnostic
 from fedmtl.analysis.groups import Group, by_problem, group_runs
 from fedmtl.analysis.read import find_runs, read_run
@@ -80,7 +80,7 @@ def write_report(folders: Iterable[str | Path | Run], out: str | Path, target: f
     return [Path(out) / name for name in files]
 
 
-def _along(found: Sequence[Lines]) -> tuple[dict[str, bytes], list[str]]:
+def _along(found: Sequence[MethodLines]) -> tuple[dict[str, bytes], list[str]]:
     """The files and sections of an axis."""
     files: dict[str, bytes] = {}
     sections = []

@@ -14,7 +14,7 @@ from fedmtl.core.types import Payload
 from fedmtl.engines.base import Cohort, LazyRows, OutputBuffers
 from fedmtl.engines.device import gather_rows, to_device, to_tensor
 
-Rows = NDArray[np.int64]
+GatheredRows = NDArray[np.int64]
 
 
 class Inputs(NamedTuple):
@@ -33,7 +33,7 @@ class Inputs(NamedTuple):
     """Each of [k, …]; None if the function reads none."""
 
 
-def groups(cohort: Cohort, chunk: int, device: str) -> Iterator[tuple[Payload | None, Rows]]:
+def groups(cohort: Cohort, chunk: int, device: str) -> Iterator[tuple[Payload | None, GatheredRows]]:
     """Yield the rows, sorted by number of steps, with the broadcast that they share.
 
     Clients are grouped by broadcast where a broadcast has a chunk of clients or more, on average; else all rows form
@@ -48,7 +48,7 @@ def groups(cohort: Cohort, chunk: int, device: str) -> Iterator[tuple[Payload | 
         yield to_device(cohort.downs[number], device), order[cohort.broadcast_index[order] == number]
 
 
-def gather(cohort: Cohort, rows: Rows, down: Payload | None, device: str, lazy: bool = False) -> Inputs:
+def gather(cohort: Cohort, rows: GatheredRows, down: Payload | None, device: str, lazy: bool = False) -> Inputs:
     """Return the inputs of these clients, on the device.
 
     Args:
@@ -84,7 +84,7 @@ class ResultAssembler:
         """Return the caller's buffers [clients, …] for the leaves of a result; None where it has none."""
         return self._output_buffers(tree) if self._output_buffers is not None else [None] * len(tree_leaves(tree))
 
-    def put(self, rows: Rows, tree: Any) -> None:
+    def put(self, rows: GatheredRows, tree: Any) -> None:
         """Write the first ``len(rows)`` rows of a stacked result; the rest is padding."""
         found = [leaf[: len(rows)].detach().cpu() for leaf in tree_leaves(tree)]
         in_order = bool((rows[1:] == rows[:-1] + 1).all())

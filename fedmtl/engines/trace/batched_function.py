@@ -35,7 +35,7 @@ from fedmtl.engines.trace.compilers import first_line
 from fedmtl.engines.trace.graph import Graph
 from fedmtl.engines.trace.plain_call import LARGE, call_plain, is_large_alone
 from fedmtl.engines.trace.signature import contiguous, flatten, keep, same_bits, signature_of
-from fedmtl.engines.trace.stages import REPLAYING, Event, Stage, advance
+from fedmtl.engines.trace.stages import REPLAYING, Stage, StageEvent, advance
 from fedmtl.engines.trace.tracer import ALIASED, trace
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class _State:
     """Kept while it may still be compiled."""
     replay_seconds: float = 0.0
 
-    def on(self, event: Event) -> None:
+    def on(self, event: StageEvent) -> None:
         self.stage = advance(self.stage, event)
 
 
@@ -118,7 +118,7 @@ class BatchedFunction:
             results = self._verify(state, state.replay, inputs, tensors)
         elif state.stage is Stage.GIVEN_UP or state.calls <= self._waits(inputs, tensors):
             results = self._plain(state, inputs, tensors)
-            state.on(Event.WAITED)
+            state.on(StageEvent.WAITED)
         else:
             results = self._trace(state, inputs, tensors)
             if state.stage is Stage.VERIFIED and state.graph is not None and self.native and len(tensors[-1]) > 1:
@@ -147,12 +147,12 @@ class BatchedFunction:
         results, graph = trace(lambda given: self._plain(state, inputs, given), tensors, state.simplify)
         if graph == ALIASED:
             state.simplify = False
-            state.on(Event.ALIASED)
+            state.on(StageEvent.ALIASED)
         elif isinstance(graph, str):
-            self._give_up(state, Event.UNTRACEABLE, graph)
+            self._give_up(state, StageEvent.UNTRACEABLE, graph)
         else:
             state.replay, state.graph = compile_graph(graph), graph
-            state.on(Event.TRUSTED if self._verified else Event.TRACED)
+            state.on(StageEvent.TRUSTED if self._verified else StageEvent.TRACED)
             self._settle(state)
         return results
 
@@ -164,10 +164,10 @@ class BatchedFunction:
             again = replay(tensors)
         if all(same_bits(one, other) for one, other in zip(results, again, strict=True)):
             self._verified = True
-            state.on(Event.EQUAL)
+            state.on(StageEvent.EQUAL)
             self._settle(state)
         else:
-            self._give_up(state, Event.UNEQUAL, "it gives other numbers when replayed: it is no pure function")
+            self._give_up(state, StageEvent.UNEQUAL, "it gives other numbers when replayed: it is no pure function")
         return results
 
     def _settle(self, state: _State) -> None:
@@ -175,9 +175,9 @@ class BatchedFunction:
         if math.isinf(self._compile_after):
             state.graph = None
             if state.stage is Stage.VERIFIED:
-                state.on(Event.SETTLED)
+                state.on(StageEvent.SETTLED)
 
-    def _give_up(self, state: _State, event: Event, reason: str) -> None:
+    def _give_up(self, state: _State, event: StageEvent, reason: str) -> None:
         state.replay = state.graph = None
         state.on(event)
         log.debug("%r is not replayed: %s", self.function, reason)
@@ -217,10 +217,10 @@ class BatchedFunction:
             try:
                 state.replay = compilers.compile_torch(graph, tensors, results)
             except Exception as error:
-                state.on(Event.SETTLED)
+                state.on(StageEvent.SETTLED)
                 log.warning("%r goes on without torch's compiler: %s", self.function, first_line(error))
             else:
-                state.on(Event.COMPILED)
+                state.on(StageEvent.COMPILED)
         return results
 
     def _compile_cpp(
@@ -237,4 +237,4 @@ class BatchedFunction:
         else:
             self.native, state.graph = True, None
             keep(self._natives, signature_of(inputs, tensors, 1), _Native(state.tree, function), MAX_SIGNATURES)
-        state.on(Event.NATIVE if self.native else Event.NOT_NATIVE)
+        state.on(StageEvent.NATIVE if self.native else StageEvent.NOT_NATIVE)

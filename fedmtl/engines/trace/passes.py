@@ -18,11 +18,11 @@ from fedmtl.engines.trace.graph import Node, Value, View
 
 aten = torch.ops.aten
 
-Layout = tuple[tuple[int, ...], tuple[int, ...]]
+ShapeStride = tuple[tuple[int, ...], tuple[int, ...]]
 """Shape and stride."""
 
 
-class Pooled(NamedTuple):
+class PooledRelu(NamedTuple):
     """A ReLU of which only the pooled numbers are used: indices into the list of nodes."""
 
     relu: int
@@ -32,7 +32,7 @@ class Pooled(NamedTuple):
 
 
 def pool_before_relu(
-    nodes: Sequence[Node], outputs: Sequence[Value], bases: Mapping[Value, Value], layouts: Mapping[Value, Layout]
+    nodes: Sequence[Node], outputs: Sequence[Value], bases: Mapping[Value, Value], layouts: Mapping[Value, ShapeStride]
 ) -> list[Node]:
     """Return the nodes with ReLU after pooling by (1) wherever possible; replaced nodes may be left over.
 
@@ -84,7 +84,7 @@ class _Uses:
         nodes: Sequence[Node],
         outputs: Sequence[Value],
         bases: Mapping[Value, Value],
-        layouts: Mapping[Value, Layout],
+        layouts: Mapping[Value, ShapeStride],
     ) -> None:
         self._nodes = nodes
         self._bases = bases
@@ -107,11 +107,11 @@ class _Uses:
         maker = self._maker(value)
         return maker.view.offset if maker is not None and maker.view is not None else 0
 
-    def _covers(self, value: Value, layout: Layout) -> bool:
+    def _covers(self, value: Value, layout: ShapeStride) -> bool:
         """Return True if a value covers all of its base's memory, in this layout."""
         return self._layouts[value] == layout and self.offset(value) == 0
 
-    def pooled(self, place: int) -> Pooled | None:
+    def pooled(self, place: int) -> PooledRelu | None:
         """Return the pooling at this index and its related nodes, if it can come before its ReLU."""
         pool = self._nodes[place]
         if pool.function is not aten.max_pool2d_with_indices.default:
@@ -129,9 +129,9 @@ class _Uses:
             return None
         users = [user for user in self._users[rectified] if user != place]
         if not users and not self._users[indices]:
-            return Pooled(self._made[rectified], place, None)
+            return PooledRelu(self._made[rectified], place, None)
         gradients = self._gradients(window, users, self._users[indices])
-        return None if gradients is None else Pooled(self._made[rectified], place, gradients)
+        return None if gradients is None else PooledRelu(self._made[rectified], place, gradients)
 
     def _gradients(self, window: Value, users: Sequence[int], of_indices: Sequence[int]) -> tuple[int, int] | None:
         if len(users) != 2 or list(of_indices) != [users[0]]:

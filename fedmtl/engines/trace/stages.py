@@ -21,7 +21,7 @@ class Stage(Enum):
     GIVEN_UP = "runs under vmap, since it cannot be replayed"
 
 
-class Event(Enum):
+class StageEvent(Enum):
     WAITED = "a plain call"
     ALIASED = "the call has no simplified graph; the next one is traced without simplification"
     TRACED = "the call was traced"
@@ -35,26 +35,26 @@ class Event(Enum):
     COMPILED = "the graph was compiled by torch"
 
 
-TRANSITIONS: dict[tuple[Stage, Event], Stage] = {
-    (Stage.PLAIN, Event.WAITED): Stage.PLAIN,
-    (Stage.PLAIN, Event.ALIASED): Stage.PLAIN,
-    (Stage.PLAIN, Event.TRACED): Stage.TRACED,
-    (Stage.PLAIN, Event.TRUSTED): Stage.VERIFIED,
-    (Stage.PLAIN, Event.UNTRACEABLE): Stage.GIVEN_UP,
-    (Stage.TRACED, Event.EQUAL): Stage.VERIFIED,
-    (Stage.TRACED, Event.UNEQUAL): Stage.GIVEN_UP,
-    (Stage.VERIFIED, Event.SETTLED): Stage.REPLAYED,
-    (Stage.VERIFIED, Event.NOT_NATIVE): Stage.VERIFIED,
-    (Stage.VERIFIED, Event.NATIVE): Stage.NATIVE,
-    (Stage.VERIFIED, Event.COMPILED): Stage.COMPILED,
-    (Stage.GIVEN_UP, Event.WAITED): Stage.GIVEN_UP,
+TRANSITIONS: dict[tuple[Stage, StageEvent], Stage] = {
+    (Stage.PLAIN, StageEvent.WAITED): Stage.PLAIN,
+    (Stage.PLAIN, StageEvent.ALIASED): Stage.PLAIN,
+    (Stage.PLAIN, StageEvent.TRACED): Stage.TRACED,
+    (Stage.PLAIN, StageEvent.TRUSTED): Stage.VERIFIED,
+    (Stage.PLAIN, StageEvent.UNTRACEABLE): Stage.GIVEN_UP,
+    (Stage.TRACED, StageEvent.EQUAL): Stage.VERIFIED,
+    (Stage.TRACED, StageEvent.UNEQUAL): Stage.GIVEN_UP,
+    (Stage.VERIFIED, StageEvent.SETTLED): Stage.REPLAYED,
+    (Stage.VERIFIED, StageEvent.NOT_NATIVE): Stage.VERIFIED,
+    (Stage.VERIFIED, StageEvent.NATIVE): Stage.NATIVE,
+    (Stage.VERIFIED, StageEvent.COMPILED): Stage.COMPILED,
+    (Stage.GIVEN_UP, StageEvent.WAITED): Stage.GIVEN_UP,
 }
 
 REPLAYING = frozenset({Stage.VERIFIED, Stage.REPLAYED, Stage.COMPILED, Stage.NATIVE})
 """Stages in which the Python function is not called."""
 
 
-def advance(stage: Stage, event: Event) -> Stage:
+def advance(stage: Stage, event: StageEvent) -> Stage:
     """Return the stage after an event.
 
     Raises:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from fedmtl.engines.trace.graph import FILLS, Value, View
-from fedmtl.engines.trace.passes import Layout
+from fedmtl.engines.trace.passes import ShapeStride
 
 UNFILLED = frozenset({"empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided"})
 """Operations whose results hold arbitrary numbers."""
@@ -31,7 +31,7 @@ class ValueTable:
         self.constants: dict[Value, Tensor] = {}
         self.bases: dict[Value, Value] = {}
         """View -> the value whose memory it is in."""
-        self.layouts: dict[Value, Layout] = {}
+        self.layouts: dict[Value, ShapeStride] = {}
         self._outside: set[Value] = set()
         """Tensors that were neither inputs nor made by the call."""
         self._places: dict[Any, Value] = {}

@@ -60,7 +60,7 @@ class Worker:
         from fedmtl.client.shard_files import read_shard
         from fedmtl.data.joined import some_of
         from fedmtl.runtime.local import node_context
-        from fedmtl.runtime.node import Node, host, make_client_pool, make_store
+        from fedmtl.runtime.node import HostedNode, host, make_client_pool, make_store
         from fedmtl.runtime.placement import place_clients
         from fedmtl.runtime.ray.channels import listen
 
@@ -76,7 +76,7 @@ class Worker:
             clients = shard_of(some_of(federation.clients, hosted))
         self._context = node_context(run_id, node_id)
         client_pool = make_client_pool(experiment, schema, clients)
-        host(run_id, node_id, Node(client_pool, make_store(experiment, schema, folder)))
+        host(run_id, node_id, HostedNode(client_pool, make_store(experiment, schema, folder)))
         self._server = listen(sockets) if sockets else None
         return os.getpid(), self._server.address if self._server else ""
 

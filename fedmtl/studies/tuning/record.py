@@ -32,7 +32,7 @@ def identity(pilot: Experiment, space: Space, settings: Mapping[str, Any]) -> di
     return found
 
 
-class Record:
+class TrialRecord:
     """The trials that are done, in the folder's record."""
 
     def __init__(self, out: Path, identity: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from fedmtl.registry.allowed import NOTHING, Allowed
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.presets import without
 from fedmtl.runs.run_folder import remove_states, write_outputs
-from fedmtl.studies.tuning.record import RECORD, Record, identity, preset, table
+from fedmtl.studies.tuning.record import RECORD, TrialRecord, identity, preset, table
 from fedmtl.studies.tuning.samplers import SAMPLERS, propose
 from fedmtl.studies.tuning.spaces import Choices, Range, Space, default_space, value_of, with_values
 from fedmtl.studies.tuning.trials import DIVERGED, Trial, run_trial
@@ -116,7 +116,7 @@ def tune(
     where = "InProcess" if local else without(base.runtime, "state_dir")
     pilot = replace(base, seed=settings.seed, callbacks=(), runtime=where)
     _check_space(pilot, space, allowed)
-    record = Record(out, identity(pilot, space, vars(settings)))
+    record = TrialRecord(out, identity(pilot, space, vars(settings)))
     rungs = _rungs(pilot, settings)
     loaded: dict[str, Any] = {}
 

@@ -13,9 +13,9 @@ from fedmtl.engines.batching.gather import Inputs
 from fedmtl.engines.trace import batched_function, compilers
 from fedmtl.engines.trace.batched_function import BatchedFunction
 from fedmtl.engines.trace.codegen import Unsupported
-from fedmtl.engines.trace.stages import REPLAYING, TRANSITIONS, Event, Stage, advance
+from fedmtl.engines.trace.stages import REPLAYING, TRANSITIONS, Stage, StageEvent, advance
 
-Path = list[tuple[Event, Stage]]
+Path = list[tuple[StageEvent, Stage]]
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Path:
     """The events of this test, each with the stage after it."""
     found: Path = []
 
-    def watch(stage: Stage, event: Event) -> Stage:
+    def watch(stage: Stage, event: StageEvent) -> Stage:
         found.append((event, advance(stage, event)))
         return found[-1][1]
 
@@ -69,15 +69,15 @@ def unsupported(*_: Any) -> Any:
     raise Unsupported("no C++ for it")
 
 
-WAITED, TRACED = (Event.WAITED, Stage.PLAIN), (Event.TRACED, Stage.TRACED)
-EQUAL = (Event.EQUAL, Stage.VERIFIED)
-NOT_NATIVE = (Event.NOT_NATIVE, Stage.VERIFIED)
+WAITED, TRACED = (StageEvent.WAITED, Stage.PLAIN), (StageEvent.TRACED, Stage.TRACED)
+EQUAL = (StageEvent.EQUAL, Stage.VERIFIED)
+NOT_NATIVE = (StageEvent.NOT_NATIVE, Stage.VERIFIED)
 
 
 def test_a_pure_function_is_traced_verified_and_replayed(seen: Path) -> None:
     """One plain call, one that is traced, one that is compared, then replays, on which nothing changes."""
     call(BatchedFunction(double), 6)
-    assert seen == [WAITED, TRACED, EQUAL, (Event.SETTLED, Stage.REPLAYED)]
+    assert seen == [WAITED, TRACED, EQUAL, (StageEvent.SETTLED, Stage.REPLAYED)]
 
 
 def test_another_signature_of_a_verified_function_is_trusted(seen: Path) -> None:
@@ -85,24 +85,28 @@ def test_another_signature_of_a_verified_function_is_trusted(seen: Path) -> None
     call(function, 4)
     seen.clear()
     call(function, 3, clients=5)
-    assert seen == [(Event.TRUSTED, Stage.VERIFIED), (Event.SETTLED, Stage.REPLAYED)]
+    assert seen == [(StageEvent.TRUSTED, Stage.VERIFIED), (StageEvent.SETTLED, Stage.REPLAYED)]
 
 
 def test_a_function_with_changes_in_place_is_traced_a_second_time(seen: Path) -> None:
     call(BatchedFunction(aliased), 5)
-    assert seen == [WAITED, (Event.ALIASED, Stage.PLAIN), TRACED, EQUAL, (Event.SETTLED, Stage.REPLAYED)]
+    assert seen == [WAITED, (StageEvent.ALIASED, Stage.PLAIN), TRACED, EQUAL, (StageEvent.SETTLED, Stage.REPLAYED)]
 
 
 def test_a_function_that_reads_numbers_is_given_up(seen: Path) -> None:
     call(BatchedFunction(reads_numbers), 4)
-    given_up = [(Event.UNTRACEABLE, Stage.GIVEN_UP), (Event.WAITED, Stage.GIVEN_UP), (Event.WAITED, Stage.GIVEN_UP)]
+    given_up = [
+        (StageEvent.UNTRACEABLE, Stage.GIVEN_UP),
+        (StageEvent.WAITED, Stage.GIVEN_UP),
+        (StageEvent.WAITED, Stage.GIVEN_UP),
+    ]
     assert seen == [WAITED, *given_up]
 
 
 def test_an_impure_function_is_given_up(seen: Path) -> None:
     impure.calls = 0  # type: ignore[attr-defined]
     call(BatchedFunction(impure), 4)
-    assert seen == [WAITED, TRACED, (Event.UNEQUAL, Stage.GIVEN_UP), (Event.WAITED, Stage.GIVEN_UP)]
+    assert seen == [WAITED, TRACED, (StageEvent.UNEQUAL, Stage.GIVEN_UP), (StageEvent.WAITED, Stage.GIVEN_UP)]
 
 
 def test_code_of_torchs_compiler(seen: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +114,7 @@ def test_code_of_torchs_compiler(seen: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(compilers, "compile_cpp", unsupported)
     monkeypatch.setattr(compilers, "compile_torch", compiled(2.0))
     call(BatchedFunction(double, compile_after=0.0), 8)
-    assert seen == [WAITED, TRACED, EQUAL, NOT_NATIVE, (Event.COMPILED, Stage.COMPILED)]
+    assert seen == [WAITED, TRACED, EQUAL, NOT_NATIVE, (StageEvent.COMPILED, Stage.COMPILED)]
 
 
 def test_native_code(seen: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,38 +123,38 @@ def test_native_code(seen: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     function = BatchedFunction(double, compile_after=0.0)
     call(function, 8)
     call(function, 2, clients=5)
-    assert seen == [WAITED, TRACED, EQUAL, (Event.NATIVE, Stage.NATIVE)]
+    assert seen == [WAITED, TRACED, EQUAL, (StageEvent.NATIVE, Stage.NATIVE)]
 
 
 def test_without_compilers_it_is_replayed(seen: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compilers, "compile_cpp", fails)
     monkeypatch.setattr(compilers, "compile_torch", fails)
     call(BatchedFunction(double, compile_after=0.0), 8)
-    assert seen == [WAITED, TRACED, EQUAL, NOT_NATIVE, (Event.SETTLED, Stage.REPLAYED)]
+    assert seen == [WAITED, TRACED, EQUAL, NOT_NATIVE, (StageEvent.SETTLED, Stage.REPLAYED)]
 
 
 def test_the_tests_above_are_of_all_transitions() -> None:
     """By hand, each (stage, event) of the table and the test that has it."""
     covered = {
-        (Stage.PLAIN, Event.WAITED): "pure",
-        (Stage.PLAIN, Event.TRACED): "pure",
-        (Stage.TRACED, Event.EQUAL): "pure",
-        (Stage.VERIFIED, Event.SETTLED): "pure",
-        (Stage.PLAIN, Event.TRUSTED): "another signature",
-        (Stage.PLAIN, Event.ALIASED): "changes in place",
-        (Stage.PLAIN, Event.UNTRACEABLE): "reads numbers",
-        (Stage.GIVEN_UP, Event.WAITED): "reads numbers",
-        (Stage.TRACED, Event.UNEQUAL): "impure",
-        (Stage.VERIFIED, Event.NOT_NATIVE): "torch's compiler",
-        (Stage.VERIFIED, Event.COMPILED): "torch's compiler",
-        (Stage.VERIFIED, Event.NATIVE): "native",
+        (Stage.PLAIN, StageEvent.WAITED): "pure",
+        (Stage.PLAIN, StageEvent.TRACED): "pure",
+        (Stage.TRACED, StageEvent.EQUAL): "pure",
+        (Stage.VERIFIED, StageEvent.SETTLED): "pure",
+        (Stage.PLAIN, StageEvent.TRUSTED): "another signature",
+        (Stage.PLAIN, StageEvent.ALIASED): "changes in place",
+        (Stage.PLAIN, StageEvent.UNTRACEABLE): "reads numbers",
+        (Stage.GIVEN_UP, StageEvent.WAITED): "reads numbers",
+        (Stage.TRACED, StageEvent.UNEQUAL): "impure",
+        (Stage.VERIFIED, StageEvent.NOT_NATIVE): "torch's compiler",
+        (Stage.VERIFIED, StageEvent.COMPILED): "torch's compiler",
+        (Stage.VERIFIED, StageEvent.NATIVE): "native",
     }
     assert covered.keys() == TRANSITIONS.keys()
 
 
 @pytest.mark.parametrize("stage", Stage)
-@pytest.mark.parametrize("event", Event)
-def test_no_other_transition_is_possible(stage: Stage, event: Event) -> None:
+@pytest.mark.parametrize("event", StageEvent)
+def test_no_other_transition_is_possible(stage: Stage, event: StageEvent) -> None:
     if (stage, event) in TRANSITIONS:
         assert advance(stage, event) is TRANSITIONS[stage, event]
     else:
