@@ -33,7 +33,7 @@ PROCESSES = (
     "tests/runtime/test_population.py",
     "tests/runtime/flower/test_guard.py",
     "tests/runtime/test_fuzz_replies.py",
-    "tests/test_readme.py",
+    "tests/test_pages.py",
 )
 """Files whose tests start many processes, or commands that take long."""
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Part = Literal["nothing", "trunk", "heads", "model", "norm layers", "all but norm layers", "raw data"]
+ModelPart = Literal["nothing", "trunk", "heads", "model", "norm layers", "all but norm layers", "raw data"]
 """Parameters of a model. Heads are those of the client's own tasks; a model is the trunk and these heads."""
 
 
@@ -16,11 +16,11 @@ def _method(*names: str) -> Any:
 class Sends:
     """The parameters that travel, and those that stay. The contract test compares them with the payloads and states."""
 
-    down: Part
+    down: ModelPart
     """In a broadcast."""
-    up: Part
+    up: ModelPart
     """In an upload."""
-    private: Part
+    private: ModelPart
     """In a client's state."""
     down_extra: tuple[str, ...] = ()
     """Names in a broadcast that are no parameters; ``name.*`` is one for each task."""

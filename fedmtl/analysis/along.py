@@ -39,7 +39,7 @@ class MethodLines(NamedTuple):
     """Sorted by name; each has two values or more."""
 
 
-class Place(NamedTuple):
+class AxisPoint(NamedTuple):
     """The outcome at one value."""
 
     value: Any
@@ -104,7 +104,7 @@ def values_of(runs: Iterable[Run], field: str) -> tuple[Any, ...]:
     return tuple(sorted(found) if numbers else sorted(found, key=repr))
 
 
-def places(lines: MethodLines) -> list[Place]:
+def places(lines: MethodLines) -> list[AxisPoint]:
     """The outcome at each value at which two methods were run."""
     found = []
     for position, value in enumerate(lines.axis.values):
@@ -117,7 +117,7 @@ def places(lines: MethodLines) -> list[Place]:
         level = tuple(name for name in others if not is_clear(behind[name]))
         clear = [name for name in others if name not in level]
         local = tuple(name for name in (best, *level) if _is_local(groups[name]))
-        found.append(Place(value, best, level, local, (clear[0], behind[clear[0]]) if clear else None))
+        found.append(AxisPoint(value, best, level, local, (clear[0], behind[clear[0]]) if clear else None))
     return found
 
 

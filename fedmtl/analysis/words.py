@@ -5,7 +5,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from fedmtl.analysis.along import MethodLines, Place, along, places
+from fedmtl.analysis.along import AxisPoint, MethodLines, along, places
 from fedmtl.analysis.differences import Difference
 from fedmtl.analysis.groups import Group, by_problem, group_runs
 from fedmtl.analysis.numbers import human_bytes
@@ -71,12 +71,12 @@ def listed(names: Sequence[Any], last: str = "and") -> str:
     return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} {last} {texts[-1]}"
 
 
-def _key(place: Place) -> tuple[str, ...]:
+def _key(place: AxisPoint) -> tuple[str, ...]:
     """Equal for places that one clause describes."""
     return ("alone",) if place.local else (place.best, *sorted(place.level))
 
 
-def _stretch(found: Sequence[Place]) -> str:
+def _stretch(found: Sequence[AxisPoint]) -> str:
     """Neighbouring values with one outcome."""
     at = f"at {listed([place.value for place in found])}"
     first = found[0]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl.client.data_shard import Rows, ShardTable
+from fedmtl.client.data_shard import ShardRows, ShardTable
 from fedmtl.core.context import ContextRows
 from fedmtl.core.trees import tree_map
 from fedmtl.core.types import Payload
@@ -34,7 +34,7 @@ class ClientGroup(NamedTuple):
     def cohort(
         self,
         function: ClientFn,
-        rows: Rows,
+        rows: ShardRows,
         members: NDArray[np.int64],
         order: NDArray[np.int64] | None,
         batch_size: int | None,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from fedmtl.client.data_shard import Shard, shard_of, with_floats
-from fedmtl.client.stages.exchange import Exchange, in_order
+from fedmtl.client.stages.exchange import LoadedExchange, in_order
 from fedmtl.client.stages.load import GroupLoader
 from fedmtl.client.stages.measure import measure
 from fedmtl.client.stages.train import train
@@ -69,7 +69,7 @@ class ClientPool:
             PacketError: a packet that is damaged or of another experiment.
             LostState: a private state that must be there is not, or is damaged.
         """
-        exchange = Exchange(self.plan, self._engine, store, requests, add)
+        exchange = LoadedExchange(self.plan, self._engine, store, requests, add)
         self.seconds = exchange.seconds
         groups = self._loader.load(exchange)
         reports = measure(exchange, groups)

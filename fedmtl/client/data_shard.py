@@ -18,7 +18,7 @@ from fedmtl.data.roster import Roster, roster_of
 from fedmtl.engines.base import LazyRows
 
 
-class Rows(NamedTuple):
+class ShardRows(NamedTuple):
     """One split of K clients: client k's examples are rows start[k] to start[k] + size[k]."""
 
     x: Tensor
@@ -76,9 +76,9 @@ class ShardTable(NamedTuple):
     owned: TaskSet
     clients: NDArray[np.int64]
     """Ascending, [K]."""
-    train: Rows
-    test: Rows
-    valid: Rows | None = None
+    train: ShardRows
+    test: ShardRows
+    valid: ShardRows | None = None
     """Held out of the training examples, and no longer among ``train``; None where there is no such part."""
 
 
@@ -148,9 +148,9 @@ def by_tasks(clients: Mapping[ClientId, ClientData]) -> dict[TaskSet, list[Clien
     return dict(sorted(found.items()))
 
 
-def _rows(splits: Sequence[Split]) -> Rows:
+def _rows(splits: Sequence[Split]) -> ShardRows:
     size = np.array([len(split.x) for split in splits], np.int64)
-    return Rows(
+    return ShardRows(
         torch.from_numpy(np.concatenate([split.x for split in splits])),
         {task: torch.from_numpy(np.concatenate([split.y[task] for split in splits])) for task in splits[0].y},
         np.cumsum(size) - size,
@@ -158,11 +158,11 @@ def _rows(splits: Sequence[Split]) -> Rows:
     )
 
 
-def _tensors(rows: JoinedRows) -> Rows:
+def _tensors(rows: JoinedRows) -> ShardRows:
     def tensor(array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array if array.flags.writeable else array.copy())  # torch has no arrays to read only
 
-    return Rows(tensor(rows.x), {task: tensor(labels) for task, labels in rows.y.items()}, rows.start, rows.size)
+    return ShardRows(tensor(rows.x), {task: tensor(labels) for task, labels in rows.y.items()}, rows.start, rows.size)
 
 
 def with_floats(shard: Shard) -> Shard:
@@ -174,7 +174,7 @@ def with_floats(shard: Shard) -> Shard:
     if all(rows.x.is_floating_point() for table in shard.tables for rows in (table.train, table.test)):
         return shard
 
-    def converted(rows: Rows) -> Rows:
+    def converted(rows: ShardRows) -> ShardRows:
         return rows._replace(x=torch.from_numpy(floats(rows.x.numpy(), "inputs")))
 
     return Shard(

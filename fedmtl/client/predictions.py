@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.client.batching import ClientGroup
-from fedmtl.client.data_shard import Rows
+from fedmtl.client.data_shard import ShardRows
 from fedmtl.core.trees import tree_map
 from fedmtl.core.types import Batch
 from fedmtl.engines.base import Cohort, Engine
@@ -39,7 +39,9 @@ class _Piece(NamedTuple):
     size: NDArray[np.int64]
 
 
-def tallies(engine: Engine, plan: Plan, group: ClientGroup, rows: Rows, members: NDArray[np.int64]) -> dict[str, Tally]:
+def tallies(
+    engine: Engine, plan: Plan, group: ClientGroup, rows: ShardRows, members: NDArray[np.int64]
+) -> dict[str, Tally]:
     """Task -> the statistics of some of a group's clients, in their order.
 
     Args:
@@ -90,7 +92,7 @@ def _pieces(size: NDArray[np.int64], start: NDArray[np.int64], outputs: int) -> 
 
 
 def _cohort(
-    plan: Plan, group: ClientGroup, rows: Rows, members: NDArray[np.int64], pieces: _Piece, width: int
+    plan: Plan, group: ClientGroup, rows: ShardRows, members: NDArray[np.int64], pieces: _Piece, width: int
 ) -> Cohort:
     """The pieces, each a client of one batch."""
     chosen = members[pieces.member]
@@ -106,7 +108,7 @@ def _cohort(
     )
 
 
-def _batch(rows: Rows, pieces: _Piece, width: int, some: NDArray[np.int64]) -> list[Batch]:
+def _batch(rows: ShardRows, pieces: _Piece, width: int, some: NDArray[np.int64]) -> list[Batch]:
     """The only batch of some pieces; what is padded repeats an example."""
     size = torch.from_numpy(pieces.size[some])[:, None]
     index = torch.arange(width)[None].expand(len(some), width)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedmtl.client.data_shard import Rows, Shard, ShardTable, by_tasks
+from fedmtl.client.data_shard import Shard, ShardRows, ShardTable, by_tasks
 from fedmtl.core.types import ClientId
 from fedmtl.data.base import ClientData
 from fedmtl.data.joined import Chosen, Joined
@@ -94,6 +94,6 @@ def read_shard(folder: Path) -> Shard:
         for part in range(2):
             size = np.load(folder / f"{index}.{part}.size.npy")
             labels = {task: mapped(f"{index}.{part}.y.{task}") for task in owned}
-            splits.append(Rows(mapped(f"{index}.{part}.x"), labels, np.cumsum(size) - size, size))
+            splits.append(ShardRows(mapped(f"{index}.{part}.x"), labels, np.cumsum(size) - size, size))
         tables.append(ShardTable(tuple(owned), members[index], *splits))
     return Shard(tables)

@@ -6,7 +6,7 @@ holds out the same. Nothing of the test part is looked at.
 
 import numpy as np
 
-from fedmtl.client.data_shard import Rows, Shard, ShardTable
+from fedmtl.client.data_shard import Shard, ShardRows, ShardTable
 from fedmtl.core.random import permutations
 from fedmtl.data.validation import valid_sizes
 
@@ -36,4 +36,4 @@ def _divided(table: ShardTable, fraction: float, seed: int) -> ShardTable:
     rows = rows[np.argsort(2 * owner + is_held, kind="stable")]  # a client's examples, those held out last
     x, y = train.x[rows], {task: labels[rows] for task, labels in train.y.items()}
     kept = train.size - held
-    return table._replace(train=Rows(x, y, first, kept), valid=Rows(x, y, first + kept, held))
+    return table._replace(train=ShardRows(x, y, first, kept), valid=ShardRows(x, y, first + kept, held))

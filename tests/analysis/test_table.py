@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fedmtl.analysis import Row, group_runs, human_bytes, markdown, read_run, record, tabulate, to_csv
+from fedmtl.analysis import ExperimentRow, group_runs, human_bytes, markdown, read_run, record, tabulate, to_csv
 from fedmtl.analysis.intervals import Estimate
 from fedmtl.analysis.numbers import human_estimate
 from fedmtl.analysis.table import MAX_COLUMNS
@@ -19,7 +19,7 @@ FEDPER = {"name": "FedPer", "lr": 0.1}
 T2 = (2 * 0.975 - 1) / sqrt(2 * 0.975 * (1 - 0.975))
 
 
-def rows(folder: Path, finals: list[float], target: float | None = None, **settings: Any) -> list[Row]:
+def rows(folder: Path, finals: list[float], target: float | None = None, **settings: Any) -> list[ExperimentRow]:
     """Runs with seeds 0, 1, …: digit climbs to the final score in two rounds, slant's rmse falls to 1 - final / 2."""
     found = [
         read_run(

@@ -24,7 +24,7 @@ from fedmtl.runtime.flower.client_app import app as client_app
 from fedmtl.runtime.flower.messages import PACKETS, REPLIES
 from fedmtl.runtime.flower.server_app import serve
 from fedmtl.runtime.local import node_context
-from fedmtl.runtime.node import Node, host, make_client_pool, shard
+from fedmtl.runtime.node import HostedNode, host, make_client_pool, shard
 from tests.server.toy import DATA, MODEL
 
 Alter = Callable[[Any], Any]
@@ -79,7 +79,7 @@ class Wire(Grid):
         for k in range(NODES):
             clients = {c: federation.clients[c] for c in shard(federation.clients, k, NODES)}
             client_pool = make_client_pool(experiment, federation.schema, shard_of(clients))
-            host(self.run_id, k + 1, Node(client_pool, VersionedFileStore(MemoryBackend())))
+            host(self.run_id, k + 1, HostedNode(client_pool, VersionedFileStore(MemoryBackend())))
             self.contexts[k + 1] = node_context(self.run_id, k + 1)
 
     def get_node_ids(self) -> list[int]:

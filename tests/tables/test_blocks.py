@@ -124,8 +124,8 @@ def test_blocks_that_change_places_or_are_gone_are_noticed(tmp_path: Path) -> No
 def sealed(text: Any, data: bytes = b"", length: int | None = None) -> bytes:
     """A block of any content, with checksums that fit."""
     said = text if isinstance(text, bytes) else json.dumps(text).encode()
-    head = struct.pack_column("<4sII", b"fmb2", len(said), len(said + data) if length is None else length)
-    head += struct.pack_column("<I", xxh32_intdigest(head))
+    head = struct.pack("<4sII", b"fmb2", len(said), len(said + data) if length is None else length)
+    head += struct.pack("<I", xxh32_intdigest(head))
     return head + xxh3_128_digest(bytes(16) + head + said + data) + said + data
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fedmtl.analysis.along import Crossing, MethodLine, MethodLines, Place, crossings, places
+from fedmtl.analysis.along import AxisPoint, Crossing, MethodLine, MethodLines, crossings, places
 from fedmtl.analysis.groups import Group
 from fedmtl.analysis.intervals import estimate
 from fedmtl.analysis.report.curves import SCORE
@@ -100,7 +100,7 @@ def _name_best(axes: Axes, lines: MethodLines, colors: dict[str, str]) -> None:
     )
 
 
-def _named_best(place: Place) -> str:
+def _named_best(place: AxisPoint) -> str:
     """Local, where nothing is clearly better than it."""
     return next((name for name in (place.best, *place.level) if name in place.local), place.best)
 
@@ -130,7 +130,7 @@ def _crossing(one: Crossing, lines: MethodLines) -> str:
     return f"{one.first} − {one.second}: {signed(first)} at {before}, {signed(then)} at {after}"
 
 
-def _best(place: Place | None) -> str:
+def _best(place: AxisPoint | None) -> str:
     if place is None:
         return "–"
     return place.best + (f", level with {listed(sorted(place.level))}" if place.level else "")

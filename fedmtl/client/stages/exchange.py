@@ -18,7 +18,7 @@ PacketRows = tuple[NDArray[np.int64], Packets]
 
 
 @dataclass
-class Exchange:
+class LoadedExchange:
     """The inputs of all stages of one exchange, and what they collect."""
 
     plan: Plan

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fedmtl.client.batching import ClientGroup
 from fedmtl.client.data_shard import Shard, ShardTable
-from fedmtl.client.stages.exchange import Exchange
+from fedmtl.client.stages.exchange import LoadedExchange
 from fedmtl.core.trees import tree_map, tree_stack, tree_structure
 from fedmtl.core.types import Payload, TaskSet
 from fedmtl.protocol.packets import DOWN
@@ -30,7 +30,7 @@ class GroupLoader:
         self._clients = clients
         self._kinds: dict[tuple[TaskSet, int], str] = {}
 
-    def load(self, exchange: Exchange) -> list[ClientGroup]:
+    def load(self, exchange: LoadedExchange) -> list[ClientGroup]:
         """Load the groups of an exchange.
 
         Raises:
@@ -63,7 +63,7 @@ class GroupLoader:
         return groups
 
     def _open(
-        self, exchange: Exchange, table: ShardTable, members: NDArray[np.int64], opened: dict[Any, Payload]
+        self, exchange: LoadedExchange, table: ShardTable, members: NDArray[np.int64], opened: dict[Any, Payload]
     ) -> tuple[list[Payload], NDArray[np.int64]]:
         """Decode the broadcasts that differ, each once; return them and each client's index into them."""
         packets = exchange.requests.packets.select(members)

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.client.batching import ClientGroup
-from fedmtl.client.data_shard import Rows
+from fedmtl.client.data_shard import ShardRows
 from fedmtl.client.predictions import tallies
-from fedmtl.client.stages.exchange import Exchange, PacketRows
+from fedmtl.client.stages.exchange import LoadedExchange, PacketRows
 from fedmtl.protocol.metrics_report import report_packets
 from fedmtl.protocol.requests import Requests
 from fedmtl.tables.schemas import VALID
@@ -17,7 +17,7 @@ EVALUATION_BATCH = 256
 """Examples that are measured at once; results do not depend on it beyond rounding."""
 
 
-def measure(exchange: Exchange, groups: list[ClientGroup]) -> list[PacketRows]:
+def measure(exchange: LoadedExchange, groups: list[ClientGroup]) -> list[PacketRows]:
     """Return the reports of the clients that are to measure."""
     start = time.perf_counter()
     plan, requests = exchange.plan, exchange.requests
@@ -40,7 +40,7 @@ def measure(exchange: Exchange, groups: list[ClientGroup]) -> list[PacketRows]:
     return reports
 
 
-def _measured_part(requests: Requests, group: ClientGroup) -> Rows:
+def _measured_part(requests: Requests, group: ClientGroup) -> ShardRows:
     """Return the examples that clients of a group are to measure on.
 
     Raises:
@@ -52,6 +52,6 @@ def _measured_part(requests: Requests, group: ClientGroup) -> Rows:
     return rows
 
 
-def _measuring(requests: Requests, group: ClientGroup, rows: Rows) -> NDArray[np.int64]:
+def _measuring(requests: Requests, group: ClientGroup, rows: ShardRows) -> NDArray[np.int64]:
     """Return the rows of a group's clients that are to measure and have an example."""
     return np.flatnonzero(requests.evaluate[group.positions] & (rows.size[group.rows] > 0))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.client.batching import ClientGroup
-from fedmtl.client.stages.exchange import Exchange, PacketRows
+from fedmtl.client.stages.exchange import LoadedExchange, PacketRows
 from fedmtl.core.context import context_rows
 from fedmtl.core.random import permutations, rng
 from fedmtl.core.trees import finite_rows, tree_index, tree_leaves, tree_map
@@ -27,7 +27,7 @@ from fedmtl.tables.schemas import TRAIN_LOSS
 log = logging.getLogger("fedmtl")
 
 
-def train(exchange: Exchange, groups: list[ClientGroup], batch_size: int | None) -> list[PacketRows]:
+def train(exchange: LoadedExchange, groups: list[ClientGroup], batch_size: int | None) -> list[PacketRows]:
     """Train the clients that are to train, and return their uploads.
 
     A client whose update is not finite, or is refused by the codec, sends none and keeps its last good state.
@@ -71,7 +71,7 @@ def _output_buffers(buffer: PacketBuffer, arrays: int, result: Trained[Any]) -> 
 
 
 def _send(
-    exchange: Exchange, group: ClientGroup, some: NDArray[np.int64], result: Trained[Any], buffer: PacketBuffer
+    exchange: LoadedExchange, group: ClientGroup, some: NDArray[np.int64], result: Trained[Any], buffer: PacketBuffer
 ) -> PacketRows:
     """Pack uploads and store private parts; return the rows of the clients that send, and their packets."""
     start = time.perf_counter()
@@ -128,7 +128,7 @@ def _send(
 
 
 def _total(
-    exchange: Exchange, group: ClientGroup, some: NDArray[np.int64], packed: Packed, num_examples: Any, loss: Any
+    exchange: LoadedExchange, group: ClientGroup, some: NDArray[np.int64], packed: Packed, num_examples: Any, loss: Any
 ) -> Total:
     """Add up the uploads as the server would, after it has unpacked them."""
     clients, round = group.clients[some], exchange.round

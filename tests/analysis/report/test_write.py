@@ -46,7 +46,7 @@ PICTURES = ("overview", "tradeoff", "clients")
 def test_the_page_says_what_was_found_and_what_was_counted(runs: Path, tmp_path: Path) -> None:
     text = write_report([runs], tmp_path / "out", target=0.7)[-1].read_text(encoding="utf-8")
     assert "## Toy(clients=2)" in text
-    assert "| FedPer | 3 | – | 0.750 ± 0.000 | 0.750 ± 0.000 | 0 B | 1.00 kB | 1.00 kB | 0 B | 1.00 kB |" in text
+    assert "| FedPer | 3 | 5 | 0.750 ± 0.000 | 0.750 ± 0.000 | 0 B | 1.00 kB | 1.00 kB | 0 B | 1.00 kB |" in text
     assert "- FedPer − Local: +0.250 [+0.250, +0.250] over 3 seeds" in text
     assert "- FedPer: `FedPer(lr=0.1) / Dense()`, seeds 0, 1, 2" in text
     assert "headers included" in text
@@ -64,7 +64,7 @@ def test_tables_have_the_same_numbers_in_each_format(runs: Path, tmp_path: Path)
     assert page in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     (table,) = parse(tex)
     assert table[0][:4] == ["experiment", "seeds", "local passes", "mean score ↑"]
-    assert table[1][:4] == ["FedPer", "3", "--", "0.750 ± 0.000"]
+    assert table[1][:4] == ["FedPer", "3", "5", "0.750 ± 0.000"]
     gains = list(csv.DictReader((tmp_path / "out" / "gains.csv").read_text().splitlines()))
     assert [(row["name"], row["score_gain"], row["digit_gain_low"]) for row in gains] == [("FedPer", "0.25", "0.25")]
 
@@ -128,9 +128,9 @@ def test_runs_that_do_not_count_are_rows_and_in_no_picture(runs: Path, tmp_path:
         if name.endswith(".png"):
             assert written[name] == content, name
     text = written["report.md"].decode()
-    assert "| FedPer | 3 of 4 seeds · 1 unfinished (round 1 of 1) | – | 0.750 ± 0.000" in text
-    assert "| FedRep | 0 of 1 seed · 1 diverged at round 1 | – | – | – | – | – | – | – |" in text
-    assert "| Local | 3 of 5 seeds · 2 diverged at round 1 | – | 0.500 ± 0.000" in text
+    assert "| FedPer | 3 of 4 seeds · 1 unfinished (round 1 of 1) | 5 | 0.750 ± 0.000" in text
+    assert "| FedRep | 0 of 1 seed · 1 diverged at round 1 | 6 | – | – | – | – | – | – |" in text
+    assert "| Local | 3 of 5 seeds · 2 diverged at round 1 | 5 | 0.500 ± 0.000" in text
     assert "- Local, seed 3: diverged at round 1 of 1: the score of task digit is -575, and was 0 at round 0" in text
     assert "- FedPer − Local: +0.250 [+0.250, +0.250] over 3 seeds" in text
     assert "575" not in written["table.csv"].decode()

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 import fedmtl
 from fedmtl.algorithms import Algorithm, Ditto, FedPer, PFedMe
-from fedmtl.client.data_shard import Rows
+from fedmtl.client.data_shard import ShardRows
 from fedmtl.core.context import Context
 from fedmtl.core.trees import tree_leaves
 from fedmtl.data import Synthetic
@@ -294,13 +294,13 @@ def test_a_run_in_cpp(tasks: int, monkeypatch: pytest.MonkeyPatch) -> None:
     The examples of clients with one task are read from the node's data, in another order in each round.
     """
     monkeypatch.setattr("fedmtl.engines.vmap.COMPILE_AFTER_S", 0.0)
-    rounds_in_cpp, lazy_batches = [], Rows.lazy_batches
+    rounds_in_cpp, lazy_batches = [], ShardRows.lazy_batches
 
-    def watch(rows: Rows, *arguments: Any) -> Any:
+    def watch(rows: ShardRows, *arguments: Any) -> Any:
         rounds_in_cpp.append(arguments[-1])
         return lazy_batches(rows, *arguments)
 
-    monkeypatch.setattr(Rows, "lazy_batches", watch)
+    monkeypatch.setattr(ShardRows, "lazy_batches", watch)
     experiment = Experiment(
         data=Synthetic(
             clients=5, examples=12, features=6, rank=2, kind="multiclass", classes=3, tasks=tasks, ragged=True
