@@ -66,7 +66,7 @@ def with_metrics(update: ClientFn, train_loss: bool) -> ClientFn:
     return update_wrapper(train, update)  # engines remember the best chunk by name
 
 
-class Trial(NamedTuple):
+class ShapeTrial(NamedTuple):
     """A round on an example of zeros."""
 
     result: Trained[Any]
@@ -74,12 +74,12 @@ class Trial(NamedTuple):
     """True where the function reads its context; others are called without one."""
 
 
-def trial(update: ClientFn, down: Payload, private: Any, batches: Sequence[Batch]) -> Trial:
+def trial(update: ClientFn, down: Payload, private: Any, batches: Sequence[Batch]) -> ShapeTrial:
     """Run a client's round, with a context only if it reads one."""
     try:
-        return Trial(update(down, private, batches, NO_CONTEXT), False)
+        return ShapeTrial(update(down, private, batches, NO_CONTEXT), False)
     except NoContext:
-        return Trial(update(down, private, batches, context_of()), True)
+        return ShapeTrial(update(down, private, batches, context_of()), True)
 
 
 def _measure_mixture(

@@ -22,7 +22,7 @@ from fedmtl.metrics import MetricKind
 from fedmtl.metrics.kinds import kind_of
 from fedmtl.models.base import Model
 from fedmtl.models.split import SplitModel, build, initial_params, loss_fn, sums_fn
-from fedmtl.protocol.client_functions import Trial, measure_fn, mixture_of, predict_fn, trial, with_metrics
+from fedmtl.protocol.client_functions import ShapeTrial, measure_fn, mixture_of, predict_fn, trial, with_metrics
 from fedmtl.protocol.link import Link
 from fedmtl.protocol.spec import Spec, spec_of
 from fedmtl.tables.schemas import TRAIN_LOSS
@@ -189,10 +189,10 @@ class Plan:
         """Return True where this client's round reads its context: a schedule, a layer that draws, or the method."""
         return self._trial(client, owned).reads_context
 
-    def _trial(self, client: ClientId, owned: TaskSet) -> Trial:
+    def _trial(self, client: ClientId, owned: TaskSet) -> ShapeTrial:
         """Run the client's round on one example of zeros."""
 
-        def make() -> Trial:
+        def make() -> ShapeTrial:
             sent = self.broadcast(self._server_for(client, owned), client, owned)
             return trial(self.training(owned), sent, self.init_client(owned, 1), self._zeros(owned))
 
