@@ -2,7 +2,7 @@
 # make test | test-fast | lint | demo | venv | clean.  Another Python: make test FEDMTL_PYTHON=python3.12
 
 FEDMTL_PYTHON ?= python3
-FEDMTL_JOBS ?= 2
+FEDMTL_JOBS ?= 3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 

@@ -93,7 +93,7 @@ SETTINGS: list[Algorithm[Any, Any]] = [
     FedHCA2(epochs=2),
     GraphStructured(epochs=2, groups=("0 4",), edges=("1-9:0.5", "0-9"), common=("trunk.1.bias",)),
     *[
-        TaskWeighted(FedPer(epochs=2), each)
+        TaskWeighted(FedPer(epochs=1), each)
         for each in (Equal(), Uncertainty(), GradNorm(), MGDA(), PCGrad(), CAGrad(0.3), DWA())
     ],
     Mocha(epochs=2, floor=0.05),

@@ -164,6 +164,20 @@ def test_every_algorithm_and_every_codec_is_searched() -> None:
 
 @each_algorithm
 @each_codec
+def test_a_pair_gives_numbers_or_is_refused_before_the_run_with_the_way_out(
+    algorithm: Any, codecs: tuple[Any, Any]
+) -> None:
+    try:
+        result = played(algorithm, codecs).result
+    except ValueError as error:
+        assert type(algorithm).__name__ in str(error) and ("use" in str(error) or "give" in str(error))
+        return
+    assert result.summary["bytes"]["train"]["total"] >= 0
+    assert all(row["value"] is not None for row in result.rows if row["examples"])
+
+
+@each_algorithm
+@each_codec
 def test_packets_hold_the_shared_names_and_numbers_only(algorithm: Any, codecs: tuple[Any, Any]) -> None:
     caught = caught_of(algorithm, codecs)
     found = decoded_names(caught)

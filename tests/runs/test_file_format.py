@@ -1,6 +1,7 @@
 """The version of a run's files: in each of them, and one clear error for the files of another release."""
 
 import json
+import shutil
 import struct
 import zlib
 from collections.abc import Callable
@@ -21,10 +22,17 @@ def experiment() -> Experiment:
     return Experiment(name="tiny", data=Synthetic(clients=4), algorithm="Ditto", rounds=2, runtime="InProcess")
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of which each test has a copy."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    run(experiment(), out)
+    return out
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    run(experiment(), tmp_path / "run")
-    return tmp_path / "run"
+def folder(whole: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(whole, tmp_path / "run")
 
 
 def state(path: Path) -> tuple[bytes, dict[str, object], bytes]:

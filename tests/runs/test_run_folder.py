@@ -5,8 +5,6 @@ import json
 import os
 import shutil
 import struct
-import subprocess
-import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +20,7 @@ from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.result import Progress
 from fedmtl.runs.run_folder import MANIFEST, claim, read_manifest, write_manifest, write_outputs
 from fedmtl.runtime import InProcess
+from tests.forks import run as run_process
 
 
 def experiment(**changes: object) -> Experiment:
@@ -338,20 +337,20 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_to_the_same_digests(tmp_pat
     """A limit on the length of files stands for it: writes fail beyond it as they do where no space is left."""
     code = (
         "import resource, sys\n"
+        "sys.path.insert(0, {root!r})\n"
         "from tests.runs.test_run_folder import experiment, run\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), -1))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, -1))\n"
         "try:\n"
-        "    run(experiment(rounds=8), sys.argv[1], resume=True)\n"
+        "    run(experiment(rounds=8), {out!r}, resume=True)\n"
         "except OSError as error:\n"
-        "    assert '\\n' not in str(error) and 'too large' in str(error) and sys.argv[1] in str(error), error\n"
+        "    assert '\\n' not in str(error) and 'too large' in str(error) and {out!r} in str(error), error\n"
         "    assert 'all that was saved before is whole' in str(error) or 'cannot be written' in str(error), error\n"
         "    sys.exit(5)\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     ended = set()
     for limit in (200, 700, 1500, 2500, 4000, 10**6):
-        command = [sys.executable, "-c", code, str(tmp_path / "run"), str(limit)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        names = {"root": str(Path(__file__).parents[2]), "out": str(tmp_path / "run"), "limit": limit}
+        done = run_process(code=code.format(**names))
         assert done.returncode in (0, 5), done.stderr
         ended.add(done.returncode)
     assert ended == {0, 5}

@@ -1,4 +1,7 @@
-"""Every algorithm over every codec, each pair in a run or refused before it."""
+"""Every setting of an algorithm over every codec, each pair in a run or refused before it.
+
+One setting of each algorithm runs over every codec in tests/protocol/test_leak.py; here are the others.
+"""
 
 from typing import Any
 
@@ -9,13 +12,27 @@ from fedmtl.codecs import FP16, Chain, Codec, Dense, ErrorFeedback, Int8, PerLay
 from fedmtl.codecs.transforms import ClipNorm, GaussianNoise
 from fedmtl.run_experiment import run
 from tests.conftest import ALL_ALGORITHMS
+from tests.protocol.test_leak import ALGORITHMS
 from tests.runtime.every import experiment
 
 CLIENTS = 12
 """Three clients of each kind of task, of which two a round, on average, take part."""
 
 
-@pytest.mark.parametrize("algorithm", ALL_ALGORITHMS, ids=repr)
+OTHERS = [
+    each
+    for each in ALL_ALGORITHMS
+    if each not in ALGORITHMS and sum(type(other) is type(each) for other in ALL_ALGORITHMS) > 1
+]
+
+
+def test_no_setting_is_left_out() -> None:
+    """Of an algorithm with one setting alone, the search for leaks has it, if need be with clients of its own data."""
+    assert {type(each) for each in ALGORITHMS} == {type(each) for each in ALL_ALGORITHMS}
+    assert len(OTHERS) >= 9
+
+
+@pytest.mark.parametrize("algorithm", OTHERS, ids=repr)
 @pytest.mark.parametrize(
     "codec",
     [
