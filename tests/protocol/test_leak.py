@@ -253,7 +253,7 @@ def test_no_name_is_in_any_packet_and_messages_hold_fixed_fields(algorithm: Any,
         assert leaked_names(caught) == []
     fields = {
         "requests": {
-            *("plan", "run", "round", "add", "full", "since", "part", "best"),
+            *("plan", "run", "round", "version", "add", "full", "since", "part", "best"),
             *("clients", "start", "length", "evaluate", "train", "raw_data"),
         },
         "replies": {
