@@ -18,7 +18,7 @@ from fedmtl.codecs import FP16, Codec, Dense, ErrorFeedback, Int8, TopK
 from fedmtl.core.context import Context
 from fedmtl.core.trees import sha256
 from fedmtl.core.types import LocalResult, LossFn, Params, Payload, Upload
-from fedmtl.data import ClientData, Federation, Split, Synthetic, from_arrays
+from fedmtl.data import ClientData, Federation, Split, from_arrays
 from fedmtl.models import MLP
 from fedmtl.protocol.packets import PacketError
 from fedmtl.protocol.requests import replies_of, requests_of
@@ -30,11 +30,10 @@ from fedmtl.runtime.flower.messages import read_replies, read_requests, replies_
 from fedmtl.runtime.local import LocalGrid
 from fedmtl.runtime.node import client_pool_of
 from fedmtl.tasks import Binary, MultiClass
-
-DATA = Synthetic(clients=5, examples=6, test_examples=3, features=4, rank=2, kind="mixed", tasks_per_client=2)
+from tests.toys import mixed
 
 SMALL: dict[str, Any] = {
-    "data": DATA,
+    "data": mixed(),
     "model": MLP((3,)),
     "algorithm": FedPer(lr=0.05, epochs=1),
     "rounds": 2,

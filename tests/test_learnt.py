@@ -18,10 +18,10 @@ from fedmtl.core.context import Context
 from fedmtl.core.types import ClientId, Params, Upload
 from fedmtl.core.uploads import mean_upload
 from fedmtl.data import Synthetic
-from fedmtl.models import MLP
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.result import Result
+from tests import toys
 
 
 class Seen(NamedTuple):
@@ -73,17 +73,8 @@ class Counting:
 
 
 def experiment(rounds: int = 5, **settings: Any) -> Experiment:
-    return Experiment(
-        name="learnt",
-        data=Synthetic(clients=12, examples=6, test_examples=4, features=4, rank=2, classes=3),
-        model=MLP((3,)),
-        algorithm=Counting(),
-        rounds=rounds,
-        cohort=4,
-        batch_size=4,
-        engine="loop",
-        **{"runtime": "InProcess", **settings},
-    )
+    data = Synthetic(clients=12, examples=6, test_examples=4, features=4, rank=2, classes=3)
+    return toys.experiment(name="learnt", data=data, algorithm=Counting(), rounds=rounds, cohort=4, **settings)
 
 
 def counted(result: Result) -> list[float]:

@@ -17,17 +17,16 @@ from fedmtl.client.state.base import LostState, StateError
 from fedmtl.codecs import FP16, ErrorFeedback, Int8, TopK
 from fedmtl.core.files import Folder
 from fedmtl.core.trees import sha256
-from fedmtl.data import Synthetic
 from fedmtl.models import MLP
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.result import Progress, Result
 from fedmtl.runtime import InProcess
 from fedmtl.runtime.local import LocalGrid
+from tests import toys
+from tests.toys import mixed
 
-DATA = Synthetic(
-    clients=5, examples=12, test_examples=3, features=4, rank=2, kind="mixed", tasks_per_client=2, ragged=True
-)
+DATA = mixed(examples=12, ragged=True)
 ROUNDS = 3
 
 METHODS: dict[str, dict[str, Any]] = {
@@ -44,16 +43,14 @@ METHODS: dict[str, dict[str, Any]] = {
 def experiment(**changes: Any) -> Experiment:
     values: dict[str, Any] = {
         "data": DATA,
-        "model": MLP((3,)),
         "algorithm": FedPer(lr=0.05, epochs=1),
         "rounds": ROUNDS,
         "cohort": 3,
-        "batch_size": 3,  # so that the order of examples matters to everybody
+        "batch_size": 3,  # the order of examples matters to all clients
         "evaluate_every": 2,
-        "runtime": "InProcess",
-        **changes,
+        "engine": "VMap",
     }
-    return Experiment(**values)
+    return toys.experiment(**{**values, **changes})
 
 
 class Killed(Exception):
@@ -290,7 +287,7 @@ def test_a_finished_run_whose_checkpoint_was_deleted_is_not_written_over(tmp_pat
 
 
 CHANGED: dict[str, Any] = {
-    "data": Synthetic(clients=6, examples=12, test_examples=3, features=4, rank=2, kind="mixed", tasks_per_client=2),
+    "data": mixed(clients=6, examples=12),
     "model": MLP((4,)),
     "algorithm": FedPer(lr=0.04, epochs=1),
     "up_codec": FP16(),

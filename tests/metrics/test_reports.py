@@ -11,7 +11,6 @@ from torch.func import functional_call
 
 from fedmtl.algorithms import FedAvg, FedEM
 from fedmtl.client.client_pool import ClientPool
-from fedmtl.data import Synthetic
 from fedmtl.engines import Loop, VMap
 from fedmtl.metrics import Tally
 from fedmtl.protocol.header import make_packet, read_packet
@@ -23,19 +22,9 @@ from fedmtl.server.round_result import ClientMetrics
 from fedmtl.server.server import Server
 from tests.metrics.cases import by_scikit
 from tests.server.toy import Toy, make_toy, rounds_of, toy_plan
+from tests.toys import mixed
 
-MIXED = Synthetic(
-    clients=9,
-    examples=6,
-    test_examples=300,
-    features=6,
-    rank=2,
-    kind="mixed",
-    tasks=4,
-    tasks_per_client=2,
-    noise=0.5,
-    ragged=True,
-)
+MIXED = mixed(clients=9, test_examples=300, features=6, noise=0.5, ragged=True)
 """Test parts of one piece and of two."""
 
 

@@ -14,9 +14,7 @@ from torch import Tensor
 from fedmtl.algorithms import Algorithm, FedAvg, FedAvgM, FedPer, Local, Pooled, TaskWeighted
 from fedmtl.core.trees import sha256, tree_leaves
 from fedmtl.core.types import Params
-from fedmtl.data import Synthetic
 from fedmtl.data.base import Federation
-from fedmtl.models import MLP
 from fedmtl.optimizers import Clip, Cosine, Momentum, Warmup, WeightDecay
 from fedmtl.optimizers.traits import OptimizerTraits
 from fedmtl.registry.components import REGISTRY, find
@@ -24,9 +22,11 @@ from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.presets import load_experiment
 from fedmtl.runs.result import Progress
+from tests import toys
 from tests.algorithms.rounds import jobs, play, start
 from tests.conftest import ALL_ALGORITHMS, tiny_plan
 from tests.engines.jobs import alone
+from tests.toys import mixed
 
 PLAIN = {"Scaffold", "PFedMe"}
 """Algorithms whose descent is plain gradient steps by what they are."""
@@ -107,23 +107,12 @@ def test_only_functions_that_read_a_context_are_given_one(unlike: Federation) ->
 
 # Runs
 
-DATA = Synthetic(clients=5, examples=8, test_examples=3, features=4, rank=2, kind="mixed", tasks_per_client=2)
 LEARNING = FedPer(lr=0.05, epochs=2, optimizer=Cosine(rounds=4, optimizer=Momentum()))
 
 
 def experiment(**changes: Any) -> Experiment:
-    values: dict[str, Any] = {
-        "data": DATA,
-        "model": MLP((3,)),
-        "algorithm": LEARNING,
-        "rounds": 4,
-        "cohort": 3,
-        "batch_size": 4,
-        "engine": "loop",
-        "runtime": "InProcess",
-        **changes,
-    }
-    return Experiment(**values)
+    values = {"data": mixed(examples=8), "algorithm": LEARNING, "rounds": 4, "cohort": 3}
+    return toys.experiment(**{**values, **changes})
 
 
 @pytest.mark.parametrize("engine", ["loop", "vmap"])

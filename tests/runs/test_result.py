@@ -23,19 +23,10 @@ from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment, from_dict
 from fedmtl.runs.result import Progress, Result
 from fedmtl.tasks.regression import Regression
+from tests import toys
+from tests.toys import mixed
 
-DATA = Synthetic(
-    clients=80,
-    examples=6,
-    test_examples=5,
-    features=4,
-    rank=2,
-    classes=3,
-    kind="mixed",
-    tasks=4,
-    noise=0.5,
-    ragged=True,
-)
+DATA = mixed(clients=80, test_examples=5, classes=3, tasks_per_client=1, noise=0.5, ragged=True)
 """Client c owns the task c mod 4 of multiclass_0, binary_1, regression_2, multilabel_3: 20 clients a task."""
 
 TASKS = ["multiclass_0", "binary_1", "regression_2", "multilabel_3"]
@@ -54,16 +45,12 @@ def experiment(**changes: Any) -> Experiment:
     values: dict[str, Any] = {
         "name": "small",
         "data": DATA,
-        "model": MLP((3,)),
         "algorithm": FedPer(lr=0.05, epochs=1),
-        "rounds": 3,
         "cohort": 0.5,
-        "batch_size": 4,
         "evaluate_every": 2,
-        "runtime": "InProcess",
-        **changes,
+        "engine": "VMap",
     }
-    return Experiment(**values)
+    return toys.experiment(**{**values, **changes})
 
 
 def strict(text: str) -> dict[str, Any]:
@@ -337,7 +324,7 @@ def test_an_algorithm_without_a_server_state_leaves_no_model(tmp_path: Path) -> 
     ids=lambda changes: repr(changes.get("algorithm", "FedPer")),
 )
 def test_two_runs_end_in_the_same_bits_with_or_without_a_folder(changes: dict[str, Any], tmp_path: Path) -> None:
-    small = Synthetic(clients=8, examples=6, test_examples=3, features=4, rank=2, kind="mixed", tasks_per_client=2)
+    small = mixed(clients=8)
     one = run(experiment(data=small, **changes))
     other = run(experiment(data=small, **changes), tmp_path / "run")
     assert one.summary["digests"] == other.summary["digests"]

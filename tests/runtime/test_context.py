@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from fedmtl import Context, Experiment, FedEM, LocalResult, Result, Synthetic, Traits, Upload, run
+from fedmtl import Context, Experiment, FedEM, LocalResult, Result, Traits, Upload, run
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.ifca import IFCA
 from fedmtl.core.trees import select
 from fedmtl.core.types import Batch, ClientId, LossFn, Params, Payload
 from fedmtl.core.uploads import mean_upload
-from fedmtl.models import MLP
 from fedmtl.optimizers import Cosine, Optimizer
+from tests import toys
+from tests.toys import mixed
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,8 @@ def noisy(params: Params, ctx: Context) -> Params:
 
 
 def experiment(**settings: Any) -> Experiment:
-    data = Synthetic(clients=6, examples=9, test_examples=4, features=4, rank=2, kind="mixed", tasks_per_client=2)
-    values = {"algorithm": Noisy(), "engine": "Loop", "runtime": "InProcess", **settings}
-    return Experiment(data=data, model=MLP((3,)), rounds=4, cohort=4, batch_size=4, **values)
+    data = mixed(clients=6, examples=9, test_examples=4)
+    return toys.experiment(**{"data": data, "algorithm": Noisy(), "rounds": 4, "cohort": 4, **settings})
 
 
 def numbers(result: Result) -> list[float]:

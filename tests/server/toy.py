@@ -12,7 +12,7 @@ from fedmtl.client.client_pool import ClientPool
 from fedmtl.client.state.files import MemoryBackend, VersionedFileStore
 from fedmtl.codecs import Dense
 from fedmtl.core.types import Payload
-from fedmtl.data import Federation, Synthetic
+from fedmtl.data import Federation
 from fedmtl.engines import Loop
 from fedmtl.models import MLP
 from fedmtl.protocol.exchange import Exchange
@@ -26,21 +26,10 @@ from fedmtl.server.sampling import cohort_size
 from fedmtl.server.schedule import Schedule
 from fedmtl.server.server import Server
 from fedmtl.server.synchronous import Synchronous
+from tests.toys import mixed
 
-DATA = Synthetic(
-    clients=5,
-    examples=8,
-    test_examples=4,
-    features=6,
-    rank=2,
-    classes=3,
-    kind="mixed",
-    tasks=4,
-    tasks_per_client=2,
-    noise=0.1,
-    ragged=True,
-)
-"""Client c owns tasks c and c + 1 of multiclass_0, binary_1, regression_2, multilabel_3; 4 to 8 examples each."""
+DATA = mixed(examples=8, test_examples=4, features=6, classes=3, noise=0.1, ragged=True)
+"""4 to 8 examples each."""
 
 MODEL = MLP((4,))
 TRUNK_NUMBERS = 6 * 4 + 4
