@@ -1,4 +1,4 @@
-# Tests run in FEDMTL_JOBS processes (tests/schedule.py); test-fast leaves the long ones out.
+# Tests run in FEDMTL_JOBS processes (tests/schedule.py): one more than two cores have, since many of them wait.
 # make test | test-fast | lint | demo | venv | clean.  Another Python: make test FEDMTL_PYTHON=python3.12
 
 FEDMTL_PYTHON ?= python3

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -128,6 +129,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each process of tests
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fast", action="store_true", help="leave out slow tests, and most cases of parametrised ones")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what ``--fast`` does, unless it is named."""
+    if not config.getoption("fast") or not collection_path.is_relative_to(config.rootpath):
+        return None
+    return schedule.is_left_out(collection_path.relative_to(config.rootpath).as_posix()) or None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,4 +1,4 @@
-"""The order of tests, their distribution over processes by ``pytest -n 2 --dist loadfile``, and ``--fast``.
+"""The order of tests, their distribution over processes by ``pytest -n 3 --dist loadfile``, and ``--fast``.
 
 A file is a unit, since its fixtures are made once a process. The files whose tests start Ray in the test process are
 one unit, so that there is one cluster for all of them. Long units begin first: the last to end is then a short one.
@@ -40,6 +40,38 @@ PROCESSES = (
 FIRST = (*RAY, "tests/algorithms/test_contract.py", *PROCESSES[len(RAY) :], "tests/runtime/test_hostile_replies.py")
 """Files that take longest, in this order."""
 
+LEFT_OUT = (
+    *PROCESSES,
+    "tests/analysis/report/",
+    "tests/bench/",
+    "tests/callbacks/",
+    "tests/cli/",
+    "tests/runtime/",
+    "tests/simulations/",
+    "tests/studies/",
+    "tests/algorithms/test_fedrep.py",
+    "tests/algorithms/test_local.py",
+    "tests/algorithms/test_mrmtl.py",
+    "tests/analysis/test_read.py",
+    "tests/client/state/test_mmap.py",
+    "tests/core/test_fingerprint.py",
+    "tests/data/test_contract.py",
+    "tests/data/test_watch.py",
+    "tests/engines/test_allocator.py",
+    "tests/engines/test_dynamo.py",
+    "tests/engines/trace/test_cpp.py",
+    "tests/engines/trace/test_inductor.py",
+    "tests/engines/trace/test_without_cpp.py",
+    "tests/runs/test_file_format.py",
+    "tests/runs/test_run_folder.py",
+    "tests/server/test_other_clients.py",
+    "tests/test_cli.py",
+    "tests/test_hostile_files.py",
+    "tests/test_resume.py",
+    "tests/test_toy.py",
+)
+"""Folders and files that ``--fast`` does not even collect: they start processes, train for long, compile or draw."""
+
 CASES = 4
 """Cases of a parametrised test that ``--fast`` keeps."""
 
@@ -56,11 +88,16 @@ def sort(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: rank.get(item.nodeid.split("::", 1)[0], len(rank)))
 
 
+def is_left_out(file: str) -> bool:
+    """Whether ``--fast`` leaves out a file or a folder, relative to the root."""
+    return any(file == left or (left.endswith("/") and f"{file}/".startswith(left)) for left in LEFT_OUT)
+
+
 def fast(items: Sequence[pytest.Item]) -> list[pytest.Item]:
-    """Tests for the inner loop: no slow one, no many processes, and of parametrised ones cases spread evenly."""
+    """Tests for the inner loop: none that is left out or slow, and of parametrised ones cases spread evenly."""
     cases: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
-        if item.nodeid.split("::", 1)[0] not in PROCESSES and item.get_closest_marker("slow") is None:
+        if not is_left_out(item.nodeid.split("::", 1)[0]) and item.get_closest_marker("slow") is None:
             cases[item.nodeid.split("[", 1)[0]].append(item)
     kept = []
     for some in cases.values():

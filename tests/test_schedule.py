@@ -4,7 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from tests.schedule import CASES, FIRST, PROCESSES, RAY, fast, sort, unit
+from tests.schedule import CASES, FIRST, LEFT_OUT, PROCESSES, RAY, fast, is_left_out, sort, unit
 
 ROOT = Path(__file__).parent.parent
 
@@ -18,6 +18,9 @@ def items(*names: str, slow: str = "") -> list[Any]:
 def test_files_are_those_that_there_are() -> None:
     """A file that was renamed would run in another place, and nothing else would tell."""
     assert [file for file in (*FIRST, *PROCESSES) if not (ROOT / file).is_file()] == []
+    assert [
+        name for name in LEFT_OUT if not (ROOT / name).exists() or (ROOT / name).is_dir() != name.endswith("/")
+    ] == []
 
 
 def test_files_that_start_ray_are_one_unit() -> None:
@@ -31,6 +34,12 @@ def test_long_files_come_first_and_the_others_stay() -> None:
     assert [item.nodeid for item in found] == [
         f"{FIRST[0]}::x", f"{FIRST[0]}::a", f"{FIRST[1]}::x", "tests/b.py::x", "tests/a.py::y",
     ]  # fmt: skip
+
+
+def test_fast_leaves_out_folders_and_files() -> None:
+    assert is_left_out("tests/cli") and is_left_out("tests/cli/test_width.py") and is_left_out("tests/runtime/ray")
+    assert is_left_out("tests/test_cli.py") and not is_left_out("tests/test_cl.py") and not is_left_out("tests/client")
+    assert not is_left_out("tests") and not is_left_out("tests/analysis") and is_left_out("tests/analysis/report")
 
 
 def test_fast_keeps_cases_from_end_to_end_and_no_long_test() -> None:
