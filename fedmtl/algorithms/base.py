@@ -1,4 +1,4 @@
-"""What an algorithm is, and the words and letters that its files use.
+"""The protocol of algorithms, and the words and letters of their files.
 
 θ    trunk: the shared parameters, named ``trunk.…``
 φ_k  head of client k: its private parameters, named ``head.<task>.…``
@@ -52,7 +52,7 @@ class Algorithm(Protocol[S, P]):
         ...
 
     def broadcast(self, server: S, client: ClientId, ctx: Context) -> Payload:
-        """What the server says to a client. Heads of tasks that the client does not own are left out on the way."""
+        """Return the payload for a client. Heads of tasks that the client does not own are left out on the way."""
         ...
 
     def local_update(
@@ -62,7 +62,7 @@ class Algorithm(Protocol[S, P]):
 
         Args:
             loss: mean loss of a batch over the client's tasks.
-            down: what ``broadcast`` said, after coding.
+            down: payload of ``broadcast``, after coding.
             private: the client's state.
             batches: one epoch. A batch whose mask is 0 throughout is padding and must change nothing.
         """
@@ -80,7 +80,7 @@ class Algorithm(Protocol[S, P]):
         ...
 
     def personal_params(self, down: Payload, private: P) -> Params:
-        """What this client predicts with, unless there is a ``mixture``: a trunk and a head for each of its tasks."""
+        """Return a trunk, and a head for each task, that the client predicts with unless there is a ``mixture``."""
         ...
 
 

@@ -6,7 +6,7 @@ There a unit between two layers mixes what K networks compute of one input. Wher
 mix of the weights: Σ_l a_kl (θ_l x) = (Σ_l a_kl θ_l) x. The federated form mixes weights, which no input has to leave
 its client for. A layer ℓ is what has one name but for its last part, such as ``trunk.1``; θ_l is its part of client l.
 
-    θ̃_k        = Σ_l A_kl θ_l                              what the server tells k, for each layer     (1)
+    θ̃_k        = Σ_l A_kl θ_l                              sent to k, for each layer                   (1)
     (θ_k, φ_k) <- (θ_k, φ_k) − η ∇ f_k(θ_k, φ_k)           epochs passes from (θ̃_k, φ_k)               (2)
     A_k·       <- simplex(A_k· + ζ ⟨θ_k − θ̃_k, θ_l⟩_l)     the θ_l of (1); for the k of the cohort     (3)
 
@@ -40,7 +40,7 @@ class Stitched(NamedTuple):
     """The server's state; trunks by ``str(client)``."""
 
     trunks: Mapping[str, Params]
-    """θ_k, as last heard."""
+    """θ_k, as last received."""
     mixed: Mapping[str, Params]
     """θ̃_k."""
     shift: Mapping[str, Tensor]
@@ -49,7 +49,7 @@ class Stitched(NamedTuple):
 
 @dataclass(frozen=True)
 class CrossStitch:
-    """ε = ζ = 0 is Local, to the bit; ε = 1 and ζ = 0 is FedPer where clients have equally many examples."""
+    """ε = ζ = 0 is Local, bit for bit; ε = 1 and ζ = 0 is FedPer where clients have equally many examples."""
 
     traits = Traits(
         sends=Sends(down="trunk", up="trunk", private="heads", down_note="own mix of trunks"),
@@ -101,18 +101,18 @@ class CrossStitch:
     def aggregate(self, server: Stitched, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Stitched:
         sent = {str(client): upload.payload["trunk"] for client, upload in uploads}
         if not sent:
-            raise ValueError("CrossStitch needs at least one client, got none; nobody has moved.")
-        everybody = sorted(server.trunks, key=int)
-        heard = [k for k, client in enumerate(everybody) if client in sent]
+            raise ValueError("CrossStitch needs at least one client, got none; no trunk has moved.")
+        clients = sorted(server.trunks, key=int)
+        moving = [k for k, client in enumerate(clients) if client in sent]
         trunks, shift = {**server.trunks, **sent}, {}
-        mixed: dict[str, dict[str, Tensor]] = {client: {} for client in everybody}
+        mixed: dict[str, dict[str, Tensor]] = {client: {} for client in clients}
         for layer, moved in server.shift.items():
-            start = self._start(len(everybody))
-            before, told, after = (rows(kept, everybody, layer) for kept in (server.trunks, server.mixed, trunks))
+            start = self._start(len(clients))
+            before, received, after = (rows(kept, clients, layer) for kept in (server.trunks, server.mixed, trunks))
             a = start + moved
-            a[heard] = simplex(a[heard] + self.rate * (after[heard] - told[heard]) @ before.T)  # (3)
+            a[moving] = simplex(a[moving] + self.rate * (after[moving] - received[moving]) @ before.T)  # (3)
             shift[layer] = a - start
-            for client, vector in zip(everybody, a @ after, strict=True):  # (1)
+            for client, vector in zip(clients, a @ after, strict=True):  # (1)
                 mixed[client] |= shaped(vector, trunks[client], layer)
         return Stitched(trunks, mixed, shift)
 

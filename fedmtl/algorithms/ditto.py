@@ -29,7 +29,7 @@ from fedmtl.optimizers import SGD, Optimizer
 
 @dataclass(frozen=True)
 class Ditto:
-    """λ = 0 is Local, to the bit, in what clients predict with; as λ grows, they predict with FedAvg's model."""
+    """λ = 0 is Local, bit for bit, in what clients predict with; as λ grows, they predict with FedAvg's model."""
 
     traits = Traits(
         sends=Sends(down="model", up="model", private="model"),

@@ -3,16 +3,16 @@
     Guha, Talwalkar, Smith. One-Shot Federated Learning. 2019. arXiv:1902.11175
 
     w_k      <- w_k − η ∇ f_k(w_k)                 epochs passes from its own w_k                              (1)
-    W_k      <- w_k                                on the server, of each client that was heard                (2)
-    a_kt      = 1 if W_k was heard and has a head of task t, else 0                                            (3)
-    p_t(y|x)  = Σ_k a_kt p(y | x; W_k) / Σ_k a_kt  what everybody predicts of task t                           (4)
+    W_k      <- w_k                                on the server, of each client that has sent a model         (2)
+    a_kt      = 1 if the server has W_k, with a head of task t, else 0                                         (3)
+    p_t(y|x)  = Σ_k a_kt p(y | x; W_k) / Σ_k a_kt  every client's prediction of task t                         (4)
 
 (4) is the ``mixed`` of each kind of task; of a Regression it is the mean of the numbers. All losses here are convex in
-the prediction, so the ensemble's is at most the mean of its members'. Where nobody was heard of a task, as before the
-first round, a client predicts with its own w_k.
+the prediction, so the ensemble's is at most the mean of its members'. For a task of no such model, as before
+the first round, a client predicts with its own w_k.
 
 One round of many epochs is the one-shot ensemble, each model uploaded once. In every round |w| goes up, and K|w| down
-to each client, K being all clients: zeros stand for who was not heard and for heads that a member lacks. Uploads are
+to each client, K being all clients: zeros stand for absent models and for heads that a member lacks. Uploads are
 whole models and no differences, so a codec that drops numbers drops them from the member.
 
 Down: W_1 … W_K, and a.  Up: w_k.  Private: w_k.
@@ -38,23 +38,23 @@ class Members(NamedTuple):
     """The server's state."""
 
     clients: Tensor
-    """Who they are, ascending, [K]."""
+    """All registered clients, ascending, [K]."""
     models: Params
     """W, each [K, …]."""
-    heard: Params
-    """``heard.<task>`` -> a_·t [K]."""
+    present: Params
+    """``present.<task>`` -> a_·t [K]."""
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """With one client it is Local, to the bit, in what that client learns."""
+    """With one client it is Local, bit for bit, in what that client learns."""
 
     traits = Traits(
         sends=Sends(
             down="model",
             up="model",
             private="model",
-            down_extra=("heard.*",),
+            down_extra=("present.*",),
             private_sent=True,
             down_note="of each client",
         ),
@@ -78,22 +78,22 @@ class Ensemble:
         check_optimizer(self, self.optimizer)
 
     def init_server(self, params: Params, ctx: Context) -> Members:
-        heard = {f"heard.{task}": torch.zeros(0) for task in sorted(_tasks(params))}
+        present = {f"present.{task}": torch.zeros(0) for task in sorted(_tasks(params))}
         models = {name: torch.zeros(0, *value.shape, dtype=value.dtype) for name, value in params.items()}
-        return Members(torch.zeros(0, dtype=torch.int64), models, heard)
+        return Members(torch.zeros(0, dtype=torch.int64), models, present)
 
     def register_clients(self, server: Members, owned: Mapping[ClientId, Params]) -> Members:
         def blank(stack: Tensor) -> Tensor:
             return torch.zeros((), dtype=stack.dtype).expand(len(owned), *stack.shape[1:])  # takes no memory
 
         models = {name: blank(stack) for name, stack in server.models.items()}
-        return Members(torch.tensor([*owned]), models, {name: blank(stack) for name, stack in server.heard.items()})
+        return Members(torch.tensor([*owned]), models, {name: blank(stack) for name, stack in server.present.items()})
 
     def init_client(self, params: Params, num_examples: int) -> Params:
         return dict(params)
 
     def broadcast(self, server: Members, client: ClientId, ctx: Context) -> Payload:
-        return {"heard": server.heard, "models": server.models}
+        return {"present": server.present, "models": server.models}
 
     def local_update(
         self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch], ctx: Context
@@ -104,21 +104,21 @@ class Ensemble:
     def aggregate(self, server: Members, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Members:
         sent = {client: upload.payload["model"] for client, upload in uploads}
         if not sent:
-            raise ValueError("Ensemble needs at least one client, got none; nobody was heard.")
-        models, heard = _copy(server.models), _copy(server.heard)
+            raise ValueError("Ensemble needs at least one client, got none; no model was sent.")
+        models, present = _copy(server.models), _copy(server.present)
         for k, client in enumerate(server.clients.tolist()):
             for name, value in sent.get(client, {}).items():
                 models[name][k] = value  # (2)
             for task in _tasks(sent.get(client, {})):
-                heard[f"heard.{task}"][k] = 1  # (3)
-        return Members(server.clients, models, heard)
+                present[f"present.{task}"][k] = 1  # (3)
+        return Members(server.clients, models, present)
 
     def mixture(self, down: Payload, private: Params) -> tuple[list[Params], dict[str, Tensor]]:
         weights = {}
-        for name, flags in down["heard"].items():
+        for name, flags in down["present"].items():
             a = flags > 0.5  # 0 or 1, but for what a codec makes of them
-            v = torch.cat([a, ~a.any()[None]]).float()  # the last is one's own, for when nobody was heard
-            weights[name.removeprefix("heard.")] = v / v.sum()  # (4)
+            v = torch.cat([a, ~a.any()[None]]).float()  # the last is one's own, for a task of no model
+            weights[name.removeprefix("present.")] = v / v.sum()  # (4)
         members = [tree_index(down["models"], k) for k in range(len(next(iter(down["models"].values()))))]
         return [*members, private], weights
 

@@ -36,7 +36,7 @@ class Clouds(NamedTuple):
     """The server's state, by ``str(client)``."""
 
     models: Mapping[str, Params]
-    """w_k, as last heard."""
+    """w_k, as last received."""
     mixed: Mapping[str, Params]
     """u_k."""
 
@@ -104,10 +104,10 @@ class FedAMP:
         return LocalResult(w, Upload({"model": w}, num_examples(batches)))
 
     def aggregate(self, server: Clouds, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Clouds:
-        heard = {str(client): upload.payload["model"] for client, upload in uploads}
-        if not heard:
-            raise ValueError("FedAMP needs at least one client, got none; nobody has moved.")
-        models = {**server.models, **heard}
+        sent = {str(client): upload.payload["model"] for client, upload in uploads}
+        if not sent:
+            raise ValueError("FedAMP needs at least one client, got none; no model has moved.")
+        models = {**server.models, **sent}
         mixed = pull(_ascending(models), self._xi(models))  # (2)
         return Clouds(models, dict(zip(sorted(models, key=int), mixed, strict=True)))
 
@@ -121,7 +121,7 @@ class FedAMP:
         return xi + torch.diag(1 - xi.sum(1))
 
     def diagnostics(self, server: Clouds) -> dict[str, Tensor]:
-        """ξ [K, K], of the models as last heard."""
+        """ξ [K, K], of the models as last received."""
         return {"xi": self._xi(server.models)}
 
     def personal_params(self, down: Payload, private: Params) -> Params:

@@ -9,7 +9,7 @@ With w = (θ, φ) the whole model and f_k the mean loss of client k on its n_k e
                                      clients of the cohort that have it
 
 The second half of (2) is what makes it a multi-task algorithm: the head of a task is averaged over the
-clients that own the task, and sent to them alone. A head that nobody in the cohort owns stays as it was.
+clients that own the task, and sent to them alone. A head that no client of the cohort owns stays as it was.
 
 Down: w (the trunk and the heads of the client's tasks).  Up: w_k.  Private: nothing.
 """

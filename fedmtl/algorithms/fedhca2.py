@@ -41,22 +41,22 @@ from fedmtl.optimizers import SGD, Optimizer
 
 
 class HCAClient(NamedTuple):
-    """What the server keeps of a client: α_k is a scalar, β_k one for each layer of the heads."""
+    """The server's state of a client: α_k is a scalar, β_k one for each layer of the heads."""
 
     model: Params
     alpha: Tensor
     beta: Params
     pull: Params
-    """What α_k and β_k multiplied in the client's last round: U_k, and A_k of each tensor of the heads."""
+    """Factor of α_k and β_k in the client's last round: U_k, and A_k of each tensor of the heads."""
 
 
-Kept = Mapping[str, HCAClient]
+HCAClients = Mapping[str, HCAClient]
 """By ``str(client)``."""
 
 
 @dataclass(frozen=True)
 class FedHCA2:
-    """α = β = ζ = 0 is Local, to the bit."""
+    """α = β = ζ = 0 is Local, bit for bit."""
 
     traits = Traits(
         sends=Sends(down="model", up="model", private="nothing", down_note="its own"),
@@ -70,7 +70,7 @@ class FedHCA2:
     """η."""
     epochs: int = 5
     c: float = 0.4
-    """Of CAGrad: how far from the mean U may lie, in lengths of the mean."""
+    """CAGrad's c: largest distance of U from the mean, in lengths of the mean."""
     alpha: float = 0.1
     """The first α_k of every client."""
     beta: float = 0.1
@@ -86,10 +86,10 @@ class FedHCA2:
         check_optimizer(self, self.optimizer)
         check_strength(self, c=self.c, alpha=self.alpha, beta=self.beta, hyper_lr=self.hyper_lr)
 
-    def init_server(self, params: Params, ctx: Context) -> Kept:
+    def init_server(self, params: Params, ctx: Context) -> HCAClients:
         return {}
 
-    def register_clients(self, server: Kept, owned: Mapping[ClientId, Params]) -> Kept:
+    def register_clients(self, server: HCAClients, owned: Mapping[ClientId, Params]) -> HCAClients:
         alpha = torch.tensor(float(self.alpha))
         zero = {k: {name: torch.zeros_like(value) for name, value in w.items()} for k, w in owned.items()}
         return {str(k): HCAClient(w, alpha, self._beta(w), zero[k]) for k, w in owned.items()}
@@ -101,7 +101,7 @@ class FedHCA2:
     def init_client(self, params: Params, num_examples: int) -> None:
         return None
 
-    def broadcast(self, server: Kept, client: ClientId, ctx: Context) -> Payload:
+    def broadcast(self, server: HCAClients, client: ClientId, ctx: Context) -> Payload:
         return {"model": server[str(client)].model}
 
     def local_update(
@@ -110,7 +110,7 @@ class FedHCA2:
         w = sgd(loss, down["model"], batches, self.lr, self.epochs, self.optimizer, ctx=ctx)  # (1)
         return LocalResult(None, Upload({"model": w}, num_examples(batches)))
 
-    def aggregate(self, server: Kept, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Kept:
+    def aggregate(self, server: HCAClients, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> HCAClients:
         sent = {str(client): u.payload["model"] for client, u in sorted(uploads, key=lambda pair: pair[0])}
         if not sent:
             raise ValueError("FedHCA2 needs at least one client, got none.")
@@ -133,7 +133,7 @@ class FedHCA2:
     def personal_params(self, down: Payload, private: None) -> Params:
         return down["model"]
 
-    def diagnostics(self, server: Kept) -> dict[str, Tensor]:
+    def diagnostics(self, server: HCAClients) -> dict[str, Tensor]:
         """``alpha`` and ``beta``, the mean over a client's heads, [K] each."""
         clients = [server[key] for key in sorted(server, key=int)]
         beta = [torch.stack([*client.beta.values()]).mean() for client in clients if client.beta]

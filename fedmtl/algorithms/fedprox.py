@@ -29,7 +29,7 @@ from fedmtl.optimizers import SGD, Optimizer
 
 @dataclass(frozen=True)
 class FedProx:
-    """μ = 0 is FedAvg, to the bit. The paper tries μ of 0.001 to 1."""
+    """μ = 0 is FedAvg, bit for bit. The paper tries μ of 0.001 to 1."""
 
     traits = Traits(
         sends=Sends(down="model", up="model", private="nothing"),

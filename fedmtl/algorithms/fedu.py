@@ -3,10 +3,10 @@
     Dinh, Vu, Tran, Dao, Zhang. 2021, Algorithm 1. arXiv:2102.07148
 
     w_k <- w_k − η ∇ f_k(w_k)                        epochs passes from its own w_k              (1)
-    w_k <- w_k − η R β Σ_l a_kl (w_k − w_l)          on the server, for all it has heard, at once (2)
+    w_k <- w_k − η R β Σ_l a_kl (w_k − w_l)          on the server, for the cohort, at once       (2)
 
 (2) is a step on β/2 Σ_{k<l} a_kl ‖w_k − w_l‖² whose length is that of the R local steps. The server knows no number of
-steps, so R is the number of passes. A client that was not heard stays where it is, and its neighbours are drawn to
+steps, so R is the number of passes. A client outside the cohort stays where it is, and its neighbours are drawn to
 where it is. A head is drawn to the same head of those that own its task. ηRβ Σ_l a_kl beyond 1 overshoots.
 
 With a = 1 between all m clients, Σ_l (w_k − w_l) = m (w_k − w̄): (2) is a step on MR-MTL's λ/2 ‖w_k − w̄‖² with λ = βm.
@@ -80,14 +80,14 @@ class FedU:
     def aggregate(
         self, server: Mapping[str, Params], uploads: Iterable[tuple[ClientId, Upload]], ctx: Context
     ) -> dict[str, Params]:
-        heard = {str(client): upload.payload["model"] for client, upload in uploads}
-        if not heard:
-            raise ValueError("FedU needs at least one client, got none; nobody has moved.")
-        models = {**server, **heard}
+        sent = {str(client): upload.payload["model"] for client, upload in uploads}
+        if not sent:
+            raise ValueError("FedU needs at least one client, got none; no model has moved.")
+        models = {**server, **sent}
         clients = sorted(map(int, models))
         step = self.lr * self.epochs * self.beta
         moved = pull([models[str(client)] for client in clients], step * self._weights(clients))  # (2)
-        return {**server, **{str(c): model for c, model in zip(clients, moved, strict=True) if str(c) in heard}}
+        return {**server, **{str(c): model for c, model in zip(clients, moved, strict=True) if str(c) in sent}}
 
     def _weights(self, clients: Sequence[ClientId]) -> Tensor:
         """a [K, K]."""

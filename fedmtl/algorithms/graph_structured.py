@@ -1,4 +1,4 @@
-"""GraphStructured: who shares how much with whom is known beforehand, as groups, as a graph, or as both.
+"""GraphStructured: clients share by a structure that is known beforehand, groups, a graph, or both.
 
     Dinh, Vu, Tran, Dao, Zhang. FedU, 2021, Algorithm 1, for the edges. arXiv:2102.07148
 
@@ -7,7 +7,7 @@
     θ_k        <- θ_k − ρ Σ_l a_kl (θ_k − θ_l)       over the edges of k, all at once                      (3)
     θ_k        <- Σ n_l θ_l / Σ n_l                  over the cohort, for the blocks common to all         (4)
 
-(2) is for all members of a group of which somebody was in the cohort, (3) for the cohort, and (4) for everybody. With
+(2) is for all members of a group with a client in the cohort, (3) for the cohort, and (4) for all clients. With
 groups and common blocks, the trunk is a tree: its root is everyone's, a middle block the group's, the head the
 client's.
 
@@ -92,7 +92,7 @@ class GraphStructured:
     def aggregate(self, server: Trunks, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Trunks:
         cohort = {str(client): upload for client, upload in sorted(uploads, key=lambda pair: pair[0])}
         sent = {k: (upload.payload["trunk"], upload.num_examples) for k, upload in cohort.items()}
-        everybody = weighted_mean(sent.values())
+        mean = weighted_mean(sent.values())
         groups, edges = parse_groups(self.groups), parse_edges(self.edges)
         unknown = {k for group in groups for k in group}.union(*(edge[:2] for edge in edges)) - server.keys()
         if unknown:
@@ -108,7 +108,7 @@ class GraphStructured:
                 for name, value in trunks[k].items():
                     pull = self.strength * weight * (value - trunks[other][name])
                     pulled[k][name] = pulled[k][name] - pull  # (3)
-        shared = {name: value for prefix in self.common for name, value in select(everybody, prefix).items()}
+        shared = {name: value for prefix in self.common for name, value in select(mean, prefix).items()}
         return {k: {**trunk, **shared} for k, trunk in pulled.items()}  # (4)
 
     def personal_params(self, down: Payload, private: Params) -> Params:

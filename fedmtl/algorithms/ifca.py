@@ -7,9 +7,9 @@
     w_j <- Σ_{j_k = j} n_k v_k / Σ_{j_k = j} n_k            on the server                     (3)
 
 At first w_0 is the initial model and the others differ from it by noise, else they would stay equal: see ``several``.
-A model that nobody chose stays. The mean of the paper has equal weights; here it has FedAvg's.
+A model that no client chose stays. The mean of the paper has equal weights; here it has FedAvg's.
 
-Each client hears the models in a circle that begins with the one it chose last: it predicts with that one, and under
+Each client receives the models in a circle that begins with the one it chose last: it predicts with that one, and under
 lossy codecs v_k travels as the difference to it. The choice goes up as a row of K numbers, of which the largest counts.
 
 Down: all w_j.  Up: v_k, and the choice.  Private: nothing.
@@ -43,7 +43,7 @@ class Clusters(NamedTuple):
 
 @dataclass(frozen=True)
 class IFCA:
-    """One cluster is FedAvg, to the bit."""
+    """One cluster is FedAvg, bit for bit."""
 
     traits = Traits(
         sends=Sends(down="model", up="model", private="nothing", up_extra=("turn",), down_note="of each cluster"),

@@ -6,7 +6,7 @@
     φ          <- Σ n_k φ_k / Σ n_k                  on the server, each task's head over those clients   (2)
                                                      of the cohort that own the task
 
-Clients hear of each other through the heads of tasks that they have in common, and through nothing else.
+Clients learn from each other through the heads of tasks that they have in common, and through nothing else.
 
 Down: φ (the heads of the client's tasks).  Up: φ_k.  Private: θ_k.
 """

@@ -4,10 +4,10 @@
 
     (θ_k, φ_k) <- (θ_k, φ_k) − η ∇ f_k(θ_k, φ_k)     epochs passes from (θ_k, φ_k)                         (1)
     δ_k         = θ_k − Σ n_l θ_l / Σ n_l            on the server, from here on                           (2)
-    groups     <- agglomerated by average linkage of 1 − cos(δ_k, δ_l), until as many as asked for remain  (3)
+    groups     <- agglomerated by average linkage of 1 − cos(δ_k, δ_l), until the given number remains     (3)
     θ_k        <- Σ n_l θ_l / Σ n_l                  over the l in the group of k                          (4)
 
-Means are over the cohort; who is not in it keeps its trunk. The paper weights clients alike.
+Means are over the cohort; a client outside it keeps its trunk. The paper weights clients alike.
 
 Down: θ_k.  Up: θ_k.  Private: φ_k.
 """
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.algorithms.common.checks import check_count, check_epochs, check_lr, check_optimizer
-from fedmtl.algorithms.common.gradient_similarity import Conflicts, cosines, enrolled, observed, told
+from fedmtl.algorithms.common.gradient_similarity import Conflicts, cosine_diagnostics, cosines, no_conflicts, observed
 from fedmtl.algorithms.common.gradient_surgery import flat
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
@@ -37,7 +37,7 @@ class MaTFLServer(NamedTuple):
 
     trunks: Mapping[str, Params]
     group: Mapping[str, Tensor]
-    """Which group of the last round, from 0; −1 for who was not in it. A scalar."""
+    """Group of the last round, from 0; −1 for a client outside the cohort. A scalar."""
     conflicts: Conflicts
 
 
@@ -57,7 +57,7 @@ class MaTFL:
     """η."""
     epochs: int = 5
     groups: int = 2
-    """How many groups a cohort falls into; at most one for each client."""
+    """Number of groups of a cohort; at most one for each client."""
     optimizer: Optimizer = SGD()
     """Client optimizer."""
 
@@ -68,11 +68,11 @@ class MaTFL:
         check_count(self, groups=self.groups)
 
     def init_server(self, params: Params, ctx: Context) -> MaTFLServer:
-        return MaTFLServer({}, {}, enrolled([]))
+        return MaTFLServer({}, {}, no_conflicts([]))
 
     def register_clients(self, server: MaTFLServer, owned: Mapping[ClientId, Params]) -> MaTFLServer:
         trunks = {str(client): select(params, "trunk.") for client, params in owned.items()}
-        return MaTFLServer(trunks, {key: torch.tensor(-1) for key in trunks}, enrolled([*owned]))
+        return MaTFLServer(trunks, {key: torch.tensor(-1) for key in trunks}, no_conflicts([*owned]))
 
     def init_client(self, params: Params, num_examples: int) -> Params:
         return select(params, "head.")
@@ -106,7 +106,7 @@ class MaTFL:
     def diagnostics(self, server: MaTFLServer) -> dict[str, Tensor]:
         """``group`` of the last round, −1: not in it, [K]; ``cosine`` between the δ_k, [K, K]."""
         group = torch.stack([server.group[key] for key in sorted(server.group, key=int)])
-        return {"group": group, **told(server.conflicts)}
+        return {"group": group, **cosine_diagnostics(server.conflicts)}
 
 
 def agglomerate(cosine: NDArray[np.float64], groups: int) -> NDArray[np.int64]:

@@ -83,7 +83,7 @@ class Mocha:
         check_fraction(self, floor=self.floor)
 
     def init_server(self, params: Params, ctx: Context) -> Related:
-        """Of no client yet; a ValueError where the model has a trunk to learn, an intercept or several outputs."""
+        """Return the state of no client; refuse a model with a trunk to learn, an intercept or several outputs."""
         wrong = [n for n, w in params.items() if not (n.startswith("head.") and n.endswith(".weight") and len(w) == 1)]
         if wrong:
             raise ValueError(f"Mocha needs the model Linear(intercept=False) and binary tasks, got {', '.join(wrong)}.")

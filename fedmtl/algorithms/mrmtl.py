@@ -28,7 +28,7 @@ from fedmtl.optimizers import SGD, Optimizer
 
 @dataclass(frozen=True)
 class MRMTL:
-    """λ = 0 is Local, to the bit; as λ grows, the clients' models become one. Useful are 0.1 to 3."""
+    """λ = 0 is Local, bit for bit; as λ grows, the clients' models become one. Useful are 0.1 to 3."""
 
     traits = Traits(
         sends=Sends(down="model", up="model", private="model", private_sent=True, down_note="mean of models"),

@@ -28,7 +28,7 @@ from fedmtl.core.trees import weighted_mean
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
 
-class Server(NamedTuple):
+class Controls(NamedTuple):
     """State of the server."""
 
     model: Params
@@ -76,18 +76,18 @@ class Scaffold:
         check_lr(self, lr=self.lr, server_lr=self.server_lr)
         check_epochs(self, epochs=self.epochs)
 
-    def init_server(self, params: Params, ctx: Context) -> Server:
+    def init_server(self, params: Params, ctx: Context) -> Controls:
         zeros = {name: torch.zeros_like(value) for name, value in params.items()}
-        return Server(dict(params), zeros, torch.zeros(len(params), dtype=torch.int64))
+        return Controls(dict(params), zeros, torch.zeros(len(params), dtype=torch.int64))
 
-    def register_clients(self, server: Server, owned: Mapping[ClientId, Params]) -> Server:
+    def register_clients(self, server: Controls, owned: Mapping[ClientId, Params]) -> Controls:
         counts = [sum(name in params for params in owned.values()) for name in server.model]
         return server._replace(owners=torch.tensor(counts))
 
     def init_client(self, params: Params, num_examples: int) -> Params:
         return {name: torch.zeros_like(value) for name, value in params.items()}
 
-    def broadcast(self, server: Server, client: ClientId, ctx: Context) -> Payload:
+    def broadcast(self, server: Controls, client: ClientId, ctx: Context) -> Payload:
         return {"model": server.model, "control": server.control}
 
     def local_update(
@@ -106,7 +106,7 @@ class Scaffold:
         new = {name: c_k[name] + change[name] for name in y}
         return LocalResult(new, Upload({"model": y, "change": change}, num_examples(batches)))
 
-    def aggregate(self, server: Server, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Server:
+    def aggregate(self, server: Controls, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Controls:
         sent = [upload.payload for _, upload in uploads]
         mean, change = (weighted_mean((payload[record], 1.0) for payload in sent) for record in ("model", "change"))
         model = {name: server.model[name] + self.server_lr * (mean[name] - server.model[name]) for name in mean}  # (3)

@@ -21,7 +21,7 @@ import numpy as np
 from torch import Tensor
 
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer, check_strength
-from fedmtl.algorithms.common.gradient_similarity import Conflicts, enrolled, observed, told
+from fedmtl.algorithms.common.gradient_similarity import Conflicts, cosine_diagnostics, no_conflicts, observed
 from fedmtl.algorithms.common.gradient_surgery import cagrad, flat, shaped
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
@@ -55,7 +55,7 @@ class ServerCAGrad:
     """η."""
     epochs: int = 5
     c: float = 0.4
-    """How far from the mean the step may lie, in lengths of the mean."""
+    """Largest distance of the step from the mean, in lengths of the mean."""
     optimizer: Optimizer = SGD()
     """Client optimizer."""
 
@@ -66,10 +66,10 @@ class ServerCAGrad:
         check_strength(self, c=self.c)
 
     def init_server(self, params: Params, ctx: Context) -> CAGradServer:
-        return CAGradServer(select(params, "trunk."), enrolled([]))
+        return CAGradServer(select(params, "trunk."), no_conflicts([]))
 
     def register_clients(self, server: CAGradServer, owned: Mapping[ClientId, Params]) -> CAGradServer:
-        return server._replace(conflicts=enrolled([*owned]))
+        return server._replace(conflicts=no_conflicts([*owned]))
 
     def init_client(self, params: Params, num_examples: int) -> Params:
         return select(params, "head.")
@@ -99,4 +99,4 @@ class ServerCAGrad:
 
     def diagnostics(self, server: CAGradServer) -> dict[str, Tensor]:
         """``cosine``: between the updates of the last round, [K, K]."""
-        return told(server.conflicts)
+        return cosine_diagnostics(server.conflicts)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer
-from fedmtl.algorithms.common.gradient_similarity import Conflicts, enrolled, observed, told
+from fedmtl.algorithms.common.gradient_similarity import Conflicts, cosine_diagnostics, no_conflicts, observed
 from fedmtl.algorithms.common.gradient_surgery import flat, pcgrad, shaped
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
@@ -38,7 +38,7 @@ class PCGradServer(NamedTuple):
 
     trunk: Params
     round: Tensor
-    """How many there were; a scalar."""
+    """Number of rounds so far; a scalar."""
     conflicts: Conflicts
 
 
@@ -67,10 +67,10 @@ class ServerPCGrad:
         check_optimizer(self, self.optimizer)
 
     def init_server(self, params: Params, ctx: Context) -> PCGradServer:
-        return PCGradServer(select(params, "trunk."), torch.tensor(0), enrolled([]))
+        return PCGradServer(select(params, "trunk."), torch.tensor(0), no_conflicts([]))
 
     def register_clients(self, server: PCGradServer, owned: Mapping[ClientId, Params]) -> PCGradServer:
-        return server._replace(conflicts=enrolled([*owned]))
+        return server._replace(conflicts=no_conflicts([*owned]))
 
     def init_client(self, params: Params, num_examples: int) -> Params:
         return select(params, "head.")
@@ -102,4 +102,4 @@ class ServerPCGrad:
 
     def diagnostics(self, server: PCGradServer) -> dict[str, Tensor]:
         """``cosine``: between the updates of the last round, [K, K]."""
-        return told(server.conflicts)
+        return cosine_diagnostics(server.conflicts)

@@ -14,7 +14,7 @@ The proximal step of its second term for a step of τ, pull = τ λ, has a close
     θ̄          <- Σ n_k θ_k / Σ n_k                  on the server                                        (4)
 
 With one full-batch step a round and pull = η λ, (2) to (4) are proximal gradient descent on (1). Pull 0 is Local;
-pull → ∞ is FedPer; both to the bit.
+pull → ∞ is FedPer; both bit for bit.
 
 Down: θ̄.  Up: θ_k.  Private: θ_k, φ_k.
 """
@@ -57,7 +57,7 @@ class SoftSharing:
     """η."""
     epochs: int = 5
     pull: float = 1.0
-    """How much the mean weighs against a client's own trunk: 1 puts it halfway."""
+    """Weight of the mean against a client's own trunk: 1 is halfway."""
     optimizer: Optimizer = SGD()
     """Client optimizer."""
 
@@ -89,6 +89,6 @@ class SoftSharing:
 
     def personal_params(self, down: Payload, private: Params) -> Params:
         share = self.pull / (1 + self.pull)  # 1 from 1e16 on
-        # ``lerp`` gives the one or the other to the bit at 0 and 1, and where both are equal.
+        # ``lerp`` gives the one or the other bit for bit at 0 and 1, and where both are equal.
         trunk = {name: torch.lerp(private[name], mean, share) for name, mean in down["trunk"].items()}  # (2)
         return {**private, **trunk}

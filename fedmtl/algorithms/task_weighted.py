@@ -34,7 +34,7 @@ from fedmtl.weightings.checks import check_weighting
 from fedmtl.weightings.uncertainty import Uncertainty
 
 
-class Kept(NamedTuple):
+class WeightedState(NamedTuple):
     """Private state of a client."""
 
     inner: Any
@@ -68,7 +68,7 @@ class TaskWeighted:
         own = self.weighting.init_params(_tasks(params))
         return {name: value for name, value in params.items() if name not in own}
 
-    def mixture(self, down: Payload, private: Kept) -> Prediction:
+    def mixture(self, down: Payload, private: WeightedState) -> Prediction:
         wrapped: Any = self.algorithm
         models, weights = wrapped.mixture(down, private.inner)
         return [self._without_weights(model) for model in models], weights
@@ -76,16 +76,16 @@ class TaskWeighted:
     def init_server(self, params: Params, ctx: Context) -> Any:
         return self.algorithm.init_server(self._with_weights(params), ctx)
 
-    def init_client(self, params: Params, num_examples: int) -> Kept:
+    def init_client(self, params: Params, num_examples: int) -> WeightedState:
         inner = self.algorithm.init_client(self._with_weights(params), num_examples)
-        return Kept(inner, self.weighting.init_state(_tasks(params)))
+        return WeightedState(inner, self.weighting.init_state(_tasks(params)))
 
     def broadcast(self, server: Any, client: ClientId, ctx: Context) -> Payload:
         return self.algorithm.broadcast(server, client, ctx)
 
     def local_update(
-        self, loss: LossFn, down: Payload, private: Kept, batches: Sequence[Batch], ctx: Context
-    ) -> LocalResult[Kept]:
+        self, loss: LossFn, down: Payload, private: WeightedState, batches: Sequence[Batch], ctx: Context
+    ) -> LocalResult[WeightedState]:
         if not isinstance(loss, TaskLosses):
             raise ValueError(
                 "TaskWeighted needs a loss that gives the tasks' losses one by one, by each(params, batch)."
@@ -106,12 +106,12 @@ class TaskWeighted:
         # The objectives of the steps are weighted, and no loss that is like another method's.
         with losses_kept(), retracted(weighting.retract if weighting.traits.retract else None):
             result = self.algorithm.local_update(objective, down, private.inner, batches, ctx)
-        return LocalResult(Kept(result.private, state), result.upload)
+        return LocalResult(WeightedState(result.private, state), result.upload)
 
     def aggregate(self, server: Any, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Any:
         return self.algorithm.aggregate(server, uploads, ctx)
 
-    def personal_params(self, down: Payload, private: Kept) -> Params:
+    def personal_params(self, down: Payload, private: WeightedState) -> Params:
         return self._without_weights(self.algorithm.personal_params(down, private.inner))
 
 

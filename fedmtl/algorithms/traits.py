@@ -27,7 +27,7 @@ class Sends:
     up_extra: tuple[str, ...] = ()
     """Names in an upload that are no parameters."""
     private_sent: bool = False
-    """Whether numbers of the private state are also in the upload."""
+    """True where numbers of the private state are also in the upload."""
     down_note: str = ""
     """Words for tables, such as "of its cluster"."""
     up_note: str = ""

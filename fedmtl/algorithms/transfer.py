@@ -7,11 +7,11 @@ In the first ``pretrain`` rounds, for the clients of ``sources``:
     (θ_k, φ_k) <- (θ_k, φ_k) − η ∇ f_k(θ_k, φ_k)     epochs passes from (θ, φ_k)                          (1)
     θ          <- Σ n_k θ_k / Σ n_k                  on the server, over the sources of the cohort        (2)
 
-For all others in these rounds, and for everybody afterwards:
+For all others in these rounds, and for all clients afterwards:
 
     φ_k        <- φ_k − η ∇_φ f_k(θ, φ_k)            epochs passes, θ held                                (3)
 
-A client does not know its number: the server says by a 1 or a 0 whether it moves the trunk.
+A client does not know its number: the server sends a 1 or a 0, whether it moves the trunk.
 
 Down: θ, and whether to move it.  Up: θ_k, which is θ where it was held.  Private: φ_k.
 """
@@ -38,7 +38,7 @@ class Trunk(NamedTuple):
     params: Params
     """θ."""
     rounds: Tensor
-    """How many rounds there have been."""
+    """Number of rounds so far."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Transfer:
     def local_update(
         self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch], ctx: Context
     ) -> LocalResult[Params]:
-        trunk, moves = down["trunk"], down["role"]["moves"] > 0.5  # a lossy codec may say 0.99
+        trunk, moves = down["trunk"], down["role"]["moves"] > 0.5  # a lossy codec may give 0.99
 
         def objective(w: Params, batch: Batch) -> Tensor:
             held = {name: torch.where(moves, w[name], value) for name, value in trunk.items()}  # else no gradient: (3)
@@ -94,10 +94,12 @@ class Transfer:
         return LocalResult(select(w, "head."), Upload({"trunk": theta}, num_examples(batches)))
 
     def aggregate(self, server: Trunk, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Trunk:
-        heard = list(uploads)
-        if not heard:
+        sent = list(uploads)
+        if not sent:
             raise ValueError("Transfer was given no upload to aggregate; a round needs at least one client.")
-        moved = [(said.payload["trunk"], said.num_examples) for client, said in heard if self._moves(server, client)]
+        moved = [
+            (upload.payload["trunk"], upload.num_examples) for client, upload in sent if self._moves(server, client)
+        ]
         return Trunk(weighted_mean(moved) if moved else server.params, server.rounds + 1)  # (2)
 
     def personal_params(self, down: Payload, private: Params) -> Params:

@@ -22,9 +22,9 @@ class Part(NamedTuple):
 
     codec: Any
     spans: tuple[tuple[int, int], ...]
-    """Where their numbers are, rising."""
+    """Positions of their numbers, rising."""
     layout: Layout
-    """Of the vector that they are joined to."""
+    """Size of the vector that they are joined to."""
 
     def take(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Join the part of vectors [..., size]; a view where it is in one piece."""

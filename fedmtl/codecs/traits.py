@@ -21,7 +21,7 @@ class CodecTraits:
     error_compensated: bool = False
     """The part that is lost of one vector is added to the next ones, so sums over rounds arrive whole."""
     keeps_errors: bool = False
-    """What is lost of one vector is added to the next, so a vector that is sent may be longer than one that came in."""
+    """The error of one vector is added to the next, so a vector that is sent may be longer than one that came in."""
     bounds_norm: bool = False
     """A part of the codec bounds the norm of what is sent."""
     adds_noise: bool = False

@@ -76,7 +76,7 @@ class Cohort(NamedTuple):
     output_buffers: OutputBuffers | None = None
     """Buffers for the results, for engines that can write them in place."""
     context: ContextRows | None = None
-    """Of the clients; None where the function reads none, which is then called with ``NO_CONTEXT``."""
+    """Contexts of the clients; None where the function reads none, which is then called with ``NO_CONTEXT``."""
 
 
 class TaskPadding(NamedTuple):

@@ -1,4 +1,4 @@
-"""What a name, a call, a table or an object stands for: its class, and which kind it is of."""
+"""Classes and kinds of names, calls, tables and objects."""
 
 import importlib
 from collections.abc import Mapping

@@ -188,7 +188,7 @@ def test_packets_hold_the_shared_names_and_numbers_only(algorithm: Any, codecs: 
         owned = caught.federation.clients[client].tasks
         beside = set(claim.told if direction == "down" else claim.beside)
         if isinstance(algorithm, Ensemble) and direction == "down":  # the claim has the tasks of another federation
-            beside = {f"heard.{task}" for task in caught.federation.tasks}
+            beside = {f"present.{task}" for task in caught.federation.tasks}
         assert names == shared_names(algorithm, caught.plan, owned, direction) | beside
         assert numbers == sent(algorithm, caught.plan, owned, direction)
     if isinstance(algorithm, (FedPer, FedRep)):

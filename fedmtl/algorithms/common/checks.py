@@ -48,7 +48,7 @@ def check_count(algorithm: Any, **counts: int) -> None:
 
 
 def check_positive(algorithm: Any, **values: float) -> None:
-    """What is divided by is a finite number above 0."""
+    """Divisors are finite numbers above 0."""
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
             raise ValueError(f"{type(algorithm).__name__} needs a finite number above 0, got {name}={value!r}.")

@@ -5,7 +5,7 @@ from typing import Any
 
 
 def read(algorithm: Any, field: str, parse: Callable[[Sequence[str]], list[Any]]) -> list[Any]:
-    """What a field says, or an error that names it."""
+    """Parse a field; an error names it."""
     value = getattr(algorithm, field)
     try:
         if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):

@@ -1,4 +1,4 @@
-"""How clients' updates lie to each other: what servers that look at it remember, and tell as ``learnt``."""
+"""Cosines between clients' updates: state of servers that compare them, and their diagnostics."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from fedmtl.algorithms.common.gradient_surgery import gram
 from fedmtl.core.types import ClientId
 
 MOST = 2000
-"""Of more clients than these, nothing is remembered: the matrix would be larger than the models."""
+"""Largest number of clients whose cosines are kept: of more, the matrix would be larger than the models."""
 
 
 def cosines(rows: Tensor) -> Tensor:
@@ -24,22 +24,22 @@ def cosines(rows: Tensor) -> Tensor:
 
 
 class Conflicts(NamedTuple):
-    """Of the last round."""
+    """Cosines of the last round."""
 
     clients: Tensor
-    """All that are enrolled, ascending, [K] int64."""
+    """All registered clients, ascending, [K] int64."""
     cosine: Tensor
-    """Between their updates, [K, K]; 0 for who was not in the round, the diagonal included. [0, 0] beyond ``MOST``."""
+    """Between their updates, [K, K]; 0 for absent clients, the diagonal included. [0, 0] beyond ``MOST``."""
 
 
-def enrolled(clients: Sequence[ClientId]) -> Conflicts:
-    """Before the first round of these clients, ascending."""
+def no_conflicts(clients: Sequence[ClientId]) -> Conflicts:
+    """Return the state before the first round of these clients, ascending."""
     size = len(clients) if len(clients) <= MOST else 0
     return Conflicts(torch.tensor(clients, dtype=torch.int64), torch.zeros(size, size))
 
 
 def observed(conflicts: Conflicts, clients: Sequence[ClientId], rows: Tensor) -> Conflicts:
-    """After a round of these clients, ascending, with these updates."""
+    """Return the state after a round of these clients, ascending, with these updates."""
     cosine = torch.zeros_like(conflicts.cosine)
     if len(cosine):
         places = torch.searchsorted(conflicts.clients, torch.tensor(list(clients)))
@@ -47,6 +47,6 @@ def observed(conflicts: Conflicts, clients: Sequence[ClientId], rows: Tensor) ->
     return conflicts._replace(cosine=cosine)
 
 
-def told(conflicts: Conflicts) -> dict[str, Tensor]:
-    """``cosine`` between the updates of the last round, [K, K]; nothing beyond ``MOST`` clients."""
+def cosine_diagnostics(conflicts: Conflicts) -> dict[str, Tensor]:
+    """Return ``cosine``, between the updates of the last round, [K, K]; nothing beyond ``MOST`` clients."""
     return {"cosine": conflicts.cosine} if len(conflicts.cosine) else {}

@@ -158,7 +158,7 @@ def num_examples(batches: Sequence[Batch]) -> Tensor:
 def epoch_index(
     sizes: NDArray[np.int64], order: NDArray[np.int64] | None, batch_size: int | None, least: int | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Which of its examples each of K clients sees where: index and mask, [steps, K, B].
+    """Return the order in which K clients see their examples: index and mask, [steps, K, B].
 
     Batches have equal size; what lies beyond a client's examples is padding: mask 0, and index 0, so that the
     numbers there are finite.

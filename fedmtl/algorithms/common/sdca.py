@@ -15,7 +15,7 @@ PARTED = (
     "the server's sum of Δb_t and the client's α would part, Δb_t never being sent again, and the gap between primal "
     "and dual would not close"
 )
-"""Why uploads must not lose anything for good."""
+"""Reason why no part of an upload may be lost for good."""
 
 
 def rows(b: Mapping[str, Params]) -> Tensor:

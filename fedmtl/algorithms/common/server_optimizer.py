@@ -1,4 +1,4 @@
-"""What algorithms share that wrap another one and replace its server's mean by a step of an optimiser."""
+"""Parts of algorithms that wrap another one and replace its server's mean by a step of an optimizer."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from fedmtl.core.types import ClientId, Params, Upload
 
 
 def check_wrapped(optimizer: Any, algorithm: Any) -> None:
-    """What is wrapped is an algorithm that runs on clients, of whom its server keeps nothing."""
+    """Refuse an algorithm that does not run on clients, or whose server has a state of each client."""
     check_inner(optimizer, algorithm, "FedAvg(epochs=1)")
     if algorithm.traits.centralized or algorithm.traits.register_clients:
         raise ValueError(
@@ -58,6 +58,6 @@ def zeros_like(params: Params) -> dict[str, Tensor]:
 def pseudo_gradient(
     algorithm: Algorithm[Params, Any], model: Params, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context
 ) -> dict[str, Tensor]:
-    """Old minus what the wrapped algorithm would make of the uploads; 0 for a head that nobody in the cohort owns."""
+    """Return old minus the wrapped algorithm's new model; 0 for a head that no client of the cohort owns."""
     mean = algorithm.aggregate(model, uploads, ctx)
     return {name: value - mean[name] for name, value in model.items()}

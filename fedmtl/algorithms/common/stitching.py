@@ -9,7 +9,7 @@ from fedmtl.core.types import Params
 
 
 def layer_of(name: str) -> str:
-    """What a parameter's name is but for its last part: weights and biases of a layer belong together."""
+    """Return a parameter's name without its last part: weights and biases of a layer belong together."""
     return name.rpartition(".")[0]
 
 

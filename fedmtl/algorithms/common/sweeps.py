@@ -16,7 +16,7 @@ from torch import Tensor
 GRAM = 512
 """Examples up to which a task alone holds its inner products: a step then is one line of them."""
 
-Array = NDArray[Any]
+AnyArray = NDArray[Any]
 
 
 def _sweep(
@@ -53,8 +53,16 @@ def _sweep(
 
 
 def _several_tasks(
-    w: Array, scale: Array, alpha: Array, x: Array, y: Array, mask: Array, index: Array, lam: float, epochs: int
-) -> tuple[Array, Array]:
+    w: AnyArray,
+    scale: AnyArray,
+    alpha: AnyArray,
+    x: AnyArray,
+    y: AnyArray,
+    mask: AnyArray,
+    index: AnyArray,
+    lam: float,
+    epochs: int,
+) -> tuple[AnyArray, AnyArray]:
     """``_sweep``, example after example, all tasks at once."""
     kind = w.dtype
     seen = (mask > 0) & (y == y)
@@ -85,8 +93,16 @@ def _several_tasks(
 
 
 def _one_task(
-    w: Array, scale: Array, alpha: Array, x: Array, y: Array, mask: Array, index: Array, lam: float, epochs: int
-) -> tuple[Array, Array]:
+    w: AnyArray,
+    scale: AnyArray,
+    alpha: AnyArray,
+    x: AnyArray,
+    y: AnyArray,
+    mask: AnyArray,
+    index: AnyArray,
+    lam: float,
+    epochs: int,
+) -> tuple[AnyArray, AnyArray]:
     """``_sweep`` of one task, by Python's own numbers: a call of numpy costs ten times one of theirs.
 
     What an example has left is known from its inner products with the others and their changes, one call an example;
