@@ -28,7 +28,7 @@ from torch import Tensor
 
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer, check_strength
 from fedmtl.algorithms.common.local_training import num_examples, sgd
-from fedmtl.algorithms.common.stitching import layer_of, rows, shaped, simplex
+from fedmtl.algorithms.common.stitching import layer_of, rows, shaped, simplex, trained
 from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.context import Context
 from fedmtl.core.trees import select
@@ -110,7 +110,8 @@ class CrossStitch:
             start = self._start(len(clients))
             before, received, after = (rows(kept, clients, layer) for kept in (server.trunks, server.mixed, trunks))
             a = start + moved
-            a[moving] = simplex(a[moving] + self.rate * (after[moving] - received[moving]) @ before.T)  # (3)
+            step = trained(after[moving] - received[moving], trunks[clients[0]], layer)
+            a[moving] = simplex(a[moving] + self.rate * step @ before.T)  # (3)
             shift[layer] = a - start
             for client, vector in zip(clients, a @ after, strict=True):  # (1)
                 mixed[client] |= shaped(vector, trunks[client], layer)

@@ -72,14 +72,14 @@ class FedAdam:
         return self.algorithm.local_update(loss, down, private, batches, ctx)
 
     def aggregate(self, server: Moments, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Moments:
-        g = pseudo_gradient(self.algorithm, server.w, uploads, ctx)
+        g, held = pseudo_gradient(self.algorithm, server.w, uploads, ctx)
         m = {name: self.beta1 * value + (1 - self.beta1) * g[name] for name, value in server.m.items()}  # (1)
         v = {name: self.beta2 * v + (1 - self.beta2) * g[name] ** 2 for name, v in server.v.items()}  # (2)
         w = {
-            name: value - self.server_lr * m[name] / (torch.sqrt(v[name]) + self.tau)  # (3)
-            for name, value in server.w.items()
+            name: server.w[name] - self.server_lr * m[name] / (torch.sqrt(v[name]) + self.tau)  # (3)
+            for name in g
         }
-        return Moments(w, m, v)
+        return Moments({**server.w, **w, **held}, m, v)
 
     def personal_params(self, down: Payload, private: Any) -> Params:
         return self.algorithm.personal_params(down, private)

@@ -26,6 +26,7 @@ from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimi
 from fedmtl.algorithms.common.laplacian import pull
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.buffers import trainable
 from fedmtl.core.context import Context
 from fedmtl.core.trees import select, sq_distance
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
@@ -113,7 +114,7 @@ class FedAMP:
 
     def _xi(self, models: Mapping[str, Params]) -> Tensor:
         """ξ [K, K], float64, clients ascending."""
-        trunks = [select(model, "trunk.") for model in _ascending(models)]
+        trunks = [trainable(select(model, "trunk.")) for model in _ascending(models)]
         theta = torch.stack([torch.cat([w[name].double().flatten() for name in sorted(w)]) for w in trunks])
         apart = torch.cdist(theta, theta, compute_mode="donot_use_mm_for_euclid_dist").square()
         xi = self.alpha / self.sigma * torch.exp(-apart / self.sigma)  # (1)

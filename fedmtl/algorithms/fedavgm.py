@@ -70,9 +70,10 @@ class FedAvgM:
         return self.algorithm.local_update(loss, down, private, batches, ctx)
 
     def aggregate(self, server: Momentum, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Momentum:
-        g = pseudo_gradient(self.algorithm, server.w, uploads, ctx)
+        g, held = pseudo_gradient(self.algorithm, server.w, uploads, ctx)
         m = {name: self.momentum * server.m[name] + value for name, value in g.items()}  # (1)
-        return Momentum({name: value - self.server_lr * m[name] for name, value in server.w.items()}, m)  # (2)
+        w = {name: server.w[name] - self.server_lr * m[name] for name in g}  # (2)
+        return Momentum({**server.w, **w, **held}, m)
 
     def personal_params(self, down: Payload, private: Any) -> Params:
         return self.algorithm.personal_params(down, private)

@@ -2,15 +2,15 @@
 
     Li, Jiang, Zhang, Kamp, Dou. ICLR 2021, Algorithm 1. arXiv:2102.07623
 
-With w = (s, b_k), where b_k are the weights and biases of norm layers and s all other parameters:
+With w = (s, b_k), where b_k are the weights, biases and running statistics of norm layers and s all other parameters:
 
     (s_k, b_k) <- (s_k, b_k) − η ∇ f_k(s_k, b_k)     epochs passes from (s, b_k)                             (1)
     s          <- Σ n_k s_k / Σ n_k                  on the server, for each parameter over the clients      (2)
                                                      of the cohort that have it
 
-Models here have no running statistics, so a norm layer is its weight and bias. They are known by shape, since names
-such as ``trunk.1.weight`` do not tell: a ``weight`` of one dimension or of its bias's shape, and that ``bias``. It is
-true of GroupNorm, LayerNorm, InstanceNorm and RMSNorm, and of PReLU; not of linear maps, convolutions and
+Running statistics are buffers. Weights and biases are known by shape, since names such as ``trunk.1.weight`` do not
+tell: a ``weight`` of one dimension or of its bias's shape, and that ``bias``. It is
+true of BatchNorm, GroupNorm, LayerNorm, InstanceNorm and RMSNorm, and of PReLU; not of linear maps, convolutions and
 embeddings.
 
 Down: s.  Up: s_k.  Private: b_k.
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.buffers import buffers
 from fedmtl.core.context import Context
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.core.uploads import mean_upload
@@ -29,8 +30,8 @@ from fedmtl.optimizers import SGD, Optimizer
 
 
 def norm_layers(params: Params) -> frozenset[str]:
-    """The names of the norm layers' weights and biases."""
-    names: set[str] = set()
+    """The names of the norm layers' weights, biases and running statistics."""
+    names = set(buffers(params))
     for name, weight in params.items():
         layer, _, last = name.rpartition(".")
         bias = params.get(f"{layer}.bias")
@@ -41,7 +42,7 @@ def norm_layers(params: Params) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class FedBN:
-    """For models with norm layers: GroupNorm, LayerNorm, InstanceNorm or RMSNorm."""
+    """For models with norm layers: BatchNorm, GroupNorm, LayerNorm, InstanceNorm or RMSNorm."""
 
     traits = Traits(
         sends=Sends(down="all but norm layers", up="all but norm layers", private="norm layers"),
@@ -66,7 +67,7 @@ class FedBN:
         norm = norm_layers(params)
         if not norm:
             raise ValueError(
-                "FedBN keeps norm layers at home, but the model has none; give it GroupNorm or LayerNorm, or use "
+                "FedBN keeps norm layers at home, but the model has none; give it BatchNorm or GroupNorm, or use "
                 "FedAvg, which is the same without them."
             )
         return {name: value for name, value in params.items() if name not in norm}

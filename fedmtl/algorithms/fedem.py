@@ -29,9 +29,10 @@ from fedmtl.algorithms.common.checks import check_count, check_epochs, check_lr,
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.common.perturbed_copies import perturbed_copies, pick
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.buffers import buffers_handed, hand_back
 from fedmtl.core.context import Context
 from fedmtl.core.trees import tree_index, tree_stack
-from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+from fedmtl.core.types import Batch, ClientId, ExampleLosses, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.core.uploads import mean_upload
 from fedmtl.optimizers import SGD, Optimizer
 
@@ -118,8 +119,23 @@ class FedEM:
 def losses(loss: LossFn, models: Params, batch: Batch) -> Tensor:
     """ℓ(w_m, i) for the B examples of a batch and M stacked models, [B, M]; of padding, something finite."""
 
+    if isinstance(loss, ExampleLosses) and loss.stateful:
+        return _of_batch(loss, models, batch)
+
     def one(w: Params, example: Batch) -> Tensor:
         return loss(w, {key: value[None] for key, value in example.items()})
 
     of_models = torch.vmap(one, in_dims=(0, None))
     return torch.vmap(of_models, in_dims=(None, 0))(dict(models), dict(batch))
+
+
+def _of_batch(loss: ExampleLosses, models: Params, batch: Batch) -> Tensor:
+    """``losses`` of one forward pass a model over the whole batch, as running statistics need it."""
+
+    def one(w: Params) -> tuple[Tensor, dict[str, Tensor]]:
+        with buffers_handed() as handed:
+            return loss.examples(w, batch), handed
+
+    values, handed = torch.vmap(one)(dict(models))
+    hand_back(handed)
+    return values.T

@@ -34,6 +34,7 @@ from fedmtl.algorithms.common.gradient_surgery import cagrad, flat, shaped
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.common.stitching import layer_of
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.buffers import trainable
 from fedmtl.core.context import Context
 from fedmtl.core.trees import select
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
@@ -91,7 +92,7 @@ class FedHCA2:
 
     def register_clients(self, server: HCAClients, owned: Mapping[ClientId, Params]) -> HCAClients:
         alpha = torch.tensor(float(self.alpha))
-        zero = {k: {name: torch.zeros_like(value) for name, value in w.items()} for k, w in owned.items()}
+        zero = {k: {name: torch.zeros_like(value) for name, value in trainable(w).items()} for k, w in owned.items()}
         return {str(k): HCAClient(w, alpha, self._beta(w), zero[k]) for k, w in owned.items()}
 
     def _beta(self, params: Params) -> dict[str, Tensor]:
@@ -114,7 +115,7 @@ class FedHCA2:
         sent = {str(client): u.payload["model"] for client, u in sorted(uploads, key=lambda pair: pair[0])}
         if not sent:
             raise ValueError("FedHCA2 needs at least one client, got none.")
-        deltas = {k: {name: w[name] - server[k].model[name] for name in w} for k, w in sent.items()}
+        deltas = {k: {name: w[name] - server[k].model[name] for name in trainable(w)} for k, w in sent.items()}
         kept, trunks = dict(server), [select(delta, "trunk.") for delta in deltas.values()]
         update = shaped(cagrad(flat(trunks), np.full(len(sent), 1 / len(sent)), self.c), trunks[0])  # (4)
         asked = attention({(k, name): d for k in sent for name, d in select(deltas[k], "head.").items()})  # (5)
@@ -125,9 +126,9 @@ class FedHCA2:
             alpha = (old.alpha + self.hyper_lr * rise).clamp(0, 1).to(old.alpha)  # (2)
             rises = {layer: [g for n, g in gain.items() if layer_of(n) == layer] for layer in old.beta}
             beta = {n: (b + self.hyper_lr * sum(rises[n])).clamp(0, 1).to(b) for n, b in old.beta.items()}  # (3)
-            pull = {name: update[name] if name in update else asked[k, name] for name in w}
-            model = {n: v + beta.get(layer_of(n), alpha) * pull[n] for n, v in w.items()}  # (6), (7)
-            kept[k] = HCAClient(model, alpha, beta, pull)
+            pull = {name: update[name] if name in update else asked[k, name] for name in delta}
+            moved = {n: w[n] + beta.get(layer_of(n), alpha) * pull[n] for n in delta}  # (6), (7)
+            kept[k] = HCAClient({**w, **moved}, alpha, beta, pull)
         return kept
 
     def personal_params(self, down: Payload, private: None) -> Params:

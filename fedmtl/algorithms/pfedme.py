@@ -7,7 +7,8 @@
     w_k      <- w_k − η λ (w_k − θ_k)                a step along −∇F_k, as θ_k is its minimum    (3)
     w        <- (1 − β) w + β 1/|S| Σ w_k            on the server, a plain mean of the cohort    (4)
 
-(2) and (3) are done for each batch, epochs passes from the received w. The paper leaves the start of (2) open.
+(2) and (3) are done for each batch, epochs passes from the received w. The paper leaves the start of (2) open. Of
+buffers, w_k takes θ_k's, and w the mean.
 
 Down: w.  Up: w_k.  Private: θ_k of the last batch, to predict with; it is what is sent where that batch has no slope.
 """
@@ -21,6 +22,7 @@ from torch import Tensor
 from fedmtl.algorithms.common.checks import check_count, check_epochs, check_lr, check_strength
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.buffers import is_buffer
 from fedmtl.core.context import Context
 from fedmtl.core.trees import sq_distance, weighted_mean
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
@@ -75,9 +77,8 @@ class PFedMe:
         for _ in range(self.epochs):
             for batch in batches:
                 theta = self._proximal(loss, w, batch)
-                w = {
-                    name: value - self.shared_lr * self.lam * (value - theta[name]) for name, value in w.items()
-                }  # (3)
+                rate = {name: 1.0 if is_buffer(name) else self.shared_lr * self.lam for name in w}
+                w = {name: value - rate[name] * (value - theta[name]) for name, value in w.items()}  # (3)
                 real = batch["mask"].sum() > 0  # a padded batch has no θ_k; it leaves w_k as it is, θ_k being w_k
                 personal = {name: torch.where(real, theta[name], value) for name, value in personal.items()}
         return LocalResult(personal, Upload({"model": w}, num_examples(batches)))
@@ -91,7 +92,8 @@ class PFedMe:
 
     def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Params:
         mean = weighted_mean((upload.payload["model"], 1.0) for _, upload in uploads)
-        return {**server, **{name: (1 - self.beta) * server[name] + self.beta * mean[name] for name in mean}}  # (4)
+        share = {name: 1.0 if is_buffer(name) else self.beta for name in mean}
+        return {**server, **{n: (1 - share[n]) * server[n] + share[n] * mean[n] for n in mean}}  # (4)
 
     def personal_params(self, down: Payload, private: Params) -> Params:
         return private

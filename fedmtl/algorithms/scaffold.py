@@ -7,7 +7,8 @@
     x    <- x + η_g 1/|S| Σ (y_k − x)                on the server, a plain mean of the cohort    (3)
     c    <- c + 1/N Σ (c_k⁺ − c_k)                   over the cohort, of N clients in all         (4)
 
-K counts batches that hold an example; c and c_k start at 0. Of a head, N and S are the clients that own it.
+K counts batches that hold an example; c and c_k start at 0. Of a head, N and S are the clients that own it. Buffers
+have no c, and x takes their mean.
 
 Down: x and c.  Up: y_k and c_k⁺ − c_k.  Private: c_k, though the server could add it up from the changes.
 """
@@ -23,6 +24,7 @@ from torch import Tensor
 from fedmtl.algorithms.common.checks import check_epochs, check_lr
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.buffers import is_buffer, trainable
 from fedmtl.core.context import Context
 from fedmtl.core.trees import weighted_mean
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
@@ -36,7 +38,7 @@ class Controls(NamedTuple):
     control: Params
     """c."""
     owners: Tensor
-    """N of each parameter, in the order of x."""
+    """N of each parameter, in the order of c."""
 
 
 @dataclass(frozen=True)
@@ -77,15 +79,15 @@ class Scaffold:
         check_epochs(self, epochs=self.epochs)
 
     def init_server(self, params: Params, ctx: Context) -> Controls:
-        zeros = {name: torch.zeros_like(value) for name, value in params.items()}
-        return Controls(dict(params), zeros, torch.zeros(len(params), dtype=torch.int64))
+        zeros = {name: torch.zeros_like(value) for name, value in trainable(params).items()}
+        return Controls(dict(params), zeros, torch.zeros(len(zeros), dtype=torch.int64))
 
     def register_clients(self, server: Controls, owned: Mapping[ClientId, Params]) -> Controls:
-        counts = [sum(name in params for params in owned.values()) for name in server.model]
+        counts = [sum(name in params for params in owned.values()) for name in server.control]
         return server._replace(owners=torch.tensor(counts))
 
     def init_client(self, params: Params, num_examples: int) -> Params:
-        return {name: torch.zeros_like(value) for name, value in params.items()}
+        return {name: torch.zeros_like(value) for name, value in trainable(params).items()}
 
     def broadcast(self, server: Controls, client: ClientId, ctx: Context) -> Payload:
         return {"model": server.model, "control": server.control}
@@ -98,20 +100,21 @@ class Scaffold:
         def corrected(y: Params, batch: Batch) -> tuple[Tensor, Tensor]:
             """Its gradient is that of (1)."""
             f = loss(y, batch)
-            return f + torch.stack([((c[name] - c_k[name]) * y[name]).sum() for name in y]).sum(), f
+            return f + torch.stack([((c[name] - c_k[name]) * y[name]).sum() for name in c]).sum(), f
 
         y = sgd(corrected, x, batches, self.lr, self.epochs, ctx=ctx)  # (1)
         steps = self.epochs * torch.stack([batch["mask"].sum() > 0 for batch in batches]).sum()  # K
-        change = {name: (x[name] - y[name]) / self.lr / steps - c[name] for name in y}  # (2)
-        new = {name: c_k[name] + change[name] for name in y}
+        change = {name: (x[name] - y[name]) / self.lr / steps - c[name] for name in c}  # (2)
+        new = {name: c_k[name] + change[name] for name in c}
         return LocalResult(new, Upload({"model": y, "change": change}, num_examples(batches)))
 
     def aggregate(self, server: Controls, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Controls:
         sent = [upload.payload for _, upload in uploads]
         mean, change = (weighted_mean((payload[record], 1.0) for payload in sent) for record in ("model", "change"))
-        model = {name: server.model[name] + self.server_lr * (mean[name] - server.model[name]) for name in mean}  # (3)
+        rate = {name: 1.0 if is_buffer(name) else self.server_lr for name in mean}
+        model = {name: server.model[name] + rate[name] * (mean[name] - server.model[name]) for name in mean}  # (3)
         cohort = Counter(name for payload in sent for name in payload["change"])
-        owners = dict(zip(server.model, server.owners.tolist(), strict=True))
+        owners = dict(zip(server.control, server.owners.tolist(), strict=True))
         control = {name: server.control[name] + cohort[name] / owners[name] * change[name] for name in change}  # (4)
         return server._replace(model={**server.model, **model}, control={**server.control, **control})
 

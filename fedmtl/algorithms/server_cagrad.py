@@ -25,8 +25,9 @@ from fedmtl.algorithms.common.gradient_similarity import Conflicts, cosine_diagn
 from fedmtl.algorithms.common.gradient_surgery import cagrad, flat, shaped
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.buffers import buffers
 from fedmtl.core.context import Context
-from fedmtl.core.trees import select
+from fedmtl.core.trees import select, weighted_mean
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
 
@@ -92,7 +93,8 @@ class ServerCAGrad:
         counts = np.array([float(upload.num_examples) for _, upload in cohort])
         update = cagrad(rows, counts / counts.sum(), self.c)  # (3)
         conflicts = observed(server.conflicts, [client for client, _ in cohort], rows)
-        return CAGradServer(shaped(start[0] + update, server.trunk), conflicts)  # (4)
+        held = weighted_mean((buffers(upload.payload["trunk"]), upload.num_examples) for _, upload in cohort)
+        return CAGradServer({**shaped(start[0] + update, server.trunk), **held}, conflicts)  # (4)
 
     def personal_params(self, down: Payload, private: Params) -> Params:
         return {**down["trunk"], **private}

@@ -26,9 +26,10 @@ from fedmtl.algorithms.common.gradient_similarity import Conflicts, cosine_diagn
 from fedmtl.algorithms.common.gradient_surgery import flat, pcgrad, shaped
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
+from fedmtl.core.buffers import buffers
 from fedmtl.core.context import Context
 from fedmtl.core.random import SERVER, rng
-from fedmtl.core.trees import select
+from fedmtl.core.trees import select, weighted_mean
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
 
@@ -93,7 +94,8 @@ class ServerPCGrad:
         counts = np.array([float(upload.num_examples) for _, upload in cohort])
         random = rng(0, int(server.round), SERVER, "pcgrad")
         update = pcgrad(rows, counts / counts.sum(), random)  # (3)
-        trunk = shaped(start[0] + update, server.trunk)  # (4)
+        held = weighted_mean((buffers(upload.payload["trunk"]), upload.num_examples) for _, upload in cohort)
+        trunk = {**shaped(start[0] + update, server.trunk), **held}  # (4)
         conflicts = observed(server.conflicts, [client for client, _ in cohort], rows)
         return PCGradServer(trunk, server.round + 1, conflicts)
 

@@ -57,7 +57,7 @@ def tallies(
     size = rows.size[group.rows[members]]
     found: dict[str, list[tuple[Any, Any, Any]]] = {task: [] for task in kinds}
     numbers = {task: np.zeros((len(members), kind.numbers)) for task, kind in kinds.items()}
-    widest = max(plan.tasks[task].outputs for task in kinds)
+    widest = max(int(np.prod(plan.tasks[task].outputs)) for task in kinds)
     for pieces, width in _pieces(size, rows.start[group.rows[members]], widest):
         outputs = engine.map([_cohort(plan, group, rows, members, pieces, width)])[0]
         real = torch.arange(width)[None] < torch.from_numpy(pieces.size)[:, None]

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fedmtl.core.buffers import is_buffer
 from fedmtl.core.types import Params
 
 
@@ -19,14 +20,15 @@ def select(params: Params, prefix: str) -> dict[str, Tensor]:
 
 
 def sq_distance(a: Params, b: Params) -> Tensor:
-    """‖a − b‖² over all parameters, a scalar, 0 where there are none. Both must have the same names.
+    """‖a − b‖² over all parameters but buffers, a scalar, 0 where there are none. Both must have the same names.
 
     Raises:
         ValueError: the names differ.
     """
     if a.keys() != b.keys():
         raise ValueError(f"sq_distance needs equal names; only one side has {sorted(a.keys() ^ b.keys())}.")
-    return torch.stack([((a[name] - b[name]) ** 2).sum() for name in a]).sum() if a else torch.zeros(())
+    terms = [((a[name] - b[name]) ** 2).sum() for name in a if not is_buffer(name)]
+    return torch.stack(terms).sum() if terms else torch.zeros(())
 
 
 def weighted_mean(pairs: Iterable[tuple[Params, float]]) -> dict[str, Tensor]:

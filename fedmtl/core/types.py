@@ -35,6 +35,20 @@ class TaskLosses(Protocol):
         ...
 
 
+@runtime_checkable
+class ExampleLosses(Protocol):
+    """A ``LossFn`` that also gives the losses of single examples, from one forward pass over the batch."""
+
+    stateful: bool
+    """True where training differs from measuring: by dropout, or by statistics of the batch."""
+
+    def __call__(self, params: Params, batch: Batch) -> Tensor: ...
+
+    def examples(self, params: Params, batch: Batch) -> Tensor:
+        """Return the loss that a batch of each example alone would have, [B]."""
+        ...
+
+
 P = TypeVar("P")
 
 

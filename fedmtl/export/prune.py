@@ -38,7 +38,7 @@ def prune(params: Params, keep: float) -> dict[str, torch.Tensor]:
         ValueError: another ``keep``.
     """
     check_keep(keep)
-    names = [name for name, value in params.items() if is_weight(value)]
+    names = [name for name, value in params.items() if is_weight(name, value)]
     if not names:
         return dict(params)
     weights = torch.cat([params[name].reshape(-1) for name in names])

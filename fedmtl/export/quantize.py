@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from fedmtl.codecs.int8 import LARGEST_SCALE, LEVELS, SMALLEST_SCALE
+from fedmtl.core.buffers import is_buffer
 from fedmtl.core.types import Params
 
 
@@ -31,14 +32,14 @@ class Quantised(NamedTuple):
     """s, float32, [C]."""
 
 
-def is_weight(value: Tensor) -> bool:
-    """True where a parameter is a matrix or filters: all that is quantised and pruned."""
-    return value.ndim > 1
+def is_weight(name: str, value: Tensor) -> bool:
+    """True where a parameter is a matrix or filters: all that is quantised and pruned. Buffers are none."""
+    return value.ndim > 1 and not is_buffer(name)
 
 
 def quantise(params: Params) -> dict[str, Tensor | Quantised]:
     """Matrices and filters in int8; vectors as they are."""
-    return {name: _quantise(value) if is_weight(value) else value for name, value in params.items()}
+    return {name: _quantise(value) if is_weight(name, value) else value for name, value in params.items()}
 
 
 def _quantise(weight: Tensor) -> Quantised:

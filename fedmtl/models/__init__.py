@@ -8,3 +8,4 @@ from fedmtl.models.mlp import MLP as MLP
 from fedmtl.models.linear import Linear as Linear
 from fedmtl.models.cnn import CNN as CNN
 from fedmtl.models.cnn import TemporalCNN as TemporalCNN
+from fedmtl.models.share import ShareMap as ShareMap

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.func import grad
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from fedmtl.core.buffers import PREFIX, is_buffer
+
 Forward = Callable[[Tensor], Any]
 
 
@@ -29,20 +31,23 @@ def check_parts(name: str, prefix: str, module: nn.Module) -> None:
     """
     for path, part in module.named_modules(prefix=prefix):
         kind = type(part).__name__
-        if getattr(part, "track_running_stats", False):
-            raise ValueError(
-                f"{name}: {path} ({kind}) keeps running statistics outside the parameters, which no packet would "
-                "carry; use GroupNorm, LayerNorm, or an InstanceNorm without them."
-            )
         if isinstance(part, _BatchNorm):
+            _check_batch_norm(f"{name}: {path} ({kind})", part)
+        elif getattr(part, "track_running_stats", False):
             raise ValueError(
-                f"{name}: {path} ({kind}) takes means over the batch, to which padding belongs, and which a batch of "
-                "one example does not have; use GroupNorm or LayerNorm."
+                f"{name}: {path} ({kind}) keeps running statistics of a mean over the batch, to which padding belongs; "
+                "build it with track_running_stats=False, or use BatchNorm, GroupNorm or LayerNorm."
             )
         if getattr(part, "scale_grad_by_freq", False):
             raise ValueError(
                 f"{name}: {path} ({kind}) divides gradients by how often an index is in the batch, to which padding "
                 "belongs; build it without scale_grad_by_freq=True."
+            )
+    for path, value in module.named_buffers(prefix=prefix):
+        if is_buffer(path) and (value.dtype != torch.float32 or not value.isfinite().all()):
+            raise ValueError(
+                f"{name}: {path} is a buffer that training replaces, which is float32 and finite, got {value.dtype}; "
+                f"build it so, or give a constant a name that does not begin with {PREFIX}."
             )
     for path, value in module.named_parameters(prefix=prefix):
         if value.dtype != torch.float32:
@@ -54,10 +59,27 @@ def check_parts(name: str, prefix: str, module: nn.Module) -> None:
             raise ValueError(f"{name}: {path} is on {value.device}; build models on the CPU, engines place them.")
         if not value.isfinite().all():
             raise ValueError(f"{name}: {path} begins with NaN or infinity; initialise it with finite numbers.")
+        if is_buffer(path):
+            raise ValueError(
+                f"{name}: {path} is a parameter, but names that begin with {PREFIX} are those of buffers, which no "
+                "gradient moves; give it another name."
+            )
+
+
+def _check_batch_norm(named: str, part: _BatchNorm) -> None:
+    if isinstance(part, nn.SyncBatchNorm):
+        raise ValueError(f"{named} takes means over several processes; use BatchNorm1d, BatchNorm2d or BatchNorm3d.")
+    if not part.track_running_stats:
+        raise ValueError(
+            f"{named} takes means over the batch where it measures, too, so that an example's outputs depend on its "
+            "batch; build it with track_running_stats=True, or use GroupNorm or LayerNorm."
+        )
+    if part.momentum is None:
+        raise ValueError(f"{named} takes the mean of all batches so far; give it a momentum, such as 0.1.")
 
 
 def freeze(module: nn.Module) -> None:
-    """Make buffers of the parameters that ask for no gradient: they stay as they are, and are never sent."""
+    """Make constants of the parameters that ask for no gradient: they stay as they are, and are never sent."""
     for part in module.modules():
         for path, value in list(part._parameters.items()):
             if value is not None and not value.requires_grad:
@@ -96,31 +118,35 @@ def run(name: str, part: str, forward: Forward, x: Tensor) -> Any:
         ) from error
 
 
-def check_pure(name: str, part: str, path: str, module: nn.Module, x: Tensor, first: Tensor) -> None:
+def check_pure(
+    name: str, part: str, module: nn.Module, x: Tensor, first: Tensor, call: Forward | None = None, rows: bool = True
+) -> None:
     """Refuse a module that gives something else when it is asked again, or for a row alone.
 
     Args:
         name: of the model, for messages.
         part: the trunk, or a head.
-        path: of the part, in names of parameters.
         module: the part.
         x: [2, …].
         first: what the part gave for x.
+        call: how it is called; None: as it is.
+        rows: whether rows must not depend on each other.
 
     Raises:
         ValueError: randomness, state, writing into the input, or rows that depend on each other.
     """
+    call = call or module
     before = torch.get_rng_state()
     versions = {own_path: (id(value), value._version) for own_path, value in _state(module)}
     own = x.clone()
-    again = run(name, part, module, own)
+    again = run(name, part, call, own)
     if not torch.equal(torch.get_rng_state(), before):
-        raise ValueError(f"{name}: {part} draws random numbers ({_drawing(module, path)}), {_REPEATABLE}")
+        raise ValueError(f"{name}: {part} draws random numbers (in forward), {_REPEATABLE}")
     for own_path, value in _state(module):
         if versions.get(own_path) != (id(value), value._version):
             raise ValueError(
-                f"{name}: {part} changes {own_path} when it is called, a state that no packet would carry; make it a "
-                "pure function of its parameters."
+                f"{name}: {part} changes {own_path} when it is called, a state that no packet would carry; give the "
+                f"buffer a name that begins with {PREFIX}, or make it a pure function of its parameters."
             )
     if not torch.equal(torch.nan_to_num(own), torch.nan_to_num(x)):  # a head's input may hold NaN
         raise ValueError(
@@ -129,9 +155,14 @@ def check_pure(name: str, part: str, path: str, module: nn.Module, x: Tensor, fi
         )
     if not torch.equal(torch.nan_to_num(again), torch.nan_to_num(first)):
         raise ValueError(f"{name}: {part} gives other numbers when it is called again, {_REPEATABLE}")
+    if rows:
+        _check_rows(name, part, call, x, first)
+
+
+def _check_rows(name: str, part: str, call: Forward, x: Tensor, first: Tensor) -> None:
     try:
         with torch.no_grad():
-            alone = module(x[:1].clone())
+            alone = call(x[:1].clone())
     except Exception as error:
         line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"{name}: {part} fails on a batch of one example ({line}); {_ROWS}") from error
@@ -170,25 +201,11 @@ def check_gradient(name: str, forward: Callable[[Mapping[str, Tensor]], Tensor],
 
 
 _REPEATABLE = (
-    "and a run must give the same numbers again; leave out dropout (p=0, also in nn.Transformer layers, where it is .1 "
-    "by default) and noise: weight_decay of an optimizer regularises, too."
+    "and a run must give the same numbers again; draw by dropout layers alone, whose numbers follow the experiment's "
+    "seed: weight_decay of an optimizer regularises, too."
 )
-_ROWS = (
-    "an example's features depend on it alone, because batches are padded; use GroupNorm or LayerNorm for BatchNorm."
-)
+_ROWS = "an example's outputs depend on it alone, because batches are padded; use BatchNorm, GroupNorm or LayerNorm."
 
 
 def _state(module: nn.Module) -> list[tuple[str, Tensor]]:
     return [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
-
-
-def _drawing(module: nn.Module, prefix: str) -> str:
-    """The modules that are known to draw, or how else it is done."""
-    found = [
-        f"{path}, a {type(part).__name__}"
-        for path, part in module.named_modules(prefix=prefix)
-        if (isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0)
-        or isinstance(part, nn.RReLU)
-        or (isinstance(rate := getattr(part, "dropout", None), float) and rate > 0)
-    ]
-    return "; ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "") if found else "in forward"

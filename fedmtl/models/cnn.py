@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from fedmtl.core.bounds import check_parameters
+from fedmtl.models.heads import linear_head
 
 
 def _check(name: str, channels: tuple[int, ...], hidden: int) -> None:
@@ -60,9 +61,8 @@ class CNN:
             layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
         return nn.Sequential(*layers, nn.Flatten(), nn.Linear(self.channels[-1] * prod(sides), self.hidden), nn.ReLU())
 
-    def head(self, features: int, outputs: int) -> nn.Module:
-        check_parameters(self, (features + 1) * outputs)
-        return nn.Linear(features, outputs)
+    def head(self, features: int, outputs: int | tuple[int, ...]) -> nn.Module:
+        return linear_head(self, features, outputs)
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,5 @@ class TemporalCNN:
             layers += [nn.Conv1d(inputs, outputs, 5, padding=2), nn.ReLU(), nn.MaxPool1d(2)]
         return nn.Sequential(*layers, nn.Flatten(), nn.Linear(self.channels[-1] * length, self.hidden), nn.ReLU())
 
-    def head(self, features: int, outputs: int) -> nn.Module:
-        check_parameters(self, (features + 1) * outputs)
-        return nn.Linear(features, outputs)
+    def head(self, features: int, outputs: int | tuple[int, ...]) -> nn.Module:
+        return linear_head(self, features, outputs)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from fedmtl.core.bounds import check_parameters
+from fedmtl.models.heads import linear_head
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,8 @@ class Linear:
     def trunk(self, input_shape: tuple[int, ...]) -> nn.Module:
         return nn.Flatten()
 
-    def head(self, features: int, outputs: int) -> nn.Module:
-        check_parameters(self, (features + 1) * outputs)
-        head = nn.Linear(features, outputs, bias=self.intercept)
+    def head(self, features: int, outputs: int | tuple[int, ...]) -> nn.Module:
+        head = linear_head(self, features, outputs, self.intercept)
         for value in head.parameters():
             nn.init.zeros_(value)
         return head

@@ -7,6 +7,7 @@ from math import prod
 from torch import nn
 
 from fedmtl.core.bounds import check_parameters
+from fedmtl.models.heads import linear_head
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,5 @@ class MLP:
             layers += [nn.Linear(inputs, outputs), nn.ReLU()]
         return nn.Sequential(*layers)
 
-    def head(self, features: int, outputs: int) -> nn.Module:
-        check_parameters(self, (features + 1) * outputs)
-        return nn.Linear(features, outputs)
+    def head(self, features: int, outputs: int | tuple[int, ...]) -> nn.Module:
+        return linear_head(self, features, outputs)

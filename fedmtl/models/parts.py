@@ -5,16 +5,22 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.lazy import LazyModuleMixin
 
 from fedmtl.core.random import torch_seed
 from fedmtl.models.base import Model
-from fedmtl.models.check import Unfit, check_parts, check_pure, example, run
+from fedmtl.models.check import Unfit, check_parts, example, run
+from fedmtl.models.check_training import examine
+from fedmtl.models.forward import evaluation
 from fedmtl.tasks.base import Task
+from fedmtl.tasks.fit import fits
 
 
-def make_trunk(model: Model, input_shape: tuple[int, ...], seed: int, kind: torch.dtype) -> tuple[nn.Module, Tensor]:
-    """The trunk, drawn from ``seed``, and its features of two examples.
+def make_trunk(
+    model: Model, input_shape: tuple[int, ...], seed: int, kind: torch.dtype
+) -> tuple[nn.Module, Tensor, bool]:
+    """Return the trunk, drawn from ``seed``, its features of two examples, and whether it trains differently.
 
     Raises:
         Unfit: it fails on inputs of this type.
@@ -23,25 +29,34 @@ def make_trunk(model: Model, input_shape: tuple[int, ...], seed: int, kind: torc
     x = example(input_shape, kind)
     with torch_seed(seed, "trunk"):
         trunk = _module(model, "the trunk", _made(f"{model!r}: trunk({input_shape})", model.trunk, input_shape))
-        if any(isinstance(part, LazyModuleMixin) for part in trunk.modules()):
-            run(repr(model), "the trunk", trunk, x.clone())  # lazy parameters are drawn by the first call
+        _prepare(repr(model), "the trunk", trunk, x)
     check_parts(repr(model), "trunk", trunk)
     with torch_seed(seed, "check"):  # what a module draws while it is checked is not drawn outside
-        features = run(repr(model), "the trunk", trunk, x.clone())
-        _check_features(model, features, kind)
-        check_pure(repr(model), "the trunk", "trunk", trunk, x, features)
-    return trunk, features
+        features, stateful = examine(
+            repr(model), "the trunk", trunk, x, lambda found: _check_features(model, found, kind)
+        )
+    return trunk, features, stateful
 
 
-def _made(called: str, make: Callable[..., Any], *arguments: Any) -> Any:
+def _prepare(name: str, part: str, module: nn.Module, x: Tensor) -> None:
+    """Draw lazy parameters, by a first call, and drop BatchNorm's counts of batches, which nothing depends on."""
+    if any(isinstance(own, LazyModuleMixin) for own in module.modules()):
+        with evaluation(module):
+            run(name, part, module, x.clone())
+    for own in module.modules():
+        if isinstance(own, _BatchNorm):
+            own.num_batches_tracked = None
+
+
+def _made(called: str, make: Callable[..., Any], *arguments: Any, way: str = "") -> Any:
     """Return the module that a recipe makes. Its own refusals, such as of a shape, pass as they are."""
     try:
         return make(*arguments)
     except (TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError) as error:
         line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise ValueError(
-            f"{called} fails ({type(error).__name__}: {line}); trunk takes the shape of one example, head the numbers "
-            "of features and outputs, and each returns an nn.Module."
+            f"{called} fails ({type(error).__name__}: {line});{way} trunk takes the shape of one example, head the "
+            "numbers of features and outputs, and each returns an nn.Module."
         ) from error
 
 
@@ -54,11 +69,14 @@ def _module(model: Model, part: str, made: Any) -> nn.Module:
 def _check_features(model: Model, features: Any, kind: torch.dtype) -> None:
     if not isinstance(features, Tensor):
         raise ValueError(
-            f"{model!r}: a trunk gives features, a tensor [B, features], got a {type(features).__name__}; return one "
+            f"{model!r}: a trunk gives features, a tensor [B, …], got a {type(features).__name__}; return one "
             "of its parts."
         )
-    if features.ndim != 2 or len(features) != 2:
-        raise ValueError(f"{model!r}: a trunk gives features [B, features], got shape {tuple(features.shape)} for B=2.")
+    if features.ndim < 2 or len(features) != 2:
+        raise ValueError(
+            f"{model!r}: a trunk gives features [B, …], of which B is the batch, got shape {tuple(features.shape)} for "
+            "B=2; keep the first dimension."
+        )
     if features.dtype != torch.float32:
         failure = Unfit if kind == torch.int64 and not features.is_floating_point() else ValueError
         raise failure(
@@ -67,8 +85,8 @@ def _check_features(model: Model, features: Any, kind: torch.dtype) -> None:
         )
 
 
-def make_head(model: Model, name: str, task: Task, features: Tensor, seed: int) -> nn.Module:
-    """The head of a task, drawn from ``seed`` and the task's name.
+def make_head(model: Model, name: str, task: Task, features: Tensor, seed: int) -> tuple[nn.Module, bool]:
+    """Return the head of a task, drawn from ``seed`` and the task's name, and whether it trains differently.
 
     Args:
         model: the recipe.
@@ -84,23 +102,33 @@ def make_head(model: Model, name: str, task: Task, features: Tensor, seed: int) 
         raise ValueError(f"task {name!r}: torch's modules have an attribute of that name; give the task another.")
     called = f"the head of task {name!r}"
     with torch_seed(seed, f"head.{name}"):
-        sizes = features.shape[1], task.outputs
-        head = _module(model, called, _made(f"{model!r}: head{sizes}, of task {name!r},", model.head, *sizes))
-        if any(isinstance(part, LazyModuleMixin) for part in head.modules()):
-            run(repr(model), called, head, features.clone())
+        sizes = features.shape[1] if features.ndim == 2 else tuple(features.shape[1:]), task.outputs
+        flat = features.ndim == 2
+        way = "" if flat else " end the trunk in nn.Flatten(), or make a head for this shape;"
+        made = _made(f"{model!r}: head{sizes}, of task {name!r},", model.head, *sizes, way=way)
+        head = _module(model, called, made)
+        _prepare(repr(model), called, head, features)
     check_parts(repr(model), f"head.{name}", head)
+
+    def check(found: Any) -> None:
+        _check_output(model, name, task, found)
+
     with torch_seed(seed, "check"):
-        output = run(repr(model), called, head, features.clone())
-        if not isinstance(output, Tensor) or output.shape != (2, task.outputs):
-            found = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
-            raise ValueError(
-                f"{model!r}: the head of task {name!r} gives {found} for B=2, but {task!r} needs "
-                f"(2, {task.outputs}); make head(features, outputs) end in `outputs` numbers."
-            )
-        if output.dtype != torch.float32:
-            raise ValueError(f"{model!r}: the head of task {name!r} gives {output.dtype}, but outputs are float32.")
-        check_pure(repr(model), called, f"head.{name}", head, features, output)
-    return head
+        _, stateful = examine(repr(model), called, head, features, check)
+    return head, stateful
+
+
+def _check_output(model: Model, name: str, task: Task, output: Any) -> None:
+    shape = (2, task.outputs) if isinstance(task.outputs, int) else (2, *task.outputs)
+    if not isinstance(output, Tensor) or output.shape != shape:
+        found = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
+        raise ValueError(
+            f"{model!r}: the head of task {name!r} gives {found} for B=2, but {task!r} needs "
+            f"{shape}; make head(features, outputs) end in `outputs` numbers."
+        )
+    if output.dtype != torch.float32:
+        raise ValueError(f"{model!r}: the head of task {name!r} gives {output.dtype}, but outputs are float32.")
+    fits(name, task, output)
 
 
 def check_own(model: Model, trunk: nn.Module, heads: Mapping[str, nn.Module]) -> None:

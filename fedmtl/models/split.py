@@ -5,29 +5,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
+from fedmtl.core.buffers import trainable
+from fedmtl.core.context import context_of, training_step
 from fedmtl.core.random import float32_default
 from fedmtl.core.types import Batch, Params, TaskSet
 from fedmtl.models.base import Model
 from fedmtl.models.check import Unfit, check_gradient, example, freeze, run
+from fedmtl.models.forward import buffer_names
 from fedmtl.models.parts import check_own, make_head, make_trunk
+from fedmtl.models.share import FROZEN, roles
+from fedmtl.models.split_model import Outputs, SplitModel
+from fedmtl.models.split_model import initial_params as initial_params
 from fedmtl.tasks.base import Task
-
-
-class SplitModel(nn.Module):
-    """A trunk and a head for each of some tasks: parameters ``trunk.…`` and ``head.<task>.…``."""
-
-    def __init__(self, trunk: nn.Module, heads: Mapping[str, nn.Module], integer_inputs: bool = False) -> None:
-        super().__init__()
-        self.trunk = trunk
-        self.head = nn.ModuleDict(heads)
-        self.integer_inputs = integer_inputs
-        """Inputs are int64, such as tokens; else they are float32."""
-
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        features = self.trunk(x)
-        return {task: head(features) for task, head in self.head.items()}
 
 
 def build(
@@ -64,10 +54,13 @@ def _build(
     model: Model, input_shape: tuple[int, ...], tasks: Mapping[str, Task], seed: int, kind: torch.dtype
 ) -> SplitModel:
     with float32_default():
-        trunk, features = make_trunk(model, input_shape, seed, kind)
-        heads = {name: make_head(model, name, task, features, seed) for name, task in sorted(tasks.items())}
+        trunk, features, stateful = make_trunk(model, input_shape, seed, kind)
+        made = {name: make_head(model, name, task, features, seed) for name, task in sorted(tasks.items())}
+        heads = {name: head for name, (head, _) in made.items()}
         check_own(model, trunk, heads)
-        module = SplitModel(trunk, heads, kind == torch.int64)
+        stateful = stateful or any(differs for _, differs in made.values())
+        module = SplitModel(trunk, heads, kind == torch.int64, stateful)
+        _apply_map(model, module)
         freeze(module)
         if next(module.parameters(), None) is None:
             raise ValueError(
@@ -82,11 +75,27 @@ def _build(
         return module
 
 
-def _check_gradient(model: Model, module: SplitModel, x: Tensor) -> None:
-    def total(params: Mapping[str, Tensor]) -> Tensor:
-        return torch.stack([output.sum() for output in functional_call(module, dict(params), (x,)).values()]).sum()
+def _apply_map(model: Model, module: SplitModel) -> None:
+    """Freeze parameters and buffers that the model's share map freezes, and note what it says of the others."""
+    parameters = dict(module.named_parameters())
+    found = roles(model, [*parameters, *buffer_names(module)])
+    for name, word in found.items():
+        if word == FROZEN and name in parameters:
+            parameters[name].requires_grad_(False)
+    module.fixed = frozenset(name for name, word in found.items() if word == FROZEN)
+    moved = {name for name in found if name not in parameters or parameters[name].requires_grad}
+    module.roles = {name: word for name, word in found.items() if word != FROZEN and name in moved}
 
-    check_gradient(repr(model), total, initial_params(module))
+
+def _check_gradient(model: Model, module: SplitModel, x: Tensor) -> None:
+    outputs = Outputs(module, tuple(module.head))
+    params = initial_params(module)
+
+    def total(own: Mapping[str, Tensor]) -> Tensor:
+        return torch.stack([output.sum() for output in outputs({**params, **own}, x, None).values()]).sum()
+
+    with training_step(context_of()):
+        check_gradient(repr(model), total, trainable(params))
 
 
 def _keep_parameters() -> None:
@@ -102,11 +111,6 @@ def check_runs(name: str, trunk: nn.Module, x: Tensor) -> None:
     run(name, "the trunk", trunk, x)
 
 
-def initial_params(module: SplitModel) -> dict[str, Tensor]:
-    """The module's parameters as a plain dict of detached copies."""
-    return {name: value.detach().clone() for name, value in module.named_parameters()}
-
-
 class TaskLoss:
     """The mean over a client's tasks of each task's mean loss over its labelled examples in the batch.
 
@@ -115,24 +119,43 @@ class TaskLoss:
 
     def __init__(self, module: SplitModel, tasks: Mapping[str, Task], owned: TaskSet) -> None:
         self.tasks = owned
+        self.stateful = module.stateful
+        """True where a training step has buffers or draws, so that a batch is one forward pass."""
         self._kinds = tasks
-        self._part = SplitModel(module.trunk, {task: module.head[task] for task in owned})
+        self._outputs = Outputs(module, owned)
 
     def each(self, params: Params, batch: Batch) -> Tensor:
         """The tasks' losses one by one, [tasks], for who weighs them."""
         return torch.stack(self._losses(params, batch))
 
     def _losses(self, params: Params, batch: Batch) -> list[Tensor]:
-        outputs = functional_call(self._part, dict(params), (batch["x"],))
-        return [self._kinds[task].loss(outputs[task], batch[f"y.{task}"], batch["mask"]) for task in self.tasks]
+        outputs = self._outputs(params, batch["x"], batch["mask"])
+        return [self._loss(task, outputs, batch) for task in self.tasks]
+
+    def _loss(self, task: str, outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        return self._kinds[task].loss(outputs[task], batch[f"y.{task}"], batch["mask"])
+
+    def examples(self, params: Params, batch: Batch) -> Tensor:
+        """Return the loss that a batch of each example alone would have, [B]."""
+        outputs = self._outputs(params, batch["x"], batch["mask"])
+
+        def one(outputs: Mapping[str, Tensor], row: Batch) -> Tensor:
+            return self._mean([self._loss(task, outputs, row) for task in self.tasks], row)
+
+        def single(value: Tensor) -> Tensor:
+            return value[:, None]
+
+        rows = {key: single(value) for key, value in batch.items() if key != "x"}
+        return torch.vmap(one)({task: single(value) for task, value in outputs.items()}, rows)
 
     def __call__(self, params: Params, batch: Batch) -> Tensor:
-        losses = self._losses(params, batch)
+        return self._mean(self._losses(params, batch), batch)
+
+    def _mean(self, losses: list[Tensor], batch: Batch) -> Tensor:
         if "owns" not in batch:  # the mean of one is that one, bit-identical, without the operations
             return torch.stack(losses).mean() if len(losses) > 1 else losses[0]
-        losses = torch.stack(losses)
         owns = batch["owns"].amax(0)
-        return (losses * owns).sum() / owns.sum().clamp(min=1)
+        return (torch.stack(losses) * owns).sum() / owns.sum().clamp(min=1)
 
 
 def loss_fn(module: SplitModel, tasks: Mapping[str, Task], owned: TaskSet) -> TaskLoss:
@@ -156,11 +179,11 @@ def sums_fn(
 
 def outputs_fn(module: SplitModel, owned: TaskSet) -> Callable[[Params, Batch], dict[str, Tensor]]:
     """(parameters, batch) -> task -> what its head gives, [B, outputs]."""
-    part = SplitModel(module.trunk, {task: module.head[task] for task in owned})
+    outputs_of = Outputs(module, owned)
 
     def outputs(params: Params, batch: Batch) -> dict[str, Tensor]:
         with torch.no_grad():
-            return functional_call(part, dict(params), (batch["x"],))
+            return outputs_of(params, batch["x"], batch["mask"])
 
     return outputs
 
@@ -191,7 +214,7 @@ def mixed_outputs_fn(
     Raises:
         ValueError: a task that has no ``mixed``.
     """
-    part = SplitModel(module.trunk, {task: module.head[task] for task in owned})
+    each_of = Outputs(module, owned)
     kinds: dict[str, Any] = {task: tasks[task] for task in owned}
     for task, kind in kinds.items():
         if not kind.traits.mixed:
@@ -203,7 +226,7 @@ def mixed_outputs_fn(
 
     def outputs_of(models: Sequence[Params], weights: Mapping[str, Tensor] | Tensor, batch: Batch) -> dict[str, Tensor]:
         with torch.no_grad():
-            each = [functional_call(part, dict(params), (batch["x"],)) for params in models]
+            each = [each_of(params, batch["x"], batch["mask"]) for params in models]
             found = {}
             for task in owned:
                 of_task = weights[task] if isinstance(weights, Mapping) else weights

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fedmtl.algorithms.base import Algorithm, Prediction, first_server
+from fedmtl.algorithms.common.by_map import by_map
 from fedmtl.algorithms.common.local_training import make_batches
 from fedmtl.codecs.base import Codec
 from fedmtl.core.context import Context, context_of
@@ -58,7 +59,6 @@ class Plan:
         metrics: str = METRICS[0],
         train_loss: bool = False,
     ) -> None:
-        self.algorithm = algorithm
         self.up_codec = up_codec
         self.down_codec = down_codec
         self.tasks = dict(sorted(tasks.items()))
@@ -76,6 +76,7 @@ class Plan:
         self.model = model
         self.module: SplitModel = build(model, input_shape, self.tasks, seed, integer_inputs)
         self.initial: Params = initial_params(self.module)
+        self.algorithm = by_map(algorithm, self.module.roles, self.initial)
         self.integer_inputs = self.module.integer_inputs
         """True where clients' inputs are int64; whole numbers become float32 where the model takes no others."""
         self._input = np.zeros((1, *input_shape), np.int64 if self.integer_inputs else np.float32)

@@ -28,13 +28,13 @@ class Task(Protocol):
         ...
 
     @property
-    def outputs(self) -> int:
-        """Size of the head's output."""
+    def outputs(self) -> int | tuple[int, ...]:
+        """Size of the head's output [B, outputs], or its shape without B: (classes, height, width) for a map."""
         ...
 
     @property
     def label_shape(self) -> tuple[int, ...]:
-        """Shape of one example's label: () for a number, (outputs,) for a vector."""
+        """Shape of one example's label: () for a number, (outputs,) for a vector, (height, width) for a map."""
         ...
 
     @property
@@ -44,7 +44,7 @@ class Task(Protocol):
     def higher_is_better(self) -> bool: ...
 
     def labels(self, y: NDArray[Any]) -> NDArray[Any]:
-        """Check raw labels and give them as float32, [N] or [N, outputs], NaN where not labelled.
+        """Check raw labels and give them as float32, [N, *label_shape], NaN where not labelled.
 
         Raises:
             ValueError: a label that this task cannot have; the message names it, the rule and the way out.
@@ -55,8 +55,8 @@ class Task(Protocol):
         """Mean loss over the labelled, unmasked examples, a scalar; 0 with zero gradient when there is none.
 
         Args:
-            output: what the head gives, [B, outputs].
-            y: labels, [B] or [B, outputs], NaN where not labelled.
+            output: what the head gives, [B, outputs] or [B, *outputs].
+            y: labels, [B, *label_shape], NaN where not labelled.
             mask: 1 for a real example, 0 for padding, [B].
         """
         ...

@@ -10,7 +10,7 @@ from torch.func import grad
 
 import fedmtl.models
 from fedmtl.core.types import Params
-from fedmtl.models import CNN, MLP, Linear, Model, TemporalCNN
+from fedmtl.models import CNN, MLP, Linear, Model, ShareMap, TemporalCNN
 from fedmtl.models.split import build, initial_params, loss_fn
 from fedmtl.registry.components import REGISTRY
 from fedmtl.tasks import MultiClass, Regression, Task
@@ -32,6 +32,7 @@ ALL_MODELS = [
     Case(MLP((4,)), (2, 3, 3), 4, [(4, 18)]),
     Case(Linear(), (5,), 5, []),
     Case(Linear(intercept=False), (2, 3, 3), 18, []),
+    Case(ShareMap(MLP((4,)), {"trunk.*": "shared"}), (5,), 4, [(4, 5)]),
     # 8×8 → 4×4 → 2×2 of 32 channels.
     Case(CNN(), (1, 8, 8), 64, [(16, 1, 3, 3), (32, 16, 3, 3), (64, 128)]),
     # 9×14 → 4×7 of 5: a row that does not fill a pool is dropped.

@@ -108,40 +108,87 @@ def transformer(dropout: float) -> Parts:
 class Last(nn.Module):
     """The last output of an LSTM."""
 
-    def __init__(self, dropout: float = 0.0) -> None:
+    def __init__(self, dropout: float = 0.0, cells: Any = nn.LSTM) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(2, 4, 2, batch_first=True, dropout=dropout)
+        self.cells = cells(2, 4, 2, batch_first=True, dropout=dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.lstm(x.unflatten(1, (3, 2)))[0][:, -1]
+        return self.cells(x.unflatten(1, (3, 2)))[0][:, -1]
+
+
+class Second(nn.Module):
+    """Dropout of the second of two positions, of which the batch is not the first dimension."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout(x.unflatten(1, (2, 2)).transpose(0, 1), 0.5)[1].repeat(1, 2)
+
+
+class RunningMean(nn.Module):
+    """Keeps a mean over all rows of a batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("running_center", torch.zeros(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.running_center = 0.9 * self.running_center + 0.1 * x.mean(0).detach()
+        return x
+
+
+class RunningParameter(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.running_scale = nn.Parameter(torch.ones(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.running_scale
+
+
+class RunningCount(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("running_calls", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+class RunningCalls(nn.Module):
+    """Counts its training steps in a buffer, in place, and shrinks its output by them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("running_calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.running_calls += 1
+        return x / (1 + self.running_calls)
 
 
 SHARED_HEAD = nn.Linear(4, 4)
-DRAWS = r"draws random numbers \(.*\), and a run must give the same numbers again; leave out dropout \(p=0"
+DRAWS = r"draws random numbers \(in forward\), and a run must give the same numbers again; draw by dropout layers alone"
 REFUSED: dict[str, tuple[Any, str]] = {
-    "Dropout": (after(nn.Dropout(0.5)), r"the trunk draws random numbers \(trunk.1, a Dropout\), and a run must"),
-    "AlphaDropout": (after(nn.SELU(), nn.AlphaDropout(0.1)), DRAWS),
-    "FeatureAlphaDropout": (after(nn.FeatureAlphaDropout(0.1)), DRAWS),
-    "RReLU": (after(nn.RReLU()), DRAWS),
-    "Dropout of zeros": (after(nn.ReLU(), nn.Threshold(1e9, 0.0), nn.Dropout(0.5)), DRAWS),
-    "dropout in forward": (doing(lambda x: F.dropout(x, 0.3)), r"draws random numbers \(in forward\)"),
-    "noise in forward": (doing(lambda x: x + torch.randn_like(x)), "draws random numbers"),
-    "numpy's noise": (doing(lambda x: x + float(DRAW.random())), "gives other numbers when it is called again"),
-    "a transformer's default": (transformer(0.1), DRAWS),
-    "an LSTM's dropout": (Parts(lambda _: Last(0.2)), r"trunk.lstm, a LSTM"),
-    "Dropout in a head": (
-        Parts(MLP((4,)).trunk, lambda f, o: nn.Sequential(nn.Dropout(0.5), nn.Linear(f, o))),
-        r"the head of task 'a' draws random numbers \(head.a.0, a Dropout\)",
+    "noise in forward": (doing(lambda x: x + torch.randn_like(x)), DRAWS),
+    "noise of pooling": (
+        after(nn.Unflatten(1, (1, 2, 2)), nn.FractionalMaxPool2d(1, output_size=1), nn.Flatten()),
+        DRAWS,
     ),
-    "BatchNorm": (after(nn.BatchNorm1d(4)), "running statistics.*use GroupNorm, LayerNorm"),
+    "dropout of a sequence first": (after(Second()), "batch_first=True"),
+    "numpy's noise": (doing(lambda x: x + float(DRAW.random())), "gives other numbers when it is called again"),
     "BatchNorm without statistics": (
         after(nn.BatchNorm1d(4, track_running_stats=False)),
-        r"trunk.1 \(BatchNorm1d\) takes means over the batch, to which padding belongs.*use GroupNorm or LayerNorm",
+        r"trunk.1 \(BatchNorm1d\) takes means over the batch where it measures, too.*track_running_stats=True",
     ),
-    "a lazy BatchNorm": (after(nn.LazyBatchNorm1d()), "BatchNorm1d"),
+    "BatchNorm of all batches so far": (after(nn.BatchNorm1d(4, momentum=None)), "give it a momentum, such as 0.1"),
+    "BatchNorm over processes": (after(nn.SyncBatchNorm(4)), "several processes; use BatchNorm1d"),
+    "a mean over padding": (after(RunningMean()), "changes its buffer 1.running_center by the padding of a batch"),
+    "a parameter named as a buffer": (after(RunningParameter()), "running_ are those of buffers, which no gradient"),
+    "a buffer of whole numbers": (after(RunningCount()), r"float32 and finite, got torch.int64"),
     "batch norm in forward": (
         doing(lambda x: F.batch_norm(x, None, None, training=True)),
-        "fails on a batch of one example .*use GroupNorm or LayerNorm",
+        "fails on a batch of one example .*use BatchNorm, GroupNorm or LayerNorm",
     ),
     "a mean over the batch": (doing(lambda x: x - x.mean(0)), "other numbers when others are in its batch"),
     "squeeze": (doing(lambda x: x.squeeze()), r"shape \(4,\) for a batch of one example and \(2, 4\) for two"),
@@ -150,7 +197,11 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "no tensor": (doing(lambda x: None), "got a NoneType"),
     "float64 features": (doing(lambda x: x.double()), "float32 features, got torch.float64"),
     "complex features": (doing(lambda x: torch.fft.fft(x)), "float32 features, got torch.complex64"),
-    "features that are no matrix": (doing(lambda x: x[:, None]), r"features \[B, features\], got shape \(2, 1, 4\)"),
+    "features of another shape": (
+        doing(lambda x: x[:, None]),
+        r"head\(\(1, 4\), 3\).* end the trunk in nn.Flatten\(\)",
+    ),
+    "features that are flat": (doing(lambda x: x[:, 0]), r"features \[B, …\].*got shape \(2,\)"),
     "an error of its own": (
         doing(lambda x: x @ torch.zeros(9, 9)),
         r"the trunk fails on inputs of shape \(2, 6\), torch.float32",
@@ -269,8 +320,22 @@ WORK: dict[str, Any] = {
     "LayerNorm": after(nn.LayerNorm(4)),
     "InstanceNorm": after(nn.Unflatten(1, (2, 2)), nn.InstanceNorm1d(2), nn.Flatten()),
     "dropout of nothing": after(nn.Dropout(0.0)),
+    "Dropout": after(nn.Dropout(0.5)),
+    "Dropout of all": after(nn.Dropout(1.0)),
+    "Dropout1d": after(nn.Unflatten(1, (2, 2)), nn.Dropout1d(0.5), nn.Flatten()),
+    "AlphaDropout": after(nn.SELU(), nn.AlphaDropout(0.1)),
+    "FeatureAlphaDropout": after(nn.Unflatten(1, (2, 2)), nn.FeatureAlphaDropout(0.1), nn.Flatten()),
+    "RReLU": after(nn.RReLU()),
+    "dropout in forward": doing(lambda x: F.dropout(x, 0.3)),
+    "Dropout in a head": Parts(MLP((4,)).trunk, lambda f, o: nn.Sequential(nn.Dropout(0.5), nn.Linear(f, o))),
+    "BatchNorm": after(nn.BatchNorm1d(4)),
+    "a lazy BatchNorm": after(nn.LazyBatchNorm1d()),
+    "a buffer that counts": after(RunningCalls()),
     "a transformer without dropout": transformer(0.0),
+    "a transformer": transformer(0.1),
     "an LSTM": Parts(lambda _: Last()),
+    "an LSTM with dropout": Parts(lambda _: Last(0.3)),
+    "a GRU with dropout": Parts(lambda _: Last(0.3, nn.GRU)),
     "lazy layers": Parts(
         lambda _: nn.Sequential(nn.LazyLinear(5), nn.ReLU(), nn.LazyLinear(4)), lambda f, o: nn.LazyLinear(o)
     ),

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fedmtl.core.buffers import trainable
 from fedmtl.core.types import Params
 from fedmtl.weightings.common.simplex import conflict_averse
 
@@ -21,13 +22,14 @@ Array = NDArray[np.float64]
 
 
 def flat(params: Sequence[Params]) -> Tensor:
-    """K trees of the same names as rows, [K, d], names in order."""
-    parts = [[one[name].reshape(-1) for name in sorted(one)] for one in params]
+    """K trees of the same names as rows, [K, d], names in order, without buffers, which are no part of an update."""
+    parts = [[one[name].reshape(-1) for name in sorted(trainable(one))] for one in params]
     return torch.stack([torch.cat(part) if part else torch.zeros(0) for part in parts])
 
 
 def shaped(vector: Tensor, like: Params) -> dict[str, Tensor]:
-    """A row of ``flat`` as parameters with the names, shapes and dtypes of ``like``."""
+    """A row of ``flat`` as parameters with the names, shapes and dtypes of ``like``, without its buffers."""
+    like = trainable(like)
     parts = vector.split([like[name].numel() for name in sorted(like)])
     cut = {name: part.reshape(like[name].shape).to(like[name]) for name, part in zip(sorted(like), parts, strict=True)}
     return {name: cut[name] for name in like}

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import grad
 
+from fedmtl.algorithms.common.companions import Companions, companions
+from fedmtl.core.buffers import buffers, buffers_handed, trainable
 from fedmtl.core.context import NO_CONTEXT, Context, training_step
 from fedmtl.core.trees import tree_leaves, tree_unflatten
 from fedmtl.core.types import Batch, Params
@@ -108,6 +110,9 @@ def sgd(
     proximal term, returns (objective, loss). ``counts`` is false for a model that the client does not predict with,
     beside one that it does.
 
+    Buffers among the parameters have no gradient: a step replaces them by those that the loss hands back, see
+    ``fedmtl.core.buffers``.
+
     Scheduled optimizers read t, the round, from ``ctx``, and layers that draw, such as dropout, draw from
     ``ctx.fold(epoch).fold(batch)``. A second descent of one round is given a purpose: ``ctx=ctx.fold("head")``.
 
@@ -116,8 +121,11 @@ def sgd(
     """
     chosen = SGD() if optimizer is None else optimizer
     t = ctx.round if chosen.traits.scheduled else UNSCHEDULED
-    w, state = dict(params), chosen.init(params)
-    gradient, retraction = grad(_with_loss(loss), has_aux=True), _RETRACTION.get()
+    beside = companions()
+    every = params if beside is None else {**beside.params, **params}
+    w, held = trainable(every), buffers(every)
+    state = chosen.init(w)
+    gradient, retraction = grad(_with_loss(loss, params, beside), has_aux=True), _RETRACTION.get()
     kept = _LOSSES.get() if counts else None
     total = None
     for epoch in range(epochs):
@@ -125,7 +133,7 @@ def sgd(
             n = batch["mask"].sum()
             real = n > 0
             with training_step(ctx.fold(epoch).fold(number)):
-                slope, value = gradient(w, batch)
+                slope, (value, handed) = gradient(w, held, batch)
             if kept is not None:
                 total = n * value if total is None else torch.addcmul(total, n, value)
             d, new = chosen.direction(state, slope, w, t)  # (1)
@@ -135,17 +143,30 @@ def sgd(
             w = {name: torch.addcmul(value, step, d[name]) for name, value in w.items()}  # (2), in one pass
             if retraction is not None:
                 w |= {name: torch.where(real, value, w[name]) for name, value in retraction(w).items()}
+            held = {name: torch.where(real, handed.get(name, value), value) for name, value in held.items()}
+            if beside is not None:
+                beside.params = {name: held[name] if name in held else w[name] for name in beside.params}
     if kept is not None and total is not None:
         kept.append(Losses(total, epochs * num_examples(batches)))  # which a recording has worked out already
-    return w
+    if not held and beside is None:
+        return w
+    return {name: held[name] if name in held else w[name] for name in params}
 
 
-def _with_loss(objective: Objective) -> Callable[[Params, Batch], tuple[Tensor, Tensor]]:
-    """The objective, and the loss in it."""
+def _with_loss(
+    objective: Objective, names: Params, beside: Companions | None
+) -> Callable[[Params, Params, Batch], tuple[Tensor, tuple[Tensor, Params]]]:
+    """Return the objective, the loss in it, and the buffers that it hands back."""
 
-    def both(params: Params, batch: Batch) -> tuple[Tensor, Tensor]:
-        found = objective(params, batch)
-        return found if isinstance(found, tuple) else (found, found)
+    def both(w: Params, held: Params, batch: Batch) -> tuple[Tensor, tuple[Tensor, Params]]:
+        params = {**w, **held}
+        if beside is not None:
+            beside.params = {name: params[name] for name in beside.params}
+            params = {name: params[name] for name in names}
+        with buffers_handed() as handed:
+            found = objective(params, batch)
+        value, loss = found if isinstance(found, tuple) else (found, found)
+        return value, (loss, {name: new.detach() for name, new in handed.items() if name in held})
 
     return both
 

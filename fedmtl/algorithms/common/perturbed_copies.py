@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from fedmtl.core.buffers import trainable
 from fedmtl.core.context import Context
 from fedmtl.core.types import Params
 
@@ -12,7 +13,7 @@ def perturbed_copies(params: Params, count: int, spread: float, ctx: Context) ->
         w_0 = w;   w_m = w + s √(mean w²) ε_m,   ε_m from N(0, I), for m = 1, …, M − 1, each name by itself     (1)
         w_m = w + s ε_m    where w is 0 throughout, as a linear model's may be                                  (2)
 
-    Equal models would stay equal. ε_m of a name is ``ctx.fold(m).fold(name).normal``.
+    Equal models would stay equal. ε_m of a name is ``ctx.fold(m).fold(name).normal``. Buffers are those of w.
 
     Args:
         params: w.
@@ -20,11 +21,12 @@ def perturbed_copies(params: Params, count: int, spread: float, ctx: Context) ->
         spread: s.
         ctx: of the server, whose seed is the experiment's.
     """
-    models, blank = [dict(params)], not any(bool(w.any()) for w in params.values())
+    moved = trainable(params)
+    models, blank = [dict(params)], not any(bool(w.any()) for w in moved.values())
     for m in range(1, count):
-        noise = {name: ctx.fold(m).fold(name).normal(w.shape).to(w) for name, w in params.items()}
-        scale = {n: 1.0 if blank else w.square().mean().sqrt() for n, w in params.items()}  # (2), (1)
-        models.append({n: w + spread * scale[n] * noise[n] for n, w in params.items()})
+        noise = {name: ctx.fold(m).fold(name).normal(w.shape).to(w) for name, w in moved.items()}
+        scale = {n: 1.0 if blank else w.square().mean().sqrt() for n, w in moved.items()}  # (2), (1)
+        models.append({n: w + spread * scale[n] * noise[n] if n in moved else w for n, w in params.items()})
     return models
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fedmtl.algorithms.base import Algorithm
 from fedmtl.algorithms.common.checks import check_inner
+from fedmtl.core.buffers import buffers, trainable
 from fedmtl.core.context import Context
 from fedmtl.core.types import ClientId, Params, Upload
 
@@ -48,16 +49,18 @@ class Moments(NamedTuple):
 def first_moments(optimizer: Any, params: Params, ctx: Context) -> Moments:
     """m = 0 and v = τ²."""
     w = first_model(optimizer, params, ctx)
-    return Moments(w, zeros_like(w), {name: torch.full_like(value, optimizer.tau**2) for name, value in w.items()})
+    v = {name: torch.full_like(value, optimizer.tau**2) for name, value in trainable(w).items()}
+    return Moments(w, zeros_like(w), v)
 
 
 def zeros_like(params: Params) -> dict[str, Tensor]:
-    return {name: torch.zeros_like(value) for name, value in params.items()}
+    return {name: torch.zeros_like(value) for name, value in trainable(params).items()}
 
 
 def pseudo_gradient(
     algorithm: Algorithm[Params, Any], model: Params, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context
-) -> dict[str, Tensor]:
-    """Return old minus the wrapped algorithm's new model; 0 for a head that no client of the cohort owns."""
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return old minus the wrapped algorithm's new model, 0 for a head that no client of the cohort owns, and the
+    buffers of the new one, which take no step."""
     mean = algorithm.aggregate(model, uploads, ctx)
-    return {name: value - mean[name] for name, value in model.items()}
+    return {name: value - mean[name] for name, value in trainable(model).items()}, buffers(mean)

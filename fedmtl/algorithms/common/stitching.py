@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from fedmtl.core.buffers import is_buffer
 from fedmtl.core.types import Params
 
 
@@ -16,6 +17,13 @@ def layer_of(name: str) -> str:
 def rows(trunks: Mapping[str, Params], clients: Sequence[str], layer: str) -> Tensor:
     """A layer of each client's trunk, [K, d] float64."""
     return torch.stack([torch.cat([w.double().flatten() for w in _of(trunks[k], layer).values()]) for k in clients])
+
+
+def trained(vectors: Tensor, like: Params, layer: str) -> Tensor:
+    """Rows of a layer [K, d] with 0 for its buffers, which no gradient moves."""
+    parts = _of(like, layer).items()
+    held = torch.cat([torch.full((w.numel(),), is_buffer(name)) for name, w in parts])
+    return vectors.masked_fill(held, 0)
 
 
 def shaped(vector: Tensor, like: Params, layer: str) -> dict[str, Tensor]:

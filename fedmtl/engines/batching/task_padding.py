@@ -87,13 +87,25 @@ def add_zero_heads(tree: Any, heads: Mapping[str, Tensor]) -> Any:
     if isinstance(tree, Mapping):
         padded = {key: add_zero_heads(value, heads) for key, value in tree.items()}
         if any(isinstance(key, str) and key.startswith("head.") for key in tree):
-            return {**heads, **padded}
+            return {**_alike(heads, tree), **padded}
         return padded if any(padded[key] is not tree[key] for key in tree) else tree
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
         return cast(Any, type(tree))(*[add_zero_heads(item, heads) for item in tree])
     if isinstance(tree, (tuple, list)):
         return type(tree)([add_zero_heads(item, heads) for item in tree])
     return tree
+
+
+def _alike(heads: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the padded heads without parameters that lie elsewhere for the client's own heads, such as norm layers."""
+    tasks = {key.split(".")[1] for key in own if key.startswith("head.")}
+
+    def belongs(name: str) -> bool:
+        rest = name.split(".", 2)[2]
+        places = [f"head.{task}.{rest}" for task in tasks]
+        return any(place in own for place in places) or not any(place in heads for place in places)
+
+    return {name: value for name, value in heads.items() if belongs(name)}
 
 
 def _pad_labels(batch: Batch, owned: TaskSet, padding: TaskPadding) -> dict[str, Tensor]:

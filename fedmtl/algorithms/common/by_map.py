@@ -1,0 +1,160 @@
+"""Any algorithm, with some parameters shared or private by the model's map instead of by the algorithm.
+
+The algorithm does not see these parameters: a client trains them beside its own, in each descent of ``sgd``, and
+
+    s <- Σ n_k s_k / Σ n_k      on the server, of the shared ones, over the clients that have them      (1)
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from fedmtl.algorithms.base import Algorithm, Prediction
+from fedmtl.algorithms.common.companions import Companions, trained_beside
+from fedmtl.algorithms.traits import Traits
+from fedmtl.core.context import Context
+from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+from fedmtl.core.uploads import Uploads, mean_upload
+
+RECORD = "mapped"
+"""Name of the record of shared parameters."""
+
+
+class MappedServer(NamedTuple):
+    """State of the server."""
+
+    inner: Any
+    shared: Params
+    """s."""
+
+
+class MappedClient(NamedTuple):
+    """Private state of a client."""
+
+    inner: Any
+    own: Params
+    """Parameters that are private by the map."""
+
+
+class MappedLoss:
+    """A loss that takes the parameters of the map from ``own``."""
+
+    def __init__(self, loss: Any, own: Companions) -> None:
+        self._loss = loss
+        self._own = own
+        self.stateful: bool = loss.stateful
+
+    def __call__(self, params: Params, batch: Batch) -> Tensor:
+        return self._loss({**self._own.params, **params}, batch)
+
+    def each(self, params: Params, batch: Batch) -> Tensor:
+        return self._loss.each({**self._own.params, **params}, batch)
+
+    def examples(self, params: Params, batch: Batch) -> Tensor:
+        return self._loss.examples({**self._own.params, **params}, batch)
+
+
+@dataclass(frozen=True)
+class ByMap:
+    """Made by ``by_map``."""
+
+    algorithm: Algorithm[Any, Any]
+    shared: tuple[str, ...]
+    private: tuple[str, ...]
+
+    @property
+    def traits(self) -> Traits:
+        inner = self.algorithm.traits
+        heads = any(name.startswith("head.") for name in (*self.shared, *self.private))
+        return replace(inner, independent_heads=inner.independent_heads and not heads)
+
+    def _rest(self, params: Params) -> dict[str, Tensor]:
+        return {name: value for name, value in params.items() if name not in self.shared and name not in self.private}
+
+    def init_server(self, params: Params, ctx: Context) -> MappedServer:
+        shared = {name: params[name] for name in self.shared if name in params}
+        return MappedServer(self.algorithm.init_server(self._rest(params), ctx), shared)
+
+    def register_clients(self, server: MappedServer, owned: Mapping[ClientId, Params]) -> MappedServer:
+        inner: Any = self.algorithm
+        rest = {client: self._rest(params) for client, params in owned.items()}
+        return server._replace(inner=inner.register_clients(server.inner, rest))
+
+    def init_client(self, params: Params, num_examples: int) -> MappedClient:
+        own = {name: params[name] for name in self.private if name in params}
+        return MappedClient(self.algorithm.init_client(self._rest(params), num_examples), own)
+
+    def broadcast(self, server: MappedServer, client: ClientId, ctx: Context) -> Payload:
+        return self._with(self.algorithm.broadcast(server.inner, client, ctx), server.shared)
+
+    def _with(self, payload: Payload, shared: Params) -> Payload:
+        return {**payload, RECORD: shared} if self.shared else payload
+
+    def local_update(
+        self, loss: LossFn, down: Payload, private: MappedClient, batches: Sequence[Batch], ctx: Context
+    ) -> LocalResult[MappedClient]:
+        shared = down.get(RECORD, {})
+        own = Companions({**private.own, **shared})
+        with trained_beside(own):
+            found = self.algorithm.local_update(MappedLoss(loss, own), _without(down), private.inner, batches, ctx)
+        payload = self._with(found.upload.payload, {name: own.params[name] for name in shared})
+        kept = {name: own.params[name] for name in private.own}
+        return LocalResult(MappedClient(found.private, kept), found.upload._replace(payload=payload))
+
+    def aggregate(self, server: MappedServer, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> MappedServer:
+        given = uploads if isinstance(uploads, Uploads) else list(uploads)
+        inner = self.algorithm.aggregate(server.inner, given, ctx)
+        return MappedServer(inner, {**server.shared, **mean_upload(given, RECORD)} if self.shared else {})  # (1)
+
+    def personal_params(self, down: Payload, private: MappedClient) -> Params:
+        return {**self.algorithm.personal_params(_without(down), private.inner), **private.own, **down.get(RECORD, {})}
+
+    def mixture(self, down: Payload, private: MappedClient) -> Prediction:
+        inner: Any = self.algorithm
+        models, weights = inner.mixture(_without(down), private.inner)
+        return [{**model, **private.own, **down.get(RECORD, {})} for model in models], weights
+
+    def diagnostics(self, server: MappedServer) -> Mapping[str, Tensor]:
+        inner: Any = self.algorithm
+        return inner.diagnostics(server.inner)
+
+
+def _without(down: Payload) -> Payload:
+    return {record: params for record, params in down.items() if record != RECORD}
+
+
+def by_map(algorithm: Algorithm[Any, Any], roles: Mapping[str, str], params: Params) -> Algorithm[Any, Any]:
+    """Return the algorithm with the parameters whose role differs from the part that it gives them.
+
+    Args:
+        algorithm: which sends the parts that its trait ``sends`` declares; without one, all.
+        roles: name -> "shared" or "private".
+        params: of the whole model.
+
+    Raises:
+        ValueError: an algorithm that trains on the server, or finds tasks by their heads, or has nothing left to share.
+    """
+    sends = "model" if algorithm.traits.sends is None else algorithm.traits.sends.up
+    prefixes = {"model": ("",), "trunk": ("trunk.",), "heads": ("head.",), "nothing": ()}.get(sends, ("",))
+    sent = {name for name in params if name.startswith(prefixes)}
+    shared = tuple(sorted(name for name, role in roles.items() if role == "shared" and name not in sent))
+    private = tuple(sorted(name for name, role in roles.items() if role == "private" and name in sent))
+    if not shared and not private:
+        return algorithm
+    if algorithm.traits.centralized:
+        raise ValueError(
+            f"{algorithm!r} trains on the server, which has no private parameters; leave out {private[0]!r}."
+        )
+    if algorithm.traits.named_heads and any(name.startswith("head.") for name in (*shared, *private)):
+        raise ValueError(
+            f"{algorithm!r} finds tasks by their heads, so a share map is of the trunk alone there, got one of "
+            f"{min((*shared, *private))!r}."
+        )
+    if not shared and sent and sent <= set(private):
+        raise ValueError(
+            f"All that {algorithm!r} would send is private by the model's map, which leaves nothing to share; take "
+            "Local, or make some parameters shared."
+        )
+    return ByMap(algorithm, shared, private)

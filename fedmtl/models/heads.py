@@ -1,0 +1,20 @@
+"""Linear heads for outputs of any shape."""
+
+from math import prod
+from typing import Any
+
+from torch import nn
+
+from fedmtl.core.bounds import check_parameters
+
+
+def linear_head(model: Any, features: int, outputs: int | tuple[int, ...], bias: bool = True) -> nn.Module:
+    """Make a linear layer from features [B, features] to [B, outputs], or to [B, *outputs] of a shape.
+
+    Raises:
+        ValueError: more parameters than a model may have.
+    """
+    size = outputs if isinstance(outputs, int) else prod(outputs)
+    check_parameters(model, (features + 1) * size)
+    layer = nn.Linear(features, size, bias=bias)
+    return layer if isinstance(outputs, int) else nn.Sequential(layer, nn.Unflatten(1, outputs))

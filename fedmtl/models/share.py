@@ -1,0 +1,98 @@
+"""The share map of a model: globs over names of parameters, and the part that each parameter plays."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from torch import nn
+
+from fedmtl.core.suggest import did_you_mean
+from fedmtl.models.base import Model
+from fedmtl.models.mlp import MLP
+
+SHARED, PRIVATE, FROZEN = WORDS = ("shared", "private", "frozen")
+
+
+@dataclass(frozen=True)
+class ShareMap:
+    """A model some of whose parameters are shared, private or frozen, whatever the algorithm does with the others.
+
+    | word | a parameter or buffer of this word |
+    | --- | --- |
+    | ``shared`` | is averaged over the clients that have it, by examples, where the algorithm would keep it private |
+    | ``private`` | never leaves its client |
+    | ``frozen`` | stays as the recipe made it: it is held once a node, and neither sent nor stored for a client |
+
+    Globs are matched, by ``fnmatch``, with names such as ``trunk.0.weight``, ``head.sick.bias`` and, for buffers,
+    ``trunk.1.running_mean``. Where globs of different words match one parameter, the narrower one decides: the one all
+    of whose parameters the others match, too. Parameters without a glob stay where the algorithm has them.
+
+    ``ShareMap(MLP(), {"trunk.1.*": "private"})`` is, in a preset, a call, ``model = 'ShareMap(model="MLP()",
+    share={"trunk.1.*": "private"})'``, or a table.
+
+    Raises:
+        ValueError: no globs, or an unknown word; when the model is built, a glob that matches no parameter, or two that
+            disagree and of which neither is narrower.
+    """
+
+    model: Model = MLP()
+    share: Any = field(default=("trunk.*=shared",))
+    """Glob -> word: a mapping, or lines "glob=word"."""
+
+    def __post_init__(self) -> None:
+        given: Any = self.share
+        lines = [f"{glob}={word}" for glob, word in given.items()] if isinstance(given, Mapping) else given
+        if not isinstance(lines, (list, tuple)) or not lines or not all(isinstance(line, str) for line in lines):
+            raise ValueError(f'ShareMap takes globs and words, such as {{"trunk.*": "shared"}}, got share={given!r}.')
+        object.__setattr__(self, "share", tuple(lines))
+        for glob, word in self.pairs():
+            if word not in WORDS or not glob:
+                raise ValueError(
+                    f"ShareMap: a parameter is {SHARED}, {PRIVATE} or {FROZEN}, got {word!r} for {glob!r}."
+                    f"{did_you_mean(word, WORDS)}"
+                )
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return globs and their words."""
+        cut = (line.rpartition("=") for line in self.share)
+        return [(glob.strip(), word.strip()) for glob, _, word in cut]
+
+    def trunk(self, input_shape: tuple[int, ...]) -> nn.Module:
+        return self.model.trunk(input_shape)
+
+    def head(self, features: Any, outputs: Any) -> nn.Module:
+        return self.model.head(features, outputs)
+
+
+def roles(model: Any, names: Sequence[str]) -> dict[str, str]:
+    """Return the words of those parameters that the model's share map matches; of other models, none.
+
+    Raises:
+        ValueError: a glob that matches no parameter, or two that disagree.
+    """
+    if not isinstance(model, ShareMap):
+        return {}
+    pairs = model.pairs()
+    matched = {glob: {name for name in names if fnmatchcase(name, glob)} for glob, _ in pairs}
+    for glob, found in matched.items():
+        if not found:
+            raise ValueError(
+                f"{model!r}: {glob!r} matches no parameter; those of the model are {', '.join(names[:12])}"
+                f"{', …' if len(names) > 12 else ''}."
+            )
+    return {name: word for name in names if (word := _word(model, name, pairs, matched))}
+
+
+def _word(model: ShareMap, name: str, pairs: Sequence[tuple[str, str]], matched: Mapping[str, set[str]]) -> str:
+    found = [(glob, word) for glob, word in pairs if name in matched[glob]]
+    if not found:
+        return ""
+    narrow, word = min(found, key=lambda pair: len(matched[pair[0]]))
+    for glob, other in found:
+        if other != word and not matched[narrow] < matched[glob]:
+            raise ValueError(
+                f"{model!r}: {name} is {word} by {narrow!r} and {other} by {glob!r}, and neither glob is narrower; "
+                "make one of them match a part of what the other matches."
+            )
+    return word

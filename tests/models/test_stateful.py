@@ -1,0 +1,225 @@
+"""Models that train and measure differently: running statistics, dropout, frozen parameters, and the share map."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fedmtl import ShareMap, run
+from fedmtl.algorithms import (
+    Algorithm,
+    FedAvg,
+    FedBN,
+    Mocha,
+)
+from fedmtl.algorithms.common.local_training import make_batches, sgd
+from fedmtl.core.buffers import is_buffer
+from fedmtl.core.context import context_of, training_step
+from fedmtl.models.split import build, initial_params, loss_fn, outputs_fn
+from fedmtl.tasks import MultiClass
+from tests.conftest import ALL_ALGORITHMS
+from tests.models.stateful import FROZEN, Drawn, StatefulCNN, StatefulMLP
+from tests.models.stateful_runs import DRAW, TASKS, experiment, finished, furthest, normed, plan_of
+
+# ---- batch statistics -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [4, 5])
+@pytest.mark.parametrize("convolution", [False, True])
+def test_running_statistics_are_those_of_torch(convolution: bool, size: int) -> None:
+    """Two passes over 10 examples by plain torch: SGD in train mode on batches of 4, 4, 2 (5, 5), without padding.
+
+    fedmtl pads the last batch of 4 with two rows, which must change nothing.
+    """
+    model, shape, network = normed(convolution)
+    module = build(model, shape, TASKS, 0, False)
+    params = initial_params(module)
+    own = {f"0.{name.removeprefix('trunk.')}": value for name, value in params.items() if name.startswith("trunk.")}
+    own |= {f"1.{name.removeprefix('head.a.')}": value for name, value in params.items() if name.startswith("head.")}
+    network.load_state_dict(own, strict=False)
+    x, y = DRAW.standard_normal((10, *shape)).astype(np.float32), (np.arange(10) % 3).astype(np.float32)
+    optimizer = torch.optim.SGD(network.parameters(), 0.1)
+    for start in [*range(0, 10, size)] * 2:
+        optimizer.zero_grad()
+        rows = slice(start, start + size)
+        nn.functional.cross_entropy(network(torch.tensor(x[rows])), torch.tensor(y[rows]).long()).backward()
+        optimizer.step()
+    found = sgd(loss_fn(module, TASKS, ("a",)), params, make_batches(x, {"a": y}, size, None), 0.1, 2)
+    state = network.state_dict()
+    for name, value in found.items():
+        expected = state["0." + name.removeprefix("trunk.") if "trunk" in name else "1." + name.removeprefix("head.a.")]
+        torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
+    network.eval()
+    batch = {"x": torch.tensor(x), "mask": torch.ones(10)}
+    outputs = outputs_fn(module, ("a",))(found, batch)["a"]
+    torch.testing.assert_close(outputs, network(torch.tensor(x)), rtol=1e-5, atol=1e-6)
+
+
+def test_a_batch_of_one_number_a_channel_keeps_the_statistics() -> None:
+    """It has no variance; torch refuses it."""
+    model, shape, _ = normed(False)
+    module = build(model, shape, TASKS, 0, False)
+    params = initial_params(module)
+    x, y = DRAW.standard_normal((1, 6)).astype(np.float32), np.zeros(1, np.float32)
+    found = sgd(loss_fn(module, TASKS, ("a",)), params, make_batches(x, {"a": y}, None, None), 0.1, 3)
+    assert all(torch.equal(found[name], params[name]) for name in params if is_buffer(name))
+    assert not torch.equal(found["trunk.0.weight"], params["trunk.0.weight"])
+    assert all(value.isfinite().all() for value in found.values())
+
+
+def test_a_padded_batch_changes_no_statistic() -> None:
+    model, shape, _ = normed(False)
+    module = build(model, shape, TASKS, 0, False)
+    x, y = DRAW.standard_normal((4, 6)).astype(np.float32), np.zeros(4, np.float32)
+    batches = make_batches(x, {"a": y}, None, None)
+    padding = {**batches[0], "mask": torch.zeros(4)}
+    loss, params = loss_fn(module, TASKS, ("a",)), initial_params(module)
+    one, other = (sgd(loss, params, given, 0.1, 2) for given in (batches, [*batches, padding]))
+    assert all(torch.equal(one[name], other[name]) for name in params)
+
+
+# ---- dropout --------------------------------------------------------------------------------------------------------
+
+
+def dropped(layer: nn.Module, x: Tensor, **context: int) -> Tensor:
+    """The layer's outputs in a training step."""
+
+    class Model:
+        def trunk(self, input_shape: tuple[int, ...]) -> nn.Module:
+            return nn.Sequential(nn.Flatten(), nn.Linear(12, 12), nn.Unflatten(1, (4, 3)), layer, nn.Flatten())
+
+        def head(self, features: int, outputs: int) -> nn.Module:
+            return nn.Identity()
+
+    module = build(Model(), (4, 3), {"a": MultiClass(12)}, 0, False)
+    params = {**initial_params(module), "trunk.1.weight": torch.eye(12), "trunk.1.bias": torch.zeros(12)}
+    outputs = outputs_fn(module, ("a",))
+    batch = {"x": x, "mask": torch.ones(len(x))}
+    assert torch.equal(outputs(params, batch)["a"], x.flatten(1))  # measured
+    with training_step(context_of(**context)):
+        return outputs(params, batch)["a"].reshape(x.shape)
+
+
+def test_dropout_keeps_numbers_or_whole_channels() -> None:
+    """Of ones, p = 1/4: kept numbers are 4/3, and their share is 3/4 ± 4 deviations √(3/16 N)."""
+    ones = torch.ones(500, 4, 3)
+    for layer, count in ((nn.Dropout(0.25), 6000), (nn.Dropout1d(0.25), 2000)):
+        found = dropped(layer, ones)
+        assert torch.allclose(found[found > 0], torch.tensor(4 / 3))
+        assert abs(float((found > 0).float().mean()) - 0.75) < 4 * (3 / 16 / count) ** 0.5
+    assert torch.equal(found.amin(2), found.amax(2))
+
+
+def test_alpha_dropout_keeps_mean_and_variance() -> None:
+    """Of 12,000 numbers from N(0, 1), p = .3: mean 0 ± 4/√N, and variance 1 ± 6 √(2/N)."""
+    x = torch.randn(1000, 4, 3, generator=torch.Generator().manual_seed(0))
+    found = dropped(nn.AlphaDropout(0.3), x)
+    assert (
+        abs(float(found.mean() - x.mean())) < 4 / 12_000**0.5 and abs(float(found.var()) - 1) < 6 * (2 / 12_000) ** 0.5
+    )
+
+
+def test_draws_follow_seed_round_and_client() -> None:
+    x = torch.ones(5, 4, 3)
+    first = dropped(nn.Dropout(0.5), x, seed=1, round=2, client=3)
+    assert torch.equal(first, dropped(nn.Dropout(0.5), x, seed=1, round=2, client=3))
+    for other in ({"seed": 2}, {"round": 3}, {"client": 4}):
+        assert not torch.equal(first, dropped(nn.Dropout(0.5), x, **{"seed": 1, "round": 2, "client": 3, **other}))
+    assert torch.equal(first[:2], dropped(nn.Dropout(0.5), x[:2], seed=1, round=2, client=3))
+
+
+# ---- every algorithm and every engine -------------------------------------------------------------------------------
+
+STATEFUL = [(StatefulMLP(), Drawn((5,))), (StatefulCNN(), Drawn())]
+
+
+@pytest.mark.parametrize(("model", "data"), STATEFUL, ids=["MLP", "CNN"])
+def test_loop_vmap_and_ray_agree(model: Any, data: Any, tmp_path: Path) -> None:
+    """Dropout, BatchNorm and a frozen layer, three rounds, to 1e-5; the ledgers are equal."""
+    settings = {
+        "loop": {},
+        "vmap": {"engine": "VMap"},
+        "ray": {"engine": "VMap", "runtime": "Ray(workers=2)"},
+    }
+    found = {
+        name: finished(tmp_path / name, experiment(FedAvg(lr=0.05, epochs=2), model, data, **changes))
+        for name, changes in settings.items()
+    }
+    (result, models), others = found.pop("loop"), found.values()
+    assert all(other.ledger == result.ledger and furthest(own, models) <= 1e-5 for other, own in others)
+    assert any(float((value - 1).abs().max()) > 0.01 for value in models[1].values() if is_buffer("x.running_var"))
+
+
+@pytest.mark.parametrize("algorithm", [a for a in ALL_ALGORITHMS if not isinstance(a, Mocha)], ids=repr)
+def test_variances_stay_variances(algorithm: Algorithm[Any, Any], tmp_path: Path) -> None:
+    """No penalty, control variate or server's step moves them, so those of a client that trained are finite and
+    positive, and they have moved."""
+    _, models = finished(tmp_path / "run", experiment(algorithm, StatefulMLP(dropout=0.2), engine="VMap"))
+    buffers = [value for own in models.values() for name, value in own.items() if "running_var" in name]
+    assert buffers and all(value.isfinite().all() and (value >= 0).all() for value in buffers)
+    if "Ensemble" not in repr(algorithm):  # zeros stand for heads that a member lacks
+        assert all((value > 0).all() for value in buffers)
+    assert any((value - 1).abs().max() > 1e-3 for value in buffers)
+
+
+def _uploads(plan: Any, owned: Any, counts: tuple[int, ...]) -> list[Any]:
+    """One round of clients with ``counts`` examples, of the first server state."""
+    server, results = plan.first_server(dict.fromkeys(range(len(counts)), owned)), []
+    loss = plan.loss(owned)
+    for k, n in enumerate(counts):
+        draw = np.random.default_rng(k)
+        x = draw.standard_normal((n, *plan.input_like[0])).astype(np.float32)
+        y = {task: np.zeros((n, *plan.tasks[task].label_shape), np.float32) for task in owned}
+        down = plan.broadcast(server, k, owned)
+        private = plan.init_client(owned, n)
+        batches = make_batches(x, y, 4, None)
+        results.append(plan.algorithm.local_update(loss, down, private, batches, context_of(client=k)))
+    return [server, results]
+
+
+def test_fedavg_averages_statistics_and_fedbn_keeps_them() -> None:
+    """Σ n_k s_k / Σ n_k by numpy, n = 6, 10; FedBN's upload holds none, and its private state all of them."""
+    names = {"trunk.4.running_mean", "trunk.4.running_var", "head.kind.0.running_mean", "head.kind.0.running_var"}
+    server, results = _uploads(plan := plan_of(FedAvg()), ("kind",), (6, 10))
+    after = plan.algorithm.aggregate(server, [(k, r.upload) for k, r in enumerate(results)], context_of())
+    for name in names:
+        one, other = (result.upload.payload["model"][name].double().numpy() for result in results)
+        np.testing.assert_allclose(after[name].numpy(), (6 * one + 10 * other) / 16, rtol=1e-6)
+        assert not np.allclose(one, other)
+    _, results = _uploads(plan_of(FedBN()), ("kind",), (6, 10))
+    for result in results:
+        assert {name for name in result.private if is_buffer(name)} == names
+        assert not any(is_buffer(name) for record in result.upload.payload.values() for name in record)
+
+
+def test_a_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    chosen = experiment(FedBN(epochs=2), engine="VMap")
+    whole = run(chosen, tmp_path / "whole")
+    run(chosen, tmp_path / "parts", pause=lambda progress: progress.round >= 1)
+    assert run(chosen, tmp_path / "parts", resume=True).summary["digests"] == whole.summary["digests"]
+
+
+# ---- frozen parameters ----------------------------------------------------------------------------------------------
+
+
+def test_frozen_parameters_cost_no_byte_and_no_copy(tmp_path: Path) -> None:
+    """A model with a frozen layer sends what the same model sends whose layer is the data's: 4 bytes a number fewer.
+
+    All clients, in training and while measuring, use one tensor, and no state or payload has it.
+    """
+    plan = plan_of(FedAvg())
+    frozen = plan.module.trunk[1].weight
+    assert not any("trunk.1." in name for name in plan.initial) and not isinstance(frozen, nn.Parameter)
+    count = sum(value.numel() for value in (plan.module.trunk[1].weight, plan.module.trunk[1].bias))
+    share = ShareMap(StatefulMLP(), {"trunk.*": "shared", "trunk.1.*": "frozen"})
+    assert plan_of(FedAvg(), share).initial.keys() == plan.initial.keys()
+    free = plan_of(FedAvg(), replace(StatefulMLP(), frozen=False))
+    owned = ("kind",)
+    assert free.up_spec(1, owned).size - plan.up_spec(1, owned).size == count == FROZEN * (plan.input_like[0][0] + 1)
+    loss = plan.loss(owned)
+    for module in (loss._outputs._train, loss._outputs._measure):  # the functions that engines run
+        assert module.trunk[1].weight.data_ptr() == frozen.data_ptr()
