@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from fedmtl.client.data_shard import Shard, shard_of, with_floats
-from fedmtl.client.stages.exchange import LoadedExchange, in_order
+from fedmtl.client.stages.exchange import LoadedExchange
 from fedmtl.client.stages.load import GroupLoader
 from fedmtl.client.stages.measure import measure
 from fedmtl.client.stages.train import train
@@ -17,7 +17,7 @@ from fedmtl.data.base import ClientData
 from fedmtl.data.roster import Roster
 from fedmtl.engines.base import Engine
 from fedmtl.protocol.metrics_report import raw_data_packet
-from fedmtl.protocol.packets import concat
+from fedmtl.protocol.packets import concat, in_order
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.plan_check import check_inputs
 from fedmtl.protocol.requests import Replies, Requests

@@ -138,9 +138,26 @@ class Link:
         return Encoded(np.array(rows, np.int64), bodies, kept)
 
     def decode(
+        self,
+        bodies: Bodies,
+        payloads: Sequence[Payload],
+        broadcast_index: NDArray[np.int64] | None,
+        on_error: Callable[[int, ValueError], None],
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the rows that can be decoded, and their vectors [P, size], of which differences are undone.
+
+        Args:
+            bodies: of K packets.
+            payloads, broadcast_index: as in ``references``.
+            on_error: called with the row and the error of each body that cannot be decoded.
+        """
+        rows, vectors = self._decoded(bodies, on_error)
+        base = self.references(payloads, None if broadcast_index is None else broadcast_index[rows])
+        return rows, vectors if base is None else vectors + base
+
+    def _decoded(
         self, bodies: Bodies, on_error: Callable[[int, ValueError], None]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return the rows that can be decoded, and their vectors [P, size]; ``restore`` adds the references."""
         size = self.spec.size
         if self._coder.traits.codes_rows and isinstance(bodies, np.ndarray):
             try:
@@ -159,13 +176,3 @@ class Link:
                 vectors[len(rows)] = vector
                 rows.append(k)
         return np.array(rows, np.int64), vectors[: len(rows)]
-
-    def restore(
-        self,
-        vectors: NDArray[np.float32],
-        payloads: Sequence[Payload],
-        broadcast_index: NDArray[np.int64] | None,
-    ) -> NDArray[np.float32]:
-        """Undo the differences of decoded vectors; the arguments are those of ``references``."""
-        base = self.references(payloads, broadcast_index)
-        return vectors if base is None else vectors + base

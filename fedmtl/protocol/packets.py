@@ -86,3 +86,20 @@ def from_matrix(matrix: NDArray[np.uint8]) -> Packets:
     """View the rows of [K, length], C-contiguous, as packets."""
     rows, length = matrix.shape
     return Packets(matrix.reshape(-1), np.arange(rows) * length, np.full(rows, length))
+
+
+PacketRows = tuple[NDArray[np.int64], Packets]
+"""Rows among the requests, and the packet of each."""
+
+
+def in_order(count: int, parts: Sequence[PacketRows]) -> Packets:
+    """Arrange one packet for each of the requests, empty where no part has one."""
+    if len(parts) == 1 and len(parts[0][0]) == count and (parts[0][0] == np.arange(count)).all():
+        return parts[0][1]
+    starts, lengths = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    offset = 0
+    for rows, packets in parts:
+        starts[rows], lengths[rows] = packets.starts + offset, packets.lengths
+        offset += packets.data.size
+    data = np.concatenate([packets.data for _, packets in parts]) if parts else np.zeros(0, np.uint8)
+    return Packets(data, starts, lengths)

@@ -57,10 +57,11 @@ def unpack_payloads(
         nothing = np.empty((len(rows), 0), np.float32)
         return Unpacked(rows, np.ones(len(rows)), nothing, np.full(len(rows), np.nan, np.float32))
     rows, num_examples, bodies = read_packets(packets, kind, link.digest, round, on_error)
-    decoded, vectors = link.decode(bodies, lambda k, e: on_error(int(rows[k]), _cannot_decode(kind, e)))
-    rows, num_examples = rows[decoded], num_examples[decoded]
     index = None if broadcast_index is None else broadcast_index[rows]
-    vectors = link.restore(vectors, references, index)
+    decoded, vectors = link.decode(
+        bodies, references, index, lambda k, error: on_error(int(rows[k]), _cannot_decode(kind, error))
+    )
+    rows, num_examples = rows[decoded], num_examples[decoded]
     good = np.ones(len(rows), bool)
     if not np.isfinite(vectors).all():
         bad = (~np.isfinite(vectors)).sum(axis=1)

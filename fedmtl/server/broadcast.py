@@ -8,7 +8,7 @@ from torch import Tensor
 from xxhash import xxh3_128_digest
 
 from fedmtl.core.random import rng
-from fedmtl.core.types import ClientId, Payload, TaskSet
+from fedmtl.core.types import Payload
 from fedmtl.data.roster import Roster
 from fedmtl.protocol.exchange import Exchange
 from fedmtl.protocol.pack import pack_payload
@@ -49,7 +49,11 @@ def broadcasts(plan: Plan, state: Any, roster: Roster, exchange: Exchange, clien
             numbers = tuple((record, name, _sum(tensor, sums)) for record, name, tensor in flat)
             if numbers not in by_numbers:
                 by_numbers[numbers] = len(packets)
-                packets.append(_pack(plan, exchange, client, task_set, payload))
+                link = plan.downlink(client, task_set)
+                # A version that is sent again, to be tested, is rounded as it was when it was trained on.
+                draw = rng(plan.seed, exchange.makes, client, "down")
+                packet, _ = pack_payload(payload, link, link.init(), draw, kind=DOWN, round=exchange.number)
+                packets.append(packet)
             place = by_records[records] = by_numbers[numbers]
         which[k] = place
     return concat(packets).select(which[speaker])
@@ -60,10 +64,3 @@ def _sum(tensor: Tensor, known: dict[int, bytes]) -> bytes:
     if id(tensor) not in known:
         known[id(tensor)] = xxh3_128_digest(tensor.detach().contiguous().numpy().reshape(-1).view(np.uint8).data)
     return known[id(tensor)]
-
-
-def _pack(plan: Plan, exchange: Exchange, client: ClientId, owned: TaskSet, payload: Payload) -> bytes:
-    link = plan.downlink(client, owned)
-    # A version that is sent again, to be tested, is rounded as it was when it was trained on.
-    generator = rng(plan.seed, exchange.makes, client, "down")
-    return pack_payload(payload, link, link.init(), generator, kind=DOWN, round=exchange.number)[0]

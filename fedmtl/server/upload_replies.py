@@ -1,6 +1,5 @@
 """Uploads of a round: the packets of all nodes, unpacked, bounded and stacked by set of tasks."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,10 +68,13 @@ class UploadReader:
                         owned, TrainingLosses(part.clients, part.unpacked.num_examples, part.unpacked.train_loss)
                     )
                 spec = self._replies.plan.up_spec(int(parts[0].clients[0]), owned)
-                clients, num_examples, vectors = _in_client_order(
-                    [(part.clients, part.unpacked) for part in parts], spec.size
-                )
-                stacks.append(Stack(clients, payload_of(vectors, spec), num_examples))
+                clients = np.concatenate([part.clients for part in parts])
+                order = np.argsort(clients)
+                num_examples, vectors = np.empty(len(clients)), np.empty((len(clients), spec.size), np.float32)
+                places = np.split(order.argsort(), np.cumsum([len(part.clients) for part in parts])[:-1])
+                for part, rows in zip(parts, places, strict=True):
+                    vectors[rows], num_examples[rows] = part.unpacked.vectors, part.unpacked.num_examples
+                stacks.append(Stack(clients[order], payload_of(vectors, spec), num_examples))
         return Uploads(stacks)
 
     def _within(self, found: dict[int, list[ReceivedUploads]], bounds: Bounds) -> dict[int, list[ReceivedUploads]]:
@@ -176,20 +178,3 @@ def _rows_of(part: ReceivedUploads, rows: NDArray[np.int64]) -> ReceivedUploads:
     return ReceivedUploads(
         part.node, part.clients[rows], part.unpacked.select(rows), part.update_norms[rows], part.model_norms[rows]
     )
-
-
-def _in_client_order(
-    parts: Sequence[tuple[NDArray[np.int64], Unpacked]], size: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float32]]:
-    """Join the clients, numbers of examples and vectors of all parts, in client order."""
-    clients = np.concatenate([part for part, _ in parts])
-    order = np.argsort(clients)
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    num_examples, vectors = np.empty(len(clients)), np.empty((len(clients), size), np.float32)
-    offset = 0
-    for part, unpacked in parts:
-        rows = rank[offset : offset + len(part)]
-        vectors[rows], num_examples[rows] = unpacked.vectors, unpacked.num_examples
-        offset += len(part)
-    return clients[order], num_examples, vectors

@@ -9,12 +9,8 @@ from numpy.typing import NDArray
 from fedmtl.client.state.base import StateStore
 from fedmtl.core.types import ClientId
 from fedmtl.engines.base import Engine
-from fedmtl.protocol.packets import Packets
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.requests import PHASES, Requests, Total
-
-PacketRows = tuple[NDArray[np.int64], Packets]
-"""Rows among the requests, and the packet of each."""
 
 
 @dataclass
@@ -48,16 +44,3 @@ class LoadedExchange:
         elapsed = time.perf_counter() - start
         self.seconds[phase] += elapsed
         return elapsed
-
-
-def in_order(count: int, parts: list[PacketRows]) -> Packets:
-    """Arrange one packet for each of the requests, empty where no part has one."""
-    if len(parts) == 1 and len(parts[0][0]) == count and (parts[0][0] == np.arange(count)).all():
-        return parts[0][1]
-    starts, lengths = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    offset = 0
-    for rows, packets in parts:
-        starts[rows], lengths[rows] = packets.starts + offset, packets.lengths
-        offset += packets.data.size
-    data = np.concatenate([packets.data for _, packets in parts]) if parts else np.zeros(0, np.uint8)
-    return Packets(data, starts, lengths)

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.client.batching import ClientGroup
-from fedmtl.client.stages.exchange import LoadedExchange, PacketRows
+from fedmtl.client.stages.exchange import LoadedExchange
 from fedmtl.core.context import context_rows
 from fedmtl.core.random import permutations, rng
 from fedmtl.core.trees import finite_rows, tree_index, tree_leaves, tree_map
 from fedmtl.core.types import Trained
 from fedmtl.core.uploads import weighted_sum
 from fedmtl.protocol.pack import Packed, PacketBuffer, pack_payloads
-from fedmtl.protocol.packets import UP, PacketError, Packets
+from fedmtl.protocol.packets import UP, PacketError, PacketRows, Packets
 from fedmtl.protocol.permissions import NOT_CODED, NOT_FINITE, NOT_READ
 from fedmtl.protocol.requests import Total
 from fedmtl.protocol.spec import check_payload

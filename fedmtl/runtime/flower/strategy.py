@@ -97,26 +97,36 @@ class FedMTL(Strategy):
         requests = self._requests
         if requests is None:
             raise RuntimeError("No exchange is open; ask for one before its replies are aggregated.")
-        good: dict[int, Replies] = {}
+        number, good = requests.exchange.number, dict[int, Replies]()
         left_out: list[Rejection] = []
         self.seconds = {}
         for message in replies:
             node = sender(message, self._metadata)
-            sent = self._by_node.get(node)
+            sent, error = self._by_node.get(node), None
             try:
                 if sent is None or node in good:
                     reason = "no request was sent to this node" if sent is None else "a second reply"
                     raise Refused("round", reason)
-                read, some = self._read(message, sent)
-            except Refused as error:
+                if not message.has_content():
+                    raise Refused("error", f"the node failed: {explained(message)}")
+                if message.metadata.group_id != str(number):
+                    raise Refused("round", f"a reply to {escaped(message.metadata.group_id, 40)!r} in round {number}")
+                rows, add = len(sent.requests) + EXTRA_ROWS, sent.trusted and self._add
+                read = read_replies(message.content, number, rows, add)
+                good[node], some = check_replies(read, sent, self.server.roster, time.monotonic() - self._sent)
+                left_out += some
+            except Refused as refused:
+                error = refused
+            except Exception as damage:  # of a kind that no rule above names
+                log.debug("reply of node %d", node, exc_info=True)
+                error = Refused("message", f"it cannot be read: {type(damage).__name__}")
+            if error is not None:
                 left_out.append(Rejection(error.kind, str(error), node))
                 if sent is not None and node not in good:
                     good[node] = _nothing(node, sent, str(error))
-            else:
-                left_out += some
-                good[node] = read
-                for phase, spent in read.phases.items():
-                    self.seconds[phase] = max(spent, self.seconds.get(phase, 0.0))
+        for read in good.values():
+            for phase, spent in read.phases.items():
+                self.seconds[phase] = max(spent, self.seconds.get(phase, 0.0))
         trusted = all(sent.trusted for sent in self._by_node.values())
         self._failing |= {node for node, sent in self._by_node.items() if sent.requests.train.any()}
         others = set(self._node_map.nodes) - self._failing
@@ -130,27 +140,6 @@ class FedMTL(Strategy):
         if len(self.outcome.trained):
             self._failing.clear()
         return self.outcome
-
-    def _read(self, message: Message, sent: NodeRequests) -> tuple[Replies, list[Rejection]]:
-        """Read the requested part of a node's reply, and the rejections of the rest.
-
-        Raises:
-            Refused: nothing of it can be used.
-        """
-        round = sent.requests.exchange.number
-        if not message.has_content():
-            raise Refused("error", f"the node failed: {explained(message)}")
-        if message.metadata.group_id != str(round):
-            raise Refused("round", f"a reply to {escaped(message.metadata.group_id, 40)!r} in round {round}")
-        rows = len(sent.requests) + EXTRA_ROWS
-        try:
-            replies = read_replies(message.content, round, rows, sent.trusted and self._add)
-            return check_replies(replies, sent, self.server.roster, time.monotonic() - self._sent)
-        except Refused:
-            raise
-        except Exception as error:  # damage of a kind that no rule above names
-            log.debug("reply of node %d", sent.node, exc_info=True)
-            raise Refused("message", f"it cannot be read: {type(error).__name__}") from error
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
