@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedmtl.client.batching import ClientGroup
 from fedmtl.client.data_shard import ShardRows
+from fedmtl.client.stages.load import ClientGroup
 from fedmtl.core.trees import tree_map
 from fedmtl.core.types import Batch
 from fedmtl.engines.base import Cohort, Engine

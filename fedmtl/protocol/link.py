@@ -7,6 +7,7 @@ itself. A lossless codec codes values: a difference would lose bits and save non
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -151,19 +152,19 @@ class Link:
             payloads, broadcast_index: as in ``references``.
             on_error: called with the row and the error of each body that cannot be decoded.
         """
-        rows, vectors = self._decoded(bodies, on_error)
+        size, found = self.spec.size, None
+        if self._coder.traits.codes_rows and isinstance(bodies, np.ndarray):
+            with suppress(ValueError):  # some row is at fault; one by one shows which
+                found = np.arange(len(bodies)), self._coder.decode_rows(bodies, size)
+        rows, vectors = self._one_by_one(bodies, on_error) if found is None else found
         base = self.references(payloads, None if broadcast_index is None else broadcast_index[rows])
         return rows, vectors if base is None else vectors + base
 
-    def _decoded(
+    def _one_by_one(
         self, bodies: Bodies, on_error: Callable[[int, ValueError], None]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Decode bodies of different lengths, or of which some are damaged."""
         size = self.spec.size
-        if self._coder.traits.codes_rows and isinstance(bodies, np.ndarray):
-            try:
-                return np.arange(len(bodies)), self._coder.decode_rows(bodies, size)
-            except ValueError:
-                pass  # some row is at fault; one by one shows which
         rows, vectors = [], np.empty((len(bodies), size), np.float32)
         for k, body in enumerate(bodies):
             try:

@@ -1,20 +1,82 @@
 """First stage: all packets are opened and all states are loaded before any client is trained."""
 
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl.client.batching import ClientGroup
-from fedmtl.client.data_shard import Shard, ShardTable
+from fedmtl.client.data_shard import Shard, ShardRows, ShardTable
 from fedmtl.client.stages.exchange import LoadedExchange
+from fedmtl.core.context import ContextRows
 from fedmtl.core.trees import tree_map, tree_stack, tree_structure
 from fedmtl.core.types import Payload, TaskSet
-from fedmtl.protocol.packets import DOWN
+from fedmtl.engines.base import ClientFn, Cohort, OutputBuffers
+from fedmtl.protocol.packets import DOWN, PacketError, concat
 from fedmtl.protocol.plan import Plan
-from fedmtl.protocol.unpack import unpack_payload
+from fedmtl.protocol.spec import payload_of
+from fedmtl.protocol.unpack import unpack_payloads
+
+
+class ClientGroup(NamedTuple):
+    """Clients of an exchange with the same tasks and the same structure of state."""
+
+    table: ShardTable
+    kind: str
+    """Names the structure."""
+    positions: NDArray[np.int64]
+    """Rows among the requests, [K]."""
+    rows: NDArray[np.int64]
+    """Rows of the table, [K]."""
+    clients: NDArray[np.int64]
+    downs: Sequence[Payload]
+    broadcast_index: NDArray[np.int64]
+    """[K] index into ``downs`` of each client's broadcast."""
+    states: Any
+    """{"private", "codec"}, arrays [K, …]."""
+
+    def cohort(
+        self,
+        function: ClientFn,
+        rows: ShardRows,
+        members: NDArray[np.int64],
+        order: NDArray[np.int64] | None,
+        batch_size: int | None,
+        context: ContextRows | None = None,
+        output_buffers: OutputBuffers | None = None,
+    ) -> Cohort:
+        """Make the cohort of some of the clients; without an order, as for measuring, batches are as small as possible.
+
+        ``context`` is theirs, where the function reads it.
+        """
+        chosen = self.rows[members]
+        sizes = rows.size[chosen]
+        least = sizes if batch_size is None else np.minimum(sizes, batch_size)
+
+        def cut(make: Callable[..., Any], some: NDArray[np.int64]) -> Any:
+            if order is None:
+                return make(chosen[some], None, int(least[some].max()))
+            return make(chosen[some], order[some], batch_size)
+
+        private = self.states["private"]
+        if len(members) < len(self.clients):
+            private = tree_map(lambda leaf: leaf[members], private)
+        return Cohort(
+            clients=self.clients[members].tolist(),
+            function=function,
+            downs=self.downs,
+            broadcast_index=self.broadcast_index[members],
+            private=private,
+            steps=-(-sizes // least),
+            batches=partial(cut, rows.batches),
+            owned=self.table.owned,
+            lazy_batches=partial(cut, rows.lazy_batches),
+            output_buffers=output_buffers,
+            context=context,
+        )
 
 
 class GroupLoader:
@@ -31,7 +93,7 @@ class GroupLoader:
         self._kinds: dict[tuple[TaskSet, int], str] = {}
 
     def load(self, exchange: LoadedExchange) -> list[ClientGroup]:
-        """Load the groups of an exchange.
+        """Load the groups of an exchange; broadcasts that differ are decoded once each.
 
         Raises:
             KeyError: a client that does not live here.
@@ -47,7 +109,17 @@ class GroupLoader:
             members = np.flatnonzero(busy & (tables == index))
             if not len(members):
                 continue
-            downs, broadcast_index = self._open(exchange, table, members, opened)
+            link = self._plan.downlink(int(requests.clients[members[0]]), table.owned)
+            packets = requests.packets.select(members)
+            _, first, same = np.unique(packets.starts, return_index=True, return_inverse=True)
+            sent = [packets[k] for k in first.tolist()]  # equal ones lie apart where they came over a network
+            place = {packet: index for index, packet in enumerate(dict.fromkeys(sent))}
+            fresh = [packet for packet in place if (link.spec, packet) not in opened]
+            unpacked = unpack_payloads(concat(fresh), link, kind=DOWN, round=exchange.round, on_error=_raise)
+            for packet, vector in zip(fresh, unpacked.vectors, strict=True):
+                opened[link.spec, packet] = tree_map(lambda leaf: leaf[0], payload_of(vector[None].copy(), link.spec))
+            downs = [opened[link.spec, packet] for packet in place]
+            broadcast_index = np.array([place[packet] for packet in sent], np.int64)[same]
             kinds = self._kinds_of(table, places[members])
             for kind in sorted(set(kinds.tolist())):
                 some = np.flatnonzero(kinds == kind)
@@ -61,26 +133,6 @@ class GroupLoader:
                 exchange.spend("state", start)
                 groups.append(ClientGroup(table, kind, chosen, rows, clients, downs, broadcast_index[some], states))
         return groups
-
-    def _open(
-        self, exchange: LoadedExchange, table: ShardTable, members: NDArray[np.int64], opened: dict[Any, Payload]
-    ) -> tuple[list[Payload], NDArray[np.int64]]:
-        """Decode the broadcasts that differ, each once; return them and each client's index into them."""
-        packets = exchange.requests.packets.select(members)
-        link = self._plan.downlink(int(exchange.requests.clients[members[0]]), table.owned)
-        _, first, same = np.unique(packets.starts, return_index=True, return_inverse=True)
-        downs: list[Payload] = []
-        place: dict[bytes, int] = {}
-        broadcast_index = np.zeros(len(first), np.int64)
-        for k, start in enumerate(first.tolist()):
-            packet = packets[start]
-            if packet not in place:
-                if (link.spec, packet) not in opened:
-                    opened[link.spec, packet] = unpack_payload(packet, link, kind=DOWN, round=exchange.round)[0]
-                place[packet] = len(downs)
-                downs.append(opened[link.spec, packet])
-            broadcast_index[k] = place[packet]
-        return downs, broadcast_index[same]
 
     def _kinds_of(self, table: ShardTable, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Name the structure of each client's state, which may depend on its number of examples; [K]."""
@@ -104,3 +156,7 @@ class GroupLoader:
         sizes, inverse = np.unique(table.train.size[rows], return_inverse=True)
         states = tree_stack([self._first_of(table, size) for size in sizes.tolist()])
         return tree_map(lambda leaf: leaf[inverse], states)
+
+
+def _raise(_: int, error: PacketError) -> None:
+    raise error

@@ -5,10 +5,10 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl.client.batching import ClientGroup
 from fedmtl.client.data_shard import ShardRows
 from fedmtl.client.predictions import tallies
 from fedmtl.client.stages.exchange import LoadedExchange
+from fedmtl.client.stages.load import ClientGroup
 from fedmtl.protocol.metrics_report import report_packets
 from fedmtl.protocol.packets import PacketRows
 from fedmtl.protocol.requests import Requests

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedmtl.client.batching import ClientGroup
 from fedmtl.client.stages.exchange import LoadedExchange
+from fedmtl.client.stages.load import ClientGroup
 from fedmtl.core.context import context_rows
 from fedmtl.core.random import permutations, rng
 from fedmtl.core.trees import finite_rows, tree_index, tree_leaves, tree_map
