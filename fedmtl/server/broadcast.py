@@ -1,4 +1,4 @@
-"""The server's packets of a round: a payload that many clients get is made, and packed, once."""
+"""The server's packets of a round: a payload that many clients get is made, and packed, once, and all in one pass."""
 
 from typing import Any
 
@@ -8,12 +8,17 @@ from torch import Tensor
 from xxhash import xxh3_128_digest
 
 from fedmtl.core.random import rng
-from fedmtl.core.types import Payload
+from fedmtl.core.trees import tree_stack
+from fedmtl.core.types import ClientId, Payload, TaskSet
 from fedmtl.data.roster import Roster
 from fedmtl.protocol.exchange import Exchange
-from fedmtl.protocol.pack import pack_payload
+from fedmtl.protocol.pack import pack_payloads
 from fedmtl.protocol.packets import DOWN, Packets, concat
 from fedmtl.protocol.plan import Plan
+from fedmtl.protocol.spec import check_payload
+
+STACK = 64
+"""Most payloads that are packed in one pass: more would only take memory."""
 
 
 def broadcasts(plan: Plan, state: Any, roster: Roster, exchange: Exchange, clients: NDArray[np.int64]) -> Packets:
@@ -23,9 +28,9 @@ def broadcasts(plan: Plan, state: Any, roster: Roster, exchange: Exchange, clien
     tensors: of two clients that shared one, each has its own when the server is read back from its checkpoint, and a
     codec's randomness is a packet's.
     """
-    packets: list[bytes] = []
+    distinct: dict[Any, int] = {}
+    rows: dict[TaskSet, list[tuple[int, ClientId, Payload]]] = {}
     by_records: dict[Any, int] = {}
-    by_numbers: dict[Any, int] = {}
     sums: dict[int, bytes] = {}
     alive: list[Payload] = []  # an id is an object's own while it lives
     task_sets = roster.task_set(clients)
@@ -47,16 +52,36 @@ def broadcasts(plan: Plan, state: Any, roster: Roster, exchange: Exchange, clien
                 (record, name, params[name]) for record, params in sorted(payload.items()) for name in sorted(params)
             ]
             numbers = tuple((record, name, _sum(tensor, sums)) for record, name, tensor in flat)
-            if numbers not in by_numbers:
-                by_numbers[numbers] = len(packets)
-                link = plan.downlink(client, task_set)
-                # A version that is sent again, to be tested, is rounded as it was when it was trained on.
-                draw = rng(plan.seed, exchange.makes, client, "down")
-                packet, _ = pack_payload(payload, link, link.init(), draw, kind=DOWN, round=exchange.number)
-                packets.append(packet)
-            place = by_records[records] = by_numbers[numbers]
+            if numbers not in distinct:
+                rows.setdefault(task_set, []).append((len(distinct), client, payload))
+                distinct[numbers] = len(distinct)
+            place = by_records[records] = distinct[numbers]
         which[k] = place
+    packets = [b""] * len(distinct)
+    stacks = [(owned, found[k : k + STACK]) for owned, found in rows.items() for k in range(0, len(found), STACK)]
+    for task_set, some in stacks:
+        places, speakers, payloads = zip(*some, strict=True)
+        link = plan.downlink(speakers[0], task_set)
+        for payload in payloads:
+            check_payload(payload, link.spec, DOWN)
+        packed = pack_payloads(
+            tree_stack(payloads),
+            link,
+            tree_stack([link.init()] * len(some)),
+            # A version that is sent again, to be tested, is rounded as it was when it was trained on.
+            lambda k, speakers=speakers: rng(plan.seed, exchange.makes, speakers[k], "down"),
+            kind=DOWN,
+            round=exchange.number,
+            num_examples=np.zeros(len(some)),
+            on_error=_raise,
+        )
+        for k, place in enumerate(places):
+            packets[place] = packed.packets[k]
     return concat(packets).select(which[speaker])
+
+
+def _raise(_: int, error: ValueError) -> None:
+    raise error
 
 
 def _sum(tensor: Tensor, known: dict[int, bytes]) -> bytes:
