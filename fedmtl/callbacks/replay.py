@@ -66,5 +66,5 @@ def _exchanges(packets: Iterator[Row]) -> Iterator[list[Row]]:
 
 
 def _number(packet: Row) -> int:
-    """ExchangeRows t trains round t and measures the model of round t − 1."""
+    """Exchange t trains round t and measures the model of round t − 1."""
     return packet["round"] + (packet["purpose"] == "evaluate")
