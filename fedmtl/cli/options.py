@@ -28,9 +28,28 @@ RUNTIME = typer.Option(
 )
 
 
-def with_places(settings: list[str] | None, engine: str | None, runtime: str | None) -> list[str]:
-    """Settings, after those that ``--engine`` and ``--runtime`` are short for."""
-    places = {"engine": engine, "runtime": runtime}
+UP_CODEC = typer.Option(
+    "--up-codec",
+    metavar="NAME",
+    help="Codec of uploads: \"TopK(0.05)\", or a chain: '[ClipNorm(1.0), GaussianNoise(0.8), Int8()]' (see: fedmtl "
+    "list codecs, list transforms); short for --set up_codec=…",
+)
+
+
+DOWN_CODEC = typer.Option(
+    "--down-codec", metavar="NAME", help="Codec of broadcasts, such as FP16; short for --set down_codec=…"
+)
+
+
+def with_places(
+    settings: list[str] | None,
+    engine: str | None,
+    runtime: str | None,
+    up_codec: str | None = None,
+    down_codec: str | None = None,
+) -> list[str]:
+    """Settings, after those that ``--engine``, ``--runtime``, ``--up-codec`` and ``--down-codec`` are short for."""
+    places = {"engine": engine, "runtime": runtime, "up_codec": up_codec, "down_codec": down_codec}
     return [*(f"{key}={value}" for key, value in places.items() if value is not None), *(settings or [])]
 
 

@@ -10,7 +10,7 @@ import typer
 
 from fedmtl.cli.baseline import FOLDER, local_beside
 from fedmtl.cli.errors import one_clear_error
-from fedmtl.cli.options import ALLOW, CALLBACK, ENGINE, RUNTIME, SETTINGS, with_places
+from fedmtl.cli.options import ALLOW, CALLBACK, DOWN_CODEC, ENGINE, RUNTIME, SETTINGS, UP_CODEC, with_places
 from fedmtl.cli.outcome import say_floor, say_folder, say_outcome
 from fedmtl.cli.progress import run_one
 from fedmtl.core import stopping
@@ -32,6 +32,8 @@ def run(
     preset: Annotated[str | None, typer.Argument(hidden=True)] = None,
     engine: Annotated[str | None, ENGINE] = None,
     runtime: Annotated[str | None, RUNTIME] = None,
+    up_codec: Annotated[str | None, UP_CODEC] = None,
+    down_codec: Annotated[str | None, DOWN_CODEC] = None,
     settings: Annotated[list[str] | None, SETTINGS] = None,
     allow: Annotated[list[str] | None, ALLOW] = None,
     callback: Annotated[list[str] | None, CALLBACK] = None,
@@ -60,7 +62,7 @@ def run(
         from fedmtl.runs.blame import blaming
         from fedmtl.runs.presets import own_values, read_values, runtime_of
 
-        settings = with_places(settings, engine, runtime)
+        settings = with_places(settings, engine, runtime, up_codec, down_codec)
         if preset is None:
             preset, baseline = DEFAULT, True
         if resume and out is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedmtl.cli.errors import one_clear_error
-from fedmtl.cli.options import ALLOW, ENGINE, RUNTIME, SETTINGS, with_places
+from fedmtl.cli.options import ALLOW, DOWN_CODEC, ENGINE, RUNTIME, SETTINGS, UP_CODEC, with_places
 from fedmtl.cli.run import this_command
 from fedmtl.core import stopping
 from fedmtl.core.terminal import say
@@ -54,6 +54,8 @@ def tune(
     seed: Annotated[int | None, typer.Option(help="Of the trials; reported runs have others. Default: 10007.")] = None,
     engine: Annotated[str | None, ENGINE] = None,
     runtime: Annotated[str | None, RUNTIME] = None,
+    up_codec: Annotated[str | None, UP_CODEC] = None,
+    down_codec: Annotated[str | None, DOWN_CODEC] = None,
     settings: Annotated[list[str] | None, SETTINGS] = None,
     allow: Annotated[list[str] | None, ALLOW] = None,
     out: Annotated[
@@ -79,7 +81,7 @@ def tune(
 
         stopping.hint(f"what is done is kept; go on with the same command: {this_command()}")
         table = read_preset(preset)[0].get("tune")
-        settings = with_places(settings, engine, runtime)
+        settings = with_places(settings, engine, runtime, up_codec, down_codec)
         values, path, allowed = read_values(preset, settings, allow or [])
         experiment = from_dict(values, path, allowed)
         space = default_space(experiment) if table is None else space_of(table)

@@ -1,4 +1,9 @@
-"""Chain: transforms from left to right, then a codec; undone from right to left."""
+"""Chain: transforms from left to right, then a codec; undone from right to left.
+
+    As chain does for gradients in Optax (DeepMind, 2020), with a way back.
+
+What is done to an update before it is coded, such as clipping and noise, is then one file each.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -56,7 +61,7 @@ class Chain:
     def traits(self) -> CodecTraits:
         """Those that all parts have, of what is promised; those that one has, of what is demanded."""
         inner, each = self.codec.traits, [part.traits for part in self.parts]
-        lossless = all(traits.lossless for traits in each[:-1])
+        lossless = all(transform.traits.lossless for transform in self.transforms)
         return CodecTraits(
             unbiased=all(traits.unbiased for traits in each),
             lossless=lossless and inner.lossless,

@@ -1,4 +1,9 @@
-"""PerLayer: a codec for each group of parameters, by globs over their names."""
+"""PerLayer: a codec for each group of parameters, by globs over their names.
+
+    As transforms.partition does for gradients in Optax (DeepMind, 2020), with globs in place of labels.
+
+What one layer can do without, another cannot: norms and biases are few numbers and large weights are many.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

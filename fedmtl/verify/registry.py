@@ -1,4 +1,4 @@
-"""All golden checks, by algorithm, by weighting of tasks, and by optimizer."""
+"""All golden checks, by algorithm, weighting of tasks, optimizer, codec and transform."""
 
 import inspect
 import re
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from fedmtl.registry.components import REGISTRY
 from fedmtl.verify.beats_local import gain_checks
 from fedmtl.verify.check import Check, CheckResult
-from fedmtl.verify.lookup import OTHER_KINDS, checks_file, class_of
+from fedmtl.verify.lookup import checks_file, class_of, names_of_others
 from fedmtl.verify.penalty_gradient import penalty_checks
 
 
@@ -22,8 +22,8 @@ class ReportLine(NamedTuple):
 
 
 def names_of_all() -> list[str]:
-    """Return the names of all algorithms, then all weightings, then all optimizers."""
-    return [*REGISTRY["algorithm"], *(name for kind in OTHER_KINDS for name in REGISTRY[kind])]
+    """Return the names of all algorithms, then all weightings, optimizers, codecs and transforms with checks."""
+    return [*REGISTRY["algorithm"], *names_of_others()]
 
 
 def checks_of(name: str) -> tuple[Check, ...]:

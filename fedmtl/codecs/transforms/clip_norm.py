@@ -1,6 +1,8 @@
 """ClipNorm: bounds the global norm of an update.
 
-McMahan, Ramage, Talwar, Zhang. ICLR 2018, Algorithm 1 (flat clipping). arXiv:1710.06963
+    McMahan, Ramage, Talwar, Zhang. ICLR 2018, Algorithm 1 (flat clipping). arXiv:1710.06963
+
+The first part of a chain that adds noise, and a bound on what one client can do to the mean.
 """
 
 from dataclasses import dataclass

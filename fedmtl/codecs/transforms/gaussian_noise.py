@@ -1,6 +1,8 @@
 """GaussianNoise: each client adds noise to its update before it leaves the client.
 
-Dwork, Roth. The Algorithmic Foundations of Differential Privacy, 2014, section 3.5 (Gaussian mechanism).
+    Dwork, Roth. The Algorithmic Foundations of Differential Privacy, 2014, section 3.5 (Gaussian mechanism).
+
+The server needs no trust, and the mean of K uploads has noise of σ/√K.
 """
 
 from dataclasses import dataclass

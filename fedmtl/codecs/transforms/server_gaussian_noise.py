@@ -1,6 +1,8 @@
 """ServerGaussianNoise: the server adds noise to the mean of a round's uploads.
 
-McMahan, Ramage, Talwar, Zhang. ICLR 2018, Algorithm 1. arXiv:1710.06963
+    McMahan, Ramage, Talwar, Zhang. ICLR 2018, Algorithm 1. arXiv:1710.06963
+
+Less noise than ``GaussianNoise`` for the same protection of the model, from a server that is trusted with uploads.
 """
 
 from dataclasses import dataclass
