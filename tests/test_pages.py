@@ -275,7 +275,10 @@ def test_python_runs(block: Block, here: Path, capsys: pytest.CaptureFixture[str
 
 def test_presets_load(here: Path) -> None:
     files = {block.file: tomllib.loads(block.text) for block in blocks("toml")}
-    assert files.keys() == {"my_preset.toml", "along.toml", "mine.toml", "steady.toml", "config.toml"}
+    by_codec = {"layers.toml": "Chain(ClipNorm(norm=1.0), GaussianNoise(std=0.8), ErrorFeedback(codec=TopK(keep=0.05)))"}
+    by_codec["by_layer.toml"] = "PerLayer({'*.weight': Int8(block=256)}, default=FP16())"
+    assert files.keys() == {"my_preset.toml", "along.toml", "mine.toml", "steady.toml", "config.toml", *by_codec}
+    assert {file: repr(load_experiment(file).up_codec) for file in by_codec} == by_codec
     # Flower's; what its keys do is tried by tests/runtime, which writes the same.
     assert files["config.toml"] == {"superlink": {"lab": {"address": "127.0.0.1:8000", "insecure": True}}}
     assert load_experiment("my_preset.toml").name == "mine"

@@ -11,7 +11,7 @@ from fedmtl.codecs.transforms import ClipNorm, ServerGaussianNoise, TransformTra
 from fedmtl.verify.check import CheckResult, close, every, same_bits
 
 X = np.float32([3.0, 4.0, 0.0, 12.0])
-"""Of norm 13."""
+"""An update of norm 13."""
 
 
 @dataclass(frozen=True)

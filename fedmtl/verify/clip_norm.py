@@ -8,7 +8,7 @@ import numpy as np
 from fedmtl.verify.check import CheckResult, close, same_bits
 
 UPDATE = np.float32([[2.0, -3.0, 6.0]])
-"""Of norm 7: √(4 + 9 + 36)."""
+"""An update of norm √(4 + 9 + 36) = 7."""
 
 
 def a_long_update_keeps_its_direction_alone(clip: Callable[..., Any]) -> CheckResult:

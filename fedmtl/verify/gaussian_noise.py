@@ -13,7 +13,7 @@ X = np.full((2, COUNT), 3.0, np.float32)
 
 
 def _noise(transform: Callable[..., Any]) -> Any:
-    """What is added to two clients' updates, float64 [2, COUNT]."""
+    """Return the noise of two clients' updates, float64 [2, COUNT]."""
     return transform(STD).apply(X, np.random.default_rng).astype(np.float64) - X
 
 
