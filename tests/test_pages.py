@@ -275,7 +275,9 @@ def test_python_runs(block: Block, here: Path, capsys: pytest.CaptureFixture[str
 
 def test_presets_load(here: Path) -> None:
     files = {block.file: tomllib.loads(block.text) for block in blocks("toml")}
-    by_codec = {"layers.toml": "Chain(ClipNorm(norm=1.0), GaussianNoise(std=0.8), ErrorFeedback(codec=TopK(keep=0.05)))"}
+    by_codec = {
+        "layers.toml": "Chain(ClipNorm(norm=1.0), GaussianNoise(std=0.8), ErrorFeedback(codec=TopK(keep=0.05)))"
+    }
     by_codec["by_layer.toml"] = "PerLayer({'*.weight': Int8(block=256)}, default=FP16())"
     assert files.keys() == {"my_preset.toml", "along.toml", "mine.toml", "steady.toml", "config.toml", *by_codec}
     assert {file: repr(load_experiment(file).up_codec) for file in by_codec} == by_codec

@@ -19,8 +19,8 @@ class GaussianNoise:
         x' = x + σ z,    z ~ N(0, I)                                                    (1)
 
     A building block of local differential privacy: after ``ClipNorm(S)``, σ / S is its noise multiplier. fedmtl has no
-    accountant and states no (ε, δ). The seed makes a run repeatable, so whoever knows it can take the noise away: a
-    deployment that needs privacy gives each node a seed of its own that it keeps secret.
+    accountant and states no (ε, δ). The seed makes a run repeatable, and those who know it, as the server does, can
+    take the noise away: it is for studies of accuracy under noise, and no protection from that server.
 
     What follows in a chain, such as ``ErrorFeedback(TopK(0.05))``, sees noisy numbers only: it is post-processing.
     """
