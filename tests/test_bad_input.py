@@ -117,7 +117,7 @@ class Odd:
     def local_update(
         self, loss: LossFn, down: Payload, private: Params, batches: Any, ctx: Context
     ) -> LocalResult[Params]:
-        head, (payload, n) = self.base.local_update(loss, down, private, batches, ctx)
+        head, (payload, n), _ = self.base.local_update(loss, down, private, batches, ctx)
         if self.how == "float64":
             payload = {"trunk": {name: value.double() for name, value in payload["trunk"].items()}}
         if self.how == "up empty":

@@ -240,7 +240,7 @@ class Averaged(PersonalProx):
 
     def local_update(self, loss, down, private, batches, ctx):
         size = torch.cat([value.abs().flatten() for value in private.values()]).mean()
-        head, (payload, n) = PersonalProx.local_update(self, loss, down, private, batches, ctx)
+        head, (payload, n), _ = PersonalProx.local_update(self, loss, down, private, batches, ctx)
         old = down["trunk"]
         trunk = {name: old[name] + size * (value - old[name]) for name, value in payload["trunk"].items()}
         return LocalResult(head, Upload({"trunk": trunk}, n))

@@ -76,7 +76,8 @@ class Ditto:
 
         w = sgd(loss, received, batches, self.lr, self.epochs, self.optimizer, counts=False, ctx=ctx)  # (1)
         v = sgd(objective, private, batches, self.lr, self.personal_epochs, self.optimizer, ctx=ctx)  # (3)
-        return LocalResult(v, Upload({"model": w}, num_examples(batches)))
+        distance = sq_distance(v, received).sqrt()
+        return LocalResult(v, Upload({"model": w}, num_examples(batches)), {"distance": distance})
 
     def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Params:
         return {**server, **mean_upload(uploads, "model")}  # (4)

@@ -104,7 +104,8 @@ class FedEM:
             return (batch["q"] * losses(loss, w, batch)).sum() / batch["mask"].sum().clamp(min=1)
 
         w = sgd(objective, models, shared, self.lr, self.epochs, self.optimizer, ctx=ctx)  # (3)
-        return LocalResult(Mixture(pi.to(private.pi)), Upload({"models": w}, n))
+        entropy = torch.special.entr(pi).sum()  # −Σ π log π: 0 where one model explains all, log M where all do alike
+        return LocalResult(Mixture(pi.to(private.pi)), Upload({"models": w}, n), {"mixture_entropy": entropy})
 
     def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Params:
         return {**server, **mean_upload(uploads, "models")}  # (4)

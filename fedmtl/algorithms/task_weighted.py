@@ -106,7 +106,7 @@ class TaskWeighted:
         # The objectives of the steps are weighted, and no loss that is like another method's.
         with losses_kept(), retracted(weighting.retract if weighting.traits.retract else None):
             result = self.algorithm.local_update(objective, down, private.inner, batches, ctx)
-        return LocalResult(WeightedState(result.private, state), result.upload)
+        return LocalResult(WeightedState(result.private, state), result.upload, result.metrics)
 
     def aggregate(self, server: Any, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Any:
         return self.algorithm.aggregate(server, uploads, ctx)

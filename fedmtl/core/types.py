@@ -65,6 +65,8 @@ class LocalResult(NamedTuple, Generic[P]):
 
     private: P
     upload: Upload
+    metrics: Mapping[str, Tensor] = {}
+    """Name -> scalar: estimates of this round about the client, for rows. They travel with ``train_metrics = true``."""
 
 
 class Trained(NamedTuple, Generic[P]):

@@ -1,6 +1,8 @@
 """Pure functions of a client's round, (down, private, batches, ctx) -> result, for engines to run or to batch."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial, update_wrapper
 from typing import Any, NamedTuple
 
@@ -9,6 +11,7 @@ from torch import Tensor
 
 from fedmtl.algorithms.base import Algorithm, Prediction
 from fedmtl.algorithms.common.local_training import losses_kept, mean_loss
+from fedmtl.core.bounds import shown
 from fedmtl.core.context import NO_CONTEXT, Context, NoContext, context_of
 from fedmtl.core.types import Batch, Payload, TaskSet, Trained
 from fedmtl.engines.base import ClientFn
@@ -51,19 +54,41 @@ def predict_fn(
     return predict
 
 
-def with_metrics(update: ClientFn, train_loss: bool) -> ClientFn:
-    """A client's round, with its training loss or without metrics."""
+def with_metrics(update: ClientFn, sent: AbstractSet[str]) -> ClientFn:
+    """Make a client's round with its training loss ("train_loss"), the metrics of the algorithm ("train_metrics")."""
+    train_loss, train_metrics = "train_loss" in sent, "train_metrics" in sent
 
     def train(down: Payload, private: Any, batches: Sequence[Batch], ctx: Context) -> Trained[Any]:
         if not train_loss:
             result = update(down, private, batches, ctx)
-            return Trained(result.private, result.upload, {})
+            return Trained(result.private, result.upload, _own(result.metrics) if train_metrics else {})
         with losses_kept() as kept:
             result = update(down, private, batches, ctx)
-        loss = mean_loss(kept)
-        return Trained(result.private, result.upload, {} if loss is None else {TRAIN_LOSS: loss.detach()})
+        loss, own = mean_loss(kept), _own(result.metrics) if train_metrics else {}
+        return Trained(result.private, result.upload, own if loss is None else {**own, TRAIN_LOSS: loss.detach()})
 
     return update_wrapper(train, update)  # engines remember the best chunk by name
+
+
+def _own(metrics: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return an algorithm's metrics as float32.
+
+    Raises:
+        ValueError: a name that is none, or is taken, or something else than a scalar.
+    """
+    for name, value in metrics.items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or name == TRAIN_LOSS:
+            raise ValueError(
+                f"The name of a metric is letters, digits and any of '_.-', and not {TRAIN_LOSS!r}, which sgd counts; "
+                f"got {shown(name)}; rename it."
+            )
+        if not isinstance(value, Tensor) or value.shape != ():
+            got = tuple(value.shape) if isinstance(value, Tensor) else shown(value)
+            raise ValueError(f"The metric {name!r} is a scalar tensor, got {got}; give a metric for each number.")
+    return {name: value.detach().float() for name, value in metrics.items()}
+
+
+_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,100}")
 
 
 class ShapeTrial(NamedTuple):

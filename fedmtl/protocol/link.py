@@ -40,17 +40,19 @@ class Link:
     Args:
         spec: of the payloads.
         codec: of this direction.
+        metrics: names of numbers that travel behind the body as they are, float32.
 
     Raises:
         ValueError: a codec that does not fit these names.
     """
 
-    def __init__(self, spec: Spec, codec: Codec[Any]) -> None:
+    def __init__(self, spec: Spec, codec: Codec[Any], metrics: tuple[str, ...] = ()) -> None:
         self.spec = spec
         self.codec = codec
         by_name: Any = codec
         self._coder: Any = by_name.bind(spec.layout) if codec.traits.by_layout and spec else codec
-        self.digest = spec.digest(codec)
+        self.metrics = metrics
+        self.digest = spec.digest(codec, metrics)
 
     @property
     def sends_values(self) -> bool:
@@ -63,8 +65,8 @@ class Link:
 
     @property
     def max_bytes(self) -> int:
-        """The most bytes of a body."""
-        return most_bytes(self._coder, self.spec.size) if self.spec.size else 0
+        """The most bytes of a body, with the metrics behind it."""
+        return most_bytes(self._coder, self.spec.size) + 4 * len(self.metrics) if self.spec.size else 0
 
     def unmatched(self) -> set[str]:
         """Return the globs of the codec that match no name of the spec."""

@@ -22,6 +22,7 @@ def make_plan(
     valid_fraction: float = 0.0,
     metrics: str = METRICS[0],
     train_loss: bool = False,
+    train_metrics: bool = False,
 ) -> Plan:
     """Make the plan of an experiment whose data has this schema."""
     counts = example_counts(schema.examples, valid_fraction)
@@ -37,6 +38,7 @@ def make_plan(
         seed=seed,
         metrics=metrics,
         train_loss=train_loss,
+        train_metrics=train_metrics,
         owners=schema.owners,
         longest=None if counts is None or not len(counts) else int(counts[:, 0].max()),
         valid_fraction=valid_fraction,

@@ -39,24 +39,30 @@ class Packed(NamedTuple):
 
 
 class PacketBuffer:
-    """Memory for K vectors, with space for a header before each.
+    """Memory for K vectors, with space for a header before each and metrics behind it.
 
     A codec that codes numbers as they are then copies nothing, and neither does code that writes them there at once.
     """
 
-    def __init__(self, count: int, spec: Spec) -> None:
+    def __init__(self, count: int, spec: Spec, metrics: int = 0) -> None:
         self._count = count
+        self._metrics = metrics
         self._spec = spec
         self._places: list[Tensor] = []
 
     @cached_property
     def array(self) -> NDArray[np.float32]:
-        """[K, header + size], taken when it is first asked for."""
-        return np.empty((self._count, HEADER_BYTES // 4 + self._spec.size), np.float32)
+        """[K, header + size + metrics], taken when it is first asked for."""
+        return np.empty((self._count, HEADER_BYTES // 4 + self._spec.size + self._metrics), np.float32)
+
+    @property
+    def vectors(self) -> NDArray[np.float32]:
+        """[K, size], in that memory."""
+        return self.array[:, HEADER_BYTES // 4 :][:, : self._spec.size]
 
     def payload_views(self) -> list[Tensor]:
         """Return the memory of the arrays [K, …] of a payload, in the order of its leaves."""
-        self._places = tree_leaves(payload_of(self.array[:, HEADER_BYTES // 4 :], self._spec))
+        self._places = tree_leaves(payload_of(self.vectors, self._spec))
         return self._places
 
     def contains(self, payload: Payload) -> bool:
@@ -78,6 +84,7 @@ def pack_payloads(
     round: int,
     num_examples: NDArray[np.float64],
     train_loss: NDArray[np.float32] | None = None,
+    metrics: NDArray[np.float32] | None = None,
     references: Sequence[Payload] = (),
     broadcast_index: NDArray[np.int64] | None = None,
     buffer: PacketBuffer | None = None,
@@ -92,6 +99,7 @@ def pack_payloads(
         states: the codec's states, a tree of arrays [K, …]; they stay here.
         rng_for: row -> a new generator for that client.
         kind, round, num_examples, train_loss: of the header, the last two [K]; None: uploads hold no training loss.
+        metrics: those that the link names, [K, M]; None where it names none.
         references, broadcast_index: what both sides hold already, and [K] index of the one that a client has (the
             only one when None), see ``link``.
         buffer: memory in which the payload may be already; it becomes the packets.
@@ -103,23 +111,28 @@ def pack_payloads(
     spec = link.spec
     if not spec:
         return Packed(np.arange(count), concat([b""] * count), states)
+    tail = np.zeros((count, 0), "<f4") if metrics is None else np.ascontiguousarray(metrics, "<f4")
+    if tail.shape[1] != len(link.metrics):
+        raise ValueError(f"Uploads hold the metrics {link.metrics}, got {tail.shape[1]} numbers of each client.")
     if buffer is None or not buffer.contains(payload):
-        buffer = PacketBuffer(count, spec)
-        flatten(payload, spec, buffer.array[:, HEADER_BYTES // 4 :])
-    space = buffer.array
-    vectors = space[:, HEADER_BYTES // 4 :]
+        buffer = PacketBuffer(count, spec, tail.shape[1])
+        flatten(payload, spec, buffer.vectors)
+    space, vectors = buffer.array, buffer.vectors
     base = link.references(references, broadcast_index)
     rows, bodies, states = link.encode(vectors, states, rng_for, base, finite, on_error)
     if isinstance(bodies, np.ndarray):
         packets = space.view(np.uint8)
         if not np.may_share_memory(bodies, space):
-            packets = np.empty((count, HEADER_BYTES + bodies.shape[1]), np.uint8)
-            packets[:, HEADER_BYTES:] = bodies
+            packets = np.empty((count, HEADER_BYTES + bodies.shape[1] + 4 * tail.shape[1]), np.uint8)
+            packets[:, HEADER_BYTES : HEADER_BYTES + bodies.shape[1]] = bodies
+        if tail.shape[1]:
+            packets[:, -4 * tail.shape[1] :] = tail.view(np.uint8)
         write_headers(packets, kind, link.digest, round, num_examples, losses)
         return Packed(rows, from_matrix(packets), states, vectors if link.sends_values else None)
     numbers = zip(rows.tolist(), bodies, strict=True)
     packed = [
-        make_packet(kind, link.digest, round, float(num_examples[k]), body, float(losses[k])) for k, body in numbers
+        make_packet(kind, link.digest, round, float(num_examples[k]), bytes(body) + tail[k].tobytes(), float(losses[k]))
+        for k, body in numbers
     ]
     return Packed(rows, concat(packed), states)
 
@@ -134,6 +147,7 @@ def pack_payload(
     round: int,
     num_examples: float = 0.0,
     train_loss: float = math.nan,
+    metrics: Sequence[float] = (),
     reference: Payload | None = None,
 ) -> tuple[bytes, Any]:
     """Pack one payload; return the packet and the codec's next state. A broadcast's number of examples is 0.
@@ -151,6 +165,7 @@ def pack_payload(
         round=round,
         num_examples=np.array([num_examples]),
         train_loss=np.array([train_loss], np.float32),
+        metrics=np.array([metrics], np.float32),
         references=[reference] if reference else (),
         on_error=_raise,
     )

@@ -58,6 +58,7 @@ class Plan:
         valid_fraction: float = 0.0,
         metrics: str = METRICS[0],
         train_loss: bool = False,
+        train_metrics: bool = False,
     ) -> None:
         self.up_codec = up_codec
         self.down_codec = down_codec
@@ -70,8 +71,8 @@ class Plan:
         """Fraction of training examples that clients hold out and measure rounds on; 0: they measure test examples."""
         self.metrics = metrics
         """The models that are measured by all metrics, one of ``METRICS``."""
-        self.train_loss = train_loss
-        """True where uploads hold the client's training loss."""
+        own = {"train_loss": train_loss, "train_metrics": train_metrics}
+        self.sent_metrics = frozenset(name for name, sent in own.items() if sent)
         self.owners = owners
         self.model = model
         self.module: SplitModel = build(model, input_shape, self.tasks, seed, integer_inputs)
@@ -114,7 +115,7 @@ class Plan:
             *([] if self.metrics == METRICS[0] else [self.metrics]),
             *([sha256(frozen)] if (frozen := dict(self.module.named_buffers())) else []),
             *([f"valid_fraction={self.valid_fraction}"] if self.valid_fraction else []),
-            *(["train_loss"] if self.train_loss else []),
+            *sorted(self.sent_metrics),
         )
         return blake2b(repr(picture).encode(), digest_size=8).digest()
 
@@ -176,15 +177,16 @@ class Plan:
 
     def uplink(self, client: ClientId, owned: TaskSet) -> Link:
         """Return the link of this client's uploads."""
-        return self._once("uplink", owned, lambda: Link(self.up_spec(client, owned), self.up_codec))
+        own = tuple(name for name in self.training_metrics(client, owned) if name != TRAIN_LOSS)
+        return self._once("uplink", owned, lambda: Link(self.up_spec(client, owned), self.up_codec, own))
 
     def downlink(self, client: ClientId, owned: TaskSet) -> Link:
         """Return the link of broadcasts to this client."""
         return self._once("downlink", owned, lambda: Link(self.down_spec(client, owned), self.down_codec))
 
-    def sends_loss(self, client: ClientId, owned: TaskSet) -> bool:
-        """Return True where uploads of this client hold its training loss: it descends on one, and sends numbers."""
-        return bool(self.up_spec(client, owned)) and TRAIN_LOSS in self._trial(client, owned).result.metrics
+    def training_metrics(self, client: ClientId, owned: TaskSet) -> tuple[str, ...]:
+        """Return the names of the metrics that uploads of this client hold, sorted: none where it sends no numbers."""
+        return tuple(sorted(self._trial(client, owned).result.metrics)) if self.up_spec(client, owned) else ()
 
     def reads_context(self, client: ClientId, owned: TaskSet) -> bool:
         """Return True where this client's round reads its context: a schedule, a layer that draws, or the method."""
@@ -210,7 +212,7 @@ class Plan:
 
     def training(self, owned: TaskSet) -> ClientFn:
         """Return (down, private, batches, ctx) -> ``Trained``: the client's round, and its training loss if sent."""
-        return self._once("training", owned, lambda: with_metrics(self.local_update(owned), self.train_loss))
+        return self._once("training", owned, lambda: with_metrics(self.local_update(owned), self.sent_metrics))
 
     def measure(self, owned: TaskSet) -> ClientFn:
         """Return (down, private, batches, ctx) -> task -> sums of its metric, of the client's predictor."""

@@ -113,6 +113,8 @@ class Total(NamedTuple):
     """n_k, [K]."""
     train_loss: NDArray[np.float32]
     """In the header of each packet, [K]; NaN where there is none."""
+    metrics: NDArray[np.float32]
+    """Behind the body of each packet, [K, M]."""
 
 
 class Replies(Sequence[Reply]):

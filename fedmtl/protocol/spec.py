@@ -41,9 +41,9 @@ class Spec(tuple[Entry, ...]):
         """The arrays as codecs see them, named ``record/name``."""
         return layout_of([(f"{entry.record}/{entry.name}", entry.shape) for entry in self])
 
-    def digest(self, codec: Codec[Any]) -> bytes:
+    def digest(self, codec: Codec[Any], metrics: tuple[str, ...] = ()) -> bytes:
         """8 bytes that differ when the other side has another model, algorithm or codec."""
-        return blake2b(repr((tuple(self), repr(codec))).encode(), digest_size=8).digest()
+        return blake2b(repr((tuple(self), repr(codec), *metrics)).encode(), digest_size=8).digest()
 
 
 def spec_of(payload: Payload) -> Spec:

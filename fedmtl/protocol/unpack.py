@@ -1,7 +1,7 @@
 """Packets -> payloads, each checked before its numbers are used."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +25,12 @@ class Unpacked(NamedTuple):
     """The payloads' numbers in the order of the Spec, [P, size]."""
     train_loss: NDArray[np.float32]
     """Training losses of uploads, [P], unchecked; NaN where there is none."""
+    metrics: NDArray[np.float32]
+    """The numbers that the link names, [P, M], unchecked."""
 
     def select(self, rows: NDArray[np.int64]) -> "Unpacked":
         """Select the contents of some packets."""
-        return Unpacked(self.rows[rows], self.num_examples[rows], self.vectors[rows], self.train_loss[rows])
+        return Unpacked(*(column[rows] for column in self))
 
 
 def unpack_payloads(
@@ -55,13 +57,14 @@ def unpack_payloads(
             on_error(k, PacketError(f"{what}; both sides need the same algorithm."))
         rows = np.flatnonzero(empty)
         nothing = np.empty((len(rows), 0), np.float32)
-        return Unpacked(rows, np.ones(len(rows)), nothing, np.full(len(rows), np.nan, np.float32))
+        return Unpacked(rows, np.ones(len(rows)), nothing, np.full(len(rows), np.nan, np.float32), nothing)
     rows, num_examples, bodies = read_packets(packets, kind, link.digest, round, on_error)
+    bodies, metrics = _parted(bodies, len(link.metrics))
     index = None if broadcast_index is None else broadcast_index[rows]
     decoded, vectors = link.decode(
         bodies, references, index, lambda k, error: on_error(int(rows[k]), _cannot_decode(kind, error))
     )
-    rows, num_examples = rows[decoded], num_examples[decoded]
+    rows, num_examples, metrics = rows[decoded], num_examples[decoded], metrics[decoded]
     good = np.ones(len(rows), bool)
     if not np.isfinite(vectors).all():
         bad = (~np.isfinite(vectors)).sum(axis=1)
@@ -76,8 +79,19 @@ def unpack_payloads(
             on_error(int(rows[k]), PacketError(f"{rule}, got {num_examples[k]}.", "weight"))
         good &= weighs
     losses = train_losses(packets.select(rows)) if kind == UP else np.full(len(rows), np.nan, np.float32)
-    unpacked = Unpacked(rows, num_examples, vectors, losses)
+    unpacked = Unpacked(rows, num_examples, vectors, losses, metrics)
     return unpacked if good.all() else unpacked.select(np.flatnonzero(good))
+
+
+def _parted(bodies: Any, count: int) -> tuple[Any, NDArray[np.float32]]:
+    """Return the bodies without the metrics behind them, and these, [P, count]; of a body too short for them, NaN."""
+    if not count:
+        return bodies, np.zeros((len(bodies), 0), np.float32)
+    size = 4 * count
+    if isinstance(bodies, np.ndarray) and bodies.shape[1] >= size:
+        return bodies[:, :-size], np.ascontiguousarray(bodies[:, -size:]).view("<f4").astype(np.float32)
+    found = [np.frombuffer(body, "<f4", count, len(body) - size) if len(body) >= size else [np.nan] for body in bodies]
+    return [body[:-size] for body in bodies], np.array([np.resize(one, count) for one in found], np.float32)
 
 
 def unpack_payload(

@@ -62,6 +62,8 @@ class Experiment:
     train_loss: bool = False
     """True: each upload holds the client's training loss, in 4 bytes that its header has anyway: rows, curves, and a
     number for rounds that measure no model. It costs 1 to 2 % of the time of a round of very small models."""
+    train_metrics: bool = False
+    """True: each upload holds the metrics that the algorithm adds for its client, 4 bytes each: rows, curves."""
     seed: int = 0
     """Seed of all randomness: partition, initial parameters, cohorts, batches, codecs."""
     engine: Any = "VMap"
@@ -147,6 +149,7 @@ class Experiment:
             valid_fraction=self.valid_fraction,
             metrics=self.metrics,
             train_loss=self.train_loss,
+            train_metrics=self.train_metrics,
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -47,7 +47,7 @@ from fedmtl.runs.training_rows import training_blocks
 from fedmtl.server.round_result import RoundResult
 from fedmtl.server.server import Server
 from fedmtl.tables import blocks
-from fedmtl.tables.schemas import CONFUSION, LEDGER, MEASURES, METRICS, TABLES, TEST, TRAINING
+from fedmtl.tables.schemas import CONFUSION, LEDGER, MEASURES, METRICS, TABLES, TEST, TRAIN_LOSS, TRAINING
 from fedmtl.tables.schemas import rows as rows_in
 
 
@@ -161,7 +161,8 @@ class Recorder:
         other = measure_blocks(server.plan.tasks, server.plan.kinds, outcome.measurements, exchange.last)
         if trained_now := training_blocks(exchange.number, outcome.training):
             other[TRAINING.name] = trained_now
-        self._train_loss = outcome.training.mean() if trained_now else None
+        loss = outcome.training.get(TRAIN_LOSS)
+        self._train_loss = loss.mean() if trained_now and loss is not None else None
         packets = server.ledger.latest() if self.callbacks else []
         if self.folder is not None:
             self._write(self.folder, exchange, server, measured, other)

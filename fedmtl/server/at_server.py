@@ -21,8 +21,8 @@ from fedmtl.protocol.plan import Plan
 from fedmtl.server.placement import Asked, OnClients, Placement, Update
 from fedmtl.server.policy import RoundPolicy
 from fedmtl.server.replies import RoundReplies, first_problems
-from fedmtl.server.round_result import NO_LOSSES, TrainingLosses
-from fedmtl.tables.schemas import ALL_CLIENTS, TRAIN_LOSS
+from fedmtl.server.round_result import TrainingMetric
+from fedmtl.tables.schemas import ALL_CLIENTS
 
 
 def placement_of(plan: Plan, engine: Engine) -> Placement:
@@ -50,18 +50,18 @@ class AtServer:
         return Asked(present[:0], present if exchange.version == 0 else present[:0])
 
     def update(self, state: Any, received: RoundReplies, trusted: bool, needs_all: bool, altered: bool) -> Update:
-        exchange, losses = received.requests.exchange, NO_LOSSES
+        exchange, training = received.requests.exchange, dict[str, TrainingMetric]()
         if received.requests.raw_data.any():
             self.raw_data = collect_raw_data(received, needs_all, altered)
         if exchange.train:
-            state, losses = train_centrally(self._plan, self._engine, exchange.number, state, self.raw_data)
-        return Update(state, received.roster.clients[:0], losses)
+            state, training = train_centrally(self._plan, self._engine, exchange.number, state, self.raw_data)
+        return Update(state, received.roster.clients[:0], training)
 
 
 def train_centrally(
     plan: Plan, engine: Engine, round: int, state: Any, raw_data: Mapping[ClientId, bytes]
-) -> tuple[Any, TrainingLosses]:
-    """Return the server's state after the local update of an only client with all data and tasks, and its loss.
+) -> tuple[Any, dict[str, TrainingMetric]]:
+    """Return the server's state after the local update of an only client with all data and tasks, and its metrics.
 
     Args:
         raw_data: raw-data packets of round 1.
@@ -93,12 +93,9 @@ def train_centrally(
     return plan.algorithm.aggregate(state, [(SERVER, upload)], ctx), _training(len(data.x), results.metrics)
 
 
-def _training(examples: int, metrics: Mapping[str, Any]) -> TrainingLosses:
-    if TRAIN_LOSS not in metrics:
-        return NO_LOSSES
-    return TrainingLosses(
-        np.array([ALL_CLIENTS]), np.array([float(examples)]), np.asarray(metrics[TRAIN_LOSS], np.float32)
-    )
+def _training(examples: int, metrics: Mapping[str, Any]) -> dict[str, TrainingMetric]:
+    alone, weight = np.array([ALL_CLIENTS]), np.array([float(examples)])
+    return {name: TrainingMetric(alone, weight, np.asarray(metrics[name], np.float32)) for name in sorted(metrics)}
 
 
 def union(plan: Plan, raw_data: Mapping[ClientId, bytes]) -> Split:

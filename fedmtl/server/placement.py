@@ -1,5 +1,6 @@
 """Placement of the training examples: on the clients, or once they have sent them, at the server."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -9,7 +10,7 @@ from fedmtl.core.types import ClientId
 from fedmtl.protocol.exchange import Exchange
 from fedmtl.server.policy import RoundPolicy
 from fedmtl.server.replies import RoundReplies
-from fedmtl.server.round_result import NO_LOSSES, TrainingLosses
+from fedmtl.server.round_result import TrainingMetric
 from fedmtl.server.safe_aggregation import aggregate
 from fedmtl.server.upload_replies import UploadReader
 
@@ -29,7 +30,8 @@ class Update(NamedTuple):
     state: Any
     trained: NDArray[np.int64]
     """The clients whose uploads it holds, ascending."""
-    losses: TrainingLosses
+    training: Mapping[str, TrainingMetric] = {}
+    """Name -> a metric of the clients' training."""
 
 
 class Placement(Protocol):
@@ -78,7 +80,7 @@ class OnClients:
 
     def update(self, state: Any, received: RoundReplies, trusted: bool, needs_all: bool, altered: bool) -> Update:
         if not received.requests.train.any():
-            return Update(state, received.roster.clients[:0], NO_LOSSES)
+            return Update(state, received.roster.clients[:0])
         reader = UploadReader(received)
         uploads = reader.uploads()
         if len(uploads.clients):

@@ -29,8 +29,8 @@ class ClientMetrics(NamedTuple):
     """Task -> statistics of its other metrics, where the model is measured by all of them."""
 
 
-class TrainingLosses(NamedTuple):
-    """Training losses of T clients in a round, each from the header of its upload.
+class TrainingMetric(NamedTuple):
+    """A metric of T clients' training in a round, such as the training loss, each from its upload.
 
     An algorithm that trains on the server has one row, of ``ALL_CLIENTS``.
     """
@@ -39,22 +39,21 @@ class TrainingLosses(NamedTuple):
     """Ids, ascending, [T] int64."""
     examples: NDArray[Any]
     """n_k, [T] float64."""
-    train_loss: NDArray[Any]
-    """Mean loss of the steps, [T] float32; it may be infinite or NaN."""
+    values: NDArray[Any]
+    """[T] float32; they may be infinite or NaN. The training loss is the mean over a client's steps."""
 
-    def select(self, rows: NDArray[Any]) -> "TrainingLosses":
-        """Select the losses of some clients."""
-        return TrainingLosses(self.clients[rows], self.examples[rows], self.train_loss[rows])
+    def select(self, rows: NDArray[Any]) -> "TrainingMetric":
+        """Select the values of some clients."""
+        return TrainingMetric(self.clients[rows], self.examples[rows], self.values[rows])
 
     def mean(self) -> float:
-        """Return Σ n_k loss_k / Σ n_k; NaN where a loss is not finite, or there is none."""
-        if not len(self.clients) or not np.isfinite(self.train_loss).all():
+        """Return Σ n_k value_k / Σ n_k; NaN where a value is not finite, or there is none."""
+        if not len(self.clients) or not np.isfinite(self.values).all():
             return math.nan
-        return float(self.examples @ self.train_loss.astype(np.float64) / self.examples.sum())
+        return float(self.examples @ self.values.astype(np.float64) / self.examples.sum())
 
 
 NO_CLIENTS = np.zeros(0, np.int64)
-NO_LOSSES = TrainingLosses(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.float32))
 
 
 class RoundResult(NamedTuple):
@@ -70,7 +69,7 @@ class RoundResult(NamedTuple):
     """Reasons of the clients that were to send an update and sent none that could be used."""
     rejected: Mapping[str, int] = {}
     """Kind -> replies, packets and sums that were left out, see ``rejections.KINDS``."""
-    training: TrainingLosses = NO_LOSSES
-    """Training losses of the clients whose update was used and holds one."""
+    training: Mapping[str, TrainingMetric] = {}
+    """Name -> a metric of the training of the clients whose update was used and holds it."""
     late: NDArray[Any] = NO_CLIENTS
     """Clients whose update came after the round was closed, ascending: its bytes are counted, and it is wasted."""

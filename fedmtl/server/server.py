@@ -178,7 +178,7 @@ class Server:
         if requests.train.any() and not len(trained):
             _no_update(exchange.number, problems, needs_update)
         seconds = received.seconds(trained)
-        return RoundResult(measurements, trained, seconds, problems, dict(count(left_out)), update.losses, late)
+        return RoundResult(measurements, trained, seconds, problems, dict(count(left_out)), update.training, late)
 
     def _leave_out_late(self, received: RoundReplies) -> NDArray[np.int64]:
         """Leave out the updates that come after the policy has closed the round, and return their clients."""

@@ -12,7 +12,8 @@ from fedmtl.protocol.spec import arrays_of, payload_of
 from fedmtl.protocol.unpack import Unpacked, unpack_payload, unpack_payloads
 from fedmtl.server.influence import Bounds, norm_limits, size_limits, update_norms
 from fedmtl.server.replies import RoundReplies
-from fedmtl.server.round_result import NO_LOSSES, TrainingLosses
+from fedmtl.server.round_result import TrainingMetric
+from fedmtl.tables.schemas import TRAIN_LOSS
 
 
 class ReceivedUploads(NamedTuple):
@@ -28,11 +29,11 @@ class ReceivedUploads(NamedTuple):
 
 
 class UploadReader:
-    """Reads the uploads of a round, and the training losses in their headers."""
+    """Reads the uploads of a round, and the metrics of clients' training with them."""
 
     def __init__(self, replies: RoundReplies) -> None:
         self._replies = replies
-        self._losses: list[TrainingLosses] = []
+        self._metrics: dict[str, list[TrainingMetric]] = {}
 
     def uploads(self) -> Uploads:
         """Stack the good uploads by set of tasks, in client order; differences are undone.
@@ -64,9 +65,8 @@ class UploadReader:
             if parts:
                 owned = self._replies.roster.task_sets[index]
                 for part in parts:
-                    self._note(
-                        owned, TrainingLosses(part.clients, part.unpacked.num_examples, part.unpacked.train_loss)
-                    )
+                    sent = part.unpacked
+                    self._note(owned, part.clients, sent.num_examples, sent.train_loss, sent.metrics)
                 spec = self._replies.plan.up_spec(int(parts[0].clients[0]), owned)
                 clients = np.concatenate([part.clients for part in parts])
                 order = np.argsort(clients)
@@ -109,25 +109,28 @@ class UploadReader:
         """Return the sums of nodes of this machine."""
         found = []
         for answer in self._replies.matched:
-            for owned, clients, vector, num_examples, losses in answer.replies.totals:
+            for owned, clients, vector, num_examples, losses, metrics in answer.replies.totals:
                 if len(clients):
-                    self._note(owned, TrainingLosses(clients, num_examples, losses))
+                    self._note(owned, clients, num_examples, losses, metrics)
                     spec = self._replies.plan.up_spec(int(clients[0]), owned)
                     found.append(Summed(clients, arrays_of(vector, spec), float(num_examples.sum())))
         return found
 
-    def _note(self, owned: TaskSet, training: TrainingLosses) -> None:
-        """Keep the training losses of good uploads of clients with one set of tasks."""
-        if self._replies.plan.sends_loss(int(training.clients[0]), owned):
-            self._losses.append(training)
+    def _note(self, owned: TaskSet, clients: Any, num_examples: Any, losses: Any, metrics: Any) -> None:
+        """Keep the metrics of good uploads of clients with one set of tasks."""
+        columns = iter(metrics.T)
+        for name in self._replies.plan.training_metrics(int(clients[0]), owned):
+            values = losses if name == TRAIN_LOSS else next(columns)
+            self._metrics.setdefault(name, []).append(TrainingMetric(clients, num_examples, values))
 
-    def training(self, used: NDArray[np.int64]) -> TrainingLosses:
-        """Return the training losses of the clients whose uploads were used, ascending; after ``uploads``."""
-        if not self._losses:
-            return NO_LOSSES
-        whole = TrainingLosses(*(np.concatenate(column) for column in zip(*self._losses, strict=True)))
-        order = np.argsort(whole.clients)
-        return whole.select(order[np.isin(whole.clients[order], used)])
+    def training(self, used: NDArray[np.int64]) -> dict[str, TrainingMetric]:
+        """Return the metrics of the clients whose uploads were used, ascending; after ``uploads``."""
+        found = {}
+        for name, parts in sorted(self._metrics.items()):
+            whole = TrainingMetric(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+            order = np.argsort(whole.clients)
+            found[name] = whole.select(order[np.isin(whole.clients[order], used)])
+        return found
 
     def _unpack(
         self,

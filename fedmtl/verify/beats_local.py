@@ -53,7 +53,7 @@ def learn(algorithm: Any, problem: Problem, rounds: int, coded: Coded | None = N
     risks = []
     for left in reversed(range(rounds)):
         downs = [algorithm.broadcast(server, k, CTX) for k in range(count)]
-        private, (payload, sizes) = _side_by_side(update, (tree_stack(downs), private, batch))
+        private, (payload, sizes), _ = _side_by_side(update, (tree_stack(downs), private, batch))
         payloads = [tree_index(payload, k) for k in range(count)]
         if coded is not None:
             payloads = [coded(k, up, down) for k, (up, down) in enumerate(zip(payloads, downs, strict=True))]

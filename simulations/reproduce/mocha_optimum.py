@@ -121,7 +121,7 @@ def mocha(fields: Fields, algorithm: Mocha, passes: Sequence[int]) -> list[float
     for done in range(1, max(passes) + 1):
         uploads = []
         for t in private:
-            private[t], upload = algorithm.local_update(
+            private[t], upload, _ = algorithm.local_update(
                 _no_loss, algorithm.broadcast(server, t, context_of()), private[t], batches[t], context_of()
             )
             uploads.append((t, upload))

@@ -338,7 +338,7 @@ class Leaky:
     def local_update(
         self, loss: LossFn, down: Payload, private: Params, batches: Any, ctx: Context
     ) -> LocalResult[Params]:
-        head, (payload, n) = self._honest.local_update(loss, down, private, batches, ctx)
+        head, (payload, n), _ = self._honest.local_update(loss, down, private, batches, ctx)
         trunk = payload["trunk"]
         name = next(name for name in sorted(head) if name.endswith("weight"))
         if self.how == "beside":

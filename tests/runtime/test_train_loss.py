@@ -160,10 +160,11 @@ def test_a_loss_that_is_no_number_costs_no_update(loss: float, codec: Codec[Any]
         return [replies[0]._replace(update=reseal(packet, loss=loss)), *replies[1:]]
 
     outcome = toy.play(1, tamper)
-    assert outcome.trained.tolist() == outcome.training.clients.tolist() == [0, 1, 2, 3, 4] and not outcome.problems
-    assert repr(float(outcome.training.train_loss[0])) == repr(loss)
-    assert math.isnan(outcome.training.mean())
-    assert np.isfinite(outcome.training.train_loss[1:]).all()
+    losses = outcome.training["train_loss"]
+    assert outcome.trained.tolist() == losses.clients.tolist() == [0, 1, 2, 3, 4] and not outcome.problems
+    assert repr(float(losses.values[0])) == repr(loss)
+    assert math.isnan(losses.mean())
+    assert np.isfinite(losses.values[1:]).all()
 
 
 def test_losses_of_updates_that_are_left_out_are_no_rows() -> None:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -45,7 +46,7 @@ def train(exchange: LoadedExchange, groups: list[ClientGroup], batch_size: int |
             order = permutations(plan.seed, round, group.clients[some], "batches", sizes)
             function = plan.training(group.table.owned)
             spec = plan.up_spec(int(group.clients[0]), group.table.owned)
-            buffer = PacketBuffer(len(some), spec)
+            buffer = PacketBuffer(len(some), spec, len(plan.uplink(int(group.clients[0]), group.table.owned).metrics))
             outputs = partial(_output_buffers, buffer, len(spec))
             context = context_rows(plan.seed, round - 1, group.clients[some]) if drawing else None
             cohorts.append(group.cohort(function, group.table.train, some, order, batch_size, context, outputs))
@@ -79,6 +80,7 @@ def _send(
     payload, num_examples = result.upload
     loss = result.metrics.get(TRAIN_LOSS)
     link = plan.uplink(int(group.clients[0]), group.table.owned)
+    metrics = torch.stack([result.metrics[name] for name in link.metrics], dim=1) if link.metrics else None
     check_payload(tree_index(payload, 0), link.spec, UP)
     finite = finite_rows((result.private, payload), len(some))
     codec_states = group.states["codec"]
@@ -87,7 +89,7 @@ def _send(
         rows = np.flatnonzero(finite)
         for client in group.clients[some[~finite]].tolist():
             exchange.problems[client] = NOT_FINITE
-        payload, num_examples, loss = tree_map(lambda leaf: leaf[rows], (payload, num_examples, loss))
+        payload, num_examples, loss, metrics = tree_map(lambda leaf: leaf[rows], (payload, num_examples, loss, metrics))
     clients = group.clients[some[rows]]
 
     def refused(k: int, error: ValueError) -> None:
@@ -103,6 +105,7 @@ def _send(
         round=round,
         num_examples=np.asarray(num_examples, np.float64),
         train_loss=None if loss is None else np.asarray(loss, np.float32),
+        metrics=None if metrics is None else np.asarray(metrics, np.float32),
         references=group.downs,
         broadcast_index=group.broadcast_index[some[rows]],
         buffer=buffer,
@@ -122,13 +125,19 @@ def _send(
     if not exchange.add:
         return rows, packed.packets
     start = time.perf_counter()
-    exchange.totals.append(_total(exchange, group, some[rows], packed, num_examples, loss))
+    exchange.totals.append(_total(exchange, group, some[rows], packed, num_examples, loss, metrics))
     exchange.spend("add", start)
     return rows, Packets(np.zeros(0, np.uint8), np.zeros(len(rows), np.int64), packed.packets.lengths)
 
 
 def _total(
-    exchange: LoadedExchange, group: ClientGroup, some: NDArray[np.int64], packed: Packed, num_examples: Any, loss: Any
+    exchange: LoadedExchange,
+    group: ClientGroup,
+    some: NDArray[np.int64],
+    packed: Packed,
+    num_examples: Any,
+    loss: Any,
+    metrics: Any,
 ) -> Total:
     """Add up the uploads as the server would, after it has unpacked them."""
     clients, round = group.clients[some], exchange.round
@@ -136,7 +145,8 @@ def _total(
         weights = np.asarray(num_examples, np.float64)
         vector = weighted_sum(packed.vectors, weights)
         losses = np.full(len(clients), np.nan, np.float32) if loss is None else np.asarray(loss, np.float32)
-        return Total(group.table.owned, clients, vector, weights, losses)
+        own = np.zeros((len(clients), 0), np.float32) if metrics is None else np.asarray(metrics, np.float32)
+        return Total(group.table.owned, clients, vector, weights, losses, own)
 
     def refused(k: int, error: PacketError) -> None:
         log.warning("round %d: the upload of client %d cannot be read back: %s", round, clients[k], error)
@@ -153,4 +163,4 @@ def _total(
     )
     vector = weighted_sum(unpacked.vectors, unpacked.num_examples)
     good = clients[unpacked.rows]
-    return Total(group.table.owned, good, vector, unpacked.num_examples, unpacked.train_loss)
+    return Total(group.table.owned, good, vector, unpacked.num_examples, unpacked.train_loss, unpacked.metrics)
