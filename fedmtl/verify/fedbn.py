@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fedmtl.core.types import Batch, Params
+from fedmtl.verify.batch_norm import START_MOMENTS, own_moments, statistics
 from fedmtl.verify.beats_local import Claim, steps
 from fedmtl.verify.check import CTX, CheckResult, close, every, same_bits
 from fedmtl.verify.planted import one_model_by_norms
@@ -114,6 +115,19 @@ def norm_layers_are_known_by_shape(fedbn: Callable[..., Any]) -> CheckResult:
     )
 
 
-CHECKS = (rounds_by_hand, aggregation_leaves_norm_layers_alone, norm_layers_are_known_by_shape)
+def running_statistics_are_private(fedbn: Callable[..., Any]) -> CheckResult:
+    """Each step maps a client's statistics s to 0.9 s + 0.1 m_k, m_k the mean and unbiased variance of its inputs; from
+    s = (0, 1), two rounds of one step end at 0.81 (0, 1) + 0.19 m_k, and no upload holds a statistic."""
+    found = statistics(fedbn(lr=0.1, epochs=1), 2)
+    expected = 0.81 * START_MOMENTS + 0.19 * own_moments()
+    return every(close([found.sent], [0], atol=0), close(found.personal, expected, atol=2e-6))
+
+
+CHECKS = (
+    rounds_by_hand,
+    aggregation_leaves_norm_layers_alone,
+    norm_layers_are_known_by_shape,
+    running_statistics_are_private,
+)
 
 GAIN = Claim(one_model_by_norms, steps(lr=0.02))
