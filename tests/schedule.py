@@ -16,28 +16,42 @@ RAY = (
     "tests/runtime/ray/test_grid.py",
     "tests/runtime/ray/test_channels.py",
     "tests/runtime/ray/test_background.py",
+    "tests/runtime/test_context.py",
+    "tests/runtime/test_train_loss.py",
+    "tests/runs/test_pooled.py",
     "tests/optimizers/test_runs.py",
     "tests/callbacks/test_runner.py",
+    "tests/test_learnt.py",
     "tests/test_validation.py",
 )
 """Files whose tests share a Ray cluster."""
 
 PROCESSES = (
     *RAY,
-    "tests/core/test_stopping.py",
-    "tests/runtime/test_kill.py",
-    "tests/simulations/test_scripts.py",
-    "tests/simulations/test_benchmarks.py",
-    "tests/cli/test_width.py",
     "tests/runtime/test_kill_deployed.py",
+    "tests/simulations/test_benchmarks.py",
+    "tests/runtime/test_kill.py",
+    "tests/cli/test_width.py",
+    "tests/test_pages.py",
+    "tests/core/test_stopping.py",
     "tests/runtime/test_population.py",
+    "tests/simulations/test_scripts.py",
     "tests/runtime/flower/test_guard.py",
     "tests/runtime/test_fuzz_replies.py",
-    "tests/test_pages.py",
 )
 """Files whose tests start many processes, or commands that take long."""
 
-FIRST = (*RAY, "tests/algorithms/test_contract.py", *PROCESSES[len(RAY) :], "tests/runtime/test_hostile_replies.py")
+FIRST = (
+    *RAY,
+    "tests/algorithms/test_contract.py",
+    "tests/protocol/test_leak.py",
+    *PROCESSES[len(RAY) :],
+    "tests/engines/trace/test_batched_function.py",
+    "tests/server/test_other_clients.py",
+    "tests/studies/test_comparison.py",
+    "tests/runtime/test_hostile_replies.py",
+    "tests/analysis/report/test_figures.py",
+)
 """Files that take longest, in this order."""
 
 LEFT_OUT = (

@@ -22,11 +22,11 @@ from tests.forks import start
 from tests.toys import experiment
 
 PRESET = """name = "five"
-rounds = 80
+rounds = 40
 runtime = "InProcess"
 data = { name = "synthetic", clients = 5, examples = 12, test_examples = 8, features = 4, rank = 2, tasks = 2 }
 model = { name = "MLP", hidden = [3] }
-evaluate_every = 40
+evaluate_every = 20
 batch_size = 4
 
 [compare]
@@ -75,7 +75,7 @@ def test_five_methods_three_seeds_one_diverges_and_one_run_is_killed(tmp_path: P
 
     text = (tmp_path / "out" / "report.md").read_text()
     assert text in output
-    assert re.search(r"\| FedPer \| 2 of 3 seeds · 1 unfinished \(round \d+ of 80\) \|", text)
+    assert re.search(r"\| FedPer \| 2 of 3 seeds · 1 unfinished \(round \d+ of 40\) \|", text)
     assert re.search(r"\| FedProx \| 0 of 3 seeds · 3 diverged at round 1 \| [^|]+ \| – \|", text)
     rows = table(tmp_path / "out")
     runs = tmp_path / "out" / "runs"
