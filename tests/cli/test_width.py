@@ -27,7 +27,7 @@ algorithm = { name = "Ditto", lr = 0.1, epochs = 1, personal_epochs = 1, optimiz
 [compare]
 algorithms = ["Local(epochs=1)", "TaskWeighted(algorithm=FedPer(epochs=1), weighting=Uncertainty())"]
 packets = [{ up_codec = "Dense" }, { up_codec = "ErrorFeedback(codec=TopK(keep=0.1))", down_codec = "Int8" }]
-seeds = 2
+seeds = 3
 """
 
 
