@@ -34,10 +34,19 @@ METHODS: dict[str, dict[str, Any]] = {
     "FedPer, Int8": {"algorithm": FedPer(lr=0.05, epochs=1), "up_codec": Int8(block=8), "engine": "loop"},
     "FedRep, ErrorFeedback": {"algorithm": FedRep(head_epochs=1), "up_codec": ErrorFeedback(TopK(0.25))},
     "MaTFL, Int8 down": {"algorithm": MaTFL(epochs=1), "down_codec": Int8(block=8)},
+    "FedPer, chain": {
+        "algorithm": FedPer(lr=0.05, epochs=1),
+        "up_codec": ["ClipNorm(0.5)", "ServerGaussianNoise(0.01)", "GaussianNoise(0.01)", "ErrorFeedback(TopK(0.25))"],
+    },
+    "FedRep, layers": {
+        "algorithm": FedRep(head_epochs=1),
+        "up_codec": "PerLayer({'*weight': ErrorFeedback(TopK(0.25)), '*bias': ErrorFeedback(FP16)})",
+    },
     "Pooled": {"algorithm": Pooled(epochs=1)},
     "Local": {"algorithm": Local(epochs=1), "engine": "loop"},
 }
-"""Private heads; chance up; a memory in the codec; chance down, and clients that share tensors; gathered data; none."""
+"""Private heads; randomness up; a memory in the codec; randomness down, and clients that share tensors; noise up and on
+the mean; two memories; gathered data; none."""
 
 
 def experiment(**changes: Any) -> Experiment:

@@ -49,7 +49,8 @@ def check_order(parts: Sequence[Any]) -> None:
                 f"{noise!r} comes before {part!r}, so the norm of what it adds noise to has no bound, and the noise "
                 "hides nothing of a known size; put the clipping first."
             )
-        noise = part if part.traits.adds_noise and not is_codec(part) else noise
+        if part.traits.adds_noise and not part.traits.server_part:  # the server's noise is after all parts
+            noise = part
     _check_memory(parts)
 
 

@@ -6,6 +6,7 @@ by float rounding (1e-6 a round allowed, 1e-5 after five), between runtimes and 
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -86,6 +87,22 @@ CHAIN = "['ClipNorm(0.5)', 'GaussianNoise(0.01)', 'ErrorFeedback(TopK(0.2))']"
 LAYERS = "PerLayer({'*weight': ErrorFeedback(TopK(0.2)), '*bias': 'Int8(8)'})"
 
 
+CODED = [Path(__file__).with_name(name) for name in ("chain.toml", "layers.toml")]
+"""Presets with a chain of three, and with codecs by layer, each way."""
+
+
+@pytest.mark.parametrize("preset", CODED, ids=lambda path: path.stem)
+def test_chains_and_layers_from_a_preset_are_equal_in_process_stacked_and_on_ray(preset: Path) -> None:
+    """Loop, VMap and Ray: equal ledgers and rows of clients; Ray with three workers has the bits of one process."""
+    loop, vmap, ray = (
+        run(load_experiment(preset, settings)) for settings in ([], ["engine=VMap"], ["runtime=Ray(workers=3)"])
+    )
+    assert loop.ledger == vmap.ledger == ray.ledger
+    assert ray.summary["digests"] == loop.summary["digests"]
+    assert difference(loop.state, vmap.state) <= 1e-5
+    assert any(float(value.abs().max()) > 0.01 for value in loop.state.values())
+
+
 @pytest.mark.parametrize("up", ["FP16", "Int8", "ErrorFeedback", CHAIN, LAYERS])
 def test_codecs_have_the_same_bits_on_ray(runs: Callable[..., Result], up: str) -> None:
     """Codec states live with the clients and randomness is keyed by client, so workers change nothing."""
@@ -97,14 +114,24 @@ def saved(out: Path) -> dict[str, torch.Tensor]:
     return load_file(out / "model.safetensors")
 
 
+def assert_coded(found: list[tuple[Path, dict[str, Any]]], folder: Path) -> None:
+    """Runs of presets with chains and layers, in ``folder``, are those of one process."""
+    for preset, summary in found:
+        reference = run(load_experiment(preset))
+        assert summary["digests"]["ledger"] == reference.summary["digests"]["ledger"], preset.stem
+        assert difference(saved(folder / preset.stem), reference.state) <= 1e-5, preset.stem
+
+
 @pytest.mark.slow
 def test_flowers_own_simulation(runs: Callable[..., Result], tmp_path: Path) -> None:
     """``flwr run`` with a SuperLink that simulates two nodes; private state is in Flower's contexts."""
     with superlink(tmp_path / "home", simulation=True):
         summary = flwr_run(tmp_path / "home", TINY, SHORT, tmp_path / "out")
+        coded = [(preset, flwr_run(tmp_path / "home", preset, "", tmp_path / preset.stem)) for preset in CODED]
     reference = runs(SHORT)
     assert summary["digests"]["ledger"] == reference.summary["digests"]["ledger"]
     assert difference(saved(tmp_path / "out"), reference.state) <= 1e-6
+    assert_coded(coded, tmp_path)
 
 
 @pytest.mark.slow
@@ -113,7 +140,9 @@ def test_a_real_superlink_with_two_supernodes(runs: Callable[..., Result], tmp_p
     configs = ["partition-id=0 num-partitions=2", f'clients="1,3,5" state-dir="{tmp_path / "state"}"']
     with deployment(tmp_path / "home", configs):
         summary = flwr_run(tmp_path / "home", TINY, SHORT, tmp_path / "out")
+        coded = [(preset, flwr_run(tmp_path / "home", preset, "", tmp_path / preset.stem)) for preset in CODED]
     reference = runs(SHORT)
+    assert_coded(coded, tmp_path)
     assert summary["digests"]["ledger"] == reference.summary["digests"]["ledger"]
     assert difference(saved(tmp_path / "out"), reference.state) <= 1e-6
     assert summary["bytes"]["messages"] == {key: summary["bytes"][key] for key in ("down", "up")}
