@@ -78,7 +78,7 @@ def test_what_is_no_axis(table: Any, message: str) -> None:
     ("table", "message"),
     [
         ({"axis": {"field": "data.colour", "values": [1]}}, "colour"),
-        ({"axis": {"field": "name.x", "values": [1]}}, "name is a text"),
+        ({"axis": {"field": "name.x", "values": [1]}}, "'name' has no fields; its value is 'skew'"),
         ({"algorithms": ["Local"], "axis": {"field": "algorithm.lr", "values": [1.0]}}, "but algorithms are listed"),
         ({"axis": {"field": "rounds", "values": [1], "at": [{"value": 1, "packets": [3]}]}}, "packets are tables"),
     ],
