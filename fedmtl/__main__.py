@@ -6,9 +6,11 @@ import sys
 def main() -> None:
     """Answer signals before anything large is imported."""
     from fedmtl.core import stopping
+    from fedmtl.core.gc_paused import skip_last_collection
 
     try:
         stopping.install()
+        skip_last_collection()
         from fedmtl.cli import main as run_command
 
         run_command()

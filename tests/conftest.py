@@ -48,6 +48,7 @@ from fedmtl.algorithms import (
     Transfer,
 )
 from fedmtl.codecs import Dense
+from fedmtl.core.gc_paused import skip_last_collection
 from fedmtl.core.types import ClientId, TaskSet
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.engines import Engine, Loop, VMap
@@ -118,6 +119,8 @@ ALL_ALGORITHMS: list[Algorithm[Any, Any]] = [
 
 ALL_ENGINES: list[Engine] = [Loop(), VMap(), VMap(chunk=1), VMap(chunk=2)]
 """Every engine, under the contract of tests/engines/test_contract.py."""
+
+skip_last_collection()  # of a process of tests
 
 os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's default, 15, would starve them beside other tests
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import cloudpickle
 
-from fedmtl.core.gc_paused import gc_paused
+from fedmtl.core.gc_paused import gc_paused, skip_last_collection
 
 PR_SET_PDEATHSIG = 1
 """Linux: a signal for this process when the thread that started it ends."""
@@ -25,6 +25,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends this process
     signal.signal(signal.SIGTERM, _stop)
     connection = Connection(descriptor)
+    skip_last_collection()
     with gc_paused():
         import fedmtl.run_experiment
         import fedmtl.runtime.local  # noqa: F401

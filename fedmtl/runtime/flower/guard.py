@@ -15,7 +15,9 @@ This file imports nothing but the standard library: it is imported first, and a 
 forever.
 """
 
+import atexit
 import faulthandler
+import gc
 import logging
 import os
 import signal
@@ -70,6 +72,7 @@ def install() -> None:
     if Path(sys.argv[0]).name != "flwr-clientapp" or threading.current_thread() is not threading.main_thread():
         return
     _state.installed = True
+    atexit.register(gc.freeze)  # the process ends without a last collection: see core/gc_paused.py
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
         signal.signal(number, _end)
     took = seconds_since_start()
