@@ -142,7 +142,7 @@ def test_commands_leave_what_readme_says(here: Path) -> None:
     assert {"report.md", "table.csv", "overview.png"} <= {path.name for path in (here / "runs" / "first").iterdir()}
     assert "to score 0.7" in (here / "runs" / "compare" / "report.md").read_text()
     listed = {words[2] for words in commands() if words[:2] == ["fedmtl", "list"]}
-    assert listed == {"algorithms", "callbacks", "codecs", "data", "models", "presets", "weightings"}
+    assert listed == {"algorithms", "callbacks", "codecs", "data", "models", "presets", "transforms", "weightings"}
 
 
 def helped() -> dict[tuple[str, ...], list[list[str]]]:
