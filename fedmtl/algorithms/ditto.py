@@ -75,7 +75,7 @@ class Ditto:
             return f + self.lam / 2 * sq_distance(v, received), f  # (2)
 
         w = sgd(loss, received, batches, self.lr, self.epochs, self.optimizer, counts=False, ctx=ctx)  # (1)
-        v = sgd(objective, private, batches, self.lr, self.personal_epochs, self.optimizer, ctx=ctx)  # (3)
+        v = sgd(objective, private, batches, self.lr, self.personal_epochs, self.optimizer, ctx=ctx.fold("v"))  # (3)
         distance = sq_distance(v, received).sqrt()
         return LocalResult(v, Upload({"model": w}, num_examples(batches)), {"distance": distance})
 

@@ -77,7 +77,9 @@ class FedBABU:
             return loss({**trunk, **head}, batch)
 
         theta = sgd(trunk_loss, trunk, batches, self.lr, self.epochs, self.optimizer, counts=False, ctx=ctx)  # (1)
-        tuned = sgd(head_loss, first, batches, self.lr, self.finetune_epochs, self.optimizer, ctx=ctx)  # (3)
+        tuned = sgd(
+            head_loss, first, batches, self.lr, self.finetune_epochs, self.optimizer, ctx=ctx.fold("head")
+        )  # (3)
         return LocalResult({"first": first, "tuned": tuned}, Upload({"trunk": theta}, num_examples(batches)))
 
     def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Params:

@@ -65,7 +65,7 @@ class FedRep:
         def head_loss(head: Params, batch: Batch) -> Tensor:
             return loss({**trunk, **head}, batch)
 
-        head = sgd(head_loss, private, batches, self.lr, self.head_epochs, self.optimizer, ctx=ctx)  # (1)
+        head = sgd(head_loss, private, batches, self.lr, self.head_epochs, self.optimizer, ctx=ctx.fold("head"))  # (1)
 
         def trunk_loss(theta: Params, batch: Batch) -> Tensor:
             return loss({**theta, **head}, batch)

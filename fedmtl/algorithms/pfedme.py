@@ -74,21 +74,21 @@ class PFedMe:
         self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch], ctx: Context
     ) -> LocalResult[Params]:
         w, personal = down["model"], private
-        for _ in range(self.epochs):
-            for batch in batches:
-                theta = self._proximal(loss, w, batch)
+        for epoch in range(self.epochs):
+            for number, batch in enumerate(batches):
+                theta = self._proximal(loss, w, batch, ctx.fold(epoch).fold(number))
                 rate = {name: 1.0 if is_buffer(name) else self.shared_lr * self.lam for name in w}
                 w = {name: value - rate[name] * (value - theta[name]) for name, value in w.items()}  # (3)
                 real = batch["mask"].sum() > 0  # a padded batch has no θ_k; it leaves w_k as it is, θ_k being w_k
                 personal = {name: torch.where(real, theta[name], value) for name, value in personal.items()}
         return LocalResult(personal, Upload({"model": w}, num_examples(batches)))
 
-    def _proximal(self, loss: LossFn, w: Params, batch: Batch) -> Params:
+    def _proximal(self, loss: LossFn, w: Params, batch: Batch, ctx: Context) -> Params:
         def objective(theta: Params, batch: Batch) -> tuple[Tensor, Tensor]:
             f = loss(theta, batch)
             return f + self.lam / 2 * sq_distance(theta, w), f  # (1)
 
-        return sgd(objective, w, [batch], self.lr, self.steps)  # (2)
+        return sgd(objective, w, [batch], self.lr, self.steps, ctx=ctx)  # (2)
 
     def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Params:
         mean = weighted_mean((upload.payload["model"], 1.0) for _, upload in uploads)

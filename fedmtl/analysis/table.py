@@ -11,6 +11,7 @@ from fedmtl.analysis.floor import CONSTANT, floors_of
 from fedmtl.analysis.groups import Group, by_problem
 from fedmtl.analysis.intervals import Estimate, estimate
 from fedmtl.analysis.numbers import NOTHING, human_bytes, human_estimate
+from fedmtl.analysis.runs import Run
 from fedmtl.analysis.table_row import ExperimentRow
 from fedmtl.analysis.unequal_work import passes_of, unequal_work
 from fedmtl.core.markdown import cell, table
@@ -65,6 +66,8 @@ def record(row: ExperimentRow) -> dict[str, str | int | float | None]:
         "target_reached_by_seeds": None if row.target is None else row.reached,
         "bytes_to_target": None if row.bytes_to_target is None else _exact(row.bytes_to_target),
     }
+    if row.train_loss is not None:
+        flat |= {"train_loss_mean": _finite(row.train_loss.mean), "train_loss_ci95": row.train_loss.half}
     for task, value in row.values.items():
         metric = f"{task}_{row.metrics[task].name}"
         flat |= {f"{metric}_mean": _finite(value.mean), f"{metric}_ci95": value.half}
@@ -98,6 +101,7 @@ def _row(group: Group, target: float | None) -> ExperimentRow:
         metrics=group.metrics,
         values={task: group.value(task) for task in group.metrics},
         score=group.score(),
+        train_loss=_train_loss(runs),
         down_bytes=_mean([run.training_bytes("down") for run in runs]),
         up_bytes=_mean([run.training_bytes("up") for run in runs]),
         evaluation_bytes=_mean([run.evaluation_bytes() for run in runs]),
@@ -125,6 +129,7 @@ def _constant_row(groups: Sequence[Group], target: float | None) -> list[Experim
             metrics=metrics,
             values={task: estimate([floor.values[task] for floor in floors.values()]) for task in metrics},
             score=estimate([floor.score for floor in floors.values()]),
+            train_loss=None,
             down_bytes=nan,
             up_bytes=nan,
             evaluation_bytes=nan,
@@ -133,6 +138,11 @@ def _constant_row(groups: Sequence[Group], target: float | None) -> list[Experim
             bytes_to_target=None,
         )
     ]
+
+
+def _train_loss(runs: Sequence[Run]) -> Estimate | None:
+    last = [list(run.train_losses().values())[-1:] for run in runs]
+    return estimate([loss for (loss,) in last]) if last and all(last) else None
 
 
 def _mean(counts: Sequence[int]) -> float:
@@ -144,7 +154,8 @@ def _markdown_table(rows: Sequence[ExperimentRow]) -> str:
     shown = metrics if len(metrics) <= MAX_COLUMNS else {}
     header = ["experiment", "seeds", "local passes", "mean score ↑"]
     header += [f"{task}: {m.name} {'↑' if m.higher_is_better else '↓'}" for task, m in shown.items()]
-    header += ["training down", "training up", "training total", "evaluation"]
+    losses = any(row.train_loss is not None for row in rows)
+    header += ["training loss ↓"] * losses + ["training down", "training up", "training total", "evaluation"]
     target = next((row.target for row in rows if row.target is not None), None)
     if target is not None:
         header.append(f"to score {target:g}")
@@ -154,6 +165,7 @@ def _markdown_table(rows: Sequence[ExperimentRow]) -> str:
         seeds = row.status if row.failures else str(len(row.seeds))
         cells = [row.name, seeds, passes, human_estimate(row.score)]
         cells += [human_estimate(row.values.get(task, Estimate(nan, None))) for task in shown]
+        cells += [human_estimate(row.train_loss or Estimate(nan, None))] * losses
         cells += map(human_bytes, (row.down_bytes, row.up_bytes, row.training_bytes, row.evaluation_bytes))
         lines.append(cells if target is None else [*cells, _to_target(row)])
     return table(header, lines) + unequal_work(rows)

@@ -35,6 +35,8 @@ class ExperimentRow:
     """Task -> its metric over all clients at the last round."""
     score: Estimate
     """Mean score over tasks: more is better, 1 is perfect."""
+    train_loss: Estimate | None
+    """Training loss of the last round, over all its clients; None where a run that counts has none."""
     down_bytes: float
     """Training bytes."""
     up_bytes: float

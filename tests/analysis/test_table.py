@@ -7,13 +7,17 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fedmtl.analysis import ExperimentRow, group_runs, human_bytes, markdown, read_run, record, tabulate, to_csv
 from fedmtl.analysis.intervals import Estimate
 from fedmtl.analysis.numbers import human_estimate
 from fedmtl.analysis.table import MAX_COLUMNS
-from tests.analysis.run_folders import write_run
+from fedmtl.runs.training_rows import training_blocks
+from fedmtl.server.round_result import TrainingMetric
+from fedmtl.tables.schemas import TRAIN_LOSS, TRAINING
+from tests.analysis.run_folders import write_run, write_table
 
 FEDPER = {"name": "FedPer", "lr": 0.1}
 T2 = (2 * 0.975 - 1) / sqrt(2 * 0.975 * (1 - 0.975))
@@ -50,6 +54,26 @@ def test_bytes_are_means_over_seeds_of_whole_runs(tmp_path: Path) -> None:
     (row,) = rows(tmp_path, [0.6, 0.8])
     assert (row.down_bytes, row.up_bytes, row.training_bytes) == (4000, 122, 4122)
     assert row.evaluation_bytes == 84
+
+
+def test_the_training_loss_of_the_last_round_is_a_column_where_all_runs_have_one(tmp_path: Path) -> None:
+    """Seeds 0 and 1 end at 0.3 and 0.5 after 2.0 in round 1: the mean is 0.4. A third run without losses hides it."""
+    without = rows(tmp_path, [0.6, 0.8])
+    assert "training loss" not in markdown(without) and "train_loss" not in to_csv(without)
+    for seed, last in enumerate((0.3, 0.5)):
+        blocks = []
+        for round, loss in ((1, 2.0), (2, last)):
+            client = np.array([0, 1], np.int64)
+            metric = TrainingMetric(client, np.array([1.0, 3.0]), np.full(2, loss, np.float32))
+            blocks += training_blocks(round, {"other": metric._replace(values=metric.values + 9), TRAIN_LOSS: metric})
+        write_table(tmp_path / str(seed), TRAINING, blocks)
+    found = tabulate(group_runs([read_run(tmp_path / str(seed)) for seed in (0, 1)]))
+    (flat,) = csv.DictReader(io.StringIO(to_csv(found)))
+    assert float(flat["train_loss_mean"]) == pytest.approx(0.4) and "training loss ↓" in markdown(found)
+    write_run(tmp_path / "2", FEDPER, {"digit": [0.0, 0.4, 0.5], "slant": [0.0, 0.2, 0.25]}, seed=2,
+              metrics={"slant": ("rmse", False)})  # fmt: skip
+    (row,) = tabulate(group_runs([read_run(tmp_path / str(seed)) for seed in (0, 1, 2)]))
+    assert row.train_loss is None
 
 
 def test_one_seed_has_a_mean_and_no_interval(tmp_path: Path) -> None:
