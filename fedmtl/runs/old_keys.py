@@ -5,6 +5,7 @@ from typing import Any
 
 from fedmtl.core.bounds import shown
 from fedmtl.registry.components import fields_given
+from fedmtl.runs.experiment_fields import DEFAULT_RUNTIME
 
 OLD_KEYS = {
     "chunk": ("engine", "chunk"),
@@ -42,8 +43,16 @@ def refuse_old_keys(values: Mapping[str, Any]) -> None:
     runtime = values.get("runtime")
     if key is not None:
         field, new = OLD_KEYS[key]
+        name = _name(values.get(field, {"engine": "VMap", "runtime": DEFAULT_RUNTIME}[field]))
+        instead = _instead(values)
+        if new not in _FIELDS.get(name, (new,)) and "device=" not in instead:
+            owner = next(one for one, fields in _FIELDS.items() if new in fields)
+            raise ValueError(
+                f'{key} = {shown(values[key])} is a field of {owner} now, and {field} = "{name}" has none: leave it '
+                f'out, or write {field} = "{owner}({new}={values[key]!r})".'
+            )
         raise ValueError(
-            f"{key} = {shown(values[key])} is a field of the {field} now: write {_instead(values)}, or on the command "
+            f"{key} = {shown(values[key])} is a field of the {field} now: write {instead}, or on the command "
             f"line --set {field}.{new}={_plain(values[key])}."
         )
     if isinstance(runtime, str) and runtime.strip() == "local":
@@ -55,7 +64,7 @@ def refuse_old_keys(values: Mapping[str, Any]) -> None:
 def _instead(values: Mapping[str, Any]) -> str:
     """The new lines for all old keys of some values."""
     olds = {key: value for key, value in values.items() if key in OLD_KEYS}
-    engine, runtime = _name(values.get("engine", "VMap")), _name(values.get("runtime", "Ray"))
+    engine, runtime = _name(values.get("engine", "VMap")), _name(values.get("runtime", DEFAULT_RUNTIME))
     fields = {
         kind: {OLD_KEYS[key][1]: value for key, value in olds.items() if OLD_KEYS[key][0] == kind}
         for kind in ("engine", "runtime")

@@ -21,11 +21,15 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "chunk": ({"chunk": 8}, ('engine = "VMap(chunk=8)"', "--set engine.chunk=8")),
     "compile": ({"compile": True}, ('engine = "VMap(compile=True)"', "--set engine.compile=true")),
     "all of the engine": ({"engine": "vmap", "chunk": 8, "compile": True}, ('"VMap(chunk=8, compile=True)"',)),
-    "of the loop": ({"engine": "loop", "chunk": 8}, ('engine = "Loop"',)),
+    "of the loop": ({"engine": "loop", "chunk": 8}, ('engine = "Loop" has none', 'engine = "VMap(chunk=8)"')),
     "both": ({"chunk": 8, "workers": 1}, ('engine = "VMap(chunk=8)" and runtime = "Ray(workers=1)"',)),
     "address": ({"ray_address": "auto"}, ("runtime = \"Ray(address='auto')\"", "--set runtime.address=auto")),
     "folder": ({"runtime": "local", "state_dir": "/a"}, ("runtime = \"InProcess(state_dir='/a')\"",)),
-    "in this process": ({"runtime": "local", "workers": 4}, ('runtime = "InProcess"',)),
+    "in this process": (
+        {"runtime": "local", "workers": 4},
+        ('a field of Ray now, and runtime = "InProcess" has none: leave it out', 'runtime = "Ray(workers=4)"'),
+    ),
+    "of a runtime without it": ({"runtime": {"name": "InProcess"}, "round_seconds": 5}, ('"Ray(round_seconds=5)"',)),
     "a GPU in this process": ({"runtime": "local", "gpus_per_worker": 1.0}, ("engine = \"VMap(device='cuda')\"",)),
     "half of it is new": (
         {"runtime": "Ray(workers=3)", "round_seconds": 5.0},
