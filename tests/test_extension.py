@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fedmtl import CodecTraits, LocalResult, Traits, Upload, from_arrays
+from fedmtl import CodecTraits, LocalResult, Traits, TransformTraits, Upload, from_arrays
 from fedmtl.codecs.base import check_vector
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.core.trees import select, sq_distance, weighted_mean
@@ -81,6 +81,19 @@ class Sign:
     def decode(self, data, size):
         bits = np.unpackbits(np.frombuffer(data, np.uint8, offset=4), count=size)
         return np.frombuffer(data, "<f4", 1) * np.where(bits, np.float32(1), np.float32(-1))
+
+
+@dataclass(frozen=True)
+class Half:
+    """Half of each number on the way, doubled again."""
+
+    traits = TransformTraits(lossless=True, unbiased=True)
+
+    def apply(self, x, rng_for):
+        return x / np.float32(2)
+
+    def undo(self, x):
+        return x * np.float32(2)
 
 
 @dataclass(frozen=True)
@@ -170,6 +183,18 @@ def test_its_codec_gives_the_sign_and_the_mean_magnitude(preset: Path) -> None:
     codec: Any = load_experiment(preset).up_codec.codec
     data, _ = codec.encode(np.array([1.0, -3.0, 0.0, 8.0], np.float32), None, np.random.default_rng(0))
     assert codec.decode(data, 4).tolist() == [3.0, -3.0, 3.0, 3.0]
+
+
+def test_its_transform_and_codec_are_in_a_chain_and_by_layer(preset: Path, tmp_path: Path) -> None:
+    """Half and double keep every bit of these numbers, so that the chain is the codec alone."""
+    plain = play(preset, "up_codec=Dense")
+    for chained in ("['users_wards:Half', 'Dense']", "users_wards:Half"):
+        assert play(preset, f"up_codec={chained}").summary["digests"] == plain.summary["digests"]
+    sign = play(preset, "up_codec={name='ErrorFeedback', codec='users_wards:Sign'}")
+    inner = "{name='ErrorFeedback', codec=['users_wards:Half', 'users_wards:Sign']}"
+    assert play(preset, f"up_codec={{name='PerLayer', layers={{'*'={inner}}}}}").ledger == sign.ledger
+    with pytest.raises(ValueError, match="no module 'elsewhere' may be imported"):
+        play(preset, "up_codec=['elsewhere:Half', 'Dense']", out=tmp_path / "out")
 
 
 def test_its_algorithm_is_fedper_where_the_proximal_term_is_nothing(preset: Path) -> None:

@@ -9,7 +9,7 @@ import typer
 from fedmtl.cli.errors import one_clear_error
 from fedmtl.core.terminal import say
 
-NAME_WIDTH = 17
+NAME_WIDTH = 20
 """Columns before the text of an entry."""
 
 
