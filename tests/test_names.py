@@ -34,7 +34,7 @@ def with_several(files: dict[str, str]) -> dict[str, set[str]]:
     return {name: several for name, several in found.items() if len(several) > 1}
 
 
-OPEN = {"Moments", "Momentum"}
+OPEN: set[str] = set()
 """Names of algorithms that still mean two things."""
 
 

@@ -23,6 +23,7 @@ from fedmtl.algorithms.mrmtl import MRMTL as MRMTL
 from fedmtl.algorithms.ditto import Ditto as Ditto
 from fedmtl.algorithms.pfedme import PFedMe as PFedMe
 from fedmtl.algorithms.scaffold import Scaffold as Scaffold
+from fedmtl.algorithms.server_optimizer import ServerOptimizer as ServerOptimizer
 from fedmtl.algorithms.fedavgm import FedAvgM as FedAvgM
 from fedmtl.algorithms.fedadam import FedAdam as FedAdam
 from fedmtl.algorithms.fedyogi import FedYogi as FedYogi
@@ -33,6 +34,7 @@ from fedmtl.algorithms.fedem import FedEM as FedEM
 from fedmtl.algorithms.fedhca2 import FedHCA2 as FedHCA2
 from fedmtl.algorithms.graph_structured import GraphStructured as GraphStructured
 from fedmtl.algorithms.matfl import MaTFL as MaTFL
+from fedmtl.algorithms.server_gradient_surgery import ServerGradientSurgery as ServerGradientSurgery
 from fedmtl.algorithms.server_cagrad import ServerCAGrad as ServerCAGrad
 from fedmtl.algorithms.server_pcgrad import ServerPCGrad as ServerPCGrad
 from fedmtl.algorithms.mocha import Mocha as Mocha

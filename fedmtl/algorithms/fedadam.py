@@ -13,19 +13,17 @@ number by number, without Adam's correction for the first steps.
 Down / Up / Private: those of the wrapped algorithm.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import torch
-
-from fedmtl.algorithms.base import Algorithm, Prediction
+from fedmtl.algorithms.base import Algorithm
 from fedmtl.algorithms.common.checks import check_fraction, check_lr, check_positive
-from fedmtl.algorithms.common.server_optimizer import Moments, check_wrapped, first_moments, pseudo_gradient
+from fedmtl.algorithms.common.named_setting import methods
 from fedmtl.algorithms.fedavg import FedAvg
+from fedmtl.algorithms.server_optimizer import ServerOptimizer, check_wrapped
 from fedmtl.algorithms.traits import Traits
-from fedmtl.core.context import Context
-from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
+from fedmtl.core.types import Params
+from fedmtl.optimizers import Adam
 
 
 @dataclass(frozen=True)
@@ -50,36 +48,12 @@ class FedAdam:
         check_positive(self, tau=self.tau)
 
     @property
+    def setting(self) -> ServerOptimizer:
+        return ServerOptimizer(self.algorithm, Adam(self.beta1, self.beta2, self.tau), self.server_lr)  # (1) to (3)
+
+    @property
     def traits(self) -> Traits:
-        return replace(self.algorithm.traits, technique="server optimiser")
+        return self.setting.traits
 
-    def mixture(self, down: Payload, private: Any) -> Prediction:
-        wrapped: Any = self.algorithm
-        return wrapped.mixture(down, private)
-
-    def init_server(self, params: Params, ctx: Context) -> Moments:
-        return first_moments(self, params, ctx)
-
-    def init_client(self, params: Params, num_examples: int) -> Any:
-        return self.algorithm.init_client(params, num_examples)
-
-    def broadcast(self, server: Moments, client: ClientId, ctx: Context) -> Payload:
-        return self.algorithm.broadcast(server.w, client, ctx)
-
-    def local_update(
-        self, loss: LossFn, down: Payload, private: Any, batches: Sequence[Batch], ctx: Context
-    ) -> LocalResult[Any]:
-        return self.algorithm.local_update(loss, down, private, batches, ctx)
-
-    def aggregate(self, server: Moments, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Moments:
-        g, held = pseudo_gradient(self.algorithm, server.w, uploads, ctx)
-        m = {name: self.beta1 * value + (1 - self.beta1) * g[name] for name, value in server.m.items()}  # (1)
-        v = {name: self.beta2 * v + (1 - self.beta2) * g[name] ** 2 for name, v in server.v.items()}  # (2)
-        w = {
-            name: server.w[name] - self.server_lr * m[name] / (torch.sqrt(v[name]) + self.tau)  # (3)
-            for name in g
-        }
-        return Moments({**server.w, **w, **held}, m, v)
-
-    def personal_params(self, down: Payload, private: Any) -> Params:
-        return self.algorithm.personal_params(down, private)
+    init_server, init_client, broadcast, local_update, aggregate, personal_params = methods()
+    (mixture,) = methods("mixture")

@@ -8,6 +8,8 @@ from fedmtl.optimizers.traits import OptimizerTraits as OptimizerTraits
 from fedmtl.optimizers.sgd import SGD as SGD
 from fedmtl.optimizers.momentum import Momentum as Momentum
 from fedmtl.optimizers.adamw import AdamW as AdamW
+from fedmtl.optimizers.adam import Adam as Adam
+from fedmtl.optimizers.yogi import Yogi as Yogi
 from fedmtl.optimizers.clip import Clip as Clip
 from fedmtl.optimizers.weight_decay import WeightDecay as WeightDecay
 from fedmtl.optimizers.cosine import Cosine as Cosine

@@ -44,8 +44,8 @@ def two_rounds_on_paper(fedadam: Callable[..., Any]) -> CheckResult:
     """
     states = given(fedadam(server_lr=1.0, beta1=0.5, beta2=0.5, tau=0.25), [[1.0], [0.0]])
     return every(
-        close([float(state.m["trunk.w"]) for state in states], [1 / 2, 1 / 4], atol=1e-15),
-        close([float(state.v["trunk.w"]) for state in states], [17 / 32, 17 / 64], atol=1e-15),
+        close([float(state.s.m["trunk.w"]) for state in states], [1 / 2, 1 / 4], atol=1e-15),
+        close([float(state.s.v["trunk.w"]) for state in states], [17 / 32, 17 / 64], atol=1e-15),
     )
 
 

@@ -46,7 +46,7 @@ def equal_gradients_add_up(fedavgm: Callable[..., Any]) -> CheckResult:
     """g = 1 always, β = 1/2, η = 1/4: m = 1, 1.5, 1.75, so w = −0.25, −0.625, −1.0625, all exact in binary."""
     states = given(fedavgm(server_lr=0.25, momentum=0.5), [[1.0]] * 3)
     return every(
-        close([float(state.m["trunk.w"]) for state in states], [1.0, 1.5, 1.75], atol=0),
+        close([float(state.s["trunk.w"]) for state in states], [1.0, 1.5, 1.75], atol=0),
         close([float(state.w["trunk.w"]) for state in states], [-0.25, -0.625, -1.0625], atol=0),
     )
 

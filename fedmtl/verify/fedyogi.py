@@ -47,8 +47,8 @@ def it_rises_as_adam_and_falls_by_the_gradient(fedyogi: Callable[..., Any]) -> C
     """
     settings: dict[str, Any] = {"server_lr": 1.0, "beta1": 0.0, "beta2": 0.5, "tau": 0.25}
     gradients = [[1.0, 0.25], [0.25, 0.25]]
-    yogi = [state.v["trunk.w"].numpy() for state in given(fedyogi(**settings), gradients)]
-    adam = [state.v["trunk.w"].numpy() for state in given(FedAdam(**settings), gradients)]
+    yogi = [state.s.v["trunk.w"].numpy() for state in given(fedyogi(**settings), gradients)]
+    adam = [state.s.v["trunk.w"].numpy() for state in given(FedAdam(**settings), gradients)]
     return every(
         close(adam, [[17 / 32, 1 / 16], [19 / 64, 1 / 16]], atol=1e-15),
         close(yogi, [[9 / 16, 1 / 16], [17 / 32, 1 / 16]], atol=1e-15),
@@ -58,7 +58,7 @@ def it_rises_as_adam_and_falls_by_the_gradient(fedyogi: Callable[..., Any]) -> C
 def a_lull_does_not_speed_it_up(fedyogi: Callable[..., Any]) -> CheckResult:
     """After g = 1, rounds of g = 0 leave v as it is, τ² + (1 − β₂): v does not fall to what the last rounds were."""
     states = given(fedyogi(beta1=0.5, beta2=0.75, tau=0.5), [[1.0], [0.0], [0.0]])
-    return close([float(state.v["trunk.w"]) for state in states], [0.5] * 3, atol=1e-15)
+    return close([float(state.s.v["trunk.w"]) for state in states], [0.5] * 3, atol=1e-15)
 
 
 CHECKS = (

@@ -11,12 +11,15 @@ trunk descends along g_0.
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.core.types import Batch, Params, TaskSet
 from fedmtl.weightings.base import Each, steered, task_gradients
 from fedmtl.weightings.common.simplex import conflict_averse
+from fedmtl.weightings.common.surgery import cagrad
 from fedmtl.weightings.traits import WeightingTraits
 
 
@@ -24,7 +27,7 @@ from fedmtl.weightings.traits import WeightingTraits
 class CAGrad:
     """c = 0 is equal weights. The paper uses c = 0.4."""
 
-    traits = WeightingTraits()
+    traits = WeightingTraits(combine_vectors=True)
 
     c: float = 0.4
 
@@ -46,3 +49,6 @@ class CAGrad:
         equal = gradients.new_full((len(gradients),), 1 / len(gradients), dtype=torch.float64)
         direction, _ = conflict_averse(gradients, equal, self.c)
         return steered(each, params, batch, direction.to(gradients))
+
+    def combine_vectors(self, rows: Tensor, weights: NDArray[np.float64], random: np.random.Generator) -> Tensor:
+        return cagrad(rows, weights, self.c)

@@ -11,11 +11,14 @@ two tasks there is one order.
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.core.types import Batch, Params, TaskSet
 from fedmtl.weightings.base import Each, steered, task_gradients
+from fedmtl.weightings.common.surgery import pcgrad
 from fedmtl.weightings.traits import WeightingTraits
 
 
@@ -23,7 +26,7 @@ from fedmtl.weightings.traits import WeightingTraits
 class PCGrad:
     """Without conflicts, equal weights."""
 
-    traits = WeightingTraits()
+    traits = WeightingTraits(combine_vectors=True)
 
     def init_params(self, tasks: TaskSet) -> dict[str, Tensor]:
         return {}
@@ -37,6 +40,9 @@ class PCGrad:
     def combine(self, each: Each, params: Params, batch: Batch, state: None) -> Tensor:
         gradients = task_gradients(each, params, batch)
         return steered(each, params, batch, without_conflicts(gradients @ gradients.mT))
+
+    def combine_vectors(self, rows: Tensor, weights: NDArray[np.float64], random: np.random.Generator) -> Tensor:
+        return pcgrad(rows, weights, random)
 
 
 def without_conflicts(products: Tensor) -> Tensor:

@@ -10,3 +10,6 @@ class WeightingTraits:
     retract: bool = field(default=False, metadata={"methods": ("retract",)})
     """``retract(params) -> params``: after each step of training, the parameters of ``init_params`` that are in
     ``params``, put back onto their constraint."""
+    combine_vectors: bool = field(default=False, metadata={"methods": ("combine_vectors",)})
+    """``combine_vectors(rows [K, d], weights [K], random) -> [d]``: one vector, in float64, of the updates of clients,
+    which makes it a rule of ``ServerGradientSurgery``."""

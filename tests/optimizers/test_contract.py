@@ -15,7 +15,7 @@ from fedmtl.algorithms.common.local_training import sgd
 from fedmtl.core.context import Context, NoContext, context_of
 from fedmtl.core.trees import sha256, tree_leaves, tree_structure
 from fedmtl.core.types import Batch, Params
-from fedmtl.optimizers import SGD, AdamW, Clip, Cosine, Momentum, Optimizer, StepDecay, Warmup, WeightDecay
+from fedmtl.optimizers import SGD, Adam, AdamW, Clip, Cosine, Momentum, Optimizer, StepDecay, Warmup, WeightDecay, Yogi
 from fedmtl.registry.components import REGISTRY
 
 ALL_OPTIMIZERS: list[Optimizer] = [
@@ -24,6 +24,10 @@ ALL_OPTIMIZERS: list[Optimizer] = [
     Momentum(beta=0.5, nesterov=True),
     AdamW(),
     AdamW(beta1=0.5, beta2=0.75, eps=1e-3, weight_decay=0.5),
+    Adam(),
+    Adam(beta1=0.5, beta2=0.75, tau=0.1),
+    Yogi(),
+    Yogi(beta1=0.5, beta2=0.75, tau=0.1),
     Clip(),
     Clip(norm=0.01, optimizer=AdamW()),
     WeightDecay(),
@@ -103,6 +107,12 @@ WRONG: dict[tuple[type, str], tuple[Any, ...]] = {
     (AdamW, "beta2"): (-0.1, 1.0, float("nan"), None, True),
     (AdamW, "eps"): (0, -1e-8, float("inf"), None, True),
     (AdamW, "weight_decay"): (-0.1, float("inf"), None, True),
+    (Adam, "beta1"): (-0.1, 1.0, float("nan"), None, True),
+    (Adam, "beta2"): (-0.1, 1.0, float("nan"), None, True),
+    (Adam, "tau"): (0, -1e-3, float("inf"), None, True),
+    (Yogi, "beta1"): (-0.1, 1.0, float("nan"), None, True),
+    (Yogi, "beta2"): (-0.1, 1.0, float("nan"), None, True),
+    (Yogi, "tau"): (0, -1e-3, float("inf"), None, True),
     (Clip, "norm"): (0, -1.0, float("inf"), float("nan"), "1", None, True),
     (WeightDecay, "rate"): (-0.1, float("inf"), float("nan"), "1", None, True),
     (Cosine, "rounds"): (0, -1, 1.5, "1", None, True),

@@ -10,7 +10,8 @@ import copy
 import inspect
 import sys
 import types
-from collections.abc import Callable, Iterator
+import typing
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 SKIPPED = {"__post_init__"}
@@ -74,8 +75,23 @@ class _Still(ast.NodeTransformer):
         return self.generic_visit(node)
 
 
-def mutants(cls: type) -> list[Mutant]:
-    """Broken classes, each differing from ``cls`` in one place of its update."""
+def mutants(cls: Any) -> list[Mutant]:
+    """Broken classes, each differing from ``cls`` in one place of its update: in its own file, or in that of the class
+    that it is a name for a setting of."""
+    found = _own_mutants(cls)
+    if "setting" in vars(cls):
+        other = typing.get_type_hints(vars(cls)["setting"].fget)["return"]
+        module = inspect.getmodule(cls)
+        assert module is not None
+        tree = ast.parse(inspect.getsource(module))
+        found += [
+            Mutant(f"{other.__name__}: {what}", _class(tree, cls, module, {other.__name__: broken}))
+            for what, broken in _own_mutants(other)
+        ]
+    return found
+
+
+def _own_mutants(cls: type) -> list[Mutant]:
     module = inspect.getmodule(cls)
     assert module is not None and module.__file__ is not None
     tree = ast.parse(inspect.getsource(module))
@@ -126,12 +142,13 @@ def _name(source: list[str], node: Any) -> str:
     return f"line {node.lineno}, column {node.col_offset}: {source[node.lineno - 1].strip()}"
 
 
-def _class(tree: ast.Module, cls: type, module: types.ModuleType) -> Any:
+def _class(tree: ast.Module, cls: type, module: types.ModuleType, instead: Mapping[str, Any] | None = None) -> Any:
     name = f"{module.__name__}_mutant"
     made = types.ModuleType(name)
     sys.modules[name] = made  # dataclasses look their module up
     try:
         exec(compile(ast.fix_missing_locations(tree), "<mutant>", "exec"), made.__dict__)
+        made.__dict__.update(instead or {})
     finally:
         del sys.modules[name]
     return getattr(made, cls.__name__)

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.common.gradient_surgery import gram
 from fedmtl.core.types import ClientId
+from fedmtl.weightings.common.surgery import gram
 
 MOST = 2000
 """Largest number of clients whose cosines are kept: of more, the matrix would be larger than the models."""
