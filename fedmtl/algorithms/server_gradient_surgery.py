@@ -68,7 +68,7 @@ class ServerGradientSurgery:
     """Client optimizer."""
 
     def __post_init__(self) -> None:
-        check_weighting(self, self.rule)
+        check_weighting(self, self.rule, "rule")
         if not self.rule.traits.combine_vectors:
             raise ValueError(f"ServerGradientSurgery needs the rule PCGrad() or CAGrad(), got rule={self.rule!r}.")
         check_lr(self, lr=self.lr)

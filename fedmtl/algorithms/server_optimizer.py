@@ -52,7 +52,7 @@ class ServerOptimizer:
 
     def __post_init__(self) -> None:
         check_wrapped(self, self.algorithm)
-        check_optimizer(self, self.server_optimizer)
+        check_optimizer(self, self.server_optimizer, "server_optimizer")
         check_lr(self, server_lr=self.server_lr)
 
     @property

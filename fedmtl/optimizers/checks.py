@@ -49,11 +49,10 @@ def check_rounds(optimizer: Any, **values: int) -> None:
             )
 
 
-def check_optimizer(owner: Any, optimizer: Any) -> None:
+def check_optimizer(owner: Any, optimizer: Any, field: str = "optimizer") -> None:
     """An optimiser, of an algorithm or of a wrapper, has its protocol's methods and is no class."""
     if isinstance(optimizer, type) or not {"init", "direction"}.issubset(dir(optimizer)):
         raise ValueError(
-            f"{type(owner).__name__} needs an optimiser such as SGD() or Momentum(beta=0.9), got "
-            f"optimizer={optimizer!r}."
+            f"{type(owner).__name__} needs an optimizer such as SGD() or Momentum(beta=0.9), got {field}={optimizer!r}."
         )
     check_traits("optimizer", optimizer, OptimizerTraits)

@@ -6,12 +6,12 @@ from fedmtl.core.traits import check_traits
 from fedmtl.weightings.traits import WeightingTraits
 
 
-def check_weighting(owner: Any, weighting: Any) -> None:
+def check_weighting(owner: Any, weighting: Any, field: str = "weighting") -> None:
     """Refuse what is no weighting.
 
     Raises:
         ValueError: it names the owner and the value.
     """
     if isinstance(weighting, type) or "combine" not in dir(weighting):
-        raise ValueError(f"{type(owner).__name__} needs a weighting such as MGDA(), got weighting={weighting!r}.")
+        raise ValueError(f"{type(owner).__name__} needs a weighting such as MGDA(), got {field}={weighting!r}.")
     check_traits("weighting", weighting, WeightingTraits)

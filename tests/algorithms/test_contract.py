@@ -35,7 +35,7 @@ from fedmtl.models import Model
 from fedmtl.optimizers import Momentum, Optimizer
 from fedmtl.registry.components import REGISTRY
 from fedmtl.verify.check import CTX
-from fedmtl.weightings import DWA, MGDA, Weighting
+from fedmtl.weightings import DWA, MGDA, CAGrad, Weighting
 from tests.algorithms.claims import CLAIMS
 from tests.algorithms.rounds import State, jobs, measurements, personal, play, predictors, start, union
 from tests.cases import case
@@ -113,7 +113,9 @@ def test_it_is_frozen_and_its_fields_are_its_identity(algorithm: AnyAlgorithm) -
             changed: Any = 2 * value
         elif field.name == "weighting":
             changed = DWA(temperature=3.0)
-        elif field.name == "optimizer":
+        elif field.name == "rule":
+            changed = CAGrad(0.2)
+        elif field.name in ("optimizer", "server_optimizer"):
             changed = Momentum(beta=0.75)
         else:
             changed = dataclasses.replace(value, lr=2 * value.lr)

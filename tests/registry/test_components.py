@@ -293,7 +293,7 @@ def test_what_no_file_can_hold_says_so_and_is_not_made_from_one(user_module: str
         ("model", {"name": "MLP", "hidden": [6.5]}, "hidden.*6.5"),
         ("model", {"name": "MLP", "hidden": ["a"]}, "hidden.*'a'"),
         ("model", {"name": "CNN", "channels": 8}, "channels.*8"),
-        ("algorithm", "FedPer(optimizer=3)", "FedPer needs an optimiser such as SGD.*got optimizer=3"),
+        ("algorithm", "FedPer(optimizer=3)", "FedPer needs an optimizer such as SGD.*got optimizer=3"),
         ("algorithm", "FedPer(optimizer=Adagrad)", "Unknown optimizer 'Adagrad'; known: SGD, Momentum, AdamW"),
         ("algorithm", "FedPer(optimizer=Clip(norm='1'))", "optimizer 'Clip': norm is a number, got '1'"),
         ("algorithm", "Scaffold(optimizer=SGD)", "algorithm 'Scaffold' has no field 'optimizer'"),
