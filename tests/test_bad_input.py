@@ -89,7 +89,7 @@ class Unfit:
         if self.part == "features":
             return nn.Unflatten(1, (2, 2))
         if self.part == "statistics":
-            return nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+            return nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3, track_running_stats=False))
         return nn.Linear(4, 3)
 
     def head(self, features: int, outputs: int) -> nn.Module:
@@ -153,9 +153,9 @@ BEFORE_A_RUN: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "features not flat": (
         lambda: experiment(model=Unfit("features")),
-        r"a trunk gives features \[B, features\], got shape",
+        r"end the trunk in nn.Flatten",
     ),
-    "running statistics": (lambda: experiment(model=Unfit("statistics")), "use GroupNorm, LayerNorm"),
+    "no running statistics": (lambda: experiment(model=Unfit("statistics")), "use GroupNorm or LayerNorm"),
     "model of images": (lambda: experiment(model="CNN"), r"CNN takes images of shape .*, got \(4,\); try MLP"),
     "NaN in the data": (
         lambda: experiment(data=Ward("NaN")),
