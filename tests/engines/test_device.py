@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from fedmtl.algorithms import Algorithm, FedPer
+from fedmtl.core.context import NO_CONTEXT, Context
 from fedmtl.core.trees import tree_leaves, tree_map, tree_structure
 from fedmtl.data.base import Federation
 from fedmtl.engines import Loop, VMap
@@ -41,9 +42,12 @@ def test_nothing_is_left_on_the_cpu(algorithm: Algorithm[Any, Any], kind: str, a
     rows = torch.arange(len(cohort.clients)).numpy()
     batches = away(cohort.batches(rows))
     down, private = away(cohort.downs[0]), away(cohort.private)
-    one, epoch = tree_map(lambda leaf: leaf[0], (private, batches))
-    assert devices(cohort.function(down, one, epoch)) == {"meta"}
-    assert devices(BatchedFunction(cohort.function)(Inputs(down, True, private, batches))) == {"meta"}
+    context = None if cohort.context is None else away(cohort.context)
+    one, epoch, own = tree_map(lambda leaf: leaf[0], (private, batches, context))
+    ctx = NO_CONTEXT if own is None else Context(*own)
+    assert devices(cohort.function(down, one, epoch, ctx)) == {"meta"}
+    inputs = Inputs(down, True, private, batches, context=context)
+    assert devices(BatchedFunction(cohort.function)(inputs)) == {"meta"}
 
 
 @pytest.mark.parametrize("engine", [Loop("cpu:0"), VMap(device="cpu:0"), VMap(chunk=3, device="cpu:0")], ids=repr)

@@ -45,7 +45,7 @@ def test_it_is_the_same_noise_where_nodes_add_up_and_where_they_do_not(algorithm
     """Heads of four tasks too, which not all clients send, and on a Ray worker each a part of the clients."""
     one, other, ray = (
         played(algorithm, NOISY, rounds=2, **settings)
-        for settings in ({"engine": "loop"}, {"engine": "vmap"}, {"runtime": "ray", "workers": 2, "engine": "vmap"})
+        for settings in ({"engine": "loop"}, {"engine": "vmap"}, {"runtime": "Ray(workers=2)", "engine": "vmap"})
     )
     assert one.ledger == other.ledger == ray.ledger
     assert difference(one, other) < 1e-5 and difference(one, ray) < 1e-5
@@ -85,7 +85,7 @@ def test_globs_are_checked_against_the_packets_of_all_clients() -> None:
     chosen = replace(chosen, up_codec="PerLayer({'head.binary_1.*': Int8()})")
     assert run(chosen).summary["rounds"] == 2
     with pytest.raises(
-        ValueError, match=r"up_codec: 'head.binary_1.\*' matches no parameter of a packet of FedPer.*trunk"
+        ValueError, match=r"up_codec: PerLayer: 'head.binary_1.\*' matches no parameter of a packet of FedPer.*trunk"
     ):
         run(replace(chosen, algorithm=FedPer(epochs=1)))
     with pytest.raises(

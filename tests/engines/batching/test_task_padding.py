@@ -62,7 +62,7 @@ def test_unlike_clients_run_together(
 
     def counted(down: Payload, private: Any, batches: Sequence[Batch], ctx: Context) -> Any:
         calls.append(len(batches))
-        return padding.function(down, private, batches)
+        return padding.function(down, private, batches, ctx)
 
     run(VMap(chunk=chunk), training(plan, unlike), padding._replace(function=counted))
     assert len(calls) == expected
