@@ -25,7 +25,7 @@ NAMES = re.compile(
 """Names that functions, classes, parameters, fields and variables do not have."""
 
 SENTENCES = {
-    r"\b(every|no)body\b": "all clients, no client",
+    r"\b(every|no|some)body\b|\b(every|some)one\b|\bwhom\b": "all clients, no client, a client that",
     r"\b(heard|hears|hear|told|tells|lent|lends)\b": "received, sent, padded",
     r"\bso many\b|\bas many as\b": "the number",
     r"\bto the (same )?bits?\b": "bit-identical",

@@ -8,7 +8,7 @@
     θ_k        <- Σ n_l θ_l / Σ n_l                  over the cohort, for the blocks common to all         (4)
 
 (2) is for all members of a group with a client in the cohort, (3) for the cohort, and (4) for all clients. With
-groups and common blocks, the trunk is a tree: its root is everyone's, a middle block the group's, the head the
+groups and common blocks, the trunk is a tree: its root is all clients', a middle block the group's, the head the
 client's.
 
 Down: θ_k.  Up: θ_k.  Private: φ_k.

@@ -32,7 +32,7 @@ Array = NDArray[np.float64]
 
 
 class Source(NamedTuple):
-    """A file of somebody else's data."""
+    """A file of another's data."""
 
     file: str
     """Below the folder of all data."""
