@@ -499,6 +499,7 @@ HEADLESS = Parts(lambda _: nn.Linear(6, 1), lambda f, o: nn.Identity())
 NOT_HERE = ("Mocha", "FedBN")  # they need models of their own, and are refused with any of these
 TRUNK_ALONE = (
     "FedPer FedRep SoftSharing CrossStitch FedBABU Transfer GraphStructured MaTFL ServerCAGrad ServerPCGrad "
+    "ServerGradientSurgery "
     "TaskWeighted"
 ).split()
 
