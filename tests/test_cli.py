@@ -167,7 +167,9 @@ def test_list_says_what_each_thing_is() -> None:
 def test_list_for_programs() -> None:
     found = json.loads("\n".join(whole("list", "codecs", "--json")))
     assert [each["name"] for each in found] == list(REGISTRY["codec"])
-    assert found[-1]["fields"] == {"codec": "TopK()"} and found[0]["summary"]
+    fields = {each["name"]: each["fields"] for each in found}
+    assert fields["ErrorFeedback"] == {"codec": "TopK()"} and found[0]["summary"]
+    assert fields["PerLayer"] == {"layers": "()", "default": "Dense()"} and fields["Chain"] == {"parts": ""}
     assert [each["name"] for each in json.loads("\n".join(whole("list", "presets", "--json")))] == list(presets())
 
 
