@@ -158,7 +158,7 @@ def test_loop_vmap_and_ray_agree(model: Any, data: Any, tmp_path: Path) -> None:
 def test_variances_stay_variances(algorithm: Algorithm[Any, Any], tmp_path: Path) -> None:
     """No penalty, control variate or server's step moves them, so those of a client that trained are finite and
     positive, and they have moved."""
-    _, models = finished(tmp_path / "run", experiment(algorithm, StatefulMLP(dropout=0.2), engine="VMap"))
+    _, models = finished(tmp_path / "run", experiment(algorithm, StatefulMLP(dropout=0.2), engine="VMap", rounds=2))
     buffers = [value for own in models.values() for name, value in own.items() if "running_var" in name]
     assert buffers and all(value.isfinite().all() and (value >= 0).all() for value in buffers)
     if "Ensemble" not in repr(algorithm):  # zeros stand for heads that a member lacks
