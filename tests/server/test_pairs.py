@@ -10,7 +10,8 @@ from torch import Tensor
 
 from fedmtl.algorithms import Algorithm, FedAvg, Mocha, Scaffold
 from fedmtl.algorithms.traits import Traits
-from fedmtl.codecs import FP16, Codec, Dense, ErrorFeedback, Int8, TopK
+from fedmtl.codecs import FP16, Chain, Codec, Dense, ErrorFeedback, Int8, PerLayer, TopK
+from fedmtl.codecs.transforms import ClipNorm
 from fedmtl.core.context import Context
 from fedmtl.core.types import Payload, Upload
 from fedmtl.registry.components import REGISTRY
@@ -22,9 +23,18 @@ from fedmtl.verify.quadratic import clients, play
 from tests.conftest import ALL_ALGORITHMS, tiny_model
 
 FED_BACK = ErrorFeedback(TopK(0.3))
-CODECS: list[Codec[Any]] = [Dense(), FP16(), Int8(), TopK(0.3), FED_BACK, ErrorFeedback(FP16())]
 FOR_GOOD = [FP16(), Int8(), TopK(0.3)]
 """What these lose never arrives."""
+LOSING: list[Codec[Any]] = [*FOR_GOOD, Chain(ClipNorm(1.0), FED_BACK.codec), PerLayer({"*": Int8()})]
+"""Such codecs, with those that have a part of that kind."""
+CODECS: list[Codec[Any]] = [
+    Dense(),
+    FED_BACK,
+    ErrorFeedback(FP16()),
+    Chain(FED_BACK),
+    PerLayer({"*": FED_BACK}),
+    *LOSING,
+]
 
 Coded = Callable[[int, Payload, Payload], Payload]
 
@@ -87,7 +97,7 @@ def refused(algorithm: Any, codec: Codec[Any]) -> bool:
 def test_a_pair_is_read_or_refused_with_both_names_the_reason_and_the_way_out(
     algorithm: Algorithm[Any, Any], codec: Codec[Any]
 ) -> None:
-    if isinstance(algorithm, (Mocha, Scaffold)) and codec in FOR_GOOD:
+    if isinstance(algorithm, (Mocha, Scaffold)) and codec in LOSING:
         with pytest.raises(ValueError) as error:
             Experiment(algorithm=algorithm, up_codec=codec, model=tiny_model(algorithm))
         told = str(error.value)
@@ -162,4 +172,4 @@ def test_a_wrapper_is_asked_for_what_it_wraps() -> None:
         algorithm = Scaffold()
 
     for codec in CODECS:
-        assert refused(Around(), codec) is (codec in FOR_GOOD)
+        assert refused(Around(), codec) is (codec in LOSING)
