@@ -141,11 +141,14 @@ class Synthetic:
         Heads are drawn for all clients, so that a client's do not depend on how many tasks each owns.
         """
         draw = rng(seed, 0, SERVER, f"task {name}")
-        shape = (self.clients, self.rank, task.outputs)
-        heads = draw.standard_normal(shape, np.float32)[owners] / np.sqrt(self.rank, dtype=np.float32)
+        outputs = (task.outputs,) if isinstance(task.outputs, int) else task.outputs
+        size = math.prod(outputs)
+        heads = draw.standard_normal((self.clients, self.rank, size), np.float32)[owners] / np.sqrt(
+            self.rank, dtype=np.float32
+        )
         z = hidden[owners] @ heads
         if self.noise:
-            noise = draw.standard_normal((*hidden.shape[:2], task.outputs), np.float32)
+            noise = draw.standard_normal((*hidden.shape[:2], size), np.float32)
             z += self.noise * noise[owners]
         match task:
             case MultiClass():
@@ -155,7 +158,7 @@ class Synthetic:
             case Binary():
                 y = (z[..., 0] > 0).astype(np.float32)
             case _:
-                y = (z > 0).astype(np.float32)
+                y = (z > 0).astype(np.float32).reshape(*z.shape[:2], *outputs)
         labels = np.zeros((*hidden.shape[:2], *y.shape[2:]), np.float32)
         labels[owners] = y
         return labels.reshape(-1, *y.shape[2:])

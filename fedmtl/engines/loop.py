@@ -47,8 +47,10 @@ def run_one(cohort: Cohort, k: int, device: str = "cpu") -> Any:
         # New memory, so that the result does not depend on a row's address or its neighbours.
         private, own = tree_map(lambda leaf: leaf[0], gather_rows((cohort.private, cohort.context), row))
         batches = [{key: value[0].contiguous() for key, value in batch.items()} for batch in cohort.batches(row)]
-        *inputs, own = to_device((cohort.downs[cohort.broadcast_index[k]], private, batches, own), device)
-        return to_device(cohort.function(*inputs, NO_CONTEXT if own is None else Context(*own)), "cpu")
+        inputs = (cohort.downs[cohort.broadcast_index[k]], private, batches, own)
+        down, private, batches, own = to_device(inputs, device)
+        ctx = NO_CONTEXT if own is None else Context(*own)
+        return to_device(cohort.function(down, private, batches, ctx), "cpu")
     except Exception as error:
         error.add_note(f"while running client {cohort.clients[k]}")
         raise

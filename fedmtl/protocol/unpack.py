@@ -30,7 +30,8 @@ class Unpacked(NamedTuple):
 
     def select(self, rows: NDArray[np.int64]) -> "Unpacked":
         """Select the contents of some packets."""
-        return Unpacked(*(column[rows] for column in self))
+        num_examples, vectors = self.num_examples[rows], self.vectors[rows]
+        return Unpacked(self.rows[rows], num_examples, vectors, self.train_loss[rows], self.metrics[rows])
 
 
 def unpack_payloads(

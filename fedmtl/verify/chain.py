@@ -10,7 +10,7 @@ from fedmtl.codecs import Dense, TopK
 from fedmtl.codecs.transforms import ClipNorm, ServerGaussianNoise, TransformTraits
 from fedmtl.verify.check import CheckResult, close, every, same_bits
 
-X = np.float32([3.0, 4.0, 0.0, 12.0])
+X = np.array([3.0, 4.0, 0.0, 12.0], np.float32)
 """An update of norm 13."""
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from fedmtl.verify.check import CheckResult, close, same_bits
 
-UPDATE = np.float32([[2.0, -3.0, 6.0]])
+UPDATE = np.array([[2.0, -3.0, 6.0]], np.float32)
 """An update of norm √(4 + 9 + 36) = 7."""
 
 

@@ -94,7 +94,7 @@ def together(mocha: Mocha, tasks: list[Client], rounds: int, watch: Callable[[So
     first = {HEAD: torch.zeros(1, tasks[0].x.shape[1], dtype=torch.float64)}
     server = first_server(mocha, first, dict.fromkeys(range(len(tasks)), first), CTX)
     private = tree_stack([mocha.init_client(first, longest)] * len(tasks))
-    update = torch.vmap(lambda *given: mocha.local_update(lambda *_: torch.zeros(()), *given, CTX))
+    update = torch.vmap(lambda d, p, b: mocha.local_update(lambda *_: torch.zeros(()), d, p, b, CTX))
     for _ in range(rounds):
         result = update(tree_stack([mocha.broadcast(server, t, CTX) for t in range(len(tasks))]), private, batches)
         private = result.private

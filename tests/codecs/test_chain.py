@@ -63,7 +63,7 @@ def test_a_chain_is_its_transforms_and_then_the_codec(last: Codec[Any]) -> None:
     """By hand: clip, add the generator's first 1000 normal numbers, and give the codec the same generator."""
     chain, generator = Chain(ClipNorm(2.0), GaussianNoise(0.5), last), draw(7)
     clipped = UPDATE * np.float32(2.0 / np.sqrt(np.sum(UPDATE.astype(np.float64) ** 2)))
-    noisy = clipped + np.float32(0.5) * generator.standard_normal(1000, np.float32)
+    noisy = (clipped + np.float32(0.5) * generator.standard_normal(1000, np.float32)).astype(np.float32)
     by_hand, _ = last.encode(noisy, last.init(1000), generator)
     data, _ = chain.encode(UPDATE, chain.init(1000), draw(7))
     assert data == by_hand and np.array_equal(chain.decode(data, 1000), last.decode(by_hand, 1000))

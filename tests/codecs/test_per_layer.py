@@ -64,7 +64,7 @@ def test_bytes_and_values_are_those_of_the_parts_alone() -> None:
     """In the order of the globs, the default last, all with one generator; the memory of each is its own."""
     bound = CODEC.bind(LAYOUT)
     state, alone = bound.init(LAYOUT), ErrorFeedback(TopK(0.25))
-    memory = alone.init(len(REST))
+    memory, data = alone.init(len(REST)), b""
     for k in range(3):
         data, state = bound.encode(X, state, draw(k))
         generator = draw(k)

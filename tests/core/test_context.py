@@ -52,7 +52,7 @@ def drawn(ctx: Context) -> list[Tensor]:
 def test_a_stack_has_the_bits_of_each_client() -> None:
     """Under vmap over three clients, one of whom has the largest id, in round 5, against contexts of one client."""
     clients = np.array([0, 7, SERVER - 1])
-    together = torch.vmap(lambda *rows: tuple(drawn(Context(*rows))))(*context_rows(3, 5, clients))
+    together = torch.vmap(lambda step, key: tuple(drawn(Context(step, key))))(*context_rows(3, 5, clients))
     for k, client in enumerate(clients.tolist()):
         for stack, one in zip(together, drawn(context_of(3, 5, client)), strict=True):
             assert torch.equal(stack[k], one)

@@ -113,7 +113,7 @@ def _classes(task: MultiClass, z: NDArray[Any], y: NDArray[Any]) -> dict[str, fl
 def _labels(task: Task, z: NDArray[Any], y: NDArray[Any]) -> dict[str, float]:
     found: dict[str, list[float]] = {key: [] for key in ("balanced_accuracy", "macro_f1", "auc", "average_precision")}
     losses = []
-    for label in range(task.outputs):
+    for label in range(z.shape[1]):
         known = ~np.isnan(y[:, label])
         logit, truth = z[known, label], y[known, label].astype(int)
         if not len(truth):

@@ -28,6 +28,12 @@ ALL_TASKS = [*KINDS, *(make("task", name) for name in REGISTRY["task"] if name n
 """Every registered kind of task."""
 
 
+def outputs_of(task: Task) -> int:
+    """The size of the outputs, of kinds whose outputs are a vector."""
+    assert isinstance(task.outputs, int)
+    return task.outputs
+
+
 def example(task: Task, rows: int, seed: int = 0, missing: float = 0.3) -> tuple[Tensor, Tensor, Tensor]:
     """Outputs, labels of which about ``missing`` are NaN, and a mask with about a fifth padding."""
     draw = np.random.default_rng(seed)
@@ -41,7 +47,7 @@ def example(task: Task, rows: int, seed: int = 0, missing: float = 0.3) -> tuple
             y = draw.integers(0, 2, shape).astype(np.float32)
     y[draw.random(shape) < missing] = np.nan
     mask = (draw.random(rows) > 0.2).astype(np.float32)
-    output = draw.standard_normal((rows, task.outputs)).astype(np.float32)
+    output = draw.standard_normal((rows, outputs_of(task))).astype(np.float32)
     return torch.from_numpy(output), torch.from_numpy(y), torch.from_numpy(mask)
 
 
@@ -161,7 +167,7 @@ def test_perfect_outputs_score_one_and_worse_ones_less(task: Task) -> None:
     elif isinstance(task, Regression):
         perfect = ((known - task.mean) / task.std)[:, None]
     else:
-        perfect = (2 * known - 1).reshape(60, task.outputs)
+        perfect = (2 * known - 1).reshape(60, outputs_of(task))
     best, worst = (task.sums(z, y, mask).numpy() for z in (perfect, -perfect))
     assert task.score(best) == pytest.approx(1.0) and task.score(worst) < 0.9
     assert (task.metric(best) > task.metric(worst)) is task.higher_is_better
@@ -188,7 +194,7 @@ def test_an_output_that_is_not_a_number_is_never_right(task: Task, said: float, 
     elif isinstance(task, Regression):
         perfect = ((y - task.mean) / task.std)[:, None]
     else:
-        perfect = (2 * y - 1).reshape(10, task.outputs)
+        perfect = (2 * y - 1).reshape(10, outputs_of(task))
     spoilt = torch.cat([perfect[:5], torch.full_like(perfect[5:], said)])
     half, none = (task.sums(z, y, torch.ones(10)).numpy() for z in (spoilt, torch.full_like(perfect, said)))
     for score in (task.score(none), task.metric(none)):
@@ -221,7 +227,7 @@ def mixed(task: Task, outputs: Tensor, weights: Tensor) -> Tensor:
 def several(task: Task, models: int, rows: int = 40) -> tuple[Tensor, Tensor]:
     """Outputs of models that disagree, [M, rows, outputs], and weights, none of them 0."""
     draw = np.random.default_rng(models)
-    outputs = 3 * draw.standard_normal((models, rows, task.outputs)).astype(np.float32)
+    outputs = 3 * draw.standard_normal((models, rows, outputs_of(task))).astype(np.float32)
     return torch.from_numpy(outputs), torch.from_numpy(draw.dirichlet(np.ones(models)).astype(np.float32))
 
 

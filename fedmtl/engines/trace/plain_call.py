@@ -34,7 +34,8 @@ def call_plain(function: ClientFn, inputs: Inputs, tensors: Sequence[Tensor]) ->
 
     def flat(down: list[Tensor], own: list[Tensor], rest: list[Tensor]) -> tuple[Tensor, ...]:
         nonlocal tree
-        private, ctx = own[:of_private], Context(*own[of_private:]) if own[of_private:] else NO_CONTEXT
+        private, fields = own[:of_private], own[of_private:]
+        ctx = Context(fields[0], fields[1]) if fields else NO_CONTEXT
         epoch = [dict(zip(keys, rest[at : at + len(keys)], strict=True)) for at in range(0, len(rest), len(keys))]
         result = function(tree_unflatten(inputs.down, down), tree_unflatten(inputs.private, private), epoch, ctx)
         tree = tree_map(lambda _: 0, result)
