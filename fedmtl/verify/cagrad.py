@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from scipy.optimize import nnls
 
 from fedmtl.verify.check import CheckResult, close, every
@@ -76,7 +77,16 @@ def heads_keep_their_own_gradient(cagrad: Callable[..., Any]) -> CheckResult:
     return close([found["head.t0.b"], found["head.t1.b"]], [-LR / 2, -LR / 2], atol=1e-12)
 
 
+def vectors_of_clients_stay_on_the_ball(cagrad: Callable[..., Any]) -> CheckResult:
+    """‖g − g_0‖ = c ‖g_0‖, for c = 0.3, with g_0 the mean of two vectors with the weights ¼ and ¾."""
+    weights = np.array([0.25, 0.75])
+    rows, mean = torch.from_numpy(CONFLICT), weights @ CONFLICT
+    found = cagrad(c=0.3).combine_vectors(rows, weights, np.random.default_rng(0)).numpy()
+    return close(float(np.linalg.norm(found - mean)), 0.3 * float(np.linalg.norm(mean)), atol=1e-6)
+
+
 CHECKS = (
+    vectors_of_clients_stay_on_the_ball,
     without_radius_it_is_the_mean,
     it_is_what_scipy_finds,
     the_least_gain_cannot_be_raised,

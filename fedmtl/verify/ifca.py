@@ -41,13 +41,13 @@ def one_cluster_is_fedavg(ifca: Callable[..., Any]) -> CheckResult:
 
 
 def rounds_by_hand(ifca: Callable[..., Any]) -> CheckResult:
-    """3 rounds of 5 clients and 4 models: noise, choice by the value of f_k, 2 steps, means weighted by n_k.
+    """3 rounds of 5 clients and 5 models: noise, choice by the value of f_k, 2 steps, means weighted by n_k.
 
     A model that no client chose stays. Compared are the clients' models and choices, after each number of rounds.
     """
     federation, lr, parts = clients(5), 0.125, []
-    algorithm = ifca(lr=lr, epochs=2, clusters=4, spread=1.5)
-    models = first_models(4, 1.5)
+    algorithm = ifca(lr=lr, epochs=2, clusters=5, spread=1.5)
+    models = first_models(5, 1.5)
     for rounds in (1, 2, 3):
         chosen = np.array([np.argmin([value(one, w) for w in models]) for one in federation])
         trained = models[chosen]

@@ -11,5 +11,5 @@ from tests.conftest import tiny_plan
 
 def test_a_model_without_norm_layers_is_refused(alike: Federation) -> None:
     """It would be FedAvg under another name."""
-    with pytest.raises(ValueError, match="the model has none; give it GroupNorm or LayerNorm, or use FedAvg"):
+    with pytest.raises(ValueError, match="the model has none; give it BatchNorm or GroupNorm, or use FedAvg"):
         start(tiny_plan(alike, FedBN(), model=MLP((6,))), alike)

@@ -118,7 +118,7 @@ def play(schools: Schools, lam: float, rates: Array) -> Array:
             return algorithm.local_update(loss, down, private, [batch], CTX)
 
         lifted = torch.vmap(client, in_dims=(None, 0, 0))
-        private, sent = lifted(algorithm.broadcast(server, 0, CTX), private, batch)
+        private, sent, _ = lifted(algorithm.broadcast(server, 0, CTX), private, batch)
         uploads = zip(sent.payload["model"]["trunk.w"], sent.num_examples.tolist(), strict=True)
         server = algorithm.aggregate(
             server,

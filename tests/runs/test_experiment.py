@@ -16,7 +16,7 @@ from fedmtl.callbacks.tensorboard import TensorBoard
 from fedmtl.codecs import FP16, Chain, Dense, ErrorFeedback, Int8, PerLayer, TopK
 from fedmtl.data import Digits, Synthetic, Watch, from_arrays
 from fedmtl.engines import Loop, VMap
-from fedmtl.models import CNN, MLP, Linear, TemporalCNN
+from fedmtl.models import CNN, MLP, Linear, ShareMap, TemporalCNN
 from fedmtl.registry.allowed import beside
 from fedmtl.registry.components import REGISTRY, find
 from fedmtl.runs.experiment import COMPONENTS, LISTS, Experiment, from_dict
@@ -29,6 +29,7 @@ EXPERIMENTS = [
     Experiment(),
     Experiment(algorithm=FedRep(lr=0.01, head_epochs=1), data=Synthetic(kind="mixed", noise=0.25, ragged=True)),
     Experiment(algorithm=Local(lr=1), model=CNN(channels=(4, 8), hidden=9)),
+    Experiment(model=ShareMap(MLP(hidden=(5,)), {"trunk.0.*": "frozen", "*.bias": "private"})),
     Experiment(algorithm=Pooled(epochs=1), model=TemporalCNN(channels=(4,)), data=Watch()),
     Experiment(algorithm=FedAvg(), model=MLP(hidden=(3, 4)), data=Digits(clients=7), cohort=0.25),
     Experiment(up_codec=ErrorFeedback(TopK(0.01)), down_codec=FP16(), cohort=3),
@@ -50,6 +51,7 @@ EXPERIMENTS = [
         evaluate_clients=3,
         metrics="all",
         train_loss=True,
+        train_metrics=True,
         seed=7,
         engine=VMap(chunk=7, device="cpu:0", compile=True),
         runtime=Ray(5, 0.5, address="auto", state_dir="C:\\a b\\", wait_seconds=1, round_seconds=0.5),
@@ -144,6 +146,7 @@ def test_what_is_what_results_depend_on() -> None:
         "evaluate_every": 2,
         "evaluate_clients": 3,
         "metrics": "primary",
+        "train_metrics": True,
         "seed": 1,
         "valid_fraction": 0.25,
     }

@@ -146,7 +146,7 @@ def test_jobs_compares_the_digests_and_gives_the_part_of_the_time(tmp_path: Path
     """How much time two at a time save depends on the machine: a table and either exit code, but no other bits."""
     data = '{ name = "synthetic", clients = 3, examples = 6, tasks = 1 }'
     (tmp_path / "tiny.toml").write_text(f'name = "tiny"\nrounds = 1\ndata = {data}\nmodel = "Linear"\n')
-    command = [sys.executable, str(SCRIPTS / "jobs.py"), "tiny.toml", "--runtime", "local", "--turns", "1"]
+    command = [sys.executable, str(SCRIPTS / "jobs.py"), "tiny.toml", "--runtime", "InProcess", "--turns", "1"]
     done = subprocess.run(
         [*command, "--algorithm", "Local", "--algorithm", "FedAvg", "--seeds", "1", "--set", "batch_size=3"],
         cwd=tmp_path,
@@ -156,6 +156,6 @@ def test_jobs_compares_the_digests_and_gives_the_part_of_the_time(tmp_path: Path
     )
     assert done.returncode in (0, 1), done.stderr
     runtime, runs, *seconds, part, _ = done.stdout.splitlines()[2].split()
-    assert (runtime, runs, seconds[1::2]) == ("local", "2", ["s", "s"])
+    assert (runtime, runs, seconds[1::2]) == ("InProcess", "2", ["s", "s"])
     assert float(part) == pytest.approx(float(seconds[2]) / float(seconds[0]), abs=0.05)
     assert (done.returncode == 1) == (float(part) > 0.65) or float(part) == 0.65

@@ -67,7 +67,7 @@ def test_every_script_is_run_here() -> None:
 
 def test_own_data(checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """FedPer shares 20 · 16 + 16 = 336 numbers: (4 · 336 + 32) bytes, both ways, 4 clinics, 2 rounds: 22,016."""
-    command = [*documented("own_data.py"), "--rounds", "2", "--number", "4", "--runtime", "local"]
+    command = [*documented("own_data.py"), "--rounds", "2", "--number", "4", "--runtime", "InProcess"]
     local, fedper = script(command, monkeypatch, capsys).splitlines()
     assert re.fullmatch(r"Local\(.*\) +days rmse \d\.\d{3}  sick accuracy 0\.\d{3}  training 0 B", local)
     assert re.fullmatch(r"FedPer\(.*\) +days rmse \d\.\d{3}  sick accuracy 0\.\d{3}  training 22\.0 kB", fedper)

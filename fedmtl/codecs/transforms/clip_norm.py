@@ -36,7 +36,7 @@ class ClipNorm:
 
     def apply(self, x: Rows, rng_for: GeneratorFor) -> Rows:
         norms = np.sqrt(np.einsum("kn,kn->k", x, x, dtype=np.float64))
-        factor = np.minimum(1.0, self.norm / np.maximum(norms, np.finfo(np.float64).tiny))
+        factor = self.norm / np.maximum(norms, self.norm)
         return x * factor.astype(np.float32)[:, None]  # (1)
 
     def undo(self, x: Rows) -> Rows:

@@ -95,7 +95,7 @@ OWN_DEFAULTS: dict[tuple[str, str], Range] = {
     ("FedHCA2", "beta"): Range(1e-3, 1.0, log=True),
     ("FedAMP", "sigma"): Range(0.1, 1e4, log=True),
     ("FedHCA2", "c"): Range(0.0, 1.0),
-    ("ServerCAGrad", "c"): Range(0.0, 1.0),
+    ("ServerCAGrad", "c"): Range(0.0, 0.99),
 }
 """Algorithm and field -> its range, where the same letter means another thing elsewhere."""
 

@@ -28,10 +28,10 @@ def test_each_algorithm_takes_the_gradients_that_it_declares(
     def counting(loss: Any, **options: Any) -> Any:
         gradient = real(loss, **options)
 
-        def counted(w: Any, batch: Any) -> Any:
+        def counted(w: Any, *others: Any) -> Any:
             models = [value.numel() // sizes[name] for name, value in w.items() if name in sizes]
             taken.append(models[0] if models else 1)
-            return gradient(w, batch)
+            return gradient(w, *others)
 
         return counted
 

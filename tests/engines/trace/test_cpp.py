@@ -316,8 +316,7 @@ def test_a_run_in_cpp(tasks: int, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     monkeypatch.setattr(cpp, "compile_natively", lambda *given: made.append(given) or compile_natively(*given))
     ends = [
-        fedmtl.run(dataclasses.replace(experiment, engine=engine, compile=compile)).state
-        for engine, compile in (("loop", False), ("vmap", True))
+        fedmtl.run(dataclasses.replace(experiment, engine=engine)).state for engine in ("Loop", "VMap(compile=True)")
     ]
     assert made and (len(rounds_in_cpp) >= 4 or tasks > 1)
     for one, other in zip(*map(tree_leaves, ends), strict=True):

@@ -24,10 +24,10 @@ assert importlib.util.find_spec("fedmtl.engines.trace.cpp") is None
 batched_function.NATIVE_SHARE, vmap.COMPILE_AFTER_S = 0.0, 1000.0  # C++ at the first replay, torch's compiler never
 data = Synthetic(clients=4, examples=6, test_examples=3, features=4, rank=2)
 experiment = Experiment(data=data, model=MLP((3,)), algorithm=FedPer(epochs=1), rounds=6, runtime="InProcess")
-runs = {"loop": ("loop", False), "vmap": ("vmap", False), "compile": ("vmap", True)}
+runs = {"loop": "Loop", "vmap": "VMap", "compile": "VMap(compile=True)"}
 found = {}
-for name, (engine, compile) in runs.items():
-    result = fedmtl.run(dataclasses.replace(experiment, engine=engine, compile=compile))
+for name, engine in runs.items():
+    result = fedmtl.run(dataclasses.replace(experiment, engine=engine))
     found[name] = {"score": result.summary["mean_score"], "digests": result.summary["digests"]}
 print(json.dumps(found))
 """

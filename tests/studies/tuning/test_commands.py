@@ -6,6 +6,7 @@ import pytest
 
 from fedmtl.analysis import find_runs, read_run
 from fedmtl.runs.presets import load_experiment
+from fedmtl.runtime import InProcess
 from tests.test_cli import call
 
 pytest.importorskip("optuna")
@@ -44,7 +45,7 @@ def test_a_preset_is_tuned_into_one_that_runs(preset: str, tmp_path: Path) -> No
     lines = (out / "trials.csv").read_text().splitlines()
     assert len(lines) == 4 and lines[0].endswith("algorithm.lr,algorithm.lam")
     tuned = load_experiment(out / "tuned.toml")
-    assert (tuned.valid_fraction, tuned.seed, tuned.runtime) == (0.2, 0, "local")
+    assert (tuned.valid_fraction, tuned.seed, tuned.runtime) == (0.2, 0, InProcess())
     assert f"fedmtl run {out / 'tuned.toml'}" in output
     again = call("tune", preset, "--trials", "3", "--out", str(out))
     assert again.output == first.output
