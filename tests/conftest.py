@@ -90,7 +90,7 @@ SETTINGS: list[Algorithm[Any, Any]] = [
     MaTFL(epochs=2, groups=1),
     FedU(epochs=2, beta=1.0, edges=("9-0", "9-1:0.5", "9-4:2")),
     FedAMP(epochs=2, sigma=5.0),
-    IFCA(epochs=2, clusters=3),
+    IFCA(epochs=2, clusters=3, spread=1.0),  # so far apart that clients of unlike tasks share a cluster
     FedEM(epochs=2, components=2, spread=0.5),
     FedHCA2(epochs=2),
     GraphStructured(epochs=2, groups=("0 4",), edges=("1-9:0.5", "0-9"), common=("trunk.1.bias",)),
