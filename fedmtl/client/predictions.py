@@ -4,6 +4,7 @@ A client's test examples are cut into pieces, and pieces of about one size run t
 results have one shape, whatever the sizes of clients, and what is counted is as sparse as the examples are.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from fedmtl.engines.base import Cohort, Engine
 from fedmtl.metrics import Tally
 from fedmtl.metrics.tally import tally
 from fedmtl.protocol.plan import Plan
+from fedmtl.tasks.base import output_shape
 
 PIECE = 256
 """Examples of a piece at most."""
@@ -57,7 +59,7 @@ def tallies(
     size = rows.size[group.rows[members]]
     found: dict[str, list[tuple[Any, Any, Any]]] = {task: [] for task in kinds}
     numbers = {task: np.zeros((len(members), kind.numbers)) for task, kind in kinds.items()}
-    widest = max(int(np.prod(plan.tasks[task].outputs)) for task in kinds)
+    widest = max(math.prod(output_shape(plan.tasks[task].outputs)) for task in kinds)
     for pieces, width in _pieces(size, rows.start[group.rows[members]], widest):
         outputs = engine.map([_cohort(plan, group, rows, members, pieces, width)])[0]
         real = torch.arange(width)[None] < torch.from_numpy(pieces.size)[:, None]

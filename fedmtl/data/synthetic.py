@@ -11,7 +11,7 @@ from fedmtl.core.random import SERVER, rng
 from fedmtl.core.suggest import did_you_mean
 from fedmtl.data.base import Federation
 from fedmtl.data.joined import JoinedRows, joined
-from fedmtl.tasks.base import Task
+from fedmtl.tasks.base import Task, output_shape
 from fedmtl.tasks.binary import Binary
 from fedmtl.tasks.multiclass import MultiClass
 from fedmtl.tasks.multilabel import MultiLabel
@@ -141,7 +141,7 @@ class Synthetic:
         Heads are drawn for all clients, so that a client's do not depend on how many tasks each owns.
         """
         draw = rng(seed, 0, SERVER, f"task {name}")
-        outputs = (task.outputs,) if isinstance(task.outputs, int) else task.outputs
+        outputs = output_shape(task.outputs)
         size = math.prod(outputs)
         heads = draw.standard_normal((self.clients, self.rank, size), np.float32)[owners] / np.sqrt(
             self.rank, dtype=np.float32

@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from fedmtl.core.bounds import check_parameters
+from fedmtl.tasks.base import output_shape
 
 
 def linear_head(model: Any, features: int, outputs: int | tuple[int, ...], bias: bool = True) -> nn.Module:
@@ -14,7 +15,7 @@ def linear_head(model: Any, features: int, outputs: int | tuple[int, ...], bias:
     Raises:
         ValueError: more parameters than a model may have.
     """
-    size = outputs if isinstance(outputs, int) else prod(outputs)
+    size = prod(output_shape(outputs))
     check_parameters(model, (features + 1) * size)
     layer = nn.Linear(features, size, bias=bias)
     return layer if isinstance(outputs, int) else nn.Sequential(layer, nn.Unflatten(1, outputs))

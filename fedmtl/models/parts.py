@@ -13,7 +13,7 @@ from fedmtl.models.base import Model
 from fedmtl.models.check import Unfit, check_parts, example, run
 from fedmtl.models.check_training import examine
 from fedmtl.models.forward import evaluation
-from fedmtl.tasks.base import Task
+from fedmtl.tasks.base import Task, output_shape
 from fedmtl.tasks.fit import fits
 
 
@@ -119,7 +119,7 @@ def make_head(model: Model, name: str, task: Task, features: Tensor, seed: int) 
 
 
 def _check_output(model: Model, name: str, task: Task, output: Any) -> None:
-    shape = (2, task.outputs) if isinstance(task.outputs, int) else (2, *task.outputs)
+    shape = (2, *output_shape(task.outputs))
     if not isinstance(output, Tensor) or output.shape != shape:
         found = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
         raise ValueError(

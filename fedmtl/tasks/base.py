@@ -72,3 +72,12 @@ class Task(Protocol):
     def score(self, sums: NDArray[Any]) -> float:
         """A number for means over unlike tasks: more is better, 1 is perfect; NaN when nothing was labelled."""
         ...
+
+
+def output_shape(outputs: int | tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of a head's output without B, for ``Task.outputs``.
+
+    >>> output_shape(3), output_shape((3, 8, 8))
+    ((3,), (3, 8, 8))
+    """
+    return (outputs,) if isinstance(outputs, int) else outputs
