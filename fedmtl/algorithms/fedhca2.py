@@ -30,7 +30,7 @@ from torch import Tensor
 
 from fedmtl.algorithms.common.attention import attention
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer, check_strength
-from fedmtl.algorithms.common.gradient_surgery import flat, shaped
+from fedmtl.algorithms.common.client_rows import flat, shaped
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.common.stitching import layer_of
 from fedmtl.algorithms.traits import Sends, Traits

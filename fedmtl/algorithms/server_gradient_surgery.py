@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer
+from fedmtl.algorithms.common.client_rows import flat, shaped
 from fedmtl.algorithms.common.gradient_similarity import Conflicts, cosine_diagnostics, no_conflicts, observed
-from fedmtl.algorithms.common.gradient_surgery import flat, shaped
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.buffers import buffers
