@@ -8,7 +8,8 @@
     θ          <- θ + U                                                                                (4)
 
 The rule is a weighting that combines vectors too: PCGrad() or CAGrad(). Their papers' vectors are gradients of tasks;
-here they are updates of clients. ServerPCGrad and ServerCAGrad are names for settings of it.
+here they are updates of clients. What a rule draws follows the experiment's seed and the round. ServerPCGrad and
+ServerCAGrad are names for settings of it.
 
 Down: θ.  Up: θ_k.  Private: φ_k.
 """
@@ -18,7 +19,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer
@@ -28,7 +28,6 @@ from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.buffers import buffers
 from fedmtl.core.context import Context
-from fedmtl.core.random import SERVER, rng
 from fedmtl.core.trees import select, weighted_mean
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
@@ -41,8 +40,6 @@ class SurgeryServer(NamedTuple):
     """State of the server."""
 
     trunk: Params
-    rounds: Tensor
-    """Number of rounds so far; a scalar."""
     conflicts: Conflicts
 
 
@@ -76,7 +73,7 @@ class ServerGradientSurgery:
         check_optimizer(self, self.optimizer)
 
     def init_server(self, params: Params, ctx: Context) -> SurgeryServer:
-        return SurgeryServer(select(params, "trunk."), torch.tensor(0), no_conflicts([]))
+        return SurgeryServer(select(params, "trunk."), no_conflicts([]))
 
     def register_clients(self, server: SurgeryServer, owned: Mapping[ClientId, Params]) -> SurgeryServer:
         return server._replace(conflicts=no_conflicts([*owned]))
@@ -103,11 +100,11 @@ class ServerGradientSurgery:
         rows = flat([upload.payload["trunk"] for _, upload in cohort]) - start  # (2)
         counts = np.array([float(upload.num_examples) for _, upload in cohort])
         rule: Any = self.rule
-        update = rule.combine_vectors(rows, counts / counts.sum(), rng(0, int(server.rounds), SERVER, "pcgrad"))  # (3)
+        update = rule.combine_vectors(rows, counts / counts.sum(), ctx.fold("order").rng())  # (3)
         conflicts = observed(server.conflicts, [client for client, _ in cohort], rows)
         held = weighted_mean((buffers(upload.payload["trunk"]), upload.num_examples) for _, upload in cohort)
         trunk = {**shaped(start[0] + update, server.trunk), **held}  # (4)
-        return SurgeryServer(trunk, server.rounds + 1, conflicts)
+        return SurgeryServer(trunk, conflicts)
 
     def personal_params(self, down: Payload, private: Params) -> Params:
         return {**down["trunk"], **private}

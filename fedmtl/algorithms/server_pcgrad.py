@@ -7,8 +7,8 @@
     u_k        <- Δ_k made orthogonal to each Δ_j that it conflicts with, ⟨u_k, Δ_j⟩ < 0              (3)
     θ          <- θ + Σ n_k u_k / Σ n_k                                                                (4)
 
-The order in which u_k meets the Δ_j is drawn anew each round. The paper's vectors are gradients of tasks; here they are
-updates of clients, and one that conflicts with none is FedPer's.
+The order in which u_k meets the Δ_j is drawn anew each round, by the experiment's seed. The paper's vectors are
+gradients of tasks; here they are updates of clients, and one that conflicts with none is FedPer's.
 
 Down: θ.  Up: θ_k.  Private: φ_k.
 """

@@ -27,14 +27,29 @@ def philox(counter: tuple[int, ...], key: tuple[int, ...]) -> tuple[int, ...]:
     return c0, c1, c2, c3
 
 
-def server_normals(seed: int, purposes: tuple[str | int, ...], count: int) -> Array:
-    """Return what the server's context of the first round draws for these purposes: quantiles, as float32."""
+def _folded(purposes: tuple[str | int, ...]) -> int:
+    """Return the hash of everything that was folded into a context, 64 bits."""
     path = 0
     for purpose in purposes:
         text = f"{path} {type(purpose).__name__} {purpose}"
         path = int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
-    high, low = divmod(path, WORD)
-    key = philox((0, SERVER, 0, 2), (seed % WORD, seed // WORD))[:2]
+    return path
+
+
+def _server_key(seed: int, round: int) -> tuple[int, ...]:
+    """Return the two words of the server's key in a zero-based round."""
+    return philox((round, SERVER, 0, 2), (seed % WORD, seed // WORD))[:2]
+
+
+def server_normals(seed: int, purposes: tuple[str | int, ...], count: int) -> Array:
+    """Return what the server's context of the first round draws for these purposes: quantiles, as float32."""
+    high, low = divmod(_folded(purposes), WORD)
+    key = _server_key(seed, 0)
     words = [word for block in range(-(-count // 4)) for word in philox((block, 0, low, high), key)]
     found = [NormalDist().inv_cdf((word + 0.5) / WORD) for word in words[:count]]
     return np.array(found, np.float32).astype(np.float64)
+
+
+def server_generator(seed: int, round: int, purposes: tuple[str | int, ...]) -> np.random.Generator:
+    """Return the generator of the server's context in a zero-based round, seeded with its key and the folded hash."""
+    return np.random.default_rng([*_server_key(seed, round), _folded(purposes)])
