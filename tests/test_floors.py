@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 FLOORS = [
-    ["core", "tasks", "codecs"],
-    ["registry", "data", "models", "metrics", "optimizers", "weightings", "engines"],
+    ["core", "tasks"],
+    ["registry", "codecs", "data", "models", "metrics", "optimizers", "weightings", "engines"],
     ["algorithms", "tables"],
     ["protocol", "callbacks", "verify"],
     ["client", "server"],
@@ -97,14 +97,14 @@ def test_the_checker_reads_the_package() -> None:
 @pytest.mark.parametrize(
     ("file", "source", "message"),
     [
-        ("codecs/a.py", "import fedmtl.protocol.pack", "codecs/a.py:1: codecs (floor 0) imports protocol (floor 3)"),
-        ("codecs/a.py", "from fedmtl.algorithms import X", "codecs (floor 0) imports algorithms (floor 2)"),
-        ("codecs/a.py", "from fedmtl.core import trees", "codecs (floor 0) imports core (floor 0)"),
-        ("codecs/a.py", "from fedmtl import cli", "codecs (floor 0) imports cli (floor 9)"),
-        ("codecs/a.py", "from ..protocol import wire", "codecs (floor 0) imports protocol (floor 3)"),
-        ("codecs/a.py", "from .. import protocol", "codecs (floor 0) imports protocol (floor 3)"),
-        ("codecs/deep/a.py", "from ...protocol import wire", "codecs (floor 0) imports protocol (floor 3)"),
-        ("codecs/__init__.py", "from ..protocol import wire", "codecs (floor 0) imports protocol (floor 3)"),
+        ("codecs/a.py", "import fedmtl.protocol.pack", "codecs/a.py:1: codecs (floor 1) imports protocol (floor 3)"),
+        ("codecs/a.py", "from fedmtl.algorithms import X", "codecs (floor 1) imports algorithms (floor 2)"),
+        ("codecs/a.py", "from fedmtl.models import base", "codecs (floor 1) imports models (floor 1)"),
+        ("codecs/a.py", "from fedmtl import cli", "codecs (floor 1) imports cli (floor 9)"),
+        ("codecs/a.py", "from ..protocol import wire", "codecs (floor 1) imports protocol (floor 3)"),
+        ("codecs/a.py", "from .. import protocol", "codecs (floor 1) imports protocol (floor 3)"),
+        ("codecs/deep/a.py", "from ...protocol import wire", "codecs (floor 1) imports protocol (floor 3)"),
+        ("codecs/__init__.py", "from ..protocol import wire", "codecs (floor 1) imports protocol (floor 3)"),
         ("core/random.py", "from ..models import base", "core (floor 0) imports models (floor 1)"),
         ("server/a.py", "from fedmtl.client import shard", "server (floor 4) imports client (floor 4)"),
         ("protocol/a.py", "def f():\n    from fedmtl.server import s", "a.py:2: protocol (floor 3) imports server"),

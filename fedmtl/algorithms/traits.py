@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from fedmtl.core.traits import known_traits
+
 ModelPart = Literal["nothing", "trunk", "heads", "model", "norm layers", "all but norm layers", "raw data"]
 """Parameters of a model. Heads are those of the client's own tasks; a model is the trunk and these heads."""
 
@@ -12,6 +14,7 @@ def _method(*names: str) -> Any:
     return field(default=False, metadata={"methods": names})
 
 
+@known_traits
 @dataclass(frozen=True)
 class Sends:
     """The parameters that travel, and those that stay. The contract test compares them with the payloads and states."""
@@ -34,6 +37,7 @@ class Sends:
     private_note: str = ""
 
 
+@known_traits
 @dataclass(frozen=True)
 class Traits:
     """Capabilities of an algorithm. The default declares none, which is always correct and may be slower.

@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from fedmtl.core.traits import known_traits
 
+
+@known_traits
 @dataclass(frozen=True)
 class CodecTraits:
     """Capabilities of a codec. The default declares none.

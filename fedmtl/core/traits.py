@@ -1,10 +1,13 @@
 """Checks of traits, the frozen dataclass in which a component declares what others may rely on."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from fedmtl.core.bounds import shown
+from fedmtl.core.field_types import check_type
+from fedmtl.core.suggest import did_you_mean
 
 FORMER: Mapping[str, Mapping[str, str]] = {
     "algorithm": {
@@ -24,6 +27,31 @@ FORMER: Mapping[str, Mapping[str, str]] = {
     "optimizer": {"scheduled": "scheduled"},
 }
 """Kind -> attribute or method of a class before there were traits -> trait of today."""
+
+
+class UnknownTrait(TypeError, ValueError):
+    """A trait that there is not: a ``TypeError`` as of every unknown argument, a ``ValueError`` as of all bad input."""
+
+
+C = TypeVar("C", bound=type)
+
+
+def known_traits(cls: C) -> C:
+    """Decorate a dataclass of traits, so that an unknown one is an error with the name to write instead."""
+    init, names = cls.__init__, [field.name for field in dataclasses.fields(cls)]
+    former = {old: new for renamed in FORMER.values() for old, new in renamed.items() if new in names and old != new}
+
+    @functools.wraps(init)
+    def checked(self: Any, *values: Any, **given: Any) -> None:
+        for name in given:
+            if name not in names:
+                hint = f" It is {former[name]} now." if name in former else did_you_mean(name, names)
+                rest = f".{hint}" if hint else f"; it has {', '.join(names)}."
+                raise UnknownTrait(f"{cls.__name__} has no trait {shown(name)}{rest}")
+        init(self, *values, **given)
+
+    cls.__init__ = checked
+    return cls
 
 
 def part(component: Any, field: str) -> Any:
@@ -60,6 +88,7 @@ def check_traits(kind: str, component: Any, expected: Any) -> None:
         old, new = next(iter(former.items()))
         raise ValueError(f"{what}: {old} is now the trait {new}; write '{line}' instead.")
     for field in dataclasses.fields(expected):
+        check_type(f"{what}: the trait {field.name}", getattr(traits, field.name), field.type)
         for method in field.metadata.get("methods", ()):
             declared = getattr(traits, field.name)
             if declared and method not in names:

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
+from fedmtl.core.traits import known_traits
 
+
+@known_traits
 @dataclass(frozen=True)
 class OptimizerTraits:
     """Capabilities of a client optimizer. The default declares none."""

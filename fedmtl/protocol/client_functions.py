@@ -16,6 +16,7 @@ from fedmtl.core.context import NO_CONTEXT, Context, NoContext, context_of
 from fedmtl.core.types import Batch, Payload, TaskSet, Trained
 from fedmtl.engines.base import ClientFn
 from fedmtl.models.split import SplitModel, mixed_outputs_fn, mixed_sums_fn, outputs_fn, sums_fn
+from fedmtl.protocol.returned import as_result, check_result, check_state
 from fedmtl.tables.schemas import TRAIN_LOSS
 from fedmtl.tasks.base import Task
 
@@ -60,10 +61,10 @@ def with_metrics(update: ClientFn, sent: AbstractSet[str]) -> ClientFn:
 
     def train(down: Payload, private: Any, batches: Sequence[Batch], ctx: Context) -> Trained[Any]:
         if not train_loss:
-            result = update(down, private, batches, ctx)
+            result = as_result(update(down, private, batches, ctx))
             return Trained(result.private, result.upload, _own(result.metrics) if train_metrics else {})
         with losses_kept() as kept:
-            result = update(down, private, batches, ctx)
+            result = as_result(update(down, private, batches, ctx))
         loss, own = mean_loss(kept), _own(result.metrics) if train_metrics else {}
         return Trained(result.private, result.upload, own if loss is None else {**own, TRAIN_LOSS: loss.detach()})
 
@@ -99,12 +100,19 @@ class ShapeTrial(NamedTuple):
     """True where the function reads its context; others are called without one."""
 
 
-def trial(update: ClientFn, down: Payload, private: Any, batches: Sequence[Batch]) -> ShapeTrial:
-    """Run a client's round, with a context only if it reads one."""
+def trial(algorithm: Any, update: ClientFn, down: Payload, private: Any, batches: Sequence[Batch]) -> ShapeTrial:
+    """Run a client's round, with a context only if it reads one.
+
+    Raises:
+        ValueError: the algorithm's private state, or what it returns, is not what its protocol says.
+    """
+    check_state(algorithm, private)
     try:
-        return ShapeTrial(update(down, private, batches, NO_CONTEXT), False)
+        found = ShapeTrial(update(down, private, batches, NO_CONTEXT), False)
     except NoContext:
-        return ShapeTrial(update(down, private, batches, context_of()), True)
+        found = ShapeTrial(update(down, private, batches, context_of()), True)
+    check_result(algorithm, private, found.result)
+    return found
 
 
 def _measure_mixture(

@@ -25,6 +25,7 @@ from fedmtl.models.base import Model
 from fedmtl.models.split import SplitModel, build, initial_params, loss_fn, sums_fn
 from fedmtl.protocol.client_functions import ShapeTrial, measure_fn, mixture_of, predict_fn, trial, with_metrics
 from fedmtl.protocol.link import Link
+from fedmtl.protocol.returned import as_payload
 from fedmtl.protocol.spec import Spec, spec_of
 from fedmtl.tables.schemas import TRAIN_LOSS
 from fedmtl.tasks.base import Task
@@ -153,19 +154,18 @@ class Plan:
 
     def broadcast(self, server: Any, client: ClientId, owned: TaskSet, round: int = 1) -> Payload:
         """Return the broadcast to a client, without heads that the client does not own."""
-        payload = self.algorithm.broadcast(server, client, self.server_context(round, "broadcast"))
-        return {record: self.restrict(params, owned) for record, params in payload.items()}
+        sent = self.algorithm.broadcast(server, client, self.server_context(round, "broadcast"))
+        payload = as_payload(self.algorithm, "broadcast", sent).items()
+        return {record: self.restrict(params, owned) for record, params in payload}
 
     def down_spec(self, client: ClientId, owned: TaskSet) -> Spec:
         """Return the spec of broadcasts to this client."""
+        return self._once("down", owned, lambda: spec_of(self._first_broadcast(client, owned)))
 
-        server = partial(self._server_for, client, owned)
-        return self._once("down", owned, lambda: spec_of(self.broadcast(server(), client, owned)))
-
-    def _server_for(self, client: ClientId, owned: TaskSet) -> Any:
-        """Return a first server state from which this client's broadcast has the shapes of every other one."""
-        lists_clients = self.algorithm.traits.broadcast_lists_clients
-        return self._whole_server if lists_clients else self.first_server({client: owned})
+    def _first_broadcast(self, client: ClientId, owned: TaskSet) -> Payload:
+        """Return a broadcast to this client that has the shapes of every other one."""
+        whole = self.algorithm.traits.broadcast_lists_clients
+        return self.broadcast(self._whole_server if whole else self.first_server({client: owned}), client, owned)
 
     @cached_property
     def _whole_server(self) -> Any:
@@ -196,8 +196,8 @@ class Plan:
         """Run the client's round on one example of zeros."""
 
         def make() -> ShapeTrial:
-            sent = self.broadcast(self._server_for(client, owned), client, owned)
-            return trial(self.training(owned), sent, self.init_client(owned, 1), self._zeros(owned))
+            sent = self._first_broadcast(client, owned)
+            return trial(self.algorithm, self.training(owned), sent, self.init_client(owned, 1), self._zeros(owned))
 
         return self._once("trial", owned, make)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol, get_type_hints
 
 from fedmtl.core.bounds import shown
 from fedmtl.core.field_types import check_type
+from fedmtl.core.traits import known_traits
 
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
@@ -17,6 +18,7 @@ MOST_SECONDS = 10_000_000
 """Four months of waiting."""
 
 
+@known_traits
 @dataclasses.dataclass(frozen=True)
 class RuntimeTraits:
     """Capabilities of a runtime. The default declares none."""

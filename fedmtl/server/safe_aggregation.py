@@ -16,6 +16,7 @@ from fedmtl.core.trees import all_finite, tree_map
 from fedmtl.core.types import ClientId
 from fedmtl.core.uploads import Stack, Uploads
 from fedmtl.protocol.plan import Plan
+from fedmtl.protocol.returned import as_server_state
 from fedmtl.server.server_part import with_server_part
 
 
@@ -33,7 +34,7 @@ def aggregate(
     """
     ctx = plan.server_context(round, "aggregate")
     if trusted or uploads.summed:
-        return plan.algorithm.aggregate(state, with_server_part(plan, round, uploads), ctx), uploads, {}
+        return _next(plan, round, state, uploads, ctx), uploads, {}
     after, error = _tried(plan, round, state, uploads, ctx)
     if error is not None:
         clients = uploads.clients
@@ -54,10 +55,15 @@ class NotFinite(ValueError):
     """The algorithm's state after a round holds NaN or infinity, and the one before did not."""
 
 
+def _next(plan: Plan, round: int, state: Any, uploads: Uploads, ctx: Context) -> Any:
+    after = plan.algorithm.aggregate(state, with_server_part(plan, round, uploads), ctx)
+    return as_server_state(plan.algorithm, state, after)
+
+
 def _tried(plan: Plan, round: int, state: Any, uploads: Uploads, ctx: Context) -> tuple[Any, Exception | None]:
     """Return the state after a round, and the error for which it cannot be used."""
     try:
-        after = plan.algorithm.aggregate(state, with_server_part(plan, round, uploads), ctx)
+        after = _next(plan, round, state, uploads, ctx)
     except Exception as error:  # of whatever type an algorithm raises on numbers that it did not expect
         return None, error
     unusable = not all_finite(after) and all_finite(state)

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass, field
 
+from fedmtl.core.traits import known_traits
 
+
+@known_traits
 @dataclass(frozen=True)
 class WeightingTraits:
     """Capabilities of a weighting. The default declares none."""

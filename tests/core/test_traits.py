@@ -1,19 +1,24 @@
 """Traits: an omission, a misspelling or a broken promise is an error that says the line to write."""
 
 import ast
-from dataclasses import dataclass
+import pickle
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fedmtl.algorithms import FedAdam, FedAvg, FedBN, FedEM, Pooled, TaskWeighted
-from fedmtl.algorithms.traits import Traits
+from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.codecs import FP16, CodecTraits, ErrorFeedback
+from fedmtl.codecs.transforms import TransformTraits
 from fedmtl.core.context import Context
 from fedmtl.core.traits import check_traits
-from fedmtl.optimizers import SGD, Clip, Cosine
+from fedmtl.engines import EngineTraits
+from fedmtl.optimizers import SGD, Clip, Cosine, OptimizerTraits
 from fedmtl.registry.components import make
+from fedmtl.runtime.base import RuntimeTraits
+from fedmtl.weightings import WeightingTraits
 
 ROOT = Path(__file__).parents[2]
 
@@ -135,3 +140,38 @@ def test_no_capability_is_probed() -> None:
                 if isinstance(name, ast.Constant) and name.value not in FOREIGN:
                     found.append(f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}")
     assert found == []
+
+
+@pytest.mark.parametrize(
+    ("make_traits", "message"),
+    [
+        (lambda: Traits(uniform_brodcast=True), r"has no trait 'uniform_brodcast'\. Did you mean uniform_broadcast\?"),
+        (lambda: Traits(one_broadcast=True), r"Traits has no trait 'one_broadcast'\. It is uniform_broadcast now\."),
+        (lambda: replace(FedAvg.traits, additive=True), r"no trait 'additive'\. It is mean_aggregated now\."),
+        (lambda: CodecTraits(exact=True), r"CodecTraits has no trait 'exact'\. It is lossless now\."),
+        (lambda: TransformTraits(clips=True), r"has no trait 'clips'; it has unbiased, lossless, .*, server_part\."),
+        (lambda: OptimizerTraits(schedule=True), r"OptimizerTraits .* Did you mean scheduled\?"),
+        (lambda: WeightingTraits(own_params_=True), "WeightingTraits has no trait 'own_params_'"),
+        (lambda: EngineTraits(bitidentical=True), r"Did you mean bit_identical\?"),
+        (lambda: RuntimeTraits(deployd=True), r"Did you mean deployed\?"),
+        (lambda: Sends(down="trunk", up="trunk", private="heads", note=""), "Sends has no trait 'note'"),
+    ],
+)
+def test_an_unknown_trait_is_an_error_with_the_name_to_write(make_traits: Any, message: str) -> None:
+    """A ValueError, as of all bad input, and a TypeError, as of all unknown arguments; in one line."""
+    for kind in (ValueError, TypeError):
+        with pytest.raises(kind, match=message) as error:
+            make_traits()
+        assert "\n" not in str(error.value)
+
+
+def test_a_trait_of_the_wrong_type_is_an_error() -> None:
+    class Words(Plain):
+        traits = Traits(uniform_broadcast="yes")  # pyright: ignore[reportArgumentType]
+
+    with pytest.raises(ValueError, match="algorithm Words: the trait uniform_broadcast is true or false, got 'yes'"):
+        make("algorithm", Words())
+
+
+def test_traits_are_values_that_travel() -> None:
+    assert pickle.loads(pickle.dumps(FedAvg.traits)) == FedAvg.traits

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fedmtl.core.traits import known_traits
+
 Rows = NDArray[np.float32]
 """Vectors of a cohort, [K, size]."""
 
@@ -14,6 +16,7 @@ GeneratorFor = Callable[[int], np.random.Generator]
 """Row -> the generator of that client, round and seed; the same one whenever it is asked for."""
 
 
+@known_traits
 @dataclass(frozen=True)
 class TransformTraits:
     """Capabilities of a transform. The default declares none. A chain derives its own from those of its parts.
