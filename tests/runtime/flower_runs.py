@@ -1,4 +1,7 @@
-"""Real Flower processes for tests: a SuperLink, SuperNodes and ``flwr run``, on loopback, ended by pid."""
+"""Real Flower processes for tests: a SuperLink, SuperNodes and ``flwr run``, on loopback, ended by pid.
+
+Where the system allows it, they are forks of one that has imported what they need (``flower_forks``).
+"""
 
 import json
 import os
@@ -9,6 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from tests.runtime.flower_forks import installed
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -28,7 +33,8 @@ def environment(home: Path) -> dict[str, str]:
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         "FLWR_TELEMETRY_ENABLED": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
-        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.3",
+        "PATH": os.pathsep.join([str(home / "bin"), str(BIN), os.environ["PATH"]]),
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
     }
 
@@ -65,13 +71,13 @@ def superlink(home: Path, simulation: bool) -> Iterator[int]:
     """A SuperLink known to ``flwr`` as "test"; gives its port."""
     home.mkdir(parents=True, exist_ok=True)
     port, health = free_port(), free_port()
-    command = [str(BIN / "flower-superlink"), "--insecure", "--host", "127.0.0.1", "--port", str(port)]
+    command = ["flower-superlink", "--insecure", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--health-server-address", f"127.0.0.1:{health}", "--disable-runtime-dependency-installation"]
     command += ["--simulation"] if simulation else []
     (home / "config.toml").write_text(
         f'[superlink]\ndefault = "test"\n\n[superlink.test]\naddress = "127.0.0.1:{port}"\ninsecure = true\n'
     )
-    with process(command, home, "superlink.log") as child:
+    with installed(home / "bin", environment(home)), process(command, home, "superlink.log") as child:
         wait_for_port(port, child)
         yield port
 
@@ -83,7 +89,7 @@ def deployment(home: Path, node_configs: list[str]) -> Iterator[list[subprocess.
         port = stack.enter_context(superlink(home, simulation=False))
         nodes = []
         for number, config in enumerate(node_configs):
-            command = [str(BIN / "flower-supernode"), "--insecure", "--superlink", f"127.0.0.1:{port}"]
+            command = ["flower-supernode", "--insecure", "--superlink", f"127.0.0.1:{port}"]
             command += ["--port", str(free_port()), "--node-config", config]
             nodes.append(stack.enter_context(process(command, home, f"node{number}.log")))
         yield nodes
@@ -102,7 +108,7 @@ def flwr_run(
 
     With ``until``, no longer than until this holds; gives nothing then.
     """
-    command = [str(BIN / "flwr"), "run", str(ROOT), "test", "--format", "json"]
+    command = ["flwr", "run", str(ROOT), "test", "--format", "json"]
     resumed = " resume=true" if resume else ""
     command += ["-c", f'preset="{preset}" overrides="{overrides}" out="{out}"{resumed}']
     started = subprocess.run(command, env=environment(home), capture_output=True, text=True, timeout=120)

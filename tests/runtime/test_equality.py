@@ -19,7 +19,7 @@ from tests.runtime.flower_runs import deployment, flwr_run, superlink
 
 TINY = Path(__file__).with_name("tiny.toml")
 SHORT = "rounds=2"
-"""The second round begins with the states of the first. For each message Flower starts a process that imports torch."""
+"""The second round begins with the states and memories of the first. Flower starts a process for each message."""
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def saved(out: Path) -> dict[str, torch.Tensor]:
 def assert_coded(found: list[tuple[Path, dict[str, Any]]], folder: Path) -> None:
     """Runs of presets with chains and layers, in ``folder``, are those of one process."""
     for preset, summary in found:
-        reference = run(load_experiment(preset))
+        reference = run(load_experiment(preset, [SHORT]))
         assert summary["digests"]["ledger"] == reference.summary["digests"]["ledger"], preset.stem
         assert difference(saved(folder / preset.stem), reference.state) <= 1e-5, preset.stem
 
@@ -127,7 +127,7 @@ def test_flowers_own_simulation(runs: Callable[..., Result], tmp_path: Path) -> 
     """``flwr run`` with a SuperLink that simulates two nodes; private state is in Flower's contexts."""
     with superlink(tmp_path / "home", simulation=True):
         summary = flwr_run(tmp_path / "home", TINY, SHORT, tmp_path / "out")
-        coded = [(preset, flwr_run(tmp_path / "home", preset, "", tmp_path / preset.stem)) for preset in CODED]
+        coded = [(preset, flwr_run(tmp_path / "home", preset, SHORT, tmp_path / preset.stem)) for preset in CODED]
     reference = runs(SHORT)
     assert summary["digests"]["ledger"] == reference.summary["digests"]["ledger"]
     assert difference(saved(tmp_path / "out"), reference.state) <= 1e-6
@@ -140,7 +140,7 @@ def test_a_real_superlink_with_two_supernodes(runs: Callable[..., Result], tmp_p
     configs = ["partition-id=0 num-partitions=2", f'clients="1,3,5" state-dir="{tmp_path / "state"}"']
     with deployment(tmp_path / "home", configs):
         summary = flwr_run(tmp_path / "home", TINY, SHORT, tmp_path / "out")
-        coded = [(preset, flwr_run(tmp_path / "home", preset, "", tmp_path / preset.stem)) for preset in CODED]
+        coded = [(preset, flwr_run(tmp_path / "home", preset, SHORT, tmp_path / preset.stem)) for preset in CODED]
     reference = runs(SHORT)
     assert_coded(coded, tmp_path)
     assert summary["digests"]["ledger"] == reference.summary["digests"]["ledger"]
