@@ -24,7 +24,8 @@ from torch import Tensor
 
 from fedmtl.algorithms.base import Algorithm, Prediction
 from fedmtl.algorithms.common.checks import check_inner
-from fedmtl.algorithms.common.local_training import keep_loss, losses_kept, num_examples, retracted
+from fedmtl.algorithms.common.local_training import num_examples, retracted
+from fedmtl.algorithms.common.training_loss import keep_loss, losses_kept
 from fedmtl.algorithms.fedper import FedPer
 from fedmtl.algorithms.traits import Traits
 from fedmtl.core.context import Context

@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedmtl.algorithms.common.local_training import epoch_index
 from fedmtl.core.types import Batch, ClientId, TaskSet
 from fedmtl.data.base import ClientData, Split
+from fedmtl.data.batches import epoch_index
 from fedmtl.data.inputs import floats
 from fedmtl.data.joined import ClientIndex, Joined
 from fedmtl.data.joined import JoinedRows as JoinedRows

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fedmtl.algorithms.base import Algorithm, Prediction
-from fedmtl.algorithms.common.local_training import losses_kept, mean_loss
+from fedmtl.algorithms.common.training_loss import losses_kept, mean_loss
 from fedmtl.core.bounds import shown
 from fedmtl.core.context import NO_CONTEXT, Context, NoContext, context_of
 from fedmtl.core.types import Batch, Payload, TaskSet, Trained

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from fedmtl.algorithms.base import Algorithm, Prediction, first_server
 from fedmtl.algorithms.common.by_map import by_map
-from fedmtl.algorithms.common.local_training import make_batches
 from fedmtl.codecs.base import Codec
 from fedmtl.core.context import Context, context_of
 from fedmtl.core.random import SERVER
 from fedmtl.core.trees import sha256
 from fedmtl.core.types import ClientId, LossFn, Params, Payload, TaskSet
+from fedmtl.data.batches import make_batches
 from fedmtl.data.roster import Roster
 from fedmtl.engines.base import ClientFn, TaskPadding
 from fedmtl.metrics import MetricKind

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl.algorithms.common.local_training import make_batches
 from fedmtl.core.context import context_rows
 from fedmtl.core.diverged import Diverged
 from fedmtl.core.random import SERVER, permutations
 from fedmtl.core.trees import all_finite, tree_index, tree_stack
 from fedmtl.core.types import ClientId, Upload
 from fedmtl.data.base import Split
+from fedmtl.data.batches import make_batches
 from fedmtl.engines.base import Cohort, Engine
 from fedmtl.protocol.exchange import Exchange
 from fedmtl.protocol.metrics_report import read_raw_data

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from fedmtl.algorithms.common.local_training import make_batches
 from fedmtl.core.types import Params
+from fedmtl.data.batches import make_batches
 from fedmtl.models.split import build, initial_params, loss_fn
 from fedmtl.tasks.regression import Regression
 from fedmtl.verify.check import CTX

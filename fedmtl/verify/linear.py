@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedmtl.algorithms.common.local_training import make_batches
 from fedmtl.core.types import Batch, LossFn, Params
+from fedmtl.data.batches import make_batches
 
 Array = NDArray[np.float64]
 LinearLabels = dict[str, Array]

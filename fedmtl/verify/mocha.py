@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from fedmtl.algorithms.base import first_server
-from fedmtl.algorithms.common.local_training import make_batches
+from fedmtl.data.batches import make_batches
 from fedmtl.verify.beats_local import Claim
 from fedmtl.verify.check import CTX, CheckResult, above, below, close, every
 from fedmtl.verify.planted import two_clusters_of_labels

@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 
 from fedmtl.algorithms import Mocha
-from fedmtl.algorithms.common.local_training import make_batches
 from fedmtl.core.context import context_of
+from fedmtl.data.batches import make_batches
 
 Array = NDArray[np.float64]
 Fields = Sequence[tuple[Array, Array]]

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.common.local_training import make_batches
 from fedmtl.core.random import permutations
 from fedmtl.core.trees import tree_stack
 from fedmtl.core.types import ClientId, Params
 from fedmtl.data.base import ClientData, Federation, Split
+from fedmtl.data.batches import make_batches
 from fedmtl.engines import Engine, Loop
 from fedmtl.protocol.plan import Plan
 from tests.engines.jobs import Job, context, run

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.algorithms import FedPer, FedRep
-from fedmtl.algorithms.common.local_training import make_batches
 from fedmtl.core.types import Batch, Params
+from fedmtl.data.batches import make_batches
 from fedmtl.engines import VMap
 from fedmtl.verify.check import CTX
 from tests.engines.jobs import Job, run

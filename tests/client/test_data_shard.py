@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from fedmtl.algorithms.common.local_training import make_batches
 from fedmtl.client.data_shard import Shard, shard_of
 from fedmtl.client.shard_files import read_shard, write_shard
 from fedmtl.data import ClientData, Federation
 from fedmtl.data.base import Split
+from fedmtl.data.batches import make_batches
 from fedmtl.engines.base import LazyRows
 from tests.server.toy import DATA
 

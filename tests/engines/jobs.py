@@ -8,11 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedmtl.algorithms.common.local_training import make_batches
 from fedmtl.core.context import NO_CONTEXT, Context, ContextRows, context_of
 from fedmtl.core.trees import tree_leaves, tree_map, tree_structure, tree_unflatten
 from fedmtl.core.types import Batch, ClientId, Payload, TaskSet
 from fedmtl.data.base import Federation
+from fedmtl.data.batches import make_batches
 from fedmtl.engines.base import ClientFn, Cohort, Engine, LazyRows, TaskPadding
 from fedmtl.protocol.plan import Plan
 

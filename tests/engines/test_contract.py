@@ -13,10 +13,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.common.local_training import make_batches, num_examples, sgd
+from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.core.context import Context
 from fedmtl.core.trees import sha256
 from fedmtl.core.types import Batch, Params, Payload
+from fedmtl.data.batches import make_batches
 from fedmtl.engines import Engine, Loop, VMap
 from fedmtl.registry.components import REGISTRY, find
 from tests.conftest import ALL_ENGINES

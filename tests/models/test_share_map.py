@@ -10,10 +10,10 @@ import torch
 
 from fedmtl import ShareMap
 from fedmtl.algorithms import MRMTL, Ditto, FedAdam, FedAvg, FedBN, FedEM, FedPer, LGFedAvg, Local, Scaffold
-from fedmtl.algorithms.common.local_training import make_batches
 from fedmtl.core.buffers import is_buffer
 from fedmtl.core.context import context_of, training_step
 from fedmtl.core.types import Params
+from fedmtl.data.batches import make_batches
 from fedmtl.models import MLP
 from fedmtl.models.split import build, initial_params, loss_fn
 from tests.models.stateful import StatefulMLP

@@ -16,9 +16,10 @@ from fedmtl.algorithms import (
     FedBN,
     Mocha,
 )
-from fedmtl.algorithms.common.local_training import make_batches, sgd
+from fedmtl.algorithms.common.local_training import sgd
 from fedmtl.core.buffers import is_buffer
 from fedmtl.core.context import context_of, training_step
+from fedmtl.data.batches import make_batches
 from fedmtl.models.split import build, initial_params, loss_fn, outputs_fn
 from fedmtl.tasks import MultiClass
 from tests.conftest import ALL_ALGORITHMS

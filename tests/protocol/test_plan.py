@@ -22,10 +22,10 @@ from fedmtl.algorithms import (
     Scaffold,
     TaskWeighted,
 )
-from fedmtl.algorithms.common.local_training import make_batches
 from fedmtl.codecs import FP16, Dense, Int8
 from fedmtl.core.context import NO_CONTEXT
 from fedmtl.data import Federation
+from fedmtl.data.batches import make_batches
 from fedmtl.models import MLP
 from fedmtl.protocol.make_plan import make_plan
 from fedmtl.protocol.plan_check import check_plan

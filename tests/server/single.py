@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fedmtl.algorithms.common.local_training import make_batches
 from fedmtl.core.context import NO_CONTEXT, context_of
 from fedmtl.core.random import rng
 from fedmtl.core.trees import tree_leaves
 from fedmtl.core.types import ClientId, Payload, Trained, Upload
 from fedmtl.data.base import Federation
+from fedmtl.data.batches import make_batches
 from fedmtl.protocol.pack import pack_payload
 from fedmtl.protocol.packets import DOWN, UP
 from fedmtl.protocol.plan import Plan
