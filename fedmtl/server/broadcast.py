@@ -12,8 +12,8 @@ from fedmtl.core.trees import tree_stack
 from fedmtl.core.types import ClientId, Payload, TaskSet
 from fedmtl.data.roster import Roster
 from fedmtl.protocol.exchange import Exchange
-from fedmtl.protocol.pack import pack_payloads
 from fedmtl.protocol.packets import DOWN, Packets, concat
+from fedmtl.protocol.packing import pack_payloads
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.spec import check_payload
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from fedmtl.core.types import ClientId, Payload, TaskSet
 from fedmtl.core.uploads import Stack, Summed, Uploads
 from fedmtl.protocol.packets import DOWN, UP, PacketError, Packets
+from fedmtl.protocol.packing import Unpacked, unpack_payload, unpack_payloads
 from fedmtl.protocol.spec import arrays_of, payload_of
-from fedmtl.protocol.unpack import Unpacked, unpack_payload, unpack_payloads
 from fedmtl.server.influence import Bounds, norm_limits, size_limits, update_norms
 from fedmtl.server.replies import RoundReplies
 from fedmtl.server.round_result import TrainingMetric

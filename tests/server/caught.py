@@ -13,9 +13,9 @@ from fedmtl.core.trees import tree_index
 from fedmtl.core.types import Params
 from fedmtl.data import Federation, Synthetic
 from fedmtl.protocol.packets import DOWN, UP
+from fedmtl.protocol.packing import unpack_payload
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.requests import Reply, Request
-from fedmtl.protocol.unpack import unpack_payload
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.result import Result

@@ -8,10 +8,10 @@ from fedmtl.algorithms import FedAMP, FedAvg
 from fedmtl.codecs import FP16, Dense, Int8
 from fedmtl.core.random import rng
 from fedmtl.data import Synthetic
-from fedmtl.protocol.pack import pack_payload
 from fedmtl.protocol.packets import DOWN
 from fedmtl.server.broadcast import STACK
 from tests.server.toy import make_toy
+from tests.single_packets import pack_payload
 
 MANY = Synthetic(clients=STACK + 7, examples=6, test_examples=2, features=4, rank=2, kind="binary", tasks=2)
 """More clients than are packed in one pass, each with one of two tasks."""

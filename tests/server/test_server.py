@@ -17,13 +17,13 @@ from fedmtl.data import Federation
 from fedmtl.engines import Loop, VMap
 from fedmtl.protocol.exchange import Exchange
 from fedmtl.protocol.header import make_packet
-from fedmtl.protocol.pack import pack_payload
 from fedmtl.protocol.packets import UP
 from fedmtl.protocol.requests import Reply, replies_of
 from fedmtl.server.placement import OnClients
 from fedmtl.server.round_result import RoundResult
 from fedmtl.server.server import Server
 from tests.server.toy import DATA, TRUNK_NUMBERS, Toy, make_toy, measured, read_down, read_up, rounds_of, toy_plan
+from tests.single_packets import pack_payload
 
 PACKET = 32 + 4 * TRUNK_NUMBERS
 """Bytes of a dense trunk: header and float32."""

@@ -17,9 +17,9 @@ from fedmtl.engines import Loop
 from fedmtl.models import MLP
 from fedmtl.protocol.exchange import Exchange
 from fedmtl.protocol.make_plan import make_plan
+from fedmtl.protocol.packing import unpack_payload
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.requests import Reply, Request, Requests, replies_of, requests_of
-from fedmtl.protocol.unpack import unpack_payload
 from fedmtl.server.at_server import placement_of
 from fedmtl.server.round_result import RoundResult
 from fedmtl.server.sampling import cohort_size

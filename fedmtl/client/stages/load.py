@@ -16,9 +16,9 @@ from fedmtl.core.trees import tree_map, tree_stack, tree_structure
 from fedmtl.core.types import Payload, TaskSet
 from fedmtl.engines.base import ClientFn, Cohort, OutputBuffers
 from fedmtl.protocol.packets import DOWN, PacketError, concat
+from fedmtl.protocol.packing import unpack_payloads
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.spec import payload_of
-from fedmtl.protocol.unpack import unpack_payloads
 
 
 class ClientGroup(NamedTuple):

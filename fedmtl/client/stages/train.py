@@ -17,12 +17,11 @@ from fedmtl.core.random import permutations, rng
 from fedmtl.core.trees import finite_rows, tree_index, tree_leaves, tree_map
 from fedmtl.core.types import Trained
 from fedmtl.core.uploads import weighted_sum
-from fedmtl.protocol.pack import Packed, PacketBuffer, pack_payloads
 from fedmtl.protocol.packets import UP, PacketError, PacketRows, Packets
+from fedmtl.protocol.packing import Packed, PacketBuffer, pack_payloads, unpack_payloads
 from fedmtl.protocol.permissions import NOT_CODED, NOT_FINITE, NOT_READ
 from fedmtl.protocol.requests import Total
 from fedmtl.protocol.spec import check_payload
-from fedmtl.protocol.unpack import unpack_payloads
 from fedmtl.tables.schemas import TRAIN_LOSS
 
 log = logging.getLogger("fedmtl")

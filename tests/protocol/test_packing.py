@@ -14,10 +14,10 @@ from fedmtl.core.trees import tree_stack
 from fedmtl.core.types import Payload
 from fedmtl.protocol.header import make_packet, read_packet, train_losses
 from fedmtl.protocol.link import Link
-from fedmtl.protocol.pack import PacketBuffer, pack_payload, pack_payloads
 from fedmtl.protocol.packets import DATA, DOWN, HEADER_BYTES, REPORT, UP, PacketError, concat
+from fedmtl.protocol.packing import PacketBuffer, pack_payloads, unpack_payload
 from fedmtl.protocol.spec import Spec, spec_of
-from fedmtl.protocol.unpack import unpack_payload
+from tests.single_packets import pack_payload
 
 CODECS: list[Codec[Any]] = [Dense(), FP16(), Int8(block=4), TopK(0.5), ErrorFeedback(TopK(0.5))]
 LOSSY = CODECS[1:]

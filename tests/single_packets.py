@@ -1,0 +1,52 @@
+"""Packets of one client, and requests from rows: the cohort of one that tests compare with."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fedmtl.core.trees import tree_index, tree_stack
+from fedmtl.core.types import Payload
+from fedmtl.protocol.link import Link
+from fedmtl.protocol.packing import pack_payloads
+from fedmtl.protocol.spec import check_payload
+
+
+def pack_payload(
+    payload: Payload,
+    link: Link,
+    state: Any,
+    rng: np.random.Generator,
+    *,
+    kind: int,
+    round: int,
+    num_examples: float = 0.0,
+    train_loss: float = math.nan,
+    metrics: Sequence[float] = (),
+    reference: Payload | None = None,
+) -> tuple[bytes, Any]:
+    """Pack one payload; return the packet and the codec's next state. A broadcast's number of examples is 0.
+
+    Raises:
+        ValueError: the payload is not what the spec says, or the codec refuses its numbers.
+    """
+    check_payload(payload, link.spec, kind)
+    packed = pack_payloads(
+        {record: {name: value[None] for name, value in params.items()} for record, params in payload.items()},
+        link,
+        tree_stack([state]),
+        lambda _: rng,
+        kind=kind,
+        round=round,
+        num_examples=np.array([num_examples]),
+        train_loss=np.array([train_loss], np.float32),
+        metrics=np.array([metrics], np.float32),
+        references=[reference] if reference else (),
+        on_error=_raise,
+    )
+    return packed.packets[0], tree_index(packed.states, 0)
+
+
+def _raise(_: int, error: ValueError) -> None:
+    raise error
