@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from fedmtl.core.trees import tree_index, tree_stack
 from fedmtl.core.types import Payload
 from fedmtl.protocol.link import Link
-from fedmtl.protocol.packing import pack_payloads
+from fedmtl.protocol.packets import concat
+from fedmtl.protocol.packing import pack_payloads, raise_error, unpack_payloads
 from fedmtl.protocol.spec import check_payload
 
 
@@ -43,10 +45,21 @@ def pack_payload(
         train_loss=np.array([train_loss], np.float32),
         metrics=np.array([metrics], np.float32),
         references=[reference] if reference else (),
-        on_error=_raise,
+        on_error=raise_error,
     )
     return packed.packets[0], tree_index(packed.states, 0)
 
 
-def _raise(_: int, error: ValueError) -> None:
-    raise error
+def unpack_payload(
+    packet: bytes, link: Link, *, kind: int, round: int, reference: Payload | None = None
+) -> tuple[Payload, float]:
+    """Unpack the payload of one packet, and its number of examples.
+
+    Raises:
+        PacketError: the packet is not one of this kind, round, spec and codec, or is damaged.
+    """
+    references = [reference] if reference else ()
+    unpacked = unpack_payloads(
+        concat([packet]), link, kind=kind, round=round, references=references, on_error=raise_error
+    )
+    return link.arrays(torch.from_numpy(unpacked.vectors[0].copy())), float(unpacked.num_examples[0])

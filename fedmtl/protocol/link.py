@@ -87,6 +87,17 @@ class Link:
         found = self.vectors(payloads)
         return found if broadcast_index is None or len(found) == 1 else found[broadcast_index]
 
+    def arrays(self, numbers: Any) -> dict[str, dict[str, Any]]:
+        """View the last axis of a tensor or an array, [K, size] or [size], as the arrays of payloads: no copy."""
+        found: dict[str, dict[str, Any]] = {record: {} for record in self.spec.empty}
+        rows, offset = tuple(numbers.shape[:-1]), 0
+        for entry in self.spec:
+            count = math.prod(entry.shape)
+            part = numbers[..., offset : offset + count].reshape((*rows, *entry.shape))
+            found.setdefault(entry.record, {})[entry.name] = part
+            offset += count
+        return found
+
     def vectors(self, payloads: Sequence[Payload]) -> NDArray[np.float32]:
         """Return the numbers of payloads in the order of the spec, [M, size], 0 for a name or shape that one lacks."""
         found = np.zeros((len(payloads), self.spec.size), np.float32)

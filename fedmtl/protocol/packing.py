@@ -13,15 +13,15 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedmtl.core.trees import tree_leaves, tree_map
+from fedmtl.core.trees import tree_leaves
 from fedmtl.core.types import Payload
 from fedmtl.protocol.header import make_packet, read_packets, train_losses, write_headers
 from fedmtl.protocol.link import Link
 from fedmtl.protocol.packets import HEADER_BYTES, KIND_NAMES, UP, PacketError, Packets, concat, from_matrix
-from fedmtl.protocol.spec import Spec, flatten, payload_of
 
 
 class Packed(NamedTuple):
@@ -43,30 +43,29 @@ class PacketBuffer:
     A codec that codes numbers as they are then copies nothing, and neither does code that writes them there at once.
     """
 
-    def __init__(self, count: int, spec: Spec, metrics: int = 0) -> None:
+    def __init__(self, count: int, link: Link) -> None:
         self._count = count
-        self._metrics = metrics
-        self._spec = spec
+        self._link = link
         self._places: list[Tensor] = []
 
     @cached_property
     def array(self) -> NDArray[np.float32]:
         """[K, header + size + metrics], taken when it is first asked for."""
-        return np.empty((self._count, HEADER_BYTES // 4 + self._spec.size + self._metrics), np.float32)
+        return np.empty((self._count, HEADER_BYTES // 4 + self._link.spec.size + len(self._link.metrics)), np.float32)
 
     @property
     def vectors(self) -> NDArray[np.float32]:
         """[K, size], in that memory."""
-        return self.array[:, HEADER_BYTES // 4 :][:, : self._spec.size]
+        return self.array[:, HEADER_BYTES // 4 :][:, : self._link.spec.size]
 
     def payload_views(self) -> list[Tensor]:
         """Return the memory of the arrays [K, …] of a payload, in the order of its leaves."""
-        self._places = tree_leaves(payload_of(self.vectors, self._spec))
+        self._places = tree_leaves(self._link.arrays(torch.from_numpy(self.vectors)))
         return self._places
 
     def contains(self, payload: Payload) -> bool:
         """Return True where the payload's arrays are in this memory."""
-        found = [payload[entry.record][entry.name] for entry in self._spec]
+        found = [payload[entry.record][entry.name] for entry in self._link.spec]
         return len(self._places) == len(found) and all(
             (one.data_ptr(), one.shape, one.stride()) == (place.data_ptr(), place.shape, place.stride())
             for one, place in zip(found, self._places, strict=True)
@@ -107,15 +106,16 @@ def pack_payloads(
     """
     count = len(num_examples)
     losses = np.full(count, np.nan, np.float32) if train_loss is None else train_loss
-    spec = link.spec
-    if not spec:
+    if not link.spec:
         return Packed(np.arange(count), concat([b""] * count), states)
     tail = np.zeros((count, 0), "<f4") if metrics is None else np.ascontiguousarray(metrics, "<f4")
     if tail.shape[1] != len(link.metrics):
         raise ValueError(f"Uploads hold the metrics {link.metrics}, got {tail.shape[1]} numbers of each client.")
     if buffer is None or not buffer.contains(payload):
-        buffer = PacketBuffer(count, spec, tail.shape[1])
-        flatten(payload, spec, buffer.vectors)
+        buffer = PacketBuffer(count, link)
+        arrays = link.arrays(torch.from_numpy(buffer.vectors))
+        for entry in link.spec:
+            arrays[entry.record][entry.name].copy_(payload[entry.record][entry.name].detach())
     space, vectors = buffer.array, buffer.vectors
     base = link.references(references, broadcast_index)
     rows, bodies, states = link.encode(vectors, states, rng_for, base, finite, on_error)
@@ -217,23 +217,10 @@ def _parted(bodies: Any, count: int) -> tuple[Any, NDArray[np.float32]]:
     return [body[:-size] for body in bodies], np.array([np.resize(one, count) for one in found], np.float32)
 
 
-def unpack_payload(
-    packet: bytes, link: Link, *, kind: int, round: int, reference: Payload | None = None
-) -> tuple[Payload, float]:
-    """Unpack the payload of one packet, and its number of examples.
-
-    Raises:
-        PacketError: the packet is not one of this kind, round, spec and codec, or is damaged.
-    """
-    references = [reference] if reference else ()
-    unpacked = unpack_payloads(concat([packet]), link, kind=kind, round=round, references=references, on_error=_raise)
-    payload = payload_of(unpacked.vectors.copy(), link.spec)
-    return tree_map(lambda leaf: leaf[0], payload), float(unpacked.num_examples[0])
-
-
 def _cannot_decode(kind: int, error: ValueError) -> PacketError:
     return PacketError(f"The {KIND_NAMES[kind]} packet's body cannot be decoded: {error}")
 
 
-def _raise(_: int, error: ValueError) -> None:
+def raise_error(_: int, error: ValueError) -> None:
+    """Raise the error of the first row that has one, where no row may have one."""
     raise error

@@ -5,9 +5,7 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.codecs.base import Codec
@@ -82,36 +80,3 @@ def check_payload(payload: Payload, spec: Spec, kind: int) -> None:
             f"The {KIND_NAMES[kind]} should hold {missing} and not {surplus}: an algorithm's payload has the same "
             "names and shapes in every round."
         )
-
-
-def arrays_of(vector: NDArray[Any], spec: Spec) -> dict[str, dict[str, NDArray[Any]]]:
-    """View one vector [size] as the arrays of a payload; they share memory."""
-    arrays: dict[str, dict[str, NDArray[Any]]] = {record: {} for record in spec.empty}
-    offset = 0
-    for entry in spec:
-        count = math.prod(entry.shape)
-        arrays.setdefault(entry.record, {})[entry.name] = vector[offset : offset + count].reshape(entry.shape)
-        offset += count
-    return arrays
-
-
-def payload_of(vectors: NDArray[np.float32], spec: Spec) -> dict[str, dict[str, Tensor]]:
-    """View vectors [K, size] as the arrays [K, …] of a payload; they share memory."""
-    payload: dict[str, dict[str, Tensor]] = {record: {} for record in spec.empty}
-    numbers, offset = torch.from_numpy(vectors), 0
-    for entry in spec:
-        count = math.prod(entry.shape)
-        part = numbers[:, offset : offset + count].reshape(len(vectors), *entry.shape)
-        payload.setdefault(entry.record, {})[entry.name] = part
-        offset += count
-    return payload
-
-
-def flatten(payload: Payload, spec: Spec, out: NDArray[np.float32]) -> None:
-    """Write the arrays [K, …] of a payload into vectors [K, size]."""
-    offset = 0
-    for entry in spec:
-        values = payload[entry.record][entry.name].detach().cpu().numpy()
-        count = math.prod(entry.shape)
-        out[:, offset : offset + count] = values.reshape(len(out), count)
-        offset += count

@@ -13,7 +13,7 @@ from fedmtl.core.types import ClientId, Payload, TaskSet
 from fedmtl.data.roster import Roster
 from fedmtl.protocol.exchange import Exchange
 from fedmtl.protocol.packets import DOWN, Packets, concat
-from fedmtl.protocol.packing import pack_payloads
+from fedmtl.protocol.packing import pack_payloads, raise_error
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.spec import check_payload
 
@@ -73,15 +73,11 @@ def broadcasts(plan: Plan, state: Any, roster: Roster, exchange: Exchange, clien
             kind=DOWN,
             round=exchange.number,
             num_examples=np.zeros(len(some)),
-            on_error=_raise,
+            on_error=raise_error,
         )
         for k, place in enumerate(places):
             packets[place] = packed.packets[k]
     return concat(packets).select(which[speaker])
-
-
-def _raise(_: int, error: ValueError) -> None:
-    raise error
 
 
 def _sum(tensor: Tensor, known: dict[int, bytes]) -> bytes:

@@ -3,13 +3,13 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from fedmtl.core.types import ClientId, Payload, TaskSet
 from fedmtl.core.uploads import Stack, Summed, Uploads
 from fedmtl.protocol.packets import DOWN, UP, PacketError, Packets
-from fedmtl.protocol.packing import Unpacked, unpack_payload, unpack_payloads
-from fedmtl.protocol.spec import arrays_of, payload_of
+from fedmtl.protocol.packing import Unpacked, raise_error, unpack_payloads
 from fedmtl.server.influence import Bounds, norm_limits, size_limits, update_norms
 from fedmtl.server.replies import RoundReplies
 from fedmtl.server.round_result import TrainingMetric
@@ -67,14 +67,14 @@ class UploadReader:
                 for part in parts:
                     sent = part.unpacked
                     self._note(owned, part.clients, sent.num_examples, sent.train_loss, sent.metrics)
-                spec = self._replies.plan.up_spec(int(parts[0].clients[0]), owned)
+                link = self._replies.plan.uplink(int(parts[0].clients[0]), owned)
                 clients = np.concatenate([part.clients for part in parts])
                 order = np.argsort(clients)
-                num_examples, vectors = np.empty(len(clients)), np.empty((len(clients), spec.size), np.float32)
+                num_examples, vectors = np.empty(len(clients)), np.empty((len(clients), link.spec.size), np.float32)
                 places = np.split(order.argsort(), np.cumsum([len(part.clients) for part in parts])[:-1])
                 for part, rows in zip(parts, places, strict=True):
                     vectors[rows], num_examples[rows] = part.unpacked.vectors, part.unpacked.num_examples
-                stacks.append(Stack(clients[order], payload_of(vectors, spec), num_examples))
+                stacks.append(Stack(clients[order], link.arrays(torch.from_numpy(vectors)), num_examples))
         return Uploads(stacks)
 
     def _within(self, found: dict[int, list[ReceivedUploads]], bounds: Bounds) -> dict[int, list[ReceivedUploads]]:
@@ -112,8 +112,8 @@ class UploadReader:
             for owned, clients, vector, num_examples, losses, metrics in answer.replies.totals:
                 if len(clients):
                     self._note(owned, clients, num_examples, losses, metrics)
-                    spec = self._replies.plan.up_spec(int(clients[0]), owned)
-                    found.append(Summed(clients, arrays_of(vector, spec), float(num_examples.sum())))
+                    link = self._replies.plan.uplink(int(clients[0]), owned)
+                    found.append(Summed(clients, link.arrays(vector), float(num_examples.sum())))
         return found
 
     def _note(self, owned: TaskSet, clients: Any, num_examples: Any, losses: Any, metrics: Any) -> None:
@@ -171,9 +171,11 @@ class UploadReader:
         """Return the broadcasts as clients have unpacked them: those that differ, and each client's index."""
         link = self._replies.plan.downlink(client, owned)
         starts, first, which = np.unique(sent.starts, return_index=True, return_inverse=True)
-        for start, k in zip(starts.tolist(), first.tolist(), strict=True):
-            if (link.spec, start) not in received:
-                received[link.spec, start] = unpack_payload(sent[k], link, kind=DOWN, round=self._replies.round)[0]
+        fresh = [k for k in first.tolist() if (link.spec, int(sent.starts[k])) not in received]
+        some, number = sent.select(np.array(fresh, np.int64)), self._replies.round
+        unpacked = unpack_payloads(some, link, kind=DOWN, round=number, on_error=raise_error)
+        for k, vector in zip(fresh, unpacked.vectors, strict=True):
+            received[link.spec, int(sent.starts[k])] = link.arrays(torch.from_numpy(vector.copy()))
         return [received[link.spec, start] for start in starts.tolist()], which
 
 

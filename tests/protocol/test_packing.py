@@ -15,9 +15,9 @@ from fedmtl.core.types import Payload
 from fedmtl.protocol.header import make_packet, read_packet, train_losses
 from fedmtl.protocol.link import Link
 from fedmtl.protocol.packets import DATA, DOWN, HEADER_BYTES, REPORT, UP, PacketError, concat
-from fedmtl.protocol.packing import PacketBuffer, pack_payloads, unpack_payload
+from fedmtl.protocol.packing import PacketBuffer, pack_payloads
 from fedmtl.protocol.spec import Spec, spec_of
-from tests.single_packets import pack_payload
+from tests.single_packets import pack_payload, unpack_payload
 
 CODECS: list[Codec[Any]] = [Dense(), FP16(), Int8(block=4), TopK(0.5), ErrorFeedback(TopK(0.5))]
 LOSSY = CODECS[1:]
@@ -211,7 +211,7 @@ def test_a_payload_in_its_room_is_packed_where_it_is(codec: Codec[Any], there: b
         record: {name: torch.stack([client[record][name] for client in clients]) for name in clients[0][record]}
         for record in clients[0]
     }
-    room = PacketBuffer(3, SPEC)
+    room = PacketBuffer(3, Link(SPEC, codec))
     for place, (record, name) in zip(room.payload_views(), ORDER, strict=True):
         place.copy_(stacked[record][name])
         if there:

@@ -13,7 +13,6 @@ from fedmtl.core.trees import tree_index
 from fedmtl.core.types import Params
 from fedmtl.data import Federation, Synthetic
 from fedmtl.protocol.packets import DOWN, UP
-from fedmtl.protocol.packing import unpack_payload
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.requests import Reply, Request
 from fedmtl.run_experiment import run
@@ -23,6 +22,7 @@ from fedmtl.runtime.flower.messages import read_replies, read_requests
 from fedmtl.runtime.local import LocalGrid
 from fedmtl.runtime.node import client_pool_of
 from tests.server.toy import DATA, MODEL
+from tests.single_packets import unpack_payload
 
 
 @dataclass

@@ -20,11 +20,10 @@ from fedmtl.core.types import ClientId, Payload, Trained, Upload
 from fedmtl.data.base import Federation
 from fedmtl.data.batches import make_batches
 from fedmtl.protocol.packets import DOWN, UP
-from fedmtl.protocol.packing import unpack_payload
 from fedmtl.protocol.plan import Plan
 from fedmtl.tables.schemas import TRAIN_LOSS
 from tests.algorithms.rounds import epoch
-from tests.single_packets import pack_payload
+from tests.single_packets import pack_payload, unpack_payload
 
 
 def can_fail(tree: Any) -> bool:

@@ -7,6 +7,7 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from fedmtl.client.data_shard import Shard, ShardRows, ShardTable
@@ -15,10 +16,9 @@ from fedmtl.core.context import ContextRows
 from fedmtl.core.trees import tree_map, tree_stack, tree_structure
 from fedmtl.core.types import Payload, TaskSet
 from fedmtl.engines.base import ClientFn, Cohort, OutputBuffers
-from fedmtl.protocol.packets import DOWN, PacketError, concat
-from fedmtl.protocol.packing import unpack_payloads
+from fedmtl.protocol.packets import DOWN, concat
+from fedmtl.protocol.packing import raise_error, unpack_payloads
 from fedmtl.protocol.plan import Plan
-from fedmtl.protocol.spec import payload_of
 
 
 class ClientGroup(NamedTuple):
@@ -115,9 +115,9 @@ class GroupLoader:
             sent = [packets[k] for k in first.tolist()]  # equal ones lie apart where they came over a network
             place = {packet: index for index, packet in enumerate(dict.fromkeys(sent))}
             fresh = [packet for packet in place if (link.spec, packet) not in opened]
-            unpacked = unpack_payloads(concat(fresh), link, kind=DOWN, round=exchange.round, on_error=_raise)
+            unpacked = unpack_payloads(concat(fresh), link, kind=DOWN, round=exchange.round, on_error=raise_error)
             for packet, vector in zip(fresh, unpacked.vectors, strict=True):
-                opened[link.spec, packet] = tree_map(lambda leaf: leaf[0], payload_of(vector[None].copy(), link.spec))
+                opened[link.spec, packet] = link.arrays(torch.from_numpy(vector.copy()))
             downs = [opened[link.spec, packet] for packet in place]
             broadcast_index = np.array([place[packet] for packet in sent], np.int64)[same]
             kinds = self._kinds_of(table, places[members])
@@ -156,7 +156,3 @@ class GroupLoader:
         sizes, inverse = np.unique(table.train.size[rows], return_inverse=True)
         states = tree_stack([self._first_of(table, size) for size in sizes.tolist()])
         return tree_map(lambda leaf: leaf[inverse], states)
-
-
-def _raise(_: int, error: PacketError) -> None:
-    raise error

@@ -44,9 +44,9 @@ def train(exchange: LoadedExchange, groups: list[ClientGroup], batch_size: int |
             sizes = group.table.train.size[group.rows[some]]
             order = permutations(plan.seed, round, group.clients[some], "batches", sizes)
             function = plan.training(group.table.owned)
-            spec = plan.up_spec(int(group.clients[0]), group.table.owned)
-            buffer = PacketBuffer(len(some), spec, len(plan.uplink(int(group.clients[0]), group.table.owned).metrics))
-            outputs = partial(_output_buffers, buffer, len(spec))
+            link = plan.uplink(int(group.clients[0]), group.table.owned)
+            buffer = PacketBuffer(len(some), link)
+            outputs = partial(_output_buffers, buffer, len(link.spec))
             context = context_rows(plan.seed, round - 1, group.clients[some]) if drawing else None
             cohorts.append(group.cohort(function, group.table.train, some, order, batch_size, context, outputs))
             trained.append((group, some, sizes, buffer))
