@@ -1,7 +1,7 @@
 """Packets of one client, and requests from rows: the cohort of one that tests compare with."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,9 +9,11 @@ import torch
 
 from fedmtl.core.trees import tree_index, tree_stack
 from fedmtl.core.types import Payload
+from fedmtl.protocol.exchange import Exchange
 from fedmtl.protocol.link import Link
 from fedmtl.protocol.packets import concat
 from fedmtl.protocol.packing import pack_payloads, raise_error, unpack_payloads
+from fedmtl.protocol.requests import Request, Requests
 from fedmtl.protocol.spec import check_payload
 
 
@@ -63,3 +65,15 @@ def unpack_payload(
         concat([packet]), link, kind=kind, round=round, references=references, on_error=raise_error
     )
     return link.arrays(torch.from_numpy(unpacked.vectors[0].copy())), float(unpacked.num_examples[0])
+
+
+def requests_of(requests: Iterable[Request], exchange: Exchange) -> Requests:
+    """Make columns from rows."""
+    rows = list(requests)
+    flags = np.array([(request.evaluate, request.train, request.raw_data) for request in rows], bool).reshape(-1, 3)
+    evaluate, train, raw_data = flags.T
+    clients, packets = (
+        np.array([request.client for request in rows], np.int64),
+        concat([request.packet for request in rows]),
+    )
+    return Requests(exchange, clients, packets, evaluate, train, raw_data)

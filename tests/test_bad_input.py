@@ -21,7 +21,7 @@ from fedmtl.core.types import LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.data import ClientData, Federation, Split, from_arrays
 from fedmtl.models import MLP
 from fedmtl.protocol.packets import PacketError
-from fedmtl.protocol.requests import replies_of, requests_of
+from fedmtl.protocol.requests import replies_of
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment, from_dict
 from fedmtl.runs.presets import load_experiment
@@ -30,6 +30,7 @@ from fedmtl.runtime.flower.messages import read_replies, read_requests, replies_
 from fedmtl.runtime.local import LocalGrid
 from fedmtl.runtime.node import client_pool_of
 from fedmtl.tasks import Binary, MultiClass
+from tests.single_packets import requests_of
 from tests.toys import mixed
 
 SMALL: dict[str, Any] = {

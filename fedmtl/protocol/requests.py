@@ -75,18 +75,6 @@ class Requests(Sequence[Request]):
         return Requests(self.exchange, clients, packets, evaluate, train, raw_data, self.since[rows])
 
 
-def requests_of(requests: Iterable[Request], exchange: Exchange) -> Requests:
-    """Make columns from rows."""
-    rows = list(requests)
-    flags = np.array([(request.evaluate, request.train, request.raw_data) for request in rows], bool).reshape(-1, 3)
-    evaluate, train, raw_data = flags.T
-    clients, packets = (
-        np.array([request.client for request in rows], np.int64),
-        concat([request.packet for request in rows]),
-    )
-    return Requests(exchange, clients, packets, evaluate, train, raw_data)
-
-
 class Reply(NamedTuple):
     """The reply of one client."""
 

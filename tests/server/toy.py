@@ -18,14 +18,14 @@ from fedmtl.models import MLP
 from fedmtl.protocol.exchange import Exchange
 from fedmtl.protocol.make_plan import make_plan
 from fedmtl.protocol.plan import Plan
-from fedmtl.protocol.requests import Reply, Request, Requests, replies_of, requests_of
+from fedmtl.protocol.requests import Reply, Request, Requests, replies_of
 from fedmtl.server.at_server import placement_of
 from fedmtl.server.round_result import RoundResult
 from fedmtl.server.sampling import cohort_size
 from fedmtl.server.schedule import Schedule
 from fedmtl.server.server import Server
 from fedmtl.server.synchronous import Synchronous
-from tests.single_packets import unpack_payload
+from tests.single_packets import requests_of, unpack_payload
 from tests.toys import mixed
 
 DATA = mixed(examples=8, test_examples=4, features=6, classes=3, noise=0.1, ragged=True)
