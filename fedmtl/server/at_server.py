@@ -18,7 +18,8 @@ from fedmtl.protocol.exchange import Exchange
 from fedmtl.protocol.metrics_report import read_raw_data
 from fedmtl.protocol.packets import PacketError
 from fedmtl.protocol.plan import Plan
-from fedmtl.server.placement import Asked, OnClients, Placement, Update
+from fedmtl.server.on_clients import OnClients
+from fedmtl.server.placement import Asked, Placement, Update
 from fedmtl.server.policy import RoundPolicy
 from fedmtl.server.replies import RoundReplies, first_problems
 from fedmtl.server.round_result import TrainingMetric

@@ -11,8 +11,6 @@ from fedmtl.protocol.exchange import Exchange
 from fedmtl.server.policy import RoundPolicy
 from fedmtl.server.replies import RoundReplies
 from fedmtl.server.round_result import TrainingMetric
-from fedmtl.server.safe_aggregation import aggregate
-from fedmtl.server.upload_replies import UploadReader
 
 
 class Asked(NamedTuple):
@@ -67,24 +65,3 @@ class Placement(Protocol):
             RuntimeError: examples that the run cannot do without are missing.
         """
         ...
-
-
-class OnClients:
-    """Examples stay where they are: the clients that the policy draws train, and send what the algorithm uploads."""
-
-    def __init__(self) -> None:
-        self.raw_data: dict[ClientId, bytes] = {}
-
-    def ask(self, exchange: Exchange, present: NDArray[np.int64], policy: RoundPolicy) -> Asked:
-        return Asked(policy.ask(exchange, present) if exchange.train else present[:0], present[:0])
-
-    def update(self, state: Any, received: RoundReplies, trusted: bool, needs_all: bool, altered: bool) -> Update:
-        if not received.requests.train.any():
-            return Update(state, received.roster.clients[:0])
-        reader = UploadReader(received)
-        uploads = reader.uploads()
-        if len(uploads.clients):
-            makes = received.requests.exchange.makes
-            state, uploads, unusable = aggregate(received.plan, makes, state, uploads, received.node_of, trusted)
-            received.leave_out(unusable)
-        return Update(state, uploads.clients, reader.training(uploads.clients))

@@ -17,7 +17,7 @@ from fedmtl.protocol.header import make_packet, read_packet
 from fedmtl.protocol.metrics_report import read_full_reports, report_packets
 from fedmtl.protocol.packets import REPORT, concat
 from fedmtl.protocol.requests import Reply, replies_of
-from fedmtl.server.placement import OnClients
+from fedmtl.server.on_clients import OnClients
 from fedmtl.server.round_result import ClientMetrics
 from fedmtl.server.server import Server
 from tests.metrics.cases import by_scikit

@@ -34,7 +34,7 @@ from fedmtl.protocol.make_plan import make_plan
 from fedmtl.protocol.packets import HEADER_BYTES, UP
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.requests import Reply, replies_of
-from fedmtl.server.placement import OnClients
+from fedmtl.server.on_clients import OnClients
 from fedmtl.server.server import Server
 from fedmtl.server.synchronous import Synchronous
 from tests.conftest import ALL_ALGORITHMS, tiny, tiny_model

@@ -19,7 +19,7 @@ from fedmtl.protocol.exchange import Exchange
 from fedmtl.protocol.header import make_packet
 from fedmtl.protocol.packets import UP
 from fedmtl.protocol.requests import Reply, replies_of
-from fedmtl.server.placement import OnClients
+from fedmtl.server.on_clients import OnClients
 from fedmtl.server.round_result import RoundResult
 from fedmtl.server.server import Server
 from tests.server.toy import DATA, TRUNK_NUMBERS, Toy, make_toy, measured, read_down, read_up, rounds_of, toy_plan

@@ -1,4 +1,4 @@
-"""Uploads of a round: the packets of all nodes, unpacked, bounded and stacked by set of tasks."""
+"""Placement of nearly all algorithms: clients train, and their uploads, bounded and stacked, make the next model."""
 
 from typing import Any, NamedTuple
 
@@ -8,12 +8,37 @@ from numpy.typing import NDArray
 
 from fedmtl.core.types import ClientId, Payload, TaskSet
 from fedmtl.core.uploads import Stack, Summed, Uploads
+from fedmtl.protocol.exchange import Exchange
 from fedmtl.protocol.packets import DOWN, UP, PacketError, Packets
 from fedmtl.protocol.packing import Unpacked, raise_error, unpack_payloads
 from fedmtl.server.influence import Bounds, norm_limits, size_limits, update_norms
+from fedmtl.server.placement import Asked, Update
+from fedmtl.server.policy import RoundPolicy
 from fedmtl.server.replies import RoundReplies
 from fedmtl.server.round_result import TrainingMetric
+from fedmtl.server.safe_aggregation import aggregate
 from fedmtl.tables.schemas import TRAIN_LOSS
+
+
+class OnClients:
+    """Examples stay where they are: the clients that the policy draws train, and send what the algorithm uploads."""
+
+    def __init__(self) -> None:
+        self.raw_data: dict[ClientId, bytes] = {}
+
+    def ask(self, exchange: Exchange, present: NDArray[np.int64], policy: RoundPolicy) -> Asked:
+        return Asked(policy.ask(exchange, present) if exchange.train else present[:0], present[:0])
+
+    def update(self, state: Any, received: RoundReplies, trusted: bool, needs_all: bool, altered: bool) -> Update:
+        if not received.requests.train.any():
+            return Update(state, received.roster.clients[:0])
+        reader = UploadReader(received)
+        uploads = reader.uploads()
+        if len(uploads.clients):
+            makes = received.requests.exchange.makes
+            state, uploads, unusable = aggregate(received.plan, makes, state, uploads, received.node_of, trusted)
+            received.leave_out(unusable)
+        return Update(state, uploads.clients, reader.training(uploads.clients))
 
 
 class ReceivedUploads(NamedTuple):
