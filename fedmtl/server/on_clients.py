@@ -11,12 +11,14 @@ from fedmtl.core.uploads import Stack, Summed, Uploads
 from fedmtl.protocol.exchange import Exchange
 from fedmtl.protocol.packets import DOWN, UP, PacketError, Packets
 from fedmtl.protocol.packing import Unpacked, raise_error, unpack_payloads
+from fedmtl.protocol.returned import as_server_state
 from fedmtl.server.influence import Bounds, norm_limits, size_limits, update_norms
 from fedmtl.server.placement import Asked, Update
 from fedmtl.server.policy import RoundPolicy
 from fedmtl.server.replies import RoundReplies
 from fedmtl.server.round_result import TrainingMetric
 from fedmtl.server.safe_aggregation import aggregate
+from fedmtl.server.server_part import with_server_part
 from fedmtl.tables.schemas import TRAIN_LOSS
 
 
@@ -32,13 +34,22 @@ class OnClients:
     def update(self, state: Any, received: RoundReplies, trusted: bool, needs_all: bool, altered: bool) -> Update:
         if not received.requests.train.any():
             return Update(state, received.roster.clients[:0])
+        plan, makes = received.plan, received.requests.exchange.makes
+        ctx = plan.server_context(makes, "aggregate")
         reader = UploadReader(received)
         uploads = reader.uploads()
-        if len(uploads.clients):
-            makes = received.requests.exchange.makes
-            state, uploads, unusable = aggregate(received.plan, makes, state, uploads, received.node_of, trusted)
+
+        def step(uploads: Uploads) -> Any:
+            sums = with_server_part(plan, makes, uploads) if plan.up_codec.traits.server_part else uploads
+            return as_server_state(plan.algorithm, state, plan.algorithm.aggregate(state, sums, ctx))
+
+        after = state
+        if len(uploads.clients) and (trusted or uploads.summed):  # an error of the algorithm is one of the run
+            after = step(uploads)
+        elif len(uploads.clients):
+            after, uploads, unusable = aggregate(step, state, uploads, received.node_of)
             received.leave_out(unusable)
-        return Update(state, uploads.clients, reader.training(uploads.clients))
+        return Update(after, uploads.clients, reader.training(uploads.clients))
 
 
 class ReceivedUploads(NamedTuple):

@@ -11,38 +11,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl.core.context import Context
 from fedmtl.core.trees import all_finite, tree_map
 from fedmtl.core.types import ClientId
 from fedmtl.core.uploads import Stack, Uploads
-from fedmtl.protocol.plan import Plan
-from fedmtl.protocol.returned import as_server_state
-from fedmtl.server.server_part import with_server_part
 
 
 def aggregate(
-    plan: Plan, round: int, state: Any, uploads: Uploads, node_of: Callable[[ClientId], int | None], trusted: bool
+    step: Callable[[Uploads], Any], state: Any, uploads: Uploads, node_of: Callable[[ClientId], int | None]
 ) -> tuple[Any, Uploads, dict[ClientId, str]]:
     """Return the server's next state, the uploads that made it, and the clients of the others, with the reason.
 
     Args:
+        step: uploads -> the next state.
+        state: the server's.
+        uploads: of the round, in client order.
         node_of: the node that a client's upload came from.
-        trusted: whether an error of the algorithm is an error of the run.
 
     Raises:
         Exception: the algorithm's own, where no node's uploads alone explain it.
     """
-    ctx = plan.server_context(round, "aggregate")
-    if trusted or uploads.summed:
-        return _next(plan, round, state, uploads, ctx), uploads, {}
-    after, error = _tried(plan, round, state, uploads, ctx)
+    after, error = _tried(step, state, uploads)
     if error is not None:
         clients = uploads.clients
         nodes = [node_of(client) for client in clients.tolist()]
         for node in sorted(set(nodes), key=str) if len(set(nodes)) > 1 else ():
             some = clients[np.array([other == node for other in nodes])]
             rest = without(uploads, some)
-            better, still = _tried(plan, round, state, rest, ctx)
+            better, still = _tried(step, state, rest)
             if still is None:
                 reason = f"the algorithm cannot use the uploads of its node: {type(error).__name__}"
                 return better, rest, dict.fromkeys(some.tolist(), reason)
@@ -55,15 +50,10 @@ class NotFinite(ValueError):
     """The algorithm's state after a round holds NaN or infinity, and the one before did not."""
 
 
-def _next(plan: Plan, round: int, state: Any, uploads: Uploads, ctx: Context) -> Any:
-    after = plan.algorithm.aggregate(state, with_server_part(plan, round, uploads), ctx)
-    return as_server_state(plan.algorithm, state, after)
-
-
-def _tried(plan: Plan, round: int, state: Any, uploads: Uploads, ctx: Context) -> tuple[Any, Exception | None]:
+def _tried(step: Callable[[Uploads], Any], state: Any, uploads: Uploads) -> tuple[Any, Exception | None]:
     """Return the state after a round, and the error for which it cannot be used."""
     try:
-        after = _next(plan, round, state, uploads, ctx)
+        after = step(uploads)
     except Exception as error:  # of whatever type an algorithm raises on numbers that it did not expect
         return None, error
     unusable = not all_finite(after) and all_finite(state)

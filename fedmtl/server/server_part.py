@@ -11,14 +11,12 @@ from fedmtl.protocol.plan import Plan
 
 
 def with_server_part(plan: Plan, round: int, uploads: Uploads) -> Uploads:
-    """Return the sums of a round's uploads after the server's part of ``up_codec``; without one, the uploads.
+    """Return the sums of a round's uploads after the server's part of ``up_codec``, which has one.
 
     Where clients of several sets of tasks send an array, its sum is over all of them, and what the server's part
     changes is added to one.
     """
     codec: Any = plan.up_codec
-    if not plan.up_codec.traits.server_part:
-        return uploads
     sums = [*map(add, uploads.stacks), *uploads.summed]
     totals: list[dict[str, dict[str, Any]]] = [
         {record: dict(arrays) for record, arrays in part.totals.items()} for part in sums
