@@ -26,7 +26,8 @@ from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment, from_dict
 from fedmtl.runs.presets import load_experiment
 from fedmtl.runtime import InProcess
-from fedmtl.runtime.flower.messages import read_replies, read_requests, replies_content, requests_content
+from fedmtl.runtime.flower.messages import read_requests, replies_content, requests_content
+from fedmtl.runtime.flower.received import read_replies
 from fedmtl.runtime.local import LocalGrid
 from fedmtl.runtime.node import client_pool_of
 from fedmtl.tasks import Binary, MultiClass

@@ -18,7 +18,8 @@ from fedmtl.protocol.requests import Reply, Request
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.result import Result
-from fedmtl.runtime.flower.messages import read_replies, read_requests
+from fedmtl.runtime.flower.messages import read_requests
+from fedmtl.runtime.flower.received import read_replies
 from fedmtl.runtime.local import LocalGrid
 from fedmtl.runtime.node import client_pool_of
 from tests.server.toy import DATA, MODEL

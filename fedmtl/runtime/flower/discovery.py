@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from flwr.app import Message, MessageType, RecordDict
+from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
@@ -16,7 +16,7 @@ from fedmtl.core.types import ClientId
 from fedmtl.data.roster import Roster
 from fedmtl.protocol.rejections import Refused, Rejection, count, report
 from fedmtl.runtime.flower.failures import explained, sender
-from fedmtl.runtime.flower.received import read_roster
+from fedmtl.runtime.flower.records import ROSTER, column, only, record, same_length, value
 
 log = logging.getLogger("fedmtl")
 
@@ -162,3 +162,21 @@ def _tidy(nodes: list[int], node_index: NDArray[np.int64]) -> NodeMap:
     place = {node: index for index, node in enumerate(used)}
     number = np.array([place.get(node, -1) for node in nodes] + [-1], np.int64)  # the last is for index -1
     return NodeMap(used, number[node_index])
+
+
+def read_roster(content: RecordDict) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
+    """Read the clients of a node, the index of each client's set of tasks, and the sets.
+
+    Raises:
+        Refused: anything that ``roster_content`` cannot have written.
+    """
+    only(content, ROSTER)
+    config = record(content, ROSTER, ConfigRecord)
+    clients, owns = (column(config, key, "<i8") for key in ("clients", "owns"))
+    same_length(clients, owns)
+    sets = value(config, "tasks", list)
+    if len(sets) > len(clients) or not all(type(owned) is str for owned in sets):
+        raise Refused("roster", f"sets of tasks are at most {len(clients)} texts, got {len(sets)} values")
+    if len(owns) and not 0 <= owns.min() <= owns.max() < len(sets):
+        raise Refused("roster", "each client has one of the roster's sets of tasks, got one outside them")
+    return clients, owns, sets

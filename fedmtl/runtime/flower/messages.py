@@ -4,7 +4,7 @@ Packets are concatenated in one uint8 array, because Flower's transport has a co
 on the same machine, equal packets may be stored once (``share``). The ledger counts them for every client either way,
 and over a network each client's packet is really sent.
 
-This file writes all messages and reads those of the server; ``received`` reads those of nodes.
+This file writes all messages and reads those of the server; ``received`` reads the replies of nodes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,8 +23,6 @@ from fedmtl.protocol.packets import Packets
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.rejections import Refused
 from fedmtl.protocol.requests import Replies, Requests, Total
-from fedmtl.runtime.flower.received import read_replies as read_replies
-from fedmtl.runtime.flower.received import read_roster as read_roster
 from fedmtl.runtime.flower.records import (
     PACKETS,
     REPLIES,

@@ -1,7 +1,8 @@
-"""The only reader of nodes' messages: replies and rosters, hostile until they are checked.
+"""The only reader of nodes' replies, hostile until they are checked.
 
-This file checks records, keys, types, declared sizes and lengths before an array is viewed; the numbers and their
-clients are checked in ``fedmtl.server.reply_checks``. Every violation is a ``Refused``, and no other error.
+First records, keys, types, declared sizes and lengths are checked, before an array is viewed: every violation is a
+``Refused``, and no other error. Then all columns, at once, against the requests that the node was sent; honest replies
+pass untouched, without a copy.
 """
 
 from typing import Any
@@ -11,13 +12,13 @@ from flwr.app import ConfigRecord, RecordDict
 from numpy.typing import NDArray
 
 from fedmtl.core.text import escaped
+from fedmtl.data.roster import Roster
 from fedmtl.protocol.packets import Packets
-from fedmtl.protocol.rejections import Refused
+from fedmtl.protocol.rejections import Refused, Rejection
 from fedmtl.protocol.requests import PHASES, Replies, Total
 from fedmtl.runtime.flower.records import (
     PACKETS,
     REPLIES,
-    ROSTER,
     TOTALS,
     added,
     column,
@@ -27,6 +28,13 @@ from fedmtl.runtime.flower.records import (
     same_length,
     value,
 )
+from fedmtl.server.node_requests import NodeRequests
+
+EXTRA_ROWS = 1000
+"""Rows about clients of other nodes that are still named one by one; a reply with more of them is refused whole."""
+
+_SLACK = 1.0
+"""Seconds that a node's times may exceed the server's: clocks differ."""
 
 
 def read_replies(content: RecordDict, round: int, rows: int | None = None, totals: bool = True) -> Replies:
@@ -123,19 +131,73 @@ def _totals(content: RecordDict) -> list[Total]:
     return found
 
 
-def read_roster(content: RecordDict) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
-    """Read the clients of a node, the index of each client's set of tasks, and the sets.
+def check_replies(
+    replies: Replies, sent: NodeRequests, roster: Roster, elapsed: float
+) -> tuple[Replies, list[Rejection]]:
+    """Return the replies without parts that were not requested, and the rejections.
 
-    Raises:
-        Refused: anything that ``roster_content`` cannot have written.
+    Args:
+        elapsed: seconds since the requests were sent.
     """
-    only(content, ROSTER)
-    config = record(content, ROSTER, ConfigRecord)
-    clients, owns = (column(config, key, "<i8") for key in ("clients", "owns"))
-    same_length(clients, owns)
-    sets = value(config, "tasks", list)
-    if len(sets) > len(clients) or not all(type(owned) is str for owned in sets):
-        raise Refused("roster", f"sets of tasks are at most {len(clients)} texts, got {len(sets)} values")
-    if len(owns) and not 0 <= owns.min() <= owns.max() < len(sets):
-        raise Refused("roster", "each client has one of the roster's sets of tasks, got one outside them")
-    return clients, owns, sets
+    left_out: list[Rejection] = []
+    node = sent.node
+
+    def leave_out(kind: str, clients: Any, reason: str, part: str = "update") -> None:
+        for client in clients.tolist():
+            left_out.append(Rejection(kind, reason, node, client, part))
+
+    asked = sent.requests.clients
+    place = np.searchsorted(asked, replies.clients)
+    place[place == len(asked)] = 0
+    own = asked[place] == replies.clients if len(asked) else np.zeros(len(replies), bool)
+    if not own.all():
+        others = np.unique(replies.clients[~own])
+        known = np.isin(others, roster.clients)
+        rule = "this node was not asked about it; a client's reply counts from the node where it is registered"
+        leave_out("owner", others[known], rule, "claim")
+        leave_out("unasked", others[~known], "the federation has no such client", "claim")
+        replies, place = replies.select(np.flatnonzero(own)), place[own]
+    last = np.zeros(len(asked), np.int64)
+    last[place] = np.arange(len(place))  # of equal places the last is written last
+    if len(place) != len(asked) and (repeated := last[place] != np.arange(len(place))).any():
+        leave_out("duplicate", np.unique(replies.clients[repeated]), "more than one reply; the last counts", "reply")
+        replies, place = replies.select(np.flatnonzero(~repeated)), place[~repeated]
+    if not replies.totals:
+        updates = _cut(replies.updates, sent.update_bytes[place], replies.clients, "update", leave_out)
+        replies = _with(replies, updates=updates)
+    reports = _cut(replies.reports, sent.report_bytes[place], replies.clients, "report", leave_out)
+    seconds = replies.seconds
+    timely = (seconds >= 0) & (seconds <= elapsed + _SLACK)  # false for NaN
+    if not timely.all():
+        leave_out("seconds", replies.clients[~timely], f"a time is from 0 to the round's {elapsed:.1f} s", "time")
+        seconds = np.where(timely, seconds, 0.0)
+    phases = {name: spent for name, spent in replies.phases.items() if 0 <= spent <= elapsed + _SLACK}
+    if len(phases) < len(replies.phases):
+        strange = ", ".join(name for name in PHASES if name in replies.phases and name not in phases)
+        left_out.append(Rejection("seconds", f"times of {strange} are not from 0 to the round's {elapsed:.1f} s", node))
+    problems = replies.problems
+    if problems:
+        mine = set(asked.tolist())
+        if strangers := sorted(set(problems) - mine):
+            reason = f"problems of clients that the node was not asked about: {escaped(str(strangers[:5]), 80)}"
+            left_out.append(Rejection("owner", reason, node))
+            problems = {client: problem for client, problem in problems.items() if client in mine}
+    return _with(replies, reports=reports, seconds=seconds, problems=problems, phases=phases, node=node), left_out
+
+
+def _cut(packets: Packets, limits: NDArray[np.int64], clients: NDArray[np.int64], part: str, leave_out: Any) -> Packets:
+    """Empty the packets that were not requested or are larger than they can be."""
+    large = packets.lengths > limits
+    if not large.any():
+        return packets
+    unasked = large & (limits == 0)
+    leave_out("unasked", clients[unasked], f"no {part} was asked for", part)
+    for row in np.flatnonzero(large & ~unasked).tolist():
+        reason = f"the {part} can need at most {limits[row]} bytes, got {packets.lengths[row]}"
+        leave_out("size", clients[row : row + 1], reason, part)
+    return Packets(packets.data, packets.starts, np.where(large, 0, packets.lengths))
+
+
+def _with(replies: Replies, **changes: Any) -> Replies:
+    names = ("clients", "reports", "updates", "seconds", "problems", "totals", "phases", "node")
+    return Replies(*(changes.get(name, getattr(replies, name)) for name in names))

@@ -18,8 +18,8 @@ from fedmtl.runtime.direct_grid import DirectGrid
 from fedmtl.runtime.flower.discovery import NodeMap, discover, node_map_of
 from fedmtl.runtime.flower.failures import explained, sender
 from fedmtl.runtime.flower.messages import requests_content
-from fedmtl.runtime.flower.received import read_replies
-from fedmtl.server.reply_checks import EXTRA_ROWS, NodeRequests, check_replies, packet_limits
+from fedmtl.runtime.flower.received import EXTRA_ROWS, check_replies, read_replies
+from fedmtl.server.node_requests import NodeRequests, packet_limits
 from fedmtl.server.round_result import RoundResult
 from fedmtl.server.server import Server
 
