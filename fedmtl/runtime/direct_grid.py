@@ -20,7 +20,7 @@ def new_run_id() -> int:
 
 
 class DirectGrid(Grid):
-    """A Grid that passes messages on; its kinds differ in ``exchange``, ``close`` and ``abandon`` alone."""
+    """A Grid that passes messages on; its kinds differ in ``send_and_receive``, ``close`` and ``abandon`` alone."""
 
     shares_memory = True
     """True: equal packets need to be in a message only once."""
@@ -33,7 +33,7 @@ class DirectGrid(Grid):
         TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = run_id, 0, run_id
 
     @abstractmethod
-    def exchange(self, messages: list[Message], timeout: float | None) -> list[Message]:
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         """Send messages, and return the replies that arrive in time."""
 
     @abstractmethod
@@ -62,12 +62,9 @@ class DirectGrid(Grid):
         ids = []
         for message in messages:
             ids.append(f"{self.run_id}-{time.monotonic_ns()}-{len(self._replies)}")
-            for reply in self.exchange([message], None):
+            for reply in self.send_and_receive([message]):
                 self._replies[ids[-1]] = reply
         return ids
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         return [self._replies.pop(id) for id in message_ids if id in self._replies]
-
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
-        return self.exchange(list(messages), timeout)

@@ -1,5 +1,7 @@
 """The Grid with nodes in this process."""
 
+from collections.abc import Iterable
+
 from flwr.app import Context, Message, RecordDict
 
 from fedmtl.client.data_shard import shard_of
@@ -43,7 +45,7 @@ class LocalGrid(DirectGrid):
     def get_node_ids(self) -> list[int]:
         return list(self._contexts)
 
-    def exchange(self, messages: list[Message], timeout: float | None) -> list[Message]:
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         return [client_reply(message, self._contexts[message.metadata.dst_node_id]) for message in messages]
 
     def close(self) -> None:

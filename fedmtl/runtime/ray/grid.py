@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Iterable
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,8 @@ class RayGrid(DirectGrid):
     def get_node_ids(self) -> list[int]:
         return [part + 1 for part in range(self._parts)]
 
-    def exchange(self, messages: list[Message], timeout: float | None) -> list[Message]:
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
+        messages = list(messages)
         deadline = None if timeout is None else time.monotonic() + timeout
         self._stored.clear()
         pending: dict[Channel, int] = {}
