@@ -265,10 +265,10 @@ def corrupt(packet: bytes) -> bytes:
 
 
 def tampered(direction: str, change: Callable[[bytes], bytes], clients: set[int]) -> Any:
-    """``LocalGrid.exchange`` over a line that changes packets of some clients in the first round."""
-    exchange = LocalGrid.exchange
+    """``LocalGrid.send_and_receive`` over a line that changes packets of some clients in the first round."""
+    exchange = LocalGrid.send_and_receive
 
-    def over_a_bad_line(grid: LocalGrid, messages: list[Message], timeout: float | None) -> list[Message]:
+    def over_a_bad_line(grid: LocalGrid, messages: list[Message], *, timeout: float | None = None) -> list[Message]:
         plan = client_pool_of(grid._contexts[1]).plan
         for message in messages:
             if direction == "down" and message.metadata.message_type == "train":
@@ -279,7 +279,7 @@ def tampered(direction: str, change: Callable[[bytes], bytes], clients: set[int]
                 ]
                 run_name = str(message.content.config_records["requests"]["run"])
                 message.content = requests_content(plan, run_name, requests_of(changed, requests.exchange), share=False)
-        replies = exchange(grid, messages, timeout)
+        replies = exchange(grid, messages, timeout=timeout)
         for reply in replies:
             if direction == "up" and reply.metadata.message_type == "train":
                 round = int(reply.content.config_records["replies"]["round"])  # pyright: ignore[reportArgumentType]
@@ -298,7 +298,7 @@ def test_a_damaged_upload_leaves_its_client_out_and_the_run_goes_on(
     change: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     whole = run(experiment(engine="loop"))
-    monkeypatch.setattr(LocalGrid, "exchange", tampered("up", change, {3}))
+    monkeypatch.setattr(LocalGrid, "send_and_receive", tampered("up", change, {3}))
     problems: dict[int, Any] = {}
     with caplog.at_level(logging.WARNING, logger="fedmtl"):
         result = run(
@@ -317,7 +317,7 @@ def test_when_all_packets_are_damaged_the_run_ends_and_can_be_resumed(
     direction: str, error: type[Exception], change: Callable[[bytes], bytes], tmp_path: Path
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(LocalGrid, "exchange", tampered(direction, change, set(range(5))))
+        patch.setattr(LocalGrid, "send_and_receive", tampered(direction, change, set(range(5))))
         with pytest.raises(error, match="truncated|corrupted"):
             run(experiment(), tmp_path)
     assert not (tmp_path / "summary.json").exists()

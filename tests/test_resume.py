@@ -157,18 +157,18 @@ def test_a_run_killed_after_every_round_ends_in_the_same_bits(method: str, tmp_p
 @contextmanager
 def killed_in_exchange(round: int) -> Iterator[None]:
     """The clients have done the round and kept their states; the server never hears of it."""
-    exchange, count = LocalGrid.exchange, 0
+    exchange, count = LocalGrid.send_and_receive, 0
 
-    def die(grid: LocalGrid, messages: list[Message], timeout: float | None) -> list[Message]:
+    def die(grid: LocalGrid, messages: list[Message], *, timeout: float | None = None) -> list[Message]:
         nonlocal count
-        replies = exchange(grid, messages, timeout)
+        replies = exchange(grid, messages, timeout=timeout)
         count += all(message.metadata.message_type != "query" for message in messages)
         if count == round:
             raise Killed
         return replies
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(LocalGrid, "exchange", die)
+        patch.setattr(LocalGrid, "send_and_receive", die)
         yield
 
 

@@ -189,16 +189,16 @@ def test_workers_and_devices_stores_hold_the_same_parts_and_states(
     """Two Ray workers, one of which is killed when it has been told of the best round and has trained on."""
     result, _ = whole("FedPer, Int8")
     best = result.summary["stopped"]["best_round"]
-    exchange = RayGrid.exchange
+    exchange = RayGrid.send_and_receive
     calls = {"count": 0}
 
-    def killing(self: Any, messages: Any, timeout: Any) -> Any:
+    def killing(self: Any, messages: Any, *, timeout: Any = None) -> Any:
         calls["count"] += 1
         if calls["count"] in (best + 2, best + 3):
             os.kill(self.pids[0], signal.SIGKILL)
-        return exchange(self, messages, timeout)
+        return exchange(self, messages, timeout=timeout)
 
-    monkeypatch.setattr(RayGrid, "exchange", killing)
+    monkeypatch.setattr(RayGrid, "send_and_receive", killing)
     runtime = Ray(workers=2, state_dir=str(tmp_path / "state") if state_dir else "")
     changes = METHODS["FedPer, Int8"] | {"runtime": runtime}
     found = run(experiment(**changes), tmp_path / "run")

@@ -135,7 +135,7 @@ def for_each_client_model(
 
 def _trained(experiment: Experiment, plan: Plan, clients: NDArray[np.int64], rounds: int) -> frozenset[ClientId]:
     """Clients of any cohort; the others have their first state, which no node saves."""
-    if plan.central:
+    if plan.algorithm.traits.centralized:
         return frozenset()
     size = cohort_size(experiment.cohort, len(clients))
     cohorts = (sample(plan.seed, round, clients, size).tolist() for round in range(1, rounds + 1))

@@ -30,10 +30,8 @@ def is_divergence(problem: str) -> bool:
     return problem == NOT_CODED or "not finite" in problem
 
 
-def permitted(
-    plan: Plan, hosted: NDArray[np.int64], rounds: int | None, requests: Requests
-) -> tuple[Requests, dict[ClientId, str]]:
-    """Return the requests that the node replies to, and the clients of the others with the reason.
+def refused(plan: Plan, hosted: NDArray[np.int64], rounds: int | None, requests: Requests) -> dict[ClientId, str]:
+    """Return the clients whose requests the node does not follow, with the reason.
 
     Raw data leaves a node only for a central algorithm, and only with the first model.
 
@@ -53,18 +51,13 @@ def permitted(
         raise Refused("request", f"{allowed}, got exchange {number} of version {version}")
     if requests.train.any() and version == last:
         raise Refused("request", f"training ends with version {last}, got a request to train on it")
-    raw = requests.raw_data & (not plan.central or version > 0)
+    raw = requests.raw_data & (not plan.algorithm.traits.centralized or version > 0)
     strange = ~np.isin(requests.clients, hosted)
     repeated = np.ones(len(requests), bool)
     repeated[np.unique(requests.clients, return_index=True)[1]] = False
-    refused = raw | strange | repeated
-    if not refused.any():
-        return requests, {}
-    problems = {
+    bad = raw | strange | repeated
+    return {
         int(client): NOT_HOSTED if strange[k] else RAW_DATA if raw[k] else TWICE
-        for k, client in enumerate(requests.clients.tolist())
-        if refused[k]
+        for k, client in enumerate(requests.clients.tolist() if bad.any() else ())
+        if bad[k]
     }
-    # A client with two requests gets neither: which of the two is meant cannot be known.
-    good = ~np.isin(requests.clients, list(problems))
-    return requests.select(np.flatnonzero(good)), problems

@@ -89,11 +89,6 @@ class Plan:
         return tuple(self.tasks)
 
     @property
-    def central(self) -> bool:
-        """True where the raw data goes to the server, which then runs the local update itself."""
-        return self.algorithm.traits.centralized
-
-    @property
     def mixture(self) -> Callable[[Payload, Any], Prediction] | None:
         """The algorithm's function for predictions with several models."""
         return mixture_of(self.algorithm)
@@ -129,9 +124,13 @@ class Plan:
             self._by_tasks[key] = make()
         return self._by_tasks[key]
 
+    def foreign_heads(self, owned: TaskSet) -> tuple[str, ...]:
+        """Return how the names of parameters begin that are named after heads of tasks that a client does not own."""
+        return self._once("foreign", owned, lambda: tuple(f"head.{t}." for t in self.tasks if t not in owned))
+
     def restrict(self, params: Params, owned: TaskSet) -> Params:
-        """Drop the parameters that are named after heads of tasks that the client does not own."""
-        foreign = self._once("foreign", owned, lambda: tuple(f"head.{t}." for t in self.tasks if t not in owned))
+        """Drop the parameters of heads that the client does not own."""
+        foreign = self.foreign_heads(owned)
         return {name: value for name, value in params.items() if not name.startswith(foreign)}
 
     def loss(self, owned: TaskSet) -> LossFn:

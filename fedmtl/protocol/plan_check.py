@@ -75,7 +75,7 @@ def _check_codecs(plan: Plan, kinds: list[tuple[ClientId, TaskSet]]) -> None:
                 f"{field}: PerLayer: {min(lost)!r} matches no parameter of a packet of {plan.algorithm!r}, which has "
                 f"{', '.join(names[:20])}{', …' if len(names) > 20 else ''}; mend the glob, or leave it out."
             )
-        if field == "up_codec" and links and plan.up_codec.traits.server_part and not plan.central:
+        if field == "up_codec" and links and plan.up_codec.traits.server_part and not plan.algorithm.traits.centralized:
             if not plan.algorithm.traits.mean_aggregated:
                 raise ValueError(
                     f"up_codec: {plan.up_codec!r} has a part on the server, which sees the mean of the uploads alone, "

@@ -74,6 +74,10 @@ class Requests(Sequence[Request]):
         clients, packets = self.clients[rows], self.packets.select(rows)
         return Requests(self.exchange, clients, packets, evaluate, train, raw_data, self.since[rows])
 
+    def without(self, clients: Iterable[ClientId]) -> "Requests":
+        """Select the requests of all clients but these."""
+        return self.select(np.flatnonzero(~np.isin(self.clients, list(clients))))
+
 
 class Reply(NamedTuple):
     """The reply of one client."""

@@ -47,7 +47,11 @@ def broadcasts(plan: Plan, state: Any, roster: Roster, exchange: Exchange, clien
         if place is None:
             alive.append(payload)
             task_set = roster.task_sets[index]
-            payload = {record: plan.restrict(params, task_set) for record, params in payload.items()}
+            foreign = plan.foreign_heads(task_set)
+            payload = {
+                record: {name: value for name, value in params.items() if not name.startswith(foreign)}
+                for record, params in payload.items()
+            }
             flat = [
                 (record, name, params[name]) for record, params in sorted(payload.items()) for name in sorted(params)
             ]

@@ -413,7 +413,7 @@ def test_loop_is_vmap(algorithm: AnyAlgorithm, federation: Federation) -> None:
 def together(algorithm: AnyAlgorithm, federation: Federation, model: Model | None = None) -> dict[int, Params]:
     """What each client predicts with after two rounds of all; where the method is central, of the union of all data."""
     plan = tiny_plan(federation, algorithm, model=model)
-    if not plan.central:
+    if not plan.algorithm.traits.centralized:
         return predictors(plan, federation, play(plan, federation, play(plan, federation, start(plan, federation)), 2))
     everything = union(federation)
     whole = personal(plan, everything, play(plan, everything, start(plan, everything)))[0]

@@ -70,11 +70,11 @@ def play(
     )
     federation = experiment.load()
     caught = Caught(experiment.make_plan(federation), federation, Result(list, list, {}, None))
-    exchange, load, save = LocalGrid.exchange, MmapStateStore.load_rows, MmapStateStore.save_rows
+    exchange, load, save = LocalGrid.send_and_receive, MmapStateStore.load_rows, MmapStateStore.save_rows
 
-    def watch_exchange(grid: LocalGrid, messages: list[Message], timeout: float | None) -> list[Message]:
+    def watch_exchange(grid: LocalGrid, messages: list[Message], *, timeout: float | None = None) -> list[Message]:
         plan = client_pool_of(grid._contexts[1]).plan
-        replies = exchange(grid, messages, timeout)
+        replies = exchange(grid, messages, timeout=timeout)
         for message, reply in zip(messages, replies, strict=True):
             caught.messages += [message, reply]
             if message.metadata.message_type != "query":
@@ -99,7 +99,7 @@ def play(
         save(store, kind, clients, version, states, keep_version)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(LocalGrid, "exchange", watch_exchange)
+        patch.setattr(LocalGrid, "send_and_receive", watch_exchange)
         patch.setattr(LocalGrid, "shares_memory", shares_memory)
         patch.setattr(MmapStateStore, "load_rows", watch_load)
         patch.setattr(MmapStateStore, "save_rows", watch_save)

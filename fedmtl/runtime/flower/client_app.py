@@ -13,7 +13,7 @@ from flwr.clientapp import ClientApp  # noqa: E402
 from fedmtl.client.client_pool import ClientPool  # noqa: E402
 from fedmtl.client.own_data import OtherData, changed  # noqa: E402
 from fedmtl.client.state.base import LostState, StateStore  # noqa: E402
-from fedmtl.protocol.permissions import OTHER_DATA, STATE_LOST, permitted  # noqa: E402
+from fedmtl.protocol.permissions import OTHER_DATA, STATE_LOST, refused  # noqa: E402
 from fedmtl.protocol.requests import START_ANEW, Replies, Requests  # noqa: E402
 from fedmtl.runtime.flower.failures import error_reply  # noqa: E402
 from fedmtl.runtime.flower.messages import read_requests, replies_content, roster_content, run_of, wants_sums  # noqa: E402
@@ -63,7 +63,9 @@ def reply(message: Message, context: Context, device: bool = False) -> Message:
     if message.metadata.message_type == MessageType.QUERY:
         return Message(roster_content(client_pool.roster), reply_to=message)
     requests = read_requests(client_pool.plan, message.content)
-    requests, problems = permitted(client_pool.plan, client_pool.clients.clients, client_pool.rounds, requests)
+    problems = refused(client_pool.plan, client_pool.clients.clients, client_pool.rounds, requests)
+    if problems:  # a client with two requests gets neither: which of the two is meant cannot be known
+        requests = requests.without(problems)
     restart = bool(context.node_config.get("restart-clients", False))  # the node's owner decides for its clients
     if restart:
         requests.since = np.full(len(requests), START_ANEW)
@@ -88,14 +90,14 @@ def device_replies(client_pool: ClientPool, requests: Requests, store: StateStor
     problems = dict.fromkeys(other, OTHER_DATA)
     if other:
         log.error("round %d: clients %s: %s", number, other, OTHER_DATA)
-        requests = requests.select(np.flatnonzero(~np.isin(requests.clients, other)))
+        requests = requests.without(other)
         if not len(requests):
             raise OtherData(f"clients {other}: {OTHER_DATA}")
     while True:
         try:
             replies = client_pool.handle(requests, store, add)
         except LostState as lost:  # before any training, since states are loaded first
-            left = requests.select(np.flatnonzero(~np.isin(requests.clients, lost.clients)))
+            left = requests.without(lost.clients)
             if not 0 < len(left) < len(requests):
                 raise
             log.error("round %d: %s", number, lost)
