@@ -33,11 +33,6 @@ def check_parts(name: str, prefix: str, module: nn.Module) -> None:
         kind = type(part).__name__
         if isinstance(part, _BatchNorm):
             _check_batch_norm(f"{name}: {path} ({kind})", part)
-        elif getattr(part, "track_running_stats", False):
-            raise ValueError(
-                f"{name}: {path} ({kind}) keeps running statistics of a mean over the batch, to which padding belongs; "
-                "build it with track_running_stats=False, or use BatchNorm, GroupNorm or LayerNorm."
-            )
         if getattr(part, "scale_grad_by_freq", False):
             raise ValueError(
                 f"{name}: {path} ({kind}) divides gradients by how often an index is in the batch, to which padding "
@@ -74,8 +69,6 @@ def _check_batch_norm(named: str, part: _BatchNorm) -> None:
             f"{named} takes means over the batch where it measures, too, so that an example's outputs depend on its "
             "batch; build it with track_running_stats=True, or use GroupNorm or LayerNorm."
         )
-    if part.momentum is None:
-        raise ValueError(f"{named} takes the mean of all batches so far; give it a momentum, such as 0.1.")
 
 
 def freeze(module: nn.Module) -> None:

@@ -58,6 +58,16 @@ def _rrelu(
     return torch.where(input >= 0, input, input * slope)
 
 
+def _normalised(
+    x: Tensor, moments: tuple[Tensor, Tensor], weight: Tensor | None, bias: Tensor | None, eps: float
+) -> Tensor:
+    shape = (1, -1, *[1] * (x.ndim - 2))
+    mean, var = moments
+    scale = torch.rsqrt(var + eps) if weight is None else torch.rsqrt(var + eps) * weight.reshape(shape)
+    out = (x - mean) * scale
+    return out if bias is None else out + bias.reshape(shape)
+
+
 def _batch_norm(
     run: LayerPass,
     func: Any,
@@ -72,11 +82,25 @@ def _batch_norm(
 ) -> Tensor:
     if running_mean is None or running_var is None:
         return func(input, running_mean, running_var, weight, bias, training, momentum, eps)
-    mean, var = run.batch_norm(input, running_mean, running_var, training, momentum)
-    shape = (1, -1, *[1] * (input.ndim - 2))
-    scale = torch.rsqrt(var + eps) if weight is None else torch.rsqrt(var + eps) * weight
-    out = (input - mean.reshape(shape)) * scale.reshape(shape)
-    return out if bias is None else out + bias.reshape(shape)
+    return _normalised(input, run.batch_norm(input, running_mean, running_var, training, momentum), weight, bias, eps)
+
+
+def _instance_norm(
+    run: LayerPass,
+    func: Any,
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    if running_mean is None or running_var is None:
+        return func(input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
+    moments = run.instance_norm(input, running_mean, running_var, use_input_stats, momentum)
+    return _normalised(input, moments, weight, bias, eps)
 
 
 def _attention(
@@ -154,6 +178,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "feature_alpha_dropout": _alpha(whole=True),
     "rrelu": _rrelu,
     "batch_norm": _batch_norm,
+    "instance_norm": _instance_norm,
     "scaled_dot_product_attention": _attention,
     "multi_head_attention_forward": _multi_head,
     "lstm": _recurrent,

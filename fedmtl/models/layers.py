@@ -1,11 +1,15 @@
 """Dropout by the round's randomness, and batch statistics without padding."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from fedmtl.core.context import Context
+
+COUNT = "running_batches"
+"""Buffer of a BatchNorm without a momentum: how many batches its statistics are the mean of."""
 
 _ALPHA = 1.7580993408473766
 """−α′ of alpha dropout: the value at which SELU saturates (Klambauer et al. 2017)."""
@@ -19,8 +23,10 @@ class LayerPass:
         train    z = (x − μ) / √(σ² + ε),   m <- (1 − a) m + a μ,   v <- (1 − a) v + a σ² N / (N − 1)           (1)
         measure  z = (x − m) / √(max(v, 0) + ε)                                                                 (2)
 
-    Where N < 2 there is no variance: (2), and m and v stay. Dropout keeps a number by a draw of ``ctx``; a layer's
-    draws depend on its place among the layers of the trunk or head, so heads beside it change none.
+    Where N < 2 there is no variance: (2), and m and v stay. Without a momentum, a = 1 / b of the b-th batch.
+    InstanceNorm trains by μ and σ² of each example, and steps m and v by their means over real rows. Dropout keeps a
+    number by a draw of ``ctx``; a layer's draws depend on its place among the layers of the trunk or head, so heads
+    beside it change none.
 
     Args:
         ctx: of a training step; None measures.
@@ -31,6 +37,7 @@ class LayerPass:
     def __init__(self, ctx: Context | None, mask: Tensor | None, buffers: dict[str, Tensor]) -> None:
         self._ctx = ctx
         self._mask = mask
+        self._buffers = buffers
         self._names = {id(value): name for name, value in buffers.items()}
         self._part, self._site = "", 0
         self.new: dict[str, Tensor] = {}
@@ -73,39 +80,83 @@ class LayerPass:
     def batch_norm(
         self, x: Tensor, mean: Tensor, var: Tensor, training: bool, momentum: float
     ) -> tuple[Tensor, Tensor]:
-        """Return the mean and the variance to normalise with, [C], by (1) or (2)."""
-        own_mean, own_var = self._names.get(id(mean), ""), self._names.get(id(var), "")
-        mean, var = self.new.get(own_mean, mean), self.new.get(own_var, var)
-        var = var.clamp(min=0)  # a lossy codec may leave a small one below 0
-        if not training or self._ctx is None or not own_mean or not own_var:
-            return mean, var
-        self.used = True
-        dims = (0, *range(2, x.ndim))
-        count, now, spread = self._moments(x, dims)
+        """Return the mean and the variance to normalise with, [1, C, 1, …], by (1) or (2)."""
+        old, names = self._statistics(x, mean, var, training)
+        if not names:
+            return old
+        rows = self._rows(x)
+        count = rows.sum() * x.shape[2:].numel()
+        now, spread = _moments(x, (0, *range(2, x.ndim)), rows, count.clamp(min=1))
         several = count > 1
         unbiased = spread * (count / (count - 1).clamp(min=1))
-        self.new[own_mean] = torch.where(several, mean + momentum * (now.detach() - mean), mean)
-        self.new[own_var] = torch.where(several, var + momentum * (unbiased.detach() - var), var)  # (1)
-        return torch.where(several, now, mean), torch.where(several, spread, var)
+        self._replace(names, old, (now, unbiased), self._momentum(names, momentum, several), several)  # (1)
+        return torch.where(several, now, old[0]), torch.where(several, spread, old[1])
 
-    def _moments(self, x: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return N, μ [C] and σ² [C] over real rows."""
-        rows = x.new_ones(len(x)) if self._mask is None else self._rows(len(x)).to(x.dtype)
-        rows, shape = rows.reshape(-1, *[1] * (x.ndim - 1)), (1, -1, *[1] * (x.ndim - 2))
-        count = rows.sum() * x.shape[2:].numel()
-        # From the first number of a channel on: where all are equal, none differs from their mean by a rounding, which
-        # the division by a small deviation would make large.
-        first = x.detach()[:1, :, *[0] * (x.ndim - 2)][0]
-        apart = x - first.reshape(shape)
-        least = count.clamp(min=1)
-        shift = (apart * rows).sum(dims) / least
-        apart = apart - shift.reshape(shape)
-        return count, first + shift, (apart * apart * rows).sum(dims) / least
+    def instance_norm(
+        self, x: Tensor, mean: Tensor, var: Tensor, training: bool, momentum: float
+    ) -> tuple[Tensor, Tensor]:
+        """Return the mean and the variance to normalise with, [B, C, 1, …] or [1, C, 1, …], by (1) or (2)."""
+        old, names = self._statistics(x, mean, var, training)
+        if not names:
+            return old
+        places = x.shape[2:].numel()
+        if places < 2:
+            raise ValueError(f"InstanceNorm got one number for each channel, {tuple(x.shape)}, which has no variance.")
+        now, spread = _moments(x, tuple(range(2, x.ndim)), torch.ones_like(x[:1, :1]), torch.full_like(var[0], places))
+        rows = self._rows(x)
+        least = rows.sum().clamp(min=1)
+        over_rows = [(value.detach() * rows).sum(0, keepdim=True) / least for value in (now, spread)]
+        unbiased = over_rows[1] * (places / (places - 1))
+        self._replace(names, old, (over_rows[0], unbiased), momentum, rows.sum() > 0)  # (1)
+        return now, spread
 
-    def _rows(self, count: int) -> Tensor:
-        """Return the mask of rows, of which an example may have several, one after the other."""
-        assert self._mask is not None
-        size = len(self._mask)
+    def _statistics(
+        self, x: Tensor, mean: Tensor, var: Tensor, training: bool
+    ) -> tuple[tuple[Tensor, Tensor], tuple[str, ...]]:
+        """Return the running statistics, [1, C, 1, …], and their names where this pass replaces them."""
+        names = self._names.get(id(mean), ""), self._names.get(id(var), "")
+        mean, var = self.new.get(names[0], mean), self.new.get(names[1], var)
+        shape = (1, -1, *[1] * (x.ndim - 2))
+        old = mean.reshape(shape), var.clamp(min=0).reshape(shape)  # a lossy codec may leave a small one below 0
+        if not training or self._ctx is None or not all(names):
+            return old, ()
+        self.used = True
+        return old, names
+
+    def _momentum(self, names: tuple[str, ...], momentum: float, counted: Tensor) -> float | Tensor:
+        """Return a, which is 1 / b of the b-th batch where the layer counts them."""
+        name = f"{names[0].rpartition('.')[0]}.{COUNT}".removeprefix(".")
+        if name not in self._buffers:
+            return momentum
+        count = self.new.get(name, self._buffers[name])
+        self.new[name] = count + counted.to(count.dtype)
+        return 1 / self.new[name].clamp(min=1)
+
+    def _replace(
+        self, names: tuple[str, ...], old: tuple[Tensor, Tensor], now: tuple[Tensor, Tensor], a: Any, real: Tensor
+    ) -> None:
+        for name, before, value in zip(names, old, now, strict=True):
+            own = self._buffers[name].shape
+            self.new[name] = torch.where(real, before + a * (value.detach() - before), before).reshape(own)
+
+    def _rows(self, x: Tensor) -> Tensor:
+        """Return the mask of rows, [B, 1, …], of which an example may have several, one after the other."""
+        shape = (-1, *[1] * (x.ndim - 1))
+        if self._mask is None:
+            return x.new_ones(len(x)).reshape(shape)
+        count, size = len(x), len(self._mask)
         if count % size:
             raise ValueError(f"BatchNorm got {count} rows of a batch of {size}; give each example equally many rows.")
-        return self._mask if count == size else self._mask[:, None].expand(-1, count // size).reshape(-1)
+        mask = self._mask if count == size else self._mask[:, None].expand(-1, count // size).reshape(-1)
+        return mask.to(x.dtype).reshape(shape)
+
+
+def _moments(x: Tensor, dims: tuple[int, ...], rows: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """Return μ and σ² over rows of mask 1, whose numbers are ``count`` a channel; the dimensions stay, of size 1."""
+    # From the first number of a channel on: where all are equal, none differs from their mean by a rounding, which
+    # the division by a small deviation would make large.
+    first = x.detach()[tuple(slice(0, 1) if dim in dims else slice(None) for dim in range(x.ndim))]
+    apart = x - first
+    shift = (apart * rows).sum(dims, keepdim=True) / count
+    apart = apart - shift
+    return first + shift, (apart * apart * rows).sum(dims, keepdim=True) / count

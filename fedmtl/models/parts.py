@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.modules.lazy import LazyModuleMixin
 
 from fedmtl.core.random import torch_seed
@@ -13,6 +13,7 @@ from fedmtl.models.base import Model
 from fedmtl.models.check import Unfit, check_parts, example, run
 from fedmtl.models.check_training import examine
 from fedmtl.models.forward import evaluation
+from fedmtl.models.layers import COUNT
 from fedmtl.tasks.base import Task, output_shape
 from fedmtl.tasks.fit import fits
 
@@ -39,13 +40,15 @@ def make_trunk(
 
 
 def _prepare(name: str, part: str, module: nn.Module, x: Tensor) -> None:
-    """Draw lazy parameters, by a first call, and drop BatchNorm's counts of batches, which nothing depends on."""
+    """Draw lazy parameters, by a first call, and drop counts of batches, but where a mean of all batches needs one."""
     if any(isinstance(own, LazyModuleMixin) for own in module.modules()):
         with evaluation(module):
             run(name, part, module, x.clone())
     for own in module.modules():
-        if isinstance(own, _BatchNorm):
+        if isinstance(own, _NormBase):
             own.num_batches_tracked = None
+        if isinstance(own, _BatchNorm) and own.momentum is None and own.track_running_stats:
+            own.register_buffer(COUNT, torch.zeros(()))
 
 
 def _made(called: str, make: Callable[..., Any], *arguments: Any, way: str = "") -> Any:

@@ -124,7 +124,7 @@ FOREIGN = {
     "categories", "numpy_dtype", "iloc", "__len__", "shape",  # tables and arrays of pandas, scipy and others
     "_fields", "_asdict", "__name__", "__qualname__", "__self__", "__wrapped__", "__module__", "__file__", "__doc__",
     "fingerprint",  # of any object inside a data set of a user's own
-    "track_running_stats", "scale_grad_by_freq", "dropout",  # torch's modules
+    "scale_grad_by_freq", "dropout",  # torch's modules
     "all_processes", "errno", "named", "geteuid", "posix_fallocate", "sched_getaffinity", "value", "traits",
 }  # fmt: skip
 """Names that are looked for in objects of other libraries or of Python's own."""

@@ -1,5 +1,6 @@
 """Runs and plans of models that train and measure differently."""
 
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -44,13 +45,15 @@ def furthest(one: dict[int, dict[str, Tensor]], other: dict[int, dict[str, Tenso
     return max(float((one[k][n] - other[k][n]).abs().max()) for k in one for n in one[k])
 
 
-def normed(convolution: bool) -> tuple[Any, tuple[int, ...], nn.Module]:
-    """A model with BatchNorm, its inputs' shape, and torch's own network of the same layers."""
+def normed(convolution: bool, norm: Any = None) -> tuple[Any, tuple[int, ...], nn.Module]:
+    """A model with a norm layer of 3 channels, BatchNorm of momentum 0.3 where none is given, its inputs' shape, and
+    torch's own network of the same layers."""
+    norm = norm or (nn.BatchNorm2d if convolution else nn.BatchNorm1d)(3, momentum=0.3)
 
     def trunk() -> nn.Module:
         if convolution:
-            return nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3, momentum=0.3), nn.ReLU(), nn.Flatten())
-        return nn.Sequential(nn.Linear(6, 3), nn.BatchNorm1d(3, momentum=0.3), nn.ReLU())
+            return nn.Sequential(nn.Conv2d(1, 3, 3), deepcopy(norm), nn.ReLU(), nn.Flatten())
+        return nn.Sequential(nn.Linear(6, 3), deepcopy(norm), nn.ReLU())
 
     class Model:
         def trunk(self, input_shape: tuple[int, ...]) -> nn.Module:

@@ -181,7 +181,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
         after(nn.BatchNorm1d(4, track_running_stats=False)),
         r"trunk.1 \(BatchNorm1d\) takes means over the batch where it measures, too.*track_running_stats=True",
     ),
-    "BatchNorm of all batches so far": (after(nn.BatchNorm1d(4, momentum=None)), "give it a momentum, such as 0.1"),
+    "InstanceNorm of one number": (
+        after(nn.Unflatten(1, (4, 1)), nn.InstanceNorm1d(4, track_running_stats=True), nn.Flatten()),
+        r"the trunk fails .*InstanceNorm got one number for each channel, \(2, 4, 1\)",
+    ),
     "BatchNorm over processes": (after(nn.SyncBatchNorm(4)), "several processes; use BatchNorm1d"),
     "a mean over padding": (after(RunningMean()), "changes its buffer 1.running_center by the padding of a batch"),
     "a parameter named as a buffer": (after(RunningParameter()), "running_ are those of buffers, which no gradient"),
@@ -319,6 +322,11 @@ WORK: dict[str, Any] = {
     "GroupNorm": after(nn.GroupNorm(2, 4)),
     "LayerNorm": after(nn.LayerNorm(4)),
     "InstanceNorm": after(nn.Unflatten(1, (2, 2)), nn.InstanceNorm1d(2), nn.Flatten()),
+    "InstanceNorm with statistics": after(
+        nn.Unflatten(1, (2, 2)), nn.InstanceNorm1d(2, track_running_stats=True), nn.Flatten()
+    ),
+    "BatchNorm of all batches so far": after(nn.BatchNorm1d(4, momentum=None)),
+    "BatchNorm without scale": after(nn.BatchNorm1d(4, affine=False)),
     "dropout of nothing": after(nn.Dropout(0.0)),
     "Dropout": after(nn.Dropout(0.5)),
     "Dropout of all": after(nn.Dropout(1.0)),

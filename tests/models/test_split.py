@@ -144,11 +144,6 @@ REFUSED = [
         id="a head that is too flat",
     ),
     pytest.param(
-        Parts(mlp_with(nn.Unflatten(1, (2, 2)), nn.InstanceNorm1d(2, track_running_stats=True), nn.Flatten())),
-        r"trunk\.2 \(InstanceNorm1d\) keeps running statistics",
-        id="InstanceNorm that keeps statistics",
-    ),
-    pytest.param(
         Parts(MODEL.trunk, lambda features, outputs: Halves(features, outputs)),
         r"parameters are float32, but head\.a\.scale is torch\.float16",
         id="half precision",

@@ -29,47 +29,79 @@ from tests.models.stateful_runs import DRAW, TASKS, experiment, finished, furthe
 # ---- batch statistics -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [4, 5])
-@pytest.mark.parametrize("convolution", [False, True])
-def test_running_statistics_are_those_of_torch(convolution: bool, size: int) -> None:
-    """Two passes over 10 examples by plain torch: SGD in train mode on batches of 4, 4, 2 (5, 5), without padding.
+ALL: Any = None
+"""Momentum of a mean of all batches."""
+NORMS: dict[str, tuple[bool, Any]] = {
+    "BatchNorm1d": (False, None),
+    "BatchNorm2d": (True, None),
+    "BatchNorm1d, mean of all batches": (False, nn.BatchNorm1d(3, momentum=ALL)),
+    "BatchNorm2d, mean of all batches": (True, nn.BatchNorm2d(3, momentum=ALL)),
+    "BatchNorm2d without a scale": (True, nn.BatchNorm2d(3, momentum=1.0, affine=False)),
+    "InstanceNorm2d": (True, nn.InstanceNorm2d(3, momentum=0.3, affine=True, track_running_stats=True)),
+    "InstanceNorm2d of the first statistics": (True, nn.InstanceNorm2d(3, momentum=ALL, track_running_stats=True)),
+}
 
-    fedmtl pads the last batch of 4 with two rows, which must change nothing.
+
+@pytest.mark.parametrize("engine", ["alone", "stacked"])
+@pytest.mark.parametrize("size", [4, 5])
+@pytest.mark.parametrize("norm", NORMS)
+def test_running_statistics_are_those_of_torch(norm: str, size: int, engine: str) -> None:
+    """Two passes by plain torch: SGD in train mode on batches of 4, 4, 3 (5, 5), without padding.
+
+    fedmtl pads the last batch of 4 with a row, which must change nothing. A mean of all batches counts them.
     """
-    model, shape, network = normed(convolution)
+    draw, n = np.random.default_rng(size), 11 if size == 4 else 10
+    convolution, layer = NORMS[norm]
+    model, shape, network = normed(convolution, layer)
     module = build(model, shape, TASKS, 0, False)
     params = initial_params(module)
     own = {f"0.{name.removeprefix('trunk.')}": value for name, value in params.items() if name.startswith("trunk.")}
     own |= {f"1.{name.removeprefix('head.a.')}": value for name, value in params.items() if name.startswith("head.")}
     network.load_state_dict(own, strict=False)
-    x, y = DRAW.standard_normal((10, *shape)).astype(np.float32), (np.arange(10) % 3).astype(np.float32)
+    x, y = draw.standard_normal((n, *shape)).astype(np.float32), (np.arange(n) % 3).astype(np.float32)
     optimizer = torch.optim.SGD(network.parameters(), 0.1)
-    for start in [*range(0, 10, size)] * 2:
+    for start in [*range(0, n, size)] * 2:
         optimizer.zero_grad()
         rows = slice(start, start + size)
         nn.functional.cross_entropy(network(torch.tensor(x[rows])), torch.tensor(y[rows]).long()).backward()
         optimizer.step()
-    found = sgd(loss_fn(module, TASKS, ("a",)), params, make_batches(x, {"a": y}, size, None), 0.1, 2)
+    loss, batches = loss_fn(module, TASKS, ("a",)), make_batches(x, {"a": y}, size, None)
+
+    def descend(batches: Any) -> Any:
+        return sgd(loss, params, batches, 0.1, 2)
+
+    if engine == "alone":
+        found = descend(batches)
+    else:
+        rows = [{key: torch.stack([value] * 3) for key, value in batch.items()} for batch in batches]
+        found = {name: value[1] for name, value in torch.vmap(descend)(rows).items()}
     state = network.state_dict()
+    assert found.pop("trunk.1.running_batches", torch.tensor(-(-n // size) * 2.0)) == -(-n // size) * 2
     for name, value in found.items():
         expected = state["0." + name.removeprefix("trunk.") if "trunk" in name else "1." + name.removeprefix("head.a.")]
         torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
     network.eval()
-    batch = {"x": torch.tensor(x), "mask": torch.ones(10)}
+    batch = {"x": torch.tensor(x), "mask": torch.ones(n)}
     outputs = outputs_fn(module, ("a",))(found, batch)["a"]
     torch.testing.assert_close(outputs, network(torch.tensor(x)), rtol=1e-5, atol=1e-6)
 
 
 def test_a_batch_of_one_number_a_channel_keeps_the_statistics() -> None:
-    """It has no variance; torch refuses it."""
+    """It has no variance; torch refuses it. Alone, and stacked with a client that has more examples."""
     model, shape, _ = normed(False)
     module = build(model, shape, TASKS, 0, False)
     params = initial_params(module)
-    x, y = DRAW.standard_normal((1, 6)).astype(np.float32), np.zeros(1, np.float32)
-    found = sgd(loss_fn(module, TASKS, ("a",)), params, make_batches(x, {"a": y}, None, None), 0.1, 3)
+    x, y = 10 * params["trunk.0.weight"][:1].numpy(), np.zeros(1, np.float32)  # so that a unit is active
+    loss, batches = loss_fn(module, TASKS, ("a",)), make_batches(x, {"a": y}, None, None)
+    found = sgd(loss, params, batches, 0.1, 3)
     assert all(torch.equal(found[name], params[name]) for name in params if is_buffer(name))
     assert not torch.equal(found["trunk.0.weight"], params["trunk.0.weight"])
     assert all(value.isfinite().all() for value in found.values())
+    mask = torch.tensor([[1.0, 0, 0, 0], [1, 1, 1, 1]])
+    both = [{"x": torch.tensor(x).expand(2, 4, 6), "y.a": torch.zeros(2, 4), "mask": mask}]
+    stacked = torch.vmap(lambda batches: sgd(loss, params, batches, 0.1, 3))(both)
+    for name, value in found.items():
+        torch.testing.assert_close(stacked[name][0], value, rtol=1e-5, atol=1e-6)
 
 
 def test_a_padded_batch_changes_no_statistic() -> None:
