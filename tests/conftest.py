@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from math import prod
 from pathlib import Path
@@ -57,6 +58,7 @@ from fedmtl.optimizers import Clip, Cosine, Momentum
 from fedmtl.protocol.make_plan import make_plan
 from fedmtl.protocol.plan import Plan
 from fedmtl.registry.components import REGISTRY, find
+from fedmtl.runtime.ray import cluster
 from fedmtl.tasks import Binary, MultiClass, MultiLabel, Regression, Task
 from fedmtl.weightings import DWA, MGDA, CAGrad, Equal, GradNorm, PCGrad, Uncertainty
 from tests import schedule
@@ -248,12 +250,26 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_ray_at_the_end() -> Iterator[None]:
-    """Ray ends with the last test: what its processes print then is captured, and pytest's summary is the last line."""
-    yield
-    ray = sys.modules.get("ray")
-    if ray is not None and ray.is_initialized():
-        ray.shutdown()
+def ray_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Workers of a Ray cluster that a process of tests starts are forks, from the first cluster on.
+
+    Ray ends with the last test: what its processes print then is captured, and pytest's summary is the last line.
+    """
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+        begin = cluster._start_head
+
+        def forking() -> None:
+            patch.undo()
+            from tests.runtime.ray_forks import forked_workers
+
+            stack.enter_context(forked_workers(tmp_path_factory.mktemp("ray") / "stubs"))
+            begin()
+
+        patch.setattr(cluster, "_start_head", forking)
+        yield
+        ray = sys.modules.get("ray")
+        if ray is not None and ray.is_initialized():
+            ray.shutdown()
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.runtime.flower_forks import installed
+from tests import stubs
+from tests.runtime import flower_forks
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -77,8 +78,11 @@ def superlink(home: Path, simulation: bool) -> Iterator[int]:
     (home / "config.toml").write_text(
         f'[superlink]\ndefault = "test"\n\n[superlink.test]\naddress = "127.0.0.1:{port}"\ninsecure = true\n'
     )
-    with installed(home / "bin", environment(home)), process(command, home, "superlink.log") as child:
-        wait_for_port(port, child)
+    with ExitStack() as stack:
+        if stubs.POSSIBLE:
+            commands = flower_forks.COMMANDS
+            stack.enter_context(stubs.stubs(home / "bin", commands, flower_forks.__name__, environment(home)))
+        wait_for_port(port, stack.enter_context(process(command, home, "superlink.log")))
         yield port
 
 
