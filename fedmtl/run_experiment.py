@@ -16,7 +16,7 @@ from fedmtl.runs.result import Progress, Result
 from fedmtl.runs.run_folder import check_folder
 from fedmtl.runs.run_lock import hold
 from fedmtl.runs.same_run import facts
-from fedmtl.runtime.flower.component import STARTED_BY
+from fedmtl.runtime.flower.component import refuse_deployed
 from fedmtl.runtime.flower.server_app import serve
 from fedmtl.server.sampling import cohort_size, measured_clients
 
@@ -57,8 +57,7 @@ def run(
         RuntimeError: a round without an update that could be used.
         MissingPackage: a callback's package is not installed.
     """
-    if experiment.runtime.traits.deployed:
-        raise ValueError(f"runtime {experiment.runtime!r}: {STARTED_BY}; from Python, take Ray or InProcess.")
+    refuse_deployed(experiment.runtime)
     experiment = replace(experiment, callbacks=(*experiment.callbacks, *callbacks))
     folder = None if out is None else Path(out).resolve()
     if folder is None:

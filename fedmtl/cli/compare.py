@@ -117,12 +117,15 @@ def _compare(
     from fedmtl.runs.aliases import read_aliases
     from fedmtl.runs.run_lock import hold
     from fedmtl.runs.sweep_presets import Varied, expand_presets
+    from fedmtl.runtime.flower.component import refuse_deployed
     from fedmtl.studies.comparison import compare_experiments, tasks_of
 
     stopping.hint(f"what is done is kept; go on with the same command: {this_command()}")
     callbacks = make_list("callback", callback or [], Allowed(modules=tuple(allow or ())))
     wanted = expand_presets(presets, Varied(**options), settings, allow or [])
     experiments, choices = wanted.experiments, ""
+    for each in experiments:
+        refuse_deployed(each.runtime)
     if tune is not None:
         from fedmtl.cli.tune import tune_comparison
 

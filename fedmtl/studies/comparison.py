@@ -21,6 +21,7 @@ from fedmtl.runs.labels import settings, settings_key
 from fedmtl.runs.run_failure import Failure
 from fedmtl.runs.run_lock import hold
 from fedmtl.runs.sweep import folder_names
+from fedmtl.runtime.flower.component import refuse_deployed
 from fedmtl.studies import Event, Pool, StudyTask, run_here
 
 
@@ -127,13 +128,15 @@ def compare_experiments(
         pool: processes that were started before, in place of ``jobs``.
 
     Raises:
-        ValueError: every run failed before its first round, for the reason that is given; or runs on GPUs or a
-            cluster, side by side.
+        ValueError: every run failed before its first round, for the reason that is given; runs on GPUs or a
+            cluster, side by side; or a runtime whose runs are started elsewhere.
     """
     if not experiments:
         raise ValueError("A comparison needs at least one experiment, got none.")
     if jobs < 1:
         raise ValueError(f"jobs is the number of runs at a time, at least 1, got {jobs}.")
+    for each in experiments:
+        refuse_deployed(each.runtime)
     out = Path(out)
     tasks = tasks_of(experiments, out, axis)
     watch = on_event or (lambda event: None)

@@ -145,6 +145,15 @@ def test_where_every_run_fails_at_once_the_reason_is_an_error(tmp_path: Path) ->
         compare([experiment()], tmp_path / "out", seeds=3)
 
 
+@pytest.mark.parametrize("command", [["compare", "demo"], ["compare", "demo", "--tune", "2"], ["tune", "digits"]])
+def test_a_runtime_of_elsewhere_is_refused_once_and_before_any_run(tmp_path: Path, command: list[str]) -> None:
+    result = CliRunner().invoke(app, [*command, "--runtime", "Flower", "--out", str(tmp_path / "out")])
+    assert result.exit_code == 2 and result.output.count("is started by 'flwr run'") == 1
+    with pytest.raises(ValueError, match="take Ray or InProcess"):
+        compare([experiment(), experiment(seed=1, runtime="Flower")], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_an_error_of_the_caller_s_own_watcher_goes_through(tmp_path: Path, jobs: int) -> None:
     def watch(event: Event) -> None:

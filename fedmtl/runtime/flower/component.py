@@ -1,7 +1,7 @@
 """The runtime ``Flower``: the one of every experiment that ``flwr run`` starts."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fedmtl.runtime.base import RuntimeTraits, check_fields
 
@@ -10,8 +10,6 @@ if TYPE_CHECKING:
 
     from fedmtl.data.base import Federation
     from fedmtl.runs.experiment import Experiment
-
-STARTED_BY = "a run over Flower is started by 'flwr run', see fedmtl/runtime/README.md"
 
 
 @dataclass(frozen=True)
@@ -38,10 +36,27 @@ class Flower:
         Raises:
             ValueError: always.
         """
-        raise ValueError(f"runtime {self!r}: {STARTED_BY}; with 'fedmtl run', take Ray or InProcess.")
+        refuse_deployed(self)
 
     def nodes(self, clients: int) -> int:
         return clients
 
     def open(self, experiment: "Experiment", federation: "Federation", state_folder: str | None) -> "Grid":
-        raise ValueError(f"runtime {self!r}: {STARTED_BY}; from Python, take Ray or InProcess.")
+        raise _refusal(self)
+
+
+def refuse_deployed(runtime: Any) -> None:
+    """Refuse a runtime whose nodes are started elsewhere, and its runs with them.
+
+    Raises:
+        ValueError: it names the command that starts such a run, and the runtimes of runs that are started here.
+    """
+    if runtime.traits.deployed:
+        raise _refusal(runtime)
+
+
+def _refusal(runtime: Any) -> ValueError:
+    return ValueError(
+        f"runtime {runtime!r}: a run over Flower is started by 'flwr run', see fedmtl/runtime/README.md; for one that "
+        "is started here, take Ray or InProcess."
+    )

@@ -16,6 +16,7 @@ from fedmtl.registry.allowed import NOTHING, Allowed
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.presets import without
 from fedmtl.runs.run_folder import remove_states, write_outputs
+from fedmtl.runtime.flower.component import refuse_deployed
 from fedmtl.studies.tuning.record import RECORD, TrialRecord, identity, preset, table
 from fedmtl.studies.tuning.samplers import SAMPLERS, propose
 from fedmtl.studies.tuning.spaces import Choices, Range, Space, default_space, value_of, with_values
@@ -104,7 +105,8 @@ def tune(
 
     Raises:
         ValueError: nothing to tune, a field that the experiment does not have, values that it cannot have, the
-            experiment's own seed, a folder that holds another tuning, or trials that all diverged.
+            experiment's own seed, a runtime whose runs are started elsewhere, a folder that holds another tuning, or
+            trials that all diverged.
     """
     out = Path(out)
     space = dict(default_space(experiment) if space is None else space)
@@ -115,6 +117,7 @@ def tune(
         )
     where = "InProcess" if local else without(base.runtime, "state_dir")
     pilot = replace(base, seed=settings.seed, callbacks=(), runtime=where)
+    refuse_deployed(pilot.runtime)
     _check_space(pilot, space, allowed)
     record = TrialRecord(out, identity(pilot, space, vars(settings)))
     rungs = _rungs(pilot, settings)
