@@ -57,7 +57,7 @@ from fedmtl.models import MLP, Linear, Model
 from fedmtl.optimizers import Clip, Cosine, Momentum
 from fedmtl.protocol.make_plan import make_plan
 from fedmtl.protocol.plan import Plan
-from fedmtl.registry.components import REGISTRY, find
+from fedmtl.registry.components import REGISTRY, find, make
 from fedmtl.runtime.ray import cluster
 from fedmtl.tasks import Binary, MultiClass, MultiLabel, Regression, Task
 from fedmtl.weightings import DWA, MGDA, CAGrad, Equal, GradNorm, PCGrad, Uncertainty
@@ -116,8 +116,13 @@ ALL_ALGORITHMS: list[Algorithm[Any, Any]] = [
         for name in REGISTRY["algorithm"]
         if name not in {type(algorithm).__name__ for algorithm in SETTINGS}
     ),
+    *(
+        TaskWeighted(FedPer(epochs=1), make("weighting", name))
+        for name in REGISTRY["weighting"]
+        if name not in {type(each.weighting).__name__ for each in SETTINGS if isinstance(each, TaskWeighted)}
+    ),
 ]
-"""Every registered algorithm, under the contract of tests/algorithms/test_contract.py."""
+"""Every registered algorithm, and every weighting in one, under the contract of tests/algorithms/test_contract.py."""
 
 ALL_ENGINES: list[Engine] = [Loop(), VMap(), VMap(chunk=1), VMap(chunk=2)]
 """Every engine, under the contract of tests/engines/test_contract.py."""

@@ -1,4 +1,4 @@
-"""A toy algorithm, codec and task in a copy of the repository: one new file and one line each, and one golden check.
+"""A toy of every kind of component in a copy of the repository: one new file and one line each, and one golden check.
 
 Presets, listings, ``from fedmtl import …``, ``fedmtl verify`` and the contract, leak, runtime and documentation tests
 meet them without another edit, and fail for broken ones.
@@ -94,11 +94,59 @@ from fedmtl.tasks.binary import Binary
 class ToyYes(Binary):
     """A toy."""
 ''',
+    "fedmtl/models/toy_net.py": '''"""ToyNet: MLP under another name."""
+
+from dataclasses import dataclass
+
+from fedmtl.models.mlp import MLP
+
+
+@dataclass(frozen=True)
+class ToyNet(MLP):
+    """A toy."""
+''',
+    "fedmtl/data/toy_data.py": '''"""ToyData: Synthetic under another name."""
+
+from dataclasses import dataclass
+
+from fedmtl.data.synthetic import Synthetic
+
+
+@dataclass(frozen=True)
+class ToyData(Synthetic):
+    """A toy."""
+''',
+    "fedmtl/optimizers/toy_steps.py": '''"""ToySteps: Momentum under another name."""
+
+from dataclasses import dataclass
+
+from fedmtl.optimizers.momentum import Momentum
+
+
+@dataclass(frozen=True)
+class ToySteps(Momentum):
+    """A toy."""
+''',
+    "fedmtl/weightings/toy_equal.py": '''"""ToyEqual: Equal under another name."""
+
+from dataclasses import dataclass
+
+from fedmtl.weightings.equal import Equal
+
+
+@dataclass(frozen=True)
+class ToyEqual(Equal):
+    """A toy."""
+''',
 }
 LINES = {
     "fedmtl/algorithms/__init__.py": "from fedmtl.algorithms.toy_mean import ToyMean as ToyMean\n",
     "fedmtl/codecs/__init__.py": "from fedmtl.codecs.toy_big import ToyBig as ToyBig\n",
     "fedmtl/tasks/__init__.py": "from fedmtl.tasks.toy_yes import ToyYes as ToyYes\n",
+    "fedmtl/models/__init__.py": "from fedmtl.models.toy_net import ToyNet as ToyNet\n",
+    "fedmtl/data/__init__.py": "from fedmtl.data.toy_data import ToyData as ToyData\n",
+    "fedmtl/optimizers/__init__.py": "from fedmtl.optimizers.toy_steps import ToySteps as ToySteps\n",
+    "fedmtl/weightings/__init__.py": "from fedmtl.weightings.toy_equal import ToyEqual as ToyEqual\n",
 }
 
 
@@ -151,6 +199,17 @@ def test_leak_runtime_and_server_tests_meet_the_algorithm(copy: Path) -> None:
     run = python(copy, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", "--collect-only", *files, "-k", "ToyMean")
     for file in files:
         assert f"{file}::" in run.stdout, run.stdout[-2000:] + run.stderr[-2000:]
+
+
+def test_contract_tests_meet_every_kind_of_component(copy: Path) -> None:
+    """A model, a data set, an optimizer and a weighting, with their defaults; a weighting is in an algorithm."""
+    files = {"ToyNet": "models", "ToyData": "data", "ToySteps": "optimizers", "ToyEqual": "algorithms"}
+    paths = [f"tests/{folder}/test_contract.py" for folder in files.values()]
+    quiet = ("-q", "-n0", "-p", "no:cacheprovider", "--collect-only")
+    run = python(copy, "-m", "pytest", *quiet, *paths, "-k", " or ".join(files))
+    for name, folder in files.items():
+        found = re.findall(rf"^tests/{folder}/test_contract\.py::(\w+)\[.*{name}", run.stdout, re.MULTILINE)
+        assert len(found) >= 3, (name, run.stdout[-2000:], run.stderr[-2000:])
 
 
 def test_names_are_everywhere(copy: Path) -> None:

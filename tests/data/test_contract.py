@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from fedmtl.data import Dataset, Digits, Federation, Synthetic, Watch, from_arrays
+from fedmtl.registry.components import REGISTRY, find, make
 
 needs_seglearn = pytest.mark.skipif(find_spec("seglearn") is None, reason="seglearn is an extra")
 
@@ -22,7 +23,7 @@ def arrays() -> Dataset:
     return from_arrays({c: (x[c], {"up": x[c, :, 0] > 0, "sum": x[c].sum(1)}) for c in range(3)})
 
 
-ALL_DATASETS = [
+SETTINGS = [
     pytest.param(Digits(), id="digits"),
     pytest.param(Digits(clients=7, alpha=float("inf"), tasks_per_client=3), id="digits-iid"),
     pytest.param(Watch(), id="watch", marks=needs_seglearn),
@@ -30,6 +31,10 @@ ALL_DATASETS = [
     pytest.param(Synthetic(clients=12, kind="mixed", ragged=True, tasks_per_client=2), id="synthetic-mixed"),
     pytest.param(arrays(), id="arrays"),
 ]
+NAMED = {type(each.values[0]).__name__ for each in SETTINGS}
+OTHERS = [make("data", name) for name in REGISTRY["data"] if find("data", name).__name__ not in NAMED]
+ALL_DATASETS = [*SETTINGS, *(pytest.param(each, id=type(each).__name__) for each in OTHERS)]
+"""Every registered data set."""
 
 
 def digest(federation: Federation) -> str:

@@ -16,9 +16,9 @@ from fedmtl.core.context import Context, NoContext, context_of
 from fedmtl.core.trees import sha256, tree_leaves, tree_structure
 from fedmtl.core.types import Batch, Params
 from fedmtl.optimizers import SGD, Adam, AdamW, Clip, Cosine, Momentum, Optimizer, StepDecay, Warmup, WeightDecay, Yogi
-from fedmtl.registry.components import REGISTRY
+from fedmtl.registry.components import REGISTRY, make
 
-ALL_OPTIMIZERS: list[Optimizer] = [
+SETTINGS: list[Optimizer] = [
     SGD(),
     Momentum(),
     Momentum(beta=0.5, nesterov=True),
@@ -39,7 +39,9 @@ ALL_OPTIMIZERS: list[Optimizer] = [
     Warmup(),
     Warmup(rounds=4, optimizer=Cosine(rounds=8, optimizer=AdamW())),
 ]
-"""Every optimiser. A new one is a new line."""
+NAMED = {type(optimizer).__name__ for optimizer in SETTINGS}
+ALL_OPTIMIZERS = [*SETTINGS, *(make("optimizer", name) for name in REGISTRY["optimizer"] if name not in NAMED)]
+"""Every registered optimizer."""
 
 each_optimizer = pytest.mark.parametrize("optimizer", ALL_OPTIMIZERS, ids=repr)
 
