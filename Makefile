@@ -4,6 +4,8 @@
 FEDMTL_PYTHON ?= python3
 FEDMTL_JOBS ?= 3
 BIN := .venv/bin
+# With bytecode kept: without it each of some 200 processes that tests start would compile all of fedmtl anew.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -q -n $(FEDMTL_JOBS) --dist loadfile
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 .PHONY: venv test test-fast lint demo clean
@@ -12,10 +14,10 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c const
 venv: .venv/dev
 
 test: .venv/dev
-	@$(BIN)/python -m pytest -q -n $(FEDMTL_JOBS) --dist loadfile tests
+	@$(PYTEST) tests
 
 test-fast: .venv/dev
-	@$(BIN)/python -m pytest -q -n $(FEDMTL_JOBS) --dist loadfile --fast tests
+	@$(PYTEST) --fast tests
 
 lint: .venv/dev
 	$(BIN)/ruff check
