@@ -62,6 +62,7 @@ from fedmtl.runtime.ray import cluster
 from fedmtl.tasks import Binary, MultiClass, MultiLabel, Regression, Task
 from fedmtl.weightings import DWA, MGDA, CAGrad, Equal, GradNorm, PCGrad, Uncertainty
 from tests import schedule
+from tests.pictures import undrawn
 
 SETTINGS: list[Algorithm[Any, Any]] = [
     Local(epochs=2),
@@ -275,6 +276,13 @@ def ray_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         ray = sys.modules.get("ray")
         if ray is not None and ray.is_initialized():
             ray.shutdown()
+
+
+@pytest.fixture
+def no_pictures() -> Iterator[None]:
+    """Reports have all but what is drawn."""
+    with undrawn():
+        yield
 
 
 @pytest.fixture

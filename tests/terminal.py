@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tests import pictures
 from tests.forks import start
 from tests.processes import shown
 
@@ -66,14 +67,20 @@ class Screen(NamedTuple):
     """All that was written to the terminal."""
 
 
-def fedmtl_on_terminal(arguments: Sequence[str], here: Path, columns: int = 80, interrupt_at: str = "") -> Screen:
-    """Run ``fedmtl`` with both streams on a terminal; ``interrupt_at`` sends SIGINT as soon as this text appears."""
+def fedmtl_on_terminal(
+    arguments: Sequence[str], here: Path, columns: int = 80, interrupt_at: str = "", drawn: bool = True
+) -> Screen:
+    """Run ``fedmtl`` with both streams on a terminal; ``interrupt_at`` sends SIGINT as soon as this text appears.
+
+    Where not ``drawn``, pictures of its report are empty files.
+    """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     environment = {**os.environ, "TERM": "xterm", "MPLCONFIGDIR": str(here)}
     environment.pop("COLUMNS", None)
     text = ""
-    with start(arguments, cwd=here, env=environment, stdout=theirs, stderr=theirs) as child:
+    code = "" if drawn else pictures.command([*arguments])
+    with start(arguments, code=code, cwd=here, env=environment, stdout=theirs, stderr=theirs) as child:
         os.close(theirs)
         if interrupt_at:
             while interrupt_at not in text:

@@ -32,6 +32,7 @@ from fedmtl.registry.names import REGISTRY
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.presets import presets
 from fedmtl.runs.result import Progress
+from tests.pictures import undrawn
 
 PRESET = """# Five clients and one task: small.
 name = "small"
@@ -245,6 +246,7 @@ def test_a_round_that_measured_nothing_says_so() -> None:
     assert describe(replace(progress, measured=True, mean_score=math.nan)).startswith("round 3/9  mean score –  up")
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_baseline_is_a_run_of_local_by_the_same_work(here: Path) -> None:
     """In the run's folder, with its seed and as many passes: Ditto's 1 + 2. The report has both."""
     settings = ["--set", "algorithm=Ditto(epochs=1, personal_epochs=2, lr=0.2)", "--set", "seed=3"]
@@ -494,12 +496,14 @@ def test_compare_writes_everything_and_runs_nothing_twice(here: Path) -> None:
 
     runs = contents(here / "out" / "runs")
     assert len([name for name in runs if name.endswith("summary.json")]) == 6
-    second = "\n".join(whole("compare", "small.toml", "--target", "0.01", "--out", "out"))
+    with undrawn():
+        second = "\n".join(whole("compare", "small.toml", "--target", "0.01", "--out", "out"))
     assert contents(here / "out" / "runs") == runs
     assert "round 1/2" not in second
     assert second.split("# Report")[1] == first.split("# Report")[1]
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_compare_takes_what_varies_from_the_command_line(here: Path) -> None:
     """Options replace the preset's [compare] table; Pooled sends raw data, which no codec touches."""
     options = ["--algorithm", "Pooled", "--algorithm", "FedPer(lr=0.2)", "--codec", "Int8/FP16", "--codec", "TopK"]
@@ -508,6 +512,7 @@ def test_compare_takes_what_varies_from_the_command_line(here: Path) -> None:
     assert names == {"small-Pooled/seed0", "small-FedPer-Int8-FP16/seed0", "small-FedPer-TopK-Dense/seed0"}
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_compare_of_two_presets_is_one_report(here: Path) -> None:
     (here / "other.toml").write_text(PRESET.replace("clients = 5", "clients = 6").replace('"small"', '"other"'))
     options = ["--algorithm", "FedPer", "--codec", "Dense", "--seeds", "1", "--set", "rounds=1", "--out", "out"]
@@ -524,7 +529,8 @@ def test_a_mistake_in_the_last_experiment_is_found_before_the_first_runs(here: P
 
 def test_report_prints_what_it_wrote(here: Path) -> None:
     fedmtl("run", "small.toml", "--out", "a/run")
-    inside = [Path(line) for line in fedmtl("report", "a").stdout.splitlines()]
+    with undrawn():
+        inside = [Path(line) for line in fedmtl("report", "a").stdout.splitlines()]
     assert {path.parent for path in inside} == {Path("a")} and {path.name for path in inside} >= {
         "report.md",
         "table.csv",

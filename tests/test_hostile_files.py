@@ -643,6 +643,7 @@ def test_a_run_goes_on_with_its_preset_and_no_flag(ran: Path) -> None:
     ],
     ids=str,
 )
+@pytest.mark.usefixtures("no_pictures")
 def test_what_a_run_folder_names_is_imported_with_the_flag_only(arguments: tuple[str, ...], ran: Path) -> None:
     shutil.copy(ran / "users_wards.py", ran / "out" / "users_wards.py")
     path = list(sys.path)
@@ -701,6 +702,7 @@ def test_a_report_of_what_was_learnt_that_is_none_is_one_line(text: str, ran: Pa
     "text",
     ["3", "[]", "{", '{"format": 2, "formats": {}}', '{"format": 2, "formats": {"a": 3}}', nested("[", "]", 50_000)],
 )
+@pytest.mark.usefixtures("no_pictures")  # they are drawn before that file is read
 def test_a_report_of_small_models_that_are_none_is_one_line(text: str, ran: Path) -> None:
     (ran / "out" / "size.json").write_text(text)
     result = CliRunner().invoke(app, ["report", "out"])

@@ -13,6 +13,11 @@ FEDPER = {"name": "FedPer", "lr": 0.1}
 SCORES = {"digit": [0.1, 0.5]}
 
 
+def small_run(folder: Path, summary: bool = True) -> Path:
+    """One client, measured once: two blocks of metrics and one of the ledger, whose every byte is tried."""
+    return write_run(folder, FEDPER, {"digit": [0.5]}, clients=[0], evaluate=7, summary=summary)
+
+
 def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
     run = read_run(write_run(tmp_path / "a", FEDPER, SCORES, seed=3, up=5))
     assert run.seed == 3
@@ -25,7 +30,7 @@ def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("file", ["rounds.columns", "ledger.columns"])
 def test_a_last_block_that_was_cut_is_left_out_and_no_other(tmp_path: Path, file: str) -> None:
     """Cut anywhere, what is left of the file's only or last block is no error, and everything before it is read."""
-    folder = write_run(tmp_path / "a", FEDPER, SCORES, summary=False)
+    folder = small_run(tmp_path / "a", summary=False)
     data, whole = (folder / file).read_bytes(), read_run(folder)
     for cut in range(1, len(data)):
         (folder / file).write_bytes(data[:cut])
@@ -36,7 +41,7 @@ def test_a_last_block_that_was_cut_is_left_out_and_no_other(tmp_path: Path, file
 
 @pytest.mark.parametrize("file", ["rounds.columns", "ledger.columns"])
 def test_every_flipped_byte_is_an_error_that_names_the_file(tmp_path: Path, file: str) -> None:
-    folder = write_run(tmp_path / "a", FEDPER, SCORES)
+    folder = small_run(tmp_path / "a")
     data = (folder / file).read_bytes()
     for place in range(len(data)):
         for flip in (1, 0x80):

@@ -31,9 +31,9 @@ seeds = 3
 """
 
 
-def screen(arguments: Sequence[str], here: Path, columns: int = 80) -> tuple[list[str], int]:
+def screen(arguments: Sequence[str], here: Path, columns: int = 80, drawn: bool = True) -> tuple[list[str], int]:
     """Lines on the terminal and the exit code."""
-    return fedmtl_on_terminal(arguments, here, columns)[:2]
+    return fedmtl_on_terminal(arguments, here, columns, drawn=drawn)[:2]
 
 
 def check(lines: Sequence[str], columns: int = 80) -> None:
@@ -101,7 +101,7 @@ def test_every_other_command(here: Path) -> None:
         ["log", "first", "--callback", "TensorBoard"],
         ["tune", "small.toml", "--trials", "2", "--sampler", "random", "--out", "tuned"],
         ["verify", "SGD", "TaskWeighted"],
-        ["bench", "--workload", "W2", "--quick", "--out", "bench.json"],
+        ["bench", "--workload", "W2", "--quick", "--workers", "1", "--out", "bench.json"],
         ["--version"],
     ):
         lines, code = screen(arguments, here)
@@ -113,7 +113,8 @@ def test_every_other_command(here: Path) -> None:
 @pytest.mark.parametrize("columns", [80, 60])
 def test_compare(here: Path, columns: int) -> None:
     """Of 11 columns the ones that fit; names are wrapped between words, and numbers stay whole."""
-    lines, code = screen(["compare", "small.toml", "--target", "0.2", "--out", f"compared{columns}"], here, columns)
+    arguments = ["compare", "small.toml", "--target", "0.2", "--out", f"compared{columns}"]
+    lines, code = screen(arguments, here, columns, drawn=False)
     assert code == 0, lines
     check(lines, columns)
     text = "\n".join(lines)
@@ -126,7 +127,7 @@ def test_compare_side_by_side_and_tuned(here: Path) -> None:
     """Numbers stay with their units; the table of what was chosen is one of columns, as the results are."""
     arguments = ["compare", "small.toml", "--algorithm", "FedPer", "--seeds", "2", "--jobs", "2", "--tune", "2"]
     for columns in (80, 47):
-        lines, code = screen([*arguments, "--out", "side"], here, columns)
+        lines, code = screen([*arguments, "--out", "side"], here, columns, drawn=False)
         assert code == 0, lines
         check(lines, columns)
         text = "\n".join(lines)

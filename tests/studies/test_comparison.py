@@ -18,6 +18,7 @@ from fedmtl.algorithms import FedAvg, Local
 from fedmtl.cli import app
 from fedmtl.studies import Event
 from fedmtl.studies.comparison import Comparison, compare
+from tests import pictures
 from tests.forks import start
 from tests.toys import experiment
 
@@ -86,15 +87,16 @@ def test_five_methods_three_seeds_one_diverges_and_one_run_is_killed(tmp_path: P
         assert rows[name]["counted"] == str(len(counted))
     assert rows["FedProx"]["score_mean"] == rows["FedProx"]["train_bytes"] == rows["FedProx"]["bytes_to_target"] == ""
     assert "FedPer − Local: " in text and re.search(r"FedPer − Local: [^\n]* over 2 seeds", text)
-    pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
-    assert pictures and all((tmp_path / "out" / name).stat().st_size > 1000 for name in pictures)
+    drawn = re.findall(r"!\[.*?\]\((.*?)\)", text)
+    assert drawn and all((tmp_path / "out" / name).stat().st_size > 1000 for name in drawn)
 
-    again = start(command, **settings)
+    again = start(code=pictures.command(command), **settings)
     _, errors = again.communicate(timeout=180)
     assert again.returncode == 1 and "SIGKILL" not in errors
     assert errors.splitlines()[-1].startswith("what diverged would do so again")
     assert table(tmp_path / "out")["FedPer"]["counted"] == "3"
-    report = CliRunner().invoke(app, ["report", str(tmp_path / "out" / "runs"), "--out", str(tmp_path / "later")])
+    with pictures.undrawn():
+        report = CliRunner().invoke(app, ["report", str(tmp_path / "out" / "runs"), "--out", str(tmp_path / "later")])
     assert report.exit_code == 0, report.output
     assert table(tmp_path / "later") == {
         name: row | {"target_score": "", "target_reached_by_seeds": "", "bytes_to_target": ""}
@@ -102,6 +104,7 @@ def test_five_methods_three_seeds_one_diverges_and_one_run_is_killed(tmp_path: P
     }
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_from_python_experiments_are_compared_as_they_are(tmp_path: Path) -> None:
     seen: list[Event] = []
     some = [experiment(seed=seed, algorithm=method(lr=0.05, epochs=1)) for method in (FedAvg, Local) for seed in (0, 1)]
@@ -113,6 +116,7 @@ def test_from_python_experiments_are_compared_as_they_are(tmp_path: Path) -> Non
     assert (tmp_path / "out" / "report.md").is_file()
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_run_that_does_not_fit_is_a_row_and_the_others_go_on(tmp_path: Path, jobs: int) -> None:
     """A cohort of nine of six clients: nothing of it was written, and its row has no number."""
@@ -125,6 +129,7 @@ def test_a_run_that_does_not_fit_is_a_row_and_the_others_go_on(tmp_path: Path, j
     ]
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_folder_of_another_run_is_no_run_of_this_comparison(tmp_path: Path) -> None:
     """Seed 1's folder holds a run at another rate: its numbers are not those of the experiment that was asked for."""
     compare([experiment(seed=seed, algorithm=FedAvg(lr=0.01, epochs=1)) for seed in (0, 1)], tmp_path / "out")

@@ -53,6 +53,7 @@ def test_a_preset_is_tuned_into_one_that_runs(preset: str, tmp_path: Path) -> No
     assert ran.exit_code == 0 and "validation score" in ran.output and "test, model of round" in ran.output
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_comparison_is_tuned_alike_and_run_on_its_own_seeds(preset: str, tmp_path: Path) -> None:
     out = tmp_path / "fair"
     found = call("compare", preset, "--tune", "3", "--out", str(out))

@@ -5,8 +5,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,6 +15,8 @@ from fedmtl.studies import Pool
 from fedmtl.studies.tuning import Trial, Tuning, tune
 from fedmtl.studies.tuning.alike import Method, tune_alike
 from fedmtl.studies.tuning.side_by_side import studies_of, tune_side_by_side
+from tests.forks import start
+from tests.pictures import undrawn
 from tests.processes import alive
 from tests.studies.tuning import planted
 from tests.studies.tuning.planted import SPACE, experiment, surface
@@ -58,7 +58,8 @@ def preset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def compare(preset: Path, out: Path, *arguments: str) -> Path:
-    found = call("compare", str(preset), "--tune", TRIALS, "--out", str(out), *arguments)
+    with undrawn():
+        found = call("compare", str(preset), "--tune", TRIALS, "--out", str(out), *arguments)
     assert found.exit_code == 0, found.output
     return out
 
@@ -116,11 +117,11 @@ def test_killed_in_its_trials_and_in_its_runs_it_ends_with_the_same_result(
     """
     monkeypatch.setenv("FEDMTL_TEST_MARK", mark := f"compare-tune-{os.getpid()}")
     out = tmp_path / "killed"
-    command = [sys.executable, "-m", "fedmtl", "compare", str(preset), "--tune", TRIALS, "--out", str(out)]
+    command = ["compare", str(preset), "--tune", TRIALS, "--out", str(out)]
     moments = ("tuning/planted-MRMTL-Dense/trials/004", "runs/planted-MRMTL-Dense/seed0")
     for moment, jobs in zip(moments, ("1", "2"), strict=True):
         with open(tmp_path / f"log{jobs}", "wb") as log:
-            process = subprocess.Popen([*command, "--jobs", jobs], stdout=log, stderr=log)
+            process = start([*command, "--jobs", jobs], stdout=log, stderr=log)
         deadline = time.monotonic() + 120
         while not (out / moment / "checkpoint" / "server.state").exists():
             assert process.poll() is None and time.monotonic() < deadline, (tmp_path / f"log{jobs}").read_text()

@@ -1,0 +1,39 @@
+"""Reports whose pictures are not drawn, for tests of all the rest: each picture takes half a second.
+
+Figures are made, and so are their numbers; tests/analysis/report lays them out and draws them, and so does a command of
+each kind.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from unittest.mock import patch
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FILES = {"png": b"\x89PNG", "pdf": b"%PDF-", "svg": b"<svg/>"}
+
+
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Inside, a picture is an empty file of each format beside its numbers."""
+
+    def not_laid_out(figure: "Figure") -> None:
+        figure.set_layout_engine("none")
+
+    with (
+        patch("fedmtl.analysis.report.figure.files_of", lambda figure: dict(FILES)),
+        patch("fedmtl.analysis.report.labels.lay_out", not_laid_out),
+    ):
+        yield
+
+
+def command(arguments: list[str]) -> str:
+    """A program, for tests.forks, that is ``fedmtl`` with these arguments, without drawing."""
+    return (
+        "import sys, fedmtl.__main__\n"
+        "from tests.pictures import undrawn\n"
+        f"sys.argv = {['fedmtl', *arguments]!r}\n"
+        "with undrawn(): fedmtl.__main__.main()"
+    )
