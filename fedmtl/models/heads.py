@@ -18,4 +18,6 @@ def linear_head(model: Any, features: int, outputs: int | tuple[int, ...], bias:
     size = prod(output_shape(outputs))
     check_parameters(model, (features + 1) * size)
     layer = nn.Linear(features, size, bias=bias)
-    return layer if isinstance(outputs, int) else nn.Sequential(layer, nn.Unflatten(1, outputs))
+    if isinstance(outputs, int):
+        return layer
+    return nn.Sequential(layer, nn.Unflatten(1, outputs) if outputs else nn.Flatten(0))

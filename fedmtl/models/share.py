@@ -1,6 +1,6 @@
 """The share map of a model: globs over names of parameters, and the part that each parameter plays."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -65,23 +65,39 @@ class ShareMap:
         return self.model.head(features, outputs)
 
 
-def roles(model: Any, names: Sequence[str]) -> dict[str, str]:
+def roles(model: Any, names: Sequence[str], frozen: Collection[str] = ()) -> dict[str, str]:
     """Return the words of those parameters that the model's share map matches; of other models, none.
 
+    Args:
+        model: the recipe.
+        names: of its parameters and buffers.
+        frozen: those of them that the recipe itself freezes.
+
     Raises:
-        ValueError: a glob that matches no parameter, or two that disagree.
+        ValueError: a glob that matches no parameter, or frozen ones alone, or two that disagree.
     """
     if not isinstance(model, ShareMap):
         return {}
     pairs = model.pairs()
     matched = {glob: {name for name in names if fnmatchcase(name, glob)} for glob, _ in pairs}
-    for glob, found in matched.items():
-        if not found:
+    for glob, word in pairs:
+        if not matched[glob]:
             raise ValueError(
                 f"{model!r}: {glob!r} matches no parameter; those of the model are {', '.join(names[:12])}"
-                f"{', …' if len(names) > 12 else ''}."
+                f"{', …' if len(names) > 12 else ''}.{did_you_mean(glob, _candidates(names))}"
+            )
+        if word != FROZEN and matched[glob] <= set(frozen):
+            raise ValueError(
+                f"{model!r}: {glob!r} is {word}, but all that it matches is frozen by the model itself, such as "
+                f"{min(matched[glob])}; leave the glob out, or requires_grad_(False)."
             )
     return {name: word for name in names if (word := _word(model, name, pairs, matched))}
+
+
+def _candidates(names: Sequence[str]) -> list[str]:
+    """Return the names and the globs of their modules, for hints."""
+    layers = {name.rpartition(".")[0] for name in names}
+    return [*names, *(f"{layer}.*" for layer in sorted(layers | {layer.partition(".")[0] for layer in layers}))]
 
 
 def _word(model: ShareMap, name: str, pairs: Sequence[tuple[str, str]], matched: Mapping[str, set[str]]) -> str:

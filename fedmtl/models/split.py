@@ -78,7 +78,8 @@ def _build(
 def _apply_map(model: Model, module: SplitModel) -> None:
     """Freeze parameters and buffers that the model's share map freezes, and note what it says of the others."""
     parameters = dict(module.named_parameters())
-    found = roles(model, [*parameters, *buffer_names(module)])
+    frozen = {name for name, value in parameters.items() if not value.requires_grad}
+    found = roles(model, [*parameters, *buffer_names(module)], frozen)
     for name, word in found.items():
         if word == FROZEN and name in parameters:
             parameters[name].requires_grad_(False)

@@ -1,5 +1,6 @@
 """Features, outputs and labels of any shape, and what does not fit."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fedmtl import MLP, Experiment, FedPer, from_arrays, run
+from fedmtl import MLP, Experiment, FedAvg, FedPer, Linear, from_arrays, run
 from fedmtl.models.split import build, initial_params, loss_fn, outputs_fn
 from fedmtl.tasks.traits import TaskTraits
 
@@ -76,6 +77,67 @@ def test_a_task_whose_labels_are_maps(model: Any) -> None:
     assert loop.summary["mean_score"] == pytest.approx(vmap.summary["mean_score"], abs=1e-6)
     if isinstance(model, Conv):
         assert loop.summary["mean_score"] > 0.9
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Squared error of arrays of numbers, such as a scalar, a vector, a sequence or an image."""
+
+    traits = TaskTraits()
+
+    label_shape: tuple[int, ...]
+    outputs: Any
+    metric_name = "mse"
+    higher_is_better = False
+
+    def labels(self, y: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(y, np.float32)
+
+    def _errors(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
+        apart = torch.where(y.isnan(), 0.0, output.reshape(y.shape) - y.nan_to_num())
+        return (apart**2).reshape(len(y), -1).mean(1) * mask
+
+    def loss(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
+        return self._errors(output, y, mask).sum() / mask.sum().clamp(min=1)
+
+    def sums(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
+        return torch.stack([mask.double().sum(), self._errors(output, y, mask).double().sum()])
+
+    def metric(self, sums: NDArray[Any]) -> float:
+        return float(sums[1] / sums[0])
+
+    def score(self, sums: NDArray[Any]) -> float:
+        return -self.metric(sums)
+
+
+SHAPES: list[tuple[tuple[int, ...], Any]] = [
+    ((), ()),
+    ((), 1),
+    ((), (1,)),
+    ((1,), 1),
+    ((3,), 3),
+    ((7,), (7,)),
+    ((5, 2), (5, 2)),
+    ((2, 4, 3), (2, 4, 3)),
+]
+
+
+@pytest.mark.parametrize(("label", "outputs"), SHAPES, ids=repr)
+def test_heads_and_labels_have_any_shape(label: tuple[int, ...], outputs: Any) -> None:
+    """Labels are linear in the inputs, as the heads are, so the error goes to 0; in both engines."""
+    draw = np.random.default_rng(0)
+    true = draw.standard_normal((4, math.prod(label)))
+    inputs = [draw.standard_normal((20 + k, 4)).astype(np.float32) for k in range(3)]
+    labels = [(x @ true).reshape(len(x), *label) for x in inputs]
+    data = from_arrays(
+        {k: (x, {"m": y}) for k, (x, y) in enumerate(zip(inputs, labels, strict=True))},
+        tasks={"m": Numbers(label, outputs)},
+    )
+    algorithm = FedAvg(lr=0.1 * math.prod(label), epochs=10)
+    given = {"data": data, "model": Linear(), "algorithm": algorithm, "rounds": 20, "batch_size": 8}
+    loop, vmap = (run(Experiment(**given, runtime="InProcess", engine=engine)) for engine in ("Loop", "VMap"))
+    assert -1e-3 < loop.summary["mean_score"] <= 0
+    assert loop.summary["mean_score"] == pytest.approx(vmap.summary["mean_score"], abs=1e-6)
 
 
 def test_outputs_and_losses_by_hand() -> None:

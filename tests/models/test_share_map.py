@@ -59,6 +59,12 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: {"encoder.*": "shared"},
         r"'encoder.\*' matches no parameter; those of the model are trunk.1",
     ),
+    "a name that is nearly one": (
+        lambda: {"trunk.1.wieght": "private"},
+        r"'trunk.1.wieght' matches no parameter.*Did you mean trunk.1.weight\?",
+    ),
+    "a glob of nearly a part": (lambda: {"trunks.*": "private"}, r"matches no parameter.*Did you mean trunk.\*"),
+    "a buffer that the model lacks": (lambda: {"*.running_mean": "private"}, "running_mean' matches no parameter"),
     "two that disagree": (
         lambda: {"trunk.*": "shared", "*.weight": "private"},
         "is shared by .* and private by .*neither glob is narrower",
@@ -76,6 +82,14 @@ def test_a_map_that_cannot_be(case: str) -> None:
     with pytest.raises(ValueError, match=message):
         chosen = experiment(FedAvg(), ShareMap(MLP((3,)), share()))
         chosen.make_plan(chosen.load().schema)
+
+
+def test_a_glob_of_parameters_that_the_recipe_freezes() -> None:
+    """Nothing would be shared; a glob that matches others, too, is of these."""
+    with pytest.raises(ValueError, match=r"'trunk.1.\*' is shared, but all .* frozen by the model itself.*leave"):
+        build(ShareMap(StatefulMLP(), {"trunk.1.*": "shared"}), (6,), TASKS, 0, False)
+    module = build(ShareMap(StatefulMLP(), {"trunk.*": "shared"}), (6,), TASKS, 0, False)
+    assert "trunk.3.weight" in module.roles and "trunk.1.weight" not in module.roles
 
 
 def test_the_narrower_glob_decides() -> None:
