@@ -138,5 +138,6 @@ def _of_batch(loss: ExampleLosses, models: Params, batch: Batch) -> Tensor:
             return loss.examples(w, batch), handed
 
     values, handed = torch.vmap(one)(dict(models))
-    hand_back(handed)
+    # Statistics beside the models, such as private ones by a share map, are of one client: the mean over its models.
+    hand_back({name: value if name in models else value.mean(0) for name, value in handed.items()})
     return values.T
