@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,26 @@ from tests.processes import alive
 ROOT = Path(__file__).parents[2]
 
 
+def new_interpreter(arguments: Sequence[str], **settings: Any) -> subprocess.Popen[str]:
+    """Start Python, where SIGINT is not ignored, as it is where the tests run in the background of a script."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen([sys.executable, *arguments], text=True, **settings)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def wait_for_handlers(pid: int, seconds: float = 60) -> None:
+    """Wait, on a busy machine, until a command handles SIGTERM; not where the system does not show it."""
+    status, deadline = Path(f"/proc/{pid}/status"), time.monotonic() + seconds
+    with suppress(OSError):  # the command has ended
+        while time.monotonic() < deadline:
+            caught = [int(line.split()[1], 16) for line in status.read_text().splitlines() if line.startswith("SigCgt")]
+            if not caught or caught[0] >> (signal.SIGTERM - 1) & 1:
+                return
+            time.sleep(0.02)
+
+
 def stop(
     arguments: Sequence[str], number: signal.Signals, after: str | float, times: int = 1
 ) -> tuple[int, str, str, float]:
@@ -25,7 +46,7 @@ def stop(
     if isinstance(after, str):
         process = start(arguments, **pipes)
     else:  # a new interpreter, whose imports are a part of that time
-        process = subprocess.Popen([sys.executable, "-u", "-m", "fedmtl", *arguments], text=True, **pipes)
+        process = new_interpreter(["-u", "-m", "fedmtl", *arguments], **pipes)
     assert process.stdout
     seen = ""
     if isinstance(after, str):
@@ -35,6 +56,7 @@ def stop(
             seen += line
     else:
         time.sleep(after)
+        wait_for_handlers(process.pid)
     begin = time.monotonic()
     for _ in range(times):
         process.send_signal(number)
@@ -112,9 +134,7 @@ try:
 finally:
     time.sleep(60)
 """
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = new_interpreter(["-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout and process.stdout.readline() == "ready\n"
     begin = time.monotonic()
     process.send_signal(signal.SIGINT)
@@ -150,7 +170,8 @@ def test_on_ray_at_any_time_nothing_stays(
     assert code == 128 + number, errors
     # Ray's own handler of SIGTERM may print its lines first, while Ray is being started.
     last = errors.splitlines()[-1]
-    assert "--resume" in last or (after == 0.3 and last == "stopped"), errors  # .3 s may be before anything has begun
+    # A moment may be before anything has begun: .3 s, or more on a busy machine.
+    assert "--resume" in last or (last == "stopped" and not (tmp_path / "r").exists()), errors
     assert "Traceback" not in errors, errors
     assert number == signal.SIGTERM or errors.count("\n") == 1, errors
     assert seconds < 5

@@ -1,4 +1,4 @@
-"""Every algorithm over every engine, on Ray: 24 clients, four kinds of task, two head sizes."""
+"""Every algorithm over every engine, on Ray: 12 clients, four kinds of task, two head sizes."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ from fedmtl.runs.result import Result
 from tests.conftest import ALL_ALGORITHMS
 from tests.runtime.every import experiment
 
-CLIENTS = 24
-"""Six clients of each kind of task."""
+CLIENTS = 12
+"""Three clients of each kind of task."""
 
 
 def scores(result: Result) -> list[float]:
@@ -24,11 +24,11 @@ def scores(result: Result) -> list[float]:
 @pytest.mark.parametrize("algorithm", ALL_ALGORITHMS, ids=repr)
 def test_ray_and_both_engines_agree(algorithm: Algorithm[Any, Any]) -> None:
     """The loop on Ray has the local loop's bits; stacked clients are within 1e-4 of them; ledgers are equal."""
-    local = run(experiment(algorithm, CLIENTS, cohort=10))
+    local = run(experiment(algorithm, CLIENTS, cohort=6))
     assert len({row["task"] for row in local.rows}) == 4 and len({row["client"] for row in local.rows}) == CLIENTS + 1
-    ray = run(experiment(algorithm, CLIENTS, cohort=10, runtime="Ray(workers=2)"))
+    ray = run(experiment(algorithm, CLIENTS, cohort=6, runtime="Ray(workers=2)"))
     assert ray.summary["digests"] == local.summary["digests"]
-    stacked = run(experiment(algorithm, CLIENTS, cohort=10, runtime="Ray(workers=2)", engine="vmap"))
+    stacked = run(experiment(algorithm, CLIENTS, cohort=6, runtime="Ray(workers=2)", engine="vmap"))
     assert stacked.summary["digests"]["ledger"] == local.summary["digests"]["ledger"]
     for one, other in zip(tree_leaves(stacked.state), tree_leaves(local.state), strict=True):
         assert one.sub(other).abs().max() < 1e-4
