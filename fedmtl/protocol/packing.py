@@ -8,6 +8,7 @@ A node packs, and the server unpacks, the packets of a cohort at once, as a matr
 a cohort of one, so bytes are made in one way.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -113,9 +114,11 @@ def pack_payloads(
         raise ValueError(f"Uploads hold the metrics {link.metrics}, got {tail.shape[1]} numbers of each client.")
     if buffer is None or not buffer.contains(payload):
         buffer = PacketBuffer(count, link)
-        arrays = link.arrays(torch.from_numpy(buffer.vectors))
-        for entry in link.spec:
-            arrays[entry.record][entry.name].copy_(payload[entry.record][entry.name].detach())
+        flat = (
+            payload[record][name].detach().cpu().numpy().reshape(count, math.prod(shape))
+            for record, name, shape in link.spec
+        )
+        np.concatenate(list(flat), axis=1, out=buffer.vectors)
     space, vectors = buffer.array, buffer.vectors
     base = link.references(references, broadcast_index)
     rows, bodies, states = link.encode(vectors, states, rng_for, base, finite, on_error)
