@@ -4,7 +4,7 @@ import sys
 
 
 def main() -> None:
-    """Answer signals before anything large is imported."""
+    """Handle signals before anything large is imported."""
     from fedmtl.core import stopping
     from fedmtl.core.gc_paused import skip_last_collection
 

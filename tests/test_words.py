@@ -20,13 +20,13 @@ NAMES = re.compile(
     r"_*(Visits?|Answers?|Fleet|Undo|StackedStore|Picked|Wide|Rebuilt|Lifted|Slot|Measurements|Measured|Form|FORMS|Look"
     r"|HOW|IGNORED|BESIDES|Found|unkeep|uncollected|look_at_personal|payload_bytes|one_broadcast|tells_all"
     r"|separable_heads|additive|learnt|scorecard|battery|rebuild|hire|give_back|say_in_cpp|seal_rows|open_rows)"
-    r"|(.*_)?(visits?|told|heard|lent|everybody|nobody)(_.*)?"
+    r"|(.*_)?(visits?|told|heard|lent|everybody|nobody|answers?)(_.*)?"
 )
 """Names that functions, classes, parameters, fields and variables do not have."""
 
 SENTENCES = {
-    r"\b(every|no|some)body\b|\b(every|some)one\b|\bwhom\b": "all clients, no client, a client that",
-    r"\b(heard|hears|hear|told|tells|lent|lends)\b": "received, sent, padded",
+    r"\b(every|no|some|any)body\b|\b(every|some|any)one\b|\bwho(m|ever)\b": "all clients, no client, a client that",
+    r"\b(heard|hears|hear|told|tells|tell|lent|lends)\b": "received, sent, padded",
     r"\bso many\b|\bas many as\b": "the number",
     r"\bto the (same )?bits?\b": "bit-identical",
     r"\bchance\b": "randomness",
@@ -126,6 +126,10 @@ def test_open_parts_are_there() -> None:
         ('"""A line.\n\nAll chance follows from it."""', 3, "chance"),
         ('x = f"so many as {y}"', 1, "so many"),
         ("class Measurements: ...", 1, "Measurements"),
+        ("for answer in replies: ...", 1, "answer"),
+        ("x = 1  # reported to anybody", 1, "anybody"),
+        ('"""Hashes that tell runs apart."""', 1, "tell"),
+        ("x = 1  # whoever asks", 1, "whoever"),
     ],
 )
 def test_it_is_found(source: str, line: int, word: str) -> None:

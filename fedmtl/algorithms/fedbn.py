@@ -9,7 +9,7 @@ With w = (s, b_k), where b_k are the weights, biases and running statistics of n
                                                      of the cohort that have it
 
 Running statistics are buffers. Weights and biases are known by shape, since names such as ``trunk.1.weight`` do not
-tell: a ``weight`` of one dimension or of its bias's shape, and that ``bias``. It is
+show it: a ``weight`` of one dimension or of its bias's shape, and that ``bias``. It is
 true of BatchNorm, GroupNorm, LayerNorm, InstanceNorm and RMSNorm, and of PReLU; not of linear maps, convolutions and
 embeddings.
 

@@ -18,7 +18,7 @@ from fedmtl.runs.axis import Axis, value_at
 from fedmtl.runs.labels import class_name, settings
 
 METHOD = ("algorithm", "up_codec", "down_codec")
-"""Settings that tell lines apart."""
+"""Settings that distinguish lines."""
 
 
 class MethodLine(NamedTuple):

@@ -115,7 +115,7 @@ class Group:
 def group_runs(runs: Iterable[Run], aliases: Mapping[Path, str] | None = None) -> list[Group]:
     """Groups, sorted by data and automatic name; runs belong together when they differ in no setting but the seed.
 
-    Where a run took place (``labels.NOT_COMPARED``) does not tell groups apart.
+    Where a run took place (``labels.NOT_COMPARED``) does not distinguish groups.
 
     Args:
         runs: those of a study.

@@ -54,7 +54,7 @@ def run_once(system: System, folder: Path, rounds: int, home: Path) -> tuple[Ben
 
 
 def environment(home: Path) -> Mapping[str, str]:
-    """One thread a process for all systems, nothing reported to anybody, and this checkout's fedmtl."""
+    """One thread a process for all systems, no usage reports, and this checkout's fedmtl."""
     return {
         **os.environ,
         "OMP_NUM_THREADS": "1",

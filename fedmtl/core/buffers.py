@@ -1,6 +1,6 @@
 """Buffers: numbers of a model that training changes without a gradient, such as the running statistics of BatchNorm.
 
-They lie among the parameters of each model, and their names tell them apart, so they go where the model goes: into a
+They lie among the parameters of each model, and their names distinguish them, so they go where the model goes: into a
 client's state, a packet, a mean of models. No gradient, penalty or optimizer moves them: ``sgd`` replaces them after a
 step by those that the loss hands back, and a server averages them even where it steps in the parameters.
 """
@@ -51,7 +51,7 @@ def buffers_handed() -> Iterator[dict[str, Tensor]]:
 
 
 def hand_back(new: Mapping[str, Tensor]) -> None:
-    """Hand the new buffers of a forward pass back to whoever takes the step."""
+    """Hand the new buffers of a forward pass back to the caller, which takes the step."""
     handed = _HANDED.get()
     if handed is not None:
         handed.update(new)

@@ -65,7 +65,7 @@ def _fields(value: Any) -> Mapping[Any, Any] | None:
         try:
             reduced: tuple[Any, ...] = (*value.__reduce_ex__(4), None, None, None)
             _, arguments, state, items, pairs = reduced[:5]
-        except TypeError:  # no content that Python knows; whoever asks for it says so
+        except TypeError:  # no content that Python knows; the caller reports it
             return None
         if isinstance(state, tuple) and len(state) == 2 and isinstance(state[1], dict):  # of a class with slots
             state = {**(state[0] or {}), **state[1]}

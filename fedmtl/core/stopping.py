@@ -20,7 +20,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(BaseException):
-    """A signal asks the command to stop. No ``Exception``, and nothing that Click answers by itself."""
+    """A signal asks the command to stop. No ``Exception``, and nothing that Click handles by itself."""
 
 
 class _Note:
@@ -60,7 +60,7 @@ def line() -> str:
 
 
 def install(layout: Callable[[str], str] = str) -> None:
-    """Answer the signals from now on; one that is ignored, as behind ``nohup``, stays so.
+    """Handle the signals from now on; one that is ignored, as behind ``nohup``, stays so.
 
     Args:
         layout: breaks the line where standard error is a terminal that has no room for it.

@@ -160,7 +160,7 @@ def all_finite(tree: Any) -> bool:
 
 
 def sha256(tree: Any) -> str:
-    """A hash of structure and bits, to tell whether two runs ended in the same place."""
+    """A hash of structure and bits, equal where two runs ended in the same place."""
     digest = hashlib.sha256(repr(tree_structure(tree)).encode())
     for leaf in tree_leaves(tree):
         array = leaf.detach().cpu().numpy() if isinstance(leaf, Tensor) else np.asarray(leaf)

@@ -118,7 +118,7 @@ class Digits:
             parts = iid(len(digit), self.clients, seed)
         else:
             parts = dirichlet(digit, self.clients, self.alpha, self.min_size, seed)
-        y = answers(digit)
+        y = labels_of(digit)
         clients = {}
         for client, (rows, owned) in enumerate(zip(parts, self._owned(seed), strict=True)):
             train, test = (rows[part] for part in hold_out(len(rows), self.test_fraction, seed, client))
@@ -168,7 +168,7 @@ def read() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     return (numbers[:, :64] / 16).astype(np.float32).reshape(-1, 1, 8, 8), numbers[:, 64].copy()
 
 
-def answers(digit: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+def labels_of(digit: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     """The labels of all four tasks, float32 [N], for segments [N, 7]."""
     shown = np.array([[segment in segments for segment in "abcdefg"] for segments in SEGMENTS], np.float32)
     value = digit.astype(np.float32)

@@ -95,7 +95,7 @@ def _are_amounts(values: NDArray[Any], labels: int) -> bool:
 
 
 def _question(name: str, values: NDArray[Any], known: NDArray[Any]) -> str:
-    """Classes, a code for "not labelled", or numbers to predict: the ways to tell, in one line."""
+    """Classes, a code for "not labelled", or numbers to predict: the ways to distinguish them, in one line."""
     low, high = int(values[0]), int(values[-1])
     negative = int((values < 0).sum())
     ways = []

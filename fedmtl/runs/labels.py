@@ -73,7 +73,7 @@ def codec_names(experiments: Sequence[ExperimentTable]) -> list[str]:
 
 
 def short_names(experiments: Sequence[ExperimentTable]) -> list[str]:
-    """Names that tell the experiments apart: algorithm, codec, and in brackets any other setting that two do not share.
+    """Distinct names of the experiments: algorithm, codec, and in brackets any other setting that two do not share.
 
     Experiments that differ in nothing but what ``NOT_COMPARED`` lists get the same name.
     """

@@ -28,7 +28,7 @@ def summarise(
     last: Iterable[Row],
     saved: Saved,
 ) -> dict[str, Any]:
-    """The last model's metrics for each task, bytes, seconds, and hashes that tell whether two runs are the same.
+    """The last model's metrics for each task, bytes, seconds, and hashes that are equal where two runs are the same.
 
     ``bytes`` come from the ledger; ``bytes.messages`` were counted in Flower's messages, where a Grid of one
     machine may hold a broadcast once for many clients, and a network never does.
@@ -112,7 +112,7 @@ def _bytes(ledger: Ledger, purposes: Any) -> dict[str, int]:
 
 
 def summary_to_bytes(summary: Mapping[str, Any]) -> bytes:
-    """The content of ``summary.json``, with a checksum over the rest of it: it answers for a finished run."""
+    """The content of ``summary.json``, with a checksum over the rest of it: a finished run has it whole."""
     return json.dumps({**summary, "checksum": _checksum(summary)}, indent=2).encode()
 
 

@@ -76,7 +76,7 @@ class UploadReader:
 
         Clients whose upload is damaged become ``problems``.
         """
-        if any(answer.replies.totals for answer in self._replies.matched):
+        if any(reply.replies.totals for reply in self._replies.matched):
             return Uploads([], self._summed())
         requests, received = self._replies.requests, {}
         bad = (
@@ -144,8 +144,8 @@ class UploadReader:
     def _summed(self) -> list[Summed]:
         """Return the sums of nodes of this machine."""
         found = []
-        for answer in self._replies.matched:
-            for owned, clients, vector, num_examples, losses, metrics in answer.replies.totals:
+        for reply in self._replies.matched:
+            for owned, clients, vector, num_examples, losses, metrics in reply.replies.totals:
                 if len(clients):
                     self._note(owned, clients, num_examples, losses, metrics)
                     link = self._replies.plan.uplink(int(clients[0]), owned)

@@ -67,8 +67,8 @@ class RoundReplies:
         self.matched = _match(requests.clients, replies)
         asked = requests.train | requests.raw_data
         silent = asked.copy()
-        for answer in self.matched:
-            silent[answer.requests] = False
+        for reply in self.matched:
+            silent[reply.requests] = False
         self.problems |= dict.fromkeys(requests.clients[silent].tolist(), "no reply")
         if any(each.problems for each in replies):
             wanted = set(requests.clients[asked].tolist())

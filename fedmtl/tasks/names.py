@@ -35,7 +35,7 @@ def checked_names(what: str, names: Any, count: int) -> tuple[str, ...]:
         raise ValueError(f"{what}: there are {count}, and {len(found)} names; name each, or none.")
     cleaned = tuple(map(clean, found))
     if len(set(cleaned)) != len(cleaned):
-        raise ValueError(f"{what}: no two names are alike in their first {LONGEST} characters; tell them apart.")
+        raise ValueError(f"{what}: no two names are alike in their first {LONGEST} characters; rename one.")
     return cleaned
 
 

@@ -57,8 +57,8 @@ def without_weights_it_is_local(fedhca2: Callable[..., Any]) -> CheckResult:
 
 
 def one_round_by_hand(fedhca2: Callable[..., Any]) -> CheckResult:
-    """``FIRST``, made by the clients' own training, with α = ¼ and β = ½: θ_k = Δ_k + ¼ U, φ_k = Δ_k + ½ A_k. Whoever
-    has more examples has no more weight."""
+    """``FIRST``, made by the clients' own training, with α = ¼ and β = ½: θ_k = Δ_k + ¼ U, φ_k = Δ_k + ½ A_k. A
+    client with more examples has no more weight."""
     federation = planted(list(FIRST.values()), [6, 10])
     found = play(fedhca2(lr=LR, epochs=1, alpha=0.25, beta=0.5, hyper_lr=0.0), federation, np.zeros(5), 1)
     expected = [FIRST[k] + np.concatenate([PULL / 4, ASKED[k] / 2]) for k in (0, 1)]

@@ -41,7 +41,7 @@ def clients_are_independent(transform: Callable[..., Any]) -> CheckResult:
 
 
 def the_generator_alone_decides(transform: Callable[..., Any]) -> CheckResult:
-    """A generator of (seed, round, client) draws the same numbers again, whoever stands beside the client."""
+    """A generator of (seed, round, client) draws the same numbers again, whatever clients are beside it."""
     return same_bits(transform(STD).apply(X[:1], lambda _: np.random.default_rng(1)), _of_the_second(transform))
 
 

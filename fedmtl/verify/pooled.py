@@ -32,7 +32,7 @@ def it_ends_at_the_ridge_solution_of_the_union(pooled: Callable[..., Any]) -> Ch
 
 
 def it_is_fedavg_with_one_client(pooled: Callable[..., Any]) -> CheckResult:
-    """Whoever owns all the data: 3 rounds of 2 epochs of 2 steps have FedAvg's bits."""
+    """For any owner of all the data: 3 rounds of 2 epochs of 2 steps have FedAvg's bits."""
     found = play(pooled(lr=0.125, epochs=2), [alone()], START, 3, steps=2)
     return same_bits(found.personal, play(FedAvg(lr=0.125, epochs=2), [alone()], START, 3, steps=2).personal)
 

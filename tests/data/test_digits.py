@@ -8,7 +8,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from fedmtl.data import Digits, Federation
-from fedmtl.data.digits import SEGMENTS, TASKS, answers
+from fedmtl.data.digits import SEGMENTS, TASKS, labels_of
 
 DISPLAY = [0x3F, 0x06, 0x5B, 0x4F, 0x66, 0x6D, 0x7D, 0x07, 0x7F, 0x6F]
 """The codes by which a display driver shows 0 to 9: bit 0 is segment a, bit 6 is segment g."""
@@ -37,7 +37,7 @@ def test_images_are_grey_values_from_0_to_1(federation: Federation) -> None:
 
 
 def test_segments_are_those_of_a_display() -> None:
-    shown = answers(np.arange(10))["segments"]
+    shown = labels_of(np.arange(10))["segments"]
     bits = [[code >> segment & 1 for segment in range(7)] for code in DISPLAY]
     assert shown.tolist() == bits
     assert len(set(SEGMENTS)) == 10  # No two digits look alike.
