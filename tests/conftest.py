@@ -202,9 +202,14 @@ def tiny(owners: Mapping[ClientId, TaskSet], seed: int = 0, binary: bool = False
     return Federation({name: Binary() if binary else TASKS[name] for name in names}, (5,), clients)
 
 
+def is_binary(algorithm: Algorithm[Any, Any]) -> bool:
+    """Whether the algorithm is for binary tasks alone."""
+    return isinstance(algorithm, Mocha)
+
+
 def _binary(request: pytest.FixtureRequest) -> bool:
     """Whether the test is of an algorithm that is for binary tasks alone."""
-    return "algorithm" in request.fixturenames and isinstance(request.getfixturevalue("algorithm"), Mocha)
+    return "algorithm" in request.fixturenames and is_binary(request.getfixturevalue("algorithm"))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Rounds of an algorithm played by hand: no packets, no server, no client pool."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,13 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from fedmtl.algorithms import Algorithm
 from fedmtl.core.random import permutations
-from fedmtl.core.trees import tree_stack
-from fedmtl.core.types import ClientId, Params
+from fedmtl.core.trees import sha256, tree_stack
+from fedmtl.core.types import ClientId, Params, Trained, Upload
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.data.batches import make_batches
 from fedmtl.engines import Engine, Loop
 from fedmtl.protocol.plan import Plan
+from tests.conftest import ALIKE, UNLIKE, is_binary, tiny, tiny_plan
 from tests.engines.jobs import Job, context, run
 
 
@@ -100,6 +103,73 @@ def predictors(plan: Plan, federation: Federation, state: State) -> dict[ClientI
         assert all(len(vector) == len(models) and float(vector.sum()) == pytest.approx(1) for vector in vectors)
         found[client] = tree_stack([dict(models[m]) for m in torch.stack(vectors).amax(0).nonzero()[:, 0].tolist()])
     return found
+
+
+class Round(NamedTuple):
+    """A round of all clients by the reference engine, and hashes of its inputs on the way."""
+
+    before: State
+    jobs: list[Job]
+    """Of the training with its loss."""
+    trained: list[Trained[Any]]
+    after: State
+    inputs: Mapping[str, Sequence[str]]
+    """Input -> its hash before and after each call that read it."""
+
+    @property
+    def uploads(self) -> list[tuple[ClientId, Upload]]:
+        return [(job.client, result.upload) for job, result in zip(self.jobs, self.trained, strict=True)]
+
+
+class Played(NamedTuple):
+    """The first two rounds of a tiny federation, which many tests read and none may change."""
+
+    plan: Plan
+    federation: Federation
+    rounds: tuple[Round, Round]
+
+    @property
+    def first(self) -> State:
+        return self.rounds[0].before
+
+    @property
+    def last(self) -> State:
+        return self.rounds[1].after
+
+
+@cache
+def two_rounds(algorithm: Algorithm[Any, Any], alike: bool = False) -> Played:
+    """Play an algorithm's first two rounds once for all tests of this process."""
+    federation = tiny(ALIKE if alike else UNLIKE, binary=is_binary(algorithm))
+    plan = tiny_plan(federation, algorithm)
+    initial = [sha256(dict(plan.initial))]
+    torch.manual_seed(1)
+    state = start(plan, federation)
+    found = []
+    for round in (1, 2):
+        initial.append(sha256(dict(plan.initial)))
+        states = [sha256(state)]
+        work = [job._replace(function=plan.training(job.owned)) for job in jobs(plan, federation, state, round)]
+        states.append(sha256(state))
+        given = [(job.down, job.private, list(job.batches)) for job in work]
+        read = [sha256(given)]
+        trained = run(Loop(), work)
+        read.append(sha256(given))
+        sent = [(job.client, result.upload) for job, result in zip(work, trained, strict=True)]
+        uploads = [sha256(sent)]
+        server = plan.algorithm.aggregate(state.server, sent, plan.server_context(round, "aggregate"))
+        uploads.append(sha256(sent))
+        states.append(sha256(state))
+        after = State(server, {job.client: result.private for job, result in zip(work, trained, strict=True)})
+        ended = [sha256(after)]
+        personal(plan, federation, after)
+        ended.append(sha256(after))
+        inputs = {"state": states, "jobs": read, "uploads": uploads, "new state": ended}
+        found.append(Round(state, work, trained, after, inputs))
+        state = after
+    initial.append(sha256(dict(plan.initial)))
+    found = [each._replace(inputs={**each.inputs, "initial": initial}) for each in found]
+    return Played(plan, federation, (found[0], found[1]))
 
 
 def union(federation: Federation) -> Federation:

@@ -3,10 +3,10 @@
 Network, data and batches are small but ragged: see tests/conftest.py. What each method *is* stands in its own file.
 """
 
-import copy
 import dataclasses
 import pickle
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -26,21 +26,33 @@ from fedmtl.algorithms import (
     Pooled,
     TaskWeighted,
 )
-from fedmtl.core.trees import sha256, tree_leaves, tree_map, tree_structure, tree_unflatten
-from fedmtl.core.types import Batch, LocalResult, Params, Payload, Upload
+from fedmtl.core.trees import sha256, tree_leaves, tree_map, tree_structure
+from fedmtl.core.types import Batch, LocalResult, Params, Payload
 from fedmtl.core.uploads import Stack, Uploads, add
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.engines import Loop, VMap
+from fedmtl.engines.base import TaskPadding
 from fedmtl.models import Model
 from fedmtl.optimizers import Momentum, Optimizer
 from fedmtl.registry.components import REGISTRY
 from fedmtl.verify.check import CTX
 from fedmtl.weightings import DWA, MGDA, CAGrad, Weighting
 from tests.algorithms.claims import CLAIMS
-from tests.algorithms.rounds import State, jobs, measurements, personal, play, predictors, start, union
+from tests.algorithms.rounds import (
+    Round,
+    State,
+    jobs,
+    measurements,
+    personal,
+    play,
+    predictors,
+    start,
+    two_rounds,
+    union,
+)
 from tests.cases import case
-from tests.conftest import ALL_ALGORITHMS, tiny_model, tiny_plan
-from tests.engines.jobs import Job, run
+from tests.conftest import ALL_ALGORITHMS, UNLIKE, is_binary, tiny, tiny_model, tiny_plan
+from tests.engines.jobs import Job, run, tensors
 
 AnyAlgorithm = Algorithm[Any, Any]
 
@@ -71,7 +83,9 @@ def odd(tree: Any, seed: int) -> Any:
 def assert_close(a: Any, b: Any, atol: float) -> None:
     assert tree_structure(a) == tree_structure(b)
     for one, other in zip(tree_leaves(a), tree_leaves(b), strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=atol)
+        one, other = torch.as_tensor(one), torch.as_tensor(other)
+        gap = float((one.double() - other.double()).abs().max()) if one.numel() else 0.0
+        assert gap <= atol, f"{one} is {gap} from {other}"  # NaN is not
 
 
 def assert_same(a: Any, b: Any) -> None:
@@ -81,10 +95,6 @@ def assert_same(a: Any, b: Any) -> None:
 
 def results(work: Sequence[Job]) -> list[tuple[int, LocalResult[Any]]]:
     return [(job.client, result) for job, result in zip(work, run(Loop(), work), strict=True)]
-
-
-def uploads(work: Sequence[Job]) -> list[tuple[int, Upload]]:
-    return [(client, result.upload) for client, result in results(work)]
 
 
 # ---- the list -------------------------------------------------------------------------------------------------------
@@ -155,68 +165,43 @@ def test_whole_numbers_are_rates_too() -> None:
 # ---- purity ---------------------------------------------------------------------------------------------------------
 
 
-def test_inputs_stay_as_they_were(algorithm: AnyAlgorithm, unlike: Federation) -> None:
+def test_inputs_stay_as_they_were(algorithm: AnyAlgorithm) -> None:
     """Of every method, over two rounds, so that states that have been through a round are inputs too."""
-    plan = tiny_plan(unlike, algorithm)
-    initial = copy.deepcopy(plan.initial)
-    state = start(plan, unlike)
-    assert_same(plan.initial, initial)
-    for round in (1, 2):
-        before = copy.deepcopy(state)
-        work = jobs(plan, unlike, state, round)
-        assert_same(state, before)
-        inputs = [(job.down, job.private, list(job.batches)) for job in work]
-        inputs_before = copy.deepcopy(inputs)
-        done = results(work)
-        assert_same(inputs, inputs_before)
-        sent = [(client, result.upload) for client, result in done]
-        sent_before = copy.deepcopy(sent)
-        server = algorithm.aggregate(state.server, sent, CTX)
-        assert_same(sent, sent_before)
-        assert_same(state, before)
-        private = {client: result.private for client, result in done}
-        private_before = copy.deepcopy(private)
-        personal(plan, unlike, State(server, private))
-        assert_same(private, private_before)
-        state = State(server, private)
-    assert_same(plan.initial, initial)
+    for each in two_rounds(algorithm).rounds:
+        assert {name: len(set(hashes)) for name, hashes in each.inputs.items()} == dict.fromkeys(each.inputs, 1)
 
 
 def test_equal_inputs_give_equal_bits_and_chance_has_no_part(algorithm: AnyAlgorithm, unlike: Federation) -> None:
+    """Played once more, by another plan and from another state of torch's generator."""
     plan = tiny_plan(unlike, algorithm)
-    torch.manual_seed(1)
-    chance = torch.get_rng_state()
-    first = play(plan, unlike, start(plan, unlike))
-    assert torch.equal(torch.get_rng_state(), chance)
     torch.manual_seed(2)
-    assert_same(play(plan, unlike, start(plan, unlike)), first)
+    chance = torch.get_rng_state()
+    state = play(plan, unlike, start(plan, unlike))
+    assert torch.equal(torch.get_rng_state(), chance)
+    assert_same(state, two_rounds(algorithm).rounds[0].after)
 
 
-def test_uploads_may_stream(algorithm: AnyAlgorithm, unlike: Federation) -> None:
+def test_uploads_may_stream(algorithm: AnyAlgorithm) -> None:
     """``aggregate`` reads a generator once."""
-    plan = tiny_plan(unlike, algorithm)
-    state = start(plan, unlike)
-    sent = uploads(jobs(plan, unlike, state))
+    first = two_rounds(algorithm).rounds[0]
     assert_same(
-        algorithm.aggregate(state.server, iter(sent), CTX),
-        algorithm.aggregate(state.server, sent, CTX),
+        algorithm.aggregate(first.before.server, iter(first.uploads), CTX),
+        algorithm.aggregate(first.before.server, first.uploads, CTX),
     )
 
 
 # ---- what is said and what is kept ----------------------------------------------------------------------------------
 
 
-def test_payloads_and_states_hold_the_names_that_the_file_claims(algorithm: AnyAlgorithm, unlike: Federation) -> None:
+def test_payloads_and_states_hold_the_names_that_the_file_claims(algorithm: AnyAlgorithm) -> None:
     """All of them and no others, of the client's own tasks alone; before the first round and after it."""
-    plan = tiny_plan(unlike, algorithm)
+    plan, federation, rounds = two_rounds(algorithm)
     claim = CLAIMS[type(algorithm)]
-    state = start(plan, unlike)
-    for round in (1, 2):
-        work = jobs(plan, unlike, state, round)
-        for job, (client, result) in zip(work, results(work), strict=True):
-            own = set(plan.restrict(plan.initial, unlike.clients[client].tasks))
+    for each in rounds:
+        for job, result in zip(each.jobs, each.trained, strict=True):
+            own = set(plan.restrict(plan.initial, job.owned))
             if isinstance(algorithm, TaskWeighted):
-                own |= algorithm.weighting.init_params(unlike.clients[client].tasks).keys()
+                own |= algorithm.weighting.init_params(job.owned).keys()
 
             def claimed(prefixes: tuple[str, ...], own: set[str] = own) -> set[str]:
                 return {name for name in own if name.startswith(prefixes)}
@@ -225,28 +210,23 @@ def test_payloads_and_states_hold_the_names_that_the_file_claims(algorithm: AnyA
             assert names(result.upload.payload) == claimed(claim.up).union(claim.beside)
             assert names(job.private) == names(result.private) == claimed(claim.private)
             assert tree_structure(job.private) == tree_structure(result.private)
-            assert result.upload.num_examples == len(unlike.clients[client].train.x)
-        state = play(plan, unlike, state, round)
+            assert result.upload.num_examples == len(federation.clients[job.client].train.x)
 
 
-def test_one_broadcast_says_the_same_to_everybody(algorithm: AnyAlgorithm, unlike: Federation) -> None:
+def test_one_broadcast_says_the_same_to_everybody(algorithm: AnyAlgorithm) -> None:
     """The very same tensors, after rounds that told the clients apart; who says otherwise is asked for each client."""
-    plan = tiny_plan(unlike, algorithm)
-    state = start(plan, unlike)
-    for round in (1, 2):
-        state = play(plan, unlike, state, round)
-    said = [algorithm.broadcast(state.server, client, CTX) for client in unlike.clients]
+    played = two_rounds(algorithm)
+    said = [algorithm.broadcast(played.last.server, client, CTX) for client in played.federation.clients]
     same = all([id(leaf) for leaf in tree_leaves(one)] == [id(leaf) for leaf in tree_leaves(said[0])] for one in said)
     assert same or not algorithm.traits.uniform_broadcast
 
 
-def test_an_additive_algorithm_is_content_with_sums(algorithm: AnyAlgorithm, unlike: Federation) -> None:
+def test_an_additive_algorithm_is_content_with_sums(algorithm: AnyAlgorithm) -> None:
     """Uploads added up in two halves, of which no single one can be read, come to the same server; to rounding."""
     if not algorithm.traits.mean_aggregated:
         return
-    plan = tiny_plan(unlike, algorithm)
-    state = start(plan, unlike)
-    sent = uploads(jobs(plan, unlike, state))
+    first = two_rounds(algorithm).rounds[0]
+    state, sent = first.before, first.uploads
     stacks = [
         Stack(
             np.array([client]),
@@ -265,8 +245,8 @@ def test_an_additive_algorithm_is_content_with_sums(algorithm: AnyAlgorithm, unl
 
 def test_nothing_private_is_in_the_payload(algorithm: AnyAlgorithm, unlike: Federation) -> None:
     """Not one number of the private state, neither of the old nor of the new one."""
-    plan = tiny_plan(unlike, algorithm)
-    state = start(plan, unlike)
+    plan = two_rounds(algorithm).plan
+    state = two_rounds(algorithm).first
     odd_state = State(odd(state.server, 0), {c: odd(private, 1 + c) for c, private in state.private.items()})
     work = jobs(plan, unlike, odd_state)
     for job, (_, result) in zip(work, results(work), strict=True):
@@ -285,25 +265,22 @@ def test_the_leak_is_seen() -> None:
     assert leaked(private, {"r": {"x": torch.tensor([9.0, 0.125, 3.0])}}) == {0.125, 3.0}
 
 
-def test_personal_params_are_a_trunk_and_the_clients_heads(algorithm: AnyAlgorithm, unlike: Federation) -> None:
-    plan = tiny_plan(unlike, algorithm)
-    state = start(plan, unlike)
-    for round in (1, 2):
-        for client, params in personal(plan, unlike, state).items():
-            expected = plan.restrict(plan.initial, unlike.clients[client].tasks)
+def test_personal_params_are_a_trunk_and_the_clients_heads(algorithm: AnyAlgorithm) -> None:
+    plan, federation, rounds = two_rounds(algorithm)
+    for each in rounds:
+        for client, params in personal(plan, federation, each.before).items():
+            expected = plan.restrict(plan.initial, federation.clients[client].tasks)
             assert tree_structure(dict(params)) == tree_structure(expected)
-            if round == 1:
+            if each is rounds[0]:
                 assert_same(dict(params), expected)
-        state = play(plan, unlike, state, round)
 
 
 # ---- the server -----------------------------------------------------------------------------------------------------
 
 
-def test_the_order_of_uploads_does_not_matter(algorithm: AnyAlgorithm, unlike: Federation) -> None:
-    plan = tiny_plan(unlike, algorithm)
-    state = start(plan, unlike)
-    sent = uploads(jobs(plan, unlike, state))
+def test_the_order_of_uploads_does_not_matter(algorithm: AnyAlgorithm) -> None:
+    first = two_rounds(algorithm).rounds[0]
+    state, sent = first.before, first.uploads
     expected = algorithm.aggregate(state.server, sent, CTX)
     for order in ([3, 2, 1, 0], [1, 3, 0, 2]):
         assert_close(algorithm.aggregate(state.server, [sent[i] for i in order], CTX), expected, atol=1e-6)
@@ -311,8 +288,8 @@ def test_the_order_of_uploads_does_not_matter(algorithm: AnyAlgorithm, unlike: F
 
 def test_a_cohort_of_one_works(algorithm: AnyAlgorithm, unlike: Federation) -> None:
     """Two rounds of one client, then everybody's; states keep their shapes, and all stays finite."""
-    plan = tiny_plan(unlike, algorithm)
-    first = state = start(plan, unlike)
+    plan = two_rounds(algorithm).plan
+    first = state = two_rounds(algorithm).first
     for round, cohort in enumerate(([9], [9], None), start=1):
         state = play(plan, unlike, state, round, cohort)
         assert tree_structure(state) == tree_structure(first)
@@ -321,9 +298,8 @@ def test_a_cohort_of_one_works(algorithm: AnyAlgorithm, unlike: Federation) -> N
             assert_same({c: state.private[c] for c in (0, 1, 4)}, {c: first.private[c] for c in (0, 1, 4)})
 
 
-def test_an_empty_cohort_is_refused(algorithm: AnyAlgorithm, unlike: Federation) -> None:
-    plan = tiny_plan(unlike, algorithm)
-    server = start(plan, unlike).server
+def test_an_empty_cohort_is_refused(algorithm: AnyAlgorithm) -> None:
+    server = two_rounds(algorithm).first.server
     for nobody in ([], iter(())):
         with pytest.raises(ValueError, match="at least one client"):
             algorithm.aggregate(server, nobody, CTX)
@@ -331,15 +307,13 @@ def test_an_empty_cohort_is_refused(algorithm: AnyAlgorithm, unlike: Federation)
 
 def test_algorithm_and_states_survive_pickle(algorithm: AnyAlgorithm, unlike: Federation) -> None:
     """And the next round has the same bits as without the journey."""
-    plan = tiny_plan(unlike, algorithm)
-    state = play(plan, unlike, start(plan, unlike))
+    first, second = two_rounds(algorithm).rounds
+    state = first.after
     travelled, there = pickle.loads(pickle.dumps((algorithm, state)))
     assert travelled == algorithm and repr(travelled) == repr(algorithm)
     assert_same(there, state)
-    expected = play(plan, unlike, state, round=2)
-    assert_same(play(tiny_plan(unlike, travelled), unlike, there, round=2), expected)
-    sent = uploads(jobs(plan, unlike, state))
-    assert_same(pickle.loads(pickle.dumps(sent)), sent)
+    assert_same(play(tiny_plan(unlike, travelled), unlike, there, round=2), second.after)
+    assert_same(pickle.loads(pickle.dumps(second.uploads)), second.uploads)
 
 
 # ---- padding and lifting --------------------------------------------------------------------------------------------
@@ -350,59 +324,67 @@ def padding_like(batch: Batch) -> dict[str, Tensor]:
     return {key: torch.full_like(value, 0 if key == "mask" else 2) for key, value in batch.items()}
 
 
-def test_a_padded_batch_changes_nothing(algorithm: AnyAlgorithm, unlike: Federation) -> None:
+def test_a_padded_batch_changes_nothing(algorithm: AnyAlgorithm) -> None:
     """Wherever it stands, and from states that are not the first ones: not one bit of what stays or leaves."""
-    plan = tiny_plan(unlike, algorithm)
-    state = play(plan, unlike, start(plan, unlike))
-    for job in jobs(plan, unlike, state, round=2):
-        expected = job.function(job.down, job.private, job.batches, job.ctx)
+    second = two_rounds(algorithm).rounds[1]
+    for job, expected in zip(second.jobs, second.trained, strict=True):
         empty = padding_like(job.batches[0])
         middle = len(job.batches) // 2
         padded = [empty, *job.batches[:middle], empty, *job.batches[middle:], empty, empty]
-        assert_same(job.function(job.down, job.private, padded, job.ctx), expected)
+        assert_same(tensors(job.function(job.down, job.private, padded, job.ctx)), expected)
 
 
-def test_padded_rows_change_nothing(algorithm: AnyAlgorithm, unlike: Federation) -> None:
+def test_padded_rows_change_nothing(algorithm: AnyAlgorithm) -> None:
     """Three more rows in every batch; sums may be rounded in another order."""
-    plan = tiny_plan(unlike, algorithm)
-    for job in jobs(plan, unlike, start(plan, unlike)):
+    first = two_rounds(algorithm).rounds[0]
+    for job, expected in zip(first.jobs, first.trained, strict=True):
         longer = [{k: torch.cat([v, padding_like(batch)[k][:3]]) for k, v in batch.items()} for batch in job.batches]
         pairs = zip(longer, job.batches, strict=True)
         assert all(len(more["mask"]) == len(batch["mask"]) + 3 for more, batch in pairs)
-        expected = job.function(job.down, job.private, job.batches, job.ctx)
-        assert_close(job.function(job.down, job.private, longer, job.ctx), expected, atol=1e-6)
+        assert_close(tensors(job.function(job.down, job.private, longer, job.ctx)), expected, atol=1e-6)
 
 
-def test_every_batch_is_walked_through(algorithm: AnyAlgorithm, alike: Federation) -> None:
+def test_every_batch_is_walked_through(algorithm: AnyAlgorithm) -> None:
     """So the tests above do not pass because batches are not looked at: without any one of three, the model differs."""
-    plan = tiny_plan(alike, algorithm)
-    (job,) = jobs(plan, alike, start(plan, alike), cohort=[9])
-    states = [job.function(job.down, job.private, job.batches, job.ctx)]
+    first = two_rounds(algorithm, alike=True).rounds[0]
+    job, whole = first.jobs[-1], first.trained[-1]
+    assert job.client == 9
+    states = [whole]
     for i in range(3):
-        states.append(job.function(job.down, job.private, [*job.batches[:i], *job.batches[i + 1 :]], job.ctx))
+        less = [*job.batches[:i], *job.batches[i + 1 :]]
+        states.append(tensors(job.function(job.down, job.private, less, job.ctx)))
     assert len({sha256((state.private, state.upload.payload)) for state in states}) == 4
 
 
-def test_loop_is_vmap(algorithm: AnyAlgorithm, federation: Federation) -> None:
+@pytest.mark.parametrize("alike", [True, False], ids=["alike", "unlike"])
+def test_loop_is_vmap(algorithm: AnyAlgorithm, alike: bool) -> None:
     """For clients of 1 to 3 batches of 3 and 4 rows, to 1e-6 a round, from equal states; in training and its loss,
     whether those of unlike tasks run together or not, and in measurement; with stacks of any size, and of two."""
-    vmaps = (VMap(), VMap(chunk=2))
-    plan = tiny_plan(federation, algorithm)
-    state = start(plan, federation)
-    for round in (1, 2):
-        work = [job._replace(function=plan.training(job.owned)) for job in jobs(plan, federation, state, round)]
-        trained = [result for _, result in results(work)]
-        expected = [
-            tree_unflatten(result, [torch.as_tensor(leaf) for leaf in tree_leaves(result)]) for result in trained
-        ]
-        for vmap in vmaps:
-            with case(vmap, "round", round):
-                assert_close(run(vmap, work), expected, atol=1e-6)
-                assert_close(run(vmap, work, plan.task_padding(plan.training(plan.all_tasks))), expected, atol=1e-6)
-        state = play(plan, federation, state, round, trained=trained)
-    tests = measurements(plan, federation, state)
+    played = two_rounds(algorithm, alike)
+    plan, federation, rounds = played
+    whole, two = VMap(), VMap(chunk=2)
+
+    def check(vmap: VMap, each: Round, padding: TaskPadding | None = None) -> None:
+        with case(vmap, "round", 1 if each is rounds[0] else 2, "padded" if padding else "unpadded"):
+            assert_close(run(vmap, each.jobs, padding), each.trained, atol=1e-6)
+
+    if alike:  # whose rounds have equal signatures: plain, traced, compared with its replay, replayed
+        for each in rounds:
+            check(whole, each)
+            check(whole, each)
+        two._functions.update(whole._functions)  # verified, so that the second call of other signatures is a replay
+        for each in rounds:
+            check(two, each)
+    else:
+        padding = plan.task_padding(plan.training(plan.all_tasks))
+        for each in rounds:  # alone they are cohorts of two at most, whose calls are plain; together traced by round 2
+            check(VMap(), each)
+            if padding is not None:
+                check(whole, each, padding)
+                check(VMap(chunk=2), each, padding)
+    tests = measurements(plan, federation, played.last)
     measured = run(Loop(), tests)
-    for vmap in vmaps:
+    for vmap in (whole, two) if alike else (whole,):
         with case(vmap, "measurement"):
             assert_close(run(vmap, tests), measured, atol=1e-6)
 
@@ -420,12 +402,22 @@ def together(algorithm: AnyAlgorithm, federation: Federation, model: Model | Non
     return {c: plan.restrict(whole, data.tasks) for c, data in federation.clients.items()}
 
 
-def test_it_differs_from_local(algorithm: AnyAlgorithm, unlike: Federation) -> None:
+@cache
+def unchanged(algorithm: AnyAlgorithm, binary: bool, model: Model | None = None) -> dict[int, Params]:
+    """``together`` of the tiny federation of unlike clients."""
+    played = None if model or algorithm.traits.centralized else two_rounds(algorithm)
+    if played is None:
+        return together(algorithm, tiny(UNLIKE, binary=binary), model)
+    return predictors(played.plan, played.federation, played.last)
+
+
+def test_it_differs_from_local(algorithm: AnyAlgorithm) -> None:
     """After two rounds, in the trunk of every client, or all where there is no trunk; Local with the same rate does not
     differ from itself, nor does client 9, which shares no task, where common tasks alone tell of others."""
     alone = Local(lr=getattr(algorithm, "lr", 0.05), epochs=getattr(algorithm, "epochs", 2))
-    local = together(alone, unlike, tiny_model(algorithm))
-    for client, params in together(algorithm, unlike).items():
+    binary = is_binary(algorithm)
+    local = unchanged(alone, binary, tiny_model(algorithm))
+    for client, params in unchanged(algorithm, binary).items():
         shared = [name for name in params if name.startswith("trunk.")] or list(params)
         gap = max(float((params[name] - local[client][name]).abs().max()) for name in shared)
         deaf = isinstance(algorithm, Local) or (CLAIMS[type(algorithm)].by_task and client == 9)
@@ -436,7 +428,7 @@ def test_clients_learn_from_the_others(algorithm: AnyAlgorithm, unlike: Federati
     """What a client predicts with depends on the yes and no of another, even of one that shares no task with it;
     Local's does not, not by one bit. Where common tasks alone tell, 1 is heard by 0 and 4, and 9 by nobody."""
     by_task = CLAIMS[type(algorithm)].by_task
-    before = together(algorithm, unlike)
+    before = unchanged(algorithm, is_binary(algorithm))
     for other in (9, 1) if by_task else (9,):
         train = unlike.clients[other].train
         turned = {task: values.copy() for task, values in train.y.items()}

@@ -1,7 +1,9 @@
 """A run whose packets are caught on their way, and searches for what should not be in them."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from fedmtl.client.state.mmap import MmapStateStore
 from fedmtl.core.trees import tree_index
 from fedmtl.core.types import Params
 from fedmtl.data import Federation, Synthetic
+from fedmtl.engines import Engine
 from fedmtl.protocol.packets import DOWN, UP
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.requests import Reply, Request
@@ -21,7 +24,6 @@ from fedmtl.runs.result import Result
 from fedmtl.runtime.flower.messages import read_requests
 from fedmtl.runtime.flower.received import read_replies
 from fedmtl.runtime.local import LocalGrid
-from fedmtl.runtime.node import client_pool_of
 from tests.server.toy import DATA, MODEL
 from tests.single_packets import unpack_payload
 
@@ -47,6 +49,22 @@ class Caught:
         return [packet for packet in found if packet]
 
 
+@cache
+def _shared(algorithm: Any, model: Any, engine: str, data: Synthetic) -> tuple[Plan, Engine]:
+    """The functions and specs of clients, and the graphs of these functions: no codec has a part in them."""
+    experiment = Experiment(data=data, model=model, algorithm=algorithm, batch_size=4, engine=engine)
+    return experiment.make_plan(experiment.load()), experiment.make_engine()
+
+
+def _with_codecs(shared: Plan, experiment: Experiment) -> Plan:
+    """The experiment's plan, with the functions of another that differs in codecs alone."""
+    plan = copy.copy(shared)
+    plan.up_codec, plan.down_codec = experiment.up_codec, experiment.down_codec
+    plan._by_tasks = {key: made for key, made in shared._by_tasks.items() if key[0] not in ("uplink", "downlink")}
+    plan.__dict__.pop("digest", None)
+    return plan
+
+
 def play(
     algorithm: Any,
     codecs: tuple[Any, Any],
@@ -55,7 +73,10 @@ def play(
     engine: str = "vmap",
     data: Synthetic = DATA,
 ) -> Caught:
-    """Three rounds of the toy, watched where messages pass and where states are kept."""
+    """Three rounds of the toy, watched where messages pass and where states are kept.
+
+    Runs that differ in codecs alone share what clients compute with: tracing it anew would take most of their time.
+    """
     experiment = Experiment(
         data=data,
         model=model,
@@ -68,12 +89,12 @@ def play(
         engine=engine,
         runtime="InProcess",
     )
-    federation = experiment.load()
-    caught = Caught(experiment.make_plan(federation), federation, Result(list, list, {}, None))
+    shared, graphs = _shared(algorithm, model, engine, data)
+    plan = _with_codecs(shared, experiment)
+    caught = Caught(plan, experiment.load(), Result(list, list, {}, None))
     exchange, load, save = LocalGrid.send_and_receive, MmapStateStore.load_rows, MmapStateStore.save_rows
 
     def watch_exchange(grid: LocalGrid, messages: list[Message], *, timeout: float | None = None) -> list[Message]:
-        plan = client_pool_of(grid._contexts[1]).plan
         replies = exchange(grid, messages, timeout=timeout)
         for message, reply in zip(messages, replies, strict=True):
             caught.messages += [message, reply]
@@ -99,6 +120,8 @@ def play(
         save(store, kind, clients, version, states, keep_version)
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Experiment, "make_plan", lambda *_: plan)
+        patch.setattr(Experiment, "make_engine", lambda *_: graphs)
         patch.setattr(LocalGrid, "send_and_receive", watch_exchange)
         patch.setattr(LocalGrid, "shares_memory", shares_memory)
         patch.setattr(MmapStateStore, "load_rows", watch_load)
