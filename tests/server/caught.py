@@ -50,17 +50,22 @@ class Caught:
 
 
 @cache
-def _shared(algorithm: Any, model: Any, engine: str, data: Synthetic) -> tuple[Plan, Engine]:
+def _shared(algorithm: Any, model: Any, engine: str, source: Synthetic) -> tuple[Plan, Engine]:
     """The functions and specs of clients, and the graphs of these functions: no codec has a part in them."""
-    experiment = Experiment(data=data, model=model, algorithm=algorithm, batch_size=4, engine=engine)
+    experiment = Experiment(data=source, model=model, algorithm=algorithm, batch_size=4, engine=engine)
     return experiment.make_plan(experiment.load()), experiment.make_engine()
+
+
+def _without_links(plan: Plan) -> dict[Any, Any]:
+    """What the plan has made so far, without what has a part in codecs."""
+    return {key: made for key, made in plan._by_tasks.items() if key[0] not in ("uplink", "downlink")}
 
 
 def _with_codecs(shared: Plan, experiment: Experiment) -> Plan:
     """The experiment's plan, with the functions of another that differs in codecs alone."""
     plan = copy.copy(shared)
     plan.up_codec, plan.down_codec = experiment.up_codec, experiment.down_codec
-    plan._by_tasks = {key: made for key, made in shared._by_tasks.items() if key[0] not in ("uplink", "downlink")}
+    plan._by_tasks = _without_links(shared)
     plan.__dict__.pop("digest", None)
     return plan
 
@@ -127,6 +132,7 @@ def play(
         patch.setattr(MmapStateStore, "load_rows", watch_load)
         patch.setattr(MmapStateStore, "save_rows", watch_save)
         caught.result = run(experiment)
+    shared._by_tasks.update(_without_links(plan))
     return caught
 
 
