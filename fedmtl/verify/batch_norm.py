@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from fedmtl.algorithms.base import first_server
 from fedmtl.core.types import Params
 from fedmtl.data.batches import make_batches
 from fedmtl.models.split import build, initial_params, loss_fn
 from fedmtl.tasks.regression import Regression
-from fedmtl.verify.check import CTX
+from fedmtl.verify.check import CTX, CheckResult, close
 from fedmtl.verify.quadratic import Array
 
 COUNTS = (6, 10)
@@ -43,7 +44,7 @@ def statistics(algorithm: Any, rounds: int) -> Statistics:
     tasks = {"t": Regression()}
     module = build(_Normed(), (3,), tasks, 1, False)
     params, loss, uploads = initial_params(module), loss_fn(module, tasks, ("t",)), []
-    server = algorithm.init_server(params, CTX)
+    server = first_server(algorithm, params, dict.fromkeys(range(len(COUNTS)), params), CTX)
     private = [algorithm.init_client(params, n) for n in COUNTS]
     for _ in range(rounds):
         found = []
@@ -78,3 +79,16 @@ def inputs() -> list[Array]:
 def own_moments() -> Array:
     """Mean and unbiased variance of each client's inputs, [2, 2, 3]."""
     return np.stack([np.stack([x.mean(0), x.var(0, ddof=1)]) for x in inputs()])
+
+
+def averaged(algorithm: Any, weights: tuple[float, ...] = COUNTS) -> CheckResult:
+    """Each step maps statistics s to 0.9 s + 0.1 m_k, m_k the mean and unbiased variance of client k's inputs; from
+    s = (0, 1), two rounds of one step, with means by weights p, end at 0.81 (0, 1) + 0.19 Σ p_k m_k."""
+    expected = 0.81 * START_MOMENTS + 0.19 * np.average(own_moments(), axis=0, weights=weights)
+    return close(statistics(algorithm, 2).personal, np.stack([expected] * 2), atol=2e-6)
+
+
+def own(algorithm: Any, passes: int) -> CheckResult:
+    """As ``averaged``, of a personal model that takes some passes in each of two rounds, and no mean."""
+    left = 0.9 ** (2 * passes)
+    return close(statistics(algorithm, 2).personal, left * START_MOMENTS + (1 - left) * own_moments(), atol=2e-6)

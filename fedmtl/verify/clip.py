@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.optimizers import SGD, Momentum
+from fedmtl.verify.batch_norm import averaged
 from fedmtl.verify.check import CheckResult, close, every
 from fedmtl.verify.descent import LR, ONE, START, descend, padding_is_inert, same_as
 
@@ -47,10 +49,17 @@ def a_padded_batch_changes_nothing(clip: Callable[..., Any]) -> CheckResult:
     return every(padding_is_inert(clip(norm=SHORT)), padding_is_inert(clip(norm=SHORT, optimizer=Momentum(0.7))))
 
 
+def running_statistics_take_no_step(clip: Callable[..., Any]) -> CheckResult:
+    """Statistics of BatchNorm are in no length that is clipped, and are not clipped: they are FedAvg's of plain
+    steps, see ``averaged``."""
+    return averaged(FedAvg(lr=0.1, epochs=1, optimizer=clip(norm=0.01)))
+
+
 CHECKS = (
     a_long_gradient_keeps_its_direction_alone,
     the_step_has_the_norm,
     a_short_gradient_stays,
     it_comes_before_the_optimiser,
     a_padded_batch_changes_nothing,
+    running_statistics_take_no_step,
 )

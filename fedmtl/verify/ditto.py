@@ -7,6 +7,7 @@ import numpy as np
 
 from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.algorithms.local import Local
+from fedmtl.verify.batch_norm import own
 from fedmtl.verify.beats_local import EPOCHS, Claim, steps
 from fedmtl.verify.check import CheckResult, close, every, same_bits
 from fedmtl.verify.penalty_gradient import LR, Penalty
@@ -63,11 +64,18 @@ def rounds_by_hand(ditto: Callable[..., Any]) -> CheckResult:
     return every(close(vector(found.server), shared, atol=1e-12), close(found.personal, np.stack(personal), atol=1e-12))
 
 
+def running_statistics_are_not_pulled(ditto: Callable[..., Any]) -> CheckResult:
+    """The penalty of λ = 0.8 is on parameters alone: v's statistics of BatchNorm are those of the client's own inputs,
+    of two passes a round."""
+    return own(ditto(lr=0.1, epochs=1, personal_epochs=2, lam=0.8), passes=2)
+
+
 CHECKS = (
     the_shared_model_is_fedavg,
     without_a_pull_it_is_local,
     personal_models_stop_at_the_proximal_point,
     rounds_by_hand,
+    running_statistics_are_not_pulled,
 )
 
 GAIN = Claim(one_mean, steps(personal_epochs=EPOCHS, lam=1.0))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fedmtl.algorithms.fedavg import FedAvg
+from fedmtl.verify.batch_norm import averaged
 from fedmtl.verify.beats_local import Claim, around
 from fedmtl.verify.check import CheckResult, close, every
 from fedmtl.verify.planted import one_mean
@@ -56,11 +57,18 @@ def without_memory_it_goes_by_signs(fedadam: Callable[..., Any]) -> CheckResult:
     return close(state.w["trunk.w"].numpy(), -0.1 * np.sign(gradient), atol=1.01e-7)
 
 
+def running_statistics_take_no_step(fedadam: Callable[..., Any]) -> CheckResult:
+    """Around FedAvg, statistics of BatchNorm are its mean of the clients', see ``averaged``; any step but one of SGD
+    with η = 1 would end elsewhere."""
+    return averaged(fedadam(FedAvg(lr=0.1, epochs=1), **SETTINGS))
+
+
 CHECKS = (
     three_rounds_by_hand,
     private_heads_stay_with_fedper,
     two_rounds_on_paper,
     without_memory_it_goes_by_signs,
+    running_statistics_take_no_step,
 )
 
 GAIN = Claim(one_mean, around(FedAvg, server_lr=0.1))

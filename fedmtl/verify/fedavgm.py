@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fedmtl.algorithms.fedavg import FedAvg
+from fedmtl.verify.batch_norm import averaged
 from fedmtl.verify.beats_local import Claim, around
 from fedmtl.verify.check import CheckResult, close, every
 from fedmtl.verify.planted import one_mean
@@ -51,11 +52,18 @@ def equal_gradients_add_up(fedavgm: Callable[..., Any]) -> CheckResult:
     )
 
 
+def running_statistics_take_no_step(fedavgm: Callable[..., Any]) -> CheckResult:
+    """Around FedAvg, statistics of BatchNorm are its mean of the clients', see ``averaged``; any step but one of SGD
+    with η = 1 would end elsewhere."""
+    return averaged(fedavgm(FedAvg(lr=0.1, epochs=1), server_lr=0.5, momentum=0.5))
+
+
 CHECKS = (
     without_momentum_it_is_what_it_wraps,
     three_rounds_by_hand,
     private_heads_stay_with_fedper,
     equal_gradients_add_up,
+    running_statistics_take_no_step,
 )
 
 GAIN = Claim(one_mean, around(FedAvg, momentum=0.5))

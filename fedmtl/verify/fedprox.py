@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fedmtl.algorithms.fedavg import FedAvg
+from fedmtl.verify.batch_norm import averaged
 from fedmtl.verify.beats_local import Claim, steps
 from fedmtl.verify.check import CheckResult, above, close, same_bits
 from fedmtl.verify.penalty_gradient import LR, Penalty
@@ -53,11 +54,17 @@ def the_penalty_pulls(fedprox: Callable[..., Any]) -> CheckResult:
     return above(float(far - near), 0.1)
 
 
+def running_statistics_are_not_pulled(fedprox: Callable[..., Any]) -> CheckResult:
+    """The penalty of μ = 0.8 is on parameters alone: statistics of BatchNorm are FedAvg's, see ``averaged``."""
+    return averaged(fedprox(lr=0.1, epochs=1, mu=0.8))
+
+
 CHECKS = (
     without_a_penalty_it_is_fedavg,
     clients_stop_at_the_proximal_point,
     two_steps_by_hand,
     the_penalty_pulls,
+    running_statistics_are_not_pulled,
 )
 
 GAIN = Claim(one_mean, steps(mu=0.1))

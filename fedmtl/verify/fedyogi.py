@@ -8,6 +8,7 @@ import numpy as np
 
 from fedmtl.algorithms.fedadam import FedAdam
 from fedmtl.algorithms.fedavg import FedAvg
+from fedmtl.verify.batch_norm import averaged
 from fedmtl.verify.beats_local import Claim, around
 from fedmtl.verify.check import CheckResult, close, every
 from fedmtl.verify.planted import one_mean
@@ -61,11 +62,18 @@ def a_lull_does_not_speed_it_up(fedyogi: Callable[..., Any]) -> CheckResult:
     return close([float(state.s.v["trunk.w"]) for state in states], [0.5] * 3, atol=1e-15)
 
 
+def running_statistics_take_no_step(fedyogi: Callable[..., Any]) -> CheckResult:
+    """Around FedAvg, statistics of BatchNorm are its mean of the clients', see ``averaged``; any step but one of SGD
+    with η = 1 would end elsewhere."""
+    return averaged(fedyogi(FedAvg(lr=0.1, epochs=1), **SETTINGS))
+
+
 CHECKS = (
     three_rounds_by_hand,
     private_heads_stay_with_fedper,
     it_rises_as_adam_and_falls_by_the_gradient,
     a_lull_does_not_speed_it_up,
+    running_statistics_take_no_step,
 )
 
 GAIN = Claim(one_mean, around(FedAvg, server_lr=0.1))

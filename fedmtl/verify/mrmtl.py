@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fedmtl.algorithms.local import Local
+from fedmtl.verify.batch_norm import own
 from fedmtl.verify.beats_local import Claim, steps
 from fedmtl.verify.check import CheckResult, close, every, same_bits
 from fedmtl.verify.penalty_gradient import LR, Penalty
@@ -66,11 +67,17 @@ def round_bowls_meet_on_a_line(mrmtl: Callable[..., Any]) -> CheckResult:
     return close(found.personal, (stars + lam * stars.mean(axis=0)) / (1 + lam), atol=1e-9)
 
 
+def running_statistics_are_not_pulled(mrmtl: Callable[..., Any]) -> CheckResult:
+    """The penalty of λ = 0.8 is on parameters alone: statistics of BatchNorm are those of the client's own inputs."""
+    return own(mrmtl(lr=0.1, epochs=1, lam=0.8), passes=1)
+
+
 CHECKS = (
     without_a_pull_it_is_local,
     rounds_by_hand,
     the_joint_minimum_is_reached,
     round_bowls_meet_on_a_line,
+    running_statistics_are_not_pulled,
 )
 
 GAIN = Claim(one_mean, steps(lam=1.0))

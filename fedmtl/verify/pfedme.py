@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fedmtl.verify.batch_norm import START_MOMENTS, own_moments, statistics
 from fedmtl.verify.beats_local import Claim
 from fedmtl.verify.check import CheckResult, close, every
 from fedmtl.verify.penalty_gradient import LR, Penalty
@@ -81,11 +82,20 @@ def rounds_by_hand(pfedme: Callable[..., Any]) -> CheckResult:
     return every(close(vector(found.server), shared, atol=1e-12), close(found.personal, np.stack(personal), atol=1e-12))
 
 
+def running_statistics_are_not_pulled(pfedme: Callable[..., Any]) -> CheckResult:
+    """K = 3 steps map statistics s of BatchNorm to 0.729 s + 0.271 m_k, m_k the mean and unbiased variance of client
+    k's inputs. w_k takes them, and w their plain mean, whatever λ, η, β are; a client predicts with round 2's θ_k."""
+    first = 0.729 * START_MOMENTS + 0.271 * own_moments().mean(0)
+    found = statistics(pfedme(lr=0.01, shared_lr=0.01, epochs=1, steps=3, lam=15.0, beta=0.5), 2)
+    return close(found.personal, 0.729 * first + 0.271 * own_moments(), atol=2e-6)
+
+
 CHECKS = (
     a_step_is_along_the_envelope,
     clients_predict_at_the_proximal_point,
     the_shared_model_minimises_the_envelopes,
     rounds_by_hand,
+    running_statistics_are_not_pulled,
 )
 
 GAIN = Claim(one_mean, lambda cls: cls(lr=0.02, shared_lr=0.05, epochs=2))

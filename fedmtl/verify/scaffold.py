@@ -9,6 +9,7 @@ import torch
 from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.core.types import Upload
+from fedmtl.verify.batch_norm import averaged
 from fedmtl.verify.beats_local import Claim, steps
 from fedmtl.verify.check import CTX, CheckResult, above, close, every
 from fedmtl.verify.planted import one_mean
@@ -100,11 +101,17 @@ def a_cohort_moves_the_servers_control_by_its_share(scaffold: Callable[..., Any]
     )
 
 
+def running_statistics_take_no_step(scaffold: Callable[..., Any]) -> CheckResult:
+    """Statistics of BatchNorm have no control variate, and x takes their plain mean whatever η_g is."""
+    return averaged(scaffold(lr=0.1, epochs=1, server_lr=0.25), weights=(1, 1))
+
+
 CHECKS = (
     it_ends_at_the_optimum_and_fedavg_does_not,
     rounds_by_hand,
     steps_without_examples_do_not_count,
     a_cohort_moves_the_servers_control_by_its_share,
+    running_statistics_take_no_step,
 )
 
 GAIN = Claim(one_mean, steps())

@@ -11,6 +11,7 @@ from fedmtl.algorithms.fedper import FedPer
 from fedmtl.core.context import context_of
 from fedmtl.core.types import Upload
 from fedmtl.optimizers import SGD, AdamW, Momentum, StepDecay
+from fedmtl.verify.batch_norm import averaged
 from fedmtl.verify.beats_local import Claim, around
 from fedmtl.verify.check import CTX, CheckResult, close, every
 from fedmtl.verify.planted import one_mean
@@ -109,11 +110,18 @@ def a_schedule_is_over_rounds(cls: Callable[..., Any]) -> CheckResult:
     return close(seen, [-0.5, -1.0, -1.125, -1.25], atol=0)
 
 
+def running_statistics_take_no_step(cls: Callable[..., Any]) -> CheckResult:
+    """Around FedAvg, statistics of BatchNorm are its mean of the clients', see ``averaged``; any step but one of SGD
+    with η = 1 would end elsewhere."""
+    return averaged(cls(FedAvg(lr=0.1, epochs=1), Momentum(0.5), 0.5))
+
+
 CHECKS = (
     with_sgd_it_is_what_it_wraps,
     the_state_goes_on_and_the_decay_reads_w,
     private_heads_stay_with_fedper,
     a_schedule_is_over_rounds,
+    running_statistics_take_no_step,
 )
 
 GAIN = Claim(one_mean, around(FedAvg, server_optimizer=Momentum(0.5)))

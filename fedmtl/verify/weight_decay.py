@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.optimizers import SGD, Momentum
+from fedmtl.verify.batch_norm import averaged
 from fedmtl.verify.check import CheckResult, close, every
 from fedmtl.verify.descent import LR, ONE, START, by_hand, descend, padding_is_inert, same_as
 
@@ -44,10 +46,16 @@ def a_padded_batch_changes_nothing(weight_decay: Callable[..., Any]) -> CheckRes
     return every(padding_is_inert(weight_decay(rate=RATE)), padding_is_inert(weight_decay(RATE, Momentum(0.7))))
 
 
+def running_statistics_take_no_step(weight_decay: Callable[..., Any]) -> CheckResult:
+    """Statistics of BatchNorm do not decay: they are FedAvg's of plain steps, see ``averaged``."""
+    return averaged(FedAvg(lr=0.1, epochs=1, optimizer=weight_decay(rate=RATE)))
+
+
 CHECKS = (
     it_ends_at_the_penalised_minimum,
     two_steps_by_hand,
     it_comes_before_the_optimiser,
     without_a_rate_it_is_the_optimiser,
     a_padded_batch_changes_nothing,
+    running_statistics_take_no_step,
 )
