@@ -26,7 +26,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer, check_strength
+from fedmtl.algorithms.common.by_client import received
+from fedmtl.algorithms.common.checks import check_descent, check_strength
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.common.stitching import layer_of, rows, shaped, simplex, trained
 from fedmtl.algorithms.traits import Sends, Traits
@@ -70,9 +71,7 @@ class CrossStitch:
     """Client optimizer."""
 
     def __post_init__(self) -> None:
-        check_lr(self, lr=self.lr)
-        check_epochs(self, epochs=self.epochs)
-        check_optimizer(self, self.optimizer)
+        check_descent(self, self.lr, self.epochs, self.optimizer)
         check_strength(self, mix=self.mix, rate=self.rate)
         if self.mix > 1:
             raise ValueError(f"CrossStitch starts from a mix of at most 1, which is the mean, got mix={self.mix!r}.")
@@ -99,18 +98,16 @@ class CrossStitch:
         return LocalResult(select(w, "head."), Upload({"trunk": select(w, "trunk.")}, num_examples(batches)))
 
     def aggregate(self, server: Stitched, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Stitched:
-        sent = {str(client): upload.payload["trunk"] for client, upload in uploads}
-        if not sent:
-            raise ValueError("CrossStitch needs at least one client, got none; no trunk has moved.")
+        sent = received(self, uploads, "trunk")
         clients = sorted(server.trunks, key=int)
         moving = [k for k, client in enumerate(clients) if client in sent]
         trunks, shift = {**server.trunks, **sent}, {}
         mixed: dict[str, dict[str, Tensor]] = {client: {} for client in clients}
         for layer, moved in server.shift.items():
             start = self._start(len(clients))
-            before, received, after = (rows(kept, clients, layer) for kept in (server.trunks, server.mixed, trunks))
+            before, mixture, after = (rows(kept, clients, layer) for kept in (server.trunks, server.mixed, trunks))
             a = start + moved
-            step = trained(after[moving] - received[moving], trunks[clients[0]], layer)
+            step = trained(after[moving] - mixture[moving], trunks[clients[0]], layer)
             a[moving] = simplex(a[moving] + self.rate * step @ before.T)  # (3)
             shift[layer] = a - start
             for client, vector in zip(clients, a @ after, strict=True):  # (1)

@@ -15,10 +15,9 @@ Down: w.  Up: w_k.  Private: v_k.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer, check_strength
 from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.algorithms.common.proximal import pulled
 from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.context import Context
 from fedmtl.core.trees import sq_distance
@@ -69,13 +68,9 @@ class Ditto:
         self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch], ctx: Context
     ) -> LocalResult[Params]:
         received = down["model"]
-
-        def objective(v: Params, batch: Batch) -> tuple[Tensor, Tensor]:
-            f = loss(v, batch)
-            return f + self.lam / 2 * sq_distance(v, received), f  # (2)
-
+        h = pulled(loss, self.lam, to=received)  # (2)
         w = sgd(loss, received, batches, self.lr, self.epochs, self.optimizer, counts=False, ctx=ctx)  # (1)
-        v = sgd(objective, private, batches, self.lr, self.personal_epochs, self.optimizer, ctx=ctx.fold("v"))  # (3)
+        v = sgd(h, private, batches, self.lr, self.personal_epochs, self.optimizer, ctx=ctx.fold("v"))  # (3)
         distance = sq_distance(v, received).sqrt()
         return LocalResult(v, Upload({"model": w}, num_examples(batches)), {"distance": distance})
 

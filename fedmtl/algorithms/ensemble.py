@@ -25,11 +25,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer
+from fedmtl.algorithms.common.by_client import received
+from fedmtl.algorithms.common.checks import check_descent
+from fedmtl.algorithms.common.heads import tasks_of
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.context import Context
-from fedmtl.core.trees import tree_index
+from fedmtl.core.trees import tree_map, tree_unstack
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
 
@@ -73,21 +75,16 @@ class Ensemble:
     """Client optimizer."""
 
     def __post_init__(self) -> None:
-        check_lr(self, lr=self.lr)
-        check_epochs(self, epochs=self.epochs)
-        check_optimizer(self, self.optimizer)
+        check_descent(self, self.lr, self.epochs, self.optimizer)
 
     def init_server(self, params: Params, ctx: Context) -> Members:
-        present = {f"present.{task}": torch.zeros(0) for task in sorted(_tasks(params))}
-        models = {name: torch.zeros(0, *value.shape, dtype=value.dtype) for name, value in params.items()}
+        present = {f"present.{task}": torch.zeros(0) for task in tasks_of(params)}
+        models = {name: value.new_zeros(0, *value.shape) for name, value in params.items()}
         return Members(torch.zeros(0, dtype=torch.int64), models, present)
 
     def register_clients(self, server: Members, owned: Mapping[ClientId, Params]) -> Members:
-        def blank(stack: Tensor) -> Tensor:
-            return torch.zeros((), dtype=stack.dtype).expand(len(owned), *stack.shape[1:])  # takes no memory
-
-        models = {name: blank(stack) for name, stack in server.models.items()}
-        return Members(torch.tensor([*owned]), models, {name: blank(stack) for name, stack in server.present.items()})
+        blank = tree_map(lambda w: torch.zeros((), dtype=w.dtype).expand(len(owned), *w.shape[1:]), server)  # no memory
+        return blank._replace(clients=torch.tensor([*owned]))
 
     def init_client(self, params: Params, num_examples: int) -> Params:
         return dict(params)
@@ -102,16 +99,14 @@ class Ensemble:
         return LocalResult(w, Upload({"model": w}, num_examples(batches)))
 
     def aggregate(self, server: Members, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Members:
-        sent = {client: upload.payload["model"] for client, upload in uploads}
-        if not sent:
-            raise ValueError("Ensemble needs at least one client, got none; no model was sent.")
-        models, present = _copy(server.models), _copy(server.present)
-        for k, client in enumerate(server.clients.tolist()):
-            for name, value in sent.get(client, {}).items():
-                models[name][k] = value  # (2)
-            for task in _tasks(sent.get(client, {})):
-                present[f"present.{task}"][k] = 1  # (3)
-        return Members(server.clients, models, present)
+        new = tree_map(lambda stack: stack.clone(memory_format=torch.contiguous_format), server)
+        for client, w in received(self, uploads, "model").items():
+            k = torch.searchsorted(server.clients, int(client))
+            for name, value in w.items():
+                new.models[name][k] = value  # (2)
+            for task in tasks_of(w):
+                new.present[f"present.{task}"][k] = 1  # (3)
+        return new
 
     def mixture(self, down: Payload, private: Params) -> tuple[list[Params], dict[str, Tensor]]:
         weights = {}
@@ -119,17 +114,7 @@ class Ensemble:
             a = flags > 0.5  # 0 or 1, but for what a codec makes of them
             v = torch.cat([a, ~a.any()[None]]).float()  # the last is one's own, for a task of no model
             weights[name.removeprefix("present.")] = v / v.sum()  # (4)
-        members = [tree_index(down["models"], k) for k in range(len(next(iter(down["models"].values()))))]
-        return [*members, private], weights
+        return [*tree_unstack(down["models"]), private], weights
 
     def personal_params(self, down: Payload, private: Params) -> Params:
         return private
-
-
-def _copy(stacks: Params) -> dict[str, Tensor]:
-    return {name: stack.clone(memory_format=torch.contiguous_format) for name, stack in stacks.items()}
-
-
-def _tasks(params: Params) -> set[str]:
-    """The tasks whose heads these are."""
-    return {name.split(".")[1] for name in params if name.startswith("head.")}

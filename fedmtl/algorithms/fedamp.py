@@ -22,13 +22,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer, check_strength
+from fedmtl.algorithms.common.by_client import ascending, received
+from fedmtl.algorithms.common.checks import check_descent, check_positive, check_strength
+from fedmtl.algorithms.common.client_rows import flat
 from fedmtl.algorithms.common.laplacian import pull
 from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.algorithms.common.proximal import pulled
 from fedmtl.algorithms.traits import Sends, Traits
-from fedmtl.core.buffers import trainable
 from fedmtl.core.context import Context
-from fedmtl.core.trees import select, sq_distance
+from fedmtl.core.trees import select
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
 
@@ -67,12 +69,9 @@ class FedAMP:
     """Client optimizer."""
 
     def __post_init__(self) -> None:
-        check_lr(self, lr=self.lr, alpha=self.alpha)
-        check_epochs(self, epochs=self.epochs)
-        check_optimizer(self, self.optimizer)
-        check_strength(self, lam=self.lam, sigma=self.sigma)
-        if self.sigma == 0:
-            raise ValueError(f"FedAMP needs a positive width of likeness, got sigma={self.sigma!r}.")
+        check_descent(self, self.lr, self.epochs, self.optimizer)
+        check_strength(self, lam=self.lam)
+        check_positive(self, alpha=self.alpha, sigma=self.sigma)
 
     def init_server(self, params: Params, ctx: Context) -> Clouds:
         return Clouds({}, {})
@@ -95,27 +94,18 @@ class FedAMP:
     def local_update(
         self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch], ctx: Context
     ) -> LocalResult[Params]:
-        mixed = down["model"]
-
-        def objective(w: Params, batch: Batch) -> tuple[Tensor, Tensor]:
-            f = loss(w, batch)
-            return f + self.lam / (2 * self.alpha) * sq_distance(w, mixed), f  # (3)
-
-        w = sgd(objective, private, batches, self.lr, self.epochs, self.optimizer, ctx=ctx)  # (4)
+        h = pulled(loss, self.lam / self.alpha, to=down["model"])  # (3)
+        w = sgd(h, private, batches, self.lr, self.epochs, self.optimizer, ctx=ctx)  # (4)
         return LocalResult(w, Upload({"model": w}, num_examples(batches)))
 
     def aggregate(self, server: Clouds, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Clouds:
-        sent = {str(client): upload.payload["model"] for client, upload in uploads}
-        if not sent:
-            raise ValueError("FedAMP needs at least one client, got none; no model has moved.")
-        models = {**server.models, **sent}
-        mixed = pull(_ascending(models), self._xi(models))  # (2)
-        return Clouds(models, dict(zip(sorted(models, key=int), mixed, strict=True)))
+        models = ascending({**server.models, **received(self, uploads, "model")})
+        mixed = pull([*models.values()], self._xi(models))  # (2)
+        return Clouds(models, dict(zip(models, mixed, strict=True)))
 
     def _xi(self, models: Mapping[str, Params]) -> Tensor:
         """ξ [K, K], float64, clients ascending."""
-        trunks = [trainable(select(model, "trunk.")) for model in _ascending(models)]
-        theta = torch.stack([torch.cat([w[name].double().flatten() for name in sorted(w)]) for w in trunks])
+        theta = flat([select(model, "trunk.") for model in models.values()]).double()
         apart = torch.cdist(theta, theta, compute_mode="donot_use_mm_for_euclid_dist").square()
         xi = self.alpha / self.sigma * torch.exp(-apart / self.sigma)  # (1)
         xi = xi.masked_fill(torch.eye(len(xi), dtype=torch.bool), 0)
@@ -123,11 +113,7 @@ class FedAMP:
 
     def diagnostics(self, server: Clouds) -> dict[str, Tensor]:
         """ξ [K, K], of the models as last received."""
-        return {"xi": self._xi(server.models)}
+        return {"xi": self._xi(ascending(server.models))}
 
     def personal_params(self, down: Payload, private: Params) -> Params:
         return private
-
-
-def _ascending(models: Mapping[str, Params]) -> list[Params]:
-    return [models[client] for client in sorted(models, key=int)]

@@ -17,7 +17,7 @@ Down: w (the trunk and the heads of the client's tasks).  Up: w_k.  Private: not
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer
+from fedmtl.algorithms.common.checks import check_descent
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.context import Context
@@ -46,9 +46,7 @@ class FedAvg:
     """Client optimizer."""
 
     def __post_init__(self) -> None:
-        check_lr(self, lr=self.lr)
-        check_epochs(self, epochs=self.epochs)
-        check_optimizer(self, self.optimizer)
+        check_descent(self, self.lr, self.epochs, self.optimizer)
 
     def init_server(self, params: Params, ctx: Context) -> Params:
         return dict(params)

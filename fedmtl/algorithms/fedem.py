@@ -25,14 +25,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.common.checks import check_count, check_epochs, check_lr, check_optimizer, check_strength
+from fedmtl.algorithms.common.checks import check_count, check_descent, check_strength
+from fedmtl.algorithms.common.example_losses import losses
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.common.perturbed_copies import perturbed_copies, pick
 from fedmtl.algorithms.traits import Sends, Traits
-from fedmtl.core.buffers import buffers_handed, hand_back
 from fedmtl.core.context import Context
-from fedmtl.core.trees import tree_index, tree_stack
-from fedmtl.core.types import Batch, ClientId, ExampleLosses, LocalResult, LossFn, Params, Payload, Upload
+from fedmtl.core.trees import tree_stack, tree_unstack
+from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.core.uploads import mean_upload
 from fedmtl.optimizers import SGD, Optimizer
 
@@ -75,9 +75,7 @@ class FedEM:
     """Client optimizer; it takes the steps of all M models at once."""
 
     def __post_init__(self) -> None:
-        check_lr(self, lr=self.lr)
-        check_epochs(self, epochs=self.epochs)
-        check_optimizer(self, self.optimizer)
+        check_descent(self, self.lr, self.epochs, self.optimizer)
         check_count(self, components=self.components)
         check_strength(self, spread=self.spread)
 
@@ -111,33 +109,7 @@ class FedEM:
         return {**server, **mean_upload(uploads, "models")}  # (4)
 
     def mixture(self, down: Payload, private: Mixture) -> tuple[list[Params], Tensor]:
-        return [tree_index(down["models"], m) for m in range(len(private.pi))], private.pi  # (5)
+        return tree_unstack(down["models"]), private.pi  # (5)
 
     def personal_params(self, down: Payload, private: Mixture) -> Params:
         return pick(down["models"], private.pi.argmax())
-
-
-def losses(loss: LossFn, models: Params, batch: Batch) -> Tensor:
-    """ℓ(w_m, i) for the B examples of a batch and M stacked models, [B, M]; of padding, something finite."""
-
-    if isinstance(loss, ExampleLosses) and loss.stateful:
-        return _of_batch(loss, models, batch)
-
-    def one(w: Params, example: Batch) -> Tensor:
-        return loss(w, {key: value[None] for key, value in example.items()})
-
-    of_models = torch.vmap(one, in_dims=(0, None))
-    return torch.vmap(of_models, in_dims=(None, 0))(dict(models), dict(batch))
-
-
-def _of_batch(loss: ExampleLosses, models: Params, batch: Batch) -> Tensor:
-    """``losses`` of one forward pass a model over the whole batch, as running statistics need it."""
-
-    def one(w: Params) -> tuple[Tensor, dict[str, Tensor]]:
-        with buffers_handed() as handed:
-            return loss.examples(w, batch), handed
-
-    values, handed = torch.vmap(one)(dict(models))
-    # Statistics beside the models, such as private ones by a share map, are of one client: the mean over its models.
-    hand_back({name: value if name in models else value.mean(0) for name, value in handed.items()})
-    return values.T

@@ -29,14 +29,15 @@ import torch
 from torch import Tensor
 
 from fedmtl.algorithms.common.attention import attention
-from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer, check_strength
+from fedmtl.algorithms.common.by_client import ascending, received
+from fedmtl.algorithms.common.checks import check_descent, check_strength
 from fedmtl.algorithms.common.client_rows import flat, shaped
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.common.stitching import layer_of
 from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.buffers import trainable
 from fedmtl.core.context import Context
-from fedmtl.core.trees import select
+from fedmtl.core.trees import select, zeros_like
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
 from fedmtl.weightings.common.surgery import cagrad
@@ -83,22 +84,16 @@ class FedHCA2:
     """Client optimizer."""
 
     def __post_init__(self) -> None:
-        check_lr(self, lr=self.lr)
-        check_epochs(self, epochs=self.epochs)
-        check_optimizer(self, self.optimizer)
+        check_descent(self, self.lr, self.epochs, self.optimizer)
         check_strength(self, c=self.c, alpha=self.alpha, beta=self.beta, hyper_lr=self.hyper_lr)
 
     def init_server(self, params: Params, ctx: Context) -> HCAClients:
         return {}
 
     def register_clients(self, server: HCAClients, owned: Mapping[ClientId, Params]) -> HCAClients:
-        alpha = torch.tensor(float(self.alpha))
-        zero = {k: {name: torch.zeros_like(value) for name, value in trainable(w).items()} for k, w in owned.items()}
-        return {str(k): HCAClient(w, alpha, self._beta(w), zero[k]) for k, w in owned.items()}
-
-    def _beta(self, params: Params) -> dict[str, Tensor]:
-        beta = torch.tensor(float(self.beta))
-        return {layer_of(name): beta for name in params if name.startswith("head.")}
+        alpha, beta = torch.tensor(float(self.alpha)), torch.tensor(float(self.beta))
+        layers = {k: {layer_of(name): beta for name in select(w, "head.")} for k, w in owned.items()}
+        return {str(k): HCAClient(w, alpha, layers[k], zeros_like(trainable(w))) for k, w in owned.items()}
 
     def init_client(self, params: Params, num_examples: int) -> None:
         return None
@@ -113,9 +108,7 @@ class FedHCA2:
         return LocalResult(None, Upload({"model": w}, num_examples(batches)))
 
     def aggregate(self, server: HCAClients, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> HCAClients:
-        sent = {str(client): u.payload["model"] for client, u in sorted(uploads, key=lambda pair: pair[0])}
-        if not sent:
-            raise ValueError("FedHCA2 needs at least one client, got none.")
+        sent = received(self, uploads, "model")
         deltas = {k: {name: w[name] - server[k].model[name] for name in trainable(w)} for k, w in sent.items()}
         kept, trunks = dict(server), [select(delta, "trunk.") for delta in deltas.values()]
         update = shaped(cagrad(flat(trunks), np.full(len(sent), 1 / len(sent)), self.c), trunks[0])  # (4)
@@ -137,7 +130,7 @@ class FedHCA2:
 
     def diagnostics(self, server: HCAClients) -> dict[str, Tensor]:
         """``alpha`` and ``beta``, the mean over a client's heads, [K] each."""
-        clients = [server[key] for key in sorted(server, key=int)]
+        clients = ascending(server).values()
         beta = [torch.stack([*client.beta.values()]).mean() for client in clients if client.beta]
         alpha = torch.stack([client.alpha for client in clients])
         return {"alpha": alpha, "beta": torch.stack(beta)} if len(beta) == len(clients) else {"alpha": alpha}

@@ -11,7 +11,7 @@ Down: θ.  Up: θ_k.  Private: φ_k.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer
+from fedmtl.algorithms.common.checks import check_descent
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.context import Context
@@ -41,9 +41,7 @@ class FedPer:
     """Client optimizer."""
 
     def __post_init__(self) -> None:
-        check_lr(self, lr=self.lr)
-        check_epochs(self, epochs=self.epochs)
-        check_optimizer(self, self.optimizer)
+        check_descent(self, self.lr, self.epochs, self.optimizer)
 
     def init_server(self, params: Params, ctx: Context) -> Params:
         return select(params, "trunk.")

@@ -15,13 +15,11 @@ Down: w_t.  Up: w_k.  Private: nothing.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer, check_strength
+from fedmtl.algorithms.common.checks import check_descent, check_strength
 from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.algorithms.common.proximal import pulled
 from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.context import Context
-from fedmtl.core.trees import sq_distance
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.core.uploads import mean_upload
 from fedmtl.optimizers import SGD, Optimizer
@@ -48,9 +46,7 @@ class FedProx:
     """Client optimizer."""
 
     def __post_init__(self) -> None:
-        check_lr(self, lr=self.lr)
-        check_epochs(self, epochs=self.epochs)
-        check_optimizer(self, self.optimizer)
+        check_descent(self, self.lr, self.epochs, self.optimizer)
         check_strength(self, mu=self.mu)
 
     def init_server(self, params: Params, ctx: Context) -> Params:
@@ -66,12 +62,8 @@ class FedProx:
         self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch], ctx: Context
     ) -> LocalResult[None]:
         received = down["model"]
-
-        def objective(w: Params, batch: Batch) -> tuple[Tensor, Tensor]:
-            f = loss(w, batch)
-            return f + self.mu / 2 * sq_distance(w, received), f  # (1)
-
-        w = sgd(objective, received, batches, self.lr, self.epochs, self.optimizer, ctx=ctx)  # (2)
+        h = pulled(loss, self.mu, to=received)  # (1)
+        w = sgd(h, received, batches, self.lr, self.epochs, self.optimizer, ctx=ctx)  # (2)
         return LocalResult(None, Upload({"model": w}, num_examples(batches)))
 
     def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Params:

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer, check_strength
+from fedmtl.algorithms.common.by_client import ascending, received
+from fedmtl.algorithms.common.checks import check_descent, check_strength
 from fedmtl.algorithms.common.client_graph import parse_edges, read
 from fedmtl.algorithms.common.laplacian import pull
 from fedmtl.algorithms.common.local_training import num_examples, sgd
@@ -53,9 +54,7 @@ class FedU:
     """Client optimizer."""
 
     def __post_init__(self) -> None:
-        check_lr(self, lr=self.lr)
-        check_epochs(self, epochs=self.epochs)
-        check_optimizer(self, self.optimizer)
+        check_descent(self, self.lr, self.epochs, self.optimizer)
         check_strength(self, beta=self.beta)
         read(self, "edges", parse_edges)
 
@@ -80,24 +79,21 @@ class FedU:
     def aggregate(
         self, server: Mapping[str, Params], uploads: Iterable[tuple[ClientId, Upload]], ctx: Context
     ) -> dict[str, Params]:
-        sent = {str(client): upload.payload["model"] for client, upload in uploads}
-        if not sent:
-            raise ValueError("FedU needs at least one client, got none; no model has moved.")
-        models = {**server, **sent}
-        clients = sorted(map(int, models))
+        sent = received(self, uploads, "model")
+        models = ascending({**server, **sent})
         step = self.lr * self.epochs * self.beta
-        moved = pull([models[str(client)] for client in clients], step * self._weights(clients))  # (2)
-        return {**server, **{str(c): model for c, model in zip(clients, moved, strict=True) if str(c) in sent}}
+        moved = pull([*models.values()], step * self._weights([*models]))  # (2)
+        return {**server, **{k: model for k, model in zip(models, moved, strict=True) if k in sent}}
 
-    def _weights(self, clients: Sequence[ClientId]) -> Tensor:
+    def _weights(self, clients: Sequence[str]) -> Tensor:
         """a [K, K]."""
         a = torch.zeros(len(clients), len(clients), dtype=torch.float64)
         if not self.edges:
             return a + 1
-        place = {str(client): k for k, client in enumerate(clients)}
+        place = {client: k for k, client in enumerate(clients)}
         for k, other, weight in parse_edges(self.edges):
             if k not in place:
-                raise ValueError(f"FedU has an edge of client {k}, but the clients are {list(clients)}.")
+                raise ValueError(f"FedU has an edge of client {k}, but the clients are {[*map(int, clients)]}.")
             a[place[k], place[other]] += weight
         return a
 

@@ -17,7 +17,7 @@ Down: θ_k.  Up: θ_k.  Private: φ_k.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer, check_strength
+from fedmtl.algorithms.common.checks import check_descent, check_strength
 from fedmtl.algorithms.common.client_graph import parse_common, parse_edges, parse_groups, read
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
@@ -56,9 +56,7 @@ class GraphStructured:
     """Client optimizer."""
 
     def __post_init__(self) -> None:
-        check_lr(self, lr=self.lr)
-        check_epochs(self, epochs=self.epochs)
-        check_optimizer(self, self.optimizer)
+        check_descent(self, self.lr, self.epochs, self.optimizer)
         check_strength(self, strength=self.strength)
         degree: dict[str, float] = {}
         for k, _, weight in read(self, "edges", parse_edges):

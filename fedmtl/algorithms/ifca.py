@@ -6,8 +6,8 @@
     v_k <- v_k − η ∇ f_k(v_k)                               epochs passes from w_{j_k}        (2)
     w_j <- Σ_{j_k = j} n_k v_k / Σ_{j_k = j} n_k            on the server                     (3)
 
-At first w_0 is the initial model and the others differ from it by noise, else they would stay equal: see ``several``.
-A model that no client chose stays. The mean of the paper has equal weights; here it has FedAvg's.
+At first w_0 is the initial model and the others differ from it by noise, else they would stay equal: see
+``perturbed_copies``. A model that no client chose stays. The mean of the paper has equal weights; here it has FedAvg's.
 
 Each client receives the models in a circle that begins with the one it chose last: it predicts with that one, and under
 lossy codecs v_k travels as the difference to it. The choice goes up as a row of K numbers, of which the largest counts.
@@ -22,9 +22,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.common.checks import check_count, check_epochs, check_lr, check_optimizer, check_strength
+from fedmtl.algorithms.common.by_client import ascending
+from fedmtl.algorithms.common.checks import check_count, check_descent, check_strength
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.common.perturbed_copies import perturbed_copies, pick
+from fedmtl.algorithms.common.training_loss import total_loss
 from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.context import Context
 from fedmtl.core.trees import tree_stack, weighted_mean
@@ -64,9 +66,7 @@ class IFCA:
     """Client optimizer."""
 
     def __post_init__(self) -> None:
-        check_lr(self, lr=self.lr)
-        check_epochs(self, epochs=self.epochs)
-        check_optimizer(self, self.optimizer)
+        check_descent(self, self.lr, self.epochs, self.optimizer)
         check_count(self, clusters=self.clusters)
         check_strength(self, spread=self.spread)
 
@@ -88,7 +88,7 @@ class IFCA:
         self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch], ctx: Context
     ) -> LocalResult[None]:
         models = [down[record] for record in _records(len(down))]
-        best = torch.stack([_sum_over(loss, w, batches) for w in models]).argmin()  # (1)
+        best = torch.stack([total_loss(loss, w, batches) for w in models]).argmin()  # (1)
         w = sgd(loss, pick(tree_stack(models), best), batches, self.lr, self.epochs, self.optimizer, ctx=ctx)  # (2)
         choice = (torch.arange(len(models), device=best.device) == best).float()
         return LocalResult(None, Upload({"model": w, "choice": {"turn": choice}}, num_examples(batches)))
@@ -106,18 +106,10 @@ class IFCA:
 
     def diagnostics(self, server: Clusters) -> dict[str, Tensor]:
         """j_k [K]: in which cluster each client is."""
-        return {"cluster": torch.stack([server.chosen[client] for client in sorted(server.chosen, key=int)])}
+        return {"cluster": torch.stack([*ascending(server.chosen).values()])}
 
     def personal_params(self, down: Payload, private: None) -> Params:
         return down["model"]
-
-
-def _sum_over(loss: LossFn, w: Params, batches: Sequence[Batch]) -> Tensor:
-    """n_k f_k(w). One after the other: what padding adds must change no bit."""
-    total = torch.zeros(())
-    for batch in batches:
-        total = total + batch["mask"].sum() * loss(w, batch)
-    return total
 
 
 def _records(count: int) -> list[str]:

@@ -21,7 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedmtl.algorithms.common.checks import check_count, check_epochs, check_lr, check_optimizer
+from fedmtl.algorithms.common.by_client import ascending
+from fedmtl.algorithms.common.checks import check_count, check_descent
 from fedmtl.algorithms.common.client_rows import flat
 from fedmtl.algorithms.common.gradient_similarity import Conflicts, cosine_diagnostics, cosines, no_conflicts, observed
 from fedmtl.algorithms.common.local_training import num_examples, sgd
@@ -62,9 +63,7 @@ class MaTFL:
     """Client optimizer."""
 
     def __post_init__(self) -> None:
-        check_lr(self, lr=self.lr)
-        check_epochs(self, epochs=self.epochs)
-        check_optimizer(self, self.optimizer)
+        check_descent(self, self.lr, self.epochs, self.optimizer)
         check_count(self, groups=self.groups)
 
     def init_server(self, params: Params, ctx: Context) -> MaTFLServer:
@@ -105,7 +104,7 @@ class MaTFL:
 
     def diagnostics(self, server: MaTFLServer) -> dict[str, Tensor]:
         """``group`` of the last round, −1: not in it, [K]; ``cosine`` between the δ_k, [K, K]."""
-        group = torch.stack([server.group[key] for key in sorted(server.group, key=int)])
+        group = torch.stack([*ascending(server.group).values()])
         return {"group": group, **cosine_diagnostics(server.conflicts)}
 
 

@@ -29,11 +29,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fedmtl.algorithms.common.by_client import received
 from fedmtl.algorithms.common.checks import check_count, check_epochs, check_fraction, check_positive
 from fedmtl.algorithms.common.local_training import num_examples
-from fedmtl.algorithms.common.sdca import PARTED, ascend, covariance, rows
+from fedmtl.algorithms.common.sdca import PARTED, ascend, by_task, covariance, rows
 from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.context import Context
+from fedmtl.core.trees import zeros_like
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
 
@@ -45,7 +47,6 @@ class Related(NamedTuple):
     scale: Mapping[str, Params]
     """ρΣ_tt."""
     sigma: Tensor
-    rounds: Tensor
 
 
 @dataclass(frozen=True)
@@ -87,14 +88,14 @@ class Mocha:
         wrong = [n for n, w in params.items() if not (n.startswith("head.") and n.endswith(".weight") and len(w) == 1)]
         if wrong:
             raise ValueError(f"Mocha needs the model Linear(intercept=False) and binary tasks, got {', '.join(wrong)}.")
-        return Related({}, {}, {}, next(iter(params.values())).new_zeros(0, 0), torch.zeros((), dtype=torch.int64))
+        return Related({}, {}, {}, next(iter(params.values())).new_zeros(0, 0))
 
     def register_clients(self, server: Related, owned: Mapping[ClientId, Params]) -> Related:
-        b = {str(client): {name: torch.zeros_like(w) for name, w in params.items()} for client, params in owned.items()}
+        b = {str(client): zeros_like(params) for client, params in owned.items()}
         count = sum(map(len, b.values()))
         scale = server.sigma.new_full((), 1 / count)  # ρ = 1
         scales = {one: dict.fromkeys(heads, scale) for one, heads in b.items()}
-        return Related(b, b, scales, torch.eye(count, dtype=scale.dtype) / count, server.rounds)
+        return Related(b, b, scales, torch.eye(count, dtype=scale.dtype) / count)
 
     def init_client(self, params: Params, num_examples: int) -> Params:
         return {name: value.new_zeros(num_examples) for name, value in params.items()}
@@ -113,20 +114,14 @@ class Mocha:
         return LocalResult(dual, Upload({"delta": delta}, num_examples(batches)))
 
     def aggregate(self, server: Related, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Related:
-        b, before = dict(server.b), server.b
-        for client, upload in uploads:
-            b[str(client)] = {n: old + upload.payload["delta"][n] for n, old in before[str(client)].items()}  # (4)
-        if all(b[client] is before[client] for client in b):
-            raise ValueError("Mocha needs at least one client in a round, got none.")
-        rounds, sigma = server.rounds + 1, server.sigma
-        if int(rounds) % self.sigma_every == 0:
-            sigma = covariance(sigma @ rows(b), sigma, self.floor)  # of λW, which is the same
+        b, sigma = dict(server.b), server.sigma
+        for client, delta in received(self, uploads, "delta").items():
+            b[client] = {name: old + delta[name] for name, old in b[client].items()}  # (4)
+        if (int(ctx.round) + 1) % self.sigma_every == 0:
+            sigma = covariance(sigma @ rows(b), sigma, self.floor)  # (5), of λW, which is the same
         w = sigma @ rows(b) / self.lam  # (6)
         rho = (sigma.abs().sum(1) / sigma.diagonal().clamp(min=torch.finfo(sigma.dtype).tiny)).max()  # (7)
-        each_w, each_scale = iter(w), iter(rho * sigma.diagonal())
-        models = {one: {name: next(each_w).reshape(value.shape) for name, value in b[one].items()} for one in b}
-        scales = {one: {name: next(each_scale) for name in b[one]} for one in b}
-        return Related(b, models, scales, sigma, rounds)
+        return Related(b, by_task(w, b), by_task(rho * sigma.diagonal(), server.scale), sigma)
 
     def personal_params(self, down: Payload, private: Params) -> Params:
         return down["w"]

@@ -15,13 +15,12 @@ Down: w̄.  Up: w_k.  Private: w_k, the model that was sent.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer, check_strength
+from fedmtl.algorithms.common.checks import check_descent, check_strength
 from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.algorithms.common.proximal import pulled
 from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.context import Context
-from fedmtl.core.trees import sq_distance, weighted_mean
+from fedmtl.core.trees import weighted_mean
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 from fedmtl.optimizers import SGD, Optimizer
 
@@ -46,9 +45,7 @@ class MRMTL:
     """Client optimizer."""
 
     def __post_init__(self) -> None:
-        check_lr(self, lr=self.lr)
-        check_epochs(self, epochs=self.epochs)
-        check_optimizer(self, self.optimizer)
+        check_descent(self, self.lr, self.epochs, self.optimizer)
         check_strength(self, lam=self.lam)
 
     def init_server(self, params: Params, ctx: Context) -> Params:
@@ -63,13 +60,8 @@ class MRMTL:
     def local_update(
         self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch], ctx: Context
     ) -> LocalResult[Params]:
-        mean = down["model"]
-
-        def objective(w: Params, batch: Batch) -> tuple[Tensor, Tensor]:
-            f = loss(w, batch)
-            return f + self.lam / 2 * sq_distance(w, mean), f  # (1)
-
-        w = sgd(objective, private, batches, self.lr, self.epochs, self.optimizer, ctx=ctx)  # (2)
+        h = pulled(loss, self.lam, to=down["model"])  # (1)
+        w = sgd(h, private, batches, self.lr, self.epochs, self.optimizer, ctx=ctx)  # (2)
         return LocalResult(w, Upload({"model": w}, num_examples(batches)))
 
     def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Params:

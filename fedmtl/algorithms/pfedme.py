@@ -17,14 +17,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from fedmtl.algorithms.common.checks import check_count, check_epochs, check_lr, check_strength
 from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.algorithms.common.proximal import pulled
 from fedmtl.algorithms.traits import Sends, Traits
-from fedmtl.core.buffers import is_buffer
+from fedmtl.core.buffers import is_buffer, towards
 from fedmtl.core.context import Context
-from fedmtl.core.trees import sq_distance, weighted_mean
+from fedmtl.core.trees import weighted_mean
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
 
@@ -76,19 +76,12 @@ class PFedMe:
         w, personal = down["model"], private
         for epoch in range(self.epochs):
             for number, batch in enumerate(batches):
-                theta = self._proximal(loss, w, batch, ctx.fold(epoch).fold(number))
-                rate = {name: 1.0 if is_buffer(name) else self.shared_lr * self.lam for name in w}
-                w = {name: value - rate[name] * (value - theta[name]) for name, value in w.items()}  # (3)
+                h = pulled(loss, self.lam, to=w)  # (1)
+                theta = sgd(h, w, [batch], self.lr, self.steps, ctx=ctx.fold(epoch).fold(number))  # (2)
+                w = towards(w, theta, self.shared_lr * self.lam)  # (3)
                 real = batch["mask"].sum() > 0  # a padded batch has no θ_k; it leaves w_k as it is, θ_k being w_k
                 personal = {name: torch.where(real, theta[name], value) for name, value in personal.items()}
         return LocalResult(personal, Upload({"model": w}, num_examples(batches)))
-
-    def _proximal(self, loss: LossFn, w: Params, batch: Batch, ctx: Context) -> Params:
-        def objective(theta: Params, batch: Batch) -> tuple[Tensor, Tensor]:
-            f = loss(theta, batch)
-            return f + self.lam / 2 * sq_distance(theta, w), f  # (1)
-
-        return sgd(objective, w, [batch], self.lr, self.steps, ctx=ctx)  # (2)
 
     def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Params:
         mean = weighted_mean((upload.payload["model"], 1.0) for _, upload in uploads)

@@ -14,7 +14,7 @@ Down: w, to those who are to predict with it.  Up: the raw data, once.  Private:
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer
+from fedmtl.algorithms.common.checks import check_descent
 from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.context import Context
@@ -42,9 +42,7 @@ class Pooled:
     """Optimizer."""
 
     def __post_init__(self) -> None:
-        check_lr(self, lr=self.lr)
-        check_epochs(self, epochs=self.epochs)
-        check_optimizer(self, self.optimizer)
+        check_descent(self, self.lr, self.epochs, self.optimizer)
 
     @property
     def _whole(self) -> FedAvg:

@@ -24,9 +24,9 @@ from torch import Tensor
 from fedmtl.algorithms.common.checks import check_epochs, check_lr
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
-from fedmtl.core.buffers import is_buffer, trainable
+from fedmtl.core.buffers import towards, trainable
 from fedmtl.core.context import Context
-from fedmtl.core.trees import weighted_mean
+from fedmtl.core.trees import weighted_mean, zeros_like
 from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, Upload
 
 
@@ -79,15 +79,14 @@ class Scaffold:
         check_epochs(self, epochs=self.epochs)
 
     def init_server(self, params: Params, ctx: Context) -> Controls:
-        zeros = {name: torch.zeros_like(value) for name, value in trainable(params).items()}
+        zeros = zeros_like(trainable(params))
         return Controls(dict(params), zeros, torch.zeros(len(zeros), dtype=torch.int64))
 
     def register_clients(self, server: Controls, owned: Mapping[ClientId, Params]) -> Controls:
-        counts = [sum(name in params for params in owned.values()) for name in server.control]
-        return server._replace(owners=torch.tensor(counts))
+        return server._replace(owners=torch.tensor([sum(n in w for w in owned.values()) for n in server.control]))
 
     def init_client(self, params: Params, num_examples: int) -> Params:
-        return {name: torch.zeros_like(value) for name, value in trainable(params).items()}
+        return zeros_like(trainable(params))
 
     def broadcast(self, server: Controls, client: ClientId, ctx: Context) -> Payload:
         return {"model": server.model, "control": server.control}
@@ -111,8 +110,7 @@ class Scaffold:
     def aggregate(self, server: Controls, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Controls:
         sent = [upload.payload for _, upload in uploads]
         mean, change = (weighted_mean((payload[record], 1.0) for payload in sent) for record in ("model", "change"))
-        rate = {name: 1.0 if is_buffer(name) else self.server_lr for name in mean}
-        model = {name: server.model[name] + rate[name] * (mean[name] - server.model[name]) for name in mean}  # (3)
+        model = towards(server.model, mean, self.server_lr)  # (3)
         cohort = Counter(name for payload in sent for name in payload["change"])
         owners = dict(zip(server.control, server.owners.tolist(), strict=True))
         control = {name: server.control[name] + cohort[name] / owners[name] * change[name] for name in change}  # (4)

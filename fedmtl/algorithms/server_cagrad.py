@@ -15,7 +15,7 @@ Down: θ.  Up: θ_k.  Private: φ_k.
 
 from dataclasses import dataclass
 
-from fedmtl.algorithms.common.checks import check_epochs, check_fraction, check_lr, check_optimizer
+from fedmtl.algorithms.common.checks import check_descent, check_fraction
 from fedmtl.algorithms.common.named_setting import methods
 from fedmtl.algorithms.server_gradient_surgery import ServerGradientSurgery
 from fedmtl.optimizers import SGD, Optimizer
@@ -37,9 +37,7 @@ class ServerCAGrad:
     """Client optimizer."""
 
     def __post_init__(self) -> None:
-        check_lr(self, lr=self.lr)
-        check_epochs(self, epochs=self.epochs)
-        check_optimizer(self, self.optimizer)
+        check_descent(self, self.lr, self.epochs, self.optimizer)
         check_fraction(self, c=self.c)
 
     @property

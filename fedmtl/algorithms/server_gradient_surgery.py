@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer
+from fedmtl.algorithms.common.checks import check_descent
 from fedmtl.algorithms.common.client_rows import flat, shaped
 from fedmtl.algorithms.common.gradient_similarity import Conflicts, cosine_diagnostics, no_conflicts, observed
 from fedmtl.algorithms.common.local_training import num_examples, sgd
@@ -68,9 +68,7 @@ class ServerGradientSurgery:
         check_weighting(self, self.rule, "rule")
         if not self.rule.traits.combine_vectors:
             raise ValueError(f"ServerGradientSurgery needs the rule PCGrad() or CAGrad(), got rule={self.rule!r}.")
-        check_lr(self, lr=self.lr)
-        check_epochs(self, epochs=self.epochs)
-        check_optimizer(self, self.optimizer)
+        check_descent(self, self.lr, self.epochs, self.optimizer)
 
     def init_server(self, params: Params, ctx: Context) -> SurgeryServer:
         return SurgeryServer(select(params, "trunk."), no_conflicts([]))

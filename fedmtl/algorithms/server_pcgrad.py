@@ -15,7 +15,7 @@ Down: θ.  Up: θ_k.  Private: φ_k.
 
 from dataclasses import dataclass
 
-from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer
+from fedmtl.algorithms.common.checks import check_descent
 from fedmtl.algorithms.common.named_setting import methods
 from fedmtl.algorithms.server_gradient_surgery import ServerGradientSurgery
 from fedmtl.optimizers import SGD, Optimizer
@@ -35,9 +35,7 @@ class ServerPCGrad:
     """Client optimizer."""
 
     def __post_init__(self) -> None:
-        check_lr(self, lr=self.lr)
-        check_epochs(self, epochs=self.epochs)
-        check_optimizer(self, self.optimizer)
+        check_descent(self, self.lr, self.epochs, self.optimizer)
 
     @property
     def setting(self) -> ServerGradientSurgery:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import torch
 
-from fedmtl.algorithms.common.checks import check_epochs, check_lr, check_optimizer, check_strength
+from fedmtl.algorithms.common.checks import check_descent, check_strength
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.context import Context
@@ -62,9 +62,7 @@ class SoftSharing:
     """Client optimizer."""
 
     def __post_init__(self) -> None:
-        check_lr(self, lr=self.lr)
-        check_epochs(self, epochs=self.epochs)
-        check_optimizer(self, self.optimizer)
+        check_descent(self, self.lr, self.epochs, self.optimizer)
         check_strength(self, pull=self.pull)
 
     def init_server(self, params: Params, ctx: Context) -> Params:

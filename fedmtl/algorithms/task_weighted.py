@@ -19,17 +19,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from fedmtl.algorithms.base import Algorithm, Prediction
 from fedmtl.algorithms.common.checks import check_inner
+from fedmtl.algorithms.common.heads import tasks_of
 from fedmtl.algorithms.common.local_training import num_examples, retracted
-from fedmtl.algorithms.common.training_loss import keep_loss, losses_kept
+from fedmtl.algorithms.common.training_loss import keep_loss, losses_kept, total_loss
 from fedmtl.algorithms.fedper import FedPer
 from fedmtl.algorithms.traits import Traits
 from fedmtl.core.context import Context
-from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, TaskLosses, TaskSet, Upload
+from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payload, TaskLosses, Upload
 from fedmtl.weightings.base import Weighting
 from fedmtl.weightings.checks import check_weighting
 from fedmtl.weightings.uncertainty import Uncertainty
@@ -63,10 +63,10 @@ class TaskWeighted:
         return replace(inner, technique="several tasks on one client", named_heads=True, independent_heads=False)
 
     def _with_weights(self, params: Params) -> dict[str, Tensor]:
-        return {**params, **self.weighting.init_params(_tasks(params))}
+        return {**params, **self.weighting.init_params(tasks_of(params))}
 
     def _without_weights(self, params: Params) -> dict[str, Tensor]:
-        own = self.weighting.init_params(_tasks(params))
+        own = self.weighting.init_params(tasks_of(params))
         return {name: value for name, value in params.items() if name not in own}
 
     def mixture(self, down: Payload, private: WeightedState) -> Prediction:
@@ -79,7 +79,7 @@ class TaskWeighted:
 
     def init_client(self, params: Params, num_examples: int) -> WeightedState:
         inner = self.algorithm.init_client(self._with_weights(params), num_examples)
-        return WeightedState(inner, self.weighting.init_state(_tasks(params)))
+        return WeightedState(inner, self.weighting.init_state(tasks_of(params)))
 
     def broadcast(self, server: Any, client: ClientId, ctx: Context) -> Payload:
         return self.algorithm.broadcast(server, client, ctx)
@@ -94,9 +94,7 @@ class TaskWeighted:
         each = loss.each
         weighting: Any = self.weighting
         begin = self.algorithm.personal_params(down, private.inner)
-        total = torch.zeros(())
-        for batch in batches:  # one after the other: what padding adds must change no bit
-            total = total + batch["mask"].sum() * each(begin, batch).detach()
+        total = total_loss(each, begin, batches).detach()
         means = total / num_examples(batches).clamp(min=1)  # (1)
         state = self.weighting.update_state(private.state, means)  # (2)
 
@@ -114,8 +112,3 @@ class TaskWeighted:
 
     def personal_params(self, down: Payload, private: WeightedState) -> Params:
         return self._without_weights(self.algorithm.personal_params(down, private.inner))
-
-
-def _tasks(params: Params) -> TaskSet:
-    """The tasks whose heads these are."""
-    return tuple(sorted({name.split(".")[1] for name in params if name.startswith("head.")}))

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.common.checks import check_clients, check_count, check_epochs, check_lr, check_optimizer
+from fedmtl.algorithms.common.checks import check_clients, check_count, check_descent
 from fedmtl.algorithms.common.local_training import num_examples, sgd
 from fedmtl.algorithms.traits import Sends, Traits
 from fedmtl.core.context import Context
@@ -37,8 +37,6 @@ class Trunk(NamedTuple):
 
     params: Params
     """θ."""
-    rounds: Tensor
-    """Number of rounds so far."""
 
 
 @dataclass(frozen=True)
@@ -62,23 +60,21 @@ class Transfer:
     """Client optimizer."""
 
     def __post_init__(self) -> None:
-        check_lr(self, lr=self.lr)
-        check_epochs(self, epochs=self.epochs)
-        check_optimizer(self, self.optimizer)
+        check_descent(self, self.lr, self.epochs, self.optimizer)
         check_clients(self, sources=self.sources)
         check_count(self, pretrain=self.pretrain)
 
-    def _moves(self, server: Trunk, client: ClientId) -> bool:
-        return client in self.sources and int(server.rounds) < self.pretrain
+    def _moves(self, client: ClientId, ctx: Context) -> bool:
+        return client in self.sources and int(ctx.round) < self.pretrain
 
     def init_server(self, params: Params, ctx: Context) -> Trunk:
-        return Trunk(select(params, "trunk."), torch.tensor(0))
+        return Trunk(select(params, "trunk."))
 
     def init_client(self, params: Params, num_examples: int) -> Params:
         return select(params, "head.")
 
     def broadcast(self, server: Trunk, client: ClientId, ctx: Context) -> Payload:
-        return {"trunk": server.params, "role": {"moves": torch.tensor(float(self._moves(server, client)))}}
+        return {"trunk": server.params, "role": {"moves": torch.tensor(float(self._moves(client, ctx)))}}
 
     def local_update(
         self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch], ctx: Context
@@ -97,10 +93,8 @@ class Transfer:
         sent = list(uploads)
         if not sent:
             raise ValueError("Transfer was given no upload to aggregate; a round needs at least one client.")
-        moved = [
-            (upload.payload["trunk"], upload.num_examples) for client, upload in sent if self._moves(server, client)
-        ]
-        return Trunk(weighted_mean(moved) if moved else server.params, server.rounds + 1)  # (2)
+        moved = [(upload.payload["trunk"], upload.num_examples) for client, upload in sent if self._moves(client, ctx)]
+        return Trunk(weighted_mean(moved) if moved else server.params)  # (2)
 
     def personal_params(self, down: Payload, private: Params) -> Params:
         return {**down["trunk"], **private}

@@ -36,6 +36,12 @@ def buffers(params: Params) -> dict[str, Tensor]:
     return {name: value for name, value in params.items() if is_buffer(name)}
 
 
+def towards(w: Params, goal: Params, rate: float) -> dict[str, Tensor]:
+    """w + rate (goal − w) for each name of ``goal``; of buffers, the goal, to rounding."""
+    share = {name: 1.0 if is_buffer(name) else rate for name in goal}
+    return {name: w[name] + share[name] * (value - w[name]) for name, value in goal.items()}
+
+
 _HANDED: ContextVar[dict[str, Tensor] | None] = ContextVar("handed", default=None)
 
 

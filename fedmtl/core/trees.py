@@ -19,6 +19,11 @@ def select(params: Params, prefix: str) -> dict[str, Tensor]:
     return {name: value for name, value in params.items() if name.startswith(prefix)}
 
 
+def zeros_like(params: Params) -> dict[str, Tensor]:
+    """Zeros in place of each parameter."""
+    return {name: torch.zeros_like(value) for name, value in params.items()}
+
+
 def sq_distance(a: Params, b: Params) -> Tensor:
     """‖a − b‖² over all parameters but buffers, a scalar, 0 where there are none. Both must have the same names.
 
@@ -122,6 +127,11 @@ def _stack(column: Sequence[Any]) -> Any:
 def tree_index(tree: Any, k: int) -> Any:
     """The tree of client k out of a stacked one; its leaves share the stack's memory."""
     return tree_map(lambda leaf: leaf[k], tree)
+
+
+def tree_unstack(tree: Any) -> list[Any]:
+    """The K trees out of a stacked one that has leaves, as ``tree_index`` gives them."""
+    return [tree_index(tree, k) for k in range(len(tree_leaves(tree)[0]))]
 
 
 def tree_structure(tree: Any) -> Any:

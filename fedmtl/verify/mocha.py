@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from fedmtl.algorithms.base import first_server
+from fedmtl.core.context import context_of
 from fedmtl.data.batches import make_batches
 from fedmtl.verify.beats_local import Claim
 from fedmtl.verify.check import CTX, CheckResult, above, below, close, every
@@ -71,14 +72,14 @@ def solve(
         w = np.stack([params[HEAD].numpy()[0] for params in models])
         return Solved(server, [state[HEAD].numpy() for state in private], w)
 
-    for _ in range(rounds):
+    for round in range(rounds):
         uploads = []
         for t, task in enumerate(tasks):
             batches = make_batches(task.x, {"t": (task.y + 1) / 2}, batch_size, None)
             result = mocha.local_update(None, mocha.broadcast(server, t, CTX), private[t], batches, CTX)
             private[t] = result.private
             uploads.append((t, result.upload))
-        server = mocha.aggregate(server, uploads, CTX)
+        server = mocha.aggregate(server, uploads, context_of(seed=1, round=round))
         if watch is not None:
             watch(solved())
     return solved()

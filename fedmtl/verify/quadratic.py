@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.algorithms.base import first_server
+from fedmtl.core.context import context_of
 from fedmtl.core.types import Batch, Params, Upload
 from fedmtl.verify.check import CTX
 
@@ -104,22 +105,23 @@ def play(
     server = first_server(algorithm, first, dict.fromkeys(range(len(federation)), first), CTX)
     private = {k: algorithm.init_client(first, one.num_examples) for k, one in enumerate(federation)}
     uploads: list[tuple[int, Upload]] = []
+    ctx = CTX
 
     def predicted() -> Array:
         each = (
-            algorithm.personal_params(algorithm.broadcast(server, k, CTX), private[k]) for k in range(len(federation))
+            algorithm.personal_params(algorithm.broadcast(server, k, ctx), private[k]) for k in range(len(federation))
         )
         return np.stack([vector(params) for params in each])
 
-    for _ in range(rounds):
-        uploads = []
+    for round in range(rounds):
+        uploads, ctx = [], context_of(seed=1, round=round)
         for k, one in enumerate(federation):
             result = algorithm.local_update(
-                one.loss, algorithm.broadcast(server, k, CTX), private[k], one.batches(steps), CTX
+                one.loss, algorithm.broadcast(server, k, ctx), private[k], one.batches(steps), ctx
             )
             private[k] = result.private
             uploads.append((k, result.upload))
-        server = algorithm.aggregate(server, uploads, CTX)
+        server = algorithm.aggregate(server, uploads, ctx)
         if watch is not None:
             watch(predicted())
     return Played(server, private, predicted(), uploads)

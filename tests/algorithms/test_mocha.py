@@ -13,6 +13,7 @@ import torch
 
 from fedmtl.algorithms import Mocha
 from fedmtl.algorithms.base import first_server
+from fedmtl.core.context import context_of
 from fedmtl.core.trees import tree_index, tree_stack
 from fedmtl.verify.check import CTX
 from fedmtl.verify.mocha import FIXED, HEAD, Client, Solved, bounds, means, planted, solve
@@ -95,10 +96,12 @@ def together(mocha: Mocha, tasks: list[Client], rounds: int, watch: Callable[[So
     server = first_server(mocha, first, dict.fromkeys(range(len(tasks)), first), CTX)
     private = tree_stack([mocha.init_client(first, longest)] * len(tasks))
     update = torch.vmap(lambda d, p, b: mocha.local_update(lambda *_: torch.zeros(()), d, p, b, CTX))
-    for _ in range(rounds):
+    for round in range(rounds):
         result = update(tree_stack([mocha.broadcast(server, t, CTX) for t in range(len(tasks))]), private, batches)
         private = result.private
-        server = mocha.aggregate(server, [(t, tree_index(result.upload, t)) for t in range(len(tasks))], CTX)
+        server = mocha.aggregate(
+            server, [(t, tree_index(result.upload, t)) for t in range(len(tasks))], context_of(round=round)
+        )
         alpha = [values.numpy()[:n] for values, n in zip(private[HEAD], sizes, strict=True)]
         watch(Solved(server, alpha, np.stack([server.w[str(t)][HEAD].numpy()[0] for t in range(len(tasks))])))
 

@@ -16,8 +16,6 @@ from tests.verify.mutants import mutants
 ALL = [(name, check) for name in names_of_all() for check in checks_of(name)]
 
 EQUIVALENT: dict[str, tuple[str, ...]] = {
-    # −k is a multiple of sigma_every where k is.
-    "Mocha": ("server.rounds + 1",),
     # A refusal, which tests/algorithms hold: no update passes through it.
     "FedAMP": ("if not any(select(params",),
     # Its server keeps nothing.

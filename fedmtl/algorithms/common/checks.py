@@ -15,6 +15,13 @@ def check_inner(wrapper: Any, algorithm: Any, example: str) -> None:
     check_traits("algorithm", algorithm, Traits)
 
 
+def check_descent(algorithm: Any, lr: float, epochs: int, optimizer: Any) -> None:
+    """The settings of a descent by ``sgd``."""
+    check_lr(algorithm, lr=lr)
+    check_epochs(algorithm, epochs=epochs)
+    check_optimizer(algorithm, optimizer)
+
+
 def check_lr(algorithm: Any, **rates: float) -> None:
     """Learning rates are positive, finite numbers."""
     for name, value in rates.items():

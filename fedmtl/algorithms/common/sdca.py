@@ -23,6 +23,12 @@ def rows(b: Mapping[str, Params]) -> Tensor:
     return torch.stack([value.reshape(-1) for heads in b.values() for value in heads.values()])
 
 
+def by_task(values: Tensor, like: Mapping[str, Params]) -> dict[str, Params]:
+    """A row for each task of each client, as in ``rows``, in the shapes of ``like``."""
+    each = iter(values)
+    return {k: {name: next(each).reshape(one.shape) for name, one in heads.items()} for k, heads in like.items()}
+
+
 def covariance(w: Tensor, before: Tensor, floor: float) -> Tensor:
     """(1 − κ) (WWᵀ)^½ / tr (WWᵀ)^½ + κ I / T of W [T, d], κ = ``floor``; what it was before where W = 0."""
     u, s, _ = torch.linalg.svd(w.double(), full_matrices=False)

@@ -1,11 +1,14 @@
-"""A client's training loss: losses of its steps, counted beside the descent."""
+"""A client's training loss: losses of its steps, counted beside the descent; and those of a model that stands still."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
+
+from fedmtl.core.types import Batch, LossFn, Params
 
 
 class Losses(NamedTuple):
@@ -56,3 +59,11 @@ def mean_loss(kept: Sequence[Losses]) -> Tensor | None:
     for one in kept[1:]:  # one after the other: what padding adds must change no bit
         total, examples = total + one.total, examples + one.examples
     return total / examples
+
+
+def total_loss(loss: LossFn, w: Params, batches: Sequence[Batch]) -> Tensor:
+    """n_k f_k(w): Σ n loss(w, batch) over an epoch, for a loss of any shape."""
+    total = torch.zeros(())
+    for batch in batches:  # one after the other: what padding adds must change no bit
+        total = total + batch["mask"].sum() * loss(w, batch)
+    return total
