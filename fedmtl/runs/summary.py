@@ -130,6 +130,8 @@ def summary_from_bytes(data: bytes, path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"an object is expected, got {shown(found)}")
     checksum = found.pop("checksum", None)
+    if "format" in found:  # before the checksum, which another release may take of other content
+        check_format(path, found["format"])
     if checksum is not None and checksum != _checksum(found):
         raise ValueError("its content does not fit its checksum")
     check_format(path, found.get("format", 1))

@@ -59,6 +59,17 @@ def old_summary(folder: Path) -> None:
     (folder / "summary.json").write_text(json.dumps({**content, "checksum": check}))
 
 
+@pytest.mark.parametrize("version", [1, 3])
+def test_a_summary_of_another_version_is_not_damaged(folder: Path, version: int) -> None:
+    """Its checksum may be of another kind, so the version is read first."""
+    text = (folder / "summary.json").read_text()
+    (folder / "summary.json").write_text(text.replace('"format": 2', f'"format": {version}'))
+    with pytest.raises(OtherFormat, match=f"has format {version}, and this release of fedmtl reads format 2: read it"):
+        read_run(folder)
+    with pytest.raises(OtherFormat, match=f"summary.json has format {version}"):
+        run(experiment(), folder, resume=True)
+
+
 def old_table(folder: Path) -> None:
     path = folder / "ledger.columns"
     data = path.read_bytes()
