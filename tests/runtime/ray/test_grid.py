@@ -92,33 +92,40 @@ def test_an_actor_that_always_dies_ends_the_run(monkeypatch: pytest.MonkeyPatch)
 
 KILL = """
 import os, signal, time
+from pathlib import Path
 from fedmtl.runs.presets import load_experiment
 from fedmtl.run_experiment import run
-from ray._private import worker
-experiment = load_experiment({tiny!r}, ["runtime=Ray(workers=1)", "rounds={rounds}"])
-def kill(progress):
-    global begin
-    if progress.round == 2:
-        begin = time.monotonic()
-        os.kill(worker._global_node.all_processes[{name!r}][0].process.pid, signal.SIGKILL)
-try:
-    run(experiment, on_round=kill)
-except RuntimeError as error:
-    print(error, flush=True)
-assert time.monotonic() - begin < 10
-print(run(load_experiment({tiny!r}, ["runtime=Ray(workers=1)"])).summary["digests"])  # the next run has a new Ray
+from tests.runtime.ray_forks import forked_workers
+def lose(name):
+    from ray._private import worker
+    def kill(progress):
+        global begin
+        if progress.round == 2:
+            begin = time.monotonic()
+            os.kill(worker._global_node.all_processes[name][0].process.pid, signal.SIGKILL)
+    try:
+        run(load_experiment({tiny!r}, ["runtime=Ray(workers=1)", "rounds={rounds}"]), on_round=kill)
+    except RuntimeError as error:
+        print(error, flush=True)
+    assert time.monotonic() - begin < 10
+    print(run(load_experiment({tiny!r}, ["runtime=Ray(workers=1)"])).summary["digests"])  # the next run has a new Ray
+with forked_workers(Path({folder!r})):
+    lose("gcs_server")
+    lose("raylet")
+    from fedmtl.runtime.ray import cluster
+    cluster.disconnect()
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["gcs_server", "raylet"])
-def test_ray_that_is_lost_is_noticed_and_replaced(name: str) -> None:
-    code = KILL.format(tiny=str(TINY), name=name, rounds=100_000)
-    done = run_process(code=code, timeout=180)
+def test_ray_that_is_lost_is_noticed_and_replaced(tmp_path: Path) -> None:
+    """First its gcs_server, and then the raylet of the Ray that replaced it."""
+    done = run_process(code=KILL.format(tiny=str(TINY), rounds=100_000, folder=str(tmp_path / "stubs")), timeout=180)
     assert done.returncode == 0, done.stderr
-    digests = done.stdout.strip().splitlines()[-1]  # Ray prints a report of a raylet that died
-    assert f"Ray's {name} ended by signal SIGKILL" in done.stdout and "--resume" in done.stdout
-    assert digests == str(run(load_experiment(TINY)).summary["digests"])
+    first, second = (done.stdout.index(f"Ray's {name} ended by signal SIGKILL") for name in ("gcs_server", "raylet"))
+    digests = str(run(load_experiment(TINY)).summary["digests"])
+    assert first < second and done.stdout.count("--resume") == 2 and done.stdout.count(digests) == 2
+    assert first < done.stdout.index(digests) < second < done.stdout.rindex(digests)
 
 
 def test_workers_serve_the_next_run_and_forget_the_last() -> None:
