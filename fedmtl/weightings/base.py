@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.func import jacrev
 
+from fedmtl.core.buffers import trainable
 from fedmtl.core.trees import select
 from fedmtl.core.types import Batch, Params, TaskSet
 from fedmtl.weightings.traits import WeightingTraits
@@ -52,15 +53,24 @@ class Weighting(Protocol):
 
 
 def task_gradients(each: Each, params: Params, batch: Batch) -> Tensor:
-    """g_t as numbers, [T, size of the trunk], names in order."""
+    """g_t as numbers, [T, size of the trunk], names in order, without buffers, which have no gradient.
+
+    Raises:
+        ValueError: a trunk without parameters that learn.
+    """
     fixed = {name: value.detach() for name, value in params.items()}
-    trunk = select(fixed, "trunk.")
+    trunk = trainable(select(fixed, "trunk."))
+    if not trunk:
+        raise ValueError(
+            "This weighting compares tasks by their gradients in the trunk, and the model's trunk has no parameter; "
+            "take Equal(), Uncertainty() or DWA(), or a model whose trunk learns."
+        )
 
     def losses(theta: Params) -> Tensor:
         return each({**fixed, **theta}, batch)
 
     rows = jacrev(losses)(trunk)
-    return torch.cat([rows[name].flatten(1) for name in sorted(trunk)], dim=1).detach()
+    return torch.cat([rows[name].reshape(len(rows[name]), -1) for name in sorted(trunk)], dim=1).detach()
 
 
 def steered(each: Each, params: Params, batch: Batch, weights: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from fedmtl.algorithms import (
     FedBN,
     Local,
     Mocha,
+    TaskWeighted,
 )
 from fedmtl.algorithms.common.local_training import sgd
 from fedmtl.core.buffers import is_buffer
@@ -25,6 +26,8 @@ from fedmtl.core.context import context_of, training_step
 from fedmtl.data.batches import make_batches
 from fedmtl.models.split import build, initial_params, loss_fn, outputs_fn
 from fedmtl.tasks import MultiClass
+from fedmtl.weightings import MGDA, GradNorm
+from fedmtl.weightings.base import task_gradients
 from tests.conftest import ALL_ALGORITHMS
 from tests.models.stateful import FROZEN, Drawn, StatefulCNN, StatefulMLP
 from tests.models.stateful_runs import DRAW, TASKS, experiment, finished, furthest, normed, plan_of
@@ -251,6 +254,22 @@ def test_variances_stay_variances(algorithm: Algorithm[Any, Any], tmp_path: Path
     if "Ensemble" not in repr(algorithm):  # zeros stand for heads that a member lacks
         assert all((value > 0).all() for value in buffers)
     assert any((value - 1).abs().max() > 1e-3 for value in buffers)
+
+
+@pytest.mark.parametrize("weighting", [GradNorm(), MGDA()], ids=repr)
+def test_gradients_of_tasks_are_without_buffers(weighting: Any) -> None:
+    """Of one row, where BatchNorm reads its statistics, too, a gradient is of the parameters alone, also beside a count
+    of batches, which is a scalar; a frozen trunk has none, which is said."""
+    model, shape, _ = normed(False, nn.BatchNorm1d(3, momentum=ALL))
+    module = build(model, shape, TASKS, 0, False)
+    params = initial_params(module)
+    batch = make_batches(np.ones((1, 6), np.float32), {"a": np.zeros(1, np.float32)}, None, None)[0]
+    with training_step(context_of()):
+        found = task_gradients(loss_fn(module, TASKS, ("a",)).each, params, batch)
+    assert found.shape == (1, 6 * 3 + 3 + 3 + 3) and "trunk.1.running_batches" in params
+    frozen = ShareMap(StatefulMLP(), {"trunk.*": "frozen"})
+    with pytest.raises(ValueError, match=r"the model's trunk has no parameter; take Equal\(\)"):
+        plan_of(TaskWeighted(weighting=weighting), frozen).up_spec(1, ("kind",))
 
 
 def _uploads(plan: Any, owned: Any, counts: tuple[int, ...]) -> list[Any]:
