@@ -11,7 +11,7 @@ import enum
 import functools
 import types
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,6 +21,13 @@ from xxhash import xxh3_128
 from fedmtl.core.code_names import GENERATED, NO_CONTENT, cell_content, class_name, global_names, is_installed
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), type(NotImplemented), range)
+
+
+@runtime_checkable
+class OwnFingerprint(Protocol):
+    """An object with its own content for comparisons."""
+
+    def fingerprint(self) -> Any: ...
 
 
 class NoFingerprint(ValueError):
@@ -75,8 +82,8 @@ def _fields(value: Any) -> Mapping[Any, Any] | None:
 
 
 def _own_fingerprint(value: Any) -> Callable[[], Any] | None:
-    own = None if isinstance(value, type) else getattr(value, "fingerprint", None)
-    return own if callable(own) and isinstance(own, types.MethodType) else None
+    own = None if isinstance(value, type) or not isinstance(value, OwnFingerprint) else value.fingerprint
+    return own if isinstance(own, types.MethodType) else None
 
 
 def _kept(cls: type, state: Mapping[Any, Any]) -> dict[Any, Any]:
