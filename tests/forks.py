@@ -91,6 +91,16 @@ def run(
     return subprocess.CompletedProcess(child.args, child.wait(), out, errors)
 
 
+def script(path: Path, arguments: Sequence[str]) -> str:
+    """A program that is ``python path arguments``."""
+    return (
+        "import runpy, sys\n"
+        f"sys.path.insert(0, {str(path.parent)!r})\n"
+        f"sys.argv = {[str(path), *arguments]!r}\n"
+        f"runpy.run_path({str(path)!r}, run_name='__main__')"
+    )
+
+
 OWN = (subprocess.PIPE, subprocess.DEVNULL)
 """Streams that are made here, and closed here when the child has them."""
 

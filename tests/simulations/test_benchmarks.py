@@ -19,6 +19,7 @@ from fedmtl.bench.turns import environment
 from fedmtl.bench.workloads import Workload
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
+from tests import forks
 from tests.bench.small import SMALL
 
 SCRIPTS = Path(__file__).parents[2] / "simulations" / "benchmarks"
@@ -29,14 +30,8 @@ EVERYBODY = replace(SMALL, clients=2, cohort=2, batch_size=8)
 def script(name: str, work: Workload, folder: Path, workers: int = 1) -> tuple[BenchRecord, np.ndarray]:
     """The record and the trunk of one run, in a process of its own."""
     write_data(work, folder / "data")
-    command = [sys.executable, str(SCRIPTS / name), str(folder / "data"), "--workers", str(workers)]
-    done = subprocess.run(
-        [*command, "--trunk", str(folder / "trunk.npy")],
-        env=environment(folder),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    arguments = [str(folder / "data"), "--workers", str(workers), "--trunk", str(folder / "trunk.npy")]
+    done = forks.run(code=forks.script(SCRIPTS / name, arguments), env=environment(folder), timeout=300)
     assert done.returncode == 0, done.stderr
     return from_line(done.stdout.splitlines()[-1]), np.load(folder / "trunk.npy")
 
@@ -124,11 +119,9 @@ def test_the_test_examples_tell_work_from_none(tmp_path: Path) -> None:
 def test_the_gpu_kit_in_a_small_form(tmp_path: Path) -> None:
     """On the CPU it compares the CPU with itself: "loop" is equal, "vmap" to rounding, for each kind of model."""
     out = tmp_path / "tables.md"
-    done = subprocess.run(
-        [sys.executable, str(SCRIPTS / "gpu.py"), "--small", "--out", str(out)],
+    done = forks.run(
+        code=forks.script(SCRIPTS / "gpu.py", ["--small", "--out", str(out)]),
         env={**environment(tmp_path), "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
@@ -146,14 +139,10 @@ def test_jobs_compares_the_digests_and_gives_the_part_of_the_time(tmp_path: Path
     """How much time two at a time save depends on the machine: a table and either exit code, but no other bits."""
     data = '{ name = "synthetic", clients = 3, examples = 6, tasks = 1 }'
     (tmp_path / "tiny.toml").write_text(f'name = "tiny"\nrounds = 1\ndata = {data}\nmodel = "Linear"\n')
-    command = [sys.executable, str(SCRIPTS / "jobs.py"), "tiny.toml", "--runtime", "InProcess", "--turns", "1"]
-    done = subprocess.run(
-        [*command, "--algorithm", "Local", "--algorithm", "FedAvg", "--seeds", "1", "--set", "batch_size=3"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    arguments = ["tiny.toml", "--runtime", "InProcess", "--turns", "1", "--algorithm", "Local", "--algorithm", "FedAvg"]
+    arguments += ["--seeds", "1", "--set", "batch_size=3"]
+    command = [sys.executable, str(SCRIPTS / "jobs.py"), *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode in (0, 1), done.stderr
     runtime, runs, *seconds, part, _ = done.stdout.splitlines()[2].split()
     assert (runtime, runs, seconds[1::2]) == ("InProcess", "2", ["s", "s"])

@@ -80,7 +80,7 @@ def test_a_killed_process_is_one_run_and_the_others_go_on(tmp_path: Path) -> Non
     assert [failure and failure.state for failure in failures] == [None, "unfinished", None, None, None]
     assert failures[1] is not None and failures[1].reason == "its process was ended by SIGKILL"
     assert failures[1].round >= 2 and read_failure(some[1].folder) == failures[1]
-    with Pool(2) as pool:  # it goes on
+    with Pool(1) as pool:  # it goes on
         assert pool.run(some[1:2], lambda event: None) == [None]
     alone = tasks(tmp_path / "alone", {"seed": 1, "rounds": 80})
     run_here(alone, lambda event: None)
