@@ -74,7 +74,7 @@ def test_killed_and_resumed_is_the_same(runtime: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("runtime", ["InProcess", "Ray"])
+@pytest.mark.parametrize("runtime", ["InProcess", "Ray(workers=1)"])
 def test_killed_at_random_moments_is_the_same_and_leaves_nothing(runtime: str, tmp_path: Path) -> None:
     """A few; ``python -m tests.runtime.kills --kills 100 --runtime Ray`` is the whole of it."""
     assert kill_and_compare(4 if runtime == "InProcess" else 2, runtime, ROUNDS, 1, tmp_path) == []
