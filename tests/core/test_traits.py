@@ -3,6 +3,7 @@
 import ast
 import pickle
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -143,25 +144,25 @@ def test_no_capability_is_probed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make_traits", "message"),
+    ("make", "given", "message"),
     [
-        (lambda: Traits(uniform_brodcast=True), r"has no trait 'uniform_brodcast'\. Did you mean uniform_broadcast\?"),
-        (lambda: Traits(one_broadcast=True), r"Traits has no trait 'one_broadcast'\. It is uniform_broadcast now\."),
-        (lambda: replace(FedAvg.traits, additive=True), r"no trait 'additive'\. It is mean_aggregated now\."),
-        (lambda: CodecTraits(exact=True), r"CodecTraits has no trait 'exact'\. It is lossless now\."),
-        (lambda: TransformTraits(clips=True), r"has no trait 'clips'; it has unbiased, lossless, .*, server_part\."),
-        (lambda: OptimizerTraits(schedule=True), r"OptimizerTraits .* Did you mean scheduled\?"),
-        (lambda: WeightingTraits(own_params_=True), "WeightingTraits has no trait 'own_params_'"),
-        (lambda: EngineTraits(bitidentical=True), r"Did you mean bit_identical\?"),
-        (lambda: RuntimeTraits(deployd=True), r"Did you mean deployed\?"),
-        (lambda: Sends(down="trunk", up="trunk", private="heads", note=""), "Sends has no trait 'note'"),
+        (Traits, "uniform_brodcast", r"has no trait 'uniform_brodcast'\. Did you mean uniform_broadcast\?"),
+        (Traits, "one_broadcast", r"Traits has no trait 'one_broadcast'\. It is uniform_broadcast now\."),
+        (partial(replace, FedAvg.traits), "additive", r"no trait 'additive'\. It is mean_aggregated now\."),
+        (CodecTraits, "exact", r"CodecTraits has no trait 'exact'\. It is lossless now\."),
+        (TransformTraits, "clips", r"has no trait 'clips'; it has unbiased, lossless, .*, server_part\."),
+        (OptimizerTraits, "schedule", r"OptimizerTraits .* Did you mean scheduled\?"),
+        (WeightingTraits, "own_params_", "WeightingTraits has no trait 'own_params_'"),
+        (EngineTraits, "bitidentical", r"Did you mean bit_identical\?"),
+        (RuntimeTraits, "deployd", r"Did you mean deployed\?"),
+        (partial(Sends, down="trunk", up="trunk", private="heads"), "note", "Sends has no trait 'note'"),
     ],
 )
-def test_an_unknown_trait_is_an_error_with_the_name_to_write(make_traits: Any, message: str) -> None:
+def test_an_unknown_trait_is_an_error_with_the_name_to_write(make: Any, given: str, message: str) -> None:
     """A ValueError, as of all bad input, and a TypeError, as of all unknown arguments; in one line."""
     for kind in (ValueError, TypeError):
         with pytest.raises(kind, match=message) as error:
-            make_traits()
+            make(**{given: True})
         assert "\n" not in str(error.value)
 
 

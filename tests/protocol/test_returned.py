@@ -40,7 +40,8 @@ class Wrong(FedPer):
         if self.mistake == "payload alone":
             return LocalResult(result.private, result.upload.payload)  # pyright: ignore[reportArgumentType]
         if self.mistake == "upload of params":
-            return result._replace(upload=Upload(result.upload.payload["trunk"], result.upload.num_examples))
+            params: Any = result.upload.payload["trunk"]
+            return result._replace(upload=Upload(params, result.upload.num_examples))
         if self.mistake == "shape":
             return result._replace(private={**result.private, "seen": torch.zeros(3)})
         return result._replace(private={**result.private, "x": torch.zeros(1)}) if self.mistake == "more" else result

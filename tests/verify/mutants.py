@@ -1,8 +1,8 @@
 """Algorithms broken on purpose, in one place each, by rules that know nothing of the algorithm.
 
 In the methods that make up an update, and in the file's own functions, a + becomes −, a product a quotient, −x is x,
-a comparison is turned, "trunk." is "head.", a hyper-parameter is tripled, a descent makes no step, and the server
-stays as it was.
+a comparison is turned, "trunk." is "head.", a hyper-parameter is tripled, a descent makes no step, an objective has no
+pull, a state is not updated, and the server stays as it was.
 """
 
 import ast
@@ -64,15 +64,26 @@ class _Triple(ast.NodeTransformer):
 
 
 class _Still(ast.NodeTransformer):
-    """``sgd(loss, w, …)`` -> ``dict(w)`` at one place."""
+    """One call in place of which is an argument of it, as ``_left_out`` says."""
 
-    def __init__(self, place: tuple[int, int]) -> None:
-        self._place = place
+    def __init__(self, call: ast.Call) -> None:
+        self._place = _place(call)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        if (node.lineno, node.col_offset) == self._place and isinstance(node.func, ast.Name):
-            return ast.copy_location(ast.Call(ast.Name("dict", ast.Load()), [node.args[1]], []), node)
+        if _place(node) == self._place and (left := _left_out(node)) is not None:
+            return ast.copy_location(left[0], node)
         return self.generic_visit(node)
+
+
+def _left_out(call: ast.Call) -> tuple[ast.expr, str] | None:
+    """The argument that stands for a call that is left out, and what is missing then; None for other calls."""
+    if isinstance(call.func, ast.Name) and call.func.id == "sgd":
+        return ast.Call(ast.Name("dict", ast.Load()), [call.args[1]], []), "no steps"
+    if isinstance(call.func, ast.Name) and call.func.id == "pulled":
+        return call.args[0], "no pull"
+    if isinstance(call.func, ast.Attribute) and call.func.attr == "update_state":
+        return call.args[0], "no update"
+    return None
 
 
 def mutants(cls: Any) -> list[Mutant]:
@@ -128,9 +139,9 @@ def _own_mutants(cls: type) -> list[Mutant]:
             twin.body = ast.parse("return server").body  # type: ignore[attr-defined]
             found.append(Mutant("aggregate: return server", _class(broken, cls, module)))
     for call in [node for part in parts for node in ast.walk(part) if isinstance(node, ast.Call)]:
-        if isinstance(call.func, ast.Name) and call.func.id == "sgd":
-            broken = _Still((call.lineno, call.col_offset)).visit(copy.deepcopy(tree))
-            found.append(Mutant(_name(source, call) + "   [no steps]", _class(broken, cls, module)))
+        if (left := _left_out(call)) is not None:
+            broken = _Still(call).visit(copy.deepcopy(tree))
+            found.append(Mutant(_name(source, call) + f"   [{left[1]}]", _class(broken, cls, module)))
     return found
 
 
