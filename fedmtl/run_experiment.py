@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fedmtl.callbacks.runner import running
+from fedmtl.core.files import Folder
 from fedmtl.core.random import float32_default
 from fedmtl.data.base import Federation
 from fedmtl.protocol.plan_check import check_inputs, check_plan
@@ -98,6 +99,8 @@ def _run(
     schema = federation.schema
     same = None if folder is None else facts(experiment, schema, federation)
     recorder = Recorder(experiment, folder, resume, same, restart_clients)
+    if folder is not None and federation.recipe is not None:  # as in an earlier part of the run, whose data is the same
+        Folder(folder).write("recipe.json", federation.recipe.to_json().encode())
     recorder.floors = floors(federation, measured_clients(schema.owners, experiment.evaluate_clients, experiment.seed))
     with running(experiment.callbacks, recorder.info) as recorder.callbacks:
         result = _serve(replace(experiment, callbacks=()), federation, recorder, on_round, pause, in_process)

@@ -431,7 +431,7 @@ def test_usage_errors_name_the_command() -> None:
         (["run", "digits", "--lr", "0.1"], "No such option '--lr'. Did you mean --set algorithm.lr=0.1?"),
         (["run", "digits", "--algorithm.lr=0.1"], "Did you mean --set algorithm.lr=0.1?"),
         (["run", "digits", "--hidden", "[8]"], "Did you mean --set model.hidden=[8]?"),
-        (["run", "digits", "--clients", "4"], "Did you mean --set data.clients=4 or --restart-clients?"),
+        (["run", "digits", "--clients", "4"], "Did you mean --set data.clients=4 or --client?"),
         (["compare", "digits", "--rounds", "5"], "No such option '--rounds'. Did you mean --set rounds=5?"),
         (["compare", "digits", "--seed", "5"], "Did you mean --set seed=5 or --seeds?"),
         (["list", "model"], "models, callbacks, engines, runtimes, presets, got 'model'. Did you mean models?"),

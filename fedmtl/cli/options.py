@@ -53,6 +53,37 @@ def with_places(
     return [*(f"{key}={value}" for key, value in places.items() if value is not None), *(settings or [])]
 
 
+DATA = typer.Option(
+    "--data",
+    metavar="FILE",
+    help="A .csv or .parquet file in place of the preset's data: with --client, and --task for each task.",
+)
+
+
+CLIENT = typer.Option("--client", metavar="COLUMN", help="The column of --data that names the client of each row.")
+
+
+TASK = typer.Option(
+    "--task",
+    metavar="COLUMN",
+    help='A column of labels in --data; may be given often. Its kind is inferred, or given: "ltv=Regression" (see: '
+    "fedmtl list tasks).",
+)
+
+
+FEATURES = typer.Option(
+    "--features", metavar="A,B", help="Columns of --data that are inputs; default: all that have no other role."
+)
+
+
+TEXT = typer.Option(
+    "--text",
+    metavar="COLUMN",
+    help="A column of texts in --data, in place of features. More of a table: --set data.impute=mean, data.groups=…, "
+    "data.split=… (see: fedmtl list data).",
+)
+
+
 CALLBACK = typer.Option(
     "--callback",
     metavar="NAME",

@@ -2,17 +2,34 @@
 
 import shlex
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from fedmtl.cli.baseline import FOLDER, local_beside
+from fedmtl.cli.clients import say_clients
 from fedmtl.cli.errors import one_clear_error
-from fedmtl.cli.options import ALLOW, CALLBACK, DOWN_CODEC, ENGINE, RUNTIME, SETTINGS, UP_CODEC, with_places
+from fedmtl.cli.options import (
+    ALLOW,
+    CALLBACK,
+    CLIENT,
+    DATA,
+    DOWN_CODEC,
+    ENGINE,
+    FEATURES,
+    RUNTIME,
+    SETTINGS,
+    TASK,
+    TEXT,
+    UP_CODEC,
+    with_places,
+)
 from fedmtl.cli.outcome import say_floor, say_folder, say_outcome
 from fedmtl.cli.progress import run_one
+from fedmtl.cli.table import sized, table_values
 from fedmtl.core import stopping
 from fedmtl.core.gc_paused import gc_paused
 from fedmtl.core.terminal import say
@@ -30,6 +47,11 @@ DEFAULT = "demo"
 
 def run(
     preset: Annotated[str | None, typer.Argument(hidden=True)] = None,
+    data: Annotated[Path | None, DATA] = None,
+    client: Annotated[str | None, CLIENT] = None,
+    task: Annotated[list[str] | None, TASK] = None,
+    features: Annotated[str | None, FEATURES] = None,
+    text: Annotated[str | None, TEXT] = None,
     engine: Annotated[str | None, ENGINE] = None,
     runtime: Annotated[str | None, RUNTIME] = None,
     up_codec: Annotated[str | None, UP_CODEC] = None,
@@ -51,7 +73,9 @@ def run(
     """Run one experiment, and print what it reached and what it sent.
 
     PRESET is a TOML file, or the name of a preset (see: fedmtl list presets). Without one, a small demo runs, with its
-    Local floor.
+    Local floor; with --data, a table of yours is run by the defaults, or by PRESET:
+
+    fedmtl run --data sites.csv --client site --task churn --task ltv --out runs/sites
 
     A run folder (--out) holds experiment.toml, environment.json, rounds.columns (a row for each round, client and
     task), ledger.columns (a row for each packet), summary.json, model.safetensors and checkpoint/; see fedmtl export.
@@ -63,7 +87,7 @@ def run(
         from fedmtl.runs.presets import own_values, read_values, runtime_of
 
         settings = with_places(settings, engine, runtime, up_codec, down_codec)
-        if preset is None:
+        if preset is None and data is None:
             preset, baseline = DEFAULT, True
         if resume and out is None:
             raise ValueError("--resume needs the folder to go on in: add --out DIR.")
@@ -78,21 +102,27 @@ def run(
 
             check_folder(out.resolve())
             refuse_if_held(out.resolve())
-        values, path, allowed = read_values(preset, settings, allow or [])
+        own = table_values(data, client, task or [], features, text, preset is not None, out if resume else None)
+        values, path, allowed = read_values(preset, settings, allow or [], (str(data), own))
         callbacks = make_list("callback", callback or [], allowed)
         runtime_of(values, allowed).prepare()
         with gc_paused():
             from fedmtl.run_experiment import load_checked
-            from fedmtl.runs.experiment import from_dict
+            from fedmtl.runs.experiment import Experiment, from_dict
 
-        read = partial(own_values, preset)
-        with blaming(read, path, settings, allowed, lambda values: from_dict(values, path, allowed)):
-            experiment = from_dict(values, path, allowed)
+        read = partial(own_values, preset, own)
+
+        def made(values: Mapping[str, Any]) -> Experiment:
+            return from_dict(sized(values), path, allowed)
+
+        with blaming(read, path, settings, allowed, made):
+            experiment = made(values)
         local = local_beside(experiment) if baseline else None
-        with blaming(read, path, settings, allowed, lambda values: load_checked(from_dict(values, path, allowed))):
+        with blaming(read, path, settings, allowed, lambda values: load_checked(made(values))):
             label = f"{experiment.name}: {experiment.label}"
             result = run_one(experiment, label, out, resume, restart=restart_clients, callbacks=callbacks)
         say_outcome(result.summary)
+        say_clients(result)
         if local is not None:
             say("")
             beside = None if out is None else out / FOLDER

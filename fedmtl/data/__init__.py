@@ -6,12 +6,17 @@ from fedmtl.data.base import ClientData as ClientData
 from fedmtl.data.base import Dataset as Dataset
 from fedmtl.data.base import Federation as Federation
 from fedmtl.data.base import Split as Split
+from fedmtl.data.frame import FrameData as FrameData
+from fedmtl.data.frame import from_frame as from_frame
 from fedmtl.data.joined import Joined as Joined
 from fedmtl.data.joined import JoinedRows as JoinedRows
 from fedmtl.data.joined import joined as joined
+from fedmtl.data.recipe import TableRecipe as TableRecipe
+from fedmtl.data.recipe import recipe_from_json as recipe_from_json
 
 # The table: a line registers a component, and its place is that in all lists (fedmtl/registry/names.py).
 # isort: off
 from fedmtl.data.digits import Digits as Digits
 from fedmtl.data.watch import Watch as Watch
 from fedmtl.data.synthetic import Synthetic as Synthetic
+from fedmtl.data.table_file import TableFile as TableFile

@@ -1,7 +1,7 @@
 """A federation's data: who owns which examples of which tasks."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ from fedmtl.data.inputs import check_finite, floats, to_inputs
 from fedmtl.data.joined import Joined
 from fedmtl.data.joined_checks import Checks, check_joined
 from fedmtl.data.numbers import to_numbers
+from fedmtl.data.recipe import TableRecipe
 from fedmtl.data.roster import Roster
 from fedmtl.data.split import ClientData as ClientData
 from fedmtl.data.split import Split as Split
@@ -35,6 +36,8 @@ class Schema(NamedTuple):
     The server holds what clients send to it: their weights, and the counts of what they measured."""
     client_names: Mapping[ClientId, str] = {}
     """Names of clients that the user named."""
+    recipe: TableRecipe | None = None
+    """The way from rows of a table to inputs, where the examples are of one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +58,8 @@ class Federation:
     clients: Mapping[ClientId, ClientData]
     client_names: Mapping[ClientId, str] = field(default_factory=dict)
     """Names for tables and reports, of clients that have one."""
+    recipe: TableRecipe | None = None
+    """The way from rows of the table, that the examples are of, to inputs; a run keeps it."""
 
     def __post_init__(self) -> None:
         if not self.tasks:
@@ -79,7 +84,8 @@ class Federation:
         else:
             kinds = {data.train.x.dtype.kind for data in clients.values()}
             owners = Roster({client: data.tasks for client, data in clients.items()})
-        return Schema(self.tasks, self.input_shape, kinds == {"i"}, owners, self.sizes, self.client_names)
+        whole = kinds == {"i"}
+        return Schema(self.tasks, self.input_shape, whole, owners, self.sizes, self.client_names, self.recipe)
 
     def with_floats(self) -> "Federation":
         """The federation with inputs as float32, for a model that takes no whole numbers.
@@ -88,13 +94,13 @@ class Federation:
             ValueError: distinct values of a feature that merge in float32.
         """
         if isinstance(self.clients, Joined):
-            return Federation(self.tasks, self.input_shape, self.clients.with_inputs(_all_floats), self.client_names)
+            return replace(self, clients=self.clients.with_inputs(_all_floats))
         parts = [split for data in self.clients.values() for split in data]
         x = iter(_all_floats([split.x for split in parts]))
         clients = {
             client: ClientData(*(split._replace(x=next(x)) for split in data)) for client, data in self.clients.items()
         }
-        return Federation(self.tasks, self.input_shape, clients, self.client_names)
+        return replace(self, clients=clients)
 
     @property
     def sizes(self) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fedmtl.core.bounds import shown
@@ -107,16 +108,26 @@ def check_elsewhere(values: Mapping[str, Any], settings: Iterable[str], where: s
 
 
 def read_values(
-    preset: str | Path, settings: Iterable[str] = (), allow: Iterable[str] = ()
+    preset: str | Path | None,
+    settings: Iterable[str] = (),
+    allow: Iterable[str] = (),
+    own: tuple[str, Mapping[str, Any]] = ("", MappingProxyType({})),
 ) -> tuple[dict[str, Any], str, Allowed]:
     """The values of a preset, with ``key=value`` settings applied, its file, and what they may have imported.
 
     Tables for several runs, ``[compare]`` and ``[tune]``, are left out.
+
+    Args:
+        preset: a file, or the name of a preset; None: the defaults.
+        settings: ``key=value``.
+        allow: as for ``load_experiment``.
+        own: values in place of the preset's, and their source, which stands for the file where there is no preset.
     """
-    values, path = read_preset(preset)
-    for table in SEVERAL:
-        values.pop(table, None)
-    allowed, settings = beside(path, allow), list(settings)
+    source, others = own
+    path = Path(source) if preset is None else read_preset(preset)[1]
+    values = own_values(preset, others)
+    # Without a preset, components may lie in the folder that the command runs in.
+    allowed, settings = beside(Path(path.name) if preset is None else path, allow), list(settings)
     check_elsewhere(values, settings, str(path))
     changed = override(values, settings, allowed)
 
@@ -157,12 +168,12 @@ def load_experiment(preset: str | Path, settings: Iterable[str] = (), allow: Ite
         return attempt(values)
 
 
-def own_values(preset: str | Path) -> dict[str, Any]:
-    """The values of a preset's file, without its tables for several runs."""
-    values, _ = read_preset(preset)
+def own_values(preset: str | Path | None, others: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """The values of a preset's file, without its tables for several runs, and with others in place of them."""
+    values = {} if preset is None else read_preset(preset)[0]
     for table in SEVERAL:
         values.pop(table, None)
-    return values
+    return {**values, **others}
 
 
 def without(runtime: Any, *fields: str) -> Any:

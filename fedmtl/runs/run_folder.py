@@ -25,6 +25,7 @@ MANIFEST = "fedmtl.manifest"
 RUN_FILES = (
     "experiment.toml",
     "environment.json",
+    "recipe.json",
     "rounds.columns",
     "ledger.columns",
     "measures.columns",

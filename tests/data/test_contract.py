@@ -1,18 +1,22 @@
 """What is asked of every data set: the same bits for the same seed, everywhere; parts to learn from and to test on."""
 
+import atexit
 import hashlib
 import os
 import pickle
+import shutil
 import subprocess
 import sys
+import tempfile
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 import torch
 
-from fedmtl.data import Dataset, Digits, Federation, Synthetic, Watch, from_arrays
+from fedmtl.data import Dataset, Digits, Federation, Synthetic, TableFile, Watch, from_arrays, from_frame
 from fedmtl.registry.components import REGISTRY, find, make
+from tests.data.test_frame import table
 
 needs_seglearn = pytest.mark.skipif(find_spec("seglearn") is None, reason="seglearn is an extra")
 
@@ -23,6 +27,13 @@ def arrays() -> Dataset:
     return from_arrays({c: (x[c], {"up": x[c, :, 0] > 0, "sum": x[c].sum(1)}) for c in range(3)})
 
 
+def table_file() -> Dataset:
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    table().to_csv(f"{folder}/sites.csv", index=False)
+    return TableFile(f"{folder}/sites.csv", "site", ("churn", "ltv"))
+
+
 SETTINGS = [
     pytest.param(Digits(), id="digits"),
     pytest.param(Digits(clients=7, alpha=float("inf"), tasks_per_client=3), id="digits-iid"),
@@ -30,6 +41,8 @@ SETTINGS = [
     pytest.param(Synthetic(clients=12), id="synthetic"),
     pytest.param(Synthetic(clients=12, kind="mixed", ragged=True, tasks_per_client=2), id="synthetic-mixed"),
     pytest.param(arrays(), id="arrays"),
+    pytest.param(from_frame(table(), "site", ["churn", "ltv"]), id="frame"),
+    pytest.param(table_file(), id="file"),
 ]
 NAMED = {type(each.values[0]).__name__ for each in SETTINGS}
 OTHERS = [make("data", name) for name in REGISTRY["data"] if find("data", name).__name__ not in NAMED]

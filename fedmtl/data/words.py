@@ -1,0 +1,49 @@
+"""Texts as tokens: words in lower case, numbered by how frequent they are in training texts."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+PADDING, UNKNOWN = 0, 1
+"""Tokens after a text's end, and of a word that is not in the vocabulary; the vocabulary's are from 2."""
+
+FIRST = 2
+
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+
+
+def tokenize(text: str) -> list[str]:
+    """Words of a text: letters and digits of any script, apostrophes inside, all else between; in lower case, NFKC.
+
+    >>> tokenize("Don't panic: it's 42€, naïvely!")
+    ["don't", 'panic', "it's", '42', 'naïvely']
+    """
+    plain = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
+    return _WORD.findall(plain)
+
+
+def vocabulary(texts: Iterable[str], size: int, min_count: int) -> tuple[str, ...]:
+    """The most frequent words, the most frequent first, those that are equally frequent in alphabetical order.
+
+    Args:
+        texts: that are trained on.
+        size: words at most.
+        min_count: of a word, over all texts.
+    """
+    counts = Counter(word for text in texts for word in tokenize(text))
+    order = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(word for word, count in order[:size] if count >= min_count)
+
+
+def tokens(texts: Sequence[str | None], words: Sequence[str], length: int) -> NDArray[np.int64]:
+    """Texts as tokens [N, length], cut at the end or padded; a text without a word is one unknown word."""
+    number = {word: place for place, word in enumerate(words, FIRST)}
+    found = np.full((len(texts), length), PADDING, np.int64)
+    for row, text in enumerate(texts):
+        own = [number.get(word, UNKNOWN) for word in tokenize(text or "")[:length]] or [UNKNOWN]
+        found[row, : len(own)] = own
+    return found
