@@ -75,6 +75,9 @@ class TaskWeighted:
         return [self._without_weights(model) for model in models], weights
 
     def init_server(self, params: Params, ctx: Context) -> Any:
+        weighting: Any = self.weighting
+        if weighting.traits.check_tasks:
+            weighting.check_tasks(tasks_of(params))
         return self.algorithm.init_server(self._with_weights(params), ctx)
 
     def init_client(self, params: Params, num_examples: int) -> WeightedState:

@@ -28,7 +28,7 @@ PIECE = 256
 """Examples of a piece at most."""
 
 TOGETHER = 2**22
-"""Numbers of outputs in memory at most, but for one piece."""
+"""Numbers of outputs in memory at most, but for one example."""
 
 
 class _Piece(NamedTuple):
@@ -80,17 +80,18 @@ def tallies(
 
 def _pieces(size: NDArray[np.int64], start: NDArray[np.int64], outputs: int) -> Iterator[tuple[_Piece, int]]:
     """Pieces of all clients, by the width that they are padded to: a power of two."""
-    count = -(-size // PIECE)
+    piece = min(PIECE, 2 ** max(0, (TOGETHER // outputs).bit_length() - 1))  # of large maps, fewer
+    count = -(-size // piece)
     member = np.repeat(np.arange(len(size)), count)
     place = np.arange(len(member)) - np.repeat(np.cumsum(count) - count, count)
-    sizes = np.minimum(size[member] - PIECE * place, PIECE)
+    sizes = np.minimum(size[member] - piece * place, piece)
     widths = 2 ** np.ceil(np.log2(sizes)).astype(np.int64)
     for width in np.unique(widths).tolist():
         some = np.flatnonzero(widths == width)
         most = max(1, TOGETHER // (width * outputs))
         for first in range(0, len(some), most):
             chosen = some[first : first + most]
-            yield _Piece(member[chosen], (start[member] + PIECE * place)[chosen], sizes[chosen]), width
+            yield _Piece(member[chosen], (start[member] + piece * place)[chosen], sizes[chosen]), width
 
 
 def _cohort(

@@ -16,20 +16,26 @@ from fedmtl.data.names import number_clients, number_labels
 from fedmtl.data.numbers import NumberArray, to_numbers
 from fedmtl.data.partition import check_fraction, hold_out
 from fedmtl.data.task_checks import check_name, check_tasks
+from fedmtl.data.task_sets import TaskSets, divided, examples_of, in_parts, named_sets
 from fedmtl.tasks.base import Task
 
 Examples = tuple[ArrayLike, Mapping[str, ArrayLike]]
-"""Inputs [N, …], and task name -> labels [N] or [N, labels]."""
+"""Inputs [N, …], and task name -> labels [N, …]."""
+TaskExamples = Mapping[str, tuple[ArrayLike, ArrayLike]]
+"""Task name -> inputs and labels of its own."""
+ClientExamples = Examples | TaskExamples | Mapping[str, Examples | TaskExamples]
+"""Those that ``load`` divides, or of "train" and "test"."""
 
 
 @dataclass(frozen=True, eq=False)
 class ArrayData:
     """Arrays in memory, checked and copied by ``from_arrays``, which makes it."""
 
-    clients: Mapping[ClientId, Split | ClientData]
-    """A ``Split`` is divided into train and test by ``load``; ``ClientData`` is divided already."""
+    clients: Mapping[ClientId, Split | ClientData | TaskSets]
+    """A ``Split`` is divided into train and test by ``load``, as each of ``TaskSets`` is; ``ClientData`` is divided."""
     tasks: Mapping[str, Task | None]
-    """None: a ``Regression`` whose mean and std ``load`` takes from the training labels of all clients."""
+    """None: a ``Regression`` whose mean and std ``load`` takes from the training labels of all clients, as it does what
+    other tasks leave to be ``fitted``."""
     test_fraction: float
     client_names: Mapping[ClientId, str] = field(default_factory=dict)
     """Number -> name, of clients that the user named."""
@@ -42,13 +48,13 @@ class ArrayData:
         """
         clients = {client: self._divided(client, data, seed) for client, data in self.clients.items()}
         trained = [data.train.y for data in clients.values()]
-        tasks = {
-            name: task or infer_regression(name, [y[name] for y in trained if name in y])
-            for name, task in self.tasks.items()
-        }
+        labels = {name: [y[name] for y in trained if name in y] for name in self.tasks}
+        tasks = {name: _fitted(name, task, labels[name]) for name, task in self.tasks.items()}
         return Federation(tasks, next(iter(clients.values())).train.x.shape[1:], clients, self.client_names)
 
-    def _divided(self, client: ClientId, data: Split | ClientData, seed: int) -> ClientData:
+    def _divided(self, client: ClientId, data: Split | ClientData | TaskSets, seed: int) -> ClientData:
+        if isinstance(data, TaskSets):
+            return divided(client, data, self.test_fraction, seed)
         if isinstance(data, ClientData):
             return ClientData(self._rows(data.train, slice(None)), self._rows(data.test, slice(None)))
         train, test = hold_out(len(data.x), self.test_fraction, seed, client)
@@ -59,7 +65,7 @@ class ArrayData:
 
 
 def from_arrays(
-    clients: Mapping[ClientId, Examples | Mapping[str, Examples]] | Mapping[str, Examples | Mapping[str, Examples]],
+    clients: Mapping[ClientId, ClientExamples] | Mapping[str, ClientExamples],
     tasks: Mapping[str, Task] | None = None,
     test_fraction: float = 0.2,
     missing: float | None = None,
@@ -71,7 +77,8 @@ def from_arrays(
 
     Args:
         clients: number or name -> ``(x, {task: labels})``, of which ``load`` tests on a part, or
-            ``{"train": (x, {task: labels}), "test": (x, {task: labels})}``. x is [N, …] with the same shape but
+            ``{"train": (x, {task: labels}), "test": (x, {task: labels})}``; in place of ``(x, {task: labels})`` also
+            ``{task: (x, labels)}``, where tasks have examples of their own. x is [N, …] with the same shape but
             for N everywhere; labels are [N], [N, 1], or [N, labels] of 0 and 1. Both may be numpy arrays, tensors,
             tables or columns of pandas or polars, sparse matrices or lists. All is copied: x as int64 where every
             client's is of a type of whole numbers (tokens; a model that takes floats is given float32), else as
@@ -108,21 +115,33 @@ def from_arrays(
     check_fraction("from_arrays", test_fraction)
     missing = _number("missing", missing)
     numbered, names = number_clients(clients)
+    numbered = {client: named_sets(data) for client, data in numbered.items()}
     numbered, given = number_labels(numbered, {} if tasks is None else check_tasks(tasks))
-    raw = [part for client, data in numbered.items() for part in _parts(f"Client {names.get(client, client)}", data)]
+    parts = {client: _parts(f"Client {names.get(client, client)}", data) for client, data in numbered.items()}
+    raw = [part for own in parts.values() for part in own]
     _check_alike("inputs", [(part.where, part.columns[""]) for part in raw if "" in part.columns])
     for name in sorted({name for part in raw for name in part.columns} - {""}):
         _check_alike(f"task {name!r}", [(part.where, part.columns[name]) for part in raw if name in part.columns])
     x = to_inputs([part.x for part in raw], lambda part: raw[part].where)
     kinds, y = to_labels(raw, given, missing)
     splits = iter([Split(*pair) for pair in zip(x, y, strict=True)])
-    copies = {
-        client: ClientData(next(splits), next(splits)) if isinstance(data, Mapping) else next(splits)
-        for client, data in numbered.items()
-    }
+    copies = {client: in_parts(data, [next(splits) for _ in parts[client]]) for client, data in numbered.items()}
     dataset = ArrayData(copies, kinds, test_fraction, names)
     dataset.load(0)  # What cannot be loaded is refused here, where the arrays are at hand.
     return dataset
+
+
+def _fitted(name: str, task: Task | None, labels: Sequence[NDArray[Any]]) -> Task:
+    """The task with what follows from the training labels of all clients."""
+    if task is None:
+        return infer_regression(name, labels)
+    if not task.traits.fitted:
+        return task
+    own: Any = task
+    try:
+        return own.fitted(labels)
+    except ValueError as error:
+        raise ValueError(f"Task {name!r}: {error}") from None
 
 
 def _number(name: str, value: Any) -> float | None:
@@ -135,13 +154,7 @@ def _number(name: str, value: Any) -> float | None:
 
 
 def _parts(where: str, data: Any) -> list[LabelPart]:
-    if not isinstance(data, Mapping):
-        return [_part(where, data)]
-    if sorted(map(str, data)) != ["test", "train"]:
-        raise ValueError(
-            f"{where} has parts {sorted(map(str, data))}; use 'train' and 'test', or (x, {{task: labels}}) alone."
-        )
-    return [_part(f"{where}, {part}", data[part]) for part in ("train", "test")]
+    return [_part(*each) for each in examples_of(where, data)]
 
 
 def _part(where: str, data: Any) -> LabelPart:
@@ -152,7 +165,7 @@ def _part(where: str, data: Any) -> LabelPart:
         raise ValueError(
             f"{where}: inputs are numbers [N, …], got {x.dtype} of shape {x.shape}; for [N], use x[:, None]."
         )
-    if not len(x) and not where.endswith("test"):
+    if not len(x) and not (where.endswith("test") or ", test, examples of " in where):
         raise ValueError(f"{where} has no example; leave the client out or give it data.")
     if 0 in x.shape[1:]:
         raise ValueError(f"{where}: inputs of shape {x.shape} hold no number; give at least one feature.")

@@ -54,10 +54,7 @@ def infer_task(name: str, labels: Sequence[NDArray[Any]], whole: bool) -> Task |
     if len(shape) == 1 and zero_one:
         return MultiClass(shape[0]) if shape[0] > 1 and one_hot(joined) else MultiLabel(shape[0])
     if shape:
-        raise ValueError(
-            f"Task {name!r} has labels of shape (N, {', '.join(map(str, shape))}) that are not columns of 0 and 1; "
-            "make each column a task of its own."
-        )
+        raise ValueError(_question_of_shape(name, shape, values))
     if zero_one or values.tolist() == [-1, 1]:
         return Binary()
     if (values != np.floor(values)).any():
@@ -117,6 +114,25 @@ def _question(name: str, values: NDArray[Any], known: NDArray[Any]) -> str:
     return (
         f"Task {name!r} has whole numbers from {low} to {high}, {len(values)} distinct ones in {known.size} labels, of "
         f"which the kind is not clear; pass {', or '.join(ways)}."
+    )
+
+
+def _question_of_shape(name: str, shape: tuple[int, ...], values: NDArray[Any]) -> str:
+    """Labels of a shape, that are no columns of 0 and 1: the kinds that they can be, in one line."""
+    low, high = values[0], values[-1]
+    classes = max(2, int(high) + 1) if 0 <= low and high < 2**16 and (values == np.floor(values)).all() else 0
+    if len(shape) == 1:
+        kinds = [f"MultiRegression({shape[0]}, standardise=True)}} if they are numbers to predict"]
+        kinds += [f"SequenceLabels({classes}, {shape[0]})}} if they are classes of steps"] if classes else []
+        last = ", or make each column a task of its own"
+    else:
+        kinds = [f"DenseRegression({shape}, standardise=True)}} if they are numbers to predict"]
+        kinds += [f"DenseClasses({classes}, {shape})}} if they are classes of places"] if classes else []
+        last = ""
+    ways = ", or ".join(f"tasks={{{name!r}: {kind}" for kind in kinds)
+    return (
+        f"Task {name!r} has labels of shape (N, {', '.join(map(str, shape))}) that are not columns of 0 and 1; pass "
+        f"{ways}{last}."
     )
 
 

@@ -10,6 +10,7 @@ from fedmtl.core.bounds import shown
 from fedmtl.tasks.base import Task
 from fedmtl.tasks.multiclass import MultiClass
 from fedmtl.tasks.names import class_names, clean
+from fedmtl.tasks.ordinal import Ordinal
 
 
 def number_clients(clients: Mapping[Any, Any]) -> tuple[dict[int, Any], dict[int, str]]:
@@ -55,12 +56,13 @@ def number_labels(clients: Mapping[int, Any], tasks: Mapping[str, Task]) -> tupl
         if task is None and len(seen) > 1 and not all(map(_is_number, seen)):
             given[name] = task = MultiClass(len(seen), tuple(sorted(seen)))
             numbers[name] = {label: number for number, label in enumerate(sorted(seen))}
-        elif isinstance(task, MultiClass) and class_names(task):
-            numbers[name] = {label: number for number, label in enumerate(task.names)}
+        elif isinstance(task, MultiClass | Ordinal) and class_names(task):
+            numbers[name] = {label: number for number, label in enumerate(class_names(task))}
             if unknown := sorted(seen - numbers[name].keys()):
+                classes = ", ".join(class_names(task)[:10])
                 raise ValueError(
-                    f"Task {name!r}: label {shown(unknown[0])} is none of its classes {', '.join(task.names[:10])}; "
-                    "correct the label, or add the class to names."
+                    f"Task {name!r}: label {shown(unknown[0])} is none of its classes {classes}; correct the label, or "
+                    "add the class to names."
                 )
     if not numbers:
         return dict(clients), given
@@ -71,8 +73,9 @@ def _labels(clients: Mapping[int, Any]) -> Iterator[tuple[int, str, str, Any]]:
     """Client, part, task and labels, of clients that have the form of ``from_arrays``."""
     for client, data in clients.items():
         for part, examples in data.items() if isinstance(data, Mapping) else [("", data)]:
-            if isinstance(examples, tuple | list) and len(examples) == 2 and isinstance(examples[1], Mapping):
-                yield from ((client, part, name, y) for name, y in examples[1].items())
+            for one in examples.values() if isinstance(examples, Mapping) else [examples]:
+                if isinstance(one, tuple | list) and len(one) == 2 and isinstance(one[1], Mapping):
+                    yield from ((client, part, name, y) for name, y in one[1].items())
 
 
 def _texts(y: Any) -> NDArray[Any] | None:

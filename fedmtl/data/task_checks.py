@@ -48,6 +48,15 @@ def check_tasks(tasks: Mapping[str, Task]) -> Mapping[str, Task]:
 _PARTS = ("outputs", "label_shape", "metric_name", "higher_is_better", "labels", "loss", "sums", "metric", "score")
 
 
-_MADE = {"MultiClass": "MultiClass(num_classes)", "MultiLabel": "MultiLabel(num_labels)"} | {
-    "Regression": "Regression(mean, std)"
+_MADE = {
+    "MultiClass": "MultiClass(num_classes)",
+    "MultiLabel": "MultiLabel(num_labels)",
+    "Regression": "Regression(mean, std)",
+    "Ordinal": "Ordinal(num_classes)",
+    "MultiRegression": "MultiRegression(num_outputs)",
+    "Huber": "Huber(mean, std)",
+    "Quantile": "Quantile(quantiles)",
+    "DenseClasses": "DenseClasses(num_classes, shape)",
+    "DenseRegression": "DenseRegression(shape)",
+    "SequenceLabels": "SequenceLabels(num_classes, length)",
 }

@@ -18,6 +18,10 @@ MEASURES = (
     "average_precision_error",
     "r2",
     "mae",
+    "accuracy",
+    "quadratic_kappa",
+    "miou",
+    "coverage",
 )
 """Names of all metrics; a kind of task has some of them. An ``_error`` bounds its metric's distance from the exact
 value."""
@@ -47,8 +51,8 @@ class MetricKind(Protocol):
         """Additions by labelled examples.
 
         Args:
-            output: of the head, [E, outputs].
-            y: labels, [E] or [E, outputs], NaN where not labelled.
+            output: of the head, [E, outputs] or [E, *outputs].
+            y: labels, [E, *label_shape], NaN where not labelled.
 
         Returns:
             Rows [A] and cells [A] to which 1 is added each, and numbers [E, numbers], 0 where nothing is labelled.

@@ -29,11 +29,13 @@ class Classes:
     """
 
     classes: int
+    most_ranked: int = MOST_RANKED
+    """Classes up to which there are histograms."""
 
     @property
     def ranked(self) -> bool:
         """True where there are histograms."""
-        return self.classes <= MOST_RANKED
+        return self.classes <= self.most_ranked
 
     @property
     def cells(self) -> int:

@@ -46,17 +46,30 @@ class RegressionStatistics:
     def metrics(self, sums: NDArray[np.float64], tally: Tally) -> Mapping[str, NDArray[np.float64]]:
         (n, squares), (absolute, t, t2) = sums.T, tally.numbers.T
         with np.errstate(invalid="ignore", divide="ignore"):
-            spread = t2 - t * t / n
-            flat = spread <= np.maximum(1e-16, 4 * n * np.finfo(np.float64).eps) * t2
-            r2 = np.where(flat, np.where(squares > 0, 0.0, 1.0), 1 - squares / spread)
-            r2 = np.where(np.isfinite(squares) & (n >= 2), r2, np.nan)
-            return {"loss": squares / n, "r2": r2, "mae": self.std * absolute / n}
+            return {"loss": squares / n, "r2": r_squared(n, squares, t, t2), "mae": self.std * absolute / n}
 
     def possible(self, sums: NDArray[np.float64], tally: Tally) -> NDArray[np.bool_]:
-        """|Σ x| ≤ Σ|x| and (Σ|x|)² ≤ n Σ x², to rounding."""
-        (n, squares), (absolute, t, t2) = sums.T, tally.numbers.T
-        slack = 1 + 1e-9
-        with np.errstate(over="ignore", invalid="ignore"):
-            good = np.isfinite(tally.numbers).all(1) & (absolute >= 0) & (t2 >= 0)
-            good &= (absolute**2 <= n * squares * slack) & (squares <= absolute**2 * slack)
-            return good & (t**2 <= n * t2 * slack)
+        return moments_fit(*sums.T, *tally.numbers.T)
+
+
+MomentSums = NDArray[np.float64]
+
+
+def r_squared(n: MomentSums, squares: MomentSums, t: MomentSums, t2: MomentSums) -> MomentSums:
+    """R² from n, Σ e², Σ t and Σ t² of any shape; NaN for fewer than two labels."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = t2 - t * t / n
+        flat = spread <= np.maximum(1e-16, 4 * n * np.finfo(np.float64).eps) * t2
+        r2 = np.where(flat, np.where(squares > 0, 0.0, 1.0), 1 - squares / spread)
+        return np.where(np.isfinite(squares) & (n >= 2), r2, np.nan)
+
+
+def moments_fit(
+    n: MomentSums, squares: MomentSums, absolute: MomentSums, t: MomentSums, t2: MomentSums
+) -> NDArray[np.bool_]:
+    """True where n, Σ e², Σ|e|, Σ t and Σ t² can be of some numbers: |Σ x| ≤ Σ|x|, (Σ|x|)² ≤ n Σ x², to rounding."""
+    slack = 1 + 1e-9
+    with np.errstate(over="ignore", invalid="ignore"):
+        good = np.isfinite(absolute) & np.isfinite(t) & np.isfinite(t2) & (absolute >= 0) & (t2 >= 0)
+        good &= (absolute**2 <= n * squares * slack) & (squares <= absolute**2 * slack)
+        return good & (t**2 <= n * t2 * slack)

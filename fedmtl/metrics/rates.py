@@ -1,11 +1,12 @@
-"""Balanced accuracy and macro-F1 from confusion counts.
+"""Balanced accuracy, macro-F1 and mIoU from confusion counts.
 
 With TP_c, the examples of class c that are predicted so, their number S_c, and the number P_c of predictions of c:
 
     balanced accuracy = mean of TP_c / S_c        over the classes that occur                                       (1)
     macro-F1          = mean of 2 TP_c / (S_c + P_c)   over the classes that occur or are predicted                 (2)
+    mIoU              = mean of TP_c / (S_c + P_c − TP_c)   over the same                                           (3)
 
-An output that is not a number is a prediction of no class: it is wrong, and adds no class to either mean.
+An output that is not a number is a prediction of no class: it is wrong, and adds no class to any mean.
 """
 
 from typing import NamedTuple
@@ -62,6 +63,11 @@ def balanced_accuracy(found: Rates, groups: int) -> NDArray[np.float64]:
 def macro_f1(found: Rates, groups: int) -> NDArray[np.float64]:
     """(2), [groups]; NaN of a group without an example."""
     return means(found.group, 2 * found.right / (found.support + found.predicted), groups)
+
+
+def miou(found: Rates, groups: int) -> NDArray[np.float64]:
+    """(3), [groups]; NaN of a group without an example."""
+    return means(found.group, found.right / (found.support + found.predicted - found.right), groups)
 
 
 def means(group: NDArray[np.int64], values: NDArray[np.float64], groups: int) -> NDArray[np.float64]:

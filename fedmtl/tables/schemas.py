@@ -113,7 +113,10 @@ def _measures(block: Block) -> tuple[list[Any], ...]:
         _clients(block),
         [tasks[index][0] for index in _among(block.columns["task"], tasks)],
         block.columns["examples"].tolist(),
-        *(_numbers(block.columns[name].tolist()) for name in NAMES),
+        *(
+            _numbers(block.columns[name].tolist() if name in block.columns else [math.nan] * block.lines)
+            for name in NAMES
+        ),
         [_part(block.shared.get("part", TEST))] * block.lines,
     )
 

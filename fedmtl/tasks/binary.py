@@ -1,7 +1,8 @@
 """Yes or no."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fedmtl.tasks.checks import numbers, refuse
+from fedmtl.tasks.class_weights import BALANCED, ClassWeights, balanced, checked_weights, settled, shown, weighted
 from fedmtl.tasks.masked import counts, finite, keep, labelled, log_mean, mean_over
 from fedmtl.tasks.traits import TaskTraits
 
@@ -20,18 +22,35 @@ class Binary:
 
     With logits z [B, 1] and labels y [B] in {0, 1}, over the n labelled examples:
 
-        loss     = 1/n Σ_b  log(1 + exp z_b) − y_b z_b     (cross-entropy, nats)   (1)
-        accuracy = 1/n Σ_b  [[z_b > 0] = y_b]                                      (2)
+        loss     = 1/n Σ_b  w_y (log(1 + exp z_b) − y_b z_b)   (cross-entropy, nats)   (1)
+        accuracy = 1/n Σ_b  [[z_b > 0] = y_b]                                          (2)
 
     A logit that is not finite is never right. The score is the accuracy.
+
+    Raises:
+        ValueError: weights that are not one for each class.
     """
 
-    traits = TaskTraits(mixed=True, possible_sums=True)
+    traits = TaskTraits(mixed=True, possible_sums=True, fitted=True)
+
+    class_weights: ClassWeights = field(default=(), repr=False)
+    """w of 0 and of 1, "balanced", or nothing for 1 each (``fedmtl.tasks.class_weights``)."""
 
     outputs = 1
     label_shape = ()
     metric_name = "accuracy"
     higher_is_better = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "class_weights", checked_weights("Binary", self.class_weights, 2))
+
+    def __repr__(self) -> str:
+        return f"Binary({shown(self.class_weights).removeprefix(', ')})"
+
+    def fitted(self, labels: Sequence[NDArray[Any]]) -> "Binary":
+        if self.class_weights != BALANCED:
+            return self
+        return replace(self, class_weights=balanced(self, [self.labels(y) for y in labels], 2))
 
     def labels(self, y: NDArray[Any]) -> NDArray[Any]:
         y = numbers(self, y)
@@ -43,7 +62,7 @@ class Binary:
         counted = labelled(y, mask)
         logit, target = keep(output[:, 0], counted), keep(y, counted)
         entropy = functional.binary_cross_entropy_with_logits(logit, target.to(logit.dtype), reduction="none")
-        return mean_over(entropy, counted)  # (1)
+        return mean_over(weighted(entropy, target, settled(self)), counted)  # (1)
 
     def mixed(self, outputs: Tensor, weights: Tensor) -> Tensor:
         """The logit of Σ_m v_m σ(z_m): log Σ_m v_m σ(z_m) − log Σ_m v_m σ(−z_m)."""

@@ -38,7 +38,7 @@ def refuse(task: Task, y: NDArray[Any], allowed: NDArray[np.bool_], rule: str) -
 
     Args:
         task: who refuses, for the message.
-        y: labels, [N] or [N, outputs].
+        y: labels, [N, …].
         allowed: of the same shape.
         rule: what labels may be and the way out, the message's end.
 
@@ -47,7 +47,8 @@ def refuse(task: Task, y: NDArray[Any], allowed: NDArray[np.bool_], rule: str) -
     """
     if not allowed.all():
         place = tuple(int(i) for i in np.argwhere(~allowed)[0])
-        where = f"row {place[0]}" if len(place) == 1 else f"row {place[0]}, column {place[1]}"
+        inside = f", column {place[1]}" if len(place) == 2 else f", at {list(place[1:])}" if place[1:] else ""
+        where = f"row {place[0]}{inside}"
         raise ValueError(f"{task!r} got label {y[place].item()} in {where} ({int((~allowed).sum())} such): {rule}")
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.tasks.checks import is_whole, numbers, refuse
+from fedmtl.tasks.class_weights import BALANCED, ClassWeights, balanced, checked_weights, settled, shown, weighted
 from fedmtl.tasks.masked import counts, finite, keep, labelled, log_mean, mean_over
 from fedmtl.tasks.names import checked_names
 from fedmtl.tasks.traits import TaskTraits
@@ -22,22 +23,24 @@ class MultiClass:
 
     With outputs z [B, K] and labels y [B] in {0, …, K−1}, over the n labelled examples:
 
-        loss     = 1/n Σ_b  log Σ_k exp z_bk − z_b,y_b     (cross-entropy, nats)       (1)
-        accuracy = 1/n Σ_b  [argmax_k z_bk = y_b]          (the first of equal ones)   (2)
+        loss     = 1/n Σ_b  w_y (log Σ_k exp z_bk − z_b,y_b)   (cross-entropy, nats)       (1)
+        accuracy = 1/n Σ_b  [argmax_k z_bk = y_b]              (the first of equal ones)   (2)
 
     An output row whose softmax is NaN is never right: one with NaN or +inf, or with −inf alone. −inf beside a finite
     number is a probability of 0. The score is the accuracy.
 
     Raises:
-        ValueError: fewer than two classes, or more than float32 can name.
+        ValueError: fewer than two classes, more than float32 can name, or weights that are not one for each class.
     """
 
-    traits = TaskTraits(mixed=True, possible_sums=True, names=True)
+    traits = TaskTraits(mixed=True, possible_sums=True, names=True, fitted=True)
 
     num_classes: int = 0
     """K; 0: the number of names."""
     names: Sequence[str] = field(default=(), repr=False)
     """Names of the classes, in their order, for tables and reports; none, or one for each."""
+    class_weights: ClassWeights = field(default=(), repr=False)
+    """w: a number for each class, "balanced", or nothing for 1 each (``fedmtl.tasks.class_weights``)."""
 
     label_shape = ()
     metric_name = "accuracy"
@@ -49,6 +52,17 @@ class MultiClass:
         if not is_whole(self.num_classes) or not 2 <= self.num_classes <= 2**24:
             raise ValueError(f"MultiClass needs 2 to 2**24 classes, got num_classes={self.num_classes!r}.")
         object.__setattr__(self, "names", checked_names("MultiClass, classes", self.names, self.num_classes))
+        weights = checked_weights("MultiClass", self.class_weights, self.num_classes)
+        object.__setattr__(self, "class_weights", weights)
+
+    def __repr__(self) -> str:
+        return f"MultiClass(num_classes={self.num_classes}{shown(self.class_weights)})"
+
+    def fitted(self, labels: Sequence[NDArray[Any]]) -> "MultiClass":
+        if self.class_weights != BALANCED:
+            return self
+        known = [self.labels(y) for y in labels]
+        return replace(self, class_weights=balanced(self, known, self.num_classes))
 
     @property
     def outputs(self) -> int:
@@ -70,7 +84,7 @@ class MultiClass:
         target = keep(y, counted).long()
         # Classes first: a softmax over a short last dimension runs number by number, twelve times as slow.
         log_p = torch.log_softmax(keep(output.T.contiguous(), counted), dim=0)
-        return mean_over(-log_p.gather(0, target[None]), counted)  # (1)
+        return mean_over(weighted(-log_p.gather(0, target[None]), target, settled(self)), counted)  # (1)
 
     def mixed(self, outputs: Tensor, weights: Tensor) -> Tensor:
         """log Σ_m v_m softmax(z_m)."""

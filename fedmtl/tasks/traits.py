@@ -15,5 +15,9 @@ class TaskTraits:
     possible_sums: bool = field(default=False, metadata={"methods": ("possible_sums",)})
     """``possible_sums(sums) -> [K] bool``: which of K rows of sums, finite and with a whole count, some prediction has.
     Without it, sums that come from a device need only be finite, and so their metric."""
+    fitted: bool = field(default=False, metadata={"methods": ("fitted",)})
+    """``fitted(labels) -> task``: the task with the fields that follow from data, such as weights of classes, from all
+    clients' raw training labels, an array a client; the task itself where no field is left to find. ``from_arrays``
+    calls it."""
     names: bool = False
-    """The field ``names`` holds the names of classes or labels, or nothing."""
+    """The field ``names`` holds the names of classes, labels or outputs, or nothing."""

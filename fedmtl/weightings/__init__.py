@@ -12,3 +12,4 @@ from fedmtl.weightings.mgda import MGDA as MGDA
 from fedmtl.weightings.pcgrad import PCGrad as PCGrad
 from fedmtl.weightings.cagrad import CAGrad as CAGrad
 from fedmtl.weightings.dwa import DWA as DWA
+from fedmtl.weightings.fixed import Fixed as Fixed

@@ -16,3 +16,5 @@ class WeightingTraits:
     combine_vectors: bool = field(default=False, metadata={"methods": ("combine_vectors",)})
     """``combine_vectors(rows [K, d], weights [K], random) -> [d]``: one vector, in float64, of the updates of clients,
     which makes it a rule of ``ServerGradientSurgery``."""
+    check_tasks: bool = field(default=False, metadata={"methods": ("check_tasks",)})
+    """``check_tasks(tasks)``: refuse, by a ValueError, settings that do not fit the names of an experiment's tasks."""

@@ -116,5 +116,5 @@ def test_a_run_reads_names_and_matrices_back(result: Result, folder: Path) -> No
     recalls = [share for share in whole.recall if share is not None]
     assert np.mean(recalls) == pytest.approx(found.measure("pet", "balanced_accuracy"))
     assert result.summary["tasks"]["pet"]["measures"]["balanced_accuracy"] == found.measure("pet", "balanced_accuracy")
-    with pytest.raises(ValueError, match=r"The metrics are loss, .*, got 'accuracy'"):
-        found.measure("pet", "accuracy")
+    with pytest.raises(ValueError, match=r"The metrics are loss, .*, got 'precision'"):
+        found.measure("pet", "precision")

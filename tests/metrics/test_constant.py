@@ -13,7 +13,20 @@ from fedmtl.metrics.constant import constant_sums
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.floors import floors
-from fedmtl.tasks import Binary, MultiClass, MultiLabel, Regression, Task
+from fedmtl.tasks import (
+    Binary,
+    DenseClasses,
+    DenseRegression,
+    Huber,
+    MultiClass,
+    MultiLabel,
+    MultiRegression,
+    Ordinal,
+    Quantile,
+    Regression,
+    SequenceLabels,
+    Task,
+)
 
 TASKS: list[Task] = [MultiClass(5), Binary(), MultiLabel(3), Regression(2.0, 3.0)]
 
@@ -47,6 +60,33 @@ def test_the_floor_is_that_of_a_dummy(task: Task, seed: int) -> None:
         gaps = np.insert(train, 3, np.nan), np.insert(test, 0, np.nan)
         assert task.metric(constant_sums(task, *gaps)) == pytest.approx(task.metric(sums))  # pyright: ignore
     assert constant_sums(task, train * np.nan, test) is None
+
+
+def test_floors_of_the_other_kinds_are_those_of_a_dummy() -> None:
+    """Medians, quantiles and means of the training labels; the most frequent class of all places."""
+    draw = np.random.default_rng(0)
+    y, z = draw.normal(2, 3, 41).astype(np.float32), draw.normal(2, 3, 23).astype(np.float32)
+    assert floor(Huber(2.0, 3.0), y, z) == pytest.approx(np.abs(z - np.median(y)).mean(), rel=1e-6)
+    median = Quantile((0.5,), 2.0, 3.0)
+    assert floor(median, y, z) == pytest.approx(np.abs(z - np.median(y)).mean() / 2, rel=1e-6)
+    many, others = y[:40].reshape(10, 4), z[:20].reshape(5, 4)
+    errors = others - many.mean(0)
+    expected = np.sqrt((errors**2).mean(0)).mean()
+    assert floor(MultiRegression(4, 2.0, 3.0), many, others) == pytest.approx(expected, rel=1e-6)
+    expected = np.sqrt(((others - many.mean()) ** 2).mean())
+    maps = many.reshape(-1, 2, 2), others.reshape(-1, 2, 2)
+    assert floor(DenseRegression((2, 2), 2.0, 3.0), *maps) == pytest.approx(expected, rel=1e-6)
+    classes, seen = np.array([[0, 1, 2, 1]], np.float32), np.array([[1, 1, 0, np.nan]], np.float32)
+    assert floor(SequenceLabels(3, 4), classes, seen) == pytest.approx(2 / 3)
+    assert floor(DenseClasses(3, (4,)), classes, seen) == pytest.approx((2 / 3 + 0) / 2)
+    levels = np.array([0, 0, 2, 3, 3], np.float32)
+    assert floor(Ordinal(4), levels, np.array([2, 0], np.float32)) == 1.0
+
+
+def floor(task: Task, train: NDArray[Any], test: NDArray[Any]) -> float:
+    sums = constant_sums(task, train, test)
+    assert sums is not None and constant_sums(task, train * np.nan, test) is None
+    return task.metric(sums)
 
 
 def test_a_summary_has_the_floors_of_the_measured_clients() -> None:

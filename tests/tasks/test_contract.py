@@ -12,7 +12,21 @@ from scipy.special import expit, softmax
 from torch import Tensor
 
 from fedmtl.registry.components import REGISTRY, make
-from fedmtl.tasks import Binary, MultiClass, MultiLabel, Regression, Task
+from fedmtl.tasks import (
+    Binary,
+    DenseClasses,
+    DenseRegression,
+    Huber,
+    MultiClass,
+    MultiLabel,
+    MultiRegression,
+    Ordinal,
+    Quantile,
+    Regression,
+    SequenceLabels,
+    Task,
+)
+from fedmtl.tasks.base import output_shape
 
 KINDS: list[Task] = [
     MultiClass(2),
@@ -22,16 +36,54 @@ KINDS: list[Task] = [
     Regression(-3.0, 7.5),
     MultiLabel(1),
     MultiLabel(4),
+    MultiClass(3, class_weights=(1.0, 2.0, 0.5)),
+    Binary(class_weights=(0.5, 3.0)),
+    Ordinal(2),
+    Ordinal(5),
+    Ordinal(3, class_weights=(1.0, 2.0, 0.5)),
+    MultiRegression(1),
+    MultiRegression(3, mean=(1.0, -2.0, 0.5), std=(2.0, 0.5, 1.0)),
+    Huber(),
+    Huber(-3.0, 7.5, delta=0.5),
+    Quantile(),
+    Quantile((0.5,), mean=-3.0, std=7.5),
+    DenseClasses(2, (3,)),
+    DenseClasses(3, (2, 3), void=255),
+    DenseClasses(3, (2, 3), class_weights=(1.0, 2.0, 0.5)),
+    DenseRegression((2, 3), mean=-3.0, std=7.5),
+    SequenceLabels(2, 1),
+    SequenceLabels(4, 5, padding=-100, class_weights=(1.0, 2.0, 0.5, 1.0)),
 ]
 NAMED = {type(task).__name__ for task in KINDS}
 ALL_TASKS = [*KINDS, *(make("task", name) for name in REGISTRY["task"] if name not in NAMED)]
 """Every registered kind of task."""
 
 
-def outputs_of(task: Task) -> int:
-    """The size of the outputs, of kinds whose outputs are a vector."""
-    assert isinstance(task.outputs, int)
-    return task.outputs
+def is_number(task: Task) -> bool:
+    """True for kinds whose labels are numbers."""
+    return isinstance(task, Regression | MultiRegression | Huber | Quantile | DenseRegression)
+
+
+def scale(task: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Mean and standard deviation, of a shape that goes with labels."""
+    return np.array(task.mean, np.float32), np.array(task.std, np.float32)
+
+
+def perfect(task: Task, y: Tensor) -> Tensor:
+    """Outputs that predict the labels, none of which is NaN."""
+    match task:
+        case MultiClass(num_classes=classes):
+            return torch.nn.functional.one_hot(y.long(), classes).float()
+        case DenseClasses(num_classes=classes) | SequenceLabels(num_classes=classes):
+            return torch.nn.functional.one_hot(y.long(), classes).float().movedim(-1, 1)
+        case Ordinal(num_classes=levels):
+            return torch.where(y[:, None] > torch.arange(levels - 1), 1.0, -1.0)
+        case _ if is_number(task):
+            mean, std = scale(task)
+            t = (y - torch.from_numpy(mean)) / torch.from_numpy(std)
+            return t[:, None].repeat(1, outputs) if isinstance(outputs := task.outputs, int) and t.ndim == 1 else t
+        case _:
+            return (2 * y - 1).reshape(len(y), *output_shape(task.outputs))
 
 
 def example(task: Task, rows: int, seed: int = 0, missing: float = 0.3) -> tuple[Tensor, Tensor, Tensor]:
@@ -39,15 +91,16 @@ def example(task: Task, rows: int, seed: int = 0, missing: float = 0.3) -> tuple
     draw = np.random.default_rng(seed)
     shape = (rows, *task.label_shape)
     match task:
-        case MultiClass(num_classes=classes):
-            y = draw.integers(0, classes, shape).astype(np.float32)
-        case Regression(mean=mean, std=std):
+        case MultiClass() | Ordinal() | DenseClasses() | SequenceLabels():
+            y = draw.integers(0, task.num_classes, shape).astype(np.float32)
+        case _ if is_number(task):
+            mean, std = scale(task)
             y = (mean + std * draw.standard_normal(shape)).astype(np.float32)
         case _:
             y = draw.integers(0, 2, shape).astype(np.float32)
     y[draw.random(shape) < missing] = np.nan
     mask = (draw.random(rows) > 0.2).astype(np.float32)
-    output = draw.standard_normal((rows, outputs_of(task))).astype(np.float32)
+    output = draw.standard_normal((rows, *output_shape(task.outputs))).astype(np.float32)
     return torch.from_numpy(output), torch.from_numpy(y), torch.from_numpy(mask)
 
 
@@ -88,15 +141,16 @@ def test_loss_is_a_finite_scalar_with_finite_gradient(task: Task) -> None:
     assert task.loss(output, y, mask).shape == ()
     slope = gradient(task, output, y, mask)
     assert torch.isfinite(slope).all()
-    assert (slope[counted(y, mask)] != 0).any(-1).all()
+    assert (slope[counted(y, mask)] != 0).flatten(1).any(-1).all()
 
 
 def test_what_is_padded_or_not_labelled_has_no_influence(task: Task) -> None:
     """Garbage in those rows, NaN and infinity among it, changes neither loss, gradient nor sums."""
     output, y, mask = example(task, 40)
     rows = counted(y, mask)
-    garbage = torch.where(torch.arange(40) % 2 == 0, math.nan, math.inf)[:, None].expand_as(output)
-    spoilt = torch.where(rows[:, None], output, garbage)
+    each = (40, *[1] * (output.ndim - 1))
+    garbage = torch.where(torch.arange(40) % 2 == 0, math.nan, math.inf).reshape(each).expand_as(output)
+    spoilt = torch.where(rows.reshape(each), output, garbage)
     spoilt_y = torch.where((mask > 0).reshape(-1, *[1] * (y.ndim - 1)), y, torch.full_like(y, 1.0))
     torch.testing.assert_close(task.loss(spoilt, spoilt_y, mask), task.loss(output, y, mask), rtol=0, atol=0)
     torch.testing.assert_close(task.sums(spoilt, spoilt_y, mask), task.sums(output, y, mask), rtol=0, atol=0)
@@ -161,17 +215,11 @@ def test_the_first_sum_counts_the_labelled_examples(task: Task) -> None:
 def test_perfect_outputs_score_one_and_worse_ones_less(task: Task) -> None:
     """And the metric moves in the direction that the task calls better."""
     _, y, mask = example(task, 60)
-    known = torch.nan_to_num(y)
-    if isinstance(task, MultiClass):
-        perfect = torch.nn.functional.one_hot(known.long(), task.num_classes).float()
-    elif isinstance(task, Regression):
-        perfect = ((known - task.mean) / task.std)[:, None]
-    else:
-        perfect = (2 * known - 1).reshape(60, outputs_of(task))
-    best, worst = (task.sums(z, y, mask).numpy() for z in (perfect, -perfect))
+    good = perfect(task, torch.nan_to_num(y))
+    best, worst = (task.sums(z, y, mask).numpy() for z in (good, -good))
     assert task.score(best) == pytest.approx(1.0) and task.score(worst) < 0.9
     assert (task.metric(best) > task.metric(worst)) is task.higher_is_better
-    assert task.loss(perfect, y, mask) < task.loss(-perfect, y, mask)
+    assert task.loss(good, y, mask) < task.loss(-good, y, mask)
 
 
 def test_a_diverged_model_does_not_look_good(task: Task) -> None:
@@ -183,23 +231,22 @@ def test_a_diverged_model_does_not_look_good(task: Task) -> None:
 @pytest.mark.parametrize("said", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("label", [0.0, 1.0])
 def test_an_output_that_is_not_a_number_is_never_right(task: Task, said: float, label: float) -> None:
-    """Ten examples of one label, five of them answered well: the others make accuracy and F1 5 / 10 at most, whatever
-    the label is, and the number of a regression no number. With none answered well, the score is 0 or no number.
+    """Ten examples of one label, five of them predicted well: the others make accuracy, mIoU and F1 5 / 10 at most,
+    whatever the label is, and the number of a regression no number. With none predicted well, the score is 0 or no
+    number.
 
-    F1 of label 1: TP = 5, FN = 5, 10 / 15; of label 0: nothing is a true positive, so 0.
+    F1 of label 1: TP = 5, FN = 5, 10 / 15; of label 0: nothing is a true positive, so 0. mIoU: TP = P = 5, S = 10, so
+    5 / (10 + 5 − 5). Levels: five of ten are K − 1 off.
     """
     y = torch.full((10, *task.label_shape), label)
-    if isinstance(task, MultiClass):
-        perfect = torch.nn.functional.one_hot(y.long(), task.num_classes).float()
-    elif isinstance(task, Regression):
-        perfect = ((y - task.mean) / task.std)[:, None]
-    else:
-        perfect = (2 * y - 1).reshape(10, outputs_of(task))
-    spoilt = torch.cat([perfect[:5], torch.full_like(perfect[5:], said)])
-    half, none = (task.sums(z, y, torch.ones(10)).numpy() for z in (spoilt, torch.full_like(perfect, said)))
-    for score in (task.score(none), task.metric(none)):
+    good = perfect(task, y)
+    spoilt = torch.cat([good[:5], torch.full_like(good[5:], said)])
+    half, none = (task.sums(z, y, torch.ones(10)).numpy() for z in (spoilt, torch.full_like(good, said)))
+    for score in (task.score(none), task.metric(none) if task.higher_is_better else task.score(none)):
         assert score == 0 or not math.isfinite(score)
-    expected = {"accuracy": 0.5, "f1": 2 / 3 if label else 0.0}
+    expected = {"accuracy": 0.5, "miou": 0.5, "f1": 2 / 3 if label else 0.0}
+    if isinstance(task, Ordinal):
+        expected["mae"] = (task.num_classes - 1) / 2
     assert task.metric(half) == expected.get(task.metric_name) or not math.isfinite(task.metric(half))
 
 
@@ -227,7 +274,7 @@ def mixed(task: Task, outputs: Tensor, weights: Tensor) -> Tensor:
 def several(task: Task, models: int, rows: int = 40) -> tuple[Tensor, Tensor]:
     """Outputs of models that disagree, [M, rows, outputs], and weights, none of them 0."""
     draw = np.random.default_rng(models)
-    outputs = 3 * draw.standard_normal((models, rows, outputs_of(task))).astype(np.float32)
+    outputs = 3 * draw.standard_normal((models, rows, *output_shape(task.outputs))).astype(np.float32)
     return torch.from_numpy(outputs), torch.from_numpy(draw.dirichlet(np.ones(models)).astype(np.float32))
 
 
@@ -236,7 +283,9 @@ def prediction(task: Task, output: NDArray[np.float64]) -> NDArray[np.float64]:
     match task:
         case MultiClass():
             return softmax(output, axis=-1)
-        case Regression():
+        case DenseClasses() | SequenceLabels():
+            return softmax(output, axis=2 if output.ndim > 2 + len(task.label_shape) else 1)
+        case _ if is_number(task):
             return output
         case _:
             return expit(output)
@@ -247,7 +296,7 @@ def test_a_mixture_predicts_the_weighted_mean_of_predictions(task: Task) -> None
     outputs, weights = several(task, 4)
     output = mixed(task, outputs, weights)
     assert output.shape == outputs.shape[1:] and output.dtype == outputs.dtype
-    expected = np.einsum("m,mbo->bo", weights.double().numpy(), prediction(task, outputs.double().numpy()))
+    expected = np.tensordot(weights.double().numpy(), prediction(task, outputs.double().numpy()), 1)
     np.testing.assert_allclose(prediction(task, output.double().numpy()), expected, rtol=2e-5, atol=1e-6)
 
 

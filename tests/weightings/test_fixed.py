@@ -1,0 +1,36 @@
+"""Fixed weights: refusals, and names of tasks that an experiment does not have."""
+
+from typing import Any
+
+import pytest
+
+from fedmtl.registry.components import make
+from fedmtl.run_experiment import run
+from fedmtl.runs.experiment import Experiment
+from fedmtl.weightings import Fixed
+
+
+def test_weights_print_and_travel() -> None:
+    weighting = Fixed({"digit": 2, "parity": 0.5})
+    assert repr(weighting) == "Fixed({'digit': 2.0, 'parity': 0.5})"
+    assert make("weighting", repr(weighting)) == weighting and hash(weighting) == hash(Fixed(weighting.weights))
+    assert repr(Fixed()) == "Fixed({})"
+
+
+@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf"), "2", True, None])
+def test_weights_that_are_none(weight: Any) -> None:
+    with pytest.raises(ValueError, match="finite number of at least 0, got .* for 'digit'"):
+        Fixed({"digit": weight})
+
+
+@pytest.mark.parametrize("weights", [2.0, "digit", [1.0, 2.0], ("digit",), None])
+def test_weights_without_names(weights: Any) -> None:
+    with pytest.raises(ValueError, match="takes the weights of tasks by name"):
+        Fixed(weights)
+
+
+def test_a_task_that_an_experiment_does_not_have() -> None:
+    algorithm = "TaskWeighted(algorithm=FedPer(), weighting=Fixed({'digits': 2.0}))"
+    experiment = Experiment(data="digits", model="Linear", algorithm=algorithm, rounds=1, runtime="InProcess")
+    with pytest.raises(ValueError, match=r"unknown task 'digits'; the tasks are \['digit', .*Did you mean digit\?"):
+        run(experiment)
