@@ -1,11 +1,12 @@
-"""The command line, one command a file: run, compare, report, list, tune, log, export, verify, shrink, bench."""
+"""The command line, one command a file: run, compare, report, list, data, tune, log, export, verify,
+shrink, bench."""
 
 import sys
 from typing import Annotated
 
 import typer
 
-from fedmtl.cli import bench, compare, export, listing, log, report, run, shrink, tune, verify
+from fedmtl.cli import bench, compare, data, export, listing, log, report, run, shrink, tune, verify
 from fedmtl.cli.usage import Commands
 from fedmtl.cli.version import print_versions
 from fedmtl.core import stopping
@@ -41,6 +42,7 @@ app.command("run")(run.run)
 app.command("compare")(compare.compare)
 app.command("report")(report.report)
 app.command("list")(listing.list_known)
+app.add_typer(data.data, name="data")
 app.command("tune")(tune.tune)
 app.command("log")(log.log)
 app.command("export")(export.export)
