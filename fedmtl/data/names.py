@@ -1,6 +1,7 @@
 """Names in place of numbers: of clients, and of classes in labels that are texts."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,11 +39,12 @@ def number_clients(clients: Mapping[Any, Any]) -> tuple[dict[int, Any], dict[int
 def number_labels(clients: Mapping[int, Any], tasks: Mapping[str, Task]) -> tuple[dict[int, Any], dict[str, Task]]:
     """The clients with texts among the labels as classes, and the tasks with one more for each task of such labels.
 
-    Classes are the names of the task that is given, or all texts of all clients in alphabetical order. None, NaN and
+    Classes are the names of the task that is given, or all texts of all clients in alphabetical order, of a
+    ``MultiClass`` without names, too. None, NaN and
     the like stand for "not labelled". Labels that are texts of numbers, and whatever is no label, stay as they are.
 
     Raises:
-        ValueError: a text that is none of the task's names.
+        ValueError: a text that is none of the task's names, or texts for a task that takes numbers.
     """
     texts: dict[str, set[str]] = {}
     for _, _, name, y in _labels(clients):
@@ -64,6 +66,15 @@ def number_labels(clients: Mapping[int, Any], tasks: Mapping[str, Task]) -> tupl
                     f"Task {name!r}: label {shown(unknown[0])} is none of its classes {classes}; correct the label, or "
                     "add the class to names."
                 )
+        elif task is not None and not all(map(_is_number, seen)):
+            if not isinstance(task, MultiClass) or task.num_classes != len(seen):
+                raise ValueError(
+                    f"Task {name!r}: labels are texts, {', '.join(map(shown, sorted(seen)[:10]))}, and {task!r} takes "
+                    "numbers; leave its kind out, for classes with these names, or give numbers, such as "
+                    f"y == {max(seen)!r}."
+                )
+            given[name] = replace(task, names=tuple(sorted(seen)))
+            numbers[name] = {label: number for number, label in enumerate(sorted(seen))}
     if not numbers:
         return dict(clients), given
     return {client: _numbered(data, numbers) for client, data in clients.items()}, given

@@ -13,7 +13,7 @@ from fedmtl.data import from_arrays
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.result import Result
-from fedmtl.tasks import MultiClass, MultiLabel
+from fedmtl.tasks import Binary, MultiClass, MultiLabel
 
 X = np.random.default_rng(0).standard_normal((12, 3))
 Y = ["wolf", "ant", "cat"] * 4
@@ -42,6 +42,12 @@ def test_given_names_say_the_order() -> None:
     assert set(np.concatenate([client.train.y["pet"], client.test.y["pet"]]).tolist()) == {0, 1, 2}
 
 
+def test_a_task_without_names_gets_those_of_its_labels() -> None:
+    """In alphabetical order, and its other fields stay."""
+    task: Any = data(tasks={"pet": MultiClass(3, class_weights="balanced")}).load(0).tasks["pet"]
+    assert task.names == ("ant", "cat", "wolf") and len(task.class_weights) == 3
+
+
 def test_gaps_among_texts_are_as_among_numbers() -> None:
     gaps = [None, *Y[1:]]
     with pytest.raises(ValueError, match=r"1 label\(s\) are NaN, the first in row 0; pass missing="):
@@ -54,6 +60,8 @@ def test_gaps_among_texts_are_as_among_numbers() -> None:
     ("make", "message"),
     [
         (lambda: data(tasks={"pet": MultiClass(names=["ant", "cat"])}), "label 'wolf' is none of its classes ant, cat"),
+        (lambda: data(tasks={"pet": Binary()}), "labels are texts, 'ant', 'cat', 'wolf', and Binary.* leave its kind"),
+        (lambda: data(tasks={"pet": MultiClass(4)}), "and MultiClass.* takes numbers; .* such as y == 'wolf'"),
         (
             lambda: from_arrays({"a": (X, {"pet": Y}), 1: (X, {"pet": Y})}),  # pyright: ignore[reportArgumentType]
             "got 'a'; number or name the clients",
