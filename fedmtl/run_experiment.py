@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fedmtl.callbacks.runner import running
+from fedmtl.client.state.base import StateStore
 from fedmtl.core.files import Folder
 from fedmtl.core.random import float32_default
 from fedmtl.data.base import Federation
@@ -13,10 +15,11 @@ from fedmtl.protocol.plan_check import check_inputs, check_plan
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.floors import floors
 from fedmtl.runs.recorder import Recorder
-from fedmtl.runs.result import Progress, Result
+from fedmtl.runs.result import Models, Progress, Result
 from fedmtl.runs.run_folder import check_folder
 from fedmtl.runs.run_lock import hold
 from fedmtl.runs.same_run import facts
+from fedmtl.runtime.direct_grid import DirectGrid
 from fedmtl.runtime.flower.component import refuse_deployed
 from fedmtl.runtime.flower.server_app import serve
 from fedmtl.server.sampling import cohort_size, measured_clients
@@ -98,15 +101,23 @@ def _run(
     federation = load_checked(experiment, loaded)  # before anything is written or started
     schema = federation.schema
     same = None if folder is None else facts(experiment, schema, federation)
-    recorder = Recorder(experiment, folder, resume, same, restart_clients)
-    if folder is not None and federation.recipe is not None:  # as in an earlier part of the run, whose data is the same
-        Folder(folder).write("recipe.json", federation.recipe.to_json().encode())
+    recorder, recipe = Recorder(experiment, folder, resume, same, restart_clients), federation.recipe
+    if folder is not None and recipe is not None:  # as in an earlier part of the run, whose data is the same
+        Folder(folder).write("recipe.json", recipe.to_json().encode())
     recorder.floors = floors(federation, measured_clients(schema.owners, experiment.evaluate_clients, experiment.seed))
     with running(experiment.callbacks, recorder.info) as recorder.callbacks:
-        result = _serve(replace(experiment, callbacks=()), federation, recorder, on_round, pause, in_process)
+        result, store = _serve(replace(experiment, callbacks=()), federation, recorder, on_round, pause, in_process)
         if result.summary:  # else it is paused
             recorder.callbacks.end(result.summary)
+    states = recorder.state_folder or store
+    result.make_models = partial(_models, experiment, schema, recipe, result.summary, result.state, states)
     return result
+
+
+def _models(*run: Any) -> Models:
+    from fedmtl.export.trained import models_of  # only a result that is asked for models needs it
+
+    return models_of(*run)
 
 
 def _serve(
@@ -116,8 +127,8 @@ def _serve(
     on_round: Callable[[Progress], None] | None,
     pause: Callable[[Progress], bool] | None,
     in_process: bool,
-) -> Result:
-    """All rounds, on nodes of this machine or of a Ray cluster; callbacks are not sent to these."""
+) -> tuple[Result, StateStore | None]:
+    """All rounds, on nodes of this machine or of a Ray cluster, to which callbacks are not sent; and private states."""
     schema = federation.schema
     if in_process:
         from fedmtl.runtime.local import LocalGrid
@@ -129,6 +140,8 @@ def _serve(
     del federation  # the nodes have what they need of it
     try:
         result = serve(grid, experiment, schema, recorder, on_round, pause)
+        kept = isinstance(grid, DirectGrid) and recorder.state_folder is None
+        store = grid.private_states() if kept else None
     except Exception:
         grid.close()
         raise
@@ -136,4 +149,4 @@ def _serve(
         grid.abandon()
         raise
     grid.close()
-    return result
+    return result, store

@@ -107,10 +107,13 @@ def _check_component(what: str, table: Any) -> None:
         check_text(f"{what}: a field", key)
         if isinstance(value, str):
             check_text(f"{what}: {key}", value)
-        elif isinstance(value, Mapping) and "name" not in value and key == "layers":
+        elif isinstance(value, Mapping) and "name" not in value and key in ("layers", "kinds"):
             for glob, inner in value.items():
                 check_text(f"{what}: {key}", glob)
-                _check_component(f"{what}: {key}: {shown(glob)}", inner)
+                if isinstance(inner, str):
+                    check_text(f"{what}: {key}: {shown(glob)}", inner)
+                else:
+                    _check_component(f"{what}: {key}: {shown(glob)}", inner)
         elif isinstance(value, Mapping):
             _check_component(f"{what}: {key}", value)
         elif isinstance(value, list):

@@ -1,12 +1,11 @@
-"""The command line, one command a file: run, compare, report, list, data, tune, log, export, verify,
-shrink, bench."""
+"""The command line, a file for each command."""
 
 import sys
 from typing import Annotated
 
 import typer
 
-from fedmtl.cli import bench, compare, data, export, listing, log, report, run, shrink, tune, verify
+from fedmtl.cli import bench, compare, export, listing, log, predict, report, run, shrink, tune, verify
 from fedmtl.cli.usage import Commands
 from fedmtl.cli.version import print_versions
 from fedmtl.core import stopping
@@ -42,10 +41,10 @@ app.command("run")(run.run)
 app.command("compare")(compare.compare)
 app.command("report")(report.report)
 app.command("list")(listing.list_known)
-app.add_typer(data.data, name="data")
 app.command("tune")(tune.tune)
 app.command("log")(log.log)
 app.command("export")(export.export)
+app.command("predict")(predict.predict)
 app.command("verify")(verify.verify)
 app.command("shrink")(shrink.shrink)
 app.command("bench")(bench.bench)

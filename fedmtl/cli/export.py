@@ -1,4 +1,4 @@
-"""``fedmtl export``: rows of a run as text."""
+"""``fedmtl export``: rows of a run as text, or a client's model as a file."""
 
 import os
 import sys
@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from fedmtl.cli.errors import one_clear_error
+from fedmtl.cli.options import ALLOW
+from fedmtl.core.terminal import say
 
 
 class What(StrEnum):
@@ -26,6 +28,8 @@ class Format(StrEnum):
 
     jsonl = "jsonl"
     csv = "csv"
+    torch = "torch"
+    onnx = "onnx"
 
 
 def export(
@@ -36,17 +40,47 @@ def export(
             show_default=False, help="rounds (a row a measurement; default), ledger, measures, confusion, training."
         ),
     ] = What.rounds,
-    format: Annotated[Format, typer.Option(show_default=False, help="Lines of JSON (default), or CSV.")] = Format.jsonl,
+    format: Annotated[
+        Format,
+        typer.Option(
+            show_default=False, help="jsonl (lines of JSON; default) or csv; torch or onnx for a client's model."
+        ),
+    ] = Format.jsonl,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", show_default=False, help="Where to; default: standard output.")
     ] = None,
+    client: Annotated[
+        str | None, typer.Option(show_default=False, help="The client whose model is written, by name or number.")
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="Where private states are, if not in the run folder: a device's state-dir.")
+    ] = None,
+    allow: Annotated[list[str] | None, ALLOW] = None,
 ) -> None:
-    """Print the rows of a run as text, for other programs.
+    """Print the rows of a run as text, for other programs, or write a client's model for other runtimes.
 
     RUN is a run folder, also of a run that goes on or was killed. The file is read and printed bit by bit, so any
     length will do: fedmtl export runs/first --what ledger --format csv --out ledger.csv
+
+    A model is a program of torch.export or an ONNX file, which takes a batch of any size; it is compared with the
+    model on random inputs before it is written: fedmtl export runs/first --format onnx --client 3 --out model.onnx
     """
     with one_clear_error():
+        if format in (Format.torch, Format.onnx):
+            if client is None or out is None:
+                raise ValueError(
+                    f"--format {format.value} writes a client's model: add --client NAME and --out FILE; rows are "
+                    "jsonl or csv."
+                )
+            from fedmtl.export.write_model import write_model
+
+            length = write_model(folder, client, format.value, out, allow or (), state)
+            say(f"model of client {client}, {length} bytes: {out}")
+            return
+        if client is not None:
+            raise ValueError(
+                f"--client {client} is for a model, --format torch or onnx; rows of all clients are {format.value}."
+            )
         from fedmtl.analysis.export import export as export_table
         from fedmtl.analysis.export import write_export
 

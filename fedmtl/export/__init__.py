@@ -1,4 +1,4 @@
-"""Personal models made small after training: int8 weights, pruned weights, and the files that hold them."""
+"""Clients' models after training: modules, predictions, programs of other runtimes, and small files."""
 
 from fedmtl.export.formats import MODEL_FORMATS as MODEL_FORMATS
 from fedmtl.export.formats import ModelFormat as ModelFormat

@@ -41,7 +41,7 @@ def write_results(
     """
     if tensors := named_tensors(server.state):
         files.write("model.safetensors", save_tensors(tensors))
-    if diagnostics := diagnostics_of(server):
+    if diagnostics := diagnostics_of(server.plan.algorithm, server.state):
         files.write("diagnostics.json", diagnostics_text(diagnostics, server.roster).encode())
     summary["files"] = {table.file: marks[table.name]._asdict() for table in TABLES}
     _export(files, marks, names)

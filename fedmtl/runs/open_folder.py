@@ -12,6 +12,7 @@ import tomli_w
 
 from fedmtl.core.file_format import OtherFormat
 from fedmtl.core.files import Folder
+from fedmtl.data.base import Schema
 from fedmtl.runs.checkpoint import CHECKPOINT
 from fedmtl.runs.environment import environment
 from fedmtl.runs.experiment import Experiment
@@ -27,6 +28,7 @@ from fedmtl.runs.run_folder import (
     write_manifest,
 )
 from fedmtl.runs.same_run import check_same
+from fedmtl.runs.schema_file import SCHEMA, schema_to_bytes
 from fedmtl.runs.summary import summary_from_bytes
 
 
@@ -84,11 +86,13 @@ def open_folder(
     return read_word(folder), _read_summary(files) if files.exists("summary.json") else None
 
 
-def write_first_files(files: Folder, experiment: Experiment, run: str) -> None:
-    """Write the files that a new run begins with: its name, its environment and the resolved experiment."""
+def write_first_files(files: Folder, experiment: Experiment, run: str, schema: Schema | None) -> None:
+    """Write the files that a new run begins with: its name, its environment, the resolved experiment and the schema."""
     files.write("checkpoint/run", run.encode())
     files.write("environment.json", json.dumps(environment(), indent=2).encode())
     files.write("experiment.toml", tomli_w.dumps(experiment.to_dict()).encode())
+    if schema is not None:
+        files.write(SCHEMA, schema_to_bytes(schema))
 
 
 def _read_settings(files: Folder) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from fedmtl.callbacks.runner import NO_CALLBACKS, CallbackRunner
 from fedmtl.client.state.base import StateError
 from fedmtl.core.file_format import check_format
 from fedmtl.core.files import Folder
+from fedmtl.data.base import Schema
 from fedmtl.protocol.exchange import Exchange
 from fedmtl.protocol.requests import START_ANEW
 from fedmtl.runs.checkpoint import (
@@ -85,8 +86,8 @@ class Recorder:
         self._tables = RunTables(self.folder)
         self._begun = False
         """True where the folder's manifest says that a round has been finished."""
-        self.client_names: Mapping[int, str] = {}
-        """Names that the user gave clients."""
+        self.schema: Schema | None = None
+        """Schema of the data, known before ``restore``; its names of clients go into rows."""
         self.floors: Mapping[str, Mapping[str, float]] = {}
         """Task -> value and score of the best constant prediction; none where the data is on devices."""
         self.callbacks: CallbackRunner = NO_CALLBACKS
@@ -134,7 +135,7 @@ class Recorder:
                     f"{str(error)[:200]}); restore the file, or begin anew in another folder (--out)."
                 ) from None
         else:
-            write_first_files(files, self.experiment, self.run)
+            write_first_files(files, self.experiment, self.run, self.schema)
         for table in TABLES:
             blocks.cut(self.folder / table.file, self._saved.marks[table.name])
         restore_last_updates(self.folder, self._saved.marks[LEDGER.name], server)
@@ -227,22 +228,23 @@ class Recorder:
         result = server.best.round if server.schedule.validates else server.schedule.rounds
         last = self._tables.metrics(server.plan.tasks, saved.marks, result, TEST)()
         summary = summarise(self.experiment, server, last, saved)
-        summary |= {"floors": dict(self.floors), **names_in(server.plan.tasks, self.client_names)}
+        names = {} if self.schema is None else self.schema.client_names
+        summary |= {"floors": dict(self.floors), **names_in(server.plan.tasks, names)}
         for row in self._tables.other(MEASURES, saved.marks, result)():
             if row["client"] is None and row["part"] == TEST:
                 summary["tasks"][row["task"]]["measures"] = measures_of(row)
         if self.folder is not None:
-            write_results(Folder(self.folder), server, saved.marks, summary, self.client_names)
+            write_results(Folder(self.folder), server, saved.marks, summary, names)
         return self.result(server, summary)
 
     def result(self, server: Server, summary: dict[str, Any]) -> Result:
-        marks, others = self._saved.marks, (MEASURES, CONFUSION, TRAINING)
+        marks = self._saved.marks
         return Result(
             self._tables.metrics(server.plan.tasks, marks),
             self._tables.ledger(server.ledger, marks),
             summary,
             server.state,
             self.folder,
-            diagnostics_of(server),
-            *(self._tables.other(table, marks) for table in others),
+            diagnostics_of(server.plan.algorithm, server.state),
+            *self._tables.others(marks),
         )

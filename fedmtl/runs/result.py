@@ -1,7 +1,8 @@
 """Result of a run: rows, a ledger and a summary.
 
-A run's folder holds ``experiment.toml`` (resolved), ``environment.json``, ``rounds.columns`` (a row for each round,
-client and task, and one over all clients with client null), ``ledger.columns`` (a row for each packet),
+A run's folder holds ``experiment.toml`` (resolved), ``environment.json``, ``schema.json`` (of its data),
+``rounds.columns`` (a row for each round, client and task, and one over all clients with client null),
+``ledger.columns`` (a row for each packet),
 ``measures.columns`` and ``confusion.columns`` (metrics beside the primary one, and confusion counts),
 ``training.columns`` (clients' training losses), ``checkpoint/`` (the state of the last finished round),
 ``model.safetensors``, ``diagnostics.json`` (the algorithm's diagnostics of the clients, if it has any) and
@@ -15,17 +16,33 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from fedmtl.metrics import MEASURES
+from fedmtl.models.predictions import Predictions
 from fedmtl.protocol.best_round import BestRound
 from fedmtl.server.server import Server
 from fedmtl.tables.client_names import names_of, with_names
 from fedmtl.tables.schemas import TEST, Row
+
+
+class Models(Protocol):
+    """Models of a run's clients."""
+
+    def module(self, client: int | str) -> nn.Module: ...
+
+    def predict(self, client: int | str, x: Any) -> Predictions: ...
+
+
+def _no_models() -> Models:
+    raise RuntimeError(
+        "The models of this run's clients are on the devices that trained; copy their states, and load_result(folder, "
+        "state=…) has the models."
+    )
 
 
 @dataclass
@@ -46,6 +63,7 @@ class Result:
     make_measures: Callable[[], list[Row]] = field(default=list, repr=False)
     make_confusion: Callable[[], list[Row]] = field(default=list, repr=False)
     make_training: Callable[[], list[Row]] = field(default=list, repr=False)
+    make_models: Callable[[], Models] = field(default=_no_models, repr=False)
 
     @cached_property
     def rows(self) -> list[Row]:
@@ -73,6 +91,40 @@ class Result:
         """Training losses: a row for each round and client whose update was used, and one over all of these clients
         (client None)."""
         return with_names(self.make_training(), names_of(self.summary))
+
+    def model(self, client: int | str) -> nn.Module:
+        """Return the model that a client predicts with, the one that the run measured at its end.
+
+        In evaluation mode, ``model(x)`` gives task -> outputs of its head, [B, …]: logits, or numbers in standardised
+        units. It is a copy: training it changes nothing of the run.
+
+        Args:
+            client: id or name.
+
+        Raises:
+            ValueError: an unknown client, or one whose private state is elsewhere.
+            RuntimeError: a run that is paused, or whose models are on devices.
+        """
+        return self._models.module(client)
+
+    def predict(self, client: int | str, x: Any) -> Predictions:
+        """Return a client's predictions for new examples, decoded: task -> values, probabilities.
+
+        Args:
+            client: id or name.
+            x: examples, [N, …], as the run's data had them: an array, a tensor, a list, or a table.
+
+        Raises:
+            ValueError: as ``model``; examples of another shape or type, with NaN or infinity; a model that gives NaN.
+            RuntimeError: as ``model``.
+        """
+        return self._models.predict(client, x)
+
+    @cached_property
+    def _models(self) -> Models:
+        if not self.summary:
+            raise RuntimeError("The run is paused, so it has no last model yet; finish it with resume=True.")
+        return self.make_models()
 
 
 @dataclass(frozen=True)
@@ -171,10 +223,9 @@ def measures_of(row: Row) -> dict[str, float]:
     return {name: row[name] for name in MEASURES if row[name] is not None}
 
 
-def diagnostics_of(server: Server) -> dict[str, NDArray[Any]]:
-    """Return the algorithm's diagnostics of the clients; none where it has none."""
-    algorithm: Any = server.plan.algorithm
-    found = algorithm.diagnostics(server.state) if algorithm.traits.diagnostics else {}
+def diagnostics_of(algorithm: Any, state: Any) -> dict[str, NDArray[Any]]:
+    """Return the algorithm's diagnostics of the clients, from the server's state; none where it has none."""
+    found = algorithm.diagnostics(state) if algorithm.traits.diagnostics else {}
     return {
         name: np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
         for name, values in found.items()

@@ -26,6 +26,7 @@ RUN_FILES = (
     "experiment.toml",
     "environment.json",
     "recipe.json",
+    "schema.json",
     "rounds.columns",
     "ledger.columns",
     "measures.columns",

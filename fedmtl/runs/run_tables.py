@@ -75,6 +75,10 @@ class RunTables:
             return partial(_table_rows, table, self._blocks[table.name], round)
         return partial(_read_rows, self._folder, table, marks[table.name], round)
 
+    def others(self, marks: Mapping[str, Mark]) -> tuple[Read, Read, Read]:
+        """Return functions that read ``measures``, ``confusion`` and ``training``."""
+        return self.other(MEASURES, marks), self.other(CONFUSION, marks), self.other(TRAINING, marks)
+
     def ledger(self, ledger: Ledger, marks: Mapping[str, Mark]) -> Read:
         """Return a function that reads the ledger."""
         if self._folder is None:

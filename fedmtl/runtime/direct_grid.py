@@ -11,6 +11,8 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
+from fedmtl.client.state.base import StateStore
+
 _run_ids = itertools.count(os.getpid() << 20)
 
 
@@ -39,6 +41,10 @@ class DirectGrid(Grid):
     @abstractmethod
     def close(self) -> None:
         """Release the grid's resources."""
+
+    def private_states(self) -> StateStore | None:
+        """Return private states that are in no folder of the caller's, to outlive the grid; None: on other machines."""
+        return None
 
     def abandon(self) -> None:
         """Release the grid's resources without the wait for running work."""

@@ -2,9 +2,13 @@
 
 from collections.abc import Iterable
 
+import numpy as np
 from flwr.app import Context, Message, RecordDict
+from numpy.typing import NDArray
 
 from fedmtl.client.data_shard import shard_of
+from fedmtl.client.state.base import StateStore
+from fedmtl.client.state.of_nodes import StoresOfNodes
 from fedmtl.data.base import Federation
 from fedmtl.data.joined import some_of
 from fedmtl.runs.experiment import Experiment
@@ -35,11 +39,14 @@ class LocalGrid(DirectGrid):
         super().__init__(new_run_id())
         schema = federation.schema
         hosted = place_clients(experiment, federation, parts) if parts > 1 else [None]
-        self._contexts = {}
+        self._contexts: dict[int, Context] = {}
+        self._stores: list[tuple[NDArray[np.int64], StateStore]] = []
         for node_id, some in enumerate(hosted, 1):
             clients = federation.clients if some is None else some_of(federation.clients, some)
             client_pool = make_client_pool(experiment, schema, shard_of(clients))
-            host(self.run_id, node_id, HostedNode(client_pool, make_store(experiment, schema, state_folder)))
+            store = make_store(experiment, schema, state_folder)
+            self._stores.append((client_pool.roster.clients, store))
+            host(self.run_id, node_id, HostedNode(client_pool, store))
             self._contexts[node_id] = node_context(self.run_id, node_id)
 
     def get_node_ids(self) -> list[int]:
@@ -47,6 +54,9 @@ class LocalGrid(DirectGrid):
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         return [client_reply(message, self._contexts[message.metadata.dst_node_id]) for message in messages]
+
+    def private_states(self) -> StateStore | None:
+        return self._stores[0][1] if len(self._stores) == 1 else StoresOfNodes(self._stores)
 
     def close(self) -> None:
         for node_id in self._contexts:

@@ -19,7 +19,8 @@ class Task(Protocol):
     the number of labelled examples. So the metric of a client, of a set of clients and of all clients come
     from the same numbers, exactly.
 
-    ``traits`` declares which of the optional methods ``mixed`` and ``possible_sums`` there are, see ``TaskTraits``.
+    ``traits`` declares which of the optional methods ``mixed``, ``decode`` and ``possible_sums`` there are, see
+    ``TaskTraits``.
     """
 
     @property

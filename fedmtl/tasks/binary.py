@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from fedmtl.tasks.checks import numbers, refuse
 from fedmtl.tasks.class_weights import BALANCED, ClassWeights, balanced, checked_weights, settled, shown, weighted
+from fedmtl.tasks.decoded import Decoded
 from fedmtl.tasks.masked import counts, finite, keep, labelled, log_mean, mean_over
 from fedmtl.tasks.traits import TaskTraits
 
@@ -31,7 +32,7 @@ class Binary:
         ValueError: weights that are not one for each class.
     """
 
-    traits = TaskTraits(mixed=True, possible_sums=True, fitted=True)
+    traits = TaskTraits(mixed=True, decoded=True, possible_sums=True, fitted=True)
 
     class_weights: ClassWeights = field(default=(), repr=False)
     """w of 0 and of 1, "balanced", or nothing for 1 each (``fedmtl.tasks.class_weights``)."""
@@ -68,6 +69,11 @@ class Binary:
         """The logit of Σ_m v_m σ(z_m): log Σ_m v_m σ(z_m) − log Σ_m v_m σ(−z_m)."""
         yes, no = (log_mean(functional.logsigmoid(z), weights) for z in (outputs, -outputs))
         return yes - no
+
+    def decode(self, output: Tensor) -> Decoded:
+        """[z_b > 0] and σ(z_b)."""
+        logit = output[:, 0]
+        return Decoded((logit > 0).long(), logit.sigmoid())
 
     def sums(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
         """[examples, right ones]."""

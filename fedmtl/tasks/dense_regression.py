@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fedmtl.tasks.decoded import Decoded
 from fedmtl.tasks.masked import counts, labelled, mean_over
 from fedmtl.tasks.multi_regression import possible_squares
 from fedmtl.tasks.standardise import (
@@ -40,7 +41,7 @@ class DenseRegression:
         ValueError: a shape that is none, a std that is not a positive number, or a mean that is not a number.
     """
 
-    traits = TaskTraits(mixed=True, possible_sums=True, fitted=True)
+    traits = TaskTraits(mixed=True, decoded=True, possible_sums=True, fitted=True)
 
     shape: Sequence[int]
     """Shape of one label and of the head's output, such as (height, width) or (channels, height, width)."""
@@ -83,6 +84,10 @@ class DenseRegression:
     def mixed(self, outputs: Tensor, weights: Tensor) -> Tensor:
         """Σ_m v_m z_m."""
         return mean_output(outputs, weights)
+
+    def decode(self, output: Tensor) -> Decoded:
+        """μ + σ z_bp, in the label's unit."""
+        return Decoded(self.mean + self.std * output.double())
 
     def sums(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
         """[examples with a label, labelled entries, Σ e²]."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.tasks.checks import is_finite
+from fedmtl.tasks.decoded import Decoded
 from fedmtl.tasks.masked import counts, labelled, mean_over
 from fedmtl.tasks.standardise import check_scale, check_settled, errors, mean_and_std, mean_output, number_labels
 from fedmtl.tasks.traits import TaskTraits
@@ -33,7 +34,7 @@ class Huber:
         ValueError: a std or delta that is not a positive number, or a mean that is not a number.
     """
 
-    traits = TaskTraits(mixed=True, possible_sums=True, fitted=True)
+    traits = TaskTraits(mixed=True, decoded=True, possible_sums=True, fitted=True)
 
     mean: float = 0.0
     """μ, in the label's unit."""
@@ -76,6 +77,10 @@ class Huber:
     def mixed(self, outputs: Tensor, weights: Tensor) -> Tensor:
         """Σ_m v_m z_m."""
         return mean_output(outputs, weights)
+
+    def decode(self, output: Tensor) -> Decoded:
+        """μ + σ z_b, in the label's unit."""
+        return Decoded(self.mean + self.std * output[:, 0].double())
 
     def sums(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
         """[examples, Σ |e|]."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.tasks.checks import is_whole
+from fedmtl.tasks.decoded import Decoded
 from fedmtl.tasks.masked import counts, labelled, mean_over
 from fedmtl.tasks.names import checked_names
 from fedmtl.tasks.standardise import check_scale, check_settled, errors, mean_and_std, mean_output, number_labels
@@ -34,7 +35,7 @@ class MultiRegression:
         ValueError: no output, or means and standard deviations that are not one number, or one for each.
     """
 
-    traits = TaskTraits(mixed=True, possible_sums=True, names=True, fitted=True)
+    traits = TaskTraits(mixed=True, decoded=True, possible_sums=True, names=True, fitted=True)
 
     num_outputs: int
     """L."""
@@ -115,6 +116,11 @@ class MultiRegression:
     def mixed(self, outputs: Tensor, weights: Tensor) -> Tensor:
         """Σ_m v_m z_m."""
         return mean_output(outputs, weights)
+
+    def decode(self, output: Tensor) -> Decoded:
+        """μ_l + σ_l z_bl, in the labels' units."""
+        exact = output.double()
+        return Decoded(_like(self.means, exact) + _like(self.stds, exact) * exact)
 
     def sums(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
         """[examples with a label, labels of each number, Σ e² of each number]."""

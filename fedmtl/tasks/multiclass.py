@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fedmtl.tasks.checks import is_whole, numbers, refuse
 from fedmtl.tasks.class_weights import BALANCED, ClassWeights, balanced, checked_weights, settled, shown, weighted
+from fedmtl.tasks.decoded import Decoded
 from fedmtl.tasks.masked import counts, finite, keep, labelled, log_mean, mean_over
 from fedmtl.tasks.names import checked_names
 from fedmtl.tasks.traits import TaskTraits
@@ -33,7 +34,7 @@ class MultiClass:
         ValueError: fewer than two classes, more than float32 can name, or weights that are not one for each class.
     """
 
-    traits = TaskTraits(mixed=True, possible_sums=True, names=True, fitted=True)
+    traits = TaskTraits(mixed=True, decoded=True, possible_sums=True, names=True, fitted=True)
 
     num_classes: int = 0
     """K; 0: the number of names."""
@@ -89,6 +90,10 @@ class MultiClass:
     def mixed(self, outputs: Tensor, weights: Tensor) -> Tensor:
         """log Σ_m v_m softmax(z_m)."""
         return log_mean(torch.log_softmax(outputs, dim=-1), weights)
+
+    def decode(self, output: Tensor) -> Decoded:
+        """argmax_k z_bk and softmax(z_b)."""
+        return Decoded(output.argmax(-1), output.softmax(-1))
 
     def sums(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
         """[examples, right ones]."""

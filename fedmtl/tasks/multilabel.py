@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fedmtl.tasks.checks import is_whole, numbers, refuse
+from fedmtl.tasks.decoded import Decoded
 from fedmtl.tasks.masked import counts, finite, keep, labelled, log_mean, mean_over
 from fedmtl.tasks.names import checked_names
 from fedmtl.tasks.traits import TaskTraits
@@ -33,7 +34,7 @@ class MultiLabel:
         ValueError: no label.
     """
 
-    traits = TaskTraits(mixed=True, possible_sums=True, names=True)
+    traits = TaskTraits(mixed=True, decoded=True, possible_sums=True, names=True)
 
     num_labels: int
     """L."""
@@ -74,6 +75,10 @@ class MultiLabel:
         """The logit of Σ_m v_m σ(z_m): log Σ_m v_m σ(z_m) − log Σ_m v_m σ(−z_m)."""
         yes, no = (log_mean(functional.logsigmoid(z), weights) for z in (outputs, -outputs))
         return yes - no
+
+    def decode(self, output: Tensor) -> Decoded:
+        """[z_bl > 0] and σ(z_bl)."""
+        return Decoded((output > 0).long(), output.sigmoid())
 
     def sums(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
         """[examples with a label, TP, FP, FN]; the last three count entries."""

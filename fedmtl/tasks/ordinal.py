@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from fedmtl.tasks.checks import is_whole, numbers, refuse
 from fedmtl.tasks.class_weights import BALANCED, ClassWeights, balanced, checked_weights, settled, weighted
+from fedmtl.tasks.decoded import Decoded
 from fedmtl.tasks.masked import counts, finite, keep, labelled, log_mean, mean_over
 from fedmtl.tasks.names import checked_names
 from fedmtl.tasks.traits import TaskTraits
@@ -37,7 +38,7 @@ class Ordinal:
         ValueError: fewer than two levels, or weights that are not one for each.
     """
 
-    traits = TaskTraits(mixed=True, possible_sums=True, names=True, fitted=True)
+    traits = TaskTraits(mixed=True, decoded=True, possible_sums=True, names=True, fitted=True)
 
     num_classes: int = 0
     """K; 0: the number of names."""
@@ -96,6 +97,12 @@ class Ordinal:
         """The logits of Σ_m v_m σ(z_m): log Σ_m v_m σ(z_m) − log Σ_m v_m σ(−z_m)."""
         above, below = (log_mean(functional.logsigmoid(z), weights) for z in (outputs, -outputs))
         return above - below
+
+    def decode(self, output: Tensor) -> Decoded:
+        """ŷ and P(y = k), of P(y > k) = σ(z_k); one that does not fall with k counts as the last that did."""
+        above = torch.cat([torch.ones_like(output[:, :1]), output.sigmoid()], 1).cummin(1).values
+        below = torch.cat([above[:, 1:], torch.zeros_like(above[:, :1])], 1)
+        return Decoded((output > 0).sum(-1), above - below)
 
     def sums(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
         """[examples, Σ |ŷ − y|]."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.tasks.checks import is_finite
+from fedmtl.tasks.decoded import Decoded
 from fedmtl.tasks.masked import counts, keep, labelled, mean_over
 from fedmtl.tasks.standardise import check_scale, check_settled, errors, mean_and_std, mean_output, number_labels
 from fedmtl.tasks.traits import TaskTraits
@@ -36,7 +37,7 @@ class Quantile:
             not a number.
     """
 
-    traits = TaskTraits(mixed=True, possible_sums=True, fitted=True)
+    traits = TaskTraits(mixed=True, decoded=True, possible_sums=True, fitted=True)
 
     quantiles: Sequence[float] = (0.1, 0.5, 0.9)
     """τ, ascending."""
@@ -91,6 +92,10 @@ class Quantile:
     def mixed(self, outputs: Tensor, weights: Tensor) -> Tensor:
         """Σ_m v_m z_m."""
         return mean_output(outputs, weights)
+
+    def decode(self, output: Tensor) -> Decoded:
+        """μ + σ z_bq, a column for each quantile, in the label's unit."""
+        return Decoded(self.mean + self.std * output.double())
 
     def sums(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
         """[examples, Σ of the mean over levels of ρ]."""

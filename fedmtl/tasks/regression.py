@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.tasks.checks import is_finite, numbers, refuse
+from fedmtl.tasks.decoded import Decoded
 from fedmtl.tasks.masked import counts, keep, labelled, mean_over
 from fedmtl.tasks.precision import merged_by_float32
 from fedmtl.tasks.traits import TaskTraits
@@ -34,7 +35,7 @@ class Regression:
         ValueError: a std that is not a positive number, or a mean that is not a number.
     """
 
-    traits = TaskTraits(mixed=True, possible_sums=True)
+    traits = TaskTraits(mixed=True, decoded=True, possible_sums=True)
 
     mean: float = 0.0
     """μ, in the label's unit."""
@@ -75,6 +76,10 @@ class Regression:
         """Σ_m v_m z_m."""
         v = weights[:, None, None]
         return (v * keep(outputs, v > 0)).sum(0)
+
+    def decode(self, output: Tensor) -> Decoded:
+        """μ + σ z_b, in the label's unit."""
+        return Decoded(self.mean + self.std * output[:, 0].double())
 
     def sums(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
         """[examples, Σ e²]."""

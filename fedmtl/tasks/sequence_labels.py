@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fedmtl.tasks.checks import is_whole
 from fedmtl.tasks.class_weights import BALANCED, ClassWeights, balanced, checked_weights, settled
+from fedmtl.tasks.decoded import Decoded
 from fedmtl.tasks.masked import counts, keep, labelled
 from fedmtl.tasks.names import checked_names
 from fedmtl.tasks.positions import check_void, class_labels, entropy, mixed_logits, predicted
@@ -35,7 +36,7 @@ class SequenceLabels:
             each class.
     """
 
-    traits = TaskTraits(mixed=True, possible_sums=True, names=True, fitted=True)
+    traits = TaskTraits(mixed=True, decoded=True, possible_sums=True, names=True, fitted=True)
 
     num_classes: int
     """K."""
@@ -84,6 +85,10 @@ class SequenceLabels:
     def mixed(self, outputs: Tensor, weights: Tensor) -> Tensor:
         """log Σ_m v_m softmax(z_m)."""
         return mixed_logits(outputs, weights)
+
+    def decode(self, output: Tensor) -> Decoded:
+        """argmax_k z_bkt and softmax over k."""
+        return Decoded(output.argmax(1), output.softmax(1))
 
     def sums(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
         """[examples with a label, labelled steps, right ones]."""

@@ -35,7 +35,7 @@ def finished(folder: Path, chosen: Experiment) -> tuple[Result, dict[int, dict[s
         return model.measure(model.params)
 
     result = run(chosen, folder)
-    with patch("fedmtl.export.client_models.from_dict", lambda *_: chosen):  # its components need no import path
+    with patch("fedmtl.export.finished.from_dict", lambda *_: chosen):  # its components need no import path
         for_each_client_model(folder, use)
     return result, models
 

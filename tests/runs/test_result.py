@@ -287,6 +287,7 @@ def test_the_folder_holds_nothing_else(result: Result, folder: Path) -> None:
         "fedmtl.manifest",
         "experiment.toml",
         "environment.json",
+        "schema.json",
         "rounds.columns",
         "ledger.columns",
         "measures.columns",

@@ -125,6 +125,23 @@ def test_a_task_is_a_value(task: Task) -> None:
         task.outputs = 3  # type: ignore[misc]
 
 
+def test_labels_that_are_what_is_decoded_are_predicted_perfectly(task: Task) -> None:
+    """Predictions in the form of labels, given back as labels, leave nothing to improve: the score is 1."""
+    if not task.traits.decoded:
+        return
+    output, _, _ = example(task, 50)
+    kind: Any = task
+    found = kind.decode(output)
+    if found.values.shape[1:] != task.label_shape:  # several quantiles of one number
+        return
+    y = torch.from_numpy(task.labels(found.values.numpy()))
+    assert task.score(task.sums(output, y, torch.ones(50)).numpy()) == pytest.approx(1.0, abs=1e-6)
+    if found.probabilities is not None:
+        assert found.probabilities.min() >= 0 and found.probabilities.max() <= 1
+        if found.probabilities.shape != found.values.shape:  # of classes
+            assert torch.allclose(found.probabilities.sum(1), torch.ones(found.values.shape), atol=1e-6)
+
+
 def test_labels_come_back_as_float32_with_nan_kept(task: Task) -> None:
     _, y, _ = example(task, 50)
     raw = y.numpy().astype(np.float64)

@@ -14,7 +14,7 @@ from fedmtl.client.data_shard import Shard, ShardRows, ShardTable
 from fedmtl.client.stages.exchange import LoadedExchange
 from fedmtl.core.context import ContextRows
 from fedmtl.core.trees import tree_map, tree_stack, tree_structure
-from fedmtl.core.types import Payload, TaskSet
+from fedmtl.core.types import ClientId, Payload, TaskSet
 from fedmtl.engines.base import ClientFn, Cohort, OutputBuffers
 from fedmtl.protocol.packets import DOWN, concat
 from fedmtl.protocol.packing import raise_error, unpack_payloads
@@ -79,6 +79,16 @@ class ClientGroup(NamedTuple):
         )
 
 
+def first_state(plan: Plan, client: ClientId, owned: TaskSet, num_examples: int) -> dict[str, Any]:
+    """Return a client's state before its first training: its private state and the memory of its codec."""
+    return {"private": plan.init_client(owned, num_examples), "codec": plan.uplink(client, owned).init()}
+
+
+def state_kind(owned: TaskSet, first: dict[str, Any]) -> str:
+    """Return the name of the structure of a state, by which stores keep it."""
+    return blake2b(repr((owned, tree_structure(first))).encode(), digest_size=8).hexdigest()
+
+
 class GroupLoader:
     """Groups the requested clients of a node by tasks and structure of state.
 
@@ -139,15 +149,11 @@ class GroupLoader:
         sizes, inverse = np.unique(table.train.size[rows], return_inverse=True)
         for size in sizes.tolist():
             if (table.owned, size) not in self._kinds:
-                picture = repr((table.owned, tree_structure(self._first_of(table, size))))
-                self._kinds[table.owned, size] = blake2b(picture.encode(), digest_size=8).hexdigest()
+                self._kinds[table.owned, size] = state_kind(table.owned, self._first_of(table, size))
         return np.array([self._kinds[table.owned, size] for size in sizes.tolist()])[inverse]
 
     def _first_of(self, table: ShardTable, num_examples: int) -> dict[str, Any]:
-        return {
-            "private": self._plan.init_client(table.owned, num_examples),
-            "codec": self._plan.uplink(int(table.clients[0]), table.owned).init(),
-        }
+        return first_state(self._plan, int(table.clients[0]), table.owned, num_examples)
 
     def _first(self, table: ShardTable, rows: NDArray[np.int64]) -> Any:
         """Stack the first states of some of a table's clients."""

@@ -119,7 +119,7 @@ def serve(
     check_plan(server.plan, schema.owners)
     check_validation(schema, experiment.valid_fraction)
     node_map = discover(grid, server.roster, experiment.runtime.wait_seconds, rejected=server.rejected)
-    recorder.client_names = schema.client_names
+    recorder.schema = schema
     recorder.restore(server)
     if recorder.finished is not None and recorder.next_exchange(server) is None:
         return recorder.result(server, recorder.finished)

@@ -7,6 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable
+from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from flwr.app import Message
 from ray.exceptions import RayActorError, RayTaskError
 
 from fedmtl.client.shard_files import write_shard
-from fedmtl.client.state.base import StateError
+from fedmtl.client.state.base import StateError, StateStore
 from fedmtl.data.base import Federation
 from fedmtl.data.joined import some_of
 from fedmtl.runs.experiment import Experiment
@@ -27,6 +28,7 @@ from fedmtl.runtime.direct_grid import DirectGrid, new_run_id
 from fedmtl.runtime.placement import place_clients
 from fedmtl.runtime.ray import cluster
 from fedmtl.runtime.ray.channels import Channel, RayChannel, SocketChannel
+from fedmtl.runtime.ray.kept_states import keep_states
 from fedmtl.runtime.ray.pool import acquire, claim, release, start_actor
 
 log = logging.getLogger("fedmtl")
@@ -67,6 +69,7 @@ class RayGrid(DirectGrid):
         self._scratch = scratch.make()
         self._sockets = _sockets(self._scratch)
         self._folder = state_folder or str(self._scratch / "state")
+        self._keep_states = partial(keep_states, self._folder, federation.ids(), experiment.runtime)
         self._pickled = cloudpickle.dumps((experiment, federation.schema))
         self._paths = list(sys.path)
         self._actors = claim(self._spec)
@@ -199,6 +202,9 @@ class RayGrid(DirectGrid):
         if key not in self._stored:
             self._stored[key] = ray.put(array)
         return self._stored[key]
+
+    def private_states(self) -> StateStore | None:
+        return self._keep_states()
 
     def close(self) -> None:
         """Release the actors to the pool, without the run's data."""

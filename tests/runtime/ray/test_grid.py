@@ -1,10 +1,12 @@
 """Actors that die, resources that are not there, and workers that serve one run after another."""
 
+import gc
 import os
 import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import ray
 
@@ -13,6 +15,7 @@ from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.presets import load_experiment
 from fedmtl.runs.recorder import Recorder
 from fedmtl.runs.result import Progress, Result
+from fedmtl.runtime import scratch
 from fedmtl.runtime.flower.server_app import serve
 from fedmtl.runtime.ray.grid import RayGrid
 from tests.forks import run as run_process
@@ -88,6 +91,27 @@ def test_an_actor_that_always_dies_ends_the_run(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(RayGrid, "_load", kill)
     with pytest.raises(RuntimeError, match="Actors died 4 times while it started, node 1 last"):
         run(load_experiment(TINY, ["runtime=Ray(workers=1)"]))
+
+
+def test_a_result_without_a_folder_keeps_the_clients_models() -> None:
+    """Actors write private states to a temporary folder, which lasts as long as the result: models are bit-identical to
+    those of the same work in this process."""
+    experiment = load_experiment(TINY, ["runtime=Ray(workers=2)"])
+    here = run(experiment, in_process=True)
+    run(experiment)  # Ray's own folder is there
+    gc.collect()
+    before = set(scratch._held)
+    result = run(experiment)
+    (kept,) = set(scratch._held) - before
+    x = np.random.default_rng(0).standard_normal((5, 8))
+    for client, owned in experiment.load().schema.owners.items():
+        one, other = result.predict(client, x), here.predict(client, x)
+        assert tuple(one) == owned == tuple(other)
+        assert all(np.array_equal(one[task].outputs, other[task].outputs) for task in owned)
+    assert kept.is_dir()
+    del result
+    gc.collect()
+    assert not kept.exists() and set(scratch._held) == before
 
 
 KILL = """
