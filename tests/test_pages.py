@@ -238,6 +238,8 @@ def test_the_other_commands_are_known() -> None:
                 *_,
             ]:
                 pass
+            case ["fedmtl", "data", "list" | "describe" | "fetch", *_]:
+                pass
             case ["flower-superlink" | "flower-supernode" | "flwr" | "ray", *_]:
                 pass
             case ["make", target]:

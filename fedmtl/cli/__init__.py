@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fedmtl.cli import bench, compare, export, listing, log, predict, report, run, shrink, tune, verify
+from fedmtl.cli import bench, compare, data, export, listing, log, predict, report, run, shrink, tune, verify
 from fedmtl.cli.usage import Commands
 from fedmtl.cli.version import print_versions
 from fedmtl.core import stopping
@@ -41,6 +41,7 @@ app.command("run")(run.run)
 app.command("compare")(compare.compare)
 app.command("report")(report.report)
 app.command("list")(listing.list_known)
+app.add_typer(data.data, name="data")
 app.command("tune")(tune.tune)
 app.command("log")(log.log)
 app.command("export")(export.export)

@@ -20,3 +20,11 @@ from fedmtl.data.digits import Digits as Digits
 from fedmtl.data.watch import Watch as Watch
 from fedmtl.data.synthetic import Synthetic as Synthetic
 from fedmtl.data.table_file import TableFile as TableFile
+from fedmtl.data.productreviews import ProductReviews as ProductReviews
+from fedmtl.data.moviereviews import MovieReviews as MovieReviews
+from fedmtl.data.har import HAR as HAR
+from fedmtl.data.school import School as School
+from fedmtl.data.landmine import Landmine as Landmine
+from fedmtl.data.parkinsons import Parkinsons as Parkinsons
+from fedmtl.data.beijingair import BeijingAir as BeijingAir
+from fedmtl.data.omniglot import Omniglot as Omniglot

@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from fedmtl.core.suggest import did_you_mean
 from fedmtl.core.types import TaskSet
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.data.partition import check_fraction, dirichlet, few_classes, hold_out, iid
+from fedmtl.data.source import DataSource
 from fedmtl.tasks.base import Task
 from fedmtl.tasks.binary import Binary
 from fedmtl.tasks.multiclass import MultiClass
@@ -72,6 +73,18 @@ class Digits:
     """Number of the four tasks that each client owns; 0 mixes: mostly one or two, some three or four."""
     tasks: tuple[str, ...] = ()
     """The tasks to share out, such as ``["digit"]``, which all clients then own; empty: all four."""
+
+    source: ClassVar[DataSource] = DataSource(
+        name="digits",
+        clients="any number",
+        tasks=tuple(TASKS),
+        examples=IMAGES,
+        address="https://doi.org/10.24432/C50P49",
+        licence="believed CC BY 4.0, as UCI's sets are",
+        citation="Alpaydin and Kaynak, Optical recognition of handwritten digits, UCI Machine Learning Repository, "
+        "1998",
+        package="sklearn",
+    )
 
     def __post_init__(self) -> None:
         if self.min_size < 2:

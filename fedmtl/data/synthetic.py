@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from fedmtl.core.random import SERVER, rng
 from fedmtl.core.suggest import did_you_mean
 from fedmtl.data.base import Federation
 from fedmtl.data.joined import JoinedRows, joined
+from fedmtl.data.source import DataSource
 from fedmtl.tasks.base import Task, output_shape
 from fedmtl.tasks.binary import Binary
 from fedmtl.tasks.multiclass import MultiClass
@@ -65,6 +66,16 @@ class Synthetic:
     """The noise's standard deviation, where the signal's is about 1."""
     ragged: bool = False
     """Training examples differ from client to client: evenly from a quarter of ``examples`` to all."""
+
+    source: ClassVar[DataSource] = DataSource(
+        name="synthetic",
+        clients="any number",
+        tasks=(),
+        examples=None,
+        address="",
+        licence="none needed: drawn at random",
+        citation="",
+    )
 
     def __post_init__(self) -> None:
         for name in ("clients", "examples", "test_examples", "features", "rank", "tasks", "tasks_per_client"):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from fedmtl.core.bounds import shown
 from fedmtl.core.suggest import did_you_mean
 from fedmtl.data.base import Federation
 from fedmtl.data.frame import FrameData, from_frame
+from fedmtl.data.source import DataSource
 
 SUFFIXES = (".csv", ".parquet")
 
@@ -66,6 +67,16 @@ class TableFile:
     """Tokens of a text at most."""
     sha256: str = ""
     """Checksum of the file's bytes, by which a file that has changed is refused; empty: any content."""
+
+    source: ClassVar[DataSource] = DataSource(
+        name="tablefile",
+        clients="any number",
+        tasks=(),
+        examples=None,
+        address="",
+        licence="that of the file",
+        citation="",
+    )
 
     def __post_init__(self) -> None:
         pairs = self.kinds.items() if isinstance(self.kinds, dict) else self.kinds

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fedmtl.core.random import rng
 from fedmtl.core.types import ClientId
 from fedmtl.data.base import ClientData, Federation, Split
+from fedmtl.data.source import DataSource
 from fedmtl.tasks.base import Task
 from fedmtl.tasks.binary import Binary
 from fedmtl.tasks.multiclass import MultiClass
@@ -66,6 +67,18 @@ class Watch:
     """Samples from the start of one window to the start of the next."""
     test_fraction: float = 0.5
     """The part of each person's fourteen recordings that is tested on, rounded, at least one."""
+
+    source: ClassVar[DataSource] = DataSource(
+        name="watch",
+        clients="10 people",
+        tasks=tuple(TASKS),
+        examples=140,
+        address="https://github.com/dmbee/seglearn",
+        licence="BSD 3-clause, as seglearn",
+        citation="Burns et al., Shoulder physiotherapy exercise recognition: machine learning the inertial signals "
+        "from a smartwatch, Physiological Measurement 39, 2018",
+        package="seglearn",
+    )
 
     def __post_init__(self) -> None:
         if not 1 <= self.window <= SHORTEST:

@@ -66,6 +66,13 @@ def test_lists(here: Path, kind: ListKind) -> None:
     assert " ".join(lines).split() == whole.stdout.split()
 
 
+@pytest.mark.parametrize("arguments", [["list"], ["describe", "digits"], ["describe", "watch", "--help"]])
+def test_data(here: Path, arguments: list[str]) -> None:
+    lines, code = screen(["data", *arguments], here)
+    assert code == 0 and len(lines) > 10
+    check(lines)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -82,6 +89,8 @@ def test_lists(here: Path, kind: ListKind) -> None:
         ["verify", "FedPr"],
         ["bench", "--workload", "W7"],
         ["list", "model"],
+        ["data", "fetch", "har", "--from", "nowhere"],
+        ["data", "describe", "digts"],
         ["lst"],
     ],
 )

@@ -8,17 +8,28 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
 import torch
 
-from fedmtl.data import Dataset, Digits, Federation, Synthetic, TableFile, Watch, from_arrays, from_frame
+from fedmtl.data import (
+    HAR,
+    BeijingAir,
+    Dataset,
+    Digits,
+    Federation,
+    Omniglot,
+    ProductReviews,
+    Synthetic,
+    TableFile,
+    Watch,
+    from_arrays,
+    from_frame,
+)
 from fedmtl.registry.components import REGISTRY, find, make
+from tests.data.homes import needs
 from tests.data.test_frame import table
-
-needs_seglearn = pytest.mark.skipif(find_spec("seglearn") is None, reason="seglearn is an extra")
 
 
 def arrays() -> Dataset:
@@ -37,17 +48,29 @@ def table_file() -> Dataset:
 SETTINGS = [
     pytest.param(Digits(), id="digits"),
     pytest.param(Digits(clients=7, alpha=float("inf"), tasks_per_client=3), id="digits-iid"),
-    pytest.param(Watch(), id="watch", marks=needs_seglearn),
+    pytest.param(Watch(), id="watch", marks=needs(Watch.source)),
     pytest.param(Synthetic(clients=12), id="synthetic"),
     pytest.param(Synthetic(clients=12, kind="mixed", ragged=True, tasks_per_client=2), id="synthetic-mixed"),
     pytest.param(arrays(), id="arrays"),
     pytest.param(from_frame(table(), "site", ["churn", "ltv"]), id="frame"),
     pytest.param(table_file(), id="file"),
+    *(
+        pytest.param(each, id=name, marks=needs(each.source))
+        for name, each in {
+            "productreviews-sites": ProductReviews(clients=5),
+            "har-summaries": HAR(summaries=True),
+            "beijingair-tomorrow": BeijingAir(ahead=24, step=11),
+            "omniglot-groups": Omniglot(drawers=4),
+        }.items()
+    ),
 ]
-NAMED = {type(each.values[0]).__name__ for each in SETTINGS}
-OTHERS = [make("data", name) for name in REGISTRY["data"] if find("data", name).__name__ not in NAMED]
-ALL_DATASETS = [*SETTINGS, *(pytest.param(each, id=type(each).__name__) for each in OTHERS)]
-"""Every registered data set."""
+NAMED = {"Digits", "Watch", "Synthetic", "TableFile"}
+OTHERS = [find("data", name) for name in REGISTRY["data"] if find("data", name).__name__ not in NAMED]
+ALL_DATASETS = [
+    *SETTINGS,
+    *(pytest.param(make("data", each.__name__), id=each.__name__, marks=needs(each.source)) for each in OTHERS),
+]
+"""Every registered data set, where the data home has it."""
 
 
 def digest(federation: Federation) -> str:
@@ -85,7 +108,7 @@ def test_every_client_can_learn_and_be_tested(dataset: Dataset) -> None:
     for data in federation.clients.values():
         for split in data:
             assert len(split.x) > 0 and split.x.shape[1:] == federation.input_shape
-            assert split.x.dtype == np.float32 and split.x.flags.c_contiguous
+            assert split.x.dtype in (np.float32, np.int64) and split.x.flags.c_contiguous
             assert {y.dtype for y in split.y.values()} == {np.dtype(np.float32)}
         assert data.tasks and not np.shares_memory(data.train.x, data.test.x)
 
