@@ -7,7 +7,7 @@ from fedmtl.core.suggest import did_you_mean
 from fedmtl.core.text_table import TextColumn, fitted
 from fedmtl.data.base import Dataset, Federation
 from fedmtl.data.fetch import fetch_file
-from fedmtl.data.home import data_home, is_there
+from fedmtl.data.home import data_home, find_file, is_there
 from fedmtl.data.skew import LabelSkew
 from fedmtl.data.source import DataSource
 from fedmtl.registry.components import REGISTRY, find, make
@@ -195,5 +195,5 @@ def fetched_lines(name: str, origin: str, timeout: float) -> Iterator[str]:
     for file in source.files:
         is_new = fetch_file(source, file, origin, timeout)
         what = "fetched" if is_new else "was there"
-        yield f"{data_home() / file.path}: {what}, {file.size:,} bytes, SHA-256 {file.sha256}"
+        yield f"{find_file(source, file.path)}: {what}, {file.size:,} bytes, SHA-256 {file.sha256}"
     yield f"Licence: {source.licence}. Cite: {source.citation}."

@@ -28,3 +28,4 @@ from fedmtl.data.landmine import Landmine as Landmine
 from fedmtl.data.parkinsons import Parkinsons as Parkinsons
 from fedmtl.data.beijingair import BeijingAir as BeijingAir
 from fedmtl.data.omniglot import Omniglot as Omniglot
+from fedmtl.data.fashionmnist import FashionMNIST as FashionMNIST

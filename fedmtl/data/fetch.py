@@ -46,7 +46,7 @@ def fetch_file(source: DataSource, file: DataFile, origin: str = "", timeout: fl
         OSError: a data home that cannot be written.
     """
     home = data_home()
-    if is_right(file, home / file.path):
+    if is_right(file, home / file.path) or (file.copy is not None and is_right(file.copy, Path(file.copy.path))):
         return False
     url = _url(origin, file.path) if origin else file.address
     if not url:

@@ -25,13 +25,13 @@ def find_file(source: DataSource, path: str) -> Path:
 
     Args:
         source: of the data set.
-        path: of the file, as ``source.files`` has it.
+        path: of the file, as ``source.files`` or ``source.excerpt`` has it.
 
     Raises:
         FileNotFoundError: it is at neither place; the message has the file, the command that gets it and the origin.
         ValueError: its bytes are others.
     """
-    file = next(file for file in source.files if file.path == path)
+    file = next(file for file in (*source.files, *source.excerpt) if file.path == path)
     place = data_home() / file.path
     if place.is_file():
         check_file(source, file, place)
@@ -66,10 +66,15 @@ def is_right(file: DataFile, place: Path) -> bool:
 
 
 def is_there(source: DataSource) -> bool:
-    """True where all files have a place and the right size; checksums are compared when they are read."""
+    """True where all files, or the excerpt, are there with the right size; checksums are compared by ``find_file``."""
     if source.package and find_spec(source.package) is None:
         return False
-    return all(_has_size(file, data_home() / file.path) or _has_copy(file) for file in source.files)
+    return has_files(source.files) or bool(source.excerpt) and has_files(source.excerpt)
+
+
+def has_files(files: tuple[DataFile, ...]) -> bool:
+    """True where all files, or copies of them, are there with the right size."""
+    return all(_has_size(file, data_home() / file.path) or _has_copy(file) for file in files)
 
 
 def by_hand(source: DataSource, file: DataFile) -> str:

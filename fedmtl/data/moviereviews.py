@@ -44,7 +44,7 @@ class MovieReviews:
     length: int = 256
     """Words that are kept of a review."""
     vocabulary: int = 16384
-    """Number of different tokens, 0 among them."""
+    """Number of different tokens, padding among them."""
     test_fraction: float = 0.25
     """The part of a client's reviews that is tested on."""
 

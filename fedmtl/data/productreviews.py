@@ -12,7 +12,8 @@ from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.data.home import find_file
 from fedmtl.data.partition import check_fraction, dirichlet, hold_out
 from fedmtl.data.source import DataFile, DataSource
-from fedmtl.data.tokens import check_tokens, hashed_tokens, words
+from fedmtl.data.tokens import check_tokens, hashed_tokens
+from fedmtl.data.words import tokenize
 from fedmtl.tasks.base import Task
 from fedmtl.tasks.multiclass import MultiClass
 
@@ -66,7 +67,7 @@ class ProductReviews:
     length: int = 64
     """Words that are kept of a sentence or a document."""
     vocabulary: int = 4096
-    """Number of different tokens, 0 among them."""
+    """Number of different tokens, padding among them."""
     test_fraction: float = 0.25
     """The part of a client's documents that is tested on."""
 
@@ -159,7 +160,7 @@ def without(document: Document, tested: set[str]) -> Document:
 
 def plain(text: str) -> str:
     """A text as its words, by which equal sentences are found."""
-    return " ".join(words(text))
+    return " ".join(tokenize(text))
 
 
 def read() -> list[Document]:

@@ -38,6 +38,8 @@ class DataSource:
     """The work to cite; empty where there is none."""
     files: tuple[DataFile, ...] = ()
     """Files in the data home; none where a package carries the data."""
+    excerpt: tuple[DataFile, ...] = ()
+    """Files that hold all that default settings read, and are read in place of ``files`` where they are there."""
     packing: str = ""
     """The way from the original to the files, where they differ."""
     package: str = ""

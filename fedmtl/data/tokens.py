@@ -1,46 +1,36 @@
 """Words as whole numbers by a hash: clients need not agree on a vocabulary, and none is learnt from test texts."""
 
-import re
 from collections.abc import Sequence
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
-PADDING = 0
-"""The number that fills a text up to its length."""
-
-_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[^\w\s]|_")
-"""A word with its apostrophes, or one mark."""
-
-
-def words(text: str) -> list[str]:
-    """The words of a text in lower case, marks apart.
-
-    >>> words("I don't like it.")
-    ['i', "don't", 'like', 'it', '.']
-    """
-    return _WORD.findall(text.lower())
+from fedmtl.data.words import FIRST, PADDING, UNKNOWN, tokenize
 
 
 def hashed_tokens(texts: Sequence[str], vocabulary: int, length: int) -> NDArray[np.int64]:
-    """Tokens of texts, [N, length]: 1 + crc32(word) mod (vocabulary − 1), and ``PADDING`` after the last word.
+    """Tokens of texts, [N, length]: 2 + crc32(word) mod (vocabulary − 2), and ``PADDING`` after the last word.
+
+    A text without a word is one unknown word.
 
     >>> hashed_tokens(["good camera", "good"], 100, 3).tolist()
-    [[96, 79, 0], [96, 0, 0]]
+    [[6, 17, 0], [6, 0, 0]]
 
     Args:
         texts: of any length.
-        vocabulary: of different numbers, ``PADDING`` among them; words that share one are the same to a model.
+        vocabulary: of different numbers, ``PADDING`` and ``UNKNOWN`` among them; words that share one are the same to a
+            model.
         length: of words that are kept; longer texts are cut.
     """
     numbers: dict[str, int] = {}
     tokens = np.full((len(texts), length), PADDING, np.int64)
     for row, text in enumerate(texts):
-        for place, word in enumerate(words(text)[:length]):
+        for place, word in enumerate(tokenize(text)[:length]):
             if word not in numbers:
-                numbers[word] = 1 + crc32(word.encode()) % (vocabulary - 1)
+                numbers[word] = FIRST + crc32(word.encode()) % (vocabulary - FIRST)
             tokens[row, place] = numbers[word]
+    tokens[tokens[:, 0] == PADDING, 0] = UNKNOWN
     return tokens
 
 
@@ -50,7 +40,7 @@ def check_tokens(name: str, vocabulary: int, length: int) -> None:
     Raises:
         ValueError: it begins with the data set's name.
     """
-    if not 2 <= vocabulary <= 2**24:
-        raise ValueError(f"{name} numbers words from 1 to 2**24 at most, got vocabulary={vocabulary}; use 4096.")
+    if not FIRST < vocabulary <= 2**24:
+        raise ValueError(f"{name} numbers words by 3 to 2**24 tokens, got vocabulary={vocabulary}; use 4096.")
     if length < 1:
         raise ValueError(f"{name} keeps at least one word of a text, got length={length}; use 64.")

@@ -8,6 +8,7 @@ import csv
 import gzip
 import itertools
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from sklearn.svm import LinearSVC
 from fedmtl.data import (
     HAR,
     BeijingAir,
+    FashionMNIST,
     Federation,
     Landmine,
     MovieReviews,
@@ -28,6 +30,7 @@ from fedmtl.data import (
     ProductReviews,
     School,
     beijingair,
+    fashionmnist,
     har,
     landmine,
     moviereviews,
@@ -36,7 +39,7 @@ from fedmtl.data import (
     productreviews,
     school,
 )
-from fedmtl.data.home import find_file
+from fedmtl.data.home import find_file, has_files
 from tests.data.homes import needs
 
 
@@ -326,6 +329,57 @@ class TestOmniglot:
         assert 0.28 < min(scores) and max(scores) < 0.58
 
 
+class TestFashionMNIST:
+    @needs(FashionMNIST.source)
+    def test_sizes(self) -> None:
+        """600 and 100 images of each of ten articles."""
+        for part, count in zip(fashionmnist.read(False), (600, 100), strict=True):
+            assert Counter(part.y.tolist()) == dict.fromkeys(range(10), count) and part.x.shape[1:] == (28, 28)
+        federation = FashionMNIST(clients=7).load(0)
+        assert examples(federation) == 7000 and len(federation.clients) == 7
+        x = stacked(federation, 0, "article")[0]
+        assert x.min() == 0 and x.max() == 1
+
+    @pytest.mark.slow
+    @pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
+    @needs(FashionMNIST.source)
+    def test_baseline(self) -> None:
+        """A logistic regression on the authors' parts: 0.822."""
+        train, test = fashionmnist.read(False)
+        model = LogisticRegression(C=0.01, max_iter=60).fit(train.x.reshape(-1, 784) / 255, train.y)
+        assert model.score(test.x.reshape(-1, 784) / 255, test.y) == pytest.approx(0.822, abs=0.02)
+
+    @pytest.mark.skipif(
+        not (has_files(fashionmnist.WHOLE) and has_files((fashionmnist.EXCERPT,))),
+        reason="not both the whole Fashion-MNIST and its excerpt are in the data home",
+    )
+    def test_the_small_file_is_of_the_whole_set(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        small = fashionmnist.read(False)
+        assert [len(part.y) for part in fashionmnist.read(True)] == [60000, 10000]
+        monkeypatch.setattr(fashionmnist, "has_files", lambda files: False)
+        for one, other in zip(fashionmnist.read(False), small, strict=True):
+            assert (one.x == other.x).all() and (one.y == other.y).all()
+
+    def test_whole_files_are_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Written here as IDX: 16 bytes before images, 8 before labels."""
+        draw, wanted = np.random.default_rng(0), []
+        for k, (kind, count) in enumerate([("images", 30), ("labels", 30), ("images", 20), ("labels", 20)]):
+            values = draw.integers(0, 10, (count, 28, 28) if kind == "images" else count, np.uint8)
+            wanted.append(values)
+            content = bytes(16 if kind == "images" else 8) + values.tobytes()
+            (tmp_path / fashionmnist.WHOLE[k].path.split("/")[1]).write_bytes(gzip.compress(content))
+        monkeypatch.setattr(fashionmnist, "find_file", lambda source, path: tmp_path / path.split("/")[1])
+        for part, x, y in zip(fashionmnist.read(True), wanted[::2], wanted[1::2], strict=True):
+            assert (part.x == x).all() and (part.y == y).all()
+
+    def test_chosen(self) -> None:
+        """Distinct rows of equally many of each class, in ascending order."""
+        labels = np.arange(20000) % 10
+        train, test = fashionmnist.chosen(labels, labels)
+        for rows, count in ((train, 600), (test, 100)):
+            assert Counter(labels[rows].tolist()) == dict.fromkeys(range(10), count) and (np.diff(rows) > 0).all()
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -340,6 +394,8 @@ class TestOmniglot:
         (lambda: Parkinsons(test_fraction=-1.0), "Parkinsons tests on a fraction"),
         (lambda: BeijingAir(ahead=0), "1 to 168 hours ahead, got ahead=0"),
         (lambda: BeijingAir(step=0), "got step=0; use 7"),
+        (lambda: FashionMNIST(clients=0), "7,000 images, for 1 to 875 clients .* got clients=0"),
+        (lambda: FashionMNIST(alpha=-1.0), "positive, finite alpha, got alpha=-1.0"),
         (lambda: Omniglot(drawers=3), "got drawers=3; use 1, 2, 4, 5, 10 or 20"),
     ],
 )
