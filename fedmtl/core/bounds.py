@@ -29,6 +29,11 @@ MOST: dict[str, int] = {
     "clients": 100_000_000,
     "hidden": 10_000_000,
     "channels": 100_000,
+    "vocabulary": 100_000_000,
+    "width": 1_000_000,
+    "layers": 10_000,
+    "heads": 10_000,
+    "kernels": 100_000,
     "block": 2**24,
     "seed": MOST_INT,
 }

@@ -7,5 +7,12 @@ from fedmtl.models.base import Model as Model
 from fedmtl.models.mlp import MLP as MLP
 from fedmtl.models.linear import Linear as Linear
 from fedmtl.models.cnn import CNN as CNN
-from fedmtl.models.cnn import TemporalCNN as TemporalCNN
+from fedmtl.models.resnet import ResNet as ResNet
+from fedmtl.models.unet import UNet as UNet
+from fedmtl.models.temporal_cnn import TemporalCNN as TemporalCNN
+from fedmtl.models.recurrent import GRU as GRU
+from fedmtl.models.recurrent import LSTM as LSTM
+from fedmtl.models.bag_of_embeddings import BagOfEmbeddings as BagOfEmbeddings
+from fedmtl.models.text_cnn import TextCNN as TextCNN
+from fedmtl.models.transformer_encoder import TransformerEncoder as TransformerEncoder
 from fedmtl.models.share import ShareMap as ShareMap

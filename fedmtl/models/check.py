@@ -98,17 +98,19 @@ def run(name: str, part: str, forward: Forward, x: Tensor) -> Any:
             return forward(x)
     except Exception as error:
         line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        way = (
-            "give the embedding a row for each whole number from 0 to the largest, or number the tokens from 0"
-            if isinstance(error, IndexError) and "out of range in self" in line
-            else "tokens are whole numbers: give every client's x an integer type"
-            if "indices" in line or "embedding" in line.lower()
-            else "make it take inputs [B, *input_shape]"
-        )
         raise Unfit(
             f"{name}: {part} fails on inputs of shape {tuple(x.shape)}, {x.dtype} ({type(error).__name__}: {line}); "
-            f"{way}."
+            f"{_way_out(error, line, x)}."
         ) from error
+
+
+def _way_out(error: Exception, line: str, x: Tensor) -> str:
+    if isinstance(error, IndexError) and "out of range in self" in line and not x.is_floating_point():
+        rows = int(x.max()) + 1
+        return f"give the embedding {rows} rows, as vocabulary={rows} does, or number the tokens from 0"
+    if "indices" in line or "embedding" in line.lower():
+        return "tokens are whole numbers: give every client's x an integer type"
+    return "make it take inputs [B, *input_shape]"
 
 
 def check_pure(
