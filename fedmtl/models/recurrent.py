@@ -24,7 +24,7 @@ class GRU:
     """Numbers of a state, and of features."""
     layers: int = 1
     vocabulary: int = 0
-    """Of texts: tokens are below it; 0: inputs are signals."""
+    """Tokens of texts are below it; 0: inputs are signals."""
     width: int = 64
     """Numbers of an embedding of a token."""
     per_step: bool = False
@@ -52,7 +52,7 @@ class LSTM:
     """Numbers of a state, and of features."""
     layers: int = 1
     vocabulary: int = 0
-    """Of texts: tokens are below it; 0: inputs are signals."""
+    """Tokens of texts are below it; 0: inputs are signals."""
     width: int = 64
     """Numbers of an embedding of a token."""
     per_step: bool = False

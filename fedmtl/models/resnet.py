@@ -27,7 +27,7 @@ class ResNet:
     depth: int = 8
     """Layers: 8 (three stages of one block) or 18 (four of two)."""
     width: int = 16
-    """Channels of the first stage; each stage has twice as many as the one before. The published ResNet-18 has 64."""
+    """Channels of the first stage; each stage has twice those of the one before. The published ResNet-18 has 64."""
     norm: str = "group"
     """``group``: GroupNorm of at most 8 groups, equal in training and measuring. ``batch``: BatchNorm, whose running
     statistics are shared as the weights beside them; FedBN keeps them private."""

@@ -27,7 +27,7 @@ class TextCNN:
     kernels: tuple[int, ...] = (3, 4, 5)
     """Tokens that a convolution sees at once, of each convolution."""
     channels: int = 32
-    """Channels of each convolution, so features are as many times the number of kernels."""
+    """Channels of each convolution, so there are channels times kernels features."""
     dropout: float = 0.0
     """Probability that a feature is 0 in training."""
 

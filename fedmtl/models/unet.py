@@ -25,7 +25,7 @@ class UNet:
     """
 
     channels: tuple[int, ...] = (16, 32, 64)
-    """Of each level, the first with the image's own sides."""
+    """Channels of each level; the first has the image's own sides."""
     norm: str = "group"
     """``group``: GroupNorm of at most 8 groups; ``batch``: BatchNorm."""
 
