@@ -36,8 +36,6 @@ class Schema(NamedTuple):
     The server holds what clients send to it: their weights, and the counts of what they measured."""
     client_names: Mapping[ClientId, str] = {}
     """Names of clients that the user named."""
-    recipe: TableRecipe | None = None
-    """The way from rows of a table to inputs, where the examples are of one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +82,7 @@ class Federation:
         else:
             kinds = {data.train.x.dtype.kind for data in clients.values()}
             owners = Roster({client: data.tasks for client, data in clients.items()})
-        whole = kinds == {"i"}
-        return Schema(self.tasks, self.input_shape, whole, owners, self.sizes, self.client_names, self.recipe)
+        return Schema(self.tasks, self.input_shape, kinds == {"i"}, owners, self.sizes, self.client_names)
 
     def with_floats(self) -> "Federation":
         """The federation with inputs as float32, for a model that takes no whole numbers.

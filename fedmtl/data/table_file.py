@@ -91,7 +91,7 @@ class TableFile:
                 )
 
     def load(self, seed: int) -> Federation:
-        with _named(self.path):
+        with named_table(self.path):
             return self._frame().load(seed)
 
     def frame(self) -> FrameData:
@@ -100,7 +100,7 @@ class TableFile:
         Raises:
             ValueError: as ``load``.
         """
-        with _named(self.path):
+        with named_table(self.path):
             return self._frame()
 
     def _frame(self) -> FrameData:
@@ -123,8 +123,8 @@ class TableFile:
 
 
 @contextmanager
-def _named(path: str) -> Iterator[None]:
-    """Inside, errors begin with the file."""
+def named_table(path: str) -> Iterator[None]:
+    """Inside, errors begin with the file's path."""
     try:
         yield
     except ValueError as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from fedmtl.data.table_file import read_table
+from fedmtl.data.table_file import named_table, read_table
 from fedmtl.export.csv_examples import read_examples
 from fedmtl.export.finished import read_finished
 from fedmtl.export.trained import TrainedModels
@@ -33,12 +33,12 @@ def predict_csv(
     run = read_finished(folder, allow, state)
     models = TrainedModels(run)
     number = models.number(client)  # before a long file is read
-    x = (
-        read_examples(file, run.schema.input_shape)
-        if run.recipe is None
-        else read_table(str(file), "", run.recipe.client)
-    )
-    return csv_of(models.predict(number, x).table()), len(x)
+    if run.recipe is None:
+        x = read_examples(file, run.schema.input_shape)
+        return csv_of(models.predict(number, x).table()), len(x)
+    with named_table(str(file)):
+        x = read_table(str(file), "", run.recipe.client)
+        return csv_of(models.predict(number, x).table()), len(x)
 
 
 def csv_of(table: Mapping[str, NDArray[Any]]) -> str:

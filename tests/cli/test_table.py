@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from fedmtl import load_result
 from fedmtl.cli import app
 from fedmtl.runs.presets import load_experiment
 from tests.data.test_frame import table
@@ -34,6 +35,22 @@ def test_a_table_is_run_and_its_sites_are_named(here: Path) -> None:
     experiment = load_experiment("runs/sites/experiment.toml")
     assert experiment.name == "sites" and experiment.data.client == "site" and len(experiment.data.sha256) == 64
     assert (here / "runs" / "sites" / "recipe.json").is_file()
+
+
+def test_new_rows_are_predicted_by_name(here: Path) -> None:
+    """Columns in any order and others beside; the same as in Python. Rows that do not fit are one error."""
+    assert called(*TABLE, "--features", "age,member,plan", *QUICK, "--out", "runs/a")[0] == 0
+    new = table().iloc[:7][["plan", "site", "age", "member", "ltv"]]
+    new.to_csv("new.csv", index=False)
+    code, output = called("predict", "runs/a", "--client", "south", "new.csv")
+    assert code == 0, output
+    lines = output.splitlines()
+    wanted = load_result("runs/a").predict("south", new)["churn"].values
+    assert lines[0] == "churn,churn_probability" and [line.split(",")[0] for line in lines[1:]] == list(wanted)
+    for column, message in (("plan", "has no column 'plan'"), ("age", "Column 'age' holds numbers, and the text 'x'")):
+        (new.drop(columns="plan") if column == "plan" else new.assign(age="x")).to_csv("bad.csv", index=False)
+        code, output = called("predict", "runs/a", "--client", "south", "bad.csv")
+        assert code == 2 and output.startswith("error: bad.csv: ") and message in output, output
 
 
 def test_it_goes_on_with_the_same_file_alone(here: Path) -> None:
