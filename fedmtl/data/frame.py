@@ -15,6 +15,7 @@ from fedmtl.data.fit_recipe import TEXT, Preparation, fit_recipe
 from fedmtl.data.frame_columns import Roles, join_tables, labels_of, owners_of, parts_of, refuse_short, roles_of
 from fedmtl.data.partition import hold_out
 from fedmtl.data.recipe import TableRecipe
+from fedmtl.data.task_sets import TaskSets
 from fedmtl.data.words import FIRST
 from fedmtl.data.words import vocabulary as words_of
 from fedmtl.tasks.base import Task
@@ -69,9 +70,10 @@ class FrameData:
         assert found is not None
         return found
 
-    def _divided(self, client: ClientId, data: Split | ClientData, seed: int) -> ClientData:
+    def _divided(self, client: ClientId, data: Split | ClientData | TaskSets, seed: int) -> ClientData:
         if isinstance(data, ClientData):
             return data
+        assert isinstance(data, Split)  # rows of a table are one set of examples
         rows, fraction = data.x[:, 0], self.arrays.test_fraction
         if self.groups is None:
             places = hold_out(len(rows), fraction, seed, client)
