@@ -67,6 +67,11 @@ def number_labels(clients: Mapping[int, Any], tasks: Mapping[str, Task]) -> tupl
                     "add the class to names."
                 )
         elif task is not None and not all(map(_is_number, seen)):
+            if isinstance(task, Ordinal):
+                raise ValueError(
+                    f"Task {name!r}: labels are texts, {', '.join(map(shown, sorted(seen)[:10]))}, whose order is not "
+                    "known; give it, from the lowest, Ordinal(names=[…])."
+                )
             if not isinstance(task, MultiClass) or task.num_classes != len(seen):
                 raise ValueError(
                     f"Task {name!r}: labels are texts, {', '.join(map(shown, sorted(seen)[:10]))}, and {task!r} takes "

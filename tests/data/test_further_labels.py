@@ -69,6 +69,12 @@ def test_levels_may_be_texts() -> None:
     assert set(train.tolist()) == {0.0, 1.0, 2.0} and data.load(0).clients[0].test.y["grade"].dtype == np.float32
 
 
+def test_levels_without_an_order() -> None:
+    texts = np.array(["high", "low", "mid", "low"] * 5)
+    with pytest.raises(ValueError, match=r"'high', 'low', 'mid', whose order is not known; give it, .*names="):
+        from_arrays({0: (X[0], {"grade": texts})}, tasks={"grade": Ordinal(3)})
+
+
 QUESTIONS: dict[str, tuple[NDArray[Any], str]] = {
     "columns": (X[0][:, :3], r"tasks=\{'y': MultiRegression\(3, standardise=True\)\} if they are numbers to predict"),
     "steps": (
