@@ -578,7 +578,18 @@ def test_a_node_imports_what_it_allows_and_nothing_that_a_server_names(
 
 def test_bounds_hold_for_objects_where_memory_is_asked_for() -> None:
     """A model of 10⁹ hidden numbers after 64 inputs has 65·10⁹ parameters; torch is not asked for them."""
-    from fedmtl.models import CNN, MLP, Linear, TemporalCNN
+    from fedmtl.models import (
+        CNN,
+        GRU,
+        MLP,
+        BagOfEmbeddings,
+        Linear,
+        ResNet,
+        TemporalCNN,
+        TextCNN,
+        TransformerEncoder,
+        UNet,
+    )
 
     big: Any
     for big in (
@@ -588,6 +599,13 @@ def test_bounds_hold_for_objects_where_memory_is_asked_for() -> None:
         lambda: Linear().head(10**6, 10**6),
         lambda: CNN((10**5, 10**5)).trunk((1, 8, 8)),
         lambda: TemporalCNN((16,), hidden=10**9).trunk((1, 8)),
+        lambda: ResNet(depth=18, width=10**5).trunk((1, 8, 8)),
+        lambda: UNet((10**5, 10**5)).trunk((1, 8, 8)),
+        lambda: UNet((16,)).head((10**5, 8, 8), (10**5, 8, 8)),
+        lambda: GRU(hidden=10**6).trunk((1, 8)),
+        lambda: BagOfEmbeddings(10**7, width=10**6).trunk((8,)),
+        lambda: TextCNN(channels=10**5, width=10**6).trunk((8,)),
+        lambda: TransformerEncoder(layers=10**4, width=10**4).trunk((8,)),
     ):
         with pytest.raises(
             ValueError, match="parameters, where a model has at most 2.1 billion .8.6 GB.; make its layers"

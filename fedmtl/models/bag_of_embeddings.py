@@ -12,7 +12,7 @@ from fedmtl.models.tokens import check_vocabulary, masked_mean, text_length, tok
 
 @dataclass(frozen=True)
 class BagOfEmbeddings:
-    """For texts [T] of tokens: the mean of their embeddings, and a hidden layer if ``hidden`` is positive.
+    """For texts [T] of tokens: the mean of their embeddings, and a hidden layer if one is given.
 
     Token 0 is padding and does not count; the mean of a text without a token is 0. Joulin et al., EACL 2017,
     arXiv:1607.01759.

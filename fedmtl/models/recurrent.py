@@ -14,7 +14,7 @@ from fedmtl.models.tokens import check_vocabulary, token_mask
 
 @dataclass(frozen=True)
 class GRU:
-    """For signals [C, T], or with ``vocabulary`` for texts [T]: gated recurrent units, and the state after the end.
+    """For signals [C, T], or texts [T] of a vocabulary: gated recurrent units, and the state after the end.
 
     Of a text, the end is its last token; token 0 is padding, which is an input of zeros before and between tokens and
     does nothing after them. Cho et al., EMNLP 2014, arXiv:1406.1078, in the form of ``torch.nn.GRU``.
@@ -42,7 +42,7 @@ class GRU:
 
 @dataclass(frozen=True)
 class LSTM:
-    """For signals [C, T], or with ``vocabulary`` for texts [T]: long short-term memory, and the state after the end.
+    """For signals [C, T], or texts [T] of a vocabulary: long short-term memory, and the state after the end.
 
     Fields and padding are those of ``GRU``. Hochreiter and Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735, in the
     form of ``torch.nn.LSTM``.

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from fedmtl import (
     TransformerEncoder,
     UNet,
     from_arrays,
+    from_frame,
     run,
 )
 from fedmtl.engines.kernels import batched_layers
@@ -305,6 +307,17 @@ def test_inputs_of_another_kind_are_refused(model: Any, data: Any, message: str)
     with pytest.raises(ValueError, match=message) as error:
         run(Experiment(name="t", data=data(), model=model, rounds=1, runtime="InProcess"))
     assert "\n" not in str(error.value)
+
+
+def test_tokens_of_a_table_are_refused_by_a_model_of_numbers() -> None:
+    """Each word is in all 12 rows, so there are 3 words beside padding and unknown ones."""
+    rows = {"site": ["a", "b"] * 6, "text": ["good bad plain"] * 12, "sick": [0, 1, 1, 0] * 3}
+    data = from_frame(pd.DataFrame(rows), client="site", tasks=["sick"], text="text")
+    given = {"data": data, "rounds": 1, "runtime": "InProcess"}
+    message = r"MLP\(hidden=\(64,\)\) takes numbers, .* column 'text', .*BagOfEmbeddings\(vocabulary=5\)"
+    with pytest.raises(ValueError, match=message):
+        run(Experiment(model=MLP(), **given))
+    assert run(Experiment(model=BagOfEmbeddings(5), **given)).summary["mean_score"] >= 0
 
 
 def test_a_bag_learns_from_tokens_and_not_from_their_numbers() -> None:
