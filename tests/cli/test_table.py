@@ -7,8 +7,9 @@ from typer.testing import CliRunner
 
 from fedmtl import load_result
 from fedmtl.cli import app
+from fedmtl.models import BagOfEmbeddings
 from fedmtl.runs.presets import load_experiment
-from tests.data.test_frame import table
+from tests.data.test_frame import reviews, table
 
 TABLE = ["run", "--data", "sites.csv", "--client", "site", "--task", "churn"]
 QUICK = ["--set", "rounds=2", "--runtime", "InProcess", "--set", "evaluate_every=2", "--engine", "Loop"]
@@ -60,6 +61,17 @@ def test_it_goes_on_with_the_same_file_alone(here: Path) -> None:
     table(age=7).to_csv("sites.csv", index=False)
     code, output = called(*words, "--resume")
     assert code == 2 and "error: sites.csv: the file has changed: its SHA-256 was" in output
+
+
+def test_texts_have_a_model_of_texts(here: Path) -> None:
+    reviews().to_csv("reviews.csv", index=False)
+    words = ["run", "--data", "reviews.csv", "--client", "shop", "--task", "mood", "--text", "review", *QUICK]
+    code, output = called(*words, "--out", "runs/texts")
+    assert code == 0 and "shop-0" in output, output
+    # A good thing, pleasant, and, bad, broken, that, failed; padding and unknown: words that are there once are none.
+    assert load_experiment("runs/texts/experiment.toml").model == BagOfEmbeddings(vocabulary=9 + 2)
+    code, output = called(*words, "--set", "model.vocabulary=5")
+    assert code == 2 and "error: --set model.vocabulary=5: " in output and "inputs from 0 to 10" in output, output
 
 
 @pytest.mark.parametrize(
