@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import offset_copy
 
 from fedmtl.analysis.report.figure import Picture
 from fedmtl.analysis.report.line_styles import PALETTE
@@ -32,7 +33,7 @@ def label_picture(name: str, federation: Federation, skews: Mapping[str, LabelSk
     names = [federation.client_names.get(client, str(client)) for client in shown.tolist()]
     columns = min(3, len(skews))
     rows = -(-len(skews) // columns)
-    height = float(np.clip(rows * (0.7 + ROW * len(shown)), LEAST, MOST * min(rows, 2)))
+    height = float(np.clip(rows * (1.0 + ROW * len(shown)), LEAST, MOST * min(rows, 2)))
     with style():
         figure = Figure(figsize=(WIDE, height), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
@@ -63,7 +64,11 @@ def _draw_counts(axes: Axes, skew: LabelSkew, places: Mapping[int, int]) -> None
         left += counts
     axes.set_xlabel("labels")
     more = f"{len(skew.names)} classes" if len(skew.names) > MOST_NAMES else None
-    axes.legend(loc="upper right", fontsize=SMALL, title=more, title_fontsize=SMALL, handlelength=0.8, frameon=True)
+    below = offset_copy(axes.transAxes, axes.get_figure(), y=-28, units="points")  # of the axis and its label
+    axes.legend(
+        loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=below, ncols=3, borderpad=0, columnspacing=1,
+        fontsize=SMALL, title=more, title_fontsize=SMALL, handlelength=0.8,
+    )  # fmt: skip
 
 
 def _draw_numbers(axes: Axes, skew: LabelSkew, places: Mapping[int, int]) -> None:
