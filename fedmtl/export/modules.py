@@ -18,8 +18,7 @@ def module_of(module: SplitModel, owned: TaskSet, params: Params) -> SplitModel:
 
     A running variance that a lossy codec left below 0 is 0, as it is where a run measures.
     """
-    heads = {task: module.head[task] for task in owned}
-    made = copy.deepcopy(SplitModel(module.trunk, heads, module.integer_inputs, module.stateful)).eval()
+    made = copy.deepcopy(module.restricted(owned)).eval()
     own = {**dict(made.named_parameters()), **dict(made.named_buffers())}
     with torch.no_grad():
         for name, value in params.items():

@@ -16,3 +16,4 @@ from fedmtl.models.bag_of_embeddings import BagOfEmbeddings as BagOfEmbeddings
 from fedmtl.models.text_cnn import TextCNN as TextCNN
 from fedmtl.models.transformer_encoder import TransformerEncoder as TransformerEncoder
 from fedmtl.models.share import ShareMap as ShareMap
+from fedmtl.models.from_module import FromModule as FromModule

@@ -38,12 +38,6 @@ def check_parts(name: str, prefix: str, module: nn.Module) -> None:
                 f"{name}: {path} ({kind}) divides gradients by how often an index is in the batch, to which padding "
                 "belongs; build it without scale_grad_by_freq=True."
             )
-    for path, value in module.named_buffers(prefix=prefix):
-        if is_buffer(path) and (value.dtype != torch.float32 or not value.isfinite().all()):
-            raise ValueError(
-                f"{name}: {path} is a buffer that training replaces, which is float32 and finite, got {value.dtype}; "
-                f"build it so, or give a constant a name that does not begin with {PREFIX}."
-            )
     for path, value in module.named_parameters(prefix=prefix):
         if value.dtype != torch.float32:
             raise ValueError(
@@ -59,6 +53,12 @@ def check_parts(name: str, prefix: str, module: nn.Module) -> None:
                 f"{name}: {path} is a parameter, but names that begin with {PREFIX} are those of buffers, which no "
                 "gradient moves; give it another name."
             )
+    for path, value in module.named_buffers(prefix=prefix):
+        if is_buffer(path) and (value.dtype != torch.float32 or not value.isfinite().all()):
+            raise ValueError(
+                f"{name}: {path} is a buffer that training replaces, which is float32 and finite, got {value.dtype}; "
+                f"build it so, or give a constant a name that does not begin with {PREFIX}."
+            )
 
 
 def _check_batch_norm(named: str, part: _BatchNorm) -> None:
@@ -73,11 +73,12 @@ def _check_batch_norm(named: str, part: _BatchNorm) -> None:
 
 def freeze(module: nn.Module) -> None:
     """Make constants of the parameters that ask for no gradient: they stay as they are, and are never sent."""
+    made: dict[int, Tensor] = {}
     for part in module.modules():
         for path, value in list(part._parameters.items()):
             if value is not None and not value.requires_grad:
                 del part._parameters[path]
-                part.register_buffer(path, value.detach())
+                part.register_buffer(path, made.setdefault(id(value), value.detach()))
 
 
 def example(input_shape: tuple[int, ...], kind: torch.dtype) -> Tensor:

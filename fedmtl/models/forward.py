@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
@@ -51,14 +52,21 @@ def forward(
     return out, changed, layers
 
 
+def differentiable(module: nn.Module, values: Params, x: Tensor, ctx: Context | None) -> Any:
+    """Return what the module, which takes ``LayerPass.begin`` after x, gives as a function of its buffers, too."""
+    layers = LayerPass(ctx, None, {})
+    with _LayerFunctions(layers), torch.enable_grad():
+        return functional_call(module, dict(values), (x, layers.begin))
+
+
 def buffer_names(module: nn.Module) -> list[str]:
-    """Return the names of the buffers that training replaces."""
-    return [
-        f"{path}.{name}" if path else name
-        for path, part in module.named_modules()
-        for name, value in part._buffers.items()
-        if value is not None and part.training and is_buffer(name)
-    ]
+    """Return the names of the buffers that training replaces: of one that is in two places, the first."""
+    found: dict[int, str] = {}
+    for path, part in module.named_modules():
+        for name, value in part._buffers.items():
+            if value is not None and part.training and is_buffer(name):
+                found.setdefault(id(value), f"{path}.{name}" if path else name)
+    return list(found.values())
 
 
 def measuring(module: nn.Module) -> nn.Module:

@@ -30,7 +30,7 @@ def make_trunk(
     x = example(input_shape, kind)
     with torch_seed(seed, "trunk"):
         trunk = _module(model, "the trunk", _made(f"{model!r}: trunk({input_shape})", model.trunk, input_shape))
-        _prepare(repr(model), "the trunk", trunk, x)
+        prepare(repr(model), "the trunk", trunk, x)
     check_parts(repr(model), "trunk", trunk)
     with torch_seed(seed, "check"):  # what a module draws while it is checked is not drawn outside
         features, stateful = examine(
@@ -39,7 +39,7 @@ def make_trunk(
     return trunk, features, stateful
 
 
-def _prepare(name: str, part: str, module: nn.Module, x: Tensor) -> None:
+def prepare(name: str, part: str, module: nn.Module, x: Tensor) -> None:
     """Draw lazy parameters, by a first call, and drop counts of batches, but where a mean of all batches needs one."""
     if any(isinstance(own, LazyModuleMixin) for own in module.modules()):
         with evaluation(module):
@@ -88,6 +88,12 @@ def _check_features(model: Model, features: Any, kind: torch.dtype) -> None:
         )
 
 
+def check_task_name(name: str) -> None:
+    """Refuse a task of which torch can name no module."""
+    if hasattr(nn.ModuleDict(), name):
+        raise ValueError(f"task {name!r}: torch's modules have an attribute of that name; give the task another.")
+
+
 def make_head(model: Model, name: str, task: Task, features: Tensor, seed: int) -> tuple[nn.Module, bool]:
     """Return the head of a task, drawn from ``seed`` and the task's name, and whether it trains differently.
 
@@ -101,8 +107,7 @@ def make_head(model: Model, name: str, task: Task, features: Tensor, seed: int) 
     Raises:
         ValueError: its output does not fit the task, or it is none that can be private.
     """
-    if hasattr(nn.ModuleDict(), name):
-        raise ValueError(f"task {name!r}: torch's modules have an attribute of that name; give the task another.")
+    check_task_name(name)
     called = f"the head of task {name!r}"
     with torch_seed(seed, f"head.{name}"):
         sizes = features.shape[1] if features.ndim == 2 else tuple(features.shape[1:]), task.outputs
@@ -110,7 +115,7 @@ def make_head(model: Model, name: str, task: Task, features: Tensor, seed: int) 
         way = "" if flat else " end the trunk in nn.Flatten(), or make a head for this shape;"
         made = _made(f"{model!r}: head{sizes}, of task {name!r},", model.head, *sizes, way=way)
         head = _module(model, called, made)
-        _prepare(repr(model), called, head, features)
+        prepare(repr(model), called, head, features)
     check_parts(repr(model), f"head.{name}", head)
 
     def check(found: Any) -> None:

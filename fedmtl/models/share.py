@@ -9,6 +9,7 @@ from torch import nn
 
 from fedmtl.core.suggest import did_you_mean
 from fedmtl.models.base import Model
+from fedmtl.models.from_module import FromModule
 from fedmtl.models.mlp import MLP
 
 SHARED, PRIVATE, FROZEN = WORDS = ("shared", "private", "frozen")
@@ -41,6 +42,8 @@ class ShareMap:
     """Glob -> word: a mapping, or lines "glob=word"."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.model, nn.Module):
+            object.__setattr__(self, "model", FromModule(self.model))
         given: Any = self.share
         lines = [f"{glob}={word}" for glob, word in given.items()] if isinstance(given, Mapping) else given
         if not isinstance(lines, (list, tuple)) or not lines or not all(isinstance(line, str) for line in lines):

@@ -1,4 +1,4 @@
-"""A model and tasks become one module and pure functions of its parameters."""
+"""A model and tasks as pure functions of parameters."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -6,101 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fedmtl.core.buffers import trainable
-from fedmtl.core.context import context_of, training_step
-from fedmtl.core.random import float32_default
 from fedmtl.core.types import Batch, Params, TaskSet
-from fedmtl.models.base import Model
-from fedmtl.models.check import Unfit, check_gradient, example, freeze, run
-from fedmtl.models.forward import buffer_names
-from fedmtl.models.parts import check_own, make_head, make_trunk
-from fedmtl.models.share import FROZEN, roles
+from fedmtl.models.build import build as build
+from fedmtl.models.check import run
 from fedmtl.models.split_model import Outputs, SplitModel
 from fedmtl.models.split_model import initial_params as initial_params
 from fedmtl.tasks.base import Task
-
-
-def build(
-    model: Model, input_shape: tuple[int, ...], tasks: Mapping[str, Task], seed: int, integer_inputs: bool
-) -> SplitModel:
-    """The whole model, its first parameters drawn from ``seed``: a head's do not depend on which others exist.
-
-    Parameters that ask for no gradient become buffers: they stay as they are, and are never sent. Models are float32,
-    whatever torch's default type.
-
-    Args:
-        model: the recipe.
-        input_shape: of one example.
-        tasks: name -> task.
-        seed: of the experiment.
-        integer_inputs: whether the data are whole numbers. A model that cannot take them takes float32 instead.
-
-    Raises:
-        ValueError: a trunk that does not give flat features, a head whose output does not fit its task, parameters that
-            are not float32, modules that are no pure functions of their parameters, row by row.
-    """
-    if not integer_inputs:
-        return _build(model, input_shape, tasks, seed, torch.float32)
-    try:
-        return _build(model, input_shape, tasks, seed, torch.int64)
-    except Unfit as first:
-        try:
-            return _build(model, input_shape, tasks, seed, torch.float32)
-        except Unfit as second:
-            raise (first if "indices" in str(second) else second) from None
-
-
-def _build(
-    model: Model, input_shape: tuple[int, ...], tasks: Mapping[str, Task], seed: int, kind: torch.dtype
-) -> SplitModel:
-    with float32_default():
-        trunk, features, stateful = make_trunk(model, input_shape, seed, kind)
-        made = {name: make_head(model, name, task, features, seed) for name, task in sorted(tasks.items())}
-        heads = {name: head for name, (head, _) in made.items()}
-        check_own(model, trunk, heads)
-        stateful = stateful or any(differs for _, differs in made.values())
-        module = SplitModel(trunk, heads, kind == torch.int64, stateful)
-        _apply_map(model, module)
-        freeze(module)
-        if next(module.parameters(), None) is None:
-            raise ValueError(
-                f"{model!r} has no parameter to learn; give its trunk or its heads some that are not frozen."
-            )
-        _check_gradient(model, module, example(input_shape, kind))
-        for part in module.modules():
-            if isinstance(part, nn.RNNBase):
-                # On a GPU torch would join the weights in memory at each call, which fails inside a transform, whose
-                # tensors have no memory of their own, and is in vain, since every step has new weights.
-                part.flatten_parameters = _keep_parameters
-        return module
-
-
-def _apply_map(model: Model, module: SplitModel) -> None:
-    """Freeze parameters and buffers that the model's share map freezes, and note what it says of the others."""
-    parameters = dict(module.named_parameters())
-    frozen = {name for name, value in parameters.items() if not value.requires_grad}
-    found = roles(model, [*parameters, *buffer_names(module)], frozen)
-    for name, word in found.items():
-        if word == FROZEN and name in parameters:
-            parameters[name].requires_grad_(False)
-    module.fixed = frozenset(name for name, word in found.items() if word == FROZEN)
-    moved = {name for name in found if name not in parameters or parameters[name].requires_grad}
-    module.roles = {name: word for name, word in found.items() if word != FROZEN and name in moved}
-
-
-def _check_gradient(model: Model, module: SplitModel, x: Tensor) -> None:
-    outputs = Outputs(module, tuple(module.head))
-    params = initial_params(module)
-
-    def total(own: Mapping[str, Tensor]) -> Tensor:
-        return torch.stack([output.sum() for output in outputs({**params, **own}, x, None).values()]).sum()
-
-    with training_step(context_of()):
-        check_gradient(repr(model), total, trainable(params))
-
-
-def _keep_parameters() -> None:
-    """In place of a recurrent module's ``flatten_parameters``."""
 
 
 def check_runs(name: str, trunk: nn.Module, x: Tensor) -> None:

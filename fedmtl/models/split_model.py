@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from fedmtl.core.buffers import hand_back
+from fedmtl.core.buffers import buffers, hand_back
 from fedmtl.core.context import step_context
 from fedmtl.core.types import Params, TaskSet
 from fedmtl.models.forward import buffer_names, forward, measuring
+from fedmtl.models.network import Network
 
 
 class SplitModel(nn.Module):
@@ -20,10 +22,13 @@ class SplitModel(nn.Module):
         heads: Mapping[str, nn.Module],
         integer_inputs: bool = False,
         stateful: bool = False,
+        network: Network | None = None,
     ) -> None:
         super().__init__()
         self.trunk = trunk
         self.head = nn.ModuleDict(heads)
+        self.network = network
+        """A user's module, which has the same parameters; trunk and heads then only hold them by their names."""
         self.integer_inputs = integer_inputs
         """Inputs are int64, such as tokens; else they are float32."""
         self.stateful = stateful
@@ -33,7 +38,20 @@ class SplitModel(nn.Module):
         self.roles: Mapping[str, str] = {}
         """Name -> "shared" or "private" by the share map; of the others, the algorithm decides."""
 
+    def restricted(self, owned: TaskSet) -> "SplitModel":
+        """Return the model with the heads of some tasks; it has the same parameters."""
+        heads = {task: self.head[task] for task in owned}
+        network = None if self.network is None else self.network.restricted(owned)
+        return SplitModel(self.trunk, heads, self.integer_inputs, self.stateful, network)
+
+    @property
+    def entry(self) -> nn.Module:
+        """The part that takes the inputs."""
+        return self.trunk if self.network is None else self.network
+
     def forward(self, x: Tensor, begin: Callable[[str], None] = lambda _: None) -> dict[str, Tensor]:
+        if self.network is not None:
+            return self.network(x, begin)
         begin("trunk")
         features = self.trunk(x)
         found: dict[str, Tensor] = {}
@@ -45,9 +63,9 @@ class SplitModel(nn.Module):
 
 def initial_params(module: SplitModel) -> dict[str, Tensor]:
     """Return the module's parameters and the buffers that training replaces, as detached copies."""
-    buffers = dict(module.named_buffers())
+    known = dict(module.named_buffers())
     replaced = set(buffer_names(module)) - module.fixed if module.stateful else set[str]()
-    own = {**dict(module.named_parameters()), **{name: buffers[name] for name in sorted(replaced)}}
+    own = {**dict(module.named_parameters()), **{name: known[name] for name in sorted(replaced)}}
     return {name: value.detach().clone() for name, value in own.items()}
 
 
@@ -55,16 +73,32 @@ class Outputs:
     """(parameters, x, mask) -> task -> what its head gives; in a training step, new buffers are handed back."""
 
     def __init__(self, module: SplitModel, owned: TaskSet) -> None:
-        heads = {task: module.head[task] for task in owned}
-        self._train = SplitModel(module.trunk, heads, stateful=module.stateful)
+        restricted = module.restricted(owned)
+        self._stateful = module.stateful
+        self._train: nn.Module = restricted if restricted.network is None else restricted.network
+        self._places: Mapping[str, str] = {} if restricted.network is None else restricted.network.places
         self._measure = measuring(self._train) if module.stateful else self._train
+        self._foreign: dict[str, torch.Size] = {}
+        """Parameters of heads that run though the client does not own them: the module gives all outputs at once."""
+        if restricted.network is not None and restricted.network.trunk is None:
+            for name, value in initial_params(module).items():
+                if name.startswith("head.") and name.split(".")[1] not in owned:
+                    self._foreign[name] = value.shape
 
     def __call__(self, params: Params, x: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
-        if not self._train.stateful:
-            return functional_call(self._train, dict(params), (x,))
+        given = self._by_place(params, x) if self._places else params
+        if not self._stateful:
+            return functional_call(self._train, dict(given), (x,))
         ctx = step_context()
         module = self._measure if ctx is None else self._train
-        found, new, _ = forward(module, params, x, ctx, mask, parts=True)
+        found, new, _ = forward(module, given, x, ctx, mask, parts=True)
         if ctx is not None:
-            hand_back(new)
+            hand_back({name: new[self._places.get(name, name)] for name in buffers(params)} if self._places else new)
         return found
+
+    def _by_place(self, params: Params, x: Tensor) -> dict[str, Tensor]:
+        """Return parameters by their names in the network; those of heads that the client does not own are 0."""
+        zeros = {
+            name: torch.zeros(shape, device=x.device) for name, shape in self._foreign.items() if name not in params
+        }
+        return {self._places[name]: value for name, value in {**zeros, **params}.items() if name in self._places}

@@ -110,15 +110,17 @@ def read_own(kind: str, methods: Sequence[str], name: str, allowed: Allowed) -> 
         raise ValueError(f"{kind} {shown(name)}: {error}.") from None
     if missing is None:
         raise ValueError(
-            f"{kind} {shown(name)}: module {module} has no {attribute!r} that is a component; {_rule(methods)}."
+            f"{kind} {shown(name)}: module {module} has no {attribute!r} that is a component; "
+            f"{_rule(kind, methods, name)}."
         )
     if missing:
-        raise ValueError(f"{kind} {shown(name)} is without {', '.join(missing)}; {_rule(methods)}.")
+        raise ValueError(f"{kind} {shown(name)} is without {', '.join(missing)}; {_rule(kind, methods, name)}.")
     return source
 
 
-def _rule(methods: Sequence[str]) -> str:
-    return f"a component of this kind is a class, or an object of one, with the methods {', '.join(methods)}"
+def _rule(kind: str, methods: Sequence[str], name: str) -> str:
+    module = f", and an nn.Module is written FromModule(module={shown(name)})" if kind == "model" else ""
+    return f"a component of this kind is a class, or an object of one, with the methods {', '.join(methods)}{module}"
 
 
 def load_own(kind: str, methods: Sequence[str], name: str, allowed: Allowed) -> Any:
@@ -131,7 +133,9 @@ def load_own(kind: str, methods: Sequence[str], name: str, allowed: Allowed) -> 
     found = getattr(module, name.partition(":")[2], None)
     missing = [method for method in methods if not callable(getattr(found, method, None))]
     if missing:
-        raise ValueError(f"{kind} {name!r}: got {shown(found)}, without {', '.join(missing)}; {_rule(methods)}.")
+        raise ValueError(
+            f"{kind} {name!r}: got {shown(found)}, without {', '.join(missing)}; {_rule(kind, methods, name)}."
+        )
     return found
 
 

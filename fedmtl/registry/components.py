@@ -16,13 +16,13 @@ from fedmtl.core.field_types import check_type, is_plain
 from fedmtl.core.suggest import did_you_mean
 from fedmtl.core.toml import check_depth
 from fedmtl.core.traits import check_traits
-from fedmtl.registry.allowed import NOTHING, Allowed
+from fedmtl.registry.allowed import NOTHING, Allowed, load_own
 from fedmtl.registry.calls import Written, by_name, fields_of, is_list, parse_call, parse_list
 from fedmtl.registry.described import describe_source
 from fedmtl.registry.finding import check_names as check_names
 from fedmtl.registry.finding import find as find
 from fedmtl.registry.finding import imported, is_own, kind_among, kinds_for, plain, registered
-from fedmtl.registry.kinds import CHAINED
+from fedmtl.registry.kinds import CHAINED, WRAPPED
 from fedmtl.registry.kinds import COMPONENTS as COMPONENTS
 from fedmtl.registry.kinds import LISTS as LISTS
 from fedmtl.registry.kinds import METHODS as METHODS
@@ -70,6 +70,7 @@ def make(kind: str, value: Any, allowed: Allowed = NOTHING) -> Any:
                 "be made from a file; pass it again from Python."
             )
     else:
+        value = _wrapped(kind, value)
         value = _completed(kind, value, allowed) if holds_text(value) else value
         _check_methods(kind, value)
         return value
@@ -104,6 +105,13 @@ def _made(kind: str, written: Written, allowed: Allowed) -> Any:
         return factory(*positional, **arguments)
     except TypeError as error:
         raise ValueError(f"{kind} {name!r}: {error}") from error
+
+
+def _wrapped(kind: str, value: Any) -> Any:
+    """Return the component of an object that stands for one, such as a module of torch for a model."""
+    if kind in WRAPPED and isinstance(value, imported(WRAPPED[kind][0])):
+        return imported(WRAPPED[kind][1])(value)
+    return value
 
 
 def _completed(kind: str, component: Any, allowed: Allowed) -> Any:
@@ -168,6 +176,11 @@ def _argument(kind: str, key: str, value: Any, hint: Any, allowed: Allowed, fiel
     """Lists become tuples, and components inside components become objects."""
     if field is not None and (kinds := kinds_within(field)):
         return _within(f"{kind}: {key}", field, kinds, value, allowed)
+    if field is not None and field.metadata.get("plain"):
+        return value
+    if field is not None and isinstance(value, str) and (methods := field.metadata.get("imported")):
+        load_own(f"{kind} {key}", methods, value, allowed)  # a name of a module that is not allowed is not imported
+        return value
     if isinstance(value, (list, tuple)):
         return tuple(_argument(kind, key, item, Any, allowed, None) for item in value)
     inner = key if key in METHODS and not is_plain(hint) else None

@@ -15,6 +15,12 @@ METHODS: dict[str, tuple[str, ...]] = {
 }
 """Kind -> methods that an object of this kind must have."""
 
+INSTEAD = {"model": ("make", "network")}
+"""Kind -> methods in place of these, of a component that fedmtl takes as a whole: ``FromModule``."""
+
+WRAPPED = {"model": ("torch.nn:Module", "fedmtl.models.from_module:FromModule")}
+"""Kind -> class of objects that stand for a component, and the component that is made of one."""
+
 TRAITS = {
     "algorithm": "fedmtl.algorithms.traits:Traits",
     "codec": "fedmtl.codecs.traits:CodecTraits",

@@ -4,13 +4,15 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from fedmtl.registry.kinds import METHODS
+from fedmtl.registry.kinds import INSTEAD, METHODS
 from fedmtl.registry.names import REGISTRY
 
 
 def missing_methods(kind: str, value: Any) -> list[str]:
     """Return the methods of its kind that an object lacks."""
-    return [method for method in METHODS[kind] if not callable(getattr(value, method, None))]
+    missing = [method for method in METHODS[kind] if not callable(getattr(value, method, None))]
+    instead = INSTEAD.get(kind)
+    return [] if missing and instead and all(callable(getattr(value, one, None)) for one in instead) else missing
 
 
 def listed(value: Any) -> tuple[Any, ...]:
