@@ -234,7 +234,17 @@ def test_the_other_commands_are_known() -> None:
         match words:
             case [
                 "fedmtl",
-                "run" | "compare" | "tune" | "report" | "log" | "shrink" | "export" | "list" | "verify" | "bench",
+                "run"
+                | "compare"
+                | "tune"
+                | "report"
+                | "log"
+                | "shrink"
+                | "export"
+                | "predict"
+                | "list"
+                | "verify"
+                | "bench",
                 *_,
             ]:
                 pass
