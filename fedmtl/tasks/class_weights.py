@@ -86,9 +86,12 @@ def weighted(losses: Tensor, target: Tensor, weights: Sequence[float]) -> Tensor
     """
     if not weights:
         return losses
-    # torch.tensor with a device is refused inside a transform.
-    table = torch.from_numpy(np.array(weights, np.float64)).to(device=losses.device, dtype=losses.dtype)
-    return losses * table[target.long()]
+    return losses * weights_like(weights, losses)[target.long()]
+
+
+def weights_like(weights: Sequence[float], losses: Tensor) -> Tensor:
+    """Weights as a tensor of the type and device of losses; torch.tensor with a device is refused in a transform."""
+    return torch.from_numpy(np.array(weights, np.float64)).to(device=losses.device, dtype=losses.dtype)
 
 
 def shown(weights: ClassWeights) -> str:

@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from fedmtl.tasks.checks import is_whole, numbers, refuse
+from fedmtl.tasks.class_weights import BALANCED, ClassWeights, checked_weights, settled, shown, weights_like
 from fedmtl.tasks.decoded import Decoded
 from fedmtl.tasks.masked import counts, finite, keep, labelled, log_mean, mean_over
 from fedmtl.tasks.names import checked_names
@@ -24,22 +26,25 @@ class MultiLabel:
     With logits z [B, L] and labels y [B, L] in {0, 1}, each of which may be missing, over the m labelled
     *entries*:
 
-        loss = 1/m Σ_bl  log(1 + exp z_bl) − y_bl z_bl                     (cross-entropy, nats)   (1)
+        loss = 1/m Σ_bl  w_l^y_bl (log(1 + exp z_bl) − y_bl z_bl)          (cross-entropy, nats)   (1)
         F1   = 2 TP / (2 TP + FP + FN),  predicted positive when z_bl > 0  (micro: over entries)   (2)
 
     F1 is 1 when nothing is positive and nothing predicted so. A logit that is not finite is never right: it counts as
     FN where y is 1 and as FP where y is 0. The score is F1.
 
     Raises:
-        ValueError: no label.
+        ValueError: no label, or weights that are not one for each.
     """
 
-    traits = TaskTraits(mixed=True, decoded=True, possible_sums=True, names=True)
+    traits = TaskTraits(mixed=True, decoded=True, possible_sums=True, names=True, fitted=True)
 
     num_labels: int
     """L."""
     names: Sequence[str] = field(default=(), repr=False)
     """Names of the labels, in their order, for tables and reports; none, or one for each."""
+
+    class_weights: ClassWeights = field(default=(), repr=False)
+    """w of the 1 of each label, whose 0 has 1; "balanced": its training labels 0 by those that are 1; nothing: 1."""
 
     metric_name = "f1"
     higher_is_better = True
@@ -50,6 +55,18 @@ class MultiLabel:
                 f"MultiLabel needs a whole number of labels, at least one, got num_labels={self.num_labels!r}."
             )
         object.__setattr__(self, "names", checked_names("MultiLabel, labels", self.names, self.num_labels))
+        object.__setattr__(self, "class_weights", checked_weights("MultiLabel", self.class_weights, self.num_labels))
+
+    def __repr__(self) -> str:
+        return f"MultiLabel(num_labels={self.num_labels}{shown(self.class_weights)})"
+
+    def fitted(self, labels: Sequence[NDArray[Any]]) -> "MultiLabel":
+        """Weights are 1 where a label is always, or never, 1."""
+        if self.class_weights != BALANCED:
+            return self
+        known = np.concatenate([self.labels(y) for y in labels])
+        yes, no = ((known == value).sum(0) for value in (1, 0))
+        return replace(self, class_weights=tuple(np.where(yes * no > 0, no / np.maximum(yes, 1), 1.0).tolist()))
 
     @property
     def outputs(self) -> int:
@@ -69,6 +86,9 @@ class MultiLabel:
         counted = labelled(y, mask)
         logit, target = keep(output, counted), keep(y, counted)
         entropy = functional.binary_cross_entropy_with_logits(logit, target.to(logit.dtype), reduction="none")
+        weights = settled(self)
+        if weights:
+            entropy = torch.where(target > 0, weights_like(weights, entropy), 1.0) * entropy
         return mean_over(entropy, counted)  # (1)
 
     def mixed(self, outputs: Tensor, weights: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from fedmtl.data import Federation, from_arrays
 from fedmtl.data.split import ClientData, Split
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
-from fedmtl.tasks import Binary, DenseClasses, MultiClass, Ordinal, SequenceLabels
+from fedmtl.tasks import Binary, DenseClasses, MultiClass, MultiLabel, Ordinal, SequenceLabels
 
 WEIGHTS = (2.0, 0.5, 4.0)
 Y = torch.tensor([0.0, 1.0, 1.0, 2.0, math.nan])
@@ -42,6 +42,17 @@ def test_gradients_are_torchs_times_the_sum_of_weights() -> None:
     wanted = torch.func.grad(lambda z: other(z, Y[:4].long(), torch.tensor(WEIGHTS)))(z[:4])
     torch.testing.assert_close(slope[:4], wanted * 7 / 4)
     assert (slope[4] == 0).all()
+
+
+def test_several_labels_weigh_their_ones() -> None:
+    """As torch's pos_weight; balanced: three 0 by one 1, a missing one aside, and 1 where a label is always 0."""
+    z = torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
+    y = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, math.nan], [0.0, 0.0]])
+    task: Any = MultiLabel(2, class_weights="balanced").fitted([y.numpy()])
+    assert task.class_weights == (3.0, 1.0) and repr(MultiLabel(2)) == "MultiLabel(num_labels=2)"
+    other = torch.nn.functional.binary_cross_entropy_with_logits
+    wanted = other(z, y.nan_to_num(), pos_weight=torch.tensor([3.0, 1.0]), reduction="none")[~y.isnan()].mean()
+    torch.testing.assert_close(task.loss(z, y, torch.ones(4)), wanted)
 
 
 def test_clients_losses_by_examples_are_the_loss_of_all() -> None:

@@ -36,6 +36,7 @@ KINDS: list[Task] = [
     Regression(-3.0, 7.5),
     MultiLabel(1),
     MultiLabel(4),
+    MultiLabel(2, class_weights=(3.0, 0.5)),
     MultiClass(3, class_weights=(1.0, 2.0, 0.5)),
     Binary(class_weights=(0.5, 3.0)),
     Ordinal(2),
