@@ -88,7 +88,8 @@ def kind_of(name: str, series: Any, owner: NDArray[Any]) -> str:
     if distinct > CATEGORIES or (2 * distinct > len(values) and (distinct > 20 or words >= 4)):
         raise ValueError(
             f"Column {name!r} holds {distinct} different texts in {len(values)} rows, such as {shown(values[0][:40])}, "
-            f"which are no categories; name it as the text column, text={name!r}, or leave it out with features=[…]."
+            f"which are no categories; name it as the text column, text={name!r} (--text), or leave it out with "
+            "features=[…] (--features)."
         )
     return CATEGORY
 

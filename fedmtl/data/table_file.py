@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import os
 import re
 import warnings
 from collections.abc import Iterator
@@ -154,14 +155,20 @@ def read_table(path: str, sha256: str = "", client: str = "") -> Any:
         client: a column whose texts stay as they are: 007 is no 7.
 
     Raises:
-        ValueError: another kind of file, one that has changed, or that is damaged or holds no row; two columns of one
-            name, or one without a name.
+        ValueError: another kind of file, one that memory does not hold, that has changed, or that is damaged or holds
+            no row; two columns of one name, or one without a name.
         ImportError: pandas is missing, or pyarrow for Parquet.
         OSError: no such file.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"a table is a file that ends with {' or '.join(SUFFIXES)}, got {shown(path)}.")
+    size, memory = os.path.getsize(path), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if size > memory:
+        raise ValueError(
+            f"the file has {size / 1e9:.1f} GB and this machine {memory / 1e9:.1f} GB of memory, in which a table is "
+            "read as a whole; keep fewer rows or columns, or give each node the rows of its own clients."
+        )
     data = Path(path).read_bytes()
     if sha256 and (found := hashlib.sha256(data).hexdigest()) != sha256:
         raise ValueError(
@@ -173,6 +180,10 @@ def read_table(path: str, sha256: str = "", client: str = "") -> Any:
         raise ValueError("the file is empty; a table has a line of names, and rows.")
     try:
         table = _csv(pandas, data, client) if suffix == ".csv" else pandas.read_parquet(io.BytesIO(data))
+    except MemoryError:
+        raise ValueError(
+            f"memory does not hold the table of this file of {size / 1e9:.1f} GB; keep fewer rows or columns."
+        ) from None
     except pandas.errors.EmptyDataError:
         table = ()
     except ImportError as error:

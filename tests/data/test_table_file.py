@@ -1,6 +1,7 @@
 """Tables on disk: CSV and Parquet give the same federation, and a file that is none is one clear error."""
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,15 @@ def test_files_that_are_no_tables(here: Path, name: str, content: bytes, message
     with pytest.raises(ValueError, match=message) as error:
         file(name).load(0)
     assert "\n" not in str(error.value)
+
+
+def test_a_file_larger_than_memory_is_not_read(here: Path) -> None:
+    """A sparse file of a byte more than the machine has."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with open("large.csv", "wb") as opened:
+        opened.truncate(memory + 1)
+    with pytest.raises(ValueError, match=r"^large.csv: the file has [\d.]+ GB and this machine [\d.]+ GB of memory"):
+        file("large.csv").load(0)
 
 
 def test_other_errors_begin_with_the_file(here: Path) -> None:
