@@ -1,12 +1,11 @@
 """The data of published federated and multi-task results, read from a folder and made into federations.
 
-``FEDMTL_DATA`` names the folder, else ``data`` in the cache folder of fedmtl. Nothing is downloaded: no licence is
-stated for these sets, so each reader says where to get its file.
+The folder is fedmtl's data home: ``FEDMTL_DATA``, else ``data`` in its cache folder. School and Landmine are read as
+fedmtl's own data sets are; their divisions here are those of the studies.
 """
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +14,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.io import loadmat
 from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn import functional
 
-from fedmtl.core.files import cache_folder
 from fedmtl.core.random import rng
-from fedmtl.data import ClientData, Federation, Split
+from fedmtl.data import ClientData, Federation, Split, landmine, school
+from fedmtl.data.home import data_home
 from fedmtl.tasks import Regression
 from fedmtl.tasks.checks import numbers, refuse
 from fedmtl.tasks.masked import counts, keep, labelled, mean_over
@@ -40,18 +38,6 @@ class Source(NamedTuple):
     address: str
     """Origin of the data, and changes to it."""
 
-
-SCHOOL = Source(
-    "school/school.mat",
-    "57fb3238fdd03a9aa17276e2ce18d9bbb5d128c3261e794fe6233b58b6909068",
-    "https://github.com/jiayuzhou/MALSAR/blob/fb9751594983/data/school.mat, unchanged",
-)
-LANDMINE = Source(
-    "landmine/landmine.npz",
-    "8c4800e1acf3b60ad514543c8f0abc5684bcd06d69ba3de67d0890f3f8af6c8c",
-    "https://github.com/daizhongxiang/Federated_Bayesian_Optimization/blob/30a4548606f2/LandmineData.mat, its 29 "
-    "fields one after another: X float32 [14820, 9], y uint8 (1: mine), task uint8 from 0",
-)
 
 LANDMINE_SMALL = Source(
     "landmine_small/small.mat",
@@ -73,8 +59,7 @@ def locate(source: Source) -> Path:
         FileNotFoundError: it is not there.
         ValueError: it is another one.
     """
-    folder = os.environ.get("FEDMTL_DATA")
-    path = (Path(folder) if folder else cache_folder() / "data") / source.file
+    path = data_home() / source.file
     if not path.exists():
         raise FileNotFoundError(
             f"There is no {path}; put the file there, or name the folder above {Path(source.file).parent} in "
@@ -176,9 +161,7 @@ class School:
 
 def school_rows() -> list[tuple[Array, Array]]:
     """x and y of each school, without the constant column."""
-    raw: dict[str, Any] = loadmat(locate(SCHOOL))
-    pairs = zip(raw["X"].ravel(), raw["Y"].ravel(), strict=True)
-    return [(x[:, :-1].astype(np.float64), y.ravel().astype(np.float64)) for x, y in pairs]
+    return school.read()
 
 
 def _cut(order: NDArray[np.int64], fraction: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -299,8 +282,7 @@ class Landmine:
 
 def landmine_rows() -> tuple[Array, NDArray[np.int64], NDArray[np.int64]]:
     """x, y and the field of all signatures."""
-    with np.load(locate(LANDMINE)) as raw:
-        return raw["X"].astype(np.float64), raw["y"].astype(np.int64), raw["task"].astype(np.int64)
+    return landmine.read()
 
 
 def _with_one(x: Array) -> Array:

@@ -1,6 +1,5 @@
 """School and Landmine: data, measures and scripts of ``simulations/reproduce``."""
 
-import os
 import re
 import runpy
 import sys
@@ -12,18 +11,21 @@ import pytest
 import torch
 from scipy.stats import mannwhitneyu
 
-from simulations.reproduce.loaders import LANDMINE, SCHOOL, Landmine, Ranked, School, Source, locate
+from fedmtl.data import landmine, school
+from fedmtl.data.source import DataSource
+from simulations.reproduce.loaders import LANDMINE_SMALL, Landmine, Ranked, School, locate
+from tests.data.homes import missing
 
 SCRIPTS = Path(__file__).parents[2] / "simulations" / "reproduce"
 
 
-def data(source: Source) -> None:
+SCHOOL, LANDMINE = school.School.source, landmine.Landmine.source
+
+
+def data(source: DataSource) -> None:
     """Skip where the file is not."""
-    folder = os.environ.get("FEDMTL_DATA")
-    if not folder:
-        pytest.skip(f"FEDMTL_DATA names no folder; {source.file} is read from there")
-    if not (Path(folder) / source.file).exists():
-        pytest.skip(f"there is no {Path(folder) / source.file}")
+    if missing(source):
+        pytest.skip(missing(source))
 
 
 @pytest.fixture
@@ -50,12 +52,14 @@ def cells(output: str, method: str, table: int) -> list[str]:
 
 def test_absent_data_say_where_they_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FEDMTL_DATA", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match=r"no .*school\.mat.*MALSAR.*SHA-256 57fb3238"):
+    with pytest.raises(FileNotFoundError, match=r"no .*school\.mat.*fedmtl data fetch school.*MALSAR"):
         School().load(0)
-    (tmp_path / "landmine").mkdir()
-    (tmp_path / "landmine" / "landmine.npz").write_bytes(b"other")
-    with pytest.raises(ValueError, match=r"landmine\.npz has SHA-256 .*expected 8c4800e1"):
-        locate(LANDMINE)
+    with pytest.raises(FileNotFoundError, match=r"no .*small\.mat.*gingsmith.*SHA-256 456e9e96"):
+        locate(LANDMINE_SMALL)
+    (tmp_path / "landmine_small").mkdir()
+    (tmp_path / "landmine_small" / "small.mat").write_bytes(b"other")
+    with pytest.raises(ValueError, match=r"small\.mat has SHA-256 .*expected 456e9e96"):
+        locate(LANDMINE_SMALL)
 
 
 def test_the_area_is_the_share_of_pairs_in_order() -> None:
@@ -99,8 +103,7 @@ def test_landmine_parts() -> None:
     assert {len(split.x) for split in train} == {80} and len(clients) == 29
     assert sum(len(split.x) for split in test) == 14820 - 29 * 80
     mines = sum(split.y["mine"].sum() for split in train) + sum((split.y["mine"] % 2).sum() for split in test)
-    with np.load(locate(LANDMINE)) as raw:
-        assert mines == raw["y"].sum()
+    assert mines == landmine.read()[1].sum()
     assert all(split.y["mine"].sum() >= 1 for split in train)
     x = np.concatenate([split.x for split in train])
     np.testing.assert_allclose(x[:, :9].mean(0), 0, atol=1e-5)
