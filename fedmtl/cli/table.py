@@ -7,6 +7,9 @@ from typing import Any
 MODEL = "BagOfEmbeddings"
 """Model of a text, where none is named."""
 
+SIZED = (MODEL, "TextCNN", "TransformerEncoder", "GRU", "LSTM")
+"""Models that are given the vocabulary of a table's texts where it is not set."""
+
 
 def table_values(
     data: Path | None,
@@ -61,14 +64,14 @@ def table_values(
 
 
 def sized(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The values, in which ``MODEL`` of a text has an embedding for each of the table's tokens and no more.
+    """The values, in which a model of ``SIZED`` has an embedding for each of the table's tokens and no more.
 
     Raises:
         ValueError: a table that cannot be loaded.
     """
     data, model = values.get("data"), values.get("model")
     table = {"name": model} if isinstance(model, str) else dict(model or {})
-    if not (isinstance(data, Mapping) and data.get("text") and table.get("name") == MODEL) or "vocabulary" in table:
+    if not (isinstance(data, Mapping) and data.get("text") and table.get("name") in SIZED) or "vocabulary" in table:
         return values
     from fedmtl.registry.components import make
 

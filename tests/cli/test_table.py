@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from fedmtl import load_result
 from fedmtl.cli import app
-from fedmtl.models import BagOfEmbeddings
+from fedmtl.models import GRU, BagOfEmbeddings
 from fedmtl.runs.presets import load_experiment
 from tests.data.test_frame import reviews, table
 
@@ -70,6 +70,9 @@ def test_texts_have_a_model_of_texts(here: Path) -> None:
     assert code == 0 and "shop-0" in output, output
     # A good thing, pleasant, and, bad, broken, that, failed; padding and unknown: words that are there once are none.
     assert load_experiment("runs/texts/experiment.toml").model == BagOfEmbeddings(vocabulary=9 + 2)
+    code, output = called(*words, "--set", "model=GRU", "--out", "runs/gru")
+    assert code == 0, output
+    assert load_experiment("runs/gru/experiment.toml").model == GRU(vocabulary=9 + 2)
     code, output = called(*words, "--set", "model.vocabulary=5")
     assert code == 2 and "error: --set model.vocabulary=5: " in output and "inputs from 0 to 10" in output, output
 

@@ -32,7 +32,7 @@ from fedmtl import (
 from fedmtl.engines.kernels import batched_layers
 from fedmtl.models.heads import places_head
 from fedmtl.models.split import build
-from fedmtl.tasks import Binary, MultiClass
+from fedmtl.tasks import Binary, DenseClasses, DenseRegression, MultiClass, SequenceLabels
 from tests.models.stateful_runs import finished, furthest
 from tests.models.test_shapes import Map
 
@@ -211,9 +211,39 @@ def test_heads_for_places() -> None:
 
 
 def test_a_unet_serves_maps_and_classes_at_once() -> None:
-    module = build(UNet((4, 6)), (1, 4, 4), {"map": Map(), "kind": MultiClass(5)}, 0, False)
-    found = module(draw(3, 1, 4, 4))
-    assert found["map"].shape == (3, 3, 4, 4) and found["kind"].shape == (3, 5)
+    tasks: Any = {
+        "map": DenseClasses(3, (4, 4)),
+        "depth": DenseRegression((4, 4)),
+        "kind": MultiClass(5),
+    }
+    found = build(UNet((4, 6)), (1, 4, 4), tasks, 0, False)(draw(3, 1, 4, 4))
+    assert {task: tuple(output.shape[1:]) for task, output in found.items()} == {
+        "map": (3, 4, 4),
+        "depth": (4, 4),
+        "kind": (5,),
+    }
+
+
+TAGGERS = (
+    TransformerEncoder(20, 8, heads=2, layers=1, hidden=6, per_token=True),
+    GRU(8, vocabulary=20, width=6, per_step=True),
+    LSTM(8, vocabulary=20, width=6, per_step=True),
+)
+
+
+@pytest.mark.parametrize("model", TAGGERS, ids=lambda model: type(model).__name__)
+def test_tokens_and_texts_are_labelled_by_one_trunk(model: Any) -> None:
+    """The tag of a token is whether it is below 10, and a text's class that of its first token: a share of 1/2 is
+    right by luck. Tags of padding are -100."""
+    rng, clients = np.random.default_rng(0), {}
+    for k in range(2):
+        x = rng.integers(1, 20, (60, 5))
+        x[np.arange(5) >= rng.integers(1, 6, (len(x), 1))] = 0
+        clients[k] = (x, {"tags": np.where(x > 0, x < 10, -100), "first": (x[:, 0] < 10) * 1})
+    data = from_arrays(clients, tasks={"tags": SequenceLabels(2, 5, padding=-100), "first": Binary()})
+    given = {"algorithm": FedAvg(lr=0.5, epochs=3), "rounds": 5, "batch_size": 8, "runtime": "InProcess"}
+    found = run(Experiment(data=data, model=model, **given)).summary
+    assert found["tasks"]["tags"]["value"] > 0.75, found["tasks"]
 
 
 def test_a_unet_learns_a_map() -> None:
