@@ -15,11 +15,9 @@ For each split, every method is tuned on a grid of 16 settings (``tune.py``): a 
 what the others train, and the best setting and round train on all of them and are tested once. The test bouts of a
 split choose nothing in that split.
 
-The file is $FEDMTL_DATA/har_inertial/har_inertial.npz, or har_inertial.npz in ~/.cache/fedmtl.
+The windows are those of fedmtl's data set ``har``; ``fedmtl data fetch har`` says how to place its file.
 """
 
-import hashlib
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -51,10 +49,9 @@ from fedmtl import (
     VMap,
 )
 from fedmtl.algorithms import MRMTL, FedU, Mocha
+from fedmtl.data import har
 from fedmtl.models import Linear
 
-SHA256 = "bc44b99dab7bd1e937fa677961a61b04a6d9f852cbc0e2d37345cfa6e206d28b"
-SOURCE = "https://archive.ics.uci.edu/dataset/240/human+activity+recognition+using+smartphones"
 SITTING = 3
 """The class of MOCHA's task."""
 MOCHA_ROUNDS = 100
@@ -66,35 +63,16 @@ MEASURED = 6
 class Windows(NamedTuple):
     x: NDArray[np.float32]
     """[N, 128, 9], in g and rad/s."""
-    y: NDArray[np.uint8]
-    person: NDArray[np.uint8]
-    bout: NDArray[np.uint16]
-
-
-def find() -> Path:
-    """Raises: FileNotFoundError where the file is at neither place."""
-    folder = os.environ.get("FEDMTL_DATA")
-    places = [Path(folder) / "har_inertial" / "har_inertial.npz"] if folder else []
-    places.append(Path.home() / ".cache" / "fedmtl" / "har_inertial.npz")
-    for place in places:
-        if place.is_file():
-            return place
-    raise FileNotFoundError(
-        f"Human Activity is not at {' or '.join(map(str, places))}. It is UCI's set of 30 people ({SOURCE}), inertial "
-        "signals in one npz: X [10299, 128, 9] int16 with their scale, y, subject, and bout, the unbroken runs of "
-        f"windows; sha256 {SHA256}. Put it there, or set FEDMTL_DATA."
-    )
+    y: NDArray[np.int64]
+    person: NDArray[np.int64]
+    bout: NDArray[np.int64]
 
 
 @cache
-def read(path: Path) -> Windows:
-    """Raises: ValueError where the file is another."""
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != SHA256:
-        raise ValueError(f"{path} has sha256 {found}, expected {SHA256}; the numbers of the page are of that file.")
-    with np.load(path) as arrays:
-        x = arrays["X"].astype(np.float32) * np.float32(arrays["scale"])
-        return Windows(x, arrays["y"], arrays["subject"], arrays["bout"])
+def read() -> Windows:
+    """The windows of fedmtl's own data set, time first, as the summaries' last bits were made from."""
+    found = har.read()
+    return Windows(np.ascontiguousarray(found.x.swapaxes(1, 2)), found.activity, found.person, found.bout)
 
 
 def tested(windows: Windows, share: float, seed: int) -> NDArray[np.bool_]:
@@ -144,7 +122,7 @@ class HumanActivity:
     validation: bool = False
 
     def load(self, seed: int) -> Federation:
-        windows = read(find())
+        windows = read()
         test = tested(windows, self.share, seed)
         if self.validation:
             kept, held = ~test, validated(windows, test, self.share, seed)

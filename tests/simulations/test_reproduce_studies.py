@@ -1,7 +1,6 @@
 """The reruns of FedRep's subspace, FedEM's synthetic set and Human Activity say what their data say beforehand."""
 
 import importlib
-import os
 import re
 from pathlib import Path
 from types import ModuleType
@@ -10,8 +9,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from fedmtl.data import HAR
+from tests.data.homes import needs
+
 REPRODUCE = Path(__file__).parents[2] / "simulations" / "reproduce"
-HAR = Path(os.environ.get("FEDMTL_DATA", "")) / "har_inertial" / "har_inertial.npz"
 
 
 @pytest.fixture
@@ -101,10 +102,10 @@ def test_the_sizes_are_the_papers(scripts: None) -> None:
     assert found.mean() == pytest.approx(expected, abs=4 * found.std() / np.sqrt(len(found)))
 
 
-@pytest.mark.skipif(not HAR.is_file(), reason="har_inertial.npz is not in $FEDMTL_DATA/har_inertial; see har.py")
+@needs(HAR.source)
 def test_no_bout_is_in_training_and_test(scripts: None) -> None:
     module = load("har")
-    windows = module.read(module.find())
+    windows = module.read()
     test = module.tested(windows, 0.25, 0)
     assert not set(windows.bout[test]) & set(windows.bout[~test])
     for rows in (test, ~test):  # everybody does everything in both
@@ -113,7 +114,7 @@ def test_no_bout_is_in_training_and_test(scripts: None) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not HAR.is_file(), reason="har_inertial.npz is not in $FEDMTL_DATA/har_inertial; see har.py")
+@needs(HAR.source)
 def test_har(scripts: None) -> None:
     """Two rounds: sitting is one window in six or so, so that "never" is right on 0.83 of them."""
     output = quick(load("har"))
@@ -126,11 +127,6 @@ def test_har(scripts: None) -> None:
 def test_without_the_file_the_error_says_whence(scripts: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = load("har")
     monkeypatch.setenv("FEDMTL_DATA", str(tmp_path))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match="archive.ics.uci.edu") as error:
-        module.find()
-    assert module.SHA256 in str(error.value)
-    other = tmp_path / "har_inertial.npz"
-    other.write_bytes(b"something else")
-    with pytest.raises(ValueError, match="expected bc44b99d"):
-        module.read(other)
+    module.read.cache_clear()
+    with pytest.raises(FileNotFoundError, match="fedmtl data fetch har.*archive.ics.uci.edu"):
+        module.read()
