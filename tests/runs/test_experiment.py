@@ -16,7 +16,21 @@ from fedmtl.callbacks.tensorboard import TensorBoard
 from fedmtl.codecs import FP16, Chain, Dense, ErrorFeedback, Int8, PerLayer, TopK
 from fedmtl.data import Digits, Synthetic, Watch, from_arrays
 from fedmtl.engines import Loop, VMap
-from fedmtl.models import CNN, MLP, FromModule, Linear, ShareMap, TemporalCNN
+from fedmtl.models import (
+    CNN,
+    GRU,
+    LSTM,
+    MLP,
+    BagOfEmbeddings,
+    FromModule,
+    Linear,
+    ResNet,
+    ShareMap,
+    TemporalCNN,
+    TextCNN,
+    TransformerEncoder,
+    UNet,
+)
 from fedmtl.registry.allowed import beside
 from fedmtl.registry.components import REGISTRY, find
 from fedmtl.runs.experiment import COMPONENTS, LISTS, Experiment, from_dict
@@ -32,6 +46,18 @@ EXPERIMENTS = [
     Experiment(model=ShareMap(MLP(hidden=(5,)), {"trunk.0.*": "frozen", "*.bias": "private"})),
     Experiment(algorithm=Pooled(epochs=1), model=TemporalCNN(channels=(4,)), data=Watch()),
     Experiment(algorithm=FedAvg(), model=MLP(hidden=(3, 4)), data=Digits(clients=7), cohort=0.25),
+    *[
+        Experiment(model=model)
+        for model in (
+            ResNet(depth=18, norm="batch"),
+            UNet(channels=(4,)),
+            GRU(vocabulary=9),
+            LSTM(per_step=True),
+            BagOfEmbeddings(9, hidden=3),
+            TextCNN(kernels=(2, 7), dropout=0.5),
+            TransformerEncoder(layers=1, per_token=True),
+        )
+    ],
     Experiment(up_codec=ErrorFeedback(TopK(0.01)), down_codec=FP16(), cohort=3),
     Experiment(up_codec=ErrorFeedback(FP16()), down_codec=Int8(block=8)),
     Experiment(up_codec=["ClipNorm(1.0)", "GaussianNoise(0.8)", "ErrorFeedback(TopK(0.05))"], down_codec=["FP16"]),
