@@ -135,7 +135,7 @@ def test_list_prints_every_name_and_field(kind: ListKind) -> None:
     known = {
         "FedRep": "lr=0.05, head_epochs=5, trunk_epochs=1, optimizer=SGD()",
         "Dense": "no fields",
-        "MultiClass": "num_classes=0, names=()",
+        "MultiClass": "num_classes=0, names=(), class_weights=()",
     }
     assert {name: text for name, text in fields.items() if name in known} == {
         name: text for name, text in known.items() if name in fields

@@ -57,7 +57,7 @@ def export(
     ] = None,
     allow: Annotated[list[str] | None, ALLOW] = None,
 ) -> None:
-    """Print the rows of a run as text, for other programs, or write a client's model for other runtimes.
+    """Print the rows of a run as text, or write a client's model.
 
     RUN is a run folder, also of a run that goes on or was killed. The file is read and printed bit by bit, so any
     length will do: fedmtl export runs/first --what ledger --format csv --out ledger.csv
