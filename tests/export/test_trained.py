@@ -12,12 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fedmtl import MLP, Experiment, Federation, FedPer, InProcess, Result, from_arrays, load_result, run
-from fedmtl.algorithms import Algorithm, FedAvg, FedEM
+from fedmtl import MLP, Experiment, Federation, FedPer, FromModule, InProcess, Result, from_arrays, load_result, run
+from fedmtl.algorithms import Algorithm, FedAvg, FedBN, FedEM
+from fedmtl.export.programs import to_torch
 from fedmtl.models.predictions import TaskPrediction
 from fedmtl.tasks import Binary, MultiClass, MultiLabel, Regression, Task
 from tests.conftest import ALL_ALGORITHMS, UNLIKE
 from tests.export.test_shrink import tiny_run
+from tests.export.tiny_data import Tiny
 
 
 def metric(task: Task, found: TaskPrediction, y: NDArray[Any]) -> float:
@@ -93,6 +95,37 @@ def test_a_model_is_a_module_of_torch(tmp_path: Path) -> None:
     loss = model(x)["amount"].square().mean()  # and it can be trained further
     loss.backward()
     assert all(value.grad is not None for name, value in model.named_parameters() if not name.startswith("head.kind"))
+
+
+class Own(nn.Module):
+    """A user's network, with running statistics and dropout, whose forward gives all outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Dropout(0.3))
+        self.out = nn.ModuleDict({task: nn.Linear(6, n) for task, n in OUTPUTS.items()})
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        features = self.body(x)
+        return {task: head(features) for task, head in self.out.items()}
+
+
+OUTPUTS = {"amount": 1, "flag": 1, "kind": 3, "marks": 2}
+
+
+@pytest.mark.parametrize("algorithm", [FedPer(epochs=2), FedBN(epochs=2), FedEM(epochs=1)], ids=repr)
+@pytest.mark.parametrize("trunk", ["", "body"], ids=["outputs", "features"])
+def test_a_users_own_module_predicts_what_was_measured(trunk: str, algorithm: Any, tmp_path: Path) -> None:
+    """A module as an object, by its outputs and by its features: BatchNorm and dropout are as in evaluation. It goes to
+    torch.export, too."""
+    torch.manual_seed(0)
+    model = FromModule(Own(), trunk=trunk)
+    given: dict[str, Any] = {"rounds": 2, "batch_size": 4, "runtime": "InProcess", "engine": "loop"}
+    experiment = Experiment(data=Tiny(), model=model, algorithm=algorithm, down_codec="FP16", **given)
+    live = run(experiment, tmp_path)
+    for result in (live, load_result(tmp_path, experiment=experiment)):
+        assert check_measured(result, experiment.load()) == sum(map(len, UNLIKE.values()))
+    to_torch(live.model(4), ["amount", "kind"], torch.randn(2, 5))
 
 
 @pytest.fixture(scope="module")
