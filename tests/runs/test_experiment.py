@@ -14,7 +14,7 @@ import tomli_w
 from fedmtl.algorithms import FedAvg, FedPer, FedRep, Local, Mocha, Pooled
 from fedmtl.callbacks.tensorboard import TensorBoard
 from fedmtl.codecs import FP16, Chain, Dense, ErrorFeedback, Int8, PerLayer, TopK
-from fedmtl.data import Digits, Synthetic, Watch, from_arrays
+from fedmtl.data import Digits, Synthetic, TableFile, Watch, from_arrays
 from fedmtl.engines import Loop, VMap
 from fedmtl.models import (
     CNN,
@@ -37,6 +37,7 @@ from fedmtl.runs.experiment import COMPONENTS, LISTS, Experiment, from_dict
 from fedmtl.runs.experiment_fields import EXECUTION_FIELDS
 from fedmtl.runs.presets import load_experiment, override, presets, read_preset
 from fedmtl.runtime import Flower, InProcess, Ray
+from fedmtl.tasks import Binary
 from tests.conftest import ALL_ALGORITHMS
 
 EXPERIMENTS = [
@@ -46,6 +47,8 @@ EXPERIMENTS = [
     Experiment(model=ShareMap(MLP(hidden=(5,)), {"trunk.0.*": "frozen", "*.bias": "private"})),
     Experiment(algorithm=Pooled(epochs=1), model=TemporalCNN(channels=(4,)), data=Watch()),
     Experiment(algorithm=FedAvg(), model=MLP(hidden=(3, 4)), data=Digits(clients=7), cohort=0.25),
+    Experiment(data=TableFile('a, "b".csv', "site", ("churn", "ltv"), kinds={"churn": Binary()}, missing=-1)),
+    *[Experiment(data=find("data", name)()) for name in REGISTRY["data"]],
     *[
         Experiment(model=model)
         for model in (
