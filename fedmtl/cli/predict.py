@@ -25,9 +25,10 @@ def predict(
 ) -> None:
     """Predict new examples with the model of a run's client.
 
-    RUN is the folder of a finished run, FILE a CSV with a line an example. Of a run on a table (fedmtl run --data) it
-    has the table's columns, by name, and may be Parquet; else the features in the order of the run's data, with or
-    without a header. The output is a CSV with a line an example, in the order of FILE: a column for each of the
+    RUN is the folder of a finished run.
+
+    FILE is a CSV with a line an example. Of a run on a table (fedmtl run --data) it has the table's columns, by name,
+    and may be Parquet; else the features in the order of the run's data, with or without a header. The output is a CSV with a line an example, in the order of FILE: a column for each of the
     client's tasks, and one for the probability of the class that is predicted.
     """
     with one_clear_error():
