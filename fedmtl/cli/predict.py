@@ -14,7 +14,7 @@ from fedmtl.core.terminal import say
 def predict(
     folder: Annotated[Path, typer.Argument(hidden=True, metavar="RUN")],
     file: Annotated[Path, typer.Argument(hidden=True, metavar="FILE")],
-    client: Annotated[str, typer.Option(show_default=False, help="The client, by its name or its number.")],
+    client: Annotated[str, typer.Option(show_default=False, help="The client, by its name or its number.")] = "",
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", show_default=False, help="Where to; default: standard output.")
     ] = None,
@@ -28,10 +28,13 @@ def predict(
     RUN is the folder of a finished run.
 
     FILE is a CSV with a line an example. Of a run on a table (fedmtl run --data) it has the table's columns, by name,
-    and may be Parquet; else the features in the order of the run's data, with or without a header. The output is a CSV with a line an example, in the order of FILE: a column for each of the
-    client's tasks, and one for the probability of the class that is predicted.
+    and may be Parquet; else the features in the order of the run's data, with or without a header. The output is a CSV
+    with a line an example, in the order of FILE: a column for each of the client's tasks, and one for the probability
+    of the class that is predicted.
     """
     with one_clear_error():
+        if not client:
+            raise ValueError("predict needs a client, by its name or its number: add --client NAME.")
         from fedmtl.export.csv_predictions import predict_csv
 
         text, rows = predict_csv(folder, client, file, allow or (), state)
