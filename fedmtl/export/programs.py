@@ -5,7 +5,10 @@ Both take a batch of any size, ``x``, and give an output a task, under its name.
 
 import importlib
 import io
+import logging
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -42,7 +45,7 @@ def to_torch(module: nn.Module, tasks: Sequence[str], example: Tensor) -> bytes:
     Raises:
         ValueError: torch cannot export the model, or its program gives other numbers.
     """
-    with torch.no_grad(), float32_default():
+    with torch.no_grad(), float32_default(), _quiet():
         program = _made("torch.export", lambda: _exported(module, tasks, example))
         file = io.BytesIO()
         torch.export.save(program, file)
@@ -62,7 +65,7 @@ def to_onnx(module: nn.Module, tasks: Sequence[str], example: Tensor) -> bytes:
     for name in ("onnx", "onnxscript"):
         _package(name)
     runtime = _package("onnxruntime")
-    with torch.no_grad(), float32_default():
+    with torch.no_grad(), float32_default(), _quiet():
         program = _made("torch.export", lambda: _exported(module, tasks, example))
         found: Any = _made(
             "torch.onnx",
@@ -98,6 +101,21 @@ def _random(
                 yield torch.randint(0, min(tables, default=2), (size, *input_shape))
             else:
                 yield torch.randn(size, *input_shape, dtype=torch.float32)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Inside, torch's exporter does not warn about packages that the model does not use, nor about its own code."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):
+            # Weights of recurrent layers, of which torch keeps a list besides.
+            warnings.filterwarnings("ignore", "The tensor attributes .*_flat_weights", UserWarning)
+            yield
+    finally:
+        logger.setLevel(before)
 
 
 def _exported(module: nn.Module, tasks: Sequence[str], example: Tensor) -> Any:
