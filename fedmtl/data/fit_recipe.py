@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fedmtl.core.bounds import check_int, shown
 from fedmtl.data.columns import CATEGORY, numbers_of, texts_of
 from fedmtl.data.inputs import floats
-from fedmtl.data.recipe import LONGEST_TEXT, CategoryColumn, Column, NumberColumn, TableRecipe, TextColumn
+from fedmtl.data.recipe import LONGEST_TEXT, CategoryColumn, NumberColumn, RecipeColumn, TableRecipe, WordColumn
 from fedmtl.data.words import FIRST, tokenize, vocabulary
 
 SCALES = ("pooled", "client", "none")
@@ -64,7 +64,7 @@ def fit_recipe(
     Raises:
         ValueError: a column without a value in any training row, or texts without a word that is frequent enough.
     """
-    columns: list[Column] = []
+    columns: list[RecipeColumn] = []
     for name, kind in kinds.items():
         if kind == TEXT:
             columns.append(_text_column(name, texts_of(table[name].iloc[rows]), by))
@@ -112,7 +112,7 @@ def _statistics(x: NDArray[np.float64]) -> tuple[float, float]:
     return mean, std if std > 1e-12 * max(abs(mean), 1e-300) else 1.0
 
 
-def _text_column(name: str, texts: NDArray[Any], by: Preparation) -> TextColumn:
+def _text_column(name: str, texts: NDArray[Any], by: Preparation) -> WordColumn:
     known = [text for text in texts if text is not None]
     words = vocabulary(known, by.vocabulary - FIRST, by.min_count)
     if not words:
@@ -121,4 +121,4 @@ def _text_column(name: str, texts: NDArray[Any], by: Preparation) -> TextColumn:
             "another column."
         )
     longest = max(len(tokenize(text)) for text in known)
-    return TextColumn(name, words, min(by.length, max(longest, SHORTEST)))
+    return WordColumn(name, words, min(by.length, max(longest, SHORTEST)))

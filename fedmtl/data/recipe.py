@@ -54,7 +54,7 @@ class CategoryColumn:
 
 
 @dataclass(frozen=True)
-class TextColumn:
+class WordColumn:
     """A column of texts, as tokens: 0 after its end, 1 for a word that is not among ``words``, which count from 2."""
 
     name: str
@@ -72,9 +72,9 @@ class TextColumn:
         return len(self.words) + FIRST
 
 
-Column = NumberColumn | CategoryColumn | TextColumn
+RecipeColumn = NumberColumn | CategoryColumn | WordColumn
 
-_KINDS: dict[str, type[Column]] = {"number": NumberColumn, "category": CategoryColumn, "text": TextColumn}
+_KINDS: dict[str, type[RecipeColumn]] = {"number": NumberColumn, "category": CategoryColumn, "text": WordColumn}
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class TableRecipe:
 
     client: str
     """The column of clients."""
-    columns: tuple[Column, ...]
+    columns: tuple[RecipeColumn, ...]
     impute: bool = False
     """True: missing features are filled; False: they are an error."""
 
@@ -93,9 +93,9 @@ class TableRecipe:
         return tuple(name for column in self.columns for name in column.inputs)
 
     @property
-    def text(self) -> TextColumn | None:
+    def text(self) -> WordColumn | None:
         """The text column; None where inputs are numbers."""
-        return next((column for column in self.columns if isinstance(column, TextColumn)), None)
+        return next((column for column in self.columns if isinstance(column, WordColumn)), None)
 
     @property
     def by_client(self) -> bool:
@@ -132,7 +132,7 @@ class TableRecipe:
         """Rows of a checked table as inputs; ``owner`` is the client of each, by name, [N]."""
         return np.concatenate([self._part(column, table[column.name], owner) for column in self.columns], axis=1)
 
-    def _part(self, column: Column, series: Any, owner: NDArray[Any] | None) -> NDArray[Any]:
+    def _part(self, column: RecipeColumn, series: Any, owner: NDArray[Any] | None) -> NDArray[Any]:
         if isinstance(column, NumberColumn):
             x = numbers_of(column.name, series, owner)
             gaps = np.isnan(x)
@@ -144,7 +144,7 @@ class TableRecipe:
                 f"Column {column.name!r} is missing in {where_missing(gaps, owner)}; fill it, drop these rows, leave "
                 "the column out, or take impute='mean', which fills it by the mean and says so in another input."
             )
-        if isinstance(column, TextColumn):
+        if isinstance(column, WordColumn):
             return tokens(x.tolist(), column.words, column.length)
         if isinstance(column, CategoryColumn):
             place = {category: number for number, category in enumerate(column.categories)}
@@ -207,7 +207,7 @@ def recipe_from_json(text: str, where: str = "recipe.json") -> TableRecipe:
         raise ValueError(f"{where}: no recipe of a table ({why}); restore the file of the run.") from None
 
 
-def _column(value: Any) -> Column:
+def _column(value: Any) -> RecipeColumn:
     """A column of plain values, each of its field's type."""
     given = dict(_typed(value, dict))
     cls = _KINDS[given.pop("kind")]

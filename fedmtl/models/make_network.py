@@ -14,7 +14,7 @@ from fedmtl.models.check_training import examine
 from fedmtl.models.forward import evaluation, forward, measuring
 from fedmtl.models.from_module import FromModule
 from fedmtl.models.heads import linear_head
-from fedmtl.models.network import JoinedOutputs, Network
+from fedmtl.models.network import JoinedOutputs, TaskNetwork
 from fedmtl.models.parts import check_task_name, prepare
 from fedmtl.models.placement import place
 from fedmtl.models.refused_modules import check_kinds
@@ -24,7 +24,7 @@ from fedmtl.tasks.fit import fits
 
 def make_network(
     name: str, recipe: FromModule, input_shape: tuple[int, ...], tasks: Mapping[str, Task], seed: int, kind: torch.dtype
-) -> tuple[Network, bool]:
+) -> tuple[TaskNetwork, bool]:
     """Return the network of all tasks, and whether it trains differently than it measures.
 
     Args:
@@ -94,7 +94,7 @@ def _opened(
     heads: Mapping[str, tuple[str, ...]],
     tasks: Mapping[str, Task],
     x: Tensor,
-) -> Network:
+) -> TaskNetwork:
     """Return the network of a module: one that gives features has no heads, or those that are submodules."""
     if recipe.trunk not in ("", "."):
         _submodule(name, "trunk", module, recipe.trunk)
@@ -102,7 +102,7 @@ def _opened(
         _submodule(name, "heads", module, recipe.heads)
         parent, _, last = recipe.heads.rpartition(".")
         setattr(module.get_submodule(parent), last, nn.Identity())
-        return Network(module, tuple(tasks), recipe.trunk.strip("."))
+        return TaskNetwork(module, tuple(tasks), recipe.trunk.strip("."))
     try:
         with evaluation(module):
             found = run(name, "forward", module, x.clone())
@@ -117,7 +117,7 @@ def _opened(
                     f"{name}: forward gives outputs for {', '.join(map(str, found)) or 'no task'}, and none for task "
                     f"{task!r}; give one for each task.{did_you_mean(task, list(map(str, found)))}"
                 )
-        return Network(module, tuple(tasks))
+        return TaskNetwork(module, tuple(tasks))
     if recipe.trunk:
         for task, names in heads.items():
             if len(names) != 1:
@@ -126,7 +126,9 @@ def _opened(
                     f"{recipe.trunk!r}, each head is one; give {{task: output}} in forward for others."
                 )
             _submodule(name, f"heads: {task}", module, names[0])
-        return Network(module, tuple(tasks), recipe.trunk.strip("."), {task: names[0] for task, names in heads.items()})
+        return TaskNetwork(
+            module, tuple(tasks), recipe.trunk.strip("."), {task: names[0] for task, names in heads.items()}
+        )
     given = f"a tensor {tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
     raise ValueError(
         f"{name}: forward gives {given} for B=2, and not {{task: output}}; name the last layer, heads="
@@ -144,8 +146,8 @@ def _submodule(name: str, what: str, module: nn.Module, path: str) -> None:
 
 
 def _with_new_heads(
-    name: str, recipe: FromModule, network: Network, tasks: Mapping[str, Task], seed: int, x: Tensor
-) -> Network:
+    name: str, recipe: FromModule, network: TaskNetwork, tasks: Mapping[str, Task], seed: int, x: Tensor
+) -> TaskNetwork:
     """Return the network with a linear layer for each task, drawn as those of other models."""
     assert network.trunk is not None
     part = network.module.get_submodule(network.trunk)
@@ -167,10 +169,10 @@ def _with_new_heads(
     for task, of in tasks.items():
         with torch_seed(seed, f"head.{task}"):
             new[task] = linear_head(recipe, features.shape[1], of.outputs)
-    return Network(network.module, network.tasks, network.trunk, new=new)
+    return TaskNetwork(network.module, network.tasks, network.trunk, new=new)
 
 
-def _measured(name: str, network: Network, x: Tensor) -> Mapping[str, Any]:
+def _measured(name: str, network: TaskNetwork, x: Tensor) -> Mapping[str, Any]:
     copy = measuring(network)
     return run(name, "forward", lambda given: forward(copy, {}, given, None, None)[0], x.clone())
 
@@ -188,7 +190,7 @@ def _check_output(name: str, task: str, kind: Task, output: Any) -> None:
     fits(task, kind, output)
 
 
-def _check_heads_alone(name: str, network: Network, outputs: Mapping[str, Tensor], x: Tensor) -> None:
+def _check_heads_alone(name: str, network: TaskNetwork, outputs: Mapping[str, Tensor], x: Tensor) -> None:
     """Refuse outputs that others change: a client's are computed without those of tasks that it does not own."""
     for task in outputs if network.trunk is not None else ():
         alone = _measured(name, network.restricted((task,)), x)[task]

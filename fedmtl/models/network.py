@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Network(nn.Module):
+class TaskNetwork(nn.Module):
     """A module that gives {task: output} itself, or features, from which a head for each task computes it."""
 
     def __init__(
@@ -51,10 +51,10 @@ class Network(nn.Module):
         """Return the head of a task, of a network that has features."""
         return self.new[task] if task in self.new else self.module.get_submodule(self.heads[task])
 
-    def restricted(self, owned: Sequence[str]) -> "Network":
+    def restricted(self, owned: Sequence[str]) -> "TaskNetwork":
         """Return the network of some of the tasks, with the same parameters; heads of others are not run."""
         new = {task: self.new[task] for task in owned if task in self.new}
-        found = Network(self.module, owned, self.trunk, self.heads, new)
+        found = TaskNetwork(self.module, owned, self.trunk, self.heads, new)
         found.places = self.places
         return found
 
@@ -84,7 +84,7 @@ class Network(nn.Module):
 class JoinedOutputs(nn.Module):
     """The outputs of all tasks side by side, [B, numbers], for checks of one tensor."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: TaskNetwork) -> None:
         super().__init__()
         self.network = network
 

@@ -9,12 +9,14 @@ from torch import Tensor
 from fedmtl.core.context import context_of
 from fedmtl.core.suggest import did_you_mean
 from fedmtl.models.forward import differentiable, measuring
-from fedmtl.models.network import Network
+from fedmtl.models.network import TaskNetwork
 
 TRUNK = "trunk"
 
 
-def place(name: str, network: Network, heads: Mapping[str, tuple[str, ...]], trunk: str, x: Tensor) -> dict[str, str]:
+def place(
+    name: str, network: TaskNetwork, heads: Mapping[str, tuple[str, ...]], trunk: str, x: Tensor
+) -> dict[str, str]:
     """Return the names of a network's parameters and buffers, ``trunk.…`` or ``head.<task>.…`` -> their names in it.
 
     Args:
@@ -67,7 +69,7 @@ def _check_part(name: str, path: str, part: str, tied: set[str], users: set[str]
         )
 
 
-def _named(path: str, network: Network, heads: Mapping[str, tuple[str, ...]], trunk: str) -> str:
+def _named(path: str, network: TaskNetwork, heads: Mapping[str, tuple[str, ...]], trunk: str) -> str:
     """Return the part in which names put a parameter: "" where they put it in none."""
     if path.startswith("new."):
         return f"head.{path.split('.')[1]}"
@@ -84,7 +86,7 @@ def _matches(path: str, name: str) -> bool:
     return path == name or path.startswith(f"{name}.") or fnmatchcase(path, name)
 
 
-def _check_globs(name: str, network: Network, heads: Mapping[str, tuple[str, ...]]) -> None:
+def _check_globs(name: str, network: TaskNetwork, heads: Mapping[str, tuple[str, ...]]) -> None:
     own = [path.removeprefix("module.") for path, _ in _tensors(network, every=True)]
     for task, names in heads.items():
         for one in names:
@@ -96,7 +98,7 @@ def _check_globs(name: str, network: Network, heads: Mapping[str, tuple[str, ...
                 )
 
 
-def _refuse_unused(name: str, network: Network, unused: list[str]) -> None:
+def _refuse_unused(name: str, network: TaskNetwork, unused: list[str]) -> None:
     shown = ", ".join(map(_shown, unused[:3])) + (f" and {len(unused) - 3} more" if len(unused) > 3 else "")
     raise ValueError(
         f"{name}: no output of the tasks {', '.join(network.tasks)} uses {shown}, so training would not move it; leave "
@@ -111,7 +113,7 @@ def _shown(path: str, new: bool = True) -> str:
     return path.removeprefix("module.")
 
 
-def _tensors(network: Network, every: bool = False) -> Iterator[tuple[str, Tensor]]:
+def _tensors(network: TaskNetwork, every: bool = False) -> Iterator[tuple[str, Tensor]]:
     """Parameters and buffers by name; tied ones once, or by ``every`` name."""
     yield from network.named_parameters(remove_duplicate=not every)
     yield from network.named_buffers(remove_duplicate=not every)
@@ -123,7 +125,7 @@ def _beside(path: str, used: Mapping[str, set[str]]) -> set[str]:
     return set().union(*(tasks for other, tasks in used.items() if other.rpartition(".")[0] == layer))
 
 
-def _users(network: Network, own: Mapping[str, Tensor], x: Tensor) -> dict[str, set[str]]:
+def _users(network: TaskNetwork, own: Mapping[str, Tensor], x: Tensor) -> dict[str, set[str]]:
     """Return name -> tasks whose outputs are functions of it, in training or while measured."""
     leaves = {path: value.detach().clone().requires_grad_() for path, value in own.items() if value.is_floating_point()}
     found: dict[str, set[str]] = {path: set() for path in own}

@@ -10,7 +10,7 @@ from fedmtl.core.buffers import buffers, hand_back
 from fedmtl.core.context import step_context
 from fedmtl.core.types import Params, TaskSet
 from fedmtl.models.forward import buffer_names, forward, measuring
-from fedmtl.models.network import Network
+from fedmtl.models.network import TaskNetwork
 
 
 class SplitModel(nn.Module):
@@ -22,7 +22,7 @@ class SplitModel(nn.Module):
         heads: Mapping[str, nn.Module],
         integer_inputs: bool = False,
         stateful: bool = False,
-        network: Network | None = None,
+        network: TaskNetwork | None = None,
     ) -> None:
         super().__init__()
         self.trunk = trunk
