@@ -1,7 +1,5 @@
-"""Devices, threads, and rows of arrays as tensors."""
+"""Devices, and rows of arrays as tensors."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,17 +10,6 @@ from torch import Tensor
 from fedmtl.core.bounds import shown
 from fedmtl.core.field_types import check_type
 from fedmtl.core.trees import tree_map
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Limit torch to one thread: clients' products are small, and results must not depend on the number of cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def check_device(device: str) -> None:

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from fedmtl.core.context import NO_CONTEXT, Context
+from fedmtl.core.threads import one_thread
 from fedmtl.core.trees import tree_leaves, tree_map, tree_unflatten
 from fedmtl.engines.base import Cohort, TaskPadding
-from fedmtl.engines.device import check_device, gather_rows, one_thread, to_device
+from fedmtl.engines.device import check_device, gather_rows, to_device
 from fedmtl.engines.kernels import batched_layers
 from fedmtl.engines.traits import EngineTraits
 

@@ -11,13 +11,14 @@ import torch
 
 from fedmtl.core.bounds import check_int
 from fedmtl.core.field_types import check_type
+from fedmtl.core.threads import one_thread
 from fedmtl.core.trees import tree_map
 from fedmtl.engines.allocator import keep_freed_memory
 from fedmtl.engines.base import ClientFn, Cohort, TaskPadding
 from fedmtl.engines.batching.chunks import alone, exact, pieces, singly
 from fedmtl.engines.batching.gather import GatheredRows, ResultAssembler, gather, groups
 from fedmtl.engines.batching.task_padding import group, unpad
-from fedmtl.engines.device import check_device, one_thread
+from fedmtl.engines.device import check_device
 from fedmtl.engines.dynamo import postpone_dynamo
 from fedmtl.engines.loop import Loop, run_one
 from fedmtl.engines.trace.batched_function import BatchedFunction

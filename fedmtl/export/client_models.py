@@ -16,12 +16,12 @@ from torch import Tensor
 
 from fedmtl.client.client_pool import ClientPool
 from fedmtl.client.data_shard import shard_of
+from fedmtl.core.threads import one_thread
 from fedmtl.core.trees import tree_stack
 from fedmtl.core.types import Batch, ClientId, Params, Payload, TaskSet
 from fedmtl.data.joined import some_of
 from fedmtl.data.roster import Roster
 from fedmtl.engines.base import Cohort, TaskPadding
-from fedmtl.engines.device import one_thread
 from fedmtl.engines.loop import run_one
 from fedmtl.export.finished import read_finished
 from fedmtl.export.mixture import apart, flat

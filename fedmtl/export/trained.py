@@ -15,13 +15,13 @@ from fedmtl.client.state.base import StateStore
 from fedmtl.core.bounds import shown
 from fedmtl.core.random import float32_default
 from fedmtl.core.suggest import did_you_mean
+from fedmtl.core.threads import one_thread
 from fedmtl.core.trees import tree_index, tree_leaves, tree_map, tree_stack
 from fedmtl.core.types import ClientId, Payload, TaskSet
 from fedmtl.data.base import Schema
 from fedmtl.data.recipe import TableRecipe
 from fedmtl.data.roster import Roster
 from fedmtl.data.validation import example_counts
-from fedmtl.engines.device import one_thread
 from fedmtl.export.finished import Finished, store_in
 from fedmtl.export.inputs import checked_inputs
 from fedmtl.export.modules import ModelMixture, module_of

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fedmtl import Experiment, FedAvg, FedPer, FromModule, Local, ShareMap, load_experiment, run
 from fedmtl.core.fingerprint import parts
-from fedmtl.engines.device import one_thread
+from fedmtl.core.threads import one_thread
 from fedmtl.engines.loop import Loop
 from fedmtl.engines.trace.stages import Stage
 from fedmtl.engines.vmap import VMap
