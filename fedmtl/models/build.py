@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from fedmtl.core.buffers import trainable
 from fedmtl.core.context import context_of, training_step
 from fedmtl.core.random import float32_default
+from fedmtl.core.threads import one_thread
 from fedmtl.models.base import Model
 from fedmtl.models.check import Unfit, check_gradient, example, freeze
 from fedmtl.models.forward import buffer_names
@@ -53,7 +54,8 @@ def build(
 def _build(
     model: Model | FromModule, input_shape: tuple[int, ...], tasks: Mapping[str, Task], seed: int, kind: torch.dtype
 ) -> SplitModel:
-    with float32_default():
+    # On one thread: the examples are few, and threads of small products wait for each other on a busy machine.
+    with float32_default(), one_thread():
         module = _split(model, input_shape, tasks, seed, kind)
         _apply_map(model, module)
         freeze(module)
