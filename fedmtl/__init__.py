@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fedmtl.core.types import Upload as Upload
     from fedmtl.data import *  # noqa: F403
     from fedmtl.engines import *  # noqa: F403
-    from fedmtl.export.load import load_result as load_result
+    from fedmtl.export.load_result import load_result as load_result
     from fedmtl.models import *  # noqa: F403
     from fedmtl.optimizers import *  # noqa: F403
     from fedmtl.run_experiment import run as run
@@ -71,7 +71,7 @@ _WHERE = {
     "runs.result": ("Result",),
     "run_experiment": ("run",),
     "analysis.load": ("load_run",),
-    "export.load": ("load_result",),
+    "export.load_result": ("load_result",),
     "analysis.runs": ("Run",),
     "runtime": ("Runtime", "RuntimeTraits"),
     "tasks": ("Task", "TaskTraits"),
