@@ -118,3 +118,22 @@ def test_examples_in_docstrings_run(path: Path, tmp_path: Path, monkeypatch: pyt
     module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     found = doctest.testmod(importlib.import_module(module))
     assert found.attempted and not found.failed
+
+
+def test_no_module_takes_the_name_of_a_function_that_its_package_gives() -> None:
+    """Once it is imported, ``package.name`` would be the module: so was ``fedmtl.export.load``, and failed only where
+    ``load_result`` had been used before."""
+    taken = []
+    for init in sorted((ROOT / "fedmtl").rglob("__init__.py")):
+        package = ".".join(init.parent.relative_to(ROOT).parts)
+        given = {}
+        for node in ast.parse(init.read_text()).body:
+            if isinstance(node, ast.ImportFrom) and node.module:
+                given |= {alias.asname or alias.name: node.module for alias in node.names}
+        # What comes from the module of that name is set after it, and stays; what comes from the package is the module.
+        taken += [
+            f"{package}.{name}"
+            for name, source in given.items()
+            if (init.parent / f"{name}.py").exists() and source not in (package, f"{package}.{name}")
+        ]
+    assert taken == []

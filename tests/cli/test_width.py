@@ -89,7 +89,7 @@ def test_data(here: Path, arguments: list[str]) -> None:
         ["verify", "FedPr"],
         ["bench", "--workload", "W7"],
         ["list", "model"],
-        ["data", "fetch", "har", "--from", "nowhere"],
+        ["data", "fetch", "hra", "--from", "nowhere"],
         ["data", "describe", "digts"],
         ["lst"],
     ],

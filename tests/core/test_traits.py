@@ -121,8 +121,8 @@ def test_wrappers_derive_theirs() -> None:
 
 
 FOREIGN = {
-    "columns", "dtype", "index", "toarray", "nnz", "to_numpy", "equals", "sort_values", "kind", "isna", "cat",
-    "categories", "numpy_dtype", "iloc", "__len__", "shape",  # tables and arrays of pandas, scipy and others
+    "columns", "dtype", "index", "toarray", "nnz", "to_numpy", "to_pandas", "equals", "sort_values", "kind", "isna",
+    "cat", "categories", "numpy_dtype", "iloc", "__len__", "shape",  # tables and arrays of pandas, scipy and others
     "_fields", "_asdict", "__name__", "__qualname__", "__self__", "__wrapped__", "__module__", "__file__", "__doc__",
     "fingerprint",  # of any object inside a data set of a user's own
     "scale_grad_by_freq", "dropout",  # torch's modules

@@ -172,10 +172,9 @@ def test_test_labels_move_nothing_that_activities_validate_on(script: Any, monke
     turned = windows._replace(y=np.where(test, 5 - windows.y, windows.y).astype(np.uint8))
     held = module.validated(windows, test, 0.25, 0)
     assert test.sum() == held.sum() == 18 * 2 and not (test & held).any()
-    monkeypatch.setattr(module, "find", lambda: None)
     monkeypatch.setattr(module, "tested", lambda *_: test)
     found = []
     for rows in (windows, turned):
-        monkeypatch.setattr(module, "read", lambda _, rows=rows: rows)
+        monkeypatch.setattr(module, "read", lambda rows=rows: rows)
         found.append([module.HumanActivity(validation=v).load(0) for v in (True, False)])
     assert same(found[0][0], found[1][0]) and not same(found[0][1], found[1][1])

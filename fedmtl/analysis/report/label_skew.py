@@ -64,7 +64,7 @@ def _draw_counts(axes: Axes, skew: LabelSkew, places: Mapping[int, int]) -> None
         left += counts
     axes.set_xlabel("labels")
     more = f"{len(skew.names)} classes" if len(skew.names) > MOST_NAMES else None
-    below = offset_copy(axes.transAxes, axes.get_figure(), y=-28, units="points")  # of the axis and its label
+    below = offset_copy(axes.transAxes, axes.get_figure(root=True), y=-28, units="points")  # of the axis and its label
     axes.legend(
         loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=below, ncols=3, borderpad=0, columnspacing=1,
         fontsize=SMALL, title=more, title_fontsize=SMALL, handlelength=0.8,
