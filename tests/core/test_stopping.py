@@ -27,11 +27,11 @@ def new_interpreter(arguments: Sequence[str], **settings: Any) -> subprocess.Pop
         signal.signal(signal.SIGINT, before)
 
 
-def wait_for_handlers(pid: int, seconds: float = 60) -> None:
-    """Wait, on a busy machine, until a command handles SIGTERM; not where the system does not show it."""
-    status, deadline = Path(f"/proc/{pid}/status"), time.monotonic() + seconds
+def wait_for_handlers(process: Any, seconds: float = 60) -> None:
+    """Wait, on a busy machine, until a command handles SIGTERM or is over; not where the system does not show it."""
+    status, deadline = Path(f"/proc/{process.pid}/status"), time.monotonic() + seconds
     with suppress(OSError):  # the command has ended
-        while time.monotonic() < deadline:
+        while process.poll() is None and time.monotonic() < deadline:
             caught = [int(line.split()[1], 16) for line in status.read_text().splitlines() if line.startswith("SigCgt")]
             if not caught or caught[0] >> (signal.SIGTERM - 1) & 1:
                 return
@@ -56,7 +56,7 @@ def stop(
             seen += line
     else:
         time.sleep(after)
-        wait_for_handlers(process.pid)
+        wait_for_handlers(process)
     begin = time.monotonic()
     for _ in range(times):
         process.send_signal(number)
