@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fedmtl.tasks.checks import numbers, refuse
-from fedmtl.tasks.class_weights import BALANCED, ClassWeights, balanced, checked_weights, settled, shown, weighted
+from fedmtl.tasks.class_weights import ClassWeights, checked_weights, settled, shown, weighted, with_balanced
 from fedmtl.tasks.decoded import Decoded
 from fedmtl.tasks.masked import counts, finite, keep, labelled, log_mean, mean_over
 from fedmtl.tasks.traits import TaskTraits
@@ -49,9 +49,7 @@ class Binary:
         return f"Binary({shown(self.class_weights).removeprefix(', ')})"
 
     def fitted(self, labels: Sequence[NDArray[Any]]) -> "Binary":
-        if self.class_weights != BALANCED:
-            return self
-        return replace(self, class_weights=balanced(self, [self.labels(y) for y in labels], 2))
+        return with_balanced(self, labels, 2)
 
     def labels(self, y: NDArray[Any]) -> NDArray[Any]:
         y = numbers(self, y)

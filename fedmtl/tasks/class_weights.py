@@ -6,7 +6,8 @@ by the sum of weights instead, as torch's losses are, a client of one class woul
 """
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ BALANCED = "balanced"
 """In place of weights: w_c = n / (C n_c), n_c of all clients' n training labels being of class c, of C that occur."""
 
 ClassWeights = Sequence[float] | str
+
+Kind = TypeVar("Kind", bound=Any)
 
 
 def checked_weights(kind: str, weights: Any, count: int) -> tuple[float, ...] | str:
@@ -55,25 +58,27 @@ def settled(task: Any) -> Sequence[float]:
     return weights
 
 
-def balanced(task: Any, labels: Sequence[NDArray[Any]], count: int) -> tuple[float, ...]:
-    """w_c = n / (C n_c), as scikit-learn's "balanced"; 1 for a class without a label.
+def with_balanced(task: Kind, labels: Sequence[NDArray[Any]], count: int) -> Kind:
+    """Return the task with w_c = n / (C n_c) for "balanced", as scikit-learn's; 1 for a class without a label.
 
     Args:
-        task: whose labels they are, for messages.
-        labels: of all clients, NaN where not labelled.
+        task: a frozen dataclass with ``class_weights``; other weights stay.
+        labels: of all clients, as the user gave them.
         count: the number of classes.
 
     Raises:
         ValueError: no label.
     """
+    if task.class_weights != BALANCED:
+        return task
     seen = np.zeros(count, np.int64)
-    for y in labels:
+    for y in map(task.labels, labels):
         seen += np.bincount(y[~np.isnan(y)].astype(np.int64), minlength=count)
     if not seen.any():
         raise ValueError(f"{task!r} has no training label to balance classes by; give class_weights=(…).")
     occur = int((seen > 0).sum())
     weights = np.where(seen > 0, seen.sum() / (occur * np.maximum(seen, 1)), 1.0)
-    return tuple(float(w) for w in weights)
+    return replace(task, class_weights=tuple(float(w) for w in weights))
 
 
 def weighted(losses: Tensor, target: Tensor, weights: Sequence[float]) -> Tensor:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,9 @@ from fedmtl.tasks.standardise import (
     check_settled,
     check_shape,
     errors,
-    mean_and_std,
     mean_output,
     number_labels,
+    standardised,
 )
 from fedmtl.tasks.traits import TaskTraits
 
@@ -68,10 +68,7 @@ class DenseRegression:
         return tuple(self.shape)
 
     def fitted(self, labels: Sequence[NDArray[Any]]) -> "DenseRegression":
-        if not self.standardise:
-            return self
-        mean, std = mean_and_std(self, [self.labels(y) for y in labels])
-        return replace(self, mean=mean, std=std, standardise=False)
+        return standardised(self, labels)
 
     def labels(self, y: NDArray[Any]) -> NDArray[Any]:
         return number_labels(self, y, pooled=True)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 from fedmtl.tasks.checks import is_finite
 from fedmtl.tasks.decoded import Decoded
 from fedmtl.tasks.masked import counts, labelled, mean_over
-from fedmtl.tasks.standardise import check_scale, check_settled, errors, mean_and_std, mean_output, number_labels
+from fedmtl.tasks.standardise import check_scale, check_settled, errors, mean_output, number_labels, standardised
 from fedmtl.tasks.traits import TaskTraits
 
 
@@ -59,10 +59,7 @@ class Huber:
             )
 
     def fitted(self, labels: Sequence[NDArray[Any]]) -> "Huber":
-        if not self.standardise:
-            return self
-        mean, std = mean_and_std(self, [self.labels(y) for y in labels])
-        return replace(self, mean=mean, std=std, standardise=False)
+        return standardised(self, labels)
 
     def labels(self, y: NDArray[Any]) -> NDArray[Any]:
         return number_labels(self, y)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.tasks.checks import is_whole, numbers, refuse
-from fedmtl.tasks.class_weights import BALANCED, ClassWeights, balanced, checked_weights, settled, shown, weighted
+from fedmtl.tasks.class_weights import ClassWeights, checked_weights, settled, shown, weighted, with_balanced
 from fedmtl.tasks.decoded import Decoded
 from fedmtl.tasks.masked import counts, finite, keep, labelled, log_mean, mean_over
 from fedmtl.tasks.names import checked_names
@@ -60,10 +60,7 @@ class MultiClass:
         return f"MultiClass(num_classes={self.num_classes}{shown(self.class_weights)})"
 
     def fitted(self, labels: Sequence[NDArray[Any]]) -> "MultiClass":
-        if self.class_weights != BALANCED:
-            return self
-        known = [self.labels(y) for y in labels]
-        return replace(self, class_weights=balanced(self, known, self.num_classes))
+        return with_balanced(self, labels, self.num_classes)
 
     @property
     def outputs(self) -> int:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fedmtl.tasks.checks import is_whole, numbers, refuse
-from fedmtl.tasks.class_weights import BALANCED, ClassWeights, balanced, checked_weights, settled, weighted
+from fedmtl.tasks.class_weights import ClassWeights, checked_weights, settled, weighted, with_balanced
 from fedmtl.tasks.decoded import Decoded
 from fedmtl.tasks.masked import counts, finite, keep, labelled, log_mean, mean_over
 from fedmtl.tasks.names import checked_names
@@ -65,10 +65,7 @@ class Ordinal:
         return self.num_classes - 1
 
     def fitted(self, labels: Sequence[NDArray[Any]]) -> "Ordinal":
-        if self.class_weights != BALANCED:
-            return self
-        known = [self.labels(y) for y in labels]
-        return replace(self, class_weights=balanced(self, known, self.num_classes))
+        return with_balanced(self, labels, self.num_classes)
 
     def labels(self, y: NDArray[Any]) -> NDArray[Any]:
         y = numbers(self, y)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.tasks.checks import is_whole
-from fedmtl.tasks.class_weights import BALANCED, ClassWeights, balanced, checked_weights, settled
+from fedmtl.tasks.class_weights import ClassWeights, checked_weights, settled, with_balanced
 from fedmtl.tasks.decoded import Decoded
 from fedmtl.tasks.masked import counts, keep, labelled
 from fedmtl.tasks.names import checked_names
@@ -71,10 +71,7 @@ class SequenceLabels:
         return (self.length,)
 
     def fitted(self, labels: Sequence[NDArray[Any]]) -> "SequenceLabels":
-        if self.class_weights != BALANCED:
-            return self
-        known = [self.labels(y) for y in labels]
-        return replace(self, class_weights=balanced(self, known, self.num_classes))
+        return with_balanced(self, labels, self.num_classes)
 
     def labels(self, y: NDArray[Any]) -> NDArray[Any]:
         return class_labels(self, y, self.num_classes, "padding", self.padding)

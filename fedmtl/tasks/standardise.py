@@ -1,7 +1,8 @@
 """Labels that are numbers, and the mean and standard deviation by which they are standardised."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from fedmtl.tasks.base import Task
 from fedmtl.tasks.checks import is_finite, numbers, refuse
 from fedmtl.tasks.masked import keep
 from fedmtl.tasks.precision import LARGEST, merged_by_float32
+
+Kind = TypeVar("Kind", bound=Any)
 
 
 def check_scale(kind: str, mean: Any, std: Any) -> None:
@@ -76,6 +79,18 @@ def mean_and_std(task: Task, labels: Sequence[NDArray[Any]]) -> tuple[float, flo
             "std, without standardise=True."
         )
     return float(known.mean()), float(known.std())
+
+
+def standardised(task: Kind, labels: Sequence[NDArray[Any]]) -> Kind:
+    """Return a task of ``standardise=True`` with the mean and std of all clients' labels; another as it is.
+
+    Raises:
+        ValueError: no label, or labels that are all equal.
+    """
+    if not task.standardise:
+        return task
+    mean, std = mean_and_std(task, [task.labels(y) for y in labels])
+    return replace(task, mean=mean, std=std, standardise=False)
 
 
 def check_settled(task: Task, standardise: bool) -> None:
