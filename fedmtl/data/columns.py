@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fedmtl.core.bounds import shown
 from fedmtl.core.suggest import did_you_mean
-from fedmtl.data.numbers import to_numbers
+from fedmtl.data.numbers import is_numeral, to_numbers
 from fedmtl.tasks.precision import LARGEST
 
 CATEGORIES = 1000
@@ -106,7 +106,7 @@ def _refuse_mixed(name: str, numbers_at: Any, texts_at: Any) -> None:
 
 def _check_read_as_texts(name: str, values: NDArray[Any], owners: NDArray[Any]) -> None:
     """Refuse texts that are numbers at one client, and no number at another, as a file with one bad cell has them."""
-    number = {value: _is_number(value) for value in set(values)}
+    number = {value: is_numeral(value) for value in set(values)}
     if not any(number.values()) or all(number.values()):
         return
     is_number = np.array([number[value] for value in values])
@@ -121,14 +121,6 @@ def _check_read_as_texts(name: str, values: NDArray[Any], owners: NDArray[Any]) 
     none = [one for one, share in rate.items() if share == 0]
     if whole and none:
         _refuse_mixed(name, whole[0], none[0])
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def numbers_of(name: str, series: Any, owner: NDArray[Any] | None = None) -> NDArray[np.float64]:

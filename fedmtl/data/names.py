@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.core.bounds import shown
+from fedmtl.data.numbers import is_numeral
 from fedmtl.tasks.base import Task
 from fedmtl.tasks.multiclass import MultiClass
 from fedmtl.tasks.names import class_names, clean
@@ -55,7 +56,7 @@ def number_labels(clients: Mapping[int, Any], tasks: Mapping[str, Task]) -> tupl
     given = dict(tasks)
     for name, seen in sorted(texts.items()):
         task = tasks.get(name)
-        if task is None and len(seen) > 1 and not all(map(_is_number, seen)):
+        if task is None and len(seen) > 1 and not all(map(is_numeral, seen)):
             given[name] = task = MultiClass(len(seen), tuple(sorted(seen)))
             numbers[name] = {label: number for number, label in enumerate(sorted(seen))}
         elif isinstance(task, MultiClass | Ordinal) and class_names(task):
@@ -66,7 +67,7 @@ def number_labels(clients: Mapping[int, Any], tasks: Mapping[str, Task]) -> tupl
                     f"Task {name!r}: label {shown(unknown[0])} is none of its classes {classes}; correct the label, or "
                     "add the class to names."
                 )
-        elif task is not None and not all(map(_is_number, seen)):
+        elif task is not None and not all(map(is_numeral, seen)):
             if isinstance(task, Ordinal):
                 raise ValueError(
                     f"Task {name!r}: labels are texts, {', '.join(map(shown, sorted(seen)[:10]))}, whose order is not "
@@ -114,14 +115,6 @@ def _is_gap(found: NDArray[Any]) -> NDArray[np.bool_]:
     names = ("NoneType", "NAType", "NaTType")
     gaps = [type(one).__name__ in names or (isinstance(one, float) and one != one) for one in found.ravel()]
     return np.array(gaps, bool).reshape(found.shape)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _numbered(data: Any, numbers: Mapping[str, Mapping[str, int]]) -> Any:

@@ -220,3 +220,12 @@ def _of_objects(where: str, array: NDArray[Any]) -> NumberArray:
     except OverflowError:
         raise ValueError(f"{where}: a number beyond float64; scale the column.") from None
     return NumberArray(floats.reshape(array.shape), False)
+
+
+def is_numeral(text: str) -> bool:
+    """Return True where a text is a number as Python reads it."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fedmtl.core.bounds import shown
 from fedmtl.core.file_errors import named_errors
+from fedmtl.data.numbers import is_numeral
 
 
 def read_examples(path: Path, input_shape: tuple[int, ...]) -> NDArray[Any]:
@@ -27,7 +28,7 @@ def read_examples(path: Path, input_shape: tuple[int, ...]) -> NDArray[Any]:
             lines = [(number, row) for number, row in enumerate(csv.reader(file), 1) if row]
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{path} is no CSV in UTF-8 ({error}); save it so.") from None
-    if lines and not all(map(_is_number, lines[0][1])):
+    if lines and not all(map(is_numeral, lines[0][1])):
         del lines[0]
     if not lines:
         raise ValueError(f"{path} holds no example; a line is one, with a number for each feature.")
@@ -43,7 +44,7 @@ def read_examples(path: Path, input_shape: tuple[int, ...]) -> NDArray[Any]:
         try:
             values[place] = [float(entry) for entry in row]
         except ValueError:
-            column = next(k for k, entry in enumerate(row) if not _is_number(entry))
+            column = next(k for k, entry in enumerate(row) if not is_numeral(entry))
             what = f"{shown(row[column])} is no number" if row[column].strip() else "the entry is empty"
             raise ValueError(
                 f"{path}, line {number}, column {column + 1}: {what}; give a number for each feature, as in the run's "
@@ -52,14 +53,6 @@ def read_examples(path: Path, input_shape: tuple[int, ...]) -> NDArray[Any]:
         whole = whole and all(_is_whole(entry) for entry in row)
     found = values.reshape(len(lines), *input_shape)
     return found.astype(np.int64) if whole and np.abs(values).max() < 2**53 else found
-
-
-def _is_number(entry: str) -> bool:
-    try:
-        float(entry)
-    except ValueError:
-        return False
-    return True
 
 
 def _is_whole(entry: str) -> bool:
