@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_128_hexdigest
 
-from fedmtl.core.file_format import FORMAT, check_format
+from fedmtl.core.file_format import FORMAT, OtherFormat, check_format
 from fedmtl.core.files import Folder
 from fedmtl.data.base import Schema
 from fedmtl.data.roster import roster_of
@@ -45,6 +45,7 @@ def read_schema(files: Folder, allowed: Allowed = NOTHING) -> Schema | None:
     """The schema of a run folder's data; None where it has none, of an earlier fedmtl.
 
     Raises:
+        OtherFormat: another release wrote it.
         ValueError: a file that is damaged, or a task of a user's own whose module is not allowed.
     """
     path = files.path(SCHEMA)
@@ -52,9 +53,9 @@ def read_schema(files: Folder, allowed: Allowed = NOTHING) -> Schema | None:
         return None
     try:
         found = json.loads(files.read(SCHEMA))
+        check_format(path, found["format"])  # before the checksum, which another release may take of other content
         if found.pop("checksum") != _checksum(found):
             raise ValueError("its content does not fit its checksum")
-        check_format(path, found["format"])
         count = int(found["count"])
         if not 0 < count <= MOST_CLIENTS:
             raise ValueError(f"{count} clients")
@@ -65,6 +66,8 @@ def read_schema(files: Folder, allowed: Allowed = NOTHING) -> Schema | None:
         examples = None if found["examples"] is None else _unpacked(found["examples"], 2 * count).reshape(-1, 2)
         shape, whole = tuple(map(int, found["input_shape"])), bool(found["integer_inputs"])
         names, tables = {int(client): str(name) for client, name in found["names"].items()}, dict(found["tasks"])
+    except OtherFormat:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, zlib.error) as error:
         raise ValueError(
             f"{str(path)!r} is damaged ({type(error).__name__}: {str(error)[:200]}); restore the file from a copy."

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fedmtl.core.file_format import OtherFormat
 from fedmtl.core.files import Folder
 from fedmtl.data.base import Schema
 from fedmtl.data.roster import Roster
@@ -62,6 +63,14 @@ def test_a_damaged_file_is_one_clear_error(damage: str, tmp_path: Path) -> None:
             data = _signed(values)
     (tmp_path / SCHEMA).write_bytes(data)
     with pytest.raises(ValueError, match=r"schema\.json"):
+        read_schema(Folder(tmp_path))
+
+
+def test_another_version_says_so_and_not_that_it_is_damaged(tmp_path: Path) -> None:
+    """As the summary does: the checksum of another release may be of other content."""
+    values = json.loads(schema_to_bytes(FULL))
+    (tmp_path / SCHEMA).write_text(json.dumps({**values, "format": 99}))
+    with pytest.raises(OtherFormat, match=r"schema\.json has format 99, .* reads format 2: .*in another folder"):
         read_schema(Folder(tmp_path))
 
 
