@@ -12,6 +12,7 @@ from fedmtl.tasks.binary import Binary
 from fedmtl.tasks.multiclass import MultiClass
 from fedmtl.tasks.multilabel import MultiLabel
 from fedmtl.tasks.regression import Regression
+from fedmtl.tasks.standardise import spread
 
 FEW = 20
 """Distinct values up to which whole numbers of a float type are never taken for amounts."""
@@ -157,10 +158,10 @@ def infer_regression(name: str, labels: Sequence[NDArray[Any]]) -> Regression:
     Raises:
         ValueError: no label, or all equal.
     """
-    known = np.concatenate([y[~np.isnan(y)] for y in labels]).astype(np.float64)
-    if known.size == 0 or not known.std() > 0:
+    count, mean, std = spread(labels)
+    if not std > 0:
         raise ValueError(
-            f"Task {name!r} has {known.size} training label(s) that never vary, so no std to standardise by; "
+            f"Task {name!r} has {count} training label(s) that never vary, so no std to standardise by; "
             f"pass tasks={{{name!r}: Regression(mean, std)}}."
         )
-    return Regression(float(known.mean()), float(known.std()))
+    return Regression(mean, std)

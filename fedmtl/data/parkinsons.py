@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.data.home import find_file
+from fedmtl.data.infer import infer_regression
 from fedmtl.data.partition import check_fraction, hold_out
 from fedmtl.data.scaling import scaled_together
 from fedmtl.data.source import DataFile, DataSource
-from fedmtl.tasks.regression import Regression
 
 LEFT_OUT = ("subject#", "age", "sex", "test_time", "motor_UPDRS", "total_UPDRS")
 """Columns that are no inputs."""
@@ -88,9 +88,8 @@ class Parkinsons:
                     for part, some in zip(x[client], own, strict=True)
                 )
             )
-        known = np.concatenate([train for train, _ in rows])
         tasks = {
-            name: Regression(float(score[known].mean()), float(score[known].std()))
+            name: infer_regression(name, [score[train] for train, _ in rows])
             for name, score in (("motor", voices.motor), ("total", voices.total))
         }
         names = {client: f"person {person}" for client, person in enumerate(people)}

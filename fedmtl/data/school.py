@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.data.home import find_file
+from fedmtl.data.infer import infer_regression
 from fedmtl.data.partition import check_fraction, hold_out
 from fedmtl.data.scaling import scaled_together
 from fedmtl.data.source import DataFile, DataSource
-from fedmtl.tasks.regression import Regression
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class School:
         rows = [hold_out(len(y), self.test_fraction, seed, client) for client, (_, y) in enumerate(schools)]
         x = scaled_together([(x[train], x[test]) for (x, _), (train, test) in zip(schools, rows, strict=True)])
         y = [(y[train], y[test]) for (_, y), (train, test) in zip(schools, rows, strict=True)]
-        known = np.concatenate([train for train, _ in y])
+        task = infer_regression("score", [train for train, _ in y])
         clients = {
             client: ClientData(
                 *(Split(part, {"score": score}) for part, score in zip(x[client], y[client], strict=True))
@@ -66,7 +66,7 @@ class School:
             for client in range(len(schools))
         }
         names = {client: f"school {client + 1}" for client in clients}
-        return Federation({"score": Regression(float(known.mean()), float(known.std()))}, (27,), clients, names)
+        return Federation({"score": task}, (27,), clients, names)
 
 
 def read() -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:

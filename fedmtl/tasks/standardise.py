@@ -72,13 +72,19 @@ def mean_and_std(task: Task, labels: Sequence[NDArray[Any]]) -> tuple[float, flo
     Raises:
         ValueError: no label, or labels that are all equal.
     """
-    known = np.concatenate([y[~np.isnan(y)] for y in labels]).astype(np.float64)
-    if known.size == 0 or not known.std() > 0:
+    count, mean, std = spread(labels)
+    if not std > 0:
         raise ValueError(
-            f"{task!r} has {known.size} training label(s) that never vary, so no std to standardise by; give mean and "
+            f"{task!r} has {count} training label(s) that never vary, so no std to standardise by; give mean and "
             "std, without standardise=True."
         )
-    return float(known.mean()), float(known.std())
+    return mean, std
+
+
+def spread(labels: Sequence[NDArray[Any]]) -> tuple[int, float, float]:
+    """Number, mean and standard deviation of all labels, NaN where not labelled; 0 of each where none is."""
+    known = np.concatenate([y[~np.isnan(y)] for y in labels]).astype(np.float64)
+    return (known.size, float(known.mean()), float(known.std())) if known.size else (0, 0.0, 0.0)
 
 
 def standardised(task: Kind, labels: Sequence[NDArray[Any]]) -> Kind:
