@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fedmtl.core.types import LocalResult as LocalResult
     from fedmtl.core.types import Upload as Upload
     from fedmtl.data import *  # noqa: F403
+    from fedmtl.data.partitions import *  # noqa: F403
     from fedmtl.engines import *  # noqa: F403
     from fedmtl.export.load_result import load_result as load_result
     from fedmtl.models import *  # noqa: F403
@@ -62,6 +63,7 @@ _WHERE = {
         "joined",
         "recipe_from_json",
     ),
+    "data.partitions": ("Dealt", "ExampleFacts", "Partitioner"),
     "engines": ("Engine", "EngineTraits", "NamedEngine"),
     "runs.experiment": ("Experiment",),
     "runs.presets": ("load_experiment",),

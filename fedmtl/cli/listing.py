@@ -23,6 +23,7 @@ class ListKind(StrEnum):
     transforms = "transforms"
     tasks = "tasks"
     data = "data"
+    partitions = "partitions"
     models = "models"
     callbacks = "callbacks"
     engines = "engines"
@@ -41,8 +42,8 @@ def list_known(
 ) -> None:
     """List what a preset can name, and what it takes.
 
-    KIND is algorithms, weightings, optimizers, codecs, transforms, tasks, data, models, callbacks, engines,
-    runtimes or presets.
+    KIND is algorithms, weightings, optimizers, codecs, transforms, tasks, data, partitions, models, callbacks,
+    engines, runtimes or presets.
     """
     with one_clear_error():
         from fedmtl.registry.described import MEANING, Described, described

@@ -15,6 +15,7 @@ from fedmtl.core.suggest import did_you_mean
 from fedmtl.core.types import TaskSet
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.data.partition import check_fraction, dirichlet, few_classes, hold_out, iid
+from fedmtl.data.partitions.base import Dealt, ExampleFacts, as_partition, deal
 from fedmtl.data.source import DataSource
 from fedmtl.tasks.base import Task
 from fedmtl.tasks.binary import Binary
@@ -71,6 +72,9 @@ class Digits:
     """The fewest images a client has."""
     tasks_per_client: int = 0
     """Number of the four tasks that each client owns; 0 mixes: mostly one or two, some three or four."""
+    partition: Any = None
+    """A partition in place of ``alpha`` and ``classes``, such as "QuantitySkew(spread=1.0)"; by the digit, and tasks by
+    ``tasks_per_client`` unless it assigns them."""
     tasks: tuple[str, ...] = ()
     """The tasks to share out, such as ``["digit"]``, which all clients then own; empty: all four."""
 
@@ -107,6 +111,8 @@ class Digits:
                 f"classes={-(-10 // self.clients)} or more."
             )
         object.__setattr__(self, "tasks", tuple(self.tasks))
+        if self.partition is not None:
+            object.__setattr__(self, "partition", as_partition(self.partition))
         wrong = [name for name in self.tasks if name not in TASKS]
         if wrong or len(set(self.tasks)) < len(self.tasks):
             hint = did_you_mean(wrong[0], TASKS) if wrong else ""
@@ -125,7 +131,12 @@ class Digits:
 
     def load(self, seed: int) -> Federation:
         x, digit = read()
-        if self.classes:
+        dealt = Dealt(())
+        if self.partition is not None:
+            examples = ExampleFacts(len(digit), digit, tasks=tuple(self.tasks or TASKS), shape=x.shape[1:])
+            dealt = deal(self.partition, examples, self.clients, seed)
+            parts = dealt.rows
+        elif self.classes:
             parts = few_classes(digit, self.clients, self.classes, seed)
         elif math.isinf(self.alpha):
             parts = iid(len(digit), self.clients, seed)
@@ -133,11 +144,13 @@ class Digits:
             parts = dirichlet(digit, self.clients, self.alpha, self.min_size, seed)
         y = labels_of(digit)
         clients = {}
-        for client, (rows, owned) in enumerate(zip(parts, self._owned(seed), strict=True)):
-            train, test = (rows[part] for part in hold_out(len(rows), self.test_fraction, seed, client))
+        for client, (rows, owned) in enumerate(zip(parts, dealt.owned or self._owned(seed), strict=True)):
+            own = dealt.changes[client](x[rows]) if dealt.changes else x[rows]
             clients[client] = ClientData(
-                Split(x[train], {name: y[name][train] for name in owned}),
-                Split(x[test], {name: y[name][test] for name in owned}),
+                *(
+                    Split(own[part], {name: y[name][rows[part]] for name in owned})
+                    for part in hold_out(len(rows), self.test_fraction, seed, client)
+                )
             )
         return Federation({name: TASKS[name] for name in self.tasks or TASKS}, (1, 8, 8), clients)
 

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.data.home import find_file, has_files
-from fedmtl.data.partition import check_fraction, dirichlet, hold_out
+from fedmtl.data.partition import check_fraction, hold_out
+from fedmtl.data.partitions.base import ExampleFacts, as_partition, deal
+from fedmtl.data.partitions.dirichlet import Dirichlet
 from fedmtl.data.source import DataFile, DataSource
 from fedmtl.tasks.multiclass import MultiClass
 
@@ -89,6 +91,8 @@ class FashionMNIST:
     """The part of a client's images that it tests on."""
     min_size: int = 8
     """The fewest images a client has."""
+    partition: Any = None
+    """A partition in place of ``alpha``, such as "FeatureShift(kind='rotation', most=45.0)"; by the article."""
     full: bool = False
     """All 70,000 images."""
 
@@ -115,17 +119,21 @@ class FashionMNIST:
             )
         if not (np.isfinite(self.alpha) and self.alpha > 0):
             raise ValueError(f"FashionMNIST takes a positive, finite alpha, got alpha={self.alpha}; 1000 is even.")
+        if self.partition is not None:
+            object.__setattr__(self, "partition", as_partition(self.partition))
 
     def load(self, seed: int) -> Federation:
         parts = read(self.full)
         y = np.concatenate([part.y for part in parts])
         x = np.concatenate([part.x for part in parts])
+        rule = Dirichlet(self.alpha, self.min_size) if self.partition is None else self.partition
+        dealt = deal(rule, ExampleFacts(len(y), y, tasks=("article",), shape=(1, 28, 28)), self.clients, seed)
         clients = {}
-        for client, own in enumerate(dirichlet(y, self.clients, self.alpha, self.min_size, seed)):
-            rows = [own[some] for some in hold_out(len(own), self.test_fraction, seed, client)]
-            clients[client] = ClientData(
-                *(Split(x[some, None].astype(np.float32) / 255, {"article": y[some]}) for some in rows)
-            )
+        for client, rows in enumerate(dealt.rows):
+            own = x[rows, None].astype(np.float32) / 255
+            own = dealt.changes[client](own) if dealt.changes else own
+            parts = hold_out(len(rows), self.test_fraction, seed, client)
+            clients[client] = ClientData(*(Split(own[some], {"article": y[rows[some]]}) for some in parts))
         return Federation({"article": MultiClass(10, ARTICLES)}, (1, 28, 28), clients)
 
 

@@ -55,7 +55,7 @@ def dirichlet(labels: NDArray[Any], clients: int, alpha: float, min_size: int, s
     """
     if not (np.isfinite(alpha) and alpha > 0):
         raise ValueError(f"A Dirichlet partition takes a positive, finite alpha, got alpha={alpha}; iid has no alpha.")
-    _check_sizes(len(labels), clients, min_size)
+    check_sizes(len(labels), clients, min_size)
     # Importing Flower's partitioners takes seconds and two hundred megabytes, in every worker and for every
     # message on a device: a partition is drawn once and kept.
     key = repr((clients, alpha, min_size, seed, importlib.metadata.version("flwr-datasets")))
@@ -136,7 +136,7 @@ def iid(size: int, clients: int, seed: int) -> list[NDArray[np.int64]]:
     Raises:
         ValueError: more clients than rows.
     """
-    _check_sizes(size, clients, 1)
+    check_sizes(size, clients, 1)
     # Flower's IID partitioner cuts the rows as they lie, so they are shuffled before.
     order = rng(seed, 0, SERVER, "partition").permutation(size)
     return _rows(_flower().IidPartitioner(clients), np.zeros(size, np.int64), order, clients)
@@ -213,7 +213,8 @@ def check_fraction(who: str, test_fraction: float) -> None:
         raise ValueError(f"{who} tests on a fraction in (0, 1) of the examples, got test_fraction={test_fraction!r}.")
 
 
-def _check_sizes(size: int, clients: int, min_size: int) -> None:
+def check_sizes(size: int, clients: int, min_size: int) -> None:
+    """Refuse more clients, with the examples that each must have, than there are examples for."""
     if clients < 1:
         raise ValueError(f"A partition needs at least one client, got clients={clients}.")
     if clients * min_size > size:

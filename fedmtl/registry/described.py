@@ -18,6 +18,7 @@ MEANING = {
     "transform": "A transform is a step before a codec: up_codec = [TRANSFORM, …, CODEC], undone from right to left.",
     "task": "A task is a kind of prediction, with its loss and its metric; a data set says which tasks it has.",
     "data": "A data set is clients, with their tasks, their training examples and their test examples.",
+    "partition": "A partition is how the examples of one set are dealt to clients: --set data.partition=NAME.",
     "model": "A model is a trunk, which the tasks share, and a head for each task.",
     "callback": "A callback is a consumer of a run's rows while it goes on: --callback NAME, or fedmtl log afterwards.",
     "engine": "An engine is how a node trains its clients; it changes results by rounding at most.",
@@ -26,7 +27,7 @@ MEANING = {
 }
 """Kind -> what a thing of this kind is."""
 
-NAMED_BY_MODULE = ("algorithm", "weighting", "optimizer", "codec", "transform", "callback")
+NAMED_BY_MODULE = ("algorithm", "weighting", "optimizer", "codec", "transform", "callback", "partition")
 """Kinds of which a file holds one, whose first line is ``Name: what it is.``; of the others the class says it."""
 
 

@@ -8,6 +8,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "transform": ("apply", "undo"),
     "model": ("trunk", "head"),
     "data": ("load",),
+    "partition": ("deal",),
     "task": ("labels", "loss", "sums", "metric", "score"),
     "callback": ("start", "rows", "end"),
     "engine": ("map", "on"),

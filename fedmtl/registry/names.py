@@ -16,6 +16,7 @@ PACKAGES = {
     "transform": "codecs.transforms",
     "model": "models",
     "data": "data",
+    "partition": "data.partitions",
     "task": "tasks",
     "callback": "callbacks",
     "engine": "engines",
