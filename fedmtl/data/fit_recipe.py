@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.core.bounds import check_int, shown
+from fedmtl.data.cleaning import CLEAN, checked_steps
 from fedmtl.data.columns import CATEGORY, numbers_of, texts_of
 from fedmtl.data.inputs import floats
 from fedmtl.data.recipe import LONGEST_TEXT, CategoryColumn, NumberColumn, RecipeColumn, TableRecipe, WordColumn
@@ -37,8 +38,11 @@ class Preparation:
     """Least count of a word, over the training texts of all clients."""
     length: int = 128
     """Tokens of a text at most."""
+    clean: tuple[str, ...] = CLEAN
+    """Steps of cleaning of a text."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "clean", checked_steps(self.clean))
         if self.impute not in ("", "mean"):
             raise ValueError(f"impute is 'mean', or empty where missing features are an error, got {self.impute!r}.")
         if self.scale not in SCALES:
@@ -114,11 +118,11 @@ def _statistics(x: NDArray[np.float64]) -> tuple[float, float]:
 
 def _text_column(name: str, texts: NDArray[Any], by: Preparation) -> WordColumn:
     known = [text for text in texts if text is not None]
-    words = vocabulary(known, by.vocabulary - FIRST, by.min_count)
+    words = vocabulary(known, by.vocabulary - FIRST, by.min_count, by.clean)
     if not words:
         raise ValueError(
             f"Text column {name!r} has no word that is there {by.min_count} times in training; take min_count=1, or "
             "another column."
         )
-    longest = max(len(tokenize(text)) for text in known)
-    return WordColumn(name, words, min(by.length, max(longest, SHORTEST)))
+    longest = max(len(tokenize(text, by.clean)) for text in known)
+    return WordColumn(name, words, min(by.length, max(longest, SHORTEST)), by.clean)

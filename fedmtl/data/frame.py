@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fedmtl.core.types import ClientId
 from fedmtl.data.arrays import ArrayData, from_arrays
 from fedmtl.data.base import ClientData, Federation, Split
+from fedmtl.data.cleaning import CLEAN, checked_steps
 from fedmtl.data.columns import as_table, kind_of, texts_of
 from fedmtl.data.fit_recipe import TEXT, Preparation, fit_recipe
 from fedmtl.data.frame_columns import Roles, join_tables, labels_of, owners_of, parts_of, refuse_short, roles_of
@@ -62,7 +63,7 @@ class FrameData:
         texts = [texts_of(self.table[name]) for name, kind in self.kinds.items() if kind == TEXT]
         by = self.preparation
         known = [text for column in texts for text in column if text is not None]
-        return len(words_of(known, by.vocabulary - FIRST, by.min_count)) + FIRST if texts else None
+        return len(words_of(known, by.vocabulary - FIRST, by.min_count, by.clean)) + FIRST if texts else None
 
     def recipe(self, seed: int = 0) -> TableRecipe:
         """The way from rows to inputs, from the rows that are trained on with this seed."""
@@ -101,6 +102,7 @@ def from_frame(
     vocabulary: int = 10_000,
     min_count: int = 2,
     length: int = 128,
+    clean: Sequence[str] = CLEAN,
 ) -> FrameData:
     """A data set from a table, in one call.
 
@@ -128,12 +130,15 @@ def from_frame(
             of all clients' training rows: what a model of texts calls so.
         min_count: least count of a word.
         length: tokens of a text at most; longer ones are cut.
+        clean: steps of cleaning of a text, in order: "html" takes tags out and makes characters of entities, "urls"
+            takes addresses out, "nfkc" and "lower" make one form and one case of letters, "spaces" one space of
+            several; () for none.
 
     Raises:
         ValueError: a column that is not there, that has two roles or two kinds, or is missing at a client; a client
             without a labelled row, or with one alone; a task with one value alone; and what ``from_arrays`` refuses.
     """
-    by = Preparation(impute or "", scale, vocabulary, min_count, length)
+    by = Preparation(impute or "", scale, vocabulary, min_count, length, checked_steps(clean))
     whole = as_table(join_tables(table, client) if isinstance(table, Mapping) else table)
     given = dict.fromkeys([tasks] if isinstance(tasks, str) else tasks) if not isinstance(tasks, Mapping) else tasks
     roles = roles_of(list(whole.columns), Roles(client, tuple(given), features, text, split, groups))

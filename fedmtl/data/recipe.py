@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.core.bounds import shown
+from fedmtl.data.cleaning import PLAIN, checked_steps
 from fedmtl.data.columns import as_table, check_columns, numbers_of, texts_of, where_missing
 from fedmtl.data.words import FIRST, tokens
 
@@ -61,6 +62,8 @@ class WordColumn:
     words: tuple[str, ...] = ()
     length: int = 1
     """Tokens of a text: longer ones are cut at their end."""
+    clean: tuple[str, ...] = PLAIN
+    """Steps of cleaning, before words are found."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -145,7 +148,7 @@ class TableRecipe:
                 "the column out, or take impute='mean', which fills it by the mean and says so in another input."
             )
         if isinstance(column, WordColumn):
-            return tokens(x.tolist(), column.words, column.length)
+            return tokens(x.tolist(), column.words, column.length, column.clean)
         if isinstance(column, CategoryColumn):
             place = {category: number for number, category in enumerate(column.categories)}
             hot = np.zeros((len(x), len(column.inputs)), np.float32)
@@ -215,6 +218,8 @@ def _column(value: Any) -> RecipeColumn:
     for key, one in given.items():
         if key in ("words", "categories"):
             made[key] = tuple(_typed(word, str) for word in _typed(one, list))
+        elif key == "clean":
+            made[key] = checked_steps(_typed(one, list))
         elif key == "by_client":
             made[key] = tuple((_typed(c, str), _number(mean), _number(std)) for c, mean, std in _typed(one, list))
         elif key == "length":

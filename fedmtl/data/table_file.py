@@ -17,6 +17,7 @@ import numpy as np
 from fedmtl.core.bounds import shown
 from fedmtl.core.suggest import did_you_mean
 from fedmtl.data.base import Federation
+from fedmtl.data.cleaning import CLEAN, checked_steps
 from fedmtl.data.frame import FrameData, from_frame
 from fedmtl.data.source import DataSource
 
@@ -66,6 +67,8 @@ class TableFile:
     """Least count of a word."""
     length: int = 128
     """Tokens of a text at most."""
+    clean: tuple[str, ...] = CLEAN
+    """Steps of cleaning of a text, in order; none: texts as they are."""
     sha256: str = ""
     """Checksum of the file's bytes, by which a file that has changed is refused; empty: any content."""
 
@@ -84,6 +87,7 @@ class TableFile:
         object.__setattr__(self, "kinds", tuple((name, kind) for name, kind in pairs))
         object.__setattr__(self, "tasks", tuple(self.tasks))
         object.__setattr__(self, "features", tuple(self.features))
+        object.__setattr__(self, "clean", checked_steps(self.clean))
         for name, _ in self.kinds:
             if name not in self.tasks:
                 raise ValueError(
@@ -120,6 +124,7 @@ class TableFile:
             vocabulary=self.vocabulary,
             min_count=self.min_count,
             length=self.length,
+            clean=self.clean,
         )
 
 

@@ -1,12 +1,13 @@
-"""Texts as tokens: words in lower case, numbered by how frequent they are in training texts."""
+"""Texts as tokens: words of cleaned texts, numbered by how frequent they are in training texts."""
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fedmtl.data.cleaning import PLAIN, cleaned
 
 PADDING, UNKNOWN = 0, 1
 """Tokens after a text's end, and of a word that is not in the vocabulary; the vocabulary's are from 2."""
@@ -16,34 +17,40 @@ FIRST = 2
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 
-def tokenize(text: str) -> list[str]:
-    """Words of a text: letters and digits of any script, apostrophes inside, all else between; in lower case, NFKC.
+def tokenize(text: str, steps: Sequence[str] = PLAIN) -> list[str]:
+    """Words of a text: letters and digits of any script, apostrophes inside, all else between.
 
     >>> tokenize("Don't panic: it's 42€, naïvely!")
     ["don't", 'panic', "it's", '42', 'naïvely']
+
+    Args:
+        text: one, of any length.
+        steps: of cleaning (``cleaning.py``), before words are found.
     """
-    plain = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
-    return _WORD.findall(plain)
+    return _WORD.findall(cleaned(text, steps).replace("’", "'"))
 
 
-def vocabulary(texts: Iterable[str], size: int, min_count: int) -> tuple[str, ...]:
+def vocabulary(texts: Iterable[str], size: int, min_count: int, steps: Sequence[str] = PLAIN) -> tuple[str, ...]:
     """The most frequent words, the most frequent first, those that are equally frequent in alphabetical order.
 
     Args:
         texts: that are trained on.
         size: words at most.
         min_count: of a word, over all texts.
+        steps: of cleaning.
     """
-    counts = Counter(word for text in texts for word in tokenize(text))
+    counts = Counter(word for text in texts for word in tokenize(text, steps))
     order = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return tuple(word for word, count in order[:size] if count >= min_count)
 
 
-def tokens(texts: Sequence[str | None], words: Sequence[str], length: int) -> NDArray[np.int64]:
+def tokens(
+    texts: Sequence[str | None], words: Sequence[str], length: int, steps: Sequence[str] = PLAIN
+) -> NDArray[np.int64]:
     """Texts as tokens [N, length], cut at the end or padded; a text without a word is one unknown word."""
     number = {word: place for place, word in enumerate(words, FIRST)}
     found = np.full((len(texts), length), PADDING, np.int64)
     for row, text in enumerate(texts):
-        own = [number.get(word, UNKNOWN) for word in tokenize(text or "")[:length]] or [UNKNOWN]
+        own = [number.get(word, UNKNOWN) for word in tokenize(text or "", steps)[:length]] or [UNKNOWN]
         found[row, : len(own)] = own
     return found
