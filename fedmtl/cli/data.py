@@ -60,11 +60,12 @@ def describe(
     """
     with one_clear_error():
         from fedmtl.cli.data_words import client_table, federation_record, made, skew_lines, source_lines
+        from fedmtl.cli.picture import check_picture
         from fedmtl.core.terminal import columns
         from fedmtl.data.skew import label_skew
 
         if picture is not None:
-            check_picture(picture)
+            check_picture(picture, "labels.png")
         dataset = made(name, settings or [])
         federation = dataset.load(seed)
         skews = label_skew(federation)
@@ -115,15 +116,3 @@ def fetch(
             raise ValueError(f"--timeout is a positive number of seconds, got {timeout:g}; use 30.")
         for line in fetched_lines(name, origin, timeout):
             say(line, "  ")
-
-
-def check_picture(path: Path) -> None:
-    """Refuse a file that no picture can be written to, before anything is loaded.
-
-    Raises:
-        ValueError: another suffix, or no such folder.
-    """
-    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise ValueError(f"--picture writes a .png, .pdf or .svg, got {str(path)!r}; name it labels.png.")
-    if not path.resolve().parent.is_dir():
-        raise ValueError(f"--picture: there is no folder {str(path.resolve().parent)!r}; make it first.")

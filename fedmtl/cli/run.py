@@ -27,7 +27,8 @@ from fedmtl.cli.options import (
     UP_CODEC,
     with_places,
 )
-from fedmtl.cli.outcome import say_floor, say_folder, say_outcome
+from fedmtl.cli.outcome import line, say_floor, say_folder, say_outcome
+from fedmtl.cli.picture import check_picture, draw_runs
 from fedmtl.cli.progress import run_one
 from fedmtl.cli.table import sized, table_values
 from fedmtl.core import stopping
@@ -69,6 +70,14 @@ def run(
     baseline: Annotated[
         bool, typer.Option("--baseline", help="Run Local too, the floor: each client alone; in OUT/baseline.")
     ] = False,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            show_default=False,
+            help="Draw each task's score against the bytes of training: a .png, .pdf or .svg.",
+        ),
+    ] = None,
 ) -> None:
     """Run one experiment, and print what it reached and what it sent.
 
@@ -85,10 +94,16 @@ def run(
         from fedmtl.registry.components import make_list
         from fedmtl.runs.blame import blaming
         from fedmtl.runs.presets import own_values, read_values, runtime_of
+        from fedmtl.runs.run_options import run_options
 
         settings = with_places(settings, engine, runtime, up_codec, down_codec)
         if preset is None and data is None:
             preset, baseline = DEFAULT, True
+        options = run_options(preset)
+        if picture is None and options.picture:
+            picture = (out or Path()) / options.picture
+        if picture is not None:
+            check_picture(picture, "scores.png", out)
         if resume and out is None:
             raise ValueError("--resume needs the folder to go on in: add --out DIR.")
         stopping.reached("before a round was done")
@@ -117,12 +132,14 @@ def run(
 
         with blaming(read, path, settings, allowed, made):
             experiment = made(values)
-        local = local_beside(experiment) if baseline else None
+        is_local = type(experiment.algorithm).__name__ == "Local"
+        local = local_beside(experiment) if baseline or options.baseline and not is_local else None
         with blaming(read, path, settings, allowed, lambda values: load_checked(made(values))):
             label = f"{experiment.name}: {experiment.label}"
             result = run_one(experiment, label, out, resume, restart=restart_clients, callbacks=callbacks)
         say_outcome(result.summary)
         say_clients(result)
+        drawn = [(experiment, result)]
         if local is not None:
             say("")
             beside = None if out is None else out / FOLDER
@@ -130,5 +147,9 @@ def run(
             say_outcome(floor.summary)
             say("")
             say_floor(result.summary, floor.summary)
+            drawn.append((local, floor))
+        if picture is not None:
+            draw_runs(drawn, picture)
+            line("picture", str(picture))
         if out is not None:
             say_folder(out)

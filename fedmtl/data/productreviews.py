@@ -70,6 +70,9 @@ class ProductReviews:
     """Number of different tokens, padding among them."""
     test_fraction: float = 0.25
     """The part of a client's documents that is tested on."""
+    balanced: bool = False
+    """True: the loss of polarity weighs classes as ``class_weights="balanced"`` does, by the training sentences of all
+    clients: half of all sentences have no opinion, a sixth a negative one."""
 
     source: ClassVar[DataSource] = DataSource(
         name="productreviews",
@@ -119,7 +122,11 @@ class ProductReviews:
             for client, (train, test) in parts.items()
         }
         names = {} if self.clients else {client: name.replace("_", " ") for client, name in enumerate(products)}
-        return Federation(dict(TASKS), (self.length,), clients, names)
+        tasks = dict(TASKS)
+        if self.balanced:
+            task = MultiClass(len(POLARITIES), POLARITIES, "balanced")
+            tasks["polarity"] = task.fitted([data.train.y["polarity"] for data in clients.values()])
+        return Federation(tasks, (self.length,), clients, names)
 
     def _dealt(self, documents: list[Document], seed: int) -> list[NDArray[np.int64]]:
         """The documents of each site."""

@@ -31,8 +31,8 @@ PLACES = ("path", "logdir", "uri")
 """Fields by which a callback would write elsewhere."""
 
 
-SEVERAL = ("compare", "tune")
-"""Tables of a preset that are for several runs."""
+OTHER_TABLES = ("compare", "tune", "run")
+"""Tables of a preset that are no part of its experiment: for several runs, and options of one."""
 
 
 def presets() -> dict[str, Path]:
@@ -115,7 +115,7 @@ def read_values(
 ) -> tuple[dict[str, Any], str, Allowed]:
     """The values of a preset, with ``key=value`` settings applied, its file, and what they may have imported.
 
-    Tables for several runs, ``[compare]`` and ``[tune]``, are left out.
+    ``OTHER_TABLES`` are left out.
 
     Args:
         preset: a file, or the name of a preset; None: the defaults.
@@ -169,9 +169,9 @@ def load_experiment(preset: str | Path, settings: Iterable[str] = (), allow: Ite
 
 
 def own_values(preset: str | Path | None, others: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
-    """The values of a preset's file, without its tables for several runs, and with others in place of them."""
+    """The values of a preset's file, without ``OTHER_TABLES``, and with others in place of them."""
     values = {} if preset is None else read_preset(preset)[0]
-    for table in SEVERAL:
+    for table in OTHER_TABLES:
         values.pop(table, None)
     return {**values, **others}
 

@@ -13,7 +13,7 @@ from fedmtl.registry.allowed import NOTHING, Allowed
 from fedmtl.runs.aliases import check_aliases
 from fedmtl.runs.axis import Axis, axis_of, value_at
 from fedmtl.runs.experiment import Experiment, from_dict
-from fedmtl.runs.presets import SEVERAL
+from fedmtl.runs.presets import OTHER_TABLES
 
 PacketCodecs = Mapping[str, Any]
 """``up_codec`` and ``down_codec``; one that is missing stays the preset's."""
@@ -120,7 +120,7 @@ def expand(values: Mapping[str, Any], sweep: Sweep, where: str, allowed: Allowed
         raise ValueError(f"{where}: a comparison has at most {MOST_RUNS:,} runs, got {count:,}; compare in parts.")
     experiments: dict[Hashable, Experiment] = {}
     for table, own in parts:
-        base = {key: value for key, value in table.items() if key not in SEVERAL}
+        base = {key: value for key, value in table.items() if key not in OTHER_TABLES}
         for algorithm in own.algorithms or (base.get("algorithm", "FedPer"),):
             for pair in own.packets or ({},):
                 for seed in own.seeds:

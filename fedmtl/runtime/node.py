@@ -18,7 +18,7 @@ from fedmtl.data.base import Federation, Schema
 from fedmtl.data.joined import some_of
 from fedmtl.registry.allowed import Allowed
 from fedmtl.runs.experiment import Experiment, from_dict
-from fedmtl.runs.presets import SEVERAL, override, read_preset
+from fedmtl.runs.presets import OTHER_TABLES, override, read_preset
 from fedmtl.runtime.base import Runtime
 
 
@@ -89,7 +89,7 @@ def read_run_config(run_config: UserConfig, node_config: UserConfig | None = Non
     listed = f"{(node_config or {}).get('allow', '')},{os.environ.get(ALLOW_VARIABLE, '')}"
     allowed = Allowed(modules=tuple(word.strip() for word in listed.split(",") if word.strip()))
     values, path = read_preset(str(run_config.get("preset", "digits")))
-    for table in SEVERAL:
+    for table in OTHER_TABLES:
         values.pop(table, None)
     if not _is_flower(values.get("runtime")):  # another says where 'fedmtl run' takes place
         values["runtime"] = FLOWER

@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
+from sklearn.utils.class_weight import compute_class_weight
 
 from fedmtl.data import (
     HAR,
@@ -93,6 +94,17 @@ class TestProductReviews:
             for split in data:
                 assert (np.isnan(split.y["polarity"]) != np.isnan(split.y["topic"])).all()
                 assert len(set(split.y["topic"][~np.isnan(split.y["topic"])])) == 1  # a product has one topic
+
+    def test_balanced_weighs_polarity_by_all_training_sentences(self) -> None:
+        """n / (3 n_c), as scikit-learn's, which counts the same labels; inputs and labels stay as they are."""
+        federation, plain = ProductReviews(balanced=True).load(2), ProductReviews().load(2)
+        labels = np.concatenate([data.train.y["polarity"] for data in plain.clients.values()])
+        wanted = compute_class_weight("balanced", classes=np.arange(3), y=labels[~np.isnan(labels)])
+        weights = np.array(federation.tasks["polarity"].class_weights)  # pyright: ignore[reportAttributeAccessIssue]
+        np.testing.assert_allclose(weights, wanted, rtol=1e-6)
+        assert federation.tasks["topic"] == plain.tasks["topic"]
+        for one, other in zip(federation.clients.values(), plain.clients.values(), strict=True):
+            np.testing.assert_array_equal(one.train.x, other.train.x)
 
     def test_unmarked_products_test_one_stretch(self) -> None:
         documents = productreviews.read()

@@ -47,7 +47,7 @@ def overview(groups: Sequence[Group], target: float | None = None) -> Picture | 
         rounds_axis(right, drawn.values())
         right.set_ylim(*value_limits([c.mean for c in drawn.values()], [c.half for c in drawn.values()]))
         if sends:
-            _over_bytes(panels[0], drawn, styles)
+            over_bytes(panels[0], drawn, styles)
             panels[0].set_ylim(right.get_ylim())
             right.tick_params(labelleft=False, left=False)
         panels[0].set_ylabel(SCORE)
@@ -83,7 +83,8 @@ def curves_of(groups: Sequence[Group], curve_of: Callable[[Group], MeanCurve]) -
     return {name: curve for name, curve in curves.items() if np.isfinite(curve.mean).any()}
 
 
-def _over_bytes(axes: Axes, drawn: Mapping[str, MeanCurve], styles: Mapping[str, LineStyle]) -> None:
+def over_bytes(axes: Axes, drawn: Mapping[str, MeanCurve], styles: Mapping[str, LineStyle]) -> None:
+    """Draw curves over training bytes; one that sends nothing is a level line, at its last value."""
     for name, curve in drawn.items():
         own, bytes = styles[name], [count or np.nan for count in curve.bytes]
         if not any(curve.bytes):  # a logarithmic axis has no place for 0
