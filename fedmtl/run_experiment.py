@@ -80,12 +80,6 @@ def load_checked(experiment: Experiment, loaded: Federation | None = None) -> Fe
     federation = experiment.load() if loaded is None else loaded
     plan = experiment.make_plan(federation)
     if federation.schema.integer_inputs and not plan.integer_inputs:
-        text = None if federation.recipe is None else federation.recipe.text
-        if text is not None:
-            raise ValueError(
-                f"{experiment.model!r} takes numbers, but inputs are tokens of the column {text.name!r}, whose numbers "
-                f"are no quantities; take a model of texts, such as BagOfEmbeddings(vocabulary={text.vocabulary})."
-            )
         federation = federation.with_floats()
     check_inputs(plan, federation.inputs())
     check_plan(plan, federation.schema.owners)

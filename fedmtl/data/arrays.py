@@ -17,6 +17,7 @@ from fedmtl.data.numbers import NumberArray, to_numbers
 from fedmtl.data.partition import check_fraction, hold_out
 from fedmtl.data.task_checks import check_name, check_tasks
 from fedmtl.data.task_sets import TaskSets, divided, examples_of, in_parts, named_sets
+from fedmtl.data.tokens import token_count
 from fedmtl.tasks.base import Task
 
 Examples = tuple[ArrayLike, Mapping[str, ArrayLike]]
@@ -39,6 +40,8 @@ class ArrayData:
     test_fraction: float
     client_names: Mapping[ClientId, str] = field(default_factory=dict)
     """Number -> name, of clients that the user named."""
+    tokens: int = 0
+    """Number of different tokens, where inputs are such."""
 
     def load(self, seed: int) -> Federation:
         """The federation; ``seed`` decides which of a client's examples are tested on.
@@ -50,7 +53,8 @@ class ArrayData:
         trained = [data.train.y for data in clients.values()]
         labels = {name: [y[name] for y in trained if name in y] for name in self.tasks}
         tasks = {name: _fitted(name, task, labels[name]) for name, task in self.tasks.items()}
-        return Federation(tasks, next(iter(clients.values())).train.x.shape[1:], clients, self.client_names)
+        shape = next(iter(clients.values())).train.x.shape[1:]
+        return Federation(tasks, shape, clients, self.client_names, tokens=self.tokens)
 
     def _divided(self, client: ClientId, data: Split | ClientData | TaskSets, seed: int) -> ClientData:
         if isinstance(data, TaskSets):
@@ -69,6 +73,7 @@ def from_arrays(
     tasks: Mapping[str, Task] | None = None,
     test_fraction: float = 0.2,
     missing: float | None = None,
+    tokens: bool | int = False,
 ) -> ArrayData:
     """A data set from arrays, in one call.
 
@@ -98,6 +103,8 @@ def from_arrays(
         test_fraction: the part of each client's examples that is tested on, in (0, 1), rounded, at least one.
         missing: the label that stands for "not labelled", such as -1 or ``float("nan")``, which is pandas' NA and a
             masked entry, too. None: there is none.
+        tokens: True where inputs are tokens, or the number of different ones, such as 10_000; by default the largest
+            plus one. A model that would take them for quantities, such as an MLP, is then refused.
 
     Raises:
         ValueError: no clients; a client whose id is no whole number, that is not of the form above, or that has a
@@ -123,10 +130,11 @@ def from_arrays(
     for name in sorted({name for part in raw for name in part.columns} - {""}):
         _check_alike(f"task {name!r}", [(part.where, part.columns[name]) for part in raw if name in part.columns])
     x = to_inputs([part.x for part in raw], lambda part: raw[part].where)
+    number = token_count(tokens, x, lambda part: raw[part].where)
     kinds, y = to_labels(raw, given, missing)
     splits = iter([Split(*pair) for pair in zip(x, y, strict=True)])
     copies = {client: in_parts(data, [next(splits) for _ in parts[client]]) for client, data in numbered.items()}
-    dataset = ArrayData(copies, kinds, test_fraction, names)
+    dataset = ArrayData(copies, kinds, test_fraction, names, number)
     dataset.load(0)  # What cannot be loaded is refused here, where the arrays are at hand.
     return dataset
 

@@ -28,7 +28,7 @@ class Schema(NamedTuple):
     tasks: Mapping[str, Task]
     input_shape: tuple[int, ...]
     integer_inputs: bool
-    """Tokens, and no numbers."""
+    """Whole numbers: tokens, or quantities such as bytes and ages."""
     owners: Roster
     """All clients, ascending, and the tasks that each owns."""
     examples: NDArray[np.int64] | None = None
@@ -36,6 +36,8 @@ class Schema(NamedTuple):
     The server holds what clients send to it: their weights, and the counts of what they measured."""
     client_names: Mapping[ClientId, str] = {}
     """Names of clients that the user named."""
+    tokens: int = 0
+    """Number of different tokens that inputs are made of; 0: inputs are quantities."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +60,9 @@ class Federation:
     """Names for tables and reports, of clients that have one."""
     recipe: TableRecipe | None = None
     """The way from rows of the table, that the examples are of, to inputs; a run keeps it."""
+    tokens: int = 0
+    """Number of different tokens, the rows of an embedding, where inputs are such; 0: inputs are quantities. A model
+    that would take tokens for quantities is refused."""
 
     def __post_init__(self) -> None:
         if not self.tasks:
@@ -82,7 +87,8 @@ class Federation:
         else:
             kinds = {data.train.x.dtype.kind for data in clients.values()}
             owners = Roster({client: data.tasks for client, data in clients.items()})
-        return Schema(self.tasks, self.input_shape, kinds == {"i"}, owners, self.sizes, self.client_names)
+        whole = kinds == {"i"}
+        return Schema(self.tasks, self.input_shape, whole, owners, self.sizes, self.client_names, self.tokens)
 
     def with_floats(self) -> "Federation":
         """The federation with inputs as float32, for a model that takes no whole numbers.

@@ -55,7 +55,7 @@ class FrameData:
             for client, data in divided.items()
         }
         federation = replace(self.arrays, clients=clients).load(seed)
-        return replace(federation, recipe=recipe)
+        return replace(federation, recipe=recipe, tokens=0 if recipe.text is None else recipe.text.vocabulary)
 
     @property
     def vocabulary(self) -> int | None:

@@ -84,7 +84,7 @@ class MovieReviews:
             own = np.flatnonzero(owner == client)
             parts = (own[some] for some in hold_out(len(own), self.test_fraction, seed, client))
             clients[client] = ClientData(*(Split(x[rows], {"positive": y[rows]}) for rows in parts))
-        return Federation({"positive": Binary()}, (self.length,), clients)
+        return Federation({"positive": Binary()}, (self.length,), clients, tokens=self.vocabulary)
 
 
 def read() -> list[Review]:

@@ -126,7 +126,7 @@ class ProductReviews:
         if self.balanced:
             task = MultiClass(len(POLARITIES), POLARITIES, "balanced")
             tasks["polarity"] = task.fitted([data.train.y["polarity"] for data in clients.values()])
-        return Federation(tasks, (self.length,), clients, names)
+        return Federation(tasks, (self.length,), clients, names, tokens=self.vocabulary)
 
     def _dealt(self, documents: list[Document], seed: int) -> list[NDArray[np.int64]]:
         """The documents of each site."""

@@ -24,9 +24,13 @@ def make_plan(
     train_loss: bool = False,
     train_metrics: bool = False,
 ) -> Plan:
-    """Make the plan of an experiment whose data has this schema."""
+    """Make the plan of an experiment whose data has this schema.
+
+    Raises:
+        ValueError: what ``Plan`` refuses, or a model that takes tokens for quantities.
+    """
     counts = example_counts(schema.examples, valid_fraction)
-    return Plan(
+    plan = Plan(
         algorithm=algorithm,
         model=model,
         up_codec=up_codec,
@@ -43,3 +47,9 @@ def make_plan(
         longest=None if counts is None or not len(counts) else int(counts[:, 0].max()),
         valid_fraction=valid_fraction,
     )
+    if schema.tokens and not plan.integer_inputs:
+        raise ValueError(
+            f"{model!r} takes numbers, but inputs are tokens, whose numbers are no quantities; take a model of texts, "
+            f"such as BagOfEmbeddings(vocabulary={schema.tokens})."
+        )
+    return plan

@@ -37,6 +37,7 @@ def schema_to_bytes(schema: Schema) -> bytes:
         "owns": _packed(owners.owns),
         "examples": None if schema.examples is None else _packed(schema.examples),
         "names": {str(client): name for client, name in schema.client_names.items()},
+        "tokens": int(schema.tokens),
     }
     return json.dumps({**found, "checksum": _checksum(found)}, indent=1).encode()
 
@@ -66,6 +67,7 @@ def read_schema(files: Folder, allowed: Allowed = NOTHING) -> Schema | None:
         examples = None if found["examples"] is None else _unpacked(found["examples"], 2 * count).reshape(-1, 2)
         shape, whole = tuple(map(int, found["input_shape"])), bool(found["integer_inputs"])
         names, tables = {int(client): str(name) for client, name in found["names"].items()}, dict(found["tasks"])
+        tokens = int(found.get("tokens", 0))
     except OtherFormat:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, zlib.error) as error:
@@ -76,7 +78,7 @@ def read_schema(files: Folder, allowed: Allowed = NOTHING) -> Schema | None:
         tasks = {name: make("task", table, allowed) for name, table in tables.items()}
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    return Schema(tasks, shape, whole, roster_of(clients, sets, owns), examples, names)
+    return Schema(tasks, shape, whole, roster_of(clients, sets, owns), examples, names, tokens)
 
 
 def _packed(numbers: NDArray[Any]) -> str:

@@ -16,7 +16,7 @@ from fedmtl.tasks import Binary, MultiClass, MultiLabel, Regression
 TASKS = {"a": Regression(0.1, 1 / 3), "b": MultiClass(names=("x", "ü")), "c": MultiLabel(3), "d": Binary()}
 OWNERS = Roster({7: ("a", "b"), 2: ("c",), 9: ("a", "b"), 4: ("d",)})
 EXAMPLES = np.array([[3, 1], [10, 0], [5, 2], [2**40, 7]])
-FULL = Schema(TASKS, (3, 28, 28), True, OWNERS, EXAMPLES, {2: "site 2", 9: "nörd"})
+FULL = Schema(TASKS, (3, 28, 28), True, OWNERS, EXAMPLES, {2: "site 2", 9: "nörd"}, 500)
 
 
 @pytest.mark.parametrize("schema", [FULL, FULL._replace(examples=None, client_names={}, integer_inputs=False)])
