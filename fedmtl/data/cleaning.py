@@ -17,7 +17,7 @@ _TAG = re.compile(r"""</?[a-z](?:[^<>"']|"[^"]*"|'[^']*')*+>""", re.IGNORECASE)
 _ADDRESS = re.compile(
     r"""\b(?:(?:https?|ftp)://|www\.)[^\s<>"]+|(?<![\w.+-])[\w.+-]++@[\w-]+(?:\.[\w-]+)+""", re.IGNORECASE
 )
-"""Of pages, and of mail."""
+"""Addresses of pages and of mail."""
 
 
 def _html(text: str) -> str:

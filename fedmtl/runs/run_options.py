@@ -19,7 +19,7 @@ class RunOptions:
     """
 
     baseline: bool = False
-    """Whether ``Local`` is run beside it, as with ``--baseline``; not where the run is ``Local`` itself."""
+    """True: ``Local`` is run beside it, as with ``--baseline``; not where the run is ``Local`` itself."""
     picture: str = ""
     """Name of a picture of each task's score against bytes, as with ``--picture``; in the run's folder, where it has
     one, else in the current one. None without a name."""
