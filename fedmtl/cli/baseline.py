@@ -10,6 +10,24 @@ FOLDER = "baseline"
 """In the run's folder."""
 
 
+def floor_of(experiment: "Experiment", asked: bool | None, usual: bool) -> "Experiment | None":
+    """The floor to run beside an experiment; None where there is none.
+
+    Args:
+        experiment: of the run.
+        asked: what ``--baseline`` or ``--no-baseline`` say; None without either.
+        usual: whether there is one without either, unless the run is ``Local`` itself.
+
+    Raises:
+        ValueError: a floor that is asked for, of ``Local``.
+    """
+    from fedmtl.algorithms.local import Local
+
+    if asked or (asked is None and usual and not isinstance(experiment.algorithm, Local)):
+        return local_beside(experiment)
+    return None
+
+
 def local_beside(experiment: "Experiment") -> "Experiment":
     """The experiment with ``Local`` in place of its algorithm: same data, model, seed and rounds, as many local passes.
 

@@ -1,6 +1,8 @@
-"""Clients with names at the end of a run, each with its tasks' metrics."""
+"""Clients at the end of a run, each with its tasks' metrics and what sharing gave it, and the verdict over all."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from math import isfinite
+from typing import TYPE_CHECKING, NamedTuple
 
 from fedmtl.cli.outcome import LEAD, line, number
 
@@ -18,33 +20,105 @@ BESIDE = {"macro_f1": "macro F1", "auc": "AUC", "r2": "R²"}
 """Metrics beside the primary one -> their words."""
 
 
-def say_clients(result: "Result") -> None:
-    """Print a line for each client with a name: its tasks by their metrics, of the model that is tested last."""
-    from fedmtl.core.text import escaped
-    from fedmtl.tables.client_names import names_of
+class Tested(NamedTuple):
+    """Rows of the clients' tests of the model that a run ends with."""
+
+    rows: "list[Row]"
+    beside: "Mapping[tuple[int, str], Row]"
+    """Client and task -> metrics beside the primary one."""
+
+
+def tested(result: "Result") -> Tested:
+    """Return the rows of the model that is tested last: of each client and task with a labelled test example."""
     from fedmtl.tables.schemas import TEST
 
+    rows = [row for row in result.rows if row["client"] is not None and row["part"] == TEST]
+    best = last_tested(result, rows)
+    found = [row for row in rows if row["round"] == best and row["examples"]]
+    measures = [row for row in result.measures if row["part"] == TEST and row["round"] == best]
+    return Tested(found, {(row["client"], row["task"]): row for row in measures})
+
+
+def last_tested(result: "Result", rows: "list[Row]") -> int:
+    """Return the round of the model that is tested last."""
+    return result.summary.get("stopped", {}).get("best_round", max((row["round"] for row in rows), default=0))
+
+
+def say_clients(result: "Result", floor: "Result | None" = None, table: bool = False) -> None:
+    """Print a line for each client with a name: its tasks by their metrics, of the model that is tested last.
+
+    Args:
+        result: of the run.
+        floor: of ``Local`` on the same data; each task's score is then held against it, and a verdict follows.
+        table: whether the data is a table, whose clients are all printed, also those that are numbers.
+    """
+    from fedmtl.core.text import escaped
+    from fedmtl.tables.client_names import names_of
+
     names = names_of(result.summary)
-    if not 0 < len(names) <= READ:
+    if not (table or names) or len(names) > READ:
         return
-    rows = [row for row in result.rows if row["client"] in names and row["part"] == TEST]
-    last = max((row["round"] for row in rows), default=0)
-    best = result.summary.get("stopped", {}).get("best_round", last)
-    beside = {
-        (row["client"], row["task"]): row for row in result.measures if row["part"] == TEST and row["round"] == best
-    }
+    own, alone = tested(result), {} if floor is None else scores(floor)
     by_client: dict[int, list[str]] = {}
-    for row in rows:
-        if row["round"] == best and row["examples"]:
-            text = _metrics(row, beside.get((row["client"], row["task"])))
+    for row in own.rows:
+        key = row["client"], row["task"]
+        if table or row["client"] in names:
+            text = _metrics(row, own.beside.get(key), alone.get(key))
             by_client.setdefault(row["client"], []).append(f"{row['task']}: {text}")
     for client, texts in sorted(by_client.items())[:MOST]:
-        line(escaped(names[client], 3 * LEAD), "; ".join(texts))
+        line(escaped(names.get(client, str(client)), 3 * LEAD), "; ".join(texts))
     if len(by_client) > MOST:
         line("…", f"and {len(by_client) - MOST} more clients: fedmtl export FOLDER --what measures")
+    if floor is not None and by_client:
+        line("verdict", verdict(scores(result), alone))
 
 
-def _metrics(row: "Row", beside: "Row | None") -> str:
+def scores(result: "Result") -> dict[tuple[int, str], float]:
+    """Client and task -> the score of its test, more is better; those that are finite."""
+    rows = tested(result).rows
+    return {(row["client"], row["task"]): row["score"] for row in rows if _finite(row["score"])}
+
+
+def verdict(found: Mapping[tuple[int, str], float], alone: Mapping[tuple[int, str], float]) -> str:
+    """Return whether sharing pays, by the clients' mean scores over their tasks against learning alone.
+
+    The interval is Student's, of the differences over clients: they share a model and one seed, so it is no interval
+    over seeds.
+    """
+    from fedmtl.analysis.intervals import estimate
+
+    differences: dict[int, list[float]] = {}
+    for (client, task), score in found.items():
+        if (client, task) in alone:
+            differences.setdefault(client, []).append(score - alone[client, task])
+    each = [sum(own) / len(own) for own in differences.values()]
+    if not each:
+        return "none: no client has a score in both runs"
+    mean = estimate(each)
+    text = f"{signed(mean.mean)} mean score against learning alone"
+    if mean.low is None or mean.high is None:
+        word = "undecided"
+        text += f", with one seed; {len(each)} client{'s' * (len(each) > 1)} and one seed are too few for an interval"
+    else:
+        word = "sharing pays" if mean.low > 0 else "sharing does not pay" if mean.high < 0 else "undecided"
+        better = sum(own > 0 for own in each)
+        text += (
+            f" [{signed(mean.low)}, {signed(mean.high)}] over {len(each)} clients, better at {better}, with one seed"
+        )
+    return f"{word}: {text}{'; more seeds: fedmtl compare' if word == 'undecided' else ''}"
+
+
+def signed(value: float) -> str:
+    return f"{value:+z.4f}".replace("-", "−")
+
+
+def _finite(value: float | None) -> bool:
+    return value is not None and isfinite(value)
+
+
+def _metrics(row: "Row", beside: "Row | None", alone: float | None) -> str:
     more = {} if beside is None else {word: beside[name] for name, word in BESIDE.items()}
     texts = [f"{word} {number(value)}" for word, value in more.items() if value is not None]
+    if alone is not None and _finite(row["score"]):
+        texts.append(f"score {signed(row['score'] - alone)} against alone")
     return ", ".join([f"{row['metric']} {number(row['value'])}", *texts, f"{row['examples']} examples"])

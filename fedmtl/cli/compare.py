@@ -10,18 +10,40 @@ import typer
 
 from fedmtl.cli.comparison import comparison_text
 from fedmtl.cli.errors import one_clear_error
-from fedmtl.cli.options import ALLOW, CALLBACK, ENGINE, RUNTIME, SETTINGS, with_places
+from fedmtl.cli.options import (
+    ALLOW,
+    CALLBACK,
+    CLIENT,
+    DATA,
+    ENGINE,
+    FEATURES,
+    RUNTIME,
+    SETTINGS,
+    TASK,
+    TEXT,
+    with_places,
+)
 from fedmtl.cli.run import this_command
+from fedmtl.cli.table import checked, table_values
 from fedmtl.core import stopping
 from fedmtl.core.terminal import columns, say, wrapped
 from fedmtl.core.text_table import markdown_fitted
 
 if TYPE_CHECKING:
+    from fedmtl.runs.sweep_presets import Own
     from fedmtl.studies import Pool
+
+USUAL = ("Local", "FedAvg", "FedPer")
+"""Algorithms that are compared on a table without a preset: each alone, one model for all, private heads."""
 
 
 def compare(
-    presets: Annotated[list[str], typer.Argument(hidden=True)],
+    presets: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+    data: Annotated[Path | None, DATA] = None,
+    client: Annotated[str | None, CLIENT] = None,
+    task: Annotated[list[str] | None, TASK] = None,
+    features: Annotated[str | None, FEATURES] = None,
+    text: Annotated[str | None, TEXT] = None,
     algorithm: Annotated[
         list[str] | None,
         typer.Option(help="An algorithm to compare, such as FedRep or 'FedPer(lr=0.05)'; may be given often."),
@@ -73,7 +95,10 @@ def compare(
     """Run algorithms × codecs × seeds, and print one table.
 
     PRESETS are TOML files or names of presets; a [compare] table in them says what varies. The table gives the
-    metric of each task, the bytes of training and evaluation, and the bytes that it took to reach a target.
+    metric of each task, the bytes of training and evaluation, and the bytes that it took to reach a target. With
+    --data, a table of yours takes the place of their data, and without a preset Local, FedAvg and FedPer are compared:
+
+    fedmtl compare --data sites.csv --client site --task churn --seeds 5 --out study
 
     Runs that are finished in the folder are not run again, and one that was interrupted goes on. A run that fails,
     diverges or is killed is a row that says so, and in no mean or picture; the others go on, and the exit code is 1.
@@ -81,7 +106,15 @@ def compare(
     """
     with one_clear_error():
         from fedmtl.runs.run_lock import refuse_if_held
+        from fedmtl.runs.sweep_presets import Own
         from fedmtl.studies import Pool, cores
+
+        presets = presets or []
+        if not presets and data is None:
+            raise ValueError("compare needs a preset, or a table: add a name of fedmtl list presets, or --data FILE.")
+        own = table_values(data, client, task or [], features, text, bool(presets), None)
+        if data is not None and not presets:
+            own["compare"] = {"algorithms": list(USUAL)}
 
         refuse_if_held(out.resolve())
         if jobs < 0:
@@ -90,13 +123,15 @@ def compare(
         with nullcontext() if count == 1 else Pool(count) as pool:  # its processes import while this one does
             options = {"algorithms": tuple(algorithm or ()), "codecs": tuple(codec or ()), "seeds": seeds, "axis": axis}
             settings = with_places(settings, engine, runtime)
-            failures = _compare(presets, options, target, settings, allow, callback, tune, count, pool, out)
+            given = Own(str(data), own, checked)
+            failures = _compare(presets, given, options, target, settings, allow, callback, tune, count, pool, out)
     if failures:
         raise typer.Exit(1)
 
 
 def _compare(
     presets: list[str],
+    own: "Own",
     options: dict[str, Any],
     target: float | None,
     settings: list[str],
@@ -122,7 +157,7 @@ def _compare(
 
     stopping.hint(f"what is done is kept; go on with the same command: {this_command()}")
     callbacks = make_list("callback", callback or [], Allowed(modules=tuple(allow or ())))
-    wanted = expand_presets(presets, Varied(**options), settings, allow or [])
+    wanted = expand_presets(presets, Varied(**options), settings, allow or [], own)
     experiments, choices = wanted.experiments, ""
     for each in experiments:
         refuse_deployed(each.runtime)

@@ -47,9 +47,20 @@ def say_floor(summary: Mapping[str, Any], baseline: Mapping[str, Any]) -> None:
     line("Local floor", text)
 
 
-def say_folder(out: Path) -> None:
-    """Print where the run is kept, and how to draw it."""
-    line("folder", f"{out}  (pictures and a table: fedmtl report {out})")
+def say_folder(out: Path, drawn: bool = False) -> None:
+    """Print where the run is kept, and how to draw it.
+
+    Args:
+        out: the run's folder.
+        drawn: draw it now.
+    """
+    if not drawn:
+        line("folder", f"{out}  (pictures and a table: fedmtl report {out})")
+        return
+    from fedmtl.analysis.report import write_report
+
+    write_report([out], out)
+    line("folder", f"{out}  (pictures and tables: {out / 'report.md'})")
 
 
 def line(lead: str, text: str) -> None:

@@ -14,7 +14,14 @@ from fedmtl.core.terminal import say
 def predict(
     folder: Annotated[Path, typer.Argument(hidden=True, metavar="RUN")],
     file: Annotated[Path, typer.Argument(hidden=True, metavar="FILE")],
-    client: Annotated[str, typer.Option(show_default=False, help="The client, by its name or its number.")] = "",
+    client: Annotated[
+        str,
+        typer.Option(
+            show_default=False,
+            help="The client, by its name or its number; of a run on a table without one, each row is predicted by the "
+            "client that it names.",
+        ),
+    ] = "",
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", show_default=False, help="Where to; default: standard output.")
     ] = None,
@@ -33,8 +40,6 @@ def predict(
     of the class that is predicted.
     """
     with one_clear_error():
-        if not client:
-            raise ValueError("predict needs a client, by its name or its number: add --client NAME.")
         from fedmtl.export.csv_predictions import predict_csv
 
         text, rows = predict_csv(folder, client, file, allow or (), state)

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from fedmtl.cli.baseline import FOLDER, local_beside
+from fedmtl.cli.baseline import FOLDER, floor_of
 from fedmtl.cli.clients import say_clients
+from fedmtl.cli.confusion import say_confusion
 from fedmtl.cli.errors import one_clear_error
 from fedmtl.cli.options import (
     ALLOW,
@@ -68,8 +69,13 @@ def run(
         bool, typer.Option("--restart-clients", help="Let clients whose private state is lost begin anew.")
     ] = False,
     baseline: Annotated[
-        bool, typer.Option("--baseline", help="Run Local too, the floor: each client alone; in OUT/baseline.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--baseline/--no-baseline",
+            show_default=False,
+            help="Run Local too, the floor: each client alone; in OUT/baseline. With --data it is run by default.",
+        ),
+    ] = None,
     picture: Annotated[
         Path | None,
         typer.Option(
@@ -97,8 +103,9 @@ def run(
         from fedmtl.runs.run_options import run_options
 
         settings = with_places(settings, engine, runtime, up_codec, down_codec)
+        usual = preset is None or data is not None  # a floor beside it
         if preset is None and data is None:
-            preset, baseline = DEFAULT, True
+            preset = DEFAULT
         options = run_options(preset)
         if picture is None and options.picture:
             picture = (out or Path()) / options.picture
@@ -132,14 +139,12 @@ def run(
 
         with blaming(read, path, settings, allowed, made):
             experiment = made(values)
-        is_local = type(experiment.algorithm).__name__ == "Local"
-        local = local_beside(experiment) if baseline or options.baseline and not is_local else None
+        local = floor_of(experiment, baseline, usual or options.baseline)
         with blaming(read, path, settings, allowed, lambda values: load_checked(made(values))):
             label = f"{experiment.name}: {experiment.label}"
             result = run_one(experiment, label, out, resume, restart=restart_clients, callbacks=callbacks)
         say_outcome(result.summary)
-        say_clients(result)
-        drawn = [(experiment, result)]
+        drawn, floor = [(experiment, result)], None
         if local is not None:
             say("")
             beside = None if out is None else out / FOLDER
@@ -148,8 +153,11 @@ def run(
             say("")
             say_floor(result.summary, floor.summary)
             drawn.append((local, floor))
+        say_clients(result, floor, data is not None)
+        if data is not None:
+            say_confusion(result)
         if picture is not None:
             draw_runs(drawn, picture)
             line("picture", str(picture))
         if out is not None:
-            say_folder(out)
+            say_folder(out, data is not None)

@@ -78,6 +78,20 @@ def sized(values: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**values, "model": {**table, "vocabulary": make("data", data).frame().vocabulary}}
 
 
+def checked(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The values as of ``sized``, once their table has been loaded: several runs would each fail of it.
+
+    Raises:
+        ValueError: a table that cannot be loaded.
+    """
+    from fedmtl.registry.components import make
+
+    found, data = sized(values), values.get("data")
+    if isinstance(data, Mapping) and data.get("name") == "tablefile":
+        make("data", data).frame()
+    return found
+
+
 def _first_checksum(folder: Path | None, path: str) -> str:
     """The checksum with which a folder's run on this file began; empty where there is none."""
     from fedmtl.core.toml import read_toml

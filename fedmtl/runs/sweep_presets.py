@@ -1,7 +1,8 @@
 """The experiments of a preset's ``[compare]`` table, changed by options; an error names the option that causes it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from fedmtl.registry.allowed import Allowed, beside
@@ -46,6 +47,19 @@ class Varied:
             *([] if self.seeds is None else [(f"--seeds {self.seeds}", Varied(seeds=self.seeds))]),
             *([(f"--axis {self.axis}", Varied(axis=self.axis))] if self.axis else []),
         ]
+
+
+class Own(NamedTuple):
+    """Values in place of a preset's, or of none."""
+
+    source: str = ""
+    """Names them in messages where there is no preset."""
+    values: Mapping[str, Any] = {}
+    finish: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+    """Settings applied -> the values of an experiment."""
+
+
+NOTHING_OWN = Own()
 
 
 class Expanded(NamedTuple):
@@ -97,44 +111,56 @@ class Wanted(NamedTuple):
         return named_by(aliases, *([(each.label, each.to_dict()) for each in some] for some in (experiments, own)))
 
 
-def expand_presets(presets: Sequence[str], varied: Varied, settings: Sequence[str], allow: Sequence[str]) -> Wanted:
+def expand_presets(
+    presets: Sequence[str],
+    varied: Varied,
+    settings: Sequence[str],
+    allow: Sequence[str],
+    own: Own = NOTHING_OWN,
+) -> Wanted:
     """Every experiment of some presets; nothing runs yet.
 
     Args:
-        presets: files, or names of presets.
-        varied, settings, allow: as in ``expand_preset``.
+        presets: files, or names of presets; none, where there are values of one's own.
+        varied, settings, allow, own: as in ``expand_preset``.
 
     Raises:
         ValueError: begins with the option, or the file, that causes it.
     """
-    return Wanted([expand_preset(preset, varied, settings, allow) for preset in presets])
+    some = list(presets) or ([None] if own.values else [])
+    return Wanted([expand_preset(preset, varied, settings, allow, own) for preset in some])
 
 
-def expand_preset(preset: str, varied: Varied, settings: Sequence[str], allow: Sequence[str]) -> Expanded:
+def expand_preset(
+    preset: str | None, varied: Varied, settings: Sequence[str], allow: Sequence[str], own: Own = NOTHING_OWN
+) -> Expanded:
     """Every experiment of a preset; nothing runs yet.
 
     Args:
-        preset: a file, or the name of a preset.
+        preset: a file, or the name of a preset; None: the defaults.
         varied: options that replace what the table says.
         settings: ``key=value``, for every experiment.
         allow: modules that components may come from.
+        own: values in place of the preset's.
 
     Raises:
         ValueError: begins with the option, or the file, that causes it.
     """
-    values, path = read_preset(preset)
+    values, path = ({}, Path(own.source)) if preset is None else read_preset(preset)
+    values = {**values, **own.values}
     where, table = str(path), values.pop("compare", {})
     space = values.pop("tune", None)
-    allowed = beside(path, allow)
+    # Without a preset, components may lie in the folder that the command runs in.
+    allowed = beside(Path(path.name) if preset is None else path, allow)
     check_elsewhere(values, settings, where)
 
     def attempt(settings: Sequence[str], varied: Varied) -> Expanded:
         whole = sweep_of(table)
         sweep = varied.over(whole)
-        changed = override(values, settings, allowed)
-        own = expand(changed, whole, where, allowed) if sweep.aliases and sweep != whole else []
+        changed = dict(own.finish(override(values, settings, allowed)))
+        all_of = expand(changed, whole, where, allowed) if sweep.aliases and sweep != whole else []
         insists = "runtime" in changed
-        return Expanded(expand(changed, sweep, where, allowed), sweep, own, space, allowed, insists)
+        return Expanded(expand(changed, sweep, where, allowed), sweep, all_of, space, allowed, insists)
 
     try:
         return attempt(settings, varied)
@@ -142,6 +168,6 @@ def expand_preset(preset: str, varied: Varied, settings: Sequence[str], allow: S
         tries: list[tuple[str, Callable[[], object]]] = [(where, lambda: attempt((), Varied()))]
         tries += [(name, lambda one=one: attempt((), one)) for name, one in varied.single()]
         for count in range(1, len(settings) + 1):
-            own = settings[:count]
-            tries.append((as_option(own[-1]), lambda own=own: attempt(own, varied)))
+            some = settings[:count]
+            tries.append((as_option(some[-1]), lambda some=some: attempt(some, varied)))
         raise ValueError(blamed(str(error), where, tries)) from error
