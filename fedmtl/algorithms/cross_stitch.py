@@ -56,6 +56,7 @@ class CrossStitch:
         sends=Sends(down="trunk", up="trunk", private="heads", down_note="own mix of trunks"),
         technique="weight sharing, soft; similarity measure",
         independent_heads=True,
+        equal_trunks=True,
         register_clients=True,
         diagnostics=True,
     )

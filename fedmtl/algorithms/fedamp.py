@@ -52,6 +52,7 @@ class FedAMP:
         sends=Sends(down="model", up="model", private="model", private_sent=True, down_note="its own mixture"),
         technique="similarity measure",
         independent_heads=True,
+        equal_trunks=True,
         register_clients=True,
         diagnostics=True,
     )

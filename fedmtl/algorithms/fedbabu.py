@@ -83,7 +83,7 @@ class FedBABU:
         return LocalResult({"first": first, "tuned": tuned}, Upload({"trunk": theta}, num_examples(batches)))
 
     def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Params:
-        return mean_upload(uploads, "trunk")  # (2)
+        return {**server, **mean_upload(uploads, "trunk")}  # (2)
 
     def personal_params(self, down: Payload, private: Heads) -> Params:
         return {**down["trunk"], **private["tuned"]}

@@ -65,6 +65,7 @@ class FedHCA2:
         sends=Sends(down="model", up="model", private="nothing", down_note="its own"),
         technique="conflict of tasks",
         independent_heads=True,
+        equal_trunks=True,
         register_clients=True,
         diagnostics=True,
     )

@@ -59,7 +59,7 @@ class FedPer:
         return LocalResult(select(w, "head."), Upload({"trunk": select(w, "trunk.")}, num_examples(batches)))
 
     def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Params:
-        return mean_upload(uploads, "trunk")  # (2)
+        return {**server, **mean_upload(uploads, "trunk")}  # (2)
 
     def personal_params(self, down: Payload, private: Params) -> Params:
         return {**down["trunk"], **private}

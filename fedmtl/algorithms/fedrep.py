@@ -74,7 +74,7 @@ class FedRep:
         return LocalResult(head, Upload({"trunk": theta}, num_examples(batches)))
 
     def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Params:
-        return mean_upload(uploads, "trunk")  # (3)
+        return {**server, **mean_upload(uploads, "trunk")}  # (3)
 
     def personal_params(self, down: Payload, private: Params) -> Params:
         return {**down["trunk"], **private}

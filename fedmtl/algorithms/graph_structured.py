@@ -38,6 +38,7 @@ class GraphStructured:
         sends=Sends(down="trunk", up="trunk", private="heads", down_note="of its group"),
         technique="structured knowledge",
         independent_heads=True,
+        equal_trunks=True,
         register_clients=True,
     )
 

@@ -50,6 +50,7 @@ class MaTFL:
         sends=Sends(down="trunk", up="trunk", private="heads", down_note="of its group"),
         technique="similarity measure",
         independent_heads=True,
+        equal_trunks=True,
         register_clients=True,
         diagnostics=True,
     )

@@ -52,6 +52,7 @@ class ServerGradientSurgery:
         technique="conflict of tasks",
         uniform_broadcast=True,
         independent_heads=True,
+        equal_trunks=True,
         register_clients=True,
         diagnostics=True,
     )

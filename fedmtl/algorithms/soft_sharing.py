@@ -83,7 +83,7 @@ class SoftSharing:
         return LocalResult(w, Upload({"trunk": select(w, "trunk.")}, num_examples(batches)))
 
     def aggregate(self, server: Params, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Params:
-        return mean_upload(uploads, "trunk")  # (4)
+        return {**server, **mean_upload(uploads, "trunk")}  # (4)
 
     def personal_params(self, down: Payload, private: Params) -> Params:
         share = self.pull / (1 + self.pull)  # 1 from 1e16 on

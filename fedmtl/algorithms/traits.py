@@ -58,6 +58,8 @@ class Traits:
     """A head of zeros without labels changes nothing else. It is true of gradient steps, norms and proximal terms, not
     of a mean over all private numbers. Engines may then train clients of different tasks together, each with zero heads
     for the tasks that it does not own, which is faster."""
+    equal_trunks: bool = False
+    """The server sets clients' trunks against each other number by number, so all of them need the same parameters."""
     named_heads: bool = False
     """Tasks are found by the names of their heads' parameters, so each head must have a parameter."""
     broadcast_lists_clients: bool = False

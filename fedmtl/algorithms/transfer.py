@@ -94,7 +94,7 @@ class Transfer:
         if not sent:
             raise ValueError("Transfer was given no upload to aggregate; a round needs at least one client.")
         moved = [(upload.payload["trunk"], upload.num_examples) for client, upload in sent if self._moves(client, ctx)]
-        return Trunk(weighted_mean(moved) if moved else server.params)  # (2)
+        return Trunk({**server.params, **weighted_mean(moved)} if moved else server.params)  # (2)
 
     def personal_params(self, down: Payload, private: Params) -> Params:
         return {**down["trunk"], **private}

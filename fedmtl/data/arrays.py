@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fedmtl.core.input_forms import InputForms
 from fedmtl.core.types import ClientId
+from fedmtl.data.array_tables import check_alike, check_finite_columns, columns_of, order_of, same_order
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.data.infer import infer_regression
 from fedmtl.data.inputs import to_inputs
 from fedmtl.data.labels import LabelPart, to_labels
+from fedmtl.data.named_inputs import in_rows, named_parts
 from fedmtl.data.names import number_clients, number_labels
 from fedmtl.data.numbers import NumberArray, to_numbers
 from fedmtl.data.partition import check_fraction, hold_out
@@ -42,6 +45,8 @@ class ArrayData:
     """Number -> name, of clients that the user named."""
     tokens: int = 0
     """Number of different tokens, where inputs are such."""
+    forms: InputForms = field(default_factory=dict)
+    """Inputs that have names, whose examples are rows of one shape."""
 
     def load(self, seed: int) -> Federation:
         """The federation; ``seed`` decides which of a client's examples are tested on.
@@ -54,7 +59,7 @@ class ArrayData:
         labels = {name: [y[name] for y in trained if name in y] for name in self.tasks}
         tasks = {name: _fitted(name, task, labels[name]) for name, task in self.tasks.items()}
         shape = next(iter(clients.values())).train.x.shape[1:]
-        return Federation(tasks, shape, clients, self.client_names, tokens=self.tokens)
+        return Federation(tasks, shape, clients, self.client_names, tokens=self.tokens, forms=self.forms)
 
     def _divided(self, client: ClientId, data: Split | ClientData | TaskSets, seed: int) -> ClientData:
         if isinstance(data, TaskSets):
@@ -83,13 +88,14 @@ def from_arrays(
     Args:
         clients: number or name -> ``(x, {task: labels})``, of which ``load`` tests on a part, or
             ``{"train": (x, {task: labels}), "test": (x, {task: labels})}``; in place of ``(x, {task: labels})`` also
-            ``{task: (x, labels)}``, where tasks have examples of their own. x is [N, …] with the same shape but
-            for N everywhere; labels are [N], [N, 1], or [N, labels] of 0 and 1. Both may be numpy arrays, tensors,
-            tables or columns of pandas or polars, sparse matrices or lists. All is copied: x as int64 where every
-            client's is of a type of whole numbers (tokens; a model that takes floats is given float32), else as
-            float32, which rounds to 7 digits and is refused where distinct values would merge. Clients with names are
-            numbered from 0 in alphabetical order, and tables show the names; on devices, where each knows some clients
-            only, number them.
+            ``{task: (x, labels)}``, where tasks have examples of their own, or ``{input: (x, {task: labels})}``, where
+            several tasks have; these inputs may be of unlike shape, for a model with ``Stems``. Else x is [N, …] with
+            the same shape but for N everywhere; labels are [N], [N, 1], or [N, labels] of 0 and 1. Both may be numpy
+            arrays, tensors, tables or columns of pandas or polars, sparse matrices or lists. All is copied: x as int64
+            where every client's is of a type of whole numbers (tokens; a model that takes floats is given float32),
+            else as float32, which rounds to 7 digits and is refused where distinct values would merge. Clients with
+            names are numbered from 0 in alphabetical order, and tables show the names; on devices, where each knows
+            some clients only, number them.
         tasks: task name -> task. Those that are left out, or all, are inferred from the labels of all clients
             together: nothing but 0 and 1, or but -1 and 1, is ``Binary``; [N, classes] with one 1 in each row is
             ``MultiClass``, other [N, labels] of 0 and 1 are ``MultiLabel``; fractions are ``Regression`` with the mean
@@ -125,16 +131,19 @@ def from_arrays(
     numbered = {client: named_sets(data) for client, data in numbered.items()}
     numbered, given = number_labels(numbered, {} if tasks is None else check_tasks(tasks))
     parts = {client: _parts(f"Client {names.get(client, client)}", data) for client, data in numbered.items()}
-    raw = [part for own in parts.values() for part in own]
-    _check_alike("inputs", [(part.where, part.columns[""]) for part in raw if "" in part.columns])
+    raw = [part for own in parts.values() for _, part in own]
+    inputs = named_parts(raw, [name for own in parts.values() for name, _ in own])
+    for name in sorted({*inputs}) or [""]:
+        own = [part for k, part in enumerate(raw) if not inputs or inputs[k] == name]
+        check_alike(f"input {name!r}" if name else "inputs", [(p.where, p.columns[""]) for p in own if "" in p.columns])
     for name in sorted({name for part in raw for name in part.columns} - {""}):
-        _check_alike(f"task {name!r}", [(part.where, part.columns[name]) for part in raw if name in part.columns])
-    x = to_inputs([part.x for part in raw], lambda part: raw[part].where)
+        check_alike(f"task {name!r}", [(part.where, part.columns[name]) for part in raw if name in part.columns])
+    forms, x = in_rows(raw, inputs) if inputs else ({}, to_inputs([p.x for p in raw], lambda k: raw[k].where))
     number = token_count(tokens, x, lambda part: raw[part].where)
     kinds, y = to_labels(raw, given, missing)
     splits = iter([Split(*pair) for pair in zip(x, y, strict=True)])
     copies = {client: in_parts(data, [next(splits) for _ in parts[client]]) for client, data in numbered.items()}
-    dataset = ArrayData(copies, kinds, test_fraction, names, number)
+    dataset = ArrayData(copies, kinds, test_fraction, names, number, forms)
     dataset.load(0)  # What cannot be loaded is refused here, where the arrays are at hand.
     return dataset
 
@@ -161,8 +170,9 @@ def _number(name: str, value: Any) -> float | None:
     )
 
 
-def _parts(where: str, data: Any) -> list[LabelPart]:
-    return [_part(*each) for each in examples_of(where, data)]
+def _parts(where: str, data: Any) -> list[tuple[str, LabelPart]]:
+    """The sets of examples of a client, each with the name of its input."""
+    return [(name, _part(own, one)) for own, name, one in examples_of(where, data)]
 
 
 def _part(where: str, data: Any) -> LabelPart:
@@ -178,59 +188,17 @@ def _part(where: str, data: Any) -> LabelPart:
     if 0 in x.shape[1:]:
         raise ValueError(f"{where}: inputs of shape {x.shape} hold no number; give at least one feature.")
     if hasattr(data[0], "columns") and x.dtype.kind == "f":
-        _check_columns(where, list(data[0].columns), x)
+        check_finite_columns(where, list(data[0].columns), x)
     for name, y in data[1].items():
         check_name(name)
-        if _order(data[0]) is not None and _order(y) is not None and not _same_order(_order(data[0]), _order(y)):
+        if order_of(data[0]) is not None and order_of(y) is not None and not same_order(order_of(data[0]), order_of(y)):
             raise ValueError(
                 f"{where}, task {name!r}: the labels' index holds the inputs' in another order, and rows are matched "
                 "by position; use y.loc[x.index]."
             )
     tables = {"": data[0], **{name: y for name, y in data[1].items()}}
-    columns = {name: found for name, table in tables.items() if (found := _columns(table)) is not None}
+    columns = {name: found for name, table in tables.items() if (found := columns_of(table)) is not None}
     return LabelPart(where, x, {name: _labels(where, name, y, x) for name, y in data[1].items()}, columns)
-
-
-def _columns(table: Any) -> list[Any] | None:
-    """The names of a table's columns, where it has several and they are more than numbers of places."""
-    if not (hasattr(table, "columns") and hasattr(table, "to_numpy")):
-        return None
-    names = list(table.columns)
-    return names if len(names) > 1 and names != list(range(len(names))) else None
-
-
-def _check_alike(what: str, tables: Sequence[tuple[str, Sequence[Any]]]) -> None:
-    """Refuse tables of which a column means one thing at one client and another at the next."""
-    for where, names in tables:
-        first, wanted = tables[0]
-        if len(names) == len(wanted) and names != wanted:  # unlike numbers are refused by their shapes
-            place = next(n for n, (one, other) in enumerate(zip(names, wanted, strict=True)) if one != other)
-            raise ValueError(
-                f"{where}, {what}: column {place} is {names[place]!r}, and that of {first} is {wanted[place]!r}; "
-                "select the same columns in one order, table[names], or give table.to_numpy() where places alone count."
-            )
-
-
-def _check_columns(where: str, names: list[Any], x: NDArray[Any]) -> None:
-    """Refuse NaN and infinity in a table by the column's name."""
-    bad = ~np.isfinite(x)
-    if bad.any():
-        column = int(np.flatnonzero(bad.any(0))[0])
-        rows = np.flatnonzero(bad[:, column])
-        raise ValueError(
-            f"{where}: inputs hold NaN or infinity in {len(rows)} row(s) of column {names[column]!r}, first row "
-            f"{rows[0]}; drop or impute them."
-        )
-
-
-def _order(table: Any) -> Any:
-    index = getattr(table, "index", None)
-    return index if hasattr(index, "equals") and hasattr(index, "sort_values") else None
-
-
-def _same_order(one: Any, other: Any) -> bool:
-    """True where two indices are alike, or unlike for another reason than their order."""
-    return bool(one.equals(other)) or not bool(one.sort_values().equals(other.sort_values()))
 
 
 def _labels(where: str, name: str, y: ArrayLike, x: NDArray[Any]) -> NumberArray:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fedmtl.core.input_forms import InputForms
 from fedmtl.core.random import SERVER
 from fedmtl.core.suggest import did_you_mean
 from fedmtl.core.types import ClientId, TaskSet
@@ -38,6 +39,8 @@ class Schema(NamedTuple):
     """Names of clients that the user named."""
     tokens: int = 0
     """Number of different tokens that inputs are made of; 0: inputs are quantities."""
+    forms: InputForms = {}
+    """Inputs that have names, of which examples are rows of ``input_shape``; none where all have one shape."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +66,8 @@ class Federation:
     tokens: int = 0
     """Number of different tokens, the rows of an embedding, where inputs are such; 0: inputs are quantities. A model
     that would take tokens for quantities is refused."""
+    forms: InputForms = field(default_factory=dict)
+    """Inputs that have names, whose examples are rows as of ``to_rows``; ``from_arrays`` makes them."""
 
     def __post_init__(self) -> None:
         if not self.tasks:
@@ -87,8 +92,8 @@ class Federation:
         else:
             kinds = {data.train.x.dtype.kind for data in clients.values()}
             owners = Roster({client: data.tasks for client, data in clients.items()})
-        whole = kinds == {"i"}
-        return Schema(self.tasks, self.input_shape, whole, owners, self.sizes, self.client_names, self.tokens)
+        whole, names = kinds == {"i"}, self.client_names
+        return Schema(self.tasks, self.input_shape, whole, owners, self.sizes, names, self.tokens, self.forms)
 
     def with_floats(self) -> "Federation":
         """The federation with inputs as float32, for a model that takes no whole numbers.

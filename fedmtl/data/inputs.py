@@ -26,7 +26,8 @@ def to_inputs(parts: Sequence[NDArray[Any]], where: Callable[[int], str]) -> lis
         if array.shape[1:] != parts[0].shape[1:]:
             raise ValueError(
                 f"{where(part)}: inputs have shape {array.shape[1:]}, and those of {where(0)} {parts[0].shape[1:]}; "
-                "all clients' have one shape."
+                "all clients' have one shape; inputs of unlike shape have names, {task: (x, labels)}, and a model with "
+                "Stems."
             )
     starts = np.cumsum([0, *map(len, parts)])
     if all(part.dtype.kind in "biu" for part in parts):

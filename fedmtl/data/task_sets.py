@@ -22,34 +22,34 @@ class TaskSets(NamedTuple):
 
 
 def are_sets(data: Any) -> bool:
-    """True for {task: (x, labels)}, whose labels are an array and no mapping."""
-    if not isinstance(data, Mapping) or not data or set(data) <= set(PARTS):
+    """True for {task: (x, labels)}, or {input: (x, {task: labels})}."""
+    if not isinstance(data, Mapping) or not data or set(data) & set(PARTS):
         return False
-    return all(isinstance(one, tuple | list) and len(one) == 2 for one in data.values()) and not any(
-        isinstance(one[1], Mapping) for one in data.values()
-    )
+    return all(isinstance(name, str) and isinstance(one, tuple | list) and len(one) == 2 for name, one in data.items())
 
 
 def named_sets(data: Any) -> Any:
     """{task: (x, labels)} as {task: (x, {task: labels})}, of a client or of its parts; other data as it is."""
     if are_sets(data):
-        return {task: (x, {task: y}) for task, (x, y) in data.items()}
+        return {name: (x, y if isinstance(y, Mapping) else {name: y}) for name, (x, y) in data.items()}
     if isinstance(data, Mapping) and set(data) == set(PARTS):
         return {part: named_sets(one) for part, one in data.items()}
     return data
 
 
-def examples_of(where: str, data: Any) -> list[tuple[str, Any]]:
-    """(where, (x, {task: labels})) of each set of examples: of training and test part, and of tasks of their own.
+def examples_of(where: str, data: Any) -> list[tuple[str, str, Any]]:
+    """(where, name, (x, {task: labels})) of each set of examples: of training and test part, and of tasks of their own.
+
+    The name is that of the input, such as its task's; empty where a client has one set.
 
     Raises:
         ValueError: a mapping of other parts.
     """
     if not isinstance(data, Mapping):
-        return [(where, data)]
+        return [(where, "", data)]
     if set(data) == set(PARTS):
         return [each for part in PARTS for each in _of_tasks(f"{where}, {part}", data[part])]
-    if data and all(_is_pair(one) and list(one[1]) == [task] for task, one in data.items()):
+    if are_sets(data):
         return _of_tasks(where, data)
     raise ValueError(
         f"{where} has parts {sorted(map(str, data))}; use 'train' and 'test', (x, {{task: labels}}) alone, or {{task: "
@@ -57,14 +57,10 @@ def examples_of(where: str, data: Any) -> list[tuple[str, Any]]:
     )
 
 
-def _is_pair(one: Any) -> bool:
-    return isinstance(one, tuple | list) and len(one) == 2 and isinstance(one[1], Mapping)
-
-
-def _of_tasks(where: str, data: Any) -> list[tuple[str, Any]]:
+def _of_tasks(where: str, data: Any) -> list[tuple[str, str, Any]]:
     if not isinstance(data, Mapping):
-        return [(where, data)]
-    return [(f"{where}, examples of {task!r}", one) for task, one in data.items()]
+        return [(where, "", data)]
+    return [(f"{where}, examples of {name!r}", name, one) for name, one in data.items()]
 
 
 def in_parts(data: Any, splits: Sequence[Split]) -> Split | ClientData | TaskSets:

@@ -71,6 +71,10 @@ class VMap:
     def on(self, device: str) -> "VMap":
         return replace(self, device=device)
 
+    def report(self) -> dict[str, str]:
+        """Return how each function has run so far: stacked, and in what stage, or client by client and the reason."""
+        return {name_of(each.function): each.refusal or each.describe() for each in self._functions.values()}
+
     def map(self, cohorts: Sequence[Cohort], padding: TaskPadding | None = None) -> list[Any]:
         keep_freed_memory()
         with one_thread():
@@ -130,8 +134,8 @@ class VMap:
         return f"torch.vmap cannot stack it: {str(error).strip().splitlines()[0]}"
 
     def _refuse(self, batched: BatchedFunction, reason: str) -> None:
-        batched.refused = True
-        log.warning("%s runs client by client: %s", name_of(batched.function), reason)
+        batched.refusal = f"client by client: {reason}"
+        log.warning("%s runs %s", name_of(batched.function), batched.refusal)
 
     def _batched(self, function: ClientFn) -> BatchedFunction:
         if function not in self._functions:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from fedmtl.core.random import float32_default, torch_seed
+from fedmtl.models.stem_network import StemNetwork, random_rows
 
 TOLERANCE = 1e-5
 """Most that an output of a program may differ from the module's, absolutely or relatively."""
@@ -95,9 +96,12 @@ def _random(
     module: nn.Module, input_shape: tuple[int, ...], integer_inputs: bool, sizes: Sequence[int]
 ) -> Iterator[Tensor]:
     tables = [part.num_embeddings for part in module.modules() if isinstance(part, nn.Embedding | nn.EmbeddingBag)]
+    stems = next((part for part in module.modules() if isinstance(part, StemNetwork) and part.rows), None)
     for size in sizes:
         with torch_seed(size, "export"):
-            if integer_inputs:
+            if stems is not None:
+                yield random_rows(stems, size, min(tables, default=2))
+            elif integer_inputs:
                 yield torch.randint(0, min(tables, default=2), (size, *input_shape))
             else:
                 yield torch.randn(size, *input_shape, dtype=torch.float32)

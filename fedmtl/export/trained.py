@@ -25,6 +25,7 @@ from fedmtl.data.validation import example_counts
 from fedmtl.export.finished import Finished, store_in
 from fedmtl.export.inputs import checked_inputs
 from fedmtl.export.modules import ModelMixture, module_of
+from fedmtl.export.named_inputs import predict_named
 from fedmtl.export.predict import predict
 from fedmtl.models.predictions import Predictions
 from fedmtl.protocol.exchange import Exchange
@@ -101,7 +102,8 @@ class TrainedModels:
         Args:
             client: id or name.
             x: examples, [N, …], as the run's data had them: an array, a tensor, a list or a table; N may be large. Of a
-                run whose data is a table, a table with its columns, which the run's recipe reads; arrays are inputs.
+                run whose data is a table, a table with its columns, which the run's recipe reads; arrays are inputs. Of
+                one whose inputs have names, {name of an input or a task: examples}.
 
         Raises:
             ValueError: an unknown client, examples of another shape or type, NaN or infinity among them, or a table
@@ -111,6 +113,8 @@ class TrainedModels:
         number = self.number(client)
         if self._run.recipe is not None and hasattr(x, "columns"):
             x = self._run.recipe.inputs(x, schema.client_names.get(number, number))
+        if schema.forms:
+            return predict_named(self.module(number), plan.module, self.tasks(number), schema.forms, x)
         inputs = checked_inputs(x, schema.input_shape, plan.integer_inputs)
         return predict(self.module(number), self.tasks(number), inputs)
 

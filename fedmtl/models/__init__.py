@@ -15,5 +15,6 @@ from fedmtl.models.recurrent import LSTM as LSTM
 from fedmtl.models.bag_of_embeddings import BagOfEmbeddings as BagOfEmbeddings
 from fedmtl.models.text_cnn import TextCNN as TextCNN
 from fedmtl.models.transformer_encoder import TransformerEncoder as TransformerEncoder
+from fedmtl.models.stems import Stems as Stems
 from fedmtl.models.share import ShareMap as ShareMap
 from fedmtl.models.from_module import FromModule as FromModule

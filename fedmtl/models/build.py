@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from fedmtl.core.buffers import trainable
 from fedmtl.core.context import context_of, training_step
+from fedmtl.core.input_forms import InputForms
 from fedmtl.core.random import float32_default
 from fedmtl.core.threads import one_thread
 from fedmtl.models.base import Model
@@ -15,14 +16,21 @@ from fedmtl.models.check import Unfit, check_gradient, example, freeze
 from fedmtl.models.forward import buffer_names
 from fedmtl.models.from_module import FromModule
 from fedmtl.models.make_network import make_network
+from fedmtl.models.make_stems import example_of, forms_of_tasks, make_stems
 from fedmtl.models.parts import check_own, make_head, make_trunk
 from fedmtl.models.share import FROZEN, ShareMap, roles
 from fedmtl.models.split_model import Outputs, SplitModel, initial_params
+from fedmtl.models.stems import Stems
 from fedmtl.tasks.base import Task
 
 
 def build(
-    model: Model | FromModule, input_shape: tuple[int, ...], tasks: Mapping[str, Task], seed: int, integer_inputs: bool
+    model: Model | FromModule | Stems,
+    input_shape: tuple[int, ...],
+    tasks: Mapping[str, Task],
+    seed: int,
+    integer_inputs: bool,
+    forms: InputForms | None = None,
 ) -> SplitModel:
     """The whole model, its first parameters drawn from ``seed``: a head's do not depend on which others exist.
 
@@ -35,11 +43,23 @@ def build(
         tasks: name -> task.
         seed: of the experiment.
         integer_inputs: whether the data are whole numbers. A model that cannot take them takes float32 instead.
+        forms: inputs that have names, where the data has such.
 
     Raises:
         ValueError: a trunk that does not give flat features, a head whose output does not fit its task, parameters that
             are not float32, modules that are no pure functions of their parameters, row by row.
     """
+    stems = model.model if isinstance(model, ShareMap) else model
+    if isinstance(stems, Stems):
+        own = forms or forms_of_tasks(input_shape, integer_inputs, tasks)
+        return _with_stems(model, stems, own, tasks, seed, bool(forms))
+    if forms:
+        listed = ", ".join(f"{name} {form.shape}" for name, form in forms.items())
+        raise ValueError(
+            f"{model!r} takes inputs of one shape, and those of the data have names, {listed}; take one with stems, "
+            f"such as Stems({{{next(iter(forms))!r}: …, '*': …}})."
+        )
+    assert not isinstance(model, Stems)
     if not integer_inputs:
         return _build(model, input_shape, tasks, seed, torch.float32)
     try:
@@ -52,28 +72,53 @@ def build(
 
 
 def _build(
-    model: Model | FromModule, input_shape: tuple[int, ...], tasks: Mapping[str, Task], seed: int, kind: torch.dtype
+    model: Model | FromModule,
+    input_shape: tuple[int, ...],
+    tasks: Mapping[str, Task],
+    seed: int,
+    kind: torch.dtype,
 ) -> SplitModel:
     # On one thread: the examples are few, and threads of small products wait for each other on a busy machine.
     with float32_default(), one_thread():
-        module = _split(model, input_shape, tasks, seed, kind)
-        _apply_map(model, module)
-        freeze(module)
-        if next(module.parameters(), None) is None:
-            raise ValueError(
-                f"{model!r} has no parameter to learn; give its trunk or its heads some that are not frozen."
-            )
-        _check_gradient(model, module, example(input_shape, kind))
-        for part in module.modules():
-            if isinstance(part, nn.RNNBase):
-                # On a GPU torch would join the weights in memory at each call, which fails inside a transform, whose
-                # tensors have no memory of their own, and is in vain, since every step has new weights.
-                part.flatten_parameters = _keep_parameters
-        return module
+        return _finished(model, _split(model, input_shape, tasks, seed, kind), example(input_shape, kind))
+
+
+def _with_stems(
+    model: Model | FromModule | Stems,
+    recipe: Stems,
+    forms: InputForms,
+    tasks: Mapping[str, Task],
+    seed: int,
+    rows: bool,
+) -> SplitModel:
+    with float32_default(), one_thread():
+        network, stateful = make_stems(model, recipe, forms, dict(sorted(tasks.items())), seed, rows)
+        integer = bool(network.integer) and not rows  # rows are float32, whatever they hold
+        module = SplitModel(network.trunk, dict(network.head.items()), integer, stateful, network)
+        return _finished(model, module, example_of(forms, network, rows))
+
+
+def _finished(model: Model | FromModule | Stems, module: SplitModel, x: Tensor) -> SplitModel:
+    """Return the module with its share map applied, once it has a gradient for examples."""
+    _apply_map(model, module)
+    freeze(module)
+    if next(module.parameters(), None) is None:
+        raise ValueError(f"{model!r} has no parameter to learn; give its trunk or its heads some that are not frozen.")
+    _check_gradient(model, module, x)
+    for part in module.modules():
+        if isinstance(part, nn.RNNBase):
+            # On a GPU torch would join the weights in memory at each call, which fails inside a transform, whose
+            # tensors have no memory of their own, and is in vain, since every step has new weights.
+            part.flatten_parameters = _keep_parameters
+    return module
 
 
 def _split(
-    model: Model | FromModule, input_shape: tuple[int, ...], tasks: Mapping[str, Task], seed: int, kind: torch.dtype
+    model: Model | FromModule,
+    input_shape: tuple[int, ...],
+    tasks: Mapping[str, Task],
+    seed: int,
+    kind: torch.dtype,
 ) -> SplitModel:
     recipe: Any = model.model if isinstance(model, ShareMap) else model
     if isinstance(model, FromModule) or isinstance(recipe, FromModule):
@@ -87,7 +132,7 @@ def _split(
     return SplitModel(trunk, heads, kind == torch.int64, stateful)
 
 
-def _apply_map(model: Model | FromModule, module: SplitModel) -> None:
+def _apply_map(model: Model | FromModule | Stems, module: SplitModel) -> None:
     """Freeze parameters and buffers that the model's share map freezes, and note what it says of the others."""
     parameters = dict(module.named_parameters())
     frozen = {name for name, value in parameters.items() if not value.requires_grad}
@@ -100,7 +145,7 @@ def _apply_map(model: Model | FromModule, module: SplitModel) -> None:
     module.roles = {name: word for name, word in found.items() if word != FROZEN and name in moved}
 
 
-def _check_gradient(model: Model | FromModule, module: SplitModel, x: Tensor) -> None:
+def _check_gradient(model: Model | FromModule | Stems, module: SplitModel, x: Tensor) -> None:
     outputs = Outputs(module, tuple(module.head))
     params = initial_params(module)
 

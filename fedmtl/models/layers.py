@@ -40,14 +40,15 @@ class LayerPass:
         self._buffers = buffers
         self._names = {id(value): name for name, value in buffers.items()}
         self._part, self._site = "", 0
+        self._own: Tensor | None = None
         self.new: dict[str, Tensor] = {}
         """Buffers after the pass that it has replaced."""
         self.used = False
         """True once a layer has trained in a way that it does not measure."""
 
-    def begin(self, part: str) -> None:
-        """Begin the trunk, or a head."""
-        self._part, self._site = part, 0
+    def begin(self, part: str, rows: Tensor | None = None) -> None:
+        """Begin the trunk, or a head; where only some rows are its own, 1 for those, [B], and others are padding."""
+        self._part, self._site, self._own = part, 0, rows
 
     def uniform(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         assert self._ctx is not None
@@ -142,12 +143,13 @@ class LayerPass:
     def _rows(self, x: Tensor) -> Tensor:
         """Return the mask of rows, [B, 1, …], of which an example may have several, one after the other."""
         shape = (-1, *[1] * (x.ndim - 1))
-        if self._mask is None:
+        real = self._mask if self._own is None else self._own if self._mask is None else self._mask * self._own
+        if real is None:
             return x.new_ones(len(x)).reshape(shape)
-        count, size = len(x), len(self._mask)
+        count, size = len(x), len(real)
         if count % size:
             raise ValueError(f"BatchNorm got {count} rows of a batch of {size}; give each example equally many rows.")
-        mask = self._mask if count == size else self._mask[:, None].expand(-1, count // size).reshape(-1)
+        mask = real if count == size else real[:, None].expand(-1, count // size).reshape(-1)
         return mask.to(x.dtype).reshape(shape)
 
 

@@ -8,9 +8,11 @@ from torch.func import functional_call
 
 from fedmtl.core.buffers import buffers, hand_back
 from fedmtl.core.context import step_context
+from fedmtl.core.input_forms import InputForm
 from fedmtl.core.types import Params, TaskSet
 from fedmtl.models.forward import buffer_names, forward, measuring
 from fedmtl.models.network import TaskNetwork
+from fedmtl.models.stem_network import StemNetwork
 
 
 class SplitModel(nn.Module):
@@ -22,13 +24,14 @@ class SplitModel(nn.Module):
         heads: Mapping[str, nn.Module],
         integer_inputs: bool = False,
         stateful: bool = False,
-        network: TaskNetwork | None = None,
+        network: TaskNetwork | StemNetwork | None = None,
     ) -> None:
         super().__init__()
         self.trunk = trunk
         self.head = nn.ModuleDict(heads)
         self.network = network
-        """A user's module, which has the same parameters; trunk and heads then only hold them by their names."""
+        """A user's module, which has the same parameters; trunk and heads then only hold them by their names. Or stems,
+        a body and heads, which are the trunk's and the heads' own."""
         self.integer_inputs = integer_inputs
         """Inputs are int64, such as tokens; else they are float32."""
         self.stateful = stateful
@@ -42,14 +45,35 @@ class SplitModel(nn.Module):
         """Return the model with the heads of some tasks; it has the same parameters."""
         heads = {task: self.head[task] for task in owned}
         network = None if self.network is None else self.network.restricted(owned)
-        return SplitModel(self.trunk, heads, self.integer_inputs, self.stateful, network)
+        trunk = network.trunk if isinstance(network, StemNetwork) else self.trunk
+        return SplitModel(trunk, heads, self.integer_inputs, self.stateful, network)
+
+    @property
+    def has_stems(self) -> bool:
+        """True where a task's trunk has a part of its own, so that clients' trunks differ by their tasks."""
+        return isinstance(self.network, StemNetwork)
+
+    @property
+    def forms(self) -> list[tuple[str, InputForm]]:
+        """Names and forms of inputs that have stems of their own."""
+        return sorted(self.network.forms.items()) if isinstance(self.network, StemNetwork) else []
+
+    @property
+    def integer_stems(self) -> frozenset[str]:
+        """Inputs whose stems take int64, such as tokens."""
+        return self.network.integer if isinstance(self.network, StemNetwork) else frozenset()
+
+    def foreign(self, owned: TaskSet) -> tuple[str, ...]:
+        """Return how names of parameters begin that are of heads, or of stems, of other tasks alone."""
+        stems = self.network.foreign(owned) if isinstance(self.network, StemNetwork) else ()
+        return (*(f"head.{task}." for task in self.head if task not in owned), *stems)
 
     @property
     def entry(self) -> nn.Module:
         """The part that takes the inputs."""
         return self.trunk if self.network is None else self.network
 
-    def forward(self, x: Tensor, begin: Callable[[str], None] = lambda _: None) -> dict[str, Tensor]:
+    def forward(self, x: Tensor, begin: Callable[..., None] = lambda *_: None) -> dict[str, Tensor]:
         if self.network is not None:
             return self.network(x, begin)
         begin("trunk")

@@ -46,6 +46,7 @@ def make_plan(
         owners=schema.owners,
         longest=None if counts is None or not len(counts) else int(counts[:, 0].max()),
         valid_fraction=valid_fraction,
+        forms=schema.forms,
     )
     if schema.tokens and not plan.integer_inputs:
         raise ValueError(

@@ -13,6 +13,7 @@ from fedmtl.algorithms.base import Algorithm, Prediction, first_server
 from fedmtl.algorithms.common.by_map import by_map
 from fedmtl.codecs.base import Codec
 from fedmtl.core.context import Context, context_of
+from fedmtl.core.input_forms import InputForms
 from fedmtl.core.random import SERVER
 from fedmtl.core.trees import sha256
 from fedmtl.core.types import ClientId, LossFn, Params, Payload, TaskSet
@@ -60,6 +61,7 @@ class Plan:
         metrics: str = METRICS[0],
         train_loss: bool = False,
         train_metrics: bool = False,
+        forms: InputForms | None = None,
     ) -> None:
         self.up_codec = up_codec
         self.down_codec = down_codec
@@ -72,11 +74,10 @@ class Plan:
         """Fraction of training examples that clients hold out and measure rounds on; 0: they measure test examples."""
         self.metrics = metrics
         """The models that are measured by all metrics, one of ``METRICS``."""
-        own = {"train_loss": train_loss, "train_metrics": train_metrics}
-        self.sent_metrics = frozenset(name for name, sent in own.items() if sent)
+        self.sent_metrics = frozenset(["train_loss"] * train_loss + ["train_metrics"] * train_metrics)
         self.owners = owners
         self.model = model
-        self.module: SplitModel = build(model, input_shape, self.tasks, seed, integer_inputs)
+        self.module: SplitModel = build(model, input_shape, self.tasks, seed, integer_inputs, forms)
         self.initial: Params = initial_params(self.module)
         self.algorithm = by_map(algorithm, self.module.roles, self.initial)
         self.integer_inputs = self.module.integer_inputs
@@ -112,6 +113,7 @@ class Plan:
             *([sha256(frozen)] if (frozen := dict(self.module.named_buffers())) else []),
             *([f"valid_fraction={self.valid_fraction}"] if self.valid_fraction else []),
             *sorted(self.sent_metrics),
+            *self.module.forms,
         )
         return blake2b(repr(picture).encode(), digest_size=8).digest()
 
@@ -119,18 +121,17 @@ class Plan:
         unknown = [task for task in owned if task not in self.tasks]
         if unknown or not owned:
             raise ValueError(f"A client owns one or more of the tasks {list(self.tasks)}, got {list(owned)}.")
-        key = (kind, owned)
-        if key not in self._by_tasks:
-            self._by_tasks[key] = make()
-        return self._by_tasks[key]
+        if (kind, owned) not in self._by_tasks:
+            self._by_tasks[kind, owned] = make()
+        return self._by_tasks[kind, owned]
 
-    def foreign_heads(self, owned: TaskSet) -> tuple[str, ...]:
-        """Return how the names of parameters begin that are named after heads of tasks that a client does not own."""
-        return self._once("foreign", owned, lambda: tuple(f"head.{t}." for t in self.tasks if t not in owned))
+    def foreign(self, owned: TaskSet) -> tuple[str, ...]:
+        """Return how the names of parameters begin that are of heads, or stems, of tasks that a client does not own."""
+        return self._once("foreign", owned, lambda: self.module.foreign(owned))
 
     def restrict(self, params: Params, owned: TaskSet) -> Params:
-        """Drop the parameters of heads that the client does not own."""
-        foreign = self.foreign_heads(owned)
+        """Drop the parameters of heads and stems of tasks that the client does not own."""
+        foreign = self.foreign(owned)
         return {name: value for name, value in params.items() if not name.startswith(foreign)}
 
     def loss(self, owned: TaskSet) -> LossFn:
@@ -229,7 +230,7 @@ class Plan:
 
     def task_padding(self, function: ClientFn) -> TaskPadding | None:
         """Return the padding of clients to all tasks for ``local_update`` or ``measure``; None if that is not safe."""
-        if not self.algorithm.traits.independent_heads:
+        if self.module.has_stems or not self.algorithm.traits.independent_heads:
             return None
         heads = {name: torch.zeros_like(w) for name, w in self.initial.items() if name.startswith("head.")}
         return TaskPadding(function, heads, {name: task.label_shape for name, task in self.tasks.items()})

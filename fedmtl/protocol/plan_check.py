@@ -38,6 +38,12 @@ def check_plan(plan: Plan, roster: Mapping[ClientId, TaskSet]) -> None:
                     f"for {task!r}; make head(features, outputs) a module that learns."
                 )
     roster = Roster(roster)
+    if traits.equal_trunks and len({_stems(plan, owned) for owned in roster.task_sets}) > 1:
+        raise ValueError(
+            f"{plan.algorithm!r} sets clients' trunks against each other, which need the same parameters, but clients "
+            "of different tasks have different stems; take an algorithm that averages, such as FedPer or FedAvg, or "
+            "give all clients all tasks."
+        )
     for owned, client in zip(roster.task_sets, roster.first(), strict=True):
         down, up = plan.down_spec(client, owned), plan.up_spec(client, owned)
         for what, spec in (("broadcast", down), ("upload", up)):
@@ -54,6 +60,11 @@ def check_plan(plan: Plan, roster: Mapping[ClientId, TaskSet]) -> None:
                 )
         plan.measure(owned)
     _check_codecs(plan, list(zip(roster.first(), roster.task_sets, strict=True)))
+
+
+def _stems(plan: Plan, owned: TaskSet) -> tuple[str, ...]:
+    """Return the stems that clients of these tasks lack."""
+    return tuple(name for name in plan.foreign(owned) if name.startswith("trunk."))
 
 
 def _check_codecs(plan: Plan, kinds: list[tuple[ClientId, TaskSet]]) -> None:

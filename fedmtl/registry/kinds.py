@@ -16,8 +16,8 @@ METHODS: dict[str, tuple[str, ...]] = {
 }
 """Kind -> methods that an object of this kind must have."""
 
-INSTEAD = {"model": ("make", "network")}
-"""Kind -> methods in place of these, of a component that fedmtl takes as a whole: ``FromModule``."""
+INSTEAD = {"model": (("make", "network"), ("stem", "head"))}
+"""Kind -> methods in place of these, of components that fedmtl takes as a whole: ``FromModule``, ``Stems``."""
 
 WRAPPED = {"model": ("torch.nn:Module", "fedmtl.models.from_module:FromModule")}
 """Kind -> class of objects that stand for a component, and the component that is made of one."""

@@ -11,8 +11,8 @@ from fedmtl.registry.names import REGISTRY
 def missing_methods(kind: str, value: Any) -> list[str]:
     """Return the methods of its kind that an object lacks."""
     missing = [method for method in METHODS[kind] if not callable(getattr(value, method, None))]
-    instead = INSTEAD.get(kind)
-    return [] if missing and instead and all(callable(getattr(value, one, None)) for one in instead) else missing
+    instead = INSTEAD.get(kind, ()) if missing else ()
+    return [] if any(all(callable(getattr(value, one, None)) for one in names) for names in instead) else missing
 
 
 def listed(value: Any) -> tuple[Any, ...]:

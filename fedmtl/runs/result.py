@@ -112,7 +112,8 @@ class Result:
 
         Args:
             client: id or name.
-            x: examples, [N, …], as the run's data had them: an array, a tensor, a list, or a table.
+            x: examples, [N, …], as the run's data had them: an array, a tensor, a list, or a table; where its inputs
+                have names, {name of an input or a task: examples}.
 
         Raises:
             ValueError: as ``model``; examples of another shape or type, with NaN or infinity; a model that gives NaN.

@@ -44,10 +44,11 @@ def facts(experiment: Experiment, schema: Schema, federation: Federation | None)
         except NoFingerprint as error:
             log.warning("%s cannot be compared on --resume, which will refuse: %s", field, error)
             components[field] = f"{NO_FINGERPRINT}{error}"
+    own = schema.input_shape, schema.integer_inputs, dict(schema.tasks), _owners(schema)
     found = {
         "python": platform.python_version(),
         "components": components,
-        "clients": fingerprint((schema.input_shape, schema.integer_inputs, dict(schema.tasks), _owners(schema))),
+        "clients": fingerprint((*own, dict(schema.forms)) if schema.forms else own),
     }
     return found if federation is None else {**found, "examples": examples_digest(federation.clients)}
 

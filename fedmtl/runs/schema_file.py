@@ -12,6 +12,7 @@ from xxhash import xxh3_128_hexdigest
 
 from fedmtl.core.file_format import FORMAT, OtherFormat, check_format
 from fedmtl.core.files import Folder
+from fedmtl.core.input_forms import InputForm
 from fedmtl.data.base import Schema
 from fedmtl.data.roster import roster_of
 from fedmtl.registry.allowed import NOTHING, Allowed
@@ -39,6 +40,8 @@ def schema_to_bytes(schema: Schema) -> bytes:
         "names": {str(client): name for client, name in schema.client_names.items()},
         "tokens": int(schema.tokens),
     }
+    if schema.forms:
+        found["forms"] = {name: [list(form.shape), form.whole, list(form.tasks)] for name, form in schema.forms.items()}
     return json.dumps({**found, "checksum": _checksum(found)}, indent=1).encode()
 
 
@@ -66,6 +69,7 @@ def read_schema(files: Folder, allowed: Allowed = NOTHING) -> Schema | None:
             raise ValueError("a client with unknown tasks")
         examples = None if found["examples"] is None else _unpacked(found["examples"], 2 * count).reshape(-1, 2)
         shape, whole = tuple(map(int, found["input_shape"])), bool(found["integer_inputs"])
+        forms = {str(name): _form(*form) for name, form in found.get("forms", {}).items()}
         names, tables = {int(client): str(name) for client, name in found["names"].items()}, dict(found["tasks"])
         tokens = int(found.get("tokens", 0))
     except OtherFormat:
@@ -78,7 +82,11 @@ def read_schema(files: Folder, allowed: Allowed = NOTHING) -> Schema | None:
         tasks = {name: make("task", table, allowed) for name, table in tables.items()}
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    return Schema(tasks, shape, whole, roster_of(clients, sets, owns), examples, names, tokens)
+    return Schema(tasks, shape, whole, roster_of(clients, sets, owns), examples, names, tokens, forms)
+
+
+def _form(shape: Any, whole: Any, tasks: Any) -> InputForm:
+    return InputForm(tuple(map(int, shape)), bool(whole), tuple(map(str, tasks)))
 
 
 def _packed(numbers: NDArray[Any]) -> str:

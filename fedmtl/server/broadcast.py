@@ -47,7 +47,7 @@ def broadcasts(plan: Plan, state: Any, roster: Roster, exchange: Exchange, clien
         if place is None:
             alive.append(payload)
             task_set = roster.task_sets[index]
-            foreign = plan.foreign_heads(task_set)
+            foreign = plan.foreign(task_set)
             payload = {
                 record: {name: value for name, value in params.items() if not name.startswith(foreign)}
                 for record, params in payload.items()

@@ -107,8 +107,8 @@ SETTINGS = [
     ),
     Case(TransformerEncoder(9, 4, heads=1, hidden=6, dropout=0.2, per_token=True), (5,), (4, 5), None, vocabulary=9),
 ]
-OTHERS = {"FromModule"}
-"""Models without a method for the trunk alone; ``test_from_module.py`` has their contract."""
+OTHERS = {"FromModule", "Stems"}
+"""Models without a method for the trunk alone; ``test_from_module.py`` and ``test_stems.py`` have their contract."""
 NAMED = {type(case.model).__name__ for case in SETTINGS} | OTHERS
 
 

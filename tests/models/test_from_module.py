@@ -22,8 +22,8 @@ from fedmtl.registry.allowed import Allowed
 from fedmtl.registry.components import describe, make
 from fedmtl.runs.experiment import from_dict
 from fedmtl.tasks import MultiClass, Task
+from simulations.benchmarks.own_network import ResNet18
 from tests.models.double import BothInDouble
-from tests.models.resnet18 import ResNet18
 from tests.models.stateful_runs import finished, furthest
 from tests.models.user_modules import OneHead, Parts, Pictures, Tied, TwoHeads
 

@@ -18,6 +18,8 @@ from tests.runtime import flower_forks
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
+KINDS = "kinds"
+"""A module beside the presets of these tests that machines allow their runs to import."""
 
 
 def free_port() -> int:
@@ -31,12 +33,13 @@ def environment(home: Path) -> dict[str, str]:
     return {
         **os.environ,
         "FLWR_HOME": str(home),
+        "FEDMTL_ALLOW": KINDS,
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         "FLWR_TELEMETRY_ENABLED": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
         "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.3",
         "PATH": os.pathsep.join([str(home / "bin"), str(BIN), os.environ["PATH"]]),
-        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
     }
 
 

@@ -87,12 +87,12 @@ CHAIN = "['ClipNorm(0.5)', 'GaussianNoise(0.01)', 'ErrorFeedback(TopK(0.2))']"
 LAYERS = "PerLayer({'*weight': ErrorFeedback(TopK(0.2)), '*bias': 'Int8(8)'})"
 
 
-CODED = [Path(__file__).with_name(name) for name in ("chain.toml", "layers.toml")]
-"""Presets with a chain of three, and with codecs by layer, each way."""
+CODED = [Path(__file__).with_name(name) for name in ("chain.toml", "layers.toml", "kinds.toml")]
+"""Presets with a chain of three, with codecs by layer each way, and with tasks of all further kinds."""
 
 
 @pytest.mark.parametrize("preset", CODED, ids=lambda path: path.stem)
-def test_chains_and_layers_from_a_preset_are_equal_in_process_stacked_and_on_ray(preset: Path) -> None:
+def test_presets_of_codecs_and_kinds_are_equal_in_process_stacked_and_on_ray(preset: Path) -> None:
     """Loop, VMap and Ray: equal ledgers and rows of clients; Ray with three workers has the bits of one process."""
     loop, vmap, ray = (
         run(load_experiment(preset, settings)) for settings in ([], ["engine=VMap"], ["runtime=Ray(workers=3)"])

@@ -90,8 +90,8 @@ class BatchedFunction:
     def __init__(self, function: ClientFn, compile_after: float = math.inf) -> None:
         self.function = function
         self._compile_after = compile_after
-        self.refused = False
-        """True once the engine runs its clients one by one."""
+        self.refusal = ""
+        """Once the engine runs its clients one by one, that and the reason."""
         self.chunk: int | None = None
         """Number of clients to stack, once it is measured."""
         self._verified = False
@@ -102,6 +102,16 @@ class BatchedFunction:
         """Seconds of replays, over all signatures."""
         self.native: bool | None = None
         """True if it was compiled to C++, False if that failed, None before it is tried."""
+
+    @property
+    def refused(self) -> bool:
+        """True once the engine runs its clients one by one."""
+        return bool(self.refusal)
+
+    def describe(self) -> str:
+        """Return how its stacks have run: the stage of each kind of call, and the number of its calls."""
+        stages = [f"{state.stage.name.lower()} ({state.calls} calls)" for state in self._states.values()]
+        return f"stacked: {', '.join([*stages, *['C++'] * bool(self._natives)]) or 'not called'}"
 
     def __call__(self, inputs: Inputs, buffers: OutputBuffers | None = None) -> Any:
         """Return a tree of tensors [k, …], which may be written to ``buffers``."""

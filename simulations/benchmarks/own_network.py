@@ -1,0 +1,216 @@
+"""Seconds of a user's own ResNet-18 on twenty clients over Ray, stacked and in a loop, and how far they are apart.
+
+    python simulations/benchmarks/own_network.py --width 64 --turns 3
+
+The network is torchvision's, written as its users do, with BatchNorm, ReLU in place, and dropout before the last
+layers, and given as an object, ``Experiment(model=net)``; each client has two tasks. A turn is a run with ``VMap`` and
+one with ``Loop``, each of three rounds over Ray, timed as a whole, and from the end of the first round, which has
+imports and tracing in it.
+Turns follow each other (A B A B), and the table has the medians. The engines' own report says which functions ran
+stacked: the exit code is 1 where one did not, where the shared weights differ by 1e-4 or more, or where ``VMap`` is
+slower.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fedmtl import Experiment, FedPer, Loop, MultiClass, VMap, from_arrays, run
+from fedmtl.data.arrays import ArrayData
+from fedmtl.engines.base import Cohort, Engine, TaskPadding
+from fedmtl.engines.traits import EngineTraits
+
+APART = 1e-4
+"""Shared weights of the two engines differ by less."""
+
+
+class BasicBlock(nn.Module):
+    """As torchvision's: He et al. 2016, doi:10.1109/CVPR.2016.90."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.downsample: nn.Module | None = None
+        if stride != 1 or inputs != outputs:
+            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        identity = x if self.downsample is None else self.downsample(x)
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        out += identity
+        return self.relu(out)
+
+
+class ResNet18(nn.Module):
+    """Torchvision's layers, names and order, with dropout before the last layer, as people add it."""
+
+    def __init__(self, width: int = 64, classes: int = 1000, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        sizes = [width, width, 2 * width, 4 * width, 8 * width]
+        for number in range(1, 5):
+            inputs, outputs = sizes[number - 1 : number + 1]
+            blocks = BasicBlock(inputs, outputs, 1 if number == 1 else 2), BasicBlock(outputs, outputs, 1)
+            setattr(self, f"layer{number}", nn.Sequential(*blocks))
+        self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(8 * width, classes)
+
+    def features(self, x: Tensor) -> Tensor:
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        for number in range(1, 5):
+            x = getattr(self, f"layer{number}")(x)
+        return self.dropout(torch.flatten(self.avgpool(x), 1))
+
+    def forward(self, x: Tensor) -> Any:
+        return self.fc(self.features(x))
+
+
+class TwoTasks(ResNet18):
+    """A last layer for each task."""
+
+    def __init__(self, width: int, dropout: float = 0.2) -> None:
+        super().__init__(width, 10, dropout)
+        self.side = nn.Linear(8 * width, 2)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        features = self.features(x)
+        return {"kind": self.fc(features), "side": self.side(features)}
+
+
+def pictures(clients: int, examples: int, side: int) -> ArrayData:
+    """Noise with ten kinds of pattern in it, on the left or on the right; half as many test examples."""
+    draw = np.random.default_rng(0)
+    patterns = draw.standard_normal((10, 3, side, side // 2)).astype(np.float32)
+    found: dict[int, Any] = {}
+    for client in range(clients):
+        parts = {}
+        for part, count in (("train", examples), ("test", examples // 2)):
+            kind, right = draw.integers(0, 10, count), draw.integers(0, 2, count)
+            x = draw.standard_normal((count, 3, side, side)).astype(np.float32)
+            for row in range(count):
+                x[row, :, :, right[row] * (side // 2) :][..., : side // 2] += patterns[kind[row]]
+            parts[part] = x, {"kind": kind, "side": right}
+        found[client] = parts
+    return from_arrays(found, tasks={"kind": MultiClass(10), "side": MultiClass(2)})
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """An engine that leaves its report in a folder, a file for each process."""
+
+    engine: Any
+    folder: str
+    traits = EngineTraits()
+
+    @property
+    def device(self) -> str:
+        return self.engine.device
+
+    def on(self, device: str) -> "Reporting":
+        return replace(self, engine=self.engine.on(device))
+
+    def map(self, cohorts: Sequence[Cohort], padding: TaskPadding | None = None) -> list[Any]:
+        found = self.engine.map(cohorts, padding)
+        report = self.engine.report() if isinstance(self.engine, VMap) else {}
+        Path(self.folder, f"{os.getpid()}.json").write_text(json.dumps(report))
+        return found
+
+
+class Measured(NamedTuple):
+    """One run."""
+
+    seconds: float
+    round: float
+    """Seconds of each round after the first."""
+    report: list[str]
+    """A line for each process and function."""
+    state: dict[str, Tensor]
+
+
+def measure(engine: Engine, width: int, clients: int, examples: int, side: int, workers: int) -> Measured:
+    """Run three rounds; equal arguments begin with equal weights, batches and dropout."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = TwoTasks(width)
+    with tempfile.TemporaryDirectory(prefix="fedmtl-own-") as folder:
+        experiment = Experiment(
+            name="own-network",
+            data=pictures(clients, examples, side),
+            model=net,
+            algorithm=FedPer(lr=0.01, epochs=1),
+            rounds=3,
+            batch_size=0,
+            evaluate_every=100,
+            engine=Reporting(engine, folder),
+            runtime=f"Ray(workers={workers})" if workers else "InProcess",
+        )
+        ends = [time.perf_counter()]
+        result = run(experiment, on_round=lambda progress: ends.append(time.perf_counter()))
+        report = [
+            f"{name}: {text}"
+            for file in sorted(Path(folder).glob("*.json"))
+            for name, text in json.loads(file.read_text()).items()
+        ]
+    return Measured(ends[-1] - ends[0], (ends[3] - ends[1]) / 2, report, dict(result.state))
+
+
+def apart(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
+    """Return the greatest difference of the shared weights and statistics."""
+    return max(float((one[name] - other[name]).abs().max()) for name in one)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--width", type=int, default=64, help="channels of the first layer; torchvision's is 64")
+    parser.add_argument("--clients", type=int, default=20)
+    parser.add_argument("--examples", type=int, default=16, help="training examples of a client, one batch")
+    parser.add_argument("--side", type=int, default=32, help="of the images, in pixels")
+    parser.add_argument("--workers", type=int, default=2, help="of Ray; 0 runs in this process")
+    parser.add_argument("--chunk", type=int, default=0, help="clients of a stack; 0 is measured")
+    parser.add_argument("--turns", type=int, default=3)
+    given = parser.parse_args()
+    size = given.width, given.clients, given.examples, given.side, given.workers
+    runs: list[tuple[Measured, Measured]] = []
+    for turn in range(given.turns):
+        pair = measure(VMap(chunk=given.chunk), *size), measure(Loop(), *size)
+        runs.append(pair)
+        text = ", ".join(
+            f"{name} {one.seconds:.1f} s ({one.round:.2f} s a round)"
+            for name, one in zip(("VMap", "Loop"), pair, strict=True)
+        )
+        print(f"turn {turn + 1}: {text}, {apart(pair[0].state, pair[1].state):.1e} apart", flush=True)
+    stacked, loop = (median(pair[place].round for pair in runs) for place in (0, 1))
+    lines = sorted({line for pair in runs for line in pair[0].report})
+    furthest = max(apart(*(each.state for each in pair)) for pair in runs)
+    print(*lines, sep="\n")
+    print(
+        f"medians of a round: VMap {stacked:.2f} s, Loop {loop:.2f} s, {loop / stacked:.2f} times; load "
+        f"{os.getloadavg()[0]:.1f}"
+    )
+    print(f"furthest apart after three rounds: {furthest:.1e}")
+    return int(stacked > loop or furthest >= APART or not lines or any("client by client" in line for line in lines))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

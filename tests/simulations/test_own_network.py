@@ -1,0 +1,28 @@
+"""A user's own ResNet-18, an object with BatchNorm, ReLU in place and dropout: stacked over Ray, the loop's numbers."""
+
+import pytest
+
+from fedmtl import Loop, VMap
+from simulations.benchmarks.own_network import APART, Measured, apart, measure
+
+SIZE = {"width": 2, "clients": 6, "examples": 10, "side": 32}
+
+
+@pytest.fixture(scope="module")
+def stacked() -> Measured:
+    return measure(VMap(), **SIZE, workers=1)
+
+
+def test_every_function_is_stacked_over_ray(stacked: Measured) -> None:
+    """The worker's own engine says so: training and its shapes, none of them client by client."""
+    assert stacked.report and all(": stacked: " in line for line in stacked.report), stacked.report
+    assert any("replayed" in line or "verified" in line or "traced" in line for line in stacked.report)
+
+
+def test_it_has_the_numbers_of_the_loop_after_three_rounds(stacked: Measured) -> None:
+    """Weights and running statistics of the trunk; of 6 clients, each with both tasks."""
+    loop = measure(Loop(), **SIZE, workers=0)
+    assert loop.report == [] and loop.state.keys() == stacked.state.keys()
+    assert apart(loop.state, stacked.state) < APART
+    moved = loop.state["trunk.layer4.1.bn2.running_var"]
+    assert float((moved - 1).abs().max()) > 0.01  # three rounds of statistics have moved it from its first value, 1
