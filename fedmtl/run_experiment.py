@@ -11,6 +11,8 @@ from fedmtl.client.state.base import StateStore
 from fedmtl.core.files import Folder
 from fedmtl.core.random import float32_default
 from fedmtl.data.base import Federation
+from fedmtl.data.recipe import TableRecipe
+from fedmtl.models.wrappers import hashed_words
 from fedmtl.protocol.plan_check import check_inputs, check_plan
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.floors import floors
@@ -78,6 +80,7 @@ def load_checked(experiment: Experiment, loaded: Federation | None = None) -> Fe
         ValueError: what does not fit.
     """
     federation = experiment.load() if loaded is None else loaded
+    check_words(experiment.model, federation.recipe)
     plan = experiment.make_plan(federation)
     if federation.schema.integer_inputs and not plan.integer_inputs:
         federation = federation.with_floats()
@@ -85,6 +88,21 @@ def load_checked(experiment: Experiment, loaded: Federation | None = None) -> Fe
     check_plan(plan, federation.schema.owners)
     cohort_size(experiment.cohort, len(federation.schema.owners))
     return federation
+
+
+def check_words(model: Any, recipe: TableRecipe | None) -> None:
+    """Refuse a table's own vocabulary, whose numbers are other words to a model that knows words by a hash.
+
+    Raises:
+        ValueError: it names the column, and the way out.
+    """
+    text = None if recipe is None else recipe.text
+    if text is not None and (known := hashed_words(model)):
+        raise ValueError(
+            f"{model!r} knows words by a hash over {known} tokens, but those of the column {text.name!r} are numbered "
+            f"by the table's own vocabulary; give from_arrays hashed_tokens(texts, {known}, length) of "
+            "fedmtl.data.tokens."
+        )
 
 
 def _run(

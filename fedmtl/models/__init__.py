@@ -16,5 +16,7 @@ from fedmtl.models.bag_of_embeddings import BagOfEmbeddings as BagOfEmbeddings
 from fedmtl.models.text_cnn import TextCNN as TextCNN
 from fedmtl.models.transformer_encoder import TransformerEncoder as TransformerEncoder
 from fedmtl.models.stems import Stems as Stems
+from fedmtl.models.text_encoder import TextEncoder as TextEncoder
+from fedmtl.models.pretrained import Pretrained as Pretrained
 from fedmtl.models.share import ShareMap as ShareMap
 from fedmtl.models.from_module import FromModule as FromModule

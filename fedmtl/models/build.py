@@ -1,6 +1,7 @@
 """A model and tasks as one module."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,9 +19,10 @@ from fedmtl.models.from_module import FromModule
 from fedmtl.models.make_network import make_network
 from fedmtl.models.make_stems import example_of, forms_of_tasks, make_stems
 from fedmtl.models.parts import check_own, make_head, make_trunk
-from fedmtl.models.share import FROZEN, ShareMap, roles
+from fedmtl.models.share import FROZEN, roles
 from fedmtl.models.split_model import Outputs, SplitModel, initial_params
 from fedmtl.models.stems import Stems
+from fedmtl.models.wrappers import change_trunk, recipe_of
 from fedmtl.tasks.base import Task
 
 
@@ -49,7 +51,7 @@ def build(
         ValueError: a trunk that does not give flat features, a head whose output does not fit its task, parameters that
             are not float32, modules that are no pure functions of their parameters, row by row.
     """
-    stems = model.model if isinstance(model, ShareMap) else model
+    stems = recipe_of(model)
     if isinstance(stems, Stems):
         own = forms or forms_of_tasks(input_shape, integer_inputs, tasks)
         return _with_stems(model, stems, own, tasks, seed, bool(forms))
@@ -93,6 +95,7 @@ def _with_stems(
 ) -> SplitModel:
     with float32_default(), one_thread():
         network, stateful = make_stems(model, recipe, forms, dict(sorted(tasks.items())), seed, rows)
+        change_trunk(model, network.trunk)
         integer = bool(network.integer) and not rows  # rows are float32, whatever they hold
         module = SplitModel(network.trunk, dict(network.head.items()), integer, stateful, network)
         return _finished(model, module, example_of(forms, network, rows))
@@ -120,9 +123,11 @@ def _split(
     seed: int,
     kind: torch.dtype,
 ) -> SplitModel:
-    recipe: Any = model.model if isinstance(model, ShareMap) else model
+    recipe: Any = recipe_of(model)
     if isinstance(model, FromModule) or isinstance(recipe, FromModule):
-        network, stateful = make_network(repr(model), recipe, input_shape, dict(sorted(tasks.items())), seed, kind)
+        change = partial(change_trunk, model)
+        by_name = dict(sorted(tasks.items()))
+        network, stateful = make_network(repr(model), recipe, input_shape, by_name, seed, kind, change)
         return SplitModel(*network.holders(), kind == torch.int64, stateful, network)
     trunk, features, stateful = make_trunk(model, input_shape, seed, kind)
     made = {name: make_head(model, name, task, features, seed) for name, task in sorted(tasks.items())}

@@ -1,6 +1,6 @@
 """A user's module, looked at and made into a network: what does not fit is found before a run begins."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -23,7 +23,13 @@ from fedmtl.tasks.fit import fits
 
 
 def make_network(
-    name: str, recipe: FromModule, input_shape: tuple[int, ...], tasks: Mapping[str, Task], seed: int, kind: torch.dtype
+    name: str,
+    recipe: FromModule,
+    input_shape: tuple[int, ...],
+    tasks: Mapping[str, Task],
+    seed: int,
+    kind: torch.dtype,
+    change: Callable[[nn.Module], None] = lambda _: None,
 ) -> tuple[TaskNetwork, bool]:
     """Return the network of all tasks, and whether it trains differently than it measures.
 
@@ -34,6 +40,7 @@ def make_network(
         tasks: name -> task, sorted.
         seed: of the experiment.
         kind: of the inputs.
+        change: of the trunk by models around the recipe, in place.
 
     Raises:
         Unfit: the module fails on inputs of this type.
@@ -49,6 +56,7 @@ def make_network(
             check_parts(name, "", module)
         network = _opened(name, recipe, module, heads, tasks, x)
         prepare(name, "the module", network, x)
+        change(network.module.get_submodule(network.trunk or ""))
     if network.trunk is not None and not network.heads:
         network = _with_new_heads(name, recipe, network, tasks, seed, x)
     check_parts(name, "", network.module)

@@ -11,6 +11,7 @@ from fedmtl.core.suggest import did_you_mean
 from fedmtl.models.base import Model
 from fedmtl.models.from_module import FromModule
 from fedmtl.models.mlp import MLP
+from fedmtl.models.wrappers import layers_of
 
 SHARED, PRIVATE, FROZEN = WORDS = ("shared", "private", "frozen")
 
@@ -37,7 +38,7 @@ class ShareMap:
             disagree and of which neither is narrower.
     """
 
-    model: Model = MLP()
+    model: Model = field(default=MLP(), metadata={"component": ("model",)})
     share: Any = field(default=("trunk.*=shared",))
     """Glob -> word: a mapping, or lines "glob=word"."""
 
@@ -61,6 +62,9 @@ class ShareMap:
         cut = (line.rpartition("=") for line in self.share)
         return [(glob.strip(), word.strip()) for glob, _, word in cut]
 
+    def change(self, trunk: nn.Module) -> None:
+        """Nothing: the map is about names, of the whole model."""
+
     def trunk(self, input_shape: tuple[int, ...]) -> nn.Module:
         return self.model.trunk(input_shape)
 
@@ -79,9 +83,12 @@ def roles(model: Any, names: Sequence[str], frozen: Collection[str] = ()) -> dic
     Raises:
         ValueError: a glob that matches no parameter, or frozen ones alone, or two that disagree.
     """
-    if not isinstance(model, ShareMap):
+    maps = [one for one in layers_of(model) if isinstance(one, ShareMap)]
+    if not maps:
         return {}
-    pairs = model.pairs()
+    if len(maps) > 1:
+        raise ValueError(f"{model!r} has two share maps, one inside the other; write the globs of both in one.")
+    pairs = maps[0].pairs()
     matched = {glob: {name for name in names if fnmatchcase(name, glob)} for glob, _ in pairs}
     for glob, word in pairs:
         if not matched[glob]:
@@ -103,7 +110,7 @@ def _candidates(names: Sequence[str]) -> list[str]:
     return [*names, *(f"{layer}.*" for layer in sorted(layers | {layer.partition(".")[0] for layer in layers}))]
 
 
-def _word(model: ShareMap, name: str, pairs: Sequence[tuple[str, str]], matched: Mapping[str, set[str]]) -> str:
+def _word(model: Any, name: str, pairs: Sequence[tuple[str, str]], matched: Mapping[str, set[str]]) -> str:
     found = [(glob, word) for glob, word in pairs if name in matched[glob]]
     if not found:
         return ""

@@ -7,6 +7,7 @@ from fedmtl.codecs.base import Codec
 from fedmtl.data.base import Schema
 from fedmtl.data.validation import example_counts
 from fedmtl.models.base import Model
+from fedmtl.models.wrappers import hashed_words
 from fedmtl.protocol.plan import METRICS, Plan
 
 
@@ -27,7 +28,8 @@ def make_plan(
     """Make the plan of an experiment whose data has this schema.
 
     Raises:
-        ValueError: what ``Plan`` refuses, or a model that takes tokens for quantities.
+        ValueError: what ``Plan`` refuses, a model that takes tokens for quantities, or one that knows words by another
+            hash.
     """
     counts = example_counts(schema.examples, valid_fraction)
     plan = Plan(
@@ -52,5 +54,11 @@ def make_plan(
         raise ValueError(
             f"{model!r} takes numbers, but inputs are tokens, whose numbers are no quantities; take a model of texts, "
             f"such as BagOfEmbeddings(vocabulary={schema.tokens})."
+        )
+    known = hashed_words(model)
+    if known and schema.tokens not in (0, known):
+        raise ValueError(
+            f"{model!r} knows words by a hash over {known} tokens, but the data's tokens are {schema.tokens}; make the "
+            f"data with vocabulary={known}, or arrays of words by that hash with tokens={known}."
         )
     return plan

@@ -24,6 +24,7 @@ from fedmtl.metrics import MetricKind
 from fedmtl.metrics.kinds import kind_of
 from fedmtl.models.base import Model
 from fedmtl.models.split import SplitModel, build, initial_params, loss_fn, sums_fn
+from fedmtl.models.wrappers import weights_digests
 from fedmtl.protocol.client_functions import ShapeTrial, measure_fn, mixture_of, predict_fn, trial, with_metrics
 from fedmtl.protocol.link import Link
 from fedmtl.protocol.returned import as_payload
@@ -112,8 +113,7 @@ class Plan:
             *([] if self.metrics == METRICS[0] else [self.metrics]),
             *([sha256(frozen)] if (frozen := dict(self.module.named_buffers())) else []),
             *([f"valid_fraction={self.valid_fraction}"] if self.valid_fraction else []),
-            *sorted(self.sent_metrics),
-            *self.module.forms,
+            *[*sorted(self.sent_metrics), *self.module.forms, *weights_digests(self.model)],
         )
         return blake2b(repr(picture).encode(), digest_size=8).digest()
 

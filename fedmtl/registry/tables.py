@@ -71,13 +71,13 @@ def _within(field: dataclasses.Field[Any], value: Any) -> Any:
 
 
 def holds_text(component: Any) -> bool:
-    """Return True for an object that holds texts, or lists, where it declares components."""
+    """Return True for an object that holds texts, or lists, where it or a part of it declares components."""
     if not dataclasses.is_dataclass(component) or isinstance(component, type):
         return False
     for field in dataclasses.fields(component):
         value = getattr(component, field.name) if kinds_within(field) else None
         value = value.values() if isinstance(value, Mapping) else value
         items = [one[-1] if isinstance(one, tuple) else one for one in value] if isinstance(value, tuple) else [value]
-        if any(isinstance(item, str | list) for item in items):
+        if any(isinstance(item, str | list) or holds_text(item) for item in items):
             return True
     return False

@@ -25,6 +25,7 @@ from fedmtl.models import (
     ShareMap,
     TemporalCNN,
     TextCNN,
+    TextEncoder,
     TransformerEncoder,
     UNet,
 )
@@ -105,10 +106,12 @@ SETTINGS = [
         vocabulary=9,
         biases=False,
     ),
+    Case(TextEncoder(), (5,), 64, None, vocabulary=16384),
     Case(TransformerEncoder(9, 4, heads=1, hidden=6, dropout=0.2, per_token=True), (5,), (4, 5), None, vocabulary=9),
 ]
-OTHERS = {"FromModule", "Stems"}
-"""Models without a method for the trunk alone; ``test_from_module.py`` and ``test_stems.py`` have their contract."""
+OTHERS = {"FromModule", "Stems", "Pretrained"}
+"""Models that need a module, a file, or inputs of several shapes: ``test_from_module.py``, ``test_pretrained.py`` and
+``test_stems.py`` have their contract."""
 NAMED = {type(case.model).__name__ for case in SETTINGS} | OTHERS
 
 

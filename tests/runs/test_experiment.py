@@ -24,10 +24,12 @@ from fedmtl.models import (
     BagOfEmbeddings,
     FromModule,
     Linear,
+    Pretrained,
     ResNet,
     ShareMap,
     TemporalCNN,
     TextCNN,
+    TextEncoder,
     TransformerEncoder,
     UNet,
 )
@@ -59,6 +61,8 @@ EXPERIMENTS = [
             BagOfEmbeddings(9, hidden=3),
             TextCNN(kernels=(2, 7), dropout=0.5),
             TransformerEncoder(layers=1, per_token=True),
+            TextEncoder(freeze=("embed.*",)),
+            Pretrained(ShareMap(CNN()), "a b.pt", {"encoder.": ""}, ("fc.*",), freeze=("*",)),
         )
     ],
     Experiment(up_codec=ErrorFeedback(TopK(0.01)), down_codec=FP16(), cohort=3),
