@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from fedmtl.engines import *  # noqa: F403
     from fedmtl.export.load_result import load_result as load_result
     from fedmtl.models import *  # noqa: F403
+    from fedmtl.onboarding.onboard import onboard as onboard
+    from fedmtl.onboarding.outcome import Onboarded as Onboarded
     from fedmtl.optimizers import *  # noqa: F403
     from fedmtl.run_experiment import run as run
     from fedmtl.runs.experiment import Experiment as Experiment
@@ -60,6 +62,7 @@ _WHERE = {
         "TableRecipe",
         "from_arrays",
         "from_frame",
+        "hold_out",
         "joined",
         "recipe_from_json",
     ),
@@ -68,6 +71,8 @@ _WHERE = {
     "runs.experiment": ("Experiment",),
     "runs.presets": ("load_experiment",),
     "models": ("Model",),
+    "onboarding.onboard": ("onboard",),
+    "onboarding.outcome": ("Onboarded",),
     "optimizers": ("Optimizer", "OptimizerTraits"),
     "analysis.report.call": ("report",),
     "runs.result": ("Result",),

@@ -22,7 +22,7 @@ FLOORS = [
     ["runs"],
     ["runtime", "analysis", "bench"],
     ["export"],
-    ["run_experiment"],
+    ["run_experiment", "onboarding"],
     ["studies"],
     ["cli"],
     ["__main__"],

@@ -242,6 +242,7 @@ def test_the_other_commands_are_known() -> None:
                 | "shrink"
                 | "export"
                 | "predict"
+                | "onboard"
                 | "list"
                 | "verify"
                 | "bench",

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fedmtl.cli import bench, compare, data, export, listing, log, predict, report, run, shrink, tune, verify
+from fedmtl.cli import bench, compare, data, export, listing, log, onboard, predict, report, run, shrink, tune, verify
 from fedmtl.cli.usage import Commands
 from fedmtl.cli.version import print_versions
 from fedmtl.core import stopping
@@ -46,6 +46,7 @@ app.command("tune")(tune.tune)
 app.command("log")(log.log)
 app.command("export")(export.export)
 app.command("predict")(predict.predict)
+app.command("onboard")(onboard.onboard)
 app.command("verify")(verify.verify)
 app.command("shrink")(shrink.shrink)
 app.command("bench")(bench.bench)

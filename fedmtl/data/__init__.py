@@ -8,6 +8,7 @@ from fedmtl.data.base import Federation as Federation
 from fedmtl.data.base import Split as Split
 from fedmtl.data.frame import FrameData as FrameData
 from fedmtl.data.frame import from_frame as from_frame
+from fedmtl.data.held_out import hold_out as hold_out
 from fedmtl.data.joined import Joined as Joined
 from fedmtl.data.joined import JoinedRows as JoinedRows
 from fedmtl.data.joined import joined as joined
@@ -20,6 +21,7 @@ from fedmtl.data.digits import Digits as Digits
 from fedmtl.data.watch import Watch as Watch
 from fedmtl.data.synthetic import Synthetic as Synthetic
 from fedmtl.data.table_file import TableFile as TableFile
+from fedmtl.data.held_out import Without as Without
 from fedmtl.data.productreviews import ProductReviews as ProductReviews
 from fedmtl.data.moviereviews import MovieReviews as MovieReviews
 from fedmtl.data.har import HAR as HAR

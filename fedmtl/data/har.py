@@ -51,6 +51,8 @@ class HAR:
     """Inputs are 27 summaries of a window, for linear models; else its samples."""
     test_fraction: float = 0.25
     """The part of the bouts of each person and activity that is tested on."""
+    validation: bool = False
+    """True: those bouts are left out, and the same part of the others is tested on: for choices, such as of a rate."""
 
     source: ClassVar[DataSource] = DataSource(
         name="har",
@@ -77,8 +79,11 @@ class HAR:
 
     def load(self, seed: int) -> Federation:
         windows = read()
-        x = summaries(windows.x) if self.summaries else windows.x
         tested = self.tested(windows, seed)
+        if self.validation:
+            windows = HarWindows(*(column[~tested] for column in windows))
+            tested = self.tested(windows, seed, "validation")
+        x = summaries(windows.x) if self.summaries else windows.x
         clients, names = {}, {}
         for client, person in enumerate(np.unique(windows.person).tolist()):
             own = windows.person == person
@@ -93,11 +98,14 @@ class HAR:
             names[client] = f"person {person}"
         return Federation({"activity": MultiClass(6, ACTIVITIES)}, x.shape[1:], clients, names)
 
-    def tested(self, windows: HarWindows, seed: int) -> NDArray[np.bool_]:
-        """Mask of the windows to test on: those of whole bouts of each person and activity."""
+    def tested(self, windows: HarWindows, seed: int, purpose: str = "bouts") -> NDArray[np.bool_]:
+        """Mask of the windows to test on: those of whole bouts of each person and activity.
+
+        Of an activity with a single bout, none.
+        """
         chosen = np.zeros(len(windows.bout), bool)
         for client, person in enumerate(np.unique(windows.person).tolist()):
-            draw = rng(seed, 0, client, "bouts")
+            draw = rng(seed, 0, client, purpose)
             for activity in range(len(ACTIVITIES)):
                 rows = np.flatnonzero((windows.person == person) & (windows.activity == activity))
                 bouts = np.unique(windows.bout[rows])

@@ -12,13 +12,12 @@ from torch import nn
 
 from fedmtl.client.stages.load import first_state, state_kind
 from fedmtl.client.state.base import StateStore
-from fedmtl.core.bounds import shown
 from fedmtl.core.random import float32_default
-from fedmtl.core.suggest import did_you_mean
 from fedmtl.core.threads import one_thread
 from fedmtl.core.trees import tree_index, tree_leaves, tree_map, tree_stack
-from fedmtl.core.types import ClientId, Payload, TaskSet
+from fedmtl.core.types import ClientId, Params, Payload, TaskSet
 from fedmtl.data.base import Schema
+from fedmtl.data.client_number import client_number
 from fedmtl.data.recipe import TableRecipe
 from fedmtl.data.roster import Roster
 from fedmtl.data.validation import example_counts
@@ -35,10 +34,6 @@ from fedmtl.runs.experiment import Experiment
 from fedmtl.server.broadcast import broadcasts
 from fedmtl.server.sampling import measured_clients
 from fedmtl.tasks.base import Task
-from fedmtl.tasks.names import clean
-
-SHOWN = 8
-"""Clients that an error about an unknown one names."""
 
 
 class TrainedModels:
@@ -54,27 +49,18 @@ class TrainedModels:
         self._roster = Roster(run.schema.owners)
         self._exchange = Exchange(number=run.version + 1, version=run.version, measure=True, last=True)
 
+    @property
+    def run(self) -> Finished:
+        """The run that they are of."""
+        return self._run
+
     def number(self, client: int | str) -> ClientId:
         """Return the id of a client that is given by its id or its name.
 
         Raises:
             ValueError: the run has no such client.
         """
-        names = self._run.schema.client_names
-        if isinstance(client, str):
-            found = next((one for one, name in names.items() if name in (client, clean(client))), None)
-            if found is None and client.isdecimal() and len(client) < 12:
-                found = int(client)
-        else:
-            found = None if isinstance(client, bool) or not isinstance(client, int | np.integer) else int(client)
-        if found is None or found not in self._roster:
-            known = [names.get(one, str(one)) for one in self._roster.clients[:1000].tolist()]
-            some = ", ".join(known[:SHOWN]) + (", …" if len(self._roster) > SHOWN else "")
-            raise ValueError(
-                f"The run has no client {shown(client)}; its {len(self._roster)} are {some}."
-                f"{did_you_mean(client, known)}"
-            )
-        return found
+        return client_number("The run", client, self._roster.clients, self._run.schema.client_names)
 
     def tasks(self, client: int | str) -> dict[str, Task]:
         """Return the tasks that a client owns, by name."""
@@ -117,6 +103,22 @@ class TrainedModels:
             return predict_named(self.module(number), plan.module, self.tasks(number), schema.forms, x)
         inputs = checked_inputs(x, schema.input_shape, plan.integer_inputs)
         return predict(self.module(number), self.tasks(number), inputs)
+
+    def own_params(self, client: ClientId) -> tuple[Params, int]:
+        """Return the parameters that a client predicts with, and the bytes of the packet that it downloads for them.
+
+        A client that keeps its whole model downloads none.
+
+        Raises:
+            ValueError: a client that predicts with several models, or one whose private state is elsewhere.
+        """
+        plan, owned = self._run.plan, self._roster[client]
+        if plan.mixture is not None:
+            raise ValueError(f"{plan.algorithm!r} predicts with several models, of which none is the client's own.")
+        sends = plan.algorithm.traits.sends
+        size = 0 if sends is not None and sends.private == "model" else int(self._packets_of(client).lengths[0])
+        with torch.no_grad(), one_thread(), float32_default():
+            return plan.algorithm.personal_params(self._down(client, owned), self._private(client, owned)), size
 
     def _down(self, client: ClientId, owned: TaskSet) -> Payload:
         """Return the broadcast as the client decodes it."""

@@ -105,7 +105,7 @@ class Result:
             ValueError: an unknown client, or one whose private state is elsewhere.
             RuntimeError: a run that is paused, or whose models are on devices.
         """
-        return self._models.module(client)
+        return self.models.module(client)
 
     def predict(self, client: int | str, x: Any) -> Predictions:
         """Return a client's predictions for new examples, decoded: task -> values, probabilities.
@@ -119,10 +119,11 @@ class Result:
             ValueError: as ``model``; examples of another shape or type, with NaN or infinity; a model that gives NaN.
             RuntimeError: as ``model``.
         """
-        return self._models.predict(client, x)
+        return self.models.predict(client, x)
 
     @cached_property
-    def _models(self) -> Models:
+    def models(self) -> Models:
+        """Models of all clients."""
         if not self.summary:
             raise RuntimeError("The run is paused, so it has no last model yet; finish it with resume=True.")
         return self.make_models()

@@ -1,0 +1,107 @@
+"""The download of a new client: the broadcast that the server would send to it, coded as in the run, and its bytes.
+
+Of a method that keeps a state for each client on the server, that is the mean of the broadcasts to the known clients.
+"""
+
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedmtl.core.random import SERVER, rng
+from fedmtl.core.trees import tree_stack, weighted_mean
+from fedmtl.core.types import Params, Payload, TaskSet
+from fedmtl.data.roster import Roster
+from fedmtl.protocol.link import Link
+from fedmtl.protocol.packets import DOWN
+from fedmtl.protocol.packing import pack_payloads, raise_error, unpack_payloads
+from fedmtl.protocol.plan import Plan
+from fedmtl.protocol.spec import spec_of
+
+MODEL = "model"
+"""The record of a broadcast that is the model, where another has parameters of the same names."""
+
+
+class Download(NamedTuple):
+    """The parameters that a client receives."""
+
+    params: Params
+    """By their names in the model."""
+    bytes: int
+    """Length of the packet."""
+
+
+def download(plan: Plan, server: Any, roster: Roster, version: int, owned: TaskSet) -> Download:
+    """Return the download of a new client with some tasks.
+
+    Args:
+        plan: of the run, with the new client's tasks.
+        server: last state of the server.
+        roster: of the run's clients.
+        version: rounds of training behind the state.
+        owned: tasks of the new client.
+
+    Raises:
+        ValueError: a method that sends no parameter of a model, or several models.
+    """
+    if plan.mixture is not None:
+        _refuse_several(plan)
+    known = roster.clients.tolist()
+    first = plan.broadcast(server, known[0], owned, version + 1)
+    records = _records(plan, first)
+    if not any(records.values()):
+        raise ValueError(
+            f"{plan.algorithm!r} sends no parameter of a model, so a new client has nothing to download; train with a "
+            "method that shares a trunk, such as FedPer, or take known=True for a new task of the run's own clients."
+        )
+    payload: Payload = first
+    if not plan.algorithm.traits.uniform_broadcast:
+        each = [first, *(plan.broadcast(server, client, owned, version + 1) for client in known[1:])]
+        payload = {record: weighted_mean((one[record], 1.0) for one in each) for record in first}
+    link = Link(spec_of(payload), plan.down_codec)
+    number = version + 1
+    packed = pack_payloads(
+        tree_stack([payload]),
+        link,
+        tree_stack([link.init()]),
+        lambda _: rng(plan.seed, number, SERVER, "onboard"),
+        kind=DOWN,
+        round=number,
+        num_examples=np.zeros(1),
+        on_error=raise_error,
+    )
+    found = unpack_payloads(packed.packets, link, kind=DOWN, round=number, on_error=raise_error)
+    received = link.arrays(torch.from_numpy(found.vectors[0].copy()))
+    params = {name: received[record][name] for record, names in records.items() for name in names}
+    return Download(params, int(packed.packets.lengths[0]))
+
+
+def _records(plan: Plan, payload: Payload) -> dict[str, list[str]]:
+    """Return the record of each parameter of the model that a broadcast holds, once.
+
+    Raises:
+        ValueError: several models.
+    """
+    found: dict[str, list[str]] = {}
+    places: dict[str, list[str]] = {}
+    for record, params in payload.items():
+        for name, value in params.items():
+            if name in plan.initial and _alike(plan.initial[name], value):
+                places.setdefault(name, []).append(record)
+    for name, records in places.items():
+        if len(records) > 1 and not (plan.algorithm.traits.uniform_broadcast and MODEL in records):
+            _refuse_several(plan)
+        found.setdefault(records[0] if len(records) == 1 else MODEL, []).append(name)
+    return found
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape
+
+
+def _refuse_several(plan: Plan) -> NoReturn:
+    raise ValueError(
+        f"{plan.algorithm!r} sends several models, and a new client begins with one; train with a method of one trunk, "
+        "such as FedPer, FedAvg or Ditto."
+    )

@@ -1,0 +1,146 @@
+"""The ways to a model of new clients: a head on the frozen trunk, all of it trained further, and all from scratch."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fedmtl.client.data_shard import ShardRows, ShardTable
+from fedmtl.client.stages.load import ClientGroup
+from fedmtl.client.stages.measure import EVALUATION_BATCH
+from fedmtl.core.buffers import is_buffer
+from fedmtl.core.context import Context
+from fedmtl.core.types import Batch, Params, Payload
+from fedmtl.engines.base import ClientFn, Engine
+from fedmtl.models.split import sums_fn
+from fedmtl.onboarding.descent import Models, descend, descent
+from fedmtl.onboarding.outcome import HEAD, SCRATCH, TUNED
+from fedmtl.optimizers import Optimizer
+from fedmtl.protocol.plan import Plan
+
+
+class Descent(NamedTuple):
+    """Steps of the ways."""
+
+    head_steps: int
+    head_lr: float
+    tune_steps: int
+    """0: no fine-tuning."""
+    scratch_steps: int
+    lr: float
+    """Learning rate of steps in all parameters."""
+    batch_size: int
+    optimizer: Optimizer
+    seed: int
+
+
+@dataclass(frozen=True)
+class Ways:
+    """The ways of clients with one set of tasks.
+
+    Args:
+        plan: of the run, with the clients' tasks.
+        engine: runs them.
+        table: the clients and their examples.
+        received: parameters that they have in common, by download.
+        own: parameters of each in place of a download, [K, …].
+        by: the steps.
+    """
+
+    plan: Plan
+    engine: Engine
+    table: ShardTable
+    received: Params
+    own: Params
+    by: Descent
+
+    @cached_property
+    def first(self) -> Params:
+        """The first parameters of a model of these tasks, before any training."""
+        return self.plan.restrict(self.plan.initial, self.table.owned)
+
+    @cached_property
+    def start(self) -> Models:
+        """The models as they are sent: parameters that are not are the first ones."""
+        common = {name: self.received.get(name, value) for name, value in self.first.items() if name not in self.own}
+        return Models(common, self.own)
+
+    @cached_property
+    def headed(self) -> frozenset[str]:
+        """Parameters that a new client trains on a frozen trunk: its heads, and all that is not sent."""
+        sent = {*self.received, *self.own}
+        return frozenset(name for name in self.first if name.startswith("head.") or name not in sent)
+
+    @property
+    def complete(self) -> bool:
+        """True where all parameters are sent, heads too."""
+        return set(self.first) <= {*self.received, *self.own}
+
+    def all(self, rows: ShardRows) -> Iterator[tuple[str, Models]]:
+        """Give each way and its models, from the examples that have a label."""
+        head = self._run(HEAD, self.start, self.headed, rows, self.by.head_steps, self.by.head_lr)
+        yield HEAD, head
+        every = frozenset(self.first)
+        if self.by.tune_steps:
+            yield TUNED, self._run(TUNED, head, every, rows, self.by.tune_steps, self.by.lr)
+        new = Models(self.first, {})
+        yield SCRATCH, self._run(SCRATCH, new, every, rows, self.by.scratch_steps, self.by.lr)
+
+    def _run(self, way: str, start: Models, trained: frozenset[str], rows: ShardRows, steps: int, lr: float) -> Models:
+        function = self._functions.setdefault(way, self._made(way, trained, lr))
+        return descend(
+            self.engine,
+            function,
+            start,
+            trained,
+            self.by.optimizer,
+            rows,
+            self.table.clients,
+            self.table.owned,
+            steps=steps,
+            batch_size=self.by.batch_size,
+            seed=self.by.seed,
+            purpose=way,
+            drawing=self.plan.module.stateful,
+        )
+
+    @cached_property
+    def _functions(self) -> dict[str, ClientFn]:
+        return {}
+
+    def _made(self, way: str, trained: frozenset[str], lr: float) -> ClientFn:
+        # A frozen trunk is as it is measured: no dropout, and the running statistics that were sent.
+        training = way != HEAD or any(map(is_buffer, trained))
+        return descent(self.plan.loss(self.table.owned), trained, self.by.optimizer, lr, training)
+
+    def measure(self, models: Models) -> Mapping[str, NDArray[np.float64]]:
+        """Return task -> sums of its metric over each client's test examples, [K, s]; 0 for a client without any."""
+        clients, test = self.table.clients, self.table.test
+        every = np.arange(len(clients))
+        some = np.flatnonzero(test.size > 0)
+        sizes = self.plan.sums_sizes(self.table.owned)
+        found = {task: np.zeros((len(clients), sizes[task])) for task in self.table.owned}
+        if len(some):
+            own = {"private": dict(models.own)}
+            downs = [{"common": models.common}]
+            group = ClientGroup(self.table, "", every, every, clients, downs, np.zeros(len(every), np.int64), own)
+            cohort = group.cohort(self._measure, test, some, None, EVALUATION_BATCH)
+            for task, sums in self.engine.map([cohort])[0].items():
+                found[task][some] = sums.numpy()
+        return found
+
+    @cached_property
+    def _measure(self) -> ClientFn:
+        sums = sums_fn(self.plan.module, self.plan.tasks, self.table.owned)
+
+        def measure(
+            down: Payload, private: Params, batches: Sequence[Batch], ctx: Context
+        ) -> Mapping[str, torch.Tensor]:
+            parts = [sums({**down["common"], **private}, batch) for batch in batches]
+            return {task: torch.stack([part[task] for part in parts]).sum(0) for task in parts[0]}
+
+        return measure
