@@ -32,8 +32,12 @@ from fedmtl.algorithms import (
     FedPer,
     FedProx,
     FedRep,
+    FedSALoRA,
     FedU,
     FedYogi,
+    FFALoRA,
+    FlexLoRA,
+    FLoRA,
     GraphStructured,
     LGFedAvg,
     Local,
@@ -53,7 +57,7 @@ from fedmtl.core.gc_paused import skip_last_collection
 from fedmtl.core.types import ClientId, TaskSet
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.engines import Engine, Loop, VMap
-from fedmtl.models import MLP, Linear, Model
+from fedmtl.models import MLP, Linear, LoRA, Model
 from fedmtl.optimizers import Clip, Cosine, Momentum
 from fedmtl.protocol.make_plan import make_plan
 from fedmtl.protocol.plan import Plan
@@ -223,10 +227,16 @@ class Normed:
         return nn.Linear(features, outputs)
 
 
+ADAPTED = (FFALoRA, FedSALoRA, FlexLoRA, FLoRA)
+"""Algorithms of adapters."""
+
+
 def tiny_model(algorithm: Algorithm[Any, Any]) -> Model:
-    """With a norm layer where the algorithm needs one, without a hidden layer where it must not be."""
+    """With a norm layer or adapters where the algorithm needs them, without a hidden layer where it must not be."""
     if isinstance(algorithm, Mocha):
         return Linear(intercept=False)
+    if isinstance(algorithm, ADAPTED):
+        return LoRA(MLP((6,)), rank=3)
     return Normed() if isinstance(algorithm, FedBN) else MLP((6,))
 
 

@@ -15,6 +15,10 @@ from fedmtl.algorithms.fedrep import FedRep as FedRep
 from fedmtl.algorithms.fedprox import FedProx as FedProx
 from fedmtl.algorithms.lgfedavg import LGFedAvg as LGFedAvg
 from fedmtl.algorithms.fedbn import FedBN as FedBN
+from fedmtl.algorithms.ffa_lora import FFALoRA as FFALoRA
+from fedmtl.algorithms.fedsa_lora import FedSALoRA as FedSALoRA
+from fedmtl.algorithms.flex_lora import FlexLoRA as FlexLoRA
+from fedmtl.algorithms.flora import FLoRA as FLoRA
 from fedmtl.algorithms.soft_sharing import SoftSharing as SoftSharing
 from fedmtl.algorithms.cross_stitch import CrossStitch as CrossStitch
 from fedmtl.algorithms.fedbabu import FedBABU as FedBABU

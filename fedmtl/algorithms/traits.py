@@ -5,8 +5,12 @@ from typing import Any, Literal
 
 from fedmtl.core.traits import known_traits
 
-ModelPart = Literal["nothing", "trunk", "heads", "model", "norm layers", "all but norm layers", "raw data"]
-"""Parameters of a model. Heads are those of the client's own tasks; a model is the trunk and these heads."""
+ModelPart = Literal[
+    "nothing", "trunk", "heads", "model", "norm layers", "all but norm layers", "raw data",
+    "trunk but A", "trunk but B", "heads and A", "heads and B", "merged adapters",
+]  # fmt: skip
+"""Parameters of a model. Heads are those of the client's own tasks; a model is the trunk and these heads. A and B are
+the factors of adapters, see ``fedmtl.core.adapters``; merged, they are updates of whole weights."""
 
 
 def _method(*names: str) -> Any:

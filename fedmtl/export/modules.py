@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from fedmtl.core.types import Params, TaskSet
 from fedmtl.export.mixture import Weights
+from fedmtl.models.adapters import Adapters, held
 from fedmtl.models.split_model import SplitModel
 from fedmtl.tasks.base import Task
 
@@ -16,9 +18,14 @@ from fedmtl.tasks.base import Task
 def module_of(module: SplitModel, owned: TaskSet, params: Params) -> SplitModel:
     """Return a copy of the network with the heads of some tasks and some numbers, in evaluation mode.
 
-    A running variance that a lossy codec left below 0 is 0, as it is where a run measures.
+    A running variance that a lossy codec left below 0 is 0, as it is where a run measures. Adapters are part of the
+    weights that they update.
     """
     made = copy.deepcopy(module.restricted(owned)).eval()
+    if made.adapters.weights:
+        params = made.adapters.applied(params, partial(held, made))
+        made.adapters.removed(made)
+        made.adapters = Adapters()
     own = {**dict(made.named_parameters()), **dict(made.named_buffers())}
     with torch.no_grad():
         for name, value in params.items():

@@ -19,4 +19,5 @@ from fedmtl.models.stems import Stems as Stems
 from fedmtl.models.text_encoder import TextEncoder as TextEncoder
 from fedmtl.models.pretrained import Pretrained as Pretrained
 from fedmtl.models.share import ShareMap as ShareMap
+from fedmtl.models.lora import LoRA as LoRA
 from fedmtl.models.from_module import FromModule as FromModule

@@ -16,13 +16,14 @@ from fedmtl.models.base import Model
 from fedmtl.models.check import Unfit, check_gradient, example, freeze
 from fedmtl.models.forward import buffer_names
 from fedmtl.models.from_module import FromModule
+from fedmtl.models.lora import LoRA, adapt
 from fedmtl.models.make_network import make_network
 from fedmtl.models.make_stems import example_of, forms_of_tasks, make_stems
 from fedmtl.models.parts import check_own, make_head, make_trunk
 from fedmtl.models.share import FROZEN, roles
 from fedmtl.models.split_model import Outputs, SplitModel, initial_params
 from fedmtl.models.stems import Stems
-from fedmtl.models.wrappers import change_trunk, recipe_of
+from fedmtl.models.wrappers import change_trunk, layers_of, recipe_of
 from fedmtl.tasks.base import Task
 
 
@@ -82,7 +83,7 @@ def _build(
 ) -> SplitModel:
     # On one thread: the examples are few, and threads of small products wait for each other on a busy machine.
     with float32_default(), one_thread():
-        return _finished(model, _split(model, input_shape, tasks, seed, kind), example(input_shape, kind))
+        return _finished(model, _split(model, input_shape, tasks, seed, kind), example(input_shape, kind), seed)
 
 
 def _with_stems(
@@ -98,11 +99,14 @@ def _with_stems(
         change_trunk(model, network.trunk)
         integer = bool(network.integer) and not rows  # rows are float32, whatever they hold
         module = SplitModel(network.trunk, dict(network.head.items()), integer, stateful, network)
-        return _finished(model, module, example_of(forms, network, rows))
+        return _finished(model, module, example_of(forms, network, rows), seed)
 
 
-def _finished(model: Model | FromModule | Stems, module: SplitModel, x: Tensor) -> SplitModel:
-    """Return the module with its share map applied, once it has a gradient for examples."""
+def _finished(model: Model | FromModule | Stems, module: SplitModel, x: Tensor, seed: int) -> SplitModel:
+    """Return the module with its adapters and its share map applied, once it has a gradient for examples."""
+    for one in layers_of(model):
+        if isinstance(one, LoRA):
+            adapt(one, module, seed)
     _apply_map(model, module)
     freeze(module)
     if next(module.parameters(), None) is None:
@@ -140,13 +144,13 @@ def _split(
 def _apply_map(model: Model | FromModule | Stems, module: SplitModel) -> None:
     """Freeze parameters and buffers that the model's share map freezes, and note what it says of the others."""
     parameters = dict(module.named_parameters())
-    frozen = {name for name, value in parameters.items() if not value.requires_grad}
+    frozen = {name for name, value in parameters.items() if not value.requires_grad} | module.fixed
     found = roles(model, [*parameters, *buffer_names(module)], frozen)
     for name, word in found.items():
         if word == FROZEN and name in parameters:
             parameters[name].requires_grad_(False)
-    module.fixed = frozenset(name for name, word in found.items() if word == FROZEN)
-    moved = {name for name in found if name not in parameters or parameters[name].requires_grad}
+    module.fixed |= frozenset(name for name, word in found.items() if word == FROZEN)
+    moved = {name for name in found if name not in parameters or parameters[name].requires_grad} - module.fixed
     module.roles = {name: word for name, word in found.items() if word != FROZEN and name in moved}
 
 

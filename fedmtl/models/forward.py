@@ -30,7 +30,13 @@ class _LayerFunctions(TorchFunctionMode):
 
 
 def forward(
-    module: nn.Module, params: Params, x: Tensor, ctx: Context | None, mask: Tensor | None, parts: bool = False
+    module: nn.Module,
+    params: Params,
+    x: Tensor,
+    ctx: Context | None,
+    mask: Tensor | None,
+    parts: bool = False,
+    constants: Params | None = None,
 ) -> tuple[Any, dict[str, Tensor], LayerPass]:
     """Return what the module gives for x, its buffers afterwards, and the pass.
 
@@ -41,11 +47,12 @@ def forward(
         ctx: of a training step; None measures.
         mask: 1 for a real example, 0 for padding, [B]; None: all are real.
         parts: the module takes ``LayerPass.begin`` after x, and calls it with the name of each of its parts.
+        constants: of the module, on another device than it has them; no buffer of them is replaced.
     """
     # Copies, as a module may replace them in place.
     own = {name: value.detach().clone() for name, value in buffers(params).items()}
     layers = LayerPass(ctx, mask, own)
-    given = {**params, **own}
+    given = {**(constants or {}), **params, **own}
     with _LayerFunctions(layers):
         out = functional_call(module, given, (x, layers.begin) if parts else (x,))
     changed = {name: given[name].detach() for name in own} | layers.new

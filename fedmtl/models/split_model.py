@@ -1,6 +1,7 @@
 """A trunk and heads as one module, and as a pure function of its parameters."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,8 @@ from fedmtl.core.buffers import buffers, hand_back
 from fedmtl.core.context import step_context
 from fedmtl.core.input_forms import InputForm
 from fedmtl.core.types import Params, TaskSet
+from fedmtl.models.adapters import Adapters, held
+from fedmtl.models.constants import Constants
 from fedmtl.models.forward import buffer_names, forward, measuring
 from fedmtl.models.network import TaskNetwork
 from fedmtl.models.stem_network import StemNetwork
@@ -38,6 +41,8 @@ class SplitModel(nn.Module):
         """True where training differs from measuring, by dropout or running statistics."""
         self.fixed: frozenset[str] = frozenset()
         """Parameters and buffers that the share map freezes."""
+        self.adapters = Adapters()
+        """Weights of the trunk that factors update; ``Outputs`` applies them, a call of this module does not."""
         self.roles: Mapping[str, str] = {}
         """Name -> "shared" or "private" by the share map; of the others, the algorithm decides."""
 
@@ -46,7 +51,9 @@ class SplitModel(nn.Module):
         heads = {task: self.head[task] for task in owned}
         network = None if self.network is None else self.network.restricted(owned)
         trunk = network.trunk if isinstance(network, StemNetwork) else self.trunk
-        return SplitModel(trunk, heads, self.integer_inputs, self.stateful, network)
+        found = SplitModel(trunk, heads, self.integer_inputs, self.stateful, network)
+        found.adapters = self.adapters.restricted(found)
+        return found
 
     @property
     def has_stems(self) -> bool:
@@ -102,6 +109,9 @@ class Outputs:
         self._train: nn.Module = restricted if restricted.network is None else restricted.network
         self._places: Mapping[str, str] = {} if restricted.network is None else restricted.network.places
         self._measure = measuring(self._train) if module.stateful else self._train
+        self._adapters = restricted.adapters
+        self._own = restricted
+        self._constants = Constants(self._train)
         self._foreign: dict[str, torch.Size] = {}
         """Parameters of heads that run though the client does not own them: the module gives all outputs at once."""
         if restricted.network is not None and restricted.network.trunk is None:
@@ -110,15 +120,23 @@ class Outputs:
                     self._foreign[name] = value.shape
 
     def __call__(self, params: Params, x: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
+        constants = self._constants.on(x.device)
+        if self._adapters.weights:
+            params = self._adapters.applied(params, partial(self._held, constants))
         given = self._by_place(params, x) if self._places else params
         if not self._stateful:
-            return functional_call(self._train, dict(given), (x,))
+            return functional_call(self._train, {**constants, **given}, (x,))
         ctx = step_context()
         module = self._measure if ctx is None else self._train
-        found, new, _ = forward(module, given, x, ctx, mask, parts=True)
+        found, new, _ = forward(module, given, x, ctx, mask, parts=True, constants=constants)
         if ctx is not None:
             hand_back({name: new[self._places.get(name, name)] for name in buffers(params)} if self._places else new)
         return found
+
+    def _held(self, constants: Params, name: str) -> Tensor:
+        """Return a number that the model holds, on the device of the constants."""
+        place = self._places.get(name, name)
+        return constants[place] if place in constants else held(self._own, name)
 
     def _by_place(self, params: Params, x: Tensor) -> dict[str, Tensor]:
         """Return parameters by their names in the network; those of heads that the client does not own are 0."""

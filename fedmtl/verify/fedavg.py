@@ -11,6 +11,7 @@ from fedmtl.verify.batch_norm import averaged
 from fedmtl.verify.beats_local import Claim, steps
 from fedmtl.verify.central import alone, central_vector
 from fedmtl.verify.check import CTX, CheckResult, close, every, same_bits
+from fedmtl.verify.low_rank import means_of_factors_are_off_by_their_covariance
 from fedmtl.verify.planted import one_mean
 from fedmtl.verify.quadratic import clients, play, weights
 
@@ -78,6 +79,7 @@ CHECKS = (
     local_epochs_move_the_fixed_point,
     a_head_is_averaged_over_its_owners,
     running_statistics_are_averaged,
+    means_of_factors_are_off_by_their_covariance,
 )
 
 GAIN = Claim(one_mean, steps())

@@ -8,6 +8,7 @@ import numpy as np
 from fedmtl.verify.beats_local import Claim, steps
 from fedmtl.verify.central import alone, central_vector
 from fedmtl.verify.check import CheckResult, close, same_bits
+from fedmtl.verify.low_rank import means_of_factors_are_off_by_their_covariance
 from fedmtl.verify.planted import one_subspace
 from fedmtl.verify.quadratic import Array, Quadratic, clients, play, weights
 
@@ -71,6 +72,7 @@ CHECKS = (
     it_ends_at_the_joint_minimum,
     one_client_is_central_training,
     the_trunk_alone_travels,
+    means_of_factors_are_off_by_their_covariance,
 )
 
 GAIN = Claim(one_subspace, steps(lr=0.05))

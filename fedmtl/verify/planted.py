@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fedmtl.core.adapters import MERGED, A, B
 from fedmtl.core.types import Batch, Params
 
 CLIENTS, EXAMPLES, INPUTS = 16, 6, 12
@@ -112,6 +113,28 @@ def one_subspace() -> Problem:
     stars = 2 * _draw(CLIENTS, 2, seed=6) @ directions
     start = {"trunk.w": torch.tensor(0.3 * _draw(2, INPUTS, seed=7)), "head.t.w": torch.tensor(_draw(2, seed=8))}
     return Problem(stars, start, _features, lr=0.05)
+
+
+def one_subspace_by_adapters(rank: int = 2) -> Problem:
+    """``one_subspace`` for two features x ↦ (W + B A) x with W frozen as the trunk began there: A [rank, d] is drawn, B
+    is 0."""
+    problem = one_subspace()
+    w = problem.start["trunk.w"]
+
+    def predict(params: Params, x: Tensor) -> Tensor:
+        update = params["trunk.w" + B] @ params["trunk.w" + A] + params.get("trunk.w" + MERGED, torch.zeros(()))
+        return x @ (w + update).T @ params["head.t.w"]
+
+    factors = {
+        "trunk.w" + A: torch.tensor(_draw(rank, INPUTS, seed=10) / np.sqrt(INPUTS)),
+        "trunk.w" + B: torch.zeros(2, rank, dtype=torch.float64),
+    }
+    return problem._replace(start={**factors, "head.t.w": problem.start["head.t.w"]}, predict=predict)
+
+
+def one_subspace_by_wide_adapters() -> Problem:
+    """``one_subspace_by_adapters`` of rank d, whose B reaches every W where A stays as drawn."""
+    return one_subspace_by_adapters(INPUTS)
 
 
 def one_mean_by_features() -> Problem:

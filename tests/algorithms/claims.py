@@ -33,6 +33,12 @@ PARTS = {
     # Of the trunk of tests.conftest.Normed, 1 is the linear layer and 2 the norm layer.
     "norm layers": ("trunk.2.",),
     "all but norm layers": ("trunk.1.", "head."),
+    # Of the trunk of LoRA(MLP(…)), which is one layer's.
+    "trunk but A": ("trunk.1.weight_lora_B",),
+    "trunk but B": ("trunk.1.weight_lora_A",),
+    "heads and A": ("head.", "trunk.1.weight_lora_A"),
+    "heads and B": ("head.", "trunk.1.weight_lora_B"),
+    "merged adapters": (),
 }
 """Part of a model -> beginnings of its parameters' names in the tests' models."""
 
@@ -40,6 +46,7 @@ PARTS = {
 def claim_of(algorithm: Algorithm[Any, Any]) -> Claim:
     sends = algorithm.traits.sends
     assert sends is not None, f"{type(algorithm).__name__}: declare sends=Sends(down=…, up=…, private=…) in its traits"
+    merged = ("trunk.1.weight_lora_merged",) if sends.down == "merged adapters" else ()
     told = [name.replace("*", task) for name in sends.down_extra for task in (TASKS if "*" in name else ("",))]
     return Claim(
         down=PARTS[sends.down],
@@ -47,7 +54,7 @@ def claim_of(algorithm: Algorithm[Any, Any]) -> Claim:
         private=PARTS[sends.private],
         copies=sends.private_sent,
         beside=sends.up_extra,
-        told=tuple(told),
+        told=(*told, *merged),
         numbers=1 if isinstance(algorithm, Mocha) else 11,
         by_task=isinstance(algorithm, Ensemble | LGFedAvg),
     )

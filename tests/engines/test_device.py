@@ -4,19 +4,22 @@ torch's device "meta" knows shapes and types alone, and refuses operations on te
 (save scalars of the CPU, which GPUs take too). It shows neither the speed nor the rounding of a GPU.
 """
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from fedmtl.algorithms import Algorithm, FedPer
-from fedmtl.core.context import NO_CONTEXT, Context
+from fedmtl.core.context import NO_CONTEXT, Context, context_of, training_step
 from fedmtl.core.trees import tree_leaves, tree_map, tree_structure
 from fedmtl.data.base import Federation
 from fedmtl.engines import Loop, VMap
 from fedmtl.engines.batching.gather import Inputs
 from fedmtl.engines.trace.batched_function import BatchedFunction
 from fedmtl.engines.tuning import most_in_memory
+from fedmtl.models import FromModule, LoRA
 from tests.algorithms.rounds import jobs, measurements, start
 from tests.conftest import ALL_ALGORITHMS, tiny_plan
 from tests.engines.jobs import alone, assert_close, cohort_of, run
@@ -66,3 +69,17 @@ def test_chunks_fill_the_memory_that_is_free(free: int, expected: int, monkeypat
     """Clients of 1,000 bytes, for which a step keeps 32 times as much: 7 in seven times 32,000 bytes and some more."""
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
     assert most_in_memory(1000, "cuda") == expected
+
+
+@pytest.mark.parametrize("stateful", [False, True])
+def test_constants_of_a_model_go_to_the_device(stateful: bool, alike: Federation) -> None:
+    """Frozen weights and statistics, of a module with adapters; one copy serves all calls."""
+    net = nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6) if stateful else nn.LayerNorm(6), nn.Dropout(0.1 * stateful))
+    plan = tiny_plan(alike, FedPer(epochs=1), model=LoRA(FromModule(net, trunk="."), rank=2))
+    loss = plan.loss(plan.all_tasks)
+    params, x = away(plan.initial), away(torch.zeros(4, 5))
+    batch = {"x": x, "mask": away(torch.ones(4)), "y.amount": x[:, 0], "y.kind": x[:, 0]}
+    assert plan.module.stateful is stateful
+    for ctx in (context_of(), None):
+        with training_step(ctx) if ctx is not None else nullcontext():
+            assert loss(params, batch).device.type == "meta"

@@ -20,6 +20,7 @@ from fedmtl.models import (
     MLP,
     BagOfEmbeddings,
     Linear,
+    LoRA,
     Model,
     ResNet,
     ShareMap,
@@ -30,7 +31,7 @@ from fedmtl.models import (
     UNet,
 )
 from fedmtl.models.split import build, initial_params, loss_fn
-from fedmtl.models.split_model import SplitModel
+from fedmtl.models.split_model import Outputs, SplitModel
 from fedmtl.registry.components import REGISTRY, make
 from fedmtl.tasks import MultiClass, Regression, Task
 from fedmtl.tasks.base import output_shape
@@ -57,6 +58,8 @@ SETTINGS = [
     Case(Linear(), (5,), 5, []),
     Case(Linear(intercept=False), (2, 3, 3), 18, []),
     Case(ShareMap(MLP((4,)), {"trunk.*": "shared"}), (5,), 4, [(4, 5)]),
+    Case(LoRA(MLP((7, 6)), rank=5), (5,), 6, [(7, 5), (6, 7)]),
+    Case(LoRA(CNN((3,), hidden=4), rank=2, targets=("*.0", "4.weight")), (1, 6, 6), 4, [(3, 1, 3, 3), (4, 27)]),
     # 8×8 → 4×4 → 2×2 of 32 channels.
     Case(CNN(), (1, 8, 8), 64, [(16, 1, 3, 3), (32, 16, 3, 3), (64, 128)]),
     # 9×14 → 4×7 of 5: a row that does not fill a pool is dropped.
@@ -192,19 +195,20 @@ def test_every_input_and_every_parameter_counts(case: Case) -> None:
         for value in module.parameters():
             value.add_(0.1 * torch.randn(value.shape, generator=generator))
     x = inputs(case, 64)
-    outputs = module(x if case.vocabulary else x.requires_grad_())
+    own = dict(module.named_parameters())
+    outputs = Outputs(module, tuple(tasks))(own, x if case.vocabulary else x.requires_grad_(), None)
     assert outputs.keys() == tasks.keys()
     total = sum((output**2).sum() for output in outputs.values())
     assert isinstance(total, Tensor)
-    own = [] if case.vocabulary else [x]
-    slopes = torch.autograd.grad(total, [*own, *module.parameters()])
-    named = zip(module.named_parameters(), slopes[len(own) :], strict=True)
+    inner = [] if case.vocabulary else [x]
+    slopes = torch.autograd.grad(total, [*inner, *own.values()])
+    named = zip(own.items(), slopes[len(inner) :], strict=True)
     assert [name for (name, _), slope in named if not slope.any()] == []
     if case.vocabulary:
         for place in range(x.shape[1]):
             other = x.clone()
             other[:, place] = 1 + (x[:, place] + 1) % (case.vocabulary - 1)
-            assert (module(other)["kind"] - outputs["kind"]).abs().amax() > 1e-5
+            assert (Outputs(module, ("kind",))(own, other, None)["kind"] - outputs["kind"]).abs().amax() > 1e-5
         return
     kept = slopes[0].abs().sum(0)[(slice(None), *(slice(side // 2 * 2) for side in case.input_shape[1:]))]
     assert (kept if len(case.input_shape) > 1 else slopes[0].abs().sum(0)).all()

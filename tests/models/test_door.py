@@ -504,7 +504,14 @@ def test_a_token_that_the_table_does_not_have() -> None:
 # ---- parts without parameters ---------------------------------------------------------------------------------------
 
 HEADLESS = Parts(lambda _: nn.Linear(6, 1), lambda f, o: nn.Identity())
-NOT_HERE = ("Mocha", "FedBN")  # they need models of their own, and are refused with any of these
+NOT_HERE = (
+    "Mocha",
+    "FedBN",
+    "FFALoRA",
+    "FedSALoRA",
+    "FlexLoRA",
+    "FLoRA",
+)  # they need models of their own, and are refused with any of these
 TRUNK_ALONE = (
     "FedPer FedRep SoftSharing CrossStitch FedBABU Transfer GraphStructured MaTFL ServerCAGrad ServerPCGrad "
     "ServerGradientSurgery "

@@ -29,6 +29,7 @@ from fedmtl.algorithms import (
     FedPer,
     FedRep,
     FedU,
+    FLoRA,
     GraphStructured,
     Local,
     Mocha,
@@ -41,12 +42,12 @@ from fedmtl.codecs import FP16, Chain, Dense, ErrorFeedback, Int8, PerLayer, Top
 from fedmtl.codecs.transforms import ClipNorm, GaussianNoise
 from fedmtl.core.context import Context
 from fedmtl.core.types import LocalResult, LossFn, Params, Payload, Upload
-from fedmtl.models import Model
+from fedmtl.models import LoRA, Model
 from fedmtl.protocol.plan import Plan
 from fedmtl.registry.components import REGISTRY, make
 from fedmtl.runtime.flower.messages import packet_bytes
 from tests.algorithms.claims import CLAIMS
-from tests.conftest import ALL_ALGORITHMS, tiny_model
+from tests.conftest import ADAPTED, ALL_ALGORITHMS, tiny_model
 from tests.server.caught import (
     Caught,
     data_pairs,
@@ -77,7 +78,7 @@ CODECS = [
     (TopK(0.25), Dense()),
     (ErrorFeedback(TopK(0.25)), FP16()),
     (Chain(ClipNorm(1.0), GaussianNoise(0.01), ErrorFeedback(TopK(0.25))), Chain(FP16())),
-    (PerLayer({"*weight": Dense()}), PerLayer({"*weight": Dense()})),  # whose bytes do not depend on the layers
+    (PerLayer({"*weight*": Dense()}), PerLayer({"*weight*": Dense()})),  # whose bytes do not depend on the layers
 ]
 """Up, down."""
 
@@ -103,7 +104,7 @@ class WideHeads:
 
 
 def model_for(algorithm: Any) -> Model:
-    return tiny_model(algorithm) if isinstance(algorithm, (FedBN, Mocha)) else MODEL
+    return tiny_model(algorithm) if isinstance(algorithm, (FedBN, Mocha, *ADAPTED)) else MODEL
 
 
 @cache
@@ -111,7 +112,9 @@ def played(algorithm: Any, codecs: tuple[Any, Any], wide: bool, shares_memory: b
     """A run; a pair of algorithm and codec that is refused sends nothing, and the test ends there."""
     model = model_for(algorithm)
     data = replace(DATA, kind="binary") if isinstance(algorithm, Mocha) else DATA
-    return play(algorithm, codecs, WideHeads(model) if wide else model, shares_memory, data=data)
+    if wide:
+        model = replace(model, model=WideHeads(model.model)) if isinstance(model, LoRA) else WideHeads(model)
+    return play(algorithm, codecs, model, shares_memory, data=data)
 
 
 def caught_of(algorithm: Any, codecs: tuple[Any, Any], wide: bool = False) -> Caught:
@@ -135,6 +138,7 @@ SENT: dict[type, tuple[Sent, Sent]] = {
     IFCA: (Sent(3), Sent(1, 3)),  # clusters; the choice goes up as a row of as many
     Ensemble: (Sent(5, 5 * 4), Sent()),  # the model of each client, and a mark of each of the four tasks for it
     Transfer: (Sent(1, 1), Sent()),  # whether the trunk moves
+    FLoRA: (Sent(1, 6 * 6), Sent()),  # the update of the whole weight of a layer from 6 features to 6
     Mocha: (Sent(1, 2), Sent()),  # ρΣ_tt of each of the client's two tasks
 }
 """Down, up; one copy where there is nothing here."""

@@ -137,7 +137,8 @@ def by_map(algorithm: Algorithm[Any, Any], roles: Mapping[str, str], params: Par
         ValueError: an algorithm that trains on the server, or finds tasks by their heads, or has nothing left to share.
     """
     sends = "model" if algorithm.traits.sends is None else algorithm.traits.sends.up
-    prefixes = {"model": ("",), "trunk": ("trunk.",), "heads": ("head.",), "nothing": ()}.get(sends, ("",))
+    trunks = dict.fromkeys(("trunk", "trunk but A", "trunk but B"), ("trunk.",))
+    prefixes = {"model": ("",), "heads": ("head.",), "nothing": (), **trunks}.get(sends, ("",))
     sent = {name for name in params if name.startswith(prefixes)}
     shared = tuple(sorted(name for name, role in roles.items() if role == "shared" and name not in sent))
     private = tuple(sorted(name for name, role in roles.items() if role == "private" and name in sent))
