@@ -27,6 +27,17 @@ class Tested(NamedTuple):
     beside: "Mapping[tuple[int, str], Row]"
     """Client and task -> metrics beside the primary one."""
 
+    @property
+    def scores(self) -> dict[tuple[int, str], float]:
+        """Client and task -> score, more is better; those that are finite."""
+        found = {(row["client"], row["task"]): row["score"] for row in self.rows}
+        return {key: score for key, score in found.items() if score is not None and isfinite(score)}
+
+    @property
+    def examples(self) -> dict[tuple[int, str], int]:
+        """Client and task -> labelled test examples."""
+        return {(row["client"], row["task"]): row["examples"] for row in self.rows}
+
 
 def tested(result: "Result") -> Tested:
     """Return the rows of the model that is tested last: of each client and task with a labelled test example."""
@@ -49,7 +60,7 @@ def say_clients(result: "Result", floor: "Result | None" = None, table: bool = F
 
     Args:
         result: of the run.
-        floor: of ``Local`` on the same data; each task's score is then held against it, and a verdict follows.
+        floor: of ``Local`` on the same data, whose metrics then stand beside, and a verdict follows.
         table: whether the data is a table, whose clients are all printed, also those that are numbers.
     """
     from fedmtl.core.text import escaped
@@ -58,25 +69,19 @@ def say_clients(result: "Result", floor: "Result | None" = None, table: bool = F
     names = names_of(result.summary)
     if not (table or names) or len(names) > READ:
         return
-    own, alone = tested(result), {} if floor is None else scores(floor)
+    own = tested(result)
+    alone = {} if floor is None else _metrics(tested(floor))
     by_client: dict[int, list[str]] = {}
-    for row in own.rows:
-        key = row["client"], row["task"]
-        if table or row["client"] in names:
-            text = _metrics(row, own.beside.get(key), alone.get(key))
-            by_client.setdefault(row["client"], []).append(f"{row['task']}: {text}")
+    for (client, task), found in _metrics(own).items():
+        if table or client in names:
+            text = ", ".join(_beside(word, value, alone.get((client, task))) for word, value in found.items())
+            by_client.setdefault(client, []).append(f"{task}: {text}, {own.examples[client, task]} examples")
     for client, texts in sorted(by_client.items())[:MOST]:
         line(escaped(names.get(client, str(client)), 3 * LEAD), "; ".join(texts))
     if len(by_client) > MOST:
         line("…", f"and {len(by_client) - MOST} more clients: fedmtl export FOLDER --what measures")
     if floor is not None and by_client:
-        line("verdict", verdict(scores(result), alone))
-
-
-def scores(result: "Result") -> dict[tuple[int, str], float]:
-    """Client and task -> the score of its test, more is better; those that are finite."""
-    rows = tested(result).rows
-    return {(row["client"], row["task"]): row["score"] for row in rows if _finite(row["score"])}
+        line("verdict", verdict(own.scores, tested(floor).scores))
 
 
 def verdict(found: Mapping[tuple[int, str], float], alone: Mapping[tuple[int, str], float]) -> str:
@@ -112,13 +117,18 @@ def signed(value: float) -> str:
     return f"{value:+z.4f}".replace("-", "−")
 
 
-def _finite(value: float | None) -> bool:
-    return value is not None and isfinite(value)
+def _metrics(own: Tested) -> dict[tuple[int, str], dict[str, float | None]]:
+    """Client and task -> the words of its metrics and their values, the primary one first."""
+    found: dict[tuple[int, str], dict[str, float | None]] = {}
+    for row in own.rows:
+        key = row["client"], row["task"]
+        beside = own.beside.get(key, {})
+        more = {word: beside.get(name) for name, word in BESIDE.items()}
+        found[key] = {row["metric"]: row["value"], **{word: value for word, value in more.items() if value is not None}}
+    return found
 
 
-def _metrics(row: "Row", beside: "Row | None", alone: float | None) -> str:
-    more = {} if beside is None else {word: beside[name] for name, word in BESIDE.items()}
-    texts = [f"{word} {number(value)}" for word, value in more.items() if value is not None]
-    if alone is not None and _finite(row["score"]):
-        texts.append(f"score {signed(row['score'] - alone)} against alone")
-    return ", ".join([f"{row['metric']} {number(row['value'])}", *texts, f"{row['examples']} examples"])
+def _beside(word: str, value: float | None, alone: Mapping[str, float | None] | None) -> str:
+    """A metric, and that of the client alone."""
+    text = f"{word} {number(value)}"
+    return text if alone is None else f"{text} (alone {number(alone.get(word))})"

@@ -17,6 +17,7 @@ from fedmtl.data.frame_columns import Roles, join_tables, labels_of, owners_of, 
 from fedmtl.data.partition import hold_out
 from fedmtl.data.recipe import TableRecipe
 from fedmtl.data.task_sets import TaskSets
+from fedmtl.data.text_codes import with_codes
 from fedmtl.data.words import FIRST
 from fedmtl.data.words import vocabulary as words_of
 from fedmtl.tasks.base import Task
@@ -153,7 +154,8 @@ def from_frame(
     labels = {name: y[labelled].reset_index(drop=True) for name, y in labels.items()}
     kinds = {text: TEXT} if text else {name: kind_of(name, whole[name], named) for name in roles.features or ()}
     clients = parts_of(owner, labels, whole[split] if split else None)
-    known = {name: task for name, task in given.items() if task is not None}
+    named_tasks = {name: with_codes(task, labels[name]) for name, task in given.items()}
+    known = {name: task for name, task in named_tasks.items() if task is not None}
     arrays = from_arrays(clients, known, test_fraction, float("nan"))
     group = None if groups is None else np.unique(texts_of(whole[groups]).astype(str), return_inverse=True)[1]
     dataset = FrameData(arrays, whole[list(kinds)], kinds, named, group, client, by)

@@ -84,6 +84,22 @@ def test_nothing_is_taken_from_test_rows() -> None:
     assert [len(data.test.x) for data in first.clients.values()] == [6, 6, 6]
 
 
+def test_texts_of_numbers_are_names_of_classes() -> None:
+    """A column of texts "10" and "2" has classes of these names, weighed where that is asked."""
+    codes = np.where(table().age > 50, "10", "2")
+    federation = made(table(churn=codes)).load(0)
+    assert federation.tasks["churn"] == MultiClass(2, ("10", "2"))
+    weighed = MultiClass(2, class_weights="balanced")
+    task: Any = made(table(churn=codes), tasks={"churn": weighed, "ltv": None}).load(0).tasks["churn"]
+    assert task.names == ("10", "2") and len(task.class_weights) == 2
+    labels = np.concatenate([data.train.y["churn"] for data in federation.clients.values()])
+    assert (labels == 0).sum() + sum((d.test.y["churn"] == 0).sum() for d in federation.clients.values()) == (
+        codes == "10"
+    ).sum()
+    with pytest.raises(ValueError, match="entries must be numbers, not text"):
+        made(table(churn=(table().age / 7).astype(str)))
+
+
 def test_labels_keep_their_names_and_their_gaps() -> None:
     frame = table()
     frame.loc[frame.index % 7 == 0, "churn"] = None
