@@ -116,7 +116,8 @@ def _run(
     in_process: bool,
 ) -> Result:
     """``run`` in a folder that no other process writes."""
-    federation = load_checked(experiment, loaded)  # before anything is written or started
+    bare = replace(experiment, callbacks=())  # what nodes get
+    federation = load_checked(bare, loaded)  # before anything is written or started
     schema = federation.schema
     same = None if folder is None else facts(experiment, schema, federation)
     recorder, recipe = Recorder(experiment, folder, resume, same, restart_clients), federation.recipe
@@ -124,11 +125,11 @@ def _run(
         Folder(folder).write("recipe.json", recipe.to_json().encode())
     recorder.floors = floors(federation, measured_clients(schema.owners, experiment.evaluate_clients, experiment.seed))
     with running(experiment.callbacks, recorder.info) as recorder.callbacks:
-        result, store = _serve(replace(experiment, callbacks=()), federation, recorder, on_round, pause, in_process)
+        result, store = _serve(bare, federation, recorder, on_round, pause, in_process)
         if result.summary:  # else it is paused
             recorder.callbacks.end(result.summary)
     states = recorder.state_folder or store
-    result.make_models = partial(_models, experiment, schema, recipe, result.summary, result.state, states)
+    result.make_models = partial(_models, bare, schema, recipe, result.summary, result.state, states)
     return result
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -83,11 +84,10 @@ class Federation:
         checked = {int(client): self._checked(int(client), data) for client, data in sorted(given.items())}
         object.__setattr__(self, "clients", checked)
 
-    @property
+    @cached_property
     def schema(self) -> Schema:
         """The federation without its examples."""
-        clients = self.clients
-        if isinstance(clients, Joined):
+        if isinstance(clients := self.clients, Joined):
             kinds, owners = {table.train.x.dtype.kind for table in clients.tables}, clients.roster
         else:
             kinds = {data.train.x.dtype.kind for data in clients.values()}

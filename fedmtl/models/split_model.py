@@ -1,7 +1,7 @@
 """A trunk and heads as one module, and as a pure function of its parameters."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
@@ -108,7 +108,6 @@ class Outputs:
         self._stateful = module.stateful
         self._train: nn.Module = restricted if restricted.network is None else restricted.network
         self._places: Mapping[str, str] = {} if restricted.network is None else restricted.network.places
-        self._measure = measuring(self._train) if module.stateful else self._train
         self._adapters = restricted.adapters
         self._own = restricted
         self._constants = Constants(self._train)
@@ -118,6 +117,11 @@ class Outputs:
             for name, value in initial_params(module).items():
                 if name.startswith("head.") and name.split(".")[1] not in owned:
                     self._foreign[name] = value.shape
+
+    @cached_property
+    def _measure(self) -> nn.Module:
+        """The module in evaluation mode: made when it is first asked for, as what only trains has no use for it."""
+        return measuring(self._train)
 
     def __call__(self, params: Params, x: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
         constants = self._constants.on(x.device)

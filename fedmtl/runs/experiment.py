@@ -21,6 +21,9 @@ from fedmtl.runs.experiment_fields import BOUNDS, DEFAULT_RUNTIME, EXECUTION_FIE
 from fedmtl.runs.old_keys import refuse_old_keys
 from fedmtl.server.sampling import cohort_size
 
+MADE = "_made"
+"""Where an experiment keeps the schema and the plan that it made last: server and clients of one process share it."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
@@ -137,9 +140,20 @@ class Experiment:
         return found
 
     def make_plan(self, data: Federation | Schema) -> Plan:
-        """Return the plan, which server and clients derive alike."""
+        """Return the plan, which server and clients derive alike; for the same schema, the same plan."""
+        schema = data.schema if isinstance(data, Federation) else data
+        made = self.__dict__.get(MADE)
+        if made is None or made[0] is not schema:
+            made = self.__dict__[MADE] = schema, self._make_plan(schema)
+        return made[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the plan, which each process derives."""
+        return {name: value for name, value in self.__dict__.items() if name != MADE}
+
+    def _make_plan(self, schema: Schema) -> Plan:
         return make_plan(
-            data.schema if isinstance(data, Federation) else data,
+            schema,
             algorithm=self.algorithm,
             model=self.model,
             up_codec=self.up_codec,
