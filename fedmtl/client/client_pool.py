@@ -1,8 +1,10 @@
 """Client pool of a node: packets in, packets out; the same on a laptop, in a worker and on a device."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedmtl.client.data_shard import Shard, shard_of, with_floats
 from fedmtl.client.stages.exchange import LoadedExchange
@@ -14,6 +16,7 @@ from fedmtl.client.validation import with_validation
 from fedmtl.core.random import float32_default
 from fedmtl.core.types import ClientId
 from fedmtl.data.base import ClientData
+from fedmtl.data.disk import DiskArray, blocks_of
 from fedmtl.data.roster import Roster
 from fedmtl.engines.base import Engine
 from fedmtl.protocol.metrics_report import raw_data_packet
@@ -21,6 +24,13 @@ from fedmtl.protocol.packets import concat, in_order
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.plan_check import check_inputs
 from fedmtl.protocol.requests import Replies, Requests
+
+
+def _inputs(shard: Shard) -> Iterator[NDArray[Any]]:
+    """Arrays that hold all inputs; of those on disk, blocks."""
+    for table in shard.tables:
+        for rows in (table.train, table.test):
+            yield from blocks_of(rows.x if isinstance(rows.x, DiskArray) else rows.x.numpy())
 
 
 class ClientPool:
@@ -40,7 +50,7 @@ class ClientPool:
         shard = clients if isinstance(clients, Shard) else shard_of(clients)
         shard = shard if plan.integer_inputs else with_floats(shard)
         self.clients = with_validation(shard, plan.valid_fraction, plan.seed)
-        check_inputs(plan, (rows.x.numpy() for table in shard.tables for rows in (table.train, table.test)))
+        check_inputs(plan, _inputs(shard))
         longest = plan.longest or max((int(table.train.size.max()) for table in shard.tables), default=1)
         # A size that no client fills is one batch of all that a client has, without a memory of its own.
         self._batch_size = None if plan.batch_size is None or plan.batch_size >= longest else plan.batch_size

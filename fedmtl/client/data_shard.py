@@ -1,5 +1,6 @@
 """The data of a node's clients in memory: a table for each set of tasks, with its clients' examples end to end."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,17 +12,19 @@ from torch import Tensor
 from fedmtl.core.types import Batch, ClientId, TaskSet
 from fedmtl.data.base import ClientData, Split
 from fedmtl.data.batches import epoch_index
-from fedmtl.data.inputs import floats
+from fedmtl.data.disk import DiskArray, end_to_end
+from fedmtl.data.inputs import checked_on_disk, floats
 from fedmtl.data.joined import ClientIndex, Joined
 from fedmtl.data.joined import JoinedRows as JoinedRows
 from fedmtl.data.roster import Roster, roster_of
 from fedmtl.engines.base import LazyRows
+from fedmtl.engines.batching.streamed import AT_ONCE, StreamedBatches
 
 
 class ShardRows(NamedTuple):
     """One split of K clients: client k's examples are rows start[k] to start[k] + size[k]."""
 
-    x: Tensor
+    x: Tensor | DiskArray
     y: Mapping[str, Tensor]
     start: NDArray[np.int64]
     size: NDArray[np.int64]
@@ -31,13 +34,28 @@ class ShardRows(NamedTuple):
         clients: NDArray[np.int64],
         order: NDArray[np.int64] | None,
         batch_size: int | None,
-    ) -> list[Batch]:
-        """Cut one epoch of k of the clients into batches [k, B, …], as ``epoch_index`` does."""
+    ) -> Sequence[Batch]:
+        """Cut one epoch of k of the clients into batches [k, B, …], as ``epoch_index`` does.
+
+        Inputs on disk that are many are read when a batch is used.
+        """
         places, rest = self._cut(clients, order, batch_size)
+        labels = {f"y.{task}": value for task, value in self.y.items()}
+        streamed = places.numel() * self.bytes_of_one > AT_ONCE
+        arrays: dict[str, Any] = labels if streamed else {"x": self.x, **labels}
         # Steps lead, so that each batch is one contiguous block.
-        cut = {key: LazyRows(value, places.flatten(1)).copy() for key, value in self._arrays().items()}
+        cut = {key: rows_at(value, places.flatten(1)) for key, value in arrays.items()}
         cut = {key: value.reshape(*places.shape, *value.shape[2:]) for key, value in cut.items()} | rest
-        return [{key: value[step] for key, value in cut.items()} for step in range(len(places))]
+        batches = [{key: value[step] for key, value in cut.items()} for step in range(len(places))]
+        if not isinstance(self.x, DiskArray) or not streamed:
+            return batches
+        index, take = places.numpy(), self.x.take  # no tensor of a transform in which a batch is read
+        return StreamedBatches(lambda step: torch.from_numpy(take(index[step])), batches)
+
+    @property
+    def bytes_of_one(self) -> int:
+        """Bytes of the inputs of one example that are read from disk; 0 in memory."""
+        return 0 if isinstance(self.x, Tensor) else math.prod(self.x.shape[1:]) * self.x.dtype.itemsize
 
     def lazy_batches(
         self,
@@ -45,7 +63,7 @@ class ShardRows(NamedTuple):
         order: NDArray[np.int64] | None,
         batch_size: int | None,
     ) -> list[Mapping[str, Tensor | LazyRows]]:
-        """Cut the same batches without a copy of the examples."""
+        """Cut the same batches without a copy of the examples, which are in memory."""
         places, rest = self._cut(clients, order, batch_size)
         arrays = self._arrays().items()
         return [
@@ -53,7 +71,7 @@ class ShardRows(NamedTuple):
             for step in range(len(places))
         ]
 
-    def _arrays(self) -> dict[str, Tensor]:
+    def _arrays(self) -> dict[str, Any]:
         return {"x": self.x, **{f"y.{task}": labels for task, labels in self.y.items()}}
 
     def _cut(
@@ -67,7 +85,15 @@ class ShardRows(NamedTuple):
     def split(self, k: int) -> Split:
         """Return client k's examples, without a copy."""
         rows = slice(int(self.start[k]), int(self.start[k] + self.size[k]))
-        return Split(self.x[rows].numpy(), {task: labels[rows].numpy() for task, labels in self.y.items()})
+        x = self.x[rows].numpy() if isinstance(self.x, Tensor) else self.x.select(rows)
+        return Split(x, {task: labels[rows].numpy() for task, labels in self.y.items()})  # pyright: ignore
+
+
+def rows_at(source: Any, index: Tensor) -> Tensor:
+    """Rows [k, B] of a tensor, or of an array on disk, as a contiguous tensor [k, B, …]."""
+    if isinstance(source, DiskArray):
+        return torch.from_numpy(source.take(index.numpy()))
+    return LazyRows(source, index).copy()
 
 
 class ShardTable(NamedTuple):
@@ -151,18 +177,23 @@ def by_tasks(clients: Mapping[ClientId, ClientData]) -> dict[TaskSet, list[Clien
 def _rows(splits: Sequence[Split]) -> ShardRows:
     size = np.array([len(split.x) for split in splits], np.int64)
     return ShardRows(
-        torch.from_numpy(np.concatenate([split.x for split in splits])),
+        _inputs(end_to_end([split.x for split in splits])),
         {task: torch.from_numpy(np.concatenate([split.y[task] for split in splits])) for task in splits[0].y},
         np.cumsum(size) - size,
         size,
     )
 
 
+def _inputs(x: Any) -> Tensor | DiskArray:
+    return x if isinstance(x, DiskArray) else torch.from_numpy(x)
+
+
 def _tensors(rows: JoinedRows) -> ShardRows:
     def tensor(array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array if array.flags.writeable else array.copy())  # torch has no arrays to read only
 
-    return ShardRows(tensor(rows.x), {task: tensor(labels) for task, labels in rows.y.items()}, rows.start, rows.size)
+    x = rows.x if isinstance(rows.x, DiskArray) else tensor(rows.x)
+    return ShardRows(x, {task: tensor(labels) for task, labels in rows.y.items()}, rows.start, rows.size)
 
 
 def with_floats(shard: Shard) -> Shard:
@@ -171,10 +202,13 @@ def with_floats(shard: Shard) -> Shard:
     Raises:
         ValueError: distinct values of a feature that merge in float32.
     """
-    if all(rows.x.is_floating_point() for table in shard.tables for rows in (table.train, table.test)):
+    kinds = {str(rows.x.dtype) for table in shard.tables for rows in (table.train, table.test)}
+    if not kinds & {"int64", "torch.int64"}:
         return shard
 
     def converted(rows: ShardRows) -> ShardRows:
+        if isinstance(rows.x, DiskArray):
+            return rows._replace(x=checked_on_disk(rows.x, "inputs", whole=False))
         return rows._replace(x=torch.from_numpy(floats(rows.x.numpy(), "inputs")))
 
     return Shard(

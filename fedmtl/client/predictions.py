@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedmtl.client.data_shard import ShardRows
+from fedmtl.client.data_shard import ShardRows, rows_at
 from fedmtl.client.stages.load import ClientGroup
 from fedmtl.core.trees import tree_map
 from fedmtl.core.types import Batch
@@ -108,6 +108,7 @@ def _cohort(
         steps=np.ones(len(chosen), np.int64),
         batches=partial(_batch, rows, pieces, width),
         owned=group.table.owned,
+        bytes_read=np.full(len(chosen), width * rows.bytes_of_one) if rows.bytes_of_one else None,
     )
 
 
@@ -117,8 +118,5 @@ def _batch(rows: ShardRows, pieces: _Piece, width: int, some: NDArray[np.int64])
     index = torch.arange(width)[None].expand(len(some), width)
     place = torch.from_numpy(pieces.start[some])[:, None] + torch.minimum(index, size - 1)
 
-    def cut(values: Tensor) -> Tensor:
-        return values.index_select(0, place.reshape(-1)).reshape(*place.shape, *values.shape[1:])
-
-    labels: Mapping[str, Tensor] = {f"y.{task}": cut(y) for task, y in rows.y.items()}
-    return [{"x": cut(rows.x), **labels, "index": index.contiguous(), "mask": (index < size).float()}]
+    labels: Mapping[str, Tensor] = {f"y.{task}": rows_at(y, place) for task, y in rows.y.items()}
+    return [{"x": rows_at(rows.x, place), **labels, "index": index.contiguous(), "mask": (index < size).float()}]

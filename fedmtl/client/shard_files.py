@@ -14,6 +14,8 @@ from torch import Tensor
 from fedmtl.client.data_shard import Shard, ShardRows, ShardTable, by_tasks
 from fedmtl.core.types import ClientId
 from fedmtl.data.base import ClientData
+from fedmtl.data.disk import DiskArray, end_to_end
+from fedmtl.data.disk_index import read_disk_array, write_disk_array
 from fedmtl.data.joined import Chosen, Joined
 
 LOOKED_UP = 2**31
@@ -26,7 +28,10 @@ _POPULATE_READ = 22  # of madvise, since Linux 5.14
 
 
 def write_shard(folder: Path, clients: Mapping[ClientId, ClientData]) -> None:
-    """Write the arrays of ``shard_of`` to files, one client after the other, without a copy in memory."""
+    """Write the arrays of ``shard_of`` to files, one client after the other, without a copy in memory.
+
+    Of inputs on disk, the files name places in the user's own, which every process reads.
+    """
     folder.mkdir(parents=True)
     if isinstance(clients, Joined):
         _write_joined(folder, clients)
@@ -38,7 +43,7 @@ def write_shard(folder: Path, clients: Mapping[ClientId, ClientData]) -> None:
         for part in range(2):
             splits = [clients[client][part] for client in members]
             np.save(folder / f"{index}.{part}.size.npy", np.array([len(split.x) for split in splits], np.int64))
-            _write_rows(folder / f"{index}.{part}.x.npy", [split.x for split in splits])
+            _write_inputs(folder / f"{index}.{part}.x", [split.x for split in splits])
             for task in owned:
                 _write_rows(folder / f"{index}.{part}.y.{task}.npy", [split.y[task] for split in splits])
 
@@ -50,9 +55,19 @@ def _write_joined(folder: Path, clients: Joined) -> None:
         for part, rows in enumerate((table.train, table.test)):
             np.save(folder / f"{index}.{part}.size.npy", rows.size)
             chosen = rows.numbers()
-            _write_chosen(folder / f"{index}.{part}.x.npy", rows.x, chosen)
+            if isinstance(rows.x, DiskArray):
+                write_disk_array(folder / f"{index}.{part}.x", rows.x.select(chosen))
+            else:
+                _write_chosen(folder / f"{index}.{part}.x.npy", rows.x, chosen)
             for task in table.owned:
                 _write_chosen(folder / f"{index}.{part}.y.{task}.npy", rows.y[task], chosen)
+
+
+def _write_inputs(path: Path, parts: Sequence[Any]) -> None:
+    if any(isinstance(part, DiskArray) for part in parts):
+        write_disk_array(path, end_to_end(parts))
+    else:
+        _write_rows(path.with_name(f"{path.name}.npy"), parts)
 
 
 def _write_chosen(path: Path, array: NDArray[Any], rows: NDArray[np.int64]) -> None:
@@ -94,6 +109,8 @@ def read_shard(folder: Path) -> Shard:
         for part in range(2):
             size = np.load(folder / f"{index}.{part}.size.npy")
             labels = {task: mapped(f"{index}.{part}.y.{task}") for task in owned}
-            splits.append(ShardRows(mapped(f"{index}.{part}.x"), labels, np.cumsum(size) - size, size))
+            stored = read_disk_array(folder / f"{index}.{part}.x")
+            x = mapped(f"{index}.{part}.x") if stored is None else stored
+            splits.append(ShardRows(x, labels, np.cumsum(size) - size, size))
         tables.append(ShardTable(tuple(owned), members[index], *splits))
     return Shard(tables)

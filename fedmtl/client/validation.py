@@ -8,6 +8,7 @@ import numpy as np
 
 from fedmtl.client.data_shard import Shard, ShardRows, ShardTable
 from fedmtl.core.random import permutations
+from fedmtl.data.disk import some_rows
 from fedmtl.data.validation import valid_sizes
 
 AT_ONCE = 2**22
@@ -34,6 +35,6 @@ def _divided(table: ShardTable, fraction: float, seed: int) -> ShardTable:
     owner = np.repeat(np.arange(len(held)), train.size)
     rows = np.arange(len(owner)) + np.repeat(train.start - first, train.size)
     rows = rows[np.argsort(2 * owner + is_held, kind="stable")]  # a client's examples, those held out last
-    x, y = train.x[rows], {task: labels[rows] for task, labels in train.y.items()}
+    x, y = some_rows(train.x, rows), {task: labels[rows] for task, labels in train.y.items()}
     kept = train.size - held
     return table._replace(train=ShardRows(x, y, first, kept), valid=ShardRows(x, y, first + kept, held))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from fedmtl.core.input_forms import InputForms
 from fedmtl.core.types import ClientId
+from fedmtl.data.array_folder import files_of
 from fedmtl.data.array_tables import check_alike, check_finite_columns, columns_of, order_of, same_order
 from fedmtl.data.base import ClientData, Federation, Split
+from fedmtl.data.disk import DiskArray, some_rows
+from fedmtl.data.disk_open import opened
 from fedmtl.data.infer import infer_regression
 from fedmtl.data.inputs import to_inputs
 from fedmtl.data.labels import LabelPart, to_labels
@@ -23,9 +27,9 @@ from fedmtl.data.task_sets import TaskSets, divided, examples_of, in_parts, name
 from fedmtl.data.tokens import token_count
 from fedmtl.tasks.base import Task
 
-Examples = tuple[ArrayLike, Mapping[str, ArrayLike]]
+Examples = tuple[ArrayLike | Path, Mapping[str, ArrayLike | Path]]
 """Inputs [N, …], and task name -> labels [N, …]."""
-TaskExamples = Mapping[str, tuple[ArrayLike, ArrayLike]]
+TaskExamples = Mapping[str, tuple[ArrayLike | Path, ArrayLike | Path]]
 """Task name -> inputs and labels of its own."""
 ClientExamples = Examples | TaskExamples | Mapping[str, Examples | TaskExamples]
 """Those that ``load`` divides, or of "train" and "test"."""
@@ -33,7 +37,7 @@ ClientExamples = Examples | TaskExamples | Mapping[str, Examples | TaskExamples]
 
 @dataclass(frozen=True, eq=False)
 class ArrayData:
-    """Arrays in memory, checked and copied by ``from_arrays``, which makes it."""
+    """Arrays, checked and copied by ``from_arrays``, which makes it; inputs on disk stay there."""
 
     clients: Mapping[ClientId, Split | ClientData | TaskSets]
     """A ``Split`` is divided into train and test by ``load``, as each of ``TaskSets`` is; ``ClientData`` is divided."""
@@ -70,11 +74,11 @@ class ArrayData:
         return ClientData(self._rows(data, train), self._rows(data, test))
 
     def _rows(self, split: Split, rows: Any) -> Split:
-        return Split(split.x[rows], {name: y[rows] for name, y in split.y.items()})
+        return Split(some_rows(split.x, rows), {name: y[rows] for name, y in split.y.items()})
 
 
 def from_arrays(
-    clients: Mapping[ClientId, ClientExamples] | Mapping[str, ClientExamples],
+    clients: Mapping[ClientId, ClientExamples] | Mapping[str, ClientExamples] | str | Path,
     tasks: Mapping[str, Task] | None = None,
     test_fraction: float = 0.2,
     missing: float | None = None,
@@ -86,16 +90,18 @@ def from_arrays(
     which the first client owns one.
 
     Args:
-        clients: number or name -> ``(x, {task: labels})``, of which ``load`` tests on a part, or
-            ``{"train": (x, {task: labels}), "test": (x, {task: labels})}``; in place of ``(x, {task: labels})`` also
-            ``{task: (x, labels)}``, where tasks have examples of their own, or ``{input: (x, {task: labels})}``, where
-            several tasks have; these inputs may be of unlike shape, for a model with ``Stems``. Else x is [N, …] with
-            the same shape but for N everywhere; labels are [N], [N, 1], or [N, labels] of 0 and 1. Both may be numpy
-            arrays, tensors, tables or columns of pandas or polars, sparse matrices or lists. All is copied: x as int64
-            where every client's is of a type of whole numbers (tokens; a model that takes floats is given float32),
-            else as float32, which rounds to 7 digits and is refused where distinct values would merge. Clients with
-            names are numbered from 0 in alphabetical order, and tables show the names; on devices, where each knows
-            some clients only, number them.
+        clients: number or name -> ``(x, {task: labels})``, of which ``load`` tests on a part, or ``{"train": (x, {task:
+            labels}), "test": (x, {task: labels})}``; in place of ``(x, {task: labels})`` also ``{task: (x, labels)}``,
+            where tasks have examples of their own, or ``{input: (x, {task: labels})}``, where several tasks have; these
+            inputs may be of unlike shape, for a model with ``Stems``. Else x is [N, …] with the same shape but for N
+            everywhere; labels are [N], [N, 1], or [N, labels] of 0 and 1. Both may be numpy arrays, tensors, tables or
+            columns of pandas or polars, sparse matrices or lists, mapped arrays (``np.memmap``) or paths of .npy files.
+            Inputs of the last two stay on disk, and are read for each batch; the rest is copied: x as int64 where every
+            client's is of a type of whole numbers (tokens; a model that takes floats is given float32), else as
+            float32, which rounds to 7 digits and is refused where distinct values would merge. Clients with names are
+            numbered from 0 in alphabetical order, and tables show the names; on devices, where each knows some clients
+            only, number them. Or a folder with a folder for each client, by its name, which has ``x.npy`` and a file of
+            labels for each task, such as ``sick.npy``, or folders ``train`` and ``test`` of such files.
         tasks: task name -> task. Those that are left out, or all, are inferred from the labels of all clients
             together: nothing but 0 and 1, or but -1 and 1, is ``Binary``; [N, classes] with one 1 in each row is
             ``MultiClass``, other [N, labels] of 0 and 1 are ``MultiLabel``; fractions are ``Regression`` with the mean
@@ -118,6 +124,7 @@ def from_arrays(
             without ``missing``; labels from which no task can be inferred, or that their task cannot have; numbers
             that the library's types cannot hold.
     """
+    clients = files_of(clients) if isinstance(clients, str | Path) else clients
     if not isinstance(clients, Mapping):
         raise ValueError(
             f"from_arrays takes {{client: (x, {{task: labels}})}}, got a {type(clients).__name__}; for a list, "
@@ -178,7 +185,8 @@ def _parts(where: str, data: Any) -> list[tuple[str, LabelPart]]:
 def _part(where: str, data: Any) -> LabelPart:
     if not (isinstance(data, tuple | list) and len(data) == 2 and isinstance(data[1], Mapping)):
         raise ValueError(f"{where} is a {type(data).__name__}; from_arrays takes (x, {{task: labels}}).")
-    x = to_numbers(f"{where}, inputs", data[0]).array
+    given = opened(f"{where}, inputs", data[0])
+    x: Any = given if isinstance(given, DiskArray) else to_numbers(f"{where}, inputs", given).array
     if x.ndim < 2:
         raise ValueError(
             f"{where}: inputs are numbers [N, …], got {x.dtype} of shape {x.shape}; for [N], use x[:, None]."
@@ -201,8 +209,9 @@ def _part(where: str, data: Any) -> LabelPart:
     return LabelPart(where, x, {name: _labels(where, name, y, x) for name, y in data[1].items()}, columns)
 
 
-def _labels(where: str, name: str, y: ArrayLike, x: NDArray[Any]) -> NumberArray:
-    found = to_numbers(f"{where}, task {name!r}: labels", y)
+def _labels(where: str, name: str, y: Any, x: Any) -> NumberArray:
+    what = f"{where}, task {name!r}: labels"
+    found = to_numbers(what, opened(what, y))
     shape = found.array.shape
     if found.array.ndim == 0:
         raise ValueError(

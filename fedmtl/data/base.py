@@ -12,10 +12,12 @@ from fedmtl.core.input_forms import InputForms
 from fedmtl.core.random import SERVER
 from fedmtl.core.suggest import did_you_mean
 from fedmtl.core.types import ClientId, TaskSet
-from fedmtl.data.inputs import check_finite, floats, to_inputs
+from fedmtl.data.disk import DiskArray, blocks_of
+from fedmtl.data.inputs import check_finite, checked_on_disk, to_inputs
 from fedmtl.data.joined import Joined
 from fedmtl.data.joined_checks import Checks, check_joined
 from fedmtl.data.numbers import to_numbers
+from fedmtl.data.one_type import all_floats, check_shape, kept_on_disk, numbers_of, of_one_type
 from fedmtl.data.recipe import TableRecipe
 from fedmtl.data.roster import Roster
 from fedmtl.data.split import ClientData as ClientData
@@ -75,12 +77,13 @@ class Federation:
             raise ValueError("A federation needs at least one task, got none.")
         check_tasks(self.tasks)
         _check_form(self.input_shape, self.clients)
+        object.__setattr__(self, "clients", kept_on_disk(self.clients))
         if isinstance(self.clients, Joined):
             given = self.clients.with_inputs(self._of_one_type)
             checks = Checks(self._inputs, self._labels)
             object.__setattr__(self, "clients", check_joined(given, checks, SERVER))
             return
-        given = _of_one_type(self.clients, tuple(self.input_shape))
+        given = of_one_type(self.clients, tuple(self.input_shape))
         checked = {int(client): self._checked(int(client), data) for client, data in sorted(given.items())}
         object.__setattr__(self, "clients", checked)
 
@@ -102,9 +105,9 @@ class Federation:
             ValueError: distinct values of a feature that merge in float32.
         """
         if isinstance(self.clients, Joined):
-            return replace(self, clients=self.clients.with_inputs(_all_floats))
+            return replace(self, clients=self.clients.with_inputs(all_floats))
         parts = [split for data in self.clients.values() for split in data]
-        x = iter(_all_floats([split.x for split in parts]))
+        x = iter(all_floats([split.x for split in parts]))
         clients = {
             client: ClientData(*(split._replace(x=next(x)) for split in data)) for client, data in self.clients.items()
         }
@@ -119,11 +122,13 @@ class Federation:
         return np.array(sizes, np.int64).reshape(-1, 2)
 
     def inputs(self) -> Iterator[NDArray[Any]]:
-        """Arrays that hold the inputs of all clients."""
+        """Arrays that hold the inputs of all clients; of inputs on disk, blocks."""
         if isinstance(self.clients, Joined):
-            yield from {id(rows.x): rows.x for t in self.clients.tables for rows in (t.train, t.test)}.values()
+            arrays = {id(rows.x): rows.x for t in self.clients.tables for rows in (t.train, t.test)}.values()
         else:
-            yield from (split.x for data in self.clients.values() for split in data)
+            arrays = (split.x for data in self.clients.values() for split in data)
+        for array in arrays:
+            yield from blocks_of(array)
 
     def ids(self) -> NDArray[np.int64]:
         """The clients, ascending."""
@@ -150,14 +155,17 @@ class Federation:
         kinds = {getattr(array, "dtype", None) for array in arrays}
         if kinds == {np.dtype(np.float32)} or kinds == {np.dtype(np.int64)}:
             return arrays
-        numbers = [to_numbers("all clients", array).array for array in arrays]
+        numbers = [numbers_of("all clients", array) for array in arrays]
         for array in numbers:
-            _check_shape("all clients", array.shape, tuple(self.input_shape))
+            check_shape("all clients", array.shape, tuple(self.input_shape))
         return to_inputs(numbers, lambda _: "all clients")
 
-    def _inputs(self, where: str, x: NDArray[Any]) -> NDArray[Any]:
+    def _inputs(self, where: str, x: Any) -> Any:
+        if isinstance(x, DiskArray):
+            check_shape(where, x.shape, tuple(self.input_shape))
+            return checked_on_disk(x, where, x.dtype.kind == "i")
         x = np.ascontiguousarray(x)
-        _check_shape(where, x.shape, tuple(self.input_shape))
+        check_shape(where, x.shape, tuple(self.input_shape))
         check_finite(x, np.array([0, len(x)]), lambda _: where)
         return x
 
@@ -209,37 +217,6 @@ def _check_form(input_shape: Any, clients: Any) -> None:
                 f"Client {client} is a {type(data).__name__}, which must be ClientData(Split(x, {{task: labels}}), "
                 "Split(…)), for training and test; from_arrays makes it from (x, {task: labels})."
             )
-
-
-def _all_floats(arrays: list[NDArray[Any]]) -> list[NDArray[Any]]:
-    ends = np.cumsum([len(array) for array in arrays])
-    return np.split(floats(arrays[0] if len(arrays) == 1 else np.concatenate(arrays), "inputs"), ends[:-1])
-
-
-def _check_shape(where: str, shape: tuple[int, ...], wanted: tuple[int, ...]) -> None:
-    if shape[1:] != wanted:
-        raise ValueError(f"{where}: inputs have shape {shape[1:]}, the federation's is {wanted}.")
-
-
-def _of_one_type(clients: Mapping[ClientId, ClientData], input_shape: tuple[int, ...]) -> Mapping[ClientId, ClientData]:
-    """The clients with inputs that are all float32, or all int64; the same objects where they are so already."""
-    kinds = {getattr(split.x, "dtype", None) for data in clients.values() for split in data}
-    if not kinds or kinds == {np.dtype(np.float32)} or kinds == {np.dtype(np.int64)}:
-        return clients
-    places = [(client, number, part) for client in sorted(clients) for number, part in enumerate(("train", "test"))]
-    names = [f"client {client}, {part}" for client, _, part in places]
-    arrays = [
-        to_numbers(name, clients[client][number].x).array
-        for name, (client, number, _) in zip(names, places, strict=True)
-    ]
-    for name, array in zip(names, arrays, strict=True):
-        _check_shape(name, array.shape, input_shape)
-    found = to_inputs(arrays, lambda part: names[part])
-    made = {}
-    for number, client in enumerate(sorted(clients)):
-        train, test = clients[client]
-        made[client] = ClientData(Split(found[2 * number], train.y), Split(found[2 * number + 1], test.y))
-    return made
 
 
 class Dataset(Protocol):

@@ -1,21 +1,23 @@
 """All clients' inputs as one type: int64 where all are whole numbers, else float32, and nothing changed in silence."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedmtl.data.disk import DiskArray
 from fedmtl.tasks.precision import LARGEST, merged_by_float32
 
 
-def to_inputs(parts: Sequence[NDArray[Any]], where: Callable[[int], str]) -> list[NDArray[Any]]:
-    """Copies of the inputs of all clients, float32 or int64, finite, in C order.
+def to_inputs(parts: Sequence[Any], where: Callable[[int], str]) -> list[Any]:
+    """Copies of the inputs of all clients, float32 or int64, finite, in C order; those on disk stay there.
 
     Whole numbers of whole types stay so while all clients have such; a model that takes floats is given float32.
 
     Args:
-        parts: numbers, [N, …], equal in all but N.
+        parts: numbers, [N, …], equal in all but N; numpy arrays, or ``DiskArray``.
         where: names a part, for messages.
 
     Raises:
@@ -29,20 +31,57 @@ def to_inputs(parts: Sequence[NDArray[Any]], where: Callable[[int], str]) -> lis
                 "all clients' have one shape; inputs of unlike shape have names, {task: (x, labels)}, and a model with "
                 "Stems."
             )
+    whole = all(part.dtype.kind in "biu" for part in parts)
+    stored = [number for number, part in enumerate(parts) if isinstance(part, DiskArray)]
+    memory = sorted(set(range(len(parts))).difference(stored))
+    found: dict[int, Any] = {number: checked_on_disk(parts[number], where(number), whole) for number in stored}
+    if memory:
+        copies = _in_memory([parts[number] for number in memory], lambda part: where(memory[part]), whole)
+        found.update(zip(memory, copies, strict=True))
+    return [found[number] for number in range(len(parts))]
+
+
+def _in_memory(parts: Sequence[NDArray[Any]], where: Callable[[int], str], whole: bool) -> list[NDArray[Any]]:
     starts = np.cumsum([0, *map(len, parts)])
-    if all(part.dtype.kind in "biu" for part in parts):
+    if whole:
         for part, array in enumerate(parts):
-            if array.dtype == np.uint64 and array.size and int(array.max()) >= 2**63:
-                raise ValueError(
-                    f"{where(part)}: inputs hold {array.max()}, and whole numbers are int64, below 2**63; number the "
-                    "values from 0."
-                )
+            _check_whole(array, where(part))
         joined = np.concatenate([np.asarray(part, np.int64) for part in parts])
     else:
         joined = join(parts)
         check_finite(joined, starts, where)
         joined = floats(joined, "inputs")
     return np.split(joined, starts[1:-1])
+
+
+def checked_on_disk(array: DiskArray, where: str, whole: bool) -> DiskArray:
+    """Inputs on disk, to be read as int64 where ``whole``, else as float32; looked at once, block by block.
+
+    Numbers that float32 makes one are found where they are in one block.
+
+    Raises:
+        ValueError: as ``to_inputs``.
+    """
+    kind, raw = np.dtype(np.int64 if whole else np.float32), array.raw
+    if array.checked and array.dtype == kind:
+        return array
+    if raw.kind == "f" or raw.itemsize == 8 or not whole:
+        first = 0
+        for block in array.blocks(raw):
+            if whole:
+                _check_whole(block, where)
+            else:
+                check_finite(block, np.array([0, len(block)]), lambda _: where, first)
+                floats(block, f"{where}: inputs")
+            first += len(block)
+    return replace(array, dtype=kind, checked=True)
+
+
+def _check_whole(array: NDArray[Any], where: str) -> None:
+    if array.dtype == np.uint64 and array.size and int(array.max()) >= 2**63:
+        raise ValueError(
+            f"{where}: inputs hold {array.max()}, and whole numbers are int64, below 2**63; number the values from 0."
+        )
 
 
 def join(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
@@ -55,13 +94,14 @@ def join(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return np.concatenate([part.astype(found, copy=False) for part in parts])
 
 
-def check_finite(joined: NDArray[Any], starts: NDArray[np.int64], where: Callable[[int], str]) -> None:
+def check_finite(joined: NDArray[Any], starts: NDArray[np.int64], where: Callable[[int], str], first: int = 0) -> None:
     """Refuse NaN, infinity and what is beyond float32.
 
     Args:
         joined: the inputs of all parts, end to end.
         starts: where each begins, and the end.
         where: names a part.
+        first: number of the first row, of a block.
 
     Raises:
         ValueError: it names the part, the rows, the feature and the way out.
@@ -75,13 +115,13 @@ def check_finite(joined: NDArray[Any], starts: NDArray[np.int64], where: Callabl
     part = int(np.searchsorted(starts, row, side="right")) - 1
     own = good[starts[part] : starts[part + 1]].reshape(starts[part + 1] - starts[part], -1)
     rows = np.flatnonzero(~own.all(1))
-    first = int(np.flatnonzero(~own[rows[0]])[0])
-    value = joined[starts[part] + rows[0]].reshape(-1)[first]
+    place = int(np.flatnonzero(~own[rows[0]])[0])
+    value = joined[starts[part] + rows[0]].reshape(-1)[place]
     found = "NaN or infinity" if not np.isfinite(value) else "numbers beyond float32"
     way = "drop or impute them before building the federation" if not np.isfinite(value) else "scale the feature"
     raise ValueError(
-        f"{where(part)}: inputs hold {found} in {len(rows)} row(s), first row {rows[0]}, "
-        f"{feature(joined.shape[1:], first)} ({value}); {way}."
+        f"{where(part)}: inputs hold {found} in {len(rows)} row(s), first row {first + rows[0]}, "
+        f"{feature(joined.shape[1:], place)} ({value}); {way}."
     )
 
 

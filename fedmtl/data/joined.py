@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.core.types import ClientId, TaskSet
+from fedmtl.data.disk import end_to_end, some_rows
+from fedmtl.data.disk_open import kept
 from fedmtl.data.roster import Roster, roster_of
 from fedmtl.data.split import ClientData, Split
 
@@ -26,7 +28,7 @@ class JoinedRows(NamedTuple):
     def split(self, k: int) -> Split:
         """The examples of client k, without a copy."""
         rows = slice(int(self.start[k]), int(self.start[k] + self.size[k]))
-        return Split(self.x[rows], {task: labels[rows] for task, labels in self.y.items()})
+        return Split(some_rows(self.x, rows), {task: labels[rows] for task, labels in self.y.items()})
 
     def select(self, clients: NDArray[Any]) -> "JoinedRows":
         """Those of some of the clients, without a copy."""
@@ -167,6 +169,7 @@ def joined(tables: Iterable[tuple[TaskSet, NDArray[np.int64], JoinedRows, Joined
     by_tasks: dict[TaskSet, list[tuple[NDArray[np.int64], JoinedRows, JoinedRows]]] = {}
     for owned, clients, train, test in tables:
         if len(clients):
+            train, test = (rows._replace(x=kept(rows.x)) for rows in (train, test))
             by_tasks.setdefault(tuple(owned), []).append((np.asarray(clients, np.int64), train, test))
     found = []
     for owned, parts in by_tasks.items():
@@ -187,7 +190,7 @@ def _together(parts: list[JoinedRows]) -> JoinedRows:
         before = np.cumsum([0, *(len(rows.x) for rows in parts)])
         parts = [rows._replace(start=rows.start + shift) for rows, shift in zip(parts, before, strict=False)]
         y = {task: np.concatenate([rows.y[task] for rows in parts]) for task in first.y}
-        first = JoinedRows(np.concatenate([rows.x for rows in parts]), y, first.start, first.size)
+        first = JoinedRows(end_to_end([rows.x for rows in parts]), y, first.start, first.size)
     return first._replace(
         start=np.concatenate([rows.start for rows in parts]), size=np.concatenate([rows.size for rows in parts])
     )

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.core.types import ClientId, TaskSet
+from fedmtl.data.disk import DiskArray
 from fedmtl.data.joined import ClientTable, Joined, JoinedRows
 
 
@@ -84,7 +85,7 @@ def _checked_rows(
 
 
 def _checked_inputs(where: str, x: NDArray[Any], checks: Checks) -> NDArray[Any]:
-    if x.dtype not in (np.float32, np.int64) or not x.flags.c_contiguous:
+    if isinstance(x, DiskArray) or x.dtype not in (np.float32, np.int64) or not x.flags.c_contiguous:
         return checks.inputs(where, x)
     for start in range(0, max(len(x), 1), _CHUNK):  # what a check notes of each number takes memory
         checks.inputs(where, x[start : start + _CHUNK])

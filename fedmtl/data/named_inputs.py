@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fedmtl.core.input_forms import LARGEST_WHOLE, InputForm, InputForms, to_rows
 from fedmtl.core.suggest import did_you_mean
+from fedmtl.data.disk_open import in_memory
 from fedmtl.data.inputs import to_inputs
 from fedmtl.data.labels import LabelPart
 
@@ -57,13 +58,14 @@ def in_rows(parts: Sequence[LabelPart], names: Sequence[str]) -> tuple[InputForm
     """Return the forms of all inputs, and each set's examples as rows of one shape.
 
     Raises:
-        ValueError: what ``to_inputs`` refuses of the sets of an input, or whole numbers that float32 does not hold.
+        ValueError: what ``to_inputs`` refuses of the sets of an input, large ones on disk, or whole numbers that float32 does not hold.
     """
     forms: dict[str, InputForm] = {}
     arrays: list[NDArray[Any]] = [part.x for part in parts]
     for name in sorted(set(names)):
         places = [place for place, own in enumerate(names) if own == name]
-        own = to_inputs([parts[place].x for place in places], lambda k, places=places: parts[places[k]].where)
+        held = [in_memory(parts[place].where, parts[place].x) for place in places]
+        own = to_inputs(held, lambda k, places=places: parts[places[k]].where)
         for place, array in zip(places, own, strict=True):
             arrays[place] = array
         tasks = tuple(sorted({task for place in places for task in parts[place].y}))

@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fedmtl.data.disk import DiskArray
+
 EXACT = 2**53
 """The whole numbers up to which float64 has each of its own."""
 
@@ -46,6 +48,8 @@ def to_numbers(where: str, value: Any) -> NumberArray:
         ValueError: it holds something else, or numbers that no numpy type holds as they are; the message begins with
             ``where``.
     """
+    if isinstance(value, DiskArray):
+        return NumberArray(np.asarray(value), value.dtype.kind != "f")
     if isinstance(value, Tensor):
         return _plain(where, _of_tensor(where, value))
     if isinstance(value, list | tuple) and value and all(isinstance(item, Tensor) for item in value):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fedmtl.data.disk import end_to_end, some_rows
 from fedmtl.data.partition import hold_out
 from fedmtl.data.split import ClientData, Split
 
@@ -84,7 +85,7 @@ def joined(sets: Sequence[Split]) -> Split:
             kind = y.dtype if y.dtype.kind == "f" else np.dtype(np.float64)
             labels[task] = np.full((ends[-1], *y.shape[1:]), np.nan, kind)
             labels[task][end - len(y) : end] = y
-    return Split(np.concatenate([each.x for each in sets]), labels)
+    return Split(end_to_end([each.x for each in sets]), labels)
 
 
 def divided(client: int, sets: TaskSets, fraction: float, seed: int) -> ClientData:
@@ -92,5 +93,5 @@ def divided(client: int, sets: TaskSets, fraction: float, seed: int) -> ClientDa
     parts: tuple[list[Split], list[Split]] = ([], [])
     for each in sets.sets:
         for part, rows in zip(parts, hold_out(len(each.x), fraction, seed, client), strict=True):
-            part.append(Split(each.x[rows], {task: y[rows] for task, y in each.y.items()}))
+            part.append(Split(some_rows(each.x, rows), {task: y[rows] for task, y in each.y.items()}))
     return ClientData(joined(parts[0]), joined(parts[1]))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.core.bounds import check_int
+from fedmtl.data.disk import blocks_of
 from fedmtl.data.words import FIRST, PADDING, UNKNOWN, tokenize
 
 
@@ -64,7 +65,7 @@ def token_count(given: bool | int, parts: Sequence[NDArray[Any]], where: Callabl
     if given is not True:
         check_int("tokens", given, FIRST + 1, 2**24)
     most = 0
-    for part, x in enumerate(parts):
+    for part, x in ((part, block) for part, array in enumerate(parts) for block in blocks_of(array)):
         if x.dtype.kind != "i":
             raise ValueError(
                 f"{where(part)}: tokens are whole numbers, and inputs are {x.dtype}, as all clients' have one type; "

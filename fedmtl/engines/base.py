@@ -67,7 +67,7 @@ class Cohort(NamedTuple):
     """A tree of arrays [K, …], read-only."""
     steps: NDArray[np.int64]
     """[K] number of batches of each client."""
-    batches: Callable[[NDArray[np.int64]], list[Batch]]
+    batches: Callable[[NDArray[np.int64]], Sequence[Batch]]
     """Rows of k clients -> their batches, each [k, B, …], padded with mask 0 to the number of the longest client."""
     owned: TaskSet
     """The clients' tasks, for engines that run clients with different tasks together."""
@@ -77,6 +77,8 @@ class Cohort(NamedTuple):
     """Buffers for the results, for engines that can write them in place."""
     context: ContextRows | None = None
     """Contexts of the clients; None where the function reads none, which is then called with ``NO_CONTEXT``."""
+    bytes_read: NDArray[np.int64] | None = None
+    """[K] bytes of each client's inputs, where these are on disk and are read for its batches; None in memory."""
 
 
 class TaskPadding(NamedTuple):

@@ -12,6 +12,7 @@ from fedmtl.core.context import NO_CONTEXT, Context
 from fedmtl.core.threads import one_thread
 from fedmtl.core.trees import tree_leaves, tree_map, tree_unflatten
 from fedmtl.engines.base import Cohort, TaskPadding
+from fedmtl.engines.batching.streamed import StreamedBatches
 from fedmtl.engines.device import check_device, gather_rows, to_device
 from fedmtl.engines.kernels import batched_layers
 from fedmtl.engines.traits import EngineTraits
@@ -47,7 +48,11 @@ def run_one(cohort: Cohort, k: int, device: str = "cpu") -> Any:
         row = np.array([k])
         # New memory, so that the result does not depend on a row's address or its neighbours.
         private, own = tree_map(lambda leaf: leaf[0], gather_rows((cohort.private, cohort.context), row))
-        batches = [{key: value[0].contiguous() for key, value in batch.items()} for batch in cohort.batches(row)]
+        given = cohort.batches(row)
+        if isinstance(given, StreamedBatches):
+            batches: Any = given.map(lambda value: to_device(value[0].contiguous(), device))
+        else:
+            batches = [{key: value[0].contiguous() for key, value in batch.items()} for batch in given]
         inputs = (cohort.downs[cohort.broadcast_index[k]], private, batches, own)
         down, private, batches, own = to_device(inputs, device)
         ctx = NO_CONTEXT if own is None else Context(*own)

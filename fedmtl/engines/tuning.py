@@ -40,6 +40,9 @@ _CACHE_BYTES = 2**20
 """Bytes of a step's parameters and data at the middle candidate."""
 
 
+READ_CHUNK = 64
+"""Clients in a stack whose inputs are on disk."""
+
 MOST_STACKED = 4096
 """Most clients in a stack."""
 
@@ -134,6 +137,8 @@ def chunk_for(cohort: Cohort, batched: BatchedFunction, device: str) -> int:
     """Return the number of clients to stack; 0 if a client alone is faster than in the best stack by a third."""
     if batched.chunk is not None:
         return batched.chunk
+    if cohort.bytes_read is not None:
+        return READ_CHUNK  # a measurement would read many clients' examples
     order = np.argsort(cohort.steps, kind="stable")
     example = cohort.batches(order[-1:])
     bytes_of_one = sum(

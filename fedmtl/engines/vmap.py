@@ -17,6 +17,7 @@ from fedmtl.engines.allocator import keep_freed_memory
 from fedmtl.engines.base import ClientFn, Cohort, TaskPadding
 from fedmtl.engines.batching.chunks import alone, exact, pieces, singly
 from fedmtl.engines.batching.gather import GatheredRows, ResultAssembler, gather, groups
+from fedmtl.engines.batching.streamed import AT_ONCE, bounded
 from fedmtl.engines.batching.task_padding import group, unpad
 from fedmtl.engines.device import check_device
 from fedmtl.engines.dynamo import postpone_dynamo
@@ -78,7 +79,7 @@ class VMap:
     def map(self, cohorts: Sequence[Cohort], padding: TaskPadding | None = None) -> list[Any]:
         keep_freed_memory()
         with one_thread():
-            if padding is None or len({cohort.owned for cohort in cohorts}) < 2:
+            if padding is None or len({cohort.owned for cohort in cohorts}) < 2 or _streams(cohorts):
                 return [self._run(cohort) for cohort in cohorts]
             results: list[Any] = [None] * len(cohorts)
             for numbers, joined in group(cohorts, padding):
@@ -108,8 +109,14 @@ class VMap:
             for down, rows in groups(cohort, chunk, self.device):
                 single = alone(cohort.steps[rows], chunk) if not self.chunk and not batched.native else 0
                 cut = exact(len(rows), NATIVE_CHUNK) if batched.native else pieces(len(rows) - single, chunk)
-                for start, stop, size in [*cut, *singly(len(rows) - single, len(rows))]:
+                cut = [*cut, *singly(len(rows) - single, len(rows))]
+                reads = cohort.bytes_read
+                for start, stop, size in cut if reads is None else bounded(cut, reads[rows]):
                     running = rows[start:stop]
+                    if reads is not None and reads[running[0]] > AT_ONCE:
+                        alone_now = run_one(cohort, int(running[0]), self.device)
+                        results.put(running, tree_map(lambda leaf: torch.as_tensor(leaf)[None], alone_now))
+                        continue
                     padded = np.concatenate([running, np.repeat(running[-1:], size - len(running))])
                     inputs = gather(cohort, padded, down, self.device, lazy=bool(batched.native))
                     results.put(running, batched(inputs, results.buffers if inputs.whole else None))
@@ -142,3 +149,8 @@ class VMap:
             batched = BatchedFunction(function, COMPILE_AFTER_S if self.compile else math.inf)
             keep(self._functions, function, batched, MAX_FUNCTIONS)
         return self._functions[function]
+
+
+def _streams(cohorts: Sequence[Cohort]) -> bool:
+    """Return True if a client reads its batches one by one, which no stack of padded clients can."""
+    return any(cohort.bytes_read is not None and (cohort.bytes_read > AT_ONCE).any() for cohort in cohorts)

@@ -22,6 +22,7 @@ from fedmtl.core.types import Batch, ClientId, Params, Payload, TaskSet
 from fedmtl.data.joined import some_of
 from fedmtl.data.roster import Roster
 from fedmtl.engines.base import Cohort, TaskPadding
+from fedmtl.engines.batching.streamed import StreamedBatches
 from fedmtl.engines.loop import run_one
 from fedmtl.export.finished import read_finished
 from fedmtl.export.mixture import apart, flat
@@ -111,7 +112,11 @@ class ModelEngine:
         predicts = cohort._replace(function=lambda down, private, batches, ctx: _predictor(self._plan, down, private))
         measure_on = _measure(self._plan, cohort.owned)
         for k, client in enumerate(cohort.clients):
-            batches = [{name: value[0] for name, value in batch.items()} for batch in cohort.batches(np.array([k]))]
+            given = cohort.batches(np.array([k]))
+            if isinstance(given, StreamedBatches):
+                batches: Sequence[Batch] = given.map(lambda value: value[0])
+            else:
+                batches = [{name: value[0] for name, value in batch.items()} for batch in given]
             yield self._use(ClientModel(int(client), run_one(predicts, k), partial(measure_on, batches)))
 
 

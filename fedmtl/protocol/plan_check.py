@@ -106,7 +106,7 @@ def check_inputs(plan: Plan, parts: Iterable[NDArray[Any]]) -> None:
     """
     if not plan.integer_inputs:
         return
-    parts = [part for part in parts if len(part)]
-    low, high = (np.stack([of(part, axis=0) for part in parts]) for of in (np.min, np.max))
+    ends = [(part.min(0), part.max(0)) for part in parts if len(part)]
+    low, high = (np.stack(each) for each in zip(*ends, strict=True))
     x = torch.from_numpy(np.stack([low.min(0), high.max(0)]))
     check_runs(f"{plan.model!r}: inputs from {x.min()} to {x.max()}", plan.module.entry, x)

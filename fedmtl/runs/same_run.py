@@ -13,6 +13,7 @@ from fedmtl.client.data_shard import Shard
 from fedmtl.core.fingerprint import NoFingerprint, fingerprint, parts
 from fedmtl.core.types import TaskSet
 from fedmtl.data.base import ClientData, Federation, Schema
+from fedmtl.data.disk import DiskArray, blocks_of
 from fedmtl.data.joined import Chosen, Joined
 from fedmtl.runs.experiment import COMPONENTS, Experiment
 from fedmtl.runs.experiment_fields import EXECUTION_FIELDS
@@ -100,7 +101,8 @@ def examples_digest(clients: Mapping[int, ClientData]) -> str:
             for pieces in arrays:
                 some = xxh3_128()
                 for piece in _longer(pieces):
-                    some.update(np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data)
+                    for block in blocks_of(piece):
+                        some.update(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
                 first = pieces[0] if len(pieces) else np.zeros(0)
                 found.update(f"{first.dtype.str}{first.shape[1:]}".encode())
                 found.update(some.digest())
@@ -119,7 +121,7 @@ def _tables(clients: Mapping[int, ClientData]) -> Any:
     if isinstance(clients, Shard):
         for table in clients.tables:
             splits = [
-                (rows.size, [[rows.x.numpy()], *([rows.y[task].numpy()] for task in table.owned)])
+                (rows.size, [[_array(rows.x)], *([rows.y[task].numpy()] for task in table.owned)])
                 for rows in (table.train, table.test)
             ]
             yield table.owned, table.clients, splits
@@ -148,6 +150,10 @@ def _tables(clients: Mapping[int, ClientData]) -> Any:
             labels = [[data[part].y[task] for data in both] for task in owned]
             splits.append((list(map(len, inputs)), [inputs, *labels]))
         yield owned, members, splits
+
+
+def _array(x: Any) -> Any:
+    return x if isinstance(x, DiskArray) else x.numpy()
 
 
 def _owners(schema: Schema) -> Sequence[Any]:

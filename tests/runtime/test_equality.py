@@ -5,13 +5,16 @@ by float rounding (1e-6 a round allowed, 1e-5 after five), between runtimes and 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from fedmtl.data import from_arrays
 from fedmtl.run_experiment import run
 from fedmtl.runs.presets import load_experiment
 from fedmtl.runs.result import Result
@@ -69,6 +72,19 @@ def test_ray_has_the_bits_of_the_local_grid_with_loop(runs: Callable[..., Result
     if engine == "loop":
         assert result.summary["digests"] == reference.summary["digests"]
     assert difference(result.state, reference.state) <= 1e-6
+
+
+def test_inputs_on_disk_have_the_same_bits_on_ray(tmp_path: Path) -> None:
+    """Workers read the file; the federation holds places in it, as arrays in memory and on disk are trained alike."""
+    x = np.random.default_rng(0).standard_normal((90, 6)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    mapped, y = np.load(tmp_path / "x.npy", mmap_mode="r"), x[:, 0] > 0
+    results = []
+    for inputs, in_process in ((mapped, False), (mapped, True), (x, True)):
+        data = from_arrays({k: (inputs[30 * k : 30 * k + 30], {"t": y[30 * k : 30 * k + 30]}) for k in range(3)})
+        one = load_experiment(TINY, [SHORT, "engine=Loop", "runtime=Ray(workers=2)", "cohort=1.0"])
+        results.append(run(replace(one, data=data, model="MLP((3,))"), in_process=in_process).summary["digests"])
+    assert results[0] == results[1] == results[2]
 
 
 @pytest.mark.parametrize("algorithm", ["Local", "Pooled", "FedAvg", "FedPer", "FedRep"])

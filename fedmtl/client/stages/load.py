@@ -73,7 +73,8 @@ class ClientGroup(NamedTuple):
             steps=-(-sizes // least),
             batches=partial(cut, rows.batches),
             owned=self.table.owned,
-            lazy_batches=partial(cut, rows.lazy_batches),
+            lazy_batches=None if rows.bytes_of_one else partial(cut, rows.lazy_batches),
+            bytes_read=-(-sizes // least) * least * rows.bytes_of_one if rows.bytes_of_one else None,
             output_buffers=output_buffers,
             context=context,
         )

@@ -50,6 +50,7 @@ def pad_tasks(cohort: Cohort, padding: TaskPadding) -> Cohort:
         lambda rows: [_pad_labels(batch, cohort.owned, padding) for batch in cohort.batches(rows)],
         tuple(padding.label_shapes),
         context=cohort.context,
+        bytes_read=cohort.bytes_read,
     )
 
 
@@ -139,6 +140,15 @@ def _concat(cohorts: Sequence[Cohort]) -> Cohort:
         lambda rows: _gather(cohorts, ends, rows),
         cohorts[0].owned,
         context=_concat_trees([cohort.context for cohort in cohorts]),
+        bytes_read=_bytes_read(cohorts),
+    )
+
+
+def _bytes_read(cohorts: Sequence[Cohort]) -> NDArray[np.int64] | None:
+    if all(cohort.bytes_read is None for cohort in cohorts):
+        return None
+    return np.concatenate(
+        [np.zeros(len(one.clients), np.int64) if one.bytes_read is None else one.bytes_read for one in cohorts]
     )
 
 
