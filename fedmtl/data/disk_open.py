@@ -67,8 +67,8 @@ def in_memory(where: str, x: Any) -> NDArray[Any]:
     """
     if isinstance(x, DiskArray) and x.nbytes > SMALL:
         raise ValueError(
-            f"{where}: inputs of unlike shape are held in memory, as rows of one shape, and these are {x.nbytes:,} bytes "
-            "on disk; give all inputs one shape, or give those of each task to an experiment of its own."
+            f"{where}: inputs of unlike shape are held in memory, as rows of one shape, and these are {x.nbytes:,} "
+            "bytes on disk; give all inputs one shape, or give those of each task to an experiment of its own."
         )
     return np.asarray(x)
 

@@ -58,7 +58,8 @@ def in_rows(parts: Sequence[LabelPart], names: Sequence[str]) -> tuple[InputForm
     """Return the forms of all inputs, and each set's examples as rows of one shape.
 
     Raises:
-        ValueError: what ``to_inputs`` refuses of the sets of an input, large ones on disk, or whole numbers that float32 does not hold.
+        ValueError: what ``to_inputs`` refuses of the sets of an input, large ones on disk, or whole numbers that
+            float32 does not hold.
     """
     forms: dict[str, InputForm] = {}
     arrays: list[NDArray[Any]] = [part.x for part in parts]

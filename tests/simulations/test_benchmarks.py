@@ -148,3 +148,14 @@ def test_jobs_compares_the_digests_and_gives_the_part_of_the_time(tmp_path: Path
     assert (runtime, runs, seconds[1::2]) == ("InProcess", "2", ["s", "s"])
     assert float(part) == pytest.approx(float(seconds[2]) / float(seconds[0]), abs=0.05)
     assert (done.returncode == 1) == (float(part) > 0.65) or float(part) == 0.65
+
+
+def test_disk_trains_on_more_than_it_holds(tmp_path: Path) -> None:
+    """In its smallest form: a line with the size of all inputs, the peak and the limit."""
+    arguments = ["disk.py", "--limit", "24", "--times", "0.25"]
+    code = (
+        f"import runpy, sys; sys.argv = {arguments}; runpy.run_path({str(SCRIPTS / 'disk.py')!r}, run_name='__main__')"
+    )
+    done = forks.run(code=code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("disk: 6 MB of inputs, ") and "MB at the peak, within 24, " in done.stdout
