@@ -57,6 +57,7 @@ from fedmtl.core.gc_paused import skip_last_collection
 from fedmtl.core.types import ClientId, TaskSet
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.engines import Engine, Loop, VMap
+from fedmtl.engines.trace import batched_function
 from fedmtl.models import MLP, Linear, LoRA, Model
 from fedmtl.optimizers import Clip, Cosine, Momentum
 from fedmtl.protocol.make_plan import make_plan
@@ -298,6 +299,12 @@ def no_pictures() -> Iterator[None]:
     """Reports have all but what is drawn."""
     with undrawn():
         yield
+
+
+@pytest.fixture
+def traced_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Functions are traced at their second call, so that the fourth of four rounds is a replay."""
+    monkeypatch.setattr(batched_function, "WAIT_SMALL", 1)
 
 
 @pytest.fixture

@@ -358,6 +358,7 @@ def test_every_batch_is_walked_through(algorithm: AnyAlgorithm) -> None:
     assert len({sha256((state.private, state.upload.payload)) for state in states}) == 4
 
 
+@pytest.mark.usefixtures("traced_early")
 @pytest.mark.parametrize("alike", [True, False], ids=["alike", "unlike"])
 def test_loop_is_vmap(algorithm: AnyAlgorithm, alike: bool) -> None:
     """For clients of 1 to 3 batches of 3 and 4 rows, to 1e-6 a round, from equal states; in training and its loss,

@@ -174,7 +174,7 @@ def test_the_loop_is_the_call_itself(work: Callable[[], list[Job]]) -> None:
 def test_inputs_stay_unchanged_and_repeated_calls_are_bit_identical(
     engine: Engine, work: Callable[[], list[Job]]
 ) -> None:
-    """The third and fourth call replay a graph."""
+    """The fourth call is compared with a replay of a graph, the fifth replays it."""
     jobs = work()
     inputs = [(job.down, job.private, list(job.batches)) for job in jobs]
     before = sha256(inputs)

@@ -30,6 +30,7 @@ from fedmtl import (
     run,
 )
 from fedmtl.engines.kernels import batched_layers
+from fedmtl.engines.trace import batched_function
 from fedmtl.models.heads import places_head
 from fedmtl.models.split import build
 from fedmtl.tasks import Binary, DenseClasses, DenseRegression, MultiClass, SequenceLabels
@@ -295,8 +296,11 @@ RUNS: dict[str, tuple[Any, Any]] = {
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_loop_and_vmap_agree(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Of three rounds, 1e-4; no client runs alone, and later rounds are replays of a graph; ledgers are equal."""
+def test_loop_and_vmap_agree(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three rounds, 1e-4; no client runs alone, and the last round is a replay of a graph; ledgers are equal."""
+    monkeypatch.setattr(batched_function, "WAIT_SMALL", 0)
     model, data = RUNS[name]
     given = {"algorithm": FedAvg(lr=0.05, epochs=1), "model": model, "data": data(), "rounds": 3, "batch_size": 6}
     results = []

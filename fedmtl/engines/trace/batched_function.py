@@ -3,14 +3,13 @@
 Under vmap and grad each operation costs 20 to 30 µs before any arithmetic, which is most of a small model's time.
 The operations of a call depend only on the function and on shapes, so for each signature of the inputs:
 
-1. the first call runs under vmap;
-2. the second one also, and is traced;
-3. the third one also, and is compared with a replay of the graph, which is verified if all bits are equal;
+1. the first two calls run under vmap;
+2. the third one also, and is traced;
+3. the fourth one also, and is compared with a replay of the graph, which is verified if all bits are equal;
 4. later calls are replays. Once a function is verified for one signature, such as a number of clients, its others are
    traced at their first call and replayed from the second.
 
-All of these are bit-identical, so results do not depend on the stage. A long call of a client alone runs without vmap,
-and is bit-identical to that. Long calls are traced later, when their calls have cost as much as tracing.
+All are bit-identical, as is a long call of a client alone, which runs without vmap. Long calls are traced later.
 
 5. On request, graphs that have been replayed for long are compiled: to C++ if all operations are known there, else by
    torch's compiler. Results are then equal to rounding only.
@@ -43,12 +42,14 @@ log = logging.getLogger(__name__)
 MAX_SIGNATURES = 64
 """Most graphs of one function."""
 
+WAIT_SMALL = 2
+"""Calls before a function's first short call is traced: a run of two rounds would never use its graph."""
+
 WAIT = 5
 """Calls before a long call of a stack is traced."""
 
 WAIT_ALONE = 30
-"""Calls before a long call of a client alone is traced: that takes as long as ten calls, and until then it is as fast
-as a loop."""
+"""Calls before a long call of a client alone is traced: as long as ten, and until then it is as fast as a loop."""
 
 NATIVE_SHARE = 0.015
 """Fraction of ``compile_after`` after which graphs are compiled to C++: it is faster, and cached on disk."""
@@ -145,9 +146,8 @@ class BatchedFunction:
         """Return the number of plain calls of a signature before it is traced."""
         if is_large_alone(inputs, tensors):
             return WAIT_ALONE
-        if len(inputs.batches) >= LARGE:
-            return WAIT
-        return 0 if self._verified else 1
+        small = 0 if self._verified else WAIT_SMALL
+        return WAIT if len(inputs.batches) >= LARGE else small
 
     def _plain(self, state: _State, inputs: Inputs, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         results, state.tree = call_plain(self.function, inputs, tensors)

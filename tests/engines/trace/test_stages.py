@@ -75,62 +75,69 @@ NOT_NATIVE = (StageEvent.NOT_NATIVE, Stage.VERIFIED)
 
 
 def test_a_pure_function_is_traced_verified_and_replayed(seen: Path) -> None:
-    """One plain call, one that is traced, one that is compared, then replays, on which nothing changes."""
-    call(BatchedFunction(double), 6)
-    assert seen == [WAITED, TRACED, EQUAL, (StageEvent.SETTLED, Stage.REPLAYED)]
+    """Two plain calls, one that is traced, one that is compared, then replays, on which nothing changes."""
+    call(BatchedFunction(double), 7)
+    assert seen == [WAITED, WAITED, TRACED, EQUAL, (StageEvent.SETTLED, Stage.REPLAYED)]
 
 
 def test_another_signature_of_a_verified_function_is_trusted(seen: Path) -> None:
     function = BatchedFunction(double)
-    call(function, 4)
+    call(function, 5)
     seen.clear()
     call(function, 3, clients=5)
     assert seen == [(StageEvent.TRUSTED, Stage.VERIFIED), (StageEvent.SETTLED, Stage.REPLAYED)]
 
 
 def test_a_function_with_changes_in_place_is_traced_a_second_time(seen: Path) -> None:
-    call(BatchedFunction(aliased), 5)
-    assert seen == [WAITED, (StageEvent.ALIASED, Stage.PLAIN), TRACED, EQUAL, (StageEvent.SETTLED, Stage.REPLAYED)]
+    call(BatchedFunction(aliased), 6)
+    assert seen == [
+        WAITED,
+        WAITED,
+        (StageEvent.ALIASED, Stage.PLAIN),
+        TRACED,
+        EQUAL,
+        (StageEvent.SETTLED, Stage.REPLAYED),
+    ]
 
 
 def test_a_function_that_reads_numbers_is_given_up(seen: Path) -> None:
-    call(BatchedFunction(reads_numbers), 4)
+    call(BatchedFunction(reads_numbers), 5)
     given_up = [
         (StageEvent.UNTRACEABLE, Stage.GIVEN_UP),
         (StageEvent.WAITED, Stage.GIVEN_UP),
         (StageEvent.WAITED, Stage.GIVEN_UP),
     ]
-    assert seen == [WAITED, *given_up]
+    assert seen == [WAITED, WAITED, *given_up]
 
 
 def test_an_impure_function_is_given_up(seen: Path) -> None:
     impure.calls = 0  # type: ignore[attr-defined]
-    call(BatchedFunction(impure), 4)
-    assert seen == [WAITED, TRACED, (StageEvent.UNEQUAL, Stage.GIVEN_UP), (StageEvent.WAITED, Stage.GIVEN_UP)]
+    call(BatchedFunction(impure), 5)
+    assert seen == [WAITED, WAITED, TRACED, (StageEvent.UNEQUAL, Stage.GIVEN_UP), (StageEvent.WAITED, Stage.GIVEN_UP)]
 
 
 def test_code_of_torchs_compiler(seen: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """C++ is tried first, once for the function; then torch's compiler, once for each signature."""
     monkeypatch.setattr(compilers, "compile_cpp", unsupported)
     monkeypatch.setattr(compilers, "compile_torch", compiled(2.0))
-    call(BatchedFunction(double, compile_after=0.0), 8)
-    assert seen == [WAITED, TRACED, EQUAL, NOT_NATIVE, (StageEvent.COMPILED, Stage.COMPILED)]
+    call(BatchedFunction(double, compile_after=0.0), 9)
+    assert seen == [WAITED, WAITED, TRACED, EQUAL, NOT_NATIVE, (StageEvent.COMPILED, Stage.COMPILED)]
 
 
 def test_native_code(seen: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is for any number of clients: the function needs no other graph."""
     monkeypatch.setattr(compilers, "compile_cpp", compiled(2.0))
     function = BatchedFunction(double, compile_after=0.0)
-    call(function, 8)
+    call(function, 9)
     call(function, 2, clients=5)
-    assert seen == [WAITED, TRACED, EQUAL, (StageEvent.NATIVE, Stage.NATIVE)]
+    assert seen == [WAITED, WAITED, TRACED, EQUAL, (StageEvent.NATIVE, Stage.NATIVE)]
 
 
 def test_without_compilers_it_is_replayed(seen: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compilers, "compile_cpp", fails)
     monkeypatch.setattr(compilers, "compile_torch", fails)
-    call(BatchedFunction(double, compile_after=0.0), 8)
-    assert seen == [WAITED, TRACED, EQUAL, NOT_NATIVE, (StageEvent.SETTLED, Stage.REPLAYED)]
+    call(BatchedFunction(double, compile_after=0.0), 9)
+    assert seen == [WAITED, WAITED, TRACED, EQUAL, NOT_NATIVE, (StageEvent.SETTLED, Stage.REPLAYED)]
 
 
 def test_the_tests_above_are_of_all_transitions() -> None:
