@@ -18,6 +18,8 @@ from fedmtl.models.transformer_encoder import TransformerEncoder as TransformerE
 from fedmtl.models.stems import Stems as Stems
 from fedmtl.models.text_encoder import TextEncoder as TextEncoder
 from fedmtl.models.pretrained import Pretrained as Pretrained
+from fedmtl.models.timm_model import Timm as Timm
+from fedmtl.models.transformers_model import Transformers as Transformers
 from fedmtl.models.share import ShareMap as ShareMap
 from fedmtl.models.lora import LoRA as LoRA
 from fedmtl.models.from_module import FromModule as FromModule

@@ -112,9 +112,9 @@ SETTINGS = [
     Case(TextEncoder(), (5,), 64, None, vocabulary=16384),
     Case(TransformerEncoder(9, 4, heads=1, hidden=6, dropout=0.2, per_token=True), (5,), (4, 5), None, vocabulary=9),
 ]
-OTHERS = {"FromModule", "Stems", "Pretrained"}
-"""Models that need a module, a file, or inputs of several shapes: ``test_from_module.py``, ``test_pretrained.py`` and
-``test_stems.py`` have their contract."""
+OTHERS = {"FromModule", "Stems", "Pretrained", "Timm", "Transformers"}
+"""Models that need a module, a file, a package, or inputs of several shapes: ``test_from_module.py``,
+``test_pretrained.py``, ``test_named_models.py`` and ``test_stems.py`` have their contract."""
 NAMED = {type(case.model).__name__ for case in SETTINGS} | OTHERS
 
 
