@@ -115,6 +115,9 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             if words[0] == "fedmtl" and not any("runtime.address" in word for word in words):
                 # A benchmark takes minutes and has tests of its own; with --help its flags are still read.
                 small = {"run": QUICK, "compare": [*QUICK, "--seeds", "1"], "bench": ["--help"]}
+                small["onboard"] = ["--steps", "2"]
+                if any(word.startswith("data=") for word in words):  # which says its clients
+                    small["run"] = [*QUICK[:2], *QUICK[4:]]
                 small["tune"] = [*QUICK, "--trials", "2", "--sampler", "random"]
                 changes = [
                     *small.get(words[1], []),

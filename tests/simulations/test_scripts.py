@@ -62,7 +62,13 @@ def settings(values: list[str]) -> list[str]:
 
 def test_every_script_is_run_here() -> None:
     scripts = {path.name for path in SIMULATIONS.glob("*.py")}  # tests/simulations/test_benchmarks.py has the others
-    assert scripts == {"own_data.py", "own_method.py", "bytes_against_accuracy.py", "train_text_encoder.py"}
+    assert scripts == {
+        "own_data.py",
+        "own_method.py",
+        "bytes_against_accuracy.py",
+        "train_text_encoder.py",
+        "wearables.py",
+    }
 
 
 def test_own_data(checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
