@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fedmtl.analysis import Run as Run
     from fedmtl.analysis.load import load_run as load_run
     from fedmtl.analysis.report.call import report as report
+    from fedmtl.augmentations import *  # noqa: F403
     from fedmtl.callbacks import *  # noqa: F403
     from fedmtl.codecs import *  # noqa: F403
     from fedmtl.codecs.transforms import *  # noqa: F403
@@ -46,6 +47,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "algorithms": ("Algorithm", "Sends", "Traits"),
+    "augmentations": ("Augmentation", "AugmentationTraits"),
     "callbacks": ("Callback", "MissingPackage", "RunInfo"),
     "codecs": ("Codec", "CodecTraits", "Layout"),
     "codecs.transforms": ("Transform", "TransformTraits"),

@@ -16,7 +16,7 @@ FLOORS = [
     ["core", "tasks"],
     ["registry"],
     ["codecs", "data", "models", "metrics", "optimizers", "weightings", "engines"],
-    ["algorithms", "tables"],
+    ["algorithms", "augmentations", "tables"],
     ["protocol", "callbacks", "verify"],
     ["client", "server"],
     ["runs"],

@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-TRAINING = ("train", "raw_data")
-"""The purposes whose packets are the price of a model. How often it is evaluated is a choice of the study."""
+from fedmtl.tables.schemas import TRAINING_PURPOSES as TRAINING
 
 
 def sent_bytes(transfers: Iterable[Mapping[str, Any]], purposes: Sequence[str], direction: str | None) -> int:
@@ -21,5 +20,5 @@ def cost_by_round(transfers: Iterable[Mapping[str, Any]], rounds: Sequence[int])
             by_round[t["round"]] = by_round.get(t["round"], 0) + t["packet_bytes"]
     last = max([*by_round, *rounds], default=0)
     totals = list(accumulate(by_round.get(r, 0) for r in range(last + 1)))
-    # The initial model is free, wherever the ledger puts raw data that was sent before the first round.
+    # The initial model is free, wherever the ledger puts what was sent before the first round.
     return [totals[r] if r > 0 else 0 for r in rounds]

@@ -25,6 +25,7 @@ class ListKind(StrEnum):
     data = "data"
     partitions = "partitions"
     models = "models"
+    augmentations = "augmentations"
     callbacks = "callbacks"
     engines = "engines"
     runtimes = "runtimes"
@@ -42,8 +43,8 @@ def list_known(
 ) -> None:
     """List what a preset can name, and what it takes.
 
-    KIND is algorithms, weightings, optimizers, codecs, transforms, tasks, data, partitions, models, callbacks,
-    engines, runtimes or presets.
+    KIND is algorithms, weightings, optimizers, codecs, transforms, tasks, data, partitions, models, augmentations,
+    callbacks, engines, runtimes or presets.
     """
     with one_clear_error():
         from fedmtl.registry.described import MEANING, Described, described

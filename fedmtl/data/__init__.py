@@ -22,6 +22,7 @@ from fedmtl.data.watch import Watch as Watch
 from fedmtl.data.synthetic import Synthetic as Synthetic
 from fedmtl.data.table_file import TableFile as TableFile
 from fedmtl.data.held_out import Without as Without
+from fedmtl.data.standardised import Standardised as Standardised
 from fedmtl.data.productreviews import ProductReviews as ProductReviews
 from fedmtl.data.moviereviews import MovieReviews as MovieReviews
 from fedmtl.data.har import HAR as HAR

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,32 +18,14 @@ from fedmtl.data.joined import Joined
 from fedmtl.data.joined_checks import Checks, check_joined
 from fedmtl.data.numbers import to_numbers
 from fedmtl.data.one_type import all_floats, check_shape, kept_on_disk, numbers_of, of_one_type
+from fedmtl.data.prepared import Prepared
 from fedmtl.data.recipe import TableRecipe
 from fedmtl.data.roster import Roster
+from fedmtl.data.schema import Schema as Schema
 from fedmtl.data.split import ClientData as ClientData
 from fedmtl.data.split import Split as Split
 from fedmtl.data.task_checks import check_tasks
 from fedmtl.tasks.base import Task
-
-
-class Schema(NamedTuple):
-    """Description of a federation that every side knows: all but the examples."""
-
-    tasks: Mapping[str, Task]
-    input_shape: tuple[int, ...]
-    integer_inputs: bool
-    """Whole numbers: tokens, or quantities such as bytes and ages."""
-    owners: Roster
-    """All clients, ascending, and the tasks that each owns."""
-    examples: NDArray[np.int64] | None = None
-    """Training and test examples of each client, [K, 2], in the order of ``owners``; None where they are not known.
-    The server holds what clients send to it: their weights, and the counts of what they measured."""
-    client_names: Mapping[ClientId, str] = {}
-    """Names of clients that the user named."""
-    tokens: int = 0
-    """Number of different tokens that inputs are made of; 0: inputs are quantities."""
-    forms: InputForms = {}
-    """Inputs that have names, of which examples are rows of ``input_shape``; none where all have one shape."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,12 +47,14 @@ class Federation:
     client_names: Mapping[ClientId, str] = field(default_factory=dict)
     """Names for tables and reports, of clients that have one."""
     recipe: TableRecipe | None = None
-    """The way from rows of the table, that the examples are of, to inputs; a run keeps it."""
+    """The way from rows of the examples' table to inputs; a run keeps it."""
     tokens: int = 0
     """Number of different tokens, the rows of an embedding, where inputs are such; 0: inputs are quantities. A model
     that would take tokens for quantities is refused."""
     forms: InputForms = field(default_factory=dict)
     """Inputs that have names, whose examples are rows as of ``to_rows``; ``from_arrays`` makes them."""
+    prepared: Prepared | None = None
+    """Packets by which clients agreed on statistics and words before the first round; None: they sent none."""
 
     def __post_init__(self) -> None:
         if not self.tasks:
@@ -95,8 +79,8 @@ class Federation:
         else:
             kinds = {data.train.x.dtype.kind for data in clients.values()}
             owners = Roster({client: data.tasks for client, data in clients.items()})
-        whole, names = kinds == {"i"}, self.client_names
-        return Schema(self.tasks, self.input_shape, whole, owners, self.sizes, names, self.tokens, self.forms)
+        whole, names, more = kinds == {"i"}, self.client_names, (self.tokens, self.forms, self.prepared, self.recipe)
+        return Schema(self.tasks, self.input_shape, whole, owners, self.sizes, names, *more)
 
     def with_floats(self) -> "Federation":
         """The federation with inputs as float32, for a model that takes no whole numbers.
@@ -118,8 +102,7 @@ class Federation:
         """Training and test examples of each client, ascending, [K, 2]."""
         if isinstance(self.clients, Joined):
             return self.clients.sizes
-        sizes = [(len(data.train.x), len(data.test.x)) for data in self.clients.values()]
-        return np.array(sizes, np.int64).reshape(-1, 2)
+        return np.array([(len(d.train.x), len(d.test.x)) for d in self.clients.values()], np.int64).reshape(-1, 2)
 
     def inputs(self) -> Iterator[NDArray[Any]]:
         """Arrays that hold the inputs of all clients; of inputs on disk, blocks."""

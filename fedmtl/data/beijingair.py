@@ -39,7 +39,7 @@ class BeijingAir:
     The last ``test_fraction`` of the time is tested on, and no hour of it is an input or a label of training. Of all
     hours every ``step``-th is an example, the first by the seed; as 7 and 24 have no divisor in common, all
     hours of the day come alike. Inputs have mean 0 and standard deviation 1 over all training hours of all stations:
-    one scale for all clients, for which they would send sums and squares.
+    one scale for all clients, for which they send sums and squares.
 
     Source: Zhang et al., Cautionary tales on air-quality improvement in Beijing, Proceedings of the Royal Society A
     473, 2017; UCI 501.
@@ -85,7 +85,7 @@ class BeijingAir:
         cut = round((1 - self.test_fraction) * hours.values.shape[2])
         early, late = times[times + self.ahead < cut], times[times >= cut]
         parts = [[self._examples(station, some) for some in (early, late)] for station in hours.values]
-        x = scaled_together([(train[0], test[0]) for train, test in parts])
+        x, prepared = scaled_together([(train[0], test[0]) for train, test in parts])
         known = np.concatenate([train[1] for train, _ in parts]).astype(np.float64)
         clients = {
             client: ClientData(*(Split(x[client][part], _by_name(own[part][1])) for part in (0, 1)))
@@ -95,7 +95,8 @@ class BeijingAir:
             name: Regression(float(np.nanmean(column)), float(np.nanstd(column)))
             for name, column in zip(POLLUTANTS, known.T, strict=True)
         }
-        return Federation(tasks, (hours.values.shape[1],), clients, dict(enumerate(hours.stations)))
+        names = dict(enumerate(hours.stations))
+        return Federation(tasks, (hours.values.shape[1],), clients, names, prepared=prepared)
 
     def _examples(
         self, station: NDArray[np.float32], times: NDArray[np.int64]

@@ -12,7 +12,7 @@ from fedmtl.data.arrays import ArrayData, from_arrays
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.data.cleaning import CLEAN, checked_steps
 from fedmtl.data.columns import as_table, kind_of, texts_of
-from fedmtl.data.fit_recipe import TEXT, Preparation, fit_recipe
+from fedmtl.data.fit_recipe import TEXT, FittedRecipe, Preparation, fit_recipe
 from fedmtl.data.frame_columns import Roles, join_tables, labels_of, owners_of, parts_of, refuse_short, roles_of
 from fedmtl.data.partition import hold_out
 from fedmtl.data.recipe import TableRecipe
@@ -47,16 +47,26 @@ class FrameData:
         Raises:
             ValueError: what ``Federation`` refuses, missing features, or training rows that no recipe can be made of.
         """
-        divided = {client: self._divided(client, data, seed) for client, data in self.arrays.clients.items()}
-        trained = np.sort(np.concatenate([data.train.x[:, 0] for data in divided.values()]))
-        recipe = fit_recipe(self.table, self.kinds, self.owner, trained, self.client, self.preparation)
-        x = recipe.inputs_of(self.table, self.owner)
+        divided = self._all_divided(seed)
+        fitted = self._fitted(divided)
+        x = fitted.recipe.inputs_of(self.table, self.owner)
         clients = {
             client: ClientData(*(split._replace(x=x[split.x[:, 0]]) for split in data))
             for client, data in divided.items()
         }
         federation = replace(self.arrays, clients=clients).load(seed)
-        return replace(federation, recipe=recipe, tokens=0 if recipe.text is None else recipe.text.vocabulary)
+        return replace(federation, recipe=fitted.recipe, prepared=fitted.prepared, tokens=fitted.tokens)
+
+    def _fitted(self, divided: Mapping[ClientId, ClientData]) -> FittedRecipe:
+        rows = {client: data.train.x[:, 0] for client, data in divided.items()}
+        return fit_recipe(self.table, self.kinds, self.owner, rows, self.client, self.preparation)
+
+    def _all_divided(self, seed: int) -> dict[ClientId, ClientData]:
+        return {client: self._divided(client, data, seed) for client, data in self.arrays.clients.items()}
+
+    def vocabulary_error(self, seed: int = 0) -> int:
+        """Most by which a count of a word, by which the vocabulary is chosen, is too low: 0 unless ``words_sent``."""
+        return self._fitted(self._all_divided(seed)).error
 
     @property
     def vocabulary(self) -> int | None:
@@ -104,6 +114,7 @@ def from_frame(
     min_count: int = 2,
     length: int = 128,
     clean: Sequence[str] = CLEAN,
+    words_sent: int = 0,
 ) -> FrameData:
     """A data set from a table, in one call.
 
@@ -134,12 +145,14 @@ def from_frame(
         clean: steps of cleaning of a text, in order: "html" takes tags out and makes characters of entities, "urls"
             takes addresses out, "nfkc" and "lower" make one form and one case of letters, "spaces" one space of
             several; () for none.
+        words_sent: words that each client counts for the vocabulary at most, its most frequent ones: fewer bytes, and
+            counts that are too low by at most ``vocabulary_error``; 0 for all, by which it is that of all texts.
 
     Raises:
         ValueError: a column that is not there, that has two roles or two kinds, or is missing at a client; a client
             without a labelled row, or with one alone; a task with one value alone; and what ``from_arrays`` refuses.
     """
-    by = Preparation(impute or "", scale, vocabulary, min_count, length, checked_steps(clean))
+    by = Preparation(impute or "", scale, vocabulary, min_count, length, checked_steps(clean), words_sent)
     whole = as_table(join_tables(table, client) if isinstance(table, Mapping) else table)
     given = dict.fromkeys([tasks] if isinstance(tasks, str) else tasks) if not isinstance(tasks, Mapping) else tasks
     roles = roles_of(list(whole.columns), Roles(client, tuple(given), features, text, split, groups))

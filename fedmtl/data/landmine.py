@@ -25,7 +25,7 @@ class Landmine:
 
     Fields 0 to 14 are foliated, 15 to 28 bare earth or desert. Signatures are tested on at random, mines and others of
     each field in the same part. Inputs have mean 0 and standard deviation 1 over all training signatures: one scale for
-    all clients, for which they would send sums and squares.
+    all clients, for which they send sums and squares.
 
     Source: Xue, Liao, Carin and Krishnapuram, Multi-task learning for classification with Dirichlet process priors,
     JMLR 8, 2007.
@@ -60,14 +60,15 @@ class Landmine:
     def load(self, seed: int) -> Federation:
         x, y, field = read()
         rows = [self._divided(np.flatnonzero(field == client), y, seed, client) for client in range(FIELDS)]
-        scaled = scaled_together([(x[train], x[test]) for train, test in rows])
+        scaled, prepared = scaled_together([(x[train], x[test]) for train, test in rows])
         clients = {
             client: ClientData(
                 *(Split(part, {"mine": y[own]}) for part, own in zip(scaled[client], rows[client], strict=True))
             )
             for client in range(FIELDS)
         }
-        return Federation({"mine": Binary()}, (9,), clients, {client: f"field {client}" for client in clients})
+        names = {client: f"field {client}" for client in clients}
+        return Federation({"mine": Binary()}, (9,), clients, names, prepared=prepared)
 
     def _divided(
         self, own: NDArray[np.int64], y: NDArray[np.int64], seed: int, client: int

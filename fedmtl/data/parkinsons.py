@@ -79,7 +79,7 @@ class Parkinsons:
         voices = read()
         people = np.unique(voices.person).tolist()
         rows = [self._divided(voices, person, seed, client) for client, person in enumerate(people)]
-        x = scaled_together([(voices.x[train], voices.x[test]) for train, test in rows])
+        x, prepared = scaled_together([(voices.x[train], voices.x[test]) for train, test in rows])
         clients = {}
         for client, own in enumerate(rows):
             clients[client] = ClientData(
@@ -93,7 +93,7 @@ class Parkinsons:
             for name, score in (("motor", voices.motor), ("total", voices.total))
         }
         names = {client: f"person {person}" for client, person in enumerate(people)}
-        return Federation(tasks, (voices.x.shape[1],), clients, names)
+        return Federation(tasks, (voices.x.shape[1],), clients, names, prepared=prepared)
 
     def _divided(
         self, voices: Voices, person: int, seed: int, client: int

@@ -22,7 +22,7 @@ class School:
     the file's 28th column is constant and left out. The task ``score`` is ``Regression``.
 
     Pupils are tested on at random, in each school the same part. Inputs have mean 0 and standard deviation 1 over all
-    training pupils, and ``score`` is learnt in units of theirs: one scale for all clients, for which they would send
+    training pupils, and ``score`` is learnt in units of theirs: one scale for all clients, for which they send
     sums.
 
     Source: Inner London Education Authority; Argyriou, Evgeniou and Pontil, Machine Learning 73, 2008; as MALSAR has
@@ -56,7 +56,8 @@ class School:
     def load(self, seed: int) -> Federation:
         schools = read()
         rows = [hold_out(len(y), self.test_fraction, seed, client) for client, (_, y) in enumerate(schools)]
-        x = scaled_together([(x[train], x[test]) for (x, _), (train, test) in zip(schools, rows, strict=True)])
+        pairs = [(x[train], x[test]) for (x, _), (train, test) in zip(schools, rows, strict=True)]
+        x, prepared = scaled_together(pairs)
         y = [(y[train], y[test]) for (_, y), (train, test) in zip(schools, rows, strict=True)]
         task = infer_regression("score", [train for train, _ in y])
         clients = {
@@ -66,7 +67,7 @@ class School:
             for client in range(len(schools))
         }
         names = {client: f"school {client + 1}" for client in clients}
-        return Federation({"score": task}, (27,), clients, names)
+        return Federation({"score": task}, (27,), clients, names, prepared=prepared)
 
 
 def read() -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:

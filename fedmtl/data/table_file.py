@@ -69,6 +69,8 @@ class TableFile:
     """Tokens of a text at most."""
     clean: tuple[str, ...] = CLEAN
     """Steps of cleaning of a text, in order; none: texts as they are."""
+    words_sent: int = 0
+    """Words that a client counts for the vocabulary at most; 0 for all."""
     sha256: str = ""
     """Checksum of the file's bytes, by which a file that has changed is refused; empty: any content."""
 
@@ -125,6 +127,7 @@ class TableFile:
             min_count=self.min_count,
             length=self.length,
             clean=self.clean,
+            words_sent=self.words_sent,
         )
 
 

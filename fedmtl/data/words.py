@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,9 +39,17 @@ def vocabulary(texts: Iterable[str], size: int, min_count: int, steps: Sequence[
         min_count: of a word, over all texts.
         steps: of cleaning.
     """
-    counts = Counter(word for text in texts for word in tokenize(text, steps))
-    order = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return tuple(word for word, count in order[:size] if count >= min_count)
+    return most_frequent(Counter(word for text in texts for word in tokenize(text, steps)), size, min_count)
+
+
+def most_frequent(counts: Mapping[str, int], size: int, min_count: int) -> tuple[str, ...]:
+    """``vocabulary`` of texts whose words are counted."""
+    return tuple(word for word in in_order(counts)[:size] if counts[word] >= min_count)
+
+
+def in_order(counts: Mapping[str, int]) -> list[str]:
+    """Words, the most frequent first, those that are equally frequent in alphabetical order (by code point)."""
+    return sorted(counts, key=lambda word: (-counts[word], word))
 
 
 def tokens(

@@ -6,12 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fedmtl.core.context import Context, step_context
 from fedmtl.core.types import Batch, Params, TaskSet
 from fedmtl.models.build import build as build
 from fedmtl.models.check import run
 from fedmtl.models.split_model import Outputs, SplitModel
 from fedmtl.models.split_model import initial_params as initial_params
 from fedmtl.tasks.base import Task
+
+Augmented = Callable[[Tensor, Context], Tensor]
+"""(inputs, context of a training step) -> inputs."""
 
 
 def check_runs(name: str, trunk: nn.Module, x: Tensor) -> None:
@@ -29,9 +33,12 @@ class TaskLoss:
     A batch may say by ``owns`` [B, tasks], equal in all rows, which of the tasks are the client's; else all are.
     """
 
-    def __init__(self, module: SplitModel, tasks: Mapping[str, Task], owned: TaskSet) -> None:
+    def __init__(
+        self, module: SplitModel, tasks: Mapping[str, Task], owned: TaskSet, augmented: Augmented | None = None
+    ) -> None:
         self.tasks = owned
-        self.stateful = module.stateful
+        self._augmented = augmented
+        self.stateful = module.stateful or augmented is not None
         """True where a training step has buffers or draws, so that a batch is one forward pass."""
         self._kinds = tasks
         self._outputs = Outputs(module, owned)
@@ -41,15 +48,20 @@ class TaskLoss:
         return torch.stack(self._losses(params, batch))
 
     def _losses(self, params: Params, batch: Batch) -> list[Tensor]:
-        outputs = self._outputs(params, batch["x"], batch["mask"])
+        outputs = self._outputs(params, self._inputs(batch), batch["mask"])
         return [self._loss(task, outputs, batch) for task in self.tasks]
+
+    def _inputs(self, batch: Batch) -> Tensor:
+        """Return the inputs, augmented in a training step."""
+        ctx = None if self._augmented is None else step_context()
+        return batch["x"] if self._augmented is None or ctx is None else self._augmented(batch["x"], ctx)
 
     def _loss(self, task: str, outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
         return self._kinds[task].loss(outputs[task], batch[f"y.{task}"], batch["mask"])
 
     def examples(self, params: Params, batch: Batch) -> Tensor:
         """Return the loss that a batch of each example alone would have, [B]."""
-        outputs = self._outputs(params, batch["x"], batch["mask"])
+        outputs = self._outputs(params, self._inputs(batch), batch["mask"])
 
         def one(outputs: Mapping[str, Tensor], row: Batch) -> Tensor:
             return self._mean([self._loss(task, outputs, row) for task in self.tasks], row)
@@ -70,9 +82,11 @@ class TaskLoss:
         return (torch.stack(losses) * owns).sum() / owns.sum().clamp(min=1)
 
 
-def loss_fn(module: SplitModel, tasks: Mapping[str, Task], owned: TaskSet) -> TaskLoss:
-    """A client's objective."""
-    return TaskLoss(module, tasks, owned)
+def loss_fn(
+    module: SplitModel, tasks: Mapping[str, Task], owned: TaskSet, augmented: Augmented | None = None
+) -> TaskLoss:
+    """A client's objective; ``augmented`` changes the inputs of its training steps."""
+    return TaskLoss(module, tasks, owned, augmented)
 
 
 def sums_fn(

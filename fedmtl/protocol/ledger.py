@@ -15,9 +15,9 @@ from fedmtl.tables.schemas import LEDGER
 
 Direction = Literal["down", "up"]
 
-Purpose = Literal["train", "evaluate", "raw_data"]
+Purpose = Literal["train", "evaluate", "raw_data", "prepare"]
 """Purpose of a packet. A broadcast that is both evaluated and trained on is one packet, of training.
-``raw_data`` is raw data on its way to a central algorithm."""
+``raw_data`` is raw data on its way to a central algorithm, ``prepare`` what clients agree on before the first round."""
 
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
@@ -27,7 +27,7 @@ class LedgerRow(NamedTuple):
     """One packet of one client."""
 
     round: int
-    """The round that it trains; for ``evaluate``, the round whose model it measures."""
+    """The round that it trains; for ``evaluate``, the round whose model it measures; 0 for ``prepare``."""
     client: ClientId
     direction: Direction
     purpose: Purpose
@@ -161,7 +161,7 @@ class Ledger:
 
         An exchange's is that of the digest before it (32 bytes, at first none) and of its transfers by round, direction
         and purpose: little-endian int64, first round, direction (down 0, up 1), purpose (train 0, evaluate 1,
-        raw_data 2) and number of transfers, then the clients, ascending, then their lengths.
+        raw_data 2, prepare 3) and number of transfers, then the clients, ascending, then their lengths.
         """
         if not self._open and self._digest:
             return self._digest.hex()

@@ -1,14 +1,17 @@
 """The plan of an experiment from the schema of its data."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fedmtl.algorithms.base import Algorithm
+from fedmtl.augmentations.base import Augmentation
 from fedmtl.codecs.base import Codec
 from fedmtl.data.base import Schema
 from fedmtl.data.validation import example_counts
 from fedmtl.models.base import Model
 from fedmtl.models.wrappers import hashed_words
 from fedmtl.protocol.plan import METRICS, Plan
+from fedmtl.protocol.plan_digest import recipe_digest
 
 
 def make_plan(
@@ -24,6 +27,7 @@ def make_plan(
     metrics: str = METRICS[0],
     train_loss: bool = False,
     train_metrics: bool = False,
+    augment: Sequence[Augmentation] = (),
 ) -> Plan:
     """Make the plan of an experiment whose data has this schema.
 
@@ -49,6 +53,8 @@ def make_plan(
         longest=None if counts is None or not len(counts) else int(counts[:, 0].max()),
         valid_fraction=valid_fraction,
         forms=schema.forms,
+        recipe=recipe_digest(schema.recipe),
+        augment=augment,
     )
     if schema.tokens and not plan.integer_inputs:
         raise ValueError(

@@ -1,8 +1,7 @@
 """The plan that server and clients derive alike from one experiment, so that no name and no shape travels."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -11,11 +10,12 @@ from torch import Tensor
 
 from fedmtl.algorithms.base import Algorithm, Prediction, first_server
 from fedmtl.algorithms.common.by_map import by_map
+from fedmtl.augmentations.base import Augmentation
+from fedmtl.augmentations.steps import AugmentedInputs
 from fedmtl.codecs.base import Codec
 from fedmtl.core.context import Context, context_of
 from fedmtl.core.input_forms import InputForms
 from fedmtl.core.random import SERVER
-from fedmtl.core.trees import sha256
 from fedmtl.core.types import ClientId, LossFn, Params, Payload, TaskSet
 from fedmtl.data.batches import make_batches
 from fedmtl.data.roster import Roster
@@ -24,9 +24,9 @@ from fedmtl.metrics import MetricKind
 from fedmtl.metrics.kinds import kind_of
 from fedmtl.models.base import Model
 from fedmtl.models.split import SplitModel, build, initial_params, loss_fn, sums_fn
-from fedmtl.models.wrappers import weights_digests
 from fedmtl.protocol.client_functions import ShapeTrial, measure_fn, mixture_of, predict_fn, trial, with_metrics
 from fedmtl.protocol.link import Link
+from fedmtl.protocol.plan_digest import plan_digest
 from fedmtl.protocol.returned import as_payload
 from fedmtl.protocol.spec import Spec, spec_of
 from fedmtl.tables.schemas import TRAIN_LOSS
@@ -63,6 +63,8 @@ class Plan:
         train_loss: bool = False,
         train_metrics: bool = False,
         forms: InputForms | None = None,
+        recipe: str = "",
+        augment: Sequence[Augmentation] = (),
     ) -> None:
         self.up_codec = up_codec
         self.down_codec = down_codec
@@ -77,12 +79,18 @@ class Plan:
         """The models that are measured by all metrics, one of ``METRICS``."""
         self.sent_metrics = frozenset(["train_loss"] * train_loss + ["train_metrics"] * train_metrics)
         self.owners = owners
+        self.recipe = recipe
+        """Digest of the recipe of inputs, see ``recipe_digest``; empty where there is none."""
         self.model = model
         self.module: SplitModel = build(model, input_shape, self.tasks, seed, integer_inputs, forms)
         self.initial: Params = initial_params(self.module)
         self.algorithm = by_map(algorithm, self.module.roles, self.initial)
         self.integer_inputs = self.module.integer_inputs
         """True where clients' inputs are int64; whole numbers become float32 where the model takes no others."""
+        self.augment = tuple(augment)
+        inputs = self.tasks, input_shape, self.integer_inputs, bool(forms)
+        self.augmented = AugmentedInputs(self.augment, *inputs) if self.augment else None
+        """Changes the inputs of training steps; None changes none."""
         self._input = np.zeros((1, *input_shape), np.int64 if self.integer_inputs else np.float32)
         self._by_tasks: dict[tuple[str, TaskSet], Any] = {}
 
@@ -102,20 +110,7 @@ class Plan:
     @cached_property
     def digest(self) -> bytes:
         """8 bytes that differ when the other side runs another experiment."""
-        picture = (
-            [(name, tuple(value.shape)) for name, value in self.initial.items()],
-            repr(self.tasks),
-            repr(self.algorithm),
-            repr(self.up_codec),
-            repr(self.down_codec),
-            self.batch_size,
-            self.seed,
-            *([] if self.metrics == METRICS[0] else [self.metrics]),
-            *([sha256(frozen)] if (frozen := dict(self.module.named_buffers())) else []),
-            *([f"valid_fraction={self.valid_fraction}"] if self.valid_fraction else []),
-            *[*sorted(self.sent_metrics), *self.module.forms, *weights_digests(self.model)],
-        )
-        return blake2b(repr(picture).encode(), digest_size=8).digest()
+        return plan_digest(self)
 
     def _once(self, kind: str, owned: TaskSet, make: Callable[[], Any]) -> Any:
         unknown = [task for task in owned if task not in self.tasks]
@@ -136,7 +131,7 @@ class Plan:
 
     def loss(self, owned: TaskSet) -> LossFn:
         """Return a client's objective, the mean over its tasks."""
-        return self._once("loss", owned, lambda: loss_fn(self.module, self.tasks, owned))
+        return self._once("loss", owned, lambda: loss_fn(self.module, self.tasks, owned, self.augmented))
 
     def init_client(self, owned: TaskSet, num_examples: int) -> Any:
         """Return a client's first private state."""

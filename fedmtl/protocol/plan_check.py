@@ -59,6 +59,11 @@ def check_plan(plan: Plan, roster: Mapping[ClientId, TaskSet]) -> None:
                     f"{[f'{entry.record}/{entry.name} {entry.shape}' for entry in spec]} in its {what}."
                 )
         plan.measure(owned)
+    if plan.augmented is not None and not plan.augmented.used:  # the trial that finds the specs has trained
+        raise ValueError(
+            f"augment: {plan.algorithm!r} trains without steps on batches, which {list(plan.augment)!r} would change; "
+            "set augment=[], or take another algorithm."
+        )
     _check_codecs(plan, list(zip(roster.first(), roster.task_sets, strict=True)))
 
 

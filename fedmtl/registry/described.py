@@ -20,6 +20,7 @@ MEANING = {
     "data": "A data set is clients, with their tasks, their training examples and their test examples.",
     "partition": "A partition is how the examples of one set are dealt to clients: --set data.partition=NAME.",
     "model": "A model is a trunk, which the tasks share, and a head for each task.",
+    "augmentation": "An augmentation is a random change of inputs in each training step: augment = [NAME, …].",
     "callback": "A callback is a consumer of a run's rows while it goes on: --callback NAME, or fedmtl log afterwards.",
     "engine": "An engine is how a node trains its clients; it changes results by rounding at most.",
     "runtime": "A runtime is where nodes are: --runtime NAME; it changes no result.",
@@ -27,7 +28,10 @@ MEANING = {
 }
 """Kind -> what a thing of this kind is."""
 
-NAMED_BY_MODULE = ("algorithm", "weighting", "optimizer", "codec", "transform", "callback", "partition")
+NAMED_BY_MODULE = (
+    *("algorithm", "weighting", "optimizer", "codec", "transform"),
+    *("augmentation", "callback", "partition"),
+)
 """Kinds of which a file holds one, whose first line is ``Name: what it is.``; of the others the class says it."""
 
 

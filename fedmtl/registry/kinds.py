@@ -7,6 +7,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "codec": ("init", "encode", "decode"),
     "transform": ("apply", "undo"),
     "model": ("trunk", "head"),
+    "augmentation": ("check", "augment"),
     "data": ("load",),
     "partition": ("deal",),
     "task": ("labels", "loss", "sums", "metric", "score"),
@@ -29,6 +30,7 @@ TRAITS = {
     "optimizer": "fedmtl.optimizers.traits:OptimizerTraits",
     "weighting": "fedmtl.weightings.traits:WeightingTraits",
     "task": "fedmtl.tasks.traits:TaskTraits",
+    "augmentation": "fedmtl.augmentations.traits:AugmentationTraits",
     "engine": "fedmtl.engines.traits:EngineTraits",
     "runtime": "fedmtl.runtime.base:RuntimeTraits",
 }
@@ -45,7 +47,7 @@ COMPONENTS = {
 }
 """Field of an experiment -> kind of component."""
 
-LISTS = {"callbacks": "callback"}
+LISTS = {"augment": "augmentation", "callbacks": "callback"}
 """Field of an experiment that is a list -> kind of its components."""
 
 CHAINED = {"codec": ("Chain", "parts", "transform")}

@@ -15,6 +15,7 @@ PACKAGES = {
     "codec": "codecs",
     "transform": "codecs.transforms",
     "model": "models",
+    "augmentation": "augmentations",
     "data": "data",
     "partition": "data.partitions",
     "task": "tasks",

@@ -51,6 +51,8 @@ class Experiment:
     """Clients a round: a whole number, or a fraction of all in (0, 1]."""
     batch_size: int = 16
     """Examples a step; 0 for all of a client's examples at once."""
+    augment: tuple[Any, ...] = ()
+    """Augmentations of the inputs of training steps, one after the other, such as "RandomShift(2)"; none by default."""
     evaluate_every: int = 1
     """Rounds from one measurement of all clients' models to the next; the first and the last are always measured."""
     evaluate_clients: int = 0
@@ -164,6 +166,7 @@ class Experiment:
             metrics=self.metrics,
             train_loss=self.train_loss,
             train_metrics=self.train_metrics,
+            augment=self.augment,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -175,8 +178,9 @@ class Experiment:
                 values[field.name] = describe(COMPONENTS[field.name], value)
             elif field.name in LISTS:
                 tables = (describe(LISTS[field.name], one) for one in value)
-                # One that was given as an object cannot be made again, and no result depends on it.
-                values[field.name] = [table for table in tables if "passed_as_object" not in table]
+                # One that was given as an object cannot be made again, which matters where results depend on it.
+                kept = field.name not in EXECUTION_FIELDS
+                values[field.name] = [table for table in tables if kept or "passed_as_object" not in table]
             else:
                 values[field.name] = value
         # TOML wants tables after plain values.

@@ -27,7 +27,7 @@ from fedmtl.models.predictions import Predictions
 from fedmtl.protocol.best_round import BestRound
 from fedmtl.server.server import Server
 from fedmtl.tables.client_names import names_of, with_names
-from fedmtl.tables.schemas import TEST, Row
+from fedmtl.tables.schemas import TEST, TRAINING_PURPOSES, Row
 
 
 class Models(Protocol):
@@ -195,8 +195,8 @@ def progress_of(
         round=server.best.round if tests else round,
         rounds=server.schedule.rounds,
         mean_score=score,
-        bytes_up=server.ledger.total("up", ("train", "raw_data")),
-        bytes_down=server.ledger.total("down", ("train", "raw_data")),
+        bytes_up=server.ledger.total("up", TRAINING_PURPOSES),
+        bytes_down=server.ledger.total("down", TRAINING_PURPOSES),
         problems=problems,
         part=TEST if tests else server.schedule.part,
         tests=tests,

@@ -15,7 +15,7 @@ from fedmtl.core.types import TaskSet
 from fedmtl.data.base import ClientData, Federation, Schema
 from fedmtl.data.disk import DiskArray, blocks_of
 from fedmtl.data.joined import Chosen, Joined
-from fedmtl.runs.experiment import COMPONENTS, Experiment
+from fedmtl.runs.experiment import COMPONENTS, LISTS, Experiment
 from fedmtl.runs.experiment_fields import EXECUTION_FIELDS
 
 log = logging.getLogger("fedmtl")
@@ -37,11 +37,14 @@ def facts(experiment: Experiment, schema: Schema, federation: Federation | None)
         federation: the data; None where it is on devices, of which the server sees no example.
     """
     components: dict[str, Any] = {}
-    for field in COMPONENTS:
-        if field in EXECUTION_FIELDS or (field == "data" and federation is not None):
+    held = {field: getattr(experiment, field) for field in COMPONENTS}
+    for field in LISTS:
+        held |= {f"{field}[{place}]": one for place, one in enumerate(getattr(experiment, field))}
+    for field, component in held.items():
+        if field.partition("[")[0] in EXECUTION_FIELDS or (field == "data" and federation is not None):
             continue  # no result depends on it, or its examples say it
         try:
-            components[field] = parts(getattr(experiment, field))
+            components[field] = parts(component)
         except NoFingerprint as error:
             log.warning("%s cannot be compared on --resume, which will refuse: %s", field, error)
             components[field] = f"{NO_FINGERPRINT}{error}"

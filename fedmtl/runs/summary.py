@@ -18,7 +18,7 @@ from fedmtl.runs.checkpoint import Saved
 from fedmtl.runs.columns import json_number
 from fedmtl.runs.experiment import Experiment
 from fedmtl.server.server import Server
-from fedmtl.tables.schemas import Row
+from fedmtl.tables.schemas import PURPOSES, TRAINING_PURPOSES, Row
 from fedmtl.tasks.worst import worst_tenth
 
 
@@ -31,7 +31,8 @@ def summarise(
     """The last model's metrics for each task, bytes, seconds, and hashes that are equal where two runs are the same.
 
     ``bytes`` come from the ledger; ``bytes.messages`` were counted in Flower's messages, where a Grid of one
-    machine may hold a broadcast once for many clients, and a network never does.
+    machine may hold a broadcast once for many clients, and a network never does. ``bytes.train`` holds all that made
+    the model: raw data, too, and what clients agreed on before the first round, which ``bytes.prepare`` shows alone.
 
     ``measured`` is how many of the clients were: where it is fewer than ``clients``, all numbers of ``tasks`` are over
     a sample. ``client_mean`` is the plain mean over the clients that own the task and have a labelled test example;
@@ -82,9 +83,10 @@ def summarise(
         "rejected": dict(sorted(server.rejected.items())),
         "mean_score": None if np.isnan(saved.score) else saved.score,
         "bytes": {
-            **_bytes(ledger, ("train", "raw_data", "evaluate")),
-            "train": _bytes(ledger, ("train", "raw_data")),
+            **_bytes(ledger, PURPOSES),
+            "train": _bytes(ledger, TRAINING_PURPOSES),
             "evaluate": _bytes(ledger, ("evaluate",)),
+            **({"prepare": _bytes(ledger, ("prepare",))} if ledger.total(purposes=("prepare",)) else {}),
             "messages": dict(saved.message_bytes),
         },
         "seconds": {**saved.seconds, "total": sum(saved.seconds.values())},

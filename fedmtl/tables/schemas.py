@@ -27,6 +27,12 @@ ALL_CLIENTS = -1
 TRAIN_LOSS = "train_loss"
 """Metric of a client's training: mean loss over the examples of all its steps, each before the step."""
 
+PURPOSES = ("train", "evaluate", "raw_data", "prepare")
+"""Purposes of packets, in the order of their numbers."""
+
+TRAINING_PURPOSES = ("train", "raw_data", "prepare")
+"""The purposes whose packets are the price of a model. How often it is evaluated is a choice of the study."""
+
 TEST, VALID = "test", "valid"
 """Parts of a client's examples that a model is measured on; a block of metrics that names none is of the test part."""
 

@@ -80,6 +80,7 @@ EXPERIMENTS = [
         rounds=3,
         cohort=2,
         batch_size=0,
+        augment=tuple(REGISTRY["augmentation"]),
         evaluate_every=2,
         evaluate_clients=3,
         metrics="all",
@@ -183,6 +184,7 @@ def test_what_is_what_results_depend_on() -> None:
         "train_metrics": True,
         "seed": 1,
         "valid_fraction": 0.25,
+        "augment": "Jitter",
     }
     for key, value in what.items():
         assert Experiment(**{key: value}).result_settings != Experiment().result_settings

@@ -22,7 +22,8 @@ RAISED = 2
 """Flower's code of an error reply after an exception of the app."""
 
 CODES = {
-    "other-experiment": "the node runs another experiment: give both the same preset, settings and version of fedmtl",
+    "other-experiment": "the node runs another experiment: give both the same preset, settings and version of fedmtl, "
+    "and of a table the same vocabulary and statistics",
     "request": "the node could not read the request, or its experiment does not allow it",
     "state": "a client's stored private state cannot be used: look at the node's log",
     "other-data": "clients have other data than when the run began: restore the former, or set restart-clients=true in "

@@ -116,7 +116,8 @@ def read_requests(plan: Plan, content: RecordDict) -> Requests:
     if config.get("plan") != plan.digest:
         raise OtherExperiment(
             f"The server runs experiment {_hex(config.get('plan'))}, this node {plan.digest.hex()}; "
-            "give both the same preset, settings and version of fedmtl."
+            "give both the same preset, settings and version of fedmtl, and of a table the same vocabulary and "
+            "statistics."
         )
     data = packet_array(content)
     clients, start, length, since = (column(config, key, "<i8") for key in ("clients", "start", "length", "since"))

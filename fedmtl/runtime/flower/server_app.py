@@ -15,6 +15,7 @@ from fedmtl.data.base import Schema
 from fedmtl.data.validation import example_counts
 from fedmtl.protocol.plan_check import check_plan
 from fedmtl.runs.experiment import Experiment
+from fedmtl.runs.preparation import count_preparation
 from fedmtl.runs.recorder import Recorder
 from fedmtl.runs.result import Progress, Result
 from fedmtl.runs.run_failure import noted
@@ -129,6 +130,7 @@ def serve(
     # The loop is the reference, bit-identical for any number of workers; other engines differ by rounding anyway.
     strategy = FedMTL(server, node_map, recorder.run, experiment.runtime.wait_seconds, add=not exact)
     strategy.summary()
+    count_preparation(recorder, server, schema.prepared)
     recorder.add_seconds(start=time.perf_counter() - start)
     with noted(recorder.folder, lambda: recorder.exchanges):
         while (exchange := recorder.next_exchange(server)) is not None:

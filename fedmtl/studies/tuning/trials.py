@@ -14,7 +14,7 @@ from fedmtl.protocol.best_round import BestRound
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.result import Progress
-from fedmtl.tables.schemas import LEDGER, read_table
+from fedmtl.tables.schemas import LEDGER, TRAINING_PURPOSES, read_table
 
 COMPLETE, DIVERGED = "complete", "diverged"
 
@@ -84,7 +84,7 @@ def run_trial(
         run(experiment, folder, resume=True, pause=pause, federation=federation, in_process=in_process)
     except Diverged:
         state, best = DIVERGED, BestRound()
-    sent = {direction: _sent(folder, ("train", "raw_data"), (direction,)) for direction in ("up", "down")}
+    sent = {direction: _sent(folder, TRAINING_PURPOSES, (direction,)) for direction in ("up", "down")}
     return Trial(
         number=number,
         values=values,
@@ -92,7 +92,7 @@ def run_trial(
         rounds=best.last,
         best_round=best.round,
         score=best.score,
-        to_best=_sent(folder, ("train", "raw_data"), ("up", "down"), best.round) if best.round > 0 else 0,
+        to_best=_sent(folder, TRAINING_PURPOSES, ("up", "down"), best.round) if best.round > 0 else 0,
         bytes={**sent, "evaluation": _sent(folder, ("evaluate",), ("up", "down"))},
     )
 
