@@ -64,7 +64,7 @@ def from_rows(form: InputForm, own: Tensor, rows: Tensor, integer: bool) -> Tens
         integer: whether they are int64.
     """
     numbers = torch.where(own[:, None] > 0, rows[:, 1 : 1 + prod(form.shape)], 0.0)
-    found = numbers.reshape(len(rows), *form.shape)
+    found = numbers.unflatten(1, form.shape)
     return found.long() if integer else found
 
 

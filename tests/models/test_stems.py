@@ -1,5 +1,6 @@
 """Inputs of unlike shape: an image for one task, a table or a text for another, each by its stem."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from fedmtl import CNN, MLP, BagOfEmbeddings, Experiment, FedPer, ShareMap, Stem
 from fedmtl.algorithms import FedAvg, MaTFL
 from fedmtl.core.input_forms import InputForm, to_rows
 from fedmtl.core.trees import sha256
+from fedmtl.export.write_model import write_model
 from fedmtl.models.split import build, initial_params, outputs_fn
 from fedmtl.registry.components import describe, make
 from fedmtl.tasks import Binary, MultiClass, Regression, Task
@@ -148,6 +150,17 @@ def test_new_examples_are_predicted_by_name(finished: Any) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             result.predict(1, given)
+
+
+def test_a_model_is_a_program_of_torch_export(finished: Any, tmp_path: Path) -> None:
+    """It is compared with the module on random rows of its inputs in turn before it is written."""
+    assert write_model(finished[1], "0", "torch", tmp_path / "model.pt2") > 0
+    program, rows = (
+        torch.export.load(tmp_path / "model.pt2").module(),
+        torch.from_numpy(to_rows(FORMS, "age", table(4)[0])),
+    )
+    found = dict(zip(("age", "digit", "odd"), program(rows), strict=True))["age"]
+    torch.testing.assert_close(found.detach(), finished[0].model(0)(rows)["age"].detach(), rtol=1e-5, atol=1e-5)
 
 
 def test_texts_beside_images_in_a_preset() -> None:
