@@ -144,7 +144,15 @@ def test_languages_are_those_that_are_tested() -> None:
 
 
 def test_commands_leave_what_readme_says(here: Path) -> None:
-    assert {path.name for path in (here / "runs").iterdir()} == {"first", "both", "compare", "mine", "fair", "tuned"}
+    assert {path.name for path in (here / "runs").iterdir()} == {
+        "first",
+        "both",
+        "compare",
+        "mine",
+        "fair",
+        "tuned",
+        "kept",
+    }
     assert {"report.md", "table.csv", "overview.png"} <= {path.name for path in (here / "runs" / "first").iterdir()}
     assert "to score 0.7" in (here / "runs" / "compare" / "report.md").read_text()
     listed = {words[2] for words in commands() if words[:2] == ["fedmtl", "list"]}
