@@ -17,6 +17,7 @@ from fedmtl.data.cleaning import CLEAN, checked_steps
 from fedmtl.data.columns import CATEGORY, numbers_of, texts_of
 from fedmtl.data.inputs import floats
 from fedmtl.data.moments import moments_of
+from fedmtl.data.pieces import learn_pieces
 from fedmtl.data.prepared import Prepared, exchanged
 from fedmtl.data.recipe import LONGEST_TEXT, CategoryColumn, NumberColumn, RecipeColumn, TableRecipe, WordColumn
 from fedmtl.data.table_summary import Agreed, Summary, add_up, agreed_from_bytes, summary_from_bytes
@@ -51,6 +52,8 @@ class Preparation:
     """Steps of cleaning of a text."""
     words_sent: int = 0
     """Words that a client counts at most, its most frequent ones; 0 for all."""
+    pieces: bool = False
+    """Tokens are pieces of words, by byte-pair encoding of the counts of words."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "clean", checked_steps(self.clean))
@@ -170,7 +173,8 @@ class _TableColumns:
         """
         by, words = self._by, []
         for name, counted in zip(self.texts, total.words, strict=True):
-            words.append(most_frequent(counted.counts, by.vocabulary - FIRST, by.min_count))
+            vocabulary = learn_pieces if by.pieces else most_frequent
+            words.append(vocabulary(counted.counts, by.vocabulary - FIRST, by.min_count))
             if not words[-1]:
                 raise ValueError(
                     f"Text column {name!r} has no word that is there {by.min_count} times in training; take "
@@ -186,8 +190,9 @@ class _TableColumns:
     def _column(self, name: str, agreed: Agreed, rows: Mapping[ClientId, NDArray[np.int64]]) -> RecipeColumn:
         if name in self.texts:
             place = self.texts.index(name)
-            longest = max(agreed.longest[place], SHORTEST)
-            return WordColumn(name, agreed.words[place], min(self._by.length, longest), self._by.clean)
+            by, longest = self._by, max(agreed.longest[place], SHORTEST)
+            length = by.length if by.pieces else min(by.length, longest)
+            return WordColumn(name, agreed.words[place], length, by.clean, by.pieces)
         if name in self.categories:
             return CategoryColumn(name, agreed.categories[self.categories.index(name)], self._gaps[name])
         if name in self._own:

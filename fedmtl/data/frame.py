@@ -73,6 +73,8 @@ class FrameData:
         """Tokens of texts at most, whichever rows are trained on: the rows of an embedding; None for features."""
         texts = [texts_of(self.table[name]) for name, kind in self.kinds.items() if kind == TEXT]
         by = self.preparation
+        if texts and by.pieces:
+            return by.vocabulary
         known = [text for column in texts for text in column if text is not None]
         return len(words_of(known, by.vocabulary - FIRST, by.min_count, by.clean)) + FIRST if texts else None
 
@@ -115,6 +117,7 @@ def from_frame(
     length: int = 128,
     clean: Sequence[str] = CLEAN,
     words_sent: int = 0,
+    pieces: bool = False,
 ) -> FrameData:
     """A data set from a table, in one call.
 
@@ -147,12 +150,14 @@ def from_frame(
             several; () for none.
         words_sent: words that each client counts for the vocabulary at most, its most frequent ones: fewer bytes, and
             counts that are too low by at most ``vocabulary_error``; 0 for all, by which it is that of all texts.
+        pieces: tokens are pieces of words, by byte-pair encoding of the words that clients count: rare words are made
+            of frequent pieces, and few are unknown. All texts then have ``length`` tokens.
 
     Raises:
         ValueError: a column that is not there, that has two roles or two kinds, or is missing at a client; a client
             without a labelled row, or with one alone; a task with one value alone; and what ``from_arrays`` refuses.
     """
-    by = Preparation(impute or "", scale, vocabulary, min_count, length, checked_steps(clean), words_sent)
+    by = Preparation(impute or "", scale, vocabulary, min_count, length, checked_steps(clean), words_sent, pieces)
     whole = as_table(join_tables(table, client) if isinstance(table, Mapping) else table)
     given = dict.fromkeys([tasks] if isinstance(tasks, str) else tasks) if not isinstance(tasks, Mapping) else tasks
     roles = roles_of(list(whole.columns), Roles(client, tuple(given), features, text, split, groups))

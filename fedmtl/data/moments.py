@@ -26,8 +26,8 @@ ROUNDING = 1e-12
 class FeatureMoments(NamedTuple):
     """Statistics of F features; of K clients, [K, F] each."""
 
-    count: NDArray[np.int64]
-    """Known values, [F]."""
+    known: NDArray[np.int64]
+    """Number of known values, [F]."""
     mean: NDArray[np.float64]
     """0 where no value is known."""
     squares: NDArray[np.float64]
@@ -36,12 +36,12 @@ class FeatureMoments(NamedTuple):
     @property
     def std(self) -> NDArray[np.float64]:
         """Standard deviation to divide by, [F]: 1 where a feature is constant."""
-        found = np.sqrt(self.squares / np.maximum(self.count, 1))
+        found = np.sqrt(self.squares / np.maximum(self.known, 1))
         return np.where(found > ROUNDING * np.maximum(np.abs(self.mean), 1e-300), found, 1.0)
 
     def to_bytes(self) -> bytes:
         """The body of a client's packet."""
-        sent = np.empty(len(self.count), _SENT)
+        sent = np.empty(len(self.known), _SENT)
         sent["count"], sent["mean"], sent["squares"] = self
         return sent.tobytes()
 

@@ -64,6 +64,8 @@ class WordColumn:
     """Tokens of a text: longer ones are cut at their end."""
     clean: tuple[str, ...] = PLAIN
     """Steps of cleaning, before words are found."""
+    pieces: bool = False
+    """True: ``words`` are pieces of words, see ``pieces.py``."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -148,7 +150,7 @@ class TableRecipe:
                 "the column out, or take impute='mean', which fills it by the mean and says so in another input."
             )
         if isinstance(column, WordColumn):
-            return tokens(x.tolist(), column.words, column.length, column.clean)
+            return tokens(x.tolist(), column.words, column.length, column.clean, column.pieces)
         if isinstance(column, CategoryColumn):
             place = {category: number for number, category in enumerate(column.categories)}
             hot = np.zeros((len(x), len(column.inputs)), np.float32)
@@ -227,7 +229,7 @@ def _column(value: Any) -> RecipeColumn:
             if not 1 <= one <= LONGEST_TEXT:
                 raise ValueError(f"a length of {shown(one)}")
         else:
-            made[key] = _typed(one, bool) if key == "indicator" else _number(one)
+            made[key] = _typed(one, bool) if key in ("indicator", "pieces") else _number(one)
     stds: Sequence[float] = [made.get("std", 1.0), *(std for _, _, std in made.get("by_client", ()))]
     if min(stds) <= 0:
         raise ValueError(f"a std of {min(stds)}")

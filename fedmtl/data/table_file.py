@@ -71,6 +71,8 @@ class TableFile:
     """Steps of cleaning of a text, in order; none: texts as they are."""
     words_sent: int = 0
     """Words that a client counts for the vocabulary at most; 0 for all."""
+    pieces: bool = False
+    """Tokens are pieces of words, by byte-pair encoding of the counts."""
     sha256: str = ""
     """Checksum of the file's bytes, by which a file that has changed is refused; empty: any content."""
 
@@ -128,6 +130,7 @@ class TableFile:
             length=self.length,
             clean=self.clean,
             words_sent=self.words_sent,
+            pieces=self.pieces,
         )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.data.cleaning import PLAIN, cleaned
+from fedmtl.data.pieces import PieceSplitter
 
 PADDING, UNKNOWN = 0, 1
 """Tokens after a text's end, and of a word that is not in the vocabulary; the vocabulary's are from 2."""
@@ -53,12 +54,24 @@ def in_order(counts: Mapping[str, int]) -> list[str]:
 
 
 def tokens(
-    texts: Sequence[str | None], words: Sequence[str], length: int, steps: Sequence[str] = PLAIN
+    texts: Sequence[str | None], words: Sequence[str], length: int, steps: Sequence[str] = PLAIN, pieces: bool = False
 ) -> NDArray[np.int64]:
-    """Texts as tokens [N, length], cut at the end or padded; a text without a word is one unknown word."""
+    """Texts as tokens [N, length], cut at the end or padded; a text without a word is one unknown word.
+
+    Args:
+        texts: of any length; None for one that is missing.
+        words: the vocabulary, in order.
+        length: tokens of each.
+        steps: of cleaning.
+        pieces: the vocabulary is that of ``pieces.py``.
+    """
+    split = PieceSplitter(words).split if pieces else None
     number = {word: place for place, word in enumerate(words, FIRST)}
     found = np.full((len(texts), length), PADDING, np.int64)
     for row, text in enumerate(texts):
-        own = [number.get(word, UNKNOWN) for word in tokenize(text or "", steps)[:length]] or [UNKNOWN]
+        found_words = tokenize(text or "", steps)[:length]
+        if split is not None:
+            found_words = [piece for word in found_words for piece in split(word)][:length]
+        own = [number.get(word, UNKNOWN) for word in found_words] or [UNKNOWN]
         found[row, : len(own)] = own
     return found

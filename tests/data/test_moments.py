@@ -39,7 +39,7 @@ def test_merged_statistics_are_those_of_all_rows() -> None:
     rows = np.concatenate(parts).astype(np.longdouble)
     found = merge([moments_from_bytes(moments_of(part).to_bytes(), 6) for part in parts])
     mean, std = np.nanmean(rows, 0), np.nanstd(rows, 0)
-    np.testing.assert_array_equal(found.count, (~np.isnan(rows)).sum(0))
+    np.testing.assert_array_equal(found.known, (~np.isnan(rows)).sum(0))
     np.testing.assert_allclose(found.mean, mean.astype(float), rtol=1e-14, atol=1e-17)
     varying = np.array([0, 2, 3, 4, 5])
     np.testing.assert_allclose(found.std[varying], std[varying].astype(float), rtol=1e-6)
@@ -55,7 +55,7 @@ def test_a_feature_without_values_is_left_as_it_is() -> None:
     assert empty.to_bytes() == FeatureMoments(np.zeros(1, np.int64), np.zeros(1), np.zeros(1)).to_bytes()
     assert merge([empty, empty]).mean == 0 and merge([empty, empty]).std == 1
     both = merge([empty, moments_of(np.array([[2.0], [4.0]]))])
-    assert (both.mean, both.std, both.count) == (3, 1, 2)
+    assert (both.mean, both.std, both.known) == (3, 1, 2)
 
 
 def test_sent_statistics_are_checked() -> None:
