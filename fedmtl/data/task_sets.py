@@ -30,7 +30,21 @@ def are_sets(data: Any) -> bool:
 
 
 def named_sets(data: Any) -> Any:
-    """{task: (x, labels)} as {task: (x, {task: labels})}, of a client or of its parts; other data as it is."""
+    """{task: (x, labels)} as {task: (x, {task: labels})}, of a client or of its parts; other data as it is.
+
+    ({task: x}, {task: labels}) is the same.
+
+    Raises:
+        ValueError: inputs by names that are not those of the labels.
+    """
+    if isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(part, Mapping) for part in data):
+        x, y = data
+        if set(x) != set(y):
+            raise ValueError(
+                f"Inputs {', '.join(map(str, x))} and labels {', '.join(map(str, y))} have other names; give {{input: "
+                "(x, {task: labels})} where an input has several tasks."
+            )
+        data = {name: (x[name], y[name]) for name in x}
     if are_sets(data):
         return {name: (x, y if isinstance(y, Mapping) else {name: y}) for name, (x, y) in data.items()}
     if isinstance(data, Mapping) and set(data) == set(PARTS):
