@@ -25,9 +25,9 @@ class InputForm(NamedTuple):
     """One input."""
 
     shape: tuple[int, ...]
-    """Of one example."""
+    """Shape of one example."""
     whole: bool
-    """Whether all clients' are whole numbers, such as tokens or bytes."""
+    """True where all clients' numbers are whole, such as tokens or bytes."""
     tasks: TaskSet
     """The tasks that are labelled on it."""
 

@@ -139,7 +139,7 @@ class Reporting:
         return found
 
 
-class Measured(NamedTuple):
+class Timed(NamedTuple):
     """One run."""
 
     seconds: float
@@ -152,7 +152,7 @@ class Measured(NamedTuple):
     state: dict[str, Tensor]
 
 
-def measure(engine: Engine, width: int, clients: int, examples: int, side: int, workers: int) -> Measured:
+def measure(engine: Engine, width: int, clients: int, examples: int, side: int, workers: int) -> Timed:
     """Run three rounds; equal arguments begin with equal weights, batches and dropout."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -174,7 +174,7 @@ def measure(engine: Engine, width: int, clients: int, examples: int, side: int, 
         left = [json.loads(file.read_text()) for file in sorted(Path(folder).glob("*.json"))]
     report = [f"{name}: {text}" for own in left for name, text in own["report"].items()]
     processor = sum(own["seconds"] for own in left)
-    return Measured(ends[-1] - ends[0], (ends[3] - ends[1]) / 2, processor, report, dict(result.state))
+    return Timed(ends[-1] - ends[0], (ends[3] - ends[1]) / 2, processor, report, dict(result.state))
 
 
 def apart(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
@@ -193,7 +193,7 @@ def main() -> int:
     parser.add_argument("--turns", type=int, default=3)
     given = parser.parse_args()
     size = given.width, given.clients, given.examples, given.side, given.workers
-    runs: list[tuple[Measured, Measured]] = []
+    runs: list[tuple[Timed, Timed]] = []
     print(f"{'turn':>6}  {'engine':>6}  {'run':>8}  {'round':>8}  {'processor':>9}  {'apart':>8}")
     for turn in range(given.turns):
         pair = measure(VMap(chunk=given.chunk), *size), measure(Loop(), *size)

@@ -3,23 +3,23 @@
 import pytest
 
 from fedmtl import Loop, VMap
-from simulations.benchmarks.own_network import APART, Measured, apart, measure
+from simulations.benchmarks.own_network import APART, Timed, apart, measure
 
 SIZE = {"width": 2, "clients": 6, "examples": 10, "side": 32}
 
 
 @pytest.fixture(scope="module")
-def stacked() -> Measured:
+def stacked() -> Timed:
     return measure(VMap(), **SIZE, workers=1)
 
 
-def test_every_function_is_stacked_over_ray(stacked: Measured) -> None:
+def test_every_function_is_stacked_over_ray(stacked: Timed) -> None:
     """The worker's own engine says so: training and its shapes, none of them client by client."""
     assert stacked.report and all(": stacked: " in line for line in stacked.report), stacked.report
     assert any("replayed" in line or "verified" in line or "traced" in line for line in stacked.report)
 
 
-def test_it_has_the_numbers_of_the_loop_after_three_rounds(stacked: Measured) -> None:
+def test_it_has_the_numbers_of_the_loop_after_three_rounds(stacked: Timed) -> None:
     """Weights and running statistics of the trunk; of 6 clients, each with both tasks."""
     loop = measure(Loop(), **SIZE, workers=0)
     assert loop.report == [] and loop.state.keys() == stacked.state.keys()
