@@ -68,6 +68,7 @@ def test_every_script_is_run_here() -> None:
         "bytes_against_accuracy.py",
         "train_text_encoder.py",
         "wearables.py",
+        "lora_text.py",
     }
 
 
