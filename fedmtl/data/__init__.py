@@ -6,6 +6,8 @@ from fedmtl.data.base import ClientData as ClientData
 from fedmtl.data.base import Dataset as Dataset
 from fedmtl.data.base import Federation as Federation
 from fedmtl.data.base import Split as Split
+from fedmtl.data.dataset_data import DatasetData as DatasetData
+from fedmtl.data.dataset_data import from_datasets as from_datasets
 from fedmtl.data.frame import FrameData as FrameData
 from fedmtl.data.frame import from_frame as from_frame
 from fedmtl.data.held_out import hold_out as hold_out
