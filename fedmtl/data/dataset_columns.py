@@ -18,7 +18,7 @@ ROWS = 256
 """Rows that are read at once."""
 
 
-class Source(NamedTuple):
+class RowSource(NamedTuple):
     """A data set with a length, whose rows have named columns."""
 
     dataset: Any
@@ -28,7 +28,7 @@ class Source(NamedTuple):
     """True for Hugging Face's, whose rows are sliced; else each is got, a mapping or a tuple in the order of names."""
 
 
-def source_of(dataset: Any, columns: Sequence[str], tasks: Sequence[str]) -> Source:
+def source_of(dataset: Any, columns: Sequence[str], tasks: Sequence[str]) -> RowSource:
     """A data set as a source of columns.
 
     Args:
@@ -56,10 +56,10 @@ def source_of(dataset: Any, columns: Sequence[str], tasks: Sequence[str]) -> Sou
         raise ValueError(f"from_datasets: this {kind} has no row.")
     if hasattr(found, "column_names") and hasattr(found, "features"):
         table: Any = found
-        return Source(table, tuple(table.column_names), True)
+        return RowSource(table, tuple(table.column_names), True)
     first = found[0]
     if isinstance(first, Mapping):
-        return Source(found, tuple(map(str, first)), False)
+        return RowSource(found, tuple(map(str, first)), False)
     if not isinstance(first, tuple | list):
         raise ValueError(f"from_datasets: a row is a mapping of columns or a tuple, got {shown(first)}.")
     names = tuple(columns) or ("x", *tasks)
@@ -68,7 +68,7 @@ def source_of(dataset: Any, columns: Sequence[str], tasks: Sequence[str]) -> Sou
             f"from_datasets: rows are tuples of {len(first)}, and the names are {', '.join(names)}; name each, such as "
             "columns=('x', 'label')."
         )
-    return Source(found, names, False)
+    return RowSource(found, names, False)
 
 
 def _loaded(folder: Path) -> Any:
@@ -85,7 +85,7 @@ def _loaded(folder: Path) -> Any:
         raise ValueError(f"from_datasets: {folder} holds no data set of Hugging Face ({line}).") from None
 
 
-def check_columns(source: Source, wanted: Sequence[str]) -> None:
+def check_columns(source: RowSource, wanted: Sequence[str]) -> None:
     """Refuse names of columns that are not there.
 
     Raises:
@@ -99,7 +99,7 @@ def check_columns(source: Source, wanted: Sequence[str]) -> None:
             )
 
 
-def blocks(source: Source, wanted: Sequence[str]) -> Iterator[tuple[int, dict[str, list[Any]]]]:
+def blocks(source: RowSource, wanted: Sequence[str]) -> Iterator[tuple[int, dict[str, list[Any]]]]:
     """The first row, and column -> values, of some rows after others."""
     count = len(source.dataset)
     table = source.dataset.select_columns(list(wanted)) if source.by_table else None
@@ -119,11 +119,11 @@ def blocks(source: Source, wanted: Sequence[str]) -> Iterator[tuple[int, dict[st
             ) from None
 
 
-def _value(source: Source, row: Any, name: str) -> Any:
+def _value(source: RowSource, row: Any, name: str) -> Any:
     return row[name] if isinstance(row, Mapping) else row[source.names.index(name)]
 
 
-class Inputs:
+class GatheredInputs:
     """Inputs of N rows, gathered in memory, or in a file that has its name once it is whole.
 
     Args:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fedmtl.core.bounds import shown
 from fedmtl.data.arrays import from_arrays
 from fedmtl.data.base import Federation
-from fedmtl.data.dataset_columns import Inputs, blocks, check_columns, labels_in, source_of
+from fedmtl.data.dataset_columns import GatheredInputs, blocks, check_columns, labels_in, source_of
 from fedmtl.data.disk import some_rows
 from fedmtl.data.partition import check_fraction
 from fedmtl.data.partitions.base import ExampleFacts, Partitioner, as_partition, deal
@@ -27,7 +27,7 @@ class DatasetData:
     """Columns of a data set, read by ``from_datasets``, which makes it; ``load`` deals them to clients."""
 
     x: Any
-    """Inputs of all rows, in memory or on disk."""
+    """GatheredInputs of all rows, in memory or on disk."""
     labels: Mapping[str, NDArray[Any]]
     """Task -> labels of all rows: numbers, NaN where not labelled, or texts."""
     facts: ExampleFacts
@@ -117,7 +117,7 @@ def from_datasets(
     check_columns(source, [*own, *given, *beside])
     if twice := [name for name in own if name in given]:
         raise ValueError(f"from_datasets: the column {twice[0]!r} is an input and a task; it is one of them.")
-    gathered = Inputs(len(source.dataset), None if store is None else _file(Path(store)))
+    gathered = GatheredInputs(len(source.dataset), None if store is None else _file(Path(store)))
     values: dict[str, list[Any]] = {name: [] for name in dict.fromkeys([*given, *beside])}
     try:
         for start, block in blocks(source, list(dict.fromkeys([*own, *values]))):
