@@ -23,7 +23,7 @@ class RowSource(NamedTuple):
 
     dataset: Any
     names: tuple[str, ...]
-    """Of the columns."""
+    """Names of the columns."""
     by_table: bool
     """True for Hugging Face's, whose rows are sliced; else each is got, a mapping or a tuple in the order of names."""
 

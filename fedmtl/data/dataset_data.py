@@ -27,7 +27,7 @@ class DatasetData:
     """Columns of a data set, read by ``from_datasets``, which makes it; ``load`` deals them to clients."""
 
     x: Any
-    """GatheredInputs of all rows, in memory or on disk."""
+    """Inputs of all rows, in memory or on disk."""
     labels: Mapping[str, NDArray[Any]]
     """Task -> labels of all rows: numbers, NaN where not labelled, or texts."""
     facts: ExampleFacts

@@ -37,7 +37,7 @@ class StoredRows:
     count: int
     """N."""
     shape: tuple[int, ...]
-    """Of a row."""
+    """Shape of a row."""
     strides: tuple[int, ...]
     """Bytes between the numbers of a row, for each of its dimensions."""
     dtype: str
