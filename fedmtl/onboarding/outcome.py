@@ -115,6 +115,8 @@ class Onboarded:
     def table(self, clients: bool = True) -> str:
         """Return the scores as Markdown: a row for each client, task and number of labels, a column for each way.
 
+        The first rows are means over clients, of values, of labelled examples and of bytes.
+
         Args:
             clients: a row for each client, of the first 30; else only means over clients.
         """
@@ -148,16 +150,10 @@ class Onboarded:
             one = found.get(AS_SENT if labels == 0 and way == HEAD else way)
             value = math.nan if one is None else one.value if client is not None else self.value(labels, one.way, task)
             values.append(NOTHING if math.isnan(value) else f"{value:.3f}")
-        who = f"mean of {sum(len(group.clients) for group in self.groups if task in group.owned)}"
-        count = who if client is None else names[client]
-        return [
-            count,
-            f"{task} ({some.metric})",
-            str(labels),
-            *values,
-            str(some.labelled),
-            human_bytes(some.bytes_down),
-        ]
+        count = sum(len(group.clients) for group in self.groups if task in group.owned)
+        who, over = (f"mean of {count}", count) if client is None else (names[client], 1)
+        each = f"{some.labelled / over:.0f}", human_bytes(some.bytes_down / over)
+        return [who, f"{task} ({some.metric})", str(labels), *values, *each]
 
     def model(self, client: int | str, labels: int | str | None = None, way: str | None = None) -> nn.Module:
         """Return a new client's model, in evaluation mode: inputs [B, …] -> task -> outputs.

@@ -110,6 +110,8 @@ def test_a_new_client_downloads_the_trunk_and_trains_its_heads(result: Result) -
             [one.value ** (2 if task == "value" else 1) for one in alone if one.way == "head"][:2], weights=sizes
         )
         assert both[0].value == pytest.approx(mean ** (0.5 if task == "value" else 1))
+    (line,) = [line for line in found.table(clients=False).splitlines() if "kind" in line and "| 2 |" in line]
+    assert line.startswith("| mean of 2 | kind (accuracy) | 2 |") and line.endswith(f" | {32 + 4 * TRUNK} B |")
     assert "mean of 2" in found.table() and "| d " in found.table() and "| d " not in found.table(clients=False)
 
 
