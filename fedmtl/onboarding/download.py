@@ -7,7 +7,6 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from fedmtl.core.random import SERVER, rng
 from fedmtl.core.trees import tree_stack, weighted_mean
@@ -49,7 +48,8 @@ def download(plan: Plan, server: Any, roster: Roster, version: int, owned: TaskS
         _refuse_several(plan)
     known = roster.clients.tolist()
     first = plan.broadcast(server, known[0], owned, version + 1)
-    records = _records(plan, first)
+    model = {**plan.initial, **plan.algorithm.personal_params(first, plan.init_client(owned, 1))}
+    records = _records(plan, first, model)
     if not any(records.values()):
         raise ValueError(
             f"{plan.algorithm!r} sends no parameter of a model, so a new client has nothing to download; train with a "
@@ -77,8 +77,13 @@ def download(plan: Plan, server: Any, roster: Roster, version: int, owned: TaskS
     return Download(params, int(packed.packets.lengths[0]))
 
 
-def _records(plan: Plan, payload: Payload) -> dict[str, list[str]]:
+def _records(plan: Plan, payload: Payload, model: Params) -> dict[str, list[str]]:
     """Return the record of each parameter of the model that a broadcast holds, once.
+
+    Args:
+        plan: of the run.
+        payload: the broadcast.
+        model: parameters by name, also those that the method puts beside the model's, such as merged adapters.
 
     Raises:
         ValueError: several models.
@@ -87,17 +92,13 @@ def _records(plan: Plan, payload: Payload) -> dict[str, list[str]]:
     places: dict[str, list[str]] = {}
     for record, params in payload.items():
         for name, value in params.items():
-            if name in plan.initial and _alike(plan.initial[name], value):
+            if name in model and model[name].shape == value.shape:
                 places.setdefault(name, []).append(record)
     for name, records in places.items():
         if len(records) > 1 and not (plan.algorithm.traits.uniform_broadcast and MODEL in records):
             _refuse_several(plan)
         found.setdefault(records[0] if len(records) == 1 else MODEL, []).append(name)
     return found
-
-
-def _alike(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape
 
 
 def _refuse_several(plan: Plan) -> NoReturn:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedmtl.client.data_shard import ShardRows
+from fedmtl.client.data_shard import ShardRows, rows_at
 from fedmtl.core.bounds import shown
 from fedmtl.core.random import rng
 from fedmtl.core.types import ClientId
@@ -66,7 +66,7 @@ def few_labels(
     size = np.array(list(map(len, some)), np.int64)
     places = torch.from_numpy(np.concatenate(some))
     y = {name: _masked(rows.y[name], np.concatenate(kept[name]), places) for name in tasks}
-    return FewLabels(ShardRows(rows.x[places], y, np.cumsum(size) - size, size), labelled)
+    return FewLabels(ShardRows(rows_at(rows.x, places[None])[0], y, np.cumsum(size) - size, size), labelled)
 
 
 def _masked(y: Tensor, kept: NDArray[np.int64], places: Tensor) -> Tensor:

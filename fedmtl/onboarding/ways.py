@@ -66,7 +66,7 @@ class Ways:
     @cached_property
     def start(self) -> Models:
         """The models as they are sent: parameters that are not are the first ones."""
-        common = {name: self.received.get(name, value) for name, value in self.first.items() if name not in self.own}
+        common = {name: value for name, value in {**self.first, **self.received}.items() if name not in self.own}
         return Models(common, self.own)
 
     @cached_property
