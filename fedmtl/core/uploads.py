@@ -64,6 +64,22 @@ class Uploads(Iterable[tuple[ClientId, Upload]]):
             yield client, Upload(tree_index(stack.payload, k), float(stack.num_examples[k]))
 
 
+def of_clients(
+    uploads: "Uploads | Sequence[tuple[ClientId, Upload]]", clients: Sequence[ClientId]
+) -> "Uploads | list[tuple[ClientId, Upload]]":
+    """The uploads of some of the clients; none of them may have been summed."""
+    if not isinstance(uploads, Uploads):
+        return [(client, upload) for client, upload in uploads if client in clients]
+    stacks = []
+    for stack in uploads.stacks:
+        rows = np.flatnonzero(np.isin(stack.clients, clients))
+        if len(rows):
+            at = torch.from_numpy(rows)
+            payload = {r: {name: w[at] for name, w in params.items()} for r, params in stack.payload.items()}
+            stacks.append(Stack(stack.clients[rows], payload, stack.num_examples[rows]))
+    return Uploads(stacks)
+
+
 def mean_upload(uploads: Iterable[tuple[ClientId, Upload]], record: str) -> dict[str, Tensor]:
     """Σ n_k w_k / Σ n_k of one record of the uploads, for each name over those that have it.
 

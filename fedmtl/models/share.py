@@ -1,6 +1,6 @@
 """The share map of a model: globs over names of parameters, and the part that each parameter plays."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -8,21 +8,24 @@ from typing import Any
 from torch import nn
 
 from fedmtl.core.suggest import did_you_mean
+from fedmtl.core.types import ClientId
 from fedmtl.models.base import Model
+from fedmtl.models.client_groups import ClientGroups, find_groups, pairs_of
 from fedmtl.models.from_module import FromModule
 from fedmtl.models.mlp import MLP
 from fedmtl.models.wrappers import layers_of
 
-SHARED, PRIVATE, FROZEN = WORDS = ("shared", "private", "frozen")
+SHARED, PRIVATE, FROZEN, GROUP = WORDS = ("shared", "private", "frozen", "group")
 
 
 @dataclass(frozen=True)
 class ShareMap:
-    """A model some of whose parameters are shared, private or frozen, whatever the algorithm does with the others.
+    """A model some of whose parameters have a part of their own, whatever the algorithm does with the others.
 
     | word | a parameter or buffer of this word |
     | --- | --- |
     | ``shared`` | is averaged over the clients that have it, by examples, where the algorithm would keep it private |
+    | ``group`` | is averaged over the clients of its group, see ``groups`` |
     | ``private`` | never leaves its client |
     | ``frozen`` | stays as the recipe made it: it is held once a node, and neither sent nor stored for a client |
 
@@ -34,33 +37,43 @@ class ShareMap:
     share={"trunk.1.*": "private"})'``, or a table.
 
     Raises:
-        ValueError: no globs, or an unknown word; when the model is built, a glob that matches no parameter, or two that
-            disagree and of which neither is narrower.
+        ValueError: no globs, an unknown word, or groups without a parameter or the other way round; when the model is
+            built, a glob that matches no parameter, or two that disagree and of which neither is narrower; when
+            clients are known, one that is in no group.
     """
 
     model: Model = field(default=MLP(), metadata={"component": ("model",)})
     share: Any = field(default=("trunk.*=shared",))
     """Glob -> word: a mapping, or lines "glob=word"."""
+    groups: Any = field(default=())
+    """Client -> group: a mapping of names, numbers or globs, {"ward *": "hospital", "*": "others"}, or lines
+    "client=group". The first that matches a client decides."""
 
     def __post_init__(self) -> None:
         if isinstance(self.model, nn.Module):
             object.__setattr__(self, "model", FromModule(self.model))
-        given: Any = self.share
-        lines = [f"{glob}={word}" for glob, word in given.items()] if isinstance(given, Mapping) else given
-        if not isinstance(lines, (list, tuple)) or not lines or not all(isinstance(line, str) for line in lines):
-            raise ValueError(f'ShareMap takes globs and words, such as {{"trunk.*": "shared"}}, got share={given!r}.')
-        object.__setattr__(self, "share", tuple(lines))
+        for name, example in (("share", '{"trunk.*": "shared"}'), ("groups", '{"ward *": "hospital"}')):
+            lines = _lines(given := getattr(self, name))
+            if lines is None or not (lines or name == "groups") or not all(map(all, pairs_of(lines))):
+                raise ValueError(f"ShareMap takes globs and words, such as {example}, got {name}={given!r}.")
+            object.__setattr__(self, name, lines)
         for glob, word in self.pairs():
-            if word not in WORDS or not glob:
+            if word not in WORDS:
                 raise ValueError(
-                    f"ShareMap: a parameter is {SHARED}, {PRIVATE} or {FROZEN}, got {word!r} for {glob!r}."
-                    f"{did_you_mean(word, WORDS)}"
+                    f"ShareMap: a parameter is {SHARED}, {PRIVATE}, {FROZEN} or of a {GROUP}, got {word!r} for "
+                    f"{glob!r}.{did_you_mean(word, WORDS)}"
                 )
+        grouped = [glob for glob, word in self.pairs() if word == GROUP]
+        if bool(grouped) != bool(self.groups):
+            what = f"no parameter is of a {GROUP}" if self.groups else f"{grouped[0]!r} is of a {GROUP}"
+            raise ValueError(
+                f"ShareMap: {what}, got groups={self.groups!r}; a parameter and the groups of clients go together, as "
+                f'in ShareMap(model, {{"trunk.*": "{GROUP}"}}, {{"ward *": "hospital", "*": "others"}}).'
+            )
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return globs and their words."""
-        cut = (line.rpartition("=") for line in self.share)
-        return [(glob.strip(), word.strip()) for glob, _, word in cut]
+        return pairs_of(self.share)
 
     def change(self, trunk: nn.Module) -> None:
         """Nothing: the map is about names, of the whole model."""
@@ -70,6 +83,20 @@ class ShareMap:
 
     def head(self, features: Any, outputs: Any) -> nn.Module:
         return self.model.head(features, outputs)
+
+
+def _lines(given: Any) -> tuple[str, ...] | None:
+    """Return lines "name=word" of a mapping, or lines; None where it is neither."""
+    if isinstance(given, Mapping):
+        return tuple(f"{name}={word}" for name, word in given.items())
+    good = isinstance(given, (list, tuple)) and all(isinstance(line, str) for line in given)
+    return tuple(given) if good else None
+
+
+def groups_of(model: Any, clients: Iterable[ClientId], names: Mapping[ClientId, str]) -> ClientGroups | None:
+    """Return the groups of clients of the model's share map; None where it has none. See ``find_groups``."""
+    has = isinstance(model, ShareMap) and model.groups
+    return find_groups(model, model.groups, clients, names) if has else None
 
 
 def roles(model: Any, names: Sequence[str], frozen: Collection[str] = ()) -> dict[str, str]:

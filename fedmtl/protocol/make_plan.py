@@ -9,6 +9,7 @@ from fedmtl.codecs.base import Codec
 from fedmtl.data.base import Schema
 from fedmtl.data.validation import example_counts
 from fedmtl.models.base import Model
+from fedmtl.models.share import groups_of
 from fedmtl.models.wrappers import hashed_words
 from fedmtl.protocol.plan import METRICS, Plan
 from fedmtl.protocol.plan_digest import recipe_digest
@@ -55,6 +56,7 @@ def make_plan(
         forms=schema.forms,
         recipe=recipe_digest(schema.recipe),
         augment=augment,
+        groups=groups_of(model, schema.owners, schema.client_names),
     )
     if schema.tokens and not plan.integer_inputs:
         raise ValueError(

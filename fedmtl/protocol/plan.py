@@ -23,6 +23,7 @@ from fedmtl.engines.base import ClientFn, TaskPadding
 from fedmtl.metrics import MetricKind
 from fedmtl.metrics.kinds import kind_of
 from fedmtl.models.base import Model
+from fedmtl.models.client_groups import ClientGroups
 from fedmtl.models.split import SplitModel, build, initial_params, loss_fn, sums_fn
 from fedmtl.protocol.client_functions import ShapeTrial, measure_fn, mixture_of, predict_fn, trial, with_metrics
 from fedmtl.protocol.link import Link
@@ -65,9 +66,9 @@ class Plan:
         forms: InputForms | None = None,
         recipe: str = "",
         augment: Sequence[Augmentation] = (),
+        groups: ClientGroups | None = None,
     ) -> None:
-        self.up_codec = up_codec
-        self.down_codec = down_codec
+        self.up_codec, self.down_codec = up_codec, down_codec
         self.tasks = dict(sorted(tasks.items()))
         self.batch_size = batch_size
         self.longest = longest
@@ -84,7 +85,8 @@ class Plan:
         self.model = model
         self.module: SplitModel = build(model, input_shape, self.tasks, seed, integer_inputs, forms)
         self.initial: Params = initial_params(self.module)
-        self.algorithm = by_map(algorithm, self.module.roles, self.initial)
+        self.groups = groups
+        self.algorithm = by_map(algorithm, self.module.roles, self.initial, groups)
         self.integer_inputs = self.module.integer_inputs
         """True where clients' inputs are int64; whole numbers become float32 where the model takes no others."""
         self.augment = tuple(augment)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fedmtl.core.types import ClientId, TaskSet
 from fedmtl.data.roster import Roster
+from fedmtl.models.client_groups import check_groups
 from fedmtl.models.split import check_runs
 from fedmtl.protocol.plan import Plan
 
@@ -24,6 +25,8 @@ def check_plan(plan: Plan, roster: Mapping[ClientId, TaskSet]) -> None:
             with a mixture of models and a task that cannot.
     """
     traits = plan.algorithm.traits
+    if plan.groups is not None:
+        check_groups(plan.model, plan.groups)
     if traits.register_clients and not traits.counts_clients_only and len(roster) > REGISTERED:
         raise ValueError(
             f"{plan.algorithm!r} keeps something of each client on the server, so it takes at most {REGISTERED:,} "

@@ -69,7 +69,10 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: {"trunk.*": "shared", "*.weight": "private"},
         "is shared by .* and private by .*neither glob is narrower",
     ),
-    "another word": (lambda: {"trunk.*": "sharde"}, "is shared, private or frozen, got 'sharde'.*Did you mean shared"),
+    "another word": (
+        lambda: {"trunk.*": "sharde"},
+        "is shared, private, frozen or of a group, got 'sharde'.*Did you mean shared",
+    ),
     "nothing": (dict, "takes globs and words"),
     "all private": (lambda: {"*": "private"}, "leaves nothing to share; take Local"),
     "all frozen": (lambda: {"*": "frozen"}, "no parameter to learn"),

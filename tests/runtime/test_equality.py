@@ -126,6 +126,15 @@ def test_codecs_have_the_same_bits_on_ray(runs: Callable[..., Result], up: str) 
     assert runs(*settings, "runtime=Ray(workers=3)").summary["digests"] == runs(*settings).summary["digests"]
 
 
+def test_groups_have_the_same_bits_on_ray(runs: Callable[..., Result]) -> None:
+    """A trunk of each of two groups, whose members are on several nodes."""
+    share = (
+        """model=ShareMap(model="MLP(hidden=(8,))", share={"trunk.*": "group"}, groups={"[02]": "even", "*": "b"})"""
+    )
+    settings = (share, "algorithm=Local(epochs=1)")
+    assert runs(*settings, "runtime=Ray(workers=3)").summary["digests"] == runs(*settings).summary["digests"]
+
+
 def saved(out: Path) -> dict[str, torch.Tensor]:
     return load_file(out / "model.safetensors")
 

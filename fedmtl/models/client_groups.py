@@ -1,0 +1,78 @@
+"""Groups of clients, within which a share map may share parameters."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from fedmtl.core.suggest import did_you_mean
+from fedmtl.core.types import ClientId
+
+
+@dataclass(frozen=True)
+class ClientGroups:
+    """The rule from clients to groups, and the group of each client that is known here."""
+
+    rule: tuple[str, ...]
+    """Lines "client=group"."""
+    of: Mapping[ClientId, str] = field(repr=False, compare=False)
+    """Client -> group: on a device, of its own clients alone."""
+    unused: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    """Globs that decide for none of these clients."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All groups, sorted."""
+        return tuple(sorted({group for _, group in pairs_of(self.rule)}))
+
+
+def pairs_of(lines: Sequence[str]) -> list[tuple[str, str]]:
+    """Cut lines "name=word" at their last "=", without space around."""
+    cut = (line.rpartition("=") for line in lines)
+    return [(name.strip(), word.strip()) for name, _, word in cut]
+
+
+def find_groups(
+    model: Any, rule: Sequence[str], clients: Iterable[ClientId], names: Mapping[ClientId, str]
+) -> ClientGroups:
+    """Return the group of each client: that of the first line whose glob matches its name, or its number.
+
+    Args:
+        model: for messages.
+        rule: lines "client=group".
+        clients: those that are known here.
+        names: of clients that have one.
+
+    Raises:
+        ValueError: a client that is in no group.
+    """
+    pairs = pairs_of(rule)
+    found: dict[ClientId, str] = {}
+    used: set[str] = set()
+    for client in clients:
+        label = names.get(client, str(client))
+        for glob, group in pairs:
+            if fnmatchcase(label, glob) or fnmatchcase(str(client), glob):
+                found[client] = group
+                used.add(glob)
+                break
+        else:
+            raise ValueError(
+                f"{model!r}: client {label} is in no group, and a parameter is shared within groups; name it, as in "
+                f'groups={{"{label}": "{pairs[0][1]}"}}, or put all others into one group by "*".'
+                f"{did_you_mean(label, [glob for glob, _ in pairs])}"
+            )
+    return ClientGroups(tuple(rule), found, tuple(glob for glob, _ in pairs if glob not in used))
+
+
+def check_groups(model: Any, groups: ClientGroups) -> None:
+    """Refuse a glob that decides for no client; ``groups`` are of all clients.
+
+    Raises:
+        ValueError: it names the glob.
+    """
+    if groups.unused:
+        raise ValueError(
+            f"{model!r}: groups: {groups.unused[0]!r} is no client, or a line before it has taken all that it matches; "
+            "mend it, or put it first."
+        )
