@@ -11,12 +11,12 @@ from typing import Annotated
 
 import typer
 
-from fedmtl import run
-from fedmtl.analysis import group_runs, markdown, read_run, tabulate, to_csv, verdicts
+from fedmtl import compare
+from fedmtl.analysis import markdown, tabulate, verdicts
 from fedmtl.registry.allowed import beside
 from fedmtl.runs.presets import check_elsewhere, override, read_preset
-from fedmtl.runs.run_folder import write_outputs
-from fedmtl.runs.sweep import Sweep, expand, folder_names
+from fedmtl.runs.sweep import Sweep, expand
+from fedmtl.studies import Event
 
 PACKETS = (
     {"up_codec": "Dense", "down_codec": "Dense"},
@@ -30,25 +30,28 @@ PACKETS = (
 
 def main(
     preset: Annotated[str, typer.Argument()] = "digits",
+    rounds: Annotated[int | None, typer.Option(help="Rounds of training; default: the preset's.")] = None,
     seeds: Annotated[int, typer.Option(help="How many seeds, from 0.")] = 3,
     target: Annotated[float, typer.Option(help="Mean score for which to count the bytes that it took.")] = 0.7,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="As in fedmtl run: --set rounds=10")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the runs and the table.")] = Path("runs/bytes"),
+    settings: Annotated[list[str] | None, typer.Option("--set", help="As in fedmtl run: --set batch_size=8")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for runs, tables and pictures.")] = Path("runs/bytes"),
 ) -> None:
+    changes = [*(settings or []), *([] if rounds is None else [f"rounds={rounds}"])]
     values, path = read_preset(preset)
     values.pop("compare", None)  # what varies here is PACKETS
-    check_elsewhere(values, settings or [], str(path))
+    check_elsewhere(values, changes, str(path))
     sweep = Sweep(packets=PACKETS, seeds=tuple(range(seeds)))
-    experiments = expand(override(values, settings or [], beside(path)), sweep, str(path), beside(path))
-    folders = [out / name for name in folder_names(experiments)]
-    for experiment, folder in zip(experiments, folders, strict=True):
-        print(f"{experiment.label}, seed {experiment.seed}")
-        run(experiment, folder, resume=True)
-    groups = group_runs(read_run(folder) for folder in folders)
+    experiments = expand(override(values, changes, beside(path)), sweep, str(path), beside(path))
+
+    def show(event: Event) -> None:
+        if event.kind == "began":
+            print(f"{experiments[event.task].label}, seed {experiments[event.task].seed}")
+
+    found = compare(experiments, out, target=target, on_event=show)
     # Rows without bytes, the best constants and what did not finish, come last.
-    rows = sorted(tabulate(groups, target), key=lambda row: (isnan(row.training_bytes), -row.training_bytes))
-    print(f"\n{markdown(rows)}\n" + "\n".join(verdicts(groups)))
-    write_outputs(out, {"table.csv": to_csv(rows).encode()})
+    rows = sorted(tabulate(found.groups, target), key=lambda row: (isnan(row.training_bytes), -row.training_bytes))
+    print("\n".join(["", markdown(rows), *verdicts(found.groups)]))
+    print(f"figures: {', '.join(str(picture.path) for picture in found.pictures.values())}")
 
 
 if __name__ == "__main__":

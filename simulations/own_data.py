@@ -5,13 +5,13 @@
 Copy this file and put your own arrays in the place of ``clinics``.
 """
 
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 
-from fedmtl import MLP, Experiment, FedPer, Local, from_arrays, run
-from fedmtl.analysis import human_bytes
+from fedmtl import MLP, Experiment, FedPer, Local, compare, from_arrays
 
 
 def clinics(number: int, patients: int, seed: int) -> dict[int, tuple[np.ndarray, dict[str, np.ndarray]]]:
@@ -38,12 +38,13 @@ def main(
     patients: Annotated[int, typer.Option(help="Patients of a clinic; a third of them are tested on.")] = 45,
     rounds: Annotated[int, typer.Option(help="Rounds of training.")] = 30,
     lr: Annotated[float, typer.Option(help="Learning rate.")] = 0.1,
-    seed: Annotated[int, typer.Option(help="Seed of all randomness.")] = 0,
-    runtime: Annotated[str, typer.Option(help="Ray for worker processes, InProcess for this process.")] = "Ray",
+    seeds: Annotated[int, typer.Option(help="How many seeds, from 0.")] = 3,
+    runtime: Annotated[str, typer.Option(help="Ray for worker processes, InProcess for this process.")] = "InProcess",
+    out: Annotated[Path, typer.Option(help="Folder for runs, tables and pictures.")] = Path("runs/clinics"),
 ) -> None:
-    data = from_arrays(clinics(number, patients, seed), test_fraction=1 / 3)
-    for algorithm in (Local(lr=lr), FedPer(lr=lr)):
-        experiment = Experiment(
+    data = from_arrays(clinics(number, patients, seed=0), test_fraction=1 / 3)
+    experiments = [
+        Experiment(
             name="clinics",
             data=data,
             model=MLP(hidden=(16,)),
@@ -52,9 +53,11 @@ def main(
             seed=seed,
             runtime=runtime,
         )
-        summary = run(experiment).summary
-        tasks = "  ".join(f"{name} {task['metric']} {task['value']:.3f}" for name, task in summary["tasks"].items())
-        print(f"{algorithm!r:<28} {tasks}  training {human_bytes(summary['bytes']['train']['total'])}")
+        for algorithm in (Local(lr=lr), FedPer(lr=lr))
+        for seed in range(seeds)
+    ]
+    found = compare(experiments, out)
+    print(f"{found.text}\nfigures: {', '.join(str(picture.path) for picture in found.pictures.values())}")
 
 
 if __name__ == "__main__":

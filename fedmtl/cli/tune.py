@@ -25,6 +25,7 @@ class Sampler(StrEnum):
 
     tpe = "tpe"
     random = "random"
+    grid = "grid"
 
 
 class TuneObjective(StrEnum):
@@ -38,7 +39,10 @@ def tune(
     preset: Annotated[str, typer.Argument(hidden=True)],
     trials: Annotated[int, typer.Option(show_default=False, help="How many: 20.")] = 20,
     sampler: Annotated[
-        Sampler, typer.Option(show_default=False, help="tpe (Optuna's, the default) or random.")
+        Sampler,
+        typer.Option(
+            show_default=False, help="tpe (Optuna's, the default), random, or grid: all combinations of lists."
+        ),
     ] = Sampler.tpe,
     halving: Annotated[
         bool,

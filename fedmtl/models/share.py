@@ -95,8 +95,8 @@ def _lines(given: Any) -> tuple[str, ...] | None:
 
 def groups_of(model: Any, clients: Iterable[ClientId], names: Mapping[ClientId, str]) -> ClientGroups | None:
     """Return the groups of clients of the model's share map; None where it has none. See ``find_groups``."""
-    has = isinstance(model, ShareMap) and model.groups
-    return find_groups(model, model.groups, clients, names) if has else None
+    found = [one.groups for one in layers_of(model) if isinstance(one, ShareMap) and one.groups]
+    return find_groups(model, found[0], clients, names) if found else None
 
 
 def roles(model: Any, names: Sequence[str], frozen: Collection[str] = ()) -> dict[str, str]:

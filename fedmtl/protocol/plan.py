@@ -79,13 +79,11 @@ class Plan:
         self.metrics = metrics
         """The models that are measured by all metrics, one of ``METRICS``."""
         self.sent_metrics = frozenset(["train_loss"] * train_loss + ["train_metrics"] * train_metrics)
-        self.owners = owners
+        self.owners, self.model, self.groups = owners, model, groups
         self.recipe = recipe
         """Digest of the recipe of inputs, see ``recipe_digest``; empty where there is none."""
-        self.model = model
         self.module: SplitModel = build(model, input_shape, self.tasks, seed, integer_inputs, forms)
         self.initial: Params = initial_params(self.module)
-        self.groups = groups
         self.algorithm = by_map(algorithm, self.module.roles, self.initial, groups)
         self.integer_inputs = self.module.integer_inputs
         """True where clients' inputs are int64; whole numbers become float32 where the model takes no others."""

@@ -3,17 +3,21 @@
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
+from fedmtl.analysis.gains import gains, gains_markdown
 from fedmtl.analysis.groups import Group, group_runs
 from fedmtl.analysis.read import empty_run, read_run
 from fedmtl.analysis.report import write_report
+from fedmtl.analysis.report.picture_file import PictureFile
 from fedmtl.analysis.runs import Run
+from fedmtl.analysis.table import markdown, tabulate
 from fedmtl.core.files import Folder
+from fedmtl.registry.allowed import Allowed
 from fedmtl.runs.aliases import read_aliases, write_aliases
 from fedmtl.runs.axis import Axis, write_axis
 from fedmtl.runs.experiment import Experiment
@@ -31,9 +35,9 @@ class Comparison:
 
     out: Path
     """The folder of the report; runs are in ``runs`` there."""
-    runs: tuple[Run, ...]
+    runs: tuple[Run, ...] = field(repr=False)
     """In the order of the experiments."""
-    names: tuple[str, ...]
+    names: tuple[str, ...] = field(repr=False)
     """Names of the runs' folders, in ``runs``."""
     target: float | None
 
@@ -41,6 +45,21 @@ class Comparison:
     def groups(self) -> list[Group]:
         """Runs of one experiment together, for ``tabulate``, ``verdicts`` and ``gains``."""
         return group_runs(self.runs, read_aliases(run.folder for run in self.runs))
+
+    @property
+    def text(self) -> str:
+        """Markdown: a table of what each experiment reached and sent, and of what it gained over ``Local``."""
+        groups = self.groups
+        held = gains(groups)
+        return markdown(tabulate(groups, self.target)) + (f"\n{gains_markdown(held)}" if held else "")
+
+    def _repr_markdown_(self) -> str:
+        return self.text
+
+    @property
+    def pictures(self) -> dict[str, PictureFile]:
+        """Name -> a picture of the report, such as "overview", which a notebook shows."""
+        return {path.stem: PictureFile(path) for path in sorted(self.out.glob("*.png"))}
 
     @property
     def failures(self) -> dict[str, Failure]:
@@ -59,6 +78,7 @@ def compare(
     axis: str = "",
     settings: Sequence[str] = (),
     allow: Sequence[str] = (),
+    grid: Mapping[str, Sequence[Any]] | None = None,
     target: float | None = None,
     jobs: int = 1,
     on_event: Callable[[Event], None] | None = None,
@@ -73,6 +93,9 @@ def compare(
         axis: a field along which to compare, ``data.alpha=[0.1,1,10]``, likewise.
         settings: ``key=value`` changes of presets.
         allow: modules, or ``.py`` files, that components of presets may come from.
+        grid: field -> values, such as ``{"algorithm.lr": [0.01, 0.1]}``. Each experiment is first tuned over all
+            combinations, by its score on validation parts and on a seed that is reported nowhere; ``tuning.md`` has
+            what was chosen. Experiments then have validation parts, a fifth where they had none.
         target: as for ``compare_experiments``; None for that of the first preset that has one.
         jobs, on_event: as for ``compare_experiments``.
 
@@ -91,6 +114,10 @@ def compare(
         )
     wanted = expand_presets(files, Varied(tuple(algorithms), tuple(codecs), seeds, axis), settings, allow)
     experiments = own or wanted.experiments
+    if grid:
+        from fedmtl.studies.tuning.on_grid import tune_on_grid
+
+        experiments = tune_on_grid(experiments, grid, Path(out), Allowed(modules=tuple(allow)))
     return compare_experiments(
         experiments,
         out,

@@ -6,12 +6,13 @@ So a tuning that was killed goes on with the same trials: nothing of a sampler i
 import math
 import warnings
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 from fedmtl.core.random import SERVER, rng
 from fedmtl.studies.tuning.spaces import Choices, Range, Space
 
-SAMPLERS = ("tpe", "random")
+SAMPLERS = ("tpe", "random", "grid")
 
 STARTUP = 8
 """Trials that are drawn before "tpe" has enough to go by."""
@@ -26,7 +27,8 @@ def propose(
 
     "random" and the first of "tpe" are points of a Halton sequence, all shifted by one random vector (modulo 1): they
     fill the space more evenly than independent draws (Bousquet et al. 2017, arXiv:1706.03200). "tpe" is Optuna's
-    tree-structured Parzen estimator over all fields together (Bergstra et al. NIPS 2011).
+    tree-structured Parzen estimator over all fields together (Bergstra et al. NIPS 2011). "grid" is all combinations of
+    lists of values in order, the last field's values first; after the last it begins again.
 
     Args:
         space: fields and their values.
@@ -37,11 +39,42 @@ def propose(
     Raises:
         ImportError: "tpe" without optuna.
     """
+    if sampler == "grid":
+        points = grid(space)
+        return points[number % len(points)]
     if sampler == "random" or number < STARTUP:
         shift = rng(seed, 0, SERVER, "tune").random(len(space))
         places = [(_halton(number + 1, k) + shift[k]) % 1.0 for k in range(len(space))]
         return {path: _at(values, place) for (path, values), place in zip(space.items(), places, strict=True)}
     return _tpe(space, number, seed, done)
+
+
+def grid(space: Space) -> list[dict[str, Any]]:
+    """All combinations of the fields' values.
+
+    Raises:
+        ValueError: a field with a range in place of a list.
+    """
+    lists: list[Choices] = []
+    for path, values in space.items():
+        if isinstance(values, Range):
+            raise ValueError(
+                f"A grid takes lists of values, got a range from {values.low} to {values.high} for {path!r}; write "
+                f'"{path}" = [{values.low}, {values.high}], or take another sampler.'
+            )
+        lists.append(values)
+    return [dict(zip(space, values, strict=True)) for values in product(*lists)]
+
+
+def check_grid(space: Space, trials: int) -> None:
+    """Refuse a number of trials that leaves points of the grid out.
+
+    Raises:
+        ValueError: too few trials, or as ``grid``.
+    """
+    size = len(grid(space))
+    if trials < size:
+        raise ValueError(f"The grid has {size} settings, got trials={trials}; give {size}, or shorter lists.")
 
 
 def _at(values: Range | Choices, place: float) -> Any:

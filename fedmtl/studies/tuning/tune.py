@@ -18,7 +18,7 @@ from fedmtl.runs.presets import without
 from fedmtl.runs.run_folder import remove_states, write_outputs
 from fedmtl.runtime.flower.component import refuse_deployed
 from fedmtl.studies.tuning.record import RECORD, TrialRecord, identity, preset, table
-from fedmtl.studies.tuning.samplers import SAMPLERS, propose
+from fedmtl.studies.tuning.samplers import SAMPLERS, check_grid, propose
 from fedmtl.studies.tuning.spaces import Choices, Range, Space, default_space, value_of, with_values
 from fedmtl.studies.tuning.trials import DIVERGED, Trial, run_trial
 
@@ -44,7 +44,7 @@ class Tuning:
 
     trials: int = 20
     sampler: str = "tpe"
-    """"tpe" or "random"."""
+    """"tpe", "random", or "grid", which takes lists of values and at least one trial for each combination."""
     halving: bool = False
     """Run all trials for a ninth of the rounds, the best third of them for a third, the best third of those for all."""
     objective: str = "score"
@@ -90,8 +90,8 @@ def tune(
 ) -> Tuned:
     """Tune an experiment, in a folder in which a tuning that was ended goes on: with the same trials, to the same end.
 
-    Trial 0 has the experiment's own values, where they lie in the space. ``trials.csv`` has a line a trial, and
-    ``tuned.toml`` is the experiment with the best values, for ``fedmtl run``.
+    Trial 0 has the experiment's own values, where they lie in the space, but of a grid. ``trials.csv`` has a line a
+    trial, and ``tuned.toml`` is the experiment with the best values, for ``fedmtl run``.
 
     Args:
         experiment: what is tuned. Where it has no validation parts, trials and result hold out ``VALID_FRACTION``.
@@ -118,7 +118,7 @@ def tune(
     where = "InProcess" if local else without(base.runtime, "state_dir")
     pilot = replace(base, seed=settings.seed, callbacks=(), runtime=where)
     refuse_deployed(pilot.runtime)
-    _check_space(pilot, space, allowed)
+    _check_space(pilot, space, allowed, settings)
     record = TrialRecord(out, identity(pilot, space, vars(settings)))
     rungs = _rungs(pilot, settings)
     loaded: dict[str, Any] = {}
@@ -135,7 +135,7 @@ def tune(
         if number not in record.trials:
             before = [record.trials[k] for k in range(number)]
             done = [(trial.values, trial.objective(rungs[0])) for trial in before]
-            values = _own_values(pilot, space) if number == 0 else {}
+            values = _own_values(pilot, space) if number == 0 and settings.sampler != "grid" else {}
             values = values or propose(space, number, settings.sampler, settings.seed, done)
             twin = next((trial for trial in before if trial.values == values and trial.same_as is None), None)
             if twin is None:
@@ -188,12 +188,14 @@ def _said(tuned: Tuned) -> dict[str, Any]:
     return {**found, "edges": tuned.edges, "bytes": tuned.sent}
 
 
-def _check_space(pilot: Experiment, space: Space, allowed: Allowed) -> None:
+def _check_space(pilot: Experiment, space: Space, allowed: Allowed, settings: Tuning) -> None:
     if not space:
         raise ValueError(
             f"{pilot.algorithm!r} has no field with a range of its own to tune; name fields in a [tune] table, such as "
             '"algorithm.epochs" = { low = 1, high = 20 }.'
         )
+    if settings.sampler == "grid":
+        check_grid(space, settings.trials)
     for path in ("seed", "valid_fraction", "patience", "rounds", "evaluate_every", "evaluate_clients"):
         if path in space:
             raise ValueError(f"tune: {path} is the same in all trials, which would not be comparable; leave it out.")

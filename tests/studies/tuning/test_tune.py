@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedmtl.algorithms import Ensemble, FedAvg, Mocha
+from fedmtl.algorithms import MRMTL, Ensemble, FedAvg, Mocha
 from fedmtl.analysis import read_run
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.presets import load_experiment
+from fedmtl.studies.comparison import compare
 from fedmtl.studies.tuning import Range, Tuned, Tuning, tune
 from fedmtl.studies.tuning.alike import free_seed, methods_of, tune_alike
 from fedmtl.studies.tuning.tune import SEED
@@ -163,6 +164,47 @@ def test_methods_of_a_comparison_are_tuned_alike(tmp_path: Path) -> None:
     assert [one.algorithm.lr for one in found[:2]] == [next(iter(tuned.values())).best.values["algorithm.lr"]] * 2
 
 
+def test_a_grid_is_all_combinations_and_the_best_of_them(tmp_path: Path) -> None:
+    """Against the problem written out in numpy; trials beyond the grid repeat its first ones at no cost."""
+    rates, strengths = (0.3, 0.03), (0.1, 1.0, 30.0)
+    tuned = tune(
+        experiment(), tmp_path, {"algorithm.lr": rates, "algorithm.lam": strengths}, Tuning(trials=8, sampler="grid")
+    )
+    pairs = [tuple(trial.values.values()) for trial in tuned.trials]
+    assert pairs == [(lr, lam) for lr in rates for lam in strengths] + [(0.3, 0.1), (0.3, 1.0)]
+    assert [trial.same_as for trial in tuned.trials] == [None] * 6 + [0, 1]
+    best = np.unravel_index(surface(np.array(rates), np.array(strengths)).argmax(), (2, 3))
+    assert tuple(tuned.best.values.values()) == (rates[best[0]], strengths[best[1]])
+
+
+def test_a_comparison_is_tuned_on_a_grid_that_is_the_same_for_all(tmp_path: Path, no_pictures: None) -> None:
+    """The rate 1e30 diverges, so .3 is run, on the seeds of the experiments, with validation parts."""
+    some = [replace(experiment(), algorithm=FedAvg(epochs=1, lr=0.5), seed=seed) for seed in (0, SEED)]
+    some += [experiment(algorithm=MRMTL(epochs=1), rounds=2)]
+    found = compare(some, tmp_path, grid={"algorithm.lr": [1e30, 0.3]})
+    assert [(run.experiment["algorithm"]["lr"], run.seed) for run in found.runs] == [(0.3, 0), (0.3, SEED), (0.3, 0)]
+    assert {run.curve_part for run in found.runs} == {"valid"} and not found.failures
+    page = (tmp_path / "tuning.md").read_text()
+    assert f"Tuned alike: 2 trials each (grid) on seed {SEED + 1}" in page and page.count("| lr=0.3 |") == 2
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("summary.json")}
+    compare(some, tmp_path, grid={"algorithm.lr": [1e30, 0.3]})
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("summary.json")} == times
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ({"algorithm.lam": [1.0]}, r"grid: FedAvg\(.*\) has no 'algorithm.lam', and a grid is the same for all"),
+        ({"algorithm.lr": []}, r"'algorithm.lr' is a range, .* or a list of values, got \[\]"),
+        ({"algorithm.lr": Range(0.1, 1.0)}, "A grid takes lists of values"),
+    ],
+)
+def test_what_is_no_grid_of_a_comparison(grid: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        compare([experiment(), experiment(algorithm=FedAvg())], tmp_path, grid=grid)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_trial_that_diverges_is_never_chosen(tmp_path: Path) -> None:
     """Of the rates 1e30 and .3 the first ends with no finite number, the second trains."""
     one = experiment(algorithm=FedAvg(lr=0.1, epochs=3))
@@ -185,7 +227,9 @@ def test_a_trial_that_diverges_is_never_chosen(tmp_path: Path) -> None:
         ({}, {}, r"no field with a range of its own to tune; name fields in a \[tune\] table"),
         (SPACE, {"seed": 0}, r"Trials have a seed of their own, and 0 is that of the experiment; take another"),
         (SPACE, {"trials": 0}, r"trials"),
-        (SPACE, {"sampler": "grid"}, r"sampler is one of tpe, random, got 'grid'"),
+        (SPACE, {"sampler": "sobol"}, r"sampler is one of tpe, random, grid, got 'sobol'"),
+        (SPACE, {"sampler": "grid"}, r"takes lists of values, got a range from .* for 'algorithm\.lr'"),
+        ({"batch_size": (2, 4, 8)}, {"sampler": "grid", "trials": 2}, "grid has 3 settings, got trials=2; give 3"),
     ],
 )
 def test_what_cannot_be_tuned(space: Any, settings: dict[str, Any], message: str, tmp_path: Path) -> None:

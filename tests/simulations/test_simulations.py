@@ -1,0 +1,121 @@
+"""Every simulation and notebook runs for two rounds: it prints a table, and leaves it with a figure in its folder.
+
+A script that is put into ``simulations/`` is found. All have the options ``--rounds``, ``--seeds`` and ``--out``; those
+that need data of the data home, or an extra, are skipped where it is not there.
+"""
+
+import ast
+import json
+import re
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import notebooks
+
+ROOT = Path(__file__).parents[2]
+SIMULATIONS = ROOT / "simulations"
+TESTED = {
+    "lora_text": "test_lora_text.py",
+    "own_method": "test_scripts.py",
+    "train_text_encoder": "test_train_text_encoder.py",
+    "wearables": "test_wearables.py",
+}
+"""Files that a test of their own runs: no simulations, or with other arguments."""
+SCRIPTS = [path for path in sorted(SIMULATIONS.glob("*.py")) if path.stem not in TESTED]
+NOTEBOOKS = sorted(SIMULATIONS.rglob("*.ipynb"))
+
+SMALL: dict[str, list[str]] = {
+    "fashion_domains": ["--each", "1", "--images", "24", "--lr", "0.1"],
+    "own_data": ["--number", "4"],
+    "bytes_against_accuracy": ["--set", "data.clients=3", "--set", "algorithm.epochs=1", "--set", "runtime=InProcess"],
+    "school": ["--epochs", "1", "--lr", "0.01"],
+    "air_quality": ["--step", "168", "--lr", "0.1"],
+}
+"""Script -> options that make it small, beside two rounds and one seed."""
+
+
+ABSENT = re.compile(r"fedmtl data fetch|pip install")
+"""Words of an error that says which data, or which extra, is not there."""
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_a_script_runs_for_two_rounds(
+    path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    no_pictures: None,
+) -> None:
+    """In this process, which has imported torch; pictures are empty files, as tests/analysis/report draws them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(SIMULATIONS), *sys.path])
+    arguments = ["--rounds", "2", "--seeds", "1", "--out", "out", *SMALL.get(path.stem, [])]
+    monkeypatch.setattr(sys, "argv", [str(path), *arguments])
+    with pytest.raises(SystemExit) as end:
+        try:
+            runpy.run_path(str(path), run_name="__main__")
+        except (ImportError, OSError, ValueError) as error:
+            if not ABSENT.search(str(error)):
+                raise
+            pytest.skip(f"{path.name}: {error}")
+    output = capsys.readouterr().out
+    assert end.value.code == 0, output
+    lines = output.splitlines()
+    marks = [number for number, line in enumerate(lines) if re.fullmatch(r"\|( ?:?-+:? ?\|)+", line)]
+    assert marks and lines[marks[0] - 1].count("|") == lines[marks[0] + 1].count("|") > 2, output
+    assert list((tmp_path / "out").rglob("*.png")), "no figure"
+    assert [path for path in tmp_path.iterdir() if path.name != "out"] == []
+
+
+@pytest.mark.parametrize("name", TESTED)
+def test_the_others_have_tests(name: str) -> None:
+    assert (SIMULATIONS / f"{name}.py").exists() and name in (Path(__file__).with_name(TESTED[name])).read_text()
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_a_script_is_short_typed_and_described(path: Path) -> None:
+    """Under 80 lines, every argument typed and with a default, the three options, and a row on the page."""
+    source = path.read_text()
+    assert len(source.splitlines()) < 80
+    (main,) = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == "main"]
+    assert all(argument.annotation is not None for argument in main.args.args)
+    assert len(main.args.defaults) == len(main.args.args)
+    assert {"rounds", "seeds", "out"} <= {argument.arg for argument in main.args.args}
+    assert f"| `{path.name}` |" in (SIMULATIONS / "README.md").read_text()
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_for_two_rounds(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_pictures: None
+) -> None:
+    """Its cells run in order, and give outputs of the kinds that are in the file; those are no error."""
+    monkeypatch.chdir(tmp_path)
+    cells = notebooks.sources(path)
+    assert len(re.findall(r"\brounds = \d+", "".join(cells))) == 1
+    small = [shortened(cell) for cell in cells]
+    outputs = notebooks.execute(small)
+    kept = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in kept] == list(range(1, len(kept) + 1))
+    assert [kinds(cell["outputs"]) for cell in kept] == [kinds(own) for own in outputs]
+    assert {"image/png", "text/markdown", "text/html"} <= {kind for own in outputs for kind in kinds(own)}
+    assert f"| `{path.name}` |" in (SIMULATIONS / "README.md").read_text()
+
+
+def shortened(cell: str) -> str:
+    """Two rounds, one seed and one learning rate."""
+    for pattern, short in (
+        (r"\brounds = \d+", "rounds = 2"),
+        (r"range\(3\)", "range(1)"),
+        (r"\[0.03, 0.1, 0.3\]", "[0.1]"),
+    ):
+        cell = re.sub(pattern, short, cell)
+    return cell
+
+
+def kinds(outputs: list[dict[str, Any]]) -> list[str]:
+    """The types of content of a cell's outputs."""
+    return sorted(kind for own in outputs for kind in own.get("data", {"stream": ""}))
