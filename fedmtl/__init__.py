@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fedmtl.analysis import Run as Run
     from fedmtl.analysis.load import load_run as load_run
     from fedmtl.analysis.report.call import report as report
+    from fedmtl.analysis.report.draw import draw_labels as draw_labels
     from fedmtl.augmentations import *  # noqa: F403
     from fedmtl.callbacks import *  # noqa: F403
     from fedmtl.codecs import *  # noqa: F403
@@ -79,6 +80,7 @@ _WHERE = {
     "onboarding.outcome": ("Onboarded",),
     "optimizers": ("Optimizer", "OptimizerTraits"),
     "analysis.report.call": ("report",),
+    "analysis.report.draw": ("draw_labels",),
     "runs.result": ("Result",),
     "run_experiment": ("run",),
     "analysis.load": ("load_run",),

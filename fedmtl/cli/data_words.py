@@ -136,13 +136,14 @@ def _client(federation: Federation, client: int) -> str:
 
 
 def _labels(skew: LabelSkew, row: int) -> str:
-    """The most frequent class with its share, or mean and standard deviation."""
+    """The most frequent class with its share, or mean and standard deviation; and the client's part of the skew."""
     if not skew.labelled[row]:
         return "–"
+    own = f" ({skew.own[row]:.2f})"
     if not skew.names:
-        return f"{skew.means[row]:.4g} ± {skew.stds[row]:.3g}"
+        return f"{skew.means[row]:.4g} ± {skew.stds[row]:.3g}{own}"
     most = int(skew.counts[row].argmax())
-    return f"{skew.names[most]} {skew.counts[row, most] / skew.labelled[row]:.0%}"
+    return f"{skew.names[most]} {skew.counts[row, most] / skew.labelled[row]:.0%}{own}"
 
 
 def skew_lines(skews: Mapping[str, LabelSkew]) -> list[str]:
@@ -150,7 +151,7 @@ def skew_lines(skews: Mapping[str, LabelSkew]) -> list[str]:
     return [
         "Skew of labels, 0 where all clients are alike, 1 at most: "
         + ", ".join(f"{task} {skew.skew:.3f}" for task, skew in skews.items())
-        + "."
+        + ". In brackets: the client's distance from all clients, or its part of the variance between clients."
     ]
 
 
@@ -171,6 +172,7 @@ def _skew_record(skew: LabelSkew) -> dict[str, Any]:
         "skew": _number(skew.skew),
         "clients": skew.clients.tolist(),
         "labelled": skew.labelled.tolist(),
+        "own_skew": list(map(_number, skew.own)),
     }
     if skew.names:
         return found | {"names": list(skew.names), "counts": skew.counts.tolist()}

@@ -3,11 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from fedmtl.analysis.report.draw import draw_labels
 from fedmtl.cli import app
-from fedmtl.data import Digits, School
+from fedmtl.data import Digits, School, from_arrays
 from fedmtl.data.skew import label_skew
 from fedmtl.registry.components import REGISTRY
 from tests.data.homes import needs
@@ -44,6 +46,8 @@ def test_describe(tmp_path: Path) -> None:
     record = json.loads(fedmtl("data", *arguments, "--json"))
     assert [[client["train"], client["test"]] for client in record["clients"]] == federation.sizes.tolist()
     assert record["tasks"]["digit"]["counts"] == skews["digit"].counts.tolist()
+    assert record["tasks"]["digit"]["own_skew"] == skews["digit"].own.tolist()
+    assert f"({skews['digit'].own[0]:.2f})" in text
     assert fedmtl("data", "describe", "digits(clients=5, alpha=0.2)", "--seed", "3").split() == text.split()[:-1]
 
 
@@ -52,6 +56,19 @@ def test_other_pictures(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"labels{suffix}"
     fedmtl("data", "describe", "synthetic", "--set", "kind=mixed", "--picture", str(path))
     assert path.read_bytes().startswith({".pdf": b"%PDF", ".svg": b"<?xml"}[suffix])
+
+
+def test_the_picture_from_python(tmp_path: Path) -> None:
+    """Names of clients and classes are written, and a partition's picture is that of its federation."""
+    y = np.array(["flu", "cold"] * 6)
+    data = from_arrays({"Graz": (np.eye(12), {"sick": y}), "Wien": (np.eye(12), {"sick": y})})
+    texts = draw_labels(data, tmp_path / "a.svg").read_text()
+    assert all(f">{word}</text>" in texts for word in ("Graz", "Wien", "cold", "flu", "0.00"))
+    both = draw_labels(data.load(0), tmp_path / "b.svg").read_text()
+    assert all(f">{word}</text>" in both for word in ("Graz", "Wien", "cold", "flu"))
+    for given, file, message in ((data, "a.gif", "writes a .png"), (3, "a.png", "got 3")):
+        with pytest.raises(ValueError, match=message):
+            draw_labels(given, tmp_path / file)
 
 
 @needs(School.source)

@@ -26,12 +26,14 @@ def test_classes() -> None:
     found = label_skew(federation(task, {0: [0, 0, 0, 0], 3: [1, 1, NAN, 2, 2]}))["t"]
     assert found.clients.tolist() == [0, 3] and found.labelled.tolist() == [4, 4] and found.names == ("a", "b", "c")
     assert found.counts.tolist() == [[4, 0, 0], [0, 2, 2]] and found.skew == pytest.approx(0.5)
+    assert found.own.tolist() == pytest.approx([0.5, 0.5])
 
 
 def test_two_classes_without_names() -> None:
     """Shares of 1: 0 and 1, pooled 1/3: distances 1/3 and 2/3."""
     found = label_skew(federation(Binary(), {0: [0, 0, 0, 0], 1: [1, 1]}))["t"]
     assert found.counts.tolist() == [[4, 0], [0, 2]] and found.names == ("0", "1")
+    assert found.own.tolist() == pytest.approx([1 / 3, 2 / 3])
     assert found.skew == pytest.approx(0.5)
 
 
@@ -45,9 +47,17 @@ def test_numbers() -> None:
     """Means 1 and 5 about 3, n = 2 and 2: between 2·4 + 2·4 = 16, and in all 16 + 2·1 + 2·1 = 20."""
     found = label_skew(federation(Regression(), {0: [0, 2], 1: [4, 6]}))["t"]
     assert found.means.tolist() == [1, 5] and found.stds.tolist() == [1, 1] and not found.names
-    assert found.skew == pytest.approx(16 / 20)
+    assert found.skew == pytest.approx(16 / 20) and found.own.tolist() == pytest.approx([8 / 20, 8 / 20])
 
 
 def test_equal_clients_have_none() -> None:
     assert label_skew(federation(MultiClass(2), {0: [0, 1], 1: [1, 0]}))["t"].skew == 0
     assert label_skew(federation(Regression(), {0: [3, 3], 1: [3, 3]}))["t"].skew == 0
+
+
+def test_a_client_without_a_label_has_no_part() -> None:
+    """Shares (1, 0) of the only client with labels are those of all."""
+    found = label_skew(federation(MultiClass(2), {0: [0, 0], 1: [NAN, NAN]}))["t"]
+    assert found.own.tolist()[0] == 0 and np.isnan(found.own[1]) and found.skew == 0
+    numbers = label_skew(federation(Regression(), {0: [1, 2], 1: [NAN, NAN]}))["t"]
+    assert numbers.own.tolist()[0] == 0 and np.isnan(numbers.own[1]) and numbers.skew == 0

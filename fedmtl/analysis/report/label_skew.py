@@ -18,6 +18,9 @@ from fedmtl.data.skew import LabelSkew
 MOST_CLIENTS = 200
 """Bars of a panel; of more clients, evenly many are shown."""
 
+MOST_WRITTEN = 40
+"""Clients of a panel with numbers beside bars."""
+
 MOST_NAMES = 12
 """Classes in a legend."""
 
@@ -48,7 +51,8 @@ def label_picture(name: str, federation: Federation, skews: Mapping[str, LabelSk
         panels[0, 0].set_yticks(range(0, len(shown), step), names[::step])
         panels[0, 0].set_ylim(len(shown) - 0.4, -0.6)
     rest = "" if len(shown) == len(clients) else f" {len(shown)} of {len(clients)} clients are shown."
-    caption = f"Labels of each client of {name}, training and test examples together.{rest}"
+    written = " Beside a bar: the client's distance from all clients." if len(shown) <= MOST_WRITTEN else ""
+    caption = f"Labels of each client of {name}, training and test examples together.{written}{rest}"
     return Picture("labels", caption, figure, [row for skew in skews.values() for row in _numbers(skew)])
 
 
@@ -62,6 +66,18 @@ def _draw_counts(axes: Axes, skew: LabelSkew, places: Mapping[int, int]) -> None
         legend = label if place < MOST_NAMES else None
         axes.barh(at, counts, 0.8, left, color=color, label=legend, linewidth=0)
         left += counts
+    if len(places) <= MOST_WRITTEN:
+        for row, place, end in zip(own, at, left, strict=True):
+            if end:
+                axes.annotate(
+                    f"{skew.own[row]:.2f}",
+                    (end, place),
+                    (2, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize=SMALL,
+                )
+        axes.set_xlim(0, 1.12 * max(left.max(initial=0), 1))
     axes.set_xlabel("labels")
     more = f"{len(skew.names)} classes" if len(skew.names) > MOST_NAMES else None
     below = offset_copy(axes.transAxes, axes.get_figure(root=True), y=-28, units="points")  # of the axis and its label
