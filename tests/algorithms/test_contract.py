@@ -33,6 +33,7 @@ from fedmtl.core.uploads import Stack, Uploads, add
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.engines import Loop, VMap
 from fedmtl.engines.base import TaskPadding
+from fedmtl.engines.trace import batched_function
 from fedmtl.models import Model
 from fedmtl.optimizers import Momentum, Optimizer
 from fedmtl.registry.components import REGISTRY
@@ -358,9 +359,8 @@ def test_every_batch_is_walked_through(algorithm: AnyAlgorithm) -> None:
     assert len({sha256((state.private, state.upload.payload)) for state in states}) == 4
 
 
-@pytest.mark.usefixtures("traced_early")
 @pytest.mark.parametrize("alike", [True, False], ids=["alike", "unlike"])
-def test_loop_is_vmap(algorithm: AnyAlgorithm, alike: bool) -> None:
+def test_loop_is_vmap(algorithm: AnyAlgorithm, alike: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """For clients of 1 to 3 batches of 3 and 4 rows, to 1e-6 a round, from equal states; in training and its loss,
     whether those of unlike tasks run together or not, and in measurement; with stacks of any size, and of two."""
     played = two_rounds(algorithm, alike)
@@ -372,6 +372,7 @@ def test_loop_is_vmap(algorithm: AnyAlgorithm, alike: bool) -> None:
             assert_close(run(vmap, each.jobs, padding), each.trained, atol=1e-6)
 
     if alike:  # whose rounds have equal signatures: plain, traced, compared with its replay, replayed
+        monkeypatch.setattr(batched_function, "WAIT_SMALL", 1)
         for each in rounds:
             check(whole, each)
             check(whole, each)
@@ -380,7 +381,7 @@ def test_loop_is_vmap(algorithm: AnyAlgorithm, alike: bool) -> None:
             check(two, each)
     else:
         padding = plan.task_padding(plan.training(plan.all_tasks))
-        for each in rounds:  # alone they are cohorts of two at most, whose calls are plain; together traced by round 2
+        for each in rounds:  # alone they are cohorts of two at most, and all calls are plain
             check(VMap(), each)
             if padding is not None:
                 check(whole, each, padding)
