@@ -319,11 +319,15 @@ def test_presets_load(here: Path) -> None:
         "layers.toml": "Chain(ClipNorm(norm=1.0), GaussianNoise(std=0.8), ErrorFeedback(codec=TopK(keep=0.05)))"
     }
     by_codec["by_layer.toml"] = "PerLayer({'*.weight': Int8(block=256)}, default=FP16())"
-    assert files.keys() == {"my_preset.toml", "along.toml", "mine.toml", "steady.toml", "config.toml", *by_codec}
+    others = {"my_preset.toml", "along.toml", "mine.toml", "steady.toml", "config.toml", "shifted.toml", "floor.toml"}
+    assert files.keys() == {*others, *by_codec}
     assert {file: repr(load_experiment(file).up_codec) for file in by_codec} == by_codec
     # Flower's; what its keys do is tried by tests/runtime, which writes the same.
     assert files["config.toml"] == {"superlink": {"lab": {"address": "127.0.0.1:8000", "insecure": True}}}
     assert load_experiment("my_preset.toml").name == "mine"
+    assert [type(one).__name__ for one in load_experiment("shifted.toml").augment] == ["RandomShift", "Jitter"]
+    assert files["floor.toml"]["run"] == {"baseline": True, "picture": "scores.png"}
+    assert load_experiment("floor.toml").rounds == 5
     axis = sweep_of(files["along.toml"]["compare"]).axis
     assert axis is not None and axis.values == (10.0, 1.0, 0.1) and len(axis.algorithms(0.1)) == 2
     assert "optimizer=Warmup(rounds=3" in repr(load_experiment("steady.toml").algorithm)
