@@ -22,7 +22,7 @@ from fedmtl.runs.old_keys import refuse_old_keys
 from fedmtl.server.sampling import cohort_size
 
 MADE = "_made"
-"""Where an experiment keeps the schema and the plan that it made last: server and clients of one process share it."""
+"""Key of the schema and the plan that an experiment made last: server and clients of one process share it."""
 
 
 @dataclasses.dataclass(frozen=True)
