@@ -44,7 +44,7 @@ def embeddings(texts: list[np.ndarray], width: int, window: int = 4) -> Tensor:
     row, column = counts.nonzero()
     information = np.log(np.asarray(counts[row, column]).ravel() / (words[row] * beside[column]))
     positive = csr_matrix((np.maximum(information, 0), (row, column)), shape=counts.shape)
-    left, sizes, _ = svds(positive, k=width, v0=np.ones(SHAPE.vocabulary))
+    left, sizes, _ = svds(positive, k=width, rng=np.random.default_rng(0))
     found = torch.from_numpy((left * np.sqrt(sizes)).astype(np.float32))
     return found * SHAPE.width**-0.5 / found[torch.from_numpy(words > 0)].std()
 
@@ -102,7 +102,7 @@ def packed(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def main(
     out: Annotated[Path, typer.Option(help="The file.")] = Path("text_encoder.safetensors"),
-    steps: Annotated[int, typer.Option(help="Steps of 48 pairs of windows.")] = 4000,
+    steps: Annotated[int, typer.Option(help="Steps of 48 pairs of windows.")] = 1500,
     reviews: Annotated[int, typer.Option(help="Reviews that are trained on.")] = 2000,
     lr: Annotated[float, typer.Option(help="Largest learning rate.")] = 2e-3,
     seed: Annotated[int, typer.Option(help="Seed of all randomness.")] = 0,

@@ -21,7 +21,8 @@ SIMULATIONS = ROOT / "simulations"
 TESTED = {
     "lora_text": "test_lora_text.py",
     "own_method": "test_scripts.py",
-    "train_text_encoder": "test_train_text_encoder.py",
+    "text_transfer": "test_text_encoder_scripts.py",
+    "train_text_encoder": "test_text_encoder_scripts.py",
     "wearables": "test_wearables.py",
 }
 """Files that a test of their own runs: no simulations, or with other arguments."""
