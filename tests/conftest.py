@@ -67,6 +67,7 @@ from fedmtl.runtime.ray import cluster
 from fedmtl.tasks import Binary, MultiClass, MultiLabel, Regression, Task
 from fedmtl.weightings import DWA, MGDA, CAGrad, Equal, GradNorm, PCGrad, Uncertainty
 from tests import schedule
+from tests.no_fsync import leave_files_to_the_kernel
 from tests.pictures import undrawn
 
 SETTINGS: list[Algorithm[Any, Any]] = [
@@ -136,6 +137,8 @@ ALL_ENGINES: list[Engine] = [Loop(), VMap(), VMap(chunk=1), VMap(chunk=2)]
 skip_last_collection()  # of a process of tests
 
 os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's default, 15, would starve them beside other tests
+
+leave_files_to_the_kernel()
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each process of tests
     torch.set_num_threads(1)

@@ -287,6 +287,9 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for _name in IMPORTS:
         __import__(_name)
+    from tests.no_fsync import leave_files_to_the_kernel
+
+    leave_files_to_the_kernel()
     gc.collect()
     gc.freeze()  # so that no collection copies pages that children share
     assert len(os.listdir("/proc/self/task")) == 1, "a process with threads is not forked"

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.forks import become, leave
+from tests.no_fsync import leave_files_to_the_kernel
 
 POSSIBLE = hasattr(os, "pidfd_open")
 """Whether the system lets a process watch others as this needs it."""
@@ -79,6 +80,7 @@ def stubs(folder: Path, names: Iterable[str], module: str, environment: Mapping[
 def main(call: Callable[[list[str]], Any]) -> None:
     """Serve as the first process; in each fork, call a function with the stub's arguments, and end as Python does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_files_to_the_kernel()
     gc.collect()
     gc.freeze()  # so that no collection copies pages that children share
     assert len(os.listdir("/proc/self/task")) == 1, "a process with threads is not forked"
