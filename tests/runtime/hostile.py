@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from fedmtl.algorithms import FedPer
 from fedmtl.client.data_shard import shard_of
 from fedmtl.client.state.files import MemoryBackend, VersionedFileStore
+from fedmtl.data.base import Federation
 from fedmtl.protocol.header import make_packet
 from fedmtl.protocol.packets import REPORT, UP
 from fedmtl.runs.experiment import Experiment
@@ -48,7 +50,17 @@ def experiment(**changes: Any) -> Experiment:
         "train_loss": True,
         **changes,
     }
-    return Experiment(**values)
+    return _made.setdefault(repr(values), Experiment(**values))
+
+
+_made: dict[str, Experiment] = {}
+"""One for equal settings, so that its plan is made once for all tests."""
+
+
+@cache
+def loaded(data: Any, seed: int) -> Federation:
+    """Return the data, which is loaded once."""
+    return data.load(seed)
 
 
 class Wire(Grid):
@@ -75,7 +87,7 @@ class Wire(Grid):
         self._replies, self._roster, self._bad, self._ask = replies or {}, roster, bad, ask
         self.contexts: dict[int, Context] = {}
         self.seen: list[Message] = []
-        federation = experiment.load()
+        federation = loaded(experiment.data, experiment.seed)
         for k in range(NODES):
             clients = {c: federation.clients[c] for c in shard(federation.clients, k, NODES)}
             client_pool = make_client_pool(experiment, federation.schema, shard_of(clients))
@@ -160,7 +172,7 @@ def play(settings: Experiment | None = None, examples: Any = "known", **wire: An
     problems: list[dict[int, str]] = []
     try:
         grid = Wire(chosen, **wire)
-        schema = chosen.load().schema
+        schema = loaded(chosen.data, chosen.seed).schema
         result = serve(
             grid,
             chosen,
