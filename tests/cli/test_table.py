@@ -16,6 +16,7 @@ from tests.data.test_frame import reviews, table
 
 TABLE = ["run", "--data", "sites.csv", "--client", "site", "--task", "churn"]
 QUICK = ["--set", "rounds=2", "--runtime", "InProcess", "--set", "evaluate_every=2", "--engine", "Loop"]
+ALONE = [*QUICK, "--no-baseline"]
 
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -52,7 +53,7 @@ def test_a_table_is_run_and_its_sites_are_named(here: Path) -> None:
 
 def test_new_rows_are_predicted_by_name(here: Path) -> None:
     """Columns in any order and others beside; the same as in Python. Rows that do not fit are one error."""
-    assert called(*TABLE, "--features", "age,member,plan", *QUICK, "--out", "runs/a")[0] == 0
+    assert called(*TABLE, "--features", "age,member,plan", *ALONE, "--out", "runs/a")[0] == 0
     new = table().iloc[:7][["plan", "site", "age", "member", "ltv"]]
     new.to_csv("new.csv", index=False)
     code, output = called("predict", "runs/a", "--client", "south", "new.csv")
@@ -80,7 +81,7 @@ def test_two_commands_from_a_file_to_confusion_and_predictions(here: Path) -> No
         "site",
         "--task",
         "churn",
-        *QUICK,
+        *ALONE,
         "--set",
         "data.split=part",
     ]
@@ -156,7 +157,7 @@ def test_a_comparison_takes_the_same_table(here: Path) -> None:
 
 
 def test_it_goes_on_with_the_same_file_alone(here: Path) -> None:
-    words = [*TABLE, "--features", "age,plan", *QUICK, "--out", "runs/a"]
+    words = [*TABLE, "--features", "age,plan", *ALONE, "--out", "runs/a"]
     assert called(*words)[0] == 0
     assert called(*words, "--resume")[0] == 0
     table(age=7).to_csv("sites.csv", index=False)
@@ -166,7 +167,7 @@ def test_it_goes_on_with_the_same_file_alone(here: Path) -> None:
 
 def test_texts_have_a_model_of_texts(here: Path) -> None:
     reviews().to_csv("reviews.csv", index=False)
-    words = ["run", "--data", "reviews.csv", "--client", "shop", "--task", "mood", "--text", "review", *QUICK]
+    words = ["run", "--data", "reviews.csv", "--client", "shop", "--task", "mood", "--text", "review", *ALONE]
     code, output = called(*words, "--out", "runs/texts")
     assert code == 0 and "shop-0" in output, output
     # A good thing, pleasant, and, bad, broken, that, failed; padding and unknown: words that are there once are none.
@@ -192,7 +193,7 @@ def test_texts_have_a_model_of_texts(here: Path) -> None:
     ],
 )
 def test_one_clear_error_and_nothing_written(here: Path, words: list[str], message: str) -> None:
-    code, output = called(*words, *QUICK, "--out", "runs/bad")
+    code, output = called(*words, *ALONE, "--out", "runs/bad")
     errors = [line for line in output.splitlines() if message in line]
     assert code == 2 and output.splitlines()[-1:] == errors, output
     assert not (here / "runs").exists()
