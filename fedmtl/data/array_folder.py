@@ -1,7 +1,10 @@
 """A folder of .npy files as clients: one folder each, with inputs and a file of labels for each task."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from fedmtl.core.bounds import shown
 
@@ -49,3 +52,28 @@ def _examples(folder: Path) -> tuple[Path, dict[str, Path]]:
     if not files:
         raise ValueError(f"{folder} has {INPUTS}.npy alone; give labels in a file for each task, such as sick.npy.")
     return x, files
+
+
+def with_labels(where: str, data: Any) -> Any:
+    """A client's data with the files of labels read, which may hold texts; inputs stay where they are.
+
+    Raises:
+        ValueError: a file that is not there or holds no array; the message begins with ``where``.
+    """
+    if isinstance(data, Mapping):
+        return {name: with_labels(where, one) for name, one in data.items()}
+    if isinstance(data, tuple | list) and len(data) == 2 and isinstance(data[1], Mapping):
+        return data[0], {name: _read(f"{where}, task {name!r}: labels", y) for name, y in data[1].items()}
+    return data
+
+
+def _read(what: str, y: Any) -> Any:
+    if not isinstance(y, str | Path):
+        return y
+    if Path(y).suffix != ".npy":
+        raise ValueError(f"{what}: an array, or a .npy file, got {shown(str(y))}.")
+    try:
+        return np.load(y, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        line = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+        raise ValueError(f"{what}: {y} cannot be read ({line}).") from None

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fedmtl.core.input_forms import InputForms
 from fedmtl.core.types import ClientId
-from fedmtl.data.array_folder import files_of
+from fedmtl.data.array_folder import files_of, with_labels
 from fedmtl.data.array_tables import check_alike, check_finite_columns, columns_of, order_of, same_order
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.data.disk import DiskArray, some_rows
@@ -135,9 +135,10 @@ def from_arrays(
     check_fraction("from_arrays", test_fraction)
     missing = _number("missing", missing)
     numbered, names = number_clients(clients)
-    numbered = {client: named_sets(data) for client, data in numbered.items()}
+    where = {client: f"Client {names.get(client, client)}" for client in numbered}
+    numbered = {client: with_labels(where[client], named_sets(data)) for client, data in numbered.items()}
     numbered, given = number_labels(numbered, {} if tasks is None else check_tasks(tasks))
-    parts = {client: _parts(f"Client {names.get(client, client)}", data) for client, data in numbered.items()}
+    parts = {client: _parts(where[client], data) for client, data in numbered.items()}
     raw = [part for own in parts.values() for _, part in own]
     inputs = named_parts(raw, [name for own in parts.values() for name, _ in own])
     for name in sorted({*inputs}) or [""]:

@@ -12,7 +12,7 @@ from xxhash import xxh3_128
 
 from fedmtl.data.disk_file import StoredRows
 
-BLOCK = 2**23
+BLOCK = 2**22
 """Bytes of rows that are looked at together."""
 
 

@@ -18,7 +18,7 @@ from fedmtl.data.joined import some_of
 from fedmtl.engines.batching import streamed
 from fedmtl.run_experiment import run
 from fedmtl.runs.same_run import examples_digest
-from fedmtl.tasks import Binary
+from fedmtl.tasks import Binary, MultiClass
 from tests.toys import experiment
 
 DRAW = np.random.default_rng(0)
@@ -233,6 +233,25 @@ def test_files_that_are_no_arrays(name: str, content: bytes | None, message: str
         (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=f"Client 0, inputs: .*{message}"):
         from_arrays({0: (tmp_path / name, {"a": [0, 1, 1]})})
+
+
+def test_mapped_arrays_begin_anywhere_in_a_file(tmp_path: Path) -> None:
+    """Beyond a page, at no multiple of one, and written through the map that is given."""
+    for offset in (24, 5 * 4096 + 40):
+        raw = np.memmap(tmp_path / f"{offset}.bin", np.float32, "w+", offset, WHOLE.shape)
+        raw[:] = WHOLE
+        found = on_disk("x", raw[10:])
+        assert found is not None and np.array_equal(found[:], WHOLE[10:])
+
+
+def test_files_of_labels_may_hold_texts(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", WHOLE)
+    np.save(tmp_path / "mood.npy", np.array(["sad", "glad", "glad"] * 20))
+    found = from_arrays({"Graz": (tmp_path / "x.npy", {"mood": str(tmp_path / "mood.npy")})}).load(0)
+    assert found.tasks == {"mood": MultiClass(2, ("glad", "sad"))}
+    for name, message in (("absent.npy", "cannot be read .*No such file"), ("y.csv", "an array, or a .npy file")):
+        with pytest.raises(ValueError, match=f"Client Graz, task 'mood': labels: .*{message}"):
+            from_arrays({"Graz": (WHOLE, {"mood": str(tmp_path / name)})})
 
 
 def test_arrays_that_cannot_stay_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from fedmtl.core.types import Batch
 from fedmtl.engines.batching.chunks import Piece
 
-AT_ONCE = 2**24
+AT_ONCE = 2**23
 """Bytes of inputs that are read at once for clients that run together; a client with more reads batch by batch."""
 
 
