@@ -30,10 +30,19 @@ def onboard(
         ),
     ] = None,
     labels: Annotated[
-        str, typer.Option(metavar="K,…", help="Labelled examples: of each class, or of a task of numbers; or all.")
+        str,
+        typer.Option(
+            metavar="K,…",
+            show_default=False,
+            help="Labelled examples of each class, or of a task of numbers, or all; default: 5,20,all.",
+        ),
     ] = "5,20,all",
-    steps: Annotated[int, typer.Option(help="Steps on the heads, and from scratch.")] = 200,
-    fine_tune: Annotated[int, typer.Option(help="Steps on all parameters after those on the heads.")] = 0,
+    steps: Annotated[
+        int, typer.Option(show_default=False, help="Steps on the heads, and from scratch; default: 200.")
+    ] = 200,
+    fine_tune: Annotated[
+        int, typer.Option(show_default=False, help="Steps on all parameters after those on the heads; default: none.")
+    ] = 0,
     known: Annotated[
         bool, typer.Option("--known", help="The clients are the run's own, and begin with their own models.")
     ] = False,
