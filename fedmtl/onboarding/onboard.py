@@ -22,7 +22,7 @@ from fedmtl.onboarding.few_labels import few_labels
 from fedmtl.onboarding.newcomers import newcomers
 from fedmtl.onboarding.outcome import ALL, AS_SENT, SCRATCH, Group, Onboarded
 from fedmtl.onboarding.scoring import WaySums, scores_of
-from fedmtl.onboarding.ways import Descent, Ways
+from fedmtl.onboarding.ways import Descent, Steps, Ways
 from fedmtl.optimizers import AdamW, Optimizer
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.plan_check import check_inputs
@@ -45,8 +45,9 @@ def onboard(
     head_steps: int = 200,
     head_lr: float = 0.01,
     fine_tune: int = 0,
+    fine_tune_lr: float = 0.001,
     scratch_steps: int = 200,
-    lr: float = 0.001,
+    scratch_lr: float = 0.01,
     batch_size: int = 32,
     optimizer: Optimizer = ADAM,
     test_fraction: float = 0.2,
@@ -72,9 +73,8 @@ def onboard(
         tasks: kinds of tasks that the run does not have, by name; those that are left out, or None, are inferred.
         known: the clients are the run's own, by number or name, and begin with their own models: for new tasks.
         head_steps, head_lr: steps on the heads.
-        fine_tune: steps on all parameters after the heads'; 0 for none.
-        scratch_steps: steps from scratch.
-        lr: learning rate of the steps on all parameters.
+        fine_tune, fine_tune_lr: steps on all parameters after the heads'; 0 for none.
+        scratch_steps, scratch_lr: steps from scratch.
         batch_size: examples a step at most; with fewer, a step takes all.
         optimizer: of all steps; none with a schedule over rounds.
         test_fraction: the part of each client's examples that is tested on, where data does not say it.
@@ -87,7 +87,9 @@ def onboard(
         FileNotFoundError: no run folder, or a run that is not finished.
     """
     counts = _counts(labels)
-    _check_steps(optimizer, head_steps, head_lr, fine_tune, scratch_steps, lr, batch_size)
+    rates = {"head_lr": head_lr, "fine_tune_lr": fine_tune_lr, "scratch_lr": scratch_lr}
+    _check_steps(optimizer, rates, head_steps=head_steps, scratch_steps=scratch_steps, batch_size=batch_size)
+    check_int("fine_tune", fine_tune, 0)
     models = _models(run, experiment, allow, state, data is None)
     finished = models.run
     drawn = finished.experiment.seed if seed is None else seed
@@ -95,7 +97,8 @@ def onboard(
     federation = newcomers(finished, data, tasks or {}, test_fraction, drawn)
     plan = finished.experiment.make_plan(finished.schema._replace(tasks={**finished.schema.tasks, **federation.tasks}))
     check_inputs(plan, federation.inputs())
-    by = Descent(head_steps, head_lr, fine_tune, scratch_steps, lr, batch_size, optimizer, drawn)
+    head, tune = Steps(head_steps, head_lr), Steps(fine_tune, fine_tune_lr)
+    by = Descent(head, tune, Steps(scratch_steps, scratch_lr), batch_size, optimizer, drawn)
     engine, names = finished.experiment.make_engine(), federation.client_names
     measured: list[WaySums] = []
     groups: list[Group] = []
@@ -132,22 +135,13 @@ def _counts(labels: Any) -> list[int | None]:
     return [*some, None] if None in found else list(some)
 
 
-def _check_steps(
-    optimizer: Optimizer,
-    head_steps: int,
-    head_lr: float,
-    fine_tune: int,
-    scratch_steps: int,
-    lr: float,
-    batch_size: int,
-) -> None:
-    for name, value in (("head_steps", head_steps), ("scratch_steps", scratch_steps), ("batch_size", batch_size)):
-        check_int(name, value, 1)
-    check_int("fine_tune", fine_tune, 0)
-    for name, value in (("head_lr", head_lr), ("lr", lr)):
-        check_float(name, value)
-        if value <= 0:
-            raise ValueError(f"{name} is positive, got {value}.")
+def _check_steps(optimizer: Optimizer, rates: Mapping[str, float], **counts: int) -> None:
+    for name, count in counts.items():
+        check_int(name, count, 1)
+    for name, rate in rates.items():
+        check_float(name, rate)
+        if rate <= 0:
+            raise ValueError(f"{name} is positive, got {rate}.")
     if optimizer.traits.scheduled:
         raise ValueError(f"{optimizer!r} has a schedule over rounds, of which onboarding has none; take AdamW().")
 

@@ -23,16 +23,20 @@ from fedmtl.optimizers import Optimizer
 from fedmtl.protocol.plan import Plan
 
 
-class Descent(NamedTuple):
-    """Steps of the ways."""
+class Steps(NamedTuple):
+    """Steps of one way."""
 
-    head_steps: int
-    head_lr: float
-    tune_steps: int
-    """0: no fine-tuning."""
-    scratch_steps: int
+    number: int
     lr: float
-    """Learning rate of steps in all parameters."""
+
+
+class Descent(NamedTuple):
+    """Steps of all ways."""
+
+    head: Steps
+    tune: Steps
+    """None of them: no fine-tuning."""
+    scratch: Steps
     batch_size: int
     optimizer: Optimizer
     seed: int
@@ -82,16 +86,16 @@ class Ways:
 
     def all(self, rows: ShardRows) -> Iterator[tuple[str, Models]]:
         """Give each way and its models, from the examples that have a label."""
-        head = self._run(HEAD, self.start, self.headed, rows, self.by.head_steps, self.by.head_lr)
+        head = self._run(HEAD, self.start, self.headed, rows, self.by.head)
         yield HEAD, head
         every = frozenset(self.first)
-        if self.by.tune_steps:
-            yield TUNED, self._run(TUNED, head, every, rows, self.by.tune_steps, self.by.lr)
+        if self.by.tune.number:
+            yield TUNED, self._run(TUNED, head, every, rows, self.by.tune)
         new = Models(self.first, {})
-        yield SCRATCH, self._run(SCRATCH, new, every, rows, self.by.scratch_steps, self.by.lr)
+        yield SCRATCH, self._run(SCRATCH, new, every, rows, self.by.scratch)
 
-    def _run(self, way: str, start: Models, trained: frozenset[str], rows: ShardRows, steps: int, lr: float) -> Models:
-        function = self._functions.setdefault(way, self._made(way, trained, lr))
+    def _run(self, way: str, start: Models, trained: frozenset[str], rows: ShardRows, steps: Steps) -> Models:
+        function = self._functions.setdefault(way, self._made(way, trained, steps.lr))
         return descend(
             self.engine,
             function,
@@ -101,7 +105,7 @@ class Ways:
             rows,
             self.table.clients,
             self.table.owned,
-            steps=steps,
+            steps=steps.number,
             batch_size=self.by.batch_size,
             seed=self.by.seed,
             purpose=way,
