@@ -1,6 +1,6 @@
 """Wearables: thirty people, a phone at the waist. Whose model knows what they do, and what does a new person need?
 
-    python simulations/wearables.py --seeds 5
+    python simulations/wearables.py --seeds 3
 
 A seed is a split by recording: whole bouts are tested on, and others choose each method's rate, of one grid. Nine
 people are then new: a run on the other 21 serves them, and each labels 5 or 20 windows of an activity, or all.
@@ -40,7 +40,7 @@ def trained(algorithm: Any, data: Any, rounds: int, seed: int) -> tuple[float, A
 
 
 def main(
-    seeds: Annotated[int, typer.Option(help="How many splits, from seed 0.")] = 5,
+    seeds: Annotated[int, typer.Option(help="How many splits, from seed 0.")] = 3,
     rounds: Annotated[int, typer.Option(help="Rounds of training.")] = 30,
     steps: Annotated[int, typer.Option(help="Steps on the heads of new people; half of them fine-tune.")] = 200,
     methods: Annotated[str, typer.Option(help="Methods to run.")] = " ".join(METHODS),
