@@ -27,6 +27,8 @@ class Standardised:
     the squared deviations of each number of an example, and receives the pooled mean and deviation, which are exact
     (``moments.py``); a run counts these bytes, with the purpose ``prepare``. With ``scale="client"`` each takes its
     own, and sends nothing.
+
+    The standardised inputs are in memory, also where those of the data set are on disk.
     """
 
     data: Any = field(default=Synthetic(), metadata={"component": ("data",)})
