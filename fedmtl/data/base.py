@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -202,6 +202,7 @@ def _check_form(input_shape: Any, clients: Any) -> None:
             )
 
 
+@runtime_checkable
 class Dataset(Protocol):
     """Source of a federation. Implementations are frozen dataclasses, so that they can be named in a file."""
 

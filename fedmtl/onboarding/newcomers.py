@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from fedmtl.core.bounds import shown
 from fedmtl.data.arrays import from_arrays
-from fedmtl.data.base import ClientData, Federation
+from fedmtl.data.base import ClientData, Dataset, Federation
 from fedmtl.data.columns import as_table, check_columns
 from fedmtl.data.frame_columns import labels_of, owners_of, parts_of
+from fedmtl.data.held_out import Without
 from fedmtl.data.recipe import TableRecipe
 from fedmtl.data.task_checks import check_tasks
 from fedmtl.export.finished import Finished
@@ -46,7 +47,7 @@ def newcomers(
         found = _held_out(run)
     elif isinstance(data, Federation):
         found = data
-    elif callable(getattr(data, "load", None)):
+    elif isinstance(data, Dataset):
         found = data.load(seed)
     else:
         if hasattr(data, "columns"):
@@ -63,8 +64,8 @@ def newcomers(
 
 
 def _held_out(run: Finished) -> Federation:
-    data: Any = run.experiment.data
-    if not hasattr(data, "held_out"):
+    data = run.experiment.data
+    if not isinstance(data, Without):
         raise ValueError(
             "The run's data holds no client and no task out, so give data=…, new clients; or train on "
             "Without(data, clients=[…])."

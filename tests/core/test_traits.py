@@ -124,6 +124,9 @@ FOREIGN = {
     "columns", "dtype", "index", "toarray", "nnz", "to_numpy", "to_pandas", "equals", "sort_values", "kind", "isna",
     "cat", "categories", "numpy_dtype", "iloc", "__len__", "shape",  # tables and arrays of pandas, scipy and others
     "_fields", "_asdict", "__name__", "__qualname__", "__self__", "__wrapped__", "__module__", "__file__", "__doc__",
+    "column_names", "features", "names", "classes", "__getitem__", "__array_interface__",  # data sets of others
+    "load_partition", "partition_id_to_natural_id",  # partitions of flwr-datasets
+    "_mmap", "max_position_embeddings",  # numpy's memmap, configurations of transformers
     "fingerprint",  # of any object inside a data set of a user's own
     "scale_grad_by_freq", "dropout",  # torch's modules
     "all_processes", "errno", "named", "geteuid", "posix_fallocate", "sched_getaffinity", "value", "traits",

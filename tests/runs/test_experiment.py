@@ -24,13 +24,17 @@ from fedmtl.models import (
     BagOfEmbeddings,
     FromModule,
     Linear,
+    LoRA,
     Pretrained,
     ResNet,
     ShareMap,
+    Stems,
     TemporalCNN,
     TextCNN,
     TextEncoder,
+    Timm,
     TransformerEncoder,
+    Transformers,
     UNet,
 )
 from fedmtl.registry.allowed import beside
@@ -62,6 +66,10 @@ EXPERIMENTS = [
             TextCNN(kernels=(2, 7), dropout=0.5),
             TransformerEncoder(layers=1, per_token=True),
             TextEncoder(freeze=("embed.*",)),
+            LoRA(MLP(hidden=(6,)), rank=2, targets=("0", '"a".*')),
+            Stems({"digit": CNN(), "*": MLP(hidden=(64,))}, body=MLP(hidden=(3,))),
+            Timm("resnet34", pretrained=True),
+            Transformers("a folder", pretrained=False, per_token=True),
             Pretrained(ShareMap(CNN()), "a b.pt", {"encoder.": ""}, ("fc.*",), freeze=("*",)),
         )
     ],

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from fedmtl.core.bounds import shown
-from fedmtl.data.base import Federation
+from fedmtl.data.base import Dataset, Federation
 from fedmtl.data.skew import label_skew
 
 
@@ -34,7 +34,7 @@ def draw_labels(data: Any, file: str | Path, seed: int = 0) -> Path:
         raise ValueError(
             f"draw_labels writes a .png, .pdf or .svg into a folder that is there, got {shown(str(file))}."
         )
-    if not isinstance(data, Federation) and not callable(getattr(data, "load", None)):
+    if not isinstance(data, Federation | Dataset):
         raise ValueError(f"draw_labels takes a data set, such as Digits(), or its Federation, got {shown(data)}.")
     federation = data if isinstance(data, Federation) else data.load(seed)
     name = "the federation" if data is federation else type(data).__name__
