@@ -68,6 +68,7 @@ def test_own_data(
     output = script([*documented("own_data.py"), *small], monkeypatch, capsys)
     assert re.search(r"^\| Local \| 1 \| 5 \|.* 0 B \| 0 B \| 0 B \|", output, re.MULTILINE)
     assert re.search(r"^\| FedPer \| 1 \| 5 \|.* 11\.0 kB \| 11\.0 kB \| 22\.0 kB \|", output, re.MULTILINE)
+    assert list((checkout / "out").glob("*.png"))
 
 
 @pytest.mark.slow
@@ -118,6 +119,7 @@ def test_bytes_against_accuracy(
     with open(out / "table.csv") as file:
         table = {row["name"]: int(row["train_bytes"]) for row in csv.DictReader(file) if row["train_bytes"]}
     shown = [table[name] for name in re.findall(r"^\| (FedPer[^|]*?) \|", output, re.MULTILINE)]
+    assert list(out.glob("*.png"))
     assert len(table) == 5 and shown == sorted(table.values(), reverse=True)
     # 5 clients, 2 rounds, a trunk of 64 · 64 + 64 numbers; the header is 32 bytes.
     assert table["FedPer"] == 5 * 2 * 2 * (4 * 4160 + 32)
