@@ -8,7 +8,6 @@ import runpy
 import shlex
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from fedmtl.run_experiment import run
 from fedmtl.runs.presets import load_experiment, override, read_preset
 from fedmtl.runs.sweep import expand, sweep_of
 from fedmtl.verify.check import CTX
+from tests.data.homes import missing
 
 ROOT = Path(__file__).parents[2]
 SIMULATIONS = ROOT / "simulations"
@@ -141,8 +141,9 @@ def test_every_preset_fits_together(path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sys, "path", sys.path[:])
     assert re.match(r"# [A-Z].{20,}\.\n", path.read_text())
     experiment = load_experiment(path)
-    if experiment.to_dict()["data"]["name"] == "watch" and find_spec("seglearn") is None:
-        pytest.skip("seglearn is an extra")
+    source = getattr(experiment.data, "source", None)
+    if source is not None and (reason := missing(source)):
+        pytest.skip(reason)
     federation = experiment.load()
     values, _ = read_preset(path)
     for one in [
