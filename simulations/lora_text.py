@@ -36,7 +36,7 @@ def main(
     rank: Annotated[int, typer.Option(help="Rank of the factors.")] = 4,
     rounds: Annotated[int, typer.Option(help="Rounds of one pass each.")] = 4,
     seeds: Annotated[int, typer.Option(help="How many seeds, from 0; each is another split.")] = 3,
-    lr: Annotated[float, typer.Option(help="Learning rate of factors.")] = 0.003,
+    lr: Annotated[float, typer.Option(help="Learning rate of factors.")] = 0.01,
     full_lr: Annotated[float, typer.Option(help="Learning rate of full fine-tuning.")] = 0.001,
     length: Annotated[int, typer.Option(help="Words that are read of a sentence or a review.")] = 32,
     out: Annotated[Path, typer.Option(help="Folder for runs and the figure.")] = Path("runs/lora"),
