@@ -60,7 +60,7 @@ def cleaned(text: str, steps: Sequence[str] = CLEAN) -> str:
     """Return the text after the steps, one after another.
 
     >>> cleaned("<p>Caf\u00e9&nbsp;&amp; <b>Bar</b>:\\n see https://example.org/menu?x=1</p>")
-    'café & bar: see'
+    'café & bar : see'
 
     Args:
         text: one, of any length.

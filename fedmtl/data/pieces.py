@@ -15,7 +15,7 @@ from heapq import heapify, heappop, heappush
 BEGIN = "▁"
 """Before the first letter of a word."""
 
-Pair = tuple[str, str]
+SymbolPair = tuple[str, str]
 
 
 def learn_pieces(counts: Mapping[str, int], size: int, min_count: int) -> tuple[str, ...]:
@@ -35,8 +35,8 @@ def learn_pieces(counts: Mapping[str, int], size: int, min_count: int) -> tuple[
             letters[letter] += count
     found = [one for one in sorted(letters, key=lambda one: (-letters[one], one)) if letters[one] >= min_count][:size]
     known = set(found)
-    pairs: Counter[Pair] = Counter()
-    places: dict[Pair, set[int]] = defaultdict(set)
+    pairs: Counter[SymbolPair] = Counter()
+    places: dict[SymbolPair, set[int]] = defaultdict(set)
     for place, (word, count) in enumerate(zip(words, often, strict=True)):
         for pair in zip(word, word[1:], strict=False):
             pairs[pair] += count
@@ -55,7 +55,7 @@ def learn_pieces(counts: Mapping[str, int], size: int, min_count: int) -> tuple[
         if piece not in known:
             found.append(piece)
             known.add(piece)
-        changed: set[Pair] = set()
+        changed: set[SymbolPair] = set()
         for place in places.pop(pair):
             old, new = words[place], _merged(words[place], pair)
             for each, sign in ((old, -1), (new, 1)):
@@ -71,7 +71,7 @@ def learn_pieces(counts: Mapping[str, int], size: int, min_count: int) -> tuple[
     return tuple(found)
 
 
-def _merged(word: Sequence[str], pair: Pair) -> list[str]:
+def _merged(word: Sequence[str], pair: SymbolPair) -> list[str]:
     """A word with each occurrence of a pair as one symbol, from the left."""
     found: list[str] = []
     place = 0

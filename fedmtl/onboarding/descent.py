@@ -25,18 +25,18 @@ PIECE = 10
 """Steps of one call of an engine, which records a call once."""
 
 
-class Models(NamedTuple):
-    """Models of K clients of one set of tasks."""
+class NewModels(NamedTuple):
+    """NewModels of K clients of one set of tasks."""
 
     common: Params
     """Parameters that all have alike."""
     own: Params
     """Parameters of each, [K, …]."""
 
-    def trains(self, names: frozenset[str], count: int) -> "Models":
+    def trains(self, names: frozenset[str], count: int) -> "NewModels":
         """Return the same models, each with parameters of these names of its own."""
         own = {name: repeated(value, count) for name, value in self.common.items() if name in names}
-        return Models({name: value for name, value in self.common.items() if name not in names}, {**self.own, **own})
+        return NewModels({name: value for name, value in self.common.items() if name not in names}, {**self.own, **own})
 
 
 def repeated(value: Tensor, count: int) -> Tensor:
@@ -87,7 +87,7 @@ def descent(loss: LossFn, trained: frozenset[str], optimizer: Optimizer, lr: flo
 def descend(
     engine: Engine,
     function: ClientFn,
-    models: Models,
+    models: NewModels,
     trained: frozenset[str],
     optimizer: Optimizer,
     rows: ShardRows,
@@ -99,7 +99,7 @@ def descend(
     seed: int,
     purpose: str,
     drawing: bool,
-) -> Models:
+) -> NewModels:
     """Return the models of K clients after some steps on their examples.
 
     Args:
@@ -134,7 +134,7 @@ def descend(
             context=context_rows(seed, piece, clients) if drawing else None,
         )
         state = engine.map([cohort])[0]
-    return Models(start.common, state["own"])
+    return NewModels(start.common, state["own"])
 
 
 def step_order(

@@ -16,11 +16,11 @@ from fedmtl.core.types import ClientId, Params
 from fedmtl.data.roster import Roster
 from fedmtl.export.finished import NotLoaded, read_finished
 from fedmtl.export.trained import TrainedModels
-from fedmtl.onboarding.descent import Models
+from fedmtl.onboarding.descent import NewModels
 from fedmtl.onboarding.download import download
 from fedmtl.onboarding.few_labels import few_labels
 from fedmtl.onboarding.newcomers import newcomers
-from fedmtl.onboarding.outcome import ALL, AS_SENT, SCRATCH, Group, Onboarded
+from fedmtl.onboarding.outcome import ALL, AS_SENT, SCRATCH, NewClients, Onboarded
 from fedmtl.onboarding.scoring import WaySums, scores_of
 from fedmtl.onboarding.ways import Descent, Steps, Ways
 from fedmtl.optimizers import AdamW, Optimizer
@@ -101,11 +101,11 @@ def onboard(
     by = Descent(head, tune, Steps(scratch_steps, scratch_lr), batch_size, optimizer, drawn)
     engine, names = finished.experiment.make_engine(), federation.client_names
     measured: list[WaySums] = []
-    groups: list[Group] = []
+    groups: list[NewClients] = []
     for table in shard_of(federation.clients).tables:
         received, own, sizes = _received(models, plan, table, names, known)
         ways = Ways(plan, engine, table, received, own, by)
-        kept: dict[tuple[int | str, str], Models] = {}
+        kept: dict[tuple[int | str, str], NewModels] = {}
         if ways.complete:
             none = dict.fromkeys(table.owned, np.zeros(len(table.clients), np.int64))
             measured.append(WaySums(0, AS_SENT, table.clients, ways.measure(ways.start), none, sizes))
@@ -118,7 +118,7 @@ def onboard(
                 measured.append(WaySums(word, way, table.clients, ways.measure(reached), labelled, paid))
                 if way != SCRATCH:
                     kept[word, way] = reached
-        groups.append(Group(table.owned, table.clients, kept))
+        groups.append(NewClients(table.owned, table.clients, kept))
     return Onboarded(scores_of(plan, measured, names), plan, groups, names, finished.recipe, finished.schema.forms)
 
 

@@ -21,7 +21,7 @@ from fedmtl.export.modules import module_of
 from fedmtl.export.named_inputs import predict_named
 from fedmtl.export.predict import predict
 from fedmtl.models.predictions import Predictions
-from fedmtl.onboarding.descent import Models
+from fedmtl.onboarding.descent import NewModels
 from fedmtl.protocol.plan import Plan
 
 AS_SENT, HEAD, TUNED, SCRATCH = "as sent", "head", "fine-tuned", "from scratch"
@@ -62,12 +62,12 @@ def columns_of(scores: Sequence[Score]) -> dict[str, NDArray[Any]]:
     return {name: np.array([row[name] for row in rows], object) for name in Score._fields}
 
 
-class Group(NamedTuple):
+class NewClients(NamedTuple):
     """New clients of one set of tasks, with their models."""
 
     owned: TaskSet
     clients: NDArray[np.int64]
-    models: Mapping[tuple[int | str, str], Models]
+    models: Mapping[tuple[int | str, str], NewModels]
     """(labels, way) -> models of the clients, of ways that download."""
 
 
@@ -79,7 +79,7 @@ class Onboarded:
     """A row for each number of labels, way, client and task, and one over all clients (client None)."""
     plan: Plan = field(repr=False)
     """The plan of the run, with the new tasks."""
-    groups: list[Group] = field(repr=False)
+    groups: list[NewClients] = field(repr=False)
     names: Mapping[ClientId, str] = field(default_factory=dict, repr=False)
     """Names of new clients that have one."""
     recipe: TableRecipe | None = field(default=None, repr=False)
@@ -197,7 +197,7 @@ class Onboarded:
             return predict_named(module, self.plan.module, tasks, self.forms, x)
         return predict(module, tasks, checked_inputs(x, shape, self.plan.integer_inputs))
 
-    def _place(self, client: int | str) -> tuple[Group, int]:
+    def _place(self, client: int | str) -> tuple[NewClients, int]:
         """Return a client's group, and its row there."""
         every = np.sort(np.concatenate([group.clients for group in self.groups]))
         number = client_number("The onboarded data", client, every, self.names)

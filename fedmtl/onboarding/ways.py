@@ -17,7 +17,7 @@ from fedmtl.core.context import Context
 from fedmtl.core.types import Batch, Params, Payload
 from fedmtl.engines.base import ClientFn, Engine
 from fedmtl.models.split import sums_fn
-from fedmtl.onboarding.descent import Models, descend, descent
+from fedmtl.onboarding.descent import NewModels, descend, descent
 from fedmtl.onboarding.outcome import HEAD, SCRATCH, TUNED
 from fedmtl.optimizers import Optimizer
 from fedmtl.protocol.plan import Plan
@@ -68,10 +68,10 @@ class Ways:
         return self.plan.restrict(self.plan.initial, self.table.owned)
 
     @cached_property
-    def start(self) -> Models:
+    def start(self) -> NewModels:
         """The models as they are sent: parameters that are not are the first ones."""
         common = {name: value for name, value in {**self.first, **self.received}.items() if name not in self.own}
-        return Models(common, self.own)
+        return NewModels(common, self.own)
 
     @cached_property
     def headed(self) -> frozenset[str]:
@@ -84,17 +84,17 @@ class Ways:
         """True where all parameters are sent, heads too."""
         return set(self.first) <= {*self.received, *self.own}
 
-    def all(self, rows: ShardRows) -> Iterator[tuple[str, Models]]:
+    def all(self, rows: ShardRows) -> Iterator[tuple[str, NewModels]]:
         """Give each way and its models, from the examples that have a label."""
         head = self._run(HEAD, self.start, self.headed, rows, self.by.head)
         yield HEAD, head
         every = frozenset(self.first)
         if self.by.tune.number:
             yield TUNED, self._run(TUNED, head, every, rows, self.by.tune)
-        new = Models(self.first, {})
+        new = NewModels(self.first, {})
         yield SCRATCH, self._run(SCRATCH, new, every, rows, self.by.scratch)
 
-    def _run(self, way: str, start: Models, trained: frozenset[str], rows: ShardRows, steps: Steps) -> Models:
+    def _run(self, way: str, start: NewModels, trained: frozenset[str], rows: ShardRows, steps: Steps) -> NewModels:
         function = self._functions.setdefault(way, self._made(way, trained, steps.lr))
         return descend(
             self.engine,
@@ -121,7 +121,7 @@ class Ways:
         training = way != HEAD or any(map(is_buffer, trained))
         return descent(self.plan.loss(self.table.owned), trained, self.by.optimizer, lr, training)
 
-    def measure(self, models: Models) -> Mapping[str, NDArray[np.float64]]:
+    def measure(self, models: NewModels) -> Mapping[str, NDArray[np.float64]]:
         """Return task -> sums of its metric over each client's test examples, [K, s]; 0 for a client without any."""
         clients, test = self.table.clients, self.table.test
         every = np.arange(len(clients))
