@@ -5,9 +5,13 @@ import signal
 import time
 from pathlib import Path
 
+_started: dict[tuple[str, int], str] = {}
+"""(mark, process) -> when it began, of those that were found once: one that ends gives its environment back before its
+files, and so before their locks."""
+
 
 def alive(mark: str) -> list[str]:
-    """Commands of processes with the mark in their environment."""
+    """Commands of processes with the mark in their environment, now or when this was called before."""
     return list(_marked(mark).values())
 
 
@@ -28,9 +32,12 @@ def _marked(mark: str) -> dict[int, str]:
     found = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            state = (process / "stat").read_text().rsplit(")", 1)[1].split()[0]
-            if state != "Z" and mark.encode() in (process / "environ").read_bytes():
-                found[int(process.name)] = (process / "cmdline").read_text()
+            pid, fields = int(process.name), (process / "stat").read_text().rsplit(")", 1)[1].split()
+            state, began = fields[0], fields[19]
+            if state == "Z" and len(os.listdir(process / "task")) == 1:  # no thread is left that holds a file
+                continue
+            if _started.get((mark, pid)) == began or mark.encode() in (process / "environ").read_bytes():
+                _started[mark, pid], found[pid] = began, (process / "cmdline").read_text()
         except OSError:
             pass
     return found

@@ -58,11 +58,11 @@ def onboard(
     ] = None,
     allow: Annotated[list[str] | None, ALLOW] = None,
 ) -> None:
-    """Onboard new clients with few labels: heads on a run's frozen trunk, beside training from scratch.
+    """Train heads of new clients on a run's trunk, from few labels.
 
-    RUN is the folder of a finished run. Each new client downloads the trunk and sends nothing; the table has its scores
-    on its test examples, of its own heads, of all of it trained further (--fine-tune), and of a model from its labels
-    alone, with the bytes that it downloads:
+    RUN is the folder of a finished run. Each new client downloads the trunk, which stays as it is, and sends nothing;
+    the table has its scores on its test examples, of its own heads, of all of it trained further (--fine-tune), and of
+    a model from its labels alone, with the bytes that it downloads:
 
     fedmtl onboard runs/sites --data new-sites.csv --labels 5,20,all
 

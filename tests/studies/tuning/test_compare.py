@@ -126,6 +126,7 @@ def test_killed_in_its_trials_and_in_its_runs_it_ends_with_the_same_result(
         while not (out / moment / "checkpoint" / "server.state").exists():
             assert process.poll() is None and time.monotonic() < deadline, (tmp_path / f"log{jobs}").read_text()
             time.sleep(0.002)
+        alive(mark)  # from here on, one that is ending counts
         process.send_signal(signal.SIGKILL)
         process.wait()
         while alive(mark):  # its processes end with it
