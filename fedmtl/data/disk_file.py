@@ -77,7 +77,7 @@ class StoredRows:
             for start, stop, first, last, one in zip(starts, stops, firsts, lasts, dense.tolist(), strict=True):
                 at = self.offset + first * self.stride
                 if plain and one:
-                    self._fill(file, memoryview(out[start:stop]).cast("B"), at)
+                    self._fill(file, out[start:stop].data.cast("B"), at)
                     continue
                 length = (last - first) * self.stride + self.span
                 if len(scratch) < length:

@@ -81,7 +81,7 @@ class HAR:
         windows = read()
         tested = self.tested(windows, seed)
         if self.validation:
-            windows = HarWindows(*(column[~tested] for column in windows))
+            windows = HarWindows._make(column[~tested] for column in windows)
             tested = self.tested(windows, seed, "validation")
         x = summaries(windows.x) if self.summaries else windows.x
         clients, names = {}, {}

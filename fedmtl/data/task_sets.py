@@ -45,7 +45,7 @@ def named_sets(data: Any) -> Any:
                 "(x, {task: labels})} where an input has several tasks."
             )
         data = {name: (x[name], y[name]) for name in x}
-    if are_sets(data):
+    if isinstance(data, Mapping) and are_sets(data):
         return {name: (x, y if isinstance(y, Mapping) else {name: y}) for name, (x, y) in data.items()}
     if isinstance(data, Mapping) and set(data) == set(PARTS):
         return {part: named_sets(one) for part, one in data.items()}

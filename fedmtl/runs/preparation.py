@@ -11,8 +11,8 @@ def count_preparation(recorder: Recorder, server: Server, prepared: Prepared | N
     """Count the packets by which clients agreed on statistics and words; not again where a run goes on."""
     if prepared is None or recorder.exchanges > 0:
         return
-    for direction, bodies in (("up", prepared.up), ("down", prepared.down)):
-        server.ledger.record_many(0, prepared.clients, direction, "prepare", bodies + HEADER_BYTES)
+    server.ledger.record_many(0, prepared.clients, "up", "prepare", prepared.up + HEADER_BYTES)
+    server.ledger.record_many(0, prepared.clients, "down", "prepare", prepared.down + HEADER_BYTES)
     if recorder.callbacks:
         found = list(rows(LEDGER, iter(server.ledger.latest())))
         recorder.callbacks.exchange({METRICS.name: [], LEDGER.name: found})

@@ -205,14 +205,13 @@ def test_of_one_shape_each_task_has_its_own_stem_and_a_map_may_keep_it() -> None
 def test_inputs_by_name_beside_labels_by_name_are_the_same() -> None:
     x, y = images(4)[0], images(4)[1]["digit"]
     t, age = table(5)
-    both = [
-        from_arrays({0: given}).load(0).clients[0]
-        for given in (({"d": x, "a": t}, {"d": y, "a": age}), {"d": (x, y), "a": (t, age)})
-    ]
+    forms: list[Any] = [({"d": x, "a": t}, {"d": y, "a": age}), {"d": (x, y), "a": (t, age)}]
+    both = [from_arrays({0: given}).load(0).clients[0] for given in forms]
     for one, other in zip(*both, strict=True):
         np.testing.assert_array_equal(one.x, other.x)
+    unlike: Any = ({"d": x, "a": t}, {"d": y, "b": age})
     with pytest.raises(ValueError, match="Inputs d, a and labels d, b have other names"):
-        from_arrays({0: ({"d": x, "a": t}, {"d": y, "b": age})})
+        from_arrays({0: unlike})
 
 
 def test_runs_of_one_seed_have_the_same_bits(finished: Any) -> None:
