@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fedmtl.cli.errors import one_clear_error
-from fedmtl.cli.options import ALLOW
+from fedmtl.cli.options import ALLOW, STATE
 from fedmtl.core.terminal import say
 
 
@@ -52,9 +52,7 @@ def export(
     client: Annotated[
         str | None, typer.Option(show_default=False, help="The client whose model is written, by name or number.")
     ] = None,
-    state: Annotated[
-        Path | None, typer.Option(help="Where private states are, if not in the run folder: a device's state-dir.")
-    ] = None,
+    state: Annotated[Path | None, STATE] = None,
     allow: Annotated[list[str] | None, ALLOW] = None,
 ) -> None:
     """Print the rows of a run as text, or write a client's model.

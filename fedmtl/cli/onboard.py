@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from fedmtl.cli.errors import one_clear_error
-from fedmtl.cli.options import ALLOW
+from fedmtl.cli.options import ALLOW, STATE
 from fedmtl.core.terminal import columns, say
 
 
@@ -53,9 +53,7 @@ def onboard(
         Path | None,
         typer.Option(metavar="FILE", show_default=False, help="A CSV for all scores, a row for each client and task."),
     ] = None,
-    state: Annotated[
-        Path | None, typer.Option(help="Where private states are, if not in the run folder: a device's state-dir.")
-    ] = None,
+    state: Annotated[Path | None, STATE] = None,
     allow: Annotated[list[str] | None, ALLOW] = None,
 ) -> None:
     """Train heads of new clients on a run's trunk, from few labels.

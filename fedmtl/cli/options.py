@@ -92,6 +92,9 @@ CALLBACK = typer.Option(
 )
 
 
+STATE = typer.Option(help="Where private states are, if not in the run folder: a device's state-dir.")
+
+
 ALLOW = typer.Option(
     "--allow",
     metavar="MODULE",

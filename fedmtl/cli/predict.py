@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fedmtl.cli.errors import one_clear_error
-from fedmtl.cli.options import ALLOW
+from fedmtl.cli.options import ALLOW, STATE
 from fedmtl.core.terminal import say
 
 
@@ -25,9 +25,7 @@ def predict(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", show_default=False, help="Where to; default: standard output.")
     ] = None,
-    state: Annotated[
-        Path | None, typer.Option(help="Where private states are, if not in the run folder: a device's state-dir.")
-    ] = None,
+    state: Annotated[Path | None, STATE] = None,
     allow: Annotated[list[str] | None, ALLOW] = None,
 ) -> None:
     """Predict new examples with the model of a run's client.

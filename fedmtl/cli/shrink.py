@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fedmtl.cli.errors import one_clear_error
-from fedmtl.cli.options import ALLOW
+from fedmtl.cli.options import ALLOW, STATE
 from fedmtl.core.terminal import columns, say
 from fedmtl.core.text_table import TextColumn, fitted
 
@@ -17,9 +17,7 @@ def shrink(
         list[float] | None, typer.Option(help="The fraction of the weights that pruning keeps; default: 0.5, 0.2, 0.1.")
     ] = None,
     clients: Annotated[int, typer.Option(show_default=False, help="How many clients, drawn; default: all.")] = 0,
-    state: Annotated[
-        Path | None, typer.Option(help="Where private states are, if not in the run folder: a device's state-dir.")
-    ] = None,
+    state: Annotated[Path | None, STATE] = None,
     export: Annotated[Path | None, typer.Option(help="Folder for the files, <client>/<format>.small.")] = None,
     allow: Annotated[list[str] | None, ALLOW] = None,
 ) -> None:
