@@ -13,6 +13,7 @@ from fedmtl.core.random import float32_default
 from fedmtl.data.base import Federation
 from fedmtl.data.recipe import TableRecipe
 from fedmtl.models.wrappers import hashed_words
+from fedmtl.protocol.make_plan import TokensRefused
 from fedmtl.protocol.plan_check import check_inputs, check_plan
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.floors import floors
@@ -81,7 +82,13 @@ def load_checked(experiment: Experiment, loaded: Federation | None = None) -> Fe
     """
     federation = experiment.load() if loaded is None else loaded
     check_words(experiment.model, federation.recipe)
-    plan = experiment.make_plan(federation)
+    try:
+        plan = experiment.make_plan(federation)
+    except TokensRefused:
+        text = None if federation.recipe is None else federation.recipe.text
+        if text is None:
+            raise
+        raise TokensRefused(experiment.model, federation.tokens, text.name) from None
     if federation.schema.integer_inputs and not plan.integer_inputs:
         federation = federation.with_floats()
     check_inputs(plan, federation.inputs())

@@ -15,6 +15,17 @@ from fedmtl.protocol.plan import METRICS, Plan
 from fedmtl.protocol.plan_digest import recipe_digest
 
 
+class TokensRefused(ValueError):
+    """A model that would take tokens for quantities; of a table, the column is named."""
+
+    def __init__(self, model: Any, tokens: int, column: str = "") -> None:
+        of = f" of the column {column!r}" if column else ""
+        super().__init__(
+            f"{model!r} takes numbers, but inputs are tokens{of}, whose numbers are no quantities; take a model of "
+            f"texts, such as BagOfEmbeddings(vocabulary={tokens})."
+        )
+
+
 def make_plan(
     schema: Schema,
     *,
@@ -59,10 +70,7 @@ def make_plan(
         groups=groups_of(model, schema.owners, schema.client_names),
     )
     if schema.tokens and not plan.integer_inputs:
-        raise ValueError(
-            f"{model!r} takes numbers, but inputs are tokens, whose numbers are no quantities; take a model of texts, "
-            f"such as BagOfEmbeddings(vocabulary={schema.tokens})."
-        )
+        raise TokensRefused(model, schema.tokens)
     known = hashed_words(model)
     if known and schema.tokens not in (0, known):
         raise ValueError(

@@ -348,7 +348,7 @@ def test_tokens_of_a_table_are_refused_by_a_model_of_numbers() -> None:
     rows = {"site": ["a", "b"] * 6, "text": ["good bad plain"] * 12, "sick": [0, 1, 1, 0] * 3}
     data = from_frame(pd.DataFrame(rows), client="site", tasks=["sick"], text="text")
     given = {"data": data, "rounds": 1, "runtime": "InProcess"}
-    message = r"MLP\(hidden=\(64,\)\) takes numbers, but inputs are tokens, .*BagOfEmbeddings\(vocabulary=5\)"
+    message = r"MLP\(hidden=\(64,\)\) takes numbers, .* column 'text', .*BagOfEmbeddings\(vocabulary=5\)"
     with pytest.raises(ValueError, match=message):
         run(Experiment(model=MLP(), **given))
     assert run(Experiment(model=BagOfEmbeddings(5), **given)).summary["mean_score"] >= 0
