@@ -74,6 +74,7 @@ class Chain:
             fixed_bytes=inner.fixed_bytes,
             by_layout=inner.by_layout,
             max_bytes=inner.max_bytes,
+            typical_bytes=inner.typical_bytes,
             codes_rows=inner.codes_rows,
         )
 
@@ -91,6 +92,9 @@ class Chain:
 
     def max_bytes(self, size: int) -> int:
         return self.codec.max_bytes(size)
+
+    def typical_bytes(self, size: int) -> float:
+        return self.codec.typical_bytes(size)
 
     def encode(self, x: NDArray[np.float32], state: Any, rng: np.random.Generator) -> tuple[bytes, Any]:
         check_vector(self, x)

@@ -42,6 +42,7 @@ class ErrorFeedback:
             fixed_bytes=inner.fixed_bytes,
             by_layout=inner.by_layout,
             max_bytes=inner.max_bytes,
+            typical_bytes=inner.typical_bytes,
         )
 
     def __post_init__(self) -> None:
@@ -79,6 +80,10 @@ class ErrorFeedback:
     def max_bytes(self, size: int) -> int:
         inner: Any = self.codec
         return inner.max_bytes(size)
+
+    def typical_bytes(self, size: int) -> float:
+        inner: Any = self.codec
+        return inner.typical_bytes(size)
 
     def encode(
         self, x: NDArray[np.float32], state: tuple[NDArray[np.float32], Any], rng: np.random.Generator

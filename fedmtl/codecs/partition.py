@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fedmtl.codecs.base import check_vector, generators_once
 from fedmtl.codecs.checks import check_length
 from fedmtl.codecs.layout import Layout
+from fedmtl.codecs.stated import most_bytes, stated_bytes
 from fedmtl.codecs.traits import CodecTraits, all_of
 from fedmtl.codecs.transforms.base import GeneratorFor
 
@@ -53,7 +54,8 @@ class Partition:
         each = [part.codec.traits for part in self.parts]
         fixed = all(traits.fixed_bytes for traits in each)
         rows = fixed and all(traits.codes_rows for traits in each)
-        return all_of(each, fixed_bytes=fixed, max_bytes=True, codes_rows=rows)
+        typical = not fixed and all(traits.fixed_bytes or traits.typical_bytes for traits in each)
+        return all_of(each, fixed_bytes=fixed, max_bytes=True, typical_bytes=typical, codes_rows=rows)
 
     def init(self, layout: Layout | int) -> Any:
         return tuple(part.codec.init(part.layout) for part in self.parts)
@@ -63,6 +65,10 @@ class Partition:
 
     def max_bytes(self, size: int) -> int:
         return sum(most_bytes(part.codec, part.layout.size) + LENGTH for part in self.parts)
+
+    def typical_bytes(self, size: int) -> float:
+        lengths = LENGTH * sum(not part.codec.traits.fixed_bytes for part in self.parts[:-1])
+        return lengths + sum(stated_bytes(part.codec, part.layout).typical for part in self.parts)
 
     def encode(self, x: NDArray[np.float32], state: Any, rng: np.random.Generator) -> tuple[bytes, Any]:
         check_vector(self.owner, x)
@@ -142,8 +148,3 @@ def partition(owner: Any, layout: Layout, members: Sequence[tuple[Any, Sequence[
         if part.layout.size:
             parts.append(part)
     return Partition(owner, layout.size, tuple(parts))
-
-
-def most_bytes(codec: Any, size: int) -> int:
-    """The most bytes that a codec makes of a vector, as it declares, or 8 a number and 4096."""
-    return codec.max_bytes(size) if codec.traits.max_bytes else 8 * size + 4096

@@ -30,7 +30,7 @@ class PerLayer:
     globs, the default last.
 
     Bytes: the sum of the parts', in that order, and 4 for the length of each part but the last whose codec does not
-    declare ``fixed_bytes`` (all codecs of fedmtl do). Error: that of the parts.
+    declare ``fixed_bytes``, as its bytes depend on the numbers. Error: that of the parts.
 
     A glob is matched, by ``fnmatch``, with the parameter's name in every record of a payload (a model and a control
     variate, the components of a mixture); one with a slash with ``record/name``. It must match a parameter of some

@@ -30,7 +30,8 @@ class CodecTraits:
     adds_noise: bool = False
     """Noise that must stay in what is sent, as for differential privacy: an error memory would take it back."""
     fixed_bytes: bool = field(default=False, metadata={"methods": ("num_bytes",)})
-    """``num_bytes(size) -> int``: the bytes of every vector of that size."""
+    """``num_bytes(size) -> int``: the bytes of every vector of that size. A codec of fedmtl declares this, or
+    ``typical_bytes`` and ``max_bytes``; the contract test measures them (``stated.py``)."""
     by_layout: bool = field(default=False, metadata={"methods": ("bind", "unmatched")})
     """Parameters are coded by their names:
 
@@ -40,6 +41,9 @@ class CodecTraits:
     """The server's part, on the sum of the uploads, see ``TransformTraits``."""
     max_bytes: bool = field(default=False, metadata={"methods": ("max_bytes",)})
     """``max_bytes(size) -> int``: the most bytes that ``encode`` makes of a vector; without it, 8 a number and 4096."""
+    typical_bytes: bool = field(default=False, metadata={"methods": ("typical_bytes",)})
+    """``typical_bytes(size) -> float``: the mean bytes of Gaussian vectors, of a codec whose bytes depend on the
+    numbers."""
     codes_rows: bool = field(default=False, metadata={"methods": ("encode_rows", "decode_rows")})
     """The vectors of a cohort are coded in one pass, with the same bytes and numbers as row by row; for codecs without
     a state:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.codecs.base import Codec
-from fedmtl.codecs.partition import most_bytes
+from fedmtl.codecs.stated import most_bytes
 from fedmtl.core.trees import tree_index, tree_map, tree_stack
 from fedmtl.core.types import Payload
 from fedmtl.protocol.spec import Spec

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.codecs import FP16, Chain, Codec, Dense, ErrorFeedback, Int8, PerLayer, TopK
+from fedmtl.codecs.stated import stated_bytes
 from fedmtl.registry.components import REGISTRY, make
 
 NORMAL = NormalDist()
@@ -24,12 +25,21 @@ NORMAL = NormalDist()
 
 class Case(NamedTuple):
     codec: Codec[Any]
-    num_bytes: Callable[[int], int]
-    """n -> len(encode(x)), whatever x is."""
+    num_bytes: Callable[[int], float]
+    """n -> len(encode(x)), whatever x is; where bytes depend on it, the mean of Gaussian vectors."""
     worst: Callable[[NDArray[np.float32]], float]
     """x -> the largest ‖x' - x‖² that the codec may make of it, whatever the chance."""
     gaussian: float
     """E‖x' - x‖² / E‖x‖² of a long standard Gaussian vector."""
+    by_size: bool = True
+    """The error of a number depends on those near it; else on the whole vector, such as its norm or its largest."""
+    keeps_zeros: bool = True
+    """A number that is 0 arrives as 0, and a number alone arrives; else only a vector of zeros does."""
+
+    @property
+    def fixed(self) -> bool:
+        """Whether bytes depend on the size alone."""
+        return stated_bytes(self.codec, 1).exact
 
 
 def gaussian_fp16() -> float:
@@ -77,7 +87,7 @@ def square(x: NDArray[Any]) -> float:
 
 
 def topk(keep: float, codec: Codec[Any]) -> Case:
-    return Case(codec, lambda n: topk_bytes(keep, n), lambda x: topk_worst(keep, x), gaussian_topk(keep))
+    return Case(codec, lambda n: topk_bytes(keep, n), lambda x: topk_worst(keep, x), gaussian_topk(keep), False)
 
 
 def int8(block: int, codec: Codec[Any]) -> Case:
@@ -85,15 +95,12 @@ def int8(block: int, codec: Codec[Any]) -> Case:
 
 
 def as_declared(codec: Codec[Any]) -> Case:
-    """A codec without closed forms here: bytes of zeros, no error where it is lossless, else the error of one draw."""
+    """A codec without closed forms here: bytes as stated, no error where it is lossless, else the error of one draw."""
     x = np.random.default_rng(99).standard_normal(2**14).astype(np.float32)
     data, _ = codec.encode(x, codec.init(x.size), np.random.default_rng(99))
     measured = square(codec.decode(data, x.size).astype(np.float64) - x) / square(x)
-
-    def num_bytes(n: int) -> int:
-        return len(codec.encode(np.zeros(n, np.float32), codec.init(n), np.random.default_rng(0))[0])
-
-    return Case(codec, num_bytes, lambda _: 0.0 if codec.traits.lossless else math.inf, measured)
+    worst = 0.0 if codec.traits.lossless else math.inf
+    return Case(codec, lambda n: stated_bytes(codec, n).typical, lambda _: worst, measured)
 
 
 CASES = [

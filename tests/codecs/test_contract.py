@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 import fedmtl.codecs as codecs
 from fedmtl.codecs import Codec
+from fedmtl.codecs.stated import stated_bytes
 from tests.codecs.codec_list import ALL_CODECS, Case, square
 
 SIZES = [1, 2, 3, 31, 255, 256, 257, 1000, 4097]
@@ -79,8 +80,8 @@ def test_the_least_numbers_of_float32_arrive(case: Case, size: float) -> None:
 @pytest.mark.parametrize("small", [1e-12, 1e-6])
 def test_small_layers_beside_large_ones_arrive(case: Case, small: float) -> None:
     """A vector whose second half is smaller: each half has the NMSE that it has alone, where all numbers are sent."""
-    if "TopK" in repr(case.codec):
-        pytest.skip("it sends the largest numbers of the whole vector")
+    if not case.by_size:
+        pytest.skip("it looks at the whole vector")
     one, other = gaussian(1024), (gaussian(1024, 1) * small).astype(np.float32)
     found = around(case.codec, np.concatenate([one, other]))
     for part, arrived in ((one, found[:1024]), (other, found[1024:])):
@@ -88,9 +89,19 @@ def test_small_layers_beside_large_ones_arrive(case: Case, small: float) -> None
 
 
 @pytest.mark.parametrize("n", SIZES)
-def test_bytes_depend_on_the_size_only(case: Case, n: int) -> None:
+def test_bytes_are_as_stated(case: Case, n: int) -> None:
+    """They depend on the size only, or are at most those stated, whatever the vector is."""
+    stated = stated_bytes(case.codec, n)
     for x in (gaussian(n), heavy(n), np.zeros(n, np.float32), np.ones(n, np.float32), np.sort(gaussian(n))):
-        assert len(encode(case.codec, x)) == case.num_bytes(n)
+        bytes_ = len(encode(case.codec, x))
+        assert bytes_ == stated.most == case.num_bytes(n) if case.fixed else bytes_ <= stated.most
+
+
+def test_typical_bytes_are_those_of_gaussian_vectors(case: Case) -> None:
+    """Stated, derived and measured on 2^16 numbers; their sampling error is a few in a thousand."""
+    stated = stated_bytes(case.codec, 2**16).typical
+    measured = len(encode(case.codec, gaussian(2**16)))
+    assert stated == pytest.approx(case.num_bytes(2**16), rel=1e-3) and measured == pytest.approx(stated, rel=0.01)
 
 
 def test_gaussian_error_is_the_closed_form(case: Case) -> None:
@@ -128,6 +139,8 @@ def test_zeros_stay_zeros(case: Case, n: int) -> None:
 
 @pytest.mark.parametrize("at", [0, 500, 998])
 def test_one_coordinate_alone(case: Case, at: int) -> None:
+    if not case.keeps_zeros:
+        pytest.skip("it spreads a number over the vector")
     x = np.zeros(999, np.float32)
     x[at] = -3.25
     y = around(case.codec, x)
@@ -152,8 +165,9 @@ def test_refuses_what_is_not_a_vector(case: Case, shape: tuple[int, ...]) -> Non
 @pytest.mark.parametrize("n", SIZES)
 def test_refuses_bytes_of_another_length(case: Case, n: int) -> None:
     data = encode(case.codec, gaussian(n))
-    for wrong in (b"", data[:-1], data[1:], data + b"\0", data + data):
-        with pytest.raises(ValueError, match=rf"makes {len(data)} bytes for {n} numbers, got {len(wrong)}"):
+    for wrong in (b"", data[:-1], *([data[1:]] if case.fixed else []), data + b"\0", data + data):
+        message = f"makes {len(data)} bytes for {n} numbers, got {len(wrong)}" if case.fixed else "bytes|damaged"
+        with pytest.raises(ValueError, match=message):
             case.codec.decode(wrong, n)
     for size in (0, -1):
         with pytest.raises(ValueError, match=f"size={size}"):
@@ -164,7 +178,7 @@ def test_bytes_of_the_right_length_give_a_finite_vector_or_a_value_error(case: C
     rng = np.random.default_rng(0)
     for n in (1, 3, 10, 100) * 50:
         try:
-            y = case.codec.decode(rng.bytes(case.num_bytes(n)), n)
+            y = case.codec.decode(rng.bytes(int(case.num_bytes(n))), n)
         except ValueError:
             continue
         assert y.shape == (n,) and np.isfinite(y).all()

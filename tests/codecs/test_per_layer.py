@@ -8,6 +8,7 @@ import pytest
 
 from fedmtl.codecs import FP16, Chain, Codec, CodecTraits, Dense, ErrorFeedback, Int8, PerLayer, TopK
 from fedmtl.codecs.layout import layout_of
+from fedmtl.codecs.stated import stated_bytes
 from fedmtl.codecs.transforms import ClipNorm, GaussianNoise
 
 ARRAYS = [
@@ -39,10 +40,16 @@ def draw(seed: int = 0) -> np.random.Generator:
 class Ragged:
     """A codec whose bytes depend on the numbers: float32 without the zeros at the end."""
 
-    traits = CodecTraits(unbiased=True, lossless=True)
+    traits = CodecTraits(unbiased=True, lossless=True, typical_bytes=True, max_bytes=True)
 
     def init(self, layout: Any) -> None:
         return None
+
+    def typical_bytes(self, size: int) -> float:
+        return 4.0 * size
+
+    def max_bytes(self, size: int) -> int:
+        return 4 * size
 
     def encode(self, x: Any, state: None, rng: Any) -> tuple[bytes, None]:
         return np.trim_zeros(x, "b").astype("<f4").tobytes(), None
@@ -118,6 +125,7 @@ def test_a_codec_of_any_length_has_its_length_before_it_but_not_at_the_end() -> 
     data, _ = bound.encode(x, bound.init(LAYOUT), draw())
     assert data[:4] == (8 * 4).to_bytes(4, "little") and len(data) == 4 + 8 * 4 + 4 * (SIZE - 10)
     assert np.array_equal(bound.decode(data, SIZE), x)
+    assert stated_bytes(PerLayer({"*.norm*": Ragged()}, default=Dense()), LAYOUT).typical == 4 + 4 * SIZE
     last = PerLayer({"trunk.*": Dense(), "x": Ragged()}, default=Ragged()).bind(LAYOUT)
     assert len(last.encode(x, last.init(LAYOUT), draw())[0]) == 4 * SIZE
     for wrong in (b"\xff" * 4 + data[4:], data[:3], b"\x21" + data[1:], data[:-1], b"", data + b"\0"):

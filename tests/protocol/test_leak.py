@@ -8,6 +8,8 @@ Three independent searches, for every algorithm over every codec:
 * *names*: no name of a parameter or a task is in a packet, and messages hold nothing beside packets but a
   fixed set of plain fields.
 
+Seven pairs of codecs meet every algorithm; every other codec, which is on the same way, meets two.
+
 Algorithms that leak on purpose show that the searches find something.
 """
 
@@ -39,6 +41,7 @@ from fedmtl.algorithms import (
 )
 from fedmtl.algorithms.traits import Traits
 from fedmtl.codecs import FP16, Chain, Dense, ErrorFeedback, Int8, PerLayer, TopK
+from fedmtl.codecs.stated import stated_bytes
 from fedmtl.codecs.transforms import ClipNorm, GaussianNoise
 from fedmtl.core.context import Context
 from fedmtl.core.types import LocalResult, LossFn, Params, Payload, Upload
@@ -82,12 +85,18 @@ CODECS = [
 ]
 """Up, down."""
 
-CODECS += [
+OTHERS = [
     (make("codec", name), Dense()) for name in REGISTRY["codec"] if name not in {type(up).__name__ for up, _ in CODECS}
 ]
 
-each_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda value: type(value).__name__)
-each_codec = pytest.mark.parametrize("codecs", CODECS, ids=lambda pair: repr(pair[0]))
+PAIRS = [(algorithm, pair) for pair in CODECS for algorithm in ALGORITHMS]
+PAIRS += [(algorithm, pair) for pair in OTHERS for algorithm in (FIVE[0], FIVE[2])]
+
+each_pair = pytest.mark.parametrize(
+    ("algorithm", "codecs"),
+    PAIRS,
+    ids=lambda value: repr(value[0]) if isinstance(value, tuple) else type(value).__name__,
+)
 
 
 @dataclass(frozen=True)
@@ -163,11 +172,10 @@ def sent(algorithm: Any, plan: Plan, owned: tuple[str, ...], direction: str) -> 
 
 def test_every_algorithm_and_every_codec_is_searched() -> None:
     assert {type(each).__name__ for each in ALGORITHMS} == REGISTRY["algorithm"].keys()
-    assert {type(up).__name__ for up, _ in CODECS} == REGISTRY["codec"].keys()
+    assert {type(up).__name__ for _, (up, _) in PAIRS} == REGISTRY["codec"].keys()
 
 
-@each_algorithm
-@each_codec
+@each_pair
 def test_a_pair_gives_numbers_or_is_refused_before_the_run_with_the_way_out(
     algorithm: Any, codecs: tuple[Any, Any]
 ) -> None:
@@ -180,8 +188,7 @@ def test_a_pair_gives_numbers_or_is_refused_before_the_run_with_the_way_out(
     assert all(row["value"] is not None for row in result.rows if row["examples"])
 
 
-@each_algorithm
-@each_codec
+@each_pair
 def test_packets_hold_the_shared_names_and_numbers_only(algorithm: Any, codecs: tuple[Any, Any]) -> None:
     caught = caught_of(algorithm, codecs)
     found = decoded_names(caught)
@@ -199,14 +206,14 @@ def test_packets_hold_the_shared_names_and_numbers_only(algorithm: Any, codecs: 
         assert {numbers for *_, numbers in found} == {TRUNK_NUMBERS}
 
 
-@each_algorithm
-@each_codec
+@each_pair
 def test_a_packet_is_no_longer_than_its_shared_numbers_need(algorithm: Any, codecs: tuple[Any, Any]) -> None:
-    """Read from the bytes, without the plan: 32 of header, then what the codec makes of that many numbers."""
+    """Read from the bytes, without the plan: 32 of header, then those that the codec states for that many numbers."""
     caught = caught_of(algorithm, codecs)
+    exact = all(stated_bytes(codec, 1).exact for codec in codecs)
 
     def body_bytes(codec: Any, n: int) -> int:
-        return len(codec.encode(np.ones(n, np.float32), codec.init(n), np.random.default_rng(0))[0]) if n else -32
+        return stated_bytes(codec, n).most if n else -32
 
     for _, request in caught.requests:
         owned = caught.federation.clients[request.client].tasks
@@ -214,7 +221,8 @@ def test_a_packet_is_no_longer_than_its_shared_numbers_need(algorithm: Any, code
             assert len(request.packet) == 32 + body_bytes(codecs[1], sent(algorithm, caught.plan, owned, "down"))
         if request.train:
             updates = {len(reply.update) for _, reply in caught.replies if reply.client == request.client} - {0}
-            assert updates == ({32 + body_bytes(codecs[0], sent(algorithm, caught.plan, owned, "up"))} - {0})
+            most = 32 + body_bytes(codecs[0], sent(algorithm, caught.plan, owned, "up"))
+            assert updates == {most} - {0} if exact else max(updates, default=0) <= most
     sums = {"multiclass": 2, "binary": 2, "regression": 2, "multilabel": 4}
     for round, reply in caught.replies:
         tasks = caught.federation.clients[reply.client].tasks
@@ -227,8 +235,7 @@ def test_a_packet_is_no_longer_than_its_shared_numbers_need(algorithm: Any, code
             assert 0 <= len(reply.report) - 32 - 8 * (numbers + more) <= 20 * entries + len(tasks)
 
 
-@each_algorithm
-@each_codec
+@each_pair
 def test_no_private_value_and_no_example_is_in_any_packet(algorithm: Any, codecs: tuple[Any, Any]) -> None:
     """Parameters that are kept and sent as well are left out, as are the first ones of those that are sent, which all
     begin with: Ditto's personal model begins as the shared one."""
@@ -249,8 +256,7 @@ def test_no_private_value_and_no_example_is_in_any_packet(algorithm: Any, codecs
         assert leaked_values(caught, examples) == 0
 
 
-@each_algorithm
-@each_codec
+@each_pair
 def test_no_name_is_in_any_packet_and_messages_hold_fixed_fields(algorithm: Any, codecs: tuple[Any, Any]) -> None:
     caught = caught_of(algorithm, codecs)
     if not isinstance(algorithm, Pooled):  # raw data says which task its labels are of
@@ -281,8 +287,7 @@ def test_no_name_is_in_any_packet_and_messages_hold_fixed_fields(algorithm: Any,
     assert kinds == set(fields)
 
 
-@each_algorithm
-@each_codec
+@each_pair
 def test_the_ledger_is_what_was_in_the_messages(algorithm: Any, codecs: tuple[Any, Any]) -> None:
     """Between machines each packet lies in its message; within one, equal packets may lie there once."""
     caught = caught_of(algorithm, codecs)
@@ -298,7 +303,7 @@ def test_the_ledger_is_what_was_in_the_messages(algorithm: Any, codecs: tuple[An
 
 @pytest.mark.parametrize(
     ("algorithm", "codecs"),
-    [(one, pair) for pair in CODECS for one in ALGORITHMS if pair is CODECS[0] or one in FIVE],
+    [(one, pair) for one, pair in PAIRS if (pair is CODECS[0] or one in FIVE) and stated_bytes(pair[0], 1).exact],
     ids=lambda value: repr(value[0]) if isinstance(value, tuple) else type(value).__name__,
 )
 def test_packet_sizes_do_not_depend_on_heads_that_stay(algorithm: Any, codecs: tuple[Any, Any]) -> None:
