@@ -42,7 +42,9 @@ OTHERS: list[Codec[Any]] = [
 """The rest, which are read by their traits as those above."""
 LOSING += [codec for codec in OTHERS if not (codec.traits.lossless or codec.traits.error_compensated)]
 PAIRS = [(algorithm, codec) for codec in CODECS for algorithm in ALL_ALGORITHMS]
-PAIRS += [(algorithm, codec) for codec in OTHERS for algorithm in ALL_ALGORITHMS if type(algorithm) in (Mocha, Scaffold)]
+PAIRS += [
+    (algorithm, codec) for codec in OTHERS for algorithm in ALL_ALGORITHMS if type(algorithm) in (Mocha, Scaffold)
+]
 
 Coded = Callable[[int, Payload, Payload], Payload]
 
