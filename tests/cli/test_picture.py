@@ -57,7 +57,9 @@ def test_a_panel_for_each_task_over_its_bytes(tmp_path: Path) -> None:
     assert records == [
         (name, *point) for name, c in curves.items() for point in zip(c.rounds, c.bytes, c.mean, strict=True)
     ]
-    assert {text.get_text() for text in picture.figure.legends[0].get_texts()} == set(curves)
+    (below,) = picture.figure.legends
+    assert {text.get_text() for text in below.get_texts()} == set(curves)
+    assert not below.get_window_extent().overlaps(axes.get_tightbbox())  # nor the label of the axis
 
 
 def test_run_draws_where_it_is_told_to(here: Path) -> None:

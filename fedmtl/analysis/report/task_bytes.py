@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from fedmtl.analysis.groups import Group
 from fedmtl.analysis.report.curves import curves_of, interval_words, numbers_of, over_bytes
 from fedmtl.analysis.report.figure import Picture
-from fedmtl.analysis.report.labels import freeze, legend, legend_columns
+from fedmtl.analysis.report.labels import legend, legend_columns
 from fedmtl.analysis.report.line_styles import line_styles
 from fedmtl.analysis.report.scales import value_limits
 from fedmtl.analysis.report.style import WIDE, style
@@ -46,7 +46,6 @@ def task_bytes(groups: Sequence[Group]) -> Picture | None:
             axes.set_title(f"{task}: {metric.name} {'↑' if metric.higher_is_better else '↓'}")
         for axes in panels[len(shown) :]:
             axes.set_axis_off()
-        freeze(figure, 0)
         legend(figure, names, styles, lines=True)
     records = [
         {"task": task, "metric": metrics[task].name, "higher_is_better": metrics[task].higher_is_better, **record}
