@@ -1,5 +1,6 @@
 """What many tests share: two tiny federations of ragged clients, and the lists that the contracts run over."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -135,6 +136,7 @@ ALL_ENGINES: list[Engine] = [Loop(), VMap(), VMap(chunk=1), VMap(chunk=2)]
 """Every engine, under the contract of tests/engines/test_contract.py."""
 
 skip_last_collection()  # of a process of tests
+gc.disable()  # until all tests are collected: their million objects stay, and would be searched again and again
 
 os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's default, 15, would starve them beside other tests
 
@@ -164,6 +166,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = kept
     if "PYTEST_XDIST_WORKER" in os.environ:
         schedule.sort(items)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)

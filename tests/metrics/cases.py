@@ -4,6 +4,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+import sklearn
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 from sklearn import metrics as sk
@@ -63,7 +64,7 @@ def _tally(kind: MetricKind, output: NDArray[Any], y: NDArray[Any]) -> Tally:
 
 def by_scikit(task: Task, output: NDArray[Any], y: NDArray[Any]) -> dict[str, float]:
     """The same by scikit-learn, over the labelled examples; NaN where it gives NaN or refuses."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), sklearn.config_context(skip_parameter_validation=True):
         warnings.simplefilter("ignore")
         z = output.astype(np.float64)
         match task:
