@@ -65,11 +65,13 @@ from fedmtl.protocol.make_plan import make_plan
 from fedmtl.protocol.plan import Plan
 from fedmtl.registry.components import REGISTRY, find, make
 from fedmtl.runtime.ray import cluster
+from fedmtl.studies import pool
 from fedmtl.tasks import Binary, MultiClass, MultiLabel, Regression, Task
 from fedmtl.weightings import DWA, MGDA, CAGrad, Equal, GradNorm, PCGrad, Uncertainty
-from tests import schedule
+from tests import pool_forks, schedule
 from tests.no_fsync import leave_files_to_the_kernel
 from tests.pictures import undrawn
+from tests.runtime import ray_forks
 
 SETTINGS: list[Algorithm[Any, Any]] = [
     Local(epochs=2),
@@ -134,6 +136,8 @@ ALL_ALGORITHMS: list[Algorithm[Any, Any]] = [
 
 ALL_ENGINES: list[Engine] = [Loop(), VMap(), VMap(chunk=1), VMap(chunk=2)]
 """Every engine, under the contract of tests/engines/test_contract.py."""
+
+START = pool._start
 
 skip_last_collection()  # of a process of tests
 gc.disable()  # until all tests are collected: their million objects stay, and would be searched again and again
@@ -282,7 +286,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def ray_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def ray_of_the_tests() -> Iterator[None]:
     """Workers of a Ray cluster that a process of tests starts are forks, from the first cluster on.
 
     Ray ends with the last test: what its processes print then is captured, and pytest's summary is the last line.
@@ -292,9 +296,7 @@ def ray_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
         def forking() -> None:
             patch.undo()
-            from tests.runtime.ray_forks import forked_workers
-
-            stack.enter_context(forked_workers(tmp_path_factory.mktemp("ray") / "stubs"))
+            stack.enter_context(ray_forks.forked_workers())
             begin()
 
         patch.setattr(cluster, "_start_head", forking)
@@ -302,6 +304,20 @@ def ray_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         ray = sys.modules.get("ray")
         if ray is not None and ray.is_initialized():
             ray.shutdown()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pools_of_the_tests() -> Iterator[None]:
+    """Processes of pools that a process of tests has are forks; ``true_pools`` undoes it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pool, "_start", pool_forks.start)
+        yield
+
+
+@pytest.fixture
+def true_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pools have processes with a true start."""
+    monkeypatch.setattr(pool, "_start", START)
 
 
 @pytest.fixture

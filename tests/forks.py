@@ -5,6 +5,7 @@ What happens before and during the imports needs a true start. ``/proc/PID/envir
 """
 
 import atexit
+import fcntl
 import gc
 import json
 import os
@@ -33,6 +34,9 @@ IMPORTS = (
     "fedmtl.runtime.local",
 )
 
+OTHERS = ("matplotlib.figure", "numpy.random", "pytest", "safetensors.torch", "scipy.stats", "torch", "xxhash")
+"""Packages of others, of a first process that has imported nothing of fedmtl."""
+
 _ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 """Of the first process: without what a test has set, and with one thread, since others do not survive a fork."""
 
@@ -46,6 +50,8 @@ def start(
     stdout: Any = None,
     stderr: Any = None,
     start_new_session: bool = False,
+    pass_fds: Sequence[int] = (),
+    bare: bool = False,
 ) -> "Process | subprocess.Popen[str]":
     """Start ``fedmtl``, or a program, in a process of its own; where there are no pidfds, by a new interpreter.
 
@@ -57,9 +63,11 @@ def start(
         stdout: a file, a descriptor, ``subprocess.PIPE``, or None for that of the tests.
         stderr: the same, or ``subprocess.STDOUT``.
         start_new_session: whether the process leads a session and a group.
+        pass_fds: descriptors that it has under the same numbers.
+        bare: whether it imports fedmtl anew, from the folder or from ``PYTHONPATH``.
     """
     if hasattr(os, "pidfd_open"):
-        return Process(arguments, code, cwd, env, stdout, stderr, start_new_session)
+        return Process(arguments, code, cwd, env, stdout, stderr, start_new_session, pass_fds, bare)
     command = [sys.executable, "-u", *(["-c", code] if code else ["-m", "fedmtl", *arguments])]
     return subprocess.Popen(
         command,
@@ -69,6 +77,7 @@ def start(
         stdout=stdout,
         stderr=stderr,
         start_new_session=start_new_session,
+        pass_fds=pass_fds,
         text=True,
     )
 
@@ -80,9 +89,11 @@ def run(
     cwd: str | os.PathLike[str] | None = None,
     env: Mapping[str, str] | None = None,
     timeout: float = 120,
+    bare: bool = False,
 ) -> "subprocess.CompletedProcess[str]":
     """Run ``fedmtl``, or a program, to its end, and return its output; arguments as those of ``start``."""
-    with start(arguments, code=code, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with start(arguments, code=code, cwd=cwd, env=env, bare=bare, **pipes) as child:
         try:
             out, errors = child.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -117,6 +128,8 @@ class Process:
         stdout: Any,
         stderr: Any,
         start_new_session: bool,
+        pass_fds: Sequence[int] = (),
+        bare: bool = False,
     ) -> None:
         self.args = ["fedmtl", *arguments]
         self.returncode: int | None = None
@@ -126,12 +139,13 @@ class Process:
             "cwd": os.fspath(cwd or Path.cwd()),
             "environment": dict(os.environ if env is None else env),
             "session": start_new_session,
+            "pass_fds": list(pass_fds),
         }
         self.stdout, out = _ends(stdout, 1)
         self.stderr, errors = (None, out) if stderr == subprocess.STDOUT else _ends(stderr, 2)
         nothing = os.open(os.devnull, os.O_RDONLY)
         self._status, status = os.pipe()
-        socket.send_fds(_first(), [json.dumps(request).encode()], [nothing, out, errors, status])
+        socket.send_fds(_first(bare), [json.dumps(request).encode()], [nothing, out, errors, status, *pass_fds])
         ours = [nothing, status, *(end for stream, end in ((stdout, out), (stderr, errors)) if stream in OWN)]
         for descriptor in ours:
             os.close(descriptor)
@@ -183,6 +197,9 @@ class Process:
         if self.poll() is None:
             os.kill(self.pid, number)
 
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
 
@@ -206,10 +223,10 @@ def _ends(stream: Any, default: int) -> tuple[IO[str] | None, int]:
 
 
 @cache
-def _first() -> socket.socket:
-    """The way to the process that forks, which ends with the tests."""
+def _first(bare: bool) -> socket.socket:
+    """The way to a process that forks, which ends with the tests."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    command = [sys.executable, str(Path(__file__)), str(theirs.fileno())]
+    command = [sys.executable, str(Path(__file__)), str(theirs.fileno()), *(OTHERS if bare else IMPORTS)]
     path = os.pathsep.join([str(ROOT), _ENVIRONMENT.get("PYTHONPATH", "")])
     first = subprocess.Popen(command, env={**_ENVIRONMENT, "PYTHONPATH": path}, cwd=ROOT, pass_fds=[theirs.fileno()])
     theirs.close()
@@ -234,19 +251,26 @@ def serve(channel: socket.socket) -> dict[str, Any] | None:
             os.close(ended)
         if channel not in ready:
             continue
-        data, descriptors, _, _ = socket.recv_fds(channel, 2**20, 4)
+        data, received, _, _ = socket.recv_fds(channel, 2**20, 16)
         if not data:
             return None
+        streams, status, passed = received[:3], received[3], received[4:]
         if (pid := os.fork()) == 0:
             channel.close()
-            for descriptor in [descriptors[3], *running, *(status for _, status in running.values())]:
+            for descriptor in [status, *running, *(status for _, status in running.values())]:
                 os.close(descriptor)
             request = json.loads(data)
-            become(request, descriptors[:3])
+            become(request, streams)
+            high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 512) for descriptor in passed]
+            for descriptor in passed:
+                os.close(descriptor)
+            for descriptor, number in zip(high, request["pass_fds"], strict=True):
+                os.dup2(descriptor, number)
+                os.close(descriptor)
             return request
-        os.write(descriptors[3], f"{pid}\n".encode())
-        running[os.pidfd_open(pid)] = pid, descriptors[3]
-        for descriptor in descriptors[:3]:
+        os.write(status, f"{pid}\n".encode())
+        running[os.pidfd_open(pid)] = pid, status
+        for descriptor in streams + passed:
             os.close(descriptor)
 
 
@@ -285,8 +309,9 @@ def leave(code: Any) -> None:
 if __name__ == "__main__":
     del sys.path[0]  # tests/, where Python puts it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for _name in IMPORTS:
+    for _name in sys.argv[2:]:
         __import__(_name)
+    _bare = "fedmtl" not in sys.modules
     from tests.no_fsync import leave_files_to_the_kernel
 
     leave_files_to_the_kernel()
@@ -296,6 +321,12 @@ if __name__ == "__main__":
     _request = serve(socket.socket(fileno=int(sys.argv[1])))
     if _request is None:
         sys.exit()
+    if _bare:
+        _path = _request["environment"].get("PYTHONPATH", "").split(os.pathsep)
+        _ours = [str(ROOT), *_ENVIRONMENT.get("PYTHONPATH", "").split(os.pathsep)]
+        sys.path[:] = ["", *filter(None, _path), *(path for path in sys.path if path not in _ours)]
+        for _name in [name for name in sys.modules if name.split(".")[0] == "tests"]:
+            del sys.modules[_name]
     _code = None
     try:
         if _request["code"]:

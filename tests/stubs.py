@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tests.forks import become, leave
+from tests.forks import ROOT, become, leave
 from tests.no_fsync import leave_files_to_the_kernel
 
 POSSIBLE = hasattr(os, "pidfd_open")
@@ -69,7 +69,7 @@ def stubs(folder: Path, names: Iterable[str], module: str, environment: Mapping[
             listening.listen(64)
             command = [sys.executable, "-m", module, str(listening.fileno())]
             one = {**environment, "OMP_NUM_THREADS": "1"}  # threads do not survive a fork
-            first = subprocess.Popen(command, env=one, pass_fds=[listening.fileno()])
+            first = subprocess.Popen(command, cwd=ROOT, env=one, pass_fds=[listening.fileno()])
         try:
             yield
         finally:

@@ -14,6 +14,7 @@ import fedmtl.analysis.load
 from fedmtl.analysis.runs import Run
 from fedmtl.registry.components import find
 from fedmtl.registry.names import PACKAGES, REGISTRY
+from tests import forks
 
 ROOT = Path(__file__).parent.parent
 
@@ -95,9 +96,7 @@ assert files[-1].parent.name == "other" and "to score 0.1" in files[-1].read_tex
         "HOME": str(tmp_path),
         "MPLCONFIGDIR": str(tmp_path),
     }
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=120
-    )
+    done = forks.run(code=program, cwd=tmp_path, env=environment, bare=True)
     assert done.returncode == 0, done.stderr
 
 

@@ -41,22 +41,8 @@ class _Worker:
     def __init__(self) -> None:
         self.connection, theirs = Pipe()
         self.log: IO[bytes] = tempfile.TemporaryFile(buffering=0)
-        begin = (
-            "import json, sys; sys.path[:] = json.loads(sys.argv.pop()); from fedmtl.studies.worker import main; main()"
-        )
-        command = [sys.executable, "-u", "-c", begin, str(theirs.fileno()), str(os.getpid()), json.dumps(sys.path)]
-        # Waiting threads sleep: there are more of them than cores.
-        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
         try:
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=self.log,
-                stderr=self.log,
-                pass_fds=[theirs.fileno()],
-                env=environment,
-                start_new_session=True,
-            )
+            self.process = _start(theirs.fileno(), self.log)
         finally:
             theirs.close()
         self.task: int | None = None
@@ -90,6 +76,21 @@ class _Worker:
     def close(self) -> None:
         self.connection.close()
         self.log.close()
+
+
+def _start(descriptor: int, log: IO[bytes]) -> "subprocess.Popen[bytes]":
+    """Start a process with the other end of its connection, and a file for what it prints."""
+    begin = "import json, sys; sys.path[:] = json.loads(sys.argv.pop()); from fedmtl.studies.worker import main; main()"
+    command = [sys.executable, "-u", "-c", begin, str(descriptor), str(os.getpid()), json.dumps(sys.path)]
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        pass_fds=[descriptor],
+        env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},  # waiting threads sleep: there are more of them than cores
+        start_new_session=True,
+    )
 
 
 class Pool:

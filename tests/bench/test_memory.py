@@ -9,6 +9,7 @@ import pytest
 
 from fedmtl.bench.memory import PeakMemory, family, resident
 from fedmtl.bench.record import process_age
+from tests import forks
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/smaps_rollup"), reason="reads /proc")
 
@@ -51,7 +52,8 @@ def test_the_peak_is_what_was_held_inside() -> None:
 
 
 def test_the_age_is_of_this_process() -> None:
-    """A new interpreter that sleeps for 0.3 s is older than that, and younger than this one."""
+    """A new process that sleeps for 0.3 s is older than that, and younger than this one."""
     program = "import time; time.sleep(.3); from fedmtl.bench.record import process_age; print(process_age())"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = forks.run(code=program)
+    assert done.returncode == 0, done.stderr
     assert 0.3 < float(done.stdout) < process_age()

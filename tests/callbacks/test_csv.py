@@ -1,9 +1,9 @@
 """CSV holds the rows of the result, of several runs in one file, each once."""
 
 import csv
+import json
 import os
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from fedmtl.analysis.log import log_runs
 from fedmtl.callbacks.csv_file import CSV
 from fedmtl.run_experiment import run
 from tests.callbacks.tiny import Stop, experiment, stop_after
+from tests.forks import start
 
 
 def as_text(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
@@ -55,15 +56,23 @@ def test_several_runs_in_one_file(tmp_path: Path) -> None:
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a", "c", "x.csv"]
 
 
-def _run(path: str, seed: int) -> list[dict[str, Any]]:
-    return run(experiment(f"seed={seed}"), callbacks=[CSV(path=path)]).rows
+ONE_OF_THREE = """
+import json
+from fedmtl.callbacks.csv_file import CSV
+from fedmtl.run_experiment import run
+from tests.callbacks.tiny import experiment
+
+print(json.dumps(run(experiment("seed={seed}"), callbacks=[CSV(path={path!r})]).rows))
+"""
 
 
 def test_processes_share_a_file(tmp_path: Path) -> None:
-    path = str(tmp_path / "x.csv")
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        rows = list(pool.map(_run, [path] * 3, range(3)))
-    assert read(Path(path)) == {str(seed): as_text(some) for seed, some in enumerate(rows)}
+    """Three at once."""
+    path = tmp_path / "x.csv"
+    codes = [ONE_OF_THREE.format(seed=seed, path=str(path)) for seed in range(3)]
+    processes = [start(code=code, stdout=subprocess.PIPE) for code in codes]
+    rows = [json.loads(process.communicate(timeout=60)[0]) for process in processes]
+    assert read(path) == {str(seed): as_text(some) for seed, some in enumerate(rows)}
 
 
 def test_another_file_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

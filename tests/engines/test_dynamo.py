@@ -1,10 +1,11 @@
 """torch's compiler is imported for compilation only."""
 
-import subprocess
-import sys
+import os
 from pathlib import Path
 
 import pytest
+
+from tests import forks
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -42,8 +43,8 @@ assert torch._dynamo is real
 """
 
 
-def play(program: str) -> str:
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+def play(program: str, bare: bool = False) -> str:
+    done = forks.run(code=program, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, bare=bare)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -58,4 +59,4 @@ def test_it_is_imported_when_it_is_used() -> None:
 
 
 def test_an_imported_one_stays() -> None:
-    play(AFTER)
+    play(AFTER, bare=True)

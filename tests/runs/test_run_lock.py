@@ -22,8 +22,9 @@ from fedmtl.runs.run_lock import LOCK, hold, refuse_if_held
 from tests.toys import experiment
 
 HOLDER = (
-    "import sys, time\n"
+    "import signal, sys, time\n"
     "from pathlib import Path\n"
+    "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which the background of a script ignores
     "from fedmtl.runs.run_lock import hold\n"
     "with hold(Path(sys.argv[1])):\n"
     "    print('held', flush=True)\n"

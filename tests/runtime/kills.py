@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 from tests.forks import Process, start
+from tests.runtime.ray_forks import program
 
 TINY = Path(__file__).with_name("tiny.toml")
 MARK = "FEDMTL_KILLS"
@@ -29,7 +30,8 @@ def launch(out: Path, runtime: str, rounds: int, temporary: Path) -> "Process | 
     command += ["--set", f"rounds={rounds}", "--set", f"runtime={runtime}", "--set", "up_codec=ErrorFeedback"]
     environment = {**os.environ, MARK: str(temporary), "TMPDIR": str(temporary)}
     with open(out.with_suffix(".log"), "ab") as log:
-        return start(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+        code = "" if runtime == "InProcess" else program(command)
+        return start(command, code=code, stdout=log, stderr=log, env=environment, start_new_session=True)
 
 
 def left(temporary: Path, shared: set[str]) -> list[str]:

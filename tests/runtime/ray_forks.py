@@ -1,44 +1,94 @@
 """Ray's workers in forks of a process that has imported torch and fedmtl. What the forks run is Ray's own worker.
 
-For clusters that the process of tests starts; commands and programs that tests start have workers with a true start.
+For clusters that the process of tests starts, and for commands of ``program``. A stub has the environment that Ray
+gives to its worker, and the fork ends with it: what is left is found by its stub.
 """
 
 import argparse
+import atexit
 import json
 import os
 import runpy
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from fedmtl.runtime.ray import cluster
 from tests import stubs
+
+ENVIRONMENT = dict(os.environ)
+"""Of the first process: without what a test has set."""
+
+
+@cache
+def stub_of_workers() -> Path:
+    """A stub of workers, which stays until this process ends."""
+    stack = ExitStack()
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="r-"))) / "stubs"
+    stack.enter_context(stubs.stubs(folder, ["worker"], __name__, ENVIRONMENT))
+    atexit.register(stack.close)
+    return folder / "worker"
 
 
 @contextmanager
-def forked_workers(folder: Path) -> Iterator[None]:
-    """Have stubs in place of the workers of clusters that are started meanwhile; a folder for them is made."""
+def forked_workers(stub: Path | None = None) -> Iterator[None]:
+    """Have a stub in place of the workers of clusters that are started meanwhile.
+
+    Args:
+        stub: of the tests, for a program that they have started; this process's own by default.
+    """
     if not stubs.POSSIBLE:
         yield
         return
     from ray._private import services
 
+    worker = str(stub or stub_of_workers())
     start = services.start_ray_process
     set_up = str(Path(services.__file__).parent / "workers" / "setup_worker.py")
 
     def with_stub(command: list[str], kind: str, *arguments: Any, **settings: Any) -> Any:
-        true, stub = (subprocess.list2cmdline(each) for each in ([sys.executable, set_up], [str(folder / "worker")]))
+        true, forking = (subprocess.list2cmdline(each) for each in ([sys.executable, set_up], [worker]))
         changed = [
-            part.replace(f"--python_worker_command={true} ", f"--python_worker_command={stub} ") for part in command
+            part.replace(f"--python_worker_command={true} ", f"--python_worker_command={forking} ") for part in command
         ]
         assert kind != "raylet" or changed != command
         return start(changed, kind, *arguments, **settings)
 
-    with stubs.stubs(folder, ["worker"], __name__, os.environ), patch.object(services, "start_ray_process", with_stub):
+    with patch.object(services, "start_ray_process", with_stub):
         yield
+
+
+@contextmanager
+def forked_when_begun(stub: Path | None = None) -> Iterator[None]:
+    """``forked_workers`` around the start of each cluster of fedmtl's; Ray is not imported before."""
+    begin = cluster._start_head
+
+    def forking() -> None:
+        with forked_workers(stub):
+            begin()
+
+    with patch.object(cluster, "_start_head", forking):
+        yield
+
+
+def program(arguments: Sequence[str]) -> str:
+    """A program, for tests.forks, that is ``fedmtl`` with these arguments, with workers of the tests' own stub."""
+    if not stubs.POSSIBLE:
+        return ""
+    return (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "import fedmtl.__main__\n"
+        "from tests.runtime.ray_forks import forked_when_begun\n"
+        f"sys.argv = {['fedmtl', *arguments]!r}\n"
+        f"with forked_when_begun(Path({str(stub_of_workers())!r})): fedmtl.__main__.main()"
+    )
 
 
 def work(arguments: list[str]) -> None:

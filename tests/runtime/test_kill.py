@@ -13,6 +13,7 @@ from fedmtl.tables.blocks import DamagedFile
 from fedmtl.tables.schemas import LEDGER, read_table
 from tests.forks import Process, start
 from tests.runtime.kills import kill_and_compare
+from tests.runtime.ray_forks import program
 
 TINY = Path(__file__).with_name("tiny.toml")
 ROUNDS = 30
@@ -22,7 +23,8 @@ KILLS = 5
 def launch(out: Path, runtime: str, *, resume: bool) -> "Process | subprocess.Popen[str]":
     command = ["run", str(TINY), "--out", str(out), *(["--resume"] if resume else [])]
     command += ["--set", f"rounds={ROUNDS}", "--set", f"runtime={runtime}", "--set", "up_codec=ErrorFeedback"]
-    return start(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    code = "" if runtime == "InProcess" else program(command)
+    return start(command, code=code, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def lines(out: Path) -> int:

@@ -22,6 +22,7 @@ from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.run_failure import Failure, read_failure
 from fedmtl.studies import Event, Pool, StudyTask, run_here, worker
+from tests.forks import start
 from tests.processes import alive
 from tests.toys import experiment
 
@@ -117,6 +118,7 @@ class Odd:
 '''
 
 
+@pytest.mark.usefixtures("true_pools")
 def test_what_a_run_prints_and_what_ends_it_stay_in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "odd_codec.py").write_text(OWN)
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
@@ -149,6 +151,7 @@ class Leave(BaseException):
     """Stands for Ctrl-C."""
 
 
+@pytest.mark.usefixtures("true_pools")
 def test_leaving_ends_all_processes_within_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FEDMTL_TEST_MARK", f"pool-{os.getpid()}")
     some = tasks(tmp_path, {"rounds": 5000}, {"rounds": 5000, "seed": 1})
@@ -173,14 +176,10 @@ def test_the_end_of_the_parent_ends_its_processes(tmp_path: Path, monkeypatch: p
     def workers() -> list[str]:
         return [line for line in alive(mark) if worker.__name__ in line]
 
-    child = os.posix_spawn(
-        sys.executable,
-        [sys.executable, "-c", "import time; from fedmtl.studies import Pool; pool = Pool(2); time.sleep(100)"],
-        dict(os.environ),
-    )
+    child = start(code="import time; from fedmtl.studies import Pool; pool = Pool(2); time.sleep(100)")
     _until(lambda: len(workers()) >= 2)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    child.kill()
+    child.wait()
     _until(lambda: not workers())
 
 

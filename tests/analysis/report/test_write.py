@@ -2,13 +2,12 @@
 
 import csv
 import re
-import sys
 from pathlib import Path
-from subprocess import run
 
 import pytest
 
 from fedmtl.analysis.report import write_report
+from tests import forks
 from tests.analysis.report.test_latex import parse
 from tests.analysis.run_folders import write_run
 
@@ -152,4 +151,4 @@ def test_a_folder_without_a_run_writes_nothing(tmp_path: Path) -> None:
 def test_matplotlib_and_scipy_are_imported_only_when_needed() -> None:
     heavy = {"matplotlib", "scipy.stats", "scipy.special"}
     code = f"import sys, fedmtl.analysis.report; print({heavy} & sys.modules.keys())"
-    assert run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"
+    assert forks.run(code=code).stdout == "set()\n"

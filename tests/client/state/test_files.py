@@ -3,8 +3,6 @@
 import os
 import pickle
 import struct
-import subprocess
-import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +19,7 @@ from fedmtl.client.state.files import FileBackend, MemoryBackend, VersionedFileS
 from fedmtl.core.files import write_atomic
 from fedmtl.protocol.requests import START_ANEW
 from fedmtl.runtime.node import ContextBackend
+from tests import forks
 
 
 def state(value: float) -> dict[str, Any]:
@@ -351,14 +350,12 @@ def test_a_process_killed_before_the_rename_leaves_the_old_version(tmp_path: Pat
     """Nothing is tidied up here: the process is gone in the middle of ``write_atomic``."""
     VersionedFileStore(FileBackend(tmp_path)).save(3, 1, state(1.0))
     code = (
-        "import os, sys\n"
+        "import os\n"
         "from fedmtl.client.state.files import FileBackend\n"
         "os.replace = lambda *paths, **folders: os._exit(9)\n"
-        "FileBackend(sys.argv[1]).write(3, 2, b'half')\n"
+        f"FileBackend({str(tmp_path)!r}).write(3, 2, b'half')\n"
     )
-    root = str(Path(__file__).parents[3])
-    environment = {**os.environ, "PYTHONPATH": root}
-    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment).returncode == 9
+    assert forks.run(code=code).returncode == 9
     backend = FileBackend(tmp_path)
     assert backend.versions(3) == [1] and value_of(VersionedFileStore(backend).load(3, 8, first)) == 1.0
 

@@ -1,9 +1,7 @@
 """Private state in stacked arrays: the contract of ``VersionedFileStore``, rows apart, files that outlive a process."""
 
-import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from fedmtl.client.state.files import MemoryBackend, VersionedFileStore
 from fedmtl.client.state.mmap import MmapStateStore
 from fedmtl.core.trees import tree_leaves
 from fedmtl.protocol.requests import START_ANEW
+from tests.forks import start
 
 CLIENTS = np.array([3, 4, 9, 2**31, 2**32 - 2])
 
@@ -191,21 +190,16 @@ def test_a_process_that_is_killed_leaves_the_version_before(tmp_path: Path) -> N
     """It is killed over and over while it writes round 2 of everybody: version 2 is whole, or version 1 is."""
     save(MmapStateStore(CLIENTS, tmp_path), 1, [0, 1, 2, 3, 4], 1, 1, 1, 1, 1)
     code = (
-        "import sys, itertools\n"
+        "import itertools\n"
         "from tests.client.state.test_mmap import CLIENTS, MmapStateStore, save\n"
-        "store = MmapStateStore(CLIENTS, sys.argv[1])\n"
+        f"store = MmapStateStore(CLIENTS, {str(tmp_path)!r})\n"
         "for n in itertools.count(2):\n"
         "    save(store, 2, [0, 1, 2, 3, 4], n, n, n, n, n)\n"
         "    if n == 3: print('on', flush=True)\n"
     )
-    root = str(Path(__file__).parents[3])
     for _ in range(3):
-        process = subprocess.Popen(
-            [sys.executable, "-c", code, str(tmp_path)],
-            env={**os.environ, "PYTHONPATH": root},
-            stdout=subprocess.PIPE,
-        )
-        assert process.stdout is not None and process.stdout.readline() == b"on\n"
+        process = start(code=code, stdout=subprocess.PIPE)
+        assert process.stdout is not None and process.stdout.readline() == "on\n"
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()

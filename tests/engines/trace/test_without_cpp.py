@@ -3,11 +3,10 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import fedmtl
+from tests import forks
 
 TRAIN = """
 import dataclasses, importlib.util, json
@@ -38,9 +37,7 @@ def test_everything_but_cpp_works_without_its_folder(tmp_path: Path) -> None:
     package = Path(fedmtl.__file__).parent
     shutil.copytree(package, tmp_path / "fedmtl", ignore=shutil.ignore_patterns("cpp", "__pycache__"))
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", TRAIN], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
-    )
+    done = forks.run(code=TRAIN, cwd=tmp_path, env=environment, timeout=300, bare=True)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["compile"] == found["vmap"]

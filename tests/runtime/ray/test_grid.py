@@ -19,6 +19,7 @@ from fedmtl.runtime import scratch
 from fedmtl.runtime.flower.server_app import serve
 from fedmtl.runtime.ray.grid import RayGrid
 from tests.forks import run as run_process
+from tests.runtime.ray_forks import stub_of_workers
 
 TINY = Path(__file__).parents[1] / "tiny.toml"
 
@@ -133,7 +134,7 @@ def lose(name):
         print(error, flush=True)
     assert time.monotonic() - begin < 10
     print(run(load_experiment({tiny!r}, ["runtime=Ray(workers=1)"])).summary["digests"])  # the next run has a new Ray
-with forked_workers(Path({folder!r})):
+with forked_workers(Path({stub!r})):
     lose("gcs_server")
     lose("raylet")
     from fedmtl.runtime.ray import cluster
@@ -142,9 +143,9 @@ with forked_workers(Path({folder!r})):
 
 
 @pytest.mark.slow
-def test_ray_that_is_lost_is_noticed_and_replaced(tmp_path: Path) -> None:
+def test_ray_that_is_lost_is_noticed_and_replaced() -> None:
     """First its gcs_server, and then the raylet of the Ray that replaced it."""
-    done = run_process(code=KILL.format(tiny=str(TINY), rounds=100_000, folder=str(tmp_path / "stubs")), timeout=180)
+    done = run_process(code=KILL.format(tiny=str(TINY), rounds=100_000, stub=str(stub_of_workers())), timeout=180)
     assert done.returncode == 0, done.stderr
     first, second = (done.stdout.index(f"Ray's {name} ended by signal SIGKILL") for name in ("gcs_server", "raylet"))
     digests = str(run(load_experiment(TINY)).summary["digests"])
