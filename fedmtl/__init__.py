@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from fedmtl.analysis.load import load_run as load_run
     from fedmtl.analysis.report.call import report as report
     from fedmtl.analysis.report.draw import draw_labels as draw_labels
+    from fedmtl.analysis.wire import WireRow as WireRow
+    from fedmtl.analysis.wire import wire_bytes as wire_bytes
     from fedmtl.augmentations import *  # noqa: F403
     from fedmtl.callbacks import *  # noqa: F403
     from fedmtl.codecs import *  # noqa: F403
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from fedmtl.onboarding.onboard import onboard as onboard
     from fedmtl.onboarding.outcome import Onboarded as Onboarded
     from fedmtl.optimizers import *  # noqa: F403
+    from fedmtl.protocol.wire_model import FlowerWire as FlowerWire
     from fedmtl.run_experiment import run as run
     from fedmtl.runs.experiment import Experiment as Experiment
     from fedmtl.runs.presets import load_experiment as load_experiment
@@ -84,8 +87,10 @@ _WHERE = {
     "runs.result": ("Result",),
     "run_experiment": ("run",),
     "analysis.load": ("load_run",),
+    "analysis.wire": ("WireRow", "wire_bytes"),
     "export.load_result": ("load_result",),
     "analysis.runs": ("Run",),
+    "protocol.wire_model": ("FlowerWire",),
     "runtime": ("Runtime", "RuntimeTraits"),
     "tasks": ("Task", "TaskTraits"),
     "core.context": ("Context",),

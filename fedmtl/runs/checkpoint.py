@@ -53,6 +53,8 @@ class Saved:
     """Exchanges that are done, without the test of the best round."""
     seconds: dict[str, float] = field(default_factory=dict)
     message_bytes: dict[str, int] = field(default_factory=lambda: {"down": 0, "up": 0})
+    transport: dict[str, int] = field(default_factory=dict)
+    """Counts of what a network carried, see ``runs/transport.py``; none without a network."""
     trained: NDArray[Any] = field(default_factory=lambda: np.zeros(0, np.int64))
     """Clients that trained in the last round: rows of the version that it made, measured one exchange later, hold their
     seconds."""
@@ -65,6 +67,12 @@ class Saved:
     score: float = math.nan
 
 
+def add_to(sums: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Add numbers to sums of the same names."""
+    for name, number in more.items():
+        sums[name] = sums.get(name, 0) + number
+
+
 def write_checkpoint(files: Folder, saved: Saved, server: Server) -> None:
     """Write the server's state and the note, in one step."""
     note = {
@@ -75,6 +83,7 @@ def write_checkpoint(files: Folder, saved: Saved, server: Server) -> None:
         "score": None if np.isnan(saved.score) else saved.score,
         "ledger": server.ledger.state_dict(),
         "message_bytes": saved.message_bytes,
+        "transport": saved.transport,
         "seconds": saved.seconds,
         "rejected": dict(server.rejected),
         "trained": _to_text(saved.trained, "<i8"),
@@ -134,6 +143,7 @@ def restore(note: Mapping[str, Any], server: Server, folder: Path) -> Saved:
         exchanges=note["round"],
         seconds=note["seconds"],
         message_bytes=note["message_bytes"],
+        transport=note.get("transport", {}),
         trained=_from_text(note["trained"], "<i8"),
         training_seconds=_from_text(note["training_seconds"], "<f8"),
         marks={name: Mark(*mark) for name, mark in note["marks"].items()},
@@ -188,6 +198,8 @@ def _check_note(note: Mapping[str, Any], rounds: int) -> Mapping[str, Any]:
         raise ValueError("message_bytes are down and up")
     for value in note["message_bytes"].values():
         count("message_bytes", value)
+    for name, value in note.get("transport", {}).items():
+        count(f"transport {name}", value)
     for value in note["seconds"].values():
         if not isinstance(value, int | float) or not 0 <= value < float("inf"):
             raise ValueError(f"seconds are numbers from 0, got {str(value)[:40]}")

@@ -24,6 +24,7 @@ from fedmtl.protocol.requests import START_ANEW
 from fedmtl.runs.checkpoint import (
     CHECKPOINT,
     Saved,
+    add_to,
     read_state,
     remove_old_best,
     restore,
@@ -214,13 +215,12 @@ class Recorder:
 
     def add_seconds(self, **spent: float) -> None:
         """Add wall seconds, by phase."""
-        for phase, seconds in spent.items():
-            self._saved.seconds[phase] = self._saved.seconds.get(phase, 0.0) + seconds
+        add_to(self._saved.seconds, spent)
 
-    def add_bytes(self, down: int, up: int) -> None:
-        """Add bytes of the packet arrays in Flower's messages, counted where they are sent and received."""
-        self._saved.message_bytes["down"] += down
-        self._saved.message_bytes["up"] += up
+    def add_bytes(self, carried: Mapping[str, int], **packets: int) -> None:
+        """Add bytes of packet arrays where they are sent and received, and counts of a network (runs/transport.py)."""
+        add_to(self._saved.transport, carried)
+        add_to(self._saved.message_bytes, packets)
 
     def finish(self, server: Server) -> Result:
         """Return the result; with a folder, the summary and the model are written."""

@@ -17,6 +17,7 @@ from fedmtl.protocol.ledger import Ledger
 from fedmtl.runs.checkpoint import Saved
 from fedmtl.runs.columns import json_number
 from fedmtl.runs.experiment import Experiment
+from fedmtl.runs.transport import transport
 from fedmtl.server.server import Server
 from fedmtl.tables.schemas import PURPOSES, TRAINING_PURPOSES, Row
 from fedmtl.tasks.worst import worst_tenth
@@ -89,6 +90,7 @@ def summarise(
             **({"prepare": _bytes(ledger, ("prepare",))} if ledger.total(purposes=("prepare",)) else {}),
             "messages": dict(saved.message_bytes),
         },
+        **({"transport": transport(saved.transport, sum(saved.seconds.values()))} if saved.transport else {}),
         "seconds": {**saved.seconds, "total": sum(saved.seconds.values())},
         "digests": {
             "server_state": sha256(server.state),

@@ -90,16 +90,26 @@ def superlink(home: Path, simulation: bool) -> Iterator[int]:
 
 
 @contextmanager
-def deployment(home: Path, node_configs: list[str]) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """A SuperLink and a SuperNode for each node configuration."""
+def deployment(
+    home: Path, node_configs: list[str], through: Callable[[int], int] = int
+) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """A SuperLink and a SuperNode for each node configuration; ``through`` gives the port that nodes connect to."""
     with ExitStack() as stack:
         port = stack.enter_context(superlink(home, simulation=False))
-        nodes = []
+        nodes, port = [], through(port)
         for number, config in enumerate(node_configs):
             command = ["flower-supernode", "--insecure", "--superlink", f"127.0.0.1:{port}"]
             command += ["--port", str(free_port()), "--node-config", config]
             nodes.append(stack.enter_context(process(command, home, f"node{number}.log")))
         yield nodes
+
+
+def flower_counter(home: Path) -> dict[str, int]:
+    """Flower's own count of the traffic of the first run: bytes "down" to the nodes and "up" from them."""
+    command = ["flwr", "list", "test", "--format", "json"]
+    listed = subprocess.run(command, env=environment(home), capture_output=True, text=True, timeout=120, check=True)
+    counted = json.loads(listed.stdout[listed.stdout.index("{") :])["runs"][-1]["network-traffic"]
+    return {"down": counted["outbound-bytes"], "up": counted["inbound-bytes"]}
 
 
 def flwr_run(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
+from flwr.superlink.grid.http_grid import HttpGrid
 
 from fedmtl.callbacks.runner import running
 from fedmtl.core.random import float32_default
@@ -22,6 +23,7 @@ from fedmtl.runs.run_failure import noted
 from fedmtl.runs.run_folder import check_folder
 from fedmtl.runs.run_lock import hold
 from fedmtl.runs.same_run import facts
+from fedmtl.runtime.flower.carried import CountedGrid
 from fedmtl.runtime.flower.discovery import discover
 from fedmtl.runtime.flower.messages import packet_bytes
 from fedmtl.runtime.flower.strategy import FedMTL
@@ -52,6 +54,7 @@ def main(grid: Grid, context: Context) -> None:
         resume, restart = (bool(context.run_config.get(key, False)) for key in ("resume", "restart-clients"))
         recorder = Recorder(experiment, folder, resume, same, restart)
         with running(experiment.callbacks, recorder.info) as recorder.callbacks:
+            grid = CountedGrid(grid) if isinstance(grid, HttpGrid) else grid
             result = serve(grid, experiment, schema, recorder, print_progress)
             recorder.callbacks.end(result.summary)
 
@@ -149,7 +152,8 @@ def serve(
             # --- AGGREGATE: check replies, count their bytes, make the next version ---------------
             # --------------------------------------------------------------------------------------
             outcome = strategy.aggregate(replies)
-            recorder.add_bytes(down=sum(map(packet_bytes, messages)), up=sum(map(packet_bytes, replies)))
+            carried = grid.take() if isinstance(grid, CountedGrid) else {}
+            recorder.add_bytes(carried, down=sum(map(packet_bytes, messages)), up=sum(map(packet_bytes, replies)))
             transfer = max(0.0, received - sent - sum(strategy.seconds.values()))
             recorder.add_seconds(driver=sent - begin, **strategy.seconds, transfer=transfer)
             recorder.add_seconds(aggregate=time.perf_counter() - received)
