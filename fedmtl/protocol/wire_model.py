@@ -40,7 +40,7 @@ class FlowerWire:
     request of a node is signed. With n objects of b application bytes, of M messages:
 
         down   b + a (2 M + n)   against   q (2 M + n) + i n                                    (1)
-        up     b + q (M + n) + j n   against   a (M + n) + l n                                  (2)
+        up     b + q (M + n) + j n   against   a (M + n) + l n + s M                            (2)
 
     A node asks for a message, for each of its objects and confirms it, (1); it announces a reply, which the server
     answers with the objects that it lacks, and sends each, (2). TLS 1.3 adds 22 bytes to a record of at most 16 KiB,
@@ -49,14 +49,16 @@ class FlowerWire:
 
     request: int = 842
     """q: head of a request, with the node's signature."""
-    response: int = 128
+    response: int = 130
     """a: head of a response."""
     named: int = 86
     """i: of a request that names an object."""
     sent: int = 156
     """j: of a request that brings an object, beside the object."""
-    listed: int = 66
+    listed: int = 68
     """l: of an object's name among those that the server lacks."""
+    session: int = 102
+    """s: of the rest of the server's word on a reply."""
     poll_seconds: float = 3.0
     """An idle node asks for messages so often."""
     heartbeat_seconds: float = 24.0
@@ -66,7 +68,7 @@ class FlowerWire:
     """Count heads of TCP and IP."""
 
     def __post_init__(self) -> None:
-        for name in ("request", "response", "named", "sent", "listed"):
+        for name in ("request", "response", "named", "sent", "listed", "session"):
             check_int(name, getattr(self, name), 0)
         for name in ("poll_seconds", "heartbeat_seconds"):
             check_float(name, getattr(self, name))
@@ -84,7 +86,7 @@ class FlowerWire:
         """Return the bytes of messages from devices, (2)."""
         requests = carried.messages + carried.objects
         return self.framed(
-            self.response * requests + self.listed * carried.objects,
+            self.response * requests + self._wanted(carried),
             carried.app_bytes + self.request * requests + self.sent * carried.objects,
         )
 
@@ -110,8 +112,11 @@ class FlowerWire:
         It counts objects, the records of messages, what asks for a message that is there, and the names of the objects
         that the server lacks of a reply.
         """
-        lists = (self.listed + 2) * up.objects + 70 * up.messages
-        return WireBytes(down.app_bytes + lists, up.app_bytes + 13 * down.messages)
+        return WireBytes(down.app_bytes + self._wanted(up), up.app_bytes + 13 * down.messages)
+
+    def _wanted(self, replies: Carried) -> int:
+        """Return the bytes in which the server says which objects of replies it lacks: all of them."""
+        return self.listed * replies.objects + self.session * replies.messages
 
     def framed(self, down: int, up: int) -> WireBytes:
         """Return bytes of HTTP with those of the layers below that are to be counted."""

@@ -18,13 +18,13 @@ DOWN, UP = Carried(2, 12, 50_000), Carried(3, 18, 70_000)
 
 
 def test_a_message_down_by_hand() -> None:
-    """2 questions, 12 objects and 2 confirmations are 16 requests: 16 heads of 128 and 842, 12 names of 86."""
-    assert FlowerWire().down(DOWN) == WireBytes(50_000 + 16 * 128, 16 * 842 + 12 * 86)
+    """2 questions, 12 objects and 2 confirmations are 16 requests: 16 heads of 130 and 842, 12 names of 86."""
+    assert FlowerWire().down(DOWN) == WireBytes(50_000 + 16 * 130, 16 * 842 + 12 * 86)
 
 
 def test_a_message_up_by_hand() -> None:
-    """3 announcements and 18 objects are 21 requests; each object has 156 bytes beside it, and a name of 66 back."""
-    assert FlowerWire().up(UP) == WireBytes(21 * 128 + 18 * 66, 70_000 + 21 * 842 + 18 * 156)
+    """21 requests; each of 18 objects has 156 bytes beside it, and a name of 68 back, each of 3 replies 102 more."""
+    assert FlowerWire().up(UP) == WireBytes(21 * 130 + 18 * 68 + 3 * 102, 70_000 + 21 * 842 + 18 * 156)
 
 
 def test_layers_below_by_hand() -> None:
@@ -35,7 +35,7 @@ def test_layers_below_by_hand() -> None:
 
 def test_idle_nodes_by_hand() -> None:
     """In 240 s two nodes ask 160 times, of which 10 find a message, and send 20 heartbeats."""
-    assert FlowerWire().idle(240, 2, 10) == WireBytes(170 * 128, 170 * 842)
+    assert FlowerWire().idle(240, 2, 10) == WireBytes(170 * 130, 170 * 842)
 
 
 def test_recorded_requests_of_a_run() -> None:
