@@ -7,7 +7,7 @@ from fedmtl.core.bounds import check_float, check_int
 
 
 class Carried(NamedTuple):
-    """What Flower carries of messages in one direction: its objects, and the records that announce them."""
+    """Messages as Flower carries them in one direction: its objects, and the records that announce them."""
 
     messages: int
     objects: int
@@ -43,7 +43,7 @@ class FlowerWire:
         up     b + q (M + n) + j n   against   a (M + n) + l n + s M                            (2)
 
     A node asks for a message, for each of its objects and confirms it, (1); it announces a reply, which the server
-    answers with the objects that it lacks, and sends each, (2). TLS 1.3 adds 22 bytes to a record of at most 16 KiB,
+    names the objects that it lacks of it, and sends each, (2). TLS 1.3 adds 22 bytes to a record of at most 16 KiB,
     TCP and IP 52 to a segment of at most 1,448; their acknowledgements are not in it.
     """
 

@@ -1,4 +1,4 @@
-"""What a network carried in a run: application bytes, counted, and bytes at the devices' sockets, modelled.
+"""Traffic of a run over a network: application bytes, counted, and bytes at the devices' sockets, modelled.
 
 Counts, of messages and of nodes that the run began on:
 
