@@ -5,7 +5,22 @@ from typing import Annotated
 
 import typer
 
-from fedmtl.cli import bench, compare, data, export, listing, log, onboard, predict, report, run, shrink, tune, verify
+from fedmtl.cli import (
+    bench,
+    compare,
+    data,
+    export,
+    listing,
+    log,
+    onboard,
+    predict,
+    report,
+    run,
+    shrink,
+    tune,
+    verify,
+    watch,
+)
 from fedmtl.cli.usage import Commands
 from fedmtl.cli.version import print_versions
 from fedmtl.core import stopping
@@ -43,6 +58,7 @@ app.command("report")(report.report)
 app.command("list")(listing.list_known)
 app.add_typer(data.data, name="data")
 app.command("tune")(tune.tune)
+app.command("watch")(watch.watch)
 app.command("log")(log.log)
 app.command("export")(export.export)
 app.command("predict")(predict.predict)
