@@ -10,7 +10,7 @@ from fedmtl.cli.errors import one_clear_error
 
 def watch(
     folders: Annotated[list[Path], typer.Argument(hidden=True)],
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 0,
+    port: Annotated[int, typer.Option(help="Port of the address; 0 for any that is free.")] = 0,
 ) -> None:
     """Serve the page of runs while they go on.
 

@@ -26,8 +26,11 @@ def server(folders: Sequence[Path], port: int = 0) -> ThreadingHTTPServer:
         port: 0 for any that is free.
 
     Raises:
+        ValueError: no port.
         OSError: the port is taken.
     """
+    if not 0 <= port < 2**16:
+        raise ValueError(f"port is a whole number from 0 to 65535, got {port}.")
     return ThreadingHTTPServer(("127.0.0.1", port), _handler(_numbers_of(folders)))
 
 

@@ -176,6 +176,11 @@ def test_a_browser_draws_it(folder: Path, tmp_path: Path, width: int) -> None:
     assert not seen["wide"] and seen["text"] and seen["broken"] == 0
 
 
+def test_a_port_that_is_none() -> None:
+    with pytest.raises(ValueError, match="from 0 to 65535, got 70000"):
+        server([], 70_000)
+
+
 def test_a_damaged_model_is_named(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "FedPer0", tmp_path / "run")
     (tmp_path / "run" / "model.safetensors").write_bytes(b"\x05" + 7 * b"\0" + b"[1,2]")
