@@ -10,7 +10,7 @@ from fedmtl.cli.errors import one_clear_error
 
 def watch(
     folders: Annotated[list[Path], typer.Argument(hidden=True)],
-    port: Annotated[int, typer.Option(help="Port of the address; 0 for any that is free.")] = 0,
+    port: Annotated[int | None, typer.Option(help="Port of the address; default: any that is free.")] = None,
 ) -> None:
     """Serve the page of runs while they go on.
 
@@ -20,6 +20,6 @@ def watch(
     with one_clear_error():
         from fedmtl.analysis.html.serve import server
 
-        with server(folders, port) as serving:
+        with server(folders, port or 0) as serving:
             typer.echo(f"http://127.0.0.1:{serving.server_address[1]}/")
             serving.serve_forever()
