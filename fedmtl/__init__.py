@@ -45,6 +45,12 @@ if TYPE_CHECKING:
     from fedmtl.studies.comparison import Comparison as Comparison
     from fedmtl.studies.comparison import compare as compare
     from fedmtl.tasks import *  # noqa: F403
+    from fedmtl.timing.availability import *  # noqa: F403
+    from fedmtl.timing.devices import *  # noqa: F403
+    from fedmtl.timing.links import *  # noqa: F403
+    from fedmtl.timing.make_trace import make_trace as make_trace
+    from fedmtl.timing.policies import *  # noqa: F403
+    from fedmtl.timing.radios import *  # noqa: F403
     from fedmtl.weightings import *  # noqa: F403
 
 __version__ = "0.1.0"
@@ -93,6 +99,12 @@ _WHERE = {
     "protocol.wire_model": ("FlowerWire",),
     "runtime": ("Runtime", "RuntimeTraits"),
     "tasks": ("Task", "TaskTraits"),
+    "timing.availability": ("Availability",),
+    "timing.devices": ("Devices",),
+    "timing.links": ("NetworkLink",),
+    "timing.make_trace": ("make_trace",),
+    "timing.policies": ("Policy",),
+    "timing.radios": ("Radio",),
     "core.context": ("Context",),
     "core.types": ("LocalResult", "Upload"),
     "weightings": ("Weighting", "WeightingTraits"),

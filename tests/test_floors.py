@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = [
     ["core", "tasks"],
     ["registry"],
-    ["codecs", "data", "models", "metrics", "optimizers", "weightings", "engines"],
+    ["codecs", "data", "models", "metrics", "optimizers", "weightings", "engines", "timing"],
     ["algorithms", "augmentations", "tables"],
     ["protocol", "callbacks", "verify"],
     ["client", "server"],

@@ -29,3 +29,8 @@ def human_estimate(value: Estimate) -> str:
     decimals = 3 if -2 <= size <= 1 else max(0, 3 - size)
     half = "" if value.half is None else f" ± {value.half:.{decimals}f}"
     return f"{value.mean:.{decimals}f}{half}"
+
+
+def human_number(value: float) -> str:
+    """Three digits, or all before the point: ``0.0123``, ``4.56``, ``12300``; ``–`` where there is no number."""
+    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}" if isfinite(value) else NOTHING

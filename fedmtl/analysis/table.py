@@ -10,8 +10,9 @@ import numpy as np
 from fedmtl.analysis.floor import CONSTANT, floors_of
 from fedmtl.analysis.groups import Group, by_problem
 from fedmtl.analysis.intervals import Estimate, estimate
-from fedmtl.analysis.numbers import NOTHING, human_bytes, human_estimate
+from fedmtl.analysis.numbers import NOTHING, human_bytes, human_estimate, human_number
 from fedmtl.analysis.runs import Run
+from fedmtl.analysis.simulated import mean_spent, spent_at_end, spent_to
 from fedmtl.analysis.table_row import ExperimentRow
 from fedmtl.analysis.unequal_work import passes_of, unequal_work
 from fedmtl.core.markdown import cell, table
@@ -66,6 +67,9 @@ def record(row: ExperimentRow) -> dict[str, str | int | float | None]:
         "target_reached_by_seeds": None if row.target is None else row.reached,
         "bytes_to_target": None if row.bytes_to_target is None else _exact(row.bytes_to_target),
     }
+    for name, spent in (("simulated_{}", row.simulated), ("simulated_{}_to_target", row.simulated_to_target)):
+        if spent is not None:
+            flat |= {name.format("seconds"): spent.seconds, name.format("joules"): spent.joules}
     if row.train_loss is not None:
         flat |= {"train_loss_mean": _finite(row.train_loss.mean), "train_loss_ci95": row.train_loss.half}
     for task, value in row.values.items():
@@ -108,6 +112,8 @@ def _row(group: Group, target: float | None) -> ExperimentRow:
         target=target,
         reached=len(reached),
         bytes_to_target=_mean(reached) if reached and len(reached) == len(runs) else None,
+        simulated=mean_spent([spent_at_end(run) for run in runs]),
+        simulated_to_target=None if target is None else mean_spent([spent_to(run, target) for run in runs]),
     )
 
 
@@ -156,9 +162,11 @@ def _markdown_table(rows: Sequence[ExperimentRow]) -> str:
     header += [f"{task}: {m.name} {'↑' if m.higher_is_better else '↓'}" for task, m in shown.items()]
     losses = any(row.train_loss is not None for row in rows)
     header += ["training loss ↓"] * losses + ["training down", "training up", "training total", "evaluation"]
+    clock = any(row.simulated is not None for row in rows)
+    header += ["simulated seconds", "simulated joules"] * clock
     target = next((row.target for row in rows if row.target is not None), None)
     if target is not None:
-        header.append(f"to score {target:g}")
+        header += [f"to score {target:g}", *[f"simulated, to score {target:g}"] * clock]
     lines = []
     for row in rows:
         passes = NOTHING if row.passes is None else str(row.passes)
@@ -167,7 +175,11 @@ def _markdown_table(rows: Sequence[ExperimentRow]) -> str:
         cells += [human_estimate(row.values.get(task, Estimate(nan, None))) for task in shown]
         cells += [human_estimate(row.train_loss or Estimate(nan, None))] * losses
         cells += map(human_bytes, (row.down_bytes, row.up_bytes, row.training_bytes, row.evaluation_bytes))
-        lines.append(cells if target is None else [*cells, _to_target(row)])
+        if clock:
+            cells += [NOTHING] * 2 if row.simulated is None else map(human_number, row.simulated)
+        if target is not None:
+            cells += [_to_target(row), *[_simulated_to_target(row)] * clock]
+        lines.append(cells)
     return table(header, lines) + unequal_work(rows)
 
 
@@ -175,6 +187,13 @@ def _to_target(row: ExperimentRow) -> str:
     if row.bytes_to_target is not None:
         return human_bytes(row.bytes_to_target)
     return f"{NOTHING} ({row.reached} of {row.counted} seeds)" if row.reached else NOTHING
+
+
+def _simulated_to_target(row: ExperimentRow) -> str:
+    if row.simulated_to_target is None:
+        return NOTHING
+    seconds, joules = map(human_number, row.simulated_to_target)
+    return f"{seconds} s, {joules} J"
 
 
 def _exact(count: float) -> int | float | None:

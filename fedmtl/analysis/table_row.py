@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fedmtl.analysis.curve import Metric
 from fedmtl.analysis.groups import SeedFailure, status
 from fedmtl.analysis.intervals import Estimate
+from fedmtl.analysis.simulated import Spent
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,10 @@ class ExperimentRow:
     """Number of the seeds that count and reached the target."""
     bytes_to_target: float | None
     """Training bytes until then; None where a seed never came there, whose bytes no mean can hold."""
+    simulated: Spent | None = None
+    """Simulated seconds and joules of whole runs; None without a clock."""
+    simulated_to_target: Spent | None = None
+    """Those until the target, as ``bytes_to_target``."""
 
     @property
     def counted(self) -> int:

@@ -29,12 +29,18 @@ class ListKind(StrEnum):
     callbacks = "callbacks"
     engines = "engines"
     runtimes = "runtimes"
+    links = "links"
+    devices = "devices"
+    availability = "availability"
+    policies = "policies"
+    radios = "radios"
     presets = "presets"
 
     @property
     def singular(self) -> str:
         """The registry's word for it."""
-        return "data" if self is ListKind.data else self.value[:-1]
+        others = {ListKind.data: "data", ListKind.availability: "availability", ListKind.policies: "policy"}
+        return others.get(self, self.value[:-1])
 
 
 def list_known(
@@ -44,7 +50,7 @@ def list_known(
     """List what a preset can name, and what it takes.
 
     KIND is algorithms, weightings, optimizers, codecs, transforms, tasks, data, partitions, models, augmentations,
-    callbacks, engines, runtimes or presets.
+    callbacks, engines, runtimes, links, devices, availability, policies, radios or presets.
     """
     with one_clear_error():
         from fedmtl.registry.described import MEANING, Described, described

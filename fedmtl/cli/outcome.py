@@ -14,7 +14,7 @@ INDENT = " " * (LEAD + 2)
 
 def say_outcome(summary: Mapping[str, Any]) -> None:
     """Print what a run reached and what it sent."""
-    from fedmtl.analysis.numbers import human_bytes
+    from fedmtl.analysis.numbers import human_bytes, human_number
 
     for task, row in summary["tasks"].items():
         _say_task(task, row)
@@ -25,6 +25,14 @@ def say_outcome(summary: Mapping[str, Any]) -> None:
         f"up {human_bytes(sent['up'])}  down {human_bytes(sent['down'])}  total {human_bytes(sent['total'])}; "
         f"evaluation {human_bytes(summary['bytes']['evaluate']['total'])}",
     )
+    if "simulated" in summary:
+        spent = summary["simulated"]
+        clients = f"clients in time {spent['in_time']}  late {spent['late']}  dropped {spent['dropped']}"
+        wasted = human_bytes(spent["wasted_bytes"])
+        line(
+            "simulated",
+            f"{human_number(spent['seconds'])} s  {human_number(spent['joules'])} J  {clients}  wasted {wasted}",
+        )
 
 
 def _say_task(task: str, row: Mapping[str, Any]) -> None:

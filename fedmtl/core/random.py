@@ -52,6 +52,27 @@ def permutations(
     return np.argsort(draws, axis=1)
 
 
+def uniforms(
+    seed: int, clients: NDArray[np.int64], index: NDArray[np.int64] | int, purpose: str
+) -> NDArray[np.float64]:
+    """Return a number in (0, 1) for each of K clients, a function of (seed, client, index, purpose) alone, [K].
+
+    For what is looked up at any time, such as a client's bandwidth in its 17th minute: nothing is drawn before it is
+    asked for, and nothing is kept. The draws are those of (1) and (2) above, with 52 bits, from the middle of a cell.
+
+    Args:
+        seed: of the experiment.
+        clients: ids, [K].
+        index: 0, 1, …, of the draw, [K] or one for all.
+        purpose: of the draws.
+    """
+    base = int(rng(seed, 0, SERVER, purpose).integers(2**64, dtype=np.uint64))
+    with np.errstate(over="ignore"):
+        start = _mix(clients.astype(np.uint64) + np.uint64(base * _GAMMA % 2**64))
+        draws = _mix(start + (np.asarray(index).astype(np.uint64) + np.uint64(1)) * np.uint64(_GAMMA))
+    return ((draws >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
+
+
 _GAMMA = 0x9E3779B97F4A7C15
 
 

@@ -24,6 +24,11 @@ MEANING = {
     "callback": "A callback is a consumer of a run's rows while it goes on: --callback NAME, or fedmtl log afterwards.",
     "engine": "An engine is how a node trains its clients; it changes results by rounding at most.",
     "runtime": "A runtime is where nodes are: --runtime NAME; it changes no result.",
+    "link": "A link is bandwidth between clients and server on the simulated clock: link = NAME.",
+    "device": "Devices are how fast clients train on the simulated clock, and with what power: devices = NAME.",
+    "availability": "Availability is when clients can be sampled, and how often they drop out: availability = NAME.",
+    "policy": "A policy is when a round on the simulated clock closes, and which replies are late: policy = NAME.",
+    "radio": "A radio is the energy of transfers, a field of a link: link = 'Constant(20, 5, WiFi())'.",
     "preset": "A preset is a file with all settings of an experiment; fedmtl run NAME runs it.",
 }
 """Kind -> what a thing of this kind is."""
@@ -31,6 +36,7 @@ MEANING = {
 NAMED_BY_MODULE = (
     *("algorithm", "weighting", "optimizer", "codec", "transform"),
     *("augmentation", "callback", "partition"),
+    *("link", "device", "availability", "policy", "radio"),
 )
 """Kinds of which a file holds one, whose first line is ``Name: what it is.``; of the others the class says it."""
 

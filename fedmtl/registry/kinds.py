@@ -14,6 +14,11 @@ METHODS: dict[str, tuple[str, ...]] = {
     "callback": ("start", "rows", "end"),
     "engine": ("map", "on"),
     "runtime": ("prepare", "nodes", "open"),
+    "link": ("rates", "capacity"),
+    "device": ("seconds", "watts"),
+    "availability": ("until",),
+    "policy": ("asked", "close"),
+    "radio": ("joules",),
 }
 """Kind -> methods that an object of this kind must have."""
 
@@ -44,6 +49,10 @@ COMPONENTS = {
     "down_codec": "codec",
     "engine": "engine",
     "runtime": "runtime",
+    "link": "link",
+    "devices": "device",
+    "availability": "availability",
+    "policy": "policy",
 }
 """Field of an experiment -> kind of component."""
 

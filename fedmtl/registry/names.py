@@ -22,6 +22,11 @@ PACKAGES = {
     "callback": "callbacks",
     "engine": "engines",
     "runtime": "runtime",
+    "link": "timing.links",
+    "device": "timing.devices",
+    "availability": "timing.availability",
+    "policy": "timing.policies",
+    "radio": "timing.radios",
 }
 """Kind -> package whose ``__init__`` holds its table."""
 

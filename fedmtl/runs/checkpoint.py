@@ -96,6 +96,8 @@ def write_checkpoint(files: Folder, saved: Saved, server: Server) -> None:
         score = None if np.isnan(best.score) else best.score
         values = {"round": best.round, "score": score, "waited": best.waited, "last": best.last}
         note |= {"best": values, "tested": saved.tested}
+    if server.clock is not None:
+        note["clock"] = server.clock.state_dict()
     files.write(CHECKPOINT, state_to_bytes(server.state, note))
 
 
@@ -150,6 +152,8 @@ def restore(note: Mapping[str, Any], server: Server, folder: Path) -> Saved:
         rows_digest=note["rows_digest"],
         score=math.nan if note["score"] is None else note["score"],
     )
+    if server.clock is not None:
+        server.clock.load_state_dict(note["clock"])
     if "since" in note:
         server.since[:] = _from_text(note["since"], "<i8")
     if server.schedule.validates:

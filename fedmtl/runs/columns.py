@@ -29,9 +29,16 @@ class RoundMetrics(NamedTuple):
     """Their training seconds, [T] float64."""
     part: str = TEST
     """The part of the clients' examples: test or valid."""
+    spent: tuple[float, float] | None = None
+    """Simulated seconds and joules up to this model; None without a clock."""
 
 
-def by_task(measurements: Sequence[ClientMetrics], trained: NDArray[Any], seconds: NDArray[Any]) -> RoundMetrics | None:
+def by_task(
+    measurements: Sequence[ClientMetrics],
+    trained: NDArray[Any],
+    seconds: NDArray[Any],
+    spent: tuple[float, float] | None = None,
+) -> RoundMetrics | None:
     """The same for any order and grouping of the measurements; None when there are none."""
     parts: dict[str, list[tuple[NDArray[Any], NDArray[Any]]]] = {}
     for measurement in measurements:
@@ -45,7 +52,7 @@ def by_task(measurements: Sequence[ClientMetrics], trained: NDArray[Any], second
         order = np.argsort(clients, kind="stable")
         # In one layout, because the order in which floats are added up depends on it.
         merged[task] = clients[order], np.ascontiguousarray(np.concatenate([sums for _, sums in some])[order])
-    return RoundMetrics(measurements[0].round, merged, trained, seconds, measurements[0].part)
+    return RoundMetrics(measurements[0].round, merged, trained, seconds, measurements[0].part, spent)
 
 
 def pooled(measured: RoundMetrics) -> dict[str, NDArray[Any]]:
@@ -87,6 +94,8 @@ def blocks(tasks: Mapping[str, Task], measured: RoundMetrics) -> list[Block]:
     }
     if measured.part != TEST:
         shared["part"] = measured.part
+    if measured.spent is not None:
+        shared["spent"] = list(measured.spent)
     parts = [
         _columns(task, clients, *_metrics(tasks[name], sums), _seconds(measured, clients))
         for task, (name, (clients, sums)) in enumerate(measured.sums.items())
@@ -160,6 +169,7 @@ class PackedMetrics(NamedTuple):
     trained: Column
     seconds: Column
     part: str
+    spent: tuple[float, float] | None
 
 
 def pack_metrics(measured: RoundMetrics) -> PackedMetrics:
@@ -167,9 +177,8 @@ def pack_metrics(measured: RoundMetrics) -> PackedMetrics:
         task: (pack_column(clients), tuple(map(pack_column, sums.T.copy())))
         for task, (clients, sums) in measured.sums.items()
     }
-    return PackedMetrics(
-        measured.round, sums, pack_column(measured.trained), pack_column(measured.seconds), measured.part
-    )
+    trained, seconds = pack_column(measured.trained), pack_column(measured.seconds)
+    return PackedMetrics(measured.round, sums, trained, seconds, measured.part, measured.spent)
 
 
 def unpack_metrics(kept: PackedMetrics) -> RoundMetrics:
@@ -177,4 +186,5 @@ def unpack_metrics(kept: PackedMetrics) -> RoundMetrics:
         task: (unpack_column(clients), np.stack(list(map(unpack_column, columns)), axis=1))
         for task, (clients, columns) in kept.sums.items()
     }
-    return RoundMetrics(kept.round, sums, unpack_column(kept.trained), unpack_column(kept.seconds), kept.part)
+    trained, seconds = unpack_column(kept.trained), unpack_column(kept.seconds)
+    return RoundMetrics(kept.round, sums, trained, seconds, kept.part, kept.spent)

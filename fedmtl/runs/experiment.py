@@ -10,7 +10,6 @@ import numpy as np
 from fedmtl.core.bounds import check_int, check_text, shown
 from fedmtl.core.field_types import check_type
 from fedmtl.core.suggest import did_you_mean
-from fedmtl.core.traits import part
 from fedmtl.data.base import Federation, Schema
 from fedmtl.engines.base import Engine
 from fedmtl.protocol.make_plan import make_plan
@@ -18,8 +17,11 @@ from fedmtl.protocol.plan import METRICS, Plan
 from fedmtl.registry.allowed import NOTHING, Allowed
 from fedmtl.registry.components import COMPONENTS, LISTS, describe, make, make_list
 from fedmtl.runs.experiment_fields import BOUNDS, DEFAULT_RUNTIME, EXECUTION_FIELDS
+from fedmtl.runs.lossy import check_lossless as check_lossless
+from fedmtl.runs.lossy import check_lossy_rounds
 from fedmtl.runs.old_keys import refuse_old_keys
 from fedmtl.server.sampling import cohort_size
+from fedmtl.timing.timing import UNTIMED, Timing
 
 MADE = "_made"
 """Key of the schema and the plan that an experiment made last: server and clients of one process share it."""
@@ -79,6 +81,14 @@ class Experiment:
     """A device's client weighs at most this times the training examples that the server knows of; 0: any weight."""
     max_norm: float = 1000.0
     """A device's update is at most this times as long as the model, or as a typical update; 0: any length."""
+    link: Any = "Unlimited"
+    """Clients' bandwidth on the simulated clock: "LogNormal(down_mbps=20, up_mbps=5)"; "Unlimited" takes no time."""
+    devices: Any = "Instant"
+    """Clients' speed and power on the simulated clock: "DeviceClasses"; "Instant" takes no time."""
+    availability: Any = "Always"
+    """Times at which clients can be sampled, and dropout: "Always(dropout=0.1)", "Daily"."""
+    policy: Any = "AllReplies"
+    """End of a round on the simulated clock: "AllReplies", "Deadline(60)", "OverSelection(1.3)"."""
     callbacks: tuple[Any, ...] = ()
     """Callbacks that get the run's rows, such as "TensorBoard" or "CSV(path='x.csv')"."""
 
@@ -125,6 +135,12 @@ class Experiment:
                 "values; use Dense, FP16 or Int8, or put it on the uplink as up_codec."
             )
         check_lossless(self.algorithm, self.up_codec)
+        check_lossy_rounds(self.algorithm, self.timing)
+
+    @property
+    def timing(self) -> Timing:
+        """The simulated clock; ``UNTIMED`` for none."""
+        return Timing(self.link, self.devices, self.availability, self.policy)
 
     def make_engine(self, device: str = "") -> Engine:
         """A new engine, on a torch device: by default the runtime's, or where that has none, the engine's own."""
@@ -174,6 +190,8 @@ class Experiment:
         values: dict[str, Any] = {}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if hasattr(UNTIMED, field.name) and value == getattr(UNTIMED, field.name):
+                continue  # an experiment without a clock is what it was before there were clocks
             if field.name in COMPONENTS:
                 values[field.name] = describe(COMPONENTS[field.name], value)
             elif field.name in LISTS:
@@ -197,22 +215,6 @@ class Experiment:
         """Short text for tables."""
         codecs = f"{self.up_codec!r} up, {self.down_codec!r} down"
         return f"{self.algorithm!r} / {repr(self.up_codec) if self.up_codec == self.down_codec else codecs}"
-
-
-def check_lossless(algorithm: Any, up_codec: Any) -> None:
-    """Refuse a codec that loses what the algorithm, or one that it wraps, cannot do without.
-
-    Raises:
-        ValueError: it names both, the reason and the way out.
-    """
-    arrives = up_codec.traits.lossless or up_codec.traits.error_compensated
-    while algorithm is not None and not arrives:
-        if reason := algorithm.traits.needs_every_upload:
-            raise ValueError(
-                f"up_codec: {up_codec!r} loses a part of each upload for good, but {algorithm!r} needs all of them: "
-                f"{reason}; use Dense(), or ErrorFeedback(codec=TopK(keep=0.1)), whose losses arrive in later rounds."
-            )
-        algorithm = part(algorithm, "algorithm")
 
 
 def from_dict(values: Mapping[str, Any], where: str = "experiment", allowed: Allowed = NOTHING) -> Experiment:

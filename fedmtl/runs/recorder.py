@@ -152,7 +152,7 @@ class Recorder:
         start, saved = time.perf_counter(), self._saved
         tests = exchange.last and server.schedule.validates
         trained = (saved.trained[:0], saved.training_seconds[:0]) if tests else (saved.trained, saved.training_seconds)
-        measured = by_task(outcome.measurements, *trained)
+        measured = by_task(outcome.measurements, *trained, server.spent(tests))
         if measured is not None:
             saved.score = round_score(server.plan.tasks, measured)
             saved.rows_digest = digest(saved.rows_digest, measured)
@@ -161,7 +161,7 @@ class Recorder:
         if exchange.train:
             saved.trained, saved.training_seconds = outcome.trained, outcome.seconds
         other = measure_blocks(server.plan.tasks, server.plan.kinds, outcome.measurements, exchange.last)
-        if trained_now := training_blocks(exchange.number, outcome.training):
+        if trained_now := training_blocks(exchange.number, outcome.training, outcome.times):
             other[TRAINING.name] = trained_now
         loss = outcome.training.get(TRAIN_LOSS)
         self._train_loss = loss.mean() if trained_now and loss is not None else None

@@ -97,6 +97,7 @@ def summarise(
             "rows": saved.rows_digest,
             "ledger": ledger.digest(),
         },
+        **({} if server.clock is None else {"simulated": server.clock.summary}),
         **(_stopped(experiment, server.best) if server.schedule.validates else {}),
     }
 

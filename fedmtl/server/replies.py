@@ -43,6 +43,7 @@ class RoundReplies:
         problems: clients that were asked for an update and gave none that can be used, with the reason.
         rejections: what was left out here.
         late: mask of the requests whose update came after the round was closed.
+        lost: mask of the requests whose update never comes on the simulated clock.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class RoundReplies:
         self.roster = roster
         self.round = requests.exchange.number
         self.requests = requests
-        self.late = np.zeros(len(requests), bool)
+        self.late, self.lost = np.zeros(len(requests), bool), np.zeros(len(requests), bool)
         self.bounds = bounds
         self._examples = examples
         self.task_set = roster.task_set(requests.clients)
@@ -139,9 +140,16 @@ class RoundReplies:
             ledger.record_many(self.requests.exchange.version, clients[some], "up", "evaluate", lengths[some])
         for replies, rows, places in self.matched:
             clients, lengths = self.requests.clients[places], replies.updates.lengths[rows]
-            train, raw_data = self.requests.train[places], self.requests.raw_data[places]
+            train, raw_data = self.requests.train[places] & ~self.lost[places], self.requests.raw_data[places]
             ledger.record_many(self.round, clients[train], "up", "train", lengths[train])
             ledger.record_many(self.round, clients[raw_data], "up", "raw_data", lengths[raw_data])
+
+    def update_bytes(self) -> NDArray[np.float64]:
+        """Return the length of the update, or of the raw data, that came for each request; 0 where none did."""
+        found = np.zeros(len(self.requests))
+        for replies, rows, places in self.matched:
+            found[places] = replies.updates.lengths[rows]
+        return found
 
     def seconds(self, clients: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the training times that some clients reported."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fedmtl.core.types import ClientId
 from fedmtl.metrics import Tally
 from fedmtl.tables.schemas import TEST
+from fedmtl.timing.round_times import RoundTimes
 
 
 class ClientMetrics(NamedTuple):
@@ -73,3 +74,5 @@ class RoundResult(NamedTuple):
     """Name -> a metric of the training of the clients whose update was used and holds it."""
     late: NDArray[Any] = NO_CLIENTS
     """Clients whose update came after the round was closed, ascending: its bytes are counted, and it is wasted."""
+    times: RoundTimes | None = None
+    """Events on the simulated clock, where there is one and clients trained."""

@@ -21,6 +21,7 @@ from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.rejections import Rejection, count
 from fedmtl.protocol.requests import Replies, Requests
 from fedmtl.server.broadcast import broadcasts
+from fedmtl.server.clock import Clock
 from fedmtl.server.influence import Bounds
 from fedmtl.server.metric_replies import client_metrics
 from fedmtl.server.placement import Placement
@@ -74,6 +75,8 @@ class Server:
         self.plan = plan
         self.schedule = schedule
         self.policy = policy
+        self.clock = policy if isinstance(policy, Clock) else None
+        """The simulated clock; None for none."""
         self.ledger = Ledger()
         self.state: Any = plan.first_server(roster)
         self.placement = placement
@@ -106,6 +109,11 @@ class Server:
         self._present = self.roster.clients[hosted]
         self._measuring = self.measured[hosted[self.roster.rows(self.measured)]]
 
+    def spent(self, best: bool = False) -> tuple[float, float] | None:
+        """Return the simulated seconds and joules up to the version that the latest exchange sent, or the best one's;
+        None without a clock."""
+        return None if self.clock is None else (self.clock.best if best else self.clock.sent)
+
     def record_score(self, version: int, score: float) -> None:
         """Record the score of a version on the validation part, after the exchange that measured it is closed.
 
@@ -117,6 +125,8 @@ class Server:
         self.best = self.best.after(version, score)
         if self.best.round == version:
             self.best_snapshot = self._sent_snapshot
+            if self.clock is not None:
+                self.clock.best = self.clock.sent
 
     def open_round(self, exchange: Exchange) -> Requests:
         """Return the requests of an exchange, in client order, and count the broadcasts."""
@@ -164,9 +174,11 @@ class Server:
         exchange, bounds = requests.exchange, None if trusted else self._bounds
         received = RoundReplies(self.plan, self.roster, requests, replies, bounds, self._examples)
         received.name_problems(rejections)
+        times = None if self.clock is None else self.clock.elapse(received)
         received.count(self.ledger)
         self.since[self.roster.rows(received.updated())] = exchange.makes
         late = self._leave_out_late(received)
+        late = late[~received.lost[np.searchsorted(requests.clients, late)]]
         measurements = client_metrics(received)
         update = self.placement.update(self.state, received, trusted, needs_update, bool(rejections))
         self.state, trained = update.state, update.trained
@@ -176,9 +188,11 @@ class Server:
         received.report(left_out)
         problems = dict(sorted(received.problems.items()))
         if requests.train.any() and not len(trained):
-            _no_update(exchange.number, problems, needs_update)
+            left = {} if times is None else dict.fromkeys(times.clients[times.outcome > 0].tolist(), "late or dropped")
+            _no_update(exchange.number, problems or left, needs_update and not left)
         seconds = received.seconds(trained)
-        return RoundResult(measurements, trained, seconds, problems, dict(count(left_out)), update.training, late)
+        counts = dict(count(left_out))
+        return RoundResult(measurements, trained, seconds, problems, counts, update.training, late, times)
 
     def _leave_out_late(self, received: RoundReplies) -> NDArray[np.int64]:
         """Leave out the updates that come after the policy has closed the round, and return their clients."""

@@ -83,6 +83,7 @@ def _metrics(block: Block) -> tuple[list[Any], ...]:
         columns["examples"].tolist(),
         _numbers(columns["seconds"].tolist()),
         [_part(block.shared.get("part", TEST))] * block.lines,
+        *([None if value is None else float(value)] * block.lines for value in block.shared.get("spent", (None, None))),
     )
 
 
@@ -171,7 +172,10 @@ def _named(names: list[str], index: int | None) -> str | int | None:
 
 METRICS = Table(
     "rounds",
-    ("round", "client", "task", "metric", "value", "score", "higher_is_better", "examples", "seconds", "part"),
+    (
+        *("round", "client", "task", "metric", "value", "score", "higher_is_better", "examples", "seconds", "part"),
+        *("simulated_seconds", "simulated_joules"),
+    ),
     _metrics,
 )
 LEDGER = Table("ledger", ("round", "client", "direction", "purpose", "packet_bytes"), _transfers)

@@ -44,6 +44,10 @@ from fedmtl.runs.experiment_fields import EXECUTION_FIELDS
 from fedmtl.runs.presets import load_experiment, override, presets, read_preset
 from fedmtl.runtime import Flower, InProcess, Ray
 from fedmtl.tasks import Binary
+from fedmtl.timing.availability import Daily, Windows
+from fedmtl.timing.links import Constant, Trace
+from fedmtl.timing.policies import Deadline, OverSelection
+from fedmtl.timing.radios import LTE
 from tests.conftest import ALL_ALGORITHMS
 
 EXPERIMENTS = [
@@ -81,6 +85,10 @@ EXPERIMENTS = [
     Experiment(up_codec=TopK(0.125), down_codec=Dense()),
     Experiment(algorithm=Mocha(lam=0.5), model=Linear(intercept=False)),
     *[Experiment(algorithm=algorithm) for algorithm in ALL_ALGORITHMS],
+    Experiment(link="LogNormal(20, 5, radio=WiFi())", devices="DeviceClasses([9, 3.5], [1, 2], [1, 1])"),
+    Experiment(link=Constant(radio=LTE(tail_seconds=0.0)), availability=Daily(dropout=0.1), policy=Deadline(9)),
+    Experiment(link="Markov(bad=0)"),
+    Experiment(link="Shared(Markov(bad=0), 100, 100)", availability="Always(0.5)", policy=OverSelection(1.5)),
     Experiment(engine=Loop(device="cuda"), runtime=InProcess(state_dir="states")),
     Experiment(runtime=Flower(wait_seconds=2.0)),
     Experiment(
@@ -136,8 +144,9 @@ def test_the_round_trip_covers_every_component() -> None:
     seen = {type(getattr(experiment, field)) for experiment in EXPERIMENTS for field in COMPONENTS}
     seen |= {type(one) for experiment in EXPERIMENTS for field in LISTS for one in getattr(experiment, field)}
     for kind in {*COMPONENTS.values(), *LISTS.values()}:
-        # A module of a user's own is allowed where it is read: tests/models/test_from_module.py.
-        assert {find(kind, name) for name in REGISTRY[kind]} - {FromModule} <= seen
+        # A module of a user's own is allowed where it is read: tests/models/test_from_module.py. Traces are files:
+        # tests/timing/test_contract.py.
+        assert {find(kind, name) for name in REGISTRY[kind]} - {FromModule, Trace, Windows} <= seen
     values = dataclasses.asdict(EXPERIMENTS[-1])
     unchanged = [field for field in values if field not in COMPONENTS and values[field] == getattr(Experiment(), field)]
     assert unchanged == []  # no field that the round trip could forget
@@ -193,6 +202,10 @@ def test_what_is_what_results_depend_on() -> None:
         "seed": 1,
         "valid_fraction": 0.25,
         "augment": "Jitter",
+        "link": "Constant",
+        "devices": "DeviceClasses",
+        "availability": "Always(dropout=0.5)",
+        "policy": "Deadline",
     }
     for key, value in what.items():
         assert Experiment(**{key: value}).result_settings != Experiment().result_settings

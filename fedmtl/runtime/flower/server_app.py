@@ -10,6 +10,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 from flwr.superlink.grid.http_grid import HttpGrid
 
+from fedmtl.algorithms.common.work import local_passes
 from fedmtl.callbacks.runner import running
 from fedmtl.core.random import float32_default
 from fedmtl.data.base import Schema
@@ -29,11 +30,14 @@ from fedmtl.runtime.flower.messages import packet_bytes
 from fedmtl.runtime.flower.strategy import FedMTL
 from fedmtl.runtime.node import read_run_config
 from fedmtl.server.at_server import placement_of
+from fedmtl.server.clock import Clock
 from fedmtl.server.influence import Bounds
+from fedmtl.server.policy import RoundPolicy
 from fedmtl.server.sampling import cohort_size
 from fedmtl.server.schedule import Schedule
 from fedmtl.server.server import Server
 from fedmtl.server.synchronous import Synchronous
+from fedmtl.timing.timing import UNTIMED
 
 log = logging.getLogger("fedmtl")
 
@@ -84,6 +88,23 @@ def check_validation(schema: Schema, fraction: float) -> None:
     log.warning("%d client(s) have one training example, keep it, and validate nothing: %s", len(small), some)
 
 
+def make_policy(experiment: Experiment, schema: Schema, size: int) -> RoundPolicy:
+    """Make the round policy of an experiment: its simulated clock, where it has one.
+
+    Raises:
+        ValueError: devices whose work depends on data that is not here.
+    """
+    seconds = experiment.runtime.round_seconds
+    if experiment.timing == UNTIMED:
+        return Synchronous(size, experiment.seed, seconds)
+    if schema.examples is None and experiment.devices != UNTIMED.devices:
+        raise ValueError(
+            f"devices = {experiment.devices!r} needs the number of each client's examples, which are on devices; leave "
+            "it out, or run where the data is."
+        )
+    return Clock(experiment.timing, experiment.seed, size, local_passes(experiment.algorithm) or 1, seconds)
+
+
 def make_server(experiment: Experiment, schema: Schema) -> Server:
     """Make the server of an experiment, with its schedule and its policy."""
     plan = experiment.make_plan(schema)
@@ -93,7 +114,7 @@ def make_server(experiment: Experiment, schema: Schema) -> Server:
         plan,
         schema.owners,
         schedule=Schedule(experiment.rounds, experiment.evaluate_every, validates, experiment.patience, plan.metrics),
-        policy=Synchronous(size, plan.seed, experiment.runtime.round_seconds),
+        policy=make_policy(experiment, schema, size),
         evaluate_clients=experiment.evaluate_clients,
         placement=placement_of(plan, experiment.make_engine("cpu")),
         bounds=Bounds(experiment.max_weight, experiment.max_norm),

@@ -1,0 +1,39 @@
+"""Experiments that would lose what their algorithm cannot do without: a part of an upload, or a whole one."""
+
+from typing import Any
+
+from fedmtl.core.traits import part
+from fedmtl.timing.timing import Timing
+
+
+def check_lossless(algorithm: Any, up_codec: Any) -> None:
+    """Refuse a codec that loses what the algorithm, or one that it wraps, cannot do without.
+
+    Raises:
+        ValueError: it names both, the reason and the way out.
+    """
+    arrives = up_codec.traits.lossless or up_codec.traits.error_compensated
+    while algorithm is not None and not arrives:
+        if reason := algorithm.traits.needs_every_upload:
+            raise ValueError(
+                f"up_codec: {up_codec!r} loses a part of each upload for good, but {algorithm!r} needs all of them: "
+                f"{reason}; use Dense(), or ErrorFeedback(codec=TopK(keep=0.1)), whose losses arrive in later rounds."
+            )
+        algorithm = part(algorithm, "algorithm")
+
+
+def check_lossy_rounds(algorithm: Any, timing: Timing) -> None:
+    """Refuse a clock on which replies are late or lost, for an algorithm that cannot do without one.
+
+    Raises:
+        ValueError: it names both, the reason and the way out.
+    """
+    inner = None if timing.needs_all else algorithm
+    while inner is not None:
+        reason = inner.traits.needs_every_upload or ("it trains on all data" if inner.traits.centralized else "")
+        if reason:
+            raise ValueError(
+                f"{algorithm!r} needs the replies of all clients: {reason}; but policy = {timing.policy!r} and "
+                f"availability = {timing.availability!r} may lose some. Use AllReplies() and Always()."
+            )
+        inner = part(inner, "algorithm")
