@@ -27,12 +27,9 @@ def say_outcome(summary: Mapping[str, Any]) -> None:
     )
     if "simulated" in summary:
         spent = summary["simulated"]
-        clients = f"clients in time {spent['in_time']}  late {spent['late']}  dropped {spent['dropped']}"
-        wasted = human_bytes(spent["wasted_bytes"])
-        line(
-            "simulated",
-            f"{human_number(spent['seconds'])} s  {human_number(spent['joules'])} J  {clients}  wasted {wasted}",
-        )
+        seconds, joules, wasted = human_number(spent["seconds"]), human_number(spent["joules"]), spent["wasted_bytes"]
+        clients = f"{spent['in_time']} in time  {spent['late']} late  {spent['dropped']} dropped"
+        line("simulated", f"{seconds} s  {joules} J  wasted {human_bytes(wasted)}; clients: {clients}")
 
 
 def _say_task(task: str, row: Mapping[str, Any]) -> None:
