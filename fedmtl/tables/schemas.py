@@ -8,6 +8,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,6 +46,12 @@ class Table(NamedTuple):
     name: str
     fields: tuple[str, ...]
     decode: Callable[[Block], tuple[list[Any], ...]]
+    spent: tuple[str, ...] = ()
+    """Further fields, of a run with a simulated clock."""
+
+    def names(self, block: Block) -> tuple[str, ...]:
+        """Return the fields of a block."""
+        return (*self.fields, *self.spent) if "spent" in block.shared else self.fields
 
     def values(self, block: Block) -> tuple[list[Any], ...]:
         """For each field its values, as JSON has them.
@@ -53,7 +60,11 @@ class Table(NamedTuple):
             DamagedFile: a block that no run writes so.
         """
         try:
-            return self.decode(block)
+            found = self.decode(block)
+            if "spent" in block.shared:
+                pairs = zip(self.spent, block.shared["spent"], strict=True)
+                found = (*found, *(_numbers([float(value)]) * block.lines for _, value in pairs))
+            return found
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise DamagedFile(f"A block of the table {self.name!r} cannot be read: {str(error)[:200]}.") from None
 
@@ -83,7 +94,6 @@ def _metrics(block: Block) -> tuple[list[Any], ...]:
         columns["examples"].tolist(),
         _numbers(columns["seconds"].tolist()),
         [_part(block.shared.get("part", TEST))] * block.lines,
-        *([None if value is None else float(value)] * block.lines for value in block.shared.get("spent", (None, None))),
     )
 
 
@@ -172,11 +182,9 @@ def _named(names: list[str], index: int | None) -> str | int | None:
 
 METRICS = Table(
     "rounds",
-    (
-        *("round", "client", "task", "metric", "value", "score", "higher_is_better", "examples", "seconds", "part"),
-        *("simulated_seconds", "simulated_joules"),
-    ),
+    ("round", "client", "task", "metric", "value", "score", "higher_is_better", "examples", "seconds", "part"),
     _metrics,
+    ("simulated_seconds", "simulated_joules"),
 )
 LEDGER = Table("ledger", ("round", "client", "direction", "purpose", "packet_bytes"), _transfers)
 MEASURES = Table("measures", ("round", "client", "task", "examples", *NAMES, "part"), _measures)
@@ -193,13 +201,14 @@ def rows(table: Table, blocks: Iterator[Block]) -> Iterator[Row]:
     """A dict a line."""
     for block in blocks:
         for values in zip(*table.values(block), strict=True):
-            yield dict(zip(table.fields, values, strict=True))
+            yield dict(zip(table.names(block), values, strict=True))
 
 
 def json_lines(table: Table, blocks: Iterator[Block]) -> Iterator[str]:
     """Yield lines of JSON, a text a block, several times as fast as dict by dict; ``format`` is their last field."""
-    template = "{" + ", ".join([*(f'"{field}": %s' for field in table.fields), f'"format": {FORMAT}']) + "}\n"
     for block in blocks:
+        fields = [*(f'"{field}": %s' for field in table.names(block)), f'"format": {FORMAT}']
+        template = "{" + ", ".join(fields) + "}\n"
         yield "".join([template % values for values in zip(*map(_json, table.values(block)), strict=True)])
 
 
@@ -218,8 +227,9 @@ def _json(values: list[Any]) -> list[str]:
 
 def csv_lines(table: Table, blocks: Iterator[Block]) -> Iterator[str]:
     """CSV with a header, a text a block; nothing where JSON has null, true and false as there."""
-    yield ",".join(table.fields) + "\n"
-    for block in blocks:
+    first = next(blocks, None)
+    yield ",".join(table.fields if first is None else table.names(first)) + "\n"
+    for block in [] if first is None else chain([first], blocks):
         columns = [
             ["true" if value is True else "false" if value is False else value for value in values]
             for values in table.values(block)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fedmtl.algorithms import Mocha, Pooled
+from fedmtl.analysis.export import export
 from fedmtl.analysis.groups import group_runs
 from fedmtl.analysis.load import load_run
 from fedmtl.analysis.table import markdown, tabulate
@@ -64,7 +65,7 @@ def test_a_clock_reads_what_the_ledger_says() -> None:
     rows = {row["round"]: (row["simulated_seconds"], row["simulated_joules"]) for row in timed.rows}
     assert rows[0] == (0, 0) and rows[2] == pytest.approx((spent[1] + spent[2], 18)) and len(rows) == 4
     assert timed.summary["simulated"]["seconds"] == pytest.approx(sum(spent.values()))
-    assert plain.rows[0]["simulated_seconds"] is None and "simulated" not in plain.summary and not plain.training
+    assert "simulated_seconds" not in plain.rows[0] and "simulated" not in plain.summary and not plain.training
 
 
 def test_late_and_dropped_clients(lossy: Result) -> None:
@@ -94,6 +95,9 @@ def test_a_resumed_run_and_one_on_several_nodes_are_the_same(lossy: Result, tmp_
         assert other.summary["digests"] == lossy.summary["digests"]
         assert other.summary["simulated"] == lossy.summary["simulated"]
         assert other.training == lossy.training and other.ledger == lossy.ledger
+    lines = "".join(export(tmp_path / "run", "rounds", "csv")).splitlines()
+    assert lines[0].endswith(",part,simulated_seconds,simulated_joules") and lines[1].endswith(",test,0.0,0.0")
+    assert '"simulated_seconds": 0.0, "simulated_joules": 0.0' in (tmp_path / "run" / "rounds.jsonl").read_text()
     (row,) = tabulate(group_runs([load_run(tmp_path / "run")]), target=0.0)[:1]
     spent = lossy.summary["simulated"]
     assert row.simulated == pytest.approx((spent["seconds"], spent["joules"])) and row.simulated_to_target == (0, 0)
