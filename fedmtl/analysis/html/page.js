@@ -196,17 +196,22 @@
       (!found.length || p.y > found.at(-1).y ? [...found, p] : found), []);
     draw(root, "path", { class: "front", fill: "none", stroke: "currentColor", opacity: 0.5, "stroke-dasharray": "2 3",
       d: best.map((p, k) => (k ? `H${x(p.x)}V${y(p.y)}` : `M${x(p.x)} ${y(p.y)}`)).join("") });
-    for (const p of points) {
+    const taken = [];  // left, right and height of the labels so far: the next one goes below those that it would meet
+    for (const p of [...points].sort((a, b) => b.y - a.y)) {
       if (known(p.half)) draw(root, "line", { x1: x(p.x), x2: x(p.x), y1: y(p.y - p.half), y2: y(p.y + p.half),
         stroke: p.group.color, "stroke-width": 1.5 });
       const mark = draw(root, "circle", { cx: x(p.x), cy: y(p.y), r: 5, fill: best.includes(p) ? p.group.color : "none",
-        stroke: p.group.color, "stroke-width": 2, class: "point" });
+        stroke: p.group.color, "stroke-width": 2, "stroke-dasharray": p.group.dash ? "3 2" : "", class: "point" });
       const words = `${p.group.name}\n${LABELS[kind] || kind}: ${shown(kind, p.x)}\nmean score: ${short(p.y)}` +
         (known(p.half) ? ` ± ${+p.half.toPrecision(2)}` : "");
       mark.addEventListener("pointermove", (event) => tell(event, words));
       mark.addEventListener("pointerleave", hush);
-      const end = x(p.x) > width * 0.7;
-      draw(root, "text", { x: x(p.x) + (end ? -9 : 9), y: y(p.y) - 6, "text-anchor": end ? "end" : "start" }, p.group.name);
+      const end = x(p.x) > width / 2, at = x(p.x) + (end ? -9 : 9), long = 6.6 * p.group.name.length;
+      const [left, right] = end ? [at - long, at] : [at, at + long];
+      let high = y(p.y) - 6;
+      while (taken.some(([a, b, h]) => a < right && left < b && Math.abs(h - high) < 13)) high += 13;
+      taken.push([left, right, high]);
+      draw(root, "text", { x: at, y: high, "text-anchor": end ? "end" : "start" }, p.group.name);
     }
     parent.append(el("p", { class: "note" }, "Filled: reached by none for less. Bars: 95 % intervals over seeds, from three on."));
   };
