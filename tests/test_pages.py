@@ -256,7 +256,8 @@ def test_the_other_commands_are_known() -> None:
                 | "onboard"
                 | "list"
                 | "verify"
-                | "bench",
+                | "bench"
+                | "watch",
                 *_,
             ]:
                 pass
