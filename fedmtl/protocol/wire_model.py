@@ -42,8 +42,8 @@ class FlowerWire:
         down   b + a (2 M + n)   against   q (2 M + n) + i n                                    (1)
         up     b + q (M + n) + j n   against   a (M + n) + l n + s M                            (2)
 
-    A node asks for a message, for each of its objects and confirms it, (1); it announces a reply, which the server
-    names the objects that it lacks of it, and sends each, (2). TLS 1.3 adds 22 bytes to a record of at most 16 KiB,
+    A node asks for a message, for each of its objects and confirms it, (1); it announces a reply, of which the server
+    names the objects that it lacks, and sends each, (2). TLS 1.3 adds 22 bytes to a record of at most 16 KiB,
     TCP and IP 52 to a segment of at most 1,448; their acknowledgements are not in it.
     """
 
