@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fedmtl.analysis.wire import wire_bytes as wire_bytes
     from fedmtl.augmentations import *  # noqa: F403
     from fedmtl.callbacks import *  # noqa: F403
+    from fedmtl.cli.script import run_script as run_script
     from fedmtl.codecs import *  # noqa: F403
     from fedmtl.codecs.transforms import *  # noqa: F403
     from fedmtl.core.context import Context as Context
@@ -59,6 +60,7 @@ _WHERE = {
     "algorithms": ("Algorithm", "Sends", "Traits"),
     "augmentations": ("Augmentation", "AugmentationTraits"),
     "callbacks": ("Callback", "MissingPackage", "RunInfo"),
+    "cli.script": ("run_script",),
     "codecs": ("Codec", "CodecTraits", "Layout"),
     "codecs.transforms": ("Transform", "TransformTraits"),
     "studies.comparison": ("Comparison", "compare"),

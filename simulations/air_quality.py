@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fedmtl import MLP, BeijingAir, Ditto, Experiment, FedAvg, FedPer, Local, compare
+from fedmtl import MLP, BeijingAir, Ditto, Experiment, FedAvg, FedPer, Local, compare, run_script
 
 METHODS = (Local(epochs=1), FedAvg(epochs=1), FedPer(epochs=1), Ditto(epochs=1, personal_epochs=1))
 RATES = [0.03, 0.1, 0.3]  # each method has the one that is best on validation parts
@@ -42,4 +42,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

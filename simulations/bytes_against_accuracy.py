@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from fedmtl import compare
+from fedmtl import compare, run_script
 from fedmtl.analysis import markdown, tabulate, verdicts
 from fedmtl.registry.allowed import beside
 from fedmtl.runs.presets import check_elsewhere, override, read_preset
@@ -55,4 +55,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

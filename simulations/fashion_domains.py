@@ -13,6 +13,7 @@ from scipy.ndimage import gaussian_filter
 from torch import nn
 
 from fedmtl import Binary, Experiment, FedAvg, FedBN, FedPer, FromModule, Local, MultiClass, compare, from_arrays
+from fedmtl.cli.script import run_script
 from fedmtl.data.fashionmnist import ARTICLES, read
 
 DOMAINS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -55,8 +56,7 @@ def main(
     lr: Annotated[list[float] | None, typer.Option(help="Learning rates to choose from; may be given often.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for runs, tables and pictures.")] = Path("runs/fashion"),
 ) -> None:
-    tasks = {"article": MultiClass(10, ARTICLES), "shoe": Binary()}
-    data = from_arrays(cameras(each, images), tasks, test_fraction=0.25)
+    data = from_arrays(cameras(each, images), {"article": MultiClass(10, ARTICLES), "shoe": Binary()}, 0.25)
     experiments = [
         Experiment(
             name="fashion",
@@ -76,4 +76,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

@@ -11,7 +11,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from fedmtl import MLP, Experiment, FedPer, Local, compare, from_arrays
+from fedmtl import MLP, Experiment, FedPer, Local, compare, from_arrays, run_script
 
 
 def clinics(number: int, patients: int, seed: int) -> dict[int, tuple[np.ndarray, dict[str, np.ndarray]]]:
@@ -61,4 +61,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fedmtl import MRMTL, Ditto, Experiment, FedAvg, Linear, Local, School, compare
+from fedmtl import MRMTL, Ditto, Experiment, FedAvg, Linear, Local, School, compare, run_script
 
 RATES = [0.001, 0.003, 0.01]  # each method has the one that is best on validation parts; some schools diverge by 0.0128
 
@@ -47,4 +47,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

@@ -19,7 +19,7 @@ from sklearn.metrics import f1_score
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from fedmtl import ProductReviews, TextEncoder
+from fedmtl import ProductReviews, TextEncoder, run_script
 from fedmtl.models.text_encoder import SHAPE
 
 LENGTH, CLASSES = 32, 3
@@ -100,4 +100,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
+from fedmtl import run_script
 from fedmtl.data.moviereviews import Review, read
 from fedmtl.data.tokens import hashed_tokens
 from fedmtl.data.words import UNKNOWN
@@ -139,4 +140,4 @@ def streams(documents: list[Review]) -> list[np.ndarray]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

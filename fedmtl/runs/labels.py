@@ -118,7 +118,17 @@ def _nested(value: Any) -> list[Mapping[str, Any]]:
 
 def _with_settings(name: str, experiment: ExperimentTable, namesakes: Sequence[ExperimentTable]) -> str:
     keys = [key for key in settings(experiment) if any(experiment[key] != other.get(key) for other in namesakes)]
-    return f"{name} [{', '.join(f'{key}={_value(experiment[key])}' for key in keys)}]" if keys else name
+    if not keys:
+        return name
+    return f"{name} [{', '.join(f'{key}={_setting(key, experiment, namesakes)}' for key in keys)}]"
+
+
+def _setting(key: str, experiment: ExperimentTable, namesakes: Sequence[ExperimentTable]) -> str:
+    """A setting; of a component its class, with the fields in which others of that class differ."""
+    value, others = experiment[key], [other[key] for other in namesakes if isinstance(other.get(key), Mapping)]
+    if not isinstance(value, Mapping) or "name" not in value or "passed_as_object" in value:
+        return _value(value)
+    return _brief(value, [other for other in others if other.get("name") == value["name"]])
 
 
 def _brief(table: Mapping[str, Any], namesakes: Sequence[Mapping[str, Any]]) -> str:

@@ -50,6 +50,17 @@ def test_any_other_setting_is_named_when_it_alone_tells_two_apart() -> None:
     assert short_names(experiments) == ["FedPer [cohort=1.0]", "FedPer [cohort=0.5]", "Local"]
 
 
+def test_a_component_that_differs_is_named_by_its_class_and_its_own_fields() -> None:
+    """All fields of a model, and of the one inside it, would be wider than a figure."""
+    bag = {"name": "BagOfEmbeddings", "vocabulary": 4096, "width": 16}
+    shared = {"name": "ShareMap", "share": ["head.a.*=shared"], "model": bag}
+    models = [bag, {**bag, "width": 8}, shared]
+    names = short_names([{**experiment(FEDPER), "model": model} for model in models])
+    assert names == [
+        f"FedPer [model={own}]" for own in ("BagOfEmbeddings(width=16)", "BagOfEmbeddings(width=8)", "ShareMap")
+    ]
+
+
 def test_a_user_s_own_component_is_named_by_its_class() -> None:
     assert short_names([experiment({"name": "mine.algorithms:FedMine", "lr": 0.1})]) == ["FedMine"]
     assert describe({"name": "mine:FedMine", "codec": TOPK, "text": "a"}) == "FedMine(codec=TopK(keep=0.05), text='a')"

@@ -29,7 +29,7 @@ def test_wearables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
         "--methods",
         "FedPer",
         "--out",
-        str(tmp_path / "found.png"),
+        str(tmp_path),
     ]
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), *options])
     with pytest.raises(SystemExit) as end:
@@ -41,4 +41,4 @@ def test_wearables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     for way in ("head", "fine-tuned", "from scratch"):
         for labels in ("5", "20", "all"):
             assert re.search(rf"^\| FedPer \| {way} \| {labels} \| 0\.\d{{3}} ± 0\.000 \|$", output, re.MULTILINE)
-    assert (tmp_path / "found.png").stat().st_size > 1000
+    assert (tmp_path / "wearables.png").stat().st_size > 1000
