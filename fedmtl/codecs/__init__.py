@@ -8,7 +8,13 @@ from fedmtl.codecs.traits import CodecTraits as CodecTraits
 # isort: off
 from fedmtl.codecs.dense import Dense as Dense
 from fedmtl.codecs.fp16 import FP16 as FP16
+from fedmtl.codecs.bf16 import BF16 as BF16
+from fedmtl.codecs.fp8 import FP8 as FP8
 from fedmtl.codecs.int8 import Int8 as Int8
+from fedmtl.codecs.int4 import Int4 as Int4
+from fedmtl.codecs.qsgd import QSGD as QSGD
+from fedmtl.codecs.terngrad import TernGrad as TernGrad
+from fedmtl.codecs.sign import Sign as Sign
 from fedmtl.codecs.topk import TopK as TopK
 from fedmtl.codecs.error_feedback import ErrorFeedback as ErrorFeedback
 from fedmtl.codecs.chain import Chain as Chain

@@ -32,3 +32,16 @@ def check_decoded(codec: Any, x: NDArray[np.floating]) -> None:
             f"{codec!r} codes finite numbers, got bytes that hold {int((~np.isfinite(x)).sum())} others; "
             "the packet is damaged or forged: reject the reply."
         )
+
+
+def check_padding(codec: Any, rest: NDArray[Any]) -> None:
+    """Refuse a last byte that is filled up with anything but zeros.
+
+    Raises:
+        ValueError: ``rest``, the part of it that holds no number, is not 0.
+    """
+    if rest.any():
+        raise ValueError(
+            f"{codec!r} fills up the last byte with zeros, got others; the packet is damaged or forged: "
+            "reject the reply."
+        )

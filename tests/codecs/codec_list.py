@@ -6,17 +6,38 @@ fp16    A number of the binade [2^e, 2^(e+1)) is off by a uniform part of ±2^(e
 top-k   What is dropped is E[x²; |x| < t] with P(|x| > t) = p. By parts, E[x²; |x| > t] = 2 t φ(t) + p.
 int8    The variance is s²/6 with s = max/127, for all but the largest of a block, which is exact; and
         E[max²] = ∫ 2m P(max > m) dm with P(max <= m) = (2 Φ(m) - 1)^block.
+blocks  The same, exactly: given the largest, m, the others are normal numbers within ±m, and a number of u steps of
+        m / top is off by e(u)² steps: u's distance from a float of 8 bits, or f (1 - f) of a level rounded at random.
+bf16    Three bits less than fp16: 4³ times its mean square.
+sign    1 - (E|x|)² = 1 - 2/π.
+qsgd    With s = √n the step is 1, and E[f (1 - f)] is over |x|.
 """
 
 import math
 from collections.abc import Callable
+from functools import cache
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl.codecs import FP16, Chain, Codec, Dense, ErrorFeedback, Int8, PerLayer, TopK
+from fedmtl.codecs import (
+    BF16,
+    FP8,
+    FP16,
+    QSGD,
+    Chain,
+    Codec,
+    Dense,
+    ErrorFeedback,
+    Int4,
+    Int8,
+    PerLayer,
+    Sign,
+    TernGrad,
+    TopK,
+)
 from fedmtl.codecs.stated import stated_bytes
 from fedmtl.registry.components import REGISTRY, make
 
@@ -57,6 +78,63 @@ def gaussian_int8(block: int) -> float:
     return (1 - 1 / block) * float(np.trapezoid(2 * m * beyond, m)) / (6 * 127**2)
 
 
+def gaussian_blocks(block: int, top: int, square_error: Callable[[NDArray[Any]], NDArray[Any]]) -> float:
+    """(block - 1) / block · ∫ dP(max <= m) E[e(u)² (m / top)² | |x| < m]: the largest itself is exact."""
+    m = np.linspace(0.02, 7, 350)
+    within = np.array([2 * NORMAL.cdf(v) - 1 for v in m])
+    u = (np.arange(6_000) + 0.5) * (top / 6_000)
+    error = square_error(u)
+    density = np.exp(-((np.outer(m, u) / top) ** 2) / 2) * math.sqrt(2 / math.pi) / 6_000
+    given = (density @ error) * m / within * (m / top) ** 2
+    return (1 - 1 / block) * float(np.trapezoid(given, within**block))
+
+
+def random_rounding(u: NDArray[Any]) -> NDArray[Any]:
+    return u % 1 * (1 - u % 1)
+
+
+def float_rounding(fraction: int) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """Of normal numbers; those below them add nothing that counts."""
+
+    def square_error(u: NDArray[Any]) -> NDArray[Any]:
+        step = 2.0 ** (np.floor(np.log2(u)) - fraction)
+        return (u - np.round(u / step) * step) ** 2
+
+    return square_error
+
+
+def gaussian_qsgd() -> float:
+    x = (np.arange(80_000) + 0.5) / 10_000
+    return float(random_rounding(x) @ np.exp(-x * x / 2)) * math.sqrt(2 / math.pi) / 10_000
+
+
+@cache
+def qsgd_bits() -> float:
+    """Of a Gaussian number with a step of 1, which becomes k with chance E[(1 - | |x| - k |)+]. For those above 0: the
+    gap to the one before, a sign, and k; a whole number v takes 2 floor(log2 v) + 1 bits."""
+    x = (np.arange(80_000) + 0.5) / 10_000
+    weight = np.exp(-x * x / 2) * math.sqrt(2 / math.pi) / 10_000
+    chance = [float(weight @ np.maximum(0, 1 - np.abs(x - k))) for k in range(10)]
+    p, gamma = 1 - chance[0], [2 * v.bit_length() - 1 for v in range(400)]
+    gap = sum(p * chance[0] ** (v - 1) * gamma[v] for v in range(1, 400))
+    return p * (gap + 1) + sum(chance[k] * gamma[k] for k in range(1, 10))
+
+
+def qsgd_bytes(n: int) -> float:
+    chunks = math.ceil(n / 8192)  # each is filled up to a byte, by half of one on average
+    return 8 + 8.5 * chunks + n * qsgd_bits() / 8
+
+
+def float8_worst(block: int, top: int, fraction: int, least: int, x: NDArray[np.float32]) -> float:
+    """Half a step of the number's own binade, and of that of 2^least scales below it."""
+    scales = np.repeat([np.abs(x[i : i + block]).max() / top for i in range(0, x.size, block)], block)[: x.size]
+    return square(np.maximum(2.0 ** -(fraction + 1) * np.abs(x), 2.0 ** (least - fraction - 1) * scales))
+
+
+def levels_worst(block: int, top: int, x: NDArray[np.float32]) -> float:
+    return square(np.repeat([np.abs(x[i : i + block]).max() / top for i in range(0, x.size, block)], block)[: x.size])
+
+
 def topk_bytes(keep: float, n: int) -> int:
     k = max(1, math.ceil(round(keep * n, 6)))
     low = math.floor(math.log2(n / k))
@@ -76,11 +154,6 @@ def fp16_bytes(n: int) -> int:
     return 2 * n + math.ceil(n / 256)
 
 
-def int8_worst(block: int, x: NDArray[np.float32]) -> float:
-    scales = [np.abs(x[i : i + block]).max() / 127 for i in range(0, x.size, block)]
-    return square(np.repeat(scales, block)[: x.size])
-
-
 def square(x: NDArray[Any]) -> float:
     """‖x‖² in float64."""
     return float(np.sum(x.astype(np.float64) ** 2))
@@ -91,7 +164,38 @@ def topk(keep: float, codec: Codec[Any]) -> Case:
 
 
 def int8(block: int, codec: Codec[Any]) -> Case:
-    return Case(codec, lambda n: n + 4 * math.ceil(n / block), lambda x: int8_worst(block, x), gaussian_int8(block))
+    return Case(
+        codec, lambda n: n + 4 * math.ceil(n / block), lambda x: levels_worst(block, 127, x), gaussian_int8(block)
+    )
+
+
+def levels(block: int, top: int, numbers_a_byte: int, codec: Codec[Any]) -> Case:
+    return Case(
+        codec,
+        lambda n: math.ceil(n / numbers_a_byte) + 4 * math.ceil(n / block),
+        lambda x: levels_worst(block, top, x),
+        gaussian_blocks(block, top, random_rounding),
+    )
+
+
+def float8(block: int, top: int, fraction: int, least: int, codec: Codec[Any]) -> Case:
+    return Case(
+        codec,
+        lambda n: n + 4 * math.ceil(n / block),
+        lambda x: float8_worst(block, top, fraction, least, x),
+        gaussian_blocks(block, top, float_rounding(fraction)),
+    )
+
+
+def sign(codec: Codec[Any]) -> Case:
+    return Case(
+        codec,
+        lambda n: 4 + math.ceil(n / 8),
+        lambda x: square(x) - float(np.abs(x).sum(dtype=np.float64)) ** 2 / x.size + 1e-6 * square(x),
+        1 - 2 / math.pi,
+        by_size=False,
+        keeps_zeros=False,
+    )
 
 
 def as_declared(codec: Codec[Any]) -> Case:
@@ -112,6 +216,16 @@ CASES = [
     topk(0.7, TopK(0.7)),
     int8(256, Int8()),
     int8(32, Int8(block=32)),
+    levels(256, 7, 2, Int4()),
+    levels(64, 7, 2, Int4(block=64)),
+    levels(256, 1, 5, TernGrad()),
+    levels(33, 1, 5, TernGrad(block=33)),
+    float8(1024, 448, 3, -6, FP8()),
+    float8(256, 57344, 2, -14, FP8("e5m2", block=256)),
+    Case(BF16(), lambda n: 2 * n + 1, lambda x: square(2.0**-8 * x), 64 * gaussian_fp16()),
+    sign(Sign()),
+    sign(ErrorFeedback(Sign())),
+    Case(QSGD(), qsgd_bytes, lambda x: x.size / max(1, round(x.size**0.5)) ** 2 * square(x), gaussian_qsgd(), False),
     topk(0.05, ErrorFeedback()),
     topk(0.1, ErrorFeedback(TopK(0.1))),
     Case(Chain(FP16()), fp16_bytes, fp16_worst, gaussian_fp16()),

@@ -5,7 +5,16 @@ import pytest
 from fedmtl.codecs import CodecTraits
 from fedmtl.codecs.stated import stated_bytes
 from fedmtl.registry.names import REGISTRY
-from tests.codecs.codec_list import ALL_CODECS, gaussian_fp16, gaussian_int8, gaussian_topk
+from tests.codecs.codec_list import (
+    ALL_CODECS,
+    float_rounding,
+    gaussian_blocks,
+    gaussian_fp16,
+    gaussian_int8,
+    gaussian_topk,
+    qsgd_bits,
+    random_rounding,
+)
 
 
 def test_every_codec_is_under_contract() -> None:
@@ -33,3 +42,8 @@ def test_closed_forms() -> None:
     assert gaussian_topk(0.1) == pytest.approx(0.5607, abs=5e-5)
     assert gaussian_topk(0.01) == pytest.approx(0.9155, abs=5e-5)
     assert gaussian_int8(256) == pytest.approx(9.7e-5, rel=5e-3)
+    assert gaussian_blocks(256, 127, random_rounding) == pytest.approx(gaussian_int8(256), rel=5e-3)
+    assert gaussian_blocks(256, 7, random_rounding) == pytest.approx(3.2e-2, rel=5e-3)
+    assert gaussian_blocks(1024, 448, float_rounding(3)) == pytest.approx(7.0e-4, abs=5e-6)
+    assert gaussian_blocks(1024, 57344, float_rounding(2)) == pytest.approx(2.8e-3, abs=5e-5)
+    assert qsgd_bits() == pytest.approx(2.72, abs=5e-3)
