@@ -71,5 +71,7 @@ class BF16:
             )
         x = np.zeros((len(data), size), np.float32)
         x.view(np.uint8).reshape(len(data), size, 4)[:, :, 2:] = data[:, 1:].reshape(len(data), size, 2)
-        with np.errstate(over="ignore", invalid="ignore"):  # infinity and NaN are the caller's to refuse
-            return np.multiply(x, np.ldexp(np.float32(1), power.astype(np.int32)), out=x) if power.any() else x  # (3)
+        if power.any():
+            with np.errstate(over="ignore", invalid="ignore"):  # infinity and NaN are the caller's to refuse
+                x *= np.ldexp(np.float32(1), power.astype(np.int32))  # (3)
+        return x

@@ -51,8 +51,8 @@ class Int4:
     def encode_rows(self, x: NDArray[np.float32], rng_for: Callable[[int], np.random.Generator]) -> NDArray[np.uint8]:
         scales, q = self._levels.encode(x, rng_for)
         halves = q.view(np.uint8)
-        packed = halves[:, ::2] & 15
-        packed[:, : x.shape[1] // 2] |= halves[:, 1::2] << 4
+        packed = halves[:, ::2] & np.uint8(15)
+        packed[:, : x.shape[1] // 2] |= halves[:, 1::2] << np.uint8(4)
         return np.concatenate([scales, packed], axis=1)
 
     def decode(self, data: bytes, size: int) -> NDArray[np.float32]:

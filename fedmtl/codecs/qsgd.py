@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +75,7 @@ class QSGD:
     def encode(self, x: NDArray[np.float32], state: None, rng: np.random.Generator) -> tuple[bytes, None]:
         check_vector(self, x)
         s = self._levels(x.size)
-        norm = math.sqrt(sum(float(part @ part) for part in map(np.float64, _chunks(x))))
+        norm = math.sqrt(sum(float(np.square(part, dtype=np.float64).sum()) for part in _chunks(x)))
         pieces = [np.array([norm], "<f8").tobytes()]
         factor = s / norm if norm else 0.0
         kind = np.float32 if 1e-30 < factor < 1e30 else np.float64
@@ -116,7 +117,7 @@ class QSGD:
                 self._refuse(str(error))
             if index.size and (index[-1] >= part.size or np.abs(level).max() > s or not norm):
                 self._refuse(f"an index of {index[-1]} in {part.size} numbers, or a level beyond {s}")
-            part[index] = (level * (norm / s)).clip(-MOST, MOST)  # (2)
+            part[index] = np.clip(level * (norm / s), -MOST, MOST)  # (2)
             place += length
         if place != len(data):
             self._refuse(f"{len(data)} bytes, of which {place} are read")
@@ -143,7 +144,7 @@ class QSGD:
     def _levels(self, size: int) -> int:
         return self.levels or max(1, min(round(math.sqrt(size)), elias.LARGEST))
 
-    def _refuse(self, what: str) -> None:
+    def _refuse(self, what: str) -> NoReturn:
         raise ValueError(f"{self!r} got {what}; the packet is damaged or forged: reject the reply.")
 
 
