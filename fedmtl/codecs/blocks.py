@@ -101,7 +101,7 @@ class Blocks:
         least, most = self.lifted
         return (scales <= -least) & (scales >= -most)
 
-    def _spread(self, of_blocks: NDArray[Any], size: int) -> NDArray[Any]:
+    def _spread(self, of_blocks: NDArray[Any], size: int) -> Any:
         return np.repeat(of_blocks, min(self.block, size), axis=1)[:, :size]
 
 

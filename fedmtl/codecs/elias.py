@@ -61,9 +61,9 @@ def decode(bits: Bits, count: int) -> tuple[NDArray[np.int64], int]:
     return numbers, used
 
 
-def mean_bits(chance: float) -> float:
-    """The mean bits of a geometric number: P(v) = chance (1 - chance)^(v - 1).
+def mean_bits(probability: float) -> float:
+    """The mean bits of a geometric number: P(v) = probability (1 - probability)^(v - 1).
 
     2 E[N] + 1, with E[N] = Σ_j P(v >= 2^j) over j from 1.
     """
-    return 1 + 2 * sum((1 - chance) ** (2**j - 1) for j in range(1, 40)) if chance else 0.0
+    return 1 + 2 * sum((1 - probability) ** (2**j - 1) for j in range(1, 40)) if probability else 0.0

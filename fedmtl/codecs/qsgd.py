@@ -35,7 +35,7 @@ class QSGD:
     For each chunk of 8192 numbers: for each number that is not 0 the gap from the one before it, a sign and q, all gaps
     first. Bits: 2.72 a number of Gaussian vectors at s = √n (gap 1.84, sign 1 and level 1.48 of each of the 0.631 that
     are not 0), at most 3.5 + 2 log2(1 + s / √n) of any; and in bytes 8 for the norm, float64, and 8 a chunk. Which
-    numbers are 0 is chance, so the bytes of two packets differ.
+    numbers are 0 is random, so the bytes of two packets differ.
 
     One norm for all numbers: where layers are of unlike size, ``PerLayer`` gives each its own.
     """
@@ -57,17 +57,19 @@ class QSGD:
         return None
 
     def typical_bytes(self, size: int) -> float:
-        """Of |z| of a standard normal number: its chance not to become 0, and the mean bits of its level."""
+        """From the probability that a standard normal number does not become 0, and the mean bits of its level."""
         step = 1e-3
         z = np.arange(step / 2, 9, step)
         weight = step * math.sqrt(2 / math.pi) * np.exp(-z * z / 2)
         a = z * (self._levels(size) / math.sqrt(size))
         low = np.floor(a).clip(max=elias.LARGEST - 1).astype(np.int64)
         f, bits = (a - low).clip(0, 1), np.where(np.arange(elias.LARGEST + 1) > 0, 2.0 * elias.LOG2 + 1, 0)
-        chance = min(1.0, float(weight @ np.minimum(a, 1)))
+        probability = min(1.0, float(weight @ np.minimum(a, 1)))
         levels = float(weight @ ((1 - f) * bits[low] + f * bits[low + 1]))
         chunks = -(-size // CHUNK)
-        return 8 + (HEAD.itemsize + 0.5) * chunks + size * (chance * (elias.mean_bits(chance) + 1) + levels) / 8
+        return (
+            8 + (HEAD.itemsize + 0.5) * chunks + size * (probability * (elias.mean_bits(probability) + 1) + levels) / 8
+        )
 
     def max_bytes(self, size: int) -> int:
         return 8 + (HEAD.itemsize + 1) * -(-size // CHUNK) + self._most_code_bytes(size, self._levels(size))

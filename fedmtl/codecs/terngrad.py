@@ -24,14 +24,14 @@ class TernGrad:
 
     Wen et al., NeurIPS 2017, arXiv:1705.07878, without its clipping. For each block of ``block`` numbers:
 
-        s = max |x|,   q = sgn(x) with chance |x| / s, else 0,   x' = s q                  (1)
+        s = max |x|,   q = sgn(x) with probability |x| / s, else 0,   x' = s q                  (1)
 
     which is ``Int8`` with one level. Unbiased, E[x'] = x, with a variance of s |x| - x², so
 
         NMSE = E[s |x|] / E[x²] - 1                                                        (2)
 
     1.36 for Gaussian numbers and blocks of 256: more than of the vector itself, so a mean over many clients is what it
-    is for. A number costs 8 / 5 bits, where log2 3 = 1.585 would be least for three equal chances, and 32 / block.
+    is for. A number costs 8 / 5 bits, where log2 3 = 1.585 would be least for three equal probabilities, and 32 / block.
 
     The scales travel first, as little-endian float32, then five q + 1 a byte, as digits to base 3, the first one the
     least. Every vector of a size takes equal bytes.
