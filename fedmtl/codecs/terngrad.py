@@ -30,8 +30,8 @@ class TernGrad:
 
         NMSE = E[s |x|] / E[x²] - 1                                                        (2)
 
-    1.36 for Gaussian numbers and blocks of 256: more than of the vector itself, so a mean over many clients is what it
-    is for. A number costs 8 / 5 bits, where log2 3 = 1.585 would be least for three equal probabilities, and 32 / block.
+    1.43 for Gaussian numbers and blocks of 256: more than of the vector itself, so a mean over many clients is what it
+    is for. A number costs 8 / 5 bits, where log2 3 = 1.585 would be least for three levels as likely, and 32 / block.
 
     The scales travel first, as little-endian float32, then five q + 1 a byte, as digits to base 3, the first one the
     least. Every vector of a size takes equal bytes.
