@@ -17,7 +17,7 @@ LIFT = np.float32(2.0**100)
 
 
 @dataclass(frozen=True)
-class Blocks:
+class BlockScales:
     """Scales of blocks of ``block`` numbers, the last of which may be shorter.
 
         s = max |x| / top                                   one float32 a block            (1)
@@ -106,7 +106,7 @@ class Blocks:
 
 
 @dataclass(frozen=True)
-class Levels:
+class BlockLevels:
     """Whole numbers from -top to top in place of x / s, rounded at random so that the mean is right.
 
         q = floor(x / s) + [u < f],   f = x / s - floor(x / s),   u uniform in [0, 1)      (2)
@@ -115,7 +115,7 @@ class Levels:
     E[q] = x / s (u has 24 bits, so up to 2^-24): unbiased. An error is less than s, and its variance is s² f (1 - f).
     """
 
-    blocks: Blocks
+    blocks: BlockScales
 
     def encode(
         self, x: NDArray[np.float32], rng_for: Callable[[int], np.random.Generator]

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.codecs.base import check_vector
-from fedmtl.codecs.blocks import Blocks, check_block
+from fedmtl.codecs.blocks import BlockScales, check_block
 from fedmtl.codecs.casts import to_bytes, values
 from fedmtl.codecs.checks import check_decoded, check_length
 from fedmtl.codecs.layout import Layout
 from fedmtl.codecs.traits import CodecTraits
 
 
-class Format(NamedTuple):
+class Float8(NamedTuple):
     """A float of 8 bits."""
 
     dtype: str
@@ -24,7 +24,7 @@ class Format(NamedTuple):
     """Its largest number."""
 
 
-FORMATS = {"e4m3": Format("float8_e4m3fn", 448), "e5m2": Format("float8_e5m2", 57344)}
+FORMATS = {"e4m3": Float8("float8_e4m3fn", 448), "e5m2": Float8("float8_e5m2", 57344)}
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class FP8:
         check_block("FP8", self.block)
 
     @property
-    def _blocks(self) -> Blocks:
-        return Blocks(self.block, FORMATS[self.format].top)
+    def _blocks(self) -> BlockScales:
+        return BlockScales(self.block, FORMATS[self.format].top)
 
     def init(self, layout: Layout | int) -> None:
         return None

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.codecs.base import check_vector
-from fedmtl.codecs.blocks import Blocks, Levels, check_block
+from fedmtl.codecs.blocks import BlockLevels, BlockScales, check_block
 from fedmtl.codecs.checks import check_length, check_padding
 from fedmtl.codecs.layout import Layout
 from fedmtl.codecs.traits import CodecTraits
@@ -35,8 +35,8 @@ class Int4:
         check_block("Int4", self.block)
 
     @property
-    def _levels(self) -> Levels:
-        return Levels(Blocks(self.block, LEVELS))
+    def _levels(self) -> BlockLevels:
+        return BlockLevels(BlockScales(self.block, LEVELS))
 
     def init(self, layout: Layout | int) -> None:
         return None

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fedmtl.codecs.blocks import SMALLEST_SCALE, Blocks
+from fedmtl.codecs.blocks import SMALLEST_SCALE, BlockScales
 from fedmtl.codecs.int8 import LEVELS
 from fedmtl.core.buffers import is_buffer
 from fedmtl.core.types import Params
@@ -45,7 +45,7 @@ def quantise(params: Params) -> dict[str, Tensor | Quantised]:
 
 def _quantise(weight: Tensor) -> Quantised:
     largest = weight.abs().reshape(len(weight), -1).amax(1)
-    scales = (largest / LEVELS).clamp(float(SMALLEST_SCALE), float(Blocks(1, LEVELS).largest_scale))  # (1)
+    scales = (largest / LEVELS).clamp(float(SMALLEST_SCALE), float(BlockScales(1, LEVELS).largest_scale))  # (1)
     q = (weight / _spread(scales, weight)).round().clamp(-LEVELS, LEVELS)  # (2)
     return Quantised(q.to(torch.int8), scales)
 
