@@ -6,6 +6,7 @@ each kind.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
@@ -26,6 +27,26 @@ def undrawn() -> Iterator[None]:
         patch("fedmtl.analysis.report.figure.files_of", lambda figure: dict(FILES)),
         patch("fedmtl.analysis.report.labels.lay_out", not_laid_out),
     ):
+        yield
+
+
+@contextmanager
+def drawn_as_svg() -> Iterator[None]:
+    """Inside, a picture is drawn once, as SVG; the other formats, of the same artists, are empty files."""
+
+    def files_of(figure: "Figure") -> dict[str, bytes]:
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+        from fedmtl.analysis.report.style import DPI, lay_out, style
+
+        out = BytesIO()
+        with style():
+            figure.dpi = DPI
+            lay_out(figure)
+            FigureCanvasSVG(figure).print_svg(out)
+        return FILES | {"svg": out.getvalue()}
+
+    with patch("fedmtl.analysis.report.figure.files_of", files_of):
         yield
 
 

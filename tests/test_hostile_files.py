@@ -29,6 +29,7 @@ from fedmtl.runs.sweep import expand, sweep_of
 from fedmtl.runtime import Ray
 from fedmtl.runtime.node import read_run_config
 from tests.analysis.run_folders import write_run
+from tests.cases import case
 from tests.test_extension import PRESET, USERS_FILE
 
 MARK = "open({mark!r}, 'a').write(__name__ + chr(10))\n"
@@ -673,6 +674,7 @@ def test_what_a_run_folder_names_is_imported_with_the_flag_only(arguments: tuple
         forget(ran, path)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_report_imports_nothing(ran: Path) -> None:
     assert fedmtl("report", "out") == 0
     assert not (ran / "ran").exists()
@@ -689,40 +691,44 @@ REPORTS: dict[str, tuple[str, str, str]] = {
 }
 
 
-@pytest.mark.parametrize("case", REPORTS)
-def test_a_report_of_a_strangers_run_is_one_line(case: str, ran: Path) -> None:
-    name, there, instead = REPORTS[case]
-    path = ran / "out" / name
-    text = path.read_text()
-    if case == "a component that is a number":
-        text = text.replace('name = "users_wards:PersonalProx"', "name = 3")
-    elif case == "a summary that is a list":
-        text = f"[{text}]"
-    else:
-        assert there in text
-        text = text.replace(there, instead, 1)
-    path.write_text(text)
-    result = CliRunner().invoke(app, ["report", "out"])
-    assert result.exit_code == 2 and result.output.startswith("error: ") and result.output.count("\n") == 1
-    assert str(path.relative_to(ran)) in result.output and result.output.rstrip("\n").isprintable()
-    assert not (ran / "ran").exists()
+@pytest.mark.usefixtures("no_pictures")
+def test_a_report_of_a_strangers_run_is_one_line(ran: Path) -> None:
+    for about, (name, there, instead) in REPORTS.items():
+        path = ran / "out" / name
+        before = text = path.read_text()
+        if about == "a component that is a number":
+            text = text.replace('name = "users_wards:PersonalProx"', "name = 3")
+        elif about == "a summary that is a list":
+            text = f"[{text}]"
+        else:
+            assert there in text
+            text = text.replace(there, instead, 1)
+        path.write_text(text)
+        result = CliRunner().invoke(app, ["report", "out"])
+        with case(about):
+            assert result.exit_code == 2 and result.output.startswith("error: ") and result.output.count("\n") == 1
+            assert str(path.relative_to(ran)) in result.output and result.output.rstrip("\n").isprintable()
+            assert not (ran / "ran").exists()
+        path.write_text(before)
+    assert fedmtl("report", "out") == 0  # else each of them would be refused for another's sake
 
 
-@pytest.mark.parametrize("text", ["3", "[3]", "{", '{"a": 3}', '{"a": {"clients": [0]}}', nested("[", "]", 50_000)])
-def test_a_report_of_what_was_learnt_that_is_none_is_one_line(text: str, ran: Path) -> None:
-    (ran / "out" / "diagnostics.json").write_text(text)
-    result = CliRunner().invoke(app, ["report", "out"])
-    assert result.exit_code == 2 and "diagnostics.json is not what a run writes" in result.output
-    assert result.output.count("\n") == 1
+@pytest.mark.usefixtures("no_pictures")
+def test_a_report_of_what_was_learnt_that_is_none_is_one_line(ran: Path) -> None:
+    for text in ("3", "[3]", "{", '{"a": 3}', '{"a": {"clients": [0]}}', nested("[", "]", 50_000)):
+        (ran / "out" / "diagnostics.json").write_text(text)
+        result = CliRunner().invoke(app, ["report", "out"])
+        with case(text[:40]):
+            assert result.exit_code == 2 and "diagnostics.json is not what a run writes" in result.output
+            assert result.output.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["3", "[]", "{", '{"format": 2, "formats": {}}', '{"format": 2, "formats": {"a": 3}}', nested("[", "]", 50_000)],
-)
 @pytest.mark.usefixtures("no_pictures")  # they are drawn before that file is read
-def test_a_report_of_small_models_that_are_none_is_one_line(text: str, ran: Path) -> None:
-    (ran / "out" / "size.json").write_text(text)
-    result = CliRunner().invoke(app, ["report", "out"])
-    assert result.exit_code == 2 and "size.json is not what fedmtl shrink writes" in result.output
-    assert result.output.count("\n") == 1
+def test_a_report_of_small_models_that_are_none_is_one_line(ran: Path) -> None:
+    deep = nested("[", "]", 50_000)
+    for text in ("3", "[]", "{", '{"format": 2, "formats": {}}', '{"format": 2, "formats": {"a": 3}}', deep):
+        (ran / "out" / "size.json").write_text(text)
+        result = CliRunner().invoke(app, ["report", "out"])
+        with case(text[:40]):
+            assert result.exit_code == 2 and "size.json is not what fedmtl shrink writes" in result.output
+            assert result.output.count("\n") == 1

@@ -112,18 +112,45 @@ def assert_same_run(one: tuple[Result, Path], other: tuple[Result, Path]) -> Non
     assert contents(folder).keys() == contents(whole_folder).keys()
 
 
+def copying(folder: Path, copies: Path) -> Callable[[Progress], None]:
+    """Have a copy of a run's folder after each round, as the end of the process would leave it: nothing is tidied up.
+
+    They are ``copies / "1"`` and so on, and ``copies / "test"`` after the test of the best round.
+    """
+
+    def on_round(progress: Progress) -> None:
+        shutil.copytree(folder, copies / ("test" if progress.tests else f"{progress.round}"))
+
+    return on_round
+
+
+def after(folder: Path, round: int | str) -> Path:
+    """The copy of an undisturbed run's folder after a round."""
+    return folder.with_name(f"{folder.name}-after") / f"{round}"
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Result, Path]]:
-    """Runs that nobody disturbed, by method."""
+    """Undisturbed runs, by method, with copies of their folders after each round."""
     done: dict[str, tuple[Result, Path]] = {}
 
     def get(method: str) -> tuple[Result, Path]:
         if method not in done:
-            folder = tmp_path_factory.mktemp("whole")
-            done[method] = run(experiment(**METHODS[method]), folder), folder
+            folder = tmp_path_factory.mktemp("whole") / "run"
+            on_round = copying(folder, after(folder, 0).parent)
+            done[method] = run(experiment(**METHODS[method]), folder, on_round=on_round), folder
         return done[method]
 
     return get
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was killed after its second round, to be copied."""
+    folder = tmp_path_factory.mktemp("killed")
+    with pytest.raises(Killed):
+        run(experiment(), folder, on_round=kill_after(2))
+    return folder
 
 
 # Killed, and resumed
@@ -134,16 +161,17 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Res
 def test_a_run_killed_after_any_round_ends_in_the_same_bits(
     method: str, round: int, tmp_path: Path, whole: Any
 ) -> None:
-    """Round 4 is the last measurement: the run is killed after it, and before the summary is written."""
-    with pytest.raises(Killed):
-        run(experiment(**METHODS[method]), tmp_path, on_round=kill_after(round))
-    assert not (tmp_path / "summary.json").exists()
+    """Round 4 is the last measurement: the run is killed after it, and before the summary is written. The folder is
+    the undisturbed run's at that time."""
+    undisturbed = whole(method)
+    folder = Path(shutil.copytree(after(undisturbed[1], round), tmp_path / "run"))
+    assert not (folder / "summary.json").exists()
     seen: list[int] = []
     result = run(
-        experiment(**METHODS[method]), tmp_path, resume=True, on_round=lambda progress: seen.append(progress.round)
+        experiment(**METHODS[method]), folder, resume=True, on_round=lambda progress: seen.append(progress.round)
     )
     assert seen == list(range(round + 1, ROUNDS + 2))  # nothing is run twice
-    assert_same_run((result, tmp_path), whole(method))
+    assert_same_run((result, folder), undisturbed)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -206,7 +234,7 @@ def killed_before_summary(round: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("killed", "round"),
+    ("ended", "round"),
     [(killed_in_exchange, t) for t in (1, 2, 3, 4)]
     + [(killed_before_checkpoint, t) for t in (1, 2, 3, 4)]
     + [(killed_before_summary, 4)],
@@ -214,18 +242,19 @@ def killed_before_summary(round: int) -> Iterator[None]:
 )
 @pytest.mark.parametrize("method", ["FedRep, ErrorFeedback", "Pooled"])
 def test_a_run_killed_in_the_middle_of_a_round_ends_in_the_same_bits(
-    method: str, killed: Any, round: int, tmp_path: Path, whole: Any
+    method: str, ended: Any, round: int, tmp_path: Path, whole: Any
 ) -> None:
-    with killed(round), pytest.raises(Killed):
+    with ended(round), pytest.raises(Killed):
         run(experiment(**METHODS[method]), tmp_path)
     result = run(experiment(**METHODS[method]), tmp_path, resume=True)
     assert_same_run((result, tmp_path), whole(method))
 
 
 @pytest.mark.parametrize("junk", [b'{"round": 3, "client": 0, "task"', b"\0" * 100, b"\xff\xfe\n\n{}\n"])
-def test_what_was_written_after_the_last_checkpoint_is_cut_off(junk: bytes, tmp_path: Path, whole: Any) -> None:
-    with pytest.raises(Killed):
-        run(experiment(), tmp_path, on_round=kill_after(2))
+def test_what_was_written_after_the_last_checkpoint_is_cut_off(
+    junk: bytes, tmp_path: Path, whole: Any, killed: Path
+) -> None:
+    shutil.copytree(killed, tmp_path, dirs_exist_ok=True)
     for name in ("rounds.columns", "ledger.columns"):
         with open(tmp_path / name, "ab") as file:
             file.write(junk)
@@ -256,38 +285,34 @@ def test_runs_that_share_a_state_folder_do_not_share_states(tmp_path: Path, whol
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_finished_run_is_read_and_not_run_again(method: str, tmp_path: Path) -> None:
-    first = run(experiment(**METHODS[method]), tmp_path)
-    before = contents(tmp_path)
+def test_a_finished_run_is_read_and_not_run_again(method: str, whole: Any) -> None:
+    first, folder = whole(method)
+    before = contents(folder)
     seen: list[Progress] = []
-    again = run(experiment(**METHODS[method]), tmp_path, resume=True, on_round=seen.append)
+    again = run(experiment(**METHODS[method]), folder, resume=True, on_round=seen.append)
     assert seen == []
     assert again.summary == first.summary  # seconds too
     assert again.rows == first.rows and again.ledger == first.ledger
     assert sha256(again.state) == sha256(first.state)
-    assert contents(tmp_path) == before
+    assert contents(folder) == before
 
 
 # Whose folder it is
 
 
 @pytest.mark.parametrize("finished", [True, False])
-def test_a_folder_with_a_run_is_refused_without_resume_and_left_alone(finished: bool, tmp_path: Path) -> None:
-    if finished:
-        run(experiment(), tmp_path)
-    else:
-        with pytest.raises(Killed):
-            run(experiment(), tmp_path, on_round=kill_after(1))
-    before = contents(tmp_path)
+def test_a_folder_with_a_run_is_refused_without_resume_and_left_alone(finished: bool, begun: Path, whole: Any) -> None:
+    folder = whole("FedPer")[1] if finished else begun
+    before = contents(folder)
     with pytest.raises(ValueError) as error:
-        run(experiment(), tmp_path)
-    assert str(error.value) == f"{str(tmp_path)!r} holds a run; resume it (--resume), or give another folder (--out)."
-    assert contents(tmp_path) == before
+        run(experiment(), folder)
+    assert str(error.value) == f"{str(folder)!r} holds a run; resume it (--resume), or give another folder (--out)."
+    assert contents(folder) == before
 
 
-def test_a_finished_run_whose_checkpoint_was_deleted_is_not_written_over(tmp_path: Path) -> None:
+def test_a_finished_run_whose_checkpoint_was_deleted_is_not_written_over(tmp_path: Path, whole: Any) -> None:
     """Checkpoints are what people delete to save space; rows and summary are what they keep."""
-    run(experiment(), tmp_path)
+    shutil.copytree(whole("FedPer")[1], tmp_path, dirs_exist_ok=True)
     shutil.rmtree(tmp_path / "checkpoint")
     kept = contents(tmp_path)
     with pytest.raises(ValueError, match="holds a run"):
@@ -379,10 +404,9 @@ def test_what_others_keep_in_the_folder_stays(tmp_path: Path) -> None:
     "damage", [lambda data: data[:-5], lambda data: b"", lambda data: data[:-1] + bytes([data[-1] ^ 1])]
 )
 def test_a_damaged_checkpoint_of_the_server_is_one_clear_error(
-    damage: Callable[[bytes], bytes], tmp_path: Path
+    damage: Callable[[bytes], bytes], tmp_path: Path, killed: Path
 ) -> None:
-    with pytest.raises(Killed):
-        run(experiment(), tmp_path, on_round=kill_after(2))
+    shutil.copytree(killed, tmp_path, dirs_exist_ok=True)
     path = tmp_path / "checkpoint" / "server.state"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(StateError, match=r"server.state'.*truncated or damaged.*Restore .*another folder \(--out\)"):
@@ -451,20 +475,18 @@ def test_a_method_without_private_state_needs_none(tmp_path: Path) -> None:
     assert result.summary["digests"] == run(experiment(**changes)).summary["digests"]
 
 
-def test_lost_lines_are_noticed(tmp_path: Path) -> None:
+def test_lost_lines_are_noticed(tmp_path: Path, killed: Path) -> None:
     """A file that is shorter than the checkpoint says has lost something; it is not made up for with zeros."""
-    with pytest.raises(Killed):
-        run(experiment(), tmp_path, on_round=kill_after(2))
+    shutil.copytree(killed, tmp_path, dirs_exist_ok=True)
     os.truncate(tmp_path / "ledger.columns", (tmp_path / "ledger.columns").stat().st_size - 10)
     with pytest.raises(ValueError, match="ledger.columns"):
         run(experiment(), tmp_path, resume=True)
 
 
 @pytest.mark.parametrize("name", ["rounds.columns", "ledger.columns"])
-def test_a_flipped_byte_is_noticed_on_resume(name: str, tmp_path: Path) -> None:
+def test_a_flipped_byte_is_noticed_on_resume(name: str, tmp_path: Path, killed: Path) -> None:
     """Anywhere in the file: at its begin, in the middle, at its end."""
-    with pytest.raises(Killed):
-        run(experiment(), tmp_path, on_round=kill_after(2))
+    shutil.copytree(killed, tmp_path, dirs_exist_ok=True)
     data = (tmp_path / name).read_bytes()
     for place in (0, 9, 20, len(data) // 2, len(data) - 1):
         (tmp_path / name).write_bytes(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])

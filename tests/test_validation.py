@@ -1,6 +1,7 @@
 """Runs with validation parts: measured on these, stopped early, the best round tested once and kept."""
 
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,13 @@ from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.result import Progress
 from fedmtl.runtime import Ray
 from fedmtl.runtime.ray.grid import RayGrid
-from tests.test_resume import DATA, Killed, assert_same_run, contents, kill_after
+from tests.test_resume import DATA, Killed, after, assert_same_run, contents, copying, kill_after
 from tests.test_resume import experiment as plain
 
 METHODS: dict[str, dict[str, Any]] = {
-    "FedPer, Int8": {"algorithm": FedPer(lr=0.05, epochs=1), "up_codec": Int8(block=8), "engine": "loop"},
-    "FedRep, ErrorFeedback": {"algorithm": FedRep(head_epochs=1), "up_codec": ErrorFeedback(TopK(0.25))},
-    "Pooled": {"algorithm": Pooled(lr=0.2, epochs=1)},
+    "FedPer, Int8": {"algorithm": FedPer(lr=0.4, epochs=1), "up_codec": Int8(block=8), "engine": "loop"},
+    "FedRep, ErrorFeedback": {"algorithm": FedRep(lr=1.0, head_epochs=1), "up_codec": ErrorFeedback(TopK(0.25))},
+    "Pooled": {"algorithm": Pooled(lr=0.1, epochs=1)},
 }
 
 
@@ -47,8 +48,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     def get(method: str) -> Any:
         if method not in done:
-            folder = tmp_path_factory.mktemp("whole")
-            done[method] = run(experiment(**METHODS[method]), folder), folder
+            folder = tmp_path_factory.mktemp("whole") / "run"
+            on_round = copying(folder, after(folder, 0).parent)
+            done[method] = run(experiment(**METHODS[method]), folder, on_round=on_round), folder
         return done[method]
 
     return get
@@ -93,6 +95,12 @@ def test_what_is_tested_and_kept_is_the_best_round_s_model(method: str, tmp_path
     assert (ran.final_round, ran.last_round) == (best, last)
 
 
+def test_progress_says_which_part_is_measured() -> None:
+    parts: list[tuple[str, bool]] = []
+    run(experiment(rounds=1, patience=0), on_round=lambda progress: parts.append((progress.part, progress.tests)))
+    assert set(parts) == {("valid", False), ("test", True)}
+
+
 def test_test_examples_change_no_choice(whole: Any) -> None:
     """Other test labels: the same rounds, the same best, the same model, and other scores at the end alone."""
 
@@ -127,23 +135,17 @@ def test_the_numbers_of_a_validation_part_written_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", ["FedPer, Int8", "FedRep, ErrorFeedback", "Pooled"])
 def test_killed_after_any_round_and_resumed_it_is_the_same_run(method: str, tmp_path: Path, whole: Any) -> None:
-    """Killed after the first round, the best, the one that stops it, and the test, on one folder after the other."""
+    """Killed after the first round, the best, the one that stops it, and the test: the whole run's folder at that
+    time, after the first one also that of a process that raised."""
     result, folder = whole(method)
     best, last = (result.summary["stopped"][key] for key in ("best_round", "round"))
-    for round in (1, best + 1, best + 2, last + 1):
-        here = tmp_path / f"{round}"
-        with pytest.raises(Killed):
-            run(experiment(**METHODS[method]), here, on_round=kill_after(round))
-        assert_same_run((run(experiment(**METHODS[method]), here, resume=True), here), (result, folder))
-    here = tmp_path / "tested"
-
-    def kill_at_the_test(progress: Progress) -> None:
-        assert progress.part == ("test" if progress.tests else "valid")
-        if progress.tests:
-            raise Killed
-
     with pytest.raises(Killed):
-        run(experiment(**METHODS[method]), here, on_round=kill_at_the_test)
+        run(experiment(**METHODS[method]), tmp_path / "raised", on_round=kill_after(1))
+    for round in (1, best + 1, best + 2, last + 1):
+        shutil.copytree(after(folder, round), tmp_path / f"{round}")
+    for here in tmp_path.iterdir():
+        assert_same_run((run(experiment(**METHODS[method]), here, resume=True), here), (result, folder))
+    here = Path(shutil.copytree(after(folder, "test"), tmp_path / "tested"))
     assert not (here / "summary.json").exists()
     seen: list[Progress] = []
     resumed = run(experiment(**METHODS[method]), here, resume=True, on_round=seen.append)

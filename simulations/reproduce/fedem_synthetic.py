@@ -210,7 +210,7 @@ def main(
 ) -> None:
     began = time.process_time()
     data = Mixtures(clients=20, tests=200) if quick else Mixtures(clients=clients)
-    rounds = 3 if quick else rounds
+    rounds = 2 if quick else rounds
     check_equal(METHODS)
     methods = thinned(METHODS) if quick else METHODS
     choices = {method.name: tuned(method, data, rounds, pilots, kept) for method in methods}

@@ -21,6 +21,7 @@ from fedmtl.engines.trace.batched_function import BatchedFunction
 from fedmtl.engines.tuning import most_in_memory
 from fedmtl.models import FromModule, LoRA
 from tests.algorithms.rounds import jobs, measurements, start
+from tests.cases import case
 from tests.conftest import ALL_ALGORITHMS, tiny_plan
 from tests.engines.jobs import alone, assert_close, cohort_of, run
 
@@ -35,22 +36,23 @@ def devices(tree: Any) -> set[str]:
 
 
 @pytest.mark.parametrize("algorithm", ALL_ALGORITHMS, ids=repr)
-@pytest.mark.parametrize("kind", ["train", "measure"])
-def test_nothing_is_left_on_the_cpu(algorithm: Algorithm[Any, Any], kind: str, alike: Federation) -> None:
-    """Each client by itself, and stacked."""
-    plan = tiny_plan(alike, algorithm)
+def test_nothing_is_left_on_the_cpu(algorithm: Algorithm[Any, Any], alike: Federation) -> None:
+    """Training and measurement: each client by itself, and stacked. In batches of 8 one client has two of them."""
+    plan = tiny_plan(alike, algorithm, batch_size=8)
     state = start(plan, alike)
-    work = (jobs if kind == "train" else measurements)(plan, alike, state)
-    cohort = cohort_of([job for job in work if tree_structure(job.private) == tree_structure(work[0].private)])
-    rows = torch.arange(len(cohort.clients)).numpy()
-    batches = away(cohort.batches(rows))
-    down, private = away(cohort.downs[0]), away(cohort.private)
-    context = None if cohort.context is None else away(cohort.context)
-    one, epoch, own = tree_map(lambda leaf: leaf[0], (private, batches, context))
-    ctx = NO_CONTEXT if own is None else Context(*own)
-    assert devices(cohort.function(down, one, epoch, ctx)) == {"meta"}
-    inputs = Inputs(down, True, private, batches, context=context)
-    assert devices(BatchedFunction(cohort.function)(inputs)) == {"meta"}
+    for kind in (jobs, measurements):
+        work = kind(plan, alike, state)
+        cohort = cohort_of([job for job in work if tree_structure(job.private) == tree_structure(work[0].private)])
+        rows = torch.arange(len(cohort.clients)).numpy()
+        batches = away(cohort.batches(rows))
+        down, private = away(cohort.downs[0]), away(cohort.private)
+        context = None if cohort.context is None else away(cohort.context)
+        one, epoch, own = tree_map(lambda leaf: leaf[0], (private, batches, context))
+        ctx = NO_CONTEXT if own is None else Context(*own)
+        with case(kind.__name__):
+            assert devices(cohort.function(down, one, epoch, ctx)) == {"meta"}
+            inputs = Inputs(down, True, private, batches, context=context)
+            assert devices(BatchedFunction(cohort.function)(inputs)) == {"meta"}
 
 
 @pytest.mark.parametrize("engine", [Loop("cpu:0"), VMap(device="cpu:0"), VMap(chunk=3, device="cpu:0")], ids=repr)

@@ -14,17 +14,17 @@ from torch import nn
 from typer.testing import CliRunner
 
 from fedmtl import Experiment, run
-from fedmtl.algorithms import Algorithm, FedAvg, FedPer, Mocha
+from fedmtl.algorithms import FedAvg, FedPer, Mocha
 from fedmtl.analysis.report import write_report
 from fedmtl.cli import app
 from fedmtl.codecs import FP16, Int8
 from fedmtl.core.file_format import FORMAT
-from fedmtl.export import ModelFormat, load, model_formats
+from fedmtl.export import ModelFormat, load
 from fedmtl.export.outputs import summary, to_csv
 from fedmtl.export.shrink import Shrunk
 from fedmtl.export.shrink import shrink as make_small
 from fedmtl.runtime import InProcess
-from tests.conftest import ALL_ALGORITHMS, UNLIKE, tiny_model
+from tests.conftest import UNLIKE, tiny_model
 from tests.export.tiny_data import Normed, Tiny
 
 DENSE = (ModelFormat(),)
@@ -65,22 +65,6 @@ def dense_rows(shrunk: Shrunk) -> list[tuple[Any, ...]]:
 
     rows = [row for row in csv.DictReader(to_csv(shrunk).splitlines()) if row["format"] == "float32"]
     return sorted((row["client"] or "None", row["task"], number(row["value"]), number(row["score"])) for row in rows)
-
-
-@pytest.mark.parametrize("algorithm", ALL_ALGORITHMS, ids=repr)
-def test_float32_is_what_the_run_measured(algorithm: Algorithm[Any, Any], tmp_path: Path) -> None:
-    """To the bit, engine loop: broadcast, codec and private state of everybody are the run's own, for every algorithm.
-
-    The run is not changed, but for the two files; int8 takes fewer bytes, which no pruning of it gives back.
-    """
-    tiny_run(tmp_path, algorithm)
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    shrunk = shrink(tmp_path, model_formats([0.5]))
-    assert dense_rows(shrunk) == last_rows(tmp_path)
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
-    dense, int8, pruned, both = shrunk.smalls
-    for client in UNLIKE:
-        assert both.bytes[client] <= int8.bytes[client] < dense.bytes[client] >= pruned.bytes[client]
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +131,7 @@ def test_a_device_that_has_only_the_file_reaches_what_was_measured(digits: Path,
     assert checked >= 2
 
 
-def test_a_report_has_the_table(digits: Path, tmp_path: Path) -> None:
+def test_a_report_has_the_table(digits: Path, tmp_path: Path, no_pictures: None) -> None:
     write_report([digits], tmp_path)
     text = (tmp_path / "report.md").read_text()
     times = json.loads((digits / "size.json").read_text())["formats"]["int8"]["times_smaller"]

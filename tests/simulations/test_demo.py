@@ -64,7 +64,7 @@ def test_a_small_one_runs_and_its_claims_are_computed(folder: Path) -> None:
     assert "fewer bytes" in saved
 
 
-def test_its_report_has_both_pictures_and_both_sentences(folder: Path) -> None:
+def test_its_report_has_both_pictures_and_both_sentences(folder: Path, no_pictures: None) -> None:
     files = {path.name for path in write_report([folder], folder)}
     text = (folder / "report.md").read_text()
     assert "along.png" in files and "](along.png)" in text

@@ -13,6 +13,7 @@ from fedmtl.analysis.report import write_report
 from fedmtl.core.markdown import cells, table
 from tests.analysis.report.test_latex import parse
 from tests.analysis.run_folders import write_run
+from tests.pictures import drawn_as_svg
 
 CLIENT = r"cli&ent_1 50% $#{~}^\ |*`<"
 CLASSES = [r"a_0&%|", r"d\{}$"]
@@ -60,35 +61,40 @@ def clinics(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_names_that_a_user_gave(clinics: Path, tmp_path: Path) -> None:
-    write_report([clinics], tmp_path)
-    figures, tables = check_complete(tmp_path)
+@pytest.fixture(scope="module")
+def report(clinics: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of both, drawn in every format."""
+    folder = tmp_path_factory.mktemp("report")
+    write_report([clinics], folder)
+    return folder
+
+
+def test_names_that_a_user_gave(report: Path) -> None:
+    figures, tables = check_complete(report)
     assert figures == {"overview", "tradeoff", "tasks", "clients", "confusion-1"}
     assert tables == {"table", "gains", "measures", "recall"}
-    assert {row["client_name"] for row in numbers(tmp_path / "clients.csv")} == {CLIENT, "b"}
-    (recall,) = parse((tmp_path / "recall.tex").read_text(encoding="utf-8"))
+    assert {row["client_name"] for row in numbers(report / "clients.csv")} == {CLIENT, "b"}
+    (recall,) = parse((report / "recall.tex").read_text(encoding="utf-8"))
     assert [row[1] for row in recall[1:]] == CLASSES
-    assert "\n## ArrayData\n" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "\n## ArrayData\n" in (report / "report.md").read_text(encoding="utf-8")
 
 
-def test_every_part_of_a_broken_table_names_its_rows(clinics: Path, tmp_path: Path) -> None:
+def test_every_part_of_a_broken_table_names_its_rows(report: Path) -> None:
     """Eleven columns of metrics are too many for a page: experiment and task stand in both parts."""
-    write_report([clinics], tmp_path)
-    first, second = parse((tmp_path / "measures.tex").read_text(encoding="utf-8"))
+    first, second = parse((report / "measures.tex").read_text(encoding="utf-8"))
     assert [row[:2] for row in first] == [row[:2] for row in second] and first[0][:2] == ["experiment", "task"]
 
 
-def test_a_confusion_matrix_is_redrawn_from_its_numbers(clinics: Path, tmp_path: Path) -> None:
+def test_a_confusion_matrix_is_redrawn_from_its_numbers(report: Path) -> None:
     """Rows of shares add up to the share of outputs that were numbers: all, here."""
-    write_report([clinics], tmp_path)
     shares: dict[tuple[str, str], float] = {}
-    for row in numbers(tmp_path / "confusion-1.csv"):
+    for row in numbers(report / "confusion-1.csv"):
         key = row["name"], row["truth"]
         shares[key] = shares.get(key, 0) + int(row["count"]) / int(row["examples"])
     assert len(shares) == 4 and all(abs(share - 1) < 1e-12 for share in shares.values())
 
 
-def test_lines_are_redrawn_from_their_numbers(tmp_path: Path) -> None:
+def test_lines_are_redrawn_from_their_numbers(tmp_path: Path, no_pictures: None) -> None:
     """Points, intervals, target, and the pair of an arrow; 400 bytes dense against 100."""
     for seed in range(3):
         for codec, up in ((None, 100), ({"name": "FP16"}, 25)):
@@ -131,7 +137,8 @@ def test_a_single_run_of_any_shape(name: str, baseline: bool, tmp_path: Path) ->
     if baseline:
         write_run(tmp_path / "run" / "baseline", {"name": "Local"}, scores, **more)
         figures = figures | ({"tradeoff"} if figures and name != "measured once" else set())  # that sends nothing
-    write_report([tmp_path / "run"], tmp_path / "out")
+    with drawn_as_svg():
+        write_report([tmp_path / "run"], tmp_path / "out")
     found, tables = check_complete(tmp_path / "out")
     assert found == figures
     assert tables == {"table"} | ({"gains"} if baseline and figures else set())
@@ -148,7 +155,7 @@ def test_a_table_of_markdown_is_read_back_as_it_was_written() -> None:
     assert json.dumps(cells("|a|b|")) == '["a", "b"]'
 
 
-def test_the_way_to_a_floor_is_one_that_works(clinics: Path, tmp_path: Path) -> None:
+def test_the_way_to_a_floor_is_one_that_works(clinics: Path, tmp_path: Path, no_pictures: None) -> None:
     """A run of own arrays is in no preset, so that no command can repeat it."""
     write_report([clinics / "FedPer"], tmp_path)
     text = (tmp_path / "report.md").read_text(encoding="utf-8")

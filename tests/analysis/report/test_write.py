@@ -42,6 +42,7 @@ def test_a_report_is_a_page_tables_and_pictures(runs: Path, tmp_path: Path) -> N
 PICTURES = ("overview", "tradeoff", "clients")
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_the_page_says_what_was_found_and_what_was_counted(runs: Path, tmp_path: Path) -> None:
     text = write_report([runs], tmp_path / "out", target=0.7)[-1].read_text(encoding="utf-8")
     assert "## Toy(clients=2)" in text
@@ -57,6 +58,7 @@ def test_the_page_says_what_was_found_and_what_was_counted(runs: Path, tmp_path:
     assert all((tmp_path / "out" / name).is_file() for name in [*shown, *linked])
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_tables_have_the_same_numbers_in_each_format(runs: Path, tmp_path: Path) -> None:
     write_report([runs], tmp_path / "out")
     page, tex = ((tmp_path / "out" / f"table.{suffix}").read_text(encoding="utf-8") for suffix in ("md", "tex"))
@@ -68,6 +70,7 @@ def test_tables_have_the_same_numbers_in_each_format(runs: Path, tmp_path: Path)
     assert [(row["name"], row["score_gain"], row["digit_gain_low"]) for row in gains] == [("FedPer", "0.25", "0.25")]
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_single_run_has_no_word_on_what_it_has_not(tmp_path: Path) -> None:
     """One seed: no interval, no difference, no trade-off; one client: no boxes. The way to a floor is there."""
     write_run(tmp_path / "run", {"name": "FedPer"}, {"digit": [0.0, 0.5]}, up=9, clients=[0])
@@ -80,6 +83,7 @@ def test_a_single_run_has_no_word_on_what_it_has_not(tmp_path: Path) -> None:
     assert "The same `fedmtl run` command with `--baseline` adds the floor" in text
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_run_shows_the_floor_that_lies_in_it(tmp_path: Path) -> None:
     write_run(tmp_path / "run", {"name": "FedPer"}, {"digit": [0.0, 0.5]}, up=9)
     write_run(tmp_path / "run" / "baseline", {"name": "Local"}, {"digit": [0.0, 0.25]})
@@ -93,6 +97,7 @@ def test_a_report_is_written_over_an_older_one(runs: Path, tmp_path: Path) -> No
     assert first == second
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_each_problem_has_a_section_and_pictures_of_its_own(runs: Path, tmp_path: Path) -> None:
     write_run(runs / "other", {"name": "FedPer"}, {"gait": [0.5]}, data={"name": "Watch"})
     written = write_report([runs], tmp_path / "out")
@@ -104,6 +109,7 @@ def test_each_problem_has_a_section_and_pictures_of_its_own(runs: Path, tmp_path
     assert "--baseline` adds the floor" in text.split("## Watch()")[1]
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_of_many_tasks_some_have_panels_and_the_caption_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
