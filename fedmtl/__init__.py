@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from fedmtl.runtime import *  # noqa: F403
     from fedmtl.studies.comparison import Comparison as Comparison
     from fedmtl.studies.comparison import compare as compare
+    from fedmtl.studies.sweeping import sweep as sweep
     from fedmtl.tasks import *  # noqa: F403
     from fedmtl.timing.availability import *  # noqa: F403
     from fedmtl.timing.devices import *  # noqa: F403
@@ -64,6 +65,7 @@ _WHERE = {
     "codecs": ("Codec", "CodecTraits", "Layout"),
     "codecs.transforms": ("Transform", "TransformTraits"),
     "studies.comparison": ("Comparison", "compare"),
+    "studies.sweeping": ("sweep",),
     "data": (
         "ArrayData",
         "ClientData",

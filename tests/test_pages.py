@@ -116,6 +116,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                 # A benchmark takes minutes and has tests of its own; with --help its flags are still read.
                 small = {"run": QUICK, "compare": [*QUICK, "--seeds", "1"], "bench": ["--help"]}
                 small["onboard"] = ["--steps", "2"]
+                small["sweep"] = [*QUICK, "--seeds", "1"]
                 if any(word.startswith("data=") for word in words):  # which says its clients
                     small["run"] = [*QUICK[:2], *QUICK[4:]]
                 small["tune"] = [*QUICK, "--trials", "2", "--sampler", "random"]
@@ -124,7 +125,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                     *(["--tune", "1", "--algorithm", "FedPer"] if "--tune" in words else []),
                 ]
                 # The reports of `fedmtl report` are drawn, the others' are all but that.
-                with undrawn() if words[1] == "compare" else nullcontext():
+                with undrawn() if words[1] in ("compare", "sweep") else nullcontext():
                     result = CliRunner().invoke(app, [*words[1:], *changes])
                 assert result.exit_code == 0, f"{' '.join(words)}\n{result.output}"
         yield folder
@@ -257,7 +258,8 @@ def test_the_other_commands_are_known() -> None:
                 | "list"
                 | "verify"
                 | "bench"
-                | "watch",
+                | "watch"
+                | "sweep",
                 *_,
             ]:
                 pass

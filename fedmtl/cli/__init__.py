@@ -17,6 +17,7 @@ from fedmtl.cli import (
     report,
     run,
     shrink,
+    sweep,
     tune,
     verify,
     watch,
@@ -58,6 +59,7 @@ app.command("report")(report.report)
 app.command("list")(listing.list_known)
 app.add_typer(data.data, name="data")
 app.command("tune")(tune.tune)
+app.command("sweep")(sweep.sweep)
 app.command("watch")(watch.watch)
 app.command("log")(log.log)
 app.command("export")(export.export)

@@ -125,8 +125,8 @@ def axis_of(table: Any) -> Axis:
     return Axis(**{**own, "at": tuple(_at(entry) for entry in entries)})
 
 
-def parse_axis(text: str) -> Axis:
-    """``FIELD=[VALUE, …]`` of the command line.
+def parse_axis(text: str, option: str = "--axis") -> Axis:
+    """``FIELD=[VALUE, …]`` of an option of the command line.
 
     Raises:
         ValueError: text of another form.
@@ -137,7 +137,7 @@ def parse_axis(text: str) -> Axis:
     except ValueError:
         values = None
     if not isinstance(values, list):
-        raise ValueError(f"--axis is written FIELD=[VALUE, …], such as data.alpha=[0.1, 1, 10], got {shown(text)}.")
+        raise ValueError(f"{option} is written FIELD=[VALUE, …], such as data.alpha=[0.1, 1, 10], got {shown(text)}.")
     return Axis(field.strip(), tuple(values))
 
 

@@ -125,7 +125,7 @@ def expand(values: Mapping[str, Any], sweep: Sweep, where: str, allowed: Allowed
             for pair in own.packets or ({},):
                 for seed in own.seeds:
                     experiment = from_dict({**base, **pair, "algorithm": algorithm, "seed": seed}, where, allowed)
-                    experiments.setdefault(_identity(experiment), experiment)
+                    experiments.setdefault(identity(experiment), experiment)
     return list(experiments.values())
 
 
@@ -149,7 +149,7 @@ def _along(
     return parts
 
 
-def _identity(experiment: Experiment) -> Hashable:
+def identity(experiment: Experiment) -> Hashable:
     """Equal for runs that would be the same: equal, or unlike in codecs that their algorithm never uses."""
     unused = {} if uploads_packets(experiment) else {"up_codec": None, "down_codec": None}
     return _hashable({**experiment.result_settings, **unused})
