@@ -434,7 +434,10 @@ def test_usage_errors_name_the_command() -> None:
         (["run", "digits", "--clients", "4"], "Did you mean --set data.clients=4 or --client?"),
         (["compare", "digits", "--rounds", "5"], "No such option '--rounds'. Did you mean --set rounds=5?"),
         (["compare", "digits", "--seed", "5"], "Did you mean --set seed=5 or --seeds?"),
-        (["list", "model"], "augmentations, callbacks, engines, runtimes, presets, got 'model'. Did you mean models?"),
+        (
+            ["list", "model"],
+            "links, devices, availability, policies, radios, presets, got 'model'. Did you mean models?",
+        ),
         (
             ["export", "x", "--what", "rouns"],
             "--what is one of rounds, ledger, measures, confusion, training, got 'rouns'. Did you mean rounds?",
