@@ -153,6 +153,7 @@ def test_commands_leave_what_readme_says(here: Path) -> None:
         "fair",
         "tuned",
         "kept",
+        "sweep",
     }
     assert {"report.md", "table.csv", "overview.png"} <= {path.name for path in (here / "runs" / "first").iterdir()}
     assert "to score 0.7" in (here / "runs" / "compare" / "report.md").read_text()
