@@ -70,6 +70,7 @@ class Chain:
             keeps_errors=inner.keeps_errors,
             bounds_norm=any(traits.bounds_norm for traits in each),
             adds_noise=any(traits.adds_noise for traits in each),
+            spreads=inner.spreads,
             server_part=any(traits.server_part for traits in each),
             fixed_bytes=inner.fixed_bytes,
             by_layout=inner.by_layout,

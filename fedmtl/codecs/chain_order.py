@@ -36,12 +36,9 @@ def check_order(parts: Sequence[Any]) -> None:
     if codecs and codecs[0] is not parts[-1]:
         last = codecs[0]
         after = parts[[part is last for part in parts].index(True) + 1]
-        why = (
-            " A memory that is added behind a bound on the norm breaks it, so what is clipped stands before the codec"
-            if last.traits.keeps_errors and after.traits.bounds_norm
-            else " A codec makes bytes, which no other part can take"
+        raise ValueError(
+            f"A chain ends in its codec, but {after!r} follows {last!r}.{_why(last, after)}: move {last!r} to the end."
         )
-        raise ValueError(f"A chain ends in its codec, but {after!r} follows {last!r}.{why}: move {last!r} to the end.")
     noise = None
     for part in parts:
         if part.traits.bounds_norm and noise is not None:
@@ -52,6 +49,18 @@ def check_order(parts: Sequence[Any]) -> None:
         if part.traits.adds_noise and not part.traits.server_part:  # the server's noise is after all parts
             noise = part
     _check_memory(parts)
+
+
+def _why(codec: Any, after: Any) -> str:
+    """The reason that a part cannot stand behind a codec."""
+    if codec.traits.keeps_errors and after.traits.bounds_norm:
+        return " A memory that is added behind a bound on the norm breaks it: what is clipped stands before the codec"
+    if is_codec(after) and after.traits.spreads:
+        return (
+            f" {after!r} rotates, which makes numbers of the zeros that {codec!r} leaves, and sends them all; a sparse "
+            "code of few bits is STC(keep=0.05). A codec makes bytes, which no other part can take"
+        )
+    return " A codec makes bytes, which no other part can take"
 
 
 def _check_memory(parts: Sequence[Any]) -> None:

@@ -21,6 +21,16 @@ def check_length(codec: Any, length: int, size: int, expected: int) -> None:
         )
 
 
+def check_most(codec: Any, length: int, size: int, least: int, most: int) -> None:
+    """Refuse bytes whose number is not one of those that ``codec`` makes for ``size`` numbers.
+
+    Raises:
+        ValueError: ``size`` is not positive, or ``length`` is not between ``least`` and ``most``.
+    """
+    if size < 1 or not least <= length <= most:
+        check_length(codec, length, size, most if length > most else least)
+
+
 def check_decoded(codec: Any, x: NDArray[np.floating]) -> None:
     """Refuse NaN and infinity, which ``encode`` never lets through.
 

@@ -39,6 +39,7 @@ class ErrorFeedback:
             error_compensated=True,
             keeps_errors=True,
             bounds_norm=inner.bounds_norm,
+            spreads=inner.spreads,
             fixed_bytes=inner.fixed_bytes,
             by_layout=inner.by_layout,
             max_bytes=inner.max_bytes,

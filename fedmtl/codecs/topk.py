@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fedmtl.codecs.base import check_vector
 from fedmtl.codecs.checks import check_decoded, check_length
+from fedmtl.codecs.largest import check_keep, kept_of, largest
 from fedmtl.codecs.layout import Layout
 from fedmtl.codecs.traits import CodecTraits
 
@@ -59,8 +60,7 @@ class TopK:
     traits = CodecTraits(delta_only=True, fixed_bytes=True)
 
     def __post_init__(self) -> None:
-        if isinstance(self.keep, bool) or not isinstance(self.keep, int | float) or not 0 < self.keep <= 1:
-            raise ValueError(f"TopK keeps a fraction in (0, 1], got keep={self.keep!r}.")
+        check_keep(self, self.keep)
 
     def init(self, layout: Layout | int) -> None:
         return None
@@ -71,7 +71,7 @@ class TopK:
     def encode(self, x: NDArray[np.float32], state: None, rng: np.random.Generator) -> tuple[bytes, None]:
         check_vector(self, x)
         sizes = self._sizes(x.size)
-        index = _largest(np.abs(x), sizes.k)
+        index = largest(np.abs(x), sizes.k)
         low = (index[:, None] >> np.arange(sizes.low)) & 1  # (1)
         high = np.zeros(sizes.high, np.uint8)
         high[(index >> sizes.low) + np.arange(sizes.k)] = 1  # (2)
@@ -104,16 +104,6 @@ class TopK:
         return x
 
     def _sizes(self, size: int) -> Sizes:
-        # 0.07 * 100 is 7.000000000000001 in binary and must keep 7.
-        k = max(1, math.ceil(round(self.keep * size, 6)))
+        k = kept_of(self.keep, size)
         low = (size // k).bit_length() - 1
         return Sizes(k, low, k + ((size - 1) >> low))
-
-
-def _largest(magnitude: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """The indices of the k largest, rising; of equals, the first ones. [k]"""
-    threshold = np.partition(magnitude, magnitude.size - k)[magnitude.size - k]
-    kept = magnitude > threshold
-    equal = np.flatnonzero(magnitude == threshold)
-    kept[equal[: k - np.count_nonzero(kept)]] = True
-    return np.flatnonzero(kept)

@@ -29,6 +29,8 @@ class CodecTraits:
     """A part of the codec bounds the norm of what is sent."""
     adds_noise: bool = False
     """Noise that must stay in what is sent, as for differential privacy: an error memory would take it back."""
+    spreads: bool = False
+    """A rotation or a hash: the error of one number is spread over others, also over those that are 0."""
     fixed_bytes: bool = field(default=False, metadata={"methods": ("num_bytes",)})
     """``num_bytes(size) -> int``: the bytes of every vector of that size. A codec of fedmtl declares this, or
     ``typical_bytes`` and ``max_bytes``; the contract test measures them (``stated.py``)."""
@@ -70,5 +72,6 @@ def all_of(each: Sequence[CodecTraits], **more: bool) -> CodecTraits:
         keeps_errors=any(traits.keeps_errors for traits in each),
         bounds_norm=any(traits.bounds_norm for traits in each),
         adds_noise=any(traits.adds_noise for traits in each),
+        spreads=any(traits.spreads for traits in each),
         **more,
     )

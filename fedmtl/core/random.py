@@ -73,6 +73,16 @@ def uniforms(
     return ((draws >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
 
 
+def words(seeds: NDArray[np.uint32], count: int) -> NDArray[np.uint64]:
+    """Random words of each of K seeds, [K, count]: u_ki = mix(mix(seed_k + γ) + (i + 1) γ), as in ``permutations``.
+
+    Whole-number arithmetic alone, so that a sender and a receiver of any version and machine draw the same.
+    """
+    with np.errstate(over="ignore"):
+        start = _mix(seeds.astype(np.uint64) + np.uint64(_GAMMA))
+        return _mix(start[:, None] + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_GAMMA))
+
+
 _GAMMA = 0x9E3779B97F4A7C15
 
 

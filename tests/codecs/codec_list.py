@@ -11,6 +11,8 @@ blocks  The same, exactly: given the largest, m, the others are normal numbers w
 bf16    Three bits less than fp16: 4³ times its mean square.
 sign    1 - (E|x|)² = 1 - 2/π.
 qsgd    With s = √n the step is 1, and E[f (1 - f)] is over |x|.
+eden    D / (1 - D) of the best levels, which are found here on a grid: each the mean of the numbers nearest to it.
+stc     The mean square of what is left when the kept become ±μ: 1 - p μ² with p μ = E[|x|; |x| > t] = 2 φ(t).
 """
 
 import math
@@ -24,9 +26,11 @@ from numpy.typing import NDArray
 
 from fedmtl.codecs import (
     BF16,
+    EDEN,
     FP8,
     FP16,
     QSGD,
+    STC,
     Chain,
     Codec,
     Dense,
@@ -135,6 +139,30 @@ def levels_worst(block: int, top: int, x: NDArray[np.float32]) -> float:
     return square(np.repeat([np.abs(x[i : i + block]).max() / top for i in range(0, x.size, block)], block)[: x.size])
 
 
+def gaussian_stc(p: float) -> float:
+    t = NORMAL.inv_cdf(1 - p / 2)
+    return 1 - 4 * NORMAL.pdf(t) ** 2 / p
+
+
+def gaussian_eden(bits: int) -> float:
+    z = np.linspace(0, 9, 90_001)[1:]
+    weight = np.exp(-z * z / 2)
+    weight /= weight.sum()
+    levels = np.linspace(0.3, 2.5, 2 ** (bits - 1))
+    nearest = np.zeros(z.size, np.int64)
+    for _ in range(400):
+        nearest = np.searchsorted((levels[1:] + levels[:-1]) / 2, z)
+        levels = np.bincount(nearest, weight * z) / np.bincount(nearest, weight)
+    distortion = float(weight @ (z - levels[nearest]) ** 2)
+    return distortion / (1 - distortion)
+
+
+def eden_bytes(bits: int, n: int) -> int:
+    """Blocks of 8192 and then of powers of two down to 128, the last padded: a scale of 4 bytes each, after a seed."""
+    padded = math.ceil(n / 128) * 128
+    return 4 + 4 * (padded // 8192 + (padded % 8192).bit_count()) + bits * padded // 8
+
+
 def topk_bytes(keep: float, n: int) -> int:
     k = max(1, math.ceil(round(keep * n, 6)))
     low = math.floor(math.log2(n / k))
@@ -143,6 +171,15 @@ def topk_bytes(keep: float, n: int) -> int:
 
 def topk_worst(keep: float, x: NDArray[np.float32]) -> float:
     return max(0.0, 1 - keep) * square(x)
+
+
+def stc_bytes(keep: float, n: int) -> float:
+    """A sign, b bits and a run of zeros with its end: P(a gap is m or more) = (1 - p)^m, so 1 / (1 - (1 - p)^(2^b))."""
+    k = max(1, math.ceil(round(keep * n, 6)))
+    if k == n:
+        return 8 + math.ceil(k / 8) + math.ceil(k / 8)
+    p, b = k / n, math.floor(1 + math.log2(math.log(0.6180339887) / math.log(1 - k / n)))
+    return 8 + k / 8 * (1 + b + 1 / (1 - (1 - p) ** 2**b)) + 0.5
 
 
 def fp16_worst(x: NDArray[np.float32]) -> float:
@@ -161,6 +198,14 @@ def square(x: NDArray[Any]) -> float:
 
 def topk(keep: float, codec: Codec[Any]) -> Case:
     return Case(codec, lambda n: topk_bytes(keep, n), lambda x: topk_worst(keep, x), gaussian_topk(keep), False)
+
+
+def eden(bits: int) -> Case:
+    return Case(EDEN(bits), lambda n: eden_bytes(bits, n), lambda x: math.inf, gaussian_eden(bits), False, False)
+
+
+def stc(keep: float, codec: Codec[Any]) -> Case:
+    return Case(codec, lambda n: stc_bytes(keep, n), square, gaussian_stc(keep), False)
 
 
 def int8(block: int, codec: Codec[Any]) -> Case:
@@ -226,6 +271,9 @@ CASES = [
     sign(Sign()),
     sign(ErrorFeedback(Sign())),
     Case(QSGD(), qsgd_bytes, lambda x: x.size / max(1, round(x.size**0.5)) ** 2 * square(x), gaussian_qsgd(), False),
+    stc(0.01, STC()),
+    stc(0.05, ErrorFeedback(STC(0.05))),
+    *map(eden, (1, 2, 3, 4)),
     topk(0.05, ErrorFeedback()),
     topk(0.1, ErrorFeedback(TopK(0.1))),
     Case(Chain(FP16()), fp16_bytes, fp16_worst, gaussian_fp16()),
