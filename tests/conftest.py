@@ -58,7 +58,7 @@ from fedmtl.core.gc_paused import skip_last_collection
 from fedmtl.core.types import ClientId, TaskSet
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.engines import Engine, Loop, VMap
-from fedmtl.engines.trace import batched_function
+from fedmtl.engines.trace import waits
 from fedmtl.models import MLP, Linear, LoRA, Model
 from fedmtl.optimizers import Clip, Cosine, Momentum
 from fedmtl.protocol.make_plan import make_plan
@@ -330,7 +330,7 @@ def no_pictures() -> Iterator[None]:
 @pytest.fixture
 def traced_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """Functions are traced at their second call, so that the fourth of four rounds is a replay."""
-    monkeypatch.setattr(batched_function, "WAIT_SMALL", 1)
+    monkeypatch.setattr(waits, "WAIT_SMALL", 1)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fedmtl.core.bounds import check_int
 from fedmtl.core.field_types import check_type
@@ -15,8 +16,9 @@ from fedmtl.core.threads import one_thread
 from fedmtl.core.trees import tree_map
 from fedmtl.engines.allocator import keep_freed_memory
 from fedmtl.engines.base import ClientFn, Cohort, TaskPadding
-from fedmtl.engines.batching.chunks import alone, exact, pieces, singly
+from fedmtl.engines.batching.chunks import Piece, alone, exact, pieces, singly
 from fedmtl.engines.batching.gather import GatheredRows, ResultAssembler, gather, groups
+from fedmtl.engines.batching.large import by_steps, is_large, large_chunk
 from fedmtl.engines.batching.streamed import AT_ONCE, bounded
 from fedmtl.engines.batching.task_padding import group, unpad
 from fedmtl.engines.device import check_device
@@ -103,13 +105,12 @@ class VMap:
         running: GatheredRows = np.arange(len(cohort.clients))
         results = ResultAssembler(len(cohort.clients), cohort.output_buffers)
         try:
-            chunk = self.chunk or chunk_for(cohort, batched, self.device)
+            large = is_large(cohort, self.device)
+            chunk = self.chunk or (large_chunk(cohort) if large else chunk_for(cohort, batched, self.device))
             if chunk == 0:
                 return self._refuse(batched, "that is faster here than stacking clients")
             for down, rows in groups(cohort, chunk, self.device):
-                single = alone(cohort.steps[rows], chunk) if not self.chunk and not batched.native else 0
-                cut = exact(len(rows), NATIVE_CHUNK) if batched.native else pieces(len(rows) - single, chunk)
-                cut = [*cut, *singly(len(rows) - single, len(rows))]
+                cut = self._cut(batched, cohort.steps[rows], chunk, large)
                 reads = cohort.bytes_read
                 for start, stop, size in cut if reads is None else bounded(cut, reads[rows]):
                     running = rows[start:stop]
@@ -118,11 +119,20 @@ class VMap:
                         results.put(running, tree_map(lambda leaf: torch.as_tensor(leaf)[None], alone_now))
                         continue
                     padded = np.concatenate([running, np.repeat(running[-1:], size - len(running))])
-                    inputs = gather(cohort, padded, down, self.device, lazy=bool(batched.native))
+                    inputs = gather(cohort, padded, down, self.device, lazy=bool(batched.native), large=large)
                     results.put(running, batched(inputs, results.buffers if inputs.whole else None))
         except Exception as error:
             return self._refuse(batched, self._limit(error, cohort, running))
         return results.tree()
+
+    def _cut(self, batched: BatchedFunction, steps: NDArray[np.int64], chunk: int, large: bool) -> list[Piece]:
+        """Return the stacks of clients whose numbers of steps, ascending, are given."""
+        if large:
+            return [*by_steps(steps, chunk)]
+        if batched.native:
+            return [*exact(len(steps), NATIVE_CHUNK)]
+        single = 0 if self.chunk else alone(steps, chunk)
+        return [*pieces(len(steps) - single, chunk), *singly(len(steps) - single, len(steps))]
 
     def _limit(self, error: Exception, cohort: Cohort, running: GatheredRows) -> str:
         """Return the reason why a function cannot be stacked.

@@ -33,7 +33,7 @@ from fedmtl.core.uploads import Stack, Uploads, add
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.engines import Loop, VMap
 from fedmtl.engines.base import TaskPadding
-from fedmtl.engines.trace import batched_function
+from fedmtl.engines.trace import waits
 from fedmtl.models import Model
 from fedmtl.optimizers import Momentum, Optimizer
 from fedmtl.registry.components import REGISTRY
@@ -372,7 +372,7 @@ def test_loop_is_vmap(algorithm: AnyAlgorithm, alike: bool, monkeypatch: pytest.
             assert_close(run(vmap, each.jobs, padding), each.trained, atol=1e-6)
 
     if alike:  # whose rounds have equal signatures: plain, traced, compared with its replay, replayed
-        monkeypatch.setattr(batched_function, "WAIT_SMALL", 1)
+        monkeypatch.setattr(waits, "WAIT_SMALL", 1)
         for each in rounds:
             check(whole, each)
             check(whole, each)

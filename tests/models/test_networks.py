@@ -30,7 +30,7 @@ from fedmtl import (
     run,
 )
 from fedmtl.engines.kernels import batched_layers
-from fedmtl.engines.trace import batched_function
+from fedmtl.engines.trace import waits
 from fedmtl.models.heads import places_head
 from fedmtl.models.split import build
 from fedmtl.tasks import Binary, DenseClasses, DenseRegression, MultiClass, SequenceLabels
@@ -300,7 +300,7 @@ def test_loop_and_vmap_agree(
     name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of three rounds, 1e-4; no client runs alone, and the last round is a replay of a graph; ledgers are equal."""
-    monkeypatch.setattr(batched_function, "WAIT_SMALL", 0)
+    monkeypatch.setattr(waits, "WAIT_SMALL", 0)
     model, data = RUNS[name]
     given = {"algorithm": FedAvg(lr=0.05, epochs=1), "model": model, "data": data(), "rounds": 3, "batch_size": 6}
     results = []

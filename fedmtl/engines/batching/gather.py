@@ -31,6 +31,8 @@ class Inputs(NamedTuple):
     """True if the clients are known to be all clients of their cohort, in order."""
     context: ContextRows | None = None
     """Each of [k, …]; None if the function reads none."""
+    large: bool = False
+    """True if the clients' layers run one by one."""
 
 
 def groups(cohort: Cohort, chunk: int, device: str) -> Iterator[tuple[Payload | None, GatheredRows]]:
@@ -48,7 +50,9 @@ def groups(cohort: Cohort, chunk: int, device: str) -> Iterator[tuple[Payload | 
         yield to_device(cohort.downs[number], device), order[cohort.broadcast_index[order] == number]
 
 
-def gather(cohort: Cohort, rows: GatheredRows, down: Payload | None, device: str, lazy: bool = False) -> Inputs:
+def gather(
+    cohort: Cohort, rows: GatheredRows, down: Payload | None, device: str, lazy: bool = False, large: bool = False
+) -> Inputs:
     """Return the inputs of these clients, on the device.
 
     Args:
@@ -57,6 +61,7 @@ def gather(cohort: Cohort, rows: GatheredRows, down: Payload | None, device: str
         down: the broadcast that they share; None if their broadcasts differ.
         device: of the inputs.
         lazy: do not copy examples, if the cohort has lazy batches, nor the states of a whole cohort.
+        large: of the clients.
     """
     if down is None:
         downs = [cohort.downs[number] for number in cohort.broadcast_index[rows]]
@@ -68,7 +73,7 @@ def gather(cohort: Cohort, rows: GatheredRows, down: Payload | None, device: str
     whole = lazy and np.array_equal(rows, np.arange(len(cohort.clients)))
     private = tree_map(to_tensor, cohort.private) if whole else gather_rows(cohort.private, rows)
     found: tuple[Any, ...] = to_device((received, private, batches, gather_rows(cohort.context, rows)), device)
-    return Inputs(found[0], down is not None, found[1], found[2], whole, found[3])
+    return Inputs(found[0], down is not None, found[1], found[2], whole, found[3], large)
 
 
 class ResultAssembler:

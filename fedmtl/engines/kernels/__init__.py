@@ -20,6 +20,7 @@ from torch.library import Library, register_vmap
 from fedmtl.engines.kernels.attention import attention
 from fedmtl.engines.kernels.convolution import convolution, convolution_backward
 from fedmtl.engines.kernels.group_norm import group_norm
+from fedmtl.engines.kernels.one_by_one import LARGE_RULES
 from fedmtl.engines.kernels.packing import aten, clone
 from fedmtl.engines.kernels.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, channelwise
 from fedmtl.engines.kernels.products import batched_product
@@ -62,22 +63,31 @@ REPLACED: dict[str, Callable[..., Any]] = {
 """aten operator -> its replacement while a transform of torch.func is active. Torch would decompose these operators
 into pieces without a rule or with a slow one, before it looks up any vmap rule."""
 
+_STACKED_BY_TORCH = ("adaptive_avg_pool1d", "adaptive_avg_pool2d", "group_norm")
+
+LARGE_REPLACED = {name: replacement for name, replacement in REPLACED.items() if name not in _STACKED_BY_TORCH}
+"""The same for large clients."""
+
 
 @contextmanager
-def batched_layers() -> Iterator[None]:
+def batched_layers(large: bool = False) -> Iterator[None]:
     """Register the rules of this package with ``torch.vmap``, which takes about a millisecond.
 
     The rules hold in all threads of the process until exit. Without a transform of torch.func they have no effect.
+
+    Args:
+        large: take the rules of large clients, see ``one_by_one``.
     """
     fast_path = torch.backends.mha.get_fastpath_enabled()
     library = Library("aten", "IMPL")
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Warning only once for all operators")
-            for name, rule in RULES.items():
+            for name, rule in (LARGE_RULES if large else RULES).items():
                 register_vmap(f"aten::{name}", rule, lib=library)
-            library.impl("bmm", batched_product, "CPU")
-        for name, replacement in REPLACED.items():
+            if not large:
+                library.impl("bmm", batched_product, "CPU")
+        for name, replacement in (LARGE_REPLACED if large else REPLACED).items():
             # The dispatch key that torch looks up first for any operator under grad or vmap.
             library.impl(name, replacement, "FuncTorchDynamicLayerFrontMode")
         # The fused encoder layer, which runs without gradients, has no rule.

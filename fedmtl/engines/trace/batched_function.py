@@ -9,7 +9,8 @@ The operations of a call depend only on the function and on shapes, so for each 
 4. later calls are replays. Once a function is verified for one signature, such as a number of clients, its others are
    traced at their first call and replayed from the second.
 
-All are bit-identical, as is a long call of a client alone, which runs without vmap. Long calls are traced later.
+All are bit-identical, as is a long call of a client alone, which runs without vmap. Long calls are traced later, see
+``waits``.
 
 5. On request, graphs that have been replayed for long are compiled: to C++ if all operations are known there, else by
    torch's compiler. Results are then equal to rounding only.
@@ -32,24 +33,16 @@ from fedmtl.engines.trace import compilers
 from fedmtl.engines.trace.codegen import GraphFunction, NativeFunction, Unsupported, compile_graph
 from fedmtl.engines.trace.compilers import first_line
 from fedmtl.engines.trace.graph import Graph
-from fedmtl.engines.trace.plain_call import LARGE, call_plain, is_large_alone
+from fedmtl.engines.trace.plain_call import call_plain, is_stack
 from fedmtl.engines.trace.signature import contiguous, flatten, keep, same_bits, signature_of
 from fedmtl.engines.trace.stages import REPLAYING, Stage, StageEvent, advance
 from fedmtl.engines.trace.tracer import ALIASED, trace
+from fedmtl.engines.trace.waits import waits
 
 log = logging.getLogger(__name__)
 
 MAX_SIGNATURES = 64
 """Most graphs of one function."""
-
-WAIT_SMALL = 2
-"""Calls before a function's first short call is traced: a run of two rounds would never use its graph."""
-
-WAIT = 5
-"""Calls before a long call of a stack is traced."""
-
-WAIT_ALONE = 30
-"""Calls before a long call of a client alone is traced: as long as ten, and until then it is as fast as a loop."""
 
 NATIVE_SHARE = 0.015
 """Fraction of ``compile_after`` after which graphs are compiled to C++: it is faster, and cached on disk."""
@@ -61,6 +54,8 @@ class _State:
 
     stage: Stage = Stage.PLAIN
     calls: int = 0
+    large: bool = False
+    """True if the clients' layers run one by one."""
     tree: Any = None
     """A result with 0 for every leaf."""
     replay: GraphFunction | None = None
@@ -68,6 +63,9 @@ class _State:
     graph: Graph | None = None
     """Kept while it may still be compiled."""
     replay_seconds: float = 0.0
+
+    def describe(self) -> str:
+        return f"{self.stage.name.lower()} ({self.calls} calls{', layers one by one' if self.large else ''})"
 
     def on(self, event: StageEvent) -> None:
         self.stage = advance(self.stage, event)
@@ -111,7 +109,7 @@ class BatchedFunction:
 
     def describe(self) -> str:
         """Return how its stacks have run: the stage of each kind of call, and the number of its calls."""
-        stages = [f"{state.stage.name.lower()} ({state.calls} calls)" for state in self._states.values()]
+        stages = [state.describe() for state in self._states.values()]
         return f"stacked: {', '.join([*stages, *['C++'] * bool(self._natives)]) or 'not called'}"
 
     def __call__(self, inputs: Inputs, buffers: OutputBuffers | None = None) -> Any:
@@ -127,27 +125,20 @@ class BatchedFunction:
             return tree_unflatten(state.tree, self._replay(state, state.replay, inputs, tensors))
         if state.stage is Stage.TRACED and state.replay is not None:
             results = self._verify(state, state.replay, inputs, tensors)
-        elif state.stage is Stage.GIVEN_UP or state.calls <= self._waits(inputs, tensors):
+        elif state.stage is Stage.GIVEN_UP or state.calls <= waits(inputs, tensors, self._verified):
             results = self._plain(state, inputs, tensors)
             state.on(StageEvent.WAITED)
         else:
             results = self._trace(state, inputs, tensors)
-            if state.stage is Stage.VERIFIED and state.graph is not None and self.native and len(tensors[-1]) > 1:
+            if state.stage is Stage.VERIFIED and state.graph is not None and self.native and is_stack(inputs, tensors):
                 self._compile_cpp(state, state.graph, inputs, tensors, results)
         return tree_unflatten(state.tree, results)
 
     def _state(self, inputs: Inputs, tensors: Sequence[Tensor]) -> _State:
         signature = signature_of(inputs, tensors, 0)
         if signature not in self._states:
-            keep(self._states, signature, _State(), MAX_SIGNATURES)
+            keep(self._states, signature, _State(large=inputs.large), MAX_SIGNATURES)
         return self._states[signature]
-
-    def _waits(self, inputs: Inputs, tensors: Sequence[Tensor]) -> int:
-        """Return the number of plain calls of a signature before it is traced."""
-        if is_large_alone(inputs, tensors):
-            return WAIT_ALONE
-        small = 0 if self._verified else WAIT_SMALL
-        return WAIT if len(inputs.batches) >= LARGE else small
 
     def _plain(self, state: _State, inputs: Inputs, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         results, state.tree = call_plain(self.function, inputs, tensors)
@@ -218,9 +209,8 @@ class BatchedFunction:
         self._replay_seconds += elapsed
         if state.graph is None:
             return results
-        # With one client, the dimension of the clients cannot be distinguished from others of size 1.
-        several = len(tensors[-1]) > 1
-        if self.native is not False and self._replay_seconds > NATIVE_SHARE * self._compile_after and several:
+        seconds = NATIVE_SHARE * self._compile_after
+        if self.native is not False and self._replay_seconds > seconds and is_stack(inputs, tensors):
             self._compile_cpp(state, state.graph, inputs, tensors, results)
         elif state.replay_seconds > self._compile_after:
             graph, state.graph = state.graph, None

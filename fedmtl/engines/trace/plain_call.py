@@ -13,17 +13,14 @@ from fedmtl.engines.batching.gather import Inputs
 from fedmtl.engines.kernels import batched_layers
 from fedmtl.engines.trace.signature import before_batches
 
-LARGE = 50
-"""Batches of a stack whose call is long: tracing it takes as long as five calls."""
-
 LARGE_ALONE = 8
-"""Batches of a client alone whose call is long; it takes half as long."""
+"""Batches of a client alone whose call is long: vmap would slow it down without a benefit."""
 
 
 def call_plain(function: ClientFn, inputs: Inputs, tensors: Sequence[Tensor]) -> tuple[Sequence[Tensor], Any]:
     """Return the leaves of the results, [k, …], and a tree of their structure with 0 for every leaf.
 
-    A long call of a client alone runs without vmap.
+    A long call of a client alone runs without vmap, and so does a large client alone.
     """
     of_down, of_private, keys = (
         len(tree_leaves(inputs.down)),
@@ -50,10 +47,18 @@ def call_plain(function: ClientFn, inputs: Inputs, tensors: Sequence[Tensor]) ->
         return [leaf[None] for leaf in results], tree
     # An empty tree has nothing to map over, and vmap refuses a dimension for it.
     in_dims = (None if inputs.shared or not down else 0, 0 if own else None, 0)
-    with batched_layers():
+    with batched_layers(inputs.large):
         return torch.vmap(flat, in_dims=in_dims, randomness="error")(down, own, rest), tree
 
 
 def is_large_alone(inputs: Inputs, tensors: Sequence[Tensor]) -> bool:
-    """Return True for a long call of a client alone, which vmap would slow down without a benefit."""
-    return len(tensors[-1]) == 1 and len(inputs.batches) >= LARGE_ALONE
+    """Return True for a large client alone, and for a long call of any client alone."""
+    return len(tensors[-1]) == 1 and (inputs.large or len(inputs.batches) >= LARGE_ALONE)
+
+
+def is_stack(inputs: Inputs, tensors: Sequence[Tensor]) -> bool:
+    """Return True if each operation of the call takes all of its clients, of which there are several.
+
+    With one, the dimension of the clients cannot be distinguished from others of size 1.
+    """
+    return len(tensors[-1]) > 1 and not inputs.large
