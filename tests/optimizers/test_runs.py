@@ -17,6 +17,7 @@ from fedmtl.core.types import Params
 from fedmtl.data.base import Federation
 from fedmtl.optimizers import Clip, Cosine, Momentum, Warmup, WeightDecay
 from fedmtl.optimizers.traits import OptimizerTraits
+from fedmtl.protocol.plan import Plan
 from fedmtl.registry.components import REGISTRY, find
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
@@ -79,10 +80,14 @@ WITH_OPTIMIZER = [algorithm for algorithm in ALL_ALGORITHMS if hasattr(algorithm
 def test_every_descent_is_given_the_optimizer(algorithm: Any, unlike: Federation) -> None:
     """In a second round: with an optimiser that stands still, what stays and what leaves is what a learning rate of
     1e-30 gives, which is nothing beside a float32 weight. A call that forgot it would move by some hundredths."""
-    state = play(tiny_plan(unlike, algorithm), unlike, start(tiny_plan(unlike, algorithm), unlike))
-    still = jobs(tiny_plan(unlike, dataclasses.replace(algorithm, optimizer=Still())), unlike, state, 2)
-    slow = jobs(tiny_plan(unlike, dataclasses.replace(algorithm, lr=1e-30)), unlike, state, 2)
-    usual = jobs(tiny_plan(unlike, algorithm), unlike, state, 2)
+
+    def plan_of(**changes: Any) -> Plan:
+        return tiny_plan(unlike, dataclasses.replace(algorithm, **changes), batch_size=None)
+
+    plan = plan_of()
+    state = play(plan, unlike, start(plan, unlike))
+    still, slow = (jobs(plan_of(**each), unlike, state, 2) for each in ({"optimizer": Still()}, {"lr": 1e-30}))
+    usual = jobs(plan, unlike, state, 2)
     for one, other, moved in zip(alone(still), alone(slow), alone(usual), strict=True):
         for a, b in zip(tree_leaves(one), tree_leaves(other), strict=True):
             torch.testing.assert_close(a, b, rtol=0, atol=1e-12)

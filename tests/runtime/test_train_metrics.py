@@ -41,7 +41,13 @@ def experiment(**settings: Any) -> Experiment:
         tasks_per_client=2,
         ragged=True,
     )
-    base = {"algorithm": Measuring(), "engine": "Loop", "runtime": "InProcess", "train_metrics": True, **settings}
+    base = {
+        "algorithm": Measuring(epochs=1),
+        "engine": "Loop",
+        "runtime": "InProcess",
+        "train_metrics": True,
+        **settings,
+    }
     return Experiment(data=data, model=MLP((3,)), rounds=2, cohort=4, batch_size=4, **base)
 
 
@@ -104,7 +110,7 @@ def test_the_distance_of_a_personal_model() -> None:
     assert held.keys() == free.keys() and all(0 < held[key] < free[key] for key in free if key[0] == 1)
 
 
-@pytest.mark.parametrize("algorithm", [Ditto(), FedEM(spread=1.0)], ids=repr)
+@pytest.mark.parametrize("algorithm", [Ditto(epochs=1, personal_epochs=1), FedEM(epochs=1, spread=1.0)], ids=repr)
 def test_engines_and_runtimes_agree(algorithm: Any) -> None:
     """Bit for bit where clients train one by one, to rounding where they are stacked."""
     expected = run(experiment(algorithm=algorithm)).training
@@ -115,8 +121,8 @@ def test_engines_and_runtimes_agree(algorithm: Any) -> None:
 
 
 def test_a_method_that_adds_none_sends_none() -> None:
-    plain = run(experiment(algorithm=Pooled()))
-    assert plain.training == [] and run(experiment(algorithm=FedPer())).training == []
+    plain = run(experiment(algorithm=Pooled(epochs=1)))
+    assert plain.training == [] and run(experiment(algorithm=FedPer(epochs=1))).training == []
 
 
 @pytest.mark.parametrize(
@@ -130,11 +136,11 @@ def test_a_method_that_adds_none_sends_none() -> None:
 )
 def test_what_is_no_metric_is_an_error(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        run(experiment(algorithm=Measuring(**changes)))
+        run(experiment(algorithm=Measuring(epochs=1, **changes)))
 
 
 def test_a_number_that_is_not_finite_costs_no_update() -> None:
     """It is null in its row, and the mean over all is null."""
     value: Tensor = torch.tensor(float("nan"))
-    result = run(experiment(algorithm=Measuring(value=value)))
+    result = run(experiment(algorithm=Measuring(epochs=1, value=value)))
     assert set(values(result, "half").values()) == {None} and len(values(result, "twice")) == 10

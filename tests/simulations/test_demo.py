@@ -36,11 +36,11 @@ def test_each_value_has_the_four_methods_tuned_and_doing_the_same_local_work() -
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both ends of the axis, two seeds, ten clients, four rounds."""
+    """Both ends of the axis, two seeds, ten clients, two rounds."""
     out = tmp_path_factory.mktemp("demo")
     values, path = read_preset("demo")
     sweep = sweep_of(values.pop("compare"))
-    small = override(values, ["rounds=4", "evaluate_every=2", "data.clients=10"])
+    small = override(values, ["rounds=2", "evaluate_every=1", "data.clients=10"])
     experiments = expand(small, sweep, str(path))
     write_axis(out, sweep.axis)
     for one, name in zip(experiments, folder_names(experiments, sweep.axis), strict=True):

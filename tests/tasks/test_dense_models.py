@@ -37,8 +37,8 @@ def test_a_unet_segments_and_measures_depth() -> None:
     assert sum(row["count"] for row in rows) == 2 * 4 * 8 * 5  # a fifth of 20 is tested on, without void places
 
 
-@pytest.mark.parametrize("model", ["GRU(per_step=True)", "LSTM(per_step=True)"])
-def test_steps_are_labelled_whatever_the_length(model: str) -> None:
+@pytest.mark.parametrize(("model", "engine"), [("GRU(per_step=True)", "vmap"), ("LSTM(per_step=True)", "loop")])
+def test_steps_are_labelled_whatever_the_length(model: str, engine: str) -> None:
     """The sign of the signal at each step; sequences are of 3 to 8 steps, padded to 8."""
     clients = {}
     for client in range(2):
@@ -48,6 +48,12 @@ def test_steps_are_labelled_whatever_the_length(model: str) -> None:
         clients[client] = (x, {"tags": tags})
     data = from_arrays(clients, tasks={"tags": SequenceLabels(2, 8, padding=-100)})
     experiment = Experiment(
-        data=data, model=model, algorithm="FedPer(lr=0.3, epochs=10)", rounds=3, batch_size=8, runtime="InProcess"
+        data=data,
+        model=model,
+        algorithm="FedPer(lr=0.3, epochs=10)",
+        rounds=3,
+        batch_size=8,
+        runtime="InProcess",
+        engine=engine,
     )
     assert run(experiment).summary["tasks"]["tags"]["score"] > 0.8
