@@ -4,7 +4,8 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -182,70 +183,106 @@ def test_a_run_killed_after_every_round_ends_in_the_same_bits(method: str, tmp_p
     assert_same_run((run(experiment(**METHODS[method]), tmp_path, resume=True), tmp_path), whole(method))
 
 
+At = Callable[[int], None]
+"""Called with a number of exchanges, from 1."""
+
+
 @contextmanager
-def killed_in_exchange(round: int) -> Iterator[None]:
-    """The clients have done the round and kept their states; the server never hears of it."""
+def in_exchange(at: At) -> Iterator[None]:
+    """The clients have done the round and kept their states; the server never receives it."""
     exchange, count = LocalGrid.send_and_receive, 0
 
-    def die(grid: LocalGrid, messages: list[Message], *, timeout: float | None = None) -> list[Message]:
+    def after_it(grid: LocalGrid, messages: list[Message], *, timeout: float | None = None) -> list[Message]:
         nonlocal count
         replies = exchange(grid, messages, timeout=timeout)
-        count += all(message.metadata.message_type != "query" for message in messages)
-        if count == round:
-            raise Killed
+        if all(message.metadata.message_type != "query" for message in messages):
+            count += 1
+            at(count)
         return replies
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(LocalGrid, "send_and_receive", die)
+        patch.setattr(LocalGrid, "send_and_receive", after_it)
         yield
 
 
 @contextmanager
-def killed_before_checkpoint(round: int) -> Iterator[None]:
+def before_checkpoint(at: At) -> Iterator[None]:
     """Rows and ledger have their new lines; the checkpoint still says that they end before."""
     write, count = Folder.write, 0
 
-    def die(folder: Folder, name: str, data: bytes, **settings: Any) -> None:
+    def after_it(folder: Folder, name: str, data: bytes, **settings: Any) -> None:
         nonlocal count
         if name == "checkpoint/server.state":
             count += 1
-            if count == round:
-                raise Killed
+            at(count)
         write(folder, name, data, **settings)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Folder, "write", die)
+        patch.setattr(Folder, "write", after_it)
         yield
 
 
 @contextmanager
-def killed_before_summary(round: int) -> Iterator[None]:
+def before_summary(at: At) -> Iterator[None]:
     """The model is written, the summary is not."""
     write = Folder.write
 
-    def die(folder: Folder, name: str, data: bytes, **settings: Any) -> None:
+    def after_it(folder: Folder, name: str, data: bytes, **settings: Any) -> None:
         if name == "summary.json":
-            raise Killed
+            at(ROUNDS + 1)
         write(folder, name, data, **settings)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Folder, "write", die)
+        patch.setattr(Folder, "write", after_it)
         yield
 
 
+def killing(round: int) -> At:
+    def at(count: int) -> None:
+        if count == round:
+            raise Killed
+
+    return at
+
+
+@pytest.fixture(scope="module")
+def copies(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Copies of an undisturbed run's folder in the middle of its rounds, by method: ``in_exchange/1`` and so on."""
+    done: dict[str, Path] = {}
+
+    def get(method: str) -> Path:
+        if method not in done:
+            folder, found = (tmp_path_factory.mktemp("middle") / name for name in ("run", "copies"))
+            with ExitStack() as stack:
+                for when in (in_exchange, before_checkpoint):
+                    stack.enter_context(when(partial(copy, folder, found / when.__name__)))
+                run(experiment(**METHODS[method]), folder)
+            done[method] = found
+        return done[method]
+
+    return get
+
+
+def copy(folder: Path, copies: Path, count: int) -> None:
+    shutil.copytree(folder, copies / f"{count}")
+
+
 @pytest.mark.parametrize(
-    ("ended", "round"),
-    [(killed_in_exchange, t) for t in (1, 2, 3, 4)]
-    + [(killed_before_checkpoint, t) for t in (1, 2, 3, 4)]
-    + [(killed_before_summary, 4)],
+    ("when", "round"),
+    [(in_exchange, t) for t in (1, 2, 3, 4)] + [(before_checkpoint, t) for t in (1, 2, 3, 4)] + [(before_summary, 4)],
     ids=lambda value: getattr(value, "__name__", value),
 )
 @pytest.mark.parametrize("method", ["FedRep, ErrorFeedback", "Pooled"])
 def test_a_run_killed_in_the_middle_of_a_round_ends_in_the_same_bits(
-    method: str, ended: Any, round: int, tmp_path: Path, whole: Any
+    method: str, when: Any, round: int, tmp_path: Path, whole: Any, copies: Any
 ) -> None:
-    with ended(round), pytest.raises(Killed):
-        run(experiment(**METHODS[method]), tmp_path)
+    """In the second round, and before the summary, the process raises; in the others it ends and tidies nothing up."""
+    if round == 2 or when is before_summary:
+        with when(killing(round)), pytest.raises(Killed):
+            run(experiment(**METHODS[method]), tmp_path)
+    else:
+        shutil.copytree(copies(method) / when.__name__ / f"{round}", tmp_path, dirs_exist_ok=True)
+    assert not (tmp_path / "summary.json").exists()
     result = run(experiment(**METHODS[method]), tmp_path, resume=True)
     assert_same_run((result, tmp_path), whole(method))
 
