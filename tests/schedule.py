@@ -28,6 +28,7 @@ RAY = (
 
 PROCESSES = (
     *RAY,
+    "tests/runtime/flower/test_equality.py",
     "tests/runtime/test_kill_deployed.py",
     "tests/simulations/test_benchmarks.py",
     "tests/runtime/test_kill.py",

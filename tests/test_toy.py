@@ -8,10 +8,11 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests import forks
 
 ROOT = Path(__file__).parent.parent
 
@@ -68,10 +69,13 @@ from fedmtl.codecs.traits import CodecTraits
 class ToyBig:
     """A toy."""
 
-    traits = CodecTraits(unbiased=True, lossless=True)
+    traits = CodecTraits(unbiased=True, lossless=True, fixed_bytes=True)
 
     def init(self, size):
         return None
+
+    def num_bytes(self, size):
+        return 4 * size
 
     def encode(self, x, state, rng):
         check_vector(self, x)
@@ -166,12 +170,15 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def python(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def python(copy: Path, program: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(copy), "COLUMNS": "100"}
     environment.pop("PYTEST_XDIST_WORKER", None)
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=copy, env=environment, capture_output=True, text=True, timeout=300
-    )
+    return forks.run(code=program, cwd=copy, env=environment, timeout=300, bare=True)
+
+
+def pytest_in(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    quiet = ["-q", "-n0", "--no-header", "-p", "no:cacheprovider"]
+    return python(copy, f"import pytest, sys; sys.exit(pytest.main({[*quiet, *arguments]!r}))")
 
 
 def suites(copy: Path) -> tuple[int, int, str]:
@@ -180,8 +187,7 @@ def suites(copy: Path) -> tuple[int, int, str]:
     chosen += ("ToyBig and (round_trip or bias or bytes or zeros)", "ToyYes and not mixture")
     files = ("tests/algorithms/test_contract.py", "tests/protocol/test_leak.py")
     files += ("tests/codecs/test_contract.py", "tests/tasks/test_contract.py")
-    quiet = ("-q", "-n0", "--no-header", "-p", "no:cacheprovider", "-rA")
-    run = python(copy, "-m", "pytest", *quiet, *files, "-k", " or ".join(f"({one})" for one in chosen))
+    run = pytest_in(copy, "-rA", *files, "-k", " or ".join(f"({one})" for one in chosen))
     lines = re.findall(r"^(PASSED|FAILED) (.*Toy.*)$", run.stdout, re.MULTILINE)
     return sum(one == "PASSED" for one, _ in lines), sum(one == "FAILED" for one, _ in lines), run.stdout + run.stderr
 
@@ -193,31 +199,29 @@ def test_one_file_and_one_line_each(copy: Path) -> None:
         assert re.search(rf"^PASSED .*{name}", output, re.MULTILINE), name
 
 
-def test_leak_runtime_and_server_tests_meet_the_algorithm(copy: Path) -> None:
-    """They are collected here, and run in the suite of whoever adds one: Ray and Flower take minutes."""
+def test_the_other_contracts_meet_every_kind_of_component(copy: Path) -> None:
+    """They are collected here, and run in the suite of whoever adds one: Ray and Flower take minutes. A model, a data
+    set, an optimizer and a weighting have their defaults; a weighting is in an algorithm."""
     files = ("tests/protocol/test_leak.py", "tests/runtime/test_every_algorithm.py", "tests/server/test_pairs.py")
-    run = python(copy, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", "--collect-only", *files, "-k", "ToyMean")
+    kinds = {"ToyNet": "models", "ToyData": "data", "ToySteps": "optimizers", "ToyEqual": "algorithms"}
+    contracts = [f"tests/{folder}/test_contract.py" for folder in kinds.values()]
+    run = pytest_in(copy, "--collect-only", *files, *contracts, "-k", " or ".join(["ToyMean", *kinds]))
+    output = run.stdout[-2000:] + run.stderr[-2000:]
     for file in files:
-        assert f"{file}::" in run.stdout, run.stdout[-2000:] + run.stderr[-2000:]
-
-
-def test_contract_tests_meet_every_kind_of_component(copy: Path) -> None:
-    """A model, a data set, an optimizer and a weighting, with their defaults; a weighting is in an algorithm."""
-    files = {"ToyNet": "models", "ToyData": "data", "ToySteps": "optimizers", "ToyEqual": "algorithms"}
-    paths = [f"tests/{folder}/test_contract.py" for folder in files.values()]
-    quiet = ("-q", "-n0", "-p", "no:cacheprovider", "--collect-only")
-    run = python(copy, "-m", "pytest", *quiet, *paths, "-k", " or ".join(files))
-    for name, folder in files.items():
+        assert re.search(rf"^{re.escape(file)}::.*ToyMean", run.stdout, re.MULTILINE), (file, output)
+    for name, folder in kinds.items():
         found = re.findall(rf"^tests/{folder}/test_contract\.py::(\w+)\[.*{name}", run.stdout, re.MULTILINE)
-        assert len(found) >= 3, (name, run.stdout[-2000:], run.stderr[-2000:])
+        assert len(found) >= 3, (name, output)
 
 
 def test_names_are_everywhere(copy: Path) -> None:
     program = (
         "import sys\n"
+        "hidden = {name: sys.modules.pop(name) for name in [*sys.modules] if name.split('.')[0] == 'torch'}\n"
         "from fedmtl.registry.described import described\n"
         "print([each.name for kind in ('algorithm', 'codec', 'task') for each in described(kind)][-20:])\n"
         "assert 'torch' not in sys.modules\n"
+        "sys.modules.update(hidden)\n"
         "from fedmtl import Experiment, ToyBig, ToyMean, ToyYes\n"
         "found = Experiment(algorithm='ToyMean(epochs=1)', up_codec='ToyBig')\n"
         "assert found.algorithm == ToyMean(epochs=1) and found.up_codec == ToyBig()\n"
@@ -226,16 +230,21 @@ def test_names_are_everywhere(copy: Path) -> None:
         "(line,) = verify(['ToyMean'])\n"
         "assert line.found.passed, line\n"
     )
-    run = python(copy, "-c", program)
+    run = python(copy, program)
     assert run.returncode == 0, run.stderr
     assert all(name in run.stdout for name in ("ToyBig", "ToyYes"))
 
 
 def test_the_table_of_methods_is_written_anew(copy: Path) -> None:
-    stale = "from tests.methods_table import PAGE, written; assert PAGE.read_text() == written()"
-    assert python(copy, "-c", stale).returncode == 1
-    assert python(copy, "-m", "tests.methods_table").returncode == 0
-    assert python(copy, "-c", stale).returncode == 0
+    program = (
+        "import runpy\n"
+        "from tests.methods_table import PAGE, written\n"
+        "assert PAGE.read_text() != written()\n"
+        "runpy.run_module('tests.methods_table', run_name='__main__')\n"
+        "assert PAGE.read_text() == written()\n"
+    )
+    run = python(copy, program)
+    assert run.returncode == 0, run.stderr
     assert "| `ToyMean` | – | trunk | trunk | heads | toys |" in (copy / "fedmtl/algorithms/README.md").read_text()
 
 
@@ -263,5 +272,5 @@ def test_broken_toys_fail(copy: Path, tmp_path: Path) -> None:
     for name in ("ToyMean", "ToyBig", "ToyYes"):
         assert re.search(rf"^FAILED .*{name}", output, re.MULTILINE), output[-3000:]
     assert failed >= 3
-    run = python(broken, "-c", "from fedmtl.verify.registry import verify; list(verify(['ToyMean']))")
+    run = python(broken, "from fedmtl.verify.registry import verify; list(verify(['ToyMean']))")
     assert run.returncode == 1 and "fedmtl.verify.toy_mean" in run.stderr

@@ -323,7 +323,7 @@ def main(
     say(table(("model", "loop on device", "vmap on device"), equality(device)))
     works: list[tuple[str, Workload, Any]]
     if small:
-        cut = {"clients": 12, "cohort": 6, "examples": 32, "rounds": 3}
+        cut = {"clients": 4, "cohort": 2, "examples": 16, "rounds": 3}
         works = [(name, replace(WORKLOADS[name], **cut), None) for name in ("W1", "W2")]
         works.append(
             (

@@ -14,6 +14,7 @@ import pytest
 
 from tests.forks import start
 from tests.processes import alive
+from tests.runtime.ray_forks import program
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,7 +45,7 @@ def stop(
     """Run ``fedmtl``, send a signal after a line with some text, or some seconds: code, output, errors, seconds."""
     pipes: dict[str, Any] = {"cwd": ROOT, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     if isinstance(after, str):
-        process = start(arguments, **pipes)
+        process = start(arguments, code="" if "InProcess" in " ".join(arguments) else program(arguments), **pipes)
     else:  # a new interpreter, whose imports are a part of that time
         process = new_interpreter(["-u", "-m", "fedmtl", *arguments], **pipes)
     assert process.stdout

@@ -2,6 +2,7 @@
 
 import atexit
 import hashlib
+import inspect
 import os
 import pickle
 import shutil
@@ -121,13 +122,14 @@ def test_every_task_has_an_owner(dataset: Dataset) -> None:
 def test_another_process_makes_the_same_bits() -> None:
     """Another order of hashes included; and importing the data sets imports none of their heavy packages."""
     program = """
-import sys
-from fedmtl.data import Digits, Synthetic
+import hashlib, sys
+from fedmtl.data import Digits, Federation, Synthetic
 heavy = {"sklearn", "datasets", "flwr_datasets", "seglearn", "pandas", "matplotlib"} & set(sys.modules)
 assert not heavy, heavy
-from tests.data.test_contract import digest
+DIGEST
 print(digest(Digits().load(5)), digest(Synthetic(clients=5, kind="mixed").load(5)))
 """
+    program = program.replace("DIGEST", inspect.getsource(digest))
     environment = {
         **os.environ,
         "PYTHONHASHSEED": "7",

@@ -3,17 +3,21 @@
 Where the system allows it, they are forks of one that has imported what they need (``flower_forks``).
 """
 
+import atexit
 import json
 import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 
 from tests import stubs
+from tests.processes import kill_all
 from tests.runtime import flower_forks
 
 ROOT = Path(__file__).parents[2]
@@ -28,18 +32,38 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+FIXED = {
+    "FEDMTL_ALLOW": KINDS,
+    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.3",
+    "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
+}
+
+FIRST = {**os.environ, **FIXED}
+"""Of the process that the others are forks of: without what a test has set."""
+
+
+@cache
+def commands() -> str:
+    """A folder with Flower's commands, which stays until this process ends."""
+    if not stubs.POSSIBLE:
+        return str(BIN)
+    stack = ExitStack()
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="f-"))) / "bin"
+    stack.enter_context(stubs.stubs(folder, flower_forks.COMMANDS, flower_forks.__name__, FIRST))
+    atexit.register(stack.close)
+    return str(folder)
+
+
 def environment(home: Path) -> dict[str, str]:
     """Flower's home is the test's own; nothing is installed or reported."""
     return {
         **os.environ,
+        **FIXED,
         "FLWR_HOME": str(home),
-        "FEDMTL_ALLOW": KINDS,
-        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.3",
-        "PATH": os.pathsep.join([str(home / "bin"), str(BIN), os.environ["PATH"]]),
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
+        "PATH": os.pathsep.join([commands(), str(BIN), os.environ["PATH"]]),
     }
 
 
@@ -82,9 +106,7 @@ def superlink(home: Path, simulation: bool) -> Iterator[int]:
         f'[superlink]\ndefault = "test"\n\n[superlink.test]\naddress = "127.0.0.1:{port}"\ninsecure = true\n'
     )
     with ExitStack() as stack:
-        if stubs.POSSIBLE:
-            commands = flower_forks.COMMANDS
-            stack.enter_context(stubs.stubs(home / "bin", commands, flower_forks.__name__, environment(home)))
+        stack.callback(kill_all, f"FLWR_HOME={home}\0")  # what Flower has left
         wait_for_port(port, stack.enter_context(process(command, home, "superlink.log")))
         yield port
 

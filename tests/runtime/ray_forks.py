@@ -12,6 +12,7 @@ import runpy
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -77,18 +78,20 @@ def forked_when_begun(stub: Path | None = None) -> Iterator[None]:
         yield
 
 
-def program(arguments: Sequence[str]) -> str:
-    """A program, for tests.forks, that is ``fedmtl`` with these arguments, with workers of the tests' own stub."""
+def on_forks(code: str) -> str:
+    """A program, for tests.forks, that has workers of the tests' own stub where it starts a cluster of fedmtl's."""
     if not stubs.POSSIBLE:
-        return ""
+        return code
     return (
-        "import sys\n"
         "from pathlib import Path\n"
-        "import fedmtl.__main__\n"
         "from tests.runtime.ray_forks import forked_when_begun\n"
-        f"sys.argv = {['fedmtl', *arguments]!r}\n"
-        f"with forked_when_begun(Path({str(stub_of_workers())!r})): fedmtl.__main__.main()"
+        f"with forked_when_begun(Path({str(stub_of_workers())!r})):\n{textwrap.indent(code, '    ')}"
     )
+
+
+def program(arguments: Sequence[str]) -> str:
+    """A program that is ``fedmtl`` with these arguments, with such workers."""
+    return on_forks(f"import sys, fedmtl.__main__\nsys.argv = {['fedmtl', *arguments]!r}\nfedmtl.__main__.main()")
 
 
 def work(arguments: list[str]) -> None:

@@ -7,23 +7,19 @@ by float rounding (1e-6 a round allowed, 1e-5 after five), between runtimes and 
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from fedmtl.data import from_arrays
 from fedmtl.run_experiment import run
 from fedmtl.runs.presets import load_experiment
 from fedmtl.runs.result import Result
-from simulations.benchmarks.wire import Relay
-from tests.runtime.flower_runs import deployment, flower_counter, flwr_run, superlink
 
 TINY = Path(__file__).with_name("tiny.toml")
 SHORT = "rounds=2"
-"""The second round begins with the states and memories of the first. Flower starts a process for each message."""
+"""The second round begins with the states and memories of the first."""
 
 
 @pytest.fixture(scope="module")
@@ -134,69 +130,3 @@ def test_groups_have_the_same_bits_on_ray(runs: Callable[..., Result]) -> None:
     )
     settings = (share, "algorithm=Local(epochs=1)")
     assert runs(*settings, "runtime=Ray(workers=3)").summary["digests"] == runs(*settings).summary["digests"]
-
-
-def saved(out: Path) -> dict[str, torch.Tensor]:
-    return load_file(out / "model.safetensors")
-
-
-def assert_coded(found: list[tuple[Path, dict[str, Any]]], folder: Path) -> None:
-    """Runs of presets with chains and layers, in ``folder``, are those of one process."""
-    for preset, summary in found:
-        reference = run(load_experiment(preset, [SHORT]))
-        assert summary["digests"]["ledger"] == reference.summary["digests"]["ledger"], preset.stem
-        assert difference(saved(folder / preset.stem), reference.state) <= 1e-5, preset.stem
-
-
-def assert_carried(transport: dict[str, Any], relay: Relay, counter: dict[str, int]) -> None:
-    """Modelled bytes are those of a relay at the nodes' sockets, and of Flower's own counter, of one run.
-
-    Questions for messages are left out at the sockets, since a node that waits asks too: in the model each message has
-    one, of 853 bytes, and about 540 back.
-    """
-    of_messages = ("push-messages", "push-object", "pull-object", "confirm-message-received")
-    questions = {"down": 540, "up": 853}
-    for way, each in questions.items():
-        seen = sum(relay.bytes[way, f"/v1/fleet/{path}"] for path in of_messages)
-        seen += each * transport["messages"]["down"]
-        assert transport["wire_bytes"]["messages"][way] == pytest.approx(seen, rel=0.02), way
-        assert transport["flower_counter"][way] == pytest.approx(counter[way], rel=0.02), way
-        bundles = relay.bytes[way, "/v1/fleet/get-fab"] + relay.bytes[way, "/v1/fleet/get-run"]
-        assert transport["wire_bytes"]["control"][way] == pytest.approx(bundles, rel=0.02), way
-    assert transport["nodes"] == 2
-
-
-@pytest.mark.slow
-def test_flowers_own_simulation(runs: Callable[..., Result], tmp_path: Path) -> None:
-    """``flwr run`` with a SuperLink that simulates two nodes; private state is in Flower's contexts."""
-    with superlink(tmp_path / "home", simulation=True):
-        summary = flwr_run(tmp_path / "home", TINY, SHORT, tmp_path / "out")
-        coded = [(preset, flwr_run(tmp_path / "home", preset, SHORT, tmp_path / preset.stem)) for preset in CODED]
-    reference = runs(SHORT)
-    assert summary["digests"]["ledger"] == reference.summary["digests"]["ledger"]
-    assert difference(saved(tmp_path / "out"), reference.state) <= 1e-6
-    assert_coded(coded, tmp_path)
-
-
-@pytest.mark.slow
-def test_a_real_superlink_with_two_supernodes(runs: Callable[..., Result], tmp_path: Path) -> None:
-    """Bytes in Flower's messages are the ledger's, to the byte; one node keeps private state on disk, one in memory."""
-    configs = ["partition-id=0 num-partitions=2", f'clients="1,3,5" state-dir="{tmp_path / "state"}"']
-    relays: list[Relay] = []
-
-    def through(port: int) -> int:
-        relays.append(Relay(port))
-        return relays[0].port
-
-    with deployment(tmp_path / "home", configs, through):
-        summary = flwr_run(tmp_path / "home", TINY, SHORT, tmp_path / "out")
-        assert_carried(summary["transport"], relays[0], flower_counter(tmp_path / "home"))
-        coded = [(preset, flwr_run(tmp_path / "home", preset, SHORT, tmp_path / preset.stem)) for preset in CODED]
-    reference = runs(SHORT)
-    assert_coded(coded, tmp_path)
-    assert summary["digests"]["ledger"] == reference.summary["digests"]["ledger"]
-    assert difference(saved(tmp_path / "out"), reference.state) <= 1e-6
-    assert summary["bytes"]["messages"] == {key: summary["bytes"][key] for key in ("down", "up")}
-    assert summary["bytes"]["total"] == sum(row["packet_bytes"] for row in reference.ledger)
-    stored = {path.parent.name for path in (tmp_path / "state").glob("*/*/*.state")}
-    assert stored == {"1", "3", "5"} & {f"{c}" for cohort in cohorts(reference).values() for c in cohort}

@@ -2,11 +2,13 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,8 +23,10 @@ from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from tests import forks
 from tests.bench.small import SMALL
+from tests.runtime import ray_forks
 
 SCRIPTS = Path(__file__).parents[2] / "simulations" / "benchmarks"
+RUN = subprocess.run
 EVERYBODY = replace(SMALL, clients=2, cohort=2, batch_size=8)
 """Everybody takes part with one full batch: no chance is left, so that every system must end alike."""
 
@@ -87,10 +91,23 @@ def test_pfl_on_two_processes_shares_the_cohort(tmp_path: Path) -> None:
     np.testing.assert_allclose(trunk, in_this_process(EVERYBODY, tmp_path)[0], atol=1e-5)
 
 
+def forked(command: list[str], **settings: Any) -> "subprocess.CompletedProcess[str]":
+    """In place of ``subprocess.run``: a script or the command of fedmtl's in a fork, other programs as they are."""
+    executable, first, *arguments = command
+    if executable != sys.executable:
+        return RUN(command, **settings)
+    assert settings.pop("capture_output") and settings.pop("text")
+    if first == "-m":
+        assert arguments[0] == "fedmtl"
+        return forks.run(arguments[1:], **settings)
+    return forks.run(code=ray_forks.on_forks(forks.script(Path(first), arguments)), **settings)
+
+
 @pytest.mark.slow
-def test_the_whole_benchmark(tmp_path: Path) -> None:
+def test_the_whole_benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """fedmtl on a Ray worker and the loop in turn: same work, and every phase of a round has its share."""
     said: list[str] = []
+    monkeypatch.setattr(subprocess, "run", forked)
     assert bench([SMALL], [], 2, 1, False, False, tmp_path / "out.json", said.append, lambda line: None)
     report = json.loads((tmp_path / "out.json").read_text())["workloads"][0]
     ours, loop = report["systems"]
@@ -135,19 +152,24 @@ def test_the_gpu_kit_in_a_small_form(tmp_path: Path) -> None:
     assert all(float(row[2].replace(",", "")) > 0 for row in speeds)
 
 
-def test_jobs_compares_the_digests_and_gives_the_part_of_the_time(tmp_path: Path) -> None:
+def test_jobs_compares_the_digests_and_gives_the_part_of_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """How much time two at a time save depends on the machine: a table and either exit code, but no other bits."""
     data = '{ name = "synthetic", clients = 3, examples = 6, tasks = 1 }'
     (tmp_path / "tiny.toml").write_text(f'name = "tiny"\nrounds = 1\ndata = {data}\nmodel = "Linear"\n')
     arguments = ["tiny.toml", "--runtime", "InProcess", "--turns", "1", "--algorithm", "Local", "--algorithm", "FedAvg"]
     arguments += ["--seeds", "1", "--set", "batch_size=3"]
-    command = [sys.executable, str(SCRIPTS / "jobs.py"), *arguments]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert done.returncode in (0, 1), done.stderr
-    runtime, runs, *seconds, part, _ = done.stdout.splitlines()[2].split()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["jobs.py", *arguments])
+    monkeypatch.setattr(subprocess, "run", forked)
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(SCRIPTS / "jobs.py"), run_name="__main__")
+    assert end.value.code in (0, 1)
+    runtime, runs, *seconds, part, _ = capsys.readouterr().out.splitlines()[2].split()
     assert (runtime, runs, seconds[1::2]) == ("InProcess", "2", ["s", "s"])
     assert float(part) == pytest.approx(float(seconds[2]) / float(seconds[0]), abs=0.05)
-    assert (done.returncode == 1) == (float(part) > 0.65) or float(part) == 0.65
+    assert (end.value.code == 1) == (float(part) > 0.65) or float(part) == 0.65
 
 
 def test_disk_trains_on_more_than_it_holds(tmp_path: Path) -> None:

@@ -2,11 +2,9 @@
 
 import csv
 import json
-import os
 import re
 import runpy
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
@@ -20,7 +18,9 @@ from fedmtl.run_experiment import run
 from fedmtl.runs.presets import load_experiment, override, read_preset
 from fedmtl.runs.sweep import expand, sweep_of
 from fedmtl.verify.check import CTX
+from tests import forks
 from tests.data.homes import missing
+from tests.runtime import ray_forks
 
 ROOT = Path(__file__).parents[2]
 SIMULATIONS = ROOT / "simulations"
@@ -81,15 +81,9 @@ def test_own_method_on_ray_is_the_same_as_in_this_process(checkout: Path) -> Non
     program, *arguments = documented("own_method.py")
     assert program == "fedmtl"
     changes = ["rounds=2", "engine=loop"]
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     # A process of its own: workers of an earlier run would not look beside this preset.
-    done = subprocess.run(
-        [sys.executable, "-m", "fedmtl", *arguments, "--out", "out", *settings([*changes, "runtime=Ray(workers=2)"])],
-        env={**os.environ, "PYTHONPATH": path, "RAY_USAGE_STATS_ENABLED": "0"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    command = [*arguments, "--out", "out", *settings([*changes, "runtime=Ray(workers=2)"])]
+    done = forks.run(command, code=ray_forks.program(command), timeout=300)
     assert done.returncode == 0, done.stderr
     summary = json.loads((checkout / "out" / "summary.json").read_text())
     assert summary["bytes"]["train"]["up"] == 12 * 2 * (288 // 8 + 4 + 32)
