@@ -17,6 +17,7 @@ from fedmtl.core.file_format import FORMAT
 from fedmtl.core.files import Folder
 from fedmtl.protocol.best_round import NO_ROUND, BestRound, RoundSnapshot
 from fedmtl.protocol.ledger import Ledger
+from fedmtl.runs.clock_file import remove_old_flights, restore_clock, write_clock
 from fedmtl.runs.experiment import Experiment
 from fedmtl.server.server import Server
 from fedmtl.tables.blocks import Mark
@@ -96,9 +97,9 @@ def write_checkpoint(files: Folder, saved: Saved, server: Server) -> None:
         score = None if np.isnan(best.score) else best.score
         values = {"round": best.round, "score": score, "waited": best.waited, "last": best.last}
         note |= {"best": values, "tested": saved.tested}
-    if server.clock is not None:
-        note["clock"] = server.clock.state_dict()
+    note |= write_clock(files, saved.exchanges, server.clock)
     files.write(CHECKPOINT, state_to_bytes(server.state, note))
+    remove_old_flights(files, saved.exchanges, server.clock)
 
 
 def write_best(files: Folder, version: int, server: Server) -> None:
@@ -152,8 +153,7 @@ def restore(note: Mapping[str, Any], server: Server, folder: Path) -> Saved:
         rows_digest=note["rows_digest"],
         score=math.nan if note["score"] is None else note["score"],
     )
-    if server.clock is not None:
-        server.clock.load_state_dict(note["clock"])
+    restore_clock(Folder(folder), note, server.clock)
     if "since" in note:
         server.since[:] = _from_text(note["since"], "<i8")
     if server.schedule.validates:

@@ -23,7 +23,8 @@ def check_lossless(algorithm: Any, up_codec: Any) -> None:
 
 
 def check_lossy_rounds(algorithm: Any, timing: Timing) -> None:
-    """Refuse a clock on which replies are late or lost, for an algorithm that cannot do without one.
+    """Refuse a clock on which replies are late or lost, for an algorithm that cannot do without one, and asynchronous
+    rounds, for one whose updates are more than differences from one model.
 
     Raises:
         ValueError: it names both, the reason and the way out.
@@ -37,3 +38,10 @@ def check_lossy_rounds(algorithm: Any, timing: Timing) -> None:
                 f"availability = {timing.availability!r} may lose some. Use AllReplies() and Always()."
             )
         inner = part(inner, "algorithm")
+    traits = algorithm.traits
+    extra = traits.sends is None or traits.sends.up_extra
+    if timing.policy.asynchronous and not (traits.mean_aggregated and traits.uniform_broadcast and not extra):
+        raise ValueError(
+            f"policy = {timing.policy!r} adds up differences from one model of the server, which uploads of "
+            f"{algorithm!r} are not; use a method such as FedAvg or FedPer, or another policy."
+        )

@@ -49,7 +49,7 @@ RUN_FILES = (
 
 _NUMBERED = re.compile(
     r"checkpoint/(gathered/\d+\.packet"
-    r"|best-\d+\.state"
+    r"|(best|flight)-\d+\.state"
     r"|clients/[0-9a-f]{16}\.((best-)?(rows|versions|sums)|best-tags|undo-[0-9a-f]{32}-\d+)"
     r"|clients/\d+/\d{8,}\.state)"
 )

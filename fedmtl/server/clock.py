@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fedmtl.core.random import SERVER, rng
 from fedmtl.protocol.exchange import Exchange
+from fedmtl.server.in_flight import InFlight
 from fedmtl.server.policy import Arrivals
 from fedmtl.server.replies import RoundReplies
 from fedmtl.server.sampling import sample
@@ -51,6 +52,9 @@ class Clock:
         self._begin: float | None = None
         """Begin of the round that is open, where clients were sampled."""
         self._times: RoundTimes | None = None
+        policy: Any = timing.policy
+        self.flight = InFlight(policy) if timing.policy.asynchronous else None
+        """Updates under way, where rounds are asynchronous."""
 
     @property
     def needs_all(self) -> bool:
@@ -64,11 +68,14 @@ class Clock:
         """
         size = min(self.timing.policy.asked(self._size), len(present))
         self._begin = self.now
+        if self.flight is not None:
+            flying = self.flight.clients
+            present, size = present[~np.isin(present, flying)], min(size, len(present)) - len(flying)
         if isinstance(self.timing.availability, Always):
             return sample(self._seed, exchange.number, present, size)
         while self._begin <= self.now + DAY:
             found = self._available(exchange.number, present, size, self._begin)
-            if len(found):
+            if len(found) or self.flight is not None and len(self.flight.clients):
                 return found
             self._begin += PAUSE
         raise RuntimeError(
@@ -103,7 +110,7 @@ class Clock:
         self.sent, begin = (self.now, self.joules), self.now if self._begin is None else self._begin
         self._begin = self._times = None
         busy = requests.train | requests.raw_data
-        if not busy.any():
+        if not busy.any() and not (self.flight is not None and requests.exchange.train):
             return None
         clients, known = requests.clients[busy], received.examples_of(requests.clients[busy], 0)
         examples = np.zeros(len(clients)) if known is None else self._passes * known.astype(np.float64)
@@ -121,12 +128,20 @@ class Clock:
             )
         for outcome, name in COUNTS.items():
             self.outcomes[name] += int(counts[outcome])
-        self.now = begin + times.seconds
+        self.now = begin + times.seconds if self.flight is None else self._next_step(self.flight, begin, times)
         self.joules += float(times.joules.sum())
         self.wasted_bytes += float(times.wasted_bytes.sum())
         received.lost[np.flatnonzero(busy)[times.outcome == Outcome.DROPPED]] = True
         self._times = times._replace(seconds=self.now - self.sent[0])
         return self._times
+
+    def _next_step(self, flight: InFlight, begin: float, times: RoundTimes) -> float:
+        """Return the time of the server's next step, with the clients of a round under way, too."""
+        replies = times.outcome == Outcome.IN_TIME
+        ends = begin + (times.download + times.compute + times.upload)[replies]
+        flight.ends |= dict(zip(times.clients[replies].tolist(), ends.tolist(), strict=True))
+        step = flight.arrive(begin, self._size)
+        return begin + times.seconds if step is None else step
 
     def close(self, exchange: Exchange, arrivals: Arrivals) -> NDArray[np.bool_]:
         if self._times is None:  # nothing was to be trained

@@ -32,7 +32,7 @@ class OnClients:
         return Asked(policy.ask(exchange, present) if exchange.train else present[:0], present[:0])
 
     def update(self, state: Any, received: RoundReplies, trusted: bool, needs_all: bool, altered: bool) -> Update:
-        if not received.requests.train.any():
+        if not received.requests.train.any() and not (received.flight is not None and received.requests.exchange.train):
             return Update(state, received.roster.clients[:0])
         plan, makes = received.plan, received.requests.exchange.makes
         ctx = plan.server_context(makes, "aggregate")
@@ -43,13 +43,17 @@ class OnClients:
             sums = with_server_part(plan, makes, uploads) if plan.up_codec.traits.server_part else uploads
             return as_server_state(plan.algorithm, state, plan.algorithm.aggregate(state, sums, ctx))
 
-        after = state
-        if len(uploads.clients) and (trusted or uploads.summed):  # an error of the algorithm is one of the run
+        after, trained = state, uploads.clients
+        if received.flight is not None:
+            arrived = received.flight.exchange(uploads, received, state)
+            after = step(arrived) if len(arrived.clients) else state
+        elif len(uploads.clients) and (trusted or uploads.summed):  # an error of the algorithm is one of the run
             after = step(uploads)
         elif len(uploads.clients):
             after, uploads, unusable = aggregate(step, state, uploads, received.node_of)
             received.leave_out(unusable)
-        return Update(after, uploads.clients, reader.training(uploads.clients))
+            trained = uploads.clients
+        return Update(after, trained, reader.training(trained))
 
 
 class ReceivedUploads(NamedTuple):

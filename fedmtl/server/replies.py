@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,7 @@ class RoundReplies:
         rejections: what was left out here.
         late: mask of the requests whose update came after the round was closed.
         lost: mask of the requests whose update never comes on the simulated clock.
+        flight: ``InFlight``, where rounds are asynchronous.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class RoundReplies:
         self.roster = roster
         self.round = requests.exchange.number
         self.requests = requests
+        self.flight: Any = None
         self.late, self.lost = np.zeros(len(requests), bool), np.zeros(len(requests), bool)
         self.bounds = bounds
         self._examples = examples

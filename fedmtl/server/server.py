@@ -174,6 +174,7 @@ class Server:
         exchange, bounds = requests.exchange, None if trusted else self._bounds
         received = RoundReplies(self.plan, self.roster, requests, replies, bounds, self._examples)
         received.name_problems(rejections)
+        received.flight = None if self.clock is None else self.clock.flight
         times = None if self.clock is None else self.clock.elapse(received)
         received.count(self.ledger)
         self.since[self.roster.rows(received.updated())] = exchange.makes

@@ -13,6 +13,7 @@ class AllReplies:
     """The round closes when all clients have replied or dropped out."""
 
     needs_all = True
+    asynchronous = False
 
     def asked(self, size: int) -> int:
         return size

@@ -23,6 +23,11 @@ class Policy(Protocol):
         """True where no reply is late."""
         ...
 
+    @property
+    def asynchronous(self) -> bool:
+        """True where replies that have not come are for a later step, and not late."""
+        ...
+
     def asked(self, size: int) -> int:
         """Return the number of clients that a round asks.
 
@@ -40,6 +45,33 @@ class Policy(Protocol):
             gone: seconds to the time at which each client dropped out, which the server notices at once; infinity for
                 the others, [K].
             size: of the experiment's cohort.
+        """
+        ...
+
+
+class AsynchronousPolicy(Policy, Protocol):
+    """The rule by which the server makes a step while clients train on earlier versions."""
+
+    def arrivals(self, ends: NDArray[np.float64], begin: float, size: int) -> tuple[int, float]:
+        """Return the number of updates of the next step, the first ones to come, and the time of the step.
+
+        Args:
+            ends: simulated times at which the uploads under way end, ascending, one at least, [F].
+            begin: of the exchange.
+            size: of the experiment's cohort.
+        """
+        ...
+
+    def weigh(
+        self, update: NDArray[np.float32], sent: NDArray[np.float32], now: NDArray[np.float32], staleness: int
+    ) -> NDArray[np.float32]:
+        """Return what the server aggregates in place of an update, [size].
+
+        Args:
+            update: the numbers that a client has come to.
+            sent: those of the version that it was sent, 0 for numbers that were not.
+            now: those of the version that the step begins from.
+            staleness: versions between them.
         """
         ...
 

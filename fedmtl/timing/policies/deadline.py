@@ -16,6 +16,7 @@ class Deadline:
     seconds: float = 60.0
     """Simulated seconds from the begin of a round."""
     needs_all = False
+    asynchronous = False
 
     def __post_init__(self) -> None:
         check_above(self, seconds=self.seconds)

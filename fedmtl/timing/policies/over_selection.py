@@ -23,6 +23,7 @@ class OverSelection:
     seconds: float = field(default=math.inf, metadata={"infinite": True})
     """Simulated seconds after which the round closes anyway."""
     needs_all = False
+    asynchronous = False
 
     def __post_init__(self) -> None:
         check_range(self, 1, 100, factor=self.factor)
