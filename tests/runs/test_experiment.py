@@ -59,6 +59,7 @@ EXPERIMENTS = [
     Experiment(algorithm=FedAvg(), model=MLP(hidden=(3, 4)), data=Digits(clients=7), cohort=0.25),
     Experiment(data=TableFile('a, "b".csv', "site", ("churn", "ltv"), kinds={"churn": Binary()}, missing=-1)),
     *[Experiment(data=find("data", name)()) for name in REGISTRY["data"]],
+    *[Experiment(up_codec=find("codec", name)()) for name in REGISTRY["codec"] if name != "Chain"],
     *[
         Experiment(model=model)
         for model in (
