@@ -92,7 +92,7 @@ SETTINGS: list[Algorithm[Any, Any]] = [
     Transfer(epochs=2, sources=(1, 9), pretrain=3),
     MRMTL(epochs=2, lam=1.0),
     Ditto(epochs=2, personal_epochs=2, lam=1.0),
-    PFedMe(epochs=2, shared_lr=0.05),
+    PFedMe(epochs=2, steps=2, shared_lr=0.05),
     Scaffold(epochs=2, server_lr=0.75),
     FedAvgM(FedAvg(epochs=2), server_lr=0.5, momentum=0.4),
     FedAdam(FedPer(epochs=2), beta1=0.4, beta2=0.45),
@@ -116,7 +116,8 @@ SETTINGS: list[Algorithm[Any, Any]] = [
 
 
 def _in_two_epochs(cls: Any) -> Algorithm[Any, Any]:
-    return cls(epochs=2) if "epochs" in {field.name for field in fields(cls)} else cls()
+    named = {field.name for field in fields(cls)}
+    return cls(epochs=2) if "epochs" in named else cls(FedAvg(epochs=2)) if "algorithm" in named else cls()
 
 
 ALL_ALGORITHMS: list[Algorithm[Any, Any]] = [

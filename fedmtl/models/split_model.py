@@ -13,7 +13,7 @@ from fedmtl.core.input_forms import InputForm
 from fedmtl.core.types import Params, TaskSet
 from fedmtl.models.adapters import Adapters, held
 from fedmtl.models.constants import Constants
-from fedmtl.models.forward import buffer_names, forward, measuring
+from fedmtl.models.forward import buffer_names, forward, measuring, ties
 from fedmtl.models.network import TaskNetwork
 from fedmtl.models.stem_network import StemNetwork
 
@@ -111,6 +111,7 @@ class Outputs:
         self._adapters = restricted.adapters
         self._own = restricted
         self._constants = Constants(self._train)
+        self._ties = ties(self._train)
         self._foreign: dict[str, torch.Size] = {}
         """Parameters of heads that run though the client does not own them: the module gives all outputs at once."""
         if restricted.network is not None and restricted.network.trunk is None:
@@ -129,10 +130,10 @@ class Outputs:
             params = self._adapters.applied(params, partial(self._held, constants))
         given = self._by_place(params, x) if self._places else params
         if not self._stateful:
-            return functional_call(self._train, {**constants, **given}, (x,))
+            return functional_call(self._train, {**constants, **given}, (x,), tie_weights=self._ties)
         ctx = step_context()
         module = self._measure if ctx is None else self._train
-        found, new, _ = forward(module, given, x, ctx, mask, parts=True, constants=constants)
+        found, new, _ = forward(module, given, x, ctx, mask, parts=True, constants=constants, tied=self._ties)
         if ctx is not None:
             hand_back({name: new[self._places.get(name, name)] for name in buffers(params)} if self._places else new)
         return found

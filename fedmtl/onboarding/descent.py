@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.func import grad
 
+from fedmtl.algorithms.common.gradient import gradient_of
 from fedmtl.algorithms.common.local_training import UNSCHEDULED
 from fedmtl.client.data_shard import ShardRows
 from fedmtl.core.buffers import buffers, buffers_handed, is_buffer, trainable
@@ -68,7 +68,7 @@ def descent(loss: LossFn, trained: frozenset[str], optimizer: Optimizer, lr: flo
                 value = loss({**fixed, **held, **w}, batch)
             return value, {name: new.detach() for name, new in handed.items() if name in held}
 
-        gradient = grad(objective, has_aux=True)
+        gradient = gradient_of(objective)
         for number, batch in enumerate(batches):
             real = batch["mask"].sum() > 0
             with training_step(ctx.fold(number)) if training else nullcontext():

@@ -13,6 +13,7 @@ from torch.nn import functional
 from fedmtl.tasks.checks import numbers, refuse
 from fedmtl.tasks.class_weights import ClassWeights, checked_weights, settled, shown, weighted, with_balanced
 from fedmtl.tasks.decoded import Decoded
+from fedmtl.tasks.logistic import logistic
 from fedmtl.tasks.masked import counts, finite, keep, labelled, log_mean, mean_over
 from fedmtl.tasks.traits import TaskTraits
 
@@ -60,7 +61,7 @@ class Binary:
     def loss(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
         counted = labelled(y, mask)
         logit, target = keep(output[:, 0], counted), keep(y, counted)
-        entropy = functional.binary_cross_entropy_with_logits(logit, target.to(logit.dtype), reduction="none")
+        entropy = logistic(logit, target.to(logit.dtype))
         return mean_over(weighted(entropy, target, settled(self)), counted)  # (1)
 
     def mixed(self, outputs: Tensor, weights: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch.nn import functional
 from fedmtl.tasks.checks import is_whole, numbers, refuse
 from fedmtl.tasks.class_weights import BALANCED, ClassWeights, checked_weights, settled, shown, weights_like
 from fedmtl.tasks.decoded import Decoded
+from fedmtl.tasks.logistic import logistic
 from fedmtl.tasks.masked import counts, finite, keep, labelled, log_mean, mean_over
 from fedmtl.tasks.names import checked_names
 from fedmtl.tasks.traits import TaskTraits
@@ -85,7 +86,7 @@ class MultiLabel:
     def loss(self, output: Tensor, y: Tensor, mask: Tensor) -> Tensor:
         counted = labelled(y, mask)
         logit, target = keep(output, counted), keep(y, counted)
-        entropy = functional.binary_cross_entropy_with_logits(logit, target.to(logit.dtype), reduction="none")
+        entropy = logistic(logit, target.to(logit.dtype))
         weights = settled(self)
         if weights:
             entropy = torch.where(target > 0, weights_like(weights, entropy), 1.0) * entropy

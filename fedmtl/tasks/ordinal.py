@@ -14,6 +14,7 @@ from torch.nn import functional
 from fedmtl.tasks.checks import is_whole, numbers, refuse
 from fedmtl.tasks.class_weights import ClassWeights, checked_weights, settled, weighted, with_balanced
 from fedmtl.tasks.decoded import Decoded
+from fedmtl.tasks.logistic import logistic
 from fedmtl.tasks.masked import counts, finite, keep, labelled, log_mean, mean_over
 from fedmtl.tasks.names import checked_names
 from fedmtl.tasks.traits import TaskTraits
@@ -83,7 +84,7 @@ class Ordinal:
         level = keep(y, counted)
         above = (level[:, None] > self._thresholds(output)).to(output.dtype)
         logits = keep(output, counted[:, None])
-        each = functional.binary_cross_entropy_with_logits(logits, above, reduction="none").mean(-1)
+        each = logistic(logits, above).mean(-1)
         return mean_over(weighted(each, level, weights), counted)  # (1)
 
     def _thresholds(self, output: Tensor) -> Tensor:

@@ -364,28 +364,25 @@ def test_loop_is_vmap(algorithm: AnyAlgorithm, alike: bool, monkeypatch: pytest.
     """For clients of 1 to 3 batches of 3 and 4 rows, to 1e-6 a round, from equal states; in training and its loss,
     whether those of unlike tasks run together or not, and in measurement; with stacks of any size, and of two."""
     played = two_rounds(algorithm, alike)
-    plan, federation, rounds = played
+    plan, federation, (first, second) = played
     whole, two = VMap(), VMap(chunk=2)
 
     def check(vmap: VMap, each: Round, padding: TaskPadding | None = None) -> None:
-        with case(vmap, "round", 1 if each is rounds[0] else 2, "padded" if padding else "unpadded"):
+        with case(vmap, "round", 1 if each is first else 2, "padded" if padding else "unpadded"):
             assert_close(run(vmap, each.jobs, padding), each.trained, atol=1e-6)
 
-    if alike:  # whose rounds have equal signatures: plain, traced, compared with its replay, replayed
-        monkeypatch.setattr(waits, "WAIT_SMALL", 1)
-        for each in rounds:
-            check(whole, each)
-            check(whole, each)
-        two._functions.update(whole._functions)  # verified, so that the second call of other signatures is a replay
-        for each in rounds:
-            check(two, each)
+    if alike:  # whose rounds have equal signatures: traced, compared with its replay, replayed
+        with monkeypatch.context() as patch:
+            patch.setattr(waits, "WAIT_SMALL", 0)
+            for each in (first, second, first, second):
+                check(whole, each)
+        check(two, second)
     else:
         padding = plan.task_padding(plan.training(plan.all_tasks))
-        for each in rounds:  # alone they are cohorts of two at most, and all calls are plain
-            check(VMap(), each)
-            if padding is not None:
-                check(whole, each, padding)
-                check(VMap(chunk=2), each, padding)
+        check(VMap(), second)  # cohorts of two at most
+        if padding is not None:
+            check(whole, first, padding)
+            check(two, second, padding)
     tests = measurements(plan, federation, played.last)
     measured = run(Loop(), tests)
     for vmap in (whole, two) if alike else (whole,):

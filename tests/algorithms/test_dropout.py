@@ -37,7 +37,7 @@ def test_every_descent_draws_from_the_context(algorithm: Any, unlike: Federation
     """From equal states, batches and models, another round's context gives another result, and its own the same."""
     model = LoRA(Dropped(), rank=2) if isinstance(algorithm, ADAPTED) else Dropped()
     plan = tiny_plan(unlike, algorithm, model=model)
-    work = jobs(plan, unlike, start(plan, unlike))
+    work = jobs(plan, unlike, start(plan, unlike), cohort=(0, 9))  # the smallest and the largest
     expected = alone(work)
     assert sha256(alone(work[:1])) == sha256(expected[:1])
     other = [job._replace(ctx=context_of(plan.seed, 1, job.client)) for job in work]

@@ -52,6 +52,7 @@ from fedmtl.runtime.flower.messages import packet_bytes
 from tests.algorithms.claims import CLAIMS
 from tests.conftest import ADAPTED, ALL_ALGORITHMS, tiny_model
 from tests.server.caught import (
+    ROUNDS,
     Caught,
     data_pairs,
     decoded_names,
@@ -118,12 +119,16 @@ def model_for(algorithm: Any) -> Model:
 
 @cache
 def played(algorithm: Any, codecs: tuple[Any, Any], wide: bool, shares_memory: bool = False) -> Caught:
-    """A run; a pair of algorithm and codec that is refused sends nothing, and the test ends there."""
+    """A run; a pair of algorithm and codec that is refused sends nothing, and the test ends there.
+
+    Clients are stacked over the first codec, where their uploads are packed as all are; over the others they are not.
+    """
     model = model_for(algorithm)
     data = replace(DATA, kind="binary") if isinstance(algorithm, Mocha) else DATA
     if wide:
         model = replace(model, model=WideHeads(model.model)) if isinstance(model, LoRA) else WideHeads(model)
-    return play(algorithm, codecs, model, shares_memory, data=data)
+    engine = "vmap" if codecs == CODECS[0] and not wide else "loop"
+    return play(algorithm, codecs, model, shares_memory, engine, data)
 
 
 def caught_of(algorithm: Any, codecs: tuple[Any, Any], wide: bool = False) -> Caught:
@@ -194,7 +199,7 @@ def test_packets_hold_the_shared_names_and_numbers_only(algorithm: Any, codecs: 
     found = decoded_names(caught)
     claim = CLAIMS[type(algorithm)]
     # Five broadcasts a round and five at the end; three uploads a round.
-    assert len(found) == 4 * 5 + 3 * (0 if isinstance(algorithm, Pooled) else 3)
+    assert len(found) == (ROUNDS + 1) * 5 + ROUNDS * (0 if isinstance(algorithm, Pooled) else 3)
     for direction, client, names, numbers in found:
         owned = caught.federation.clients[client].tasks
         beside = set(claim.told if direction == "down" else claim.beside)
@@ -227,7 +232,7 @@ def test_a_packet_is_no_longer_than_its_shared_numbers_need(algorithm: Any, code
     for round, reply in caught.replies:
         tasks = caught.federation.clients[reply.client].tasks
         numbers = sum(sums[task.split("_")[0]] for task in tasks)
-        if round <= 3:
+        if round <= ROUNDS:
             assert len(reply.report) == 32 + 8 * numbers
         else:  # the last model, by all metrics: at most four cells an entry, of a step and a count of 5 bytes together
             more = sum({"multiclass": 1, "binary": 1, "regression": 3, "multilabel": 1}[t.split("_")[0]] for t in tasks)
@@ -245,7 +250,7 @@ def test_no_private_value_and_no_example_is_in_any_packet(algorithm: Any, codecs
     private = private_pairs(caught, known)
     # FedAvg and Pooled keep nothing private; the others were seen with many heads, before and after each round.
     if algorithm in FIVE:
-        assert (len(private) > 200) == (not isinstance(algorithm, (FedAvg, Pooled)))
+        assert (len(private) > 100) == (not isinstance(algorithm, (FedAvg, Pooled)))
     assert len(private) > 30 or not claim.private or "" in known
     assert leaked_values(caught, private - first_pairs(caught, (*claim.down, *claim.up))) == 0
     examples = data_pairs(caught.federation)

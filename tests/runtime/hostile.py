@@ -12,11 +12,14 @@ from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
 from fedmtl.algorithms import FedPer
+from fedmtl.client.client_pool import ClientPool
 from fedmtl.client.data_shard import shard_of
 from fedmtl.client.state.files import MemoryBackend, VersionedFileStore
 from fedmtl.data.base import Federation
+from fedmtl.engines import Loop
 from fedmtl.protocol.header import make_packet
 from fedmtl.protocol.packets import REPORT, UP
+from fedmtl.protocol.plan import Plan
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.recorder import Recorder
 from fedmtl.runs.result import Result
@@ -26,7 +29,8 @@ from fedmtl.runtime.flower.client_app import app as client_app
 from fedmtl.runtime.flower.messages import PACKETS, REPLIES
 from fedmtl.runtime.flower.server_app import serve
 from fedmtl.runtime.local import node_context
-from fedmtl.runtime.node import HostedNode, host, make_client_pool, shard
+from fedmtl.runtime.node import HostedNode, host, shard
+from tests.engines.remembered import remembered
 from tests.server.toy import DATA, MODEL
 
 Alter = Callable[[Any], Any]
@@ -63,6 +67,18 @@ def loaded(data: Any, seed: int) -> Federation:
     return data.load(seed)
 
 
+def plan_of(experiment: Experiment) -> Plan:
+    """Return the nodes' plan, made once: until the altered reply, runs that differ in it alone compute the same."""
+    name = repr(experiment)
+    if name not in _plans:
+        made = experiment.make_plan(loaded(experiment.data, experiment.seed).schema)
+        _plans[name] = remembered(made) if isinstance(experiment.engine, Loop) else made
+    return _plans[name]
+
+
+_plans: dict[str, Plan] = {}
+
+
 class Wire(Grid):
     """A Grid as Flower's: no memory is shared.
 
@@ -87,10 +103,10 @@ class Wire(Grid):
         self._replies, self._roster, self._bad, self._ask = replies or {}, roster, bad, ask
         self.contexts: dict[int, Context] = {}
         self.seen: list[Message] = []
-        federation = loaded(experiment.data, experiment.seed)
+        federation, plan = loaded(experiment.data, experiment.seed), plan_of(experiment)
         for k in range(NODES):
             clients = {c: federation.clients[c] for c in shard(federation.clients, k, NODES)}
-            client_pool = make_client_pool(experiment, federation.schema, shard_of(clients))
+            client_pool = ClientPool(plan, shard_of(clients), experiment.make_engine(), experiment.rounds)
             host(self.run_id, k + 1, HostedNode(client_pool, VersionedFileStore(MemoryBackend())))
             self.contexts[k + 1] = node_context(self.run_id, k + 1)
 

@@ -24,8 +24,12 @@ from fedmtl.runs.result import Result
 from fedmtl.runtime.flower.messages import read_requests
 from fedmtl.runtime.flower.received import read_replies
 from fedmtl.runtime.local import LocalGrid
+from tests.engines.remembered import remembered
 from tests.server.toy import DATA, MODEL
 from tests.single_packets import unpack_payload
+
+ROUNDS = 2
+"""Of each run, so that states, memories of codecs and all that a client has been sent are those of a round before."""
 
 
 @dataclass
@@ -50,10 +54,17 @@ class Caught:
 
 
 @cache
+def _plan(algorithm: Any, model: Any, source: Synthetic) -> Plan:
+    """The functions and specs of clients: no codec has a part in them."""
+    experiment = Experiment(data=source, model=model, algorithm=algorithm, batch_size=4)
+    return experiment.make_plan(experiment.load())
+
+
+@cache
 def _shared(algorithm: Any, model: Any, engine: str, source: Synthetic) -> tuple[Plan, Engine]:
-    """The functions and specs of clients, and the graphs of these functions: no codec has a part in them."""
-    experiment = Experiment(data=source, model=model, algorithm=algorithm, batch_size=4, engine=engine)
-    return experiment.make_plan(experiment.load()), experiment.make_engine()
+    """These functions, and the graphs of an engine that stacks, or what one that does not has computed already."""
+    plan = _plan(algorithm, model, source)
+    return remembered(copy.copy(plan)) if engine == "loop" else plan, Experiment(engine=engine).make_engine()
 
 
 def _without_links(plan: Plan) -> dict[Any, Any]:
@@ -78,7 +89,7 @@ def play(
     engine: str = "vmap",
     data: Synthetic = DATA,
 ) -> Caught:
-    """Three rounds of the toy, watched where messages pass and where states are kept.
+    """Some rounds of the toy, watched where messages pass and where states are kept.
 
     Runs that differ in codecs alone share what clients compute with: tracing it anew would take most of their time.
     """
@@ -88,7 +99,7 @@ def play(
         algorithm=algorithm,
         up_codec=codecs[0],
         down_codec=codecs[1],
-        rounds=3,
+        rounds=ROUNDS,
         cohort=3,
         batch_size=4,
         engine=engine,

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fedmtl.core.context import NO_CONTEXT, context_of
+from fedmtl.core.context import NO_CONTEXT
 from fedmtl.core.random import rng
 from fedmtl.core.trees import tree_leaves
 from fedmtl.core.types import ClientId, Payload, Trained, Upload
@@ -23,6 +23,7 @@ from fedmtl.protocol.packets import DOWN, UP
 from fedmtl.protocol.plan import Plan
 from fedmtl.tables.schemas import TRAIN_LOSS
 from tests.algorithms.rounds import epoch
+from tests.engines.jobs import context
 from tests.single_packets import pack_payload, unpack_payload
 
 
@@ -85,7 +86,7 @@ class Single:
             data = self.clients[client]
             down = self.down(client, round)
             batches = epoch(self.plan, data, client, round)
-            ctx = context_of(self.plan.seed, round - 1, client)
+            ctx = context(self.plan, client, data.tasks, round)
             result: Trained[Any] = self.plan.training(data.tasks)(down, self.private[client], batches, ctx)
             failed = (client in private_fails and can_fail(result.private)) or (
                 client in upload_fails and can_fail(result.upload.payload)

@@ -6,9 +6,9 @@ from contextvars import ContextVar
 
 import torch
 from torch import Tensor
-from torch.func import grad
 
 from fedmtl.algorithms.common.companions import Companions, companions
+from fedmtl.algorithms.common.gradient import gradient_of
 from fedmtl.algorithms.common.training_loss import keep_loss, losses_are_kept
 from fedmtl.core.buffers import buffers, buffers_handed, trainable
 from fedmtl.core.context import NO_CONTEXT, Context, training_step
@@ -78,7 +78,7 @@ def sgd(
     every = params if beside is None else {**beside.params, **params}
     w, held = trainable(every), buffers(every)
     state = chosen.init(w)
-    gradient, retraction = grad(_with_loss(loss, params, beside), has_aux=True), _RETRACTION.get()
+    gradient, retraction = gradient_of(_with_loss(loss, params, beside)), _RETRACTION.get()
     kept = counts and losses_are_kept()
     total = None
     for epoch in range(epochs):
