@@ -33,23 +33,31 @@ def encode(numbers: NDArray[np.integer]) -> list[Bits]:
     unary[ends] = 1
     pieces, rest = [unary], numbers
     for bit in range(int(log2.max(initial=0))):
-        rest = rest[LOG2[rest] > bit]
+        has = np.flatnonzero(log2 > bit)
+        rest, log2 = rest[has], log2[has]
         pieces.append((rest >> bit & 1).astype(np.uint8))
     return pieces
 
 
-def decode(bits: Bits, count: int) -> tuple[NDArray[np.int64], int]:
+def decode(bits: Bits, count: int, total: int) -> tuple[NDArray[np.int64], int]:
     """Return ``count`` numbers, and how many bits were theirs.
+
+    Args:
+        bits: theirs, and more behind them.
+        count: of numbers.
+        total: their sum is at most this, and so are their zeros and ones: N + 1 <= v.
 
     Raises:
         Damaged: fewer are there, or one is beyond ``LARGEST``.
     """
     if count == 0:
         return np.zeros(0, np.int64), 0
-    ends = np.flatnonzero(bits)[:count]
+    ends = np.flatnonzero(bits[:total])[:count]
     if ends.size < count:
         raise Damaged(f"{count} numbers begin, of which {ends.size} end")
-    log2 = np.diff(ends, prepend=-1) - 1
+    log2 = ends - 1
+    log2[1:] -= ends[:-1]
+    log2[0] += 1
     most, used = int(log2.max()), int(ends[-1]) + 1
     if most > LOG2[-1] or used + int(log2.sum()) > bits.size:
         raise Damaged(f"a number of {most + 1} bits, in {bits.size}")

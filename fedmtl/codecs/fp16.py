@@ -14,6 +14,8 @@ from fedmtl.codecs.traits import CodecTraits
 
 BLOCK = 256
 """Numbers that share an exponent."""
+CHUNK = 2**8 * BLOCK
+"""Numbers of a vector that a receiver works on at a time, so that it needs little memory beside the vector."""
 TOP = 65504 / 65536
 """The largest number of binary16, in parts of the next power of two."""
 LEAST, MOST = -126, 113
@@ -81,9 +83,14 @@ class FP16:
                 f"{self!r} makes exponents from {LEAST} to {MOST}, got {exponent.min()} to {exponent.max()}; "
                 "the packet is damaged or forged: reject the reply."
             )
-        halves = np.ascontiguousarray(data[:, blocks:]).view("<f2").astype(np.float32)
+        factor, halves, x = np.ldexp(np.float32(1), exponent), data[:, blocks:], np.empty((len(data), size), np.float32)
         with np.errstate(over="ignore", invalid="ignore"):  # infinity and NaN are the caller's to refuse
-            return halves * _spread(np.ldexp(np.float32(1), exponent), size)  # (3)
+            for start in range(0, size, CHUNK):
+                end = min(start + CHUNK, size)
+                some = np.ascontiguousarray(halves[:, 2 * start : 2 * end]).view("<f2")
+                own = _spread(factor[:, start // BLOCK : -(-end // BLOCK)], end - start)
+                np.multiply(some, own, out=x[:, start:end], dtype=np.float32)  # (3)
+        return x
 
 
 def _spread(of_blocks: NDArray[Any], size: int) -> NDArray[Any]:

@@ -90,9 +90,13 @@ class Partition:
         self._check_size(size)
         if self.traits.fixed_bytes:
             check_length(self.owner, len(data), size, self.num_bytes(size))
+        pieces = zip(self.parts, self._split(data), strict=True)
+        found = [part.codec.decode(piece, part.layout.size) for part, piece in pieces]
+        if len(found) == 1:
+            return found[0]
         x = np.empty(size, np.float32)
-        for part, piece in zip(self.parts, self._split(data), strict=True):
-            part.put(part.codec.decode(piece, part.layout.size), x)
+        for part, values in zip(self.parts, found, strict=True):
+            part.put(values, x)
         return x
 
     def decode_rows(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from fedmtl.codecs.checks import check_length
 from fedmtl.codecs.layout import Layout
 from fedmtl.codecs.traits import CodecTraits
 
-CHUNK = 2**13
+CHUNK = 2**14
 """Numbers that are coded at a time, so that a receiver needs little memory beside the vector."""
 HEAD = np.dtype([("count", "<u4"), ("bytes", "<u4")])
 """Before each chunk: its numbers that are not 0, and the bytes of their code."""
@@ -32,9 +32,9 @@ class QSGD:
     Unbiased. Its squared error is ‖x‖² Σ f (1 - f) / s² on average, at most ‖x‖² min(n / s², √n / s). With s = √n
     levels, those of a Gaussian vector are near |x| of standard deviation 1: an NMSE of 0.166.
 
-    For each chunk of 8192 numbers: for each number that is not 0 the gap from the one before it, a sign and q, all gaps
-    first. Bits: 2.72 a number of Gaussian vectors at s = √n (gap 1.84, sign 1 and level 1.48 of each of the 0.631 that
-    are not 0), at most 3.5 + 2 log2(1 + s / √n) of any; and in bytes 8 for the norm, float64, and 8 a chunk. Which
+    For each chunk of 16384 numbers: for each number that is not 0 the gap from the one before it, a sign and q, all
+    gaps first. Bits: 2.72 a number of Gaussian vectors at s = √n (gap 1.84, sign 1 and level 1.48 of each of the 0.631
+    that are not 0), at most 3.5 + 2 log2(1 + s / √n) of any; and in bytes 8 for the norm, float64, and 8 a chunk. Which
     numbers are 0 is random, so the bytes of two packets differ.
 
     One norm for all numbers: where layers are of unlike size, ``PerLayer`` gives each its own.
@@ -88,8 +88,10 @@ class QSGD:
             q = floor.astype(np.int32)
             q += rng.random(q.size, dtype=np.float32) < a  # (1)
             index = np.flatnonzero(q)
+            gaps = index + 1
+            gaps[1:] -= gaps[:-1].copy()
             bits = [
-                *elias.encode(np.diff(index, prepend=-1)),
+                *elias.encode(gaps),
                 (part[index] < 0).view(np.uint8),
                 *elias.encode(np.minimum(q[index], s)),
             ]
@@ -114,7 +116,7 @@ class QSGD:
             if count > part.size or length > self._most_code_bytes(part.size, s) + 1 or place + length > len(data):
                 self._refuse(f"{count} numbers in {length} bytes of a chunk of {part.size}")
             try:
-                index, level = self._read(np.frombuffer(data, np.uint8, length, place), count)
+                index, level = _read(np.frombuffer(data, np.uint8, length, place), count, part.size)
             except elias.Damaged as error:
                 self._refuse(str(error))
             if index.size and (index[-1] >= part.size or np.abs(level).max() > s or not norm):
@@ -124,19 +126,6 @@ class QSGD:
         if place != len(data):
             self._refuse(f"{len(data)} bytes, of which {place} are read")
         return x
-
-    def _read(self, packed: NDArray[np.uint8], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the places of a chunk's numbers and their signed levels."""
-        bits = np.unpackbits(packed)
-        gaps, used = elias.decode(bits, count)
-        negative = bits[used : used + count]
-        if negative.size < count:
-            raise elias.Damaged(f"{negative.size} signs of {count}")
-        used += count
-        levels, more = elias.decode(bits[used:], count)
-        if bits.size - used - more > 7 or bits[used + more :].any():
-            raise elias.Damaged("a wrong end")
-        return np.cumsum(gaps) - 1, np.where(negative, -levels, levels)
 
     def _most_code_bytes(self, size: int, s: int) -> int:
         """Gaps add up to the size, and none takes more than 1.5 bits for each number that it passes (that of 2: 3);
@@ -152,3 +141,17 @@ class QSGD:
 
 def _chunks(x: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     return [x[start : start + CHUNK] for start in range(0, x.size, CHUNK)]
+
+
+def _read(packed: NDArray[np.uint8], count: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the places of a chunk's numbers and their signed levels."""
+    bits = np.unpackbits(packed)
+    gaps, used = elias.decode(bits, count, size)
+    negative = bits[used : used + count]
+    if negative.size < count:
+        raise elias.Damaged(f"{negative.size} signs of {count}")
+    used += count
+    levels, more = elias.decode(bits[used:], count, bits.size)
+    if bits.size - used - more > 7 or bits[used + more :].any():
+        raise elias.Damaged("a wrong end")
+    return np.cumsum(gaps) - 1, np.where(negative, -levels, levels)

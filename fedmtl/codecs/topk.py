@@ -13,6 +13,9 @@ from fedmtl.codecs.largest import check_keep, kept_of, largest
 from fedmtl.codecs.layout import Layout
 from fedmtl.codecs.traits import CodecTraits
 
+CHUNK = 2**13
+"""Bytes of bits, or numbers, that a receiver works on at a time, so that it needs little memory beside the vector."""
+
 
 class Sizes(NamedTuple):
     """The sizes of a packet's parts: a function of n and k only."""
@@ -81,29 +84,44 @@ class TopK:
     def decode(self, data: bytes, size: int) -> NDArray[np.float32]:
         sizes = self._sizes(max(size, 1))
         check_length(self, len(data), size, sizes.num_bytes)
-        values = np.frombuffer(data, "<f4", sizes.k).astype(np.float32)
+        values = np.frombuffer(data, "<f4", sizes.k)
         check_decoded(self, values)
         packed = np.frombuffer(data, np.uint8, offset=4 * sizes.k)
         low = np.unpackbits(packed[: sizes.low_bytes])
-        high = np.unpackbits(packed[sizes.low_bytes :])
-        ones = np.flatnonzero(high)
-        if low[sizes.k * sizes.low :].any() or high[sizes.high :].any() or ones.size != sizes.k:
+        index, ones, end = _ones(packed[sizes.low_bytes :], sizes)
+        if low[sizes.k * sizes.low :].any() or end or ones != sizes.k:
             raise ValueError(
-                f"{self!r} marks {sizes.k} indices and ends in zeros, got {ones.size} or a wrong end; "
+                f"{self!r} marks {sizes.k} indices and ends in zeros, got {ones} or a wrong end; "
                 "the packet is damaged or forged: reject the reply."
             )
-        low = low[: sizes.k * sizes.low].reshape(sizes.k, sizes.low)
-        index = ((ones - np.arange(sizes.k)) << sizes.low) + (low @ (1 << np.arange(sizes.low)))
-        if index[-1] >= size or (np.diff(index) < 1).any():
+        index -= np.arange(sizes.k, dtype=index.dtype)
+        index <<= sizes.low
+        for bit in range(sizes.low):
+            index |= low[bit : sizes.k * sizes.low : sizes.low].astype(index.dtype) << bit
+        if index.max() >= size or (index[1:] <= index[:-1]).any():
             raise ValueError(
                 f"{self!r} writes rising indices below {size}, got others, up to {index.max()}; "
                 "the packet is damaged or forged: reject the reply."
             )
         x = np.zeros(size, np.float32)
-        x[index] = values
+        for start in range(0, sizes.k, CHUNK):
+            x[index[start : start + CHUNK]] = values[start : start + CHUNK]
         return x
 
     def _sizes(self, size: int) -> Sizes:
         k = kept_of(self.keep, size)
         low = (size // k).bit_length() - 1
         return Sizes(k, low, k + ((size - 1) >> low))
+
+
+def _ones(packed: NDArray[np.uint8], sizes: Sizes) -> tuple[NDArray[np.signedinteger], int, bool]:
+    """Return the places of the first k ones of (2), their number, and whether one is behind the last bit."""
+    found = np.zeros(sizes.k, np.int32 if sizes.high < 2**31 else np.int64)
+    ones, end = 0, False
+    for start in range(0, packed.size, CHUNK):
+        places = np.flatnonzero(np.unpackbits(packed[start : start + CHUNK])) + 8 * start
+        end |= bool(places.size and places[-1] >= sizes.high)
+        room = places[: max(0, sizes.k - ones)]
+        found[ones : ones + room.size] = room
+        ones += places.size
+    return found, ones, end

@@ -125,7 +125,7 @@ def qsgd_bits() -> float:
 
 
 def qsgd_bytes(n: int) -> float:
-    chunks = math.ceil(n / 8192)  # each is filled up to a byte, by half of one on average
+    chunks = math.ceil(n / 2**14)  # each is filled up to a byte, by half of one on average
     return 8 + 8.5 * chunks + n * qsgd_bits() / 8
 
 
