@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fedmtl.codecs.base import check_vector
 from fedmtl.codecs.checks import check_length
-from fedmtl.codecs.hadamard import rotate, rotate_back, sign_bits, widths
+from fedmtl.codecs.hadamard import CHUNK, rotate, rotate_back, sign_bits, widths
 from fedmtl.codecs.layout import Layout
 from fedmtl.codecs.lloyd_max import lloyd_max
 from fedmtl.codecs.traits import CodecTraits
@@ -121,12 +121,7 @@ class EDEN:
                 f"{self!r} makes scales that are finite and not negative, got {scales[~fits][0]:g}; "
                 "the packet is damaged or forged: reject the reply."
             )
-        bits = np.unpackbits(data[:, body:], axis=1).reshape(count, self.bits, padded)
-        index = np.zeros((count, padded), np.uint8)
-        for bit in range(self.bits - 1):
-            index |= bits[:, 1 + bit] << bit
-        y = lloyd_max(self.bits)[0].astype(np.float32)[index]
-        y.view(np.uint32)[:] |= np.left_shift(bits[:, 0], 31, dtype=np.uint32)
+        y = self._levels(data[:, body:].reshape(count, self.bits, padded // 8))
         signs, start, first = sign_bits(seeds, padded), 0, 0
         for blocks_of, width in blocks:
             here = slice(start, start + blocks_of * width)
@@ -140,6 +135,19 @@ class EDEN:
             y[:, here] = part.reshape(count, -1)
             start, first = here.stop, first + blocks_of
         return y[:, :size]
+
+    def _levels(self, packed: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The levels of bits [K, bits, padded / 8], some at a time, so that little memory is needed beside them."""
+        levels, y = lloyd_max(self.bits)[0].astype(np.float32), np.empty((len(packed), 8 * packed.shape[2]), np.float32)
+        for start in range(0, packed.shape[2], CHUNK // 8):
+            bits = np.unpackbits(packed[:, :, start : start + CHUNK // 8], axis=2)
+            index = np.zeros((len(bits), bits.shape[2]), np.uint8)
+            for bit in range(self.bits - 1):
+                index |= bits[:, 1 + bit] << bit
+            signed = levels[index].view(np.uint32)
+            signed |= np.left_shift(bits[:, 0], 31, dtype=np.uint32)
+            y[:, 8 * start : 8 * start + bits.shape[2]] = signed.view(np.float32)
+        return y
 
 
 def _of_blocks(signs: NDArray[np.uint8], here: slice, width: int) -> NDArray[np.uint8]:
