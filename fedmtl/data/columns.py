@@ -133,10 +133,11 @@ def numbers_of(name: str, series: Any, owner: NDArray[Any] | None = None) -> NDA
     if hasattr(series.dtype, "categories") or kind not in "biuf":
         series = series.astype(object)
         text = [row for row, value in enumerate(series) if isinstance(value, str)]
-        if text:
-            at = f"row {text[0]}" if owner is None else f"client {shown(owner[text[0]])}"
+        if text:  # one bad cell of a file makes texts of all numbers beside it, and is the one to correct
+            bad = next((row for row in text if not is_numeral(series.iloc[row])), text[0])
+            at = f"row {bad}" if owner is None else f"client {shown(owner[bad])}"
             raise ValueError(
-                f"Column {name!r} holds numbers, and the text {shown(series.iloc[text[0]])} at {at}; correct it."
+                f"Column {name!r} holds numbers, and the text {shown(series.iloc[bad])} at {at}; correct it."
             )
     found = to_numbers(f"Column {name!r}", series).array.astype(np.float64)
     beyond = np.abs(found) > LARGEST

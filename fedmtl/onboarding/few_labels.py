@@ -90,7 +90,7 @@ def _chosen(
         if len(known) < labels:
             raise ValueError(
                 f"{where}: {len(known)} labelled examples, but labels={labels} of each client are asked for; ask for "
-                "fewer, or for all, labels=None."
+                "fewer, or for all of them."
             )
         return known[:labels]
     of_class = [known[y[known] == value] for value in np.unique(y[known])]
@@ -99,6 +99,6 @@ def _chosen(
             value, words = int(y[some[0]]), class_names(task)
             raise ValueError(
                 f"{where}: {len(some)} labelled examples of class {shown(words[value] if words else value)}, but "
-                f"labels={labels} of each class are asked for; ask for fewer, or for all, labels=None."
+                f"labels={labels} of each class are asked for; ask for fewer, or for all of them."
             )
     return np.concatenate([some[:labels] for some in of_class])

@@ -67,7 +67,7 @@ def _held_out(run: Finished) -> Federation:
     data = run.experiment.data
     if not isinstance(data, Without):
         raise ValueError(
-            "The run's data holds no client and no task out, so give data=…, new clients; or train on "
+            "The run's data holds no client and no task out, so give data=…, new clients (--data FILE); or train on "
             "Without(data, clients=[…])."
         )
     return data.held_out(run.experiment.seed)

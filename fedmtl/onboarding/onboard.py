@@ -128,7 +128,7 @@ def _counts(labels: Any) -> list[int | None]:
     found = [None if one == ALL else one for one in given]
     for one in found:
         if one is not None and (isinstance(one, bool) or not isinstance(one, int | np.integer) or one < 1):
-            raise ValueError(f"labels is a whole number from 1, or None for all, or several of them, got {shown(one)}.")
+            raise ValueError(f'labels is a whole number from 1, or "all", or several of these, got {shown(one)}.')
     if not found:
         raise ValueError("labels names no number of labels; give one, such as 5, or None for all.")
     some = sorted({int(one) for one in found if one is not None})

@@ -62,7 +62,9 @@ def test_new_rows_are_predicted_by_name(here: Path) -> None:
     wanted = load_result("runs/a").predict("south", new)["churn"].values
     assert lines[0] == "churn,churn_probability" and [line.split(",")[0] for line in lines[1:]] == list(wanted)
     for column, message in (("plan", "has no column 'plan'"), ("age", "Column 'age' holds numbers, and the text 'x'")):
-        (new.drop(columns="plan") if column == "plan" else new.assign(age="x")).to_csv("bad.csv", index=False)
+        # A file with one bad cell reads as texts: that cell is named, not the number of the first row.
+        bad = new.drop(columns="plan") if column == "plan" else new.assign(age=[*new.age.astype(str)[:-1], "x"])
+        bad.to_csv("bad.csv", index=False)
         code, output = called("predict", "runs/a", "--client", "south", "bad.csv")
         assert code == 2 and output.startswith("error: bad.csv: ") and message in output, output
 

@@ -239,7 +239,7 @@ def arrays(rows: int = 12, features: int = 4, **labels: Any) -> dict[str, Any]:
         (arrays(value=np.full(12, np.nan)), 1, "no labelled example; label some"),
         (arrays(kind=np.array([0.0, 1.0, 2.0] + [np.nan] * 9)), 2, "labelled examples of class"),
         (arrays(value=np.linspace(0, 1, 12)), 30, "labelled examples, but labels=30 of each client are asked for"),
-        (arrays(), 0, "labels is a whole number from 1, or None for all, or several of them, got 0"),
+        (arrays(), 0, 'labels is a whole number from 1, or "all", or several of these, got 0'),
         (arrays(), (), "labels names no number of labels"),
         (None, 1, "holds no client and no task out, so give data=…"),
         (3, 1, "New clients are a Federation, a data set, a table, or {client: (x, {task: labels})}, got a int"),
