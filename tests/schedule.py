@@ -52,7 +52,7 @@ FIRST = (
     "tests/server/test_other_clients.py",
     "tests/models/test_stateful.py",
     "tests/test_resume.py",
-    "tests/export/test_trained.py",
+    "tests/export/test_every_algorithm.py",
     "tests/server/test_pairs.py",
     "tests/engines/trace/test_batched_function.py",
     "tests/studies/tuning/test_tune.py",
