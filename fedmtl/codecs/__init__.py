@@ -16,6 +16,8 @@ from fedmtl.codecs.qsgd import QSGD as QSGD
 from fedmtl.codecs.terngrad import TernGrad as TernGrad
 from fedmtl.codecs.sign import Sign as Sign
 from fedmtl.codecs.topk import TopK as TopK
+from fedmtl.codecs.golomb_topk import GolombTopK as GolombTopK
+from fedmtl.codecs.randk import RandK as RandK
 from fedmtl.codecs.stc import STC as STC
 from fedmtl.codecs.eden import EDEN as EDEN
 from fedmtl.codecs.error_feedback import ErrorFeedback as ErrorFeedback

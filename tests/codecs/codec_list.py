@@ -35,9 +35,11 @@ from fedmtl.codecs import (
     Codec,
     Dense,
     ErrorFeedback,
+    GolombTopK,
     Int4,
     Int8,
     PerLayer,
+    RandK,
     Sign,
     TernGrad,
     TopK,
@@ -173,6 +175,28 @@ def topk_worst(keep: float, x: NDArray[np.float32]) -> float:
     return max(0.0, 1 - keep) * square(x)
 
 
+def randk(keep: float) -> Case:
+    """Numbers are n / k - 1 times too large or lost: a mean square of (k / n) (n / k - 1)² + 1 - k / n = n / k - 1."""
+    return Case(
+        RandK(keep),
+        lambda n: 4 + 4 * max(1, math.ceil(round(keep * n, 6))),
+        lambda x: max(1.0, (1 / keep - 1) ** 2) * square(x),
+        1 / keep - 1,
+        False,
+        False,
+    )
+
+
+def golomb_topk(keep: float, codec: Codec[Any]) -> Case:
+    """The bytes of STC less its head of 8, with 31 more bits a number."""
+
+    def num_bytes(n: int) -> float:
+        k = max(1, math.ceil(round(keep * n, 6)))
+        return stc_bytes(keep, n) - 8 - k / 8 + 4 * k
+
+    return Case(codec, num_bytes, lambda x: topk_worst(keep, x), gaussian_topk(keep), False)
+
+
 def stc_bytes(keep: float, n: int) -> float:
     """A sign, b bits and a run of zeros with its end: P(a gap is m or more) = (1 - p)^m, so 1 / (1 - (1 - p)^(2^b))."""
     k = max(1, math.ceil(round(keep * n, 6)))
@@ -271,6 +295,10 @@ CASES = [
     sign(Sign()),
     sign(ErrorFeedback(Sign())),
     Case(QSGD(), qsgd_bytes, lambda x: x.size / max(1, round(x.size**0.5)) ** 2 * square(x), gaussian_qsgd(), False),
+    golomb_topk(0.05, GolombTopK()),
+    golomb_topk(0.1, ErrorFeedback(GolombTopK(0.1))),
+    randk(0.1),
+    randk(0.25),
     stc(0.01, STC()),
     stc(0.05, ErrorFeedback(STC(0.05))),
     *map(eden, (1, 2, 3, 4)),
