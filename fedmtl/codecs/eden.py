@@ -1,7 +1,9 @@
 """EDEN: a random rotation, then one to four bits a number. With one bit it is DRIVE.
 
-Vargaftik, Ben Basat, Portnoy, Mendelson, Ben-Itzhak, Mitzenmacher. EDEN. ICML 2022, arXiv:2108.08842
-Vargaftik, Ben Basat, Portnoy, Mendelson, Ben-Itzhak, Mitzenmacher. DRIVE. NeurIPS 2021, arXiv:2105.08339
+    Vargaftik, Ben Basat, Portnoy, Mendelson, Ben-Itzhak, Mitzenmacher. EDEN. ICML 2022, arXiv:2108.08842
+    Vargaftik, Ben Basat, Portnoy, Mendelson, Ben-Itzhak, Mitzenmacher. DRIVE. NeurIPS 2021, arXiv:2105.08339
+
+A rotation makes every update nearly Gaussian, so that one table of levels is the best for all.
 """
 
 from collections.abc import Callable

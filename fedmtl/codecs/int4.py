@@ -1,4 +1,10 @@
-"""Int4: two numbers a byte, one scale a block, rounded at random so that the mean is right."""
+"""Int4: two numbers a byte, one scale a block, rounded at random so that the mean is right.
+
+    The blocks: Dettmers, Lewis, Shleifer, Zettlemoyer. 8-bit optimizers via block-wise quantization. ICLR 2022,
+    arXiv:2110.02861
+
+Between Int8 and one bit: as unbiased, for updates that many clients average.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

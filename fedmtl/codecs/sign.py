@@ -1,4 +1,10 @@
-"""Sign: one bit a number."""
+"""Sign: one bit a number.
+
+    Karimireddy, Rebjock, Stich, Jaggi. Error feedback fixes SignSGD and other gradient compression schemes. ICML 2019,
+    arXiv:1901.09847
+
+One scale and a sign each are the least that is sent of an update, and with a memory they are enough.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

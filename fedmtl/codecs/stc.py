@@ -1,7 +1,9 @@
 """STC: the largest numbers as one magnitude and their signs, and where they are. Sparse ternary compression.
 
-Sattler, Wiedemann, Müller, Samek. Robust and communication-efficient federated learning from non-i.i.d. data. IEEE
-TNNLS 2020, arXiv:1903.02891
+    Sattler, Wiedemann, Müller, Samek. Robust and communication-efficient federated learning from non-i.i.d. data. IEEE
+    TNNLS 2020, arXiv:1903.02891
+
+Few numbers of one magnitude: with a memory, what is left out arrives in later rounds.
 """
 
 import math

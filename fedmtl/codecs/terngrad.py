@@ -1,4 +1,10 @@
-"""TernGrad: three levels a number, one scale a block, rounded at random so that the mean is right."""
+"""TernGrad: three levels a number, one scale a block, rounded at random so that the mean is right.
+
+    Wen et al. TernGrad: ternary gradients to reduce communication in distributed deep learning. NeurIPS 2017,
+    arXiv:1705.07878
+
+Int8 with one level; an average over many clients takes out the noise.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
