@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from fedmtl.core.bounds import check_parameters
 from fedmtl.models.heads import linear_head
-from fedmtl.models.sizes import check_positive
+from fedmtl.models.sizes import check_fields, check_positive
 from fedmtl.models.tokens import check_vocabulary, masked_mean, text_length, token_mask
 
 
@@ -26,6 +26,7 @@ class BagOfEmbeddings:
     """Features of a layer Linear-ReLU on the mean; 0: the mean itself."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_vocabulary("BagOfEmbeddings", self.vocabulary)
         check_positive("BagOfEmbeddings", width=self.width)
         if self.hidden < 0:

@@ -10,7 +10,7 @@ from torch import nn
 from fedmtl.core.bounds import check_parameters
 from fedmtl.models.heads import linear_head
 from fedmtl.models.images import halved, image_sides
-from fedmtl.models.sizes import check_positive
+from fedmtl.models.sizes import check_fields, check_positive
 
 
 def check_convolutions(
@@ -41,6 +41,7 @@ class CNN:
     hidden: int = 64
 
     def __post_init__(self) -> None:
+        check_fields(self)
         object.__setattr__(self, "channels", tuple(self.channels))
         check_positive("CNN", channels=self.channels, hidden=self.hidden)
 

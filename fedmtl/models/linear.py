@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from fedmtl.models.heads import linear_head
+from fedmtl.models.sizes import check_fields
 
 
 @dataclass(frozen=True)
@@ -13,6 +14,9 @@ class Linear:
 
     intercept: bool = True
     """A head adds a constant."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def trunk(self, input_shape: tuple[int, ...]) -> nn.Module:
         return nn.Flatten()

@@ -8,6 +8,7 @@ from torch import nn
 
 from fedmtl.core.bounds import check_parameters
 from fedmtl.models.heads import linear_head
+from fedmtl.models.sizes import check_fields
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class MLP:
     """Sizes of the hidden layers; the last is the number of features that heads see."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         object.__setattr__(self, "hidden", tuple(self.hidden))
         if not self.hidden or min(self.hidden) < 1:
             raise ValueError(f"MLP needs at least one hidden layer and positive sizes, got hidden={self.hidden}.")

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fedmtl.core.bounds import check_parameters
 from fedmtl.models.heads import linear_head, places_head
-from fedmtl.models.sizes import check_positive
+from fedmtl.models.sizes import check_fields, check_positive
 from fedmtl.models.tokens import check_vocabulary, token_mask
 
 
@@ -70,6 +70,7 @@ class LSTM:
 
 def _check(model: GRU | LSTM) -> None:
     name = type(model).__name__
+    check_fields(model)
     check_positive(name, hidden=model.hidden, layers=model.layers, width=model.width)
     if model.vocabulary:
         check_vocabulary(name, model.vocabulary)

@@ -8,7 +8,7 @@ from fedmtl.core.bounds import check_parameters
 from fedmtl.models.heads import MeanOfPlaces, linear_head
 from fedmtl.models.images import halved, image_sides
 from fedmtl.models.norms import check_norm, norm_of
-from fedmtl.models.sizes import check_positive
+from fedmtl.models.sizes import check_fields, check_positive
 
 BLOCKS = {8: (1, 1, 1), 18: (2, 2, 2, 2)}
 """Layers with weights, heads included -> blocks of two convolutions in each stage."""
@@ -33,6 +33,7 @@ class ResNet:
     statistics are shared as the weights beside them; FedBN keeps them private."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_positive("ResNet", depth=self.depth, width=self.width)
         if self.depth not in BLOCKS:
             raise ValueError(f"ResNet has a depth of {' or '.join(map(str, BLOCKS))}, got depth={self.depth}.")

@@ -1,6 +1,20 @@
 """Checks of a model's fields."""
 
-from typing import Any
+from dataclasses import fields
+from typing import Any, get_type_hints
+
+from fedmtl.core.field_types import check_type
+
+
+def check_fields(model: Any) -> None:
+    """Refuse values of another type than a field's: numbers, texts, and lists of them.
+
+    Raises:
+        ValueError: it names the field, the value and the type.
+    """
+    hints = get_type_hints(type(model))
+    for field in fields(model):
+        check_type(f"{type(model).__name__}: {field.name}", getattr(model, field.name), hints[field.name])
 
 
 def check_positive(name: str, **sizes: Any) -> None:

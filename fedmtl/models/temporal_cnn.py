@@ -8,7 +8,7 @@ from torch import nn
 from fedmtl.models.cnn import check_convolutions
 from fedmtl.models.heads import linear_head
 from fedmtl.models.images import halved
-from fedmtl.models.sizes import check_positive
+from fedmtl.models.sizes import check_fields, check_positive
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class TemporalCNN:
     hidden: int = 64
 
     def __post_init__(self) -> None:
+        check_fields(self)
         object.__setattr__(self, "channels", tuple(self.channels))
         check_positive("TemporalCNN", channels=self.channels, hidden=self.hidden)
 

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from fedmtl.core.bounds import check_parameters
 from fedmtl.models.heads import linear_head
-from fedmtl.models.sizes import check_dropout, check_positive
+from fedmtl.models.sizes import check_dropout, check_fields, check_positive
 from fedmtl.models.tokens import check_vocabulary, text_length, token_mask
 
 
@@ -32,6 +32,7 @@ class TextCNN:
     """Probability that a feature is 0 in training."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         object.__setattr__(self, "kernels", tuple(self.kernels))
         check_vocabulary("TextCNN", self.vocabulary)
         check_positive("TextCNN", width=self.width, kernels=self.kernels, channels=self.channels)

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from fedmtl.core.bounds import check_parameters
 from fedmtl.models.heads import linear_head, places_head
-from fedmtl.models.sizes import check_dropout, check_positive
+from fedmtl.models.sizes import check_dropout, check_fields, check_positive
 from fedmtl.models.tokens import check_vocabulary, masked_mean, text_length, token_mask
 
 _HIDDEN = 1e9
@@ -41,6 +41,7 @@ class TransformerEncoder:
     """Features for each token, [width, T], for tasks that label tokens; else their mean, [width]."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_vocabulary("TransformerEncoder", self.vocabulary)
         check_positive("TransformerEncoder", width=self.width, heads=self.heads, layers=self.layers, hidden=self.hidden)
         check_dropout("TransformerEncoder", self.dropout)

@@ -11,7 +11,7 @@ from fedmtl.core.bounds import check_parameters
 from fedmtl.models.heads import linear_head, places_head
 from fedmtl.models.images import halved, image_sides
 from fedmtl.models.norms import check_norm, norm_of
-from fedmtl.models.sizes import check_positive
+from fedmtl.models.sizes import check_fields, check_positive
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class UNet:
     """``group``: GroupNorm of at most 8 groups; ``batch``: BatchNorm."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         object.__setattr__(self, "channels", tuple(self.channels))
         check_positive("UNet", channels=self.channels)
         check_norm("UNet", self.norm)
