@@ -1,9 +1,10 @@
 """Bytes at the sockets of a run's clients, if each were a device of its own: modelled from its ledger."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from fedmtl.analysis.runs import Run
 from fedmtl.protocol.wire_model import Carried, FlowerWire
 
 OBJECTS = 6
@@ -34,14 +35,14 @@ def wire_bytes(result: Any, wire: FlowerWire | None = None) -> list[WireRow]:
     Idle and control traffic is not in it: it depends on time, see ``FlowerWire.idle`` and ``FlowerWire.begin``.
 
     Args:
-        result: of ``run``, ``load_result`` or ``load_run``: anything with a ``ledger`` of rows.
+        result: of ``run`` or ``load_result``, or a run of ``load_run``.
         wire: the model of the transport; Flower's, without TLS.
     """
     wire = FlowerWire() if wire is None else wire
     packets: dict[int, dict[str, dict[int, int]]] = defaultdict(
         lambda: {"down": defaultdict(int), "up": defaultdict(int)}
     )
-    for row in _rows(result.ledger):
+    for row in result.transfers if isinstance(result, Run) else result.ledger:
         exchange = row["round"] + (row["purpose"] == "evaluate")
         packets[exchange][row["direction"]][row["client"]] += row["packet_bytes"]
     found = []
@@ -53,10 +54,6 @@ def wire_bytes(result: Any, wire: FlowerWire | None = None) -> list[WireRow]:
         sizes = packet_down, packet_up, down.app_bytes, up.app_bytes, total.down, total.up
         found.append(WireRow(exchange, clients, *sizes))
     return found
-
-
-def _rows(ledger: Any) -> Iterable[Mapping[str, Any]]:
-    return ledger.to_dict("records") if hasattr(ledger, "to_dict") else ledger
 
 
 def _carried(packets: Iterable[int], records: int) -> Carried:

@@ -1,6 +1,7 @@
 """The model of the wire: by hand, and against Flower's own objects of a run's messages."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from flwr.app import Message
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 from flwr.supercore.task_identity import TaskIdentity
 
-from fedmtl import Experiment, FlowerWire, run, wire_bytes
+from fedmtl import Experiment, FlowerWire, load_run, run, wire_bytes
 from fedmtl.protocol.wire_model import Carried, WireBytes
 from fedmtl.runtime.flower.carried import carried
 from fedmtl.runtime.flower.messages import packet_bytes
@@ -63,7 +64,9 @@ def test_a_number_that_cannot_be(field: str, value: Any) -> None:
         FlowerWire(**{field: value})
 
 
-def test_clients_as_devices_have_the_objects_of_flowers_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clients_as_devices_have_the_objects_of_flowers_messages(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """One client is one node's only one, so its messages are those of a device; ids are as long as on a network."""
     seen: dict[str, list[Message]] = {"down": [], "up": []}
     send = LocalGrid.send_and_receive
@@ -84,10 +87,12 @@ def test_clients_as_devices_have_the_objects_of_flowers_messages(monkeypatch: py
             cohort=1.0,
             runtime="InProcess",
             engine="Loop",
-        )
+        ),
+        tmp_path,
     )
     TaskIdentity.run_id = TaskIdentity.node_id = 2**62  # each grid sets them anew
     rows = wire_bytes(result)
+    assert wire_bytes(load_run(tmp_path)) == rows
     assert [row.round for row in rows] == [1, 2, 3] and all(row.clients == 1 for row in rows)
     for way, messages in seen.items():
         assert [packet_bytes(message) for message in messages] == [getattr(row, f"packet_{way}") for row in rows]

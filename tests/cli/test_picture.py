@@ -59,7 +59,8 @@ def test_a_panel_for_each_task_over_its_bytes(tmp_path: Path) -> None:
     ]
     (below,) = picture.figure.legends
     assert {text.get_text() for text in below.get_texts()} == set(curves)
-    assert not below.get_window_extent().overlaps(axes.get_tightbbox())  # nor the label of the axis
+    panel = axes.get_tightbbox()
+    assert panel is not None and not below.get_window_extent().overlaps(panel)  # nor the label of the axis
 
 
 def test_run_draws_where_it_is_told_to(here: Path) -> None:

@@ -108,7 +108,7 @@ def test_the_option_of_a_comparison_that_causes_an_error_is_named(here: Path) ->
     )
     assert fits(
         error("compare", "small.toml", "--codec", "Dense/Int"),
-        "--codec Dense/Int: Unknown codec 'Int'; known:… Did you mean Int8?",
+        "--codec Dense/Int: Unknown codec 'Int'; known:… Did you mean Int8 or Int4?",
     )
     assert error("compare", "small.toml", "--seeds", "0").startswith("--seeds 0: compare: at least one seed")
     assert error("compare", "small.toml", "--seeds", "1", "--set", "rounds=0").startswith("--set rounds=0: rounds is")
