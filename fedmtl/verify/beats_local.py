@@ -16,17 +16,22 @@ times over, so what is common to them can be learnt. The bound is 0.8 of the lea
 rounds, a fifth less: a method that only descends as Local does, or that averages what should not be, is beyond it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.algorithms.base import first_server
 from fedmtl.algorithms.local import Local
-from fedmtl.core.trees import tree_index, tree_leaves, tree_stack, tree_unflatten
-from fedmtl.core.types import Payload, Upload
+from fedmtl.core.context import Context
+from fedmtl.core.trees import tree_index, tree_stack
+from fedmtl.core.types import Batch, Payload, Upload
+from fedmtl.engines.base import ClientFn, Cohort
+from fedmtl.engines.vmap import VMap
 from fedmtl.registry.components import REGISTRY
 from fedmtl.verify.check import CTX, Check, CheckResult, below
 from fedmtl.verify.lookup import checks_file
@@ -46,14 +51,14 @@ def learn(algorithm: Any, problem: Problem, rounds: int, coded: Coded | None = N
     server = first_server(algorithm, problem.start, dict.fromkeys(range(count), problem.start), CTX)
     private = tree_stack([algorithm.init_client(problem.start, EXAMPLES)] * count)
 
-    def update(inputs: Any) -> Any:
-        down, private, batch = inputs
-        return algorithm.local_update(loss, down, private, [batch], CTX)
+    def update(down: Payload, private: Any, batches: Sequence[Batch], _: Context) -> Any:
+        return algorithm.local_update(loss, down, private, batches, CTX)
 
+    engine = VMap(chunk=count)
     risks = []
     for left in reversed(range(rounds)):
         downs = [algorithm.broadcast(server, k, CTX) for k in range(count)]
-        private, (payload, sizes), _ = _side_by_side(update, (tree_stack(downs), private, batch))
+        private, (payload, sizes), _ = engine.map([_cohort(update, downs, private, batch)])[0]
         payloads = [tree_index(payload, k) for k in range(count)]
         if coded is not None:
             payloads = [coded(k, up, down) for k, (up, down) in enumerate(zip(payloads, downs, strict=True))]
@@ -75,16 +80,14 @@ def predictor(algorithm: Any, predict: Predict, down: Payload, private: Any) -> 
     return lambda x: sum((w * predict(model, x) for w, model in zip(own, models, strict=True)), torch.zeros(len(x)))
 
 
-def _side_by_side(function: Callable[[Any], Any], inputs: Any) -> Any:
-    """A function of a tree, for each row of a stacked one; leaves are taken out, since ``vmap`` takes no None."""
-    trees: list[Any] = []
+def _cohort(function: ClientFn, downs: Sequence[Payload], private: Any, batch: Batch) -> Cohort:
+    """Return all clients, each with its own broadcast, its row of the private states and of the batch."""
 
-    def of_leaves(*values: Tensor) -> list[Tensor]:
-        trees.append(function(tree_unflatten(inputs, values)))
-        return tree_leaves(trees[0])
+    def batches(rows: NDArray[np.int64]) -> list[Batch]:
+        return [{key: value[torch.from_numpy(rows)] for key, value in batch.items()}]
 
-    found = torch.vmap(of_leaves)(*tree_leaves(inputs))
-    return tree_unflatten(trees[0], found)
+    every = np.arange(len(downs))
+    return Cohort(every.tolist(), function, downs, every, private, np.ones(len(downs), np.int64), batches, ("t",))
 
 
 # ---- claims ----

@@ -364,7 +364,7 @@ def arrays(clients: int = 3, x: Callable[[int], Any] | None = None, rows: int = 
 
 
 def trained(model: Any, data: Any = None, **changes: Any) -> Any:
-    given = {"algorithm": FedAvg(lr=0.1, epochs=1), "rounds": 2, "batch_size": 5, "runtime": "InProcess", **changes}
+    given = {"algorithm": FedAvg(lr=0.1, epochs=1), "rounds": 2, "batch_size": 8, "runtime": "InProcess", **changes}
     return run(Experiment(name="t", data=data or arrays(), model=model, **given))
 
 
@@ -503,6 +503,8 @@ def test_a_token_that_the_table_does_not_have() -> None:
 
 # ---- parts without parameters ---------------------------------------------------------------------------------------
 
+ONCE: dict[str, Any] = {"engine": "loop", "batch_size": 0}
+"""One step an epoch."""
 HEADLESS = Parts(lambda _: nn.Linear(6, 1), lambda f, o: nn.Identity())
 NOT_HERE = (
     "Mocha",
@@ -532,7 +534,7 @@ def test_a_trunk_without_parameters(name: str, tmp_path: Path) -> None:
             )
         assert "\n" not in str(error.value) and not (tmp_path / "o").exists()
     else:
-        assert 0 <= trained(Linear(), data, algorithm=name).summary["mean_score"] <= 1
+        assert 0 <= trained(Linear(), data, **ONCE, algorithm=name).summary["mean_score"] <= 1
 
 
 @pytest.mark.parametrize("name", [name for name in REGISTRY["algorithm"] if name not in NOT_HERE])
@@ -549,7 +551,7 @@ def test_heads_without_parameters(name: str) -> None:
             trained(HEADLESS, data, algorithm=name)
         assert "\n" not in str(error.value)
     else:
-        assert 0 <= trained(HEADLESS, data, algorithm=name).summary["mean_score"] <= 1
+        assert 0 <= trained(HEADLESS, data, **ONCE, algorithm=name).summary["mean_score"] <= 1
 
 
 def test_a_model_without_parameters() -> None:

@@ -72,7 +72,7 @@ def test_a_task_whose_labels_are_maps(model: Any) -> None:
     draw = np.random.default_rng(0)
     inputs = [draw.standard_normal((12, 1, 4, 4)).astype(np.float32) for _ in range(3)]
     data = from_arrays({k: (x, {"sign": (x[:, 0] > 0) * 2}) for k, x in enumerate(inputs)}, tasks={"sign": Map()})
-    given = {"data": data, "model": model, "algorithm": FedPer(lr=0.5, epochs=5), "rounds": 6, "batch_size": 4}
+    given = {"data": data, "model": model, "algorithm": FedPer(lr=1.0, epochs=8), "rounds": 2, "batch_size": 6}
     loop, vmap = (run(Experiment(**given, runtime="InProcess", engine=engine)) for engine in ("Loop", "VMap"))
     assert loop.summary["mean_score"] == pytest.approx(vmap.summary["mean_score"], abs=1e-6)
     if isinstance(model, Conv):
@@ -134,7 +134,7 @@ def test_heads_and_labels_have_any_shape(label: tuple[int, ...], outputs: Any) -
         tasks={"m": Numbers(label, outputs)},
     )
     algorithm = FedAvg(lr=0.1 * math.prod(label), epochs=10)
-    given = {"data": data, "model": Linear(), "algorithm": algorithm, "rounds": 20, "batch_size": 8}
+    given = {"data": data, "model": Linear(), "algorithm": algorithm, "rounds": 5, "batch_size": 8}
     loop, vmap = (run(Experiment(**given, runtime="InProcess", engine=engine)) for engine in ("Loop", "VMap"))
     assert -1e-3 < loop.summary["mean_score"] <= 0
     assert loop.summary["mean_score"] == pytest.approx(vmap.summary["mean_score"], abs=1e-6)

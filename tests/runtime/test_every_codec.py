@@ -16,7 +16,7 @@ from tests.protocol.test_leak import ALGORITHMS
 from tests.runtime.every import experiment
 
 CLIENTS = 12
-"""Three clients of each kind of task, of which two a round, on average, take part."""
+"""Three clients of each kind of task, of which one a round, on average, takes part."""
 
 
 OTHERS = [
@@ -49,7 +49,7 @@ def test_no_setting_is_left_out() -> None:
 def test_it_composes_with_every_codec(algorithm: Algorithm[Any, Any], codec: Codec[Any]) -> None:
     """Up and down where the codec may go down; a pair that cannot be is refused before the run, with the reason."""
     try:
-        result = run(experiment(algorithm, CLIENTS, cohort=8, up_codec=codec))
+        result = run(experiment(algorithm, CLIENTS, cohort=4, batch_size=8, up_codec=codec))
     except ValueError as error:
         assert type(algorithm).__name__ in str(error) or "codec" in str(error)
         assert "use" in str(error) or "give" in str(error)
