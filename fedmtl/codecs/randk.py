@@ -77,9 +77,10 @@ class RandK:
         with np.errstate(over="ignore", invalid="ignore"):
             values = (values * np.float32(size / k)).clip(-largest, largest)  # (1)
         values[bad] = np.nan  # the caller's to refuse
+        places = [drawn(seed, size, k) for seed in seeds]  # before x, as its words take as much memory
         x = np.zeros((len(data), size), np.float32)
-        for row in range(len(data)):
-            x[row, drawn(seeds[row], size, k)] = values[row]
+        for row, own in enumerate(places):
+            x[row, own] = values[row]
         return x
 
 
@@ -93,4 +94,5 @@ def drawn(seed: np.uint32, size: int, k: int) -> NDArray[np.int64]:
     if not 0 <= left <= near.size:  # an odd seed
         taken, near, left = np.zeros(size, bool), np.arange(size), k
     taken[near[np.argsort(word[near], kind="stable")[:left]]] = True
+    del word  # its memory is for the places
     return np.flatnonzero(taken)

@@ -77,7 +77,9 @@ class Rice:
                 f"{codec!r} marks {k} indices and ends in less than a byte of zeros, got {ends.size} or another end; "
                 "the packet is damaged or forged: reject the reply."
             )
-        lower = low[: k * self.low].reshape(k, self.low) @ (1 << np.arange(self.low))
+        lower = np.zeros(k, np.int64)
+        for bit in range(self.low):  # a product with powers of two would take 8 bytes a bit
+            lower |= low[bit : k * self.low : self.low].astype(np.int64) << bit
         index = np.cumsum(((np.diff(ends, prepend=-1) - 1) << self.low) + lower + 1) - 1
         if k and index[-1] >= self.n:
             raise ValueError(
