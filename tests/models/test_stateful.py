@@ -251,7 +251,7 @@ def test_variances_stay_variances(algorithm: Algorithm[Any, Any], tmp_path: Path
     model: Any = StatefulMLP(dropout=0.2)
     if isinstance(algorithm, ADAPTED):  # the statistics of its trunk are frozen, those of its heads are not
         model = LoRA(model, rank=2)
-    _, models = finished(tmp_path / "run", experiment(algorithm, model, engine="VMap", rounds=2))
+    _, models = finished(tmp_path / "run", experiment(algorithm, model, engine="VMap", rounds=2, batch_size=0))
     buffers = [value for own in models.values() for name, value in own.items() if "running_var" in name]
     assert buffers and all(value.isfinite().all() and (value >= 0).all() for value in buffers)
     if "Ensemble" not in repr(algorithm):  # zeros stand for heads that a member lacks
