@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch.func import grad, vmap
 
 from fedmtl.engines.kernels import batched_layers
+from fedmtl.engines.trace.tracer import trace
 from tests.engines.test_kernels import LAYERS, arguments, dims_of, loop, no_fallback, numbers, weighted
 
 ROUNDED = {"attention, masked", *(name for name in LAYERS if name.startswith(("lstm", "gru")))}
@@ -40,6 +41,20 @@ def test_products_of_batches_have_the_bits_of_each_client() -> None:
         with batched_layers(large=True), no_fallback():
             got = vmap(both)(*args)
         assert all(torch.equal(one, other) for one, other in zip(got, expected, strict=True))
+
+
+def test_small_clients_are_stacked_as_before() -> None:
+    """With and without a tracer, after large ones in the same process: their rules are gone, and torch's are back."""
+    x, t = numbers(3, 4, 5, dtype=torch.float32), torch.tensor([1, 2, 0, 4])
+    slope = vmap(grad(lambda x: F.cross_entropy(x, t)))
+    expected = slope(x)
+    for _ in range(2):
+        with batched_layers(large=True), no_fallback():
+            slope(x)
+        assert torch.equal(slope(x), expected)
+        with batched_layers():
+            results, graph = trace(lambda each: [slope(each[0])], [x])
+        assert torch.allclose(results[0], expected, atol=1e-6) and not isinstance(graph, str), graph
 
 
 def test_a_layout_is_kept() -> None:

@@ -73,6 +73,7 @@ def test_padding_at_the_end_changes_no_feature(name: str) -> None:
 @pytest.mark.parametrize("name", TEXTS)
 def test_padding_has_no_gradient_and_a_text_without_tokens_no_nan(name: str) -> None:
     """The embedding of token 0 never moves; features of a row of padding are finite, as is their gradient."""
+    torch.manual_seed(0)  # with others, all that is behind a ReLU may be 0
     trunk, x = TEXTS[name].trunk((6,)), F.pad(tokens(4, 4), (0, 2))
     x[3] = 0
     features = trunk(x)

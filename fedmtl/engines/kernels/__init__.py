@@ -12,6 +12,7 @@ and computes the results of vmap alone, to rounding, but in a layout that is fas
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -69,6 +70,32 @@ LARGE_REPLACED = {name: replacement for name, replacement in REPLACED.items() if
 """The same for large clients."""
 
 
+@cache
+def _load_rules_of_torch() -> None:
+    """Let torch register those of its rules that it registers at the first vmap.
+
+    Were that one inside of ``batched_layers``, they would take the place of this package's, and a stack's first call
+    would differ from its others by rounding.
+    """
+    torch.vmap(torch.neg)(torch.zeros(1))
+
+
+def _restore_rules_of_torch() -> None:
+    """Name torch's own Python rules of these operators again.
+
+    torch has one Python function for an operator and a dispatch key, the latest that was named, also when the library
+    that named it is gone; its own rules in Python would call that one.
+    """
+    from torch._decomp import decomposition_table
+
+    again = Library("aten", "IMPL")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Warning only once for all operators")
+        for op in (aten.nll_loss_forward.default, aten.nll_loss_backward.default):
+            again.impl(op, decomposition_table[op], "FuncTorchBatched")
+    again._destroy()
+
+
 @contextmanager
 def batched_layers(large: bool = False) -> Iterator[None]:
     """Register the rules of this package with ``torch.vmap``, which takes about a millisecond.
@@ -78,6 +105,7 @@ def batched_layers(large: bool = False) -> Iterator[None]:
     Args:
         large: take the rules of large clients, see ``one_by_one``.
     """
+    _load_rules_of_torch()
     fast_path = torch.backends.mha.get_fastpath_enabled()
     library = Library("aten", "IMPL")
     try:
@@ -96,3 +124,5 @@ def batched_layers(large: bool = False) -> Iterator[None]:
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
         library._destroy()
+        if large:
+            _restore_rules_of_torch()
