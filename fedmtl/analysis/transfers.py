@@ -12,11 +12,13 @@ def sent_bytes(transfers: Iterable[Mapping[str, Any]], purposes: Sequence[str], 
     return sum(t["packet_bytes"] for t in transfers if t["purpose"] in purposes and direction in (None, t["direction"]))
 
 
-def cost_by_round(transfers: Iterable[Mapping[str, Any]], rounds: Sequence[int]) -> list[int]:
-    """Return the training bytes up to and including each evaluated round."""
+def cost_by_round(
+    transfers: Iterable[Mapping[str, Any]], rounds: Sequence[int], direction: str | None = None
+) -> list[int]:
+    """Return the training bytes up to and including each evaluated round, in a direction; in both when None."""
     by_round: dict[int, int] = {}
     for t in transfers:
-        if t["purpose"] in TRAINING:
+        if t["purpose"] in TRAINING and direction in (None, t["direction"]):
             by_round[t["round"]] = by_round.get(t["round"], 0) + t["packet_bytes"]
     last = max([*by_round, *rounds], default=0)
     totals = list(accumulate(by_round.get(r, 0) for r in range(last + 1)))

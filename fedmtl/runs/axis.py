@@ -22,7 +22,7 @@ from fedmtl.core.field_types import check_type
 from fedmtl.core.toml import parse_toml, read_toml
 from fedmtl.registry.allowed import NOTHING, Allowed
 from fedmtl.runs.run_folder import write_outputs
-from fedmtl.runs.settings import as_option, override
+from fedmtl.runs.settings import as_option, override, setting
 
 FILE = "axis.toml"
 
@@ -105,11 +105,11 @@ class Axis:
         Raises:
             ValueError: a path into something that has no fields.
         """
-        setting = f"{self.field}={tomli_w.dumps({'value': value}).removeprefix('value = ').strip()}"
+        changed = setting(self.field, value)
         try:
-            return override(values, [setting], allowed)
+            return override(values, [changed], allowed)
         except ValueError as error:
-            raise ValueError(f"compare.axis: {str(error).removeprefix(f'{as_option(setting)}: ')}") from None
+            raise ValueError(f"compare.axis: {str(error).removeprefix(f'{as_option(changed)}: ')}") from None
 
 
 def axis_of(table: Any) -> Axis:

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import tomli_w
+
 from fedmtl.core.bounds import shown
 from fedmtl.core.suggest import did_you_mean
 from fedmtl.core.toml import MOST_BYTES, NotToml, parse_toml
@@ -48,6 +50,11 @@ def _apply(table: dict[str, Any], setting: str, allowed: Allowed) -> None:
         table[part] = dict(inner)
         table = table[part]
     table[last] = value
+
+
+def setting(field: str, value: Any) -> str:
+    """Return ``field=value`` with the value as TOML, which ``override`` reads."""
+    return f"{field}={tomli_w.dumps({'value': value}).removeprefix('value = ').strip()}"
 
 
 def as_option(setting: str) -> str:

@@ -5,13 +5,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-
 from fedmtl.analysis.report.front_table import front_files
 from fedmtl.core.bounds import shown
 from fedmtl.runs.axis import VARIED
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.run_folder import write_outputs
+from fedmtl.runs.settings import setting
 from fedmtl.runs.sweep import MOST_RUNS, identity
 from fedmtl.runs.sweep_presets import Varied, Wanted, expand_presets
 from fedmtl.studies import Event, Pool
@@ -40,7 +39,7 @@ def swept(
     found: dict[Hashable, Experiment] = {}
     target: float | None = None
     for values in product(*over.values()):
-        chosen = [f"{field}={_text(value)}" for field, value in zip(over, values, strict=True)]
+        chosen = [setting(field, value) for field, value in zip(over, values, strict=True)]
         wanted: Wanted = expand_presets(presets, varied, [*settings, *chosen], allow)
         target = wanted.target if target is None else target
         for one in wanted.experiments:
@@ -63,11 +62,6 @@ def _check(over: Mapping[str, Sequence[Any]], varied: Varied) -> None:
                 f"{field} is a field of the preset's algorithm, but algorithms are listed; list them with that field, "
                 "such as 'FedPer(lr=0.05)', or sweep a preset for each."
             )
-
-
-def _text(value: Any) -> str:
-    """Return a value as a setting has it, which is TOML."""
-    return tomli_w.dumps({"value": value}).removeprefix("value = ").strip()
 
 
 def sweep_experiments(

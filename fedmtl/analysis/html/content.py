@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
 from math import isfinite, prod
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from fedmtl.analysis.intervals import Estimate, estimate
 from fedmtl.analysis.pooled_rows import client_rows
 from fedmtl.analysis.report.line_styles import line_styles
 from fedmtl.analysis.runs import Run
-from fedmtl.analysis.transfers import TRAINING
+from fedmtl.analysis.transfers import cost_by_round
 from fedmtl.core.files import Folder
 
 MOST_CLIENTS = 100
@@ -88,15 +87,10 @@ def _run(run: Run) -> dict[str, Any]:
 
 def _costs(run: Run, rounds: Sequence[int]) -> dict[str, list[Any]]:
     """Return what a model had cost at each evaluated round: bytes up, down and both, simulated seconds and joules."""
-    last = max(rounds, default=0)
-    found = {}
-    for name, ways in (("bytes", ("down", "up")), ("bytes up", ("up",)), ("bytes down", ("down",))):
-        each = [0] * (last + 1)
-        for row in run.transfers:
-            if row["purpose"] in TRAINING and row["direction"] in ways and row["round"] <= last:
-                each[row["round"]] += row["packet_bytes"]
-        total = list(accumulate(each))
-        found[name] = [total[round] if round else 0 for round in rounds]
+    found: dict[str, list[Any]] = {
+        name: cost_by_round(run.transfers, rounds, direction)
+        for name, direction in (("bytes", None), ("bytes up", "up"), ("bytes down", "down"))
+    }
     pooled = {row["round"]: row for row in run.rows if row["client"] is None and row["part"] == run.curve_part}
     for name, field in (("simulated seconds", "simulated_seconds"), ("simulated joules", "simulated_joules")):
         values = [pooled.get(round, {}).get(field) for round in rounds]
