@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedmtl.cli.comparison import comparison_text
+from fedmtl.cli.comparison import comparison_text, print_not_counted
 from fedmtl.cli.errors import one_clear_error
 from fedmtl.cli.options import (
     ALLOW,
@@ -184,9 +184,7 @@ def _compare(
     for sentence in sentences(found.runs, wanted.axis, read_aliases(run.folder for run in found.runs)):
         say(f"{sentence}\n")
     say(f"table and pictures: {out}")
-    for name, failure in found.failures.items():
-        text = f"not counted: {name}, {failure.state} at round {failure.round}: {failure.reason}"
-        typer.echo(wrapped(text, columns(sys.stderr), "  "), err=True)
+    print_not_counted(found.failures)
     if found.failures:
         way = _way_on(failure.state for failure in found.failures.values())
         typer.echo(wrapped(way, columns(sys.stderr), "  "), err=True)

@@ -1,15 +1,26 @@
 """The end of a comparison on the terminal: one table, and the differences in words."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from math import nan
 from typing import TYPE_CHECKING
 
-from fedmtl.core.terminal import wrapped
+import typer
+
+from fedmtl.core.terminal import columns, wrapped
 from fedmtl.core.text_table import TextColumn, fitted
 
 if TYPE_CHECKING:
     from fedmtl.analysis.groups import Group
     from fedmtl.analysis.table_row import ExperimentRow
+    from fedmtl.runs.run_failure import Failure
+
+
+def print_not_counted(failures: Mapping[str, "Failure"]) -> None:
+    """Print a line on standard error for each run that does not count, by its name."""
+    for name, failure in failures.items():
+        text = f"not counted: {name}, {failure.state} at round {failure.round}: {failure.reason}"
+        typer.echo(wrapped(text, columns(sys.stderr), "  "), err=True)
 
 
 def comparison_text(groups: Sequence["Group"], target: float | None, width: int) -> str:

@@ -1,17 +1,17 @@
 """``fedmtl sweep``: all combinations of some fields' values, and their Pareto fronts."""
 
-import sys
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fedmtl.cli.comparison import print_not_counted
 from fedmtl.cli.errors import one_clear_error
 from fedmtl.cli.options import ALLOW, ENGINE, RUNTIME, SETTINGS, with_places
 from fedmtl.cli.run import this_command
 from fedmtl.core import stopping
-from fedmtl.core.terminal import columns, say, wrapped
+from fedmtl.core.terminal import columns, say
 from fedmtl.core.text_table import markdown_fitted
 
 
@@ -82,8 +82,6 @@ def sweep(
         if page.is_file():
             typer.echo(markdown_fitted(page.read_text(encoding="utf-8"), columns()))
         say(f"tables and pictures: {out}")
-    for name, failure in found.failures.items():
-        text = f"not counted: {name}, {failure.state} at round {failure.round}: {failure.reason}"
-        typer.echo(wrapped(text, columns(sys.stderr), "  "), err=True)
+    print_not_counted(found.failures)
     if found.failures:
         raise typer.Exit(1)
