@@ -89,3 +89,7 @@ class Traits:
     """``mixture(down, private) -> (M models, their weights [M])``: a client predicts with the weighted mean of M
     predictions, taken by ``mixed`` of each task, and not with ``personal_params``. Weights sum to 1; they are one
     vector, or task name -> vector. ``personal_params`` is then for a device that holds one model."""
+    by_round: bool = _method("of_round", "cycle")
+    """``of_round(t) -> algorithm`` of round t, from 0, which has the same states and payloads of its own names and
+    shapes; equal rounds are equal objects. After ``cycle`` rounds they come again. The algorithm itself is that of a
+    round in which all travels."""

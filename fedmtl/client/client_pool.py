@@ -79,7 +79,7 @@ class ClientPool:
             PacketError: a packet that is damaged or of another experiment.
             LostState: a private state that must be there is not, or is damaged.
         """
-        exchange = LoadedExchange(self.plan, self._engine, store, requests, add)
+        exchange = LoadedExchange(self.plan.at(requests.exchange.version), self._engine, store, requests, add)
         self.seconds = exchange.seconds
         groups = self._loader.load(exchange)
         reports = measure(exchange, groups)

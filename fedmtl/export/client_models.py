@@ -78,7 +78,8 @@ def for_each_client_model(
         ValueError: too many clients, or no private state of any.
     """
     found = read_finished(folder, allow, state, with_data=True)
-    federation, schema, plan, rounds = found.federation, found.schema, found.plan, found.version
+    federation, schema, rounds = found.federation, found.schema, found.version
+    plan = found.plan.at(rounds)
     assert federation is not None and found.store is not None
     roster = Roster(schema.owners)
     if not 0 <= clients <= len(roster.clients):

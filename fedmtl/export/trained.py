@@ -45,7 +45,7 @@ class TrainedModels:
     """
 
     def __init__(self, run: Finished) -> None:
-        self._run = run
+        self._run = run._replace(plan=run.plan.at(run.version))
         self._roster = Roster(run.schema.owners)
         self._exchange = Exchange(number=run.version + 1, version=run.version, measure=True, last=True)
 

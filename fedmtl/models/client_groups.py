@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from fedmtl.core.lines import pairs_of
 from fedmtl.core.suggest import did_you_mean
 from fedmtl.core.types import ClientId
 
@@ -24,12 +25,6 @@ class ClientGroups:
     def names(self) -> tuple[str, ...]:
         """All groups, sorted."""
         return tuple(sorted({group for _, group in pairs_of(self.rule)}))
-
-
-def pairs_of(lines: Sequence[str]) -> list[tuple[str, str]]:
-    """Cut lines "name=word" at their last "=", without space around."""
-    cut = (line.rpartition("=") for line in lines)
-    return [(name.strip(), word.strip()) for name, _, word in cut]
 
 
 def find_groups(

@@ -7,10 +7,11 @@ from typing import Any
 
 from torch import nn
 
+from fedmtl.core.lines import pairs_of, read_lines
 from fedmtl.core.suggest import did_you_mean
 from fedmtl.core.types import ClientId
 from fedmtl.models.base import Model
-from fedmtl.models.client_groups import ClientGroups, find_groups, pairs_of
+from fedmtl.models.client_groups import ClientGroups, find_groups
 from fedmtl.models.from_module import FromModule
 from fedmtl.models.mlp import MLP
 from fedmtl.models.wrappers import layers_of
@@ -53,7 +54,7 @@ class ShareMap:
         if isinstance(self.model, nn.Module):
             object.__setattr__(self, "model", FromModule(self.model))
         for name, example in (("share", '{"trunk.*": "shared"}'), ("groups", '{"ward *": "hospital"}')):
-            lines = _lines(given := getattr(self, name))
+            lines = read_lines(given := getattr(self, name))
             if lines is None or not (lines or name == "groups") or not all(map(all, pairs_of(lines))):
                 raise ValueError(f"ShareMap takes globs and words, such as {example}, got {name}={given!r}.")
             object.__setattr__(self, name, lines)
@@ -83,14 +84,6 @@ class ShareMap:
 
     def head(self, features: Any, outputs: Any) -> nn.Module:
         return self.model.head(features, outputs)
-
-
-def _lines(given: Any) -> tuple[str, ...] | None:
-    """Return lines "name=word" of a mapping, or lines; None where it is neither."""
-    if isinstance(given, Mapping):
-        return tuple(f"{name}={word}" for name, word in given.items())
-    good = isinstance(given, (list, tuple)) and all(isinstance(line, str) for line in given)
-    return tuple(given) if good else None
 
 
 def groups_of(model: Any, clients: Iterable[ClientId], names: Mapping[ClientId, str]) -> ClientGroups | None:

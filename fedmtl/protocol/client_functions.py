@@ -6,7 +6,9 @@ from collections.abc import Set as AbstractSet
 from functools import partial, update_wrapper
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.algorithms.base import Algorithm, Prediction
@@ -14,6 +16,7 @@ from fedmtl.algorithms.common.training_loss import losses_kept, mean_loss
 from fedmtl.core.bounds import shown
 from fedmtl.core.context import NO_CONTEXT, Context, NoContext, context_of
 from fedmtl.core.types import Batch, Payload, TaskSet, Trained
+from fedmtl.data.batches import make_batches
 from fedmtl.engines.base import ClientFn
 from fedmtl.models.split import SplitModel, mixed_outputs_fn, mixed_sums_fn, outputs_fn, sums_fn
 from fedmtl.protocol.returned import as_result, check_result, check_state
@@ -98,6 +101,12 @@ class ShapeTrial(NamedTuple):
     result: Trained[Any]
     reads_context: bool
     """True where the function reads its context; others are called without one."""
+
+
+def zeros(x: NDArray[Any], tasks: Mapping[str, Task], owned: TaskSet) -> list[dict[str, Tensor]]:
+    """Make one batch of the inputs [1, …], with labels of zeros."""
+    labels = {task: np.zeros((1, *tasks[task].label_shape), np.float32) for task in owned}
+    return make_batches(x, labels, None, None)
 
 
 def trial(algorithm: Any, update: ClientFn, down: Payload, private: Any, batches: Sequence[Batch]) -> ShapeTrial:

@@ -1,12 +1,12 @@
 """The plan that server and clients derive alike from one experiment, so that no name and no shape travels."""
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from fedmtl.algorithms.base import Algorithm, Prediction, first_server
 from fedmtl.algorithms.common.by_map import by_map
@@ -17,7 +17,6 @@ from fedmtl.core.context import Context, context_of
 from fedmtl.core.input_forms import InputForms
 from fedmtl.core.random import SERVER
 from fedmtl.core.types import ClientId, LossFn, Params, Payload, TaskSet
-from fedmtl.data.batches import make_batches
 from fedmtl.data.roster import Roster
 from fedmtl.engines.base import ClientFn, TaskPadding
 from fedmtl.metrics import MetricKind
@@ -25,7 +24,7 @@ from fedmtl.metrics.kinds import kind_of
 from fedmtl.models.base import Model
 from fedmtl.models.client_groups import ClientGroups
 from fedmtl.models.split import SplitModel, build, initial_params, loss_fn, sums_fn
-from fedmtl.protocol.client_functions import ShapeTrial, measure_fn, mixture_of, predict_fn, trial, with_metrics
+from fedmtl.protocol.client_functions import ShapeTrial, measure_fn, mixture_of, predict_fn, trial, with_metrics, zeros
 from fedmtl.protocol.link import Link
 from fedmtl.protocol.plan_digest import plan_digest
 from fedmtl.protocol.returned import as_payload
@@ -70,18 +69,14 @@ class Plan:
     ) -> None:
         self.up_codec, self.down_codec = up_codec, down_codec
         self.tasks = dict(sorted(tasks.items()))
-        self.batch_size = batch_size
-        self.longest = longest
-        """Training examples of the largest client of all; None where it is not known."""
-        self.seed = seed
+        self.batch_size, self.seed = batch_size, seed
+        self.longest = longest  # training examples of the largest client of all; None where it is not known
         self.valid_fraction = valid_fraction
         """Fraction of training examples that clients hold out and measure rounds on; 0: they measure test examples."""
-        self.metrics = metrics
-        """The models that are measured by all metrics, one of ``METRICS``."""
+        self.metrics = metrics  # the models that are measured by all metrics, one of ``METRICS``
         self.sent_metrics = frozenset(["train_loss"] * train_loss + ["train_metrics"] * train_metrics)
         self.owners, self.model, self.groups = owners, model, groups
-        self.recipe = recipe
-        """Digest of the recipe of inputs, see ``recipe_digest``; empty where there is none."""
+        self.recipe = recipe  # digest of the recipe of inputs, see ``recipe_digest``; empty where there is none
         self.module: SplitModel = build(model, input_shape, self.tasks, seed, integer_inputs, forms)
         self.initial: Params = initial_params(self.module)
         self.algorithm = by_map(algorithm, self.module.roles, self.initial, groups)
@@ -93,6 +88,19 @@ class Plan:
         """Changes the inputs of training steps; None changes none."""
         self._input = np.zeros((1, *input_shape), np.int64 if self.integer_inputs else np.float32)
         self._by_tasks: dict[tuple[str, TaskSet], Any] = {}
+        self._by_algorithm: dict[Any, Plan] = {}
+
+    def at(self, version: int) -> "Plan":
+        """Return the plan of exchanges that send this version of the model: payloads may differ by round."""
+        if not self.algorithm.traits.by_round:
+            return self
+        wrapped: Any = self.algorithm
+        algorithm = wrapped.of_round(version % wrapped.cycle)
+        if algorithm not in self._by_algorithm:
+            made = self._by_algorithm[algorithm] = copy(self)
+            own = {"algorithm": algorithm, "digest": self.digest, "_by_tasks": {}, "_by_algorithm": {}}
+            made.__dict__ = {k: v for k, v in self.__dict__.items() if k != "_whole_server"} | own
+        return self._by_algorithm[algorithm]
 
     @property
     def all_tasks(self) -> TaskSet:
@@ -192,14 +200,10 @@ class Plan:
 
         def make() -> ShapeTrial:
             sent = self._first_broadcast(client, owned)
-            return trial(self.algorithm, self.training(owned), sent, self.init_client(owned, 1), self._zeros(owned))
+            private, batches = self.init_client(owned, 1), zeros(self._input, self.tasks, owned)
+            return trial(self.algorithm, self.training(owned), sent, private, batches)
 
         return self._once("trial", owned, make)
-
-    def _zeros(self, owned: TaskSet) -> list[dict[str, Tensor]]:
-        """Make one batch of one example of zeros."""
-        labels = {task: np.zeros((1, *self.tasks[task].label_shape), np.float32) for task in owned}
-        return make_batches(self._input, labels, None, None)
 
     def local_update(self, owned: TaskSet) -> ClientFn:
         """Return (down, private, batches, ctx) -> the client's round."""
@@ -239,7 +243,8 @@ class Plan:
         """Task -> how many numbers its sums are."""
 
         def make() -> dict[str, int]:
-            sums = sums_fn(self.module, self.tasks, owned)(self.restrict(self.initial, owned), self._zeros(owned)[0])
-            return {task: value.numel() for task, value in sums.items()}
+            params, (batch,) = self.restrict(self.initial, owned), zeros(self._input, self.tasks, owned)
+            found = sums_fn(self.module, self.tasks, owned)(params, batch)
+            return {task: value.numel() for task, value in found.items()}
 
         return self._once("sums", owned, make)

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fedmtl.core.trees import tree_leaves
 from fedmtl.core.types import ClientId, TaskSet
 from fedmtl.data.roster import Roster
 from fedmtl.models.client_groups import check_groups
@@ -47,7 +48,27 @@ def check_plan(plan: Plan, roster: Mapping[ClientId, TaskSet]) -> None:
             "of different tasks have different stems; take an algorithm that averages, such as FedPer or FedAvg, or "
             "give all clients all tasks."
         )
-    for owned, client in zip(roster.task_sets, roster.first(), strict=True):
+    kinds = list(zip(roster.first(), roster.task_sets, strict=True))
+    for one in _rounds(plan):
+        _check_specs(one, kinds)
+    if plan.augmented is not None and not plan.augmented.used:  # the trial that finds the specs has trained
+        raise ValueError(
+            f"augment: {plan.algorithm!r} trains without steps on batches, which {list(plan.augment)!r} would change; "
+            "set augment=[], or take another algorithm."
+        )
+    _check_codecs(plan, kinds)
+
+
+def _rounds(plan: Plan) -> list[Plan]:
+    """Return the plans of rounds that differ."""
+    wrapped: Any = plan.algorithm
+    count = wrapped.cycle if wrapped.traits.by_round else 1
+    return list({id(one): one for one in map(plan.at, range(count))}.values())
+
+
+def _check_specs(plan: Plan, kinds: list[tuple[ClientId, TaskSet]]) -> None:
+    """Refuse payloads that cannot be sent; the trial that finds their specs trains."""
+    for client, owned in kinds:
         down, up = plan.down_spec(client, owned), plan.up_spec(client, owned)
         for what, spec in (("broadcast", down), ("upload", up)):
             if not spec and spec.empty:
@@ -62,12 +83,6 @@ def check_plan(plan: Plan, roster: Mapping[ClientId, TaskSet]) -> None:
                     f"{[f'{entry.record}/{entry.name} {entry.shape}' for entry in spec]} in its {what}."
                 )
         plan.measure(owned)
-    if plan.augmented is not None and not plan.augmented.used:  # the trial that finds the specs has trained
-        raise ValueError(
-            f"augment: {plan.algorithm!r} trains without steps on batches, which {list(plan.augment)!r} would change; "
-            "set augment=[], or take another algorithm."
-        )
-    _check_codecs(plan, list(zip(roster.first(), roster.task_sets, strict=True)))
 
 
 def _stems(plan: Plan, owned: TaskSet) -> tuple[str, ...]:
@@ -93,6 +108,11 @@ def _check_codecs(plan: Plan, kinds: list[tuple[ClientId, TaskSet]]) -> None:
             raise ValueError(
                 f"{field}: PerLayer: {min(lost)!r} matches no parameter of a packet of {plan.algorithm!r}, which has "
                 f"{', '.join(names[:20])}{', …' if len(names) > 20 else ''}; mend the glob, or leave it out."
+            )
+        if field == "up_codec" and plan.algorithm.traits.by_round and any(tree_leaves(link.init()) for link in links):
+            raise ValueError(
+                f"up_codec: {plan.up_codec!r} remembers what it has lost of each number, and not all numbers of "
+                f"{plan.algorithm!r} travel in each round; use a codec without a memory, such as FP16() or Int8()."
             )
         if field == "up_codec" and links and plan.up_codec.traits.server_part and not plan.algorithm.traits.centralized:
             if not plan.algorithm.traits.mean_aggregated:

@@ -40,7 +40,8 @@ def check_lossy_rounds(algorithm: Any, timing: Timing) -> None:
         inner = part(inner, "algorithm")
     traits = algorithm.traits
     extra = traits.sends is None or traits.sends.up_extra
-    if timing.policy.asynchronous and not (traits.mean_aggregated and traits.uniform_broadcast and not extra):
+    one = traits.mean_aggregated and traits.uniform_broadcast and not traits.by_round
+    if timing.policy.asynchronous and (extra or not one):
         raise ValueError(
             f"policy = {timing.policy!r} adds up differences from one model of the server, which uploads of "
             f"{algorithm!r} are not; use a method such as FedAvg or FedPer, or another policy."

@@ -138,7 +138,7 @@ class Server:
         measuring = self._measuring if exchange.measure else none
         clients = sending if len(sending) else union(measuring, training)
         evaluate, train, raw_data = (among(clients, some) for some in (measuring, training, sending))
-        packets = broadcasts(self.plan, self.state, self.roster, exchange, clients)
+        packets = broadcasts(self.plan.at(exchange.version), self.state, self.roster, exchange, clients)
         # A broadcast that is measured and trained on is one packet, of training.
         self.ledger.end_exchange()
         self.ledger.record_many(exchange.version, clients[~train], "down", "evaluate", packets.lengths[~train])
@@ -172,7 +172,8 @@ class Server:
             RuntimeError: updates were asked for, and none could be used for some other reason.
         """
         exchange, bounds = requests.exchange, None if trusted else self._bounds
-        received = RoundReplies(self.plan, self.roster, requests, replies, bounds, self._examples)
+        plan = self.plan.at(exchange.version)
+        received = RoundReplies(plan, self.roster, requests, replies, bounds, self._examples)
         received.name_problems(rejections)
         received.flight = None if self.clock is None else self.clock.flight
         times = None if self.clock is None else self.clock.elapse(received)

@@ -145,6 +145,7 @@ WRONG: dict[Any, tuple[Any, ...]] = {
     Algorithm[Any, Any]: (FedPer, "FedPer", 1, None, Pooled(), MaTFL()),
     Optimizer: (Momentum, "Momentum", 1, None, FedPer()),
     Weighting: (MGDA, "MGDA", 1, None, FedPer()),
+    Any: ("*=1", 1, None, (), ("*",), ("=1",), ("*=",), ("*=x",), (1,), {"*": -1}, {"*": 0}),  # globs and their words
 }
 """Type of a hyper-parameter -> values that it never takes."""
 

@@ -90,6 +90,15 @@ class ByMap:
         assert self.groups is not None
         return str(self.groups.names.index(self.groups.of[client]))
 
+    @property
+    def cycle(self) -> int:
+        inner: Any = self.algorithm
+        return inner.cycle
+
+    def of_round(self, t: int) -> "ByMap":
+        inner: Any = self.algorithm
+        return replace(self, algorithm=inner.of_round(t))
+
     def init_server(self, params: Params, ctx: Context) -> MappedServer:
         shared = {name: params[name] for name in self.shared if name in params}
         grouped = {name: params[name] for name in self.grouped if name in params}

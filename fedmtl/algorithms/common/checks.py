@@ -13,6 +13,9 @@ def check_inner(wrapper: Any, algorithm: Any, example: str) -> None:
     if isinstance(algorithm, type) or "local_update" not in dir(algorithm):
         raise ValueError(f"{name} wraps an algorithm such as {example}, got algorithm={algorithm!r}.")
     check_traits("algorithm", algorithm, Traits)
+    if algorithm.traits.by_round:
+        outside = type(algorithm).__name__
+        raise ValueError(f"{outside} goes outside: {outside}({name}(…)), got algorithm={algorithm!r} in {name}.")
 
 
 def check_descent(algorithm: Any, lr: float, epochs: int, optimizer: Any) -> None:

@@ -120,7 +120,7 @@ class GroupLoader:
             members = np.flatnonzero(busy & (tables == index))
             if not len(members):
                 continue
-            link = self._plan.downlink(int(requests.clients[members[0]]), table.owned)
+            link = exchange.plan.downlink(int(requests.clients[members[0]]), table.owned)
             packets = requests.packets.select(members)
             _, first, same = np.unique(packets.starts, return_index=True, return_inverse=True)
             sent = [packets[k] for k in first.tolist()]  # equal ones lie apart where they came over a network
