@@ -27,11 +27,18 @@ from typing import IO, Any
 ROOT = Path(__file__).parent.parent
 
 IMPORTS = (
+    "fedmtl.analysis.report.figure",
+    "fedmtl.analysis.report.write",
     "fedmtl.cli",
     "fedmtl.run_experiment",
     "fedmtl.runtime.flower.client_app",
     "fedmtl.runtime.flower.server_app",
     "fedmtl.runtime.local",
+    "fedmtl.studies.comparison",
+    "fedmtl.studies.tuning",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_pdf",
+    "matplotlib.backends.backend_svg",
 )
 
 OTHERS = ("matplotlib.figure", "numpy.random", "pytest", "safetensors.torch", "scipy.stats", "torch", "xxhash")
@@ -222,9 +229,15 @@ def _ends(stream: Any, default: int) -> tuple[IO[str] | None, int]:
     return None, stream if isinstance(stream, int) else stream.fileno()
 
 
+_own: socket.socket | None = None
+"""The way of a child to the process that it was forked from, for children of its own."""
+
+
 @cache
 def _first(bare: bool) -> socket.socket:
     """The way to a process that forks, which ends with the tests."""
+    if _own is not None and not bare:
+        return _own
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     command = [sys.executable, str(Path(__file__)), str(theirs.fileno()), *(OTHERS if bare else IMPORTS)]
     path = os.pathsep.join([str(ROOT), _ENVIRONMENT.get("PYTHONPATH", "")])
@@ -237,41 +250,50 @@ def _first(bare: bool) -> socket.socket:
 # In the process that forks
 
 
-def serve(channel: socket.socket) -> dict[str, Any] | None:
-    """Return each request in a child; in the first process None, when the tests have ended."""
+def serve(channel: socket.socket) -> tuple[dict[str, Any], socket.socket] | None:
+    """Return each request in a child, with a way to ask for further ones; in the first process None, when the tests
+    have ended."""
     running: dict[int, tuple[int, int]] = {}
+    channels = {channel.fileno(): channel}
     while True:
-        ready, _, _ = select.select([channel, *running], [], [])
-        for ended in running.keys() & {item for item in ready if isinstance(item, int)}:
+        ready, _, _ = select.select([*channels, *running], [], [])
+        for ended in running.keys() & set(ready):
             pid, status = running.pop(ended)
             code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             with suppress(BrokenPipeError):
                 os.write(status, f"{code}\n".encode())
             os.close(status)
             os.close(ended)
-        if channel not in ready:
-            continue
-        data, received, _, _ = socket.recv_fds(channel, 2**20, 16)
-        if not data:
-            return None
-        streams, status, passed = received[:3], received[3], received[4:]
-        if (pid := os.fork()) == 0:
-            channel.close()
-            for descriptor in [status, *running, *(status for _, status in running.values())]:
+        for asking in channels.keys() & set(ready):
+            data, received, _, _ = socket.recv_fds(channels[asking], 2**20, 16)
+            if not data and channels[asking] is channel:
+                return None
+            if not data:  # a child has ended
+                channels.pop(asking).close()
+                continue
+            streams, status, passed = received[:3], received[3], received[4:]
+            further, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            if (pid := os.fork()) == 0:
+                for one in (*channels.values(), further):
+                    one.close()
+                for descriptor in [status, *running, *(status for _, status in running.values())]:
+                    os.close(descriptor)
+                request = json.loads(data)
+                become(request, streams)
+                high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 512) for descriptor in passed]
+                own = socket.socket(fileno=fcntl.fcntl(theirs.fileno(), fcntl.F_DUPFD_CLOEXEC, 512))
+                for descriptor in (*passed, theirs.detach()):
+                    os.close(descriptor)
+                for descriptor, number in zip(high, request["pass_fds"], strict=True):
+                    os.dup2(descriptor, number)
+                    os.close(descriptor)
+                return request, own
+            os.write(status, f"{pid}\n".encode())
+            theirs.close()
+            channels[further.fileno()] = further
+            running[os.pidfd_open(pid)] = pid, status
+            for descriptor in streams + passed:
                 os.close(descriptor)
-            request = json.loads(data)
-            become(request, streams)
-            high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 512) for descriptor in passed]
-            for descriptor in passed:
-                os.close(descriptor)
-            for descriptor, number in zip(high, request["pass_fds"], strict=True):
-                os.dup2(descriptor, number)
-                os.close(descriptor)
-            return request
-        os.write(status, f"{pid}\n".encode())
-        running[os.pidfd_open(pid)] = pid, status
-        for descriptor in streams + passed:
-            os.close(descriptor)
 
 
 def become(request: Mapping[str, Any], streams: Sequence[int]) -> None:
@@ -312,15 +334,19 @@ if __name__ == "__main__":
     for _name in sys.argv[2:]:
         __import__(_name)
     _bare = "fedmtl" not in sys.modules
+    from tests import forks
+    from tests.no_dynamo import leave_optimizers_uncompiled
     from tests.no_fsync import leave_files_to_the_kernel
 
     leave_files_to_the_kernel()
+    leave_optimizers_uncompiled()
     gc.collect()
     gc.freeze()  # so that no collection copies pages that children share
     assert len(os.listdir("/proc/self/task")) == 1, "a process with threads is not forked"
-    _request = serve(socket.socket(fileno=int(sys.argv[1])))
-    if _request is None:
+    _asked = serve(socket.socket(fileno=int(sys.argv[1])))
+    if _asked is None:
         sys.exit()
+    _request, forks._own = _asked
     if _bare:
         _path = _request["environment"].get("PYTHONPATH", "").split(os.pathsep)
         _ours = [str(ROOT), *_ENVIRONMENT.get("PYTHONPATH", "").split(os.pathsep)]

@@ -1,6 +1,7 @@
 """Processes of pools (``fedmtl.studies.Pool``) in forks of one that has imported torch and fedmtl.
 
-For pools that a process of tests has; commands that tests start have processes with a true start.
+For pools that a process of tests has, and for those of programs that ``tests.forks`` starts, where they ask for it:
+other commands that tests start have processes with a true start.
 """
 
 import os
@@ -11,7 +12,10 @@ from tests import forks
 
 
 def start(descriptor: int, log: IO[bytes]) -> Any:
-    """Start a process as ``fedmtl.studies.pool`` does; its parent is the process that forks, which ends with this."""
+    """Start a process as ``fedmtl.studies.pool`` does; its parent is the process that forks, which ends with the tests.
+
+    It does not end at once with a command that gets SIGKILL, as a process with a true start does.
+    """
     code = (
         "import os, sys\n"
         f"sys.path[:] = {sys.path!r}\n"
@@ -22,3 +26,15 @@ def start(descriptor: int, log: IO[bytes]) -> Any:
     return forks.start(
         code=code, env=environment, stdout=log, stderr=log, start_new_session=True, pass_fds=[descriptor]
     )
+
+
+def on_forks(code: str) -> str:
+    """A program, for tests.forks, whose pools have such processes."""
+    if not hasattr(os, "pidfd_open"):
+        return code
+    return f"from fedmtl.studies import pool\nfrom tests import pool_forks\npool._start = pool_forks.start\n{code}"
+
+
+def program(arguments: list[str]) -> str:
+    """A program that is ``fedmtl`` with these arguments, with such processes."""
+    return on_forks(f"import sys, fedmtl.__main__\nsys.argv = {['fedmtl', *arguments]!r}\nfedmtl.__main__.main()")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tests import pictures
+from tests import pictures, pool_forks
 from tests.forks import start
 from tests.processes import shown
 
@@ -68,18 +68,24 @@ class Screen(NamedTuple):
 
 
 def fedmtl_on_terminal(
-    arguments: Sequence[str], here: Path, columns: int = 80, interrupt_at: str = "", drawn: bool = True
+    arguments: Sequence[str],
+    here: Path,
+    columns: int = 80,
+    interrupt_at: str = "",
+    drawn: bool = True,
+    code: str = "",
 ) -> Screen:
     """Run ``fedmtl`` with both streams on a terminal; ``interrupt_at`` sends SIGINT as soon as this text appears.
 
-    Where not ``drawn``, pictures of its report are empty files.
+    Where not ``drawn``, pictures of its report are empty files, and processes of its pool are forks; ``code`` is
+    a program that runs the command in a way of its own.
     """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     environment = {**os.environ, "TERM": "xterm", "MPLCONFIGDIR": str(here)}
     environment.pop("COLUMNS", None)
     text = ""
-    code = "" if drawn else pictures.command([*arguments])
+    code = code if drawn else pool_forks.on_forks(pictures.command([*arguments]))
     with start(arguments, code=code, cwd=here, env=environment, stdout=theirs, stderr=theirs) as child:
         os.close(theirs)
         if interrupt_at:

@@ -10,6 +10,7 @@ import typer
 
 from fedmtl.cli import app
 from fedmtl.cli.listing import ListKind
+from tests.bench import forked
 from tests.forks import run
 from tests.terminal import fedmtl_on_terminal
 
@@ -113,7 +114,8 @@ def test_every_other_command(here: Path) -> None:
         ["bench", "--workload", "W2", "--quick", "--workers", "1", "--out", "bench.json"],
         ["--version"],
     ):
-        lines, code = screen(arguments, here)
+        of_scripts = forked.program(arguments) if arguments[0] == "bench" else ""
+        lines, code, _ = fedmtl_on_terminal(arguments, here, code=of_scripts)
         assert code == 0, lines
         check(lines)
 

@@ -59,10 +59,26 @@ def forked_workers(stub: Path | None = None) -> Iterator[None]:
             part.replace(f"--python_worker_command={true} ", f"--python_worker_command={forking} ") for part in command
         ]
         assert kind != "raylet" or changed != command
-        return start(changed, kind, *arguments, **settings)
+        return start(without_agents(changed) if kind == "raylet" else changed, kind, *arguments, **settings)
 
     with patch.object(services, "start_ray_process", with_stub):
         yield
+
+
+def without_agents(raylet: list[str]) -> list[str]:
+    """The command of a raylet with nothing in place of its agents, Python processes that it starts and waits for.
+
+    They are for the dashboard, and for environments that workers are given. An agent writes its ports into files, −1
+    for one that it does not serve, and ends when the raylet, which holds its input, has ended.
+    """
+    from ray import _raylet
+
+    compiled: Any = _raylet
+    values = {name: value for name, _, value in (part[2:].partition("=") for part in raylet[1:])}
+    for agent in ("METRICS_AGENT", "METRICS_EXPORT", "DASHBOARD_AGENT_LISTEN", "RUNTIME_ENV_AGENT"):
+        compiled.persist_port(values["session_dir"], values["node_id"], getattr(compiled, f"{agent}_PORT_NAME"), -1)
+    agents = ("--dashboard_agent_command", "--runtime_env_agent_command")
+    return [f"{part.partition('=')[0]}=cat" if part.startswith(agents) else part for part in raylet]
 
 
 @contextmanager
@@ -78,14 +94,19 @@ def forked_when_begun(stub: Path | None = None) -> Iterator[None]:
         yield
 
 
-def on_forks(code: str) -> str:
-    """A program, for tests.forks, that has workers of the tests' own stub where it starts a cluster of fedmtl's."""
+def on_forks(code: str, stub: Path | None = None) -> str:
+    """A program, for tests.forks, that has workers of a stub where it starts a cluster of fedmtl's.
+
+    Args:
+        code: of the program.
+        stub: this process's own by default.
+    """
     if not stubs.POSSIBLE:
         return code
     return (
         "from pathlib import Path\n"
         "from tests.runtime.ray_forks import forked_when_begun\n"
-        f"with forked_when_begun(Path({str(stub_of_workers())!r})):\n{textwrap.indent(code, '    ')}"
+        f"with forked_when_begun(Path({str(stub or stub_of_workers())!r})):\n{textwrap.indent(code, '    ')}"
     )
 
 
@@ -111,6 +132,8 @@ if __name__ == "__main__":
     import yaml  # noqa: F401
 
     import fedmtl.runtime.local  # noqa: F401
+    from tests.no_dynamo import leave_optimizers_uncompiled
 
+    leave_optimizers_uncompiled()
     assert "ray" not in sys.modules  # it reads a worker's variables of the environment when it is imported
     stubs.main(work)

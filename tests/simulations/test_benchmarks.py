@@ -8,7 +8,6 @@ import sys
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,20 +21,35 @@ from fedmtl.bench.workloads import Workload
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from tests import forks
+from tests.bench import forked
 from tests.bench.small import SMALL
-from tests.runtime import ray_forks
 
 SCRIPTS = Path(__file__).parents[2] / "simulations" / "benchmarks"
-RUN = subprocess.run
 EVERYBODY = replace(SMALL, clients=2, cohort=2, batch_size=8)
 """Everybody takes part with one full batch: no chance is left, so that every system must end alike."""
 
 
-def script(name: str, work: Workload, folder: Path, workers: int = 1) -> tuple[BenchRecord, np.ndarray]:
-    """The record and the trunk of one run, in a process of its own."""
+FURTHER = """
+import subprocess, sys
+from pathlib import Path
+from tests import forks
+popen = subprocess.Popen
+def forked(command, **settings):
+    if command[0] != sys.executable:
+        return popen(command, **settings)
+    return forks.start(code=forks.script(Path(command[1]), command[2:]), **settings)
+subprocess.Popen = forked
+"""
+"""Has a script's further processes, which run scripts, in forks, too."""
+
+
+def script(
+    name: str, work: Workload, folder: Path, workers: int = 1, start: str = ""
+) -> tuple[BenchRecord, np.ndarray]:
+    """The record and the trunk of one run, in a process of its own, which begins with a program."""
     write_data(work, folder / "data")
     arguments = [str(folder / "data"), "--workers", str(workers), "--trunk", str(folder / "trunk.npy")]
-    done = forks.run(code=forks.script(SCRIPTS / name, arguments), env=environment(folder), timeout=300)
+    done = forks.run(code=start + forks.script(SCRIPTS / name, arguments), env=environment(folder), timeout=300)
     assert done.returncode == 0, done.stderr
     return from_line(done.stdout.splitlines()[-1]), np.load(folder / "trunk.npy")
 
@@ -87,27 +101,15 @@ def test_pfl_trains_the_same(tmp_path: Path) -> None:
 @pytest.mark.skipif(find_spec("pfl") is None, reason="pfl is an extra")
 def test_pfl_on_two_processes_shares_the_cohort(tmp_path: Path) -> None:
     """Client 0 lives on one process, client 1 on the other, and each is drawn once a round: the mean of both."""
-    _, trunk = script("with_pfl.py", EVERYBODY, tmp_path, workers=2)
+    _, trunk = script("with_pfl.py", EVERYBODY, tmp_path, workers=2, start=FURTHER)
     np.testing.assert_allclose(trunk, in_this_process(EVERYBODY, tmp_path)[0], atol=1e-5)
-
-
-def forked(command: list[str], **settings: Any) -> "subprocess.CompletedProcess[str]":
-    """In place of ``subprocess.run``: a script or the command of fedmtl's in a fork, other programs as they are."""
-    executable, first, *arguments = command
-    if executable != sys.executable:
-        return RUN(command, **settings)
-    assert settings.pop("capture_output") and settings.pop("text")
-    if first == "-m":
-        assert arguments[0] == "fedmtl"
-        return forks.run(arguments[1:], **settings)
-    return forks.run(code=ray_forks.on_forks(forks.script(Path(first), arguments)), **settings)
 
 
 @pytest.mark.slow
 def test_the_whole_benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """fedmtl on a Ray worker and the loop in turn: same work, and every phase of a round has its share."""
     said: list[str] = []
-    monkeypatch.setattr(subprocess, "run", forked)
+    monkeypatch.setattr(subprocess, "run", forked.run)
     assert bench([SMALL], [], 2, 1, False, False, tmp_path / "out.json", said.append, lambda line: None)
     report = json.loads((tmp_path / "out.json").read_text())["workloads"][0]
     ours, loop = report["systems"]
@@ -162,7 +164,7 @@ def test_jobs_compares_the_digests_and_gives_the_part_of_the_time(
     arguments += ["--seeds", "1", "--set", "batch_size=3"]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["jobs.py", *arguments])
-    monkeypatch.setattr(subprocess, "run", forked)
+    monkeypatch.setattr(subprocess, "run", forked.run)
     with pytest.raises(SystemExit) as end:
         runpy.run_path(str(SCRIPTS / "jobs.py"), run_name="__main__")
     assert end.value.code in (0, 1)

@@ -18,7 +18,7 @@ from fedmtl.algorithms import FedAvg, Local
 from fedmtl.cli import app
 from fedmtl.studies import Event
 from fedmtl.studies.comparison import Comparison, compare
-from tests import pictures
+from tests import pictures, pool_forks
 from tests.forks import start
 from tests.toys import experiment
 
@@ -56,7 +56,7 @@ def test_five_methods_three_seeds_one_diverges_and_one_run_is_killed(tmp_path: P
     path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     settings: dict[str, Any] = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": path}}
     settings |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = start(command, **settings)
+    process = start(code=pool_forks.program(command), **settings)
     killed = tmp_path / "out" / "runs" / "five-FedPer-Dense" / "seed1"
     deadline = time.monotonic() + 120
     while not (killed / "checkpoint" / "server.state").exists():
@@ -90,7 +90,7 @@ def test_five_methods_three_seeds_one_diverges_and_one_run_is_killed(tmp_path: P
     drawn = re.findall(r"!\[.*?\]\((.*?)\)", text)
     assert drawn and all((tmp_path / "out" / name).stat().st_size > 1000 for name in drawn)
 
-    again = start(code=pictures.command(command), **settings)
+    again = start(code=pool_forks.on_forks(pictures.command(command)), **settings)
     _, errors = again.communicate(timeout=180)
     assert again.returncode == 1 and "SIGKILL" not in errors
     assert errors.splitlines()[-1].startswith("what diverged would do so again")

@@ -14,6 +14,7 @@ from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import from_dict
 from fedmtl.runs.presets import load_experiment, runtime_of
 from tests.processes import alive
+from tests.runtime.ray_forks import on_forks
 
 TINY = Path(__file__).parents[1] / "tiny.toml"
 ROOT = Path(__file__).parents[3]
@@ -48,7 +49,7 @@ def play(*command: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 def test_a_run_on_a_ray_that_began_before_torch_is_the_same() -> None:
-    done = play("-c", EARLY.format(tiny=str(TINY)))
+    done = play("-c", on_forks(EARLY.format(tiny=str(TINY))))  # but for its workers a new interpreter
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(run(load_experiment(TINY)).summary["digests"])
 

@@ -128,6 +128,8 @@ def lose(name):
         if progress.round == 2:
             begin = time.monotonic()
             os.kill(worker._global_node.all_processes[name][0].process.pid, signal.SIGKILL)
+        if progress.round > 2:
+            time.sleep(0.1)  # few rounds until it is noticed
     try:
         run(load_experiment({tiny!r}, ["runtime=Ray(workers=1)", "rounds={rounds}"]), on_round=kill)
     except RuntimeError as error:
