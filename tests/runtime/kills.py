@@ -37,7 +37,7 @@ def launch(out: Path, runtime: str, rounds: int, temporary: Path) -> "Process | 
 def left(temporary: Path, shared: set[str]) -> list[str]:
     """Processes of these runs, and files of theirs in the temporary folder and in shared memory."""
     found = [f"file {path}" for path in temporary.rglob("*") if not path.is_dir()]
-    found += [f"shared memory {name}" for name in _shared() - shared]
+    found += [f"shared memory {name}" for name in shared_memory() - shared]
     for name in filter(str.isdecimal, os.listdir("/proc")):
         try:
             if f"{MARK}={temporary}".encode() in Path(f"/proc/{name}/environ").read_bytes():
@@ -47,14 +47,23 @@ def left(temporary: Path, shared: set[str]) -> list[str]:
     return found
 
 
-def _shared() -> set[str]:
+def left_after(seconds: float, temporary: Path, shared: set[str]) -> list[str]:
+    """What is left when processes have had some time to end, a line each."""
+    deadline = time.monotonic() + seconds
+    while left(temporary, shared) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return [f"left after {seconds:g} s: {one}" for one in left(temporary, shared)]
+
+
+def shared_memory() -> set[str]:
+    """Names in shared memory."""
     return set(os.listdir("/dev/shm")) if Path("/dev/shm").is_dir() else set()
 
 
 def kill_and_compare(kills: int, runtime: str, rounds: int, seed: int, folder: Path, wait: float = 30) -> list[str]:
     """The faults that were found, a line each."""
     draw, done, runs, faults = random.Random(seed), 0, 0, []
-    temporary, shared = folder / "t", _shared()
+    temporary, shared = folder / "t", shared_memory()
     temporary.mkdir()
     begin = time.monotonic()
     if launch(folder / "whole", runtime, rounds, temporary).wait() != 0:
@@ -80,10 +89,7 @@ def kill_and_compare(kills: int, runtime: str, rounds: int, seed: int, folder: P
                 faults.append(f"run {runs}, after {killed} kills, has other digests")
             break
         print(f"{done} of {kills} kills, {runs} runs, {len(faults)} faults", flush=True)
-    deadline = time.monotonic() + wait
-    while left(temporary, shared) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    return faults + [f"left after {wait:g} s: {one}" for one in left(temporary, shared)]
+    return faults + left_after(wait, temporary, shared)
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import time
@@ -11,20 +12,9 @@ import pytest
 
 from fedmtl.tables.blocks import DamagedFile
 from fedmtl.tables.schemas import LEDGER, read_table
-from tests.forks import Process, start
-from tests.runtime.kills import kill_and_compare
-from tests.runtime.ray_forks import program
+from tests.runtime.kills import kill_and_compare, launch, left_after, shared_memory
 
-TINY = Path(__file__).with_name("tiny.toml")
 ROUNDS = 30
-KILLS = 5
-
-
-def launch(out: Path, runtime: str, *, resume: bool) -> "Process | subprocess.Popen[str]":
-    command = ["run", str(TINY), "--out", str(out), *(["--resume"] if resume else [])]
-    command += ["--set", f"rounds={ROUNDS}", "--set", f"runtime={runtime}", "--set", "up_codec=ErrorFeedback"]
-    code = "" if runtime == "InProcess" else program(command)
-    return start(command, code=code, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def lines(out: Path) -> int:
@@ -40,32 +30,59 @@ def reached(out: Path, rows: int) -> bool:
         return False
 
 
-def run_with_kills(out: Path, runtime: str, kills: int) -> int:
-    """Run to the end, killed ``kills`` times, each time a few rounds on and a little later in the round."""
-    killed = 0
+def changed(file: Path, seconds: float) -> bool:
+    """Wait until a file has changed, this long at most."""
+
+    def state() -> tuple[int, int] | None:
+        return (found.st_size, found.st_mtime_ns) if file.exists() and (found := file.stat()) else None
+
+    before, deadline = state(), time.monotonic() + seconds
+    while (now := state()) == before and time.monotonic() < deadline:
+        time.sleep(0.0005)
+    return now != before
+
+
+def run_with_kills(out: Path, runtime: str, temporary: Path, kills: int = 0, at_random: int = 0) -> int:
+    """Run to the end, and return how often it was killed.
+
+    Args:
+        out: the run folder.
+        runtime: of the run.
+        temporary: the run's folder for temporary files.
+        kills: of the process alone, each a few rounds on and a little later in the round.
+        at_random: kills after those, of the whole group, at moments drawn from the time that it took to get there.
+    """
+    draw, killed, took = random.Random(1), 0, 0.0
     while True:
-        before = lines(out)
-        child = launch(out, runtime, resume=(out / "experiment.toml").exists())
-        # A round writes 4 uploads and 6 broadcasts and reports: some 16 rows.
+        before, begin = lines(out), time.monotonic()
+        child = launch(out, runtime, ROUNDS, temporary)
         while killed < kills and child.poll() is None:
+            # A round writes 4 uploads and 6 broadcasts and reports: some 16 rows.
             if reached(out, before + 48):
                 time.sleep(0.004 * killed)
+                took = time.monotonic() - begin
                 os.kill(child.pid, signal.SIGKILL)
                 break
-            time.sleep(0.0005)
-        output, _ = child.communicate(timeout=120)
-        if child.returncode == 0:
+            changed(out / LEDGER.file, 1.0)
+        if kills <= killed < kills + at_random:
+            try:
+                child.wait(draw.uniform(0, took))
+            except subprocess.TimeoutExpired:
+                os.killpg(child.pid, signal.SIGKILL)
+        if child.wait(120) == 0:
             return killed
-        assert child.returncode == -signal.SIGKILL, output
+        assert child.returncode == -signal.SIGKILL, out.with_suffix(".log").read_text()
         killed += 1
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("runtime", ["InProcess", "Ray"])
-def test_killed_and_resumed_is_the_same(runtime: str, tmp_path: Path) -> None:
-    kills = KILLS if runtime == "InProcess" else 2
-    assert run_with_kills(tmp_path / "whole", "InProcess", 0) == 0
-    assert run_with_kills(tmp_path / "killed", runtime, kills) == kills
+@pytest.mark.parametrize(("runtime", "kills", "at_random"), [("InProcess", 5, 0), ("Ray", 2, 1)])
+def test_killed_and_resumed_is_the_same(runtime: str, kills: int, at_random: int, tmp_path: Path) -> None:
+    """And leaves nothing but the run folder; Ray's start takes most of the time, in which a random moment is."""
+    temporary, shared = tmp_path / "t", shared_memory()
+    temporary.mkdir()
+    assert run_with_kills(tmp_path / "whole", "InProcess", temporary) == 0
+    assert run_with_kills(tmp_path / "killed", runtime, temporary, kills, at_random) == kills + at_random
     whole, killed = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("whole", "killed"))
     assert killed["digests"] == whole["digests"]
     assert killed["tasks"] == whole["tasks"]
@@ -73,10 +90,10 @@ def test_killed_and_resumed_is_the_same(runtime: str, tmp_path: Path) -> None:
     assert (tmp_path / "killed" / "model.safetensors").read_bytes() == (
         tmp_path / "whole" / "model.safetensors"
     ).read_bytes()
+    assert left_after(30, temporary, shared) == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("runtime", ["InProcess", "Ray(workers=1)"])
-def test_killed_at_random_moments_is_the_same_and_leaves_nothing(runtime: str, tmp_path: Path) -> None:
+def test_killed_at_random_moments_is_the_same_and_leaves_nothing(tmp_path: Path) -> None:
     """A few; ``python -m tests.runtime.kills --kills 100 --runtime Ray`` is the whole of it."""
-    assert kill_and_compare(4 if runtime == "InProcess" else 2, runtime, ROUNDS, 1, tmp_path) == []
+    assert kill_and_compare(4, "InProcess", ROUNDS, 1, tmp_path) == []
