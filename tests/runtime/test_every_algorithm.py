@@ -24,11 +24,17 @@ def scores(result: Result) -> list[float]:
 @pytest.mark.parametrize("algorithm", ALL_ALGORITHMS, ids=repr)
 def test_ray_and_both_engines_agree(algorithm: Algorithm[Any, Any]) -> None:
     """The loop on Ray has the local loop's bits; stacked clients are within 1e-4 of them; ledgers are equal."""
-    local = run(experiment(algorithm, CLIENTS, cohort=6))
+    short: Any = {
+        "clients": CLIENTS,
+        "cohort": 6,
+        "batch_size": 6,
+        "evaluate_every": 2,
+    }  # one batch, measured at both ends
+    local = run(experiment(algorithm, **short))
     assert len({row["task"] for row in local.rows}) == 4 and len({row["client"] for row in local.rows}) == CLIENTS + 1
-    ray = run(experiment(algorithm, CLIENTS, cohort=6, runtime="Ray(workers=2)"))
+    ray = run(experiment(algorithm, **short, runtime="Ray(workers=2)"))
     assert ray.summary["digests"] == local.summary["digests"]
-    stacked = run(experiment(algorithm, CLIENTS, cohort=6, runtime="Ray(workers=2)", engine="vmap"))
+    stacked = run(experiment(algorithm, **short, runtime="Ray(workers=2)", engine="vmap"))
     assert stacked.summary["digests"]["ledger"] == local.summary["digests"]["ledger"]
     for one, other in zip(tree_leaves(stacked.state), tree_leaves(local.state), strict=True):
         assert one.sub(other).abs().max() < 1e-4
