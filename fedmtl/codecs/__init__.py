@@ -20,6 +20,7 @@ from fedmtl.codecs.golomb_topk import GolombTopK as GolombTopK
 from fedmtl.codecs.randk import RandK as RandK
 from fedmtl.codecs.stc import STC as STC
 from fedmtl.codecs.eden import EDEN as EDEN
+from fedmtl.codecs.powersgd import PowerSGD as PowerSGD
 from fedmtl.codecs.error_feedback import ErrorFeedback as ErrorFeedback
 from fedmtl.codecs.chain import Chain as Chain
 from fedmtl.codecs.per_layer import PerLayer as PerLayer

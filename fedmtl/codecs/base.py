@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fedmtl.codecs.layout import Layout
 from fedmtl.codecs.traits import CodecTraits
+from fedmtl.core.trees import tree_index, tree_map
 
 C = TypeVar("C")
 
@@ -51,6 +52,17 @@ class Codec(Protocol[C]):
 def generators_once(rng_for: Callable[[int], np.random.Generator]) -> Callable[[int], np.random.Generator]:
     """Return a function that makes each row's generator once, so that parts of a codec draw one after the other."""
     return cache(rng_for)
+
+
+def encode_one(codec: Any, x: NDArray[np.float32], state: Any, rng: np.random.Generator) -> tuple[bytes, Any]:
+    """``encode`` of a codec that codes rows: a cohort of one.
+
+    Raises:
+        ValueError: as ``check_vector``.
+    """
+    check_vector(codec, x)
+    data, states = codec.encode_rows(x[None], tree_map(lambda leaf: leaf[None], state), lambda _: rng)
+    return data.tobytes(), tree_index(states, 0)
 
 
 def check_vector(codec: Any, x: NDArray[np.float32]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl.codecs.base import check_vector
+from fedmtl.codecs.base import encode_one
 from fedmtl.codecs.casts import to_bytes
 from fedmtl.codecs.checks import check_decoded, check_length
 from fedmtl.codecs.layout import Layout
@@ -45,15 +45,17 @@ class BF16:
         return 2 * size + 1
 
     def encode(self, x: NDArray[np.float32], state: None, rng: np.random.Generator) -> tuple[bytes, None]:
-        check_vector(self, x)
-        return self.encode_rows(x[None], lambda _: rng).tobytes(), None
+        return encode_one(self, x, state, rng)
 
-    def encode_rows(self, x: NDArray[np.float32], rng_for: Callable[[int], np.random.Generator]) -> NDArray[np.uint8]:
+    def encode_rows(
+        self, x: NDArray[np.float32], states: None, rng_for: Callable[[int], np.random.Generator]
+    ) -> tuple[NDArray[np.uint8], None]:
         largest = np.maximum(x.max(axis=1), -x.min(axis=1))
         small = (largest < SMALL) & (largest > 0)
         power = np.where(largest >= LARGE, POWERS[1], np.where(small, POWERS[2], POWERS[0]))  # (1)
         scaled = x * np.ldexp(np.float32(1), -power)[:, None] if power.any() else np.array(x, np.float32, order="C")
-        return np.concatenate([power.astype(np.int8)[:, None].view(np.uint8), to_bytes(scaled, "bfloat16")], axis=1)
+        head = power.astype(np.int8)[:, None].view(np.uint8)
+        return np.concatenate([head, to_bytes(scaled, "bfloat16")], axis=1), None
 
     def decode(self, data: bytes, size: int) -> NDArray[np.float32]:
         x = self.decode_rows(np.frombuffer(data, np.uint8)[None], size)[0]

@@ -74,6 +74,7 @@ class Chain:
             server_part=any(traits.server_part for traits in each),
             fixed_bytes=inner.fixed_bytes,
             by_layout=inner.by_layout,
+            by_name=inner.by_name,
             max_bytes=inner.max_bytes,
             typical_bytes=inner.typical_bytes,
             codes_rows=inner.codes_rows,
@@ -101,9 +102,9 @@ class Chain:
         check_vector(self, x)
         return self.codec.encode(self._apply(x[None], lambda _: rng)[0], state, rng)
 
-    def encode_rows(self, x: NDArray[np.float32], rng_for: GeneratorFor) -> NDArray[np.uint8]:
+    def encode_rows(self, x: NDArray[np.float32], states: Any, rng_for: GeneratorFor) -> tuple[NDArray[np.uint8], Any]:
         generators = generators_once(rng_for)
-        return self.codec.encode_rows(self._apply(x, generators), generators)
+        return self.codec.encode_rows(self._apply(x, generators), states, generators)
 
     def decode(self, data: bytes, size: int) -> NDArray[np.float32]:
         return self._undo(self.codec.decode(data, size)[None])[0]

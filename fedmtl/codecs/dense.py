@@ -28,8 +28,10 @@ class Dense:
         check_vector(self, x)
         return x.astype("<f4", copy=False).tobytes(), None
 
-    def encode_rows(self, x: NDArray[np.float32], rng_for: Callable[[int], np.random.Generator]) -> NDArray[np.uint8]:
-        return x.astype("<f4", copy=False).view(np.uint8)
+    def encode_rows(
+        self, x: NDArray[np.float32], states: None, rng_for: Callable[[int], np.random.Generator]
+    ) -> tuple[NDArray[np.uint8], None]:
+        return x.astype("<f4", copy=False).view(np.uint8), None
 
     def decode(self, data: bytes, size: int) -> NDArray[np.float32]:
         x = self.decode_rows(np.frombuffer(data, np.uint8)[None], size)[0].copy()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl.codecs.base import check_vector
+from fedmtl.codecs.base import encode_one
 from fedmtl.codecs.checks import check_length
 from fedmtl.codecs.hadamard import CHUNK, rotate, rotate_back, sign_bits, widths
 from fedmtl.codecs.layout import Layout
@@ -66,10 +66,11 @@ class EDEN:
         return SEED + 4 * sum(count for count, _ in blocks) + self.bits * padded // 8
 
     def encode(self, x: NDArray[np.float32], state: None, rng: np.random.Generator) -> tuple[bytes, None]:
-        check_vector(self, x)
-        return self.encode_rows(x[None], lambda _: rng).tobytes(), None
+        return encode_one(self, x, state, rng)
 
-    def encode_rows(self, x: NDArray[np.float32], rng_for: Callable[[int], np.random.Generator]) -> NDArray[np.uint8]:
+    def encode_rows(
+        self, x: NDArray[np.float32], states: None, rng_for: Callable[[int], np.random.Generator]
+    ) -> tuple[NDArray[np.uint8], None]:
         count, size = x.shape
         seeds = np.array([rng_for(k).integers(2**32, dtype=np.uint32) for k in range(count)], np.uint32)
         bits = np.empty((self.bits, count, sum(m * width for m, width in widths(size))), np.uint8)
@@ -90,7 +91,7 @@ class EDEN:
                 plane[:, here] = level.reshape(count, -1)
             start = here.stop
         head = [seeds.astype("<u4")[:, None].view(np.uint8), np.concatenate(scales, 1).astype("<f4").view(np.uint8)]
-        return np.concatenate([*head, *np.packbits(bits, axis=2)], axis=1)
+        return np.concatenate([*head, *np.packbits(bits, axis=2)], axis=1), None
 
     def _quantize(self, y: NDArray[np.float32]) -> tuple[NDArray[np.float32], list[NDArray[Any]]]:
         """The scale of each block, (3), and the bits of its numbers: signs, then those of levels. ``y`` is used up."""

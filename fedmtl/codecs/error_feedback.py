@@ -1,5 +1,6 @@
 """ErrorFeedback: what a codec loses in one round is added to the next."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,8 +43,10 @@ class ErrorFeedback:
             spreads=inner.spreads,
             fixed_bytes=inner.fixed_bytes,
             by_layout=inner.by_layout,
+            by_name=inner.by_name,
             max_bytes=inner.max_bytes,
             typical_bytes=inner.typical_bytes,
+            codes_rows=inner.codes_rows,
         )
 
     def __post_init__(self) -> None:
@@ -96,14 +99,32 @@ class ErrorFeedback:
         """
         check_vector(self, x)
         memory, inner = state
+        total = self._total(x, memory)
+        data, inner = self.codec.encode(total, inner, rng)  # (1)
+        return data, (total - self.codec.decode(data, x.size), inner)  # (2)
+
+    def encode_rows(
+        self, x: NDArray[np.float32], states: Any, rng_for: Callable[[int], np.random.Generator]
+    ) -> tuple[NDArray[np.uint8], Any]:
+        memory, states = states
+        codec: Any = self.codec
+        total = self._total(x, memory)
+        check_vector(self, total.reshape(-1))
+        data, states = codec.encode_rows(total, states, rng_for)
+        total -= codec.decode_rows(data, x.shape[1])
+        return data, (total, states)
+
+    def decode(self, data: bytes, size: int) -> NDArray[np.float32]:
+        return self.codec.decode(data, size)
+
+    def _total(self, x: NDArray[np.float32], memory: NDArray[np.float32]) -> NDArray[np.float32]:
         if memory.shape != x.shape:
             raise ValueError(
                 f"{self!r} has a memory of shape {memory.shape} for a vector of shape {x.shape}; "
                 "start from init(layout) when the model changes."
             )
-        total = x + memory
-        data, inner = self.codec.encode(total, inner, rng)  # (1)
-        return data, (total - self.codec.decode(data, x.size), inner)  # (2)
+        return x + memory
 
-    def decode(self, data: bytes, size: int) -> NDArray[np.float32]:
-        return self.codec.decode(data, size)
+    def decode_rows(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
+        codec: Any = self.codec
+        return codec.decode_rows(data, size)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl.codecs.base import check_vector
+from fedmtl.codecs.base import encode_one
 from fedmtl.codecs.checks import check_decoded, check_length
 from fedmtl.codecs.layout import Layout
 from fedmtl.codecs.traits import CodecTraits
@@ -55,10 +55,11 @@ class FP16:
         return 2 * size + -(-size // BLOCK)
 
     def encode(self, x: NDArray[np.float32], state: None, rng: np.random.Generator) -> tuple[bytes, None]:
-        check_vector(self, x)
-        return self.encode_rows(x[None], lambda _: rng).tobytes(), None
+        return encode_one(self, x, state, rng)
 
-    def encode_rows(self, x: NDArray[np.float32], rng_for: Callable[[int], np.random.Generator]) -> NDArray[np.uint8]:
+    def encode_rows(
+        self, x: NDArray[np.float32], states: None, rng_for: Callable[[int], np.random.Generator]
+    ) -> tuple[NDArray[np.uint8], None]:
         size = x.shape[1]
         largest = np.maximum.reduceat(np.abs(x), np.arange(0, size, BLOCK), axis=1)
         part, power = np.frexp(largest)
@@ -67,7 +68,7 @@ class FP16:
         if (exponent == MOST).any():
             np.copyto(scaled, scaled.clip(-LARGEST, LARGEST), where=_spread(exponent == MOST, size))
         halves = scaled.astype("<f2").view(np.uint8)  # (2)
-        return np.concatenate([exponent.astype(np.int8).view(np.uint8), halves], axis=1)
+        return np.concatenate([exponent.astype(np.int8).view(np.uint8), halves], axis=1), None
 
     def decode(self, data: bytes, size: int) -> NDArray[np.float32]:
         x = self.decode_rows(np.frombuffer(data, np.uint8)[None], size)[0]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl.codecs.base import check_vector
+from fedmtl.codecs.base import encode_one
 from fedmtl.codecs.blocks import BlockScales, check_block
 from fedmtl.codecs.casts import to_bytes, values
 from fedmtl.codecs.checks import check_decoded, check_length
@@ -70,10 +70,11 @@ class FP8:
         return self._blocks.num_bytes(size) + size
 
     def encode(self, x: NDArray[np.float32], state: None, rng: np.random.Generator) -> tuple[bytes, None]:
-        check_vector(self, x)
-        return self.encode_rows(x[None], lambda _: rng).tobytes(), None
+        return encode_one(self, x, state, rng)
 
-    def encode_rows(self, x: NDArray[np.float32], rng_for: Callable[[int], np.random.Generator]) -> NDArray[np.uint8]:
+    def encode_rows(
+        self, x: NDArray[np.float32], states: None, rng_for: Callable[[int], np.random.Generator]
+    ) -> tuple[NDArray[np.uint8], None]:
         blocks, head = self._blocks, self._blocks.num_bytes(x.shape[1])
         out, done = np.empty((len(x), self.num_bytes(x.shape[1])), np.uint8), 0
         for part in blocks.chunks(x.shape[1]):
@@ -82,7 +83,7 @@ class FP8:
             out[:, done : done + count] = scales.astype("<f4").view(np.uint8)
             out[:, head + part.start : head + part.stop] = to_bytes(level, FORMATS[self.format].dtype)  # (2)
             done += count
-        return out
+        return out, None
 
     def decode(self, data: bytes, size: int) -> NDArray[np.float32]:
         x = self.decode_rows(np.frombuffer(data, np.uint8)[None], size)[0]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl.codecs.base import check_vector
+from fedmtl.codecs.base import encode_one
 from fedmtl.codecs.blocks import BlockLevels, BlockScales, check_block
 from fedmtl.codecs.checks import check_length
 from fedmtl.codecs.layout import Layout
@@ -55,12 +55,13 @@ class Int8:
         return self._levels.blocks.num_bytes(size) + size
 
     def encode(self, x: NDArray[np.float32], state: None, rng: np.random.Generator) -> tuple[bytes, None]:
-        check_vector(self, x)
-        return self.encode_rows(x[None], lambda _: rng).tobytes(), None
+        return encode_one(self, x, state, rng)
 
-    def encode_rows(self, x: NDArray[np.float32], rng_for: Callable[[int], np.random.Generator]) -> NDArray[np.uint8]:
+    def encode_rows(
+        self, x: NDArray[np.float32], states: None, rng_for: Callable[[int], np.random.Generator]
+    ) -> tuple[NDArray[np.uint8], None]:
         scales, q = self._levels.encode(x, rng_for)
-        return np.concatenate([scales, q.view(np.uint8)], axis=1)
+        return np.concatenate([scales, q.view(np.uint8)], axis=1), None
 
     def decode(self, data: bytes, size: int) -> NDArray[np.float32]:
         return self.decode_rows(np.frombuffer(data, np.uint8)[None], size)[0]

@@ -81,10 +81,12 @@ class Partition:
             states.append(after)
         return b"".join(coded), tuple(states)
 
-    def encode_rows(self, x: NDArray[np.float32], rng_for: GeneratorFor) -> NDArray[np.uint8]:
+    def encode_rows(self, x: NDArray[np.float32], states: Any, rng_for: GeneratorFor) -> tuple[NDArray[np.uint8], Any]:
         generators = generators_once(rng_for)
-        bodies = [part.codec.encode_rows(part.take(x), generators) for part in self.parts]
-        return bodies[0] if len(bodies) == 1 else np.concatenate(bodies, axis=1)
+        each = zip(self.parts, states, strict=True)
+        coded = [part.codec.encode_rows(part.take(x), own, generators) for part, own in each]
+        bodies = [body for body, _ in coded]
+        return bodies[0] if len(bodies) == 1 else np.concatenate(bodies, axis=1), tuple(after for _, after in coded)
 
     def decode(self, data: bytes, size: int) -> NDArray[np.float32]:
         self._check_size(size)
@@ -148,7 +150,8 @@ def partition(owner: Any, layout: Layout, members: Sequence[tuple[Any, Sequence[
                 spans[-1] = (spans[-1][0], end)
             else:
                 spans.append((start, end))
-        part = Part(codec, tuple(spans), layout.select(chosen))
+        own = layout.select(chosen)
+        part = Part(codec.bind(own) if codec.traits.by_layout else codec, tuple(spans), own)
         if part.layout.size:
             parts.append(part)
     return Partition(owner, layout.size, tuple(parts))

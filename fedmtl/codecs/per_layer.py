@@ -58,7 +58,7 @@ class PerLayer:
                 continue  # a text, or a list, is read by the registry, which makes it anew
             if not is_codec(codec):
                 raise ValueError(f"PerLayer: {where!r} takes a codec, got the transform {codec!r}; {_around(codec)}.")
-            if codec.traits.by_layout:
+            if codec.traits.by_name:
                 raise ValueError(f"PerLayer: {where!r} takes a codec of one vector, got {codec!r}; write one PerLayer.")
             if codec.traits.server_part:
                 raise ValueError(
@@ -73,7 +73,7 @@ class PerLayer:
     @property
     def traits(self) -> CodecTraits:
         """Those that all codecs have, of what is promised; those that one has, of what is demanded."""
-        return all_of([*(codec.traits for _, codec in self.layers), self.default.traits], by_layout=True)
+        return all_of([*(codec.traits for _, codec in self.layers), self.default.traits], by_layout=True, by_name=True)
 
     def init(self, layout: Layout | int) -> Any:
         return self.bind(as_layout(layout)).init(layout)

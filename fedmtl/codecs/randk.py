@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl.codecs.base import check_vector
+from fedmtl.codecs.base import encode_one
 from fedmtl.codecs.checks import check_decoded, check_length
 from fedmtl.codecs.largest import check_keep, kept_of
 from fedmtl.codecs.layout import Layout
@@ -50,10 +50,11 @@ class RandK:
         return SEED + 4 * kept_of(self.keep, size)
 
     def encode(self, x: NDArray[np.float32], state: None, rng: np.random.Generator) -> tuple[bytes, None]:
-        check_vector(self, x)
-        return self.encode_rows(x[None], lambda _: rng).tobytes(), None
+        return encode_one(self, x, state, rng)
 
-    def encode_rows(self, x: NDArray[np.float32], rng_for: Callable[[int], np.random.Generator]) -> NDArray[np.uint8]:
+    def encode_rows(
+        self, x: NDArray[np.float32], states: None, rng_for: Callable[[int], np.random.Generator]
+    ) -> tuple[NDArray[np.uint8], None]:
         count, size = x.shape
         k = kept_of(self.keep, size)
         seeds = np.array([rng_for(row).integers(2**32, dtype=np.uint32) for row in range(count)], np.uint32)
@@ -61,7 +62,7 @@ class RandK:
         found[:, 0] = seeds
         for row in range(count):
             found[row, 1:] = x[row, drawn(seeds[row], size, k)].astype("<f4").view("<u4")
-        return found.view(np.uint8)
+        return found.view(np.uint8), None
 
     def decode(self, data: bytes, size: int) -> NDArray[np.float32]:
         x = self.decode_rows(np.frombuffer(data, np.uint8)[None], size)[0]

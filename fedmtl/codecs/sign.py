@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl.codecs.base import check_vector
+from fedmtl.codecs.base import encode_one
 from fedmtl.codecs.checks import check_length, check_padding
 from fedmtl.codecs.layout import Layout
 from fedmtl.codecs.traits import CodecTraits
@@ -42,12 +42,13 @@ class Sign:
         return 4 + (size + 7) // 8
 
     def encode(self, x: NDArray[np.float32], state: None, rng: np.random.Generator) -> tuple[bytes, None]:
-        check_vector(self, x)
-        return self.encode_rows(x[None], lambda _: rng).tobytes(), None
+        return encode_one(self, x, state, rng)
 
-    def encode_rows(self, x: NDArray[np.float32], rng_for: Callable[[int], np.random.Generator]) -> NDArray[np.uint8]:
+    def encode_rows(
+        self, x: NDArray[np.float32], states: None, rng_for: Callable[[int], np.random.Generator]
+    ) -> tuple[NDArray[np.uint8], None]:
         scale = np.abs(x).mean(axis=1, dtype=np.float64).astype("<f4")
-        return np.concatenate([scale[:, None].view(np.uint8), np.packbits(x < 0, axis=1)], axis=1)
+        return np.concatenate([scale[:, None].view(np.uint8), np.packbits(x < 0, axis=1)], axis=1), None
 
     def decode(self, data: bytes, size: int) -> NDArray[np.float32]:
         return self.decode_rows(np.frombuffer(data, np.uint8)[None], size)[0]

@@ -34,11 +34,10 @@ class CodecTraits:
     fixed_bytes: bool = field(default=False, metadata={"methods": ("num_bytes",)})
     """``num_bytes(size) -> int``: the bytes of every vector of that size. A codec of fedmtl declares this, or
     ``typical_bytes`` and ``max_bytes``; the contract test measures them (``stated.py``)."""
-    by_layout: bool = field(default=False, metadata={"methods": ("bind", "unmatched")})
-    """Parameters are coded by their names:
-
-        bind(layout) -> Codec             the codec of vectors of this layout
-        unmatched(layout) -> set of globs over names that match none of its arrays"""
+    by_layout: bool = field(default=False, metadata={"methods": ("bind",)})
+    """Parameters are coded by their shapes or names: ``bind(layout) -> Codec``, the codec of vectors of this layout."""
+    by_name: bool = field(default=False, metadata={"methods": ("unmatched",)})
+    """The codec is one by layout that has globs: ``unmatched(layout) -> set`` of those that match no name."""
     server_part: bool = field(default=False, metadata={"methods": ("on_sum",)})
     """The server's part, on the sum of the uploads, see ``TransformTraits``."""
     max_bytes: bool = field(default=False, metadata={"methods": ("max_bytes",)})
@@ -47,14 +46,14 @@ class CodecTraits:
     """``typical_bytes(size) -> float``: the mean bytes of Gaussian vectors, of a codec whose bytes depend on the
     numbers."""
     codes_rows: bool = field(default=False, metadata={"methods": ("encode_rows", "decode_rows")})
-    """The vectors of a cohort are coded in one pass, with the same bytes and numbers as row by row; for codecs without
-    a state:
+    """The vectors of a cohort are coded in one pass, with the same bytes and numbers as row by row:
 
-        encode_rows(x: float32 [K, size], rng_for: row -> Generator) -> uint8 [K, bytes]
+        encode_rows(x: float32 [K, size], states, rng_for: row -> Generator) -> uint8 [K, bytes], the next states
         decode_rows(data: uint8 [K, bytes], size) -> float32 [K, size]
 
-    They may share memory with their arguments, raise ValueError when one of the rows would, and leave it to the caller
-    to look for NaN and infinity, before the one and after the other."""
+    States are a tree of arrays [K, …], None of a codec without one. Both may share memory with their arguments, raise
+    ValueError when one of the rows would, and leave it to the caller to look for NaN and infinity, before the one and
+    after the other."""
 
 
 def all_of(each: Sequence[CodecTraits], **more: bool) -> CodecTraits:

@@ -71,7 +71,7 @@ class Link:
     def unmatched(self) -> set[str]:
         """Return the globs of the codec that match no name of the spec."""
         by_name: Any = self.codec
-        return by_name.unmatched(self.spec.layout) if self.codec.traits.by_layout else set()
+        return by_name.unmatched(self.spec.layout) if self.codec.traits.by_name else set()
 
     def references(
         self, payloads: Sequence[Payload], broadcast_index: NDArray[np.int64] | None
@@ -135,7 +135,7 @@ class Link:
             finite = False
         if self._coder.traits.codes_rows and (finite or np.isfinite(vectors).all()):
             try:
-                return Encoded(np.arange(len(vectors)), self._coder.encode_rows(vectors, rng_for), states)
+                return Encoded(np.arange(len(vectors)), *self._coder.encode_rows(vectors, states, rng_for))
             except ValueError:
                 pass  # some row is at fault; one by one shows which
         rows, bodies, next_states = [], [], []

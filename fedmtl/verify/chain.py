@@ -39,7 +39,7 @@ def they_are_undone_from_right_to_left(chain: Callable[..., Any]) -> CheckResult
     """((2x + 8) − 8) / 2 = x, one by one and for a cohort; in the other order it would be x − 4."""
     whole = chain(_Affine(2.0, 0.0), _Affine(1.0, 8.0))
     data, _ = whole.encode(X, None, np.random.default_rng(0))
-    rows = whole.decode_rows(whole.encode_rows(X[None], np.random.default_rng), 4)
+    rows = whole.decode_rows(whole.encode_rows(X[None], None, np.random.default_rng)[0], 4)
     return every(same_bits(whole.decode(data, 4), X), same_bits(rows[0], X))
 
 

@@ -14,7 +14,7 @@ def a_packet_by_hand(int4: Callable[..., Any]) -> CheckResult:
     codec, x = int4(block=4), np.array([7, -3, 2, -7, 14, 0, -6], np.float32)
     data, _ = codec.encode(x, codec.init(7), np.random.default_rng(0))
     by_hand = np.array([1, 2], "<f4").tobytes() + bytes([0xD7, 0x92, 0x07, 0x0D])
-    rows = codec.encode_rows(np.stack([0 * x, x]), np.random.default_rng)
+    rows = codec.encode_rows(np.stack([0 * x, x]), None, np.random.default_rng)[0]
     try:
         codec.decode(by_hand[:8] + bytes([0xD8, 0x92, 0x07, 0x0D]), 7)
         refused = False

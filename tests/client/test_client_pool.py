@@ -286,12 +286,12 @@ class Narrow:
         return None
 
     def encode(self, x: NDArray[np.float32], state: None, rng: np.random.Generator) -> tuple[bytes, None]:
-        return self.encode_rows(x[None], lambda _: rng).tobytes(), None
+        return self.encode_rows(x[None], None, lambda _: rng)[0].tobytes(), None
 
-    def encode_rows(self, x: NDArray[np.float32], chance: Any) -> NDArray[np.uint8]:
+    def encode_rows(self, x: NDArray[np.float32], states: None, rng_for: Any) -> tuple[NDArray[np.uint8], None]:
         if np.abs(x).max() > 65504:
             raise ValueError(f"{self!r} holds numbers up to 65504, got {np.abs(x).max()}.")
-        return Dense().encode_rows(x, chance)
+        return Dense().encode_rows(x, states, rng_for)
 
     def decode(self, data: bytes, size: int) -> NDArray[np.float32]:
         return Dense().decode(data, size)

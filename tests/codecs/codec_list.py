@@ -11,6 +11,9 @@ blocks  The same, exactly: given the largest, m, the others are normal numbers w
 bf16    Three bits less than fp16: 4³ times its mean square.
 sign    1 - (E|x|)² = 1 - 2/π.
 qsgd    With s = √n the step is 1, and E[f (1 - f)] is over |x|.
+power   PowerSGD with a random Q of r columns: turn M [m, n] so that Q's are the first r axes. P then spans M's first r
+        columns, which arrive whole, and of each of the others, which know nothing of P, r of m parts of the square
+        arrive: (1 - r / m) (1 - r / n) is lost. Vectors of 2^12 numbers, as in the test, are 64 x 64.
 eden    D / (1 - D) of the best levels, which are found here on a grid: each the mean of the numbers nearest to it.
 stc     The mean square of what is left when the kept become ±μ: 1 - p μ² with p μ = E[|x|; |x| > t] = 2 φ(t).
 """
@@ -39,6 +42,7 @@ from fedmtl.codecs import (
     Int4,
     Int8,
     PerLayer,
+    PowerSGD,
     RandK,
     Sign,
     TernGrad,
@@ -276,6 +280,17 @@ def as_declared(codec: Codec[Any]) -> Case:
     return Case(codec, lambda n: stated_bytes(codec, n).typical, lambda _: worst, measured)
 
 
+def powersgd_bytes(rank: int, n: int) -> int:
+    side = math.isqrt(n)
+    columns = n // side
+    sent = rank * (side + columns)
+    return 4 * (min(sent, side * columns) + n - side * columns)
+
+
+def powersgd(rank: int, codec: Codec[Any]) -> Case:
+    return Case(codec, lambda n: powersgd_bytes(rank, n), square, (1 - rank / 64) ** 2, False, False)
+
+
 CASES = [
     Case(Dense(), lambda n: 4 * n, lambda x: 0.0, 0.0),
     Case(FP16(), fp16_bytes, fp16_worst, gaussian_fp16()),
@@ -302,6 +317,8 @@ CASES = [
     stc(0.01, STC()),
     stc(0.05, ErrorFeedback(STC(0.05))),
     *map(eden, (1, 2, 3, 4)),
+    powersgd(2, PowerSGD()),
+    powersgd(4, ErrorFeedback(PowerSGD(rank=4))),
     topk(0.05, ErrorFeedback()),
     topk(0.1, ErrorFeedback(TopK(0.1))),
     Case(Chain(FP16()), fp16_bytes, fp16_worst, gaussian_fp16()),

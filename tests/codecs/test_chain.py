@@ -55,7 +55,7 @@ def test_left_to_right_and_back_from_right_to_left() -> None:
     assert np.frombuffer(data, "<f4").tolist() == [10.0, 2.0]
     assert chain.decode(data, 2).tolist() == [1.0, -3.0]
     rows = np.stack([x, 2 * x])
-    assert chain.decode_rows(chain.encode_rows(rows, draw), 2).tolist() == rows.tolist()
+    assert chain.decode_rows(chain.encode_rows(rows, None, draw)[0], 2).tolist() == rows.tolist()
 
 
 @pytest.mark.parametrize("last", [Dense(), FP16(), Int8(block=8), TopK(0.1), PerLayer({"*": Int8(block=8)})], ids=repr)
@@ -73,7 +73,7 @@ def test_rows_draw_as_single_vectors_do() -> None:
     """Noise, and then the rounding of Int8, from one generator a client, which the engine makes anew when asked."""
     chain = Chain(ClipNorm(2.0), GaussianNoise(0.5), Int8(block=8))
     rows = np.stack([UPDATE, -UPDATE, 0 * UPDATE])
-    found = chain.encode_rows(rows, draw)
+    found, _ = chain.encode_rows(rows, None, draw)
     assert [row.tobytes() for row in found] == [chain.encode(rows[k], None, draw(k))[0] for k in range(3)]
 
 
@@ -92,7 +92,10 @@ def test_bytes_are_the_codecs() -> None:
 TRAITS: list[tuple[Codec[Any], set[str]]] = [
     (Chain(Times(2.0), Dense()), {"lossless", "unbiased", "codes_rows", "fixed_bytes"}),
     (Chain(Times(2.0), Int8()), {"unbiased", "codes_rows", "fixed_bytes"}),
-    (Chain(Times(2.0), ErrorFeedback(FP16())), {"delta_only", "error_compensated", "keeps_errors", "fixed_bytes"}),
+    (
+        Chain(Times(2.0), ErrorFeedback(FP16())),
+        {"delta_only", "error_compensated", "keeps_errors", "fixed_bytes", "codes_rows"},
+    ),
     (Chain(ClipNorm(1.0), Dense()), {"delta_only", "bounds_norm", "codes_rows", "fixed_bytes"}),
     (Chain(GaussianNoise(1.0), Int8()), {"unbiased", "delta_only", "adds_noise", "codes_rows", "fixed_bytes"}),
     (
@@ -107,9 +110,12 @@ TRAITS: list[tuple[Codec[Any], set[str]]] = [
         ErrorFeedback(Chain(ClipNorm(1.0), TopK(0.1))),
         {"delta_only", "error_compensated", "keeps_errors", "bounds_norm", "fixed_bytes"},
     ),
-    (PerLayer({"a": Dense()}), {"lossless", "unbiased", "by_layout"}),
-    (PerLayer({"a": ErrorFeedback(TopK(0.1))}), {"error_compensated", "delta_only", "keeps_errors", "by_layout"}),
-    (PerLayer({"a": ErrorFeedback(TopK(0.1))}, Int8()), {"delta_only", "keeps_errors", "by_layout"}),
+    (PerLayer({"a": Dense()}), {"lossless", "unbiased", "by_layout", "by_name"}),
+    (
+        PerLayer({"a": ErrorFeedback(TopK(0.1))}),
+        {"error_compensated", "delta_only", "keeps_errors", "by_layout", "by_name"},
+    ),
+    (PerLayer({"a": ErrorFeedback(TopK(0.1))}, Int8()), {"delta_only", "keeps_errors", "by_layout", "by_name"}),
 ]
 
 

@@ -110,8 +110,8 @@ def test_rows_are_coded_as_they_are_one_by_one() -> None:
     codec = PerLayer({"trunk.0.*": Int8(block=8), "*.norm*": Chain(ClipNorm(1.0), GaussianNoise(0.1), FP16())}, Dense())
     bound, rows = codec.bind(LAYOUT), np.stack([X, -X, 0 * X])
     assert bound.traits.codes_rows
-    found = bound.encode_rows(rows, draw)
     state = bound.init(LAYOUT)
+    found, _ = bound.encode_rows(rows, state, draw)
     assert [row.tobytes() for row in found] == [bound.encode(rows[k], state, draw(k))[0] for k in range(3)]
     decoded = bound.decode_rows(found, SIZE)
     assert [row.tolist() for row in decoded] == [bound.decode(row.tobytes(), SIZE).tolist() for row in found]

@@ -41,6 +41,7 @@ from fedmtl.algorithms import (
 )
 from fedmtl.algorithms.traits import Traits
 from fedmtl.codecs import FP16, Chain, Dense, ErrorFeedback, Int8, PerLayer, TopK
+from fedmtl.codecs.layout import layout_of
 from fedmtl.codecs.stated import stated_bytes
 from fedmtl.codecs.transforms import ClipNorm, GaussianNoise
 from fedmtl.core.context import Context
@@ -213,20 +214,27 @@ def test_packets_hold_the_shared_names_and_numbers_only(algorithm: Any, codecs: 
 
 @each_pair
 def test_a_packet_is_no_longer_than_its_shared_numbers_need(algorithm: Any, codecs: tuple[Any, Any]) -> None:
-    """Read from the bytes, without the plan: 32 of header, then those that the codec states for that many numbers."""
+    """Read from the bytes: 32 of header, then those that the codec states for that many numbers, or for arrays of the
+    shapes of the shared parameters where it codes matrices."""
     caught = caught_of(algorithm, codecs)
     exact = all(stated_bytes(codec, 1).exact for codec in codecs)
 
-    def body_bytes(codec: Any, n: int) -> int:
-        return stated_bytes(codec, n).most if n else -32
+    def body_bytes(codec: Any, owned: tuple[str, ...], direction: str) -> int:
+        n = sent(algorithm, caught.plan, owned, direction)
+        if not codec.traits.by_layout or codec.traits.by_name:
+            return stated_bytes(codec, n).most if n else -32
+        shared = sorted(shared_names(algorithm, caught.plan, owned, direction))
+        layout = layout_of([(name, tuple(caught.plan.initial[name].shape)) for name in shared])
+        assert layout.size == n
+        return stated_bytes(codec, layout).most
 
     for _, request in caught.requests:
         owned = caught.federation.clients[request.client].tasks
         if request.train or request.evaluate:
-            assert len(request.packet) == 32 + body_bytes(codecs[1], sent(algorithm, caught.plan, owned, "down"))
+            assert len(request.packet) == 32 + body_bytes(codecs[1], owned, "down")
         if request.train:
             updates = {len(reply.update) for _, reply in caught.replies if reply.client == request.client} - {0}
-            most = 32 + body_bytes(codecs[0], sent(algorithm, caught.plan, owned, "up"))
+            most = 32 + body_bytes(codecs[0], owned, "up")
             assert updates == {most} - {0} if exact else max(updates, default=0) <= most
     sums = {"multiclass": 2, "binary": 2, "regression": 2, "multilabel": 4}
     for round, reply in caught.replies:
