@@ -18,6 +18,7 @@ from fedmtl.codecs.sign import Sign as Sign
 from fedmtl.codecs.topk import TopK as TopK
 from fedmtl.codecs.golomb_topk import GolombTopK as GolombTopK
 from fedmtl.codecs.randk import RandK as RandK
+from fedmtl.codecs.count_sketch import CountSketch as CountSketch
 from fedmtl.codecs.stc import STC as STC
 from fedmtl.codecs.eden import EDEN as EDEN
 from fedmtl.codecs.powersgd import PowerSGD as PowerSGD

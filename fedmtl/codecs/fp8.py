@@ -1,4 +1,9 @@
-"""FP8: one byte a number that keeps its own exponent, one scale a block."""
+"""FP8: one byte a number that keeps its own exponent, one scale a block.
+
+    Micikevicius et al. FP8 formats for deep learning. 2022, arXiv:2209.05433
+
+For blocks in which a few numbers are much larger than the others.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,7 +36,7 @@ FORMATS = {"e4m3": Float8("float8_e4m3fn", 448), "e5m2": Float8("float8_e5m2", 5
 class FP8:
     """A float of 8 bits after a scale by block, rounded to nearest, ties to even. Bytes: n + 4 ceil(n / block).
 
-    Micikevicius et al. 2022, arXiv:2209.05433. For each block of ``block`` numbers (the last may be shorter):
+    For each block of ``block`` numbers (the last may be shorter):
 
         s = max |x| / top                    one float32 a block, top = 448 (e4m3) or 57344 (e5m2)     (1)
         h = float8(x / s)                                                                              (2)

@@ -1,4 +1,10 @@
-"""GolombTopK: the largest numbers, with the shortest code of where they are."""
+"""GolombTopK: the largest numbers, with the shortest code of where they are.
+
+    Sattler, Wiedemann, Müller, Samek. Robust and communication-efficient federated learning from non-i.i.d. data. IEEE
+    TNNLS 2020, arXiv:1903.02891
+
+What ``TopK`` sends, a little shorter, where packets may be of any length.
+"""
 
 from dataclasses import dataclass
 
@@ -15,9 +21,7 @@ from fedmtl.codecs.traits import CodecTraits
 
 @dataclass(frozen=True)
 class GolombTopK:
-    """The numbers of ``TopK``, bit for bit, with their indices in ``Rice``'s form of Golomb's code.
-
-    Sattler, Wiedemann, Müller, Samek. IEEE TNNLS 2020, arXiv:1903.02891, section III-C.
+    """The numbers of ``TopK``, bit for bit, with their indices in ``Rice``'s form of Golomb's code (section III-C).
 
     Bytes: 4 k of little-endian float32 in order of their index, then the indices. A number costs p (32 + H₂(p) / p)
     bits, to a few thousandths: .401 at 1 % (entropy .4008), where ``TopK`` has .4056. The packet's length depends on
@@ -53,8 +57,9 @@ class GolombTopK:
     def decode(self, data: bytes, size: int) -> NDArray[np.float32]:
         k = kept_of(self.keep, max(size, 1))
         check_most(self, len(data), size, 4 * k, self.max_bytes(max(size, 1)))
-        values = np.frombuffer(data, "<f4", k).astype(np.float32)
+        values = np.frombuffer(data, "<f4", k)
         check_decoded(self, values)
         x = np.zeros(size, np.float32)
-        x[Rice(k, size).decode(self, np.frombuffer(data, np.uint8, offset=4 * k), k)] = values
+        for which, index in Rice(k, size).decode(self, np.frombuffer(data, np.uint8, offset=4 * k), k):
+            x[index] = values[which]
         return x

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.codecs.base import check_vector, generators_once
-from fedmtl.codecs.checks import check_length
+from fedmtl.codecs.checks import check_decoded, check_length
 from fedmtl.codecs.layout import Layout
 from fedmtl.codecs.stated import most_bytes, stated_bytes
 from fedmtl.codecs.traits import CodecTraits, all_of
@@ -92,13 +92,16 @@ class Partition:
         self._check_size(size)
         if self.traits.fixed_bytes:
             check_length(self.owner, len(data), size, self.num_bytes(size))
-        pieces = zip(self.parts, self._split(data), strict=True)
-        found = [part.codec.decode(piece, part.layout.size) for part, piece in pieces]
-        if len(found) == 1:
-            return found[0]
+        if len(self.parts) == 1:
+            return self.parts[0].codec.decode(data, size)
+        # The largest part comes first, as decoding it may take twice its memory: there is no vector then beside it.
+        pairs = sorted(zip(self.parts, self._split(data), strict=True), key=lambda pair: -pair[0].layout.size)
+        largest = self._decoded(*pairs[0], data)
         x = np.empty(size, np.float32)
-        for part, values in zip(self.parts, found, strict=True):
-            part.put(values, x)
+        pairs[0][0].put(largest, x)
+        del largest
+        for part, piece in pairs[1:]:
+            part.put(self._decoded(part, piece, data), x)
         return x
 
     def decode_rows(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
@@ -112,14 +115,22 @@ class Partition:
             start += count
         return x
 
+    def _decoded(self, part: Part, piece: slice, data: bytes) -> NDArray[np.float32]:
+        """The numbers of a part, without a copy of its bytes where the codec codes rows."""
+        if not part.codec.traits.codes_rows:
+            return part.codec.decode(data[piece], part.layout.size)
+        values = part.codec.decode_rows(np.frombuffer(data, np.uint8)[None, piece], part.layout.size)[0]
+        check_decoded(part.codec, values)
+        return values
+
     def _check_size(self, size: int) -> None:
         if size != self.size:
             raise ValueError(
                 f"{self.owner!r} was bound to {self.size} numbers, got size={size}; bind it to the model's own layout."
             )
 
-    def _split(self, data: bytes) -> list[bytes]:
-        """The bytes of each part, by the lengths between them where they are not fixed."""
+    def _split(self, data: bytes) -> list[slice]:
+        """The span of each part's bytes, by the lengths between them where they are not fixed."""
         pieces, start = [], 0
         for k, part in enumerate(self.parts):
             if k == len(self.parts) - 1:
@@ -134,7 +145,7 @@ class Partition:
                     f"{self.owner!r}: part {k + 1} of {len(self.parts)} ends at byte {start + count} of {len(data)}; "
                     "the packet is damaged or forged: reject the reply."
                 )
-            pieces.append(data[start : start + count])
+            pieces.append(slice(start, start + count))
             start += count
         return pieces
 

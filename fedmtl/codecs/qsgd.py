@@ -1,4 +1,10 @@
-"""QSGD: whole parts of the norm, rounded at random, in a code in which small ones are short."""
+"""QSGD: whole parts of the norm, rounded at random, in a code in which small ones are short.
+
+    Alistarh, Grubic, Li, Tomioka, Vojnovic. QSGD: communication-efficient SGD via gradient quantization and encoding.
+    NeurIPS 2017, arXiv:1610.02132
+
+Most numbers of an update become 0, and a gap says how many.
+"""
 
 import math
 from dataclasses import dataclass

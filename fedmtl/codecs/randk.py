@@ -1,7 +1,9 @@
 """RandK: numbers at random places, which the receiver draws again from a seed.
 
-Konečný, McMahan, Yu, Richtárik, Suresh, Bacon. Federated learning: strategies for improving communication
-efficiency. 2016, arXiv:1610.05492, section 3 (random mask)
+    Konečný, McMahan, Yu, Richtárik, Suresh, Bacon. Federated learning: strategies for improving communication
+    efficiency. 2016, arXiv:1610.05492, section 3 (random mask)
+
+Places need no bytes, as they follow from the seed.
 """
 
 from collections.abc import Callable
@@ -61,39 +63,36 @@ class RandK:
         found = np.empty((count, 1 + k), "<u4")
         found[:, 0] = seeds
         for row in range(count):
-            found[row, 1:] = x[row, drawn(seeds[row], size, k)].astype("<f4").view("<u4")
+            found[row, 1:] = x[row][drawn(seeds[row], size, k)].astype("<f4").view("<u4")
         return found.view(np.uint8), None
 
     def decode(self, data: bytes, size: int) -> NDArray[np.float32]:
-        x = self.decode_rows(np.frombuffer(data, np.uint8)[None], size)[0]
-        check_decoded(self, x)
-        return x
+        return self.decode_rows(np.frombuffer(data, np.uint8)[None], size)[0]
 
     def decode_rows(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
         check_length(self, data.shape[1], size, self.num_bytes(max(size, 1)))
         k, largest = kept_of(self.keep, size), np.finfo(np.float32).max
         seeds = np.ascontiguousarray(data[:, :SEED]).view("<u4")[:, 0].astype(np.uint32)
-        values = np.ascontiguousarray(data[:, SEED:]).view("<f4").astype(np.float32)
-        bad = ~np.isfinite(values)
-        with np.errstate(over="ignore", invalid="ignore"):
-            values = (values * np.float32(size / k)).clip(-largest, largest)  # (1)
-        values[bad] = np.nan  # the caller's to refuse
+        values = np.ascontiguousarray(data[:, SEED:]).view("<f4").astype(np.float32, copy=False)
+        check_decoded(self, values)
         places = [drawn(seed, size, k) for seed in seeds]  # before x, as its words take as much memory
         x = np.zeros((len(data), size), np.float32)
-        for row, own in enumerate(places):
-            x[row, own] = values[row]
-        return x
+        for row, own, kept in zip(x, places, values, strict=True):
+            row[own] = kept
+        with np.errstate(over="ignore"):
+            x *= np.float32(size / k)  # (1)
+        return np.clip(x, -largest, largest, out=x)
 
 
-def drawn(seed: np.uint32, size: int, k: int) -> NDArray[np.int64]:
-    """Return k places below ``size``, rising: those of the least words of the seed; of equal words, the first."""
+def drawn(seed: np.uint32, size: int, k: int) -> NDArray[np.bool_]:
+    """Mark k of ``size`` places: those of the least words of the seed; of equal words, the first."""
     word = words(np.array([seed], np.uint32), -(-size // 2)).astype("<u8", copy=False).view("<u4")[0, :size]
     middle, beside = k / size * 2.0**32, 8 * np.sqrt(k) / size * 2.0**32  # of the k-th least word, 8 deviations
-    taken, near = word < middle - beside, np.flatnonzero(word <= middle + beside)
-    near = near[~taken[near]]
+    taken, around = word < middle - beside, word <= middle + beside
+    around ^= taken
+    near = np.flatnonzero(around)
     left = k - np.count_nonzero(taken)
     if not 0 <= left <= near.size:  # an odd seed
         taken, near, left = np.zeros(size, bool), np.arange(size), k
     taken[near[np.argsort(word[near], kind="stable")[:left]]] = True
-    del word  # its memory is for the places
-    return np.flatnonzero(taken)
+    return taken

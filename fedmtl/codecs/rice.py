@@ -5,12 +5,15 @@ Rice. Some practical universal noiseless coding techniques. JPL Publication 79-2
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 GOLDEN = (math.sqrt(5) - 1) / 2
+CHUNK = 2**11
+"""Bytes of high parts that are read at a time."""
 
 
 class Rice:
@@ -57,33 +60,45 @@ class Rice:
         low = (gaps[:, None] >> np.arange(self.low)) & 1  # (2)
         return np.packbits(low.astype(np.uint8)).tobytes() + np.packbits(high).tobytes()
 
-    def decode(self, codec: Any, data: NDArray[np.uint8], k: int) -> NDArray[np.int64]:
-        """Return the k indices of a code.
+    def decode(self, codec: Any, data: NDArray[np.uint8], k: int) -> Iterator[tuple[slice, NDArray[np.int64]]]:
+        """Yield the k indices of a code, some at a time, so that little memory is needed: (which of the k, indices).
 
         Raises:
             ValueError: bytes that ``encode`` makes of no k indices below n; it names ``codec``.
         """
-        split = self.low_bytes(k)
+        split, done, end, last = self.low_bytes(k), 0, -1, -1
         if data.size < split:
             raise ValueError(
                 f"{codec!r} writes {split} bytes of {k} indices and more, got {data.size}; "
                 "the packet is damaged or forged: reject the reply."
             )
-        low, high = np.unpackbits(data[:split]), np.unpackbits(data[split:])
-        ends = np.flatnonzero(high)
-        left = high.size - (int(ends[-1]) + 1 if ends.size else 0)
-        if ends.size != k or left > 7 or low[k * self.low :].any():
+        for start in range(split, data.size, CHUNK):
+            ends = np.flatnonzero(np.unpackbits(data[start : start + CHUNK])) + 8 * (start - split)
+            here = slice(done, done + ends.size)
+            if here.stop > k:
+                done = here.stop
+                break
+            index = last + np.cumsum(((np.diff(ends, prepend=end) - 1) << self.low) + self._lower(data, here) + 1)
+            if ends.size:
+                done, end, last = here.stop, int(ends[-1]), int(index[-1])
+            if last >= self.n:
+                raise ValueError(
+                    f"{codec!r} writes rising indices below {self.n}, got others, up to {last}; "
+                    "the packet is damaged or forged: reject the reply."
+                )
+            yield here, index
+        left, used = 8 * (data.size - split) - (end + 1), k * self.low
+        if done != k or left > 7 or (used % 8 and data[split - 1] << used % 8 & 255):
             raise ValueError(
-                f"{codec!r} marks {k} indices and ends in less than a byte of zeros, got {ends.size} or another end; "
+                f"{codec!r} marks {k} indices and ends in less than a byte of zeros, got {done} or another end; "
                 "the packet is damaged or forged: reject the reply."
             )
-        lower = np.zeros(k, np.int64)
-        for bit in range(self.low):  # a product with powers of two would take 8 bytes a bit
-            lower |= low[bit : k * self.low : self.low].astype(np.int64) << bit
-        index = np.cumsum(((np.diff(ends, prepend=-1) - 1) << self.low) + lower + 1) - 1
-        if k and index[-1] >= self.n:
-            raise ValueError(
-                f"{codec!r} writes rising indices below {self.n}, got others, up to {index[-1]}; "
-                "the packet is damaged or forged: reject the reply."
-            )
-        return index
+
+    def _lower(self, data: NDArray[np.uint8], here: slice) -> NDArray[np.int64]:
+        """The lower bits of some indices."""
+        first, end = here.start * self.low, here.stop * self.low
+        bits = np.unpackbits(data[first // 8 : -(-end // 8)])[first % 8 :][: end - first]
+        lower = np.zeros(here.stop - here.start, np.int64)
+        for bit in range(self.low):
+            lower |= bits[bit :: self.low].astype(np.int64) << bit
+        return lower

@@ -79,5 +79,6 @@ class STC:
         packed = np.frombuffer(data, np.uint8)
         x = np.zeros(size, np.float32)
         negative = np.unpackbits(packed[HEAD:split], count=k).astype(bool)
-        x[Rice(most, size).decode(self, packed[split:], k)] = np.where(negative, -mean, mean)  # (2)
+        for which, index in Rice(most, size).decode(self, packed[split:], k):
+            x[index] = np.where(negative[which], -mean, mean)  # (2)
         return x

@@ -45,3 +45,19 @@ def refused(codec: Any, data: bytes, size: int) -> CheckResult:
     except ValueError:
         return CheckResult("an error", "an error", True)
     return CheckResult("an error", f"{found}", False)
+
+
+_GAMMA, _MASK = 0x9E3779B97F4A7C15, 2**64 - 1
+
+
+def splitmix(seed: int, count: int) -> list[int]:
+    """Words of 64 bits of a seed, in plain whole numbers: mix(mix(seed + γ) + (i + 1) γ), with mix and γ of SplitMix64
+    (Steele, Lea, Flood. OOPSLA 2014)."""
+
+    def mix(z: int) -> int:
+        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & _MASK
+        z = (z ^ z >> 27) * 0x94D049BB133111EB & _MASK
+        return z ^ z >> 31
+
+    start = mix((seed + _GAMMA) & _MASK)
+    return [mix((start + (i + 1) * _GAMMA) & _MASK) for i in range(count)]

@@ -11,6 +11,8 @@ blocks  The same, exactly: given the largest, m, the others are normal numbers w
 bf16    Three bits less than fp16: 4³ times its mean square.
 sign    1 - (E|x|)² = 1 - 2/π.
 qsgd    With s = √n the step is 1, and E[f (1 - f)] is over |x|.
+sketch  A number meets one of each full block but its own, with probability (n - |block|) / w in all, and each adds its
+        square; the median of three or five normal numbers has 1 - √3 / π or .28683 of the variance of one.
 power   PowerSGD with a random Q of r columns: turn M [m, n] so that Q's are the first r axes. P then spans M's first r
         columns, which arrive whole, and of each of the others, which know nothing of P, r of m parts of the square
         arrive: (1 - r / m) (1 - r / n) is lost. Vectors of 2^12 numbers, as in the test, are 64 x 64.
@@ -36,6 +38,7 @@ from fedmtl.codecs import (
     STC,
     Chain,
     Codec,
+    CountSketch,
     Dense,
     ErrorFeedback,
     GolombTopK,
@@ -280,6 +283,20 @@ def as_declared(codec: Codec[Any]) -> Case:
     return Case(codec, lambda n: stated_bytes(codec, n).typical, lambda _: worst, measured)
 
 
+MEDIAN = {1: 1.0, 3: 1 - math.sqrt(3) / math.pi, 5: 0.28683}
+"""Tables -> the variance of the median of so many standard normal numbers."""
+
+
+def sketch(keep: float, tables: int) -> Case:
+    def buckets(n: int) -> int:
+        return max(1, math.ceil(round(keep * n, 6) / tables))
+
+    blocks = [min(buckets(2**12), 2**12 - start) for start in range(0, 2**12, buckets(2**12))]
+    met = sum(block * (2**12 - block) for block in blocks) / 2**12 / buckets(2**12)
+    codec = CountSketch(keep, tables)
+    return Case(codec, lambda n: 4 + 4 * tables * buckets(n), lambda x: math.inf, MEDIAN[tables] * met, False, False)
+
+
 def powersgd_bytes(rank: int, n: int) -> int:
     side = math.isqrt(n)
     columns = n // side
@@ -317,6 +334,9 @@ CASES = [
     stc(0.01, STC()),
     stc(0.05, ErrorFeedback(STC(0.05))),
     *map(eden, (1, 2, 3, 4)),
+    sketch(0.05, 3),
+    sketch(0.25, 1),
+    sketch(0.3, 5),
     powersgd(2, PowerSGD()),
     powersgd(4, ErrorFeedback(PowerSGD(rank=4))),
     topk(0.05, ErrorFeedback()),

@@ -20,6 +20,24 @@ ALL = [(name, check) for name in names_of_all() for check in checks_of(name)]
 EQUIVALENT: dict[str, tuple[str, ...]] = {
     # A refusal, which tests/algorithms hold: no update passes through it.
     "FedAMP": ("if not any(select(params",),
+    # Scales beyond those of a part are left out.
+    "FP8": ("count = blocks.count(",),
+    # Which of two ways finds the same places sooner.
+    "RandK": (
+        "middle, beside =",
+        "taken, around =",
+        "around ^=",
+        "taken, around =",
+        "around ^=",
+        "left = k -",
+        "if not 0 <= left",
+    ),
+    # Bounds that no packet comes near, or that a later one repeats; the precision of a product.
+    "QSGD": (
+        *("if place + HEAD", "if count > part.size", "if negative.size <", "kind = np.float32"),
+        *("z = np.arange", 'f"an index of'),
+    ),
+    "GolombTopK": ("check_most(",),
     # Its server keeps nothing.
     "Local": ("aggregate: return server",),
 }
