@@ -24,7 +24,7 @@ SEED = 4
 """Bytes of the seed."""
 CHUNK = 2**14
 """Numbers that are worked on at a time, so that they stay in a core's cache."""
-MOST = np.finfo(np.float32).max
+MOST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _flipped(x: NDArray[np.float32], bits: NDArray[np.uint8]) -> NDArray[np.floa
 
 
 def _median(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Of an odd number of rows, which are sorted in place, by turns of neighbours."""
+    """Return the median of an odd number of rows, which are sorted in place, by turns of neighbours."""
     for turn in range(len(x)):
         for low in range(turn % 2, len(x) - 1, 2):
             smaller = np.minimum(x[low], x[low + 1])

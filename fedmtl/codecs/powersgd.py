@@ -67,14 +67,14 @@ class PowerSGD:
         if isinstance(self.rank, bool) or not isinstance(self.rank, int) or self.rank < 1:
             raise ValueError(f"PowerSGD takes a whole number of columns, at least 1, got rank={self.rank!r}.")
 
-    def bind(self, layout: Layout | int) -> "Factors":
+    def bind(self, layout: Layout | int) -> "BoundPowerSGD":
         """The codec of vectors of this layout."""
         layout = as_layout(layout)
         if [place.name for place in layout.places] == [""]:
             side = math.isqrt(layout.size)
             columns = layout.size // max(side, 1)
             layout = layout_of([("", (side, columns)), ("", (layout.size - side * columns,))])
-        return Factors(self, layout.size, tuple(self._matrices(layout)))
+        return BoundPowerSGD(self, layout.size, tuple(self._matrices(layout)))
 
     def _matrices(self, layout: Layout) -> Iterator[Matrix]:
         for place in layout.places:
@@ -99,7 +99,7 @@ class PowerSGD:
 
 
 @dataclass(frozen=True, repr=False)
-class Factors:
+class BoundPowerSGD:
     """The codec that ``PowerSGD.bind`` makes."""
 
     owner: PowerSGD

@@ -1,4 +1,4 @@
-"""What the golden checks of codecs share: packets, decoded vectors, and vectors of several kinds."""
+"""Parts that the golden checks of codecs share: packets, decoded vectors, and vectors of several kinds."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def packet(codec: Any, x: Any, seed: int = 0) -> bytes:
 
 
 def coded(codec: Any, x: Any, seed: int = 0) -> NDArray[np.float64]:
-    """What is decoded of a first vector."""
+    """Return the vector that is decoded of a first one."""
     return codec.decode(packet(codec, x, seed), np.size(x)).astype(np.float64)
 
 

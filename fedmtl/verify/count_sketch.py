@@ -64,8 +64,8 @@ def tables_and_medians_by_the_definition(count_sketch: Callable[..., Any]) -> Ch
 
 
 def long_vectors(count_sketch: Callable[..., Any]) -> CheckResult:
-    """Of 100,000 numbers with one table of 50,000 buckets two meet in each, one of either half: what is decoded of one
-    is itself and the other, with a sign. One half is 0, so that the other arrives whole."""
+    """100,000 numbers in one table of 50,000 buckets meet in pairs, one of either half: what is decoded of one is
+    itself and the other, with a sign. One half is 0, so that the other arrives whole."""
     x = np.zeros(100_000, np.float32)
     x[:50_000] = np.arange(1, 50_001)
     found = coded(count_sketch(keep=0.5, tables=1), x)

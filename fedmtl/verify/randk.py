@@ -10,7 +10,7 @@ from fedmtl.verify.coded import VECTORS, coded, packet, refused, splitmix, squar
 
 
 def _places(seed: int, n: int, k: int) -> list[int]:
-    """Of the k least of n words of 32 bits, two in each of 64, the lower half first."""
+    """Return the places of the k least of n words of 32 bits, two in each of 64, the lower half first."""
     each = [half for word in splitmix(seed, (n + 1) // 2) for half in (word & 0xFFFFFFFF, word >> 32)][:n]
     return sorted(sorted(range(n), key=lambda i: (each[i], i))[:k])
 

@@ -334,7 +334,7 @@ CASES = [
     stc(0.01, STC()),
     stc(0.05, ErrorFeedback(STC(0.05))),
     *map(eden, (1, 2, 3, 4)),
-    sketch(0.05, 3),
+    sketch(0.15, 3),
     sketch(0.25, 1),
     sketch(0.3, 5),
     powersgd(2, PowerSGD()),

@@ -16,8 +16,8 @@ LAYOUT = layout_of(ARRAYS)
 KERNEL, WEIGHT = slice(7, 7 + 216), slice(7 + 216 + 7, 7 + 216 + 7 + 600)
 
 
-def draw(seed: int = 0) -> np.random.Generator:
-    return np.random.default_rng(seed)
+def draw(*seed: int) -> np.random.Generator:
+    return np.random.default_rng(list(seed) or 0)
 
 
 def played(codec: Codec[Any], x: NDArray[np.float32], layout: Layout, rounds: int) -> NDArray[np.float64]:
@@ -79,7 +79,7 @@ def test_with_a_memory_of_errors_all_of_it_arrives() -> None:
     bound = PerLayer({"weight": weight, "kernel": kernel}, default=Sign()).bind(LAYOUT)
     state, sent, received = bound.init(LAYOUT), np.zeros(LAYOUT.size), np.zeros(LAYOUT.size)
     for k in range(20):
-        x = draw([3, k]).standard_normal(LAYOUT.size).astype(np.float32)
+        x = draw(3, k).standard_normal(LAYOUT.size).astype(np.float32)
         data, state = bound.encode(x, state, draw(k))
         assert len(data) == 4 * 2 * 50 + 4 * 42 + Sign().num_bytes(14) == bound.num_bytes(LAYOUT.size)
         sent, received = sent + x, received + bound.decode(data, LAYOUT.size)

@@ -20,7 +20,8 @@ def test_every_choice_of_indices_survives_and_is_no_longer_than_stated(n: int) -
         for chosen in combinations(range(n), k):
             data = np.frombuffer(rice.encode(np.array(chosen, np.int64)), np.uint8)
             sizes.append(data.size)
-            assert rice.decode(STC(), data, k).tolist() == list(chosen)
+            found = [place for _, index in rice.decode(STC(), data, k) for place in index.tolist()]
+            assert found == list(chosen)
         assert max(sizes) == rice.most_bytes() and abs(np.mean(sizes) - rice.typical_bytes()) < 0.5
 
 
@@ -53,11 +54,11 @@ def test_golomb_topk_sends_what_topk_sends_in_fewer_bytes() -> None:
 def test_random_places_are_even_and_the_least_words() -> None:
     """Each of 50 places is in 2 of 5 draws of 20: 4,000 draws have it 1,600 times, ± 5 · sqrt(4000 · .24) = 155. A draw
     of all is all places."""
-    counts = sum(np.bincount(drawn(np.uint32(seed), 50, 20), minlength=50) for seed in range(4000))
+    counts = sum(drawn(np.uint32(seed), 50, 20).astype(int) for seed in range(4000))
     assert np.abs(counts - 1600).max() < 155
-    assert drawn(np.uint32(1), 9, 9).tolist() == list(range(9)) and drawn(np.uint32(1), 9, 1).size == 1
+    assert drawn(np.uint32(1), 9, 9).all() and np.count_nonzero(drawn(np.uint32(1), 9, 1)) == 1
     few, more = drawn(np.uint32(7), 100_000, 100), drawn(np.uint32(7), 100_000, 5000)
-    assert np.isin(few, more).all()
+    assert more[few].all() and np.count_nonzero(few) == 100
 
 
 def test_a_number_beyond_float32_becomes_the_largest() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from fedmtl.algorithms import FedAdam, FedAvg, FedBN, FedEM, Pooled, TaskWeighted
 from fedmtl.algorithms.traits import Sends, Traits
-from fedmtl.codecs import FP16, CodecTraits, ErrorFeedback
+from fedmtl.codecs import FP16, CodecTraits, ErrorFeedback, TopK
 from fedmtl.codecs.transforms import TransformTraits
 from fedmtl.core.context import Context
 from fedmtl.core.traits import check_traits
@@ -115,7 +115,8 @@ def test_wrappers_derive_theirs() -> None:
         Clip(norm=1.0, optimizer=Cosine(rounds=2)).traits.scheduled
         and not Clip(norm=1.0, optimizer=SGD()).traits.scheduled
     )
-    assert ErrorFeedback(FP16()).traits.error_compensated and not ErrorFeedback(FP16()).traits.codes_rows
+    assert ErrorFeedback(FP16()).traits.error_compensated
+    assert ErrorFeedback(FP16()).traits.codes_rows and not ErrorFeedback(TopK()).traits.codes_rows
     with pytest.raises(ValueError, match="trains on clients alone"):
         TaskWeighted(Pooled())
 
