@@ -54,7 +54,7 @@ class Federation:
     forms: InputForms = field(default_factory=dict)
     """Inputs that have names, whose examples are rows as of ``to_rows``; ``from_arrays`` makes them."""
     prepared: Prepared | None = None
-    """Packets by which clients agreed on statistics and words before the first round; None: they sent none."""
+    """What clients agree on before the first round, by summaries of their data; None: nothing."""
 
     def __post_init__(self) -> None:
         if not self.tasks:
@@ -79,7 +79,8 @@ class Federation:
         else:
             kinds = {data.train.x.dtype.kind for data in clients.values()}
             owners = Roster({client: data.tasks for client, data in clients.items()})
-        whole, names, more = kinds == {"i"}, self.client_names, (self.tokens, self.forms, self.prepared, self.recipe)
+        whole, names, prepared = kinds == {"i"}, self.client_names, self.prepared and self.prepared.of(())
+        more = self.tokens, self.forms, prepared, self.recipe
         return Schema(self.tasks, self.input_shape, whole, owners, self.sizes, names, *more)
 
     def with_floats(self) -> "Federation":

@@ -1,6 +1,7 @@
 """Air and weather at twelve stations of Beijing, hour by hour."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -79,13 +80,14 @@ class BeijingAir:
             raise ValueError(f"BeijingAir takes every hour or up to every 168th, got step={self.step}; use 7.")
         check_fraction("BeijingAir", self.test_fraction)
 
-    def load(self, seed: int) -> Federation:
+    def load(self, seed: int, agreed: bytes | None = None) -> Federation:
+        """The federation; ``agreed`` as of ``Standardised``."""
         hours = read()
         times = np.arange(seed % self.step, hours.values.shape[2] - self.ahead, self.step)
         cut = round((1 - self.test_fraction) * hours.values.shape[2])
         early, late = times[times + self.ahead < cut], times[times >= cut]
         parts = [[self._examples(station, some) for some in (early, late)] for station in hours.values]
-        x, prepared = scaled_together([(train[0], test[0]) for train, test in parts])
+        x, prepared = scaled_together([(train[0], test[0]) for train, test in parts], partial(self.load, seed), agreed)
         known = np.concatenate([train[1] for train, _ in parts]).astype(np.float64)
         clients = {
             client: ClientData(*(Split(x[client][part], _by_name(own[part][1])) for part in (0, 1)))

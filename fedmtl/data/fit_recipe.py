@@ -4,67 +4,26 @@ Each client summarises its own rows, the server adds the summaries up and sends 
 passes between them. Both go through the bytes of their packets, whose lengths a run counts.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmtl.core.bounds import check_int, shown
 from fedmtl.core.types import ClientId
-from fedmtl.data.cleaning import CLEAN, checked_steps
 from fedmtl.data.columns import CATEGORY, numbers_of, texts_of
 from fedmtl.data.inputs import floats
 from fedmtl.data.moments import moments_of
-from fedmtl.data.pieces import learn_pieces
-from fedmtl.data.prepared import Prepared, exchanged
-from fedmtl.data.recipe import LONGEST_TEXT, CategoryColumn, NumberColumn, RecipeColumn, TableRecipe, WordColumn
-from fedmtl.data.table_summary import Agreed, Summary, add_up, agreed_from_bytes, summary_from_bytes
+from fedmtl.data.preparation import Preparation
+from fedmtl.data.prepared import Prepared, prepared_by
+from fedmtl.data.recipe import CategoryColumn, NumberColumn, RecipeColumn, TableRecipe, WordColumn
+from fedmtl.data.table_rule import TableRule
+from fedmtl.data.table_summary import Agreed, Summary
 from fedmtl.data.word_counts import count_words
-from fedmtl.data.words import FIRST, most_frequent
 
-SCALES = ("pooled", "client", "none")
 TEXT = "text"
 SHORTEST = 8
 """Tokens to which texts are padded that are all shorter: what convolutions see at once."""
-
-
-@dataclass(frozen=True)
-class Preparation:
-    """Choices by which a recipe is made.
-
-    Raises:
-        ValueError: a word that is none of those that there are, or a size out of range.
-    """
-
-    impute: str = ""
-    """ "mean": missing features are filled, and say so in a further input; empty: they are an error."""
-    scale: str = "pooled"
-    """Numbers are standardised by all clients' training rows, "pooled", by those of their own "client", or "none"."""
-    vocabulary: int = 10_000
-    """Tokens at most, padding and unknown words among them: the rows of an embedding."""
-    min_count: int = 2
-    """Least count of a word, over the training texts of all clients."""
-    length: int = 128
-    """Tokens of a text at most."""
-    clean: tuple[str, ...] = CLEAN
-    """Steps of cleaning of a text."""
-    words_sent: int = 0
-    """Words that a client counts at most, its most frequent ones; 0 for all."""
-    pieces: bool = False
-    """Tokens are pieces of words, by byte-pair encoding of the counts of words."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "clean", checked_steps(self.clean))
-        if self.impute not in ("", "mean"):
-            raise ValueError(f"impute is 'mean', or empty where missing features are an error, got {self.impute!r}.")
-        if self.scale not in SCALES:
-            raise ValueError(f"scale is one of {', '.join(SCALES)}, got {shown(self.scale)}.")
-        check_int("vocabulary", self.vocabulary, FIRST + 1, 10_000_000)
-        check_int("min_count", self.min_count, 1)
-        check_int("length", self.length, 1, LONGEST_TEXT)
-        check_int("words_sent", self.words_sent, 0)
 
 
 class FittedRecipe(NamedTuple):
@@ -73,8 +32,6 @@ class FittedRecipe(NamedTuple):
     recipe: TableRecipe
     prepared: Prepared | None
     """None where nothing had to be agreed."""
-    error: int = 0
-    """A count of a word is too low by at most this, where clients send some words only."""
 
     @property
     def tokens(self) -> int:
@@ -89,6 +46,8 @@ def fit_recipe(
     rows: Mapping[ClientId, NDArray[np.int64]],
     client: str,
     by: Preparation,
+    remake: Callable[[bytes], Any],
+    given: bytes | None = None,
 ) -> FittedRecipe:
     """The recipe of a table.
 
@@ -99,20 +58,18 @@ def fit_recipe(
         rows: of each client those that are trained on; nothing is taken from others.
         client: the column of clients.
         by: choices.
+        remake: loads the federation anew by what was agreed elsewhere.
+        given: that, where it is known.
 
     Raises:
         ValueError: a column without a value in any training row, or texts without a word that is frequent enough.
     """
     columns = _TableColumns(table, kinds, owner, np.sort(np.concatenate(list(rows.values()))), by)
-    counts = len(columns.agreed), len(columns.categories), len(columns.texts)
-    sent = {one: columns.summary(own).to_bytes() for one, own in rows.items()} if any(counts) else {}
-    received = [summary_from_bytes(sent[one], *counts) for one in sorted(sent)]
-    if not received:
-        return FittedRecipe(TableRecipe(client, columns.recipe(_NOTHING, rows), bool(by.impute)), None)
-    total = add_up(received)
-    body = columns.agree(total).to_bytes()
-    recipe = TableRecipe(client, columns.recipe(agreed_from_bytes(body, *counts), rows), bool(by.impute))
-    return FittedRecipe(recipe, exchanged(sent, body), sum(words.error for words in total.words))
+    prepared, agreed, rule = None, _NOTHING, columns.rule()
+    if rule.numbers or rule.categories or rule.texts:
+        prepared = prepared_by(rule, {one: columns.summary(own).to_bytes() for one, own in rows.items()}, remake, given)
+        agreed = rule.agreed(prepared.agreed)
+    return FittedRecipe(TableRecipe(client, columns.recipe(agreed, rows), bool(by.impute)), prepared)
 
 
 _NOTHING = Agreed(np.zeros(0), np.zeros(0))
@@ -165,23 +122,12 @@ class _TableColumns:
     def _known(self, name: str, rows: NDArray[np.int64]) -> list[str]:
         return [text for text in self._values[name][rows] if text is not None]
 
-    def agree(self, total: Summary) -> Agreed:
-        """Decide, as the server, by the summaries of all clients.
-
-        Raises:
-            ValueError: texts without a word that is frequent enough.
-        """
-        by, words = self._by, []
-        for name, counted in zip(self.texts, total.words, strict=True):
-            vocabulary = learn_pieces if by.pieces else most_frequent
-            words.append(vocabulary(counted.counts, by.vocabulary - FIRST, by.min_count))
-            if not words[-1]:
-                raise ValueError(
-                    f"Text column {name!r} has no word that is there {by.min_count} times in training; take "
-                    "min_count=1, or another column."
-                )
-        longest = tuple(counted.longest for counted in total.words)
-        return Agreed(total.moments.mean, total.moments.std, total.categories, tuple(words), longest)
+    def rule(self) -> TableRule:
+        """The server's part: it has the columns, and none of their rows."""
+        known = {*self.agreed, *self.categories, *self.texts}
+        lists = (self.agreed, self.categories, self.texts, [name for name in self._values if name not in known])
+        gaps = tuple(name for name, some in self._gaps.items() if some)
+        return TableRule(*map(tuple, lists), gaps, self._by)
 
     def recipe(self, agreed: Agreed, rows: Mapping[ClientId, NDArray[np.int64]]) -> tuple[RecipeColumn, ...]:
         """The columns of the recipe, in order, as every client makes them."""

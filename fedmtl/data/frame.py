@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,12 @@ from fedmtl.data.arrays import ArrayData, from_arrays
 from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.data.cleaning import CLEAN, checked_steps
 from fedmtl.data.columns import as_table, kind_of, texts_of
-from fedmtl.data.fit_recipe import TEXT, FittedRecipe, Preparation, fit_recipe
+from fedmtl.data.fit_recipe import TEXT, FittedRecipe, fit_recipe
 from fedmtl.data.frame_columns import Roles, join_tables, labels_of, owners_of, parts_of, refuse_short, roles_of
 from fedmtl.data.partition import hold_out
+from fedmtl.data.preparation import Preparation
 from fedmtl.data.recipe import TableRecipe
+from fedmtl.data.table_rule import TableRule
 from fedmtl.data.task_sets import TaskSets
 from fedmtl.data.text_codes import with_codes
 from fedmtl.data.words import FIRST
@@ -41,14 +44,16 @@ class FrameData:
     """The column of clients."""
     preparation: Preparation
 
-    def load(self, seed: int) -> Federation:
+    def load(self, seed: int, agreed: bytes | None = None) -> Federation:
         """The federation; ``seed`` decides which of a client's rows, or groups, are tested on.
+
+        ``agreed`` is what clients agreed on elsewhere; None: what they agree on here.
 
         Raises:
             ValueError: what ``Federation`` refuses, missing features, or training rows that no recipe can be made of.
         """
         divided = self._all_divided(seed)
-        fitted = self._fitted(divided)
+        fitted = self._fitted(divided, seed, agreed)
         x = fitted.recipe.inputs_of(self.table, self.owner)
         clients = {
             client: ClientData(*(split._replace(x=x[split.x[:, 0]]) for split in data))
@@ -57,16 +62,20 @@ class FrameData:
         federation = replace(self.arrays, clients=clients).load(seed)
         return replace(federation, recipe=fitted.recipe, prepared=fitted.prepared, tokens=fitted.tokens)
 
-    def _fitted(self, divided: Mapping[ClientId, ClientData]) -> FittedRecipe:
+    def _fitted(self, divided: Mapping[ClientId, ClientData], seed: int, agreed: bytes | None = None) -> FittedRecipe:
         rows = {client: data.train.x[:, 0] for client, data in divided.items()}
-        return fit_recipe(self.table, self.kinds, self.owner, rows, self.client, self.preparation)
+        remake = partial(self.load, seed)
+        return fit_recipe(self.table, self.kinds, self.owner, rows, self.client, self.preparation, remake, agreed)
 
     def _all_divided(self, seed: int) -> dict[ClientId, ClientData]:
         return {client: self._divided(client, data, seed) for client, data in self.arrays.clients.items()}
 
     def vocabulary_error(self, seed: int = 0) -> int:
         """Most by which a count of a word, by which the vocabulary is chosen, is too low: 0 unless ``words_sent``."""
-        return self._fitted(self._all_divided(seed)).error
+        prepared = self._fitted(self._all_divided(seed), seed).prepared
+        if prepared is None or not isinstance(prepared.rule, TableRule):
+            return 0
+        return sum(words.error for words in prepared.rule.total(prepared.sent).words)
 
     @property
     def vocabulary(self) -> int | None:

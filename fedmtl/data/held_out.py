@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from fedmtl.data.base import ClientData, Federation
 from fedmtl.data.client_number import client_number
 from fedmtl.data.digits import Digits
 from fedmtl.data.joined import Joined, JoinedRows, joined, some_of
+from fedmtl.data.prepared import Prepared
 from fedmtl.data.source import DataSource
 
 
@@ -28,7 +30,8 @@ def hold_out(federation: Federation, clients: Iterable[int | str] = (), tasks: I
     """Hold some clients, or some tasks of all clients, out of a federation.
 
     Clients keep their numbers and names, and tasks their kinds: a mean, a std or class weights that follow from labels
-    are those of all clients. Clients without another task than those held out are left out of ``rest``.
+    are those of all clients. Clients without another task than those held out are left out of ``rest``. What clients
+    agree on before the first round is agreed by those of ``rest`` alone, and the inputs of both parts are made by it.
 
     Args:
         federation: of all clients and tasks.
@@ -39,6 +42,28 @@ def hold_out(federation: Federation, clients: Iterable[int | str] = (), tasks: I
         ValueError: an unknown client or task, both or neither of them, or nothing that is left to train on.
     """
     own, named = list(clients), [tasks] if isinstance(tasks, str) else list(tasks)
+    found = _parted(federation, own, named)
+    if (prepared := federation.prepared) is None:
+        return found
+    kept = prepared.of(found.rest.ids().tolist())
+    if len(kept.sent) < len(prepared.sent):
+        return _agreed(kept, own, named, kept.rule.agree(kept.sent))
+    kept = replace(kept, remake=partial(_remade, kept, own, named))
+    return Parted(replace(found.rest, prepared=kept), replace(found.held_out, prepared=None))
+
+
+def _agreed(kept: Prepared, own: list[int | str], named: list[str], agreed: bytes) -> Parted:
+    """Both parts, made by what the clients that are kept agree on."""
+    parts = _parted(kept.remake(agreed), own, named)
+    less = replace(kept, agreed=agreed, remake=partial(_remade, kept, own, named))
+    return Parted(replace(parts.rest, prepared=less), replace(parts.held_out, prepared=None))
+
+
+def _remade(kept: Prepared, own: list[int | str], named: list[str], agreed: bytes) -> Federation:
+    return _agreed(kept, own, named, agreed).rest
+
+
+def _parted(federation: Federation, own: list[int | str], named: list[str]) -> Parted:
     if bool(own) == bool(named):
         raise ValueError(
             f"hold_out takes clients or tasks, got clients={own} and tasks={named}; for both, hold out twice."

@@ -1,6 +1,7 @@
 """Radar signatures of 29 minefields."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -57,10 +58,13 @@ class Landmine:
     def __post_init__(self) -> None:
         check_fraction("Landmine", self.test_fraction)
 
-    def load(self, seed: int) -> Federation:
+    def load(self, seed: int, agreed: bytes | None = None) -> Federation:
+        """The federation; ``agreed`` as of ``Standardised``."""
         x, y, field = read()
         rows = [self._divided(np.flatnonzero(field == client), y, seed, client) for client in range(FIELDS)]
-        scaled, prepared = scaled_together([(x[train], x[test]) for train, test in rows])
+        scaled, prepared = scaled_together(
+            [(x[train], x[test]) for train, test in rows], partial(self.load, seed), agreed
+        )
         clients = {
             client: ClientData(
                 *(Split(part, {"mine": y[own]}) for part, own in zip(scaled[client], rows[client], strict=True))

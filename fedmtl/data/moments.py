@@ -8,13 +8,15 @@ is the pooled mean and variance (Chan, Golub, LeVeque. COMPSTAT 1982): no differ
 lose all digits of a feature such as a year or a time in seconds. All in float64; missing values, NaN, are not counted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.core.bounds import shown
+from fedmtl.tasks.precision import LARGEST
 
 _SENT = np.dtype([("count", "<u4"), ("mean", "<f8"), ("squares", "<f8")])
 """A feature, as a client sends it: 20 bytes."""
@@ -91,6 +93,63 @@ def merge(parts: Sequence[FeatureMoments]) -> FeatureMoments:
     pooled = first + np.where(count > 0, weight * (mean - first), 0.0).sum(0)
     between = np.where(count > 0, count * (mean - pooled) ** 2, 0.0)
     return _finite(FeatureMoments(total, pooled, squares.sum(0) + between.sum(0)))
+
+
+@dataclass(frozen=True)
+class MomentsRule:
+    """The preparation by which F features are standardised: means and standard deviations over all clients, (1)."""
+
+    features: int
+    """F."""
+
+    def weight(self, body: bytes) -> float:
+        """As of a ``Rule``.
+
+        Raises:
+            ValueError: as ``sent_moments``.
+        """
+        return float(sent_moments(body, self.features).known.max(initial=0))
+
+    def agree(self, sent: Mapping[int, bytes]) -> bytes:
+        """Mean and standard deviation, 16 bytes a feature."""
+        total = merge([moments_from_bytes(sent[client], self.features) for client in sorted(sent)])
+        return np.stack([total.mean, total.std]).astype("<f8").tobytes()
+
+    def agreed(self, body: bytes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and standard deviation as every client receives them, [F] both.
+
+        Raises:
+            ValueError: another length, or numbers that no server agrees on.
+        """
+        return agreed_moments(body, self.features)
+
+
+def sent_moments(body: bytes, features: int) -> FeatureMoments:
+    """The statistics that a client sent, of inputs that float32 holds: beyond, one would end the run of all.
+
+    Raises:
+        ValueError: as ``moments_from_bytes``, or a larger mean or variance.
+    """
+    found = moments_from_bytes(body, features)
+    with np.errstate(over="ignore"):
+        large = (np.abs(found.mean) > LARGEST) | (found.squares > 4 * LARGEST**2 * np.maximum(found.known, 1))
+    if large.any():
+        raise ValueError(f"Feature {int(np.flatnonzero(large)[0])} has a mean or a variance beyond float32's numbers.")
+    return found
+
+
+def agreed_moments(body: bytes, features: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of a body, [F] both.
+
+    Raises:
+        ValueError: another length, or numbers that no server agrees on.
+    """
+    if len(body) != 16 * features:
+        raise ValueError(f"Statistics of {features} features are agreed in {16 * features} bytes, got {len(body)}.")
+    mean, std = np.frombuffer(body, "<f8").reshape(2, -1)
+    if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
+        raise ValueError("Agreed statistics are finite means, and standard deviations above 0.")
+    return mean, std
 
 
 def _finite(found: FeatureMoments) -> FeatureMoments:

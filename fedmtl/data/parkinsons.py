@@ -3,6 +3,7 @@
 import csv
 import gzip
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -75,11 +76,14 @@ class Parkinsons:
     def __post_init__(self) -> None:
         check_fraction("Parkinsons", self.test_fraction)
 
-    def load(self, seed: int) -> Federation:
+    def load(self, seed: int, agreed: bytes | None = None) -> Federation:
+        """The federation; ``agreed`` as of ``Standardised``."""
         voices = read()
         people = np.unique(voices.person).tolist()
         rows = [self._divided(voices, person, seed, client) for client, person in enumerate(people)]
-        x, prepared = scaled_together([(voices.x[train], voices.x[test]) for train, test in rows])
+        x, prepared = scaled_together(
+            [(voices.x[train], voices.x[test]) for train, test in rows], partial(self.load, seed), agreed
+        )
         clients = {}
         for client, own in enumerate(rows):
             clients[client] = ClientData(

@@ -1,6 +1,7 @@
 """Examination scores of the pupils of 139 schools."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -53,11 +54,12 @@ class School:
     def __post_init__(self) -> None:
         check_fraction("School", self.test_fraction)
 
-    def load(self, seed: int) -> Federation:
+    def load(self, seed: int, agreed: bytes | None = None) -> Federation:
+        """The federation; ``agreed`` as of ``Standardised``."""
         schools = read()
         rows = [hold_out(len(y), self.test_fraction, seed, client) for client, (_, y) in enumerate(schools)]
         pairs = [(x[train], x[test]) for (x, _), (train, test) in zip(schools, rows, strict=True)]
-        x, prepared = scaled_together(pairs)
+        x, prepared = scaled_together(pairs, partial(self.load, seed), agreed)
         y = [(y[train], y[test]) for (_, y), (train, test) in zip(schools, rows, strict=True)]
         task = infer_regression("score", [train for train, _ in y])
         clients = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +13,7 @@ from fedmtl.core.types import ClientId
 from fedmtl.data.base import ClientData, Federation
 from fedmtl.data.joined import Joined
 from fedmtl.data.moments import FeatureMoments, moments_of
-from fedmtl.data.scaling import pooled_moments, scaled
+from fedmtl.data.scaling import Scale, pooled_scale, scaled
 from fedmtl.data.source import DataSource
 from fedmtl.data.synthetic import Synthetic
 
@@ -50,7 +51,8 @@ class Standardised:
         if self.scale not in SCALES:
             raise ValueError(f"Standardised: scale is one of {', '.join(SCALES)}, got {self.scale!r}.")
 
-    def load(self, seed: int) -> Federation:
+    def load(self, seed: int, agreed: bytes | None = None) -> Federation:
+        """The federation, by the statistics of its clients, or by those that were agreed elsewhere."""
         federation = self.data.load(seed)
         if federation.tokens:
             raise ValueError(
@@ -72,19 +74,19 @@ class Standardised:
         if self.scale == "client":
             own = {client: moments_of(x) for client, x in train.items()}
             return replace(federation, clients={client: _by(clients[client], own[client]) for client in train})
-        total, prepared = pooled_moments(train)
+        total, prepared = pooled_scale(train, partial(self.load, seed), agreed)
         return replace(federation, clients=_all_by(clients, total), prepared=prepared)
 
 
-def _all_by(clients: Mapping[ClientId, ClientData], total: FeatureMoments) -> Mapping[ClientId, ClientData]:
+def _all_by(clients: Mapping[ClientId, ClientData], total: Scale) -> Mapping[ClientId, ClientData]:
     if isinstance(clients, Joined):
         return clients.with_inputs(lambda arrays: [_floats(x, total) for x in arrays])
     return {client: _by(data, total) for client, data in clients.items()}
 
 
-def _by(data: ClientData, by: FeatureMoments) -> ClientData:
+def _by(data: ClientData, by: Scale | FeatureMoments) -> ClientData:
     return ClientData(*(split._replace(x=_floats(split.x, by)) for split in data))
 
 
-def _floats(x: NDArray[Any], by: FeatureMoments) -> NDArray[np.float32]:
+def _floats(x: NDArray[Any], by: Scale | FeatureMoments) -> NDArray[np.float32]:
     return scaled(x, by).astype(np.float32)

@@ -8,7 +8,8 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -99,9 +100,13 @@ class TableFile:
                     f"{', '.join(self.tasks) or 'none'}.{did_you_mean(name, self.tasks)}"
                 )
 
-    def load(self, seed: int) -> Federation:
+    def load(self, seed: int, agreed: bytes | None = None) -> Federation:
+        """The federation; ``agreed`` is what clients agreed on elsewhere."""
         with named_table(self.path):
-            return self._frame().load(seed)
+            found = self._frame().load(seed, agreed)
+        if found.prepared is None:
+            return found
+        return replace(found, prepared=replace(found.prepared, remake=partial(self.load, seed)))  # of the file, anew
 
     def frame(self) -> FrameData:
         """The table in memory.

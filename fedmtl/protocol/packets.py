@@ -9,10 +9,18 @@ from numpy.typing import NDArray
 HEADER_BYTES = 32
 """Bytes before the body."""
 
-DOWN, UP, REPORT, DATA = 1, 2, 3, 4
-"""Kinds of packet: a broadcast, an upload, sums of metrics, raw examples (centralized algorithms only)."""
+DOWN, UP, REPORT, DATA, SUMMARY, AGREED = 1, 2, 3, 4, 5, 6
+"""Kinds of packet: a broadcast, an upload, sums of metrics, raw examples (centralized algorithms only); and before the
+first round a client's summary of its data, and what is agreed by all."""
 
-KIND_NAMES = {DOWN: "broadcast", UP: "upload", REPORT: "report", DATA: "raw data"}
+KIND_NAMES = {
+    DOWN: "broadcast",
+    UP: "upload",
+    REPORT: "report",
+    DATA: "raw data",
+    SUMMARY: "summary",
+    AGREED: "agreement",
+}
 
 
 class PacketError(ValueError):

@@ -22,6 +22,9 @@ from fedmtl.runs.run_lock import LOCK
 
 MANIFEST = "fedmtl.manifest"
 
+AGREED = "checkpoint/agreed.packet"
+"""What clients agreed on before the first round."""
+
 RUN_FILES = (
     "experiment.toml",
     "environment.json",
@@ -44,6 +47,7 @@ RUN_FILES = (
     "log.txt",
     "checkpoint/run",
     "checkpoint/server.state",
+    AGREED,
 )
 """A run's own, always under these names."""
 

@@ -11,6 +11,7 @@ from fedmtl.client.state.base import StateStore
 from fedmtl.client.state.of_nodes import StoresOfNodes
 from fedmtl.data.base import Federation
 from fedmtl.data.joined import some_of
+from fedmtl.data.prepared import on_node
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runtime.direct_grid import DirectGrid, new_run_id
 from fedmtl.runtime.flower.client_app import reply as client_reply
@@ -46,7 +47,8 @@ class LocalGrid(DirectGrid):
             client_pool = make_client_pool(experiment, schema, shard_of(clients))
             store = make_store(experiment, schema, state_folder)
             self._stores.append((client_pool.roster.clients, store))
-            host(self.run_id, node_id, HostedNode(client_pool, store))
+            prepared = on_node(federation.prepared, client_pool.roster.clients)
+            host(self.run_id, node_id, HostedNode(client_pool, store, prepared))
             self._contexts[node_id] = node_context(self.run_id, node_id)
 
     def get_node_ids(self) -> list[int]:

@@ -3,23 +3,28 @@
 import os
 import shlex
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, Context, RecordDict, UserConfig
+from flwr.app import Context, UserConfig
+from numpy.typing import NDArray
 
 from fedmtl.client.client_pool import ClientPool
 from fedmtl.client.data_shard import Shard, shard_of
 from fedmtl.client.state.base import StateStore
 from fedmtl.client.state.files import FileBackend, VersionedFileStore
 from fedmtl.client.state.mmap import MmapStateStore
+from fedmtl.core.files import Folder
 from fedmtl.core.types import ClientId
 from fedmtl.data.base import Federation, Schema
 from fedmtl.data.joined import some_of
+from fedmtl.data.prepared import Prepared
 from fedmtl.registry.allowed import Allowed
 from fedmtl.runs.experiment import Experiment, from_dict
 from fedmtl.runs.presets import OTHER_TABLES, override, read_preset
 from fedmtl.runtime.base import Runtime
+from fedmtl.runtime.flower.context_backend import ContextBackend
 
 
 class HostedNode(NamedTuple):
@@ -27,13 +32,52 @@ class HostedNode(NamedTuple):
 
     client_pool: ClientPool
     store: StateStore
+    prepared: Prepared | None = None
+    """With the summaries of these clients; None where they have nothing to agree on."""
+
+    def pool(self, agreed: bytes) -> ClientPool:
+        """Return the clients with inputs by what was agreed.
+
+        Raises:
+            ValueError: a simulation loads all data in each process that it loads it in, and agrees on the same.
+        """
+        if self.prepared is None or agreed != self.prepared.agreed:
+            raise ValueError(
+                "What the clients of this run agree on is not what its data was made by when it was loaded; a "
+                "simulation needs the same data wherever it is loaded."
+            )
+        return self.client_pool
+
+
+@dataclass
+class OwnNode:
+    """The clients that a node's configuration names, of the data on its own disk."""
+
+    experiment: Experiment
+    clients: NDArray[np.int64]
+    client_pool: ClientPool
+    """With inputs by what the data of this disk agrees on: its clients and their tasks are the run's."""
+    prepared: Prepared | None
+    """As of a ``HostedNode``."""
+    _pools: dict[bytes, ClientPool] = field(default_factory=dict)
+
+    def pool(self, agreed: bytes) -> ClientPool:
+        """Return the clients with inputs by what all clients of a run agreed on."""
+        if self.prepared is None or agreed == self.prepared.agreed:
+            return self.client_pool
+        if agreed not in self._pools:
+            self._pools.clear()
+            federation = self.prepared.remake(agreed)
+            hosted = shard_of(some_of(federation.clients, self.clients))
+            self._pools[agreed] = make_client_pool(self.experiment, federation.schema, hosted)
+        return self._pools[agreed]
 
 
 _hosted: dict[tuple[int, int], HostedNode] = {}
 """Nodes that a Grid made in this process: (run id, node id) -> node."""
 
-_client_pools: dict[tuple[str, ...], ClientPool] = {}
-"""The client pool that this process built last, for runtimes that send several messages to one process."""
+_own: dict[tuple[str, ...], OwnNode] = {}
+"""The node that this process built last, for runtimes that send several messages to one process."""
 
 
 def host(run_id: int, node_id: int, node: HostedNode | None) -> None:
@@ -110,8 +154,8 @@ def _is_flower(value: Any) -> bool:
     return isinstance(name, str) and name.partition("(")[0].strip().lower() == FLOWER.lower()
 
 
-def client_pool_of(context: Context) -> ClientPool:
-    """Return the client pool that a message is for.
+def node_of(context: Context) -> HostedNode | OwnNode:
+    """Return the node that a message is for.
 
     A Grid of this project has made it in this process. Elsewhere it is made from Flower's configuration:
     the run's (``preset``, ``overrides``) and the node's (``clients="0,3"``, or ``partition-id`` and
@@ -122,15 +166,22 @@ def client_pool_of(context: Context) -> ClientPool:
     """
     hosted = _hosted.get((context.run_id, context.node_id))
     if hosted is not None:
-        return hosted.client_pool
+        return hosted
     key = (repr(sorted(context.run_config.items())), repr(sorted(context.node_config.items())))
-    if key not in _client_pools:
+    if key not in _own:
         experiment = read_run_config(context.run_config, context.node_config)
         federation = experiment.load()
-        _client_pools.clear()
-        hosted = some_of(federation.clients, np.array(clients_of(context.node_config, federation), np.int64))
-        _client_pools[key] = make_client_pool(experiment, federation.schema, shard_of(hosted))
-    return _client_pools[key]
+        _own.clear()
+        clients = np.array(clients_of(context.node_config, federation), np.int64)
+        pool = make_client_pool(experiment, federation.schema, shard_of(some_of(federation.clients, clients)))
+        prepared = federation.prepared and federation.prepared.of(clients.tolist())
+        _own[key] = OwnNode(experiment, clients, pool, prepared)
+    return _own[key]
+
+
+def client_pool_of(context: Context) -> ClientPool:
+    """Return the client pool of a node, with inputs by what the data in this process agrees on."""
+    return node_of(context).client_pool
 
 
 def store_of(context: Context, run: str) -> StateStore:
@@ -145,6 +196,12 @@ def store_of(context: Context, run: str) -> StateStore:
     return VersionedFileStore(
         FileBackend(f"{folder}/{run}", keep_runs=_keep_runs(context)) if folder else ContextBackend(context.state)
     )
+
+
+def files_of(context: Context, run: str) -> Folder | None:
+    """Return the folder of a run's private states; None where they are in Flower's context."""
+    store = store_of(context, run)
+    return store.files if isinstance(store, VersionedFileStore) else None
 
 
 def _keep_runs(context: Context) -> int:
@@ -176,31 +233,3 @@ def clients_of(node_config: UserConfig, federation: Federation) -> list[ClientId
         "--node-config 'clients=\"0,1\"' or --node-config 'partition-id=0 num-partitions=2', "
         f"got {dict(node_config)}."
     )
-
-
-class ContextBackend:
-    """Versions of private state inside Flower's ``Context.state``, which is never sent, and lost at a restart."""
-
-    def __init__(self, state: RecordDict) -> None:
-        self._state = state
-
-    def __repr__(self) -> str:
-        return "the memory of this node, which has no state-dir"
-
-    def _record(self, client: ClientId) -> ArrayRecord:
-        key = f"fedmtl.{client}"
-        if key not in self._state:
-            self._state[key] = ArrayRecord({})
-        return self._state.array_records[key]
-
-    def versions(self, client: ClientId) -> list[int]:
-        return sorted(int(version) for version in self._record(client))
-
-    def read(self, client: ClientId, version: int) -> bytes:
-        return self._record(client)[f"{version}"].data
-
-    def write(self, client: ClientId, version: int, data: bytes) -> None:
-        self._record(client)[f"{version}"] = Array("uint8", (len(data),), "fedmtl.state", data)
-
-    def delete(self, client: ClientId, version: int) -> None:
-        del self._record(client)[f"{version}"]

@@ -24,6 +24,9 @@ from fedmtl.protocol.requests import START_ANEW
 
 log = logging.getLogger("fedmtl")
 
+AGREED = "agreed.packet"
+"""What clients agreed on before the first round, beside their states."""
+
 
 class VersionedFileStore:
     """Private state by client, over a backend: for devices, and wherever it must survive a loss of power."""
@@ -146,6 +149,7 @@ def remove_old_runs(current: Path, keep: int) -> None:
                 beside.remove(f"{name}/{client}")
         with suppress(OSError):
             beside.remove(f"{name}/data.json")
+            beside.remove(f"{name}/{AGREED}")
             beside.remove(name)
 
 

@@ -17,7 +17,9 @@ from fedmtl.protocol.permissions import OTHER_DATA, STATE_LOST, refused  # noqa:
 from fedmtl.protocol.requests import START_ANEW, Replies, Requests  # noqa: E402
 from fedmtl.runtime.flower.failures import error_reply  # noqa: E402
 from fedmtl.runtime.flower.messages import read_requests, replies_content, roster_content, run_of, wants_sums  # noqa: E402
+from fedmtl.runtime.flower.records import PREPARATION  # noqa: E402
 from fedmtl.runtime.node import client_pool_of, is_hosted, read_run_config, store_of  # noqa: E402
+from fedmtl.runtime.prepared_node import prepared_pool, reply_to_preparation  # noqa: E402
 
 guard.loaded()
 
@@ -46,8 +48,8 @@ def contained(message: Message, context: Context) -> Message:
 def reply(message: Message, context: Context, device: bool = False) -> Message:
     """Reply to a message. Errors are raised: Grids of this machine show them to the caller.
 
-    A query asks for the clients of the node. Any other message holds the requests of an exchange: measure the model,
-    train on it, or both.
+    A query asks for the clients of the node, or is one of a preparation. Any other message holds the requests of an
+    exchange: measure the model, train on it, or both.
 
     Args:
         message: of the server.
@@ -59,9 +61,11 @@ def reply(message: Message, context: Context, device: bool = False) -> Message:
         OtherExperiment: the server runs another experiment.
         Refused: a message that no server of this experiment sends.
     """
-    client_pool = client_pool_of(context)
     if message.metadata.message_type == MessageType.QUERY:
-        return Message(roster_content(client_pool.roster), reply_to=message)
+        if PREPARATION in message.content:
+            return reply_to_preparation(message, context)
+        return Message(roster_content(client_pool_of(context).roster), reply_to=message)
+    client_pool = prepared_pool(context, lambda: run_of(message.content))
     requests = read_requests(client_pool.plan, message.content)
     problems = refused(client_pool.plan, client_pool.clients.clients, client_pool.rounds, requests)
     if problems:  # a client with two requests gets neither: which of the two is meant cannot be known

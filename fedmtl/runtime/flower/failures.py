@@ -14,7 +14,7 @@ from fedmtl.client.state.base import StateError
 from fedmtl.core.text import escaped
 from fedmtl.protocol.rejections import Refused
 from fedmtl.runtime.flower.guard import Ended
-from fedmtl.runtime.flower.messages import OtherExperiment
+from fedmtl.runtime.flower.messages import NotPrepared, OtherExperiment
 
 log = logging.getLogger("fedmtl")
 
@@ -24,6 +24,8 @@ RAISED = 2
 CODES = {
     "other-experiment": "the node runs another experiment: give both the same preset, settings and version of fedmtl, "
     "and of a table the same vocabulary and statistics",
+    "not-prepared": "the node has not received what clients agreed on before the first round: look at its log at the "
+    "run's start",
     "request": "the node could not read the request, or its experiment does not allow it",
     "state": "a client's stored private state cannot be used: look at the node's log",
     "other-data": "clients have other data than when the run began: restore the former, or set restart-clients=true in "
@@ -38,6 +40,7 @@ CODES = {
 
 _CODE_OF = {
     OtherExperiment: "other-experiment",
+    NotPrepared: "not-prepared",
     Refused: "request",
     StateError: "state",
     OtherData: "other-data",

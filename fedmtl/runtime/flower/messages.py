@@ -44,6 +44,10 @@ class OtherExperiment(ValueError):
     """A server's request for an experiment that is not the node's own."""
 
 
+class NotPrepared(ValueError):
+    """A request for inputs that are made by what clients agree on, which the node has not received."""
+
+
 def byte_array(data: NDArray[np.uint8]) -> Array:
     """Return an Array of a buffer, without a copy; Flower's constructor accepts only bytes."""
     array = Array("uint8", (data.size,), STYPE, b"")
@@ -56,7 +60,7 @@ def set_bytes(array: Array, data: NDArray[np.uint8]) -> None:
     array.data = np.ascontiguousarray(data).data  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _array(data: NDArray[np.uint8], local: bool) -> ArrayRecord:
+def array_record(data: NDArray[np.uint8], local: bool) -> ArrayRecord:
     arrays = ArrayRecord({})
     arrays[PACKETS] = byte_array(data) if local else Array("uint8", (data.size,), STYPE, data.tobytes())
     return arrays
@@ -102,7 +106,7 @@ def requests_content(plan: Plan, run: str, requests: Requests, share: bool, add:
             "best": exchange.keep,
         }
     )
-    return RecordDict({PACKETS: _array(packets.data, share), REQUESTS: config})
+    return RecordDict({PACKETS: array_record(packets.data, share), REQUESTS: config})
 
 
 def read_requests(plan: Plan, content: RecordDict) -> Requests:
@@ -152,7 +156,7 @@ def replies_content(round: int, replies: Replies, seconds: Mapping[str, float], 
             "phase_seconds": list(seconds.values()),
         }
     )
-    content = RecordDict({PACKETS: _array(data, local), REPLIES: config})
+    content = RecordDict({PACKETS: array_record(data, local), REPLIES: config})
     if replies.totals:
         content[TOTALS] = _totals(replies.totals)
     return content
@@ -176,13 +180,17 @@ def wants_sums(content: RecordDict) -> bool:
     return value(record(content, REQUESTS, ConfigRecord), "add", int) == 1
 
 
-def run_of(content: RecordDict) -> str:
+def run_of(content: RecordDict, name: str = REQUESTS) -> str:
     """Return the name of a message's run, which is safe as a folder's name.
+
+    Args:
+        content: of the message.
+        name: of the record that has it.
 
     Raises:
         ValueError: anything else, which must not become part of a path.
     """
-    run = record(content, REQUESTS, ConfigRecord).get("run")
+    run = record(content, name, ConfigRecord).get("run")
     if not isinstance(run, str) or not (run.isascii() and run.isalnum() and len(run) <= 64):
         raise ValueError(f"A run is named by at most 64 letters and digits, got {escaped(run)!r}.")
     return run

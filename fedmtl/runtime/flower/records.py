@@ -14,6 +14,7 @@ REQUESTS = "requests"
 REPLIES = "replies"
 TOTALS = "totals"
 ROSTER = "roster"
+PREPARATION = "preparation"
 """Names of the records."""
 
 STYPE = "fedmtl.packets"

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -17,7 +18,7 @@ from fedmtl.data.base import Schema
 from fedmtl.data.validation import example_counts
 from fedmtl.protocol.plan_check import check_plan
 from fedmtl.runs.experiment import Experiment
-from fedmtl.runs.preparation import count_preparation
+from fedmtl.runs.preparation import record_preparation, recorded_agreement
 from fedmtl.runs.recorder import Recorder
 from fedmtl.runs.result import Progress, Result
 from fedmtl.runs.run_failure import noted
@@ -25,8 +26,9 @@ from fedmtl.runs.run_folder import check_folder
 from fedmtl.runs.run_lock import hold
 from fedmtl.runs.same_run import facts
 from fedmtl.runtime.flower.carried import CountedGrid
-from fedmtl.runtime.flower.discovery import discover
+from fedmtl.runtime.flower.discovery import NodeMap, discover
 from fedmtl.runtime.flower.messages import packet_bytes
+from fedmtl.runtime.flower.prepare import Exchanged, PreparationExchange
 from fedmtl.runtime.flower.strategy import FedMTL
 from fedmtl.runtime.node import read_run_config
 from fedmtl.server.at_server import placement_of
@@ -122,6 +124,21 @@ def make_server(experiment: Experiment, schema: Schema) -> Server:
     )
 
 
+def _prepare(
+    grid: Grid, experiment: Experiment, schema: Schema, recorder: Recorder, nodes: NodeMap, rejected: Counter[str]
+) -> tuple[PreparationExchange | None, Exchanged | None]:
+    """Let clients agree before the first round; where a run goes on, send again what they agreed on when it began."""
+    if schema.prepared is None:
+        return None, None
+    packet = recorded_agreement(recorder, schema.prepared.digest) or b""
+    made = PreparationExchange(grid, schema, recorder.run, experiment.runtime.round_seconds, rejected, packet)
+    if not packet:
+        return made, made.agree(nodes, experiment.max_weight)
+    if recorder.finished is None:
+        made.send(nodes)
+    return made, None
+
+
 @float32_default()
 def serve(
     grid: Grid,
@@ -144,6 +161,12 @@ def serve(
     check_plan(server.plan, schema.owners)
     check_validation(schema, experiment.valid_fraction)
     node_map = discover(grid, server.roster, experiment.runtime.wait_seconds, rejected=server.rejected)
+    preparation, exchanged = _prepare(grid, experiment, schema, recorder, node_map, server.rejected)
+    if preparation is not None and (agreed := preparation.schema) is not schema:  # nodes have data of their own
+        schema, rejected = agreed, server.rejected
+        server = make_server(experiment, schema)
+        check_plan(server.plan, schema.owners)
+        server.rejected += rejected
     recorder.schema = schema
     recorder.restore(server)
     if recorder.finished is not None and recorder.next_exchange(server) is None:
@@ -152,9 +175,12 @@ def serve(
         return recorder.result(server, {})
     exact = experiment.engine.traits.bit_identical
     # The loop is the reference, bit-identical for any number of workers; other engines differ by rounding anyway.
-    strategy = FedMTL(server, node_map, recorder.run, experiment.runtime.wait_seconds, add=not exact)
+    wait = experiment.runtime.wait_seconds
+    strategy = FedMTL(server, node_map, recorder.run, wait, not exact, preparation)
     strategy.summary()
-    count_preparation(recorder, server, schema.prepared)
+    if preparation is not None and exchanged is not None and recorder.exchanges == 0:
+        record_preparation(recorder, server, preparation.packet, exchanged.up, exchanged.down)
+        recorder.add_bytes({}, **exchanged.messages)
     recorder.add_seconds(start=time.perf_counter() - start)
     with noted(recorder.folder, lambda: recorder.exchanges):
         while (exchange := recorder.next_exchange(server)) is not None:

@@ -18,6 +18,7 @@ from fedmtl.runtime.direct_grid import DirectGrid
 from fedmtl.runtime.flower.discovery import NodeMap, discover, node_map_of
 from fedmtl.runtime.flower.failures import explained, sender
 from fedmtl.runtime.flower.messages import requests_content
+from fedmtl.runtime.flower.prepare import PreparationExchange
 from fedmtl.runtime.flower.received import EXTRA_ROWS, check_replies, read_replies
 from fedmtl.server.node_requests import NodeRequests, packet_limits
 from fedmtl.server.round_result import RoundResult
@@ -39,6 +40,7 @@ class FedMTL(Strategy):
         wait_seconds: most seconds to wait for lost nodes.
         add: let nodes of this machine add up the uploads of an algorithm that is ``mean_aggregated``: less to copy and
             to check, and equal to the server's own sum to the rounding of float64.
+        preparation: sends what clients agreed on to nodes that are new.
     """
 
     def __init__(
@@ -48,8 +50,10 @@ class FedMTL(Strategy):
         run: str,
         wait_seconds: float,
         add: bool = False,
+        preparation: PreparationExchange | None = None,
     ) -> None:
         self.server = server
+        self._preparation = preparation
         self._add = add and server.plan.algorithm.traits.mean_aggregated and server.policy.needs_all
         self.outcome: RoundResult | None = None
         """The outcome of the last closed round."""
@@ -75,7 +79,10 @@ class FedMTL(Strategy):
         """Open an exchange, and return a message for each node that hosts one of its clients."""
         server = self.server
         if not self._node_map.present(grid.get_node_ids()):  # nodes restart under another id
+            known = self._node_map.nodes
             self._set_node_map(discover(grid, server.roster, self._wait_seconds, self._node_map, server.rejected))
+            if self._preparation is not None:
+                self._preparation.send(self._node_map, known)
         self._requests = server.open_round(exchange)
         nodes, node_index = self._node_map
         node_index = node_index[server.roster.rows(self._requests.clients)]

@@ -42,6 +42,7 @@ class Worker:
         data: str,
         paths: list[str],
         sockets: str,
+        prepared: bytes,
     ) -> tuple[int, str]:
         """Load part ``part`` of ``parts`` of a run's clients; return the process id and the address of the socket.
 
@@ -53,6 +54,10 @@ class Worker:
             data: folder into which the driver wrote the data; without it the data is loaded anew.
             paths: import paths of the driver, which may lead to a user's modules.
             sockets: folder for the socket; empty for none, and then the address is empty.
+            prepared: the pickled preparation, with the summaries of these clients; of None where there is none.
+
+        Raises:
+            ValueError: data is loaded anew, and its clients agree on something else.
         """
         import cloudpickle
 
@@ -68,15 +73,18 @@ class Worker:
         experiment: Experiment
         schema: Schema
         experiment, schema = cloudpickle.loads(pickled)
+        agreement = cloudpickle.loads(prepared)
         if Path(data).is_dir():
             clients = read_shard(Path(data) / str(part))
         else:
             federation = experiment.load()
             hosted = place_clients(experiment, federation, parts)[part]
             clients = shard_of(some_of(federation.clients, hosted))
+            if agreement is not None and agreement.agreed != federation.prepared.agreed:
+                raise ValueError("The data on this machine agrees on other statistics or words than the driver's.")
         self._context = node_context(run_id, node_id)
         client_pool = make_client_pool(experiment, schema, clients)
-        host(run_id, node_id, HostedNode(client_pool, make_store(experiment, schema, folder)))
+        host(run_id, node_id, HostedNode(client_pool, make_store(experiment, schema, folder), agreement))
         self._server = listen(sockets) if sockets else None
         return os.getpid(), self._server.address if self._server else ""
 

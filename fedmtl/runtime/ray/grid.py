@@ -22,6 +22,7 @@ from fedmtl.client.shard_files import write_shard
 from fedmtl.client.state.base import StateError, StateStore
 from fedmtl.data.base import Federation
 from fedmtl.data.joined import some_of
+from fedmtl.data.prepared import on_node
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runtime import scratch
 from fedmtl.runtime.direct_grid import DirectGrid, new_run_id
@@ -70,12 +71,12 @@ class RayGrid(DirectGrid):
         self._sockets = _sockets(self._scratch)
         self._folder = state_folder or str(self._scratch / "state")
         self._keep_states = partial(keep_states, self._folder, federation.ids(), experiment.runtime)
-        self._pickled = cloudpickle.dumps((experiment, federation.schema))
-        self._paths = list(sys.path)
+        self._pickled = cloudpickle.dumps((experiment, federation.schema._replace(prepared=None)))
         self._actors = claim(self._spec)
         data = self._scratch / "data"
-        self._data = str(data)
-        for part, clients in enumerate(place_clients(experiment, federation, self._parts)):
+        placed = place_clients(experiment, federation, self._parts)
+        self._prepared = [cloudpickle.dumps(on_node(federation.prepared, clients)) for clients in placed]
+        for part, clients in enumerate(placed):
             write_shard(data / str(part), some_of(federation.clients, clients))
         loading = [self._load(part) for part in range(self._parts)]
         try:
@@ -98,9 +99,10 @@ class RayGrid(DirectGrid):
             part,
             self._parts,
             self._folder,
-            self._data,
-            self._paths,
+            str(self._scratch / "data"),
+            list(sys.path),
             self._sockets,
+            self._prepared[part],
         )
 
     def _loaded(self, part: int, loading: Any) -> tuple[int, str]:

@@ -18,7 +18,7 @@ from fedmtl.client.state.encoding import state_from_bytes, state_to_bytes
 from fedmtl.client.state.files import FileBackend, MemoryBackend, VersionedFileStore
 from fedmtl.core.files import write_atomic
 from fedmtl.protocol.requests import START_ANEW
-from fedmtl.runtime.node import ContextBackend
+from fedmtl.runtime.flower.context_backend import ContextBackend
 from tests import forks
 
 
