@@ -125,9 +125,10 @@ class _TableColumns:
     def rule(self) -> TableRule:
         """The server's part: it has the columns, and none of their rows."""
         known = {*self.agreed, *self.categories, *self.texts}
-        lists = (self.agreed, self.categories, self.texts, [name for name in self._values if name not in known])
+        others = tuple(name for name in self._values if name not in known)
         gaps = tuple(name for name, some in self._gaps.items() if some)
-        return TableRule(*map(tuple, lists), gaps, self._by)
+        agreed, categories, texts = map(tuple, (self.agreed, self.categories, self.texts))
+        return TableRule(agreed, categories, texts, others, gaps, self._by)
 
     def recipe(self, agreed: Agreed, rows: Mapping[ClientId, NDArray[np.int64]]) -> tuple[RecipeColumn, ...]:
         """The columns of the recipe, in order, as every client makes them."""

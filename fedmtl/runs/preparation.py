@@ -1,5 +1,6 @@
 """The preparation before the first round, in a run's ledger and in its folder."""
 
+import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.client.state.base import StateError
@@ -11,7 +12,7 @@ from fedmtl.runs.run_folder import AGREED
 from fedmtl.server.server import Server
 from fedmtl.tables.schemas import LEDGER, METRICS, rows
 
-Sent = tuple[NDArray, NDArray]
+Sent = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Clients, and the bytes of each one's packet."""
 
 
@@ -24,8 +25,8 @@ def record_preparation(recorder: Recorder, server: Server, packet: bytes, up: Se
         packet: with what was agreed.
         up, down: what clients sent, and were sent.
     """
-    for (clients, sizes), way in ((up, "up"), (down, "down")):
-        server.ledger.record_many(0, clients, way, "prepare", sizes)
+    server.ledger.record_many(0, up[0], "up", "prepare", up[1])
+    server.ledger.record_many(0, down[0], "down", "prepare", down[1])
     if recorder.folder is not None:
         Folder(recorder.folder).write(AGREED, packet)
     if recorder.callbacks:

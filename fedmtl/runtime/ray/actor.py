@@ -80,7 +80,7 @@ class Worker:
             federation = experiment.load()
             hosted = place_clients(experiment, federation, parts)[part]
             clients = shard_of(some_of(federation.clients, hosted))
-            if agreement is not None and agreement.agreed != federation.prepared.agreed:
+            if federation.prepared is not None and agreement.agreed != federation.prepared.agreed:
                 raise ValueError("The data on this machine agrees on other statistics or words than the driver's.")
         self._context = node_context(run_id, node_id)
         client_pool = make_client_pool(experiment, schema, clients)
