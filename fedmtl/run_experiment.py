@@ -136,7 +136,7 @@ def _run(
         if result.summary:  # else it is paused
             recorder.callbacks.end(result.summary)
     states = recorder.state_folder or store
-    result.make_models = partial(_models, bare, schema, recipe, result.summary, result.state, states)
+    result.make_models = partial(_models, bare, schema, recipe, result.summary, result.state, states, result.references)
     return result
 
 

@@ -147,7 +147,11 @@ BEFORE_A_RUN: dict[str, tuple[Callable[[], Any], str]] = {
     "wrong type": (lambda: experiment(rounds="ten"), "rounds is a whole number, got 'ten'"),
     "wrong type in a component": (lambda: experiment(algorithm="FedPer(lr='fast')"), "lr is a number, got 'fast'"),
     "wrong type in a list": (lambda: experiment(model={"name": "MLP", "hidden": 64}), "hidden.*64"),
-    "differences down": (lambda: experiment(down_codec="TopK"), "use Dense, FP16 or Int8, or put it on the uplink"),
+    "two memories down": (
+        lambda: experiment(down_codec="ErrorFeedback(STC)"),
+        "write the codec inside it, such as",
+    ),
+    "noise down": (lambda: experiment(down_codec="[GaussianNoise, Int8]"), "put the transform on the uplink"),
     "learning rate": (lambda: experiment(algorithm="FedPer(lr=-1)"), "positive, finite learning rate, got lr=-1"),
     "head too wide": (
         lambda: experiment(model=Unfit("head")),

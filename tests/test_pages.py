@@ -429,7 +429,8 @@ def test_table_of_codecs() -> None:
         data, _ = codec.encode(x, codec.init(size), np.random.default_rng(0))
         assert float(bits) == round(8 * len(data) / size, len(bits.partition(".")[2]))
         assert (biased == "no") == codec.traits.unbiased
-        assert (use == "uploads") == codec.traits.delta_only
+        assert (use == "uploads") == codec.traits.keeps_errors
+        assert (use == "both, as differences") == (codec.traits.delta_only and not codec.traits.keeps_errors)
         assert ("lossless" in use) == codec.traits.lossless
 
 

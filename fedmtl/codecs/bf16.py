@@ -41,7 +41,7 @@ class BF16:
     The exponent travels first, then the numbers, little-endian.
     """
 
-    traits = CodecTraits(codes_rows=True, fixed_bytes=True)
+    traits = CodecTraits(contractive=True, codes_rows=True, fixed_bytes=True)
 
     def init(self, layout: Layout | int) -> None:
         return None

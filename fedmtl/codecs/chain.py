@@ -65,6 +65,7 @@ class Chain:
         return CodecTraits(
             unbiased=all(traits.unbiased for traits in each),
             lossless=lossless and inner.lossless,
+            contractive=lossless and inner.contractive,
             delta_only=any(traits.delta_only for traits in each),
             error_compensated=lossless and inner.error_compensated,
             keeps_errors=inner.keeps_errors,

@@ -16,7 +16,7 @@ from fedmtl.codecs.traits import CodecTraits
 class Dense:
     """Little-endian float32. Bytes: 4n. Error: none, bit for bit."""
 
-    traits = CodecTraits(unbiased=True, lossless=True, codes_rows=True, fixed_bytes=True)
+    traits = CodecTraits(unbiased=True, lossless=True, contractive=True, codes_rows=True, fixed_bytes=True)
 
     def init(self, layout: Layout | int) -> None:
         return None

@@ -46,7 +46,7 @@ class FP16:
     The exponents travel first, then the numbers.
     """
 
-    traits = CodecTraits(codes_rows=True, fixed_bytes=True)
+    traits = CodecTraits(contractive=True, codes_rows=True, fixed_bytes=True)
 
     def init(self, layout: Layout | int) -> None:
         return None

@@ -57,7 +57,7 @@ class FP8:
     block: int = 1024
     """Numbers that share a scale: with an exponent of their own they need one more seldom than ``Int8``'s."""
 
-    traits = CodecTraits(codes_rows=True, fixed_bytes=True)
+    traits = CodecTraits(contractive=True, codes_rows=True, fixed_bytes=True)
 
     def __post_init__(self) -> None:
         if self.format not in FORMATS:

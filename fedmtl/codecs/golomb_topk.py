@@ -32,7 +32,7 @@ class GolombTopK:
     keep: float = 0.05
     """The fraction of the numbers that is sent."""
 
-    traits = CodecTraits(delta_only=True, max_bytes=True, typical_bytes=True)
+    traits = CodecTraits(delta_only=True, contractive=True, max_bytes=True, typical_bytes=True)
 
     def __post_init__(self) -> None:
         check_keep(self, self.keep)

@@ -33,7 +33,7 @@ class Sign:
     The scale travels first, as little-endian float32, then a bit a number, 1 below zero, the first one the highest.
     """
 
-    traits = CodecTraits(delta_only=True, codes_rows=True, fixed_bytes=True)
+    traits = CodecTraits(delta_only=True, contractive=True, codes_rows=True, fixed_bytes=True)
 
     def init(self, layout: Layout | int) -> None:
         return None

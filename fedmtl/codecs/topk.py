@@ -60,7 +60,7 @@ class TopK:
     keep: float = 0.05
     """The fraction of the numbers that is sent."""
 
-    traits = CodecTraits(delta_only=True, fixed_bytes=True)
+    traits = CodecTraits(delta_only=True, contractive=True, fixed_bytes=True)
 
     def __post_init__(self) -> None:
         check_keep(self, self.keep)

@@ -20,7 +20,11 @@ class CodecTraits:
     lossless: bool = False
     """``decode(encode(x))`` is x, bit for bit. Values are then sent, and no differences."""
     delta_only: bool = False
-    """For differences between models only, never for a model itself, so it is refused for the downlink."""
+    """For differences between models only, never for a model itself: a broadcast is then coded as changes of the model
+    that clients hold, see ``protocol/reference.py``."""
+    contractive: bool = False
+    """‖x - decode(encode(x))‖ ≤ ‖x‖ for every x: what is decoded is nowhere worse than nothing. The contract test
+    measures it."""
     error_compensated: bool = False
     """The part that is lost of one vector is added to the next ones, so sums over rounds arrive whole."""
     keeps_errors: bool = False
@@ -66,6 +70,7 @@ def all_of(each: Sequence[CodecTraits], **more: bool) -> CodecTraits:
     return CodecTraits(
         unbiased=all(traits.unbiased for traits in each),
         lossless=all(traits.lossless for traits in each),
+        contractive=all(traits.contractive for traits in each),
         delta_only=any(traits.delta_only for traits in each),
         error_compensated=arrives and any(traits.error_compensated for traits in each),
         keeps_errors=any(traits.keeps_errors for traits in each),

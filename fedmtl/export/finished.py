@@ -1,6 +1,6 @@
 """A finished run, read from its folder: experiment, plan, the server's last state, and where private states are."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,9 +20,11 @@ from fedmtl.data.base import Federation, Schema
 from fedmtl.data.recipe import TableRecipe, recipe_from_json
 from fedmtl.protocol.best_round import NO_ROUND
 from fedmtl.protocol.plan import Plan
+from fedmtl.protocol.reference import Reference
 from fedmtl.registry.allowed import beside
 from fedmtl.runs.checkpoint import CHECKPOINT, state_folder
 from fedmtl.runs.experiment import Experiment, from_dict
+from fedmtl.runs.references_file import read_references
 from fedmtl.runs.run_folder import read_word
 from fedmtl.runs.schema_file import SCHEMA, read_schema
 from fedmtl.runs.summary import summary_from_bytes
@@ -49,6 +51,8 @@ class Finished(NamedTuple):
     """The way from rows of the table that the data is of to inputs; None where it is of no table."""
     federation: Federation | None = None
     """The data, where it was asked for."""
+    references: Mapping[str, Reference] = {}
+    """Models that clients hold, where broadcasts are changes of them."""
 
     @property
     def absent(self) -> frozenset[ClientId]:
@@ -114,7 +118,7 @@ def read_finished(
     schema = read_schema(files, allowed) if federation is None else federation.schema
     assert schema is not None
     plan = experiment.make_plan(schema)
-    server, _ = state_from_bytes(files.read(CHECKPOINT), plan.first_server(schema.owners))
+    server, note = state_from_bytes(files.read(CHECKPOINT), plan.first_server(schema.owners))
     version = experiment.rounds
     if experiment.valid_fraction:  # the run's result is its best round
         version = int(summary_from_bytes(files.read("summary.json"), folder / "summary.json")["stopped"]["best_round"])
@@ -126,7 +130,8 @@ def read_finished(
     recipe = None
     if files.exists(RECIPE):
         recipe = recipe_from_json(files.read(RECIPE).decode(errors="replace"), str(folder / RECIPE))
-    return Finished(experiment, schema, plan, server, version, store, recipe, federation)
+    held = read_references(files, note, plan, schema.owners) if plan.down_codec.traits.delta_only else {}
+    return Finished(experiment, schema, plan, server, version, store, recipe, federation, held)
 
 
 def store_in(place: Path, experiment: Experiment, schema: Schema) -> "ReadOnlyStore":

@@ -28,8 +28,9 @@ from fedmtl.export.named_inputs import predict_named
 from fedmtl.export.predict import predict
 from fedmtl.models.predictions import Predictions
 from fedmtl.protocol.exchange import Exchange
-from fedmtl.protocol.packets import DOWN, Packets
+from fedmtl.protocol.packets import DOWN, HEADER_BYTES, Packets
 from fedmtl.protocol.packing import raise_error, unpack_payloads
+from fedmtl.protocol.reference import Reference, whole_bytes
 from fedmtl.runs.experiment import Experiment
 from fedmtl.server.broadcast import broadcasts
 from fedmtl.server.sampling import measured_clients
@@ -116,14 +117,22 @@ class TrainedModels:
         if plan.mixture is not None:
             raise ValueError(f"{plan.algorithm!r} predicts with several models, of which none is the client's own.")
         sends = plan.algorithm.traits.sends
-        size = 0 if sends is not None and sends.private == "model" else int(self._packets_of(client).lengths[0])
+        size = 0 if sends is not None and sends.private == "model" else self._download_bytes(client, owned)
         with torch.no_grad(), one_thread(), float32_default():
             return plan.algorithm.personal_params(self._down(client, owned), self._private(client, owned)), size
+
+    def _download_bytes(self, client: ClientId, owned: TaskSet) -> int:
+        spec = self._run.plan.down_spec(client, owned)
+        if self._run.plan.down_codec.traits.delta_only and spec:
+            return HEADER_BYTES + whole_bytes(spec.size)
+        return int(self._packets_of(client).lengths[0])
 
     def _down(self, client: ClientId, owned: TaskSet) -> Payload:
         """Return the broadcast as the client decodes it."""
         plan = self._run.plan
         link = plan.downlink(client, owned)
+        if plan.down_codec.traits.delta_only and link.spec:
+            return link.arrays(torch.from_numpy(self._run.references[link.digest.hex()].numbers.copy()))
         packets = self._packets_of(client)
         unpacked = unpack_payloads(packets, link, kind=DOWN, round=self._exchange.number, on_error=raise_error)
         return link.arrays(torch.from_numpy(unpacked.vectors[0].copy()))
@@ -171,6 +180,7 @@ def models_of(
     summary: Mapping[str, Any],
     server: Any,
     states: StateStore | str | None,
+    references: Mapping[str, Reference],
 ) -> TrainedModels:
     """Return the models of a run that has ended in this process.
 
@@ -181,7 +191,10 @@ def models_of(
         summary: of the run.
         server: its last state, or the best.
         states: folder or store of its clients' private states; None where these are on other machines.
+        references: models that its clients hold, where broadcasts are changes of them.
     """
     version = summary["stopped"]["best_round"] if experiment.valid_fraction else experiment.rounds
     store = store_in(Path(states), experiment, schema) if isinstance(states, str) else states
-    return TrainedModels(Finished(experiment, schema, experiment.make_plan(schema), server, version, store, recipe))
+    plan = experiment.make_plan(schema)
+    run = Finished(experiment, schema, plan, server, version, store, recipe, references=references)
+    return TrainedModels(run)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 import torch
 
+from fedmtl.codecs.dense import Dense
 from fedmtl.core.random import SERVER, rng
 from fedmtl.core.trees import tree_stack, weighted_mean
 from fedmtl.core.types import Params, Payload, TaskSet
@@ -59,7 +60,7 @@ def download(plan: Plan, server: Any, roster: Roster, version: int, owned: TaskS
     if not plan.algorithm.traits.uniform_broadcast:
         each = [first, *(plan.broadcast(server, client, owned, version + 1) for client in known[1:])]
         payload = {record: weighted_mean((one[record], 1.0) for one in each) for record in first}
-    link = Link(spec_of(payload), plan.down_codec)
+    link = Link(spec_of(payload), Dense() if plan.down_codec.traits.delta_only else plan.down_codec)
     number = version + 1
     packed = pack_payloads(
         tree_stack([payload]),

@@ -1,5 +1,6 @@
 """The best measured round of a run, by the mean score on the validation part: the model that is tested and kept."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isnan, nan
 from typing import Any, NamedTuple
@@ -40,3 +41,5 @@ class RoundSnapshot(NamedTuple):
     """The server's state of this version."""
     since: NDArray[np.int64]
     """``Server.since`` at this version."""
+    references: Mapping[str, Any] = {}
+    """The references of its broadcasts, where there are some, see ``server/references.py``."""

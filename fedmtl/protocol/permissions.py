@@ -18,6 +18,7 @@ NOT_HOSTED = "the node does not host it"
 RAW_DATA = "raw data was asked for, and the node's experiment sends none in this round"
 TWICE = "it was asked for more than once"
 STATE_LOST = "its private state is lost or damaged on its node; look at the node's log"
+REFERENCE_LOST = "it lacks the model that the broadcast's changes are of, and is sent the whole one next time"
 OTHER_DATA = (
     "its data are not those that the run began with; give its node the former data, or set restart-clients=true there, "
     "by which it begins anew"

@@ -48,6 +48,13 @@ def check_plan(plan: Plan, roster: Mapping[ClientId, TaskSet]) -> None:
             "of different tasks have different stems; take an algorithm that averages, such as FedPer or FedAvg, or "
             "give all clients all tasks."
         )
+    if plan.down_codec.traits.delta_only and (traits.by_round or not traits.uniform_broadcast):
+        raise ValueError(
+            f"down_codec: {plan.down_codec!r} codes changes of a model that the server sends to all clients, but "
+            f"{plan.algorithm!r} sends each, or each group, its own, or other parameters in other rounds; use one that "
+            "sends all the same, such as FedAvg, FedPer, FedRep, Ditto, FedProx, FedEM or MRMTL, or a codec of whole "
+            "values, such as FP16 or Int8."
+        )
     kinds = list(zip(roster.first(), roster.task_sets, strict=True))
     for one in _rounds(plan):
         _check_specs(one, kinds)

@@ -1,8 +1,6 @@
 """Checkpoint of a run: the server's state and a note, checked when it is read."""
 
-import base64
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,28 +13,19 @@ from fedmtl.client.state.base import StateError
 from fedmtl.client.state.encoding import state_from_bytes, state_to_bytes
 from fedmtl.core.file_format import FORMAT
 from fedmtl.core.files import Folder
-from fedmtl.protocol.best_round import NO_ROUND, BestRound, RoundSnapshot
+from fedmtl.protocol.best_round import NO_ROUND
 from fedmtl.protocol.ledger import Ledger
+from fedmtl.runs.arrays_file import from_text, to_text
+from fedmtl.runs.best_file import restore_best
 from fedmtl.runs.clock_file import remove_old_flights, restore_clock, write_clock
 from fedmtl.runs.experiment import Experiment
+from fedmtl.runs.references_file import remove_old_references, restore_references, write_references
 from fedmtl.server.server import Server
 from fedmtl.tables.blocks import Mark
-from fedmtl.tables.schemas import (
-    LEDGER,
-    TABLES,
-    read_table,
-)
-
-BEST_FILE = re.compile(r"best-\d+\.state")
-"""The server's state after the best round so far, beside the checkpoint, which names the round."""
-
+from fedmtl.tables.schemas import LEDGER, TABLES, read_table
 
 CHECKPOINT = "checkpoint/server.state"
 """The server's state after the last finished round, in the run's folder."""
-
-
-def _best_file(round: int) -> str:
-    return f"checkpoint/best-{round}.state"
 
 
 def state_folder(experiment: Experiment, folder: Path | None, run: str) -> str | None:
@@ -87,26 +76,21 @@ def write_checkpoint(files: Folder, saved: Saved, server: Server) -> None:
         "transport": saved.transport,
         "seconds": saved.seconds,
         "rejected": dict(server.rejected),
-        "trained": _to_text(saved.trained, "<i8"),
-        "training_seconds": _to_text(saved.training_seconds, "<f8"),
+        "trained": to_text(saved.trained, "<i8"),
+        "training_seconds": to_text(saved.training_seconds, "<f8"),
     }
-    if server.uploads_no_numbers:
-        note["since"] = _to_text(server.since, "<i8")
+    if server.uploads_no_numbers or server.references is not None:
+        note["since"] = to_text(server.since, "<i8")
     if server.schedule.validates:
         best = server.best
         score = None if np.isnan(best.score) else best.score
         values = {"round": best.round, "score": score, "waited": best.waited, "last": best.last}
         note |= {"best": values, "tested": saved.tested}
     note |= write_clock(files, saved.exchanges, server.clock)
+    note |= write_references(files, saved.exchanges, server.references)
     files.write(CHECKPOINT, state_to_bytes(server.state, note))
     remove_old_flights(files, saved.exchanges, server.clock)
-
-
-def write_best(files: Folder, version: int, server: Server) -> None:
-    """Write the server's state of a version that was measured, where it is the best one so far; before the note."""
-    kept = server.best_snapshot
-    if kept is not None and kept.version == version:
-        files.write(_best_file(version), state_to_bytes(kept.state, {"since": _to_text(kept.since, "<i8")}))
+    remove_old_references(files, saved.exchanges, server.references)
 
 
 def write_raw_data(files: Folder, server: Server) -> None:
@@ -124,15 +108,6 @@ def restore_raw_data(files: Folder, server: Server) -> None:
             server.placement.raw_data[int(name.removesuffix(".packet"))] = files.read(f"checkpoint/gathered/{name}")
 
 
-def remove_old_best(files: Folder, saved: Saved, server: Server) -> None:
-    """Remove states of best rounds that the checkpoint does not name; after the test it names none."""
-    if server.schedule.validates:
-        needed = "" if saved.tested else _best_file(server.best.round).rpartition("/")[2]
-        for name in files.names("checkpoint"):
-            if BEST_FILE.fullmatch(name) and name != needed:
-                files.remove(f"checkpoint/{name}")
-
-
 def restore(note: Mapping[str, Any], server: Server, folder: Path) -> Saved:
     """Put the server and its ledger where a note left them, and return the rest of it.
 
@@ -147,37 +122,20 @@ def restore(note: Mapping[str, Any], server: Server, folder: Path) -> Saved:
         seconds=note["seconds"],
         message_bytes=note["message_bytes"],
         transport=note.get("transport", {}),
-        trained=_from_text(note["trained"], "<i8"),
-        training_seconds=_from_text(note["training_seconds"], "<f8"),
+        trained=from_text(note["trained"], "<i8"),
+        training_seconds=from_text(note["training_seconds"], "<f8"),
         marks={name: Mark(*mark) for name, mark in note["marks"].items()},
         rows_digest=note["rows_digest"],
         score=math.nan if note["score"] is None else note["score"],
     )
     restore_clock(Folder(folder), note, server.clock)
+    restore_references(Folder(folder), note, server.references)
     if "since" in note:
-        server.since[:] = _from_text(note["since"], "<i8")
+        server.since[:] = from_text(note["since"], "<i8")
     if server.schedule.validates:
         saved.tested = bool(note["tested"])
-        _restore_best(note["best"], saved.tested, server, folder)
+        restore_best(note["best"], saved.tested, server, folder)
     return saved
-
-
-def _restore_best(values: Mapping[str, Any], tested: bool, server: Server, folder: Path) -> None:
-    """Restore the best round so far, and the server's state of it; of a run that is tested that is its state."""
-    score = math.nan if values["score"] is None else float(values["score"])
-    server.best = BestRound(int(values["round"]), score, int(values["waited"]), int(values["last"]))
-    if tested or server.best.round == NO_ROUND:
-        return
-    name = _best_file(server.best.round)
-    try:
-        state, kept = state_from_bytes(Folder(folder).read(name), server.state)
-    except (StateError, FileNotFoundError) as error:
-        why = "is gone" if isinstance(error, FileNotFoundError) else str(error)
-        raise StateError(
-            f"{str(folder / name)!r}, of the best round so far: {why}; restore the file, or begin anew in "
-            "another folder (--out)."
-        ) from None
-    server.best_snapshot = RoundSnapshot(server.best.round, state, _from_text(kept["since"], "<i8").copy())
 
 
 def _check_note(note: Mapping[str, Any], rounds: int) -> Mapping[str, Any]:
@@ -236,11 +194,3 @@ def restore_last_updates(folder: Path, mark: Mark, server: Server) -> None:
         clients, rounds = columns["client"][some], columns["round"][some]
         known = np.isin(clients, server.roster.clients)
         np.maximum.at(server.since, server.roster.rows(clients[known]), rounds[known])
-
-
-def _to_text(numbers: NDArray[Any], kind: str) -> str:
-    return base64.b64encode(numbers.astype(kind).tobytes()).decode()
-
-
-def _from_text(text: str, kind: str) -> NDArray[Any]:
-    return np.frombuffer(base64.b64decode(text, validate=True), kind)

@@ -17,8 +17,8 @@ from fedmtl.protocol.plan import METRICS, Plan
 from fedmtl.registry.allowed import NOTHING, Allowed
 from fedmtl.registry.components import COMPONENTS, LISTS, describe, make, make_list
 from fedmtl.runs.experiment_fields import BOUNDS, DEFAULT_RUNTIME, EXECUTION_FIELDS
+from fedmtl.runs.lossy import check_down_codec, check_lossy_rounds
 from fedmtl.runs.lossy import check_lossless as check_lossless
-from fedmtl.runs.lossy import check_lossy_rounds
 from fedmtl.runs.old_keys import refuse_old_keys
 from fedmtl.server.sampling import cohort_size
 from fedmtl.timing.timing import UNTIMED, Timing
@@ -46,7 +46,7 @@ class Experiment:
     up_codec: Any = "Dense"
     """Codec of uploads."""
     down_codec: Any = "Dense"
-    """Codec of broadcasts, which carry whole values: none that makes sense for differences only."""
+    """Codec of broadcasts: of whole values, or, where it is for differences only, of changes of what clients hold."""
     rounds: int = 30
     """Rounds of training."""
     cohort: int | float = 1.0
@@ -129,11 +129,7 @@ class Experiment:
         cohort_size(self.cohort, sys.maxsize)
         if self.metrics not in METRICS:
             raise ValueError(f"metrics is one of {', '.join(METRICS)}, got {shown(self.metrics)}.")
-        if self.down_codec.traits.delta_only:
-            raise ValueError(
-                f"down_codec: {self.down_codec!r} is for differences between models, but a broadcast carries whole "
-                "values; use Dense, FP16 or Int8, or put it on the uplink as up_codec."
-            )
+        check_down_codec(self.down_codec)
         check_lossless(self.algorithm, self.up_codec)
         check_lossy_rounds(self.algorithm, self.timing)
 

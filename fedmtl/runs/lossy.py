@@ -22,6 +22,25 @@ def check_lossless(algorithm: Any, up_codec: Any) -> None:
         algorithm = part(algorithm, "algorithm")
 
 
+def check_down_codec(codec: Any) -> None:
+    """Refuse a codec that has no place on broadcasts.
+
+    Raises:
+        ValueError: it names the reason and the way out.
+    """
+    traits = codec.traits
+    if traits.keeps_errors:
+        raise ValueError(
+            f"down_codec: {codec!r} keeps a memory of errors, which the server has with every codec for differences: "
+            "what a broadcast leaves out is in the next one; write the codec inside it, such as STC(0.05), as it is."
+        )
+    if traits.bounds_norm or traits.adds_noise or traits.server_part:
+        raise ValueError(
+            f"down_codec: {codec!r} clips, or adds noise to, what clients upload; broadcasts take a codec alone, such "
+            "as STC(0.05), FP16 or Int8: put the transform on the uplink as up_codec."
+        )
+
+
 def check_lossy_rounds(algorithm: Any, timing: Timing) -> None:
     """Refuse a clock on which replies are late or lost, for an algorithm that cannot do without one, and asynchronous
     rounds, for one whose updates are more than differences from one model.

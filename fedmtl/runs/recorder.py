@@ -21,17 +21,16 @@ from fedmtl.core.files import Folder
 from fedmtl.data.base import Schema
 from fedmtl.protocol.exchange import Exchange
 from fedmtl.protocol.requests import START_ANEW
+from fedmtl.runs.best_file import remove_old_best, write_best
 from fedmtl.runs.checkpoint import (
     CHECKPOINT,
     Saved,
     add_to,
     read_state,
-    remove_old_best,
     restore,
     restore_last_updates,
     restore_raw_data,
     state_folder,
-    write_best,
     write_checkpoint,
     write_raw_data,
 )
@@ -216,7 +215,7 @@ class Recorder:
         if not self._begun:
             mark_begun(folder)
             self._begun = True
-        remove_old_best(files, saved, server)
+        remove_old_best(files, saved.tested, server)
 
     def add_seconds(self, **spent: float) -> None:
         """Add wall seconds, by phase."""
@@ -252,4 +251,5 @@ class Recorder:
             self.folder,
             diagnostics_of(server.plan.algorithm, server.state),
             *self._tables.others(marks),
+            references={} if server.references is None else server.references.snapshot(),
         )

@@ -64,6 +64,8 @@ class Result:
     make_confusion: Callable[[], list[Row]] = field(default=list, repr=False)
     make_training: Callable[[], list[Row]] = field(default=list, repr=False)
     make_models: Callable[[], Models] = field(default=_no_models, repr=False)
+    references: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Models that clients hold, where broadcasts are changes of them, see ``server/references.py``."""
 
     @cached_property
     def rows(self) -> list[Row]:

@@ -103,7 +103,8 @@ class InFlight:
         plan, exchange = received.plan, received.requests.exchange
         link = plan.uplink(clients[0], received.roster.task_sets[index])
         held = [self.held[client] for client in clients]
-        packet = broadcasts(plan, state, received.roster, exchange, np.array(clients[:1]))
+        some = np.array(clients[:1])
+        packet = None if received.references is not None else broadcasts(plan, state, received.roster, exchange, some)
         now = _numbers(received, clients[0], index, packet)
         vectors = np.stack(
             [
@@ -140,10 +141,15 @@ class InFlight:
             self.sent[version, index] = found[f"sent {version} {index}"]
 
 
-def _numbers(received: RoundReplies, client: ClientId, index: int, packet: Packets) -> NDArray[np.float32]:
-    """Return the numbers of a broadcast as the client unpacked them, in the order of its upload; 0 for others."""
+def _numbers(received: RoundReplies, client: ClientId, index: int, packet: Packets | None) -> NDArray[np.float32]:
+    """Return the numbers of a broadcast as the client unpacked them, in the order of its upload; 0 for others.
+
+    Where broadcasts are changes (``References``), updates are on the server's own model: then that, without a packet.
+    """
     plan, owned = received.plan, received.roster.task_sets[index]
     link = plan.downlink(client, owned)
+    if packet is None or received.references is not None:
+        return received.references.sent(link, plan.uplink(client, owned))
     unpacked = unpack_payloads(packet, link, kind=DOWN, round=received.round, on_error=raise_error)
     payload = link.arrays(torch.from_numpy(unpacked.vectors[0].copy()))
     return plan.uplink(client, owned).vectors([payload])[0]

@@ -152,8 +152,10 @@ class UploadReader:
             for owned, clients, vector, num_examples, losses, metrics in reply.replies.totals:
                 if len(clients):
                     self._note(owned, clients, num_examples, losses, metrics)
-                    link = self._replies.plan.uplink(int(clients[0]), owned)
-                    found.append(Summed(clients, link.arrays(vector), float(num_examples.sum())))
+                    link, total = self._replies.plan.uplink(int(clients[0]), owned), float(num_examples.sum())
+                    if self._replies.references is not None:
+                        vector = vector + total * self._residual(int(clients[0]), owned)
+                    found.append(Summed(clients, link.arrays(vector), total))
         return found
 
     def _note(self, owned: TaskSet, clients: Any, num_examples: Any, losses: Any, metrics: Any) -> None:
@@ -203,13 +205,22 @@ class UploadReader:
         apart = lengths = np.zeros(len(unpacked.rows))
         if self._replies.bounds is not None and references is not None and which is not None and link.spec:
             apart, lengths = update_norms(unpacked.vectors, link.vectors(references), which[unpacked.rows])
+        if self._replies.references is not None:
+            unpacked = unpacked._replace(vectors=unpacked.vectors + self._residual(first, owned))
         return ReceivedUploads(node, clients[unpacked.rows], unpacked, apart, lengths)
+
+    def _residual(self, client: ClientId, owned: TaskSet) -> NDArray[np.float32]:
+        """Return what the server's model is beyond the one that clients hold, in the order of an upload."""
+        plan = self._replies.plan
+        return self._replies.references.residual(plan.downlink(client, owned), plan.uplink(client, owned))
 
     def _received(
         self, client: ClientId, owned: Any, sent: Packets, received: dict[Any, Payload]
     ) -> tuple[list[Payload], NDArray[np.int64]]:
         """Return the broadcasts as clients have unpacked them: those that differ, and each client's index."""
         link = self._replies.plan.downlink(client, owned)
+        if self._replies.references is not None and link.spec:  # all hold the same, whatever they were sent
+            return [self._replies.references.received(link)], np.zeros(len(sent), np.int64)
         starts, first, which = np.unique(sent.starts, return_index=True, return_inverse=True)
         fresh = [k for k in first.tolist() if (link.spec, int(sent.starts[k])) not in received]
         some, number = sent.select(np.array(fresh, np.int64)), self._replies.round

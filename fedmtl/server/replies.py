@@ -45,6 +45,7 @@ class RoundReplies:
         late: mask of the requests whose update came after the round was closed.
         lost: mask of the requests whose update never comes on the simulated clock.
         flight: ``InFlight``, where rounds are asynchronous.
+        references: ``References``, where broadcasts are changes of a reference.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class RoundReplies:
         self.round = requests.exchange.number
         self.requests = requests
         self.flight: Any = None
+        self.references: Any = None
         self.late, self.lost = np.zeros(len(requests), bool), np.zeros(len(requests), bool)
         self.bounds = bounds
         self._examples = examples

@@ -16,6 +16,7 @@ from fedmtl.data.validation import example_counts
 from fedmtl.protocol.best_round import BestRound, RoundSnapshot
 from fedmtl.protocol.exchange import Exchange
 from fedmtl.protocol.ledger import Ledger
+from fedmtl.protocol.packets import Packets
 from fedmtl.protocol.permissions import is_divergence
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.rejections import Rejection, count
@@ -26,6 +27,7 @@ from fedmtl.server.influence import Bounds
 from fedmtl.server.metric_replies import client_metrics
 from fedmtl.server.placement import Placement
 from fedmtl.server.policy import Arrivals, RoundPolicy
+from fedmtl.server.references import References
 from fedmtl.server.replies import RoundReplies, first_problems
 from fedmtl.server.round_result import RoundResult
 from fedmtl.server.sampling import among, measured_clients, union
@@ -84,6 +86,8 @@ class Server:
         """All clients, ascending, and the tasks that each owns."""
         self.measured = measured_clients(self.roster, evaluate_clients, plan.seed)
         """The clients whose models are measured, ascending."""
+        self.references = References(plan, self.roster) if plan.down_codec.traits.delta_only else None
+        """The memory of broadcasts that are changes; None where they are whole values."""
         self._present, self._measuring = self.roster.clients, self.measured
         self._bounds = bounds
         self._examples = example_counts(examples, plan.valid_fraction)
@@ -132,21 +136,31 @@ class Server:
         """Return the requests of an exchange, in client order, and count the broadcasts."""
         since = self.since
         if exchange.last and self.best_snapshot is not None:
-            _, self.state, since = self.best_snapshot
+            _, self.state, since, references = self.best_snapshot
+            if self.references is not None:
+                self.references.go_back(references)
+        elif self.references is not None:
+            self.references.advance(self.state, exchange)
         none = self.roster.clients[:0]
         training, sending = self.placement.ask(exchange, self._present, self.policy)
         measuring = self._measuring if exchange.measure else none
         clients = sending if len(sending) else union(measuring, training)
         evaluate, train, raw_data = (among(clients, some) for some in (measuring, training, sending))
-        packets = broadcasts(self.plan.at(exchange.version), self.state, self.roster, exchange, clients)
+        packets = self._packets(exchange, clients, since[self.roster.rows(clients)])
         # A broadcast that is measured and trained on is one packet, of training.
         self.ledger.end_exchange()
         self.ledger.record_many(exchange.version, clients[~train], "down", "evaluate", packets.lengths[~train])
         self.ledger.record_many(exchange.number, clients[train], "down", "train", packets.lengths[train])
         if self.schedule.validates and not exchange.last:
-            snapshot = RoundSnapshot(exchange.version, self.state, self.since.copy())
+            held = {} if self.references is None else self.references.snapshot()
+            snapshot = RoundSnapshot(exchange.version, self.state, self.since.copy(), held)
             self._sent_snapshot = snapshot if exchange.measure else None
         return Requests(exchange, clients, packets, evaluate, train, raw_data, since[self.roster.rows(clients)])
+
+    def _packets(self, exchange: Exchange, clients: NDArray[np.int64], since: NDArray[np.int64]) -> Packets:
+        if self.references is not None:
+            return self.references.packets(exchange, clients, since)
+        return broadcasts(self.plan.at(exchange.version), self.state, self.roster, exchange, clients)
 
     def close_round(
         self,
@@ -176,9 +190,13 @@ class Server:
         received = RoundReplies(plan, self.roster, requests, replies, bounds, self._examples)
         received.name_problems(rejections)
         received.flight = None if self.clock is None else self.clock.flight
+        received.references = self.references
         times = None if self.clock is None else self.clock.elapse(received)
         received.count(self.ledger)
-        self.since[self.roster.rows(received.updated())] = exchange.makes
+        updated = received.updated()
+        self.since[self.roster.rows(updated)] = exchange.makes
+        if self.references is not None:
+            self.references.note(updated, replies)
         late = self._leave_out_late(received)
         late = late[~received.lost[np.searchsorted(requests.clients, late)]]
         measurements = client_metrics(received)

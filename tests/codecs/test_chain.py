@@ -90,7 +90,7 @@ def test_bytes_are_the_codecs() -> None:
 
 
 TRAITS: list[tuple[Codec[Any], set[str]]] = [
-    (Chain(Times(2.0), Dense()), {"lossless", "unbiased", "codes_rows", "fixed_bytes"}),
+    (Chain(Times(2.0), Dense()), {"lossless", "unbiased", "contractive", "codes_rows", "fixed_bytes"}),
     (Chain(Times(2.0), Int8()), {"unbiased", "codes_rows", "fixed_bytes"}),
     (
         Chain(Times(2.0), ErrorFeedback(FP16())),
@@ -110,7 +110,7 @@ TRAITS: list[tuple[Codec[Any], set[str]]] = [
         ErrorFeedback(Chain(ClipNorm(1.0), TopK(0.1))),
         {"delta_only", "error_compensated", "keeps_errors", "bounds_norm", "fixed_bytes"},
     ),
-    (PerLayer({"a": Dense()}), {"lossless", "unbiased", "by_layout", "by_name"}),
+    (PerLayer({"a": Dense()}), {"lossless", "unbiased", "contractive", "by_layout", "by_name"}),
     (
         PerLayer({"a": ErrorFeedback(TopK(0.1))}),
         {"error_compensated", "delta_only", "keeps_errors", "by_layout", "by_name"},

@@ -56,6 +56,8 @@ def test_round_trip_is_within_the_claimed_error(case: Case, n: int, make: Any) -
         assert square(y.astype(np.float64) - x) <= case.worst(x) * (1 + 1e-5)
         if case.codec.traits.lossless:
             assert y.tobytes() == x.tobytes()
+        if case.codec.traits.contractive:
+            assert square(y.astype(np.float64) - x) <= square(x) * (1 + 1e-6)
 
 
 @pytest.mark.parametrize("make", [gaussian, heavy])

@@ -14,7 +14,15 @@ from tests.processes import kill_all
 from tests.runtime.flower_runs import deployment, flwr_run
 
 TINY = Path(__file__).with_name("tiny.toml")
-SETTINGS = ("rounds=12", "valid_fraction=0.25", "patience=2", "algorithm.lr=0.05", "seed=1", "up_codec=ErrorFeedback")
+SETTINGS = (
+    "rounds=12",
+    "valid_fraction=0.25",
+    "patience=2",
+    "algorithm.lr=0.05",
+    "seed=1",
+    "up_codec=ErrorFeedback",
+    "down_codec=STC(0.2)",
+)
 
 
 def result(out: Path) -> dict[str, Any]:

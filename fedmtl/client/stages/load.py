@@ -12,13 +12,17 @@ from numpy.typing import NDArray
 
 from fedmtl.client.data_shard import Shard, ShardRows, ShardTable
 from fedmtl.client.stages.exchange import LoadedExchange
+from fedmtl.client.stages.receive import receive
 from fedmtl.core.context import ContextRows
-from fedmtl.core.trees import tree_map, tree_stack, tree_structure
+from fedmtl.core.trees import tree_leaves, tree_map, tree_stack, tree_structure
 from fedmtl.core.types import ClientId, Payload, TaskSet
 from fedmtl.engines.base import ClientFn, Cohort, OutputBuffers
-from fedmtl.protocol.packets import DOWN, concat
+from fedmtl.protocol.link import Link
+from fedmtl.protocol.packets import DOWN, Packets, concat
 from fedmtl.protocol.packing import raise_error, unpack_payloads
 from fedmtl.protocol.plan import Plan
+from fedmtl.protocol.reference import Reference, no_reference
+from fedmtl.protocol.requests import START_ANEW
 
 
 class ClientGroup(NamedTuple):
@@ -36,7 +40,9 @@ class ClientGroup(NamedTuple):
     broadcast_index: NDArray[np.int64]
     """[K] index into ``downs`` of each client's broadcast."""
     states: Any
-    """{"private", "codec"}, arrays [K, …]."""
+    """{"private", "codec"}, arrays [K, …]; and "reference" where broadcasts are changes of it."""
+    references: Sequence[Reference] = ()
+    """The reference of each of ``downs``, where broadcasts are changes."""
 
     def cohort(
         self,
@@ -80,9 +86,32 @@ class ClientGroup(NamedTuple):
         )
 
 
+def _open(
+    exchange: LoadedExchange, link: Link, packets: Packets, opened: dict[Any, Payload]
+) -> tuple[list[Payload], NDArray[np.int64]]:
+    """Decode the broadcasts that differ, once in an exchange, and return them and each client's index."""
+    _, first, same = np.unique(packets.starts, return_index=True, return_inverse=True)
+    sent = [packets[k] for k in first.tolist()]  # equal ones lie apart where they came over a network
+    place = {packet: index for index, packet in enumerate(dict.fromkeys(sent))}
+    fresh = [packet for packet in place if (link.spec, packet) not in opened]
+    unpacked = unpack_payloads(concat(fresh), link, kind=DOWN, round=exchange.round, on_error=raise_error)
+    for packet, vector in zip(fresh, unpacked.vectors, strict=True):
+        opened[link.spec, packet] = link.arrays(torch.from_numpy(vector.copy()))
+    return [opened[link.spec, packet] for packet in place], np.array([place[packet] for packet in sent], np.int64)[same]
+
+
+def _has_private(first: dict[str, Any]) -> bool:
+    """Return True where a state has a number beside its reference."""
+    return any(np.size(leaf) for leaf in tree_leaves((first["private"], first["codec"])))
+
+
 def first_state(plan: Plan, client: ClientId, owned: TaskSet, num_examples: int) -> dict[str, Any]:
-    """Return a client's state before its first training: its private state and the memory of its codec."""
-    return {"private": plan.init_client(owned, num_examples), "codec": plan.uplink(client, owned).init()}
+    """Return a client's state before its first training: its private state, the memory of its codec, and where
+    broadcasts are changes of a reference, none."""
+    state = {"private": plan.init_client(owned, num_examples), "codec": plan.uplink(client, owned).init()}
+    if plan.down_codec.traits.delta_only and (spec := plan.down_spec(client, owned)):
+        state["reference"] = no_reference(spec.size)
+    return state
 
 
 def state_kind(owned: TaskSet, first: dict[str, Any]) -> str:
@@ -121,16 +150,11 @@ class GroupLoader:
             if not len(members):
                 continue
             link = exchange.plan.downlink(int(requests.clients[members[0]]), table.owned)
-            packets = requests.packets.select(members)
-            _, first, same = np.unique(packets.starts, return_index=True, return_inverse=True)
-            sent = [packets[k] for k in first.tolist()]  # equal ones lie apart where they came over a network
-            place = {packet: index for index, packet in enumerate(dict.fromkeys(sent))}
-            fresh = [packet for packet in place if (link.spec, packet) not in opened]
-            unpacked = unpack_payloads(concat(fresh), link, kind=DOWN, round=exchange.round, on_error=raise_error)
-            for packet, vector in zip(fresh, unpacked.vectors, strict=True):
-                opened[link.spec, packet] = link.arrays(torch.from_numpy(vector.copy()))
-            downs = [opened[link.spec, packet] for packet in place]
-            broadcast_index = np.array([place[packet] for packet in sent], np.int64)[same]
+            packets, changes = (
+                requests.packets.select(members),
+                exchange.plan.down_codec.traits.delta_only and bool(link.spec),
+            )
+            downs, broadcast_index = ([], members[:0]) if changes else _open(exchange, link, packets, opened)
             kinds = self._kinds_of(table, places[members])
             for kind in sorted(set(kinds.tolist())):
                 some = np.flatnonzero(kinds == kind)
@@ -138,11 +162,21 @@ class GroupLoader:
                 clients, rows = requests.clients[chosen], places[chosen]
                 start = time.perf_counter()
                 since = requests.since[chosen]
+                if changes and not _has_private(self._first(table, rows[:1])):
+                    since = np.full(len(some), START_ANEW)  # a lost reference is sent anew
                 states = store.load_rows(
                     kind, clients, requests.exchange.version, lambda k, t=table, r=rows: self._first(t, r[k]), since
                 )
                 exchange.spend("state", start)
-                groups.append(ClientGroup(table, kind, chosen, rows, clients, downs, broadcast_index[some], states))
+                downs_of, place = downs, broadcast_index[some] if not changes else some
+                held: Sequence[Reference] = ()
+                if changes:
+                    got = receive(exchange, link, clients, packets.select(some), states["reference"])
+                    downs_of, place, held, kept = got.downs, got.broadcast_index, got.references, got.rows
+                    chosen, rows, clients = chosen[kept], rows[kept], clients[kept]
+                    states = tree_map(lambda leaf, kept=kept: leaf[kept], states)
+                if len(clients):
+                    groups.append(ClientGroup(table, kind, chosen, rows, clients, downs_of, place, states, held))
         return groups
 
     def _kinds_of(self, table: ShardTable, rows: NDArray[np.int64]) -> NDArray[Any]:

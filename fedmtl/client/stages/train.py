@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fedmtl.client.stages.exchange import LoadedExchange
 from fedmtl.client.stages.load import ClientGroup
+from fedmtl.client.stages.receive import stored
 from fedmtl.core.context import context_rows
 from fedmtl.core.random import permutations, rng
 from fedmtl.core.trees import finite_rows, tree_index, tree_leaves, tree_map
@@ -118,6 +119,8 @@ def _send(
     if len(rows) < len(some):
         private = tree_map(lambda leaf: leaf[rows], private)
     states = {"private": private, "codec": packed.states}
+    if group.references:
+        states["reference"] = stored(group.references, group.broadcast_index[some[rows]])
     sent = exchange.requests.exchange
     exchange.store.save_rows(group.kind, group.clients[some[rows]], sent.makes, states, sent.keep)
     exchange.spend("state", start)
