@@ -54,7 +54,7 @@ class Federation:
     forms: InputForms = field(default_factory=dict)
     """Inputs that have names, whose examples are rows as of ``to_rows``; ``from_arrays`` makes them."""
     prepared: Prepared | None = None
-    """What clients agree on before the first round, by summaries of their data; None: nothing."""
+    """Agreement of the clients before the first round, by summaries of their data; None: there is none."""
 
     def __post_init__(self) -> None:
         if not self.tasks:

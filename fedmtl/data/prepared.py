@@ -47,7 +47,7 @@ class Prepared:
 
     rule: Rule
     agreed: bytes = field(repr=False)
-    """What all clients receive."""
+    """The agreement, which all clients receive."""
     remake: Callable[[bytes], Any] = field(repr=False)
     """The federation, loaded anew and made by what was agreed elsewhere."""
     sent: Mapping[ClientId, bytes] = field(default_factory=dict, repr=False)

@@ -33,6 +33,6 @@ class Schema(NamedTuple):
     forms: InputForms = {}
     """Inputs that have names, of which examples are rows of ``input_shape``; none where all have one shape."""
     prepared: Prepared | None = None
-    """What clients agree on before the first round, without their summaries."""
+    """Agreement of the clients before the first round, without their summaries."""
     recipe: TableRecipe | None = None
     """As of the ``Federation``: what must be equal on all sides."""

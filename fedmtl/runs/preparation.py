@@ -7,6 +7,7 @@ from fedmtl.client.state.base import StateError
 from fedmtl.core.files import Folder
 from fedmtl.protocol.packets import PacketError
 from fedmtl.protocol.preparation import read_agreed
+from fedmtl.runs.checkpoint import CHECKPOINT
 from fedmtl.runs.recorder import Recorder
 from fedmtl.runs.run_folder import AGREED
 from fedmtl.server.server import Server
@@ -41,7 +42,7 @@ def recorded_agreement(recorder: Recorder, digest: bytes) -> bytes | None:
         StateError: the file is damaged, or of other columns.
     """
     files = None if recorder.folder is None else Folder(recorder.folder)
-    if files is None or not recorder.resumes or not files.exists(AGREED):
+    if files is None or not files.exists(CHECKPOINT) or not files.exists(AGREED):
         return None
     packet = files.read(AGREED)
     try:

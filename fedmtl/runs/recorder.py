@@ -103,11 +103,6 @@ class Recorder:
         """Exchanges that are done and saved, without the test of the best round."""
         return self._saved.exchanges
 
-    @property
-    def resumes(self) -> bool:
-        """True where the folder holds a checkpoint, which ``restore`` goes on from."""
-        return self.folder is not None and Folder(self.folder).exists(CHECKPOINT)
-
     def next_exchange(self, server: Server) -> Exchange | None:
         """Return the exchange that the run goes on with; None where all is done but the summary."""
         return server.schedule.exchange(self._saved.exchanges, server.best, self._saved.tested)

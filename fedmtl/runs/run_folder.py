@@ -23,7 +23,7 @@ from fedmtl.runs.run_lock import LOCK
 MANIFEST = "fedmtl.manifest"
 
 AGREED = "checkpoint/agreed.packet"
-"""What clients agreed on before the first round."""
+"""The agreement of clients before the first round."""
 
 RUN_FILES = (
     "experiment.toml",

@@ -1,4 +1,4 @@
-"""What is agreed before the first round, by the summaries of clients, which are hostile until they are checked."""
+"""Agreement before the first round, from the summaries of clients, which are hostile until they are checked."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -22,7 +22,7 @@ class Summaries(NamedTuple):
     packets: Packets
 
 
-class _Found(NamedTuple):
+class _NodeSummaries(NamedTuple):
     """A node's summaries that a rule takes."""
 
     node: int
@@ -71,7 +71,7 @@ def agree(
     return rule.agree(sent), left_out
 
 
-def _read(rule: Rule, digest: bytes, reply: Summaries, left_out: list[Rejection]) -> _Found:
+def _read(rule: Rule, digest: bytes, reply: Summaries, left_out: list[Rejection]) -> _NodeSummaries:
     clients, bodies, weights = [], [], []
     for client, packet in zip(reply.clients.tolist(), reply.packets, strict=True):
         try:
@@ -82,4 +82,4 @@ def _read(rule: Rule, digest: bytes, reply: Summaries, left_out: list[Rejection]
         else:
             clients.append(client)
             bodies.append(body)
-    return _Found(reply.node, clients, bodies, np.array(weights, np.float64))
+    return _NodeSummaries(reply.node, clients, bodies, np.array(weights, np.float64))

@@ -25,7 +25,7 @@ from fedmtl.protocol.requests import START_ANEW
 log = logging.getLogger("fedmtl")
 
 AGREED = "agreed.packet"
-"""What clients agreed on before the first round, beside their states."""
+"""The agreement of clients before the first round, beside their states."""
 
 
 class VersionedFileStore:

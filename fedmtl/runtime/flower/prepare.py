@@ -22,7 +22,7 @@ from fedmtl.server.agreement import Summaries, agree
 
 
 class Exchanged(NamedTuple):
-    """What an exchange of summaries took."""
+    """Bytes of an exchange of summaries."""
 
     up: tuple[NDArray[np.int64], NDArray[np.int64]]
     """Clients whose summaries arrived, and the bytes of their packets."""
