@@ -16,6 +16,8 @@ from fedmtl.registry.names import REGISTRY
 if TYPE_CHECKING:
     from fedmtl.algorithms import *  # noqa: F403
     from fedmtl.analysis import Run as Run
+    from fedmtl.analysis.byte_rows import ByteRow as ByteRow
+    from fedmtl.analysis.byte_rows import byte_rows as byte_rows
     from fedmtl.analysis.load import load_run as load_run
     from fedmtl.analysis.report.call import report as report
     from fedmtl.analysis.report.draw import draw_labels as draw_labels
@@ -97,6 +99,7 @@ _WHERE = {
     "runs.result": ("Result",),
     "run_experiment": ("run",),
     "analysis.load": ("load_run",),
+    "analysis.byte_rows": ("ByteRow", "byte_rows"),
     "analysis.wire": ("WireRow", "wire_bytes"),
     "export.load_result": ("load_result",),
     "analysis.runs": ("Run",),

@@ -13,6 +13,7 @@ import pytest
 RAY = (
     "tests/runtime/test_every_algorithm.py",
     "tests/runtime/test_equality.py",
+    "tests/runtime/test_equal_policies.py",
     "tests/runtime/ray/test_grid.py",
     "tests/runtime/ray/test_channels.py",
     "tests/runtime/ray/test_background.py",

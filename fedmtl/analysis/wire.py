@@ -1,17 +1,12 @@
 """Bytes at the sockets of a run's clients, if each were a device of its own: modelled from its ledger."""
 
-from collections import defaultdict
-from collections.abc import Iterable
+from itertools import groupby
 from typing import Any, NamedTuple
 
-from fedmtl.analysis.runs import Run
-from fedmtl.protocol.wire_model import Carried, FlowerWire
+import numpy as np
 
-OBJECTS = 6
-"""Objects of a message, and of a reply: message, its records of packets and of columns, the array and its bytes."""
-
-DOWN_RECORDS, UP_RECORDS = 1_607, 1_582
-"""Application bytes of a message, and of a reply, of one client, beside its packets."""
+from fedmtl.analysis.byte_rows import byte_rows
+from fedmtl.protocol.wire_model import FlowerWire
 
 
 class WireRow(NamedTuple):
@@ -32,30 +27,19 @@ class WireRow(NamedTuple):
 def wire_bytes(result: Any, wire: FlowerWire | None = None) -> list[WireRow]:
     """Return a run's bytes by exchange, with what Flower and HTTP add where each client is a device of its own.
 
-    Idle and control traffic is not in it: it depends on time, see ``FlowerWire.idle`` and ``FlowerWire.begin``.
+    Idle and control traffic is not in it: it depends on time, see ``byte_rows``.
 
     Args:
         result: of ``run`` or ``load_result``, or a run of ``load_run``.
         wire: the model of the transport; Flower's, without TLS.
     """
-    wire = FlowerWire() if wire is None else wire
-    packets: dict[int, dict[str, dict[int, int]]] = defaultdict(
-        lambda: {"down": defaultdict(int), "up": defaultdict(int)}
-    )
-    for row in result.transfers if isinstance(result, Run) else result.ledger:
-        exchange = row["round"] + (row["purpose"] == "evaluate")
-        packets[exchange][row["direction"]][row["client"]] += row["packet_bytes"]
     found = []
-    for exchange, ways in sorted(packets.items()):
-        down, up = (_carried(ways[way].values(), own) for way, own in (("down", DOWN_RECORDS), ("up", UP_RECORDS)))
-        total = wire.down(down) + wire.up(up)
-        packet_down, packet_up = (sum(ways[way].values()) for way in ("down", "up"))
-        clients = len({*ways["down"], *ways["up"]})
-        sizes = packet_down, packet_up, down.app_bytes, up.app_bytes, total.down, total.up
-        found.append(WireRow(exchange, clients, *sizes))
+    messages = (row for row in byte_rows(result, wire) if row.traffic == "messages")
+    for exchange, rows in groupby(messages, lambda row: row.round):
+        sizes, clients = {"down": np.zeros(3, np.int64), "up": np.zeros(3, np.int64)}, set[int | None]()
+        for row in rows:
+            clients.add(row.client)
+            sizes[row.direction] += (row.packet_bytes, row.app_bytes, row.wire_bytes)
+        packet, app, wired = zip(sizes["down"].tolist(), sizes["up"].tolist(), strict=True)
+        found.append(WireRow(exchange or 0, len(clients), *packet, *app, *wired))
     return found
-
-
-def _carried(packets: Iterable[int], records: int) -> Carried:
-    sizes = list(packets)
-    return Carried(len(sizes), OBJECTS * len(sizes), sum(sizes) + records * len(sizes))

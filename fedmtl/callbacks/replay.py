@@ -1,6 +1,6 @@
 """The rows of a run's folder in the order in which a live run gives them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,11 @@ def exchanges(folder: Path, marks: Mapping[str, Mark | None]) -> Iterator[Exchan
     trained = _Models(_read(folder, TRAINING, marks))
     further = [table for table in TABLES if table not in (METRICS, LEDGER, TRAINING)]
     others = {table.name: _Models(_read(folder, table, marks)) for table in further}
-    for packets in _exchanges(_read(folder, LEDGER, marks)):
-        found = {METRICS.name: measured.of(round=_number(packets[0]) - 1)}
+    for packets in packets_by_exchange(_read(folder, LEDGER, marks)):
+        found = {METRICS.name: measured.of(round=exchange_of(packets[0]) - 1)}
         for row in found[METRICS.name][:1]:
             found |= {name: each.of(round=row["round"], part=row["part"]) for name, each in others.items()}
-        yield {**found, TRAINING.name: trained.of(round=_number(packets[0])), LEDGER.name: packets}
+        yield {**found, TRAINING.name: trained.of(round=exchange_of(packets[0])), LEDGER.name: packets}
 
 
 def _read(folder: Path, table: Table, marks: Mapping[str, Mark | None]) -> Iterator[Row]:
@@ -53,11 +53,11 @@ def _read(folder: Path, table: Table, marks: Mapping[str, Mark | None]) -> Itera
         yield from rows(table, read_table(folder, table, mark))
 
 
-def _exchanges(packets: Iterator[Row]) -> Iterator[list[Row]]:
-    """The packets of each exchange, which has those down before those up."""
+def packets_by_exchange(packets: Iterable[Row]) -> Iterator[list[Row]]:
+    """The packets of each exchange, in the order of the ledger, which has those down before those up."""
     some: list[Row] = []
     for row in packets:
-        if some and (_number(row) != _number(some[0]) or row["direction"] == "down" != some[-1]["direction"]):
+        if some and (exchange_of(row) != exchange_of(some[0]) or row["direction"] == "down" != some[-1]["direction"]):
             yield some
             some = []
         some.append(row)
@@ -65,6 +65,6 @@ def _exchanges(packets: Iterator[Row]) -> Iterator[list[Row]]:
         yield some
 
 
-def _number(packet: Row) -> int:
+def exchange_of(packet: Row) -> int:
     """Exchange t trains round t and measures the model of round t − 1."""
     return packet["round"] + (packet["purpose"] == "evaluate")

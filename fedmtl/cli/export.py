@@ -21,6 +21,7 @@ class What(StrEnum):
     measures = "measures"
     confusion = "confusion"
     training = "training"
+    bytes = "bytes"
 
 
 class Format(StrEnum):
@@ -37,7 +38,8 @@ def export(
     what: Annotated[
         What,
         typer.Option(
-            show_default=False, help="rounds (a row a measurement; default), ledger, measures, confusion, training."
+            show_default=False,
+            help="rounds (a row a measurement; default), ledger, measures, confusion, training, bytes.",
         ),
     ] = What.rounds,
     format: Annotated[

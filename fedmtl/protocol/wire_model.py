@@ -1,7 +1,10 @@
 """Bytes at a device's sockets, modelled from what Flower's transport carries for it."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fedmtl.core.bounds import check_float, check_int
 
@@ -20,6 +23,13 @@ class Carried(NamedTuple):
 
 
 NOTHING_CARRIED = Carried(0, 0, 0)
+
+OBJECTS = 6
+"""Objects of a message, and of a reply, of one client: message, its records of packets and of columns, the array and
+its bytes."""
+
+DOWN_RECORDS, UP_RECORDS = 1_607, 1_582
+"""Application bytes of a message, and of a reply, of one client, beside its packets."""
 
 
 class WireBytes(NamedTuple):
@@ -89,6 +99,20 @@ class FlowerWire:
             self.response * requests + self._wanted(carried),
             carried.app_bytes + self.request * requests + self.sent * carried.objects,
         )
+
+    def of_devices(
+        self, packets: NDArray[np.int64], sends: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the application bytes, and those on the wire, of devices that host one client each, [2, K].
+
+        Args:
+            packets: bytes of packets down, and up, [2, K].
+            sends: True where there is such a message, [2, K].
+        """
+        apps: Any = np.where(sends, packets + np.array([[DOWN_RECORDS], [UP_RECORDS]]), 0)
+        asked, replied = self.down(Carried(1, OBJECTS, apps[0])), self.up(Carried(1, OBJECTS, apps[1]))
+        parts = [np.where(sends[0], asked[way], 0) + np.where(sends[1], replied[way], 0) for way in range(2)]
+        return apps, np.stack(parts)
 
     def idle(self, seconds: float, nodes: int, messages: int = 0) -> WireBytes:
         """Return the bytes of nodes that wait: they ask in vain for messages, and send heartbeats.

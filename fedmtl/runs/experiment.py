@@ -89,6 +89,8 @@ class Experiment:
     """Times at which clients can be sampled, and dropout: "Always(dropout=0.1)", "Daily"."""
     policy: Any = "AllReplies"
     """End of a round on the simulated clock: "AllReplies", "Deadline(60)", "OverSelection(1.3)"."""
+    wire: bool = False
+    """True: on the simulated clock clients move the modelled bytes of Flower's transport, not those of packets alone."""
     callbacks: tuple[Any, ...] = ()
     """Callbacks that get the run's rows, such as "TensorBoard" or "CSV(path='x.csv')"."""
 
@@ -136,7 +138,7 @@ class Experiment:
     @property
     def timing(self) -> Timing:
         """The simulated clock; ``UNTIMED`` for none."""
-        return Timing(self.link, self.devices, self.availability, self.policy)
+        return Timing(self.link, self.devices, self.availability, self.policy, self.wire)
 
     def make_engine(self, device: str = "") -> Engine:
         """A new engine, on a torch device: by default the runtime's, or where that has none, the engine's own."""

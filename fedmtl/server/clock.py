@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fedmtl.core.random import SERVER, rng
 from fedmtl.protocol.exchange import Exchange
+from fedmtl.protocol.wire_model import FlowerWire
 from fedmtl.server.in_flight import InFlight
 from fedmtl.server.policy import Arrivals
 from fedmtl.server.replies import RoundReplies
@@ -114,8 +115,8 @@ class Clock:
             return None
         clients, known = requests.clients[busy], received.examples_of(requests.clients[busy], 0)
         examples = np.zeros(len(clients)) if known is None else self._passes * known.astype(np.float64)
-        lengths = requests.packets.lengths[busy].astype(np.float64)
-        work = RoundWork(clients, lengths, np.where(requests.train[busy], examples, 0.0), received.update_bytes()[busy])
+        down, up = self._moved(requests.packets.lengths[busy], received.update_bytes()[busy])
+        work = RoundWork(clients, down, np.where(requests.train[busy], examples, 0.0), up)
         times = simulate(self.timing, self._seed, number, begin, work, min(self._size, len(clients)))
         counts = np.bincount(times.outcome, minlength=len(COUNTS))
         if not counts[Outcome.IN_TIME] and counts[Outcome.LATE] and not self.outcomes["in_time"]:
@@ -134,6 +135,14 @@ class Clock:
         received.lost[np.flatnonzero(busy)[times.outcome == Outcome.DROPPED]] = True
         self._times = times._replace(seconds=self.now - self.sent[0])
         return self._times
+
+    def _moved(
+        self, down: NDArray[np.int64], up: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the bytes that clients move for their packets: each direction of the wire in one transfer."""
+        if self.timing.wire:
+            down, up = FlowerWire().of_devices(np.stack([down, up.astype(np.int64)]), np.ones((2, len(down)), bool))[1]
+        return down.astype(np.float64), up.astype(np.float64)
 
     def _next_step(self, flight: InFlight, begin: float, times: RoundTimes) -> float:
         """Return the time of the server's next step, with the clients of a round under way, too."""
@@ -181,5 +190,6 @@ class Clock:
             "joules": self.joules,
             "wasted_bytes": self.wasted_bytes,
             **self.outcomes,
+            **({"wire": True} if self.timing.wire else {}),
             "energy_source": self.timing.link.radio.source,
         }

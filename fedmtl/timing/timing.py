@@ -20,6 +20,8 @@ class Timing:
     devices: Devices = Instant()
     availability: Availability = Always()
     policy: Policy = AllReplies()
+    wire: bool = False
+    """True: transfers carry packets with all that Flower and HTTP add to them; False: packets alone."""
 
     @property
     def needs_all(self) -> bool:

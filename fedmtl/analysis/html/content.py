@@ -6,6 +6,7 @@ from math import isfinite, prod
 from pathlib import Path
 from typing import Any
 
+from fedmtl.analysis.byte_rows import COLUMNS, NOTE, byte_totals
 from fedmtl.analysis.diagnostics import Diagnostic
 from fedmtl.analysis.groups import Group
 from fedmtl.analysis.intervals import Estimate, estimate
@@ -34,6 +35,7 @@ def content_of(groups: Sequence[Group]) -> dict[str, Any]:
     styles = line_styles(groups)
     tasks = {task: metric for group in groups for task, metric in group.metrics.items()}
     return {
+        "columns": {"names": COLUMNS, "note": NOTE},
         "tasks": {name: {"metric": one.name, "higher": one.higher_is_better} for name, one in sorted(tasks.items())},
         "groups": [
             {
@@ -76,6 +78,7 @@ def _run(run: Run) -> dict[str, Any]:
         "score": [_number(value) for value in curve.values],
         "tasks": {task: [_number(value) for value in run.curve(task).values] for task in run.metrics},
         "bytes": _bytes(run),
+        "columns": {way: [_number(value) for value in sums.values()] for way, sums in byte_totals(run).items()},
         "layers": layers(run.folder),
         "clients": _clients(run, finals),
         "confusion": _confusion(run),

@@ -251,6 +251,16 @@
   const sent = (parent) => {
     const rows = perGroup((run) => run.bytes);
     if (rows.length) bars(parent, rows, bytes);
+    const lines = data.groups.flatMap((group, number) => ["down", "up"].map((way) => {
+      const own = active().filter((run) => run.group === number).map((run) => run.columns[way]);
+      return own.length ? el("tr", {}, el("td", { title: group.label }, group.name), el("td", {}, way),
+        ...data.columns.names.map((_, k) => el("td", {}, bytes(mean(own.map((one) => one[k])))))) : null;
+    })).filter((line) => line !== null);
+    if (lines.length) {
+      parent.append(el("h2", {}, "Bytes by column"), el("div", { class: "scroll" }, el("table", {},
+        el("thead", {}, el("tr", {}, ...["method", "", ...data.columns.names].map((text) => el("th", {}, text)))),
+        el("tbody", {}, ...lines))), el("p", { class: "note" }, data.columns.note));
+    }
     const parameters = perGroup((run) => run.layers);
     if (parameters.length) {
       parent.append(el("h2", {}, "Shared parameters by layer"));

@@ -20,8 +20,8 @@ COUNTED = """\
 Bytes are the lengths of the packets that the server and the clients exchanged, headers included, in both
 directions, over all clients and rounds, as one ledger counted them when they were sent. *Training* is the broadcasts
 and uploads of training, and the raw data where an algorithm gathers it. *Evaluation* stands apart, because how often a
-model is measured is a choice of the study and not a cost of the method. What the transport adds (HTTP, TLS, TCP) is not
-in these numbers. 1 kB is 1000 bytes.
+model is measured is a choice of the study and not a cost of the method. What the transport adds
+(Flower's objects, HTTP) is in the columns of *Bytes by column* alone. 1 kB is 1000 bytes.
 """
 
 

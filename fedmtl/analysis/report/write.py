@@ -10,6 +10,7 @@ from fedmtl.analysis.along import MethodLines, along
 from fedmtl.analysis.diagnostics import Diagnostic
 from fedmtl.analysis.groups import Group, by_problem, group_runs
 from fedmtl.analysis.read import find_runs, read_run
+from fedmtl.analysis.report.byte_table import byte_table
 from fedmtl.analysis.report.classes import confusion_pictures, further_tables, table_files
 from fedmtl.analysis.report.numbers import to_csv
 from fedmtl.analysis.report.page import Section, Shown, page, section_of
@@ -24,7 +25,7 @@ from fedmtl.runs.run_folder import write_outputs
 if TYPE_CHECKING:
     from fedmtl.analysis.report.figure import Picture
 
-HEADINGS = {"measures": "Other metrics", "recall": "Recall of each class"}
+HEADINGS = {"bytes": "Bytes by column", "measures": "Other metrics", "recall": "Recall of each class"}
 
 MAX_CLIENTS = 500
 """Most clients of which a matrix is drawn; ``diagnostics.json`` has all."""
@@ -67,7 +68,7 @@ def write_report(folders: Iterable[str | Path | Run], out: str | Path, target: f
         for picture in drawn:
             files |= picture.files(prefix)
         shown = [Shown(prefix + picture.name, picture.caption) for picture in drawn]
-        further = further_tables(problem, together)
+        further = byte_table(problem, together) | further_tables(problem, together)
         for name, (table, csv) in further.items():
             files |= table_files(name, prefix, table, csv)
         own = section_of(problem, together, tabulate(together, target), shown)
@@ -105,6 +106,7 @@ def _pictures(groups: Sequence[Group], target: float | None) -> list["Picture"]:
         return []
     # matplotlib takes a second to import, which only those wait for who want pictures.
     from fedmtl.analysis.report.clients import clients
+    from fedmtl.analysis.report.clock_curves import over_clock
     from fedmtl.analysis.report.curves import overview
     from fedmtl.analysis.report.tasks import tasks
     from fedmtl.analysis.report.tradeoff import tradeoff
@@ -113,6 +115,7 @@ def _pictures(groups: Sequence[Group], target: float | None) -> list["Picture"]:
     drawn = [
         overview(finished, target),
         tradeoff(finished, target),
+        over_clock(finished),
         None if one_task and _metric_is_score(finished) else tasks(finished),
         clients(finished, _client_names(finished)),
         *confusion_pictures(finished),
