@@ -74,38 +74,39 @@ from tests.pictures import undrawn
 from tests.runtime import ray_forks
 
 SETTINGS: list[Algorithm[Any, Any]] = [
-    Local(epochs=2),
-    Ensemble(epochs=2),
-    Pooled(epochs=2),
+    Local(epochs=1),
+    Ensemble(epochs=1),
+    Pooled(epochs=1),
     FedAvg(epochs=2),
-    FedPer(epochs=2),
+    FedPer(epochs=1),
     FedPer(epochs=2, optimizer=Cosine(rounds=4, optimizer=Clip(norm=1.0, optimizer=Momentum()))),
     FedRep(head_epochs=2),
     FedRep(lr=0.05, head_epochs=1, trunk_epochs=2),
-    FedProx(epochs=2, mu=0.5),
-    LGFedAvg(epochs=5),
-    FedBN(epochs=2),
-    SoftSharing(epochs=2, pull=2.0),
-    CrossStitch(epochs=2, mix=0.4),
-    FedBABU(epochs=2, finetune_epochs=2),
-    Transfer(epochs=2, sources=(1, 9), pretrain=1),
-    Transfer(epochs=2, sources=(1, 9), pretrain=3),
-    MRMTL(epochs=2, lam=1.0),
-    Ditto(epochs=2, personal_epochs=2, lam=1.0),
-    PFedMe(epochs=2, steps=2, shared_lr=0.05),
-    Scaffold(epochs=2, server_lr=0.75),
-    FedAvgM(FedAvg(epochs=2), server_lr=0.5, momentum=0.4),
-    FedAdam(FedPer(epochs=2), beta1=0.4, beta2=0.45),
-    FedYogi(FedAvg(epochs=2), beta1=0.4, beta2=0.45),
-    ServerPCGrad(epochs=2),
-    ServerCAGrad(epochs=2),
-    MaTFL(epochs=2, groups=1),
-    FedU(epochs=2, beta=1.0, edges=("9-0", "9-1:0.5", "9-4:2")),
-    FedAMP(epochs=2, sigma=5.0),
-    IFCA(epochs=2, clusters=3, spread=1.0),  # so far apart that clients of unlike tasks share a cluster
-    FedEM(epochs=2, components=2, spread=0.5),
-    FedHCA2(epochs=2),
-    GraphStructured(epochs=2, groups=("0 4",), edges=("1-9:0.5", "0-9"), common=("trunk.1.bias",)),
+    FedProx(epochs=1, mu=0.5),
+    LGFedAvg(lr=0.15, epochs=2),
+    FedBN(epochs=1),
+    SoftSharing(epochs=1, pull=2.0),
+    CrossStitch(epochs=1, mix=0.4),
+    FedBABU(epochs=1, finetune_epochs=2),
+    Transfer(epochs=1, sources=(1, 9), pretrain=1),
+    Transfer(epochs=1, sources=(1, 9), pretrain=3),
+    MRMTL(lr=0.1, epochs=1, lam=1.0),
+    Ditto(epochs=1, personal_epochs=2, lam=1.0),
+    PFedMe(epochs=1, steps=2, shared_lr=0.05),
+    Scaffold(epochs=1, server_lr=0.75),
+    FedAvgM(FedAvg(epochs=1), server_lr=0.5, momentum=0.4),
+    FedAdam(FedPer(epochs=1), beta1=0.4, beta2=0.45),
+    FedYogi(FedAvg(epochs=1), beta1=0.4, beta2=0.45),
+    ServerPCGrad(epochs=1),
+    ServerCAGrad(epochs=1),
+    MaTFL(epochs=1, groups=1),
+    FedU(epochs=1, beta=1.0, edges=("9-0", "9-1:0.5", "9-4:2")),
+    FedAMP(lr=0.1, epochs=1, sigma=5.0),
+    IFCA(epochs=1, clusters=3, spread=1.0),  # so far apart that clients of unlike tasks share a cluster
+    FedEM(epochs=1, components=2, spread=0.5),
+    FedHCA2(epochs=1),
+    FedSALoRA(epochs=2),
+    GraphStructured(epochs=1, groups=("0 4",), edges=("1-9:0.5", "0-9"), common=("trunk.1.bias",)),
     *[
         TaskWeighted(FedPer(epochs=1), each)
         for each in (Equal(), Uncertainty(), GradNorm(), MGDA(), PCGrad(), CAGrad(0.3), DWA())
@@ -115,15 +116,15 @@ SETTINGS: list[Algorithm[Any, Any]] = [
 """Algorithms in settings in which all of their parts have an effect on the tiny federations."""
 
 
-def _in_two_epochs(cls: Any) -> Algorithm[Any, Any]:
+def _in_one_epoch(cls: Any) -> Algorithm[Any, Any]:
     named = {field.name for field in fields(cls)}
-    return cls(epochs=2) if "epochs" in named else cls(FedAvg(epochs=2)) if "algorithm" in named else cls()
+    return cls(epochs=1) if "epochs" in named else cls(FedAvg(epochs=1)) if "algorithm" in named else cls()
 
 
 ALL_ALGORITHMS: list[Algorithm[Any, Any]] = [
     *SETTINGS,
     *(
-        _in_two_epochs(find("algorithm", name))
+        _in_one_epoch(find("algorithm", name))
         for name in REGISTRY["algorithm"]
         if name not in {type(algorithm).__name__ for algorithm in SETTINGS}
     ),

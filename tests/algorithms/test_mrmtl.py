@@ -4,6 +4,7 @@ The data are the examination scores of 15,362 pupils of 139 schools of the Inner
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,10 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from fedmtl.algorithms import MRMTL
-from fedmtl.core.types import Batch, Params, Payload, Upload
+from fedmtl.core.types import Batch, Params, Upload
+from fedmtl.engines.trace.codegen import compile_graph
+from fedmtl.engines.trace.graph import Graph
+from fedmtl.engines.trace.tracer import trace
 from fedmtl.verify.check import CTX
 
 Array = NDArray[np.float64]
@@ -104,28 +108,44 @@ def rates(smallest: float, largest: float, count: int) -> Array:
 
 
 def play(schools: Schools, lam: float, rates: Array) -> Array:
-    """A round of all schools for each rate, from zeros: ``local_update`` lifted over the schools; w_k at the end."""
+    """A round of all schools for each rate, from zeros: ``local_update`` lifted over the schools; w_k at the end.
+
+    A school's step is w − rate · d, so a round is recorded once, with w + rate · (its result at rate 1 − w), and
+    replayed; every 256th one is compared with ``local_update`` of its own rate.
+    """
     a, b = schools.normal()
     squares = (schools.y**2).sum(1) / schools.mask.sum(1)
     arrays = {"a": a, "b": b, "squares": squares, "mask": schools.mask}
     batch = {name: torch.from_numpy(values) for name, values in arrays.items()}
-    server = MRMTL().init_server({"trunk.w": torch.zeros(b.shape[1], dtype=torch.float64)}, CTX)
-    private = {"trunk.w": torch.zeros(b.shape, dtype=torch.float64)}
-    for rate in rates.tolist():
-        algorithm = MRMTL(lr=rate, epochs=1, lam=lam)
+    unit = MRMTL(lr=1.0, epochs=1, lam=lam)
 
-        def client(down: Payload, private: Params, batch: Batch, algorithm: MRMTL = algorithm) -> Any:
-            return algorithm.local_update(loss, down, private, [batch], CTX)
+    def update(algorithm: MRMTL, mean: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        def client(w: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+            down = algorithm.broadcast({"trunk.w": mean}, 0, CTX)
+            own, sent, _ = algorithm.local_update(loss, down, {"trunk.w": w}, [batch], CTX)
+            return own["trunk.w"], sent.payload["model"]["trunk.w"]
 
-        lifted = torch.vmap(client, in_dims=(None, 0, 0))
-        private, sent, _ = lifted(algorithm.broadcast(server, 0, CTX), private, batch)
-        uploads = zip(sent.payload["model"]["trunk.w"], sent.num_examples.tolist(), strict=True)
-        server = algorithm.aggregate(
-            server,
-            [(k, Upload({"model": {"trunk.w": w}}, pupils)) for k, (w, pupils) in enumerate(uploads)],
-            CTX,
-        )
-    return private["trunk.w"].numpy()
+        return torch.vmap(client)(w, batch)
+
+    def round(given: Sequence[Tensor]) -> list[Tensor]:
+        mean, w, rate = given
+        private, sent = (w + rate * (result - w) for result in update(unit, mean, w))
+        uploads = [(k, Upload({"model": {"trunk.w": own}}, 1.0)) for k, own in enumerate(sent)]
+        return [unit.aggregate({"trunk.w": mean}, uploads, CTX)["trunk.w"], private]
+
+    mean = unit.init_server({"trunk.w": torch.zeros(b.shape[1], dtype=torch.float64)}, CTX)["trunk.w"]
+    w = torch.zeros(b.shape, dtype=torch.float64)
+    steps = torch.from_numpy(rates.astype(np.float32))  # as in local_update
+    _, graph = trace(round, [mean, w, steps[0]], False)
+    assert isinstance(graph, Graph), graph
+    replay = compile_graph(graph)
+    for t, rate in enumerate(steps):
+        new, after = replay([mean, w, rate])
+        if t % 256 == 0:
+            for result in update(MRMTL(lr=float(rate), epochs=1, lam=lam), mean, w):
+                torch.testing.assert_close(result, after, rtol=1e-9, atol=1e-12)
+        mean, w = new, after
+    return w.numpy()
 
 
 @pytest.mark.parametrize(("lam", "smallest", "count"), [(0.1, 3e-4, 2048), (1.0, 3e-4, 1024), (3.0, 8e-4, 512)])

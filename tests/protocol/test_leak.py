@@ -68,8 +68,8 @@ from tests.server.toy import DATA, MODEL, TRUNK_NUMBERS
 
 FIVE = [FedPer(epochs=1), FedRep(head_epochs=1), FedAvg(epochs=1), Local(epochs=1), Pooled(epochs=1)]
 GRAPHS = {
-    FedU: FedU(epochs=2, beta=1.0, edges=("3-0", "3-1:0.5", "3-4:2")),
-    GraphStructured: GraphStructured(epochs=2, groups=("0 4",), edges=("1-3:0.5", "0-3")),
+    FedU: FedU(epochs=1, beta=1.0, edges=("3-0", "3-1:0.5", "3-4:2")),
+    GraphStructured: GraphStructured(epochs=1, groups=("0 4",), edges=("1-3:0.5", "0-3")),
 }
 """Those whose fields name clients, with clients of the toy."""
 

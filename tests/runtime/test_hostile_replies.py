@@ -25,6 +25,7 @@ from fedmtl.protocol.rejections import KINDS
 from fedmtl.runtime.flower.messages import PACKETS, REPLIES, ROSTER, TOTALS
 from fedmtl.runtime.local import node_context
 from fedmtl.runtime.node import _hosted, host
+from tests.cases import case
 from tests.conftest import ALL_ALGORITHMS, tiny_model
 from tests.runtime.hostile import (
     OTHERS,
@@ -272,18 +273,43 @@ def check_lines(ran: Ran) -> None:
         assert len(line) < 1000 and line.isprintable(), repr(line[:2000])
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_an_altered_reply_costs_its_sender_alone_and_is_named(name: str) -> None:
-    case = CASES[name]
-    ran = play(replies={"2": case.alter})
-    assert ran.model == without(tuple(case.lost))
-    assert list(ran.problems[1]) == case.lost and not ran.problems[0] and not ran.problems[2]
-    assert ran.measured(1) == set(range(5)) - set(case.unmeasured) and ran.measured(2) == set(range(5))
-    assert set(ran.rejected) == {case.kind} and case.kind in KINDS
-    named = [line for line in ran.warnings if line.startswith("round 2: ") and "left out" in line and "node 1" in line]
-    assert named, ran.warnings
-    for client in {*case.lost, *case.unmeasured}:
-        assert any(f"client {client} " in line for line in named) or case.lost == OWN
+BLOCK = 8
+"""Most cases of one run: each alters the reply of a round of its own, from round 2 on."""
+
+_KINDS = {kind: [name for name, case in CASES.items() if case.kind == kind] for kind in KINDS}
+BLOCKS = {
+    f"{kind} {at // BLOCK}": names[at : at + BLOCK]
+    for kind, names in _KINDS.items()
+    for at in range(0, len(names), BLOCK)
+}
+"""Cases of one kind, which the run then counts alone."""
+
+
+def test_every_case_is_in_a_block() -> None:
+    assert sorted(name for names in BLOCKS.values() for name in names) == sorted(CASES)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_altered_replies_cost_their_sender_alone_and_are_named(block: str) -> None:
+    cases = {t: (name, CASES[name]) for t, name in enumerate(BLOCKS[block], start=2)}
+    chosen = experiment(rounds=len(cases) + 2)
+    ran = play(chosen, replies={str(t): each.alter for t, (_, each) in cases.items()})
+    quiet = {str(t): silent(*map(OWN.index, each.lost)) for t, (_, each) in cases.items() if each.lost}
+    assert ran.model == play(chosen, replies=quiet).model
+    assert not ran.problems[0] and not ran.problems[len(cases) + 1]
+    assert ran.measured(len(cases) + 1) == set(range(5))
+    assert set(ran.rejected) == {each.kind for _, each in cases.values()}
+    for t, (name, each) in cases.items():
+        with case(name):
+            assert list(ran.problems[t - 1]) == each.lost
+            assert ran.measured(t - 1) == set(range(5)) - set(each.unmeasured)
+            begin = f"round {t}: "
+            named = [
+                line for line in ran.warnings if line.startswith(begin) and "left out" in line and "node 1" in line
+            ]
+            assert named, ran.warnings
+            for client in {*each.lost, *each.unmeasured}:
+                assert any(f"client {client} " in line for line in named) or each.lost == OWN
     check_lines(ran)
 
 
