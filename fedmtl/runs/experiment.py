@@ -90,7 +90,7 @@ class Experiment:
     policy: Any = "AllReplies"
     """End of a round on the simulated clock: "AllReplies", "Deadline(60)", "OverSelection(1.3)"."""
     wire: bool = False
-    """True: on the simulated clock clients move the modelled bytes of Flower's transport, not those of packets alone."""
+    """True: clients of the simulated clock move the modelled bytes of Flower's transport, not packets alone."""
     callbacks: tuple[Any, ...] = ()
     """Callbacks that get the run's rows, such as "TensorBoard" or "CSV(path='x.csv')"."""
 

@@ -31,7 +31,7 @@ class ClockCurve(NamedTuple):
 
     curve: MeanCurve
     spent: list[Spent]
-    """Of each of the curve's rounds."""
+    """Means at each of the curve's rounds."""
 
 
 def over_clock(groups: Sequence[Group]) -> Picture | None:
