@@ -525,7 +525,7 @@ NOT_HERE = (
 TRUNK_ALONE = (
     "FedPer FedRep SoftSharing CrossStitch FedBABU Transfer GraphStructured MaTFL ServerCAGrad ServerPCGrad "
     "ServerGradientSurgery "
-    "TaskWeighted"
+    "TaskWeighted LayerSchedule"
 ).split()
 
 
