@@ -133,7 +133,7 @@ def byte_totals(result: Any, wire: FlowerWire | None = None) -> dict[str, dict[s
     Args:
         result, wire: as for ``byte_rows``.
     """
-    found = {way: dict.fromkeys(COLUMNS, 0.0) for way in WAYS}
+    found = {way: {str(column): 0.0 for column in COLUMNS} for way in WAYS}
     for row in byte_rows(result, wire):
         sums = found[row.direction]
         if row.traffic != "messages":
