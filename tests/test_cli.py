@@ -440,7 +440,7 @@ def test_usage_errors_name_the_command() -> None:
         ),
         (
             ["export", "x", "--what", "rouns"],
-            "--what is one of rounds, ledger, measures, confusion, training, got 'rouns'. Did you mean rounds?",
+            "--what is one of rounds, ledger, measures, confusion, training, bytes, got 'rouns'. Did you mean rounds?",
         ),
         (["--verson"], "No such option '--verson'. Did you mean --version?"),
         (["report", "x", "--rounds", "5"], "No such option '--rounds'."),

@@ -22,7 +22,10 @@ import torch
 from flwr.common.config import get_fused_config_from_dir, parse_config_args
 from typer.testing import CliRunner
 
+from fedmtl.analysis.byte_rows import ByteRow
 from fedmtl.cli import app
+from fedmtl.codecs.layout import layout_of
+from fedmtl.codecs.stated import stated_bytes
 from fedmtl.registry.components import REGISTRY, find, make
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
@@ -382,9 +385,9 @@ def rows(here: Path, name: str) -> list[dict[str, Any]]:
 
 def test_tables_of_fields(here: Path) -> None:
     tables = re.findall(r"^\| field \|.*\n\| ---.*\n((?:\|.*\n)+)", TEXT, re.MULTILINE)
-    for text, name in zip(tables, ("rounds.jsonl", "training.jsonl", "ledger.jsonl"), strict=True):
+    for text, name in zip(tables, ("rounds.jsonl", "training.jsonl", "ledger.jsonl", ""), strict=True):
         named = [field for line in text.splitlines() for field in re.findall(r"`(\w+)`", line.split("|")[1])]
-        assert named == list(rows(here, name)[0])
+        assert named == (list(rows(here, name)[0]) if name else list(ByteRow._fields))
 
 
 def test_numbers(here: Path) -> None:
@@ -426,12 +429,16 @@ def test_table_of_codecs() -> None:
     for text, bits, biased, use in codec_rows:
         codec = make("codec", text)
         assert repr(codec) == text  # with its defaults
-        data, _ = codec.encode(x, codec.init(size), np.random.default_rng(0))
-        assert float(bits) == round(8 * len(data) / size, len(bits.partition(".")[2]))
         assert (biased == "no") == codec.traits.unbiased
         assert (use == "uploads") == codec.traits.keeps_errors
         assert (use == "both, as differences") == (codec.traits.delta_only and not codec.traits.keeps_errors)
         assert ("lossless" in use) == codec.traits.lossless
+        if codec.traits.by_layout:
+            stated = stated_bytes(codec, layout_of([("trunk/0.weight", (40, 30))])).typical
+            assert bits == "32 r (m + n) / (m n) of an m × n matrix" and 8 * stated == 32 * codec.rank * (40 + 30)
+            continue
+        data, _ = codec.encode(x, codec.init(size), np.random.default_rng(0))
+        assert float(bits) == round(8 * len(data) / size, len(bits.partition(".")[2]))
 
 
 def test_table_of_optimizers() -> None:

@@ -63,7 +63,7 @@ def test_traffic_of_a_network_has_rows_of_the_whole_run() -> None:
 
 def test_a_run_in_its_folder_in_memory_and_exported(tmp_path: Path) -> None:
     """Columns add up to the summary's numbers."""
-    changes = {"link": "Constant(0.01, 0.005)", "availability": "Always(dropout=0.4)", "rounds": 2}
+    changes = {"link": "Constant(0.0001, 0.00005)", "availability": "Always(dropout=0.4)", "rounds": 2}
     result = run(experiment(**changes), tmp_path)
     found = list(byte_rows(result))
     assert list(byte_rows(load_run(tmp_path))) == found

@@ -289,7 +289,7 @@ class TestBeijingAir:
         hours = np.broadcast_to(np.arange(1000, dtype=np.float32), (2, 11, 1000)).copy()
         hours[0, 0, 10] = np.nan
         monkeypatch.setattr(beijingair, "read", lambda: beijingair.Hours(hours, ("a", "b"), ("",) * 11))
-        monkeypatch.setattr(beijingair, "scaled_together", lambda parts: (parts, None))
+        monkeypatch.setattr(beijingair, "scaled_together", lambda parts, *_: (parts, None))
         data = BeijingAir(ahead=ahead, step=1).load(0).clients[1]
         for split in data:
             np.testing.assert_array_equal(split.y["O3"], split.x[:, 0] + ahead)

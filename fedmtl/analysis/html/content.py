@@ -35,7 +35,7 @@ def content_of(groups: Sequence[Group]) -> dict[str, Any]:
     styles = line_styles(groups)
     tasks = {task: metric for group in groups for task, metric in group.metrics.items()}
     return {
-        "columns": {"names": COLUMNS, "note": NOTE},
+        "columns": {"names": list(COLUMNS), "note": NOTE},
         "tasks": {name: {"metric": one.name, "higher": one.higher_is_better} for name, one in sorted(tasks.items())},
         "groups": [
             {

@@ -72,7 +72,7 @@ def report(clinics: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_names_that_a_user_gave(report: Path) -> None:
     figures, tables = check_complete(report)
     assert figures == {"overview", "tradeoff", "tasks", "clients", "confusion-1"}
-    assert tables == {"table", "gains", "measures", "recall"}
+    assert tables == {"table", "gains", "measures", "recall", "bytes"}
     assert {row["client_name"] for row in numbers(report / "clients.csv")} == {CLIENT, "b"}
     (recall,) = parse((report / "recall.tex").read_text(encoding="utf-8"))
     assert [row[1] for row in recall[1:]] == CLASSES
@@ -141,7 +141,7 @@ def test_a_single_run_of_any_shape(name: str, baseline: bool, tmp_path: Path) ->
         write_report([tmp_path / "run"], tmp_path / "out")
     found, tables = check_complete(tmp_path / "out")
     assert found == figures
-    assert tables == {"table"} | ({"gains"} if baseline and figures else set())
+    assert tables == {"table"} | ({"bytes"} if name != "diverged" else set()) | ({"gains"} if baseline and figures else set())
     page = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert "95 % intervals" not in page and "bands" not in page and "paired over seeds" not in page
     assert ("### Pictures" in page) == bool(figures)

@@ -2,12 +2,13 @@
 
 import csv
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from fedmtl.analysis.report import write_report
-from tests import forks
 from tests.analysis.report.test_latex import parse
 from tests.analysis.run_folders import write_run
 
@@ -30,7 +31,7 @@ def test_a_report_is_a_page_tables_and_pictures(runs: Path, tmp_path: Path) -> N
     """The one task's metric is the score, so that the overview is its picture."""
     out = tmp_path / "deep" / "report"
     written = write_report([runs], out, target=0.7)
-    tables, pictures = in_all("csv md tex", "table", "gains"), in_all("png pdf svg csv", *PICTURES)
+    tables, pictures = in_all("csv md tex", "table", "gains", "bytes"), in_all("png pdf svg csv", *PICTURES)
     assert {path.name for path in written} == {"report.md"} | tables | pictures
     assert written[-1] == out / "report.md"
     assert sorted(out.iterdir()) == sorted([*written, out / "fedmtl.manifest"]), "nothing else is left behind"
@@ -76,7 +77,7 @@ def test_a_single_run_has_no_word_on_what_it_has_not(tmp_path: Path) -> None:
     write_run(tmp_path / "run", {"name": "FedPer"}, {"digit": [0.0, 0.5]}, up=9, clients=[0])
     written = write_report([tmp_path / "run"], tmp_path / "out")
     names = {path.name for path in written}
-    assert names == {"report.md"} | in_all("csv md tex", "table") | in_all("png pdf svg csv", "overview")
+    assert names == {"report.md"} | in_all("csv md tex", "table", "bytes") | in_all("png pdf svg csv", "overview")
     text = written[-1].read_text(encoding="utf-8")
     for word in ("nterval", "over seeds", "Differences", "federate", "diverged", "constant guess", "baseline among"):
         assert word not in text, word
@@ -157,4 +158,5 @@ def test_a_folder_without_a_run_writes_nothing(tmp_path: Path) -> None:
 def test_matplotlib_and_scipy_are_imported_only_when_needed() -> None:
     heavy = {"matplotlib", "scipy.stats", "scipy.special"}
     code = f"import sys, fedmtl.analysis.report; print({heavy} & sys.modules.keys())"
-    assert forks.run(code=code).stdout == "set()\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stderr
