@@ -141,7 +141,9 @@ def test_a_single_run_of_any_shape(name: str, baseline: bool, tmp_path: Path) ->
         write_report([tmp_path / "run"], tmp_path / "out")
     found, tables = check_complete(tmp_path / "out")
     assert found == figures
-    assert tables == {"table"} | ({"bytes"} if name != "diverged" else set()) | ({"gains"} if baseline and figures else set())
+    assert tables == {"table"} | ({"bytes"} if name != "diverged" else set()) | (
+        {"gains"} if baseline and figures else set()
+    )
     page = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert "95 % intervals" not in page and "bands" not in page and "paired over seeds" not in page
     assert ("### Pictures" in page) == bool(figures)
