@@ -44,3 +44,4 @@ from fedmtl.algorithms.server_pcgrad import ServerPCGrad as ServerPCGrad
 from fedmtl.algorithms.mocha import Mocha as Mocha
 from fedmtl.algorithms.task_weighted import TaskWeighted as TaskWeighted
 from fedmtl.algorithms.layer_schedule import LayerSchedule as LayerSchedule
+from fedmtl.algorithms.heterofl import HeteroFL as HeteroFL

@@ -63,7 +63,7 @@ class LayerSchedule:
     """Glob -> period n, or "n+o" with an offset: a mapping, or lines "glob=n"."""
 
     def __post_init__(self) -> None:
-        check_inner(self, self.algorithm, "FedPer()")
+        check_inner(self, self.algorithm, "FedPer()", outermost=True)
         check_averages(self, self.algorithm)
         lines = read_lines(given := self.every)
         if not lines or not all(glob and _PERIOD.fullmatch(period) for glob, period in pairs_of(lines)):

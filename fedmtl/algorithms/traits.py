@@ -93,3 +93,6 @@ class Traits:
     """``of_round(t) -> algorithm`` of round t, from 0, which has the same states and payloads of its own names and
     shapes; equal rounds are equal objects. After ``cycle`` rounds they come again. The algorithm itself is that of a
     round in which all travels."""
+    by_width: bool = _method("of_widths", "widths", "units")
+    """Clients' models have different ``widths``: of each layer that ``units`` match, the first part of its units.
+    ``of_widths(algorithm, widths, shapes)`` is the server's algorithm; clients have the wrapped one."""

@@ -58,7 +58,7 @@ class ClientPool:
         """Phase (state, evaluate, train, encode, add) -> seconds of the last ``handle``."""
         self.rounds = rounds
         self._engine = engine
-        self._loader = GroupLoader(plan, self.clients)
+        self._loader = GroupLoader(self.clients)
 
     @property
     def roster(self) -> Roster:

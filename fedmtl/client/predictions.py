@@ -21,7 +21,6 @@ from fedmtl.core.types import Batch
 from fedmtl.engines.base import Cohort, Engine
 from fedmtl.metrics import Tally
 from fedmtl.metrics.tally import tally
-from fedmtl.protocol.plan import Plan
 from fedmtl.tasks.base import output_shape
 
 PIECE = 256
@@ -41,18 +40,16 @@ class _Piece(NamedTuple):
     size: NDArray[np.int64]
 
 
-def tallies(
-    engine: Engine, plan: Plan, group: ClientGroup, rows: ShardRows, members: NDArray[np.int64]
-) -> dict[str, Tally]:
+def tallies(engine: Engine, group: ClientGroup, rows: ShardRows, members: NDArray[np.int64]) -> dict[str, Tally]:
     """Task -> the statistics of some of a group's clients, in their order.
 
     Args:
         engine: runs them.
-        plan: of the experiment.
         group: the clients.
         rows: the examples that they are measured on.
         members: which of the clients, [K], each with an example or more.
     """
+    plan = group.plan
     kinds = {task: plan.kinds[task] for task in group.table.owned if task in plan.kinds}
     if not kinds:
         return {}
@@ -61,7 +58,7 @@ def tallies(
     numbers = {task: np.zeros((len(members), kind.numbers)) for task, kind in kinds.items()}
     widest = max(math.prod(output_shape(plan.tasks[task].outputs)) for task in kinds)
     for pieces, width in _pieces(size, rows.start[group.rows[members]], widest):
-        outputs = engine.map([_cohort(plan, group, rows, members, pieces, width)])[0]
+        outputs = engine.map([_cohort(group, rows, members, pieces, width)])[0]
         real = torch.arange(width)[None] < torch.from_numpy(pieces.size)[:, None]
         examples = (torch.from_numpy(pieces.start)[:, None] + torch.arange(width)[None])[real]
         owner = np.repeat(pieces.member, pieces.size)
@@ -94,14 +91,12 @@ def _pieces(size: NDArray[np.int64], start: NDArray[np.int64], outputs: int) -> 
             yield _Piece(member[chosen], (start[member] + piece * place)[chosen], sizes[chosen]), width
 
 
-def _cohort(
-    plan: Plan, group: ClientGroup, rows: ShardRows, members: NDArray[np.int64], pieces: _Piece, width: int
-) -> Cohort:
+def _cohort(group: ClientGroup, rows: ShardRows, members: NDArray[np.int64], pieces: _Piece, width: int) -> Cohort:
     """The pieces, each a client of one batch."""
     chosen = members[pieces.member]
     return Cohort(
         clients=group.clients[chosen].tolist(),
-        function=plan.outputs(group.table.owned),
+        function=group.plan.outputs(group.table.owned),
         downs=group.downs,
         broadcast_index=group.broadcast_index[chosen],
         private=tree_map(lambda leaf: leaf[chosen], group.states["private"]),

@@ -20,7 +20,6 @@ from fedmtl.core.threads import one_thread
 from fedmtl.core.trees import tree_stack
 from fedmtl.core.types import Batch, ClientId, Params, Payload, TaskSet
 from fedmtl.data.joined import some_of
-from fedmtl.data.roster import Roster
 from fedmtl.engines.base import Cohort, TaskPadding
 from fedmtl.engines.batching.streamed import StreamedBatches
 from fedmtl.engines.loop import run_one
@@ -29,6 +28,7 @@ from fedmtl.export.mixture import apart, flat
 from fedmtl.models.split import mixed_sums_fn, sums_fn
 from fedmtl.protocol.exchange import Exchange
 from fedmtl.protocol.plan import Plan
+from fedmtl.protocol.plan_variants import kinds_of
 from fedmtl.protocol.requests import Requests
 from fedmtl.server.broadcast import broadcasts
 from fedmtl.server.sampling import sample
@@ -81,7 +81,7 @@ def for_each_client_model(
     federation, schema, rounds = found.federation, found.schema, found.version
     plan = found.plan.at(rounds)
     assert federation is not None and found.store is not None
-    roster = Roster(schema.owners)
+    roster = kinds_of(plan, schema.owners)
     if not 0 <= clients <= len(roster.clients):
         raise ValueError(f"clients is 0 for all, or at most the {len(roster.clients)} that there are, got {clients}.")
     count = clients or len(roster.clients)
@@ -111,7 +111,7 @@ class ModelEngine:
 
     def _results(self, cohort: Cohort) -> Iterator[Sums]:
         predicts = cohort._replace(function=lambda down, private, batches, ctx: _predictor(self._plan, down, private))
-        measure_on = _measure(self._plan, cohort.owned)
+        measure_on = _measure(self._plan.of(cohort.clients[0]), cohort.owned)
         for k, client in enumerate(cohort.clients):
             given = cohort.batches(np.array([k]))
             if isinstance(given, StreamedBatches):

@@ -19,7 +19,6 @@ from fedmtl.core.types import ClientId, Params, Payload, TaskSet
 from fedmtl.data.base import Schema
 from fedmtl.data.client_number import client_number
 from fedmtl.data.recipe import TableRecipe
-from fedmtl.data.roster import Roster
 from fedmtl.data.validation import example_counts
 from fedmtl.export.finished import Finished, store_in
 from fedmtl.export.inputs import checked_inputs
@@ -30,6 +29,7 @@ from fedmtl.models.predictions import Predictions
 from fedmtl.protocol.exchange import Exchange
 from fedmtl.protocol.packets import DOWN, HEADER_BYTES, Packets
 from fedmtl.protocol.packing import raise_error, unpack_payloads
+from fedmtl.protocol.plan_variants import kinds_of
 from fedmtl.protocol.reference import Reference, whole_bytes
 from fedmtl.runs.experiment import Experiment
 from fedmtl.server.broadcast import broadcasts
@@ -47,7 +47,7 @@ class TrainedModels:
 
     def __init__(self, run: Finished) -> None:
         self._run = run._replace(plan=run.plan.at(run.version))
-        self._roster = Roster(run.schema.owners)
+        self._roster = kinds_of(run.plan, run.schema.owners)
         self._exchange = Exchange(number=run.version + 1, version=run.version, measure=True, last=True)
 
     @property
@@ -74,7 +74,7 @@ class TrainedModels:
             ValueError: an unknown client, or one whose private state is elsewhere.
         """
         number = self.number(client)
-        plan, owned = self._run.plan, self._roster[number]
+        plan, owned = self._run.plan.of(number), self._roster[number]
         with torch.no_grad(), one_thread(), float32_default():
             down, private = self._down(number, owned), self._private(number, owned)
             if plan.mixture is None:
@@ -113,7 +113,7 @@ class TrainedModels:
         Raises:
             ValueError: a client that predicts with several models, or one whose private state is elsewhere.
         """
-        plan, owned = self._run.plan, self._roster[client]
+        plan, owned = self._run.plan.of(client), self._roster[client]
         if plan.mixture is not None:
             raise ValueError(f"{plan.algorithm!r} predicts with several models, of which none is the client's own.")
         sends = plan.algorithm.traits.sends
@@ -157,7 +157,7 @@ class TrainedModels:
 
     def _private(self, client: ClientId, owned: TaskSet) -> Any:
         """Return the client's private state at the end of the run, or its first one where it never trained."""
-        plan, schema = self._run.plan, self._run.schema
+        plan, schema = self._run.plan.of(client), self._run.schema
         counts = example_counts(schema.examples, plan.valid_fraction)
         size = 1 if counts is None else int(counts[self._roster.rows(np.array([client]))[0], 0])
         first = first_state(plan, client, owned, size)

@@ -41,26 +41,43 @@ def find_groups(
     Raises:
         ValueError: a client that is in no group.
     """
+    found, unused, lost = first_words(rule, clients, names)
+    if lost is not None:
+        pairs = pairs_of(rule)
+        raise ValueError(
+            f"{model!r}: client {lost} is in no group, and a parameter is shared within groups; name it, as in "
+            f'groups={{"{lost}": "{pairs[0][1]}"}}, or put all others into one group by "*".'
+            f"{did_you_mean(lost, [glob for glob, _ in pairs])}"
+        )
+    return ClientGroups(tuple(rule), found, unused)
+
+
+def first_words(
+    rule: Sequence[str], clients: Iterable[ClientId], names: Mapping[ClientId, str]
+) -> tuple[dict[ClientId, str], tuple[str, ...], str | None]:
+    """Return the word of each client, the globs that decide for none, and a client that no glob matches, or None.
+
+    Args:
+        rule: lines "client=word", of which the first decides whose glob matches the client's name, or its number.
+        clients: those that are known here.
+        names: of clients that have one.
+    """
     pairs = pairs_of(rule)
     found: dict[ClientId, str] = {}
     used: set[str] = set()
     for client in clients:
         label = names.get(client, str(client))
-        for glob, group in pairs:
+        for glob, word in pairs:
             if fnmatchcase(label, glob) or fnmatchcase(str(client), glob):
-                found[client] = group
+                found[client] = word
                 used.add(glob)
                 break
         else:
-            raise ValueError(
-                f"{model!r}: client {label} is in no group, and a parameter is shared within groups; name it, as in "
-                f'groups={{"{label}": "{pairs[0][1]}"}}, or put all others into one group by "*".'
-                f"{did_you_mean(label, [glob for glob, _ in pairs])}"
-            )
-    return ClientGroups(tuple(rule), found, tuple(glob for glob, _ in pairs if glob not in used))
+            return found, (), label
+    return found, tuple(glob for glob, _ in pairs if glob not in used), None
 
 
-def check_groups(model: Any, groups: ClientGroups) -> None:
+def check_groups(owner: Any, groups: ClientGroups, field: str = "groups") -> None:
     """Refuse a glob that decides for no client; ``groups`` are of all clients.
 
     Raises:
@@ -68,6 +85,6 @@ def check_groups(model: Any, groups: ClientGroups) -> None:
     """
     if groups.unused:
         raise ValueError(
-            f"{model!r}: groups: {groups.unused[0]!r} is no client, or a line before it has taken all that it matches; "
-            "mend it, or put it first."
+            f"{owner!r}: {field}: {groups.unused[0]!r} is no client, or a line before it has taken all that "
+            "it matches; mend it, or put it first."
         )

@@ -26,6 +26,7 @@ from fedmtl.onboarding.ways import Descent, Steps, Ways
 from fedmtl.optimizers import AdamW, Optimizer
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.plan_check import check_inputs
+from fedmtl.protocol.plan_variants import whole
 from fedmtl.registry.allowed import beside
 from fedmtl.runs.experiment import Experiment, from_dict
 from fedmtl.runs.result import Result
@@ -96,6 +97,9 @@ def onboard(
     check_int("seed", drawn, 0)
     federation = newcomers(finished, data, tasks or {}, test_fraction, drawn)
     plan = finished.experiment.make_plan(finished.schema._replace(tasks={**finished.schema.tasks, **federation.tasks}))
+    if known and plan.widths is not None:
+        raise ValueError(f"known: clients of {plan.algorithm!r} have other models; give new ones, as data.")
+    plan = whole(plan)
     check_inputs(plan, federation.inputs())
     head, tune = Steps(head_steps, head_lr), Steps(fine_tune, fine_tune_lr)
     by = Descent(head, tune, Steps(scratch_steps, scratch_lr), batch_size, optimizer, drawn)

@@ -131,7 +131,8 @@ class Ways:
         if len(some):
             own = {"private": dict(models.own)}
             downs = [{"common": models.common}]
-            group = ClientGroup(self.table, "", every, every, clients, downs, np.zeros(len(every), np.int64), own)
+            first = np.zeros(len(every), np.int64)
+            group = ClientGroup(self.plan, self.table, "", every, every, clients, downs, first, own)
             cohort = group.cohort(self._measure, test, some, None, EVALUATION_BATCH)
             for task, sums in self.engine.map([cohort])[0].items():
                 found[task][some] = sums.numpy()

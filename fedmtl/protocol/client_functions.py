@@ -15,9 +15,9 @@ from fedmtl.algorithms.base import Algorithm, Prediction
 from fedmtl.algorithms.common.training_loss import losses_kept, mean_loss
 from fedmtl.core.bounds import shown
 from fedmtl.core.context import NO_CONTEXT, Context, NoContext, context_of
-from fedmtl.core.types import Batch, Payload, TaskSet, Trained
+from fedmtl.core.types import Batch, Params, Payload, TaskSet, Trained
 from fedmtl.data.batches import make_batches
-from fedmtl.engines.base import ClientFn
+from fedmtl.engines.base import ClientFn, TaskPadding
 from fedmtl.models.split import SplitModel, mixed_outputs_fn, mixed_sums_fn, outputs_fn, sums_fn
 from fedmtl.protocol.returned import as_result, check_result, check_state
 from fedmtl.tables.schemas import TRAIN_LOSS
@@ -95,12 +95,26 @@ def _own(metrics: Mapping[str, Tensor]) -> dict[str, Tensor]:
 _NAME = re.compile(r"[A-Za-z0-9_.\-]{1,100}")
 
 
+def sizes_of_sums(
+    module: SplitModel, tasks: Mapping[str, Task], x: NDArray[Any], owned: TaskSet, params: Params
+) -> dict[str, int]:
+    """Task -> how many numbers its sums are, found on the inputs [1, …]."""
+    found = sums_fn(module, tasks, owned)(params, zeros(x, tasks, owned)[0])
+    return {task: value.numel() for task, value in found.items()}
+
+
 class ShapeTrial(NamedTuple):
     """A round on an example of zeros."""
 
     result: Trained[Any]
     reads_context: bool
     """True where the function reads its context; others are called without one."""
+
+
+def padding_of(initial: Params, tasks: Mapping[str, Task], function: ClientFn) -> TaskPadding:
+    """Make the padding of clients to all tasks, with heads of zeros."""
+    heads = {name: torch.zeros_like(w) for name, w in initial.items() if name.startswith("head.")}
+    return TaskPadding(function, heads, {name: task.label_shape for name, task in tasks.items()})
 
 
 def zeros(x: NDArray[Any], tasks: Mapping[str, Task], owned: TaskSet) -> list[dict[str, Tensor]]:

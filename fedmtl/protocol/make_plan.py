@@ -9,6 +9,7 @@ from fedmtl.codecs.base import Codec
 from fedmtl.data.base import Schema
 from fedmtl.data.validation import example_counts
 from fedmtl.models.base import Model
+from fedmtl.models.client_groups import ClientGroups, first_words
 from fedmtl.models.share import groups_of
 from fedmtl.models.wrappers import hashed_words
 from fedmtl.protocol.plan import METRICS, Plan
@@ -68,6 +69,7 @@ def make_plan(
         recipe=recipe_digest(schema.recipe),
         augment=augment,
         groups=groups_of(model, schema.owners, schema.client_names),
+        widths=_widths(algorithm, schema) if algorithm.traits.by_width else None,
     )
     if schema.tokens and not plan.integer_inputs:
         raise TokensRefused(model, schema.tokens)
@@ -78,3 +80,13 @@ def make_plan(
             f"data with vocabulary={known}, or arrays of words by that hash with tokens={known}."
         )
     return plan
+
+
+def _widths(algorithm: Any, schema: Schema) -> ClientGroups:
+    """Return the width of each client's model."""
+    found, unused, lost = first_words(algorithm.widths, schema.owners, schema.client_names)
+    if lost is not None:
+        raise ValueError(
+            f'{algorithm!r}: no glob of widths matches client {lost}; name it, or give all others a width by "*".'
+        )
+    return ClientGroups(algorithm.widths, found, unused)

@@ -1,12 +1,10 @@
 """The plan that server and clients derive alike from one experiment, so that no name and no shape travels."""
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
-import torch
 
 from fedmtl.algorithms.base import Algorithm, Prediction, first_server
 from fedmtl.algorithms.common.by_map import by_map
@@ -23,10 +21,11 @@ from fedmtl.metrics import MetricKind
 from fedmtl.metrics.kinds import kind_of
 from fedmtl.models.base import Model
 from fedmtl.models.client_groups import ClientGroups
-from fedmtl.models.split import SplitModel, build, initial_params, loss_fn, sums_fn
-from fedmtl.protocol.client_functions import ShapeTrial, measure_fn, mixture_of, predict_fn, trial, with_metrics, zeros
+from fedmtl.models.split import SplitModel, build, initial_params, loss_fn
+from fedmtl.protocol import client_functions as functions
 from fedmtl.protocol.link import Link
 from fedmtl.protocol.plan_digest import plan_digest
+from fedmtl.protocol.plan_variants import add_widths, of_client, of_round
 from fedmtl.protocol.returned import as_payload
 from fedmtl.protocol.spec import Spec, spec_of
 from fedmtl.tables.schemas import TRAIN_LOSS
@@ -39,9 +38,9 @@ METRICS = ("last", "all", "primary")
 class Plan:
     """The model, the algorithm and the codecs of an experiment, and their specs and functions.
 
-    Both sides make one; equal experiments make equal plans. Clients differ by the set of tasks that they own: equal
-    sets have equal parameters, specs and pure functions, which are made once, so that an engine recognises by identity
-    the clients that can run together.
+    Both sides make one; equal experiments make equal plans. Clients differ by the set of tasks that they own, and by
+    the width of their model: equal ones have equal parameters, specs and pure functions, which are made once, so that
+    an engine recognises by identity the clients that can run together.
     """
 
     def __init__(
@@ -66,13 +65,13 @@ class Plan:
         recipe: str = "",
         augment: Sequence[Augmentation] = (),
         groups: ClientGroups | None = None,
+        widths: ClientGroups | None = None,
     ) -> None:
         self.up_codec, self.down_codec = up_codec, down_codec
         self.tasks = dict(sorted(tasks.items()))
         self.batch_size, self.seed = batch_size, seed
         self.longest = longest  # training examples of the largest client of all; None where it is not known
-        self.valid_fraction = valid_fraction
-        """Fraction of training examples that clients hold out and measure rounds on; 0: they measure test examples."""
+        self.valid_fraction = valid_fraction  # of training examples, on which rounds are measured; 0: on test examples
         self.metrics = metrics  # the models that are measured by all metrics, one of ``METRICS``
         self.sent_metrics = frozenset(["train_loss"] * train_loss + ["train_metrics"] * train_metrics)
         self.owners, self.model, self.groups = owners, model, groups
@@ -86,21 +85,19 @@ class Plan:
         inputs = self.tasks, input_shape, self.integer_inputs, bool(forms)
         self.augmented = AugmentedInputs(self.augment, *inputs) if self.augment else None
         """Changes the inputs of training steps; None changes none."""
-        self._input = np.zeros((1, *input_shape), np.int64 if self.integer_inputs else np.float32)
+        self.example = np.zeros((1, *input_shape), np.int64 if self.integer_inputs else np.float32)
         self._by_tasks: dict[tuple[str, TaskSet], Any] = {}
-        self._by_algorithm: dict[Any, Plan] = {}
+        self._by_round: dict[Any, Plan] = {}
+        self.widths = widths
+        self.by_width: dict[str, Plan] = add_widths(self, algorithm, widths)
 
     def at(self, version: int) -> "Plan":
         """Return the plan of exchanges that send this version of the model: payloads may differ by round."""
-        if not self.algorithm.traits.by_round:
-            return self
-        wrapped: Any = self.algorithm
-        algorithm = wrapped.of_round(version % wrapped.cycle)
-        if algorithm not in self._by_algorithm:
-            made = self._by_algorithm[algorithm] = copy(self)
-            own = {"algorithm": algorithm, "digest": self.digest, "_by_tasks": {}, "_by_algorithm": {}}
-            made.__dict__ = {k: v for k, v in self.__dict__.items() if k != "_whole_server"} | own
-        return self._by_algorithm[algorithm]
+        return of_round(self, version, self._by_round) if self.algorithm.traits.by_round else self
+
+    def of(self, client: ClientId) -> "Plan":
+        """Return the plan of a client; of those of one width, the same."""
+        return self if self.widths is None else self.by_width[self.widths.of[client]]
 
     @property
     def all_tasks(self) -> TaskSet:
@@ -109,7 +106,7 @@ class Plan:
     @property
     def mixture(self) -> Callable[[Payload, Any], Prediction] | None:
         """The algorithm's function for predictions with several models."""
-        return mixture_of(self.algorithm)
+        return functions.mixture_of(self.algorithm)
 
     def server_context(self, round: int, purpose: str) -> Context:
         """Return the context of a call of the algorithm's server functions; the first round is 1."""
@@ -150,10 +147,8 @@ class Plan:
         ctx = self.server_context(1, "init_server")
         if not self.algorithm.traits.register_clients:  # 100,000 dicts without a use
             return self.algorithm.init_server(self.initial, ctx)
-        owners = Roster(owners)
-        own = [self.restrict(self.initial, owned) for owned in owners.task_sets]
-        first = {client: own[index] for client, index in zip(owners, owners.owns.tolist(), strict=True)}
-        return first_server(self.algorithm, self.initial, first, ctx)
+        own = {owned: self.restrict(self.initial, owned) for owned in Roster(owners).task_sets}
+        return first_server(self.algorithm, self.initial, {c: own[owned] for c, owned in owners.items()}, ctx)
 
     def broadcast(self, server: Any, client: ClientId, owned: TaskSet, round: int = 1) -> Payload:
         """Return the broadcast to a client, without heads that the client does not own."""
@@ -161,6 +156,7 @@ class Plan:
         payload = as_payload(self.algorithm, "broadcast", sent).items()
         return {record: self.restrict(params, owned) for record, params in payload}
 
+    @of_client
     def down_spec(self, client: ClientId, owned: TaskSet) -> Spec:
         """Return the spec of broadcasts to this client."""
         return self._once("down", owned, lambda: spec_of(self._first_broadcast(client, owned)))
@@ -174,34 +170,39 @@ class Plan:
     def _whole_server(self) -> Any:
         return self.first_server(self.owners)
 
+    @of_client
     def up_spec(self, client: ClientId, owned: TaskSet) -> Spec:
         """Return the spec of this client's uploads, found by a round on one example of zeros."""
         return self._once("up", owned, lambda: spec_of(self._trial(client, owned).result.upload.payload))
 
+    @of_client
     def uplink(self, client: ClientId, owned: TaskSet) -> Link:
         """Return the link of this client's uploads."""
         own = tuple(name for name in self.training_metrics(client, owned) if name != TRAIN_LOSS)
         return self._once("uplink", owned, lambda: Link(self.up_spec(client, owned), self.up_codec, own))
 
+    @of_client
     def downlink(self, client: ClientId, owned: TaskSet) -> Link:
         """Return the link of broadcasts to this client."""
         return self._once("downlink", owned, lambda: Link(self.down_spec(client, owned), self.down_codec))
 
+    @of_client
     def training_metrics(self, client: ClientId, owned: TaskSet) -> tuple[str, ...]:
         """Return the names of the metrics that uploads of this client hold, sorted: none where it sends no numbers."""
         return tuple(sorted(self._trial(client, owned).result.metrics)) if self.up_spec(client, owned) else ()
 
+    @of_client
     def reads_context(self, client: ClientId, owned: TaskSet) -> bool:
         """Return True where this client's round reads its context: a schedule, a layer that draws, or the method."""
         return self._trial(client, owned).reads_context
 
-    def _trial(self, client: ClientId, owned: TaskSet) -> ShapeTrial:
+    def _trial(self, client: ClientId, owned: TaskSet) -> functions.ShapeTrial:
         """Run the client's round on one example of zeros."""
 
-        def make() -> ShapeTrial:
+        def make() -> functions.ShapeTrial:
             sent = self._first_broadcast(client, owned)
-            private, batches = self.init_client(owned, 1), zeros(self._input, self.tasks, owned)
-            return trial(self.algorithm, self.training(owned), sent, private, batches)
+            private, batches = self.init_client(owned, 1), functions.zeros(self.example, self.tasks, owned)
+            return functions.trial(self.algorithm, self.training(owned), sent, private, batches)
 
         return self._once("trial", owned, make)
 
@@ -211,15 +212,21 @@ class Plan:
 
     def training(self, owned: TaskSet) -> ClientFn:
         """Return (down, private, batches, ctx) -> ``Trained``: the client's round, and its training loss if sent."""
-        return self._once("training", owned, lambda: with_metrics(self.local_update(owned), self.sent_metrics))
+        return self._once(
+            "training", owned, lambda: functions.with_metrics(self.local_update(owned), self.sent_metrics)
+        )
 
     def measure(self, owned: TaskSet) -> ClientFn:
         """Return (down, private, batches, ctx) -> task -> sums of its metric, of the client's predictor."""
-        return self._once("measure", owned, lambda: measure_fn(self.algorithm, self.module, self.tasks, owned))
+        return self._once(
+            "measure", owned, lambda: functions.measure_fn(self.algorithm, self.module, self.tasks, owned)
+        )
 
     def outputs(self, owned: TaskSet) -> ClientFn:
         """Return (down, private, batches, ctx) -> task -> outputs for the first batch."""
-        return self._once("outputs", owned, lambda: predict_fn(self.algorithm, self.module, self.tasks, owned))
+        return self._once(
+            "outputs", owned, lambda: functions.predict_fn(self.algorithm, self.module, self.tasks, owned)
+        )
 
     @cached_property
     def kinds(self) -> dict[str, MetricKind]:
@@ -229,22 +236,15 @@ class Plan:
 
     def task_padding(self, function: ClientFn) -> TaskPadding | None:
         """Return the padding of clients to all tasks for ``local_update`` or ``measure``; None if that is not safe."""
-        if self.module.has_stems or not self.algorithm.traits.independent_heads:
-            return None
-        heads = {name: torch.zeros_like(w) for name, w in self.initial.items() if name.startswith("head.")}
-        return TaskPadding(function, heads, {name: task.label_shape for name, task in self.tasks.items()})
+        safe = self.algorithm.traits.independent_heads and not self.module.has_stems
+        return functions.padding_of(self.initial, self.tasks, function) if safe else None
 
     @property
     def input_like(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
         """Shape and type of one client's input."""
-        return self._input.shape[1:], self._input.dtype
+        return self.example.shape[1:], self.example.dtype
 
     def sums_sizes(self, owned: TaskSet) -> dict[str, int]:
         """Task -> how many numbers its sums are."""
-
-        def make() -> dict[str, int]:
-            params, (batch,) = self.restrict(self.initial, owned), zeros(self._input, self.tasks, owned)
-            found = sums_fn(self.module, self.tasks, owned)(params, batch)
-            return {task: value.numel() for task, value in found.items()}
-
-        return self._once("sums", owned, make)
+        make = partial(functions.sizes_of_sums, self.module, self.tasks, self.example, owned)
+        return self._once("sums", owned, lambda: make(self.restrict(self.initial, owned)))

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from fedmtl.core.trees import tree_leaves
 from fedmtl.core.types import ClientId, TaskSet
-from fedmtl.data.roster import Roster
 from fedmtl.models.client_groups import check_groups
 from fedmtl.models.split import check_runs
 from fedmtl.protocol.plan import Plan
+from fedmtl.protocol.plan_variants import kinds_of
 
 REGISTERED = 50_000
 """Clients at most where the server keeps something of each: it is written every round, and similarities are K × K."""
@@ -28,6 +28,8 @@ def check_plan(plan: Plan, roster: Mapping[ClientId, TaskSet]) -> None:
     traits = plan.algorithm.traits
     if plan.groups is not None:
         check_groups(plan.model, plan.groups)
+    if plan.widths is not None:
+        check_groups(plan.algorithm, plan.widths, "widths")
     if traits.register_clients and not traits.counts_clients_only and len(roster) > REGISTERED:
         raise ValueError(
             f"{plan.algorithm!r} keeps something of each client on the server, so it takes at most {REGISTERED:,} "
@@ -41,7 +43,7 @@ def check_plan(plan: Plan, roster: Mapping[ClientId, TaskSet]) -> None:
                     f"{plan.algorithm!r} needs a head with parameters for each task, but {plan.model!r} has none "
                     f"for {task!r}; make head(features, outputs) a module that learns."
                 )
-    roster = Roster(roster)
+    roster = kinds_of(plan, roster)
     if traits.equal_trunks and len({_stems(plan, owned) for owned in roster.task_sets}) > 1:
         raise ValueError(
             f"{plan.algorithm!r} sets clients' trunks against each other, which need the same parameters, but clients "
@@ -89,7 +91,7 @@ def _check_specs(plan: Plan, kinds: list[tuple[ClientId, TaskSet]]) -> None:
                     f"A payload has at least one number, or no record at all, but {plan.algorithm!r} has "
                     f"{[f'{entry.record}/{entry.name} {entry.shape}' for entry in spec]} in its {what}."
                 )
-        plan.measure(owned)
+        plan.of(client).measure(owned)
 
 
 def _stems(plan: Plan, owned: TaskSet) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from xxhash import xxh3_128_digest
 
 from fedmtl.core.random import rng
 from fedmtl.core.trees import tree_stack
-from fedmtl.core.types import ClientId, Payload, TaskSet
+from fedmtl.core.types import ClientId, Payload
 from fedmtl.data.roster import Roster
 from fedmtl.protocol.exchange import Exchange
 from fedmtl.protocol.packets import DOWN, Packets, concat
@@ -29,7 +29,7 @@ def broadcasts(plan: Plan, state: Any, roster: Roster, exchange: Exchange, clien
     codec's randomness is a packet's.
     """
     distinct: dict[Any, int] = {}
-    rows: dict[TaskSet, list[tuple[int, ClientId, Payload]]] = {}
+    rows: dict[int, list[tuple[int, ClientId, Payload]]] = {}
     by_records: dict[Any, int] = {}
     sums: dict[int, bytes] = {}
     alive: list[Payload] = []  # an id is an object's own while it lives
@@ -46,8 +46,7 @@ def broadcasts(plan: Plan, state: Any, roster: Roster, exchange: Exchange, clien
         place = by_records.get(records)
         if place is None:
             alive.append(payload)
-            task_set = roster.task_sets[index]
-            foreign = plan.foreign(task_set)
+            foreign = plan.foreign(roster.task_sets[index])
             payload = {
                 record: {name: value for name, value in params.items() if not name.startswith(foreign)}
                 for record, params in payload.items()
@@ -57,15 +56,15 @@ def broadcasts(plan: Plan, state: Any, roster: Roster, exchange: Exchange, clien
             ]
             numbers = tuple((record, name, _sum(tensor, sums)) for record, name, tensor in flat)
             if numbers not in distinct:
-                rows.setdefault(task_set, []).append((len(distinct), client, payload))
+                rows.setdefault(index, []).append((len(distinct), client, payload))
                 distinct[numbers] = len(distinct)
             place = by_records[records] = distinct[numbers]
         which[k] = place
     packets = [b""] * len(distinct)
-    stacks = [(owned, found[k : k + STACK]) for owned, found in rows.items() for k in range(0, len(found), STACK)]
-    for task_set, some in stacks:
+    stacks = [(index, found[k : k + STACK]) for index, found in rows.items() for k in range(0, len(found), STACK)]
+    for index, some in stacks:
         places, speakers, payloads = zip(*some, strict=True)
-        link = plan.downlink(speakers[0], task_set)
+        link = plan.downlink(speakers[0], roster.task_sets[index])
         for payload in payloads:
             check_payload(payload, link.spec, DOWN)
         packed = pack_payloads(

@@ -19,6 +19,7 @@ from fedmtl.protocol.ledger import Ledger
 from fedmtl.protocol.packets import Packets
 from fedmtl.protocol.permissions import is_divergence
 from fedmtl.protocol.plan import Plan
+from fedmtl.protocol.plan_variants import kinds_of
 from fedmtl.protocol.rejections import Rejection, count
 from fedmtl.protocol.requests import Replies, Requests
 from fedmtl.server.broadcast import broadcasts
@@ -84,9 +85,11 @@ class Server:
         self.placement = placement
         self.roster = Roster(roster)
         """All clients, ascending, and the tasks that each owns."""
+        self.kinds = kinds_of(plan, self.roster)
+        """The same, with an entry for each kind of clients that have equal packets."""
         self.measured = measured_clients(self.roster, evaluate_clients, plan.seed)
         """The clients whose models are measured, ascending."""
-        self.references = References(plan, self.roster) if plan.down_codec.traits.delta_only else None
+        self.references = References(plan, self.kinds) if plan.down_codec.traits.delta_only else None
         """The memory of broadcasts that are changes; None where they are whole values."""
         self._present, self._measuring = self.roster.clients, self.measured
         self._bounds = bounds
@@ -160,7 +163,7 @@ class Server:
     def _packets(self, exchange: Exchange, clients: NDArray[np.int64], since: NDArray[np.int64]) -> Packets:
         if self.references is not None:
             return self.references.packets(exchange, clients, since)
-        return broadcasts(self.plan.at(exchange.version), self.state, self.roster, exchange, clients)
+        return broadcasts(self.plan.at(exchange.version), self.state, self.kinds, exchange, clients)
 
     def close_round(
         self,
@@ -187,7 +190,7 @@ class Server:
         """
         exchange, bounds = requests.exchange, None if trusted else self._bounds
         plan = self.plan.at(exchange.version)
-        received = RoundReplies(plan, self.roster, requests, replies, bounds, self._examples)
+        received = RoundReplies(plan, self.kinds, requests, replies, bounds, self._examples)
         received.name_problems(rejections)
         received.flight = None if self.clock is None else self.clock.flight
         received.references = self.references

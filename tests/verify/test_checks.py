@@ -38,6 +38,8 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {
         *("z = np.arange", 'f"an index of'),
     ),
     "GolombTopK": ("check_most(",),
+    # The protocol's, without code: HeteroFL has the methods of whatever it wraps.
+    "HeteroFL": ("Algorithm: aggregate: return server",),
     # Its server keeps nothing.
     "Local": ("aggregate: return server",),
 }

@@ -175,7 +175,8 @@ def by_map(
     """Return the algorithm with the parameters whose role differs from the part that it gives them.
 
     Args:
-        algorithm: which sends the parts that its trait ``sends`` declares; without one, all.
+        algorithm: which sends the parts that its trait ``sends`` declares; without one, all. Of one whose clients have
+            models of different widths, the wrapped one, which clients have, is meant.
         roles: name -> "shared", "private" or "group".
         params: of the whole model.
         groups: of clients, where a role is "group".
@@ -183,6 +184,14 @@ def by_map(
     Raises:
         ValueError: an algorithm that trains on the server, or finds tasks by their heads, or has nothing left to share.
     """
+    if algorithm.traits.by_width:
+        sized: Any = algorithm
+        algorithm = sized.algorithm
+        if given := [name for name, role in roles.items() if role != "private"]:
+            raise ValueError(
+                f"{sized!r} takes means of what {algorithm!r} sends, and the model's map makes {given[0]} "
+                f"{roles[given[0]]}; leave out that glob."
+            )
     sends = "model" if algorithm.traits.sends is None else algorithm.traits.sends.up
     trunks = dict.fromkeys(("trunk", "trunk but A", "trunk but B"), ("trunk.",))
     prefixes = {"model": ("",), "heads": ("head.",), "nothing": (), **trunks}.get(sends, ("",))

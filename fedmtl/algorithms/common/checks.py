@@ -7,15 +7,23 @@ from fedmtl.core.traits import check_traits
 from fedmtl.optimizers.checks import check_optimizer as check_optimizer
 
 
-def check_inner(wrapper: Any, algorithm: Any, example: str) -> None:
-    """Refuse what is no algorithm where a wrapper takes one."""
+def check_inner(wrapper: Any, algorithm: Any, example: str, outermost: bool = False) -> None:
+    """Refuse what is no algorithm where a wrapper takes one, and a wrapper that is to be the outermost inside another.
+
+    Args:
+        wrapper: that takes it.
+        algorithm: the one inside.
+        example: of one, for messages.
+        outermost: True where the wrapper itself is to be the outermost.
+    """
     name = type(wrapper).__name__
     if isinstance(algorithm, type) or "local_update" not in dir(algorithm):
         raise ValueError(f"{name} wraps an algorithm such as {example}, got algorithm={algorithm!r}.")
     check_traits("algorithm", algorithm, Traits)
-    if algorithm.traits.by_round:
+    if algorithm.traits.by_round or algorithm.traits.by_width:
         outside = type(algorithm).__name__
-        raise ValueError(f"{outside} goes outside: {outside}({name}(…)), got algorithm={algorithm!r} in {name}.")
+        rest = f": {outside}({name}(…))" if not outermost else f", and so does {name}; take one of the two"
+        raise ValueError(f"{outside} goes outside{rest}, got algorithm={algorithm!r} in {name}.")
 
 
 def check_descent(algorithm: Any, lr: float, epochs: int, optimizer: Any) -> None:

@@ -21,13 +21,16 @@ from fedmtl.protocol.link import Link
 from fedmtl.protocol.packets import DOWN, Packets, concat
 from fedmtl.protocol.packing import raise_error, unpack_payloads
 from fedmtl.protocol.plan import Plan
+from fedmtl.protocol.plan_variants import by_plan
 from fedmtl.protocol.reference import Reference, no_reference
 from fedmtl.protocol.requests import START_ANEW
 
 
 class ClientGroup(NamedTuple):
-    """Clients of an exchange with the same tasks and the same structure of state."""
+    """Clients of an exchange with the same plan, the same tasks and the same structure of state."""
 
+    plan: Plan
+    """Theirs."""
     table: ShardTable
     kind: str
     """Names the structure."""
@@ -120,17 +123,15 @@ def state_kind(owned: TaskSet, first: dict[str, Any]) -> str:
 
 
 class GroupLoader:
-    """Groups the requested clients of a node by tasks and structure of state.
+    """Groups the requested clients of a node by tasks, plan and structure of state.
 
     Args:
-        plan: of the experiment.
         clients: of the node.
     """
 
-    def __init__(self, plan: Plan, clients: Shard) -> None:
-        self._plan = plan
+    def __init__(self, clients: Shard) -> None:
         self._clients = clients
-        self._kinds: dict[tuple[TaskSet, int], str] = {}
+        self._kinds: dict[tuple[Plan, TaskSet, int], str] = {}
 
     def load(self, exchange: LoadedExchange) -> list[ClientGroup]:
         """Load the groups of an exchange; broadcasts that differ are decoded once each.
@@ -140,60 +141,70 @@ class GroupLoader:
             PacketError: a packet that is damaged or of another experiment.
             LostState: a private state that must be there is not, or is damaged.
         """
-        requests, store = exchange.requests, exchange.store
+        requests = exchange.requests
         tables, places = self._clients.locate(requests.clients)
         busy = requests.evaluate | requests.train
         opened: dict[Any, Payload] = {}
         groups = []
         for index, table in enumerate(self._clients.tables):
             members = np.flatnonzero(busy & (tables == index))
-            if not len(members):
-                continue
-            link = exchange.plan.downlink(int(requests.clients[members[0]]), table.owned)
-            packets, changes = (
-                requests.packets.select(members),
-                exchange.plan.down_codec.traits.delta_only and bool(link.spec),
-            )
-            downs, broadcast_index = ([], members[:0]) if changes else _open(exchange, link, packets, opened)
-            kinds = self._kinds_of(table, places[members])
-            for kind in sorted(set(kinds.tolist())):
-                some = np.flatnonzero(kinds == kind)
-                chosen = members[some]
-                clients, rows = requests.clients[chosen], places[chosen]
-                start = time.perf_counter()
-                since = requests.since[chosen]
-                if changes and not _has_private(self._first(table, rows[:1])):
-                    since = np.full(len(some), START_ANEW)  # a lost reference is sent anew
-                states = store.load_rows(
-                    kind, clients, requests.exchange.version, lambda k, t=table, r=rows: self._first(t, r[k]), since
-                )
-                exchange.spend("state", start)
-                downs_of, place = downs, broadcast_index[some] if not changes else some
-                held: Sequence[Reference] = ()
-                if changes:
-                    got = receive(exchange, link, clients, packets.select(some), states["reference"])
-                    downs_of, place, held, kept = got.downs, got.broadcast_index, got.references, got.rows
-                    chosen, rows, clients = chosen[kept], rows[kept], clients[kept]
-                    states = tree_map(lambda leaf, kept=kept: leaf[kept], states)
-                if len(clients):
-                    groups.append(ClientGroup(table, kind, chosen, rows, clients, downs_of, place, states, held))
+            for plan, some in by_plan(exchange.plan, requests.clients[members]):
+                groups += self._load(exchange, plan, table, members[some], places, opened)
         return groups
 
-    def _kinds_of(self, table: ShardTable, rows: NDArray[np.int64]) -> NDArray[Any]:
+    def _load(
+        self,
+        exchange: LoadedExchange,
+        plan: Plan,
+        table: ShardTable,
+        members: NDArray[np.int64],
+        places: NDArray[np.int64],
+        opened: dict[Any, Payload],
+    ) -> list[ClientGroup]:
+        """Load the groups of clients of one table with one plan."""
+        requests, store, groups = exchange.requests, exchange.store, []
+        link = plan.downlink(int(requests.clients[members[0]]), table.owned)
+        packets, changes = requests.packets.select(members), plan.down_codec.traits.delta_only and bool(link.spec)
+        downs, broadcast_index = ([], members[:0]) if changes else _open(exchange, link, packets, opened)
+        kinds = self._kinds_of(plan, table, places[members])
+        for kind in sorted(set(kinds.tolist())):
+            some = np.flatnonzero(kinds == kind)
+            chosen = members[some]
+            clients, rows = requests.clients[chosen], places[chosen]
+            start = time.perf_counter()
+            since = requests.since[chosen]
+            if changes and not _has_private(self._first(plan, table, rows[:1])):
+                since = np.full(len(some), START_ANEW)  # a lost reference is sent anew
+            states = store.load_rows(
+                kind, clients, requests.exchange.version, lambda k, r=rows: self._first(plan, table, r[k]), since
+            )
+            exchange.spend("state", start)
+            downs_of, place = downs, broadcast_index[some] if not changes else some
+            held: Sequence[Reference] = ()
+            if changes:
+                got = receive(exchange, link, clients, packets.select(some), states["reference"])
+                downs_of, place, held, kept = got.downs, got.broadcast_index, got.references, got.rows
+                chosen, rows, clients = chosen[kept], rows[kept], clients[kept]
+                states = tree_map(lambda leaf, kept=kept: leaf[kept], states)
+            if len(clients):
+                groups.append(ClientGroup(plan, table, kind, chosen, rows, clients, downs_of, place, states, held))
+        return groups
+
+    def _kinds_of(self, plan: Plan, table: ShardTable, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Name the structure of each client's state, which may depend on its number of examples; [K]."""
         sizes, inverse = np.unique(table.train.size[rows], return_inverse=True)
         for size in sizes.tolist():
-            if (table.owned, size) not in self._kinds:
-                self._kinds[table.owned, size] = state_kind(table.owned, self._first_of(table, size))
-        return np.array([self._kinds[table.owned, size] for size in sizes.tolist()])[inverse]
+            if (plan, table.owned, size) not in self._kinds:
+                self._kinds[plan, table.owned, size] = state_kind(table.owned, self._first_of(plan, table, size))
+        return np.array([self._kinds[plan, table.owned, size] for size in sizes.tolist()])[inverse]
 
-    def _first_of(self, table: ShardTable, num_examples: int) -> dict[str, Any]:
-        return first_state(self._plan, int(table.clients[0]), table.owned, num_examples)
+    def _first_of(self, plan: Plan, table: ShardTable, num_examples: int) -> dict[str, Any]:
+        return first_state(plan, int(table.clients[0]), table.owned, num_examples)
 
-    def _first(self, table: ShardTable, rows: NDArray[np.int64]) -> Any:
+    def _first(self, plan: Plan, table: ShardTable, rows: NDArray[np.int64]) -> Any:
         """Stack the first states of some of a table's clients."""
         if not len(rows):
-            return tree_map(lambda leaf: leaf[:0], tree_stack([self._first_of(table, 1)]))
+            return tree_map(lambda leaf: leaf[:0], tree_stack([self._first_of(plan, table, 1)]))
         sizes, inverse = np.unique(table.train.size[rows], return_inverse=True)
-        states = tree_stack([self._first_of(table, size) for size in sizes.tolist()])
+        states = tree_stack([self._first_of(plan, table, size) for size in sizes.tolist()])
         return tree_map(lambda leaf: leaf[inverse], states)

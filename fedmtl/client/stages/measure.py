@@ -25,14 +25,14 @@ def measure(exchange: LoadedExchange, groups: list[ClientGroup]) -> list[PacketR
     parts = [(group, _measured_part(requests, group)) for group in groups]
     measured = [(group, rows, some) for group, rows in parts if len(some := _measuring(requests, group, rows))]
     cohorts = [
-        group.cohort(plan.measure(group.table.owned), rows, some, None, EVALUATION_BATCH)
+        group.cohort(group.plan.measure(group.table.owned), rows, some, None, EVALUATION_BATCH)
         for group, rows, some in measured
     ]
     padding = plan.task_padding(plan.measure(plan.all_tasks))
     results = exchange.engine.map(cohorts, padding) if cohorts else []
     # Statistics beside the primary metric's run apart, so that it has the same bits with and without them.
     full = requests.exchange.full and plan.metrics != "primary"
-    tallied = [tallies(exchange.engine, plan, *each) if full else None for each in measured]
+    tallied = [tallies(exchange.engine, *each) if full else None for each in measured]
     reports = [
         (group.positions[some], report_packets(plan, exchange.round, group.table.owned, sums, more))
         for (group, _, some), sums, more in zip(measured, results, tallied, strict=True)

@@ -38,13 +38,13 @@ def train(exchange: LoadedExchange, groups: list[ClientGroup], batch_size: int |
     cohorts, trained = [], []
     training = [group for group in groups if requests.train[group.positions].any()]
     # All cohorts or none, since engines may join them.
-    drawing = any(plan.reads_context(int(group.clients[0]), group.table.owned) for group in training)
+    drawing = any(group.plan.reads_context(int(group.clients[0]), group.table.owned) for group in training)
     for group in training:
         some = np.flatnonzero(requests.train[group.positions])
         if len(some):
             sizes = group.table.train.size[group.rows[some]]
             order = permutations(plan.seed, round, group.clients[some], "batches", sizes)
-            function = plan.training(group.table.owned)
+            function = group.plan.training(group.table.owned)
             link = plan.uplink(int(group.clients[0]), group.table.owned)
             buffer = PacketBuffer(len(some), link)
             outputs = partial(_output_buffers, buffer, len(link.spec))

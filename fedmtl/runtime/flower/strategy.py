@@ -87,7 +87,7 @@ class FedMTL(Strategy):
         nodes, node_index = self._node_map
         node_index = node_index[server.roster.rows(self._requests.clients)]
         share = isinstance(grid, DirectGrid) and grid.shares_memory
-        updates, reports = packet_limits(server.plan.at(exchange.version), server.roster, self._requests)
+        updates, reports = packet_limits(server.plan.at(exchange.version), server.kinds, self._requests)
         self._by_node, messages = {}, []
         for index in np.unique(node_index).tolist():
             rows = np.flatnonzero(node_index == index)
