@@ -74,8 +74,8 @@ class Killed(Exception):
 
 
 def test_a_killed_run_goes_on_with_the_same_bits(tmp_path: Path) -> None:
-    """With memories of the sizes of the slices."""
-    coded = {"up_codec": ErrorFeedback(TopK(0.25))}
+    """With memories of the sizes of the slices, and broadcasts that are changes of a model of each width."""
+    coded = {"up_codec": ErrorFeedback(TopK(0.25)), "down_codec": TopK(0.25)}
 
     def kill(progress: Progress) -> None:
         if progress.round == 2:
@@ -85,6 +85,8 @@ def test_a_killed_run_goes_on_with_the_same_bits(tmp_path: Path) -> None:
         run(experiment(**coded), tmp_path / "run", on_round=kill)
     again, whole = run(experiment(**coded), tmp_path / "run", resume=True), run(experiment(**coded))
     assert again.summary["digests"] == whole.summary["digests"] and again.ledger == whole.ledger
+    shapes = {name: tuple(w.shape) for name, w in again.model(3).named_parameters()}
+    assert shapes["trunk.1.weight"][0] == 1
 
 
 def test_clients_have_small_models_and_what_none_has_stays(local: Result) -> None:
