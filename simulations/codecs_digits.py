@@ -12,7 +12,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from fedmtl import EDEN, MLP, STC, Dense, Digits, ErrorFeedback, Experiment, FedPer, Sign, TopK, compare
+from fedmtl import EDEN, EF21, MLP, STC, Dense, Digits, ErrorFeedback, Experiment, FedPer, Sign, TopK, compare
 from fedmtl.analysis.runs import Run
 from fedmtl.core.markdown import table
 
@@ -21,6 +21,8 @@ CODECS = (
     EDEN(bits=2),
     EDEN(bits=1),
     ErrorFeedback(STC(keep=0.05)),
+    EF21(STC(keep=0.05)),
+    EF21(TopK(keep=0.05)),
     ErrorFeedback(TopK(keep=0.01)),
     TopK(keep=0.01),
     Sign(),

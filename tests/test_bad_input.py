@@ -151,6 +151,10 @@ BEFORE_A_RUN: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: experiment(down_codec="ErrorFeedback(STC)"),
         "write the codec inside it, such as",
     ),
+    "memories of both sides down": (
+        lambda: experiment(down_codec="EF21(STC)"),
+        r"EF21\(codec=STC.*EF21-P.*write the codec inside it, such as",
+    ),
     "noise down": (lambda: experiment(down_codec="[GaussianNoise, Int8]"), "put the transform on the uplink"),
     "learning rate": (lambda: experiment(algorithm="FedPer(lr=-1)"), "positive, finite learning rate, got lr=-1"),
     "head too wide": (

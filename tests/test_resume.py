@@ -34,6 +34,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "FedPer": {"algorithm": FedPer(lr=0.05, epochs=1)},
     "FedPer, Int8": {"algorithm": FedPer(lr=0.05, epochs=1), "up_codec": Int8(block=8), "engine": "loop"},
     "FedRep, ErrorFeedback": {"algorithm": FedRep(head_epochs=1), "up_codec": ErrorFeedback(TopK(0.25))},
+    "FedPer, EF21": {"algorithm": FedPer(lr=0.05, epochs=1), "up_codec": "EF21(TopK(0.25))"},
     "FedAvg, changes down": {"algorithm": FedAvg(epochs=1), "down_codec": "TernGrad(8)", "valid_fraction": 0.2},
     "MaTFL, Int8 down": {"algorithm": MaTFL(epochs=1), "down_codec": Int8(block=8)},
     "FedPer, chain": {
@@ -47,8 +48,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "Pooled": {"algorithm": Pooled(epochs=1)},
     "Local": {"algorithm": Local(epochs=1), "engine": "loop"},
 }
-"""Private heads; randomness up; a memory in the codec; one on the server, for each set of tasks; randomness down, and
-clients that share tensors; noise up and on the mean; two memories; gathered data; none."""
+"""Private heads; randomness up; a memory in the codec; one on both sides; one on the server, for each set of tasks;
+randomness down, and clients that share tensors; noise up and on the mean; two memories; gathered data; none."""
 
 
 def experiment(**changes: Any) -> Experiment:

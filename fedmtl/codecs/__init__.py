@@ -23,5 +23,6 @@ from fedmtl.codecs.stc import STC as STC
 from fedmtl.codecs.eden import EDEN as EDEN
 from fedmtl.codecs.powersgd import PowerSGD as PowerSGD
 from fedmtl.codecs.error_feedback import ErrorFeedback as ErrorFeedback
+from fedmtl.codecs.ef21 import EF21 as EF21
 from fedmtl.codecs.chain import Chain as Chain
 from fedmtl.codecs.per_layer import PerLayer as PerLayer

@@ -69,6 +69,7 @@ class Chain:
             delta_only=any(traits.delta_only for traits in each),
             error_compensated=lossless and inner.error_compensated,
             keeps_errors=inner.keeps_errors,
+            receiver_memory=inner.receiver_memory,
             bounds_norm=any(traits.bounds_norm for traits in each),
             adds_noise=any(traits.adds_noise for traits in each),
             spreads=inner.spreads,
@@ -112,6 +113,10 @@ class Chain:
 
     def decode_rows(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
         return self._undo(self.codec.decode_rows(data, size))
+
+    def receive(self, data: bytes, memory: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        x, after = self.codec.receive(data, memory)
+        return self._undo(x[None])[0], after
 
     def on_sum(self, total: NDArray[np.float64], weight: float, rng: np.random.Generator) -> NDArray[np.float64]:
         for part in reversed(self.parts):

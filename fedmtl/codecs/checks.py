@@ -1,4 +1,4 @@
-"""Checks of every ``decode``: it refuses bytes of another length, and numbers that no sender codes."""
+"""Checks of every ``decode``: it refuses bytes of another length, and numbers that no sender codes; and of memories."""
 
 from typing import Any
 
@@ -54,4 +54,17 @@ def check_padding(codec: Any, rest: NDArray[Any]) -> None:
         raise ValueError(
             f"{codec!r} fills up the last byte with zeros, got others; the packet is damaged or forged: "
             "reject the reply."
+        )
+
+
+def check_memory(codec: Any, memory: NDArray[np.float32], x: NDArray[np.float32]) -> None:
+    """Refuse a sender's memory of other vectors.
+
+    Raises:
+        ValueError: the memory has another shape than x.
+    """
+    if memory.shape != x.shape:
+        raise ValueError(
+            f"{codec!r} has a memory of shape {memory.shape} for a vector of shape {x.shape}; "
+            "start from init(layout) when the model changes."
         )

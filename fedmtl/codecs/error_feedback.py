@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.codecs.base import Codec, check_vector
+from fedmtl.codecs.checks import check_memory
 from fedmtl.codecs.layout import Layout
 from fedmtl.codecs.topk import TopK
-from fedmtl.codecs.traits import CodecTraits
+from fedmtl.codecs.traits import CodecTraits, around
 
 
 @dataclass(frozen=True)
@@ -34,20 +35,7 @@ class ErrorFeedback:
 
     @property
     def traits(self) -> CodecTraits:
-        inner = self.codec.traits
-        return CodecTraits(
-            delta_only=True,
-            error_compensated=True,
-            keeps_errors=True,
-            bounds_norm=inner.bounds_norm,
-            spreads=inner.spreads,
-            fixed_bytes=inner.fixed_bytes,
-            by_layout=inner.by_layout,
-            by_name=inner.by_name,
-            max_bytes=inner.max_bytes,
-            typical_bytes=inner.typical_bytes,
-            codes_rows=inner.codes_rows,
-        )
+        return around(self.codec.traits, delta_only=True, error_compensated=True, keeps_errors=True)
 
     def __post_init__(self) -> None:
         if isinstance(self.codec, type) or not {"encode", "decode", "traits"}.issubset(dir(self.codec)):
@@ -99,7 +87,8 @@ class ErrorFeedback:
         """
         check_vector(self, x)
         memory, inner = state
-        total = self._total(x, memory)
+        check_memory(self, memory, x)
+        total = x + memory
         data, inner = self.codec.encode(total, inner, rng)  # (1)
         return data, (total - self.codec.decode(data, x.size), inner)  # (2)
 
@@ -108,7 +97,8 @@ class ErrorFeedback:
     ) -> tuple[NDArray[np.uint8], Any]:
         memory, states = states
         codec: Any = self.codec
-        total = self._total(x, memory)
+        check_memory(self, memory, x)
+        total = x + memory
         check_vector(self, total.reshape(-1))
         data, states = codec.encode_rows(total, states, rng_for)
         total -= codec.decode_rows(data, x.shape[1])
@@ -116,14 +106,6 @@ class ErrorFeedback:
 
     def decode(self, data: bytes, size: int) -> NDArray[np.float32]:
         return self.codec.decode(data, size)
-
-    def _total(self, x: NDArray[np.float32], memory: NDArray[np.float32]) -> NDArray[np.float32]:
-        if memory.shape != x.shape:
-            raise ValueError(
-                f"{self!r} has a memory of shape {memory.shape} for a vector of shape {x.shape}; "
-                "start from init(layout) when the model changes."
-            )
-        return x + memory
 
     def decode_rows(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
         codec: Any = self.codec

@@ -115,6 +115,20 @@ class Partition:
             start += count
         return x
 
+    def receive(self, data: bytes, memory: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        self._check_size(memory.size)
+        if self.traits.fixed_bytes:
+            check_length(self.owner, len(data), self.size, self.num_bytes(self.size))
+        x, after = np.empty(self.size, np.float32), memory.copy()
+        for part, piece in zip(self.parts, self._split(data), strict=True):
+            if part.codec.traits.receiver_memory:
+                values, own = part.codec.receive(data[piece], part.take(memory))
+                part.put(own, after)
+            else:
+                values = self._decoded(part, piece, data)
+            part.put(values, x)
+        return x, after
+
     def _decoded(self, part: Part, piece: slice, data: bytes) -> NDArray[np.float32]:
         """The numbers of a part, without a copy of its bytes where the codec codes rows."""
         if not part.codec.traits.codes_rows:

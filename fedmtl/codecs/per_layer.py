@@ -85,6 +85,9 @@ class PerLayer:
     def decode(self, data: bytes, size: int) -> NDArray[np.float32]:
         return self.bind(as_layout(size)).decode(data, size)
 
+    def receive(self, data: bytes, memory: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return self.bind(as_layout(memory.size)).receive(data, memory)
+
     def bind(self, layout: Layout) -> Partition:
         """The codec of vectors of this layout.
 

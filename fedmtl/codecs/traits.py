@@ -29,6 +29,13 @@ class CodecTraits:
     """The part that is lost of one vector is added to the next ones, so sums over rounds arrive whole."""
     keeps_errors: bool = False
     """The error of one vector is added to the next, so a vector that is sent may be longer than one that came in."""
+    receiver_memory: bool = field(default=False, metadata={"methods": ("receive",)})
+    """The receiver keeps a memory of each sender, float32 [size], first 0, and the bytes are a change of it:
+
+        receive(data: bytes, memory) -> x', the next memory
+
+    with x' float32 [size], the arguments left as they were, and ValueError as of ``decode``. ``decode`` gives x' of the
+    first vector. For uploads: ``protocol/memories.py`` says how server and client keep the same."""
     bounds_norm: bool = False
     """A part of the codec bounds the norm of what is sent."""
     adds_noise: bool = False
@@ -60,6 +67,27 @@ class CodecTraits:
     after the other."""
 
 
+def around(inner: CodecTraits, **more: bool) -> CodecTraits:
+    """Traits of a codec with another inside that makes its bytes, without what that one promises of its errors.
+
+    >>> around(CodecTraits(unbiased=True, spreads=True), keeps_errors=True) == CodecTraits(
+    ...     keeps_errors=True, spreads=True
+    ... )
+    True
+    """
+    return CodecTraits(
+        bounds_norm=inner.bounds_norm,
+        spreads=inner.spreads,
+        fixed_bytes=inner.fixed_bytes,
+        by_layout=inner.by_layout,
+        by_name=inner.by_name,
+        max_bytes=inner.max_bytes,
+        typical_bytes=inner.typical_bytes,
+        codes_rows=inner.codes_rows,
+        **more,
+    )
+
+
 def all_of(each: Sequence[CodecTraits], **more: bool) -> CodecTraits:
     """Traits of a codec whose parts have these: what all promise, what one demands, and what ``more`` declares.
 
@@ -74,6 +102,7 @@ def all_of(each: Sequence[CodecTraits], **more: bool) -> CodecTraits:
         delta_only=any(traits.delta_only for traits in each),
         error_compensated=arrives and any(traits.error_compensated for traits in each),
         keeps_errors=any(traits.keeps_errors for traits in each),
+        receiver_memory=any(traits.receiver_memory for traits in each),
         bounds_norm=any(traits.bounds_norm for traits in each),
         adds_noise=any(traits.adds_noise for traits in each),
         spreads=any(traits.spreads for traits in each),

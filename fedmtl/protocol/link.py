@@ -52,6 +52,10 @@ class Link:
         by_name: Any = codec
         self._coder: Any = by_name.bind(spec.layout) if codec.traits.by_layout and spec else codec
         self.metrics = metrics
+        self.remembers = codec.traits.receiver_memory and bool(spec)
+        """True where the receiver has a memory of each sender, see ``memories``."""
+        self.tail = len(metrics) + int(self.remembers)
+        """Numbers of four bytes behind a body."""
         self.digest = spec.digest(codec, metrics)
 
     @property
@@ -65,8 +69,8 @@ class Link:
 
     @property
     def max_bytes(self) -> int:
-        """The most bytes of a body, with the metrics behind it."""
-        return most_bytes(self._coder, self.spec.size) + 4 * len(self.metrics) if self.spec.size else 0
+        """The most bytes of a body, with the numbers behind it."""
+        return most_bytes(self._coder, self.spec.size) + 4 * self.tail if self.spec.size else 0
 
     def unmatched(self) -> set[str]:
         """Return the globs of the codec that match no name of the spec."""
@@ -157,6 +161,7 @@ class Link:
         payloads: Sequence[Payload],
         broadcast_index: NDArray[np.int64] | None,
         on_error: Callable[[int, ValueError], None],
+        memories: NDArray[np.float32] | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the rows that can be decoded, and their vectors [P, size], of which differences are undone.
 
@@ -164,24 +169,32 @@ class Link:
             bodies: of K packets.
             payloads, broadcast_index: as in ``references``.
             on_error: called with the row and the error of each body that cannot be decoded.
+            memories: the receiver's, [K, size], where the link ``remembers``; they become the next ones, in place.
         """
         size, found = self.spec.size, None
-        if self._coder.traits.codes_rows and isinstance(bodies, np.ndarray):
+        if memories is None and self._coder.traits.codes_rows and isinstance(bodies, np.ndarray):
             with suppress(ValueError):  # some row is at fault; one by one shows which
                 found = np.arange(len(bodies)), self._coder.decode_rows(bodies, size)
-        rows, vectors = self._one_by_one(bodies, on_error) if found is None else found
+        rows, vectors = self._one_by_one(bodies, on_error, memories) if found is None else found
         base = self.references(payloads, None if broadcast_index is None else broadcast_index[rows])
         return rows, vectors if base is None else vectors + base
 
     def _one_by_one(
-        self, bodies: Bodies, on_error: Callable[[int, ValueError], None]
+        self,
+        bodies: Bodies,
+        on_error: Callable[[int, ValueError], None],
+        memories: NDArray[np.float32] | None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Decode bodies of different lengths, or of which some are damaged."""
+        """Decode bodies of different lengths, of which some are damaged, or that change a memory."""
         size = self.spec.size
         rows, vectors = [], np.empty((len(bodies), size), np.float32)
         for k, body in enumerate(bodies):
             try:
-                vector = np.asarray(self._coder.decode(bytes(body), size), dtype=np.float32)
+                if memories is None:
+                    decoded = self._coder.decode(bytes(body), size)
+                else:
+                    decoded, memories[k] = self._coder.receive(bytes(body), memories[k])
+                vector = np.asarray(decoded, dtype=np.float32)
                 if vector.shape != (size,):
                     raise ValueError(f"{self.codec!r} decoded {vector.shape} numbers where ({size},) were expected.")
             except ValueError as error:

@@ -22,6 +22,7 @@ from fedmtl.core.trees import tree_leaves
 from fedmtl.core.types import Payload
 from fedmtl.protocol.header import make_packet, read_packets, train_losses, write_headers
 from fedmtl.protocol.link import Link
+from fedmtl.protocol.memories import Memories, as_tail, starting_memories
 from fedmtl.protocol.packets import HEADER_BYTES, KIND_NAMES, UP, PacketError, Packets, concat, from_matrix
 
 
@@ -39,7 +40,7 @@ class Packed(NamedTuple):
 
 
 class PacketBuffer:
-    """Memory for K vectors, with space for a header before each and metrics behind it.
+    """Memory for K vectors, with space for a header before each and the link's tail behind it.
 
     A codec that codes numbers as they are then copies nothing, and neither does code that writes them there at once.
     """
@@ -51,8 +52,8 @@ class PacketBuffer:
 
     @cached_property
     def array(self) -> NDArray[np.float32]:
-        """[K, header + size + metrics], taken when it is first asked for."""
-        return np.empty((self._count, HEADER_BYTES // 4 + self._link.spec.size + len(self._link.metrics)), np.float32)
+        """[K, header + size + tail], taken when it is first asked for."""
+        return np.empty((self._count, HEADER_BYTES // 4 + self._link.spec.size + self._link.tail), np.float32)
 
     @property
     def vectors(self) -> NDArray[np.float32]:
@@ -84,6 +85,7 @@ def pack_payloads(
     num_examples: NDArray[np.float64],
     train_loss: NDArray[np.float32] | None = None,
     metrics: NDArray[np.float32] | None = None,
+    bases: NDArray[np.int64] | None = None,
     references: Sequence[Payload] = (),
     broadcast_index: NDArray[np.int64] | None = None,
     buffer: PacketBuffer | None = None,
@@ -99,6 +101,8 @@ def pack_payloads(
         rng_for: row -> a new generator for that client.
         kind, round, num_examples, train_loss: of the header, the last two [K]; None: uploads hold no training loss.
         metrics: those that the link names, [K, M]; None where it names none.
+        bases: versions of the memories that the states are, [K], where the link ``remembers``; None: they are first
+            ones.
         references, broadcast_index: what both sides hold already, and [K] index of the one that a client has (the
             only one when None), see ``link``.
         buffer: memory in which the payload may be already; it becomes the packets.
@@ -112,6 +116,8 @@ def pack_payloads(
     tail = np.zeros((count, 0), "<f4") if metrics is None else np.ascontiguousarray(metrics, "<f4")
     if tail.shape[1] != len(link.metrics):
         raise ValueError(f"Uploads hold the metrics {link.metrics}, got {tail.shape[1]} numbers of each client.")
+    if link.remembers:
+        tail = np.hstack([tail, as_tail(np.zeros(count, np.int64) if bases is None else bases)])
     if buffer is None or not buffer.contains(payload):
         buffer = PacketBuffer(count, link)
         flat = (
@@ -152,11 +158,14 @@ class Unpacked(NamedTuple):
     """Training losses of uploads, [P], unchecked; NaN where there is none."""
     metrics: NDArray[np.float32]
     """The numbers that the link names, [P, M], unchecked."""
+    memories: NDArray[np.float32] | None = None
+    """The receiver's next memories, [P, size], where it has been given some."""
 
     def select(self, rows: NDArray[np.int64]) -> "Unpacked":
         """Select the contents of some packets."""
-        num_examples, vectors = self.num_examples[rows], self.vectors[rows]
-        return Unpacked(self.rows[rows], num_examples, vectors, self.train_loss[rows], self.metrics[rows])
+        memories = None if self.memories is None else self.memories[rows]
+        vectors, losses = self.vectors[rows], self.train_loss[rows]
+        return Unpacked(self.rows[rows], self.num_examples[rows], vectors, losses, self.metrics[rows], memories)
 
 
 def unpack_payloads(
@@ -167,12 +176,14 @@ def unpack_payloads(
     round: int,
     references: Sequence[Payload] = (),
     broadcast_index: NDArray[np.int64] | None = None,
+    memories: Memories | None = None,
     on_error: Callable[[int, PacketError], None],
 ) -> Unpacked:
     """Unpack the payloads of K packets.
 
     Args:
         references, broadcast_index: as in ``pack_payloads``.
+        memories: the receiver's of the K senders, where the link ``remembers``; None: each packet is a first one.
         on_error: called with the row and the error of each packet that is damaged, or of another kind, round, spec or
             codec.
     """
@@ -185,11 +196,20 @@ def unpack_payloads(
         nothing = np.empty((len(rows), 0), np.float32)
         return Unpacked(rows, np.ones(len(rows)), nothing, np.full(len(rows), np.nan, np.float32), nothing)
     rows, num_examples, bodies = read_packets(packets, kind, link.digest, round, on_error)
-    bodies, metrics = _parted(bodies, len(link.metrics))
+    bodies, metrics = _parted(bodies, link.tail)
+    after = None
+    if link.remembers:
+        metrics, versions = metrics[:, :-1], metrics[:, -1]
+        if memories is not None:
+            of_rows = Memories(memories.versions[rows], memories.numbers[rows])
+            known, after = starting_memories(versions, of_rows, lambda k, error, of=rows: on_error(int(of[k]), error))
+            rows, num_examples, metrics = rows[known], num_examples[known], metrics[known]
+            bodies = bodies[known] if isinstance(bodies, np.ndarray) else [bodies[k] for k in known.tolist()]
     index = None if broadcast_index is None else broadcast_index[rows]
     decoded, vectors = link.decode(
-        bodies, references, index, lambda k, error: on_error(int(rows[k]), _cannot_decode(kind, error))
+        bodies, references, index, lambda k, error: on_error(int(rows[k]), _cannot_decode(kind, error)), after
     )
+    after = None if after is None else after[decoded]
     rows, num_examples, metrics = rows[decoded], num_examples[decoded], metrics[decoded]
     good = np.ones(len(rows), bool)
     if not np.isfinite(vectors).all():
@@ -205,7 +225,7 @@ def unpack_payloads(
             on_error(int(rows[k]), PacketError(f"{rule}, got {num_examples[k]}.", "weight"))
         good &= weighs
     losses = train_losses(packets.select(rows)) if kind == UP else np.full(len(rows), np.nan, np.float32)
-    unpacked = Unpacked(rows, num_examples, vectors, losses, metrics)
+    unpacked = Unpacked(rows, num_examples, vectors, losses, metrics, after)
     return unpacked if good.all() else unpacked.select(np.flatnonzero(good))
 
 

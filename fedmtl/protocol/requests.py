@@ -43,6 +43,7 @@ class Requests(Sequence[Request]):
         train: NDArray[np.bool_],
         raw_data: NDArray[np.bool_],
         since: NDArray[np.int64] | None = None,
+        memories: NDArray[np.int64] | None = None,
     ) -> None:
         self.exchange = exchange
         self.clients = clients
@@ -54,6 +55,8 @@ class Requests(Sequence[Request]):
         self.since = np.zeros(len(clients), np.int64) if since is None else since
         """The newest version that each client has trained for, so that it has a private state of that version or a
         later one; 0: none. START_ANEW: it may begin anew where that state is lost."""
+        self.memories = np.zeros(len(clients), np.int64) if memories is None else memories
+        """The version of the server's memory of each client's uploads, see ``memories``; 0: none."""
 
     def __len__(self) -> int:
         return len(self.clients)
@@ -71,8 +74,8 @@ class Requests(Sequence[Request]):
     def select(self, rows: NDArray[Any]) -> "Requests":
         """Select the requests of some rows."""
         evaluate, train, raw_data = (column[rows] for column in (self.evaluate, self.train, self.raw_data))
-        clients, packets = self.clients[rows], self.packets.select(rows)
-        return Requests(self.exchange, clients, packets, evaluate, train, raw_data, self.since[rows])
+        columns = (self.clients[rows], self.packets.select(rows), evaluate, train, raw_data)
+        return Requests(self.exchange, *columns, self.since[rows], self.memories[rows])
 
     def without(self, clients: Iterable[ClientId]) -> "Requests":
         """Select the requests of all clients but these."""

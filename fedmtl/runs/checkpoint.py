@@ -19,6 +19,7 @@ from fedmtl.runs.arrays_file import from_text, to_text
 from fedmtl.runs.best_file import restore_best
 from fedmtl.runs.clock_file import remove_old_flights, restore_clock, write_clock
 from fedmtl.runs.experiment import Experiment
+from fedmtl.runs.memories_file import remove_old_memories, restore_memories, write_memories
 from fedmtl.runs.references_file import remove_old_references, restore_references, write_references
 from fedmtl.server.server import Server
 from fedmtl.tables.blocks import Mark
@@ -88,9 +89,11 @@ def write_checkpoint(files: Folder, saved: Saved, server: Server) -> None:
         note |= {"best": values, "tested": saved.tested}
     note |= write_clock(files, saved.exchanges, server.clock)
     note |= write_references(files, saved.exchanges, server.references)
+    note |= write_memories(files, server.memories)
     files.write(CHECKPOINT, state_to_bytes(server.state, note))
     remove_old_flights(files, saved.exchanges, server.clock)
     remove_old_references(files, saved.exchanges, server.references)
+    remove_old_memories(files, server.memories)
 
 
 def write_raw_data(files: Folder, server: Server) -> None:
@@ -130,6 +133,7 @@ def restore(note: Mapping[str, Any], server: Server, folder: Path) -> Saved:
     )
     restore_clock(Folder(folder), note, server.clock)
     restore_references(Folder(folder), note, server.references)
+    restore_memories(Folder(folder), note, server.memories)
     if "since" in note:
         server.since[:] = from_text(note["since"], "<i8")
     if server.schedule.validates:

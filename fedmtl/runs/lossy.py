@@ -29,6 +29,11 @@ def check_down_codec(codec: Any) -> None:
         ValueError: it names the reason and the way out.
     """
     traits = codec.traits
+    if traits.receiver_memory:
+        raise ValueError(
+            f"down_codec: {codec!r} keeps a memory on both sides, which broadcasts have with every codec for "
+            "differences (EF21-P): the model that clients hold; write the codec inside it, such as STC(0.05), as it is."
+        )
     if traits.keeps_errors:
         raise ValueError(
             f"down_codec: {codec!r} keeps a memory of errors, which the server has with every codec for differences: "

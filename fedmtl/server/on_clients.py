@@ -53,6 +53,7 @@ class OnClients:
             after, uploads, unusable = aggregate(step, state, uploads, received.node_of)
             received.leave_out(unusable)
             trained = uploads.clients
+        reader.remember(trained)
         return Update(after, trained, reader.training(trained))
 
 
@@ -74,6 +75,7 @@ class UploadReader:
     def __init__(self, replies: RoundReplies) -> None:
         self._replies = replies
         self._metrics: dict[str, list[TrainingMetric]] = {}
+        self._parts: list[ReceivedUploads] = []
 
     def uploads(self) -> Uploads:
         """Stack the good uploads by set of tasks, in client order; differences are undone.
@@ -104,6 +106,7 @@ class UploadReader:
             parts = [part for part in parts if len(part.clients)]
             if parts:
                 owned = self._replies.roster.task_sets[index]
+                self._parts += parts
                 for part in parts:
                     sent = part.unpacked
                     self._note(owned, part.clients, sent.num_examples, sent.train_loss, sent.metrics)
@@ -165,6 +168,13 @@ class UploadReader:
             values = losses if name == TRAIN_LOSS else next(columns)
             self._metrics.setdefault(name, []).append(TrainingMetric(clients, num_examples, values))
 
+    def remember(self, used: NDArray[np.int64]) -> None:
+        """Keep the memories of the clients whose uploads were used, where there are some; after ``uploads``."""
+        for part in self._parts:
+            if part.unpacked.memories is not None:
+                some, makes = np.isin(part.clients, used), self._replies.requests.exchange.makes
+                self._replies.memories.keep(makes, part.clients[some], part.unpacked.memories[some])
+
     def training(self, used: NDArray[np.int64]) -> dict[str, TrainingMetric]:
         """Return the metrics of the clients whose uploads were used, ascending; after ``uploads``."""
         found = {}
@@ -200,6 +210,7 @@ class UploadReader:
             round=self._replies.round,
             references=references or (),
             broadcast_index=which,
+            memories=self._replies.memories.of(clients, link.spec.size) if link.remembers else None,
             on_error=damaged,
         )
         apart = lengths = np.zeros(len(unpacked.rows))

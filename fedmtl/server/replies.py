@@ -46,6 +46,7 @@ class RoundReplies:
         lost: mask of the requests whose update never comes on the simulated clock.
         flight: ``InFlight``, where rounds are asynchronous.
         references: ``References``, where broadcasts are changes of a reference.
+        memories: ``UploadMemories``, where uploads are changes of what the server remembers of each client.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class RoundReplies:
         self.requests = requests
         self.flight: Any = None
         self.references: Any = None
+        self.memories: Any = None
         self.late, self.lost = np.zeros(len(requests), bool), np.zeros(len(requests), bool)
         self.bounds = bounds
         self._examples = examples

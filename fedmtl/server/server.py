@@ -25,6 +25,7 @@ from fedmtl.protocol.requests import Replies, Requests
 from fedmtl.server.broadcast import broadcasts
 from fedmtl.server.clock import Clock
 from fedmtl.server.influence import Bounds
+from fedmtl.server.memories import UploadMemories
 from fedmtl.server.metric_replies import client_metrics
 from fedmtl.server.placement import Placement
 from fedmtl.server.policy import Arrivals, RoundPolicy
@@ -91,6 +92,8 @@ class Server:
         """The clients whose models are measured, ascending."""
         self.references = References(plan, self.kinds) if plan.down_codec.traits.delta_only else None
         """The memory of broadcasts that are changes; None where they are whole values."""
+        self.memories = UploadMemories(self.roster) if plan.up_codec.traits.receiver_memory else None
+        """The memories of uploads; None where the codec's receiver has none."""
         self._present, self._measuring = self.roster.clients, self.measured
         self._bounds = bounds
         self._examples = example_counts(examples, plan.valid_fraction)
@@ -158,7 +161,9 @@ class Server:
             held = {} if self.references is None else self.references.snapshot()
             snapshot = RoundSnapshot(exchange.version, self.state, self.since.copy(), held)
             self._sent_snapshot = snapshot if exchange.measure else None
-        return Requests(exchange, clients, packets, evaluate, train, raw_data, since[self.roster.rows(clients)])
+        remembered = None if self.memories is None else self.memories.versions_of(clients)
+        since = since[self.roster.rows(clients)]
+        return Requests(exchange, clients, packets, evaluate, train, raw_data, since, remembered)
 
     def _packets(self, exchange: Exchange, clients: NDArray[np.int64], since: NDArray[np.int64]) -> Packets:
         if self.references is not None:
@@ -193,7 +198,7 @@ class Server:
         received = RoundReplies(plan, self.kinds, requests, replies, bounds, self._examples)
         received.name_problems(rejections)
         received.flight = None if self.clock is None else self.clock.flight
-        received.references = self.references
+        received.references, received.memories = self.references, self.memories
         times = None if self.clock is None else self.clock.elapse(received)
         received.count(self.ledger)
         updated = received.updated()

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from fedmtl.codecs import (
     BF16,
     EDEN,
+    EF21,
     FP8,
     FP16,
     QSGD,
@@ -340,6 +341,8 @@ CASES = [
     powersgd(2, PowerSGD()),
     powersgd(4, ErrorFeedback(PowerSGD(rank=4))),
     topk(0.05, ErrorFeedback()),
+    topk(0.05, EF21()),
+    sign(EF21(Sign())),
     topk(0.1, ErrorFeedback(TopK(0.1))),
     Case(Chain(FP16()), fp16_bytes, fp16_worst, gaussian_fp16()),
     topk(0.2, Chain(ErrorFeedback(TopK(0.2)))),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fedmtl.codecs import FP16, Chain, Codec, Dense, ErrorFeedback, Int8, PerLayer, TopK
+from fedmtl.codecs import EF21, FP16, Chain, Codec, Dense, ErrorFeedback, Int8, PerLayer, Sign, TopK
 from fedmtl.codecs.transforms import ClipNorm, GaussianNoise, ServerGaussianNoise, TransformTraits
 from tests.codecs.codec_list import topk_bytes
 
@@ -110,6 +110,12 @@ TRAITS: list[tuple[Codec[Any], set[str]]] = [
         ErrorFeedback(Chain(ClipNorm(1.0), TopK(0.1))),
         {"delta_only", "error_compensated", "keeps_errors", "bounds_norm", "fixed_bytes"},
     ),
+    (EF21(Sign()), {"delta_only", "keeps_errors", "receiver_memory", "codes_rows", "fixed_bytes"}),
+    (
+        Chain(ClipNorm(1.0), GaussianNoise(1.0), EF21(TopK(0.1))),
+        {"delta_only", "bounds_norm", "adds_noise", "keeps_errors", "receiver_memory", "fixed_bytes"},
+    ),
+    (PerLayer({"a": EF21()}, Int8()), {"delta_only", "keeps_errors", "receiver_memory", "by_layout", "by_name"}),
     (PerLayer({"a": Dense()}), {"lossless", "unbiased", "contractive", "by_layout", "by_name"}),
     (
         PerLayer({"a": ErrorFeedback(TopK(0.1))}),

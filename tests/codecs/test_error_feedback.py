@@ -35,17 +35,27 @@ def test_memory_by_hand() -> None:
         assert tuple(feedback.decode(data, 2)) == out and tuple(state[0]) == memory
 
 
-def descend(codec: Codec[Any], rounds: int, lr: float = 0.1) -> list[NDArray[np.float64]]:
-    """Three nodes, each with f(x) = <a, x>² + ¼ ‖x‖² and a gradient of 2 <a, x> a + x/2, from x = (1, 1, 1)."""
-    nodes = np.array([[-3, 2, 2], [2, -3, 2], [2, 2, -3]], np.float64)
-    states = [codec.init(3) for _ in nodes]
-    path = [np.ones(3)]
+NODES = np.array([[-3, 2, 2], [2, -3, 2], [2, 2, -3]], np.float64)
+
+
+def gradients(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of three nodes, each with f(x) = <a, x>² + ¼ ‖x‖²: 2 <a, x> a + x/2."""
+    return 2 * (NODES @ x)[:, None] * NODES + x / 2
+
+
+def descend(codec: Any, rounds: int, lr: float = 0.1, start: Any = (1, 1, 1)) -> list[NDArray[np.float64]]:
+    """On the mean of the three nodes, whose gradients are coded."""
+    states, memories = [codec.init(3) for _ in NODES], np.zeros((3, 3), np.float32)
+    path = [np.array(start, np.float64)]
     for _ in range(rounds):
         mean = np.zeros(3)
-        for i, a in enumerate(nodes):
-            gradient = 2 * (a @ path[-1]) * a + path[-1] / 2
+        for i, gradient in enumerate(gradients(path[-1])):
             data, states[i] = codec.encode(gradient.astype(np.float32), states[i], RNG)
-            mean += codec.decode(data, 3) / 3
+            if codec.traits.receiver_memory:
+                found, memories[i] = codec.receive(data, memories[i])
+            else:
+                found = codec.decode(data, 3)
+            mean += found / 3
         path.append(path[-1] - lr * mean)
     return path
 

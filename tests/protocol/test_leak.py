@@ -215,7 +215,7 @@ def test_packets_hold_the_shared_names_and_numbers_only(algorithm: Any, codecs: 
 @each_pair
 def test_a_packet_is_no_longer_than_its_shared_numbers_need(algorithm: Any, codecs: tuple[Any, Any]) -> None:
     """Read from the bytes: 32 of header, then those that the codec states for that many numbers, or for arrays of the
-    shapes of the shared parameters where it codes matrices."""
+    shapes of the shared parameters where it codes matrices, and four of a version where the receiver remembers."""
     caught = caught_of(algorithm, codecs)
     exact = all(stated_bytes(codec, 1).exact for codec in codecs)
 
@@ -234,7 +234,7 @@ def test_a_packet_is_no_longer_than_its_shared_numbers_need(algorithm: Any, code
             assert len(request.packet) == 32 + body_bytes(codecs[1], owned, "down")
         if request.train:
             updates = {len(reply.update) for _, reply in caught.replies if reply.client == request.client} - {0}
-            most = 32 + body_bytes(codecs[0], owned, "up")
+            most = 32 + body_bytes(codecs[0], owned, "up") + 4 * codecs[0].traits.receiver_memory
             assert updates == {most} - {0} if exact else max(updates, default=0) <= most
     sums = {"multiclass": 2, "binary": 2, "regression": 2, "multilabel": 4}
     for round, reply in caught.replies:
@@ -278,6 +278,7 @@ def test_no_name_is_in_any_packet_and_messages_hold_fixed_fields(algorithm: Any,
         "requests": {
             *("plan", "run", "round", "version", "add", "full", "since", "part", "best"),
             *("clients", "start", "length", "evaluate", "train", "raw_data"),
+            *(["memories"] if codecs[0].traits.receiver_memory else []),
         },
         "replies": {
             *("round", "clients", "report", "update", "seconds", "troubled", "problems"),

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
-from fedmtl.codecs import Chain, ErrorFeedback, Int8, PerLayer, TopK
+from fedmtl.codecs import EF21, STC, Chain, ErrorFeedback, Int8, PerLayer, TopK
 from fedmtl.codecs.transforms import ClipNorm, GaussianNoise
 from fedmtl.core.trees import all_finite
 from fedmtl.protocol.ledger import Ledger
@@ -218,6 +218,7 @@ def fuzz(count: int, seed: int = 0) -> dict[str, Any]:
     rounds = [Round(), Round(up_codec=Int8(block=8)), Round(up_codec=ErrorFeedback(TopK(0.25)))]
     rounds += [Round(up_codec=Chain(ClipNorm(10.0), GaussianNoise(0.001), ErrorFeedback(TopK(0.25))))]
     rounds += [Round(up_codec=PerLayer({"*bias": Int8(block=8)}, default=TopK(0.25)))]
+    rounds += [Round(up_codec=EF21(STC(0.25)))]
     kinds: dict[str, int] = {}
     slowest, changed, start = 0.0, 0, time.perf_counter()
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -27,7 +27,7 @@ MARK = "FEDMTL_KILLS"
 
 def launch(out: Path, runtime: str, rounds: int, temporary: Path) -> "Process | subprocess.Popen[str]":
     command = ["run", str(TINY), "--out", str(out), "--resume"]
-    command += ["--set", f"rounds={rounds}", "--set", f"runtime={runtime}", "--set", "up_codec=ErrorFeedback"]
+    command += ["--set", f"rounds={rounds}", "--set", f"runtime={runtime}", "--set", "up_codec=EF21(TopK(0.2))"]
     command += ["--set", "down_codec=STC(0.2)"]
     environment = {**os.environ, MARK: str(temporary), "TMPDIR": str(temporary)}
     with open(out.with_suffix(".log"), "ab") as log:

@@ -116,7 +116,7 @@ def test_presets_of_codecs_and_kinds_are_equal_in_process_stacked_and_on_ray(pre
     assert any(float(value.abs().max()) > 0.01 for value in loop.state.values())
 
 
-@pytest.mark.parametrize("up", ["FP16", "Int8", "ErrorFeedback", CHAIN, LAYERS])
+@pytest.mark.parametrize("up", ["FP16", "Int8", "ErrorFeedback", "EF21(TopK(0.2))", CHAIN, LAYERS])
 def test_codecs_have_the_same_bits_on_ray(runs: Callable[..., Result], up: str) -> None:
     """Codec states live with the clients and randomness is keyed by client, so workers change nothing."""
     settings = (f"up_codec={up}", "down_codec=FP16")

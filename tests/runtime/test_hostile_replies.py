@@ -15,7 +15,7 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, MetricRecord
 
 from fedmtl.algorithms import IFCA, Mocha, Pooled
-from fedmtl.codecs import FP16, Chain, Dense, ErrorFeedback, Int8, PerLayer, TopK
+from fedmtl.codecs import EF21, FP16, STC, Chain, Dense, ErrorFeedback, Int8, PerLayer, TopK
 from fedmtl.codecs.transforms import ClipNorm, GaussianNoise
 from fedmtl.data import Split
 from fedmtl.protocol.metrics_report import raw_data_packet, read_raw_data
@@ -351,7 +351,7 @@ CHAIN = Chain(ClipNorm(10.0), GaussianNoise(0.001), ErrorFeedback(TopK(0.25)))
 LAYERS = PerLayer({"*bias": Int8(block=8)}, default=ErrorFeedback(TopK(0.25)))
 
 
-@pytest.mark.parametrize("codec", [FP16(), Int8(), ErrorFeedback(TopK(0.25)), CHAIN, LAYERS], ids=repr)
+@pytest.mark.parametrize("codec", [FP16(), Int8(), ErrorFeedback(TopK(0.25)), EF21(STC(0.25)), CHAIN, LAYERS], ids=repr)
 @pytest.mark.parametrize("body", ["zeros", "ones", "noise"])
 def test_bytes_that_a_codec_did_not_make_cost_their_sender_alone(codec: Any, body: str) -> None:
     make = {"zeros": bytes, "ones": lambda n: b"\xff" * n, "noise": np.random.default_rng(1).bytes}[body]

@@ -20,7 +20,7 @@ SETTINGS = (
     "patience=2",
     "algorithm.lr=0.05",
     "seed=1",
-    "up_codec=ErrorFeedback",
+    "up_codec=EF21(TopK(0.2))",
     "down_codec=STC(0.2)",
 )
 
@@ -37,7 +37,7 @@ def test_killed_after_its_best_round_and_resumed_it_stops_where_it_would(
 ) -> None:
     """SuperLink, SuperNode, ServerApp and ClientApp get SIGKILL when clients have trained on after the best round.
 
-    The private states of that round, and the memories of ErrorFeedback, are in the node's folder; the server's are in
+    The private states of that round, and the clients' memories of EF21, are in the node's folder; the server's are in
     the run's. The reference is one process that was never interrupted.
     """
     whole, out, state = (tmp_path / name for name in ("whole", "out", "state"))

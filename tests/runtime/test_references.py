@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fedmtl.algorithms import FedAvg, FedPer
-from fedmtl.codecs import STC, ErrorFeedback, TopK
+from fedmtl.codecs import EF21, STC, ErrorFeedback, TopK
 from fedmtl.export.load_result import load_result
 from fedmtl.protocol.packets import HEADER_BYTES
 from fedmtl.protocol.reference import whole_bytes
@@ -51,8 +51,10 @@ def outcome(result: Result) -> tuple[Any, ...]:
         {"valid_fraction": 0.2},
         {"link": "Constant(down_mbps=2, up_mbps=1)", "availability": "Always(dropout=0.4)"},
         {"policy": "FedBuff(2)", "link": "LogNormal(down_mbps=2, up_mbps=1)", "cohort": 4},
+        {"up_codec": EF21(STC(0.1)), "availability": "Always(dropout=0.4)", "rounds": 6, "valid_fraction": 0.2},
+        {"up_codec": EF21(STC(0.1)), "policy": "FedBuff(2)", "link": "LogNormal(down_mbps=2, up_mbps=1)", "cohort": 4},
     ],
-    ids=["validation", "dropout", "asynchronous"],
+    ids=["validation", "dropout", "asynchronous", "EF21, dropout", "EF21, asynchronous"],
 )
 def test_paused_runs_end_with_the_same_bits_and_leave_the_model_that_was_measured(
     changes: dict[str, Any], tmp_path: Path

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fedmtl.client.data_shard import Shard, ShardRows, ShardTable
 from fedmtl.client.stages.exchange import LoadedExchange
 from fedmtl.client.stages.receive import receive
+from fedmtl.client.stages.remember import no_memories
 from fedmtl.core.context import ContextRows
 from fedmtl.core.trees import tree_leaves, tree_map, tree_stack, tree_structure
 from fedmtl.core.types import ClientId, Payload, TaskSet
@@ -43,7 +44,8 @@ class ClientGroup(NamedTuple):
     broadcast_index: NDArray[np.int64]
     """[K] index into ``downs`` of each client's broadcast."""
     states: Any
-    """{"private", "codec"}, arrays [K, …]; and "reference" where broadcasts are changes of it."""
+    """{"private", "codec"}, arrays [K, …]; "sent" where the server has memories of uploads, see ``remember``; and
+    "reference" where broadcasts are changes of it."""
     references: Sequence[Reference] = ()
     """The reference of each of ``downs``, where broadcasts are changes."""
 
@@ -110,8 +112,11 @@ def _has_private(first: dict[str, Any]) -> bool:
 
 def first_state(plan: Plan, client: ClientId, owned: TaskSet, num_examples: int) -> dict[str, Any]:
     """Return a client's state before its first training: its private state, the memory of its codec, and where
-    broadcasts are changes of a reference, none."""
-    state = {"private": plan.init_client(owned, num_examples), "codec": plan.uplink(client, owned).init()}
+    the server has memories of uploads, or broadcasts are changes of a reference, that there are none."""
+    link = plan.uplink(client, owned)
+    state = {"private": plan.init_client(owned, num_examples), "codec": link.init()}
+    if link.remembers:
+        state["sent"] = no_memories(link.init())
     if plan.down_codec.traits.delta_only and (spec := plan.down_spec(client, owned)):
         state["reference"] = no_reference(spec.size)
     return state

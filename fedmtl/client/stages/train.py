@@ -13,6 +13,7 @@ from torch import Tensor
 from fedmtl.client.stages.exchange import LoadedExchange
 from fedmtl.client.stages.load import ClientGroup
 from fedmtl.client.stages.receive import stored
+from fedmtl.client.stages.remember import begin
 from fedmtl.core.context import context_rows
 from fedmtl.core.random import permutations, rng
 from fedmtl.core.trees import finite_rows, tree_index, tree_leaves, tree_map
@@ -83,7 +84,10 @@ def _send(
     metrics = torch.stack([result.metrics[name] for name in link.metrics], dim=1) if link.metrics else None
     check_payload(tree_index(payload, 0), link.spec, UP)
     finite = finite_rows((result.private, payload), len(some))
-    codec_states = group.states["codec"]
+    begun = None
+    if link.remembers:
+        begun = begin(group.states, exchange.requests.memories[group.positions], link.init())
+    codec_states, bases = (group.states["codec"], None) if begun is None else begun
     rows = np.arange(len(some))
     if not finite.all():
         rows = np.flatnonzero(finite)
@@ -106,6 +110,7 @@ def _send(
         num_examples=np.asarray(num_examples, np.float64),
         train_loss=None if loss is None else np.asarray(loss, np.float32),
         metrics=None if metrics is None else np.asarray(metrics, np.float32),
+        bases=None if bases is None else bases[some[rows]],
         references=group.downs,
         broadcast_index=group.broadcast_index[some[rows]],
         buffer=buffer,
@@ -122,6 +127,8 @@ def _send(
     if group.references:
         states["reference"] = stored(group.references, group.broadcast_index[some[rows]])
     sent = exchange.requests.exchange
+    if begun is not None:
+        states["sent"] = begun.stored(some[rows], sent.makes)
     exchange.store.save_rows(group.kind, group.clients[some[rows]], sent.makes, states, sent.keep)
     exchange.spend("state", start)
     if not exchange.add:

@@ -87,6 +87,7 @@ def requests_content(plan: Plan, run: str, requests: Requests, share: bool, add:
         add: request the sum of the uploads instead of each.
     """
     exchange, packets = requests.exchange, requests.packets if share else requests.packets.contiguous()
+    more = {"memories": _bytes(requests.memories, "<i8")} if plan.up_codec.traits.receiver_memory else {}
     config = ConfigRecord(
         {
             "plan": plan.digest,
@@ -104,6 +105,7 @@ def requests_content(plan: Plan, run: str, requests: Requests, share: bool, add:
             "since": _bytes(requests.since, "<i8"),
             "part": exchange.on,
             "best": exchange.keep,
+            **more,
         }
     )
     return RecordDict({PACKETS: array_record(packets.data, share), REQUESTS: config})
@@ -126,7 +128,8 @@ def read_requests(plan: Plan, content: RecordDict) -> Requests:
     data = packet_array(content)
     clients, start, length, since = (column(config, key, "<i8") for key in ("clients", "start", "length", "since"))
     evaluate, train, raw_data = (column(config, key, "u1").astype(bool) for key in ("evaluate", "train", "raw_data"))
-    same_length(clients, start, length, since, evaluate, train, raw_data)
+    memories = column(config, "memories", "<i8") if plan.up_codec.traits.receiver_memory else np.zeros_like(since)
+    same_length(clients, start, length, since, evaluate, train, raw_data, memories)
     if not lie_within(start, length, data.size):
         raise Refused("message", f"the message's packets lie outside its {data.size} bytes")
     on, keep, full = value(config, "part", str), value(config, "best", int), value(config, "full", int) == 1
@@ -134,7 +137,7 @@ def read_requests(plan: Plan, content: RecordDict) -> Requests:
         raise Refused("message", f"a part of {escaped(on, 40)!r} and a best round of {keep}, which no server names")
     number, version = value(config, "round", int), value(config, "version", int)
     exchange = Exchange(number, version, bool(train.any()), bool(evaluate.any()), on, full, keep)
-    return Requests(exchange, clients, Packets(data, start, length), evaluate, train, raw_data, since)
+    return Requests(exchange, clients, Packets(data, start, length), evaluate, train, raw_data, since, memories)
 
 
 def replies_content(round: int, replies: Replies, seconds: Mapping[str, float], local: bool = False) -> RecordDict:

@@ -54,7 +54,8 @@ class FedMTL(Strategy):
     ) -> None:
         self.server = server
         self._preparation = preparation
-        self._add = add and server.plan.algorithm.traits.mean_aggregated and server.policy.needs_all
+        single = server.plan.up_codec.traits.receiver_memory  # the server remembers each client's upload
+        self._add = add and server.plan.algorithm.traits.mean_aggregated and server.policy.needs_all and not single
         self.outcome: RoundResult | None = None
         """The outcome of the last closed round."""
         clients = server.roster.clients
