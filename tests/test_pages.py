@@ -5,6 +5,7 @@ start clusters and servers are read: each flag must be in the program's own ``--
 knows fails, so that nothing is added to a page unread.
 """
 
+import glob
 import importlib.util
 import json
 import re
@@ -123,12 +124,13 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                 if any(word.startswith("data=") for word in words):  # which says its clients
                     small["run"] = [*QUICK[:2], *QUICK[4:]]
                 small["tune"] = [*QUICK, "--trials", "2", "--sampler", "random"]
+                words = [own for word in words for own in (sorted(glob.glob(word)) or [word])]  # as a shell does
                 changes = [
                     *small.get(words[1], []),
                     *(["--tune", "1", "--algorithm", "FedPer"] if "--tune" in words else []),
                 ]
                 # The reports of `fedmtl report` are drawn, the others' are all but that.
-                with undrawn() if words[1] in ("compare", "sweep") else nullcontext():
+                with undrawn() if words[1] in ("compare", "sweep", "tune") else nullcontext():
                     result = CliRunner().invoke(app, [*words[1:], *changes])
                 assert result.exit_code == 0, f"{' '.join(words)}\n{result.output}"
         yield folder
@@ -157,6 +159,7 @@ def test_commands_leave_what_readme_says(here: Path) -> None:
         "tuned",
         "kept",
         "sweep",
+        "front",
     }
     assert {"report.md", "table.csv", "overview.png"} <= {path.name for path in (here / "runs" / "first").iterdir()}
     assert "to score 0.7" in (here / "runs" / "compare" / "report.md").read_text()
@@ -326,7 +329,8 @@ def test_presets_load(here: Path) -> None:
         "layers.toml": "Chain(ClipNorm(norm=1.0), GaussianNoise(std=0.8), ErrorFeedback(codec=TopK(keep=0.05)))"
     }
     by_codec["by_layer.toml"] = "PerLayer({'*.weight': Int8(block=256)}, default=FP16())"
-    others = {"my_preset.toml", "along.toml", "mine.toml", "steady.toml", "config.toml", "shifted.toml", "floor.toml"}
+    others = {"my_preset.toml", "along.toml", "codecs.toml", "mine.toml", "steady.toml", "config.toml", "shifted.toml"}
+    others.add("floor.toml")
     assert files.keys() == {*others, *by_codec}
     assert {file: repr(load_experiment(file).up_codec) for file in by_codec} == by_codec
     # Flower's; what its keys do is tried by tests/runtime, which writes the same.
@@ -334,7 +338,7 @@ def test_presets_load(here: Path) -> None:
     assert load_experiment("my_preset.toml").name == "mine"
     assert [type(one).__name__ for one in load_experiment("shifted.toml").augment] == ["RandomShift", "Jitter"]
     assert files["floor.toml"]["run"] == {"baseline": True, "picture": "scores.png"}
-    assert load_experiment("floor.toml").rounds == 5
+    assert load_experiment("floor.toml").rounds == 5 and load_experiment("codecs.toml").rounds == 10
     axis = sweep_of(files["along.toml"]["compare"]).axis
     assert axis is not None and axis.values == (10.0, 1.0, 0.1) and len(axis.algorithms(0.1)) == 2
     assert "optimizer=Warmup(rounds=3" in repr(load_experiment("steady.toml").algorithm)

@@ -12,6 +12,9 @@ from fedmtl.analysis.simulated import spent_at_end
 
 COSTS = ("bytes", "bytes up", "bytes down", "simulated seconds", "simulated joules")
 
+COLUMNS = {"bytes": "train_bytes", "seconds": "simulated_seconds", "joules": "simulated_joules"}
+"""Cost of a trial -> its column in files."""
+
 
 class FrontRow(NamedTuple):
     """An experiment against one cost."""

@@ -46,8 +46,9 @@ def sweep(
     """Run all combinations of values, and print their fronts.
 
     PRESETS are TOML files or names of presets. Each --over names a field and its values; all combinations are run, with
-    each algorithm, codec and seed. Beside the report of a comparison stand fronts.md, .csv and .tex: score against
-    bytes, simulated seconds and joules, with 95 % intervals, the seeds that count and those that reached the target.
+    each algorithm, codec and seed. Without one, presets run as they are, such as a front that fedmtl tune has found.
+    Beside the report of a comparison stand fronts.md, .csv and .tex: score against bytes, simulated seconds and joules,
+    with 95 % intervals, the seeds that count and those that reached the target.
 
     Runs that are finished in the folder are not run again, and one that was interrupted goes on. A run that fails or
     diverges is in no mean, and the exit code is 1.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fedmtl.runs.experiment import Experiment
     from fedmtl.runs.sweep_presets import Expanded
     from fedmtl.studies import Pool
-    from fedmtl.studies.tuning import Trial, Tuning
+    from fedmtl.studies.tuning import Trial, Tuned, Tuning
 
 
 class Sampler(StrEnum):
@@ -29,10 +29,13 @@ class Sampler(StrEnum):
 
 
 class TuneObjective(StrEnum):
-    """Objective that is maximised."""
+    """An objective: the score is maximised, costs are minimised."""
 
     score = "score"
     score_bytes = "score-bytes"
+    bytes = "bytes"
+    seconds = "seconds"
+    joules = "joules"
 
 
 def tune(
@@ -49,9 +52,12 @@ def tune(
         typer.Option("--halving", help="A ninth of the rounds for all trials, a third for the best third, and so on."),
     ] = False,
     objective: Annotated[
-        TuneObjective,
-        typer.Option(show_default=False, help="score (default), or score-bytes: minus --price x log10 of the bytes."),
-    ] = TuneObjective.score,
+        list[TuneObjective] | None,
+        typer.Option(
+            help="score (default); score-bytes: minus --price x log10 of the bytes; or several, score and bytes, "
+            "seconds or joules, for their front: given once for each."
+        ),
+    ] = None,
     price: Annotated[
         float, typer.Option(show_default=False, help="The score that a tenth of the bytes is worth: 0.05.")
     ] = 0.05,
@@ -73,6 +79,9 @@ def tune(
     and penalties of its algorithm are tuned. No trial measures a test part. The result is a preset: fedmtl run
     runs/tune/tuned.toml
 
+    With several objectives, trials that no other dominates are marked in trials.csv; front.md, .csv and .tex list them,
+    tradeoff.png shows them, and front/ has a preset for each, for fedmtl sweep over seeds.
+
     A tuning that was interrupted goes on with the same command, and ends with the same choice.
     """
     with one_clear_error():
@@ -89,9 +98,8 @@ def tune(
         values, path, allowed = read_values(preset, settings, allow or [])
         experiment = from_dict(values, path, allowed)
         space = default_space(experiment) if table is None else space_of(table)
-        chosen = Tuning(
-            trials, sampler.value, halving, objective.value, price, free_seed([experiment]) if seed is None else seed
-        )
+        aims = tuple(one.value for one in objective or [TuneObjective.score])
+        chosen = Tuning(trials, sampler.value, halving, aims, price, free_seed([experiment]) if seed is None else seed)
         _say_part(experiment)
         say(f"{experiment.name}: {experiment.label}: {', '.join(space)}, {trials} trials on seed {chosen.seed}", "  ")
         with hold(out.resolve()):
@@ -107,6 +115,8 @@ def tune(
         from fedmtl.analysis.numbers import human_bytes
 
         best = tuned.best
+        if chosen.costs:
+            _say_front(tuned, out)
         say(f"best: {_values(best)}  validation score {best.score:.4f} after round {best.best_round}")
         for field, edge in tuned.edges.items():
             say(f"{field} = {best.values[field]} lies at the {edge} end of its range: widen it in a [tune] table")
@@ -174,9 +184,22 @@ def _say_part(experiment: "Experiment") -> None:
         )
 
 
+def _say_front(tuned: "Tuned", out: Path) -> None:
+    from fedmtl.studies.tuning.front import human_costs, preset_name
+
+    say(f"front: {len(tuned.front)} of {len(tuned.trials)} trials, which no other dominates; {out / 'front.md'}")
+    for trial in tuned.front:
+        costs = "  ".join(human_costs(trial))
+        say(f"  {preset_name(trial.number)}  {_values(trial)}  score {trial.score:.4f}  {costs}", "    ")
+    say(f"run it over seeds, on test parts: fedmtl sweep {out / 'front'}/*.toml --seeds 3 --out {out / 'seeds'}")
+
+
 def _show(trial: "Trial", settings: "Tuning", what: str) -> None:
     stopping.reached(f"after {what}{trial.number}")
-    score = "diverged" if trial.state == "diverged" else f"score {trial.score:.4f} (round {trial.best_round})"
+    from fedmtl.studies.tuning.front import human_costs
+
+    costs = "".join(f"  {cost}" for cost in human_costs(trial))
+    score = "diverged" if trial.state == "diverged" else f"score {trial.score:.4f} (round {trial.best_round}){costs}"
     same = "" if trial.same_as is None else f"  the same as trial {trial.same_as}"
     say(f"  {what}{trial.number + 1}/{settings.trials}  {_values(trial)}  {score}{same}", "    ")
 

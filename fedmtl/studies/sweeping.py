@@ -28,11 +28,11 @@ def swept(
 
     Args:
         presets: files, or names of presets.
-        over: field -> values; a dot goes into a component, ``algorithm.lr``.
+        over: field -> values; a dot goes into a component, ``algorithm.lr``. Empty: the presets as they are.
         varied, settings, allow: as in ``expand_presets``.
 
     Raises:
-        ValueError: no field, a field without a value or that has options of its own, too many runs, or an experiment
+        ValueError: a field without a value or that has options of its own, too many runs, or an experiment
             that cannot be.
     """
     _check(over, varied)
@@ -50,8 +50,6 @@ def swept(
 
 
 def _check(over: Mapping[str, Sequence[Any]], varied: Varied) -> None:
-    if not over:
-        raise ValueError("A sweep needs a field and its values, such as algorithm.lr=[0.01, 0.1], got none.")
     for field, values in over.items():
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ValueError(f"{field}: the values of a sweep are a list of at least one, got {shown(values)}.")
@@ -83,7 +81,7 @@ def sweep(
     presets: str | Path | Sequence[str | Path],
     out: str | Path = "runs/sweep",
     *,
-    over: Mapping[str, Sequence[Any]],
+    over: Mapping[str, Sequence[Any]] | None = None,
     algorithms: Sequence[str] = (),
     codecs: Sequence[str] = (),
     seeds: int | None = None,
@@ -101,7 +99,8 @@ def sweep(
     Args:
         presets: files or names of presets.
         out: folder for the runs, the tables and the pictures.
-        over: field -> values, such as ``{"algorithm.lr": [0.01, 0.1], "batch_size": [8, 32]}``.
+        over: field -> values, such as ``{"algorithm.lr": [0.01, 0.1], "batch_size": [8, 32]}``; None for the
+            presets as they are, such as those of a front that ``tune`` has found.
         algorithms, codecs, seeds, settings, allow: as for ``compare``.
         target: mean score over tasks; tables say how many seeds reached it, and for how many bytes.
         jobs, on_event: as for ``compare``.
@@ -111,6 +110,6 @@ def sweep(
     """
     some = [presets] if isinstance(presets, str | Path) else list(presets)
     varied = Varied(tuple(algorithms), tuple(codecs), seeds)
-    experiments, own = swept([str(one) for one in some], over, varied, settings, allow)
+    experiments, own = swept([str(one) for one in some], over or {}, varied, settings, allow)
     target = own if target is None else target
     return sweep_experiments(experiments, out, target=target, jobs=jobs, on_event=on_event)

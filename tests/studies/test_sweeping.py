@@ -53,7 +53,6 @@ def test_all_combinations_once(preset: Path) -> None:
 @pytest.mark.parametrize(
     ("over", "algorithms", "message"),
     [
-        ({}, (), "needs a field"),
         ({"batch_size": []}, (), "batch_size: the values of a sweep are a list of at least one"),
         ({"batch_size": 4}, (), "batch_size: the values of a sweep are a list"),
         ({"seed": [1, 2]}, (), "seed is varied by"),

@@ -70,11 +70,16 @@ def overview(groups: Sequence[Group], target: float | None = None) -> Picture | 
 
 def bytes_axis(axes: Axes, most: int = 8) -> None:
     """Make the x axis one of bytes, logarithmic, with at most a number of ticks."""
+    log_axis(axes, BYTES, tick_label, most)
+
+
+def log_axis(axes: Axes, label: str, text_of: Callable[[float], str], most: int = 8) -> None:
+    """Make the x axis logarithmic, with at most a number of ticks, whose texts a function gives."""
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=tick_digits(*axes.get_xlim(), most)))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: tick_label(count)))
-    axes.set_xlabel(BYTES)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: text_of(value)))
+    axes.set_xlabel(label)
 
 
 def curves_of(groups: Sequence[Group], curve_of: Callable[[Group], MeanCurve]) -> dict[str, MeanCurve]:

@@ -1,21 +1,31 @@
-"""The Pareto line: what is reached by none for fewer bytes."""
+"""Points that no other dominates: of costs, and of a cost and a score."""
 
 from collections.abc import Sequence
-from math import isfinite
+
+import numpy as np
+
+
+def non_dominated(costs: Sequence[Sequence[float]]) -> list[int]:
+    """Indices of the points that no other dominates, in their order.
+
+    A point dominates another when none of its costs is more, and one is less. Points that are not finite have no part
+    in it; of equal points, all stay.
+
+    Args:
+        costs: of each point the same number of costs, less is better; minus a score is a cost.
+    """
+    if not costs:
+        return []
+    points = np.asarray(costs, float)
+    finite = np.flatnonzero(np.isfinite(points).all(axis=1))
+    some = points[finite]
+    return [
+        int(index)
+        for index, own in zip(finite, some, strict=True)
+        if not ((some <= own).all(axis=1) & (some < own).any(axis=1)).any()
+    ]
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices of the points (cost, score) that no other dominates, in the order of cost.
-
-    A point dominates another when it costs no more and scores no less, and one of the two is strict. Points that are
-    not finite have no part in it; of equal points, all stay.
-    """
-    found: list[int] = []
-    for index in sorted((i for i, p in enumerate(points) if all(map(isfinite, p))), key=lambda i: _key(points[i])):
-        if not found or points[index][1] > points[found[-1]][1] or points[index] == points[found[-1]]:
-            found.append(index)
-    return found
-
-
-def _key(point: tuple[float, float]) -> tuple[float, float]:
-    return point[0], -point[1]
+    """Indices of the points (cost, score) that no other dominates, in the order of cost; see ``non_dominated``."""
+    return sorted(non_dominated([(cost, -score) for cost, score in points]), key=lambda index: points[index][0])

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fedmtl.analysis.groups import Group
+from fedmtl.analysis.report.cost_axis import draw_steps, limit_costs
 from fedmtl.analysis.report.curves import NO_BYTES, SCORE, TARGET, bytes_axis, interval_words
 from fedmtl.analysis.report.figure import Picture
 from fedmtl.analysis.report.labels import freeze, legend
@@ -63,7 +64,7 @@ def tradeoff(groups: Sequence[Group], target: float | None = None) -> Picture | 
         bytes_axis(axes)
         axes.set_ylabel(SCORE)
         freeze(figure, 0)
-        steps = _pareto_line(axes, best)
+        steps = draw_steps(axes, [(point.cost, point.score) for point in best])
         for point in points:
             _mark(axes, point, styles[point.group.name])
         for saving in saved:
@@ -125,26 +126,8 @@ def _pareto(points: Sequence[Point]) -> list[int]:
 
 
 def _limits(axes: Axes, points: Sequence[Point], target: float | None) -> None:
-    costs = [point.cost for point in points if point.cost]
-    wide = max(10 ** (0.16 * np.log10(max(costs) / min(costs))), 1.6)  # room for labels beside the outer points
-    axes.set_xscale("log")
-    axes.set_xlim(min(costs) / wide, max(costs) * wide)
+    limit_costs(axes, [point.cost for point in points if point.cost])
     axes.set_ylim(*point_limits([point.score for point in points], [point.half for point in points], target))
-
-
-def _pareto_line(axes: Axes, best: Sequence[Point]) -> list[NamedLine]:
-    """Draw the steps between the points that no other dominates; returned are the horizontal ones."""
-    if len(best) < 2:
-        return []
-    left, right = axes.get_xlim()
-    x = [*(point.cost or left for point in best), right]
-    y = [*(point.score for point in best), best[-1].score]
-    axes.plot(
-        x, y, drawstyle="steps-post", color="#d0d0d0", linewidth=2.5, zorder=1, solid_capstyle="butt", gid="pareto"
-    )
-    steps = [NamedLine("", score, PALE, start, end) for score, start, end in zip(y, x, x[1:], strict=False)]
-    widest = max((i for i, point in enumerate(best) if point.cost), key=lambda i: np.log10(x[i + 1] / x[i]))
-    return [step._replace(name="Pareto line") if i == widest else step for i, step in enumerate(steps)]
 
 
 def _mark(axes: Axes, point: Point, own: LineStyle) -> None:

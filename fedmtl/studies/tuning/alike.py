@@ -75,7 +75,15 @@ def tune_alike(
         local: as for ``tune``.
         allowed: modules that values may come from.
         on_trial: called with each trial that is done.
+
+    Raises:
+        ValueError: several objectives, which choose no one setting; or as for ``tune``.
     """
+    if settings.costs:
+        raise ValueError(
+            f"A comparison runs one setting of each method, got the objectives {', '.join(settings.objective)}; take "
+            "one, or tune each method for several alone, and sweep the presets of the fronts."
+        )
     experiments: list[Experiment] = []
     found: dict[str, Tuned] = {}
     for method in methods:

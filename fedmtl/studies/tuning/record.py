@@ -11,6 +11,7 @@ from typing import Any
 
 import tomli_w
 
+from fedmtl.analysis.fronts import COLUMNS
 from fedmtl.core.bounds import shown
 from fedmtl.core.files import Folder
 from fedmtl.runs.experiment import Experiment
@@ -68,22 +69,31 @@ class TrialRecord:
         return json.dumps(found, indent=1).encode()
 
 
-def table(trials: Sequence[Trial], space: Space, rungs: Sequence[int]) -> str:
-    """CSV of the trials, a line each."""
+def table(
+    trials: Sequence[Trial], space: Space, rungs: Sequence[int], costs: Sequence[str], front: Sequence[Trial]
+) -> str:
+    """CSV of the trials, a line each.
+
+    Args:
+        costs: objectives beside the score, each a column, and with any a column that marks the front; none: a column of
+            the objective after each of the rungs.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     sent = ("up", "down", "evaluation")
+    objective = [COLUMNS[cost] for cost in costs] or [f"objective_{r}" for r in rungs]
     writer.writerow(
-        ["trial", "state", "same_as", "rounds", "best_round", "score", *(f"objective_{r}" for r in rungs)]
+        ["trial", "state", "same_as", "rounds", "best_round", "score", *objective, *(["front"] if costs else [])]
         + [*(f"bytes_{one}" for one in sent), *space]
     )
     for trial in trials:
-        objectives = [trial.objective(rounds) for rounds in rungs]
+        objectives = [trial.costs.get(cost, math.nan) for cost in costs] or [trial.objective(r) for r in rungs]
         numbers = [repr(x) if math.isfinite(x) else "" for x in (trial.score, *objectives)]
         same = "" if trial.same_as is None else trial.same_as
         values = [trial.values[path] for path in space]
         writer.writerow(
             [trial.number, trial.state, same, trial.rounds, trial.best_round, *numbers]
+            + ([int(trial in front)] if costs else [])
             + [*(trial.bytes[one] for one in sent), *values]
         )
     return text.getvalue()

@@ -21,20 +21,21 @@ _PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53)
 
 
 def propose(
-    space: Space, number: int, sampler: str, seed: int, done: Sequence[tuple[dict[str, Any], float]]
+    space: Space, number: int, sampler: str, seed: int, done: Sequence[tuple[dict[str, Any], tuple[float, ...]]]
 ) -> dict[str, Any]:
     """The values of a trial.
 
     "random" and the first of "tpe" are points of a Halton sequence, all shifted by one random vector (modulo 1): they
     fill the space more evenly than independent draws (Bousquet et al. 2017, arXiv:1706.03200). "tpe" is Optuna's
-    tree-structured Parzen estimator over all fields together (Bergstra et al. NIPS 2011). "grid" is all combinations of
-    lists of values in order, the last field's values first; after the last it begins again.
+    tree-structured Parzen estimator over all fields together (Bergstra et al. NIPS 2011); of several objectives, that
+    which ranks trials by domination (Ozaki et al. JAIR 2022). "grid" is all combinations of lists of values in order,
+    the last field's values first; after the last it begins again.
 
     Args:
         space: fields and their values.
         number: of the trial, from 0.
         seed: of the tuning.
-        done: values and objectives of the trials before, more is better; NaN of those that diverged.
+        done: values and objectives of the trials before, more is better, each with as many; NaN of those that diverged.
 
     Raises:
         ImportError: "tpe" without optuna.
@@ -91,7 +92,9 @@ def _halton(index: int, dimension: int) -> float:
     return found
 
 
-def _tpe(space: Space, number: int, seed: int, done: Sequence[tuple[dict[str, Any], float]]) -> dict[str, Any]:
+def _tpe(
+    space: Space, number: int, seed: int, done: Sequence[tuple[dict[str, Any], tuple[float, ...]]]
+) -> dict[str, Any]:
     try:
         import optuna
     except ImportError:
@@ -100,18 +103,20 @@ def _tpe(space: Space, number: int, seed: int, done: Sequence[tuple[dict[str, An
         ) from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     kinds = {path: _distribution(values, optuna.distributions) for path, values in space.items()}
-    finite = [objective for _, objective in done if math.isfinite(objective)]
-    worst = min(finite, default=0.0) - 1.0  # ranks alone count
+    # Of one objective ranks alone count; of several, one that is worse than all in each is dominated by all.
+    worst = [
+        min(filter(math.isfinite, each), default=0.0) - 1.0 for each in zip(*(own for _, own in done), strict=True)
+    ]
     with warnings.catch_warnings(category=optuna.exceptions.ExperimentalWarning, action="ignore"):
         draw = int(rng(seed, number, SERVER, "tune").integers(2**32))
         sampler = optuna.samplers.TPESampler(seed=draw, n_startup_trials=0, multivariate=True)
-        study = optuna.create_study(direction="maximize", sampler=sampler)
-        for values, objective in done:
+        study = optuna.create_study(directions=["maximize"] * len(worst), sampler=sampler)
+        for values, own in done:
             study.add_trial(
                 optuna.trial.create_trial(
                     params={path: _coded(space[path], value) for path, value in values.items()},
                     distributions=kinds,
-                    value=objective if math.isfinite(objective) else worst,
+                    values=[x if math.isfinite(x) else low for x, low in zip(own, worst, strict=True)],
                 )
             )
         found = study.ask(kinds).params

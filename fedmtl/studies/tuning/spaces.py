@@ -184,6 +184,23 @@ def value_of(experiment: Experiment, path: str) -> Any:
     return found
 
 
+def own_values(experiment: Experiment, space: Space) -> dict[str, Any]:
+    """The experiment's values of the fields, where all lie in the space; else none."""
+    found = {}
+    for path, values in space.items():
+        value = value_of(experiment, path)
+        if isinstance(values, Range):
+            good = not isinstance(value, bool) and isinstance(value, int | float) and values.low <= value <= values.high
+            found[path] = value
+        else:
+            same = [one for one in values if value_of(with_values(experiment, {path: one}), path) == value]
+            good = bool(same)
+            found[path] = same[0] if same else None
+        if not good:
+            return {}
+    return found
+
+
 def has_field(experiment: Experiment, path: str) -> bool:
     try:
         value_of(experiment, path)

@@ -40,14 +40,19 @@ class Trial:
     """Rounds of training -> the objective after them; NaN where training diverged."""
     same_as: int | None = None
     """An earlier trial with these values, whose result it is; nothing was sent again."""
+    costs: dict[str, float] = field(default_factory=dict)
+    """Objective beside the score -> its value, of all training; empty where there is none, or training diverged."""
 
     def objective(self, rounds: int) -> float:
         return self.objectives.get(f"{rounds}", nan)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values; ``trial_of`` reads them back. JSON has no NaN."""
+        """Plain values, without costs where there are none; ``trial_of`` reads them back. JSON has no NaN."""
         none = {key: None if value != value else value for key, value in self.objectives.items()}
-        return {**asdict(self), "score": None if self.score != self.score else self.score, "objectives": none}
+        values = {**asdict(self), "score": None if self.score != self.score else self.score, "objectives": none}
+        if not self.costs:
+            del values["costs"]
+        return values
 
 
 def trial_of(values: Mapping[str, Any]) -> Trial:

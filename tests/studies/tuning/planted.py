@@ -19,6 +19,12 @@ from fedmtl.tasks import Regression
 SPACE = {"algorithm.lr": Range(0.01, 1.0, log=True), "algorithm.lam": Range(0.01, 100.0, log=True)}
 ROUNDS = 6
 
+FRONT_SPACE = {**SPACE, "cohort": (0.25, 0.5, 1.0)}
+"""A quarter of the clients a round sends a quarter of the bytes."""
+
+FRONT_SETTINGS = Tuning(trials=12, objective=("score", "bytes"))
+"""Eight trials that fill the space, and four that Optuna proposes."""
+
 
 @dataclass(frozen=True)
 class Means:
@@ -89,4 +95,7 @@ def surface(lr: NDArray[np.float64], lam: NDArray[np.float64]) -> NDArray[np.flo
 
 def main(out: str, trials: str, how: str) -> None:
     """A tuning in a process that a test kills."""
-    tune(experiment(), Path(out), SPACE, Tuning(trials=int(trials), halving=how == "halving"))
+    if how == "front":
+        tune(experiment(), Path(out), FRONT_SPACE, FRONT_SETTINGS)
+    else:
+        tune(experiment(), Path(out), SPACE, Tuning(trials=int(trials), halving=how == "halving"))

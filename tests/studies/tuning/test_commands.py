@@ -1,5 +1,6 @@
 """fedmtl tune, and fedmtl compare --tune."""
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,27 @@ def test_a_preset_is_tuned_into_one_that_runs(preset: str, tmp_path: Path) -> No
     assert again.output == first.output
     ran = call("run", str(out / "tuned.toml"), "--out", str(tmp_path / "run"))
     assert ran.exit_code == 0 and "validation score" in ran.output and "test, model of round" in ran.output
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_front_is_found_and_run_over_seeds(preset: str, tmp_path: Path) -> None:
+    """Half of the clients or all: both objectives are printed, and the presets of the front are swept."""
+    path = Path(preset)
+    path.write_text(PRESET.replace("algorithm.lam = [0.1, 1.0]", "cohort = [0.5, 1.0]"))
+    out, aims = tmp_path / "front", ("--objective", "score", "--objective", "bytes")
+    found = call("tune", preset, "--trials", "4", "--sampler", "random", *aims, "--out", str(out))
+    assert found.exit_code == 0, found.output
+    output = " ".join(found.output.split())
+    presets = sorted(map(str, (out / "front").iterdir()))
+    assert f"front: {len(presets)} of 4 trials, which no other dominates" in output and len(presets) > 1
+    assert "kB" in output and f"fedmtl sweep {out / 'front'}/*.toml" in output
+    swept = call("sweep", *presets, "--seeds", "1", "--out", str(out / "seeds"))
+    assert swept.exit_code == 0, swept.output
+    with (out / "seeds" / "fronts.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["cost"] == "bytes"]
+    assert len(rows) == len(presets)
+    refused = call("tune", preset, *aims, "--objective", "seconds", "--out", str(tmp_path / "timed"))
+    assert refused.exit_code == 2 and "set link, such as --set" in " ".join(refused.output.split())
 
 
 @pytest.mark.usefixtures("no_pictures")
