@@ -103,7 +103,7 @@ class EDEN:
         index = np.zeros(y.shape, np.uint8)
         for bound in bounds.astype(np.float32):
             index += y > bound * unit  # (2)
-        y *= levels.astype(np.float32)[index]
+        y *= levels.astype(np.float32).take(index)
         product = _sums(y)
         scale = np.divide(norm, product, out=np.zeros_like(norm), where=product > 0)  # (3)
         return scale, [negative, *((index >> bit) & 1 for bit in range(self.bits - 1))]
@@ -147,7 +147,7 @@ class EDEN:
             index = np.zeros((len(bits), bits.shape[2]), np.uint8)
             for bit in range(self.bits - 1):
                 index |= bits[:, 1 + bit] << bit
-            signed = levels[index].view(np.uint32)
+            signed = levels.take(index).view(np.uint32)
             signed |= np.left_shift(bits[:, 0], 31, dtype=np.uint32)
             y[:, 8 * start : 8 * start + bits.shape[2]] = signed.view(np.float32)
         return y
