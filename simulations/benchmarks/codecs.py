@@ -2,8 +2,9 @@
 
     python simulations/benchmarks/codecs.py --numbers 1000000
 
-An update of Gaussian numbers, for codecs of matrices one of 1,000 columns; megabytes are those of the vector, over the seconds of encode and decode together. They
-are seconds of the processor, of the fastest turn: other work on the machine counts less.
+An update of Gaussian numbers, for codecs of matrices one of 1,000 columns; megabytes are those of the vector, over the
+seconds of encode and decode together. They are seconds of the processor, of the fastest turn: other work on the machine
+counts less.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from fedmtl.registry.components import REGISTRY, make
 LEAST = 100.0
 """Megabytes a second that every codec must reach."""
 LEAST_OF_ENTROPY = 50.0
-"""The same, for codecs whose bytes depend on the numbers, which count bits, and for ``PowerSGD``, which multiplies."""
+"""The same, for codecs whose bytes depend on the numbers, which count bits, and for PowerSGD, which multiplies."""
 
 
 def measure(codec: Any, x: np.ndarray, turns: int) -> tuple[float, float, int, float]:
