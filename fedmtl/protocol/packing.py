@@ -237,7 +237,8 @@ def _parted(bodies: Any, count: int) -> tuple[Any, NDArray[np.float32]]:
     if isinstance(bodies, np.ndarray) and bodies.shape[1] >= size:
         return bodies[:, :-size], np.ascontiguousarray(bodies[:, -size:]).view("<f4").astype(np.float32)
     found = [np.frombuffer(body, "<f4", count, len(body) - size) if len(body) >= size else [np.nan] for body in bodies]
-    return [body[:-size] for body in bodies], np.array([np.resize(one, count) for one in found], np.float32)
+    numbers = np.array([np.resize(one, count) for one in found], np.float32)
+    return [body[:-size] for body in bodies], numbers.reshape(-1, count)
 
 
 def _cannot_decode(kind: int, error: ValueError) -> PacketError:

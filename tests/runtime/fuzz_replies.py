@@ -165,7 +165,7 @@ class Round:
         for round in (1, 2):
             messages = self.strategy.configure_train(round, empty, empty, self.wire)
             self.replies = self.wire.send_and_receive(messages)
-            self.before = self.server.state
+            self.before, self.memories = self.server.state, copy.deepcopy(self.server.memories)
             if round == 1:
                 self.strategy.aggregate_train(round, self.replies)
         self.strategy.aggregate_train(2, self.copies())
@@ -189,6 +189,7 @@ class Round:
 
     def close(self, replies: list[Message]) -> None:
         self.server.state, self.server.ledger = self.before, Ledger()
+        self.server.memories = copy.deepcopy(self.memories)
         self.server.rejected.clear()
         self.strategy.aggregate_train(2, replies)
 

@@ -162,6 +162,20 @@ def test_an_upload_from_another_memory_is_left_out_and_moves_none() -> None:
     assert assert_client_has_the_servers(toy) == [True] * 5
 
 
+def test_a_round_of_damaged_uploads_moves_no_memory() -> None:
+    """Of unlike lengths, so that no body is left to be read; cut behind the header, or of another round."""
+    toy = toy_of(EF21(STC(0.25)), cohort=1.0, evaluate_every=9)
+    toy.play(1)
+    before = [server_memory(toy, client) for client in range(5)]
+    harms = (lambda data: data[:-1] + b"xy", lambda data: data[:HEADER_BYTES], lambda data: data[:3])
+    for round, harm in enumerate(harms, 2):
+        requests = toy.open(round)
+        replies = [reply._replace(update=harm(reply.update)) for reply in toy.client_pool.handle(requests, toy.store)]
+        assert len(toy.server.close_round(requests, [replies_of(replies)], needs_update=False).problems) == 5
+        assert [server_memory(toy, client) for client in range(5)] == before
+    assert not toy.play(5).problems and assert_client_has_the_servers(toy) == [True] * 5
+
+
 def test_where_it_has_no_place_it_is_refused_with_the_way_out() -> None:
     for algorithm in (Mocha(), Scaffold()):
         with case(algorithm), pytest.raises(ValueError, match=r"EF21.*use Dense\(\), or ErrorFeedback\(codec=TopK"):
