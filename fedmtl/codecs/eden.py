@@ -6,9 +6,9 @@
 A rotation makes every update nearly Gaussian, so that one table of levels is the best for all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,9 +61,8 @@ class EDEN:
         return None
 
     def num_bytes(self, size: int) -> int:
-        blocks = widths(size)
-        padded = sum(count * width for count, width in blocks)
-        return SEED + 4 * sum(count for count, _ in blocks) + self.bits * padded // 8
+        padded, body = self._lengths(size)
+        return body + self.bits * padded // 8
 
     def encode(self, x: NDArray[np.float32], state: None, rng: np.random.Generator) -> tuple[bytes, None]:
         return encode_one(self, x, state, rng)
@@ -73,25 +72,28 @@ class EDEN:
     ) -> tuple[NDArray[np.uint8], None]:
         count, size = x.shape
         seeds = np.array([rng_for(k).integers(2**32, dtype=np.uint32) for k in range(count)], np.uint32)
-        bits = np.empty((self.bits, count, sum(m * width for m, width in widths(size))), np.uint8)
-        signs, scales, start = sign_bits(seeds, bits.shape[2]), [], 0
-        for blocks, width in widths(size):
-            here = slice(start, start + blocks * width)
-            y = np.zeros((count, blocks * width), np.float32)
-            y[:, : size - start] = x[:, here]
+        padded, body = self._lengths(size)
+        signs, data = sign_bits(seeds, padded), np.empty((count, self.num_bytes(size)), np.uint8)
+        scales = np.empty((count, (body - SEED) // 4), "<f4")
+        planes = data[:, body:].reshape(count, self.bits, padded // 8)
+        for part in _parts(count, size):
+            width, length = part.width, part.numbers.stop - part.numbers.start
+            y = np.zeros((part.clients.stop - part.clients.start, length), np.float32)
+            y[:, : size - part.numbers.start] = x[part.clients, part.numbers]
             y = y.reshape(-1, width)
             power = np.frexp(np.abs(y).max(1, keepdims=True))[1].clip(-126, 126)
             y *= np.ldexp(np.float32(1), -power)  # the largest number is near 1, so that no square is lost
-            rotate(y, _of_blocks(signs, here, width))  # (1)
+            rotate(y, part.of(signs))  # (1)
             scale, levels = self._quantize(y)
             with np.errstate(over="ignore"):
                 scale = np.minimum(np.ldexp(scale, power[:, 0]), np.finfo(np.float32).max)
-            scales.append(scale.reshape(count, blocks))
-            for plane, level in zip(bits, levels, strict=True):
-                plane[:, here] = level.reshape(count, -1)
-            start = here.stop
-        head = [seeds.astype("<u4")[:, None].view(np.uint8), np.concatenate(scales, 1).astype("<f4").view(np.uint8)]
-        return np.concatenate([*head, *np.packbits(bits, axis=2)], axis=1), None
+            scales[part.clients, part.blocks] = scale.reshape(-1, length // width)
+            for plane, level in enumerate(levels):
+                packed = np.packbits(level.reshape(-1, length), axis=1)
+                planes[part.clients, plane, part.numbers.start // 8 : part.numbers.stop // 8] = packed
+        data[:, :SEED] = seeds.astype("<u4")[:, None].view(np.uint8)
+        data[:, SEED:body] = scales.view(np.uint8)
+        return data, None
 
     def _quantize(self, y: NDArray[np.float32]) -> tuple[NDArray[np.float32], list[NDArray[Any]]]:
         """The scale of each block, (3), and the bits of its numbers: signs, then those of levels. ``y`` is used up."""
@@ -113,9 +115,7 @@ class EDEN:
 
     def decode_rows(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
         check_length(self, data.shape[1], size, self.num_bytes(max(size, 1)))
-        blocks = widths(size)
-        count, padded = len(data), sum(m * width for m, width in blocks)
-        body = SEED + 4 * sum(m for m, _ in blocks)
+        count, (padded, body) = len(data), self._lengths(size)
         seeds = np.ascontiguousarray(data[:, :SEED]).view("<u4")[:, 0].astype(np.uint32)
         scales = np.ascontiguousarray(data[:, SEED:body]).view("<f4").astype(np.float32)
         fits = (scales >= 0) & (scales < np.inf)  # false for NaN
@@ -124,38 +124,64 @@ class EDEN:
                 f"{self!r} makes scales that are finite and not negative, got {scales[~fits][0]:g}; "
                 "the packet is damaged or forged: reject the reply."
             )
-        y = self._levels(data[:, body:].reshape(count, self.bits, padded // 8))
-        signs, start, first = sign_bits(seeds, padded), 0, 0
-        for blocks_of, width in blocks:
-            here = slice(start, start + blocks_of * width)
-            part = y[:, here].reshape(-1, width)
-            rotate_back(part, _of_blocks(signs, here, width))
-            scale = scales[:, first : first + blocks_of].reshape(-1, 1)
+        planes = data[:, body:].reshape(count, self.bits, padded // 8)
+        signs, x = sign_bits(seeds, padded), np.empty((count, size), np.float32)
+        for part in _parts(count, size):
+            place = slice(part.numbers.start // 8, part.numbers.stop // 8)
+            y = self._levels(planes[part.clients, :, place]).reshape(-1, part.width)
+            rotate_back(y, part.of(signs))
+            scale = scales[part.clients, part.blocks].reshape(-1, 1)
             with np.errstate(over="ignore"):
-                part *= scale  # (4)
+                y *= scale  # (4)
             if (scale > 2.0**100).any():
-                np.clip(part, -np.finfo(np.float32).max, np.finfo(np.float32).max, out=part)
-            y[:, here] = part.reshape(count, -1)
-            start, first = here.stop, first + blocks_of
-        return y[:, :size]
+                np.clip(y, -np.finfo(np.float32).max, np.finfo(np.float32).max, out=y)
+            length = part.numbers.stop - part.numbers.start
+            x[part.clients, part.numbers] = y.reshape(-1, length)[:, : size - part.numbers.start]
+        return x
+
+    def _lengths(self, size: int) -> tuple[int, int]:
+        """The numbers of a vector with its padding, and the bytes before their bits."""
+        blocks = widths(size)
+        return sum(count * width for count, width in blocks), SEED + 4 * sum(count for count, _ in blocks)
 
     def _levels(self, packed: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The levels of bits [K, bits, padded / 8], some at a time, so that little memory is needed beside them."""
-        levels, y = lloyd_max(self.bits)[0].astype(np.float32), np.empty((len(packed), 8 * packed.shape[2]), np.float32)
-        for start in range(0, packed.shape[2], CHUNK // 8):
-            bits = np.unpackbits(packed[:, :, start : start + CHUNK // 8], axis=2)
-            index = np.zeros((len(bits), bits.shape[2]), np.uint8)
-            for bit in range(self.bits - 1):
-                index |= bits[:, 1 + bit] << bit
-            signed = levels.take(index).view(np.uint32)
-            signed |= np.left_shift(bits[:, 0], 31, dtype=np.uint32)
-            y[:, 8 * start : 8 * start + bits.shape[2]] = signed.view(np.float32)
-        return y
+        """The levels of bits [K, bits, N / 8], [K, N]."""
+        bits = np.unpackbits(packed, axis=2)
+        index = np.zeros((len(bits), bits.shape[2]), np.uint8)
+        for bit in range(self.bits - 1):
+            index |= bits[:, 1 + bit] << bit
+        signed = lloyd_max(self.bits)[0].astype(np.float32).take(index).view(np.uint32)
+        signed |= np.left_shift(bits[:, 0], 31, dtype=np.uint32)
+        return signed.view(np.float32)
 
 
-def _of_blocks(signs: NDArray[np.uint8], here: slice, width: int) -> NDArray[np.uint8]:
-    """The signs of the blocks in a span of K vectors, [ROUNDS, blocks, width / 8] of [K, ROUNDS, all / 8]."""
-    return signs[:, :, here.start // 8 : here.stop // 8].swapaxes(0, 1).reshape(signs.shape[1], -1, width // 8)
+class _Part(NamedTuple):
+    """Blocks of one width of some clients, few enough to stay in a core's cache."""
+
+    clients: slice
+    numbers: slice
+    """Of each client's vector, with its padding."""
+    blocks: slice
+    """Among all of a client."""
+    width: int
+
+    def of(self, signs: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The part's own signs, [ROUNDS, blocks, width / 8], of those of all, [K, ROUNDS, N / 8]."""
+        own = signs[self.clients, :, self.numbers.start // 8 : self.numbers.stop // 8]
+        return own.swapaxes(0, 1).reshape(signs.shape[1], -1, self.width // 8)
+
+
+def _parts(count: int, size: int) -> Iterator[_Part]:
+    """Cut K vectors into parts of at most about ``CHUNK`` numbers."""
+    start = first = 0
+    for blocks, width in widths(size):
+        clients, step = max(1, CHUNK // (blocks * width)), min(blocks, max(1, CHUNK // width))
+        for k in range(0, count, clients):
+            for block in range(0, blocks, step):
+                stop = min(block + step, blocks)
+                numbers = slice(start + block * width, start + stop * width)
+                yield _Part(slice(k, min(k + clients, count)), numbers, slice(first + block, first + stop), width)
+        start, first = start + blocks * width, first + blocks
 
 
 def _sums(x: NDArray[np.float32]) -> NDArray[np.float32]:
