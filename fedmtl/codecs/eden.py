@@ -160,9 +160,9 @@ class _Part(NamedTuple):
 
     clients: slice
     numbers: slice
-    """Of each client's vector, with its padding."""
+    """Places in each client's vector with its padding."""
     blocks: slice
-    """Among all of a client."""
+    """Places among all blocks of a client."""
     width: int
 
     def of(self, signs: NDArray[np.uint8]) -> NDArray[np.uint8]:
