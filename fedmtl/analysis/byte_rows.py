@@ -1,5 +1,7 @@
 """Bytes of a run by column: a row for each exchange, client and direction, and rows of idle and control traffic.
 
+    ideal_bits     the symbols of the packets, by the model that the codec declares (``ideal_bits``   measured
+                   of ``CodecTraits``); 8 a byte of the body of one that declares none
     packet_bytes   lengths of the packets, from the ledger                                      measured
     app_bytes      packets with Flower's objects and records around them                        modelled
     wire_bytes     at the client's sockets: HTTP's heads, questions, answers (``FlowerWire``)   modelled
@@ -21,16 +23,18 @@ from numpy.typing import NDArray
 
 from fedmtl.analysis.runs import Run
 from fedmtl.callbacks.replay import exchange_of, packets_by_exchange
+from fedmtl.protocol.transfers import body_bits
 from fedmtl.protocol.wire_model import FlowerWire
 from fedmtl.tables.schemas import Row
 
 WAYS = ("down", "up")
 
-COLUMNS = ("packets", "application", "wire", "wasted", "idle", "control")
+COLUMNS = ("ideal", "packets", "application", "wire", "wasted", "idle", "control")
 """Columns of tables, in bytes."""
 
 NOTE = (
-    "Packets are measured; application and wire are modelled, as if each client were a device of its own with Flower's "
+    "Packets are measured, and so is ideal, what the entropy of a body's symbols would take where a codec has a model "
+    "of it, else the body; application and wire are modelled, as if each client were a device of its own with Flower's "
     "HTTP; wasted are bytes of packets for updates that were not used; idle and control are modelled bytes on the wire "
     "besides, where the time is known, simulated or measured."
 )
@@ -51,6 +55,7 @@ class ByteRow(NamedTuple):
     app_bytes: int
     wire_bytes: int
     wasted_bytes: float
+    ideal_bits: int = 0
 
 
 def byte_rows(result: Any, wire: FlowerWire | None = None) -> Iterator[ByteRow]:
@@ -102,9 +107,14 @@ def _of_exchange(
     clients, place = np.unique(np.array([row["client"] for row in rows], np.int64), return_inverse=True)
     lengths, up = np.array([row["packet_bytes"] for row in rows]), np.array([row["direction"] == "up" for row in rows])
     train = np.array([row["purpose"] == "train" for row in rows])
-    packets, sends = np.zeros((2, len(clients)), np.int64), np.zeros((2, len(clients)), bool)
+    ideal = body_bits(lengths)
+    if "ideal_bits" in rows[0]:  # else no codec of the run declares them
+        ideal = np.array([row["ideal_bits"] for row in rows])
+    packets, bits = np.zeros((2, 2, len(clients)), np.int64)
+    sends = np.zeros((2, len(clients)), bool)
     for way, some in enumerate((~up, up)):
         np.add.at(packets[way], place[some], lengths[some])
+        np.add.at(bits[way], place[some], ideal[some])
         sends[way, place[some]] = True
     apps, on_wire = wire.of_devices(packets, sends)
     wasted = np.zeros((2, len(clients)))
@@ -119,7 +129,7 @@ def _of_exchange(
     for k, client in enumerate(clients.tolist()):
         for way, name in enumerate(WAYS):
             sizes = int(packets[way, k]), int(apps[way, k]), int(on_wire[way, k]), float(wasted[way, k])
-            yield ByteRow(exchange, client, name, "messages", *sizes)
+            yield ByteRow(exchange, client, name, "messages", *sizes, int(bits[way, k]))
     seconds = [row["value"] for row in times if row["client"] is None and row["metric"] == "simulated_seconds"]
     for each in seconds:
         idle = wire.idle(each, len(clients), int(sends[0].sum()))
@@ -139,6 +149,7 @@ def byte_totals(result: Any, wire: FlowerWire | None = None) -> dict[str, dict[s
         if row.traffic != "messages":
             sums[row.traffic] += row.wire_bytes
             continue
+        sums["ideal"] += row.ideal_bits / 8
         sums["packets"] += row.packet_bytes
         sums["application"] += row.app_bytes
         sums["wire"] += row.wire_bytes

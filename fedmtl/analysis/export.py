@@ -9,7 +9,8 @@ from fedmtl.core.file_errors import named_errors
 from fedmtl.core.files import Folder
 from fedmtl.tables.blocks import Block
 from fedmtl.tables.client_names import named, names_of
-from fedmtl.tables.schemas import TABLES, Table, csv_lines, json_lines, read_table
+from fedmtl.tables.lines import csv_lines, json_lines
+from fedmtl.tables.schemas import TABLES, Table, read_table
 
 FORMATS: dict[str, Callable[[Table, Iterator[Block]], Iterator[str]]] = {"jsonl": json_lines, "csv": csv_lines}
 

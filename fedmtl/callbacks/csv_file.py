@@ -67,14 +67,15 @@ def _beside(path: Path, table: str) -> Path:
 def _begin(path: Path, table: Table, run: str, timed: bool) -> None:
     """Make the file with its header, or drop the lines of a run from it.
 
-    With the first run that has a simulated clock a file gets its columns, which are empty for other runs.
+    With the first run that has a simulated clock a file gets its columns, which are empty for other runs; that of the
+    ledger has ``ideal_bits``, empty for codecs that declare none.
 
     Raises:
         ValueError: a file with other columns, which is left as it is.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     plain = [*RUN_FIELDS, *table.fields]
-    wide = [*plain, *table.spent]
+    wide = [*plain, *table.spent, *table.saved]
     with _locked(path) as file:
         file.seek(0)
         lines = csv.reader(file)
@@ -83,7 +84,7 @@ def _begin(path: Path, table: Table, run: str, timed: bool) -> None:
             raise ValueError(
                 f"{str(path)!r} is no file of this callback: it begins with {','.join(found)[:60]!r}; give another path"
             )
-        header = wide if timed or found == wide else plain
+        header = wide if timed or table.saved or found == wide else plain
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             with open(draft, "w", encoding="utf-8", newline="") as others:

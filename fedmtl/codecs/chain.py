@@ -79,6 +79,7 @@ class Chain:
             by_name=inner.by_name,
             max_bytes=inner.max_bytes,
             typical_bytes=inner.typical_bytes,
+            ideal_bits=inner.ideal_bits,
             codes_rows=inner.codes_rows,
         )
 
@@ -117,6 +118,9 @@ class Chain:
     def receive(self, data: bytes, memory: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         x, after = self.codec.receive(data, memory)
         return self._undo(x[None])[0], after
+
+    def ideal_bits(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float64]:
+        return self.codec.ideal_bits(data, size)
 
     def on_sum(self, total: NDArray[np.float64], weight: float, rng: np.random.Generator) -> NDArray[np.float64]:
         for part in reversed(self.parts):

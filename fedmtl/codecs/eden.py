@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fedmtl.codecs.base import encode_one
 from fedmtl.codecs.checks import check_length
+from fedmtl.codecs.entropy import entropy_bits, joint_counts
 from fedmtl.codecs.hadamard import CHUNK, rotate, rotate_back, sign_bits, widths
 from fedmtl.codecs.layout import Layout
 from fedmtl.codecs.lloyd_max import lloyd_max
@@ -51,7 +52,9 @@ class EDEN:
     bits: int = 1
     """Bits a number, from 1 to 4."""
 
-    traits = CodecTraits(unbiased=True, delta_only=True, spreads=True, codes_rows=True, fixed_bytes=True)
+    traits = CodecTraits(
+        unbiased=True, delta_only=True, spreads=True, codes_rows=True, fixed_bytes=True, ideal_bits=True
+    )
 
     def __post_init__(self) -> None:
         if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not 1 <= self.bits <= 4:
@@ -153,6 +156,13 @@ class EDEN:
         signed = lloyd_max(self.bits)[0].astype(np.float32).take(index).view(np.uint32)
         signed |= np.left_shift(bits[:, 0], 31, dtype=np.uint32)
         return signed.view(np.float32)
+
+    def ideal_bits(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float64]:
+        """Seed, scales, and N H of the signed levels."""
+        check_length(self, data.shape[1], size, self.num_bytes(max(size, 1)))
+        body = SEED + 4 * sum(count for count, _ in widths(size))
+        planes = data[:, body:].reshape(len(data), self.bits, (data.shape[1] - body) // self.bits)
+        return 8 * body + entropy_bits(joint_counts(planes))
 
 
 class _Part(NamedTuple):

@@ -82,6 +82,10 @@ class EF21:
         inner: Any = self.codec
         return inner.typical_bytes(size)
 
+    def ideal_bits(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float64]:
+        inner: Any = self.codec
+        return inner.ideal_bits(data, size)
+
     def encode(
         self, x: NDArray[np.float32], state: tuple[NDArray[np.float32], Any], rng: np.random.Generator
     ) -> tuple[bytes, tuple[NDArray[np.float32], Any]]:

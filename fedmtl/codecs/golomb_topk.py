@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fedmtl.codecs.base import check_vector
 from fedmtl.codecs.checks import check_decoded, check_most
+from fedmtl.codecs.entropy import choice_bits
 from fedmtl.codecs.largest import check_keep, kept_of, largest
 from fedmtl.codecs.layout import Layout
 from fedmtl.codecs.rice import Rice
@@ -32,7 +33,7 @@ class GolombTopK:
     keep: float = 0.05
     """The fraction of the numbers that is sent."""
 
-    traits = CodecTraits(delta_only=True, contractive=True, max_bytes=True, typical_bytes=True)
+    traits = CodecTraits(delta_only=True, contractive=True, max_bytes=True, typical_bytes=True, ideal_bits=True)
 
     def __post_init__(self) -> None:
         check_keep(self, self.keep)
@@ -63,3 +64,9 @@ class GolombTopK:
         for which, index in Rice(k, size).decode(self, np.frombuffer(data, np.uint8, offset=4 * k), k):
             x[index] = values[which]
         return x
+
+    def ideal_bits(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float64]:
+        """The numbers, and log2 C(n, k) of their places."""
+        k = kept_of(self.keep, max(size, 1))
+        check_most(self, data.shape[1], size, 4 * k, self.max_bytes(max(size, 1)))
+        return np.full(len(data), 32 * k + choice_bits(size, k))

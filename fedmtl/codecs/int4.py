@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fedmtl.codecs.base import encode_one
 from fedmtl.codecs.blocks import BlockLevels, BlockScales, check_block
 from fedmtl.codecs.checks import check_length, check_padding
+from fedmtl.codecs.entropy import byte_counts, entropy_bits
 from fedmtl.codecs.layout import Layout
 from fedmtl.codecs.traits import CodecTraits
 
@@ -35,7 +36,7 @@ class Int4:
     block: int = 256
     """Numbers that share a scale: smaller blocks are more precise and cost 32 / block bits a number."""
 
-    traits = CodecTraits(unbiased=True, delta_only=True, codes_rows=True, fixed_bytes=True)
+    traits = CodecTraits(unbiased=True, delta_only=True, codes_rows=True, fixed_bytes=True, ideal_bits=True)
 
     def __post_init__(self) -> None:
         check_block("Int4", self.block)
@@ -75,3 +76,12 @@ class Int4:
         q[:, ::2] = (packed << 4) >> 4  # the sign of the lower half comes with it
         q[:, 1::2] = packed[:, : size // 2] >> 4
         return self._levels.decode(self, data[:, :head], q)
+
+    def ideal_bits(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float64]:
+        """Scales, and n H of the levels q."""
+        check_length(self, data.shape[1], size, self.num_bytes(size))
+        head = self._levels.blocks.num_bytes(size)
+        pairs = byte_counts(data[:, head:]).reshape(-1, 16, 16)
+        counts = pairs.sum(1) + pairs.sum(2)  # of lower halves, and of upper ones
+        counts[:, 0] -= size % 2  # the padding
+        return 8 * head + entropy_bits(counts)

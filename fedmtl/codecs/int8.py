@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from fedmtl.codecs.base import encode_one
 from fedmtl.codecs.blocks import BlockLevels, BlockScales, check_block
 from fedmtl.codecs.checks import check_length
+from fedmtl.codecs.entropy import byte_counts, entropy_bits
 from fedmtl.codecs.layout import Layout
 from fedmtl.codecs.traits import CodecTraits
 
@@ -39,7 +40,7 @@ class Int8:
     block: int = 256
     """Numbers that share a scale: smaller blocks are more precise and cost 32 / block bits a number."""
 
-    traits = CodecTraits(unbiased=True, codes_rows=True, fixed_bytes=True)
+    traits = CodecTraits(unbiased=True, codes_rows=True, fixed_bytes=True, ideal_bits=True)
 
     def __post_init__(self) -> None:
         check_block("Int8", self.block)
@@ -70,3 +71,9 @@ class Int8:
         check_length(self, data.shape[1], size, self.num_bytes(size))
         head = data.shape[1] - size
         return self._levels.decode(self, data[:, :head], data[:, head:].view(np.int8))
+
+    def ideal_bits(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float64]:
+        """Scales, and n H of the levels q."""
+        check_length(self, data.shape[1], size, self.num_bytes(size))
+        head = data.shape[1] - size
+        return 8 * head + entropy_bits(byte_counts(data[:, head:]))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fedmtl.codecs.base import check_vector, generators_once
 from fedmtl.codecs.checks import check_decoded, check_length
+from fedmtl.codecs.entropy import bits_of
 from fedmtl.codecs.layout import Layout
 from fedmtl.codecs.stated import most_bytes, stated_bytes
 from fedmtl.codecs.traits import CodecTraits, all_of
@@ -55,7 +56,9 @@ class Partition:
         fixed = all(traits.fixed_bytes for traits in each)
         rows = fixed and all(traits.codes_rows for traits in each)
         typical = not fixed and all(traits.fixed_bytes or traits.typical_bytes for traits in each)
-        return all_of(each, fixed_bytes=fixed, max_bytes=True, typical_bytes=typical, codes_rows=rows)
+        ideal = any(traits.ideal_bits for traits in each)
+        more = {"typical_bytes": typical, "ideal_bits": ideal, "codes_rows": rows}
+        return all_of(each, fixed_bytes=fixed, max_bytes=True, **more)
 
     def init(self, layout: Layout | int) -> Any:
         return tuple(part.codec.init(part.layout) for part in self.parts)
@@ -129,6 +132,17 @@ class Partition:
             part.put(values, x)
         return x, after
 
+    def ideal_bits(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float64]:
+        """Those of the parts; the lengths between them hold nothing that the parts do not."""
+        self._check_size(size)
+        found = np.zeros(len(data))
+        if self.traits.fixed_bytes:
+            check_length(self.owner, data.shape[1], size, self.num_bytes(size))
+        for rows in [slice(None)] if self.traits.fixed_bytes else [slice(k, k + 1) for k in range(len(data))]:
+            for part, piece in zip(self.parts, self._split(data[rows][0].data), strict=True):
+                found[rows] += bits_of(part.codec, data[rows, piece], part.layout.size)
+        return found
+
     def _decoded(self, part: Part, piece: slice, data: bytes) -> NDArray[np.float32]:
         """The numbers of a part, without a copy of its bytes where the codec codes rows."""
         if not part.codec.traits.codes_rows:
@@ -143,7 +157,7 @@ class Partition:
                 f"{self.owner!r} was bound to {self.size} numbers, got size={size}; bind it to the model's own layout."
             )
 
-    def _split(self, data: bytes) -> list[slice]:
+    def _split(self, data: bytes | memoryview) -> list[slice]:
         """The span of each part's bytes, by the lengths between them where they are not fixed."""
         pieces, start = [], 0
         for k, part in enumerate(self.parts):

@@ -73,7 +73,8 @@ class PerLayer:
     @property
     def traits(self) -> CodecTraits:
         """Those that all codecs have, of what is promised; those that one has, of what is demanded."""
-        return all_of([*(codec.traits for _, codec in self.layers), self.default.traits], by_layout=True, by_name=True)
+        each = [*(codec.traits for _, codec in self.layers), self.default.traits]
+        return all_of(each, by_layout=True, by_name=True, ideal_bits=any(traits.ideal_bits for traits in each))
 
     def init(self, layout: Layout | int) -> Any:
         return self.bind(as_layout(layout)).init(layout)
@@ -87,6 +88,9 @@ class PerLayer:
 
     def receive(self, data: bytes, memory: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         return self.bind(as_layout(memory.size)).receive(data, memory)
+
+    def ideal_bits(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float64]:
+        return self.bind(as_layout(size)).ideal_bits(data, size)
 
     def bind(self, layout: Layout) -> Partition:
         """The codec of vectors of this layout.

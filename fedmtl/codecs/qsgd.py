@@ -7,6 +7,7 @@ Most numbers of an update become 0, and a gap says how many.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from fedmtl.codecs import elias
 from fedmtl.codecs.base import check_vector
 from fedmtl.codecs.checks import check_length
+from fedmtl.codecs.entropy import entropy_bits, popcount
 from fedmtl.codecs.layout import Layout
 from fedmtl.codecs.traits import CodecTraits
 
@@ -49,7 +51,7 @@ class QSGD:
     levels: int | None = None
     """s; None is the nearest whole number to √n."""
 
-    traits = CodecTraits(unbiased=True, delta_only=True, typical_bytes=True, max_bytes=True)
+    traits = CodecTraits(unbiased=True, delta_only=True, typical_bytes=True, max_bytes=True, ideal_bits=True)
 
     def __post_init__(self) -> None:
         whole = isinstance(self.levels, int) and not isinstance(self.levels, bool)
@@ -106,32 +108,60 @@ class QSGD:
         return b"".join(pieces), None
 
     def decode(self, data: bytes, size: int) -> NDArray[np.float32]:
-        if size < 1:
-            check_length(self, len(data), size, 0)
-        if not 8 <= len(data) <= self.max_bytes(size):
-            self._refuse(f"{len(data)} bytes for {size} numbers, and makes at most {self.max_bytes(size)}")
-        norm, s = float(np.frombuffer(data, "<f8", 1)[0]), self._levels(size)
-        if not 0 <= norm <= MOST * math.sqrt(size) * 1.01:
-            self._refuse(f"a norm of {norm:g}")
-        place, x = 8, np.zeros(size, np.float32)
-        for part in _chunks(x):
-            if place + HEAD.itemsize > len(data):
-                self._refuse(f"{len(data)} bytes, where a chunk begins at {place}")
-            count, length = map(int, np.frombuffer(data, HEAD, 1, place)[0])
-            place += HEAD.itemsize
-            if count > part.size or length > self._most_code_bytes(part.size, s) + 1 or place + length > len(data):
-                self._refuse(f"{count} numbers in {length} bytes of a chunk of {part.size}")
+        norm, s = self._norm(data, size), self._levels(size)
+        x = np.zeros(size, np.float32)
+        for part, (count, packed) in zip(_chunks(x), self._pieces(data, size), strict=True):
             try:
-                index, level = _read(np.frombuffer(data, np.uint8, length, place), count, part.size)
+                index, level = _read(packed, count, part.size)
             except elias.Damaged as error:
                 self._refuse(str(error))
             if index.size and (index[-1] >= part.size or np.abs(level).max() > s or not norm):
                 self._refuse(f"an index of {index[-1]} in {part.size} numbers, or a level beyond {s}")
             part[index] = np.clip(level * (norm / s), -MOST, MOST)  # (2)
+        return x
+
+    def ideal_bits(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float64]:
+        """The norm, and n H of the signed levels q, 0 included."""
+        found = np.empty(len(data))
+        for row, packet in enumerate(data):
+            self._norm(packet.data, size)
+            counts = np.zeros(1, np.int64)
+            for count, packed in self._pieces(packet.data, size):
+                try:
+                    more = np.bincount(_signed_levels(packed, count), minlength=counts.size)
+                except elias.Damaged as error:
+                    self._refuse(str(error))
+                more[: counts.size] += counts
+                counts = more
+            counts[0] = size - counts.sum()
+            found[row] = 64 + entropy_bits(counts)
+        return found
+
+    def _norm(self, data: bytes | memoryview, size: int) -> float:
+        if size < 1:
+            check_length(self, len(data), size, 0)
+        if not 8 <= len(data) <= self.max_bytes(size):
+            self._refuse(f"{len(data)} bytes for {size} numbers, and makes at most {self.max_bytes(size)}")
+        norm = float(np.frombuffer(data, "<f8", 1)[0])
+        if not 0 <= norm <= MOST * math.sqrt(size) * 1.01:
+            self._refuse(f"a norm of {norm:g}")
+        return norm
+
+    def _pieces(self, data: bytes | memoryview, size: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Yield of each chunk how many of its numbers are not 0, and the bytes of their code."""
+        place, s = 8, self._levels(size)
+        for start in range(0, size, CHUNK):
+            numbers = min(CHUNK, size - start)
+            if place + HEAD.itemsize > len(data):
+                self._refuse(f"{len(data)} bytes, where a chunk begins at {place}")
+            count, length = map(int, np.frombuffer(data, HEAD, 1, place)[0])
+            place += HEAD.itemsize
+            if count > numbers or length > self._most_code_bytes(numbers, s) + 1 or place + length > len(data):
+                self._refuse(f"{count} numbers in {length} bytes of a chunk of {numbers}")
+            yield count, np.frombuffer(data, np.uint8, length, place)
             place += length
         if place != len(data):
             self._refuse(f"{len(data)} bytes, of which {place} are read")
-        return x
 
     def _most_code_bytes(self, size: int, s: int) -> int:
         """Gaps add up to the size, and none takes more than 1.5 bits for each number that it passes (that of 2: 3);
@@ -161,3 +191,24 @@ def _read(packed: NDArray[np.uint8], count: int, size: int) -> tuple[NDArray[np.
     if bits.size - used - more > 7 or bits[used + more :].any():
         raise elias.Damaged("a wrong end")
     return np.cumsum(gaps) - 1, np.where(negative, -levels, levels)
+
+
+def _signed_levels(packed: NDArray[np.uint8], count: int) -> NDArray[np.int64]:
+    """Return 2 q, and 1 more of a negative number, of a chunk's numbers that are not 0; their gaps are not read.
+
+    N zeros and a one begin each gap, and N bits follow all of them: to bit e of the last one, e + 1 - count are zeros.
+    """
+    if not count:
+        return np.zeros(0, np.int64)
+    own = popcount(packed)
+    ones = np.cumsum(own, dtype=np.int64)
+    byte = int(np.searchsorted(ones, count))
+    if byte == ones.size:
+        raise elias.Damaged(f"{count} numbers begin, of which {ones[-1] if ones.size else 0} end")
+    left = count - int(ones[byte]) + int(own[byte])
+    end = 8 * byte + int(np.flatnonzero(np.unpackbits(packed[byte : byte + 1]))[left - 1])
+    used = 2 * (end + 1) - count
+    bits = np.unpackbits(packed[used // 8 :])[used % 8 :]
+    negative = bits[:count]
+    levels, _ = elias.decode(bits[count:], count, bits.size)
+    return 2 * levels + negative

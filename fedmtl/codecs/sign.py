@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fedmtl.codecs.base import encode_one
 from fedmtl.codecs.checks import check_length, check_padding
+from fedmtl.codecs.entropy import entropy_bits, ones
 from fedmtl.codecs.layout import Layout
 from fedmtl.codecs.traits import CodecTraits
 
@@ -33,7 +34,7 @@ class Sign:
     The scale travels first, as little-endian float32, then a bit a number, 1 below zero, the first one the highest.
     """
 
-    traits = CodecTraits(delta_only=True, contractive=True, codes_rows=True, fixed_bytes=True)
+    traits = CodecTraits(delta_only=True, contractive=True, codes_rows=True, fixed_bytes=True, ideal_bits=True)
 
     def init(self, layout: Layout | int) -> None:
         return None
@@ -66,3 +67,9 @@ class Sign:
             check_padding(self, data[:, -1] << (size % 8) & 255)
         negative = np.unpackbits(data[:, 4:], axis=1, count=size).view(np.bool_)
         return np.where(negative, -scale, scale)  # (1)
+
+    def ideal_bits(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float64]:
+        """The scale, and n H of the signs."""
+        check_length(self, data.shape[1], size, self.num_bytes(size))
+        negative = ones(data[:, 4:])
+        return 32 + entropy_bits(np.stack([size - negative, negative], 1))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fedmtl.codecs.base import check_vector
 from fedmtl.codecs.checks import check_most
+from fedmtl.codecs.entropy import choice_bits, entropy_bits, ones
 from fedmtl.codecs.largest import check_keep, kept_of, largest
 from fedmtl.codecs.layout import Layout
 from fedmtl.codecs.rice import Rice
@@ -41,7 +42,7 @@ class STC:
     keep: float = 0.01
     """The fraction of the numbers that is sent."""
 
-    traits = CodecTraits(delta_only=True, contractive=True, max_bytes=True, typical_bytes=True)
+    traits = CodecTraits(delta_only=True, contractive=True, max_bytes=True, typical_bytes=True, ideal_bits=True)
 
     def __post_init__(self) -> None:
         check_keep(self, self.keep)
@@ -67,6 +68,28 @@ class STC:
         return head + np.packbits(x[index] < 0).tobytes() + Rice(k, x.size).encode(index), None
 
     def decode(self, data: bytes, size: int) -> NDArray[np.float32]:
+        mean, k = self._head(data, size)
+        most = kept_of(self.keep, size)
+        split = HEAD + math.ceil(k / 8)
+        packed = np.frombuffer(data, np.uint8)
+        x = np.zeros(size, np.float32)
+        negative = np.unpackbits(packed[HEAD:split], count=k).astype(bool)
+        for which, index in Rice(most, size).decode(self, packed[split:], k):
+            x[index] = np.where(negative[which], -mean, mean)  # (2)
+        return x
+
+    def ideal_bits(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float64]:
+        """μ and k, log2 C(n, k) of the places, and k H of the signs."""
+        found = np.empty(len(data))
+        for row, packet in enumerate(data):
+            _, k = self._head(packet.data, size)
+            negative = ones(packet[HEAD : HEAD + math.ceil(k / 8)])
+            signs = entropy_bits(np.array([k - negative, negative]).clip(0))
+            found[row] = 8 * HEAD + choice_bits(size, k) + signs
+        return found
+
+    def _head(self, data: bytes | memoryview, size: int) -> tuple[np.float32, int]:
+        """Return μ, and how many numbers are kept."""
         check_most(self, len(data), size, HEAD, self.max_bytes(max(size, 1)))
         most = kept_of(self.keep, size)
         mean, k = np.frombuffer(data, "<f4", 1)[0], int(np.frombuffer(data, "<u4", 1, 4)[0])
@@ -75,10 +98,4 @@ class STC:
                 f"{self!r} makes a finite magnitude for at most {most} of {size} numbers, got {mean:g} for {k}; "
                 "the packet is damaged or forged: reject the reply."
             )
-        split = HEAD + math.ceil(k / 8)
-        packed = np.frombuffer(data, np.uint8)
-        x = np.zeros(size, np.float32)
-        negative = np.unpackbits(packed[HEAD:split], count=k).astype(bool)
-        for which, index in Rice(most, size).decode(self, packed[split:], k):
-            x[index] = np.where(negative[which], -mean, mean)  # (2)
-        return x
+        return mean, k

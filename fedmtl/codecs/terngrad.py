@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fedmtl.codecs.base import encode_one
 from fedmtl.codecs.blocks import BlockLevels, BlockScales, check_block
 from fedmtl.codecs.checks import check_length, check_padding
+from fedmtl.codecs.entropy import byte_counts, entropy_bits
 from fedmtl.codecs.layout import Layout
 from fedmtl.codecs.traits import CodecTraits
 
@@ -46,7 +47,7 @@ class TernGrad:
     block: int = 256
     """Numbers that share a scale: smaller blocks are more precise and cost 32 / block bits a number."""
 
-    traits = CodecTraits(unbiased=True, delta_only=True, codes_rows=True, fixed_bytes=True)
+    traits = CodecTraits(unbiased=True, delta_only=True, codes_rows=True, fixed_bytes=True, ideal_bits=True)
 
     def __post_init__(self) -> None:
         check_block("TernGrad", self.block)
@@ -81,12 +82,25 @@ class TernGrad:
         check_length(self, data.shape[1], size, self.num_bytes(size))
         head = self._levels.blocks.num_bytes(size)
         packed = data[:, head:]
-        if packed.max() > len(DIGITS) - 1:
-            raise ValueError(
-                f"{self!r} makes bytes up to 242 of five numbers, got {packed.max()}; "
-                "the packet is damaged or forged: reject the reply."
-            )
+        self._check_most(int(packed.max()))
         digits = DIGITS[packed].reshape(len(data), -1)
         check_padding(self, digits[:, size:])
         digits -= 1
         return self._levels.decode(self, data[:, :head], digits[:, :size])
+
+    def ideal_bits(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float64]:
+        """Scales, and n H of the levels q."""
+        check_length(self, data.shape[1], size, self.num_bytes(size))
+        head = self._levels.blocks.num_bytes(size)
+        counts = byte_counts(data[:, head:])
+        self._check_most(int(np.flatnonzero(counts.any(0))[-1]))
+        levels = counts[:, : len(DIGITS)] @ (DIGITS[:, :, None] == np.arange(3)).sum(1)
+        levels[:, 0] -= -size % 5  # the padding
+        return 8 * head + entropy_bits(levels)
+
+    def _check_most(self, most: int) -> None:
+        if most > len(DIGITS) - 1:
+            raise ValueError(
+                f"{self!r} makes bytes up to 242 of five numbers, got {most}; "
+                "the packet is damaged or forged: reject the reply."
+            )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fedmtl.codecs.base import check_vector
 from fedmtl.codecs.checks import check_decoded, check_length
+from fedmtl.codecs.entropy import choice_bits
 from fedmtl.codecs.largest import check_keep, kept_of, largest
 from fedmtl.codecs.layout import Layout
 from fedmtl.codecs.traits import CodecTraits
@@ -60,7 +61,7 @@ class TopK:
     keep: float = 0.05
     """The fraction of the numbers that is sent."""
 
-    traits = CodecTraits(delta_only=True, contractive=True, fixed_bytes=True)
+    traits = CodecTraits(delta_only=True, contractive=True, fixed_bytes=True, ideal_bits=True)
 
     def __post_init__(self) -> None:
         check_keep(self, self.keep)
@@ -107,6 +108,12 @@ class TopK:
         for start in range(0, sizes.k, CHUNK):
             x[index[start : start + CHUNK]] = values[start : start + CHUNK]
         return x
+
+    def ideal_bits(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float64]:
+        """The numbers, and log2 C(n, k) of their places."""
+        sizes = self._sizes(max(size, 1))
+        check_length(self, data.shape[1], size, sizes.num_bytes)
+        return np.full(len(data), 32 * sizes.k + choice_bits(size, sizes.k))
 
     def _sizes(self, size: int) -> Sizes:
         k = kept_of(self.keep, size)

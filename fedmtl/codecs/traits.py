@@ -56,6 +56,10 @@ class CodecTraits:
     typical_bytes: bool = field(default=False, metadata={"methods": ("typical_bytes",)})
     """``typical_bytes(size) -> float``: the mean bytes of Gaussian vectors, of a codec whose bytes depend on the
     numbers."""
+    ideal_bits: bool = field(default=False, metadata={"methods": ("ideal_bits",)})
+    """``ideal_bits(data: uint8 [K, bytes], size) -> float64 [K]``: how many bits the symbols of K packets of one length
+    hold (``entropy.py``), and ValueError for bytes whose length or head ``decode`` refuses. Of a codec without it, each
+    byte counts as 8 bits: no model of its entropy is claimed."""
     codes_rows: bool = field(default=False, metadata={"methods": ("encode_rows", "decode_rows")})
     """The vectors of a cohort are coded in one pass, with the same bytes and numbers as row by row:
 
@@ -83,6 +87,7 @@ def around(inner: CodecTraits, **more: bool) -> CodecTraits:
         by_name=inner.by_name,
         max_bytes=inner.max_bytes,
         typical_bytes=inner.typical_bytes,
+        ideal_bits=inner.ideal_bits,
         codes_rows=inner.codes_rows,
         **more,
     )

@@ -3,24 +3,14 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.core.types import ClientId
-from fedmtl.tables.blocks import Block, blocks_of
-from fedmtl.tables.columns import Column, pack_column, unpack_column
-from fedmtl.tables.schemas import LEDGER
-
-Direction = Literal["down", "up"]
-
-Purpose = Literal["train", "evaluate", "raw_data", "prepare"]
-"""Purpose of a packet. A broadcast that is both evaluated and trained on is one packet, of training.
-``raw_data`` is raw data on its way to a central algorithm, ``prepare`` what clients agree on before the first round."""
-
-DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
-PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
+from fedmtl.protocol.transfers import DIRECTIONS, PURPOSES, Direction, Purpose, Transfers, in_columns, in_order, kinds
+from fedmtl.tables.blocks import Block
 
 
 class LedgerRow(NamedTuple):
@@ -34,18 +24,8 @@ class LedgerRow(NamedTuple):
     packet_bytes: int
     """Length of the packet, header included: what the algorithm asks the network to carry. The transport's own
     surplus (HTTP, TLS, TCP) is not in it."""
-
-
-class _Block(NamedTuple):
-    """Packets of one kind: a client and a length for each."""
-
-    round: int
-    direction: Direction
-    purpose: Purpose
-    clients: Column | NDArray[np.int64]
-    """Packed when the exchange is over."""
-    packet_bytes: Column | NDArray[np.int64] | int
-    """An int when all have this length."""
+    ideal_bits: int | None = None
+    """Bits that the symbols of its body hold (``ideal_bits.py``); None where the ledger keeps none."""
 
 
 class Ledger:
@@ -56,13 +36,19 @@ class Ledger:
     come one after the other.
 
     A transfer takes about two bytes; ``flush`` frees them too.
+
+    Args:
+        transfers: to be counted.
+        ideal: also keep ``ideal_bits``. They are in no digest: where floats differ by rounding, as from engine to
+            engine, a level may differ, in a packet of the same length.
     """
 
-    def __init__(self, transfers: Iterable[LedgerRow] = ()) -> None:
+    def __init__(self, transfers: Iterable[LedgerRow] = (), ideal: bool = False) -> None:
+        self.ideal = ideal
         self._totals: Counter[tuple[str, str]] = Counter()
-        self._exchanges: list[list[_Block]] = []
+        self._exchanges: list[list[Transfers]] = []
         self._exchange = -1
-        self._open: list[_Block] = []
+        self._open: list[Transfers] = []
         """Blocks of the exchange that is going on."""
         self._digest = b""
         """Digest of the exchanges before it."""
@@ -75,8 +61,8 @@ class Ledger:
         Raises:
             ValueError: an unknown direction or purpose, or a negative length.
         """
-        round, client, direction, purpose, packet_bytes = transfer
-        self.record_many(round, np.array([client], np.int64), direction, purpose, packet_bytes)
+        round, client, direction, purpose, packet_bytes, ideal_bits = transfer
+        self.record_many(round, np.array([client], np.int64), direction, purpose, packet_bytes, ideal_bits)
 
     def record_many(
         self,
@@ -85,6 +71,7 @@ class Ledger:
         direction: Direction,
         purpose: Purpose,
         packet_bytes: NDArray[Any] | int,
+        ideal_bits: NDArray[np.int64] | int | None = None,
     ) -> None:
         """Count a packet of each of several clients.
 
@@ -94,6 +81,7 @@ class Ledger:
             direction: of all of them.
             purpose: of all of them.
             packet_bytes: their lengths, [K] int64, or the length that all have.
+            ideal_bits: likewise; None for 8 a byte of the body.
 
         Raises:
             ValueError: an unknown direction or purpose, a negative length, or another number of lengths than clients.
@@ -116,14 +104,14 @@ class Ledger:
             self._close()
             self._exchange = exchange
         same = int(lengths.min()) if lengths.min() == lengths.max() else None
-        self._open.append(_Block(round, direction, purpose, clients, lengths if same is None else same))
+        self._open.append(Transfers(round, direction, purpose, clients, lengths if same is None else same, ideal_bits))
         self._totals[direction, purpose] += int(lengths.sum()) if same is None else same * clients.size
 
     def _close(self, hold: bool = True) -> None:
         if self._open:
             self._digest = bytes.fromhex(self.digest())
             if hold:
-                self._exchanges.append([_packed(block) for block in self._open])
+                self._exchanges.append([block.packed() for block in self._open])
             self._open = []
 
     def end_exchange(self) -> None:
@@ -139,17 +127,18 @@ class Ledger:
     def __iter__(self) -> Iterator[LedgerRow]:
         """The transfers that are held, one exchange in memory at a time."""
         for blocks in [*self._exchanges, self._open]:
-            round, client, direction, purpose, lengths = _in_order(blocks)
-            kind = map(DIRECTIONS.__getitem__, direction.tolist()), map(PURPOSES.__getitem__, purpose.tolist())
-            yield from map(LedgerRow._make, zip(round.tolist(), client.tolist(), *kind, lengths.tolist(), strict=True))
+            columns = (column.tolist() for column in in_order(blocks, self.ideal))
+            round, client, direction, purpose, *numbers = columns
+            kind = map(DIRECTIONS.__getitem__, direction), map(PURPOSES.__getitem__, purpose)
+            yield from map(LedgerRow, round, client, *kind, *numbers)
 
     def blocks(self) -> list[Block]:
         """The transfers that are held, in columns, in the same order."""
-        return [block for blocks in [*self._exchanges, self._open] for block in _in_columns(blocks)]
+        return [block for blocks in [*self._exchanges, self._open] for block in in_columns(blocks, self.ideal)]
 
     def latest(self) -> list[Block]:
         """The transfers of the latest exchange, in columns, in the same order; none after ``flush``."""
-        return _in_columns(self._open)
+        return in_columns(self._open, self.ideal)
 
     @property
     def transfers(self) -> list[LedgerRow]:
@@ -166,7 +155,7 @@ class Ledger:
         if not self._open and self._digest:
             return self._digest.hex()
         sha = hashlib.sha256(self._digest)
-        for *kind, clients, lengths in _kinds(self._open):
+        for *kind, clients, lengths, _ in kinds(self._open):
             sha.update(np.concatenate([[*kind, len(clients)], clients, lengths]).astype("<i8", copy=False).tobytes())
         return sha.hexdigest()
 
@@ -181,69 +170,15 @@ class Ledger:
             "exchange": self._exchange,
             "digest": self.digest() if self._digest or self._open else "",
             "totals": {f"{direction} {purpose}": total for (direction, purpose), total in self._totals.items()},
+            **({"ideal": True} if self.ideal else {}),
         }
 
     @classmethod
     def from_state_dict(cls, note: Mapping[str, Any]) -> "Ledger":
         """A ledger that goes on counting where ``note`` was taken, and holds no transfer from before."""
-        ledger = cls()
+        ledger = cls(ideal=note.get("ideal", False))
         ledger._exchange, ledger._digest = note["exchange"], bytes.fromhex(note["digest"])
         for kind, total in note["totals"].items():
             direction, _, purpose = kind.partition(" ")
             ledger._totals[direction, purpose] = total
         return ledger
-
-
-def _in_columns(blocks: list[_Block]) -> list[Block]:
-    """The transfers of one exchange."""
-    shared = {"directions": DIRECTIONS, "purposes": PURPOSES}
-    return blocks_of(LEDGER.name, shared, dict(zip(LEDGER.fields, _in_order(blocks), strict=True)))
-
-
-def _packed(block: _Block) -> _Block:
-    clients, lengths = (pack_column(part) if isinstance(part, np.ndarray) else part for part in block[3:])
-    return block._replace(clients=clients, packet_bytes=lengths)
-
-
-def _numbers(column: Column | NDArray[np.int64]) -> NDArray[Any]:
-    return unpack_column(column) if isinstance(column, Column) else column
-
-
-def _kinds(blocks: list[_Block]) -> Iterator[tuple[int, int, int, NDArray[Any], NDArray[Any]]]:
-    """Yield an exchange's transfers by round, direction and purpose (numbers): clients, ascending, and lengths."""
-    kinds: dict[tuple[int, int, int], list[_Block]] = {}
-    for block in blocks:
-        kind = block.round, DIRECTIONS.index(block.direction), PURPOSES.index(block.purpose)
-        kinds.setdefault(kind, []).append(block)
-    for kind, alike in sorted(kinds.items()):
-        clients = np.concatenate([_numbers(block.clients) for block in alike])
-        lengths = np.concatenate([_lengths(block) for block in alike])
-        if (np.diff(clients) < 0).any():
-            order = np.argsort(clients, kind="stable")
-            clients, lengths = clients[order], lengths[order]
-        yield *kind, clients, lengths
-
-
-_NONE = np.zeros(0, np.int64)
-
-
-def _in_order(blocks: list[_Block]) -> list[NDArray[np.int64]]:
-    """The columns of an exchange's transfers: down before up, then by client, then by round."""
-    kinds = list(_kinds(blocks))
-    if not kinds:
-        return [_NONE] * len(LedgerRow._fields)
-    rounds, directions, purposes, some, lengths = zip(*kinds, strict=True)
-    sizes = [len(clients) for clients in some]
-    round, direction, purpose = (np.repeat(np.array(each), sizes) for each in (rounds, directions, purposes))
-    clients, packet_bytes = np.concatenate(some), np.concatenate(lengths)
-    columns = [each.astype(np.int64, copy=False) for each in (round, clients, direction, purpose, packet_bytes)]
-    if (np.diff(directions) > 0).all():
-        return columns  # one kind each way: in order as it is
-    order = np.lexsort((round, clients, direction))
-    return [column[order] for column in columns]
-
-
-def _lengths(block: _Block) -> NDArray[Any]:
-    if isinstance(block.packet_bytes, int):
-        return np.full(block.clients.size, block.packet_bytes, np.int64)
-    return _numbers(block.packet_bytes)

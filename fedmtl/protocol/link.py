@@ -72,6 +72,23 @@ class Link:
         """The most bytes of a body, with the numbers behind it."""
         return most_bytes(self._coder, self.spec.size) + 4 * self.tail if self.spec.size else 0
 
+    @property
+    def models_entropy(self) -> bool:
+        """True where the codec declares the ideal bits of its packets."""
+        return self.spec.size > 0 and self._coder.traits.ideal_bits
+
+    def ideal_bits(self, bodies: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Return those of K bodies of one length, [K, bytes], without metrics; of one that the codec refuses, 8 a byte.
+
+        Only where ``models_entropy``.
+        """
+        try:
+            return self._coder.ideal_bits(bodies, self.spec.size)
+        except ValueError:
+            if len(bodies) == 1:
+                return np.full(1, 8.0 * bodies.shape[1])
+        return np.concatenate([self.ideal_bits(bodies[k : k + 1]) for k in range(len(bodies))])
+
     def unmatched(self) -> set[str]:
         """Return the globs of the codec that match no name of the spec."""
         by_name: Any = self.codec

@@ -158,6 +158,16 @@ def read_body(link: Link, body: bytes, held: Reference, version: int) -> Referen
     return Reference(version, numbers)
 
 
+def step_bits(link: Link, body: bytes) -> float:
+    """Return the ideal bits of the codes in a body that ``steps_body`` or ``whole_body`` has made."""
+    base, steps = _entries(body)
+    if base == WHOLE:
+        return 8.0 * sum(len(step.code) for step in steps)
+    scale = 0 if link.codec.traits.contractive else _SCALE.size
+    codes = (np.frombuffer(step.code, np.uint8)[None, scale:] for step in steps)
+    return sum(8 * scale + float(link.ideal_bits(code)[0]) for code in codes)
+
+
 def _entries(body: bytes) -> tuple[int, list[ReferenceStep]]:
     """Return the base and the entries of a body.
 

@@ -110,6 +110,8 @@ class Total(NamedTuple):
     """In the header of each packet, [K]; NaN where there is none."""
     metrics: NDArray[np.float32]
     """Behind the body of each packet, [K, M]."""
+    ideal_bits: NDArray[np.int64]
+    """Ideal bits of each packet, [K]; empty where the codec declares none."""
 
 
 class Replies(Sequence[Reply]):

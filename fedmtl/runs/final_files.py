@@ -11,7 +11,8 @@ from fedmtl.runs.summary import summary_to_bytes
 from fedmtl.server.server import Server
 from fedmtl.tables.blocks import Mark
 from fedmtl.tables.client_names import named
-from fedmtl.tables.schemas import TABLES, json_lines, read_table
+from fedmtl.tables.lines import json_lines
+from fedmtl.tables.schemas import TABLES, read_table
 from fedmtl.tasks.base import Task
 from fedmtl.tasks.names import class_names
 

@@ -98,7 +98,8 @@ def _table_rows(table: Table, some: list[blocks.Block], round: int | None) -> li
 
 
 def _ledger_rows(ledger: Ledger) -> list[Row]:
-    return [transfer._asdict() for transfer in ledger]
+    rows = (transfer._asdict() for transfer in ledger)
+    return [{name: value for name, value in row.items() if value is not None} for row in rows]
 
 
 def _read_rows(folder: Path, table: Table, mark: Mark, round: int | None = None, part: str | None = None) -> list[Row]:

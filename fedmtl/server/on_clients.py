@@ -152,7 +152,7 @@ class UploadReader:
         """Return the sums of nodes of this machine."""
         found = []
         for reply in self._replies.matched:
-            for owned, clients, vector, num_examples, losses, metrics in reply.replies.totals:
+            for owned, clients, vector, num_examples, losses, metrics, _ in reply.replies.totals:
                 if len(clients):
                     self._note(owned, clients, num_examples, losses, metrics)
                     link, total = self._replies.plan.uplink(int(clients[0]), owned), float(num_examples.sum())

@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 
 from fedmtl.core.types import ClientId
 from fedmtl.data.roster import Roster
+from fedmtl.protocol.ideal_bits import ideal_bits
 from fedmtl.protocol.ledger import Ledger
 from fedmtl.protocol.metrics_report import raw_data_bytes
 from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.rejections import Rejection, report
 from fedmtl.protocol.requests import Replies, Requests
+from fedmtl.protocol.transfers import body_bits
 from fedmtl.server.influence import Bounds, size_limits
 
 
@@ -147,8 +149,24 @@ class RoundReplies:
         for replies, rows, places in self.matched:
             clients, lengths = self.requests.clients[places], replies.updates.lengths[rows]
             train, raw_data = self.requests.train[places] & ~self.lost[places], self.requests.raw_data[places]
-            ledger.record_many(self.round, clients[train], "up", "train", lengths[train])
+            bits = self._upload_bits(replies, rows[train], places[train]) if ledger.ideal else None
+            ledger.record_many(self.round, clients[train], "up", "train", lengths[train], bits)
             ledger.record_many(self.round, clients[raw_data], "up", "raw_data", lengths[raw_data])
+
+    def _upload_bits(self, replies: Replies, rows: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the ideal bits of some updates of a node, which has measured them where it added them up."""
+        clients, found = self.requests.clients[places], body_bits(replies.updates.lengths[rows])
+        for total in replies.totals:
+            if total.ideal_bits.size:
+                own = np.flatnonzero(np.isin(clients, total.clients))
+                measured = total.ideal_bits[np.searchsorted(total.clients, clients[own])]
+                found[own] = np.clip(measured, 0, found[own])
+        sets = self.task_set[places]
+        for index in [] if replies.totals else np.unique(sets).tolist():
+            own = np.flatnonzero(sets == index)
+            link = self.plan.uplink(int(clients[own[0]]), self.roster.task_sets[index])
+            found[own] = ideal_bits(replies.updates.select(rows[own]), link)
+        return found
 
     def update_bytes(self) -> NDArray[np.float64]:
         """Return the length of the update, or of the raw data, that came for each request; 0 where none did."""

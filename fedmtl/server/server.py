@@ -23,6 +23,7 @@ from fedmtl.protocol.plan_variants import kinds_of
 from fedmtl.protocol.rejections import Rejection, count
 from fedmtl.protocol.requests import Replies, Requests
 from fedmtl.server.broadcast import broadcasts
+from fedmtl.server.broadcast_count import count_broadcasts
 from fedmtl.server.clock import Clock
 from fedmtl.server.influence import Bounds
 from fedmtl.server.memories import UploadMemories
@@ -81,7 +82,7 @@ class Server:
         self.policy = policy
         self.clock = policy if isinstance(policy, Clock) else None
         """The simulated clock; None for none."""
-        self.ledger = Ledger()
+        self.ledger = Ledger(ideal=plan.up_codec.traits.ideal_bits or plan.down_codec.traits.ideal_bits)
         self.state: Any = plan.first_server(roster)
         self.placement = placement
         self.roster = Roster(roster)
@@ -155,8 +156,7 @@ class Server:
         packets = self._packets(exchange, clients, since[self.roster.rows(clients)])
         # A broadcast that is measured and trained on is one packet, of training.
         self.ledger.end_exchange()
-        self.ledger.record_many(exchange.version, clients[~train], "down", "evaluate", packets.lengths[~train])
-        self.ledger.record_many(exchange.number, clients[train], "down", "train", packets.lengths[train])
+        count_broadcasts(self.ledger, self.plan, self.kinds, exchange, clients, packets, train)
         if self.schedule.validates and not exchange.last:
             held = {} if self.references is None else self.references.snapshot()
             snapshot = RoundSnapshot(exchange.version, self.state, self.since.copy(), held)

@@ -18,7 +18,7 @@ def named(table: Table, names: Mapping[int, str]) -> Table:
         values = table.decode(block)
         return *values, [None if client is None else names.get(client) for client in values[place]]
 
-    return Table(table.name, (*table.fields, "client_name"), decode, table.spent)
+    return Table(table.name, (*table.fields, "client_name"), decode, table.spent, table.saved)
 
 
 def names_of(summary: Mapping[str, Any]) -> dict[int, str]:

@@ -1,20 +1,15 @@
-"""The tables of a run: their fields, and from blocks to rows, lines of JSON and CSV.
+"""The tables of a run: their fields, and from blocks to rows.
 
 It imports no torch, so that a report of finished runs comes at once.
 """
 
-import csv
-import io
-import json
 import math
 from collections.abc import Callable, Iterator
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedmtl.core.file_format import FORMAT
 from fedmtl.core.text import escaped
 from fedmtl.metrics.base import MEASURES as NAMES
 from fedmtl.tables.blocks import Block, DamagedFile, Mark, read
@@ -48,10 +43,13 @@ class Table(NamedTuple):
     decode: Callable[[Block], tuple[list[Any], ...]]
     spent: tuple[str, ...] = ()
     """Further fields, of a run with a simulated clock."""
+    saved: tuple[str, ...] = ()
+    """Further fields, of a run with a codec that declares ``ideal_bits``."""
 
     def names(self, block: Block) -> tuple[str, ...]:
         """Return the fields of a block."""
-        return (*self.fields, *self.spent) if "spent" in block.shared else self.fields
+        further = (*self.spent * ("spent" in block.shared), *self.saved * ("saved_bits" in block.columns))
+        return (*self.fields, *further)
 
     def values(self, block: Block) -> tuple[list[Any], ...]:
         """For each field its values, as JSON has them.
@@ -64,6 +62,9 @@ class Table(NamedTuple):
             if "spent" in block.shared:
                 pairs = zip(self.spent, block.shared["spent"], strict=True)
                 found = (*found, *(_numbers([float(value)]) * block.lines for _, value in pairs))
+            if self.saved and "saved_bits" in block.columns:
+                bodies = np.maximum(block.columns["packet_bytes"] - int(block.shared["header_bytes"]), 0)
+                found = (*found, (8 * bodies - block.columns["saved_bits"]).tolist())
             return found
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise DamagedFile(f"A block of the table {self.name!r} cannot be read: {str(error)[:200]}.") from None
@@ -186,7 +187,7 @@ METRICS = Table(
     _metrics,
     ("simulated_seconds", "simulated_joules"),
 )
-LEDGER = Table("ledger", ("round", "client", "direction", "purpose", "packet_bytes"), _transfers)
+LEDGER = Table("ledger", ("round", "client", "direction", "purpose", "packet_bytes"), _transfers, saved=("ideal_bits",))
 MEASURES = Table("measures", ("round", "client", "task", "examples", *NAMES, "part"), _measures)
 """Metrics beside the primary one; null where a task has no such metric, or the metric no value."""
 CONFUSION = Table("confusion", ("round", "client", "task", "label", "truth", "predicted", "count", "part"), _confusion)
@@ -202,41 +203,6 @@ def rows(table: Table, blocks: Iterator[Block]) -> Iterator[Row]:
     for block in blocks:
         for values in zip(*table.values(block), strict=True):
             yield dict(zip(table.names(block), values, strict=True))
-
-
-def json_lines(table: Table, blocks: Iterator[Block]) -> Iterator[str]:
-    """Yield lines of JSON, a text a block, several times as fast as dict by dict; ``format`` is their last field."""
-    for block in blocks:
-        fields = [*(f'"{field}": %s' for field in table.names(block)), f'"format": {FORMAT}']
-        template = "{" + ", ".join(fields) + "}\n"
-        yield "".join([template % values for values in zip(*map(_json, table.values(block)), strict=True)])
-
-
-def _json(values: list[Any]) -> list[str]:
-    """Each value as JSON; a text, of which there are few, once."""
-    known: dict[Any, str] = {None: "null", True: "true", False: "false"}
-    return [
-        repr(value)
-        if type(value) in (int, float)
-        else known[value]
-        if value in known
-        else known.setdefault(value, json.dumps(value))
-        for value in values
-    ]
-
-
-def csv_lines(table: Table, blocks: Iterator[Block]) -> Iterator[str]:
-    """CSV with a header, a text a block; nothing where JSON has null, true and false as there."""
-    first = next(blocks, None)
-    yield ",".join(table.fields if first is None else table.names(first)) + "\n"
-    for block in [] if first is None else chain([first], blocks):
-        columns = [
-            ["true" if value is True else "false" if value is False else value for value in values]
-            for values in table.values(block)
-        ]
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(zip(*columns, strict=True))
-        yield text.getvalue()
 
 
 def read_table(folder: Path, table: Table, mark: Mark | None = None) -> Iterator[Block]:

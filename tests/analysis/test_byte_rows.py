@@ -33,13 +33,14 @@ SENT_DOWN, SENT_UP = 7 * 130 + 6 * 68 + 102, 1582 + 7 * 842 + 6 * 156
 
 def test_columns_by_hand() -> None:
     assert list(rows_of(LEDGER, [], {})) == [
-        (1, 3, "down", "messages", 1000, 2607, 1000 + ASKED_DOWN + SENT_DOWN, 0),
-        (1, 3, "up", "messages", 540, 2122, 540 + ASKED_UP + SENT_UP, 0),
-        (1, 8, "down", "messages", 1000, 2607, 1000 + ASKED_DOWN, 1000),
-        (1, 8, "up", "messages", 0, 0, ASKED_UP, 0),
-        (2, 3, "down", "messages", 1000, 2607, 1000 + ASKED_DOWN + SENT_DOWN, 0),
-        (2, 3, "up", "messages", 40, 1622, 40 + ASKED_UP + SENT_UP, 0),
+        (1, 3, "down", "messages", 1000, 2607, 1000 + ASKED_DOWN + SENT_DOWN, 0, 8 * 968),
+        (1, 3, "up", "messages", 540, 2122, 540 + ASKED_UP + SENT_UP, 0, 8 * (8 + 468)),
+        (1, 8, "down", "messages", 1000, 2607, 1000 + ASKED_DOWN, 1000, 8 * 968),
+        (1, 8, "up", "messages", 0, 0, ASKED_UP, 0, 0),
+        (2, 3, "down", "messages", 1000, 2607, 1000 + ASKED_DOWN + SENT_DOWN, 0, 8 * 968),
+        (2, 3, "up", "messages", 40, 1622, 40 + ASKED_UP + SENT_UP, 0, 8 * 8),
     ]
+    assert sum(row.ideal_bits for row in rows_of([{**row, "ideal_bits": 7} for row in LEDGER], [], {})) == 6 * 7
 
 
 def test_a_clock_says_what_is_wasted_and_how_long_clients_are_idle() -> None:
@@ -49,7 +50,10 @@ def test_a_clock_says_what_is_wasted_and_how_long_clients_are_idle() -> None:
     training = [{"round": 1, "client": client, "metric": metric, "value": value} for metric, client, value in clock]
     found = list(rows_of(LEDGER, training, {}))
     assert [row.wasted_bytes for row in found] == [0, 0, 1000, 200, 0, 0, 0, 0]
-    assert found[4:6] == [(1, None, "down", "idle", 0, 0, 43 * 130, 0), (1, None, "up", "idle", 0, 0, 43 * 842, 0)]
+    assert found[4:6] == [
+        (1, None, "down", "idle", 0, 0, 43 * 130, 0, 0),
+        (1, None, "up", "idle", 0, 0, 43 * 842, 0, 0),
+    ]
 
 
 def test_traffic_of_a_network_has_rows_of_the_whole_run() -> None:
@@ -76,3 +80,4 @@ def test_a_run_in_its_folder_in_memory_and_exported(tmp_path: Path) -> None:
     assert wasted == pytest.approx(summary["simulated"]["wasted_bytes"]) and wasted > 0
     for sums in totals.values():
         assert sums["packets"] < sums["application"] < sums["wire"] and sums["idle"] > 0 == sums["control"]
+        assert 0 < sums["ideal"] < sums["packets"]

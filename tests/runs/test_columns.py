@@ -16,7 +16,8 @@ from fedmtl.core.file_format import FORMAT
 from fedmtl.runs.columns import RoundMetrics, blocks, by_task, digest, pack_metrics, round_score, rows, unpack_metrics
 from fedmtl.server.round_result import ClientMetrics
 from fedmtl.tables.blocks import Mark, append, read
-from fedmtl.tables.schemas import METRICS, json_lines
+from fedmtl.tables.lines import json_lines
+from fedmtl.tables.schemas import METRICS
 from fedmtl.tables.schemas import rows as rows_in
 from fedmtl.tasks import MultiClass, Regression
 from fedmtl.tasks.base import Task

@@ -15,7 +15,8 @@ from xxhash import xxh3_128_digest, xxh32_intdigest
 from fedmtl.protocol.ledger import Ledger
 from fedmtl.tables.blocks import LINES, DamagedFile, Mark, append, blocks_of, cut, read
 from fedmtl.tables.columns import Column, pack_column, unpack_column
-from fedmtl.tables.schemas import LEDGER, METRICS, csv_lines, json_lines, rows
+from fedmtl.tables.lines import csv_lines, json_lines
+from fedmtl.tables.schemas import LEDGER, METRICS, read_table, rows
 
 DRAW = np.random.default_rng(0)
 NAN = np.array([0x7FF8000000000001], np.int64).view(np.float64)[0]  # a NaN of other bits than numpy's
@@ -175,7 +176,24 @@ def test_a_million_lines_of_the_ledger_take_less_than_a_byte_each(tmp_path: Path
     mark = append(tmp_path / LEDGER.file, Mark(), ledger.blocks())
     assert mark.lines == 1_000_000 and mark.bytes < 50_000
     found = rows(LEDGER, read(tmp_path / LEDGER.file, LEDGER.name, mark))
-    assert all(row == transfer._asdict() for row, transfer in zip(found, ledger, strict=True))
+    assert all((*row.values(), None) == transfer for row, transfer in zip(found, ledger, strict=True))
+
+
+def test_ideal_bits_are_in_the_file_where_they_are_kept(tmp_path: Path) -> None:
+    """In place of them the bits that they save of 8 a byte behind the header: nothing where no entropy is measured. A
+    packet shorter than a header has none."""
+    ledger, bits = Ledger(ideal=True), np.array([700, 733, 696])
+    ledger.record_many(1, np.array([2, 4, 9]), "down", "train", 1000)
+    ledger.record_many(1, np.array([4, 2, 9]), "up", "train", np.array([120, 132, 119]), bits)
+    ledger.record_many(0, np.array([2, 4]), "up", "evaluate", np.array([0, 40]))
+    (block,) = ledger.blocks()
+    assert block.columns["saved_bits"].tolist() == [0, 0, 0, 0, 800 - 733, 0, 704 - 700, 0]
+    append(tmp_path / LEDGER.file, Mark(), [block])
+    found = list(rows(LEDGER, read_table(tmp_path, LEDGER)))
+    assert [row["ideal_bits"] for row in found] == [7744, 7744, 7744, 0, 733, 64, 700, 696]
+    assert [tuple(row.values()) for row in found] == ledger.transfers
+    again = Ledger.from_state_dict(ledger.state_dict())
+    assert again.ideal and again.digest() == Ledger([row._replace(ideal_bits=None) for row in ledger]).digest()
 
 
 def test_text_is_that_of_json_and_csv(tmp_path: Path) -> None:

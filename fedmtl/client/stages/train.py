@@ -19,6 +19,7 @@ from fedmtl.core.random import permutations, rng
 from fedmtl.core.trees import finite_rows, tree_index, tree_leaves, tree_map
 from fedmtl.core.types import Trained
 from fedmtl.core.uploads import weighted_sum
+from fedmtl.protocol.ideal_bits import NO_BITS, ideal_bits
 from fedmtl.protocol.packets import UP, PacketError, PacketRows, Packets
 from fedmtl.protocol.packing import Packed, PacketBuffer, pack_payloads, unpack_payloads
 from fedmtl.protocol.permissions import NOT_CODED, NOT_FINITE, NOT_READ
@@ -155,15 +156,17 @@ def _total(
         vector = weighted_sum(packed.vectors, weights)
         losses = np.full(len(clients), np.nan, np.float32) if loss is None else np.asarray(loss, np.float32)
         own = np.zeros((len(clients), 0), np.float32) if metrics is None else np.asarray(metrics, np.float32)
-        return Total(group.table.owned, clients, vector, weights, losses, own)
+        return Total(group.table.owned, clients, vector, weights, losses, own, NO_BITS)
 
     def refused(k: int, error: PacketError) -> None:
         log.warning("round %d: the upload of client %d cannot be read back: %s", round, clients[k], error)
         exchange.problems[int(clients[k])] = NOT_READ
 
+    link = exchange.plan.uplink(int(group.clients[0]), group.table.owned)
+    bits = ideal_bits(packed.packets, link) if link.models_entropy else None
     unpacked = unpack_payloads(
         packed.packets,
-        exchange.plan.uplink(int(group.clients[0]), group.table.owned),
+        link,
         kind=UP,
         round=round,
         references=group.downs,
@@ -172,4 +175,5 @@ def _total(
     )
     vector = weighted_sum(unpacked.vectors, unpacked.num_examples)
     good = clients[unpacked.rows]
-    return Total(group.table.owned, good, vector, unpacked.num_examples, unpacked.train_loss, unpacked.metrics)
+    own = NO_BITS if bits is None else bits[unpacked.rows]
+    return Total(group.table.owned, good, vector, unpacked.num_examples, unpacked.train_loss, unpacked.metrics, own)

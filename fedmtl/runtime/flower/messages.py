@@ -174,6 +174,7 @@ def _totals(totals: Sequence[Total]) -> ConfigRecord:
             "num_examples": [_bytes(total.num_examples, "<f8") for total in totals],
             "train_loss": [_bytes(total.train_loss, "<f4") for total in totals],
             "metrics": [_bytes(total.metrics, "<f4") for total in totals],
+            "ideal_bits": [_bytes(total.ideal_bits, "<i8") for total in totals],
         }
     )
 

@@ -106,13 +106,13 @@ def _phases(config: ConfigRecord) -> dict[str, float]:
 def _totals(content: RecordDict) -> list[Total]:
     """Read sums of uploads, which are requested only of nodes of this machine, and trusted."""
     config: Any = record(content, TOTALS, ConfigRecord)
-    keys = ("tasks", "clients", "vectors", "num_examples", "train_loss", "metrics")
+    keys = ("tasks", "clients", "vectors", "num_examples", "train_loss", "metrics", "ideal_bits")
     columns = [value(config, key, list) for key in keys]
     if len({len(one) for one in columns}) > 1:
         raise Refused("message", f"totals have columns of one length, got {[len(one) for one in columns]}")
     found = []
     for owned, *rest in zip(*columns, strict=True):
-        clients, vector, num_examples, losses, metrics = rest
+        clients, vector, num_examples, losses, metrics, bits = rest
         fits = type(owned) is str and all(type(one) is bytes for one in rest)
         if (
             not fits
@@ -120,14 +120,18 @@ def _totals(content: RecordDict) -> list[Total]:
             or {len(clients), len(num_examples), 2 * len(losses)} != {len(clients)}
             or len(clients) % 8
             or len(metrics) % max(len(clients) // 2, 4)
+            or len(bits) not in (0, len(clients))
         ):
-            raise Refused("message", "a total is tasks, clients, a vector, numbers of examples, losses and metrics")
+            parts = "tasks, clients, a vector, numbers of examples, losses, metrics and ideal bits"
+            raise Refused("message", f"a total is {parts}")
         total, weights = np.frombuffer(vector, "<f8"), np.frombuffer(num_examples, "<f8")
         if not np.isfinite(weights).all():
             raise Refused("message", "a total's numbers of examples are finite")
         members, train_loss = np.frombuffer(clients, "<i8"), np.frombuffer(losses, "<f4")
         own = np.frombuffer(metrics, "<f4").reshape(len(members), -1) if len(members) else np.zeros((0, 0), "<f4")
-        found.append(Total(tuple(owned.split(",")), members, total, weights, train_loss, own))
+        found.append(
+            Total(tuple(owned.split(",")), members, total, weights, train_loss, own, np.frombuffer(bits, "<i8"))
+        )
     return found
 
 
