@@ -1,8 +1,9 @@
 """Ideal bits of packets: how many bits the symbols of their bodies hold, by the codec's model of them.
 
-The header, and other framing that both sides could derive, counts nothing; the metrics behind a body, and the body of a
-codec that declares no ``ideal_bits``, count 8 bits a byte, and so does a body that its codec refuses. A packet never
-counts more than the bits of its body: where these are fewer than the model's, they are the better code.
+The header, and other framing that both sides could derive, counts nothing. What is behind a body, metrics and the
+version of a memory, counts 8 bits a byte, as does the body of a codec that declares no ``ideal_bits``, and one that its
+codec refuses. A packet never counts more than the bits of its body: where these are fewer than the model's, they are the
+better code.
 """
 
 import numpy as np
@@ -21,7 +22,7 @@ def ideal_bits(packets: Packets, link: Link) -> NDArray[np.int64]:
     most = body_bits(packets.lengths)
     if not link.models_entropy:
         return most
-    tail, found = 4 * len(link.metrics), most.astype(np.float64)
+    tail, found = 4 * link.tail, most.astype(np.float64)
     for length in np.unique(packets.lengths[packets.lengths > HEADER_BYTES + tail]).tolist():
         rows = np.flatnonzero(packets.lengths == length)
         matrix = packets.select(rows).matrix()

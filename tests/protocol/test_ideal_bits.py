@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedmtl.codecs import EDEN, FP16, STC, Int8
+from fedmtl.codecs import EDEN, EF21, FP16, STC, Int8
 from fedmtl.protocol.header import make_packet
 from fedmtl.protocol.ideal_bits import broadcast_bits, ideal_bits
 from fedmtl.protocol.link import Link
@@ -37,6 +37,13 @@ def test_headers_count_nothing_metrics_and_refused_bodies_all(codec: Any) -> Non
     expected = [round(modelled(codec, body)) + 8 * 8 for body in good]
     other = 8 * (len(good[0]) + 8) if isinstance(codec, STC) else 32 * math.ceil(SIZE / 256) + 8 * 8
     assert ideal_bits(concat(packets), link).tolist() == [*expected, 0, 0, 8 * 9, other]
+
+
+def test_the_version_of_a_memory_counts_all() -> None:
+    """It is four bytes behind the body of an upload, whose receiver has a memory of the client."""
+    link, (body,) = Link(SPEC, EF21(STC(0.1))), bodies(STC(0.1), 1)
+    packets = concat([make_packet(UP, link.digest, 1, 5.0, body + bytes(4))])
+    assert ideal_bits(packets, link).tolist() == [round(modelled(STC(0.1), body)) + 8 * 4]
 
 
 def test_a_codec_without_a_model_counts_eight_bits_a_byte() -> None:
