@@ -2,8 +2,7 @@
 
 The header, and other framing that both sides could derive, counts nothing. What is behind a body, metrics and the
 version of a memory, counts 8 bits a byte, as does the body of a codec that declares no ``ideal_bits``, and one that its
-codec refuses. A packet never counts more than the bits of its body: where these are fewer than the model's, they are the
-better code.
+codec refuses. A packet never counts more than the bits of its body: where these are fewer, they are the better code.
 """
 
 import numpy as np
