@@ -18,10 +18,8 @@ from fedmtl.core.markdown import table
 
 CODECS = (
     Dense(),
-    EDEN(bits=2),
-    EDEN(bits=1),
-    ErrorFeedback(STC(keep=0.05)),
-    EF21(STC(keep=0.05)),
+    *(EDEN(bits=bits) for bits in (2, 1)),
+    *(memory(STC(keep=0.05)) for memory in (ErrorFeedback, EF21)),
     EF21(TopK(keep=0.05)),
     ErrorFeedback(TopK(keep=0.01)),
     TopK(keep=0.01),

@@ -29,7 +29,7 @@ def test_every_algorithm_claims_a_gain_or_says_why_not() -> None:
         assert (what_is_in_common_is_learnt_better_than_alone in checks_of(name)) is (name in CLAIMS)
 
 
-@pytest.mark.parametrize("name", CLAIMS)
+@pytest.mark.parametrize("name", [name for name in CLAIMS if name != "HeteroFL"])  # which aggregates as what it wraps
 def test_a_server_that_hands_nothing_on_gains_nothing(name: str) -> None:
     (broken,) = [mutant for mutant in mutants(class_of(name)) if mutant.what.endswith("aggregate: return server")]
     assert not what_is_in_common_is_learnt_better_than_alone(broken.cls).passed
