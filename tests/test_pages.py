@@ -391,6 +391,8 @@ def test_tables_of_fields(here: Path) -> None:
     tables = re.findall(r"^\| field \|.*\n\| ---.*\n((?:\|.*\n)+)", TEXT, re.MULTILINE)
     for text, name in zip(tables, ("rounds.jsonl", "training.jsonl", "ledger.jsonl", ""), strict=True):
         named = [field for line in text.splitlines() for field in re.findall(r"`(\w+)`", line.split("|")[1])]
+        if name == "ledger.jsonl":
+            named.remove("ideal_bits")  # a column of runs with a codec that has a model of them
         assert named == (list(rows(here, name)[0]) if name else list(ByteRow._fields))
 
 

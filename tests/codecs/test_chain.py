@@ -91,16 +91,19 @@ def test_bytes_are_the_codecs() -> None:
 
 TRAITS: list[tuple[Codec[Any], set[str]]] = [
     (Chain(Times(2.0), Dense()), {"lossless", "unbiased", "contractive", "codes_rows", "fixed_bytes"}),
-    (Chain(Times(2.0), Int8()), {"unbiased", "codes_rows", "fixed_bytes"}),
+    (Chain(Times(2.0), Int8()), {"unbiased", "codes_rows", "fixed_bytes", "ideal_bits"}),
     (
         Chain(Times(2.0), ErrorFeedback(FP16())),
         {"delta_only", "error_compensated", "keeps_errors", "fixed_bytes", "codes_rows"},
     ),
     (Chain(ClipNorm(1.0), Dense()), {"delta_only", "bounds_norm", "codes_rows", "fixed_bytes"}),
-    (Chain(GaussianNoise(1.0), Int8()), {"unbiased", "delta_only", "adds_noise", "codes_rows", "fixed_bytes"}),
+    (
+        Chain(GaussianNoise(1.0), Int8()),
+        {"unbiased", "delta_only", "adds_noise", "codes_rows", "fixed_bytes", "ideal_bits"},
+    ),
     (
         Chain(ClipNorm(1.0), GaussianNoise(1.0), ErrorFeedback(TopK(0.1))),
-        {"delta_only", "bounds_norm", "adds_noise", "keeps_errors", "fixed_bytes"},
+        {"delta_only", "bounds_norm", "adds_noise", "keeps_errors", "fixed_bytes", "ideal_bits"},
     ),
     (
         Chain(ClipNorm(1.0), ServerGaussianNoise(1.0)),
@@ -108,20 +111,26 @@ TRAITS: list[tuple[Codec[Any], set[str]]] = [
     ),
     (
         ErrorFeedback(Chain(ClipNorm(1.0), TopK(0.1))),
-        {"delta_only", "error_compensated", "keeps_errors", "bounds_norm", "fixed_bytes"},
+        {"delta_only", "error_compensated", "keeps_errors", "bounds_norm", "fixed_bytes", "ideal_bits"},
     ),
-    (EF21(Sign()), {"delta_only", "keeps_errors", "receiver_memory", "codes_rows", "fixed_bytes"}),
+    (EF21(Sign()), {"delta_only", "keeps_errors", "receiver_memory", "codes_rows", "fixed_bytes", "ideal_bits"}),
     (
         Chain(ClipNorm(1.0), GaussianNoise(1.0), EF21(TopK(0.1))),
-        {"delta_only", "bounds_norm", "adds_noise", "keeps_errors", "receiver_memory", "fixed_bytes"},
+        {"delta_only", "bounds_norm", "adds_noise", "keeps_errors", "receiver_memory", "fixed_bytes", "ideal_bits"},
     ),
-    (PerLayer({"a": EF21()}, Int8()), {"delta_only", "keeps_errors", "receiver_memory", "by_layout", "by_name"}),
+    (
+        PerLayer({"a": EF21()}, Int8()),
+        {"delta_only", "keeps_errors", "receiver_memory", "by_layout", "by_name", "ideal_bits"},
+    ),
     (PerLayer({"a": Dense()}), {"lossless", "unbiased", "contractive", "by_layout", "by_name"}),
     (
         PerLayer({"a": ErrorFeedback(TopK(0.1))}),
-        {"error_compensated", "delta_only", "keeps_errors", "by_layout", "by_name"},
+        {"error_compensated", "delta_only", "keeps_errors", "by_layout", "by_name", "ideal_bits"},
     ),
-    (PerLayer({"a": ErrorFeedback(TopK(0.1))}, Int8()), {"delta_only", "keeps_errors", "by_layout", "by_name"}),
+    (
+        PerLayer({"a": ErrorFeedback(TopK(0.1))}, Int8()),
+        {"delta_only", "keeps_errors", "by_layout", "by_name", "ideal_bits"},
+    ),
 ]
 
 
