@@ -69,7 +69,7 @@ def run_with_kills(out: Path, runtime: str, temporary: Path, kills: int = 0, at_
                 child.wait(draw.uniform(0, took))
             except subprocess.TimeoutExpired:
                 os.killpg(child.pid, signal.SIGKILL)
-        if child.wait(120) == 0:
+        if child.wait(300) == 0:
             return killed
         assert child.returncode == -signal.SIGKILL, out.with_suffix(".log").read_text()
         killed += 1
