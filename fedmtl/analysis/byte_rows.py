@@ -4,7 +4,7 @@
                    of ``CodecTraits``); 8 a byte of the body of one that declares none
     packet_bytes   lengths of the packets, from the ledger                                      measured
     app_bytes      packets with Flower's objects and records around them                        modelled
-    wire_bytes     at the client's sockets: HTTP's heads, questions, answers (``FlowerWire``)   modelled
+    wire_bytes     at the client's sockets: HTTP's heads, requests, replies (``FlowerWire``)   modelled
     wasted_bytes   of packets that moved for an update that was not used: a client that         simulated with a
                    dropped out or was late; without a clock, one that never replied             clock, else measured
 
@@ -50,7 +50,7 @@ class ByteRow(NamedTuple):
     """None for all clients that were asked, or all nodes, together."""
     direction: str
     traffic: str
-    """``messages``; ``idle``, questions in vain and heartbeats of those that wait; or ``control``, the app's bundle."""
+    """``messages``; ``idle``, requests in vain and heartbeats of those that wait; or ``control``, the app's bundle."""
     packet_bytes: int
     app_bytes: int
     wire_bytes: int

@@ -6,7 +6,7 @@ What is done to an update before it is coded, such as clipping and noise, is the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from fedmtl.codecs.base import check_vector, generators_once
 from fedmtl.codecs.chain_order import check_order, is_codec
 from fedmtl.codecs.dense import Dense
 from fedmtl.codecs.layout import Layout
-from fedmtl.codecs.traits import CodecTraits
+from fedmtl.codecs.traits import CodecTraits, around
 from fedmtl.codecs.transforms.base import GeneratorFor
 
 
@@ -62,7 +62,8 @@ class Chain:
         """Those that all parts have, of what is promised; those that one has, of what is demanded."""
         inner, each = self.codec.traits, [part.traits for part in self.parts]
         lossless = all(transform.traits.lossless for transform in self.transforms)
-        return CodecTraits(
+        found = around(
+            inner,
             unbiased=all(traits.unbiased for traits in each),
             lossless=lossless and inner.lossless,
             contractive=lossless and inner.contractive,
@@ -70,18 +71,10 @@ class Chain:
             error_compensated=lossless and inner.error_compensated,
             keeps_errors=inner.keeps_errors,
             receiver_memory=inner.receiver_memory,
-            bounds_norm=any(traits.bounds_norm for traits in each),
             adds_noise=any(traits.adds_noise for traits in each),
-            spreads=inner.spreads,
             server_part=any(traits.server_part for traits in each),
-            fixed_bytes=inner.fixed_bytes,
-            by_layout=inner.by_layout,
-            by_name=inner.by_name,
-            max_bytes=inner.max_bytes,
-            typical_bytes=inner.typical_bytes,
-            ideal_bits=inner.ideal_bits,
-            codes_rows=inner.codes_rows,
         )
+        return replace(found, bounds_norm=any(traits.bounds_norm for traits in each))
 
     def init(self, layout: Layout | int) -> Any:
         return self.codec.init(layout)

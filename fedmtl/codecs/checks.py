@@ -57,6 +57,16 @@ def check_padding(codec: Any, rest: NDArray[Any]) -> None:
         )
 
 
+def check_codec(wrapper: str, codec: Any) -> None:
+    """Refuse what is no codec, or the class of one.
+
+    Raises:
+        TypeError: it names the wrapper and what it was given.
+    """
+    if isinstance(codec, type) or not {"encode", "decode", "traits"}.issubset(dir(codec)):
+        raise TypeError(f"{wrapper} wraps a codec such as TopK(keep=0.05), got {codec!r}.")
+
+
 def check_memory(codec: Any, memory: NDArray[np.float32], x: NDArray[np.float32]) -> None:
     """Refuse a sender's memory of other vectors.
 

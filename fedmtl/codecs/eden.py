@@ -160,7 +160,7 @@ class EDEN:
     def ideal_bits(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float64]:
         """Seed, scales, and N H of the signed levels."""
         check_length(self, data.shape[1], size, self.num_bytes(max(size, 1)))
-        body = SEED + 4 * sum(count for count, _ in widths(size))
+        _, body = self._lengths(size)
         planes = data[:, body:].reshape(len(data), self.bits, (data.shape[1] - body) // self.bits)
         return 8 * body + entropy_bits(joint_counts(planes))
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.codecs.base import Codec, check_vector
-from fedmtl.codecs.checks import check_memory
+from fedmtl.codecs.checks import check_codec, check_memory
 from fedmtl.codecs.layout import Layout
 from fedmtl.codecs.topk import TopK
 from fedmtl.codecs.traits import CodecTraits, around
@@ -49,8 +49,7 @@ class EF21:
         return around(self.codec.traits, delta_only=True, keeps_errors=True, receiver_memory=True)
 
     def __post_init__(self) -> None:
-        if isinstance(self.codec, type) or not {"encode", "decode", "traits"}.issubset(dir(self.codec)):
-            raise TypeError(f"EF21 wraps a codec such as TopK(keep=0.05), got {self.codec!r}.")
+        check_codec("EF21", self.codec)
         if self.codec.traits.keeps_errors:
             raise ValueError(f"EF21 keeps one memory, got {self.codec!r}, which has its own; use it bare.")
         if not self.codec.traits.contractive:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmtl.codecs.base import Codec, check_vector
-from fedmtl.codecs.checks import check_memory
+from fedmtl.codecs.checks import check_codec, check_memory
 from fedmtl.codecs.layout import Layout
 from fedmtl.codecs.topk import TopK
 from fedmtl.codecs.traits import CodecTraits, around
@@ -38,8 +38,7 @@ class ErrorFeedback:
         return around(self.codec.traits, delta_only=True, error_compensated=True, keeps_errors=True)
 
     def __post_init__(self) -> None:
-        if isinstance(self.codec, type) or not {"encode", "decode", "traits"}.issubset(dir(self.codec)):
-            raise TypeError(f"ErrorFeedback wraps a codec such as TopK(keep=0.05), got {self.codec!r}.")
+        check_codec("ErrorFeedback", self.codec)
         if self.codec.traits.unbiased:
             raise ValueError(
                 f"ErrorFeedback repairs biased codecs, got {self.codec!r}, which is unbiased; use it bare."

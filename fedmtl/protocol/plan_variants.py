@@ -67,7 +67,7 @@ def whole(plan: Any) -> Any:
 
 
 def of_client(method: Callable[[Any, ClientId, TaskSet], T]) -> Callable[[Any, ClientId, TaskSet], T]:
-    """Have a method of a ``Plan`` answer for the plan of the client that it is given."""
+    """Make a method of a ``Plan`` one of the plan of the client that it is given."""
 
     @wraps(method)
     def call(plan: Any, client: ClientId, owned: TaskSet) -> T:
