@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fedmtl.verify.check import CheckResult, below, close, every, same_bits
+from fedmtl.verify.ideal_bits import entropy
 
 DRAW = np.random.default_rng(7)
 VECTORS = {
@@ -77,6 +78,17 @@ def bytes_are_a_seed_a_scale_a_block_and_the_bits(eden: Callable[..., Any]) -> C
     return every(*results)
 
 
+def ideal_bits_are_those_of_the_packets_levels(eden: Callable[..., Any]) -> CheckResult:
+    """Seed and scale, 64 bits, and N H of the levels, whose bits are planes of N / 8 bytes behind them; N = 256."""
+    results = []
+    for bits in TABLE:
+        codec, x = eden(bits=bits), VECTORS["Gaussian"][:256].astype(np.float32)
+        data = np.frombuffer(codec.encode(x, codec.init(256), np.random.default_rng(0))[0], np.uint8)
+        levels = np.unpackbits(data[8:].reshape(bits, 32), axis=1).T @ (1 << np.arange(bits))
+        results.append(close(codec.ideal_bits(data[None], 256), [64 + entropy(levels)], atol=0.0, rtol=1e-9))
+    return every(*results)
+
+
 def a_cohort_is_coded_as_one_by_one(eden: Callable[..., Any]) -> CheckResult:
     """Three rows with a generator each: the bits of each row are those of that vector alone; one is of zeros, which
     stay zeros."""
@@ -114,6 +126,7 @@ CHECKS = (
     what_is_decoded_has_the_right_part_along_the_vector,
     the_largest_numbers_stay_finite,
     every_block_has_that_error,
+    ideal_bits_are_those_of_the_packets_levels,
     the_mean_over_rotations_is_the_vector,
     the_error_is_that_of_the_best_levels,
 )

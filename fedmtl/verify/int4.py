@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fedmtl.verify.check import CheckResult, close, every, same_bits
+from fedmtl.verify.ideal_bits import check_of, levels_and
 
 
 def a_packet_by_hand(int4: Callable[..., Any]) -> CheckResult:
@@ -38,4 +39,4 @@ def mean_and_variance(int4: Callable[..., Any]) -> CheckResult:
     return every(close(found.mean(), 1.25, atol=0.028), close(found.var(), 3 / 16, atol=0.015))
 
 
-CHECKS = (a_packet_by_hand, mean_and_variance)
+CHECKS = (a_packet_by_hand, mean_and_variance, check_of(levels_and(32), lambda cls: cls(block=256)))

@@ -8,6 +8,7 @@ import numpy as np
 
 from fedmtl.verify.check import CheckResult, below, close, every, same_bits
 from fedmtl.verify.coded import VECTORS, coded, packet, refused, square
+from fedmtl.verify.ideal_bits import check_of, levels_and
 
 
 def packets_by_hand(qsgd: Callable[..., Any]) -> CheckResult:
@@ -91,4 +92,5 @@ CHECKS = (
     long_vectors_and_large_numbers,
     error_and_mean_of_rounding_at_random,
     bytes_of_a_gaussian_vector,
+    check_of(levels_and(64), lambda cls: cls(), (128, 203, 2**16 + 5)),
 )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fedmtl.verify.check import CheckResult, close, every, same_bits
+from fedmtl.verify.ideal_bits import check_of, levels_and
 
 DRAW = np.random.default_rng(0)
 
@@ -40,4 +41,4 @@ def the_error_of_a_gaussian_vector(sign: Callable[..., Any]) -> CheckResult:
     return close(np.sum((found - x) ** 2) / np.sum(x.astype(np.float64) ** 2), 1 - 2 / math.pi, atol=0.004)
 
 
-CHECKS = (a_packet_by_hand, the_error_of_a_gaussian_vector)
+CHECKS = (a_packet_by_hand, the_error_of_a_gaussian_vector, check_of(levels_and(32), lambda cls: cls()))

@@ -9,6 +9,7 @@ import numpy as np
 
 from fedmtl.codecs import ErrorFeedback
 from fedmtl.verify.check import CheckResult, close, every, same_bits
+from fedmtl.verify.ideal_bits import check_of, entropy, kept, refused_bits
 
 DRAW = np.random.default_rng(0)
 X = np.random.default_rng(3).standard_normal(100_000).astype(np.float32)
@@ -63,9 +64,18 @@ def with_a_memory_nothing_is_lost(stc: Callable[..., Any]) -> CheckResult:
     return close((received + state[0]) / np.linalg.norm(sent), sent / np.linalg.norm(sent), atol=1e-6)
 
 
+def more_numbers_than_are_kept_are_refused(stc: Callable[..., Any]) -> CheckResult:
+    """A head that claims one more than 20 of 100 numbers is forged: its receiver says so, with or without decoding."""
+    codec, x = stc(keep=0.2), np.random.default_rng(3).standard_normal(100).astype(np.float32)
+    data, _ = codec.encode(x, codec.init(100), np.random.default_rng(0))
+    return refused_bits(codec, data[:4] + (21).to_bytes(4, "little") + data[8:], 100)
+
+
 CHECKS = (
     a_packet_by_hand,
     bits_are_those_of_golombs_code,
     the_error_of_a_gaussian_vector,
     with_a_memory_nothing_is_lost,
+    more_numbers_than_are_kept_are_refused,
+    check_of(kept(lambda values: 64 + entropy(values)), lambda cls: cls(keep=0.2)),
 )

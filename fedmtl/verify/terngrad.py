@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fedmtl.verify.check import CheckResult, close, every, same_bits
+from fedmtl.verify.ideal_bits import check_of, levels_and, refused_bits
 
 
 def a_packet_by_hand(terngrad: Callable[..., Any]) -> CheckResult:
@@ -35,4 +36,16 @@ def mean_and_variance(terngrad: Callable[..., Any]) -> CheckResult:
     return every(close(found.mean(), 1.0, atol=0.11), close(found.var(), 3.0, atol=0.25))
 
 
-CHECKS = (a_packet_by_hand, mean_and_variance)
+def bytes_of_no_five_numbers_are_refused(terngrad: Callable[..., Any]) -> CheckResult:
+    """Five numbers of three levels are a byte up to 3^5 - 1 = 242; the last of 40, behind a scale, is 243."""
+    codec, x = terngrad(block=256), np.random.default_rng(3).standard_normal(200).astype(np.float32)
+    data, _ = codec.encode(x, codec.init(200), np.random.default_rng(0))
+    return refused_bits(codec, data[:-1] + b"\xf3", 200)
+
+
+CHECKS = (
+    a_packet_by_hand,
+    mean_and_variance,
+    bytes_of_no_five_numbers_are_refused,
+    check_of(levels_and(32), lambda cls: cls(block=256)),
+)

@@ -34,8 +34,9 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {
     ),
     # Bounds that no packet comes near, or that a later one repeats; the precision of a product.
     "QSGD": (
-        *("if place + HEAD", "if count > part.size", "if negative.size <", "kind = np.float32"),
-        *("z = np.arange", 'f"an index of'),
+        *("if place + HEAD", "if count > numbers", "numbers = min(CHUNK", "if negative.size <", "kind = np.float32"),
+        *("z = np.arange", 'f"an index of', "numbers begin, of which"),
+        "return 2 * levels + negative",  # 2 q - 1 tells symbols apart as well
     ),
     "GolombTopK": ("check_most(",),
     # The protocol's, without code: HeteroFL has the methods of whatever it wraps.
