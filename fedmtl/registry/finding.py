@@ -13,6 +13,9 @@ from fedmtl.registry.kinds import CHAINED, COMPONENTS, LISTS, METHODS
 from fedmtl.registry.names import REGISTRY
 from fedmtl.registry.tables import kind_of, listed
 
+MOST = 30
+"""Most names that an error lists; ``fedmtl list`` has all."""
+
 
 def plain(name: str) -> str:
     return name.lower().replace("-", "").replace("_", "")
@@ -29,8 +32,8 @@ def find(kind: str, name: str, allowed: Allowed = NOTHING) -> Any:
         if path is None:
             known = [word for each in kinds_for(kind) for word in REGISTRY[each]]
             raise ValueError(
-                f"Unknown {kind} {shown(name)}; known: {', '.join(known)}; or name your own as "
-                f"'package.module:Name'.{did_you_mean(name, known)}"
+                f"Unknown {kind} {shown(name)}; known: {', '.join(known[:MOST])}{', …' if len(known) > MOST else ''}; "
+                f"or name your own as 'package.module:Name'.{did_you_mean(name, known)}"
             )
     elif name.split(":")[0].split(".")[0] == "fedmtl":
         path = registered(kind, name)
