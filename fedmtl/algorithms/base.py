@@ -22,7 +22,10 @@ from fedmtl.core.types import Batch, ClientId, LocalResult, LossFn, Params, Payl
 S = TypeVar("S")
 P = TypeVar("P")
 
-Prediction = tuple[Sequence[Params], Mapping[str, Tensor] | Tensor]
+Weights = Mapping[str, Tensor] | Tensor
+"""Weights of M models, [M]: one vector, or task -> vector."""
+
+Prediction = tuple[Sequence[Params], Weights]
 """M models and their weights [M], one vector or a vector for each task, as ``mixture`` returns them."""
 
 
@@ -33,7 +36,7 @@ class Algorithm(Protocol[S, P]):
     are trees (NamedTuples, dicts, lists) of tensors. Nothing is changed in place: state goes in and comes
     out.
 
-    ``traits`` declares what the rest of fedmtl may rely on, and which of three optional methods there are:
+    ``traits`` declares what the rest of fedmtl may rely on, and which optional methods there are, such as
     ``register_clients``, ``diagnostics`` and ``mixture``, see ``Traits``. Wrappers derive theirs from the algorithm
     that they wrap, with ``dataclasses.replace``.
     """

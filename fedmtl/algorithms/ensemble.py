@@ -13,7 +13,8 @@ the first round, a client predicts with its own w_k.
 
 One round of many epochs is the one-shot ensemble, each model uploaded once. In every round |w| goes up, and K|w| down
 to each client, K being all clients: zeros stand for absent models and for heads that a member lacks. Uploads are
-whole models and no differences, so a codec that drops numbers drops them from the member.
+whole models and no differences, so a codec that drops numbers drops them from the member. A client that comes after
+training predicts with (4) without a label.
 
 Down: W_1 … W_K, and a.  Up: w_k.  Private: w_k.
 """
@@ -66,6 +67,7 @@ class Ensemble:
         named_heads=True,
         register_clients=True,
         mixture=True,
+        several_models=True,
     )
 
     lr: float = 0.05
@@ -115,6 +117,16 @@ class Ensemble:
             v = torch.cat([a, ~a.any()[None]]).float()  # the last is one's own, for a task of no model
             weights[name.removeprefix("present.")] = v / v.sum()  # (4)
         return [*tree_unstack(down["models"]), private], weights
+
+    def sent_models(self, down: Payload, private: Params) -> list[Params]:
+        return tree_unstack(down["models"])
+
+    def newcomer_weights(
+        self, loss: LossFn, down: Payload, private: Params, batches: Sequence[Batch], steps: int
+    ) -> dict[str, Tensor]:
+        present = {name.removeprefix("present."): (flags > 0.5).float() for name, flags in down["present"].items()}
+        some = {task: torch.where(a.sum() > 0, a, torch.ones(())) for task, a in present.items()}  # absent ones are 0
+        return {task: a / a.sum() for task, a in some.items()}  # (4)
 
     def personal_params(self, down: Payload, private: Params) -> Params:
         return private

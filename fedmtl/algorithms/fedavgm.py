@@ -48,4 +48,4 @@ class FedAvgM:
         return self.setting.traits
 
     init_server, init_client, broadcast, local_update, aggregate, personal_params = methods()
-    (mixture,) = methods("mixture")
+    mixture, sent_models, newcomer_weights = methods("mixture", "sent_models", "newcomer_weights")

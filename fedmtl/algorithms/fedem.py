@@ -15,6 +15,9 @@ by noise, else they would stay equal: see ``perturbed_copies``.
 (5) is the ``mixed`` of each kind of task; of a Regression it is the mean of M numbers. For a device that holds one
 model, ``personal_params`` is the one with the largest π_km, of equal ones the first.
 
+A client that comes after training, the paper's "clients unseen at training", repeats (1) and (2) from π_km = 1/M with
+the w_m held: Π_i Σ_m π_m exp(−ℓ(w_m, i)) is log-concave in π, and EM climbs to its maximum. It predicts with (5).
+
 Down: all w_m.  Up: all w_km.  Private: π_k.
 """
 
@@ -62,6 +65,7 @@ class FedEM:
         uniform_broadcast=True,
         passes_multiplier="components",
         mixture=True,
+        several_models=True,
     )
 
     lr: float = 0.05
@@ -110,6 +114,18 @@ class FedEM:
 
     def mixture(self, down: Payload, private: Mixture) -> tuple[list[Params], Tensor]:
         return tree_unstack(down["models"]), private.pi  # (5)
+
+    def sent_models(self, down: Payload, private: Mixture) -> list[Params]:
+        return tree_unstack(down["models"])
+
+    def newcomer_weights(
+        self, loss: LossFn, down: Payload, private: Mixture, batches: Sequence[Batch], steps: int
+    ) -> Tensor:
+        mask, n, pi = torch.cat([batch["mask"] for batch in batches])[:, None], num_examples(batches), private.pi
+        each = torch.cat([losses(loss, down["models"], batch) for batch in batches])
+        for _ in range(steps):
+            pi = (torch.softmax(pi.log() - each, dim=1) * mask).sum(0) / n  # (1), (2)
+        return pi
 
     def personal_params(self, down: Payload, private: Mixture) -> Params:
         return pick(down["models"], private.pi.argmax())

@@ -11,6 +11,7 @@ At first w_0 is the initial model and the others differ from it by noise, else t
 
 Each client receives the models in a circle that begins with the one it chose last: it predicts with that one, and under
 lossy codecs v_k travels as the difference to it. The choice goes up as a row of K numbers, of which the largest counts.
+A client that comes after training begins with (1).
 
 Down: all w_j.  Up: v_k, and the choice.  Private: nothing.
 """
@@ -53,6 +54,7 @@ class IFCA:
         independent_heads=True,
         register_clients=True,
         diagnostics=True,
+        several_models=True,
     )
 
     lr: float = 0.05
@@ -87,8 +89,8 @@ class IFCA:
     def local_update(
         self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch], ctx: Context
     ) -> LocalResult[None]:
-        models = [down[record] for record in _records(len(down))]
-        best = torch.stack([total_loss(loss, w, batches) for w in models]).argmin()  # (1)
+        models = self.sent_models(down, private)
+        best = _best(loss, models, batches)  # (1)
         w = sgd(loss, pick(tree_stack(models), best), batches, self.lr, self.epochs, self.optimizer, ctx=ctx)  # (2)
         choice = (torch.arange(len(models), device=best.device) == best).float()
         return LocalResult(None, Upload({"model": w, "choice": {"turn": choice}}, num_examples(batches)))
@@ -108,8 +110,22 @@ class IFCA:
         """j_k [K]: in which cluster each client is."""
         return {"cluster": torch.stack([*ascending(server.chosen).values()])}
 
+    def sent_models(self, down: Payload, private: None) -> list[Params]:
+        return [down[record] for record in _records(len(down))]
+
+    def newcomer_weights(
+        self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch], steps: int
+    ) -> Tensor:
+        models = self.sent_models(down, private)
+        best = _best(loss, models, batches)  # (1)
+        return (torch.arange(len(models), device=best.device) == best).float()
+
     def personal_params(self, down: Payload, private: None) -> Params:
         return down["model"]
+
+
+def _best(loss: LossFn, models: Sequence[Params], batches: Sequence[Batch]) -> Tensor:
+    return torch.stack([total_loss(loss, w, batches) for w in models]).argmin()
 
 
 def _records(count: int) -> list[str]:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.base import Algorithm, Prediction
+from fedmtl.algorithms.base import Algorithm, Prediction, Weights
 from fedmtl.algorithms.common.checks import check_inner, check_lr
 from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.algorithms.traits import Traits
@@ -62,6 +62,16 @@ class ServerOptimizer:
     def mixture(self, down: Payload, private: Any) -> Prediction:
         wrapped: Any = self.algorithm
         return wrapped.mixture(down, private)
+
+    def sent_models(self, down: Payload, private: Any) -> Sequence[Params]:
+        wrapped: Any = self.algorithm
+        return wrapped.sent_models(down, private)
+
+    def newcomer_weights(
+        self, loss: LossFn, down: Payload, private: Any, batches: Sequence[Batch], steps: int
+    ) -> Weights:
+        wrapped: Any = self.algorithm
+        return wrapped.newcomer_weights(loss, down, private, batches, steps)
 
     def init_server(self, params: Params, ctx: Context) -> OptimizedServer:
         w = self.algorithm.init_server(params, ctx)

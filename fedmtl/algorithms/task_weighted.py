@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from fedmtl.algorithms.base import Algorithm, Prediction
+from fedmtl.algorithms.base import Algorithm, Prediction, Weights
 from fedmtl.algorithms.common.checks import check_inner
 from fedmtl.algorithms.common.heads import tasks_of
 from fedmtl.algorithms.common.local_training import num_examples, retracted
@@ -73,6 +73,16 @@ class TaskWeighted:
         wrapped: Any = self.algorithm
         models, weights = wrapped.mixture(down, private.inner)
         return [self._without_weights(model) for model in models], weights
+
+    def sent_models(self, down: Payload, private: WeightedState) -> list[Params]:
+        wrapped: Any = self.algorithm
+        return [self._without_weights(model) for model in wrapped.sent_models(down, private.inner)]
+
+    def newcomer_weights(
+        self, loss: LossFn, down: Payload, private: WeightedState, batches: Sequence[Batch], steps: int
+    ) -> Weights:
+        wrapped: Any = self.algorithm
+        return wrapped.newcomer_weights(loss, down, private.inner, batches, steps)
 
     def init_server(self, params: Params, ctx: Context) -> Any:
         weighting: Any = self.weighting

@@ -89,6 +89,11 @@ class Traits:
     """``mixture(down, private) -> (M models, their weights [M])``: a client predicts with the weighted mean of M
     predictions, taken by ``mixed`` of each task, and not with ``personal_params``. Weights sum to 1; they are one
     vector, or task name -> vector. ``personal_params`` is then for a device that holds one model."""
+    several_models: bool = _method("sent_models", "newcomer_weights")
+    """A broadcast holds M models of one shape. ``sent_models(down, private)`` gives them, with what the private state
+    adds; ``newcomer_weights(loss, down, private, batches, steps)`` the weights, as of ``mixture``, that a client has
+    which is new to a trained federation, from its labelled examples, with the models as they were sent. Without a
+    ``mixture`` it begins with the model of the largest weight. See ``fedmtl onboard``."""
     by_round: bool = _method("of_round", "cycle")
     """``of_round(t) -> algorithm`` of round t, from 0, which has the same states and payloads of its own names and
     shapes; equal rounds are equal objects. After ``cycle`` rounds they come again. The algorithm itself is that of a

@@ -60,7 +60,8 @@ def onboard(
 
     RUN is the folder of a finished run. Each new client downloads the trunk, which stays as it is, and sends nothing;
     the table has its scores on its test examples, of its own heads, of all of it trained further (--fine-tune), and of
-    a model from its labels alone, with the bytes that it downloads:
+    a model from its labels alone, with the bytes that it downloads. Of a method with several models, labels choose
+    one or mix them first:
 
     fedmtl onboard runs/sites --data new-sites.csv --labels 5,20,all
 

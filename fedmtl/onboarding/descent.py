@@ -26,12 +26,17 @@ PIECE = 10
 
 
 class NewModels(NamedTuple):
-    """NewModels of K clients of one set of tasks."""
+    """Models of K clients of one set of tasks; of a mixture, several and their weights, as of ``export.mixture``."""
 
     common: Params
     """Parameters that all have alike."""
     own: Params
     """Parameters of each, [K, …]."""
+
+    @property
+    def mixed(self) -> bool:
+        """True of mixtures."""
+        return any(name.startswith("weights") for name in self.own)
 
     def trains(self, names: frozenset[str], count: int) -> "NewModels":
         """Return the same models, each with parameters of these names of its own."""

@@ -24,12 +24,14 @@ MODEL = "model"
 
 
 class Download(NamedTuple):
-    """The parameters that a client receives."""
+    """A new client's packet, and the parameters in it."""
 
     params: Params
-    """By their names in the model."""
+    """Parameters by their names in the model; of a method that sends several models, those are in the payload."""
     bytes: int
     """Length of the packet."""
+    payload: Payload
+    """The broadcast, decoded."""
 
 
 def download(plan: Plan, server: Any, roster: Roster, version: int, owned: TaskSet) -> Download:
@@ -43,21 +45,22 @@ def download(plan: Plan, server: Any, roster: Roster, version: int, owned: TaskS
         owned: tasks of the new client.
 
     Raises:
-        ValueError: a method that sends no parameter of a model, or several models.
+        ValueError: a method that sends no parameter of a model, or several models without the trait for it.
     """
-    if plan.mixture is not None:
+    several = plan.algorithm.traits.several_models
+    if plan.mixture is not None and not several:
         _refuse_several(plan)
     known = roster.clients.tolist()
     first = plan.broadcast(server, known[0], owned, version + 1)
     model = {**plan.initial, **plan.algorithm.personal_params(first, plan.init_client(owned, 1))}
-    records = _records(plan, first, model)
-    if not any(records.values()):
+    records = {} if several else _records(plan, first, model)
+    if not several and not any(records.values()):
         raise ValueError(
             f"{plan.algorithm!r} sends no parameter of a model, so a new client has nothing to download; train with a "
             "method that shares a trunk, such as FedPer, or take known=True for a new task of the run's own clients."
         )
     payload: Payload = first
-    if not plan.algorithm.traits.uniform_broadcast:
+    if not plan.algorithm.traits.uniform_broadcast and not several:  # the models are the same for all clients
         each = [first, *(plan.broadcast(server, client, owned, version + 1) for client in known[1:])]
         payload = {record: weighted_mean((one[record], 1.0) for one in each) for record in first}
     link = Link(spec_of(payload), Dense() if plan.down_codec.traits.delta_only else plan.down_codec)
@@ -75,7 +78,7 @@ def download(plan: Plan, server: Any, roster: Roster, version: int, owned: TaskS
     found = unpack_payloads(packed.packets, link, kind=DOWN, round=number, on_error=raise_error)
     received = link.arrays(torch.from_numpy(found.vectors[0].copy()))
     params = {name: received[record][name] for record, names in records.items() for name in names}
-    return Download(params, int(packed.packets.lengths[0]))
+    return Download(params, int(packed.packets.lengths[0]), received)
 
 
 def _records(plan: Plan, payload: Payload, model: Params) -> dict[str, list[str]]:
@@ -104,6 +107,6 @@ def _records(plan: Plan, payload: Payload, model: Params) -> dict[str, list[str]
 
 def _refuse_several(plan: Plan) -> NoReturn:
     raise ValueError(
-        f"{plan.algorithm!r} sends several models, and a new client begins with one; train with a method of one trunk, "
-        "such as FedPer, FedAvg or Ditto."
+        f"{plan.algorithm!r} sends several models, and does not say how a new client weighs them; declare the trait "
+        "several_models and write its methods, as FedEM does, or train with a method of one trunk, such as FedPer."
     )

@@ -12,7 +12,7 @@ from fedmtl.core.bounds import check_float, check_int, shown
 from fedmtl.core.random import float32_default
 from fedmtl.core.toml import read_toml
 from fedmtl.core.trees import tree_stack
-from fedmtl.core.types import ClientId, Params
+from fedmtl.core.types import ClientId, Params, Payload
 from fedmtl.data.roster import Roster
 from fedmtl.export.finished import NotLoaded, read_finished
 from fedmtl.export.trained import TrainedModels
@@ -22,6 +22,7 @@ from fedmtl.onboarding.few_labels import few_labels
 from fedmtl.onboarding.newcomers import newcomers
 from fedmtl.onboarding.outcome import ALL, AS_SENT, SCRATCH, NewClients, Onboarded
 from fedmtl.onboarding.scoring import WaySums, scores_of
+from fedmtl.onboarding.several import SeveralModels
 from fedmtl.onboarding.ways import Descent, Steps, Ways
 from fedmtl.optimizers import AdamW, Optimizer
 from fedmtl.protocol.plan import Plan
@@ -65,6 +66,9 @@ def onboard(
     the first parameters ("from scratch"), which download nothing. Each is measured on the client's test examples. All
     clients descend together, stacked by the run's engine.
 
+    Of a method that sends several models, the labels weigh these first ("as sent"): clients of IFCA take the one of
+    least loss, those of FedEM mix them by ``head_steps`` of EM, those of Ensemble alike. A mixture is not trained on.
+
     Args:
         run: a result, or the folder of a finished run.
         data: of the new clients: a Federation, a data set, what ``from_arrays`` takes, or of a run on a table a table
@@ -84,7 +88,7 @@ def onboard(
 
     Raises:
         ValueError: data that does not fit the run; a class that the run does not have; a client without a label, or
-            with fewer than k; a method that sends nothing, or several models.
+            with fewer than k; a method that sends nothing.
         FileNotFoundError: no run folder, or a run that is not finished.
     """
     counts = _counts(labels)
@@ -107,10 +111,13 @@ def onboard(
     measured: list[WaySums] = []
     groups: list[NewClients] = []
     for table in shard_of(federation.clients).tables:
-        received, own, sizes = _received(models, plan, table, names, known)
-        ways = Ways(plan, engine, table, received, own, by)
+        received, own, sizes, payload = _received(models, plan, table, names, known)
+        several = None
+        if payload is not None and plan.algorithm.traits.several_models:
+            several = SeveralModels(plan, engine, table, payload, tuple(finished.schema.tasks))
+        ways = Ways(plan, engine, table, received, own, by, several)
         kept: dict[tuple[int | str, str], NewModels] = {}
-        if ways.complete:
+        if ways.complete and several is None:
             none = dict.fromkeys(table.owned, np.zeros(len(table.clients), np.int64))
             measured.append(WaySums(0, AS_SENT, table.clients, ways.measure(ways.start), none, sizes))
         for count in counts:
@@ -169,14 +176,15 @@ def _models(
 
 def _received(
     models: TrainedModels, plan: Plan, table: ShardTable, names: Mapping[ClientId, str], known: bool
-) -> tuple[Params, Params, NDArray[np.int64]]:
-    """Parameters that all clients of a table receive, those that each has of its own, and the bytes of each, [K]."""
+) -> tuple[Params, Params, NDArray[np.int64], Payload | None]:
+    """Parameters that all clients of a table receive, those that each has of its own, the bytes of each, [K], and the
+    broadcast of new ones."""
     run = models.run
     if not known:
         found = download(plan, run.server, Roster(run.schema.owners), run.version, table.owned)
-        return found.params, {}, np.full(len(table.clients), found.bytes)
+        return found.params, {}, np.full(len(table.clients), found.bytes), found.payload
     each = [models.own_params(models.number(names.get(client, client))) for client in table.clients.tolist()]
     wanted = plan.restrict(plan.initial, table.owned)
     common = set.intersection(*(set(params) for params, _ in each)) & set(wanted)
     own = tree_stack([{name: params[name] for name in sorted(common)} for params, _ in each]) if common else {}
-    return {}, own, np.array([size for _, size in each], np.int64)
+    return {}, own, np.array([size for _, size in each], np.int64), None

@@ -17,7 +17,8 @@ from fedmtl.core.types import ClientId, TaskSet
 from fedmtl.data.client_number import client_number
 from fedmtl.data.recipe import TableRecipe
 from fedmtl.export.inputs import checked_inputs
-from fedmtl.export.modules import module_of
+from fedmtl.export.mixture import apart
+from fedmtl.export.modules import ModelMixture, module_of
 from fedmtl.export.named_inputs import predict_named
 from fedmtl.export.predict import predict
 from fedmtl.models.predictions import Predictions
@@ -39,7 +40,7 @@ class Score(NamedTuple):
     """A measurement of a new client's model, or of those of all new clients, on their test examples."""
 
     labels: int | str
-    """k, or "all"; 0 of a model as it is sent."""
+    """k, or "all"; 0 of a model as it is sent, unless labels weigh several."""
     way: str
     """The way to the model: "as sent", "head", "fine-tuned" or "from scratch"."""
     client: ClientId | None
@@ -120,7 +121,8 @@ class Onboarded:
         Args:
             clients: a row for each client, of the first 30; else only means over clients.
         """
-        ways = [way for way in (HEAD, TUNED, SCRATCH) if any(one.way == way for one in self.scores)]
+        labelled = {one.way for one in self.scores if one.labels != 0}
+        ways = [way for way in (AS_SENT, HEAD, TUNED, SCRATCH) if way in labelled]
         shown: Sequence[ClientId] = [client for group in self.groups for client in group.clients.tolist()]
         names = {client: self.names.get(client, str(client)) for client in sorted(shown)[:MOST_CLIENTS]}
         cells: dict[tuple[Any, ...], dict[str, Score]] = {}
@@ -161,7 +163,7 @@ class Onboarded:
         Args:
             client: id or name.
             labels: k; None: the most that were asked for.
-            way: "head" or "fine-tuned"; None: the last of these that there is.
+            way: "as sent" of several models, "head" or "fine-tuned"; None: the last of these that there is.
 
         Raises:
             ValueError: no such client or model.
@@ -174,7 +176,11 @@ class Onboarded:
         found = group.models[keys[-1]]
         params = {**found.common, **{name: value[row] for name, value in found.own.items()}}
         with torch.no_grad():
-            return module_of(self.plan.module, group.owned, params)
+            if not found.mixed:
+                return module_of(self.plan.module, group.owned, params)
+            models, weights = apart(params)
+            parts = [module_of(self.plan.module, group.owned, one) for one in models]
+            return ModelMixture(parts, weights, {task: self.plan.tasks[task] for task in group.owned}).eval()
 
     def predict(
         self, client: int | str, x: Any, labels: int | str | None = None, way: str | None = None

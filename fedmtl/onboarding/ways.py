@@ -1,6 +1,6 @@
-"""The ways to a model of new clients: a head on the frozen trunk, all of it trained further, and all from scratch."""
+"""The ways to a model of new clients: as sent, heads on the frozen trunk, all trained further, and all from scratch."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -16,9 +16,11 @@ from fedmtl.core.buffers import is_buffer
 from fedmtl.core.context import Context
 from fedmtl.core.types import Batch, Params, Payload
 from fedmtl.engines.base import ClientFn, Engine
-from fedmtl.models.split import sums_fn
+from fedmtl.export.mixture import apart
+from fedmtl.models.split import mixed_sums_fn, sums_fn
 from fedmtl.onboarding.descent import NewModels, descend, descent
-from fedmtl.onboarding.outcome import HEAD, SCRATCH, TUNED
+from fedmtl.onboarding.outcome import AS_SENT, HEAD, SCRATCH, TUNED
+from fedmtl.onboarding.several import SeveralModels
 from fedmtl.optimizers import Optimizer
 from fedmtl.protocol.plan import Plan
 
@@ -53,6 +55,7 @@ class Ways:
         received: parameters that they have in common, by download.
         own: parameters of each in place of a download, [K, …].
         by: the steps.
+        several: the models, where several are sent; nothing is received then beside them.
     """
 
     plan: Plan
@@ -61,6 +64,7 @@ class Ways:
     received: Params
     own: Params
     by: Descent
+    several: SeveralModels | None = None
 
     @cached_property
     def first(self) -> Params:
@@ -70,28 +74,40 @@ class Ways:
     @cached_property
     def start(self) -> NewModels:
         """The models as they are sent: parameters that are not are the first ones."""
-        common = {name: value for name, value in {**self.first, **self.received}.items() if name not in self.own}
-        return NewModels(common, self.own)
+        return self._completed(self.received, self.own)
+
+    def _completed(self, received: Params, own: Params) -> NewModels:
+        return NewModels({name: value for name, value in {**self.first, **received}.items() if name not in own}, own)
+
+    @cached_property
+    def _sent(self) -> frozenset[str]:
+        return frozenset({*self.received, *self.own}) if self.several is None else self.several.sent
 
     @cached_property
     def headed(self) -> frozenset[str]:
         """Parameters that a new client trains on a frozen trunk: its heads, and all that is not sent."""
-        sent = {*self.received, *self.own}
-        return frozenset(name for name in self.first if name.startswith("head.") or name not in sent)
+        return frozenset(name for name in self.first if name.startswith("head.") or name not in self._sent)
 
     @property
     def complete(self) -> bool:
         """True where all parameters are sent, heads too."""
-        return set(self.first) <= {*self.received, *self.own}
+        return set(self.first) <= self._sent
 
     def all(self, rows: ShardRows) -> Iterator[tuple[str, NewModels]]:
         """Give each way and its models, from the examples that have a label."""
-        head = self._run(HEAD, self.start, self.headed, rows, self.by.head)
-        yield HEAD, head
-        every = frozenset(self.first)
-        if self.by.tune.number:
-            yield TUNED, self._run(TUNED, head, every, rows, self.by.tune)
-        new = NewModels(self.first, {})
+        every, new, several = frozenset(self.first), NewModels(self.first, {}), self.several
+        if several is not None and several.mixed:
+            yield AS_SENT, several.weighed(rows, self.by.head.number)
+        else:
+            start = self.start
+            if several is not None:
+                start = self._completed({}, several.weighed(rows, self.by.head.number).own)
+                if self.complete:
+                    yield AS_SENT, start
+            head = self._run(HEAD, start, self.headed, rows, self.by.head)
+            yield HEAD, head
+            if self.by.tune.number:
+                yield TUNED, self._run(TUNED, head, every, rows, self.by.tune)
         yield SCRATCH, self._run(SCRATCH, new, every, rows, self.by.scratch)
 
     def _run(self, way: str, start: NewModels, trained: frozenset[str], rows: ShardRows, steps: Steps) -> NewModels:
@@ -133,19 +149,27 @@ class Ways:
             downs = [{"common": models.common}]
             first = np.zeros(len(every), np.int64)
             group = ClientGroup(self.plan, self.table, "", every, every, clients, downs, first, own)
-            cohort = group.cohort(self._measure, test, some, None, EVALUATION_BATCH)
+            measure = self._measure_mixture if models.mixed else self._measure
+            cohort = group.cohort(measure, test, some, None, EVALUATION_BATCH)
             for task, sums in self.engine.map([cohort])[0].items():
                 found[task][some] = sums.numpy()
         return found
 
     @cached_property
     def _measure(self) -> ClientFn:
-        sums = sums_fn(self.plan.module, self.plan.tasks, self.table.owned)
+        return _added(sums_fn(self.plan.module, self.plan.tasks, self.table.owned))
 
-        def measure(
-            down: Payload, private: Params, batches: Sequence[Batch], ctx: Context
-        ) -> Mapping[str, torch.Tensor]:
-            parts = [sums({**down["common"], **private}, batch) for batch in batches]
-            return {task: torch.stack([part[task] for part in parts]).sum(0) for task in parts[0]}
+    @cached_property
+    def _measure_mixture(self) -> ClientFn:
+        sums = mixed_sums_fn(self.plan.module, self.plan.tasks, self.table.owned)
+        return _added(lambda params, batch: sums(*apart(params), batch))
 
-        return measure
+
+def _added(sums: Callable[[Params, Batch], Mapping[str, torch.Tensor]]) -> ClientFn:
+    """Make the function of one client's sums over all batches."""
+
+    def measure(down: Payload, private: Params, batches: Sequence[Batch], ctx: Context) -> Mapping[str, torch.Tensor]:
+        parts = [sums({**down["common"], **private}, batch) for batch in batches]
+        return {task: torch.stack([part[task] for part in parts]).sum(0) for task in parts[0]}
+
+    return measure

@@ -1,6 +1,6 @@
 """New clients: what they download, what they train, what is measured, against numpy and against the run itself."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from fedmtl import (
     run,
 )
 from fedmtl.algorithms import FedAvg, FedEM, Local
+from fedmtl.algorithms.common.named_setting import methods
 from fedmtl.onboarding.descent import step_order
 from fedmtl.optimizers import Cosine
 
@@ -269,10 +270,23 @@ def test_federations_that_do_not_fit(result: Result) -> None:
         onboard(result, NEW, optimizer=Cosine(rounds=3))
 
 
+@dataclass(frozen=True)
+class Unweighed:
+    """FedEM without the trait ``several_models``."""
+
+    traits = replace(FedEM.traits, several_models=False)
+    setting = FedEM(epochs=1)
+    init_server, init_client, broadcast, local_update, aggregate, personal_params = methods()
+    (mixture,) = methods("mixture")
+
+
 @pytest.mark.parametrize(
     ("algorithm", "message"),
-    [(Local(epochs=1), "a new client has nothing to download"), (FedEM(epochs=1), "sends several models")],
-    ids=["Local", "FedEM"],
+    [
+        (Local(epochs=1), "a new client has nothing to download"),
+        (Unweighed(), "sends several models, and does not say how a new client weighs them; declare the trait several"),
+    ],
+    ids=["Local", "Unweighed"],
 )
 def test_methods_without_a_trunk_to_send(algorithm: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from fedmtl.algorithms.base import Algorithm, Prediction
+from fedmtl.algorithms.base import Algorithm, Prediction, Weights
 from fedmtl.algorithms.common.companions import Companions, trained_beside
 from fedmtl.algorithms.traits import Traits
 from fedmtl.core.context import Context
@@ -155,6 +155,18 @@ class ByMap:
         inner: Any = self.algorithm
         models, weights = inner.mixture(_without(down), private.inner)
         return [{**model, **private.own, **_mapped(down)} for model in models], weights
+
+    def sent_models(self, down: Payload, private: MappedClient) -> list[Params]:
+        inner: Any = self.algorithm
+        beside = {**private.own, **_mapped(down)}
+        return [{**model, **beside} for model in inner.sent_models(_without(down), private.inner)]
+
+    def newcomer_weights(
+        self, loss: LossFn, down: Payload, private: MappedClient, batches: Sequence[Batch], steps: int
+    ) -> Weights:
+        inner: Any = self.algorithm
+        mapped = MappedLoss(loss, Companions({**private.own, **_mapped(down)}))
+        return inner.newcomer_weights(mapped, _without(down), private.inner, batches, steps)
 
     def diagnostics(self, server: MappedServer) -> Mapping[str, Tensor]:
         inner: Any = self.algorithm
