@@ -1,6 +1,6 @@
 """Partition: the codec of a vector whose parts have codecs of their own, each on one vector."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -97,39 +97,39 @@ class Partition:
             check_length(self.owner, len(data), size, self.num_bytes(size))
         if len(self.parts) == 1:
             return self.parts[0].codec.decode(data, size)
-        # The largest part comes first, as decoding it may take twice its memory: there is no vector then beside it.
-        pairs = sorted(zip(self.parts, self._split(data), strict=True), key=lambda pair: -pair[0].layout.size)
-        largest = self._decoded(*pairs[0], data)
-        x = np.empty(size, np.float32)
-        pairs[0][0].put(largest, x)
-        del largest
-        for part, piece in pairs[1:]:
-            part.put(self._decoded(part, piece, data), x)
-        return x
+        return self._joined(
+            (), self._largest_first(self._split(data)), lambda part, piece: self._decoded(part, piece, data)
+        )
 
     def decode_rows(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
         self._check_size(size)
         check_length(self.owner, data.shape[1], size, self.num_bytes(size))
-        x, start = np.empty((len(data), size), np.float32), 0
-        for part in self.parts:
-            count = part.codec.num_bytes(part.layout.size)
-            piece = np.ascontiguousarray(data[:, start : start + count])
-            part.put(part.codec.decode_rows(piece, part.layout.size), x)
-            start += count
-        return x
+        if len(self.parts) == 1:
+            return self.parts[0].codec.decode_rows(data, size)
+        ends = np.cumsum([part.codec.num_bytes(part.layout.size) for part in self.parts]).tolist()
+        pieces = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+
+        def decoded(part: Part, piece: slice) -> NDArray[np.float32]:
+            return part.codec.decode_rows(np.ascontiguousarray(data[:, piece]), part.layout.size)
+
+        return self._joined((len(data),), self._largest_first(pieces), decoded)
 
     def receive(self, data: bytes, memory: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         self._check_size(memory.size)
         if self.traits.fixed_bytes:
             check_length(self.owner, len(data), self.size, self.num_bytes(self.size))
-        x, after = np.empty(self.size, np.float32), memory.copy()
-        for part, piece in zip(self.parts, self._split(data), strict=True):
-            if part.codec.traits.receiver_memory:
-                values, own = part.codec.receive(data[piece], part.take(memory))
-                part.put(own, after)
-            else:
-                values = self._decoded(part, piece, data)
-            part.put(values, x)
+        if len(self.parts) == 1:
+            return self._received(self.parts[0], slice(None), memory, data)
+        x = after = np.empty(0, np.float32)
+        for part, piece in self._largest_first(self._split(data)):
+            values, own = self._received(part, piece, memory, data)
+            x, after = (x, after) if after.size else (copied := memory.copy(), copied)
+            if values is not own and x is after:
+                x = after.copy()
+            part.put(own, after)
+            if x is not after:
+                part.put(values, x)
+            del values, own  # there is no such part then beside the next one
         return x, after
 
     def ideal_bits(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float64]:
@@ -142,6 +142,34 @@ class Partition:
             for part, piece in zip(self.parts, self._split(data[rows][0].data), strict=True):
                 found[rows] += bits_of(part.codec, data[rows, piece], part.layout.size)
         return found
+
+    def _largest_first(self, pieces: Sequence[slice]) -> list[tuple[Part, slice]]:
+        """The parts with the spans of their bytes. Decoding the largest may take twice its memory, so it comes first:
+        there is no vector then beside it."""
+        return sorted(zip(self.parts, pieces, strict=True), key=lambda pair: -pair[0].layout.size)
+
+    def _joined(
+        self,
+        rows: tuple[int, ...],
+        pairs: Sequence[tuple[Part, slice]],
+        decoded: Callable[[Part, slice], NDArray[np.float32]],
+    ) -> NDArray[np.float32]:
+        """The vectors, [..., size], of parts that are decoded one after the other."""
+        values = decoded(*pairs[0])
+        x = np.empty((*rows, self.size), np.float32)
+        pairs[0][0].put(values, x)
+        del values
+        for part, piece in pairs[1:]:
+            part.put(decoded(part, piece), x)
+        return x
+
+    def _received(
+        self, part: Part, piece: slice, memory: NDArray[np.float32], data: bytes
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The numbers of a part, and its next memory, which is as it was where its codec has none."""
+        if part.codec.traits.receiver_memory:
+            return part.codec.receive(data[piece], part.take(memory))
+        return self._decoded(part, piece, data), part.take(memory)
 
     def _decoded(self, part: Part, piece: slice, data: bytes) -> NDArray[np.float32]:
         """The numbers of a part, without a copy of its bytes where the codec codes rows."""

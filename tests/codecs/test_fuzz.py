@@ -7,12 +7,12 @@ import pytest
 
 from fedmtl.codecs import QSGD, Codec
 from tests.codecs.codec_list import ALL_CODECS
-from tests.codecs.fuzz import fuzz
+from tests.codecs.fuzz import LAYERED, fuzz
 
 EACH = {type(case.codec): case.codec for case in reversed(ALL_CODECS)}
 
 
-@pytest.mark.parametrize("codec", EACH.values(), ids=repr)
+@pytest.mark.parametrize("codec", [*EACH.values(), *LAYERED], ids=repr)
 def test_packets_that_no_sender_made(codec: Codec[Any]) -> None:
     found = fuzz(codec, 200, sizes=(1, 7, 31, 257, 1000))
     assert 50 < found.refused

@@ -1,11 +1,12 @@
-"""``decode`` takes at most twice the vector's memory, on long vectors, where nothing is small beside it."""
+"""What receivers make takes at most twice its own memory, on long vectors, where nothing is small beside it."""
 
 import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from fedmtl.codecs import FP16, STC, Dense, GolombTopK, PerLayer, PowerSGD, RandK, TopK
+from fedmtl.codecs import EF21, FP16, STC, Dense, GolombTopK, Int4, PerLayer, PowerSGD, RandK, TopK
 from fedmtl.codecs.layout import layout_of
 from tests.cases import case
 from tests.codecs.test_fuzz import EACH
@@ -13,6 +14,17 @@ from tests.codecs.test_fuzz import EACH
 SIZE = 2**20
 HALVES = layout_of([("w/a", (2**9, 2**10)), ("w/b", (2**9, 2**10))])
 UNLIKE = layout_of([("w/a", (2**7, 2**10)), ("w/b", (7 * 2**7, 2**10))])
+
+
+def peak_of(read: Callable[[], Any]) -> float:
+    """The most memory that it takes, in vectors."""
+    read()  # tables that are made once
+    tracemalloc.start()
+    try:
+        read()
+        return tracemalloc.get_traced_memory()[1] / (4 * SIZE)
+    finally:
+        tracemalloc.stop()
 
 
 def test_decode_takes_at_most_twice_the_vector() -> None:
@@ -26,12 +38,24 @@ def test_decode_takes_at_most_twice_the_vector() -> None:
         ]
     for codec in [*EACH.values(), *more]:
         data, _ = codec.encode(x, codec.init(SIZE), np.random.default_rng(1))
-        codec.decode(data, SIZE)  # tables that are made once
-        tracemalloc.start()
-        try:
-            codec.decode(data, SIZE)
-            peak = tracemalloc.get_traced_memory()[1] / (4 * SIZE)
-        finally:
-            tracemalloc.stop()
         with case(codec):
-            assert peak <= 2
+            assert peak_of(lambda codec=codec, data=data: codec.decode(data, SIZE)) <= 2
+
+
+def test_cohorts_and_memories_take_at_most_twice_what_they_become() -> None:
+    """Two clients' vectors by layer, in one pass: two vectors. A vector that is its client's next memory, as EF21's is,
+    and one beside it: where another codec codes one of the parts."""
+    x = np.random.default_rng(0).standard_normal((2, SIZE), np.float32)
+    for codec in (PerLayer({"a": FP16()}, FP16()).bind(UNLIKE), PerLayer({"a": Dense()}, Int4()).bind(UNLIKE)):
+        data, _ = codec.encode_rows(x, codec.init(UNLIKE), np.random.default_rng)
+        with case(codec):
+            assert peak_of(lambda codec=codec, data=data: codec.decode_rows(data, SIZE)) <= 2 * 2
+    own = PerLayer({"a": EF21()}, EF21())
+    for codec, made in (
+        (own.bind(UNLIKE), 1),
+        (own.bind(HALVES), 1),
+        (PerLayer({"b": EF21()}, Int4()).bind(UNLIKE), 2),
+    ):
+        data, _ = codec.encode(x[0], codec.init(UNLIKE), np.random.default_rng(1))
+        with case(codec):
+            assert peak_of(lambda codec=codec, data=data: codec.receive(data, x[1])) <= 2 * made
