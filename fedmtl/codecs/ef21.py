@@ -37,8 +37,8 @@ class EF21:
     As ``up_codec``, x is a client's update, and the server averages the g' of the cohort, weighted as updates are; the
     papers' server averages those of all clients, also of the ones that are not asked. Server and client agree on g by
     its version, four bytes of an upload (``protocol/memories.py``); broadcasts have a memory of their own. The server's
-    memory is 4 n bytes of each client that has trained, in this process and in the run's folder; the client keeps two
-    g, as a reply may be lost. Bytes: those of C.
+    memory is 4 n bytes of each client that has trained, in this process and in the run's folder, n those of its own
+    upload where models are narrow (``HeteroFL``); the client keeps two g, as a reply may be lost. Bytes: those of C.
     """
 
     codec: Codec[Any] = field(default_factory=TopK, metadata={"component": ("codec",)})

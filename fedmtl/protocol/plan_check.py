@@ -120,8 +120,9 @@ def _check_codecs(plan: Plan, kinds: list[tuple[ClientId, TaskSet]]) -> None:
             )
         if field == "up_codec" and plan.algorithm.traits.by_round and any(tree_leaves(link.init()) for link in links):
             raise ValueError(
-                f"up_codec: {plan.up_codec!r} remembers what it has lost of each number, and not all numbers of "
-                f"{plan.algorithm!r} travel in each round; use a codec without a memory, such as FP16() or Int8()."
+                f"up_codec: {plan.up_codec!r} keeps a memory of an upload's numbers from round to round, and not all "
+                f"numbers of {plan.algorithm!r} travel in each round; use a codec without a memory, such as FP16() or "
+                "Int8(), or give all parameters the period 1."
             )
         if field == "up_codec" and links and plan.up_codec.traits.server_part and not plan.algorithm.traits.centralized:
             if not plan.algorithm.traits.mean_aggregated:
