@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fedmtl.core.input_forms import InputForm, InputForms, to_rows
+from fedmtl.core.input_forms import InputForm, InputForms, inputs_of, to_rows
 from fedmtl.core.random import torch_seed
 from fedmtl.core.suggest import did_you_mean
 from fedmtl.models.check import Unfit, check_parts, example
@@ -40,7 +40,8 @@ def make_stems(
     found: dict[str, Tensor] = {}
     integer: set[str] = set()
     differs = False
-    for name, form in sorted(forms.items()):
+    for name in inputs_of(forms, tuple(tasks)):  # not those of tasks that are held out
+        form = forms[name]
         check_task_name(name)
         stems[name], found[name], stateful, kind = _stem(f"{model!r}: the stem of {name!r}", recipe, name, form, seed)
         differs = differs or stateful
@@ -65,8 +66,8 @@ def example_of(forms: InputForms, network: StemNetwork, rows: bool) -> Tensor:
     if not rows:
         form = next(iter(forms.values()))
         return example(form.shape, torch.int64 if network.integer else torch.float32)
-    kinds = {name: torch.int64 if name in network.integer else torch.float32 for name in forms}
-    parts = [to_rows(forms, name, example(form.shape, kinds[name]).numpy()) for name, form in forms.items()]
+    kinds = {name: torch.int64 if name in network.integer else torch.float32 for name in network.trunk.stem}
+    parts = [to_rows(forms, name, example(forms[name].shape, kind).numpy()) for name, kind in kinds.items()]
     return torch.cat([torch.from_numpy(part) for part in parts])
 
 

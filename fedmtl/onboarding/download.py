@@ -1,6 +1,7 @@
 """The download of a new client: the broadcast that the server would send to it, coded as in the run, and its bytes.
 
-Of a method that keeps a state for each client on the server, that is the mean of the broadcasts to the known clients.
+Of a method that keeps a state for each client on the server, that is the mean of the broadcasts to the known clients of
+its group.
 """
 
 from typing import Any, NamedTuple, NoReturn
@@ -11,8 +12,9 @@ import torch
 from fedmtl.codecs.dense import Dense
 from fedmtl.core.random import SERVER, rng
 from fedmtl.core.trees import tree_stack, weighted_mean
-from fedmtl.core.types import Params, Payload, TaskSet
-from fedmtl.data.roster import Roster
+from fedmtl.core.types import ClientId, Params, Payload, TaskSet
+from fedmtl.models.narrow import leading
+from fedmtl.onboarding.kinds import NewcomerKind
 from fedmtl.protocol.link import Link
 from fedmtl.protocol.packets import DOWN
 from fedmtl.protocol.packing import pack_payloads, raise_error, unpack_payloads
@@ -34,24 +36,29 @@ class Download(NamedTuple):
     """The broadcast, decoded."""
 
 
-def download(plan: Plan, server: Any, roster: Roster, version: int, owned: TaskSet) -> Download:
+def download(kind: NewcomerKind, server: Any, version: int, owned: TaskSet) -> Download:
     """Return the download of a new client with some tasks.
 
     Args:
-        plan: of the run, with the new client's tasks.
+        kind: of the new client.
         server: last state of the server.
-        roster: of the run's clients.
         version: rounds of training behind the state.
         owned: tasks of the new client.
 
     Raises:
         ValueError: a method that sends no parameter of a model, or several models without the trait for it.
     """
+    plan, (alike, *others) = kind.plan, kind.like
     several = plan.algorithm.traits.several_models
     if plan.mixture is not None and not several:
         _refuse_several(plan)
-    known = roster.clients.tolist()
-    first = plan.broadcast(server, known[0], owned, version + 1)
+
+    def sent(client: ClientId) -> Payload:
+        """Return the broadcast to a client of the run, were it of the new one's width and tasks."""
+        payload = plan.broadcast(server, client, owned, version + 1)
+        return {record: _cut(params, plan.initial) for record, params in payload.items()} if kind.narrow else payload
+
+    first = sent(alike)
     model = {**plan.initial, **plan.algorithm.personal_params(first, plan.init_client(owned, 1))}
     records = {} if several else _records(plan, first, model)
     if not several and not any(records.values()):
@@ -61,7 +68,7 @@ def download(plan: Plan, server: Any, roster: Roster, version: int, owned: TaskS
         )
     payload: Payload = first
     if not plan.algorithm.traits.uniform_broadcast and not several:  # the models are the same for all clients
-        each = [first, *(plan.broadcast(server, client, owned, version + 1) for client in known[1:])]
+        each = [first, *map(sent, others)]
         payload = {record: weighted_mean((one[record], 1.0) for one in each) for record in first}
     link = Link(spec_of(payload), Dense() if plan.down_codec.traits.delta_only else plan.down_codec)
     number = version + 1
@@ -79,6 +86,11 @@ def download(plan: Plan, server: Any, roster: Roster, version: int, owned: TaskS
     received = link.arrays(torch.from_numpy(found.vectors[0].copy()))
     params = {name: received[record][name] for record, names in records.items() for name in names}
     return Download(params, int(packed.packets.lengths[0]), received)
+
+
+def _cut(params: Params, initial: Params) -> Params:
+    """Return the part of a record that a model of this size has."""
+    return {name: leading(value, initial[name].shape) if name in initial else value for name, value in params.items()}
 
 
 def _records(plan: Plan, payload: Payload, model: Params) -> dict[str, list[str]]:

@@ -16,6 +16,7 @@ from fedmtl.data.held_out import Without
 from fedmtl.data.recipe import TableRecipe
 from fedmtl.data.task_checks import check_tasks
 from fedmtl.export.finished import Finished
+from fedmtl.onboarding.named import as_in_run
 from fedmtl.tasks.base import Task
 from fedmtl.tasks.names import class_names
 
@@ -107,7 +108,9 @@ def _named(data: Any) -> Iterator[str]:
             for part in data.values():
                 yield from _named(part)
         else:
-            yield from data
+            for name, own in data.items():  # an input and its tasks, or a task
+                inside = list(_named(own))
+                yield from inside or [name]
     elif isinstance(data, tuple | list) and len(data) == 2 and isinstance(data[1], Mapping):
         yield from data[1]
 
@@ -115,16 +118,12 @@ def _named(data: Any) -> Iterator[str]:
 def _in_form(run: Finished, found: Federation) -> Federation:
     """The new clients with the run's tasks and type of inputs."""
     schema = run.schema
-    if tuple(found.input_shape) != tuple(schema.input_shape):
+    if schema.forms or found.forms:
+        found = as_in_run(found, schema)
+    elif tuple(found.input_shape) != tuple(schema.input_shape):
         raise ValueError(
             f"An example of the new clients has shape {tuple(found.input_shape)}, and of the run's "
             f"{tuple(schema.input_shape)}; give the same features, in the same order."
-        )
-    own, wanted = ({name: form[:2] for name, form in forms.items()} for forms in (found.forms, schema.forms))
-    if own != wanted:
-        raise ValueError(
-            f"Inputs of the new clients are {', '.join(found.forms) or 'of one shape'}, and of the run's "
-            f"{', '.join(schema.forms) or 'of one shape'}; give inputs of the same names and shapes."
         )
     whole = found.schema.integer_inputs
     if run.plan.integer_inputs and not whole:

@@ -1,6 +1,6 @@
 """New clients, and new tasks, after a run: what its trunk is worth to them, against the labels that they have."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +13,19 @@ from fedmtl.core.random import float32_default
 from fedmtl.core.toml import read_toml
 from fedmtl.core.trees import tree_stack
 from fedmtl.core.types import ClientId, Params, Payload
-from fedmtl.data.roster import Roster
 from fedmtl.export.finished import NotLoaded, read_finished
 from fedmtl.export.trained import TrainedModels
 from fedmtl.onboarding.descent import NewModels
 from fedmtl.onboarding.download import download
 from fedmtl.onboarding.few_labels import few_labels
+from fedmtl.onboarding.kinds import NewcomerKind, kinds
 from fedmtl.onboarding.newcomers import newcomers
 from fedmtl.onboarding.outcome import ALL, AS_SENT, SCRATCH, NewClients, Onboarded
 from fedmtl.onboarding.scoring import WaySums, scores_of
 from fedmtl.onboarding.several import SeveralModels
 from fedmtl.onboarding.ways import Descent, Steps, Ways
 from fedmtl.optimizers import AdamW, Optimizer
-from fedmtl.protocol.plan import Plan
 from fedmtl.protocol.plan_check import check_inputs
-from fedmtl.protocol.plan_variants import whole
 from fedmtl.registry.allowed import beside
 from fedmtl.runs.experiment import Experiment, from_dict
 from fedmtl.runs.result import Result
@@ -100,22 +98,22 @@ def onboard(
     drawn = finished.experiment.seed if seed is None else seed
     check_int("seed", drawn, 0)
     federation = newcomers(finished, data, tasks or {}, test_fraction, drawn)
-    plan = finished.experiment.make_plan(finished.schema._replace(tasks={**finished.schema.tasks, **federation.tasks}))
-    if known and plan.widths is not None:
-        raise ValueError(f"known: clients of {plan.algorithm!r} have other models; give new ones, as data.")
-    plan = whole(plan)
+    own = {"tasks": {**finished.schema.tasks, **federation.tasks}, "forms": federation.forms}
+    plan = finished.experiment.make_plan(finished.schema._replace(**own, input_shape=federation.input_shape))
     check_inputs(plan, federation.inputs())
     head, tune = Steps(head_steps, head_lr), Steps(fine_tune, fine_tune_lr)
     by = Descent(head, tune, Steps(scratch_steps, scratch_lr), batch_size, optimizer, drawn)
     engine, names = finished.experiment.make_engine(), federation.client_names
     measured: list[WaySums] = []
     groups: list[NewClients] = []
-    for table in shard_of(federation.clients).tables:
-        received, own, sizes, payload = _received(models, plan, table, names, known)
+    numbers = {one: models.number(names.get(one, one)) for one in federation.clients} if known else None
+    for kind, table in _tables(kinds(plan, federation.clients, names, numbers)):
+        theirs = kind.plan
+        received, own, sizes, payload = _received(models, kind, table, numbers)
         several = None
-        if payload is not None and plan.algorithm.traits.several_models:
-            several = SeveralModels(plan, engine, table, payload, tuple(finished.schema.tasks))
-        ways = Ways(plan, engine, table, received, own, by, several)
+        if payload is not None and theirs.algorithm.traits.several_models:
+            several = SeveralModels(theirs, engine, table, payload, tuple(finished.schema.tasks))
+        ways = Ways(theirs, engine, table, received, own, by, several)
         kept: dict[tuple[int | str, str], NewModels] = {}
         if ways.complete and several is None:
             none = dict.fromkeys(table.owned, np.zeros(len(table.clients), np.int64))
@@ -129,8 +127,12 @@ def onboard(
                 measured.append(WaySums(word, way, table.clients, ways.measure(reached), labelled, paid))
                 if way != SCRATCH:
                     kept[word, way] = reached
-        groups.append(NewClients(table.owned, table.clients, kept))
-    return Onboarded(scores_of(plan, measured, names), plan, groups, names, finished.recipe, finished.schema.forms)
+        groups.append(NewClients(theirs.module, table.owned, table.clients, kept))
+    return Onboarded(scores_of(plan, measured, names), plan, groups, names, finished.recipe, federation.forms)
+
+
+def _tables(found: Iterable[NewcomerKind]) -> Iterator[tuple[NewcomerKind, ShardTable]]:
+    return ((kind, table) for kind in found for table in shard_of(kind.clients).tables)
 
 
 def _counts(labels: Any) -> list[int | None]:
@@ -175,15 +177,15 @@ def _models(
 
 
 def _received(
-    models: TrainedModels, plan: Plan, table: ShardTable, names: Mapping[ClientId, str], known: bool
+    models: TrainedModels, kind: NewcomerKind, table: ShardTable, numbers: Mapping[ClientId, ClientId] | None
 ) -> tuple[Params, Params, NDArray[np.int64], Payload | None]:
     """Parameters that all clients of a table receive, those that each has of its own, the bytes of each, [K], and the
     broadcast of new ones."""
-    run = models.run
-    if not known:
-        found = download(plan, run.server, Roster(run.schema.owners), run.version, table.owned)
+    run, plan = models.run, kind.plan
+    if numbers is None:
+        found = download(kind, run.server, run.version, table.owned)
         return found.params, {}, np.full(len(table.clients), found.bytes), found.payload
-    each = [models.own_params(models.number(names.get(client, client))) for client in table.clients.tolist()]
+    each = [models.own_params(numbers[client]) for client in table.clients.tolist()]
     wanted = plan.restrict(plan.initial, table.owned)
     common = set.intersection(*(set(params) for params, _ in each)) & set(wanted)
     own = tree_stack([{name: params[name] for name in sorted(common)} for params, _ in each]) if common else {}

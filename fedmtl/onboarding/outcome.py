@@ -22,6 +22,7 @@ from fedmtl.export.modules import ModelMixture, module_of
 from fedmtl.export.named_inputs import predict_named
 from fedmtl.export.predict import predict
 from fedmtl.models.predictions import Predictions
+from fedmtl.models.split_model import SplitModel
 from fedmtl.onboarding.descent import NewModels
 from fedmtl.protocol.plan import Plan
 
@@ -64,8 +65,10 @@ def columns_of(scores: Sequence[Score]) -> dict[str, NDArray[Any]]:
 
 
 class NewClients(NamedTuple):
-    """New clients of one set of tasks, with their models."""
+    """New clients of one set of tasks, and of one width, with their models."""
 
+    module: SplitModel
+    """The network of all tasks."""
     owned: TaskSet
     clients: NDArray[np.int64]
     models: Mapping[tuple[int | str, str], NewModels]
@@ -177,9 +180,9 @@ class Onboarded:
         params = {**found.common, **{name: value[row] for name, value in found.own.items()}}
         with torch.no_grad():
             if not found.mixed:
-                return module_of(self.plan.module, group.owned, params)
+                return module_of(group.module, group.owned, params)
             models, weights = apart(params)
-            parts = [module_of(self.plan.module, group.owned, one) for one in models]
+            parts = [module_of(group.module, group.owned, one) for one in models]
             return ModelMixture(parts, weights, {task: self.plan.tasks[task] for task in group.owned}).eval()
 
     def predict(
