@@ -44,14 +44,16 @@ from fedmtl.models.narrow import leading
 class HeteroFL:
     """``HeteroFL(FedPer(), {"phone-*": 0.5, "*": 1})`` gives clients whose names begin so half of the trunk's units.
 
-    A client's width is that of the first glob that matches its name or its number. With all widths 1 it is the wrapped
-    algorithm. In a preset it is a call, ``algorithm = 'HeteroFL("FedPer(epochs=1)", widths={"1*": 0.5, "*": 1})'``.
+    A client's width is that of the first glob that matches its name or its number, or, of a glob "device:…", the name
+    of its class of devices on the simulated clock: with ``devices = "DeviceClasses(…, names=['desktop', 'phone'])"``,
+    ``{"device:phone": 0.5, "*": 1}`` gives phones narrow models. With all widths 1 it is the wrapped algorithm. In a
+    preset it is a call, ``algorithm = 'HeteroFL("FedPer(epochs=1)", widths={"1*": 0.5, "*": 1})'``.
     """
 
     algorithm: Algorithm[Any, Any] = FedAvg()
     """Algorithm whose server takes means of a trunk, heads or a model: FedAvg, FedPer, FedRep, FedAdam, …"""
     widths: Any = field(default=("*=1",))
-    """Client -> width in (0, 1]: a mapping of names, numbers or globs, or lines "client=width"."""
+    """Client -> width in (0, 1]: a mapping of names, numbers, globs or "device:CLASS", or lines "client=width"."""
     units: tuple[str, ...] = ("trunk.*",)
     """Globs over weights, of the layers whose units are cut; others keep theirs."""
 

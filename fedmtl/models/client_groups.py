@@ -20,6 +20,8 @@ class ClientGroups:
     """Client -> group: on a device, of its own clients alone."""
     unused: tuple[str, ...] = field(default=(), repr=False, compare=False)
     """Globs that decide for none of these clients."""
+    also: str = field(default="", repr=False)
+    """What beside the rule and clients' names decides; empty for nothing."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -53,7 +55,10 @@ def find_groups(
 
 
 def first_words(
-    rule: Sequence[str], clients: Iterable[ClientId], names: Mapping[ClientId, str]
+    rule: Sequence[str],
+    clients: Iterable[ClientId],
+    names: Mapping[ClientId, str],
+    more: Mapping[ClientId, str] | None = None,
 ) -> tuple[dict[ClientId, str], tuple[str, ...], str | None]:
     """Return the word of each client, the globs that decide for none, and a client that no glob matches, or None.
 
@@ -61,14 +66,16 @@ def first_words(
         rule: lines "client=word", of which the first decides whose glob matches the client's name, or its number.
         clients: those that are known here.
         names: of clients that have one.
+        more: other names of clients, such as that of a class, which a glob may match.
     """
-    pairs = pairs_of(rule)
+    pairs, more = pairs_of(rule), more or {}
     found: dict[ClientId, str] = {}
     used: set[str] = set()
     for client in clients:
         label = names.get(client, str(client))
+        known = (label, str(client), *([more[client]] if client in more else []))
         for glob, word in pairs:
-            if fnmatchcase(label, glob) or fnmatchcase(str(client), glob):
+            if any(fnmatchcase(name, glob) for name in known):
                 found[client] = word
                 used.add(glob)
                 break

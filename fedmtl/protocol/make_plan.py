@@ -9,11 +9,13 @@ from fedmtl.codecs.base import Codec
 from fedmtl.data.base import Schema
 from fedmtl.data.validation import example_counts
 from fedmtl.models.base import Model
-from fedmtl.models.client_groups import ClientGroups, first_words
 from fedmtl.models.share import groups_of
 from fedmtl.models.wrappers import hashed_words
 from fedmtl.protocol.plan import METRICS, Plan
 from fedmtl.protocol.plan_digest import recipe_digest
+from fedmtl.protocol.widths import widths_of
+from fedmtl.timing.devices.base import Devices
+from fedmtl.timing.timing import UNTIMED
 
 
 class TokensRefused(ValueError):
@@ -41,6 +43,7 @@ def make_plan(
     train_loss: bool = False,
     train_metrics: bool = False,
     augment: Sequence[Augmentation] = (),
+    devices: Devices = UNTIMED.devices,
 ) -> Plan:
     """Make the plan of an experiment whose data has this schema.
 
@@ -69,7 +72,7 @@ def make_plan(
         recipe=recipe_digest(schema.recipe),
         augment=augment,
         groups=groups_of(model, schema.owners, schema.client_names),
-        widths=_widths(algorithm, schema) if algorithm.traits.by_width else None,
+        widths=widths_of(algorithm, schema, devices, seed) if algorithm.traits.by_width else None,
     )
     if schema.tokens and not plan.integer_inputs:
         raise TokensRefused(model, schema.tokens)
@@ -80,13 +83,3 @@ def make_plan(
             f"data with vocabulary={known}, or arrays of words by that hash with tokens={known}."
         )
     return plan
-
-
-def _widths(algorithm: Any, schema: Schema) -> ClientGroups:
-    """Return the width of each client's model."""
-    found, unused, lost = first_words(algorithm.widths, schema.owners, schema.client_names)
-    if lost is not None:
-        raise ValueError(
-            f'{algorithm!r}: no glob of widths matches client {lost}; name it, or give all others a width by "*".'
-        )
-    return ClientGroups(algorithm.widths, found, unused)

@@ -25,6 +25,7 @@ def plan_digest(plan: Any) -> bytes:
         *[*sorted(plan.sent_metrics), *plan.module.forms, *weights_digests(plan.model)],
         *([f"recipe={plan.recipe}"] if plan.recipe else []),
         *([f"augment={plan.augment!r}"] if plan.augment else []),
+        *([f"widths by {plan.widths.also}"] if plan.widths is not None and plan.widths.also else []),
     )
     return blake2b(repr(picture).encode(), digest_size=8).digest()
 

@@ -181,6 +181,7 @@ class Experiment:
             train_loss=self.train_loss,
             train_metrics=self.train_metrics,
             augment=self.augment,
+            devices=self.devices,
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from fedmtl.algorithms import FedAvg, FedPer, HeteroFL, LayerSchedule, MaTFL
-from fedmtl.codecs import Dense, ErrorFeedback, TopK
+from fedmtl.codecs import EF21, Dense, ErrorFeedback, TopK
 from fedmtl.core.trees import sha256
 from fedmtl.models import CNN, GRU, MLP, BagOfEmbeddings, LoRA, ResNet, ShareMap, TransformerEncoder
 from fedmtl.models.narrow import narrowed
 from fedmtl.models.split import build
+from fedmtl.protocol.plan_check import check_plan
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.result import Progress, Result
@@ -32,6 +33,13 @@ SIZE = {
     for client in range(5)
 }
 """Numbers of the trunk of MLP((4, 3)) on 6 features, 6 → 4 → 3, 6 → 2 → 2 and 6 → 1 → 1, each with biases."""
+
+
+DEVICES = "DeviceClasses([9, 3, 1], [1, 1, 1], [1, 1, 1], ['fast', 'mid', 'slow'])"
+
+
+def by_class(slow: str) -> HeteroFL:
+    return HeteroFL(FedPer(epochs=1), {"4": 1, f"device:{slow}": 0.25, "device:m*": 0.5, "*": 1})
 
 
 def experiment(**changes: Any) -> Experiment:
@@ -73,9 +81,10 @@ class Killed(Exception):
     """Stands for the end of the process."""
 
 
-def test_a_killed_run_goes_on_with_the_same_bits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("up_codec", [ErrorFeedback(TopK(0.25)), EF21(TopK(0.25))], ids=repr)
+def test_a_killed_run_goes_on_with_the_same_bits(tmp_path: Path, up_codec: Any) -> None:
     """With memories of the sizes of the slices, and broadcasts that are changes of a model of each width."""
-    coded = {"up_codec": ErrorFeedback(TopK(0.25)), "down_codec": TopK(0.25)}
+    coded = {"up_codec": up_codec, "down_codec": TopK(0.25)}
 
     def kill(progress: Progress) -> None:
         if progress.round == 2:
@@ -161,6 +170,12 @@ def test_networks_with_norms_and_chosen_layers() -> None:
     [
         ({"algorithm": HeteroFL(FedPer(), {"0": 0.5})}, "no glob of widths matches client 1"),
         ({"algorithm": HeteroFL(FedPer(), {"*": 0.5, "0": 1})}, "widths: '0' is no client, or a line before it"),
+        ({"algorithm": by_class("slow")}, r"'device:slow' is of a class of devices, .* set devices = DeviceClasses\("),
+        ({"algorithm": by_class("slwo"), "devices": DEVICES}, "no class of devices, .* Did you mean device:slow"),
+        (
+            {"algorithm": HeteroFL(FedPer(), {"*": 0.5, "device:slow": 1}), "devices": DEVICES},
+            "widths: 'device:slow' is no client, or a line before it",
+        ),
         ({"algorithm": HeteroFL(FedPer(), {"*": 0.5}, ("trunk.2.*",))}, "units='trunk.2.*' matches no weight"),
         ({"algorithm": HeteroFL(FedPer(), {"*": 0.5}, ("*",))}, "cuts outputs of tasks"),
         ({"model": ShareMap(MLP((4, 3)), {"head.*": "shared"})}, "leave out that glob"),
@@ -195,6 +210,25 @@ def test_models_and_algorithms_that_do_not_fit() -> None:
         LayerSchedule(HeteroFL(FedPer(), {"*": 0.5}), {"trunk.1.*": 2})
     with pytest.raises(ValueError, match="LayerSchedule goes outside, and so does HeteroFL; take one"):
         HeteroFL(LayerSchedule(FedPer(), {"trunk.1.*": 2}))
+
+
+def test_widths_by_class_of_devices() -> None:
+    """The class is that of the clock, by the seed; of two lines that match, the first decides; both sides know them."""
+    digests = set()
+    for seed in range(3):
+        chosen = experiment(algorithm=by_class("slow"), devices=DEVICES, seed=seed)
+        plan = chosen.make_plan(chosen.load())
+        classes = chosen.devices.classes(seed, np.arange(5)).tolist()
+        assert len(set(classes)) > 1 and plan.widths is not None
+        found = [plan.widths.of[client] for client in range(5)]
+        assert found[:4] == [("1", "0.5", "0.25")[k] for k in classes[:4]] and found[4] == "1"
+        check_plan(plan, plan.owners)
+        digests.add(plan.digest)
+        other = experiment(algorithm=by_class("1"), devices=DEVICES.replace(", ['fast', 'mid', 'slow']", ""), seed=seed)
+        with pytest.raises(ValueError, match="'device:m.' matches no class of devices, which are device:0, device:1"):
+            other.make_plan(other.load())
+    moved = experiment(algorithm=by_class("slow"), devices=DEVICES.replace("[1, 1, 1], [", "[1, 2, 1], ["), seed=0)
+    assert len(digests) == 3 and moved.make_plan(moved.load()).digest not in digests
 
 
 def test_models_of_other_shapes_are_drawn_alike() -> None:

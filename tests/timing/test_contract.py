@@ -172,6 +172,8 @@ def test_bad_traces(tmp_path: Path, text: str, message: str) -> None:
         ("availability", "Daily(dropout=1.5)", "Daily: dropout is a finite number from 0 to 1, got 1.5"),
         ("availability", "Always(dropout=-0.1)", "Always: dropout is a finite number from 0 to 1, got -0.1"),
         ("device", "DeviceClasses(speeds=[1, 2])", "speeds, watts_of, shares have one number for each class"),
+        ("device", "DeviceClasses(names=['a', 'b'])", "different texts, one for each of the 3 classes"),
+        ("device", "DeviceClasses(names=['a', 'b', 'a'])", "got ('a', 'b', 'a')"),
         ("device", "DeviceClasses(speeds=[1, 0, 2])", "speeds is a finite number above 0, got 0"),
         ("policy", "Deadline(0)", "Deadline: seconds is a finite number above 0, got 0"),
         ("policy", "OverSelection(0.5)", "OverSelection: factor is a finite number from 1 to 100, got 0.5"),
