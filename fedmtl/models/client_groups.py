@@ -21,7 +21,7 @@ class ClientGroups:
     unused: tuple[str, ...] = field(default=(), repr=False, compare=False)
     """Globs that decide for none of these clients."""
     also: str = field(default="", repr=False)
-    """What beside the rule and clients' names decides; empty for nothing."""
+    """Text of a component that decides beside the rule and clients' names; empty for none."""
 
     @property
     def names(self) -> tuple[str, ...]:
