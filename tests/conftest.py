@@ -69,6 +69,7 @@ from fedmtl.studies import pool
 from fedmtl.tasks import Binary, MultiClass, MultiLabel, Regression, Task
 from fedmtl.weightings import DWA, MGDA, CAGrad, Equal, GradNorm, PCGrad, Uncertainty
 from tests import pool_forks, schedule
+from tests.no_dynamo import leave_optimizers_uncompiled
 from tests.no_fsync import leave_files_to_the_kernel
 from tests.pictures import undrawn
 from tests.runtime import ray_forks
@@ -147,6 +148,7 @@ gc.disable()  # until all tests are collected: their million objects stay, and w
 os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's default, 15, would starve them beside other tests
 
 leave_files_to_the_kernel()
+leave_optimizers_uncompiled()
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each process of tests
     torch.set_num_threads(1)

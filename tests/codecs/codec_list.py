@@ -155,7 +155,7 @@ def gaussian_stc(p: float) -> float:
 
 
 def gaussian_eden(bits: int) -> float:
-    z = np.linspace(0, 9, 90_001)[1:]
+    z = (np.arange(9_000) + 0.5) / 1_000
     weight = np.exp(-z * z / 2)
     weight /= weight.sum()
     levels = np.linspace(0.3, 2.5, 2 ** (bits - 1))

@@ -179,7 +179,7 @@ def test_rows_do_not_see_each_other(case: Case) -> None:
     before = x.clone()
     features = trunk(x)
     for row in range(5):
-        torch.testing.assert_close(trunk(x[row : row + 1])[0], features[row], rtol=1e-5, atol=1e-5)  # rounding of one row or five
+        torch.testing.assert_close(trunk(x[row : row + 1])[0], features[row], rtol=1e-5, atol=1e-5)
     assert torch.equal(x, before) and torch.equal(trunk(x), features)
 
 
