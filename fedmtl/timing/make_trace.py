@@ -26,15 +26,18 @@ def make_trace(link: NetworkLink, path: str | Path, clients: int = 10, seconds: 
         ValueError: a length that is no finite number above 0, no client, or infinite bandwidth.
     """
     check_above(link, clients=clients, seconds=seconds)
+    every = np.arange(clients)
+    left, time = every, np.zeros(clients)
+    found: list[list[tuple[float, ...]]] = [[] for _ in range(clients)]
+    while left.size:  # an interval of each client that is not at its end, all at once
+        (down, until), (up, other) = (link.rates(seed, left, time, way) for way in (False, True))
+        if not np.isfinite([down, up]).all():
+            raise ValueError(f"{link!r} has infinite bandwidth, which no trace holds; take another link.")
+        end = np.minimum(np.minimum(until, other), seconds)
+        for client, *interval in zip(left.tolist(), time, end, down / BYTES, up / BYTES, strict=True):
+            found[client].append(tuple(interval))
+        left, time = left[end < seconds], end[end < seconds]
     rows = ["client,start,end,down_mbps,up_mbps"]
-    for client in range(clients):
-        one, time = np.array([client]), 0.0
-        while time < seconds:
-            (down, until), (up, other) = (link.rates(seed, one, np.array([time]), way) for way in (False, True))
-            if not np.isfinite([down[0], up[0]]).all():
-                raise ValueError(f"{link!r} has infinite bandwidth, which no trace holds; take another link.")
-            end = min(float(until[0]), float(other[0]), seconds)
-            rates = ",".join(f"{float(rate[0]) / BYTES:.17g}" for rate in (down, up))
-            rows.append(f"{client},{time:.17g},{end:.17g},{rates}")
-            time = end
+    for client in every:
+        rows += [",".join([f"{client}", *(f"{value:.17g}" for value in interval)]) for interval in found[client]]
     Path(path).write_text("\n".join(rows) + "\n", encoding="utf-8")

@@ -87,9 +87,11 @@ def test_a_broken_update_is_caught(name: str) -> None:
     caught, missed = 0, []
     checks = sorted(checks_of(name), key=lambda check: checked(name, check)[1])
     for mutant in mutants(class_of(name)):
+        if any(words in mutant.what for words in EQUIVALENT.get(name, ())):
+            continue  # no check would end early
         if any(fails(check, mutant.cls) for check in checks):
             caught += 1
-        elif not any(words in mutant.what for words in EQUIVALENT.get(name, ())):
+        else:
             missed.append(mutant.what)
     if os.environ.get("SHOW_MUTANTS"):
         print(caught, missed)
