@@ -27,10 +27,13 @@ TASKS: dict[str, Task] = {
     "words": SequenceLabels(3, 4, padding=-100),
 }
 
+TOKENS = 16384
+"""Words of ``TextEncoder``."""
+
 
 @dataclass(frozen=True)
 class Kinds:
-    """Inputs [N, 2, 3, 3]; labels follow from them, a few are missing."""
+    """Inputs [N, 18], texts of hashed words; labels follow from them, a few are missing."""
 
     def load(self, seed: int) -> Federation:
         draw = np.random.default_rng(seed)
@@ -38,10 +41,11 @@ class Kinds:
         for client in range(6):
             owned = [names[(2 * client + step) % len(names)] for step in range(3)]
             clients[client] = ClientData(*(self._split(draw, owned, rows) for rows in (5 + client, 4)))
-        return Federation(TASKS, (2, 3, 3), clients)
+        return Federation(TASKS, (18,), clients, tokens=TOKENS)
 
     def _split(self, draw: np.random.Generator, owned: list[str], rows: int) -> Split:
-        x = draw.standard_normal((rows, 2, 3, 3)).astype(np.float32)
+        tokens = draw.integers(0, TOKENS, (rows, 18))
+        x = ((tokens / TOKENS - 0.5) * 12**0.5).reshape(rows, 2, 3, 3)  # of mean 0 and variance 1
         z = x.mean((1, 2, 3))
         steps = np.digitize(x[:, 0].reshape(rows, 9)[:, :4], [-0.5, 0.5])
         labels: dict[str, Any] = {
@@ -57,4 +61,4 @@ class Kinds:
         for task in owned:
             if task in ("amounts", "far", "level"):
                 found[task][0] = np.nan
-        return Split(x, found)
+        return Split(tokens, found)

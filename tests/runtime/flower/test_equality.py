@@ -20,8 +20,9 @@ def saved(out: Path) -> dict[str, torch.Tensor]:
 
 
 LAYERS, KINDS = (Path(__file__).parents[1] / name for name in ("layers.toml", "kinds.toml"))
-"""Chains, noise, memories and codecs by layer each way; and tasks of all further kinds, without codecs. Flower starts a
-process for each message, so that there is no third, and two rounds: the second begins with what the first has left."""
+"""Chains, noise, memories and codecs by layer each way; and tasks of all further kinds, on
+``TextEncoder``'s pre-trained trunk. Flower starts a process for each message, so that there is no third, and two
+rounds: the second begins with what the first has left."""
 
 
 def assert_equal(preset: Path, summary: dict[str, Any], out: Path) -> Result:
