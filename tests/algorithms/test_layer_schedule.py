@@ -9,10 +9,10 @@ import torch
 from fedmtl.algorithms import Ditto, FedAvg, FedBN, FedPer, LayerSchedule, MaTFL, Scaffold, TaskWeighted
 from fedmtl.codecs import FP16, ErrorFeedback, TopK
 from fedmtl.core.trees import sha256
-from fedmtl.data.roster import Roster
 from fedmtl.engines import Loop
 from fedmtl.models import MLP, ShareMap
 from fedmtl.onboarding.download import download
+from fedmtl.onboarding.kinds import kinds
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.result import Progress, Result
@@ -134,9 +134,9 @@ def test_results_predict_with_what_was_measured(local: Result) -> None:
 
 def test_a_new_client_downloads_all_groups(local: Result) -> None:
     """43 numbers after 5 rounds, though the bias alone travels then."""
-    schema = DATA.load(0).schema
-    plan = experiment().make_plan(schema)
-    assert download(plan, dict(local.state), Roster(schema.owners), 5, schema.owners[0]).bytes == 32 + 4 * 43
+    data = DATA.load(0)
+    (kind,) = kinds(experiment().make_plan(data), data.clients, {}, None)
+    assert download(kind, dict(local.state), 5, data.schema.owners[0]).bytes == 32 + 4 * 43
 
 
 def test_around_wrappers_and_maps() -> None:
@@ -163,7 +163,7 @@ def test_around_wrappers_and_maps() -> None:
         ({"algorithm": ("FedPer()", {"head.*": 2})}, "'head.*' matches no parameter"),
         ({"algorithm": ("FedPer()", {"*": 2})}, "nothing travels in round 2"),
         ({"algorithm": ("FedPer()", {"*weight": 2, "*": "4+1"})}, "nothing travels in round 4"),
-        ({"up_codec": ErrorFeedback(TopK(0.25))}, "remembers .* use a codec without a memory"),
+        ({"up_codec": ErrorFeedback(TopK(0.25))}, "keeps a memory .* use a codec without a memory"),
         ({"policy": "FedBuff(buffer=2)", "link": "Constant(1, 1)"}, "differences from one model"),
     ],
     ids=str,
