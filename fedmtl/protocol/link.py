@@ -196,6 +196,20 @@ class Link:
         base = self.references(payloads, None if broadcast_index is None else broadcast_index[rows])
         return rows, vectors if base is None else vectors + base
 
+    def decode_one(self, body: bytes) -> NDArray[np.float32]:
+        """Return the vector of one body, [size], with no memory beside that of its codec; no difference is undone.
+
+        Raises:
+            ValueError: a body that cannot be decoded.
+        """
+        return self._checked(self._coder.decode(body, self.spec.size))
+
+    def _checked(self, decoded: Any) -> NDArray[np.float32]:
+        vector, size = np.asarray(decoded, dtype=np.float32), self.spec.size
+        if vector.shape != (size,):
+            raise ValueError(f"{self.codec!r} decoded {vector.shape} numbers where ({size},) were expected.")
+        return vector
+
     def _one_by_one(
         self,
         bodies: Bodies,
@@ -208,12 +222,10 @@ class Link:
         for k, body in enumerate(bodies):
             try:
                 if memories is None:
-                    decoded = self._coder.decode(bytes(body), size)
+                    vector = self.decode_one(bytes(body))
                 else:
                     decoded, memories[k] = self._coder.receive(bytes(body), memories[k])
-                vector = np.asarray(decoded, dtype=np.float32)
-                if vector.shape != (size,):
-                    raise ValueError(f"{self.codec!r} decoded {vector.shape} numbers where ({size},) were expected.")
+                    vector = self._checked(decoded)
             except ValueError as error:
                 on_error(k, error)
             else:

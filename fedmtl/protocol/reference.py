@@ -80,7 +80,7 @@ def encode_step(
     encoded = link.encode(change[None].copy(), tree_stack([state]), lambda _: rng, None, False, raise_error)
     code = bytes(encoded.bodies[0])
     if not link.codec.traits.contractive:
-        decoded = _decoded(link, code).astype(np.float64)
+        decoded = link.decode_one(code).astype(np.float64)
         square = float(decoded @ decoded)
         scale = float(change.astype(np.float64) @ decoded) / square if square > 0 else 0.0
         code = _SCALE.pack(scale) + code
@@ -94,14 +94,12 @@ def decode_step(link: Link, code: bytes) -> NDArray[np.float32]:
         ValueError: bytes that no sender makes.
     """
     if link.codec.traits.contractive:
-        return _decoded(link, code)
+        return link.decode_one(code)
     if len(code) < _SCALE.size:
         raise ValueError(f"a step has a multiple of {_SCALE.size} bytes, got {len(code)}")
-    return np.float32(_SCALE.unpack_from(code)[0]) * _decoded(link, code[_SCALE.size :])
-
-
-def _decoded(link: Link, code: bytes) -> NDArray[np.float32]:
-    return link.decode([code], (), None, raise_error)[1][0]
+    decoded = link.decode_one(code[_SCALE.size :])
+    scale = np.float32(_SCALE.unpack_from(code)[0])
+    return np.multiply(scale, decoded, out=decoded if decoded.flags.writeable else None)
 
 
 def whole_bytes(size: int) -> int:
@@ -154,7 +152,8 @@ def read_body(link: Link, body: bytes, held: Reference, version: int) -> Referen
     numbers = held.numbers
     for step in steps:
         if step.version > held.version:
-            numbers = numbers + decode_step(link, step.code)
+            own = None if numbers is held.numbers else numbers  # no third model beside the two
+            numbers = np.add(numbers, decode_step(link, step.code), out=own)
     return Reference(version, numbers)
 
 

@@ -5,9 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 
-from fedmtl.codecs import EF21, FP16, STC, Dense, GolombTopK, Int4, PerLayer, PowerSGD, RandK, TopK
+from fedmtl.codecs import EDEN, EF21, FP16, STC, Dense, GolombTopK, Int4, PerLayer, PowerSGD, RandK, TopK
 from fedmtl.codecs.layout import layout_of
+from fedmtl.protocol.link import Link
+from fedmtl.protocol.reference import Reference, ReferenceStep, encode_step, read_body, steps_body
+from fedmtl.protocol.spec import spec_of
 from tests.cases import case
 from tests.codecs.test_fuzz import EACH
 
@@ -59,3 +63,17 @@ def test_cohorts_and_memories_take_at_most_twice_what_they_become() -> None:
         data, _ = codec.encode(x[0], codec.init(UNLIKE), np.random.default_rng(1))
         with case(codec):
             assert peak_of(lambda codec=codec, data=data: codec.receive(data, x[1])) <= 2 * made
+
+
+def test_steps_of_a_reference_take_at_most_twice_both_models() -> None:
+    """A client holds one model and makes the next: two vectors, of which one is there before. Two steps are decoded one
+    after the other, beside the sum so far and the bytes of their packet."""
+    x = np.random.default_rng(0).standard_normal(SIZE, np.float32)
+    spec = spec_of({"w": {"a": torch.zeros(2**7, 2**10), "b": torch.zeros(7 * 2**7, 2**10)}})
+    for codec in (STC(0.05), PerLayer({"a": STC(0.05)}, default=EDEN(2))):
+        link = Link(spec, codec)
+        code = encode_step(link, x, link.init(), np.random.default_rng(1))[0]
+        body, held = steps_body(0, [ReferenceStep(version, code) for version in (1, 2)]), Reference(0, x)
+        with case(codec):
+            peak = peak_of(lambda link=link, body=body, held=held: read_body(link, body, held, 2))
+            assert 1 + peak - len(body) / (4 * SIZE) <= 2 * 2
