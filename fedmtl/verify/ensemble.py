@@ -207,13 +207,16 @@ def it_is_never_worse_than_its_members_are_on_average(ensemble: Callable[..., An
 def a_client_without_an_upload_has_no_weight(ensemble: Callable[..., Any]) -> CheckResult:
     """Clients 0, 2, 5, 9, in a round of 9 and 2 and one of 2: the kind's weights are ½ for 2 and 9 of those 4 and of
     the client's own; the flag's are 1 for client 2. Where only 5 sent a model, with the flag alone, each client has its
-    own model for the kind."""
+    own model for the kind, and a new one, which has none, weighs all alike."""
     federation = problem(OWNERS)
     algorithm = ensemble(lr=0.5, epochs=1)
     some, late = rounds(algorithm, federation, [(9, 2), (2,)]), rounds(algorithm, federation, [(5,)])
     weights, alone = mixture(algorithm, some, 0, ("kind",))[1], mixture(algorithm, late, 0, ("kind",))[1]
     models = mixture(algorithm, some, 0, ("kind",))[0]
+    downs = [algorithm.broadcast(one.server, 7, CTX) for one in (some, late)]
+    new, lone = (algorithm.newcomer_weights(None, down, None, (), 1) for down in downs)
     return every(
+        close(np.stack([new["kind"], new["flag"], lone["kind"]]), [[0, 0.5, 0, 0.5], [0, 1, 0, 0], [0.25] * 4], atol=0),
         close(weights["kind"], [0, 0.5, 0, 0.5, 0], atol=0),
         close(weights["flag"], [0, 1, 0, 0, 0], atol=0),
         close(alone["kind"], [0, 0, 0, 0, 1], atol=0),

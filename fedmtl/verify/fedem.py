@@ -15,7 +15,7 @@ from fedmtl.algorithms.fedavg import FedAvg
 from fedmtl.core.types import Batch, Params
 from fedmtl.tasks import MultiClass, Regression
 from fedmtl.verify.beats_local import Claim, steps
-from fedmtl.verify.check import CTX, CheckResult, above, close, every
+from fedmtl.verify.check import CTX, CheckResult, above, below, close, every
 from fedmtl.verify.noise import server_normals
 from fedmtl.verify.planted import two_clusters
 from fedmtl.verify.quadratic import Array, play, vector
@@ -193,6 +193,28 @@ def predictions_are_means_weighted_by_pi(fedem: Callable[..., Any]) -> CheckResu
     return every(*found)
 
 
+def a_new_client_fits_its_weights_alone(fedem: Callable[..., Any]) -> CheckResult:
+    """(1) and (2) in numpy with the models held, from π = ⅓: 1, 2 and 40 steps on two batches of unlike sizes. At the
+    maximum of Σ_i log Σ_m π_m exp(−ℓ_im), which is concave in π, its slopes Σ_i q_im / π_m are at most n; after 40 steps
+    the largest is at most 1 % above."""
+    algorithm, one = fedem(components=3, spread=1.5), clients()[1]
+    server, first = algorithm.init_server(one.params(START), CTX), algorithm.init_client(one.params(START), 17)
+    down, models, parts = algorithm.broadcast(server, 0, CTX), first_models(3, 1.5), []
+    for count in (1, 2, 40):
+        pi = np.full(3, 1 / 3)
+        for _ in range(count):
+            q = joint(one, models, pi)
+            pi = (q / q.sum(1, keepdims=True)).mean(0)
+        found = algorithm.newcomer_weights(one.loss, down, first, one.batches(2), count)
+        parts.append(close(found, pi, atol=1e-5))
+    q = joint(one, models, pi)
+    slope = (q / q.sum(1, keepdims=True)).sum(0) / np.maximum(pi, 1e-9)
+    sent = algorithm.sent_models(down, first)
+    return every(
+        *parts, below(float(slope.max()), 1.01 * one.num_examples), close([vector(w) for w in sent], models, atol=1e-6)
+    )
+
+
 def one_model_for_a_device_is_the_likeliest(fedem: Callable[..., Any]) -> CheckResult:
     """``personal_params``: where π is (0.2, 0.7, 0.1) the second model; at the start, where π = ⅓, the first."""
     algorithm = fedem(components=3, spread=1.0)
@@ -212,6 +234,7 @@ CHECKS = (
     the_likelihood_never_falls,
     predictions_are_means_weighted_by_pi,
     one_model_for_a_device_is_the_likeliest,
+    a_new_client_fits_its_weights_alone,
 )
 """Golden checks: numbers that an algorithm must give, derived apart from it."""
 
