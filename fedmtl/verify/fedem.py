@@ -195,8 +195,8 @@ def predictions_are_means_weighted_by_pi(fedem: Callable[..., Any]) -> CheckResu
 
 def a_new_client_fits_its_weights_alone(fedem: Callable[..., Any]) -> CheckResult:
     """(1) and (2) in numpy with the models held, from π = ⅓: 1, 2 and 40 steps on two batches of unlike sizes. At the
-    maximum of Σ_i log Σ_m π_m exp(−ℓ_im), which is concave in π, its slopes Σ_i q_im / π_m are at most n; after 40 steps
-    the largest is at most 1 % above."""
+    maximum of Σ_i log Σ_m π_m exp(−ℓ_im), which is concave in π, its slopes Σ_i q_im / π_m are at most n; after 40
+    steps the largest is at most 1 % above."""
     algorithm, one = fedem(components=3, spread=1.5), clients()[1]
     server, first = algorithm.init_server(one.params(START), CTX), algorithm.init_client(one.params(START), 17)
     down, models, parts = algorithm.broadcast(server, 0, CTX), first_models(3, 1.5), []
