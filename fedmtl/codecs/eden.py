@@ -8,7 +8,8 @@ A rotation makes every update nearly Gaussian, so that one table of levels is th
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,37 +82,39 @@ class EDEN:
         planes = data[:, body:].reshape(count, self.bits, padded // 8)
         for part in _parts(count, size):
             width, length = part.width, part.numbers.stop - part.numbers.start
-            y = np.zeros((part.clients.stop - part.clients.start, length), np.float32)
-            y[:, : size - part.numbers.start] = x[part.clients, part.numbers]
+            y = x[part.clients, part.numbers]
+            if length > y.shape[1]:
+                y = np.pad(y, ((0, 0), (0, length - y.shape[1])))
             y = y.reshape(-1, width)
             power = np.frexp(np.abs(y).max(1, keepdims=True))[1].clip(-126, 126)
-            y *= np.ldexp(np.float32(1), -power)  # the largest number is near 1, so that no square is lost
-            rotate(y, part.of(signs))  # (1)
-            scale, levels = self._quantize(y)
+            y = y * np.ldexp(np.float32(1), -power)  # the largest number is near 1, so that no square is lost
+            y = rotate(y, part.of(signs))  # (1)
+            scale, bits = self._quantize(y)
             with np.errstate(over="ignore"):
                 scale = np.minimum(np.ldexp(scale, power[:, 0]), np.finfo(np.float32).max)
             scales[part.clients, part.blocks] = scale.reshape(-1, length // width)
-            for plane, level in enumerate(levels):
-                packed = np.packbits(level.reshape(-1, length), axis=1)
-                planes[part.clients, plane, part.numbers.start // 8 : part.numbers.stop // 8] = packed
+            place = slice(part.numbers.start // 8, part.numbers.stop // 8)
+            planes[part.clients, :, place] = bits.reshape(self.bits, -1, length // 8).swapaxes(0, 1)
         data[:, :SEED] = seeds.astype("<u4")[:, None].view(np.uint8)
         data[:, SEED:body] = scales.view(np.uint8)
         return data, None
 
-    def _quantize(self, y: NDArray[np.float32]) -> tuple[NDArray[np.float32], list[NDArray[Any]]]:
-        """The scale of each block, (3), and the bits of its numbers: signs, then those of levels. ``y`` is used up."""
-        levels, bounds, _ = lloyd_max(self.bits)
-        negative = np.signbit(y).view(np.uint8)
-        norm = _sums(y * y)
+    def _quantize(self, y: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """The scale of each block, (3), and the bits of its numbers, [bits, M, width / 8]. ``y`` is used up."""
+        _, bounds, _ = lloyd_max(self.bits)
+        bits = np.empty((self.bits, len(y), y.shape[1] // 8), np.uint8)
+        bits[0] = np.packbits(np.signbit(y), axis=1)
+        norm = _dots(y, y)
         np.abs(y, out=y)
         unit = np.sqrt(norm / np.float32(y.shape[1]))[:, None]
         index = np.zeros(y.shape, np.uint8)
         for bound in bounds.astype(np.float32):
             index += y > bound * unit  # (2)
-        y *= levels.astype(np.float32).take(index)
-        product = _sums(y)
+        for bit in range(self.bits - 1):
+            bits[1 + bit] = np.packbits(index & (1 << bit), axis=1)
+        product = _dots(y, _levels(np.zeros_like(bits[0]), *bits[1:]))
         scale = np.divide(norm, product, out=np.zeros_like(norm), where=product > 0)  # (3)
-        return scale, [negative, *((index >> bit) & 1 for bit in range(self.bits - 1))]
+        return scale, bits
 
     def decode(self, data: bytes, size: int) -> NDArray[np.float32]:
         return self.decode_rows(np.frombuffer(data, np.uint8)[None], size)[0]
@@ -131,8 +134,8 @@ class EDEN:
         signs, x = sign_bits(seeds, padded), np.empty((count, size), np.float32)
         for part in _parts(count, size):
             place = slice(part.numbers.start // 8, part.numbers.stop // 8)
-            y = self._levels(planes[part.clients, :, place]).reshape(-1, part.width)
-            rotate_back(y, part.of(signs))
+            y = _levels(*planes[part.clients, :, place].swapaxes(0, 1)).reshape(-1, part.width)
+            y = rotate_back(y, part.of(signs))
             scale = scales[part.clients, part.blocks].reshape(-1, 1)
             with np.errstate(over="ignore"):
                 y *= scale  # (4)
@@ -146,16 +149,6 @@ class EDEN:
         """The numbers of a vector with its padding, and the bytes before their bits."""
         blocks = widths(size)
         return sum(count * width for count, width in blocks), SEED + 4 * sum(count for count, _ in blocks)
-
-    def _levels(self, packed: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The levels of bits [K, bits, N / 8], [K, N]."""
-        bits = np.unpackbits(packed, axis=2)
-        index = np.zeros((len(bits), bits.shape[2]), np.uint8)
-        for bit in range(self.bits - 1):
-            index |= bits[:, 1 + bit] << bit
-        signed = lloyd_max(self.bits)[0].astype(np.float32).take(index).view(np.uint32)
-        signed |= np.left_shift(bits[:, 0], 31, dtype=np.uint32)
-        return signed.view(np.float32)
 
     def ideal_bits(self, data: NDArray[np.uint8], size: int) -> NDArray[np.float64]:
         """Seed, scales, and N H of the signed levels."""
@@ -194,9 +187,27 @@ def _parts(count: int, size: int) -> Iterator[_Part]:
         start, first = start + blocks * width, first + blocks
 
 
-def _sums(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Sums of rows [M, width], width a power of two, by halves: in an order that no other row changes."""
-    while x.shape[1] > 1:
-        half = x.shape[1] // 2
-        x = x[:, :half] + x[:, half:]
-    return x[:, 0]
+def _dots(x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Products of the rows of two matrices [M, width], a call of BLAS for each: no row changes the bits of another."""
+    return np.matmul(x[:, None], y[:, :, None])[:, 0, 0]
+
+
+def _levels(*bits: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The levels of bits, as many arrays [M, N / 8] as a number has bits, [M, N]: four numbers at a time."""
+    halves = np.stack([bits[0] >> 4, bits[0] & 15], axis=-1).astype(np.uint16)
+    for plane in bits[1:]:
+        halves <<= 4
+        halves[..., 0] |= plane >> 4
+        halves[..., 1] |= plane & 15
+    return _table(len(bits)).take(halves, axis=0, mode="clip").reshape(len(halves), -1)
+
+
+@cache
+def _table(bits: int) -> NDArray[np.float32]:
+    """The levels of four numbers, [16^bits, 4], by their bits: four signs, and then four of each bit of the levels'
+    numbers."""
+    number = np.arange(16**bits)[:, None]
+    nibbles = [number >> 4 * (bits - 1 - plane) & 15 for plane in range(bits)]
+    signs, *of_index = [nibble >> np.arange(3, -1, -1) & 1 for nibble in nibbles]
+    index = sum((bit << k for k, bit in enumerate(of_index)), np.zeros_like(signs))
+    return (np.where(signs, -1, 1) * lloyd_max(bits)[0].take(index)).astype(np.float32)

@@ -17,8 +17,10 @@ WIDEST, NARROWEST = 2**13, 2**7
 blocks are so large that BLAS starts threads for each, which cost more than they save."""
 ROUNDS = 3
 """The most rounds of a rotation, see ``rounds_of``."""
-CHUNK = 2**16
-"""Numbers that are transformed at a time: they and two copies stay in a core's cache."""
+CHUNK = 2**17
+"""Numbers to transform at a time: few enough to stay near a core, and many enough that calls cost little."""
+PIECE = 2**15
+"""Signs to write out at a time, four bytes each."""
 
 
 def widths(size: int) -> list[tuple[int, int]]:
@@ -49,53 +51,60 @@ def sign_bits(seeds: NDArray[np.uint32], count: int) -> NDArray[np.uint8]:
     return drawn.view(np.uint8).reshape(len(seeds), ROUNDS, count // 8)
 
 
-def rotate(x: NDArray[np.float32], signs: NDArray[np.uint8]) -> None:
-    """Rotate blocks [M, width] in place: … H D_2 H D_1, with the Hadamard matrix H and signs D [ROUNDS, M, width / 8].
+def rotate(x: NDArray[np.float32], signs: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return rotated blocks [M, width]: … H D_2 H D_1 x, with the Hadamard matrix H and signs D [ROUNDS, M, width / 8].
 
     The result is sqrt(2) shorter where rounds and log2(width) are odd, so that no factor is rounded; ``rotate_back``
-    makes up for it.
+    makes up for it. ``x`` is used up.
     """
     rounds, log = rounds_of(x.shape[1]), x.shape[1].bit_length() - 1
-    for rows in _chunks(x):
-        part = x[rows]
-        for k in range(rounds):
-            _flip(part, signs[k, rows])
-            part = _hadamard(part, 2.0 ** -((rounds * log + 1) // 2) if k == rounds - 1 else 1.0)
-        x[rows] = part
+    spare = np.empty_like(x)
+    for k in range(rounds):
+        _flip(x, signs[k])
+        x, spare = _hadamard(x, spare, 2.0 ** -((rounds * log + 1) // 2) if k == rounds - 1 else 1.0)
+    return x
 
 
-def rotate_back(y: NDArray[np.float32], signs: NDArray[np.uint8]) -> None:
-    """Undo ``rotate`` in place: D_1 H D_2 H …, as H is its own inverse."""
+def rotate_back(y: NDArray[np.float32], signs: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Undo ``rotate``: D_1 H D_2 H …, as H is its own inverse. ``y`` is used up."""
     rounds, log = rounds_of(y.shape[1]), y.shape[1].bit_length() - 1
-    for rows in _chunks(y):
-        part = y[rows]
-        for k in reversed(range(rounds)):
-            part = _hadamard(part, 2.0 ** -(rounds * log // 2) if k == 0 else 1.0)
-            _flip(part, signs[k, rows])
-        y[rows] = part
-
-
-def _chunks(x: NDArray[np.float32]) -> list[slice]:
-    step = max(1, CHUNK // x.shape[1])
-    return [slice(start, start + step) for start in range(0, len(x), step)]
+    spare = np.empty_like(y)
+    for k in reversed(range(rounds)):
+        y, spare = _hadamard(y, spare, 2.0 ** -(rounds * log // 2) if k == 0 else 1.0)
+        _flip(y, signs[k])
+    return y
 
 
 def _flip(x: NDArray[np.float32], bits: NDArray[np.uint8]) -> None:
-    flipped = x.view(np.uint32)
-    flipped ^= np.left_shift(np.unpackbits(bits, axis=1), 31, dtype=np.uint32)
+    step = max(1, PIECE // x.shape[1])
+    for rows in (slice(start, start + step) for start in range(0, len(x), step)):
+        flipped = x[rows].view(np.uint32)
+        flipped ^= _masks().take(bits[rows], axis=0, mode="clip").reshape(flipped.shape)
 
 
-def _hadamard(x: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
+@cache
+def _masks() -> NDArray[np.uint32]:
+    """The sign bits that each byte flips, [256, 8], its highest bit first."""
+    return np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1) * np.uint32(1 << 31)
+
+
+def _hadamard(
+    x: NDArray[np.float32], spare: NDArray[np.float32], factor: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Multiply blocks [M, width] by ``factor`` times the matrix of 1 and -1, H_a ⊗ H_b ⊗ H_c with a b c = width.
 
-    The factor is a power of two, so that all products are exact, and a block is multiplied in pieces whose shapes are
-    those of the block alone: its bits do not depend on the number of blocks.
+    Each product is with the last axis and makes it the first: so BLAS has one large product a block, and after three
+    the axes are in order again. The factor is a power of two, so that all products are exact, and the shapes are those
+    of a block alone: its bits do not depend on the number of blocks. Returns the result and the other array, both of
+    which are written to.
     """
     count, width = x.shape
-    a, b, c = (_matrix((width.bit_length() + 1 - k) // 3) for k in range(3))
-    y = np.matmul(a, x.reshape(count, len(a), -1))
-    y = np.matmul(b, y.reshape(-1, len(b), len(c)))
-    return np.matmul(y.reshape(count, -1, len(c)), c * np.float32(factor)).reshape(count, width)
+    for k in reversed(range(3)):
+        matrix = _matrix((width.bit_length() + 1 - k) // 3) * np.float32(1.0 if k else factor)
+        last = x.reshape(count, -1, len(matrix)).swapaxes(1, 2)
+        np.matmul(matrix, last, out=spare.reshape(last.shape))
+        x, spare = spare, x
+    return x, spare
 
 
 @cache
