@@ -37,7 +37,7 @@ from fedmtl.core.context import Context
 from fedmtl.core.lines import pairs_of, read_lines
 from fedmtl.core.types import ClientId, Params, Payload, Upload
 from fedmtl.core.uploads import Stack, Uploads, add
-from fedmtl.models.narrow import leading
+from fedmtl.models.narrow import leading_blocks
 
 
 @dataclass(frozen=True)
@@ -125,12 +125,8 @@ class SubModels:
 
     def broadcast(self, server: Any, client: ClientId, ctx: Context) -> Payload:
         shapes = self.shapes[self.widths[client]]
-
-        def block(name: str, w: Tensor) -> Tensor:
-            return leading(w, shapes.get(name, w.shape))  # (1)
-
         whole = self.algorithm.broadcast(server, client, ctx)
-        return {record: {name: block(name, w) for name, w in params.items()} for record, params in whole.items()}
+        return {record: leading_blocks(params, shapes) for record, params in whole.items()}  # (1)
 
     def aggregate(self, server: Any, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Any:
         given = uploads if isinstance(uploads, Uploads) else list(uploads)

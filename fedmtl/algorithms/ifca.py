@@ -90,9 +90,8 @@ class IFCA:
         self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch], ctx: Context
     ) -> LocalResult[None]:
         models = self.sent_models(down, private)
-        best = _best(loss, models, batches)  # (1)
+        best, choice = _choose(loss, models, batches)  # (1)
         w = sgd(loss, pick(tree_stack(models), best), batches, self.lr, self.epochs, self.optimizer, ctx=ctx)  # (2)
-        choice = (torch.arange(len(models), device=best.device) == best).float()
         return LocalResult(None, Upload({"model": w, "choice": {"turn": choice}}, num_examples(batches)))
 
     def aggregate(self, server: Clusters, uploads: Iterable[tuple[ClientId, Upload]], ctx: Context) -> Clusters:
@@ -116,16 +115,16 @@ class IFCA:
     def newcomer_weights(
         self, loss: LossFn, down: Payload, private: None, batches: Sequence[Batch], steps: int
     ) -> Tensor:
-        models = self.sent_models(down, private)
-        best = _best(loss, models, batches)  # (1)
-        return (torch.arange(len(models), device=best.device) == best).float()
+        return _choose(loss, self.sent_models(down, private), batches)[1]  # (1)
 
     def personal_params(self, down: Payload, private: None) -> Params:
         return down["model"]
 
 
-def _best(loss: LossFn, models: Sequence[Params], batches: Sequence[Batch]) -> Tensor:
-    return torch.stack([total_loss(loss, w, batches) for w in models]).argmin()
+def _choose(loss: LossFn, models: Sequence[Params], batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
+    """The number of the model of least loss, and a row that is 1 there."""
+    best = torch.stack([total_loss(loss, w, batches) for w in models]).argmin()
+    return best, (torch.arange(len(models), device=best.device) == best).float()
 
 
 def _records(count: int) -> list[str]:

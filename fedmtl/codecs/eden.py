@@ -81,7 +81,7 @@ class EDEN:
         scales = np.empty((count, (body - SEED) // 4), "<f4")
         planes = data[:, body:].reshape(count, self.bits, padded // 8)
         for part in _parts(count, size):
-            width, length = part.width, part.numbers.stop - part.numbers.start
+            width, length = part.width, part.length
             y = x[part.clients, part.numbers]
             if length > y.shape[1]:
                 y = np.pad(y, ((0, 0), (0, length - y.shape[1])))
@@ -93,8 +93,7 @@ class EDEN:
             with np.errstate(over="ignore"):
                 scale = np.minimum(np.ldexp(scale, power[:, 0]), np.finfo(np.float32).max)
             scales[part.clients, part.blocks] = scale.reshape(-1, length // width)
-            place = slice(part.numbers.start // 8, part.numbers.stop // 8)
-            planes[part.clients, :, place] = bits.reshape(self.bits, -1, length // 8).swapaxes(0, 1)
+            planes[part.clients, :, part.bytes] = bits.reshape(self.bits, -1, length // 8).swapaxes(0, 1)
         data[:, :SEED] = seeds.astype("<u4")[:, None].view(np.uint8)
         data[:, SEED:body] = scales.view(np.uint8)
         return data, None
@@ -133,16 +132,14 @@ class EDEN:
         planes = data[:, body:].reshape(count, self.bits, padded // 8)
         signs, x = sign_bits(seeds, padded), np.empty((count, size), np.float32)
         for part in _parts(count, size):
-            place = slice(part.numbers.start // 8, part.numbers.stop // 8)
-            y = _levels(*planes[part.clients, :, place].swapaxes(0, 1)).reshape(-1, part.width)
+            y = _levels(*planes[part.clients, :, part.bytes].swapaxes(0, 1)).reshape(-1, part.width)
             y = rotate_back(y, part.of(signs))
             scale = scales[part.clients, part.blocks].reshape(-1, 1)
             with np.errstate(over="ignore"):
                 y *= scale  # (4)
             if (scale > 2.0**100).any():
                 np.clip(y, -np.finfo(np.float32).max, np.finfo(np.float32).max, out=y)
-            length = part.numbers.stop - part.numbers.start
-            x[part.clients, part.numbers] = y.reshape(-1, length)[:, : size - part.numbers.start]
+            x[part.clients, part.numbers] = y.reshape(-1, part.length)[:, : size - part.numbers.start]
         return x
 
     def _lengths(self, size: int) -> tuple[int, int]:
@@ -168,9 +165,19 @@ class _Part(NamedTuple):
     """Places among all blocks of a client."""
     width: int
 
+    @property
+    def length(self) -> int:
+        """Numbers of each client."""
+        return self.numbers.stop - self.numbers.start
+
+    @property
+    def bytes(self) -> slice:
+        """Places of their bits, of each kind."""
+        return slice(self.numbers.start // 8, self.numbers.stop // 8)
+
     def of(self, signs: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The part's own signs, [ROUNDS, blocks, width / 8], of those of all, [K, ROUNDS, N / 8]."""
-        own = signs[self.clients, :, self.numbers.start // 8 : self.numbers.stop // 8]
+        own = signs[self.clients, :, self.bytes]
         return own.swapaxes(0, 1).reshape(signs.shape[1], -1, self.width // 8)
 
 

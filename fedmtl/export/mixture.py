@@ -4,15 +4,13 @@ Model m's parameter ``trunk.0.bias`` is ``model.<m>.trunk.0.bias``; the weights 
 ``weights.<task>`` where each task has its own. They are vectors, so they stay float32.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor
 
+from fedmtl.algorithms.base import Weights
 from fedmtl.core.trees import select
 from fedmtl.core.types import Params
-
-Weights = Mapping[str, Tensor] | Tensor
-"""Weights of M models: [M] for each task, or for all."""
 
 
 def flat(models: Sequence[Params], weights: Weights) -> dict[str, Tensor]:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fedmtl.algorithms.base import Weights
 from fedmtl.core.types import Params, TaskSet
-from fedmtl.export.mixture import Weights
 from fedmtl.models.adapters import Adapters, held
 from fedmtl.models.split_model import SplitModel
 from fedmtl.tasks.base import Task

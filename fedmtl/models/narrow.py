@@ -1,7 +1,7 @@
 """Narrower copies of a model: the first units of each hidden layer, with the leading blocks of its parameters."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from functools import partial
@@ -130,3 +130,8 @@ def _keep(part: nn.Module, **sizes: tuple[int, ...]) -> None:
 def leading(value: Tensor, shape: Sequence[int]) -> Tensor:
     """Return the leading block of a tensor, without a copy."""
     return value[tuple(slice(size) for size in shape)]
+
+
+def leading_blocks(values: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
+    """Return the leading blocks of those that have a shape here, and the others whole, without a copy."""
+    return {name: leading(value, shapes.get(name, value.shape)) for name, value in values.items()}

@@ -13,7 +13,7 @@ from fedmtl.codecs.dense import Dense
 from fedmtl.core.random import SERVER, rng
 from fedmtl.core.trees import tree_stack, weighted_mean
 from fedmtl.core.types import ClientId, Params, Payload, TaskSet
-from fedmtl.models.narrow import leading
+from fedmtl.models.narrow import leading_blocks
 from fedmtl.onboarding.kinds import NewcomerKind
 from fedmtl.protocol.link import Link
 from fedmtl.protocol.packets import DOWN
@@ -53,10 +53,12 @@ def download(kind: NewcomerKind, server: Any, version: int, owned: TaskSet) -> D
     if plan.mixture is not None and not several:
         _refuse_several(plan)
 
+    shapes = {name: value.shape for name, value in plan.initial.items()} if kind.narrow else {}
+
     def sent(client: ClientId) -> Payload:
         """Return the broadcast to a client of the run, were it of the new one's width and tasks."""
         payload = plan.broadcast(server, client, owned, version + 1)
-        return {record: _cut(params, plan.initial) for record, params in payload.items()} if kind.narrow else payload
+        return {record: leading_blocks(params, shapes) for record, params in payload.items()}
 
     first = sent(alike)
     model = {**plan.initial, **plan.algorithm.personal_params(first, plan.init_client(owned, 1))}
@@ -86,11 +88,6 @@ def download(kind: NewcomerKind, server: Any, version: int, owned: TaskSet) -> D
     received = link.arrays(torch.from_numpy(found.vectors[0].copy()))
     params = {name: received[record][name] for record, names in records.items() for name in names}
     return Download(params, int(packed.packets.lengths[0]), received)
-
-
-def _cut(params: Params, initial: Params) -> Params:
-    """Return the part of a record that a model of this size has."""
-    return {name: leading(value, initial[name].shape) if name in initial else value for name, value in params.items()}
 
 
 def _records(plan: Plan, payload: Payload, model: Params) -> dict[str, list[str]]:

@@ -90,8 +90,7 @@ class SeveralModels:
         cohort = group.cohort(self._function(steps), rows, every, None, EVALUATION_BATCH)
         weights: Weights = self.engine.map([cohort])[0]
         if self.mixed:
-            named = {"weights": weights} if isinstance(weights, Tensor) else _named(weights)
-            return NewModels(flat(self.models, {}), named)
+            return NewModels(flat(self.models, {}), flat([], weights))
         assert isinstance(weights, Tensor)
         best = weights.argmax(1).cpu()
         return NewModels({}, {name: w[best] for name, w in tree_stack(self.models).items() if name in self.sent})
@@ -110,7 +109,3 @@ class SeveralModels:
     @cached_property
     def _functions(self) -> dict[int, ClientFn]:
         return {}
-
-
-def _named(weights: Any) -> dict[str, Tensor]:
-    return {f"weights.{task}": value for task, value in weights.items()}

@@ -125,7 +125,7 @@ class ByMap:
     def local_update(
         self, loss: LossFn, down: Payload, private: MappedClient, batches: Sequence[Batch], ctx: Context
     ) -> LocalResult[MappedClient]:
-        own = Companions({**private.own, **_mapped(down)})
+        own = Companions(_beside(down, private))
         with trained_beside(own):
             found = self.algorithm.local_update(MappedLoss(loss, own), _without(down), private.inner, batches, ctx)
         sent = ({name: own.params[name] for name in down.get(record, {})} for record in RECORDS)
@@ -149,23 +149,22 @@ class ByMap:
         return {place: {**params, **means.get(place, {})} for place, params in grouped.items()}
 
     def personal_params(self, down: Payload, private: MappedClient) -> Params:
-        return {**self.algorithm.personal_params(_without(down), private.inner), **private.own, **_mapped(down)}
+        return {**self.algorithm.personal_params(_without(down), private.inner), **_beside(down, private)}
 
     def mixture(self, down: Payload, private: MappedClient) -> Prediction:
         inner: Any = self.algorithm
         models, weights = inner.mixture(_without(down), private.inner)
-        return [{**model, **private.own, **_mapped(down)} for model in models], weights
+        return [{**model, **_beside(down, private)} for model in models], weights
 
     def sent_models(self, down: Payload, private: MappedClient) -> list[Params]:
         inner: Any = self.algorithm
-        beside = {**private.own, **_mapped(down)}
-        return [{**model, **beside} for model in inner.sent_models(_without(down), private.inner)]
+        return [{**model, **_beside(down, private)} for model in inner.sent_models(_without(down), private.inner)]
 
     def newcomer_weights(
         self, loss: LossFn, down: Payload, private: MappedClient, batches: Sequence[Batch], steps: int
     ) -> Weights:
         inner: Any = self.algorithm
-        mapped = MappedLoss(loss, Companions({**private.own, **_mapped(down)}))
+        mapped = MappedLoss(loss, Companions(_beside(down, private)))
         return inner.newcomer_weights(mapped, _without(down), private.inner, batches, steps)
 
     def diagnostics(self, server: MappedServer) -> Mapping[str, Tensor]:
@@ -175,6 +174,11 @@ class ByMap:
 
 def _mapped(down: Payload) -> Params:
     return {name: value for record in RECORDS for name, value in down.get(record, {}).items()}
+
+
+def _beside(down: Payload, private: MappedClient) -> Params:
+    """Parameters of the client's model beside the algorithm's own."""
+    return {**private.own, **_mapped(down)}
 
 
 def _without(down: Payload) -> Payload:
