@@ -47,7 +47,10 @@ class AxisPoint(NamedTuple):
     level: tuple[str, ...]
     """Those that are not clearly behind the best; without the best."""
     local: tuple[str, ...]
-    """Those of the best and its equals that are Local: where there is one, nothing needs to be sent."""
+    """Those of the best and its equals that are Local and that no method is clearly better than: where there is one,
+    nothing needs to be sent."""
+    over_local: tuple[str, Difference] | None
+    """The best of those that are clearly better than Local, where Local is level with the best method of all."""
     ahead: tuple[str, Difference] | None
     """The next best that is clearly behind, and by how much; None where all are level."""
 
@@ -116,8 +119,11 @@ def places(lines: MethodLines) -> list[AxisPoint]:
         behind = {name: difference(groups[best], groups[name]) for name in others}
         level = tuple(name for name in others if not is_clear(behind[name]))
         clear = [name for name in others if name not in level]
-        local = tuple(name for name in (best, *level) if _is_local(groups[name]))
-        found.append(AxisPoint(value, best, level, local, (clear[0], behind[clear[0]]) if clear else None))
+        alone = {name: _clearly_over(name, ranked, groups) for name in (best, *level) if _is_local(groups[name])}
+        local = tuple(name for name, better in alone.items() if better is None)
+        over_local = None if local else next(iter(alone.values()), None)
+        ahead = (clear[0], behind[clear[0]]) if clear else None
+        found.append(AxisPoint(value, best, level, local, over_local, ahead))
     return found
 
 
@@ -153,6 +159,12 @@ def is_clear(difference: Difference) -> bool:
 def _turned(difference: Difference) -> Difference:
     mean, low, high = (None if end is None else -end for end in difference[:3])
     return difference._replace(mean=mean, low=high, high=low)
+
+
+def _clearly_over(name: str, ranked: Sequence[str], groups: Mapping[str, Group]) -> tuple[str, Difference] | None:
+    """The highest of those that are clearly better than one. The highest of all need not be: its seeds may spread."""
+    others = ((other, difference(groups[other], groups[name])) for other in ranked if other != name)
+    return next(((other, over) for other, over in others if is_clear(over)), None)
 
 
 def _is_local(group: Group) -> bool:

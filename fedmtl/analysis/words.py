@@ -73,7 +73,8 @@ def listed(names: Sequence[Any], last: str = "and") -> str:
 
 def _key(place: AxisPoint) -> tuple[str, ...]:
     """Equal for places that one clause describes."""
-    return ("alone",) if place.local else (place.best, *sorted(place.level))
+    over = place.over_local[0] if place.over_local else ""
+    return ("alone",) if place.local else (place.best, over, *sorted(place.level))
 
 
 def _stretch(found: Sequence[AxisPoint]) -> str:
@@ -83,11 +84,18 @@ def _stretch(found: Sequence[AxisPoint]) -> str:
     if first.local:
         return f"{at} no method is clearly better than learning alone (Local), which sends nothing"
     level = f", level with {listed(sorted(first.level))}" if first.level else ""
-    margins = [place for place in found if place.ahead is not None]
-    if not margins:
-        return f"{at} {first.best} is best{level}"
-    place = margins[0]
-    assert place.ahead is not None
-    name, difference = place.ahead
-    which = f" at {place.value}" if len(found) > 1 else ""
-    return f"{at} {first.best} is best{level} ({signed(difference)} over {name}{which})"
+    text = f"{at} {first.best} is best{level}"
+    for place in found:
+        if place.ahead is not None:
+            name, difference = place.ahead
+            text += f" ({signed(difference)} over {name}{_at(place, found)})"
+            break
+    if first.over_local is not None:
+        name, difference = first.over_local
+        text += f", and {name} is clearly better than learning alone ({signed(difference)}{_at(first, found)})"
+    return text
+
+
+def _at(place: AxisPoint, found: Sequence[AxisPoint]) -> str:
+    """The value of a margin, where a clause is about several."""
+    return f" at {place.value}" if len(found) > 1 else ""

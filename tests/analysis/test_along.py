@@ -23,13 +23,15 @@ SPREAD = {0: -0.004, 1: 0.0, 2: 0.004}
 """Of the seeds, in the scores of all methods but Local: the differences from Local are d − e, d, d + e."""
 
 
-def runs_of(folder: Path, scores: Mapping[str, Sequence[float]], codecs: Sequence[str] = ("Dense",)) -> list[Run]:
+def runs_of(
+    folder: Path, scores: Mapping[str, Sequence[float]], codecs: Sequence[str] = ("Dense",), spread: float = 1
+) -> list[Run]:
     """A run for each method, value and seed; with TopK a hundredth is lost and an eighth is sent."""
     for name, values in scores.items():
         for value, score in zip(AXIS.values, values, strict=True):
-            for seed, spread in SPREAD.items():
+            for seed, of_seed in SPREAD.items():
                 for codec in codecs:
-                    own = score + spread * (name != "Local") - 0.008 * (codec != "Dense")
+                    own = score + spread * of_seed * (name != "Local") - 0.008 * (codec != "Dense")
                     sent = 0 if name == "Local" else 800 if codec == "Dense" else 100
                     write_run(
                         folder / f"{name}-{value}-{seed}-{codec}",
@@ -91,6 +93,22 @@ def test_methods_that_are_level_do_not_cross(tmp_path: Path) -> None:
         "By digits a client has: at 10 FedPer is best (+0.100 [+0.090, +0.110] over Local); "
         "at 3 and 1 no method is clearly better than learning alone (Local), which sends nothing."
     )
+
+
+def test_a_method_that_is_better_than_learning_alone_is_named_though_another_is_highest(tmp_path: Path) -> None:
+    """At 3 MRMTL − Local is .03 ± .0994 (seeds spread by ten times as much): level. FedPer − Local is .02 ± .00994."""
+    runs = runs_of(tmp_path / "calm", {"Local": (0.5, 0.90, 1.0), "FedPer": (0.6, 0.92, 0.8)})
+    runs += runs_of(tmp_path / "wide", {"MRMTL": (0.7, 0.93, 0.7)}, spread=10)
+    (lines,) = along(runs, AXIS)
+    _, at_3, at_1 = places(lines)
+    assert (at_3.best, at_3.level, at_3.local) == ("MRMTL", ("FedPer", "Local"), ())
+    assert at_3.over_local is not None and at_3.over_local[0] == "FedPer"
+    assert at_3.over_local[1][:3] == pytest.approx((0.02, 0.02 - 0.00994, 0.02 + 0.00994), abs=1e-5)
+    assert at_1.local == ("Local",) and at_1.over_local is None
+    assert (
+        "at 3 MRMTL is best, level with FedPer and Local, and FedPer is clearly better than learning alone "
+        "(+0.020 [+0.010, +0.030]); at 1 no method is clearly better"
+    ) in sharing_sentence(lines)
 
 
 def test_the_sentence_follows_the_numbers(lines: MethodLines) -> None:
