@@ -58,13 +58,11 @@ def _rrelu(
     return torch.where(input >= 0, input, input * slope)
 
 
-def _normalised(
-    x: Tensor, moments: tuple[Tensor, Tensor], weight: Tensor | None, bias: Tensor | None, eps: float
-) -> Tensor:
-    shape = (1, -1, *[1] * (x.ndim - 2))
-    mean, var = moments
+def _normalised(given: tuple[Tensor, Tensor], weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    apart, var = given
+    shape = (1, -1, *[1] * (apart.ndim - 2))
     scale = torch.rsqrt(var + eps) if weight is None else torch.rsqrt(var + eps) * weight.reshape(shape)
-    out = (x - mean) * scale
+    out = apart * scale
     return out if bias is None else out + bias.reshape(shape)
 
 
@@ -82,7 +80,7 @@ def _batch_norm(
 ) -> Tensor:
     if running_mean is None or running_var is None:
         return func(input, running_mean, running_var, weight, bias, training, momentum, eps)
-    return _normalised(input, run.batch_norm(input, running_mean, running_var, training, momentum), weight, bias, eps)
+    return _normalised(run.batch_norm(input, running_mean, running_var, training, momentum), weight, bias, eps)
 
 
 def _instance_norm(
@@ -99,8 +97,8 @@ def _instance_norm(
 ) -> Tensor:
     if running_mean is None or running_var is None:
         return func(input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
-    moments = run.instance_norm(input, running_mean, running_var, use_input_stats, momentum)
-    return _normalised(input, moments, weight, bias, eps)
+    found = run.instance_norm(input, running_mean, running_var, use_input_stats, momentum)
+    return _normalised(found, weight, bias, eps)
 
 
 def _attention(

@@ -81,25 +81,30 @@ class LayerPass:
     def batch_norm(
         self, x: Tensor, mean: Tensor, var: Tensor, training: bool, momentum: float
     ) -> tuple[Tensor, Tensor]:
-        """Return the mean and the variance to normalise with, [1, C, 1, …], by (1) or (2)."""
+        """Return x − μ, and the variance to normalise with, [1, C, 1, …], by (1) or (2).
+
+        In training, padding is 0 behind the layer: far from the real rows of a small batch, it would grow by each of
+        many layers, and what overflows is NaN in products with the mask.
+        """
         old, names = self._statistics(x, mean, var, training)
         if not names:
-            return old
+            return x - old[0], old[1]
         rows = self._rows(x)
         count = rows.sum() * x.shape[2:].numel()
         now, spread = _moments(x, (0, *range(2, x.ndim)), rows, count.clamp(min=1))
         several = count > 1
         unbiased = spread * (count / (count - 1).clamp(min=1))
         self._replace(names, old, (now, unbiased), self._momentum(names, momentum, several), several)  # (1)
-        return torch.where(several, now, old[0]), torch.where(several, spread, old[1])
+        apart = x - torch.where(several, now, old[0])
+        return torch.where(rows > 0, apart, 0.0), torch.where(several, spread, old[1])
 
     def instance_norm(
         self, x: Tensor, mean: Tensor, var: Tensor, training: bool, momentum: float
     ) -> tuple[Tensor, Tensor]:
-        """Return the mean and the variance to normalise with, [B, C, 1, …] or [1, C, 1, …], by (1) or (2)."""
+        """Return x − μ, and the variance to normalise with, [B, C, 1, …] or [1, C, 1, …], by (1) or (2)."""
         old, names = self._statistics(x, mean, var, training)
         if not names:
-            return old
+            return x - old[0], old[1]
         places = x.shape[2:].numel()
         if places < 2:
             raise ValueError(f"InstanceNorm got one number for each channel, {tuple(x.shape)}, which has no variance.")
@@ -109,7 +114,7 @@ class LayerPass:
         over_rows = [(value.detach() * rows).sum(0, keepdim=True) / least for value in (now, spread)]
         unbiased = over_rows[1] * (places / (places - 1))
         self._replace(names, old, (over_rows[0], unbiased), momentum, rows.sum() > 0)  # (1)
-        return now, spread
+        return x - now, spread
 
     def _statistics(
         self, x: Tensor, mean: Tensor, var: Tensor, training: bool

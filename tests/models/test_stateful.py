@@ -172,6 +172,31 @@ def test_a_padded_batch_changes_no_statistic() -> None:
     assert all(torch.equal(one[name], other[name]) for name in params)
 
 
+class ManyNorms:
+    """Forty layers with BatchNorm."""
+
+    def trunk(self, input_shape: tuple[int, ...]) -> nn.Module:
+        hidden = [layer for _ in range(40) for layer in (nn.Linear(16, 16), nn.BatchNorm1d(16), nn.SiLU())]
+        return nn.Sequential(nn.Linear(6, 16), *hidden)
+
+    def head(self, features: int, outputs: int) -> nn.Module:
+        return nn.Linear(features, outputs)
+
+
+def test_padding_does_not_grow_by_each_layer() -> None:
+    """Two rows .01 apart; padding 1 from them is 1e2 deviations away behind the first norm, and would be NaN behind
+    thirty, and the real rows' gradients with it."""
+    module = build(ManyNorms(), (6,), TASKS, 0, False)
+    loss, params = loss_fn(module, TASKS, ("a",)), initial_params(module)
+    x = torch.rand(1, 6, generator=torch.Generator().manual_seed(0))
+    rows = torch.cat([x, x + 0.01])
+    alone = {"x": rows, "y.a": torch.tensor([0.0, 1.0]), "mask": torch.ones(2)}
+    padding = torch.cat([rows, 1 - x]), torch.tensor([0.0, 1.0, 0.0]), torch.tensor([1.0, 1.0, 0.0])
+    found, padded = (sgd(loss, params, [one], 1e-4) for one in (alone, dict(zip(alone, padding, strict=True))))
+    for name, value in found.items():
+        torch.testing.assert_close(padded[name], value, rtol=1e-3, atol=1e-4)
+
+
 # ---- dropout --------------------------------------------------------------------------------------------------------
 
 
