@@ -197,8 +197,8 @@ def check_gradient(name: str, forward: Callable[[Mapping[str, Tensor]], Tensor],
 
 
 _REPEATABLE = (
-    "and a run must give the same numbers again; draw by dropout layers alone, whose numbers follow the experiment's "
-    "seed: weight_decay of an optimizer regularises, too."
+    "and a run must give the same numbers again; draw in training alone, if self.training, by dropout layers or "
+    "torch's rand, randn, bernoulli and normal without a generator, whose numbers follow the experiment's seed then."
 )
 _ROWS = "an example's outputs depend on it alone, because batches are padded; use BatchNorm, GroupNorm or LayerNorm."
 

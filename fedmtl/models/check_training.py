@@ -31,6 +31,11 @@ def examine(name: str, part: str, module: nn.Module, x: Tensor, check_output: Ch
     """
     found, new, layers = run(name, part, lambda given: _train(module, given, 2), x.clone())
     check_output(found)
+    if layers.drew_in_place and found.isnan().any():
+        raise ValueError(
+            f"{name}: {part} gives NaN in training; where it draws into a tensor, as in noise.bernoulli_(p), it "
+            "has to go on with what was returned: noise = noise.bernoulli_(p)."
+        )
     if not (layers.used or new or _measures_differently(name, part, module, x, found)):
         first = run(name, part, module, x.clone())
         check_pure(name, part, module, x, first)

@@ -15,17 +15,20 @@ from fedmtl.core.context import Context
 from fedmtl.core.types import Params
 from fedmtl.models.layer_functions import FUNCTIONS
 from fedmtl.models.layers import LayerPass
+from fedmtl.models.random_functions import RANDOM_FUNCTIONS
+
+_OWN = FUNCTIONS | RANDOM_FUNCTIONS
 
 
 class _LayerFunctions(TorchFunctionMode):
-    """Runs the functions of ``FUNCTIONS`` in place of torch's."""
+    """Runs the functions of ``FUNCTIONS`` and ``RANDOM_FUNCTIONS`` in place of torch's."""
 
     def __init__(self, layers: LayerPass) -> None:
         super().__init__()
         self._layers = layers
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        own = FUNCTIONS.get(getattr(func, "__name__", ""))
+        own = _OWN.get(getattr(func, "__name__", ""))
         return func(*args, **(kwargs or {})) if own is None else own(self._layers, func, *args, **(kwargs or {}))
 
 

@@ -45,16 +45,32 @@ class LayerPass:
         """Buffers after the pass that it has replaced."""
         self.used = False
         """True once a layer has trained in a way that it does not measure."""
+        self.drew_in_place = False
+        """True once a tensor was drawn into, which is NaN since."""
 
     def begin(self, part: str, rows: Tensor | None = None) -> None:
         """Begin the trunk, or a head; where only some rows are its own, 1 for those, [B], and others are padding."""
         self._part, self._site, self._own = part, 0, rows
 
+    @property
+    def trains(self) -> bool:
+        """True in a training step, which has randomness."""
+        return self._ctx is not None
+
     def uniform(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """Draw float32 numbers from [0, 1)."""
+        return self._draws().uniform(shape).to(like.device)
+
+    def normal(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """Draw float32 numbers from N(0, 1)."""
+        return self._draws().normal(shape).to(like.device)
+
+    def _draws(self) -> Context:
+        """Return the randomness of the next layer that draws."""
         assert self._ctx is not None
         self.used = True
         self._site += 1
-        return self._ctx.fold(self._part).fold(self._site).uniform(shape).to(like.device)
+        return self._ctx.fold(self._part).fold(self._site)
 
     def kept(self, x: Tensor, p: float, shape: tuple[int, ...]) -> Tensor:
         """Draw 1 with probability 1 − p, else 0."""

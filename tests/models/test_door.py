@@ -168,7 +168,7 @@ class RunningCalls(nn.Module):
 
 
 SHARED_HEAD = nn.Linear(4, 4)
-DRAWS = r"draws random numbers \(in forward\), and a run must give the same numbers again; draw by dropout layers alone"
+DRAWS = r"draws random numbers \(in forward\), and a run must give the same numbers again; draw in training alone"
 REFUSED: dict[str, tuple[Any, str]] = {
     "noise in forward": (doing(lambda x: x + torch.randn_like(x)), DRAWS),
     "noise of pooling": (
