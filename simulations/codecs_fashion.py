@@ -17,6 +17,7 @@ from torch import nn
 from fedmtl import EDEN, STC, Dense, ErrorFeedback, Experiment, FashionMNIST, FedPer, compare
 from fedmtl.cli.script import run_script
 from fedmtl.core.markdown import table
+from fedmtl.runs.labels import describe
 
 PAIRS = (  # up, down
     (Dense(), Dense()),
@@ -62,16 +63,17 @@ def main(
         for seed in range(seeds)
     ]
     found = compare(experiments, out, on_event=lambda event: print(event.kind, event.task, flush=True))
-    rows, dense = [], np.nan
-    for group, pair in zip(found.groups, PAIRS, strict=True):
+    rows, dense = [], 0.0
+    for group in sorted(found.groups, key=lambda group: group.codec):  # Dense, which has no word, is first
+        pair = [describe(group.runs[0].experiment[way]) for way in ("up_codec", "down_codec")]
         scores = [run.score() for run in group.runs]
         packets = [row for run in group.runs for row in run.transfers if row["purpose"] == "train"]
         sent = [sum(p["packet_bytes"] for p in packets if p["direction"] == way) for way in ("up", "down")]
         total = sum(sent)
-        dense = total if pair == PAIRS[0] else dense
+        dense = dense or total
         spread = f"{np.mean(scores):.4f} ± {np.std(scores, ddof=min(1, len(scores) - 1)):.4f}"
         sizes = [f"{size / len(scores) / 1e6:.1f} MB" for size in (*sent, total)]
-        rows.append([*map(repr, pair), spread, *sizes, f"{dense / total:.1f}"])
+        rows.append([*pair, spread, *sizes, f"{dense / total:.1f}"])
     print(table(["up", "down", f"accuracy after {rounds} rounds", "bytes up", "bytes down", "all", "fewer"], rows))
 
 
