@@ -2,8 +2,7 @@
 
     python simulations/codecs_fashion.py --seeds 3 --lr 0.1
 
-The trunk of 51,616 numbers goes up and down through codecs. `codecs_fashion.toml` is the same as a preset. Runs that
-are finished in the folder are not run again.
+The trunk of 51,616 numbers goes up and down through codecs. `codecs_fashion.toml` is the same as a preset.
 """
 
 from dataclasses import dataclass
@@ -69,11 +68,10 @@ def main(
         scores = [run.score() for run in group.runs]
         packets = [row for run in group.runs for row in run.transfers if row["purpose"] == "train"]
         sent = [sum(p["packet_bytes"] for p in packets if p["direction"] == way) for way in ("up", "down")]
-        total = sum(sent)
-        dense = dense or total
+        dense = dense or sum(sent)
         spread = f"{np.mean(scores):.4f} ± {np.std(scores, ddof=min(1, len(scores) - 1)):.4f}"
-        sizes = [f"{size / len(scores) / 1e6:.1f} MB" for size in (*sent, total)]
-        rows.append([*pair, spread, *sizes, f"{dense / total:.1f}"])
+        sizes = [f"{size / len(scores) / 1e6:.1f} MB" for size in (*sent, sum(sent))]
+        rows.append([*pair, spread, *sizes, f"{dense / sum(sent):.1f}"])
     print(table(["up", "down", f"accuracy after {rounds} rounds", "bytes up", "bytes down", "all", "fewer"], rows))
 
 
