@@ -17,8 +17,9 @@ from fedmtl.protocol.make_plan import TokensRefused
 from fedmtl.protocol.plan_check import check_inputs, check_plan
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.floors import floors
+from fedmtl.runs.progress import Progress
 from fedmtl.runs.recorder import Recorder
-from fedmtl.runs.result import Models, Progress, Result
+from fedmtl.runs.result import Models, Result
 from fedmtl.runs.run_folder import check_folder
 from fedmtl.runs.run_lock import hold
 from fedmtl.runs.same_run import facts

@@ -31,7 +31,7 @@ from fedmtl.registry.described import described
 from fedmtl.registry.names import REGISTRY
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.presets import presets
-from fedmtl.runs.result import Progress
+from fedmtl.runs.progress import Progress
 from tests.pictures import undrawn
 
 PRESET = """# Five clients and one task: small.

@@ -21,7 +21,8 @@ from fedmtl.core.trees import sha256
 from fedmtl.models import MLP
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
-from fedmtl.runs.result import Progress, Result
+from fedmtl.runs.progress import Progress
+from fedmtl.runs.result import Result
 from fedmtl.runtime import InProcess
 from fedmtl.runtime.local import LocalGrid
 from tests import toys

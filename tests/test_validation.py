@@ -20,7 +20,7 @@ from fedmtl.data.validation import valid_sizes
 from fedmtl.export.client_models import for_each_client_model
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
-from fedmtl.runs.result import Progress
+from fedmtl.runs.progress import Progress
 from fedmtl.runtime import Ray
 from fedmtl.runtime.ray.grid import RayGrid
 from tests.test_resume import DATA, Killed, after, assert_same_run, contents, copying, kill_after

@@ -10,7 +10,8 @@ from fedmtl.core.terminal import say
 
 if TYPE_CHECKING:  # torch is imported by the commands that need it, so that help and errors come at once
     from fedmtl.runs.experiment import Experiment
-    from fedmtl.runs.result import Progress, Result
+    from fedmtl.runs.progress import Progress
+    from fedmtl.runs.result import Result
 
 
 def watch(label: str, rounds: int) -> tuple[Callable[["Progress"], None], Callable[[], None]]:

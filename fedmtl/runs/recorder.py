@@ -40,7 +40,8 @@ from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.final_files import names_in, write_results
 from fedmtl.runs.metrics import measure_blocks
 from fedmtl.runs.open_folder import open_folder, write_first_files
-from fedmtl.runs.result import Progress, Result, diagnostics_of, measures_of, progress_of
+from fedmtl.runs.progress import Progress, progress_of
+from fedmtl.runs.result import Result, diagnostics_of, measures_of
 from fedmtl.runs.run_folder import mark_begun, remove_temporaries
 from fedmtl.runs.run_tables import Blocks, RunTables
 from fedmtl.runs.summary import summarise

@@ -9,7 +9,7 @@ from fedmtl.runs.run_failure import Failure
 
 if TYPE_CHECKING:  # torch is imported by the processes that train
     from fedmtl.runs.experiment import Experiment
-    from fedmtl.runs.result import Progress
+    from fedmtl.runs.progress import Progress
 
 
 class Work(Protocol):

@@ -7,7 +7,7 @@ from fedmtl.runs.run_failure import Failure, failure_of
 from fedmtl.studies.base import Event, StudyTask
 
 if TYPE_CHECKING:
-    from fedmtl.runs.result import Progress
+    from fedmtl.runs.progress import Progress
 
 
 class _OfTheCaller(BaseException):

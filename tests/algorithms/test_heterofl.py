@@ -17,7 +17,8 @@ from fedmtl.models.split import build
 from fedmtl.protocol.plan_check import check_plan
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
-from fedmtl.runs.result import Progress, Result
+from fedmtl.runs.progress import Progress
+from fedmtl.runs.result import Result
 from fedmtl.tasks import MultiClass
 from tests import toys
 from tests.cases import case

@@ -15,7 +15,8 @@ from fedmtl.onboarding.download import download
 from fedmtl.onboarding.kinds import kinds
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
-from fedmtl.runs.result import Progress, Result
+from fedmtl.runs.progress import Progress
+from fedmtl.runs.result import Result
 from tests import toys
 from tests.algorithms.rounds import jobs, start
 from tests.cases import case

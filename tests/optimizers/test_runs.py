@@ -22,7 +22,7 @@ from fedmtl.registry.components import REGISTRY, find
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.presets import load_experiment
-from fedmtl.runs.result import Progress
+from fedmtl.runs.progress import Progress
 from tests import toys
 from tests.algorithms.rounds import jobs, play, start
 from tests.conftest import ALL_ALGORITHMS, tiny_plan

@@ -21,7 +21,8 @@ from fedmtl.data import ClientData, Federation, Split, Synthetic
 from fedmtl.models import MLP
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment, from_dict
-from fedmtl.runs.result import Progress, Result
+from fedmtl.runs.progress import Progress
+from fedmtl.runs.result import Result
 from fedmtl.tasks.regression import Regression
 from tests import toys
 from tests.toys import mixed

@@ -11,7 +11,7 @@ from fedmtl.analysis import read_run
 from fedmtl.core.bounds import one_line
 from fedmtl.core.diverged import Diverged
 from fedmtl.run_experiment import run
-from fedmtl.runs.result import Progress
+from fedmtl.runs.progress import Progress
 from fedmtl.runs.run_failure import Failure, failure_of, read_failure
 from tests.toys import experiment
 

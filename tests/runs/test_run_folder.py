@@ -17,7 +17,7 @@ from fedmtl.analysis.report import write_report
 from fedmtl.export.shrink import shrink
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
-from fedmtl.runs.result import Progress
+from fedmtl.runs.progress import Progress
 from fedmtl.runs.run_folder import MANIFEST, claim, read_manifest, write_manifest, write_outputs
 from fedmtl.runtime import InProcess
 from tests.forks import run as run_process

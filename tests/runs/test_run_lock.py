@@ -17,7 +17,7 @@ import pytest
 
 from fedmtl.run_experiment import run
 from fedmtl.runs import run_lock
-from fedmtl.runs.result import Progress
+from fedmtl.runs.progress import Progress
 from fedmtl.runs.run_lock import LOCK, hold, refuse_if_held
 from tests.toys import experiment
 

@@ -18,7 +18,7 @@ from fedmtl.data.base import ClientData, Split
 from fedmtl.models import MLP
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
-from fedmtl.runs.result import Progress
+from fedmtl.runs.progress import Progress
 from fedmtl.runs.same_run import examples_digest
 
 

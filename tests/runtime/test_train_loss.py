@@ -23,7 +23,8 @@ from fedmtl.protocol.requests import Reply
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.presets import load_experiment
-from fedmtl.runs.result import Progress, Result
+from fedmtl.runs.progress import Progress
+from fedmtl.runs.result import Result
 from tests.runtime.hostile import experiment as hostile
 from tests.runtime.hostile import filled, play, reseal, update
 from tests.server.toy import make_toy

@@ -19,8 +19,9 @@ from fedmtl.data.validation import example_counts
 from fedmtl.protocol.plan_check import check_plan
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.preparation import record_preparation, recorded_agreement
+from fedmtl.runs.progress import Progress
 from fedmtl.runs.recorder import Recorder
-from fedmtl.runs.result import Progress, Result
+from fedmtl.runs.result import Result
 from fedmtl.runs.run_failure import noted
 from fedmtl.runs.run_folder import check_folder
 from fedmtl.runs.run_lock import hold

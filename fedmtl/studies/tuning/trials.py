@@ -13,7 +13,7 @@ from fedmtl.data.base import Federation
 from fedmtl.protocol.best_round import BestRound
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
-from fedmtl.runs.result import Progress
+from fedmtl.runs.progress import Progress
 from fedmtl.tables.schemas import LEDGER, TRAINING_PURPOSES, read_table
 
 COMPLETE, DIVERGED = "complete", "diverged"

@@ -13,8 +13,9 @@ import ray
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.presets import load_experiment
+from fedmtl.runs.progress import Progress
 from fedmtl.runs.recorder import Recorder
-from fedmtl.runs.result import Progress, Result
+from fedmtl.runs.result import Result
 from fedmtl.runtime import scratch
 from fedmtl.runtime.flower.server_app import serve
 from fedmtl.runtime.ray.grid import RayGrid
