@@ -52,6 +52,10 @@ class ArrayData:
     forms: InputForms = field(default_factory=dict)
     """Inputs that have names, whose examples are rows of one shape."""
 
+    def __repr__(self) -> str:
+        """Without the arrays, which fill screens, and errors that name the data."""
+        return f"ArrayData({len(self.clients)} clients, tasks={dict(self.tasks)}, test_fraction={self.test_fraction})"
+
     def load(self, seed: int) -> Federation:
         """The federation; ``seed`` decides which of a client's examples are tested on.
 

@@ -42,27 +42,36 @@ def _no_models() -> Models:
     )
 
 
-@dataclass
+@dataclass(repr=False)
 class Result:
     """Result of a run; ``pandas.DataFrame(result.rows)`` and ``pandas.DataFrame(result.ledger)`` are tables.
 
     Rows and ledger become lists when they are first asked for; those of a run in a folder are then read from its files.
     """
 
-    make_rows: Callable[[], list[Row]] = field(repr=False)
-    make_ledger: Callable[[], list[Row]] = field(repr=False)
+    make_rows: Callable[[], list[Row]]
+    make_ledger: Callable[[], list[Row]]
     summary: dict[str, Any]
     state: Any
     """The algorithm's server state after the last round, or the best on validation parts: for FedPer the trunk."""
     folder: Path | None = None
     diagnostics: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     """Diagnostics of the algorithm about clients, such as a similarity [K, K]; rows are all clients, ascending."""
-    make_measures: Callable[[], list[Row]] = field(default=list, repr=False)
-    make_confusion: Callable[[], list[Row]] = field(default=list, repr=False)
-    make_training: Callable[[], list[Row]] = field(default=list, repr=False)
-    make_models: Callable[[], Models] = field(default=_no_models, repr=False)
-    references: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    make_measures: Callable[[], list[Row]] = field(default=list)
+    make_confusion: Callable[[], list[Row]] = field(default=list)
+    make_training: Callable[[], list[Row]] = field(default=list)
+    make_models: Callable[[], Models] = field(default=_no_models)
+    references: Mapping[str, Any] = field(default_factory=dict)
     """Models that clients hold, where broadcasts are changes of them, see ``server/references.py``."""
+
+    def __repr__(self) -> str:
+        """One line: the numbers of a trained model fill screens."""
+        if not self.summary:
+            return f"Result(paused, folder={str(self.folder)!r})"
+        values = {task: (one["metric"], one["value"]) for task, one in self.summary["tasks"].items()}
+        found = {task: metric if value is None else f"{metric} {value:.4g}" for task, (metric, value) in values.items()}
+        sent, folder = self.summary["bytes"]["total"], "" if self.folder is None else f", folder={str(self.folder)!r}"
+        return f"Result({self.summary['label']!r}, {found}, {sent:,} bytes{folder})"
 
     @cached_property
     def rows(self) -> list[Row]:

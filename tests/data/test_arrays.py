@@ -70,6 +70,10 @@ def test_tasks_can_be_said() -> None:
     assert one(np.arange(10), tasks={"y": MultiClass(12)}).load(0).tasks == {"y": MultiClass(12)}
 
 
+def test_data_print_without_their_arrays() -> None:
+    assert repr(one(np.arange(10) % 2)) == "ArrayData(1 clients, tasks={'y': Binary()}, test_fraction=0.2)"
+
+
 def test_what_is_missing_becomes_nan() -> None:
     data = one([5, -1, 3, -1, 0, 1, 2, 3, 4, 5], missing=-1).load(0).clients[0]
     pairs = {int(x[0]) // 2: y for split in data for x, y in zip(split.x, split.y["y"], strict=True)}

@@ -90,6 +90,13 @@ def cohort(result: Result, round: int) -> set[int]:
     return {r["client"] for r in result.ledger if (r["round"], r["purpose"], r["direction"]) == (round, "train", "up")}
 
 
+def test_a_result_is_a_line_without_its_tensors(result: Result) -> None:
+    text, total = repr(result), sum(row["packet_bytes"] for row in result.ledger)
+    assert text.startswith(f"Result({result.summary['label']!r}, {{") and f" {total:,} bytes, folder=" in text
+    assert all(f"{task}': '{METRICS[task][0]} " in text for task in TASKS) and len(text) < 400
+    assert "tensor" not in text and "\n" not in text
+
+
 # Rows
 
 
