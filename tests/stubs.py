@@ -107,8 +107,11 @@ def _serve(listening: socket.socket) -> list[str]:
         os._exit(0)
 
     signal.signal(signal.SIGTERM, end)
+    parent = os.getppid()
     while True:
-        ready, _, _ = select.select([listening, *running, *(stub for _, stub in running.values())], [], [])
+        ready, _, _ = select.select([listening, *running, *(stub for _, stub in running.values())], [], [], 5.0)
+        if os.getppid() != parent:  # a process of tests that was killed ends nothing
+            end()
         for descriptor, (pid, stub) in list(running.items()):
             if stub in ready:  # it sends nothing after its request: it has been killed
                 os.kill(pid, signal.SIGKILL)
