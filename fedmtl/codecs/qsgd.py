@@ -95,7 +95,7 @@ class QSGD:
             a -= floor
             q = floor.astype(np.int32)
             q += rng.random(q.size, dtype=np.float32) < a  # (1)
-            index = np.flatnonzero(q)
+            index = np.flatnonzero(q > 0)
             gaps = index + 1
             gaps[1:] -= gaps[:-1].copy()
             bits = [
