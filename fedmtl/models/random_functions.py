@@ -22,8 +22,9 @@ def _of_size(draw: Draw) -> Callable[..., Tensor]:
     def function(
         run: LayerPass, func: Any, *sizes: Any, dtype: torch.dtype | None = None, device: Any = None, **others: Any
     ) -> Tensor:
-        if others or not run.trains:
+        if others.keys() - {"size"} or not run.trains:
             return func(*sizes, dtype=dtype, device=device, **others)
+        sizes = sizes or (others["size"],)
         shape = sizes[0] if len(sizes) == 1 and isinstance(sizes[0], Sequence) else sizes
         return draw(run, tuple(shape), torch.empty(0, device=device)).to(dtype or torch.get_default_dtype())
 
@@ -33,10 +34,10 @@ def _of_size(draw: Draw) -> Callable[..., Tensor]:
 def _like(draw: Draw) -> Callable[..., Tensor]:
     """``torch.rand_like(x)``."""
 
-    def function(run: LayerPass, func: Any, input: Tensor, **others: Any) -> Tensor:
+    def function(run: LayerPass, func: Any, input: Tensor, dtype: torch.dtype | None = None, **others: Any) -> Tensor:
         if others or not run.trains:
-            return func(input, **others)
-        return draw(run, tuple(input.shape), input).to(input.dtype)
+            return func(input, dtype=dtype, **others)
+        return draw(run, tuple(input.shape), input).to(dtype or input.dtype)
 
     return function
 
