@@ -6,6 +6,7 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,19 +47,20 @@ class Finding(NamedTuple):
 
 def findings(source: str) -> list[Finding]:
     """Banned words of a Python file."""
-    return sorted({*_names(source), *_texts(source), *_docstrings(source)})
+    return sorted({*_names_and_texts(source), *_docstrings(source)})
 
 
-def _names(source: str) -> Iterator[Finding]:
+def _names_and_texts(source: str) -> Iterator[Finding]:
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.NAME and NAMES.fullmatch(token.string):
+        if token.type == tokenize.NAME and _is_banned(token.string):
             yield Finding(token.start[0], token.string, "a name of fedmtl/GLOSSARY.md")
-
-
-def _texts(source: str) -> Iterator[Finding]:
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type in (tokenize.STRING, tokenize.COMMENT):
+        elif token.type in (tokenize.STRING, tokenize.COMMENT):
             yield from (found._replace(line=found.line + token.start[0] - 1) for found in sentences(token.string))
+
+
+@cache
+def _is_banned(name: str) -> bool:
+    return NAMES.fullmatch(name) is not None
 
 
 def sentences(text: str) -> Iterator[Finding]:
