@@ -3,7 +3,9 @@
 import dataclasses
 import logging
 import math
+import platform
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -161,6 +163,33 @@ def test_operations(odd: bool) -> None:
     expected, found = natively(lambda *t: tuple(f(*t) for f in OPERATIONS.values()), given(), given(odd))
     for name, one, other in zip(OPERATIONS, expected, found, strict=True):
         torch.testing.assert_close(other, one, rtol=3e-6, atol=3e-6, equal_nan=True, msg=lambda m, n=name: f"{n}: {m}")
+
+
+WIDTHS = {"x86-64": "", "x86-64-v3": "avx2", "x86-64-v4": "avx512f", "native": ""}
+"""Kinds of x86 processors, which have registers of 16, 32 and 64 bytes -> what this one needs to run their code."""
+
+
+@pytest.mark.parametrize("march", WIDTHS)
+def test_products_in_registers_of_any_width(march: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows, terms and columns that fill a register or several, or leave a rest; and b transposed."""
+    if march != "native" and platform.machine() != "x86_64":
+        pytest.skip("of x86-64 alone")
+    if WIDTHS[march] not in Path("/proc/cpuinfo").read_text():
+        pytest.skip(f"this processor has no {WIDTHS[march]}")
+    monkeypatch.setattr(build, "FLAGS", [flag.replace("native", march) for flag in build.FLAGS])
+    sizes = [(rows, terms, columns) for rows in (1, 7, 16) for terms in (1, 10) for columns in (1, 8, 10, 24, 33, 64)]
+    left = [numbers(K, rows, terms, seed=rows) for rows, terms, _ in sizes]
+    right = [numbers(K, terms, columns, seed=columns) for _, terms, columns in sizes]
+
+    def products(*tensors: Tensor) -> tuple[Tensor, ...]:
+        pairs = list(zip(tensors[: len(sizes)], tensors[len(sizes) :], strict=True))
+        return tuple(a @ b for a, b in pairs) + tuple(b.mT @ a.mT for a, b in pairs)
+
+    _, graph = trace(lambda inputs: torch.vmap(products)(*inputs), [*left, *right])
+    assert isinstance(graph, Graph), graph
+    found = compile_natively(graph, [*left, *right], [True] * 2 * len(sizes))([*left, *right])
+    for one, other in zip(products(*left, *right), found, strict=True):
+        torch.testing.assert_close(other, one, rtol=3e-6, atol=3e-6)
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,22 @@ PARTS = r"""
 #include <cstdint>
 #include <limits>
 
-typedef float lane __attribute__((vector_size(64), aligned(4)));
+// Numbers of a vector register; registers for sums, of 32 or 16; vectors of a row that are summed at a time.
+#if defined(__AVX512F__)
+static constexpr int L = 16, SUMS = 24, WIDEST = 4;
+#elif defined(__AVX__)
+static constexpr int L = 8, SUMS = 12, WIDEST = 2;
+#elif defined(__aarch64__)
+static constexpr int L = 4, SUMS = 24, WIDEST = 4;
+#else
+static constexpr int L = 4, SUMS = 12, WIDEST = 2;
+#endif
+typedef float lane __attribute__((vector_size(4 * L), aligned(4)));
 typedef float quad __attribute__((vector_size(16), aligned(4)));
 
 // The most rows that divide M and leave their sums, W vectors each, in registers.
 static constexpr int rows_of(int M, int W) {
-  int most = 24 / W < 16 ? 24 / W : 16;
+  int most = SUMS / W < 16 ? SUMS / W : 16;
   while (M % most) most--;
   return most;
 }
@@ -41,13 +51,14 @@ static inline void transpose(const float* __restrict from, float* __restrict to)
     for (int k = 0; k < K; k++) to[k * ld + j] = from[j * s + k];
 }
 
-// c[M, N] = a[M, K] b[K, N]; the last six numbers are strides of rows and columns. Sixteen columns are one vector.
+// c[M, N] = a[M, K] b[K, N]; the last six numbers are strides of rows and columns. L columns are one vector.
 template <int M, int N, int K, int ar, int ac, int br, int bc, int cr, int cc>
 static __attribute__((noinline)) void product(
     const float* __restrict a, const float* __restrict b, float* __restrict c) {
-  constexpr int V = (N + 15) / 16, W = V < 4 ? V : V % 4 == 0 ? 4 : V % 3 == 0 ? 3 : V % 2 == 0 ? 2 : 1;
-  constexpr int MR = rows_of(M, W), NP = 16 * V;
-  constexpr bool direct = bc == 1 && N % 16 == 0;
+  constexpr int V = (N + L - 1) / L;
+  constexpr int W = V < WIDEST ? V : V % WIDEST == 0 ? WIDEST : V % 3 == 0 ? 3 : V % 2 == 0 ? 2 : 1;
+  constexpr int MR = rows_of(M, W), NP = L * V;
+  constexpr bool direct = bc == 1 && N % L == 0;
   constexpr int ld = direct ? br : NP;
   alignas(64) float packed[direct ? 1 : K * NP];
   const float* from = b;
@@ -72,7 +83,7 @@ static __attribute__((noinline)) void product(
       for (int k = 0; k < K; k++) {
         lane row[W];
 #pragma GCC unroll 4
-        for (int w = 0; w < W; w++) row[w] = *(const lane*)(from + k * ld + 16 * (v + w));
+        for (int w = 0; w < W; w++) row[w] = *(const lane*)(from + k * ld + L * (v + w));
 #pragma GCC unroll 16
         for (int r = 0; r < MR; r++) {
           const float x = a[(i + r) * ar + k * ac];
@@ -84,13 +95,13 @@ static __attribute__((noinline)) void product(
       for (int r = 0; r < MR; r++)
 #pragma GCC unroll 4
         for (int w = 0; w < W; w++) {
-          float* const to = c + (i + r) * cr + 16 * (v + w) * cc;
-          if (cc == 1 && (N % 16 == 0 || v + w < V - 1)) {
+          float* const to = c + (i + r) * cr + L * (v + w) * cc;
+          if (cc == 1 && (N % L == 0 || v + w < V - 1)) {
             *(lane*)to = sums[r][w];
           } else if (cc == 1) {
-            std::memcpy(to, &sums[r][w], N % 16 * sizeof(float));
+            std::memcpy(to, &sums[r][w], N % L * sizeof(float));
           } else {
-            for (int j = 0; j < (N - 16 * (v + w) < 16 ? N - 16 * (v + w) : 16); j++) to[j * cc] = sums[r][w][j];
+            for (int j = 0; j < (N - L * (v + w) < L ? N - L * (v + w) : L); j++) to[j * cc] = sums[r][w][j];
           }
         }
     }
