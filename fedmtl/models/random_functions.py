@@ -81,9 +81,8 @@ def _normal_of(run: LayerPass, input: Tensor, mean: float = 0, std: float = 1) -
 
 
 def _exponential(run: LayerPass, input: Tensor, lambd: float = 1) -> Tensor:
-    return (
-        -torch.log1p(-run.uniform(tuple(input.shape), input).clamp(min=2**-25)) / lambd
-    )  # above 0: it has a logarithm
+    above_zero = run.uniform(tuple(input.shape), input).clamp(min=2**-25)  # so that what is drawn has a logarithm
+    return -torch.log1p(-above_zero) / lambd
 
 
 def _bernoulli_by(run: LayerPass, func: Any, input: Tensor, *args: Any, **others: Any) -> Tensor:
