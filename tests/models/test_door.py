@@ -296,7 +296,8 @@ class Rounds(nn.Module):
 
 def test_roundings_that_many_norms_enlarge_are_no_other_numbers() -> None:
     """Those of EfficientNet-B0 on images 32 x 32 are 1e-3. What else pads a batch otherwise does so in float64, too."""
-    build(after(nn.Dropout(0.1), Rounds()), (6,), TASKS, 0, False)
+    model: Any = after(nn.Dropout(0.1), Rounds())
+    build(model, (6,), TASKS, 0, False)
 
 
 class Unused(nn.Module):
