@@ -69,34 +69,30 @@ def _check_padding(name: str, part: str, module: nn.Module, x: Tensor, found: Te
     Where they differ it is asked again in float64: behind many BatchNorms over few numbers, as those of EfficientNet
     over two small images, the roundings of float32 alone are 1e-3 of an output.
     """
-    changed = _changed_by_padding(name, part, module, x, found, new)
-    if changed is None:
+    fault = _padding_fault(name, part, module, x, found, new)
+    if not fault:
         return
     exact = copy.deepcopy(module).double()
     wide = x.double() if x.is_floating_point() else x
     try:
         found, new, _ = run(name, part, lambda given: _train(exact, given, 2), wide)
-        changed = _changed_by_padding(name, part, exact, wide, found, new)
+        fault = _padding_fault(name, part, exact, wide, found, new)
     except Unfit:  # it makes tensors of float32
         pass
-    if changed == "":
-        raise ValueError(
-            f"{name}: {part} gives an example other numbers in training when padding is in its batch; keep the batch "
-            "the first dimension, as batch_first=True does, and take means over the batch by BatchNorm alone."
-        )
-    if changed:
-        raise ValueError(
-            f"{name}: {part} changes its buffer {changed} by the padding of a batch; take means over the batch by "
-            "BatchNorm alone."
-        )
+    if fault:
+        raise ValueError(f"{name}: {part} {fault}")
 
 
-def _changed_by_padding(
-    name: str, part: str, module: nn.Module, x: Tensor, found: Tensor, new: dict[str, Tensor]
-) -> str | None:
-    """Return the buffer that a padded row changes, or an empty word for the outputs; None where nothing changes."""
+def _padding_fault(name: str, part: str, module: nn.Module, x: Tensor, found: Tensor, new: dict[str, Tensor]) -> str:
+    """Return what a padded row changes, for a message; empty where nothing changes."""
     padded = torch.cat([x, 1 - x[:1]])
     out, after, _ = run(name, part, lambda given: _train(module, given, 2), padded)
-    pairs = [("", out[:2], found), *((path, after[path], value) for path, value in new.items())]
-    same = ((path, torch.allclose(a, b, rtol=1e-3, atol=1e-5, equal_nan=True)) for path, a, b in pairs)
-    return next((path for path, equal in same if not equal), None)
+    if not torch.allclose(out[:2], found, rtol=1e-3, atol=1e-5, equal_nan=True):
+        return (
+            "gives an example other numbers in training when padding is in its batch; keep the batch the first "
+            "dimension, as batch_first=True does, and take means over the batch by BatchNorm alone."
+        )
+    for path, value in new.items():
+        if not torch.allclose(after[path], value, rtol=1e-3, atol=1e-5, equal_nan=True):
+            return f"changes its buffer {path} by the padding of a batch; take means over the batch by BatchNorm alone."
+    return ""

@@ -77,7 +77,7 @@ class LayerPass:
         return (self.uniform(shape, x) >= p).to(x.dtype)
 
     def drops(self, p: float, training: bool) -> bool:
-        return bool(training) and p > 0 and self._ctx is not None
+        return bool(training) and p > 0 and self.trains
 
     def dropout(self, x: Tensor, p: float, shape: tuple[int, ...] | None = None) -> Tensor:
         if p >= 1:
@@ -140,7 +140,7 @@ class LayerPass:
         mean, var = self.new.get(names[0], mean), self.new.get(names[1], var)
         shape = (1, -1, *[1] * (x.ndim - 2))
         old = mean.reshape(shape), var.clamp(min=0).reshape(shape)  # a lossy codec may leave a small one below 0
-        if not training or self._ctx is None or not all(names):
+        if not training or not self.trains or not all(names):
             return old, ()
         self.used = True
         return old, names

@@ -60,14 +60,6 @@ def _in_place(draw: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return function
 
 
-def _uniform(run: LayerPass, shape: tuple[int, ...], like: Tensor) -> Tensor:
-    return run.uniform(shape, like)
-
-
-def _normal(run: LayerPass, shape: tuple[int, ...], like: Tensor) -> Tensor:
-    return run.normal(shape, like)
-
-
 def _bernoulli(run: LayerPass, input: Tensor, p: float | Tensor = 0.5) -> Tensor:
     return (run.uniform(tuple(input.shape), input) < p).to(input.dtype)
 
@@ -115,10 +107,10 @@ def _gumbel_softmax(
 
 
 RANDOM_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "rand": _of_size(_uniform),
-    "randn": _of_size(_normal),
-    "rand_like": _like(_uniform),
-    "randn_like": _like(_normal),
+    "rand": _of_size(LayerPass.uniform),
+    "randn": _of_size(LayerPass.normal),
+    "rand_like": _like(LayerPass.uniform),
+    "randn_like": _like(LayerPass.normal),
     "bernoulli": _bernoulli_by,
     "normal": _normal_by,
     "bernoulli_": _in_place(_bernoulli),

@@ -1,7 +1,7 @@
 """A run as it grows: its rows, ledger and checkpoint, in memory, and in a folder when there is one.
 
-Rows are appended, and the checkpoint, replaced in one step, says how many bytes of them belong to it: what a killed
-run wrote after its last checkpoint is cut off when it is resumed.
+Rows are appended, and the checkpoint, replaced in one step, says how many bytes of them belong to it: what a
+killed run wrote after its last checkpoint is cut off when it is resumed.
 """
 
 import math
@@ -163,8 +163,8 @@ class Recorder:
         other = measure_blocks(server.plan.tasks, server.plan.kinds, outcome.measurements, exchange.last)
         if trained_now := training_blocks(exchange.number, outcome.training, outcome.times):
             other[TRAINING.name] = trained_now
-        losses = outcome.training.get(TRAIN_LOSS) if trained_now else None
-        self._train_loss = None if losses is None else losses.mean()
+        loss = outcome.training.get(TRAIN_LOSS)
+        self._train_loss = loss.mean() if trained_now and loss is not None else None
         packets = server.ledger.latest() if self.callbacks else []
         if self.folder is not None:
             self._write(self.folder, exchange, server, measured, other)
@@ -185,8 +185,8 @@ class Recorder:
         self, server: Server, problems: Mapping[int, str] | None = None, tests: bool = False, measured: bool = True
     ) -> Progress:
         """Return the progress of the run."""
-        done, score = self._saved.exchanges, self._saved.score
-        return progress_of(server, done, score, problems or {}, tests, measured, self._train_loss)
+        loss = self._train_loss
+        return progress_of(server, self._saved.exchanges, self._saved.score, problems or {}, tests, measured, loss)
 
     def _write(
         self,

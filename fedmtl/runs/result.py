@@ -57,10 +57,10 @@ class Result:
     folder: Path | None = None
     diagnostics: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     """Diagnostics of the algorithm about clients, such as a similarity [K, K]; rows are all clients, ascending."""
-    make_measures: Callable[[], list[Row]] = field(default=list)
-    make_confusion: Callable[[], list[Row]] = field(default=list)
-    make_training: Callable[[], list[Row]] = field(default=list)
-    make_models: Callable[[], Models] = field(default=_no_models)
+    make_measures: Callable[[], list[Row]] = list
+    make_confusion: Callable[[], list[Row]] = list
+    make_training: Callable[[], list[Row]] = list
+    make_models: Callable[[], Models] = _no_models
     references: Mapping[str, Any] = field(default_factory=dict)
     """Models that clients hold, where broadcasts are changes of them, see ``server/references.py``."""
 
