@@ -52,7 +52,9 @@ def commands() -> str:
         return str(BIN)
     stack = ExitStack()
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="f-"))) / "bin"
-    stack.enter_context(stubs.stubs(folder, flower_forks.COMMANDS, flower_forks.__name__, FIRST))
+    stack.enter_context(
+        stubs.stubs(folder, [*flower_forks.COMMANDS, flower_forks.WORKER], flower_forks.__name__, FIRST)
+    )
     atexit.register(stack.close)
     return str(folder)
 

@@ -20,11 +20,16 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from fedmtl.runtime.ray import cluster
 from tests import stubs
 
 ENVIRONMENT = dict(os.environ)
 """Of the first process: without what a test has set."""
+
+PORTS = {
+    "dashboard_agent": ("METRICS_AGENT", "METRICS_EXPORT", "DASHBOARD_AGENT_LISTEN"),
+    "runtime_env_agent": ("RUNTIME_ENV_AGENT",),
+}
+"""What each agent of Ray's serves."""
 
 
 @cache
@@ -38,11 +43,14 @@ def stub_of_workers() -> Path:
 
 
 @contextmanager
-def forked_workers(stub: Path | None = None) -> Iterator[None]:
+def forked_workers(
+    stub: Path | None = None, agents: Sequence[str] = ("dashboard_agent", "runtime_env_agent")
+) -> Iterator[None]:
     """Have a stub in place of the workers of clusters that are started meanwhile.
 
     Args:
         stub: of the tests, for a program that they have started; this process's own by default.
+        agents: Ray's processes that are left out.
     """
     if not stubs.POSSIBLE:
         yield
@@ -59,14 +67,14 @@ def forked_workers(stub: Path | None = None) -> Iterator[None]:
             part.replace(f"--python_worker_command={true} ", f"--python_worker_command={forking} ") for part in command
         ]
         assert kind != "raylet" or changed != command
-        return start(without_agents(changed) if kind == "raylet" else changed, kind, *arguments, **settings)
+        return start(without_agents(changed, agents) if kind == "raylet" else changed, kind, *arguments, **settings)
 
     with patch.object(services, "start_ray_process", with_stub):
         yield
 
 
-def without_agents(raylet: list[str]) -> list[str]:
-    """The command of a raylet with nothing in place of its agents, Python processes that it starts and waits for.
+def without_agents(raylet: list[str], agents: Sequence[str]) -> list[str]:
+    """The command of a raylet with nothing in place of agents, Python processes that it starts and waits for.
 
     They are for the dashboard, and for environments that workers are given. An agent writes its ports into files, −1
     for one that it does not serve, and ends when the raylet, which holds its input, has ended.
@@ -75,15 +83,18 @@ def without_agents(raylet: list[str]) -> list[str]:
 
     compiled: Any = _raylet
     values = {name: value for name, _, value in (part[2:].partition("=") for part in raylet[1:])}
-    for agent in ("METRICS_AGENT", "METRICS_EXPORT", "DASHBOARD_AGENT_LISTEN", "RUNTIME_ENV_AGENT"):
-        compiled.persist_port(values["session_dir"], values["node_id"], getattr(compiled, f"{agent}_PORT_NAME"), -1)
-    agents = ("--dashboard_agent_command", "--runtime_env_agent_command")
-    return [f"{part.partition('=')[0]}=cat" if part.startswith(agents) else part for part in raylet]
+    for agent in agents:
+        for port in PORTS[agent]:
+            compiled.persist_port(values["session_dir"], values["node_id"], getattr(compiled, f"{port}_PORT_NAME"), -1)
+    commands = tuple(f"--{agent}_command" for agent in agents)
+    return [f"{part.partition('=')[0]}=cat" if part.startswith(commands) else part for part in raylet]
 
 
 @contextmanager
 def forked_when_begun(stub: Path | None = None) -> Iterator[None]:
     """``forked_workers`` around the start of each cluster of fedmtl's; Ray is not imported before."""
+    from fedmtl.runtime.ray import cluster
+
     begin = cluster._start_head
 
     def forking() -> None:
@@ -116,12 +127,17 @@ def program(arguments: Sequence[str]) -> str:
 
 
 def work(arguments: list[str]) -> None:
-    """Run the worker with its own arguments, as Ray's ``setup_worker.py`` does where no environment is to be set up."""
+    """Run the worker with its own arguments, as Ray's ``setup_worker.py`` does where an environment is variables."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--serialized-runtime-env-context", default="{}")
     parser.add_argument("--language")
-    known, sys.argv = parser.parse_known_args(arguments[1:])
-    assert not any(json.loads(known.serialized_runtime_env_context).values()), known
+    known, command = parser.parse_known_args(arguments[1:])
+    wanted = json.loads(known.serialized_runtime_env_context)
+    variables = wanted.pop("env_vars", {})
+    assert wanted.pop("py_executable", sys.executable) == sys.executable and not any(wanted.values()), known
+    os.environ.update(variables)
+    sys.path[1:1] = [path for path in variables.get("PYTHONPATH", "").split(os.pathsep) if path not in sys.path]
+    sys.argv = command
     runpy.run_path(sys.argv[0], run_name="__main__")
 
 

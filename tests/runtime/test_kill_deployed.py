@@ -54,13 +54,13 @@ def test_killed_after_its_best_round_and_resumed_it_stops_where_it_would(
 
     node = [f'partition-id=0 num-partitions=1 state-dir="{state}"']
     overrides = " ".join(SETTINGS)
-    with deployment(tmp_path / "first", node):
-        assert flwr_run(tmp_path / "first", TINY, overrides, out, until=trained_on) == {}
+    with deployment(tmp_path / "home", node):
+        assert flwr_run(tmp_path / "home", TINY, overrides, out, until=trained_on) == {}
         kill_all(mark)
     assert not (out / "summary.json").exists()
     before = (out / "rounds.columns").read_bytes()
-    with deployment(tmp_path / "second", node):
-        flwr_run(tmp_path / "second", TINY, overrides, out, resume=True)
+    with deployment(tmp_path / "home", node):
+        flwr_run(tmp_path / "home", TINY, overrides, out, resume=True)
     assert result(out) == result(whole)
     # Rows of rounds hold seconds: those of the first rounds were not written anew.
     assert (out / "rounds.columns").read_bytes().startswith(before[: len(before) // 2])

@@ -12,7 +12,7 @@ from fedmtl.runs.presets import load_experiment
 from fedmtl.runs.result import Result
 from simulations.benchmarks.wire import Relay
 from tests.runtime.flower_runs import deployment, flower_counter, flwr_run, superlink
-from tests.runtime.test_equality import SHORT, cohorts, difference
+from tests.runtime.test_equality import cohorts, difference
 
 
 def saved(out: Path) -> dict[str, torch.Tensor]:
@@ -21,13 +21,15 @@ def saved(out: Path) -> dict[str, torch.Tensor]:
 
 LAYERS, KINDS = (Path(__file__).parents[1] / name for name in ("layers.toml", "kinds.toml"))
 """Chains, noise, memories and codecs by layer each way; and tasks of all further kinds, on
-``TextEncoder``'s pre-trained trunk. Flower starts a process for each message, so that there is no third, and two
-rounds: the second begins with what the first has left."""
+``TextEncoder``'s pre-trained trunk. Flower starts a process for each message, so that there is no third."""
+
+SHORT = "rounds=2 evaluate_every=2"
+"""The second round begins with what the first has left; all are measured at both ends."""
 
 
 def assert_equal(preset: Path, summary: dict[str, Any], out: Path) -> Result:
     """A run is that of one process, to rounding, with the same ledger; return that one."""
-    reference = run(load_experiment(preset, [SHORT]))
+    reference = run(load_experiment(preset, SHORT.split()))
     assert summary["digests"]["ledger"] == reference.summary["digests"]["ledger"], preset.stem
     assert difference(saved(out), reference.state) <= (1e-5 if preset == LAYERS else 1e-6), preset.stem
     return reference
