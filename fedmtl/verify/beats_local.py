@@ -40,35 +40,47 @@ from fedmtl.verify.planted import CLIENTS, EXAMPLES, Hinge, Loss, Predict, Probl
 EPOCHS = 5
 MARGIN = 0.8
 ROUNDS = 40
-Coded = Callable[[int, Payload, Payload], Payload]
-"""(client, upload, broadcast) -> what the server makes of the upload."""
+Aggregate = Callable[[Any, Sequence[tuple[int, Upload]], Context], Any]
+"""An algorithm's ``aggregate``, or one in its place."""
 
 
-def learn(algorithm: Any, problem: Problem, rounds: int, coded: Coded | None = None, each: bool = False) -> list[float]:
-    """The clients' mean risk after the last of some rounds of all, who train side by side, or after each."""
-    count, batch = len(problem.stars), problem.batch()
-    loss = Hinge(problem.predict) if problem.labels else Loss(problem.predict)
-    server = first_server(algorithm, problem.start, dict.fromkeys(range(count), problem.start), CTX)
-    private = tree_stack([algorithm.init_client(problem.start, EXAMPLES)] * count)
+class Federation:
+    """A problem's clients, who train side by side. What the engine has compiled is kept, for further calls."""
 
-    def update(down: Payload, private: Any, batches: Sequence[Batch], _: Context) -> Any:
-        return algorithm.local_update(loss, down, private, batches, CTX)
+    def __init__(self, algorithm: Any, problem: Problem) -> None:
+        self._algorithm, self._problem = algorithm, problem
+        self._batch, self._engine = problem.batch(), VMap(chunk=len(problem.stars))
+        loss = Hinge(problem.predict) if problem.labels else Loss(problem.predict)
 
-    engine = VMap(chunk=count)
-    risks = []
-    for left in reversed(range(rounds)):
-        downs = [algorithm.broadcast(server, k, CTX) for k in range(count)]
-        private, (payload, sizes), _ = engine.map([_cohort(update, downs, private, batch)])[0]
-        payloads = [tree_index(payload, k) for k in range(count)]
-        if coded is not None:
-            payloads = [coded(k, up, down) for k, (up, down) in enumerate(zip(payloads, downs, strict=True))]
-        server = algorithm.aggregate(server, [(k, Upload(up, float(sizes[k]))) for k, up in enumerate(payloads)], CTX)
-        if left and not each:
-            continue
-        downs = [algorithm.broadcast(server, k, CTX) for k in range(count)]
-        own = [predictor(algorithm, problem.predict, down, tree_index(private, k)) for k, down in enumerate(downs)]
-        risks.append(problem.risk(own))
-    return risks
+        def update(down: Payload, private: Any, batches: Sequence[Batch], _: Context) -> Any:
+            return algorithm.local_update(loss, down, private, batches, CTX)
+
+        self._update = update
+
+    def learn(self, rounds: int, each: bool = False, aggregate: Aggregate | None = None) -> list[float]:
+        """The clients' mean risk after the last of some rounds of all, or after each."""
+        algorithm, start, count = self._algorithm, self._problem.start, len(self._problem.stars)
+        server = first_server(algorithm, start, dict.fromkeys(range(count), start), CTX)
+        private = tree_stack([algorithm.init_client(start, EXAMPLES)] * count)
+        risks = []
+        for left in reversed(range(rounds)):
+            downs = [algorithm.broadcast(server, k, CTX) for k in range(count)]
+            cohort = _cohort(self._update, downs, private, self._batch)
+            private, (payload, sizes), _ = self._engine.map([cohort])[0]
+            uploads = [(k, Upload(tree_index(payload, k), float(sizes[k]))) for k in range(count)]
+            server = (aggregate or algorithm.aggregate)(server, uploads, CTX)
+            if left and not each:
+                continue
+            downs = [algorithm.broadcast(server, k, CTX) for k in range(count)]
+            predict = self._problem.predict
+            own = [predictor(algorithm, predict, down, tree_index(private, k)) for k, down in enumerate(downs)]
+            risks.append(self._problem.risk(own))
+        return risks
+
+
+def learn(algorithm: Any, problem: Problem, rounds: int, each: bool = False) -> list[float]:
+    """The clients' mean risk after the last of some rounds, or after each."""
+    return Federation(algorithm, problem).learn(rounds, each)
 
 
 def predictor(algorithm: Any, predict: Predict, down: Payload, private: Any) -> Callable[[Tensor], Tensor]:

@@ -14,10 +14,8 @@ from fedmtl.verify.beats_local import (
     learn,
     what_is_in_common_is_learnt_better_than_alone,
 )
-from fedmtl.verify.lookup import class_of
 from fedmtl.verify.planted import EXAMPLES, INPUTS, one_mean
 from fedmtl.verify.registry import checks_of
-from tests.verify.mutants import mutants
 
 CLAIMS = {name: gain for name in REGISTRY["algorithm"] if isinstance(gain := gain_of(name), Claim)}
 """Algorithm -> where its paper says that it gains."""
@@ -27,12 +25,6 @@ def test_every_algorithm_claims_a_gain_or_says_why_not() -> None:
     assert len(CLAIMS) >= 29 and all(gain_of(name) for name in REGISTRY["algorithm"])
     for name in REGISTRY["algorithm"]:
         assert (what_is_in_common_is_learnt_better_than_alone in checks_of(name)) is (name in CLAIMS)
-
-
-@pytest.mark.parametrize("name", [name for name in CLAIMS if name != "HeteroFL"])  # which aggregates as what it wraps
-def test_a_server_that_hands_nothing_on_gains_nothing(name: str) -> None:
-    (broken,) = [mutant for mutant in mutants(class_of(name)) if mutant.what.endswith("aggregate: return server")]
-    assert not what_is_in_common_is_learnt_better_than_alone(broken.cls).passed
 
 
 PROBLEMS = {claim.problem.__name__: claim.problem for claim in CLAIMS.values()}
