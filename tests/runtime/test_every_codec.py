@@ -1,6 +1,8 @@
-"""Every setting of an algorithm over every codec, each pair in a run or refused before it.
+"""Every setting of an algorithm over codecs, each pair in a run or refused before it.
 
-One setting of each algorithm runs over every codec in tests/protocol/test_leak.py; here are the others.
+One setting of each algorithm runs over every codec in tests/protocol/test_leak.py. Here are the others, which differ in
+optimizers, epochs and weightings: these change the numbers of a packet, which codecs do not tell apart, and some the
+names. So each runs over three codecs, and each codec meets at least a third of them.
 """
 
 from typing import Any
@@ -32,21 +34,25 @@ def test_no_setting_is_left_out() -> None:
     assert len(OTHERS) >= 9
 
 
-@pytest.mark.parametrize("algorithm", OTHERS, ids=repr)
-@pytest.mark.parametrize(
-    "codec",
-    [
-        FP16(),
-        Int8(),
-        TopK(keep=0.3),
-        ErrorFeedback(codec=TopK(keep=0.3)),
-        Dense(),
-        Chain(ClipNorm(1.0), GaussianNoise(0.01), ErrorFeedback(TopK(0.3))),
-        PerLayer({"*bias": ErrorFeedback(FP16())}, default=Chain(ClipNorm(5.0), Int8(block=8))),
-    ],
-    ids=repr,
-)
-def test_it_composes_with_every_codec(algorithm: Algorithm[Any, Any], codec: Codec[Any]) -> None:
+CODECS: list[Codec[Any]] = [
+    FP16(),
+    Int8(),
+    TopK(keep=0.3),
+    ErrorFeedback(codec=TopK(keep=0.3)),
+    Dense(),
+    Chain(ClipNorm(1.0), GaussianNoise(0.01), ErrorFeedback(TopK(0.3))),
+    PerLayer({"*bias": ErrorFeedback(FP16())}, default=Chain(ClipNorm(5.0), Int8(block=8))),
+]
+PAIRS = [(one, CODECS[(k + step) % len(CODECS)]) for k, one in enumerate(OTHERS) for step in (0, 2, 3)]
+
+
+def test_each_codec_is_met() -> None:
+    for codec in CODECS:
+        assert 3 * sum(other is codec for _, other in PAIRS) >= len(OTHERS)
+
+
+@pytest.mark.parametrize(("algorithm", "codec"), PAIRS, ids=repr)
+def test_it_composes_with_a_codec(algorithm: Algorithm[Any, Any], codec: Codec[Any]) -> None:
     """Up and down where the codec may go down; a pair that cannot be is refused before the run, with the reason."""
     try:
         result = run(experiment(algorithm, CLIENTS, cohort=4, batch_size=8, up_codec=codec))

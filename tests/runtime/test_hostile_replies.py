@@ -536,9 +536,10 @@ def test_altered_raw_data_costs_its_clients_alone() -> None:
     assert ran.measured(3) == set(range(5))
 
 
-def with_data(packet: bytes, times: int = 1, without: str = "") -> bytes:
+def with_data(packet: bytes, times: int = 1, without: str = "", batch_size: int = 4) -> bytes:
     """A client's own examples, several times over, or without a task's labels."""
-    plan = (chosen := experiment(algorithm=Pooled(epochs=1))).make_plan(chosen.load())
+    chosen = experiment(algorithm=Pooled(epochs=1), batch_size=batch_size)
+    plan = chosen.make_plan(chosen.load())
     train = read_raw_data(plan, 1, packet)
     labels = {task: np.concatenate([y] * times) for task, y in train.y.items() if task != without}
     return raw_data_packet(plan, 1, Split(np.concatenate([train.x] * times), labels))
@@ -547,12 +548,13 @@ def with_data(packet: bytes, times: int = 1, without: str = "") -> bytes:
 @pytest.mark.parametrize("examples", ["known", None])
 def test_raw_data_are_no_larger_than_a_client_can_have(examples: Any) -> None:
     """As weights: the number that the server knows, or a thousand times the typical one. Any size was taken."""
-    altered = {"1": update(lambda p: with_data(p, 2 if examples else 2000))}
-    ran = play(experiment(algorithm=Pooled(epochs=1)), examples, replies=altered)
+    altered = {"1": update(lambda p: with_data(p, 2 if examples else 2000, batch_size=4096))}
+    made: Any = {"algorithm": Pooled(epochs=1), "batch_size": 4096}
+    ran = play(experiment(**made), examples, replies=altered)
     assert list(ran.problems[0]) == [0] and ran.rejected == {"size": 1}
     assert re.search("raw data hold .* examples, and it can have .*max_weight", ran.problems[0][0])
     assert ran.measured(3) == set(range(5))
-    free = play(experiment(algorithm=Pooled(epochs=1), max_weight=0.0, rounds=1), examples, replies=altered)
+    free = play(experiment(max_weight=0.0, rounds=1, **made), examples, replies=altered)
     assert free.rejected == {}
 
 

@@ -87,6 +87,15 @@ STEPS = (
 the first; in the others only the cohort has requests."""
 
 
+def few(k: int) -> tuple[Step, ...]:
+    """For one algorithm of many: an update that cannot be sent, a private state that cannot, one of the four ways not
+    to arrive, after each of which the server has the others' uploads alone and the sender goes on as if it had, and a
+    round without it."""
+    lost = (Step(damaged=(SECOND,)), Step(short=(SECOND,)), Step(cut=(SECOND,)), Step(late=(SECOND,)))[k % 4]
+    upload, private = Step(cohort=(1, 4, 9), upload_fails=(SECOND,)), Step(private_fails=(SECOND,))
+    return (Step(), upload, private, lost, Step(cohort=(0, 4, 9)), Step())
+
+
 class Failing:
     """An engine that puts one NaN into the results of some clients."""
 
@@ -212,14 +221,21 @@ def _but_loss(packet: bytes) -> bytes:
     return packet[4:LOSS] + packet[LOSS + 4 :]
 
 
-def compare(algorithm: Algorithm[Any, Any], codec: Codec[Any], engine: Engine, store: StateStore, exact: bool) -> None:
+def compare(
+    algorithm: Algorithm[Any, Any],
+    codec: Codec[Any],
+    engine: Engine,
+    store: StateStore,
+    exact: bool,
+    steps: Sequence[Step] = STEPS,
+) -> None:
     """Both ways, round by round."""
     federation = untested(tiny(OWNERS, binary=isinstance(algorithm, Mocha)), 0)
     plan = plan_of(federation, algorithm, codec)
     # Both ways call the same pure functions: one that gets equal bits from both is computed once.
     single = Single(remembered(plan) if exact else plan, federation)
     together = Together(plan if exact else plan_of(federation, algorithm, codec), federation, engine, store)
-    for t, step in enumerate(STEPS, 1):
+    for t, step in enumerate(steps, 1):
         clients = [client for client in EVERY[1:] if client not in step.late and t % 2]
         measured = {client: single.sums(client, t) for client in clients}
         # Where nothing travels, nothing is damaged or late.
@@ -253,10 +269,10 @@ def compare(algorithm: Algorithm[Any, Any], codec: Codec[Any], engine: Engine, s
         np.testing.assert_allclose(np.asarray(one), np.asarray(other), rtol=1e-6 if exact else 1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("algorithm", SENDING, ids=repr)
-def test_every_algorithm(algorithm: Algorithm[Any, Any]) -> None:
-    """With a memory for each client, and other heads."""
-    compare(algorithm, ErrorFeedback(TopK(0.3)), Loop(), MmapStateStore(np.array(EVERY)), exact=True)
+@pytest.mark.parametrize(("algorithm", "k"), [(each, k) for k, each in enumerate(SENDING)], ids=repr)
+def test_every_algorithm(algorithm: Algorithm[Any, Any], k: int) -> None:
+    """With a memory for each client, and other heads. All that can fail is below, for three ways to broadcast."""
+    compare(algorithm, ErrorFeedback(TopK(0.3)), Loop(), MmapStateStore(np.array(EVERY)), exact=True, steps=few(k))
 
 
 @pytest.mark.parametrize("algorithm", [FedPer(epochs=1), FedU(epochs=1, beta=1.0), FedAMP(epochs=1)], ids=repr)
