@@ -44,7 +44,7 @@ Aggregate = Callable[[Any, Sequence[tuple[int, Upload]], Context], Any]
 """An algorithm's ``aggregate``, or one in its place."""
 
 
-class Federation:
+class ProblemClients:
     """A problem's clients, who train side by side. What the engine has compiled is kept, for further calls."""
 
     def __init__(self, algorithm: Any, problem: Problem) -> None:
@@ -80,7 +80,7 @@ class Federation:
 
 def learn(algorithm: Any, problem: Problem, rounds: int, each: bool = False) -> list[float]:
     """The clients' mean risk after the last of some rounds, or after each."""
-    return Federation(algorithm, problem).learn(rounds, each)
+    return ProblemClients(algorithm, problem).learn(rounds, each)
 
 
 def predictor(algorithm: Any, predict: Predict, down: Payload, private: Any) -> Callable[[Tensor], Tensor]:

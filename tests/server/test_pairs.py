@@ -20,7 +20,7 @@ from fedmtl.core.types import Payload, Upload
 from fedmtl.registry.components import REGISTRY, make
 from fedmtl.runs.experiment import Experiment, check_lossless
 from fedmtl.verify import mocha
-from fedmtl.verify.beats_local import MARGIN, Claim, Federation, alone, gain_of
+from fedmtl.verify.beats_local import MARGIN, Claim, ProblemClients, alone, gain_of
 from fedmtl.verify.lookup import class_of
 from fedmtl.verify.quadratic import clients, play
 from tests.conftest import ALL_ALGORITHMS, tiny_model
@@ -162,10 +162,10 @@ def test_what_is_planted_is_learnt_through_a_codec_and_not_without_a_server(name
     With the server that it was before the first round, none is below it: the gain is what the server hands on."""
     claim = CLAIMS[name]
     algorithm = claim.make(class_of(name))
-    federation = Federation(algorithm, claim.problem())
+    clients_of = ProblemClients(algorithm, claim.problem())
 
     def gains(aggregate: Any) -> bool:
-        return federation.learn(claim.rounds, aggregate=aggregate)[-1] < MARGIN * alone(claim.problem)
+        return clients_of.learn(claim.rounds, aggregate=aggregate)[-1] < MARGIN * alone(claim.problem)
 
     for codec in (Int8(), FED_BACK):
         assert refused(algorithm, codec) or gains(Lossy(algorithm, codec).aggregate)
