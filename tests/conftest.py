@@ -69,6 +69,7 @@ from fedmtl.studies import pool
 from fedmtl.tasks import Binary, MultiClass, MultiLabel, Regression, Task
 from fedmtl.weightings import DWA, MGDA, CAGrad, Equal, GradNorm, PCGrad, Uncertainty
 from tests import pool_forks, schedule
+from tests.loggers import let_loggers_propagate
 from tests.no_dynamo import leave_optimizers_uncompiled
 from tests.no_fsync import leave_files_to_the_kernel
 from tests.pictures import undrawn
@@ -177,6 +178,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
+    let_loggers_propagate()
     gc.freeze()
     gc.enable()
 

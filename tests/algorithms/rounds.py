@@ -137,9 +137,13 @@ class Played(NamedTuple):
         return self.rounds[1].after
 
 
-@cache
 def two_rounds(algorithm: Algorithm[Any, Any], alike: bool = False) -> Played:
     """Play an algorithm's first two rounds once for all tests of this process."""
+    return _two_rounds(algorithm, alike)  # always in this form: a cache takes ``alike=True`` and ``True`` for two calls
+
+
+@cache
+def _two_rounds(algorithm: Algorithm[Any, Any], alike: bool) -> Played:
     federation = tiny(ALIKE if alike else UNLIKE, binary=is_binary(algorithm))
     plan = tiny_plan(federation, algorithm)
     initial = [sha256(dict(plan.initial))]

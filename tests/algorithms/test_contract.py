@@ -7,7 +7,7 @@ import dataclasses
 import pickle
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -35,6 +35,7 @@ from fedmtl.data.base import ClientData, Federation, Split
 from fedmtl.engines import Loop, VMap
 from fedmtl.engines.base import TaskPadding
 from fedmtl.engines.trace import waits
+from fedmtl.engines.trace.stages import Stage
 from fedmtl.models import Model
 from fedmtl.optimizers import Momentum, Optimizer
 from fedmtl.registry.components import REGISTRY
@@ -175,14 +176,36 @@ def test_inputs_stay_as_they_were(algorithm: AnyAlgorithm) -> None:
         assert {name: len(set(hashes)) for name, hashes in each.inputs.items()} == dict.fromkeys(each.inputs, 1)
 
 
-def test_equal_inputs_give_equal_bits_and_chance_has_no_part(algorithm: AnyAlgorithm, unlike: Federation) -> None:
-    """Played once more, by another plan and from another state of torch's generator."""
-    plan = tiny_plan(unlike, algorithm)
+class Again(NamedTuple):
+    """The second round played once more: by an algorithm that was pickled, from a state that was, and another plan."""
+
+    travelled: AnyAlgorithm
+    before: State
+    """The state that was pickled, after the round."""
+    first: State
+    """The other plan's first state."""
+    after: State
+    drawn: bool
+    """Whether torch's own generator, which was in another state, has moved."""
+
+
+@cache
+def again(algorithm: AnyAlgorithm) -> Again:
+    travelled, before = pickle.loads(pickle.dumps((algorithm, two_rounds(algorithm).rounds[0].after)))
+    federation = tiny(UNLIKE, binary=is_binary(algorithm))
     torch.manual_seed(2)
     chance = torch.get_rng_state()
-    state = play(plan, unlike, start(plan, unlike))
-    assert torch.equal(torch.get_rng_state(), chance)
-    assert_same(state, two_rounds(algorithm).rounds[0].after)
+    plan = tiny_plan(federation, travelled)
+    first, after = start(plan, federation), play(plan, federation, before, round=2)
+    return Again(travelled, before, first, after, not torch.equal(torch.get_rng_state(), chance))
+
+
+def test_equal_inputs_give_equal_bits_and_chance_has_no_part(algorithm: AnyAlgorithm) -> None:
+    """Played once more, by another plan and from another state of torch's generator."""
+    found = again(algorithm)
+    assert not found.drawn
+    assert_same(found.first, two_rounds(algorithm).first)
+    assert_same(found.after, two_rounds(algorithm).rounds[1].after)
 
 
 def test_uploads_may_stream(algorithm: AnyAlgorithm) -> None:
@@ -310,14 +333,13 @@ def test_an_empty_cohort_is_refused(algorithm: AnyAlgorithm) -> None:
             algorithm.aggregate(server, nobody, CTX)
 
 
-def test_algorithm_and_states_survive_pickle(algorithm: AnyAlgorithm, unlike: Federation) -> None:
-    """And the next round has the same bits as without the journey."""
+def test_algorithm_and_states_survive_pickle(algorithm: AnyAlgorithm) -> None:
+    """And the next round has the same bits as without the journey, and leaves the state that came as it was."""
     first, second = two_rounds(algorithm).rounds
-    state = first.after
-    travelled, there = pickle.loads(pickle.dumps((algorithm, state)))
-    assert travelled == algorithm and repr(travelled) == repr(algorithm)
-    assert_same(there, state)
-    assert_same(play(tiny_plan(unlike, travelled), unlike, there, round=2), second.after)
+    found = again(algorithm)
+    assert found.travelled == algorithm and repr(found.travelled) == repr(algorithm)
+    assert_same(found.before, first.after)
+    assert_same(found.after, second.after)
     assert_same(pickle.loads(pickle.dumps(second.uploads)), second.uploads)
 
 
@@ -330,9 +352,11 @@ def padding_like(batch: Batch) -> dict[str, Tensor]:
 
 
 def test_a_padded_batch_changes_nothing(algorithm: AnyAlgorithm) -> None:
-    """Wherever it stands, and from states that are not the first ones: not one bit of what stays or leaves."""
+    """Wherever it stands, and from states that are not the first ones: not one bit of what stays or leaves; of a client
+    with a task and a batch, and of one with two tasks and three batches."""
     second = two_rounds(algorithm).rounds[1]
-    for job, expected in zip(second.jobs, second.trained, strict=True):
+    for job, expected in [(second.jobs[k], second.trained[k]) for k in (0, 3)]:
+        assert (len(job.owned), len(job.batches)) in ((1, 1), (2, 3))
         empty = padding_like(job.batches[0])
         middle = len(job.batches) // 2
         padded = [empty, *job.batches[:middle], empty, *job.batches[middle:], empty, empty]
@@ -384,36 +408,52 @@ def test_epochs_are_passes_over_the_batches(algorithm: Any) -> None:
     assert sha256((expected.private, expected.upload.payload)) != sha256((once.private, once.upload.payload))
 
 
+def assert_replayed(engine: VMap) -> None:
+    """Both functions, training and measurement, have graphs that gave a plain call's bits, and are no longer called."""
+    stages = [[state.stage for state in function._states.values()] for function in engine._functions.values()]
+    assert len(stages) == 2 and all(own and set(own) == {Stage.REPLAYED} for own in stages)
+
+
 @pytest.mark.parametrize("alike", [True, False], ids=["alike", "unlike"])
 def test_loop_is_vmap(algorithm: AnyAlgorithm, alike: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """For clients of 1 to 3 batches of 3 and 4 rows, to 1e-6 a round, from equal states; in training and its loss,
-    whether those of unlike tasks run together or not, and in measurement; with stacks of any size, and of two."""
+    whether those of unlike tasks run together or not, and in measurement; with stacks of any size, and of two.
+
+    Replays have the bits of the call under vmap that they stand for, on the numbers that were traced and on others.
+    """
     played = two_rounds(algorithm, alike)
     plan, federation, (first, second) = played
     whole, two = VMap(), VMap(chunk=2)
     padding = plan.task_padding(plan.training(plan.all_tasks))
 
-    def check(vmap: VMap, each: Round, padding: TaskPadding | None = None) -> None:
+    def check(vmap: VMap, each: Round, padding: TaskPadding | None = None) -> str:
         with case(vmap, "round", 1 if each is first else 2, "padded" if padding else "unpadded"):
-            assert_close(run(vmap, each.jobs, padding), each.trained, atol=1e-6)
+            found = run(vmap, each.jobs, padding)
+            assert_close(found, each.trained, atol=1e-6)
+            return sha256(found)
 
+    tests = measurements(plan, federation, played.last)
+    measured = run(Loop(), tests)
     if alike:  # whose rounds have equal signatures: traced, compared with its replay, replayed
         with monkeypatch.context() as patch:
             patch.setattr(waits, "WAIT_SMALL", 0)
-            for each in (first, second, first, second):
-                check(whole, each)
+            bits = [check(whole, each) for each in (first, second, first, second)]
+            assert bits[2:] == bits[:2]
+            found = [run(whole, tests) for _ in range(3)]
+            assert len({sha256(each) for each in found}) == 1
+        assert_replayed(whole)
         if padding is None:  # else clients of unlike tasks are a stack as well, whose parts are of two
             check(two, second)
+        found.append(run(two, tests))
     else:
         check(VMap(), second)  # cohorts of two at most
         if padding is not None:
             check(whole, first, padding)
             check(two, second, padding)
-    tests = measurements(plan, federation, played.last)
-    measured = run(Loop(), tests)
-    for vmap in (whole, two) if alike else (whole,):
-        with case(vmap, "measurement"):
-            assert_close(run(vmap, tests), measured, atol=1e-6)
+        found = [run(whole, tests)]
+    for each in found:
+        with case("measurement"):
+            assert_close(each, measured, atol=1e-6)
 
 
 # ---- it is what it says, and not Local ------------------------------------------------------------------------------

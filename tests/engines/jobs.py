@@ -143,7 +143,7 @@ def training(plan: Plan, federation: Federation, round: int = 1) -> list[Job]:
     return jobs
 
 
-def measurement(plan: Plan, federation: Federation) -> list[Job]:
+def measurement(plan: Plan, federation: Federation, round: int = 1) -> list[Job]:
     """Return the measurement of all clients on the test examples, in batches of 3."""
     return [
         job._replace(
@@ -151,5 +151,5 @@ def measurement(plan: Plan, federation: Federation) -> list[Job]:
             ctx=NO_CONTEXT,
             batches=make_batches(federation.clients[job.client].test.x, federation.clients[job.client].test.y, 3, None),
         )
-        for job in training(plan, federation)
+        for job in training(plan, federation, round)
     ]

@@ -37,8 +37,8 @@ def devices(tree: Any) -> set[str]:
 
 @pytest.mark.parametrize("algorithm", ALL_ALGORITHMS, ids=repr)
 def test_nothing_is_left_on_the_cpu(algorithm: Algorithm[Any, Any], alike: Federation) -> None:
-    """Training and measurement: each client by itself, and stacked. In batches of 8 one client has two of them."""
-    plan = tiny_plan(alike, algorithm, batch_size=8)
+    """Training and measurement: a client by itself, and stacked; one batch each, which some algorithms pass twice."""
+    plan = tiny_plan(alike, algorithm, batch_size=None)
     state = start(plan, alike)
     for kind in (jobs, measurements):
         work = kind(plan, alike, state)

@@ -54,9 +54,12 @@ def test_torchs_graph_gives_the_same_bits() -> None:
 
 @pytest.mark.slow
 def test_native_code_agrees(monkeypatch: pytest.MonkeyPatch, alike: Federation) -> None:
-    """Training by FedPer, compiled as soon as it is verified; then neither graph nor function is needed."""
+    """Training by FedPer, compiled as soon as it is verified; then neither graph nor function is needed.
+
+    Of one batch a client, whose graph has each operation that graphs of more batches have.
+    """
     monkeypatch.setattr("fedmtl.engines.vmap.COMPILE_AFTER_S", 0.0)
-    plan = tiny_plan(alike, FedPer(epochs=1))
+    plan = tiny_plan(alike, FedPer(epochs=1), batch_size=None)
     engine, jobs = VMap(compile=True), training(plan, alike)
     for _ in range(5):
         assert_close(run(engine, jobs), alone(jobs))
