@@ -17,11 +17,18 @@ def around(codec: Int8, x: NDArray[np.float32], seed: int = 0) -> NDArray[np.flo
     return codec.decode(codec.encode(x, None, np.random.default_rng(seed))[0], x.size)
 
 
+def often(x: NDArray[np.float32], seeds: int) -> NDArray[np.float32]:
+    """What arrives with each of the seeds from 0 on, coded in one pass, which tests/codecs/test_rows.py compares with
+    passes of their own."""
+    rows, _ = Int8().encode_rows(np.tile(x, (seeds, 1)), None, np.random.default_rng)
+    return Int8().decode_rows(rows, x.size)
+
+
 def test_every_coordinate_is_unbiased() -> None:
     """By Hoeffding, the mean of S values within a step s is off by more than s sqrt(ln(2/δ) / 2S) with chance δ."""
     x = np.random.default_rng(1).standard_normal(200).astype(np.float32)
     step = np.abs(x).max() / 127
-    mean = np.mean([around(Int8(), x, seed) for seed in range(4000)], axis=0, dtype=np.float64)
+    mean = np.mean(often(x, 4000), axis=0, dtype=np.float64)
     bound = step * math.sqrt(math.log(2 / 1e-9) / (2 * 4000))
     assert np.abs(mean - x).max() < bound < 0.06 * step
 
@@ -68,7 +75,7 @@ def test_ends_of_float32(size: float) -> None:
     is less than a step of size / 127 and what the nearest float32 is off, at most half of its least."""
     x = np.array([size, -size, 0.75 * size, 0], np.float32)
     step, half = size / 127, SMALLEST / 2
-    decoded = np.stack([around(Int8(), x, seed) for seed in range(2000)]).astype(np.float64)
+    decoded = often(x, 2000).astype(np.float64)
     assert np.isfinite(decoded).all()
     assert (np.abs(decoded - x) <= step * (1 + 1e-5) + half).all()
     assert np.abs(decoded.mean(0) - x).max() < step * math.sqrt(math.log(2 / 1e-9) / 4000) + half
