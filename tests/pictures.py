@@ -7,7 +7,7 @@ each kind.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from unittest.mock import patch
 
 if TYPE_CHECKING:
@@ -31,10 +31,11 @@ def undrawn() -> Iterator[None]:
 
 
 @contextmanager
-def drawn_as_svg() -> Iterator[None]:
-    """Inside, a picture is drawn once, as SVG; the other formats, of the same artists, are empty files."""
+def drawn_as(format: Literal["png", "svg"]) -> Iterator[None]:
+    """Inside, a picture is drawn once, in one format; the others, of the same artists, are empty files."""
 
     def files_of(figure: "Figure") -> dict[str, bytes]:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.backends.backend_svg import FigureCanvasSVG
 
         from fedmtl.analysis.report.style import DPI, lay_out, style
@@ -43,8 +44,11 @@ def drawn_as_svg() -> Iterator[None]:
         with style():
             figure.dpi = DPI
             lay_out(figure)
-            FigureCanvasSVG(figure).print_svg(out)
-        return FILES | {"svg": out.getvalue()}
+            if format == "png":
+                FigureCanvasAgg(figure).print_png(out)
+            else:
+                FigureCanvasSVG(figure).print_svg(out)
+        return FILES | {format: out.getvalue()}
 
     with patch("fedmtl.analysis.report.figure.files_of", files_of):
         yield

@@ -122,10 +122,10 @@ def main(
     ] = 30,
     only: Annotated[list[str] | None, typer.Option(help="Methods whose names begin so; Local and Pooled too.")] = None,
     kept: Annotated[Path | None, typer.Option(help="File of what is measured; what it holds is not run again.")] = None,
-    quick: Annotated[bool, typer.Option(help="40 labels, 2 splits of 4 rounds, two settings, to see it run.")] = False,
+    quick: Annotated[bool, typer.Option(help="40 labels, 2 splits of 2 rounds, two settings, to see it run.")] = False,
 ) -> None:
     if quick:
-        splits, rounds, labels = 2, 4, [40]
+        splits, rounds, labels = 2, 2, [40]
     start = time.process_time()
     check_equal(METHODS)
     grids = thinned(METHODS) if quick else METHODS

@@ -186,10 +186,10 @@ def main(
     rounds: Annotated[int, typer.Option(help=f"Rounds of {EPOCHS} steps, at most.", min=1)] = 25,
     only: Annotated[list[str] | None, typer.Option(help="Methods whose names begin so; Local and Pooled too.")] = None,
     kept: Annotated[Path | None, typer.Option(help="File of what is measured; what it holds is not run again.")] = None,
-    quick: Annotated[bool, typer.Option(help="2 splits of 4 rounds, two settings, to see it run.")] = False,
+    quick: Annotated[bool, typer.Option(help="2 splits of 2 rounds, two settings, to see it run.")] = False,
 ) -> None:
     if quick:
-        splits, rounds = 2, 4
+        splits, rounds = 2, 2
     start = time.process_time()
     check_equal(METHODS)
     seeds = range(splits)

@@ -1,6 +1,7 @@
 """What dashboards hold, read back with their own readers, is what the run measured and sent: every task and client."""
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,20 @@ Curves = dict[str, list[tuple[int, float]]]
 @pytest.fixture(autouse=True)
 def _no_telemetry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of MLflow with its tables, which take it a second to make, and nothing else."""
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    in_mlflow(f"sqlite:///{path}", number=0)
+    return path
+
+
+def copied(empty: Path, folder: Path) -> str:
+    """The address of a store of one's own."""
+    shutil.copy(empty, folder / "mlflow.db")
+    return f"sqlite:///{folder}/mlflow.db"
 
 
 def in_tensorboard(folder: Path) -> Curves:
@@ -78,6 +93,7 @@ def test_tensorboard_of_a_run_in_memory(tmp_path: Path) -> None:
 
 
 def test_mlflow_live_and_again(tmp_path: Path) -> None:
+    """In a store that is made with the first run."""
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     result = run(experiment(), tmp_path / "run", callbacks=[MLflow(uri)])
     (entry, found), *_ = in_mlflow(uri)
@@ -89,8 +105,8 @@ def test_mlflow_live_and_again(tmp_path: Path) -> None:
     assert [some for _, some in in_mlflow(uri)] == [found]
 
 
-def test_mlflow_after_the_fact(tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+def test_mlflow_after_the_fact(tmp_path: Path, empty: Path) -> None:
+    uri = copied(empty, tmp_path)
     results = [run(experiment(f"seed={seed}"), tmp_path / "runs" / str(seed)) for seed in (0, 1)]
     list(log_runs([tmp_path / "runs"], [MLflow(uri, experiment="both")]))
     for entry, found in in_mlflow(uri, number=2):
@@ -98,8 +114,8 @@ def test_mlflow_after_the_fact(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["logged from the start", "logged since the resume"])
-def test_resume_writes_no_row_twice(tmp_path: Path, before: bool) -> None:
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+def test_resume_writes_no_row_twice(tmp_path: Path, empty: Path, before: bool) -> None:
+    uri = copied(empty, tmp_path)
     both = [MLflow(uri), "TensorBoard"]
     with pytest.raises(Stop):
         run(experiment(), tmp_path / "run", on_round=stop_after(2), callbacks=both if before else [])

@@ -85,27 +85,32 @@ def digest(federation: Federation) -> str:
     return total.hexdigest()
 
 
-@pytest.fixture(params=ALL_DATASETS)
-def dataset(request: pytest.FixtureRequest) -> Dataset:
-    return request.param
+@pytest.fixture(params=ALL_DATASETS, scope="module")
+def loaded(request: pytest.FixtureRequest) -> tuple[Dataset, Federation]:
+    """A data set, and what it loaded for seed 0 when it was new."""
+    return request.param, request.param.load(0)
 
 
-def test_the_seed_decides_and_nothing_else(dataset: Dataset) -> None:
-    """And it leaves the global generators as they were."""
+def test_the_seed_decides_and_nothing_else(loaded: tuple[Dataset, Federation]) -> None:
+    """Not what was loaded before, nor by which object; and it leaves the global generators as they were.
+
+    A copy loads seed 1 and then 0, so that what it kept from the one would show in the other.
+    """
+    dataset, federation = loaded
+    first = digest(federation)
+    copy = pickle.loads(pickle.dumps(dataset))
     np.random.seed(3)
     torch.manual_seed(3)
-    first = digest(dataset.load(0))
+    other, again = digest(copy.load(1)), digest(copy.load(0))
     after = np.random.random(), torch.rand(()).item()
     np.random.seed(3)
     torch.manual_seed(3)
     assert (np.random.random(), torch.rand(()).item()) == after
-    assert digest(dataset.load(0)) == first
-    assert digest(pickle.loads(pickle.dumps(dataset)).load(0)) == first
-    assert digest(dataset.load(1)) != first
+    assert again == first and other != first
 
 
-def test_every_client_can_learn_and_be_tested(dataset: Dataset) -> None:
-    federation = dataset.load(0)
+def test_every_client_can_learn_and_be_tested(loaded: tuple[Dataset, Federation]) -> None:
+    _, federation = loaded
     for data in federation.clients.values():
         for split in data:
             assert len(split.x) > 0 and split.x.shape[1:] == federation.input_shape
@@ -114,8 +119,8 @@ def test_every_client_can_learn_and_be_tested(dataset: Dataset) -> None:
         assert data.tasks and not np.shares_memory(data.train.x, data.test.x)
 
 
-def test_every_task_has_an_owner(dataset: Dataset) -> None:
-    federation = dataset.load(0)
+def test_every_task_has_an_owner(loaded: tuple[Dataset, Federation]) -> None:
+    _, federation = loaded
     assert {name for data in federation.clients.values() for name in data.tasks} == set(federation.tasks)
 
 

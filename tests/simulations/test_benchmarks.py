@@ -20,9 +20,10 @@ from fedmtl.bench.turns import environment
 from fedmtl.bench.workloads import Workload
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
-from tests import forks
+from tests import forks, stubs
 from tests.bench import forked
 from tests.bench.small import SMALL
+from tests.runtime import ray_forks
 
 SCRIPTS = Path(__file__).parents[2] / "simulations" / "benchmarks"
 EVERYBODY = replace(SMALL, clients=2, cohort=2, batch_size=8)
@@ -32,7 +33,7 @@ EVERYBODY = replace(SMALL, clients=2, cohort=2, batch_size=8)
 FURTHER = """
 import subprocess, sys
 from pathlib import Path
-from tests import forks
+from tests import forks, stubs
 popen = subprocess.Popen
 def forked(command, **settings):
     if command[0] != sys.executable:
@@ -77,10 +78,23 @@ def test_the_plain_loop_is_the_reference_engine(work: Workload, tmp_path: Path) 
         assert sorted(record.train_loss, reverse=True) == record.train_loss
 
 
+IN_FORKS = """
+from pathlib import Path
+from tests.runtime.ray_forks import forked_workers
+forked = forked_workers(Path({stub!r}))
+forked.__enter__()
+"""
+"""Has workers of a cluster, whoever starts it, in forks."""
+
+
 @pytest.mark.slow
 def test_flower_trains_the_same(tmp_path: Path) -> None:
-    """Heads are kept by the nodes: without them the second round would begin anew, and end elsewhere."""
-    record, trunk = script("with_flower.py", EVERYBODY, tmp_path)
+    """Heads are kept by the nodes: without them the second round would begin anew, and end elsewhere.
+
+    Flower starts a cluster, whose workers run their own code, in forks.
+    """
+    begin = IN_FORKS.format(stub=str(ray_forks.stub_of_workers())) if stubs.POSSIBLE else ""
+    record, trunk = script("with_flower.py", EVERYBODY, tmp_path, start=begin)
     expected, _ = in_this_process(EVERYBODY, tmp_path)
     np.testing.assert_allclose(trunk, expected, atol=1e-5)
     assert len(record.train_loss) == EVERYBODY.rounds and record.system == "Flower"

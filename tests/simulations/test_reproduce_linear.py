@@ -185,7 +185,7 @@ def test_explained_variance() -> None:
 
 
 def test_school_quick(quick: Any) -> None:
-    """Ridge of all pupils, from scikit-learn; and Local after 4 rounds explains something, less than ridge does."""
+    """Ridge of all pupils, from scikit-learn; and Local after 2 rounds explains something, less than ridge does."""
     data(SCHOOL)
     from sklearn.linear_model import Ridge
 

@@ -30,6 +30,7 @@ SCRIPTS = [path for path in FILES if f'"{path.name}"' not in ELSEWHERE]
 NOTEBOOKS = sorted(SIMULATIONS.rglob("*.ipynb"))
 
 SMALL: dict[str, list[str]] = {
+    "codecs_digits": ["--clients", "4", "--epochs", "1"],
     "fashion_domains": ["--each", "1", "--images", "24", "--lr", "0.1"],
     "school": ["--epochs", "1", "--lr", "0.01"],
     "air_quality": ["--step", "168", "--lr", "0.1"],

@@ -13,7 +13,7 @@ from fedmtl.analysis.report import write_report
 from fedmtl.core.markdown import cells, table
 from tests.analysis.report.test_latex import parse
 from tests.analysis.run_folders import write_run
-from tests.pictures import drawn_as_svg
+from tests.pictures import drawn_as
 
 CLIENT = r"cli&ent_1 50% $#{~}^\ |*`<"
 CLASSES = [r"a_0&%|", r"d\{}$"]
@@ -137,7 +137,7 @@ def test_a_single_run_of_any_shape(name: str, baseline: bool, tmp_path: Path) ->
     if baseline:
         write_run(tmp_path / "run" / "baseline", {"name": "Local"}, scores, **more)
         figures = figures | ({"tradeoff"} if figures and name != "measured once" else set())  # that sends nothing
-    with drawn_as_svg():
+    with drawn_as("svg"):
         write_report([tmp_path / "run"], tmp_path / "out")
     found, tables = check_complete(tmp_path / "out")
     assert found == figures

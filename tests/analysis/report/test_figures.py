@@ -30,13 +30,15 @@ from fedmtl.analysis.report.curves import BYTES, SCORE, overview
 from fedmtl.analysis.report.figure import Picture
 from fedmtl.analysis.report.line_styles import DASHES, MARKERS, NEUTRAL, LineStyle, line_styles
 from fedmtl.analysis.report.matrices import client_matrix
-from fedmtl.analysis.report.style import COLUMN, DPI, SMALL, WIDE, style
+from fedmtl.analysis.report.numbers import to_csv
+from fedmtl.analysis.report.style import COLUMN, DPI, SMALL, WIDE, lay_out, style
 from fedmtl.analysis.report.tasks import tasks
 from fedmtl.analysis.report.tradeoff import points_of as points
 from fedmtl.analysis.report.tradeoff import savings, tradeoff
 from fedmtl.runs.axis import Axis
 from tests.analysis.report.studies import many, study
 from tests.analysis.run_folders import write_run
+from tests.pictures import drawn_as
 
 
 def drawn(picture: Picture | None) -> Picture:
@@ -58,6 +60,11 @@ def texts(figure: Figure) -> list[Text]:
     """The texts that are drawn: of an axis, the labels of ticks within its limits."""
     with style():
         figure.draw_without_rendering()
+    return shown(figure)
+
+
+def shown(figure: Figure) -> list[Text]:
+    """The texts of a figure that was drawn."""
     unseen = {
         id(tick.label1)
         for axes in figure.axes
@@ -69,29 +76,25 @@ def texts(figure: Figure) -> list[Text]:
     return [text for text in found if id(text) not in unseen]
 
 
-def boxes(figure: Figure, some: list[Text]) -> list[Any]:
-    """What the letters cover, in pixels, as drawn."""
+def check_labels(figure: Figure) -> None:
+    """No text covers another, none is clipped, and all can be read, where they are drawn in a file."""
     renderer = FigureCanvasAgg(figure).get_renderer()
     with style():
+        lay_out(figure)
         figure.draw(renderer)
-    return [text.get_window_extent(renderer) for text in some]
-
-
-def check_labels(figure: Figure) -> None:
-    """No text covers another, none is clipped, and all can be read."""
-    shown = texts(figure)
-    found = boxes(figure, shown)
-    for (one, box), (other, its) in combinations(zip(shown, found, strict=True), 2):
+    seen = shown(figure)
+    found = [text.get_window_extent(renderer) for text in seen]  # in pixels
+    for (one, box), (other, its) in combinations(zip(seen, found, strict=True), 2):
         common = min(box.x1, its.x1) - max(box.x0, its.x0), min(box.y1, its.y1) - max(box.y0, its.y0)
         assert min(common) < 1.5, f"{one.get_text()!r} covers {other.get_text()!r} by {common} pixels"
-    for text, box in zip(shown, found, strict=True):
+    for text, box in zip(seen, found, strict=True):
         assert box.x0 > -1 and box.y0 > -1 and box.x1 < figure.bbox.x1 + 1 and box.y1 < figure.bbox.y1 + 1, text
         assert float(text.get_fontsize()) >= 7
     assert figure.get_figwidth() in (COLUMN, WIDE)
 
 
 def table(picture: Picture) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(picture.files()[f"{picture.name}.csv"].decode())))
+    return list(csv.DictReader(io.StringIO(to_csv(picture.numbers))))
 
 
 # Curves
@@ -166,9 +169,10 @@ def test_labels_overlap_nothing_for_random_ends(methods: int, count: int, tmp_pa
     """Up to 24 groups, some of equal scores; more than 16 have a legend."""
     scores = np.random.default_rng(methods).choice([0.3, 0.5, 0.501, 0.52, 0.9], methods)
     groups = many(tmp_path, scores.tolist(), count)
-    check_labels(drawn(overview(groups, 0.5)).figure)
+    figure = drawn(overview(groups, 0.5)).figure
+    check_labels(figure)
     check_labels(drawn(tasks(groups)).figure)
-    assert bool(drawn(overview(groups)).figure.legends) == (methods > 8)
+    assert bool(figure.legends) == (methods > 8)
 
 
 # Score against bytes
@@ -330,6 +334,7 @@ def test_a_figure_is_png_pdf_and_svg_and_its_numbers_csv(tmp_path: Path) -> None
     letters = ["".join(element.itertext()).strip() for element in root.iter("{http://www.w3.org/2000/svg}text")]
     assert {"FedPer", "FedPer · FP16 ↑", "Local", BYTES} <= set(letters)
     rows = [row for row in table(picture) if row["name"] == "FedPer"]
+    assert files["1-overview.csv"].decode() == to_csv(picture.numbers)
     curve = groups[0].score_curve()
     assert [float(row["score"]) for row in rows] == curve.mean and curve.half is not None
     assert [float(row["ci95"]) for row in rows] == curve.half
@@ -337,9 +342,11 @@ def test_a_figure_is_png_pdf_and_svg_and_its_numbers_csv(tmp_path: Path) -> None
 
 
 def test_equal_figures_are_equal_files_in_any_process(tmp_path: Path) -> None:
-    """In this process, and in one with another seed of Python's hashes, where sets have another order."""
+    """In this process, and in one with another seed of Python's hashes, where sets have another order. Importing the
+    reports imports no heavy package there."""
     code = (
         "import sys, hashlib, pathlib; from fedmtl.analysis.report import write_report; out = sys.argv[2]\n"
+        "print({'matplotlib', 'scipy.stats', 'scipy.special'} & sys.modules.keys())\n"
         "for path in write_report([sys.argv[1]], out): print(path.name, hashlib.sha256(path.read_bytes()).hexdigest())"
     )
     study(tmp_path / "runs")
@@ -349,24 +356,21 @@ def test_equal_figures_are_equal_files_in_any_process(tmp_path: Path) -> None:
     other = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     written = write_report([tmp_path / "runs"], tmp_path / "here")
     here = [f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in written]
-    assert other.splitlines() == here and "tradeoff.pdf" in other
-
-
-def test_settings_of_matplotlib_outside_stay_as_they_were(tmp_path: Path) -> None:
-    before = dict(matplotlib.rcParams)
-    drawn(overview(study(tmp_path))).files()
-    assert dict(matplotlib.rcParams) == before
+    assert other.splitlines() == ["set()", *here] and "tradeoff.pdf" in other
 
 
 def test_a_name_with_a_dollar_sign_is_no_formula(tmp_path: Path) -> None:
     runs = [read_run(write_run(tmp_path / n, {"name": n}, {"digit": [0.1, 0.5]}, up=5)) for n in ("A", "Local")]
     groups = group_runs(runs, {runs[0].folder: r"cost $\x$ & _more_"})
-    svg = drawn(overview(groups)).files()["overview.svg"].decode()
+    with drawn_as("svg"):
+        svg = drawn(overview(groups)).files()["overview.svg"].decode()
     assert r"cost $\x$ &amp; _more_" in svg and SMALL >= 7
 
 
 def test_a_figure_is_drawn_once_for_each_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``savefig`` draws twice where there is a layout, to lay out and to print. All formats have the same panels."""
+    """``savefig`` draws twice where there is a layout, to lay out and to print. All formats have the same panels, and
+    settings of matplotlib outside stay as they were."""
+    before = dict(matplotlib.rcParams)
     seen: list[list[tuple[float, ...]]] = []
     draw = Figure.draw
 
@@ -374,7 +378,10 @@ def test_a_figure_is_drawn_once_for_each_format(tmp_path: Path, monkeypatch: pyt
         draw(figure, renderer)
         seen.append([axes.get_position().bounds for axes in figure.axes])
 
-    picture = drawn(clients(study(tmp_path)))
+    groups = study(tmp_path)
+    drawn(overview(groups))
+    picture = drawn(clients(groups))
     monkeypatch.setattr(Figure, "draw", counted)
     picture.files()
+    assert dict(matplotlib.rcParams) == before
     assert len(seen) == 3 and seen[0] == seen[1] == seen[2]
