@@ -162,10 +162,10 @@ def test_what_is_planted_is_learnt_through_a_codec_and_not_without_a_server(name
     With the server that it was before the first round, none is below it: the gain is what the server hands on."""
     claim = CLAIMS[name]
     algorithm = claim.make(class_of(name))
-    clients_of = ProblemClients(algorithm, claim.problem())
+    planted = ProblemClients(algorithm, claim.problem())
 
     def gains(aggregate: Any) -> bool:
-        return clients_of.learn(claim.rounds, aggregate=aggregate)[-1] < MARGIN * alone(claim.problem)
+        return planted.learn(claim.rounds, aggregate=aggregate)[-1] < MARGIN * alone(claim.problem)
 
     for codec in (Int8(), FED_BACK):
         assert refused(algorithm, codec) or gains(Lossy(algorithm, codec).aggregate)
