@@ -27,6 +27,21 @@ RAY = (
 )
 """Files whose tests share a Ray cluster."""
 
+WITH_RAY = (
+    "tests/algorithms/test_heterofl.py",
+    "tests/algorithms/test_layer_schedule.py",
+    "tests/models/test_from_module.py",
+    "tests/models/test_pretrained.py",
+    "tests/models/test_stateful.py",
+    "tests/models/test_stems.py",
+    "tests/runs/test_preparation.py",
+    "tests/runtime/test_train_metrics.py",
+    "tests/server/test_server_part.py",
+    "tests/timing/test_clock.py",
+    "tests/timing/test_fed_buff.py",
+)
+"""Files with a test or two that share it, or they would start one more; ``--fast`` has their other tests."""
+
 PROCESSES = (
     *RAY,
     "tests/runtime/flower/test_equality.py",
@@ -45,13 +60,13 @@ PROCESSES = (
 
 FIRST = (
     *RAY,
+    *WITH_RAY,
     "tests/verify/test_checks.py",
     "tests/algorithms/test_contract.py",
     "tests/protocol/test_leak.py",
     "tests/runtime/test_hostile_replies.py",
     *PROCESSES[len(RAY) :],
     "tests/server/test_other_clients.py",
-    "tests/models/test_stateful.py",
     "tests/test_resume.py",
     "tests/export/test_every_algorithm.py",
     "tests/server/test_pairs.py",
@@ -63,7 +78,6 @@ FIRST = (
     "tests/analysis/report/test_figures.py",
     "tests/analysis/report/test_complete.py",
     "tests/models/test_door.py",
-    "tests/models/test_from_module.py",
     "tests/models/test_networks.py",
     "tests/test_toy.py",
     "tests/test_hostile_files.py",
@@ -115,7 +129,7 @@ CASES = 4
 def unit(nodeid: str) -> str:
     """The unit of a test."""
     file = nodeid.split("::", 1)[0]
-    return "ray" if file in RAY else file
+    return "ray" if file in (*RAY, *WITH_RAY) else file
 
 
 def sort(items: list[pytest.Item]) -> None:

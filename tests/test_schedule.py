@@ -4,7 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from tests.schedule import CASES, FIRST, LEFT_OUT, PROCESSES, RAY, fast, is_left_out, sort, unit
+from tests.schedule import CASES, FIRST, LEFT_OUT, PROCESSES, RAY, WITH_RAY, fast, is_left_out, sort, unit
 
 ROOT = Path(__file__).parent.parent
 
@@ -24,7 +24,7 @@ def test_files_are_those_that_there_are() -> None:
 
 
 def test_files_that_start_ray_are_one_unit() -> None:
-    assert {unit(f"{file}::test_a[b]") for file in RAY} == {"ray"}
+    assert {unit(f"{file}::test_a[b]") for file in (*RAY, *WITH_RAY)} == {"ray"}
     assert unit("tests/test_trees.py::test_a[b::c]") == "tests/test_trees.py"
 
 

@@ -105,7 +105,7 @@ def play(
     server = first_server(algorithm, first, dict.fromkeys(range(len(federation)), first), CTX)
     private = {k: algorithm.init_client(first, one.num_examples) for k, one in enumerate(federation)}
     uploads: list[tuple[int, Upload]] = []
-    ctx = CTX
+    batches, ctx = [one.batches(steps) for one in federation], CTX
 
     def predicted() -> Array:
         each = (
@@ -117,7 +117,7 @@ def play(
         uploads, ctx = [], context_of(seed=1, round=round)
         for k, one in enumerate(federation):
             result = algorithm.local_update(
-                one.loss, algorithm.broadcast(server, k, ctx), private[k], one.batches(steps), ctx
+                one.loss, algorithm.broadcast(server, k, ctx), private[k], batches[k], ctx
             )
             private[k] = result.private
             uploads.append((k, result.upload))
