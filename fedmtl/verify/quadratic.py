@@ -116,9 +116,7 @@ def play(
     for round in range(rounds):
         uploads, ctx = [], context_of(seed=1, round=round)
         for k, one in enumerate(federation):
-            result = algorithm.local_update(
-                one.loss, algorithm.broadcast(server, k, ctx), private[k], batches[k], ctx
-            )
+            result = algorithm.local_update(one.loss, algorithm.broadcast(server, k, ctx), private[k], batches[k], ctx)
             private[k] = result.private
             uploads.append((k, result.upload))
         server = algorithm.aggregate(server, uploads, ctx)
