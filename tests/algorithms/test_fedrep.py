@@ -130,12 +130,12 @@ def play(problem: Subspace, algorithm: FedRep | FedPer, rounds: int) -> tuple[li
     update = partial(algorithm.local_update, subspace_loss)
     batches = [make_batches(x, {"t": y}, None, None) for x, y in zip(problem.x, problem.y, strict=True)]
     heads: list[Params] = [{"head.t.h": torch.zeros(problem.k, dtype=torch.float64)}] * problem.n
-    basis, bases = problem.start, []
+    basis, bases, engine = problem.start, [], VMap(chunk=problem.n)
     for _ in range(rounds):
         trunk = {"trunk.p": torch.from_numpy(basis / SCALE)}
         down = algorithm.broadcast(trunk, 0, CTX)
         work = [Job(c, update, down, heads[c], batches[c], ("t",)) for c in range(problem.n)]
-        results = run(VMap(chunk=problem.n), work)
+        results = run(engine, work)
         heads = [result.private for result in results]
         trunk = algorithm.aggregate(trunk, [(c, result.upload) for c, result in enumerate(results)], CTX)
         basis = orthonormal(SCALE * trunk["trunk.p"].numpy())

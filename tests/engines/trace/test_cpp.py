@@ -302,15 +302,21 @@ def test_any_number_of_clients(clients: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "algorithm", [FedPer(epochs=2), Ditto(epochs=1), PFedMe(epochs=1)], ids=lambda a: type(a).__name__
+    ("algorithm", "batch_size"),
+    [(FedPer(epochs=1), 4), (Ditto(epochs=1), None), (PFedMe(epochs=1), None)],
+    ids=lambda a: type(a).__name__,
 )
-def test_training_in_cpp(algorithm: Algorithm[Any, Any], monkeypatch: pytest.MonkeyPatch, alike: Federation) -> None:
-    """Native code, as soon as it is verified, gives the numbers of the loop, and no graph is kept."""
+def test_training_in_cpp(
+    algorithm: Algorithm[Any, Any], batch_size: int | None, monkeypatch: pytest.MonkeyPatch, alike: Federation
+) -> None:
+    """Native code, as soon as it is verified, gives the numbers of the loop, and no graph is kept; of three batches,
+    some of them padded, and of one that several kinds of steps read."""
     monkeypatch.setattr("fedmtl.engines.vmap.COMPILE_AFTER_S", 0.0)
-    plan = tiny_plan(alike, algorithm)
+    plan = tiny_plan(alike, algorithm, batch_size)
     engine, jobs = VMap(compile=True), training(plan, alike)
+    expected = alone(jobs)
     for _ in range(5):
-        assert_close(run(engine, jobs), alone(jobs))
+        assert_close(run(engine, jobs), expected)
     (function,) = engine._functions.values()
     assert function.native
     assert [each.function.__module__ for each in function._natives.values()] == ["fedmtl.engines.trace.cpp.build"]
