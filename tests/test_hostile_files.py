@@ -622,17 +622,28 @@ def test_ordinary_values_stay_within_bounds() -> None:
 # A run's folder, from its user and from a stranger
 
 
-@pytest.fixture
-def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A preset's folder with the user's own module, and beside it in ``out`` the run; it is the current folder."""
-    here = tmp_path / "mine"
+@pytest.fixture(scope="module")
+def ran_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A preset's folder with the user's own module, and beside it in ``out`` the run; nobody may change it."""
+    here = tmp_path_factory.mktemp("ran") / "mine"
     here.mkdir()
-    monkeypatch.chdir(here)
-    (here / "users_wards.py").write_text(MARK.format(mark=str(here / "ran")) + USERS_FILE)
+    (here / "users_wards.py").write_text(MARK.format(mark="ran") + USERS_FILE)  # in the current folder
     (here / "wards.toml").write_text(PRESET)
     path = list(sys.path)
-    assert fedmtl("run", "wards.toml", "--out", "out") == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(here)
+        assert fedmtl("run", "wards.toml", "--out", "out") == 0
+    assert (here / "ran").exists()
     forget(here, path)
+    return here
+
+
+@pytest.fixture
+def ran(ran_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of that folder; it is the current one."""
+    here = Path(shutil.copytree(ran_once, tmp_path / "mine"))
+    monkeypatch.chdir(here)
+    path = list(sys.path)
     yield here
     forget(here, path)
 

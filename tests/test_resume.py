@@ -477,16 +477,34 @@ def kept(folder: Path) -> dict[str, bytes]:
     return {name: data for name, data in found.items() if "clients" not in name and name != "failure.json"}
 
 
+@pytest.fixture(scope="module")
+def of_all(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Folders of runs of all clients that were killed after their second round, by method, to be copied."""
+    done: dict[str, Path] = {}
+
+    def get(method: str) -> Path:
+        if method not in done:
+            folder = tmp_path_factory.mktemp("all")
+            with pytest.raises(Killed):
+                run(experiment(**METHODS[method], cohort=1.0), folder, on_round=kill_after(2))
+            done[method] = folder
+        return done[method]
+
+    return get
+
+
 @pytest.mark.parametrize("how", ["clients deleted", "a file deleted", "another state_dir", "state_dir emptied"])
 @pytest.mark.parametrize("method", ["FedPer", "FedRep, ErrorFeedback", "Local"])
 def test_private_state_that_is_lost_is_refused_and_goes_on_where_that_is_allowed(
-    method: str, how: str, tmp_path: Path
+    method: str, how: str, tmp_path: Path, of_all: Any
 ) -> None:
     changes: dict[str, Any] = {**METHODS[method], "cohort": 1.0}
     if "state_dir" in how:
         changes["runtime"] = InProcess(str(tmp_path / "states"))
-    with pytest.raises(Killed):
-        run(experiment(**changes), tmp_path / "run", on_round=kill_after(2))
+        with pytest.raises(Killed):
+            run(experiment(**changes), tmp_path / "run", on_round=kill_after(2))
+    else:
+        shutil.copytree(of_all(method), tmp_path / "run")
     states = tmp_path / "run" / "checkpoint" / "clients"
     if how == "clients deleted":
         shutil.rmtree(states)
