@@ -340,7 +340,7 @@ def test_resnet18() -> None:
     assert not torch.equal(state["layer4.1.bn2.running_var"], net.state_dict()["layer4.1.bn2.running_var"])
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_resnet18_in_float64(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The engines differ by rounding alone: from one state, each round's results are equal in float64, also those of
     the third round, which is replayed.

@@ -21,15 +21,15 @@ from tests.models.stateful_runs import DRAW, TASKS, experiment, finished, furthe
 
 MAPPED: dict[str, tuple[Any, Any, Any]] = {
     "FedAvg with private norms is FedBN": (
-        FedAvg(epochs=2),
+        FedAvg(epochs=1),
         {"trunk.4.*": "private", "head.*.0.*": "private"},
-        FedBN(epochs=2),
+        FedBN(epochs=1),
     ),
-    "FedPer with shared heads is FedAvg": (FedPer(epochs=2), {"head.*": "shared"}, FedAvg(epochs=2)),
-    "FedAvg with private heads is FedPer": (FedAvg(epochs=2), {"head.*": "private"}, FedPer(epochs=2)),
-    "Local with a shared trunk is FedPer": (Local(epochs=2), {"trunk.*": "shared"}, FedPer(epochs=2)),
-    "FedAvg with a private trunk is LGFedAvg": (FedAvg(epochs=2), {"trunk.*": "private"}, LGFedAvg(epochs=2)),
-    "the default is no map": (FedPer(epochs=2), {"trunk.*": "shared", "head.*": "private"}, FedPer(epochs=2)),
+    "FedPer with shared heads is FedAvg": (FedPer(epochs=1), {"head.*": "shared"}, FedAvg(epochs=1)),
+    "FedAvg with private heads is FedPer": (FedAvg(epochs=1), {"head.*": "private"}, FedPer(epochs=1)),
+    "Local with a shared trunk is FedPer": (Local(epochs=1), {"trunk.*": "shared"}, FedPer(epochs=1)),
+    "FedAvg with a private trunk is LGFedAvg": (FedAvg(epochs=1), {"trunk.*": "private"}, LGFedAvg(epochs=1)),
+    "the default is no map": (FedPer(epochs=1), {"trunk.*": "shared", "head.*": "private"}, FedPer(epochs=1)),
 }
 
 
