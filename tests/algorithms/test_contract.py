@@ -195,7 +195,7 @@ def again(algorithm: AnyAlgorithm) -> Again:
     federation = tiny(UNLIKE, binary=is_binary(algorithm))
     torch.manual_seed(2)
     chance = torch.get_rng_state()
-    plan = tiny_plan(federation, travelled)
+    plan = tiny_plan(federation, travelled, anew=True)
     first, after = start(plan, federation), play(plan, federation, before, round=2)
     return Again(travelled, before, first, after, not torch.equal(torch.get_rng_state(), chance))
 

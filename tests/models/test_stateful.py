@@ -284,9 +284,10 @@ def test_variances_stay_variances(algorithm: Algorithm[Any, Any], unlike: Federa
     federation = union(unlike) if algorithm.traits.centralized else unlike
     plan = tiny_plan(federation, algorithm, batch_size=None, model=model)
     state = start(plan, federation)
+    padding = plan.task_padding(plan.local_update(plan.all_tasks))  # where the algorithm lets unlike clients be a stack
     for round in (1, 2):
         work = jobs(plan, federation, state, round)
-        trained = run_jobs(VMap(), work)
+        trained = run_jobs(VMap(), work, padding)
         for job, result in zip(work, trained, strict=True):
             check_payload(result.upload.payload, plan.up_spec(job.client, job.owned), UP)
             if not algorithm.traits.broadcast_lists_clients:
