@@ -35,12 +35,12 @@ WORKER = "worker"
 IMPORTS = ("numpy.random", "safetensors.torch", "torch", "xxhash")
 """What fedmtl's apps import."""
 
-INSTALLERS = (
-    "flwr.supernode.runtime.run_clientapp",
-    "flwr.superlink.runtime.run_serverapp",
-    "flwr.simulation.app",
-)
-"""Modules whose processes unpack the bundle."""
+UNPACKING = {
+    "flwr-clientapp": "flwr.supernode.runtime.run_clientapp",
+    "flwr-serverapp": "flwr.superlink.runtime.run_serverapp",
+    "flwr-simulation": "flwr.simulation.app",
+}
+"""Commands that unpack the bundle, and their modules."""
 
 
 def once(install: Callable[..., Path]) -> Callable[..., Path]:
@@ -79,14 +79,15 @@ if __name__ == "__main__":
     for _name in IMPORTS:
         importlib.import_module(_name)
     _calls: dict[str, Any] = {name: EntryPoint(name, value, "").load() for name, value in COMMANDS.items()}
-    for _name in INSTALLERS:
+    for _name in UNPACKING.values():
         _module: Any = importlib.import_module(_name)
         _module.install_from_fab = once(_module.install_from_fab)
     assert not {"fedmtl", "ray"} & {name.split(".")[0] for name in sys.modules}
 
     def _call(arguments: list[str]) -> Any:
-        sys.dont_write_bytecode = False  # beside the app, in a folder of the test's
         stub = Path(arguments[0])
+        if stub.name in UNPACKING:
+            sys.dont_write_bytecode = False  # beside the app, in a folder of the test's
         if stub.name == WORKER:
             return ray_forks.work(arguments)
         if stub.name == "flwr-simulation":
