@@ -1,61 +1,120 @@
-"""Ten and a hundred thousand clients, a thousand a round, over Ray: memory with every process counted, and time."""
+"""Ten and a hundred thousand clients, a thousand a round, over Ray: memory with every process counted, and time.
+
+The runs are in one true process, one after the other: imports and Ray's start take longer than the smaller two. What an
+earlier one has left counts in the memory of a later one.
+"""
 
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from fedmtl.bench.memory import family, resident
 from fedmtl.tables.schemas import LEDGER, METRICS, read_table, rows
-from simulations.benchmarks.population import measure
+from simulations.benchmarks import population
 from tests.forks import start
 from tests.runtime.ray_forks import on_forks, stub_of_workers
 
-PRESET = """
+MEASURED = """
 name = "population"
-rounds = 3
+rounds = 2
 cohort = 1000
 batch_size = 16
-evaluate_every = 3
+evaluate_every = 2
 data = { name = "synthetic", clients = 10000, examples = 32, features = 64, classes = 10 }
 model = { name = "MLP", hidden = [32] }
 algorithm = { name = "FedPer", epochs = 1 }
 """
+"""All are measured, each with 32 examples."""
+
+SIZES = {"small": 10_000, "large": 100_000}
+"""Clients of the benchmark's preset, of which a sample is measured."""
+
+PROGRAM = """
+import sys
+from fedmtl.runs.presets import load_experiment
+from fedmtl.run_experiment import run
+for name in sys.argv[1:]:
+    print(name, "begins")
+    run(load_experiment(name + ".toml"), name, on_round=lambda progress: print(name, progress.round))
+"""
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc"),
+]
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
-def test_ten_thousand_clients_in_three_gigabytes(tmp_path: Path) -> None:
-    (tmp_path / "population.toml").write_text(PRESET)
-    out = tmp_path / "out"
-    command = [sys.executable, "-m", "fedmtl", "run", str(tmp_path / "population.toml"), "--out", str(out)]
-    with open(tmp_path / "log", "wb") as log:
-        child = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        peak = 0
+class Found(NamedTuple):
+    """What was seen of the process."""
+
+    folder: Path
+    ends: dict[str, float]
+    """Line -> seconds from the command to it."""
+    memory: dict[str, int]
+    """Run -> the most bytes of all processes while it lasted."""
+
+    def first_round(self, name: str) -> float:
+        """Seconds to the end of a run's first round, with the imports, without the start of Ray."""
+        return self.ends["measured begins"] + self.ends[f"{name} 1"] - self.ends[f"{name} begins"]
+
+    def round(self, name: str) -> float:
+        """Seconds of each later one."""
+        return (self.ends[f"{name} 3"] - self.ends[f"{name} 1"]) / 2
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    folder = tmp_path_factory.mktemp("population")
+    (folder / "measured.toml").write_text(MEASURED)
+    for name, clients in SIZES.items():
+        (folder / f"{name}.toml").write_text(population.PRESET.format(rounds=3, clients=clients))
+    ends: dict[str, float] = {}
+    memory, said = dict.fromkeys(("measured", *SIZES), 0), []
+    command, begin = [sys.executable, "-u", "-c", PROGRAM, *memory], time.perf_counter()
+    child = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def watch() -> None:
         while child.poll() is None:
-            peak = max(peak, resident(family(child.pid))[0])
-            time.sleep(0.2)
-    assert child.returncode == 0, (tmp_path / "log").read_text()
-    assert 100e6 < peak < 3e9
-    # 3 rounds of 1,000 up and down, two measurements of all: before the first round, when the cohort's rides on
+            if ends:
+                now = [*ends][-1].split()[0]
+                memory[now] = max(memory[now], resident(family(child.pid))[0])
+            time.sleep(0.8)  # looking takes a processor, and what was taken is kept
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for line in child.stdout or ():
+        said.append(line)
+        if line.split()[0] in memory:
+            ends[line.strip()] = time.perf_counter() - begin
+    watcher.join()
+    assert child.wait() == 0, "".join(said)
+    return Found(folder, ends, memory)
+
+
+def test_ten_thousand_clients_in_three_gigabytes(found: Found) -> None:
+    assert 100e6 < found.memory["measured"] < 3e9
+    # 2 rounds of 1,000 up and down, two measurements of all: before the first round, when the cohort's rides on
     # its training request, and after the last.
+    out = found.folder / "measured"
     packets = sum(block.lines for block in read_table(out, LEDGER))
-    assert packets == 3 * 1000 * 2 + (9000 + 10000) + (10000 + 10000)
+    assert packets == 2 * 1000 * 2 + (9000 + 10000) + (10000 + 10000)
     measured = list(rows(METRICS, read_table(out, METRICS)))
     assert len(measured) == 2 * (10_000 + 4)
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
-def test_a_hundred_thousand_clients_start_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """8 s on a quiet machine of two cores; here with room for a busy one. A round does not depend on the population.
+def test_a_hundred_thousand_clients_start_in_seconds(found: Found) -> None:
+    """8 s on a quiet machine of two cores; here with room for a busy one. A round does not depend on the population."""
+    assert found.first_round("large") < 55 and found.memory["large"] < 2e9
+    assert found.round("large") < 5 * found.round("small") + 0.2
 
-    Of the smaller one only the round counts, so it is in forks.
-    """
-    large = measure(100_000, 3, [])
+
+def test_the_benchmark_measures_a_population(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of the size of a cohort, in forks."""
 
     def forked(command: list[str], **streams: Any) -> Any:
         assert command[:3] == [sys.executable, "-u", "-c"] and streams.pop("text")
@@ -64,6 +123,6 @@ def test_a_hundred_thousand_clients_start_in_seconds(monkeypatch: pytest.MonkeyP
     start(code="pass").wait()  # whose first processes are no forks
     stub_of_workers()
     monkeypatch.setattr(subprocess, "Popen", forked)
-    small = measure(10_000, 3, [])
-    assert large.first_round < 60 and large.memory < 2e9
-    assert large.round < 5 * small.round + 0.2
+    one = population.measure(1000, 3, [])
+    assert one.clients == 1000 and 0 < one.round < one.first_round < one.seconds and one.memory > 50e6
+    assert 0 < one.processor and one.simulated == 0
