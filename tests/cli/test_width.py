@@ -10,8 +10,10 @@ import typer
 
 from fedmtl.cli import app
 from fedmtl.cli.listing import ListKind
+from tests import pictures
 from tests.bench import forked
 from tests.forks import run
+from tests.pictures import drawn_as_svg
 from tests.terminal import fedmtl_on_terminal
 
 COMMANDS = list(typer.main.get_command(app).commands)  # pyright: ignore[reportAttributeAccessIssue]
@@ -30,6 +32,13 @@ algorithms = ["Local(epochs=1)", "TaskWeighted(algorithm=FedPer(epochs=1), weigh
 packets = [{ up_codec = "Dense" }, { up_codec = "ErrorFeedback(codec=TopK(keep=0.1))", down_codec = "Int8" }]
 seeds = 3
 """
+
+SHORT = """
+from dataclasses import replace
+from fedmtl.bench.workloads import WORKLOADS
+WORKLOADS["W2"] = replace(WORKLOADS["W2"], examples=16)
+"""
+"""One batch a client, of two: numbers of the plain loop have as many digits."""
 
 
 def screen(arguments: Sequence[str], here: Path, columns: int = 80, drawn: bool = True) -> tuple[list[str], int]:
@@ -111,11 +120,11 @@ def test_every_other_command(here: Path) -> None:
         ["log", "first", "--callback", "TensorBoard"],
         ["tune", "small.toml", "--trials", "2", "--sampler", "random", "--out", "tuned"],
         ["verify", "SGD", "TaskWeighted"],
-        ["bench", "--workload", "W2", "--quick", "--workers", "1", "--out", "bench.json"],
+        ["bench", "--workload", "W2", "--quick", "--rounds", "2", "--workers", "1", "--out", "bench.json"],
         ["--version"],
     ):
-        of_scripts = forked.program(arguments) if arguments[0] == "bench" else ""
-        lines, code, _ = fedmtl_on_terminal(arguments, here, code=of_scripts)
+        program = {"bench": SHORT + forked.program(arguments), "report": pictures.command(arguments, drawn_as_svg)}
+        lines, code, _ = fedmtl_on_terminal(arguments, here, code=program.get(arguments[0], ""))
         assert code == 0, lines
         check(lines)
 
