@@ -4,8 +4,8 @@ Figures are made, and so are their numbers; tests/analysis/report lays them out 
 each kind.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Literal
 from unittest.mock import patch
@@ -54,11 +54,11 @@ def drawn_as(format: Literal["png", "svg"]) -> Iterator[None]:
         yield
 
 
-def command(arguments: list[str], way: Callable[[], AbstractContextManager[None]] = undrawn) -> str:
+def command(arguments: list[str], way: str = "undrawn()") -> str:
     """A program, for tests.forks, that is ``fedmtl`` with these arguments, and draws in one of the ways above."""
     return (
         "import sys, fedmtl.__main__\n"
-        f"from tests.pictures import {way.__name__} as way\n"
+        "from tests import pictures\n"
         f"sys.argv = {['fedmtl', *arguments]!r}\n"
-        "with way(): fedmtl.__main__.main()"
+        f"with pictures.{way}: fedmtl.__main__.main()"
     )

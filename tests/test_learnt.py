@@ -22,6 +22,7 @@ from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.result import Result
 from tests import toys
+from tests.pictures import drawn_as
 
 
 class Seen(NamedTuple):
@@ -122,8 +123,9 @@ def test_an_algorithm_that_finds_nothing_out(tmp_path: Path) -> None:
 
 def test_a_matrix_becomes_a_heat_map(tmp_path: Path) -> None:
     run(experiment(1), tmp_path / "run")
-    files = [path.name for path in write_report([tmp_path / "run"], tmp_path / "out")]
+    with drawn_as("png"):
+        files = [path.name for path in write_report([tmp_path / "run"], tmp_path / "out")]
     (picture,) = [file for file in files if file.startswith("diagnostics-") and file.endswith(".png")]
     assert picture.endswith("gap-of-rounds.png")
-    assert (tmp_path / "out" / picture).read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "out" / picture).read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     assert f"({picture})" in (tmp_path / "out" / "report.md").read_text()

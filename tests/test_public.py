@@ -83,9 +83,8 @@ from fedmtl import load_experiment, load_run, report, run
 run(load_experiment("small.toml"), out="first")
 found = load_run("first")
 assert found.finished and found.seed == 0 and found.rounds == [0, 1], found
-from contextlib import nullcontext
-from tests.pictures import undrawn
-with {"undrawn()" if first else "nullcontext()"}:  # they are drawn once
+from tests.pictures import drawn_as, undrawn
+with {"undrawn()" if first else "drawn_as('svg')"}:  # they are drawn once
     files = report("first")
 assert files[-1].name == "report.md" and files[-1].parent.name == "first", files
 with undrawn():

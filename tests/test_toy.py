@@ -173,6 +173,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def python(copy: Path, program: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(copy), "COLUMNS": "100"}
     environment.pop("PYTEST_XDIST_WORKER", None)
+    program = f"import sys; sys.dont_write_bytecode = False  # in the copy: several programs import it\n{program}"
     return forks.run(code=program, cwd=copy, env=environment, timeout=300, bare=True)
 
 

@@ -13,7 +13,6 @@ from fedmtl.cli.listing import ListKind
 from tests import pictures
 from tests.bench import forked
 from tests.forks import run
-from tests.pictures import drawn_as_svg
 from tests.terminal import fedmtl_on_terminal
 
 COMMANDS = list(typer.main.get_command(app).commands)  # pyright: ignore[reportAttributeAccessIssue]
@@ -123,7 +122,7 @@ def test_every_other_command(here: Path) -> None:
         ["bench", "--workload", "W2", "--quick", "--rounds", "2", "--workers", "1", "--out", "bench.json"],
         ["--version"],
     ):
-        program = {"bench": SHORT + forked.program(arguments), "report": pictures.command(arguments, drawn_as_svg)}
+        program = {"bench": SHORT + forked.program(arguments), "report": pictures.command(arguments, "drawn_as('svg')")}
         lines, code, _ = fedmtl_on_terminal(arguments, here, code=program.get(arguments[0], ""))
         assert code == 0, lines
         check(lines)

@@ -118,7 +118,6 @@ class Odd:
 '''
 
 
-@pytest.mark.usefixtures("true_pools")
 def test_what_a_run_prints_and_what_ends_it_stay_in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "odd_codec.py").write_text(OWN)
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
