@@ -119,7 +119,7 @@ SETTINGS: list[Algorithm[Any, Any]] = [
 """Algorithms in settings in which all of their parts have an effect on the tiny federations."""
 
 
-def _in_one_epoch(cls: Any) -> Algorithm[Any, Any]:
+def in_one_epoch(cls: Any) -> Algorithm[Any, Any]:
     named = {field.name for field in fields(cls)}
     return cls(epochs=1) if "epochs" in named else cls(FedAvg(epochs=1)) if "algorithm" in named else cls()
 
@@ -127,7 +127,7 @@ def _in_one_epoch(cls: Any) -> Algorithm[Any, Any]:
 ALL_ALGORITHMS: list[Algorithm[Any, Any]] = [
     *SETTINGS,
     *(
-        _in_one_epoch(find("algorithm", name))
+        in_one_epoch(find("algorithm", name))
         for name in REGISTRY["algorithm"]
         if name not in {type(algorithm).__name__ for algorithm in SETTINGS}
     ),

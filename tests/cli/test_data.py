@@ -54,7 +54,7 @@ def test_describe(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".pdf", ".svg"])
 def test_other_pictures(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"labels{suffix}"
-    fedmtl("data", "describe", "synthetic", "--set", "kind=mixed", "--picture", str(path))
+    fedmtl("data", "describe", "synthetic", "--set", "kind=mixed", "--set", "clients=4", "--picture", str(path))
     assert path.read_bytes().startswith({".pdf": b"%PDF", ".svg": b"<?xml"}[suffix])
 
 

@@ -178,7 +178,7 @@ def streamed_batches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize(
     ("algorithm", "streamed_batches"),
-    [("FedPer", 2**24), ("Ditto", 3000), ("FedEM", 100)],
+    [("FedPer(epochs=1)", 2**24), ("Ditto(epochs=1, personal_epochs=1)", 3000), ("FedEM(epochs=1)", 100)],
     indirect=["streamed_batches"],
 )
 @pytest.mark.usefixtures("streamed_batches")

@@ -49,7 +49,7 @@ def test_each_kind_trains_and_is_measured(engine: str) -> None:
     assert not any(getattr(task, "standardise", False) for task in federation.tasks.values())
     assert federation.tasks["stage"] != TASKS["stage"] and federation.tasks["mask"] != TASKS["mask"]
     experiment = Experiment(
-        data=data, model="Linear", algorithm="FedAvg(lr=0.5, epochs=10)", rounds=15, engine=engine, runtime="InProcess"
+        data=data, model="Linear", algorithm="FedAvg(lr=0.5, epochs=10)", rounds=6, engine=engine, runtime="InProcess"
     )
     result = run(experiment)
     for name in TASKS:

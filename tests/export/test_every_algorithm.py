@@ -20,13 +20,21 @@ def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     yield tiny_run(folder, request.param), folder
 
 
+FIRST = {type(algorithm): algorithm for algorithm in reversed(ALL_ALGORITHMS)}
+"""Class -> the first algorithm of it."""
+
+
 def test_predictions_are_those_that_the_run_measured(ran: tuple[Experiment, Path]) -> None:
-    """Accuracy, F1 and RMSE of ``predict`` on the test examples, by numpy, are the run's own last rows: with and
-    without a folder, and of the folder alone."""
+    """Accuracy, F1 and RMSE of ``predict`` on the test examples, by numpy, are the run's own last rows: of the folder
+    alone, and without a folder. Where the state is of the same class as one that was held in memory before, as that of
+    a further weighting, it is only read from the folder."""
     experiment, folder = ran
     data = experiment.load()
-    live = run(experiment)
     kept = load_result(folder, allow=["tests"])
+    if experiment.algorithm != FIRST[type(experiment.algorithm)]:
+        check_measured(kept, data)
+        return
+    live = run(experiment)
     assert kept.summary["digests"] == live.summary["digests"] and kept.ledger == live.ledger
     assert [row | {"seconds": 0} for row in kept.rows] == [row | {"seconds": 0} for row in live.rows]
     one, other = check_measured(live, data), check_measured(kept, data)

@@ -10,11 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from fedmtl import hold_out, onboard, run
-from fedmtl.algorithms import Algorithm, Local, Mocha
+from fedmtl.algorithms import Local, Mocha
 from fedmtl.cli import app
-from fedmtl.registry.components import REGISTRY, make
+from fedmtl.registry.components import REGISTRY, find
 from fedmtl.runs.experiment import Experiment
-from tests.conftest import ALIKE, tiny, tiny_model
+from tests.conftest import ALIKE, in_one_epoch, tiny, tiny_model
 
 
 def sites(names: str, seed: int) -> pd.DataFrame:
@@ -108,7 +108,7 @@ def test_words_of_the_command_that_do_not_fit(folder: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize("name", REGISTRY["algorithm"])
 def test_every_method_takes_new_clients_in(name: str) -> None:
     """But Local, which says why not. What it downloads is counted, and what is measured is finite."""
-    algorithm: Algorithm[Any, Any] = make("algorithm", name)
+    algorithm = in_one_epoch(find("algorithm", name))
     whole = tiny(ALIKE, binary=isinstance(algorithm, Mocha))
     rest, new = hold_out(whole, clients=[9])
 

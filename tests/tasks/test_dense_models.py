@@ -25,7 +25,7 @@ def test_a_unet_segments_and_measures_depth() -> None:
         data=data,
         model="UNet(channels=(8, 16))",
         algorithm="FedPer(lr=0.2, epochs=5)",
-        rounds=4,
+        rounds=3,
         batch_size=4,
         runtime="InProcess",
     )
@@ -51,7 +51,7 @@ def test_steps_are_labelled_whatever_the_length(model: str, engine: str) -> None
         data=data,
         model=model,
         algorithm="FedPer(lr=0.3, epochs=10)",
-        rounds=3,
+        rounds=2,
         batch_size=8,
         runtime="InProcess",
         engine=engine,
