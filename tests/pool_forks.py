@@ -5,7 +5,11 @@ other commands that tests start have processes with a true start.
 """
 
 import os
+import signal
 import sys
+import time
+from contextlib import suppress
+from pathlib import Path
 from typing import IO, Any
 
 from tests import forks
@@ -14,7 +18,7 @@ from tests import forks
 def start(descriptor: int, log: IO[bytes]) -> Any:
     """Start a process as ``fedmtl.studies.pool`` does; its parent is the process that forks, which ends with the tests.
 
-    It does not end at once with a command that gets SIGKILL, as a process with a true start does.
+    It does not end at once with a command that gets SIGKILL, as a process with a true start does: ``end_all`` ends it.
     """
     code = (
         "import os, sys\n"
@@ -23,9 +27,29 @@ def start(descriptor: int, log: IO[bytes]) -> Any:
         "from fedmtl.studies.worker import main; main()"
     )
     environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
-    return forks.start(
+    child = forks.start(
         code=code, env=environment, stdout=log, stderr=log, start_new_session=True, pass_fds=[descriptor]
     )
+    if STARTED in os.environ:
+        with open(os.environ[STARTED], "a") as file:
+            file.write(f"{child.pid}\n")
+    return child
+
+
+STARTED = "FEDMTL_TEST_WORKERS"
+"""Variable of the environment: a file for the numbers of the processes that are started."""
+
+
+def end_all(started: Path, seconds: float = 60) -> None:
+    """End the processes in a file of ``STARTED``, whose command has got SIGKILL, as the kernel ends those with a true
+    start."""
+    deadline = time.monotonic() + seconds
+    for pid in map(int, started.read_text().split()):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        while Path(f"/proc/{pid}").exists():  # until the process that forks has seen its end
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
 
 def on_forks(code: str) -> str:

@@ -12,7 +12,10 @@ DRAW = np.random.default_rng(0)
 
 
 def test_a_unet_segments_and_measures_depth() -> None:
-    """Three classes by the brightness of a pixel, of which one column is void; the depth of it is the brightness."""
+    """Three classes by the brightness of a pixel, of which one column is void; the depth of it is the brightness.
+
+    Client by client: that stacks of clients train a U-Net alike is tested with the models.
+    """
     clients = {}
     for client in range(2):
         x = DRAW.standard_normal((20, 1, 8, 6)).astype(np.float32)
@@ -25,9 +28,10 @@ def test_a_unet_segments_and_measures_depth() -> None:
         data=data,
         model="UNet(channels=(8, 16))",
         algorithm="FedPer(lr=0.2, epochs=5)",
-        rounds=3,
+        rounds=4,
         batch_size=4,
         runtime="InProcess",
+        engine="loop",
     )
     result = run(experiment)
     found, floors = result.summary["tasks"], result.summary["floors"]

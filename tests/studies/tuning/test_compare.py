@@ -15,9 +15,9 @@ from fedmtl.studies import Pool
 from fedmtl.studies.tuning import Trial, Tuning, tune
 from fedmtl.studies.tuning.alike import Method, tune_alike
 from fedmtl.studies.tuning.side_by_side import studies_of, tune_side_by_side
+from tests import pool_forks
 from tests.forks import start
 from tests.pictures import undrawn
-from tests.processes import alive
 from tests.studies.tuning import planted
 from tests.studies.tuning.planted import SPACE, experiment, surface
 from tests.test_cli import call
@@ -113,25 +113,25 @@ def test_killed_in_its_trials_and_in_its_runs_it_ends_with_the_same_result(
 ) -> None:
     """First among the trials of the first method, then, both methods side by side, in the first run; then to its end.
 
-    Table, choices, trials and digests are those of the undisturbed one, of which one process did all.
+    Table, choices, trials and digests are those of the undisturbed one, of which one process did all. The processes of
+    the killed command are forks, which are ended here as the kernel ends others (``tests/studies/test_pool.py``).
     """
-    monkeypatch.setenv("FEDMTL_TEST_MARK", mark := f"compare-tune-{os.getpid()}")
+    monkeypatch.setenv(pool_forks.STARTED, str(started := tmp_path / "started"))
+    started.touch()
     out = tmp_path / "killed"
     command = ["compare", str(preset), "--tune", TRIALS, "--out", str(out)]
     moments = ("tuning/planted-MRMTL-Dense/trials/004", "runs/planted-MRMTL-Dense/seed0")
     for moment, jobs in zip(moments, ("1", "2"), strict=True):
         with open(tmp_path / f"log{jobs}", "wb") as log:
-            process = start([*command, "--jobs", jobs], stdout=log, stderr=log)
+            process = start(code=pool_forks.program([*command, "--jobs", jobs]), stdout=log, stderr=log)
         deadline = time.monotonic() + 120
         while not (out / moment / "checkpoint" / "server.state").exists():
             assert process.poll() is None and time.monotonic() < deadline, (tmp_path / f"log{jobs}").read_text()
             time.sleep(0.002)
-        alive(mark)  # from here on, one that is ending counts
         process.send_signal(signal.SIGKILL)
         process.wait()
-        while alive(mark):  # its processes end with it
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        pool_forks.end_all(started)
+    assert len(started.read_text().split()) >= 2
     assert (out / "tuning.md").exists() and not (out / "report.md").exists()
     compare(preset, out)
     same = ["tuning.md", "table.csv", "table.md", "gains.csv", "measures.csv", "tradeoff.csv", "clients.csv"]
