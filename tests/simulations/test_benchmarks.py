@@ -81,7 +81,7 @@ def test_the_plain_loop_is_the_reference_engine(work: Workload, tmp_path: Path) 
 IN_FORKS = """
 from pathlib import Path
 from tests.runtime.ray_forks import forked_workers
-forked = forked_workers(Path({stub!r}))
+forked = forked_workers(Path({stub!r}), ["dashboard_agent"])  # the other one gives workers their environment
 forked.__enter__()
 """
 """Has workers of a cluster, whoever starts it, in forks."""
