@@ -138,12 +138,12 @@ def test_a_roster_of_arrays_is_that_of_a_mapping() -> None:
     assert 3 not in found and 8 not in found and found.task_set(np.array([7, 2])).tolist() == [1, 0]
 
 
-def test_a_million_clients_are_loaded_without_an_object_each() -> None:
+def test_many_clients_are_loaded_without_an_object_each() -> None:
     """By counting: the garbage collector knows all containers that the data made."""
     import gc
 
     small = Synthetic(clients=4, examples=1, test_examples=1, features=1, rank=1, tasks=1, classes=2)
-    large = Synthetic(clients=200_000, examples=1, test_examples=1, features=1, rank=1, tasks=1, classes=2)
+    large = Synthetic(clients=50_000, examples=1, test_examples=1, features=1, rank=1, tasks=1, classes=2)
     counts = []
     for data in (small, large):
         gc.collect()

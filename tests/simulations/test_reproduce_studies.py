@@ -115,9 +115,11 @@ def test_no_bout_is_in_training_and_test(scripts: None) -> None:
 
 @pytest.mark.slow
 @needs(HAR.source)
-def test_har(scripts: None) -> None:
-    """Two rounds: sitting is one window in six or so, so that "never" is right on 0.83 of them."""
-    output = quick(load("har"))
+def test_har(scripts: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two rounds, and four of MOCHA: sitting is one window in six or so, so that "never" is right on 0.83 of them."""
+    module = load("har")
+    monkeypatch.setattr(module, "MOCHA_ROUNDS", 4)
+    output = quick(module)
     for name in ("Local", "Pooled", "MR-MTL", "MOCHA"):
         mean, worst = values(output, name)[:2]
         assert 0.5 < worst <= mean < 1
