@@ -85,7 +85,8 @@ def describe(
             from fedmtl.core.files import write_atomic
 
             figure = label_picture(type(dataset).__name__, federation, skews).figure
-            write_atomic(picture.resolve(), files_of(figure)[picture.suffix[1:].lower()])
+            format = picture.suffix[1:].lower()
+            write_atomic(picture.resolve(), files_of(figure, [format])[format])
             if not as_json:
                 say(str(picture))
 

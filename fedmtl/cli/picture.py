@@ -53,4 +53,5 @@ def draw_runs(runs: Iterable[tuple["Experiment", "Result"]], path: Path) -> None
     ]
     picture = task_bytes(group_runs(read))
     if picture is not None:
-        write_atomic(path.resolve(), files_of(picture.figure)[path.suffix[1:].lower()])
+        format = path.suffix[1:].lower()
+        write_atomic(path.resolve(), files_of(picture.figure, [format])[format])

@@ -39,5 +39,6 @@ def draw_labels(data: Any, file: str | Path, seed: int = 0) -> Path:
     federation = data if isinstance(data, Federation) else data.load(seed)
     name = "the federation" if data is federation else type(data).__name__
     figure = label_picture(name, federation, label_skew(federation)).figure
-    write_atomic(path, files_of(figure)[path.suffix[1:].lower()])
+    format = path.suffix[1:].lower()
+    write_atomic(path, files_of(figure, [format])[format])
     return path

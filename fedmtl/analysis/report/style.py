@@ -4,7 +4,7 @@ A paper of two columns has some 3.4 inches for a column and 7.0 for both. The sm
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -71,7 +71,10 @@ def style() -> Iterator[None]:
         yield
 
 
-def files_of(figure: Figure) -> dict[str, bytes]:
+FORMATS = ("png", "pdf", "svg")
+
+
+def files_of(figure: Figure, formats: Sequence[str] = FORMATS) -> dict[str, bytes]:
     """Format -> the figure as a file of it; the same figure gives the same bytes.
 
     It is laid out once and drawn once for each format. ``savefig`` would do both twice, for each of them.
@@ -84,14 +87,15 @@ def files_of(figure: Figure) -> dict[str, bytes]:
     with style():
         figure.dpi = DPI
         lay_out(figure)
-        for format, print_to in (
-            ("png", FigureCanvasAgg(figure).print_png),
-            ("pdf", FigureCanvasPdf(figure).print_pdf),
-            ("svg", FigureCanvasSVG(figure).print_svg),
-        ):
+        canvases = {
+            "png": lambda: FigureCanvasAgg(figure).print_png,
+            "pdf": lambda: FigureCanvasPdf(figure).print_pdf,
+            "svg": lambda: FigureCanvasSVG(figure).print_svg,
+        }
+        for format in formats:
             out = io.BytesIO()
             figure.dpi = DPI  # printing of the others leaves 72
-            print_to(out, metadata=_METADATA[format])
+            canvases[format]()(out, metadata=_METADATA[format])
             files[format] = out.getvalue()
     return files
 

@@ -31,7 +31,7 @@ from fedmtl.analysis.report.figure import Picture
 from fedmtl.analysis.report.line_styles import DASHES, MARKERS, NEUTRAL, LineStyle, line_styles
 from fedmtl.analysis.report.matrices import client_matrix
 from fedmtl.analysis.report.numbers import to_csv
-from fedmtl.analysis.report.style import COLUMN, DPI, SMALL, WIDE, lay_out, style
+from fedmtl.analysis.report.style import COLUMN, DPI, SMALL, WIDE, files_of, lay_out, style
 from fedmtl.analysis.report.tasks import tasks
 from fedmtl.analysis.report.tradeoff import points_of as points
 from fedmtl.analysis.report.tradeoff import savings, tradeoff
@@ -385,3 +385,4 @@ def test_a_figure_is_drawn_once_for_each_format(tmp_path: Path, monkeypatch: pyt
     picture.files()
     assert dict(matplotlib.rcParams) == before
     assert len(seen) == 3 and seen[0] == seen[1] == seen[2]
+    assert files_of(picture.figure, ["svg"]).keys() == {"svg"} and len(seen) == 4
