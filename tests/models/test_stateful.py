@@ -260,11 +260,12 @@ STATEFUL = [(StatefulMLP(), Drawn((5,))), (StatefulCNN(), Drawn())]
 
 @pytest.mark.parametrize(("model", "data"), STATEFUL, ids=["MLP", "CNN"])
 def test_loop_vmap_and_ray_agree(model: Any, data: Any, tmp_path: Path) -> None:
-    """Dropout, BatchNorm and a frozen layer, three rounds, to 1e-5; the ledgers are equal. To Ray both models are names
-    and numbers: the one with BatchNorm and dropout in its heads, too, goes there."""
-    settings = {"loop": {}, "vmap": {"engine": "VMap"}}
-    if isinstance(model, StatefulMLP):
-        settings["ray"] = {"engine": "VMap", "runtime": "Ray(workers=2)"}
+    """Dropout, BatchNorm and a frozen layer, three rounds, to 1e-5; the ledgers are equal."""
+    settings = {
+        "loop": {},
+        "vmap": {"engine": "VMap"},
+        "ray": {"engine": "VMap", "runtime": "Ray(workers=2)"},
+    }
     found = {
         name: finished(tmp_path / name, experiment(FedAvg(lr=0.05, epochs=2), model, data, **changes))
         for name, changes in settings.items()
