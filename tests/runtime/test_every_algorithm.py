@@ -1,4 +1,4 @@
-"""Every algorithm over every engine, and on Ray: 12 clients, four kinds of task, two head sizes."""
+"""Every algorithm over every engine, on Ray: 12 clients, four kinds of task, two head sizes."""
 
 from typing import Any
 
@@ -14,10 +14,6 @@ from tests.runtime.every import experiment
 CLIENTS = 12
 """Three clients of each kind of task."""
 
-STACKED_ON_RAY = ALL_ALGORITHMS[::4]
-"""Stacked by workers too. An engine gets a node's clients, whichever process the node is in, and knows no runtime: an
-algorithm meets each of the two in a run of its own, and a worker's stacks are those of half a cohort."""
-
 
 def scores(result: Result) -> list[float]:
     """Return the scores of every client and task at the end, in order."""
@@ -28,7 +24,6 @@ def scores(result: Result) -> list[float]:
 @pytest.mark.parametrize("algorithm", ALL_ALGORITHMS, ids=repr)
 def test_ray_and_both_engines_agree(algorithm: Algorithm[Any, Any]) -> None:
     """The loop on Ray has the local loop's bits; stacked clients are within 1e-4 of them; ledgers are equal."""
-    on_ray = "Ray(workers=2)"
     short: Any = {
         "clients": CLIENTS,
         "cohort": 6,
@@ -37,10 +32,9 @@ def test_ray_and_both_engines_agree(algorithm: Algorithm[Any, Any]) -> None:
     }  # one batch, measured at both ends
     local = run(experiment(algorithm, **short))
     assert len({row["task"] for row in local.rows}) == 4 and len({row["client"] for row in local.rows}) == CLIENTS + 1
-    ray = run(experiment(algorithm, **short, runtime=on_ray))
+    ray = run(experiment(algorithm, **short, runtime="Ray(workers=2)"))
     assert ray.summary["digests"] == local.summary["digests"]
-    where = on_ray if algorithm in STACKED_ON_RAY else "InProcess"
-    stacked = run(experiment(algorithm, **short, runtime=where, engine="vmap"))
+    stacked = run(experiment(algorithm, **short, runtime="Ray(workers=2)", engine="vmap"))
     assert stacked.summary["digests"]["ledger"] == local.summary["digests"]["ledger"]
     for one, other in zip(tree_leaves(stacked.state), tree_leaves(local.state), strict=True):
         assert one.sub(other).abs().max() < 1e-4
