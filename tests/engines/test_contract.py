@@ -5,7 +5,7 @@ masked, as the protocol of algorithms asks, and nothing else.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from fedmtl.core.trees import sha256
 from fedmtl.core.types import Batch, Params, Payload
 from fedmtl.data.batches import make_batches
 from fedmtl.engines import Engine, Loop, VMap
+from fedmtl.engines.trace import waits
 from fedmtl.registry.components import REGISTRY, find
 from tests.conftest import ALL_ENGINES
 from tests.engines.jobs import Job, alone, assert_close, run, tensors
@@ -144,6 +145,13 @@ WORK: list[Callable[[], list[Job]]] = [
 ]
 
 
+@cache
+def work_of(make: Callable[[], list[Job]]) -> tuple[list[Job], list[Any]]:
+    """Jobs, and each one's own result, once for all engines; no test may change them."""
+    jobs = make()
+    return jobs, alone(jobs)
+
+
 def test_every_engine_is_under_contract() -> None:
     assert {type(engine) for engine in ALL_ENGINES} == {find("engine", name) for name in REGISTRY["engine"]}
 
@@ -151,8 +159,7 @@ def test_every_engine_is_under_contract() -> None:
 @pytest.mark.parametrize("work", WORK, ids=lambda work: work.__name__)
 def test_each_client_has_its_own_result(engine: Engine, work: Callable[[], list[Job]]) -> None:
     """The same structure, shapes and dtypes, numbers to 1e-6, in the order of the clients and in reverse."""
-    jobs = work()
-    results = alone(jobs)
+    jobs, results = work_of(work)
     assert len({sha256(result) for result in results}) == len(jobs)
     found = run(engine, jobs)
     assert_close(found, results)
@@ -163,8 +170,8 @@ def test_each_client_has_its_own_result(engine: Engine, work: Callable[[], list[
 @pytest.mark.parametrize("work", WORK, ids=lambda work: work.__name__)
 def test_the_loop_is_the_call_itself(work: Callable[[], list[Job]]) -> None:
     """Bit-identical, with any other clients: a cohort of one, and all clients in reverse."""
-    jobs = work()
-    results = [sha256(tensors(result)) for result in alone(jobs)]
+    jobs, expected = work_of(work)
+    results = [sha256(tensors(result)) for result in expected]
     assert [sha256(result) for result in run(Loop(), jobs)] == results
     assert [sha256(result) for result in run(Loop(), jobs[::-1])] == results[::-1]
     assert [sha256(run(Loop(), [job])[0]) for job in jobs] == results
@@ -172,14 +179,15 @@ def test_the_loop_is_the_call_itself(work: Callable[[], list[Job]]) -> None:
 
 @pytest.mark.parametrize("work", WORK, ids=lambda work: work.__name__)
 def test_inputs_stay_unchanged_and_repeated_calls_are_bit_identical(
-    engine: Engine, work: Callable[[], list[Job]]
+    engine: Engine, work: Callable[[], list[Job]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The fourth call is compared with a replay of a graph, the fifth replays it."""
+    """The first call is traced, the second is compared with a replay of its graph, and the third replays it."""
+    monkeypatch.setattr(waits, "WAIT_SMALL", 0)
     jobs = work()
     inputs = [(job.down, job.private, list(job.batches)) for job in jobs]
     before = sha256(inputs)
     first = sha256(run(engine, jobs))
-    for _ in range(4):
+    for _ in range(2):
         assert sha256(run(engine, jobs)) == first
     assert sha256(inputs) == before
 
