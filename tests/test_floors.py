@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
@@ -45,8 +46,13 @@ class Import(NamedTuple):
     """Absolute, dotted. `from a import b` is a.b: b may be a module, and where it is not, the floor is the same."""
 
 
-def imports(path: Path, root: Path) -> Iterator[Import]:
+@cache
+def imports(path: Path, root: Path) -> list[Import]:
     """Every import of a file, also inside functions, under TYPE_CHECKING, relative, or by import_module("name")."""
+    return list(_imports(path, root))
+
+
+def _imports(path: Path, root: Path) -> Iterator[Import]:
     package = path.relative_to(root).with_suffix("").parts[:-1]
     for node in ast.walk(ast.parse(path.read_text(), str(path))):
         if isinstance(node, ast.Import):
@@ -55,9 +61,20 @@ def imports(path: Path, root: Path) -> Iterator[Import]:
             above = package[: len(package) - node.level + 1] if node.level else ()
             base = [*above, *([node.module] if node.module else [])]
             yield from (Import(node.lineno, ".".join([*base, alias.name])) for alias in node.names)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__"):
+        elif isinstance(node, ast.Call) and _last_name(node.func) in ("import_module", "__import__"):
             if node.args and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str):
                 yield Import(node.lineno, node.args[0].value)
+
+
+def _last_name(function: ast.expr) -> str:
+    """The name behind the last dot."""
+    match function:
+        case ast.Attribute():
+            return function.attr
+        case ast.Name():
+            return function.id
+        case _:
+            return ""
 
 
 def violations(root: Path) -> list[str]:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -124,8 +125,9 @@ def test_every_task_has_an_owner(loaded: tuple[Dataset, Federation]) -> None:
     assert {name for data in federation.clients.values() for name in data.tasks} == set(federation.tasks)
 
 
-def test_another_process_makes_the_same_bits() -> None:
-    """Another order of hashes included; and importing the data sets imports none of their heavy packages."""
+def test_another_process_makes_the_same_bits(tmp_path: Path) -> None:
+    """Another order of hashes included, and partitions that it draws itself; and importing the data sets imports none
+    of their heavy packages."""
     program = """
 import hashlib, sys
 from fedmtl.data import Digits, Federation, Synthetic
@@ -138,6 +140,7 @@ print(digest(Digits().load(5)), digest(Synthetic(clients=5, kind="mixed").load(5
     environment = {
         **os.environ,
         "PYTHONHASHSEED": "7",
+        "FEDMTL_CACHE": str(tmp_path),
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
     }
     run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
