@@ -75,25 +75,33 @@ def run_with_kills(out: Path, runtime: str, temporary: Path, kills: int = 0, at_
         killed += 1
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that is never interrupted, which leaves nothing but its folder."""
+    folder, shared = tmp_path_factory.mktemp("whole"), shared_memory()
+    temporary = folder / "t"
+    temporary.mkdir()
+    assert run_with_kills(folder / "run", "InProcess", temporary) == 0
+    assert left_after(30, temporary, shared) == []
+    return folder / "run"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("runtime", "kills", "at_random"), [("InProcess", 5, 0), ("Ray", 2, 1)])
-def test_killed_and_resumed_is_the_same(runtime: str, kills: int, at_random: int, tmp_path: Path) -> None:
+def test_killed_and_resumed_is_the_same(runtime: str, kills: int, at_random: int, whole: Path, tmp_path: Path) -> None:
     """And leaves nothing but the run folder; Ray's start takes most of the time, in which a random moment is."""
-    temporary, shared = tmp_path / "t", shared_memory()
+    temporary, shared, out = tmp_path / "t", shared_memory(), tmp_path / "killed"
     temporary.mkdir()
-    assert run_with_kills(tmp_path / "whole", "InProcess", temporary) == 0
-    assert run_with_kills(tmp_path / "killed", runtime, temporary, kills, at_random) == kills + at_random
-    whole, killed = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("whole", "killed"))
-    assert killed["digests"] == whole["digests"]
-    assert killed["tasks"] == whole["tasks"]
-    assert (tmp_path / "killed" / "ledger.jsonl").read_bytes() == (tmp_path / "whole" / "ledger.jsonl").read_bytes()
-    assert (tmp_path / "killed" / "model.safetensors").read_bytes() == (
-        tmp_path / "whole" / "model.safetensors"
-    ).read_bytes()
+    assert run_with_kills(out, runtime, temporary, kills, at_random) == kills + at_random
+    expected, killed = (json.loads((folder / "summary.json").read_text()) for folder in (whole, out))
+    assert killed["digests"] == expected["digests"]
+    assert killed["tasks"] == expected["tasks"]
+    for name in ("ledger.jsonl", "model.safetensors"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
     assert left_after(30, temporary, shared) == []
 
 
 @pytest.mark.slow
 def test_killed_at_random_moments_is_the_same_and_leaves_nothing(tmp_path: Path) -> None:
-    """A few; ``python -m tests.runtime.kills --kills 100 --runtime Ray`` is the whole of it."""
-    assert kill_and_compare(4, "InProcess", ROUNDS, 1, tmp_path) == []
+    """A few, in a run of fewer rounds; ``python -m tests.runtime.kills --kills 100 --runtime Ray`` is the whole."""
+    assert kill_and_compare(4, "InProcess", 12, 1, tmp_path) == []
