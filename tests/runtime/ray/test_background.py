@@ -14,7 +14,7 @@ from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import from_dict
 from fedmtl.runs.presets import load_experiment, runtime_of
 from tests.processes import alive
-from tests.runtime.ray_forks import on_forks
+from tests.runtime.ray_forks import on_forks, program
 
 TINY = Path(__file__).parents[1] / "tiny.toml"
 ROOT = Path(__file__).parents[3]
@@ -43,8 +43,8 @@ assert Node.start_api_server.__name__ == "start_api_server"
 """
 
 
-def play(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=120)
+def play(*command: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=120, env=env)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
@@ -57,14 +57,8 @@ def test_a_run_on_a_ray_that_began_before_torch_is_the_same() -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 def test_a_mistyped_setting_is_reported_while_ray_starts_and_leaves_nothing_behind() -> None:
     mark = f"mistyped-{os.getpid()}"
-    done = subprocess.run(
-        [sys.executable, "-m", "fedmtl", "run", "digits", "--set", "algorithm=FedPar"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "FEDMTL_TEST_MARK": mark},
-    )
+    command = program(["run", "digits", "--set", "algorithm=FedPar"])  # as above
+    done = play("-c", command, env={**os.environ, "FEDMTL_TEST_MARK": mark})
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and "FedPar" in done.stderr
     deadline = time.monotonic() + 10

@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,13 @@ from tests.forks import run as run_process
 from tests.runtime.ray_forks import stub_of_workers
 
 TINY = Path(__file__).parents[1] / "tiny.toml"
+CODED = ["runtime=Ray(workers=2)", "up_codec=ErrorFeedback"]
+
+
+@cache
+def undisturbed() -> dict[str, str]:
+    """Digests of a run of which no actor dies."""
+    return run(load_experiment(TINY, CODED)).summary["digests"]
 
 
 def run_and_kill(experiment: Experiment, rounds: set[int], out: Path | None) -> Result:
@@ -46,14 +54,13 @@ def run_and_kill(experiment: Experiment, rounds: set[int], out: Path | None) -> 
 def test_a_dead_actor_is_restarted_and_results_stay_bit_identical(
     in_folder: bool, by_socket: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    experiment = load_experiment(TINY, ["runtime=Ray(workers=2)", "up_codec=ErrorFeedback"])
-    undisturbed = run(experiment)
+    experiment = load_experiment(TINY, CODED)
     if not by_socket:  # as on a cluster
         monkeypatch.setattr(
             RayGrid, "_by_socket", property(lambda grid: False, lambda grid, value: None), raising=False
         )
     result = run_and_kill(experiment, {1, 3, 4}, tmp_path / "out" if in_folder else None)
-    assert result.summary["digests"] == undisturbed.summary["digests"]
+    assert result.summary["digests"] == undisturbed()
 
 
 def test_an_actor_that_dies_while_it_starts_is_restarted(monkeypatch: pytest.MonkeyPatch) -> None:
