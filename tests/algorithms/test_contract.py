@@ -417,9 +417,8 @@ def assert_replayed(engine: VMap) -> None:
 @pytest.mark.parametrize("alike", [True, False], ids=["alike", "unlike"])
 def test_loop_is_vmap(algorithm: AnyAlgorithm, alike: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """For clients of 1 to 3 batches of 3 and 4 rows, to 1e-6 a round, from equal states; in training and its loss,
-    whether those of unlike tasks run together or not, and in measurement.
+    whether those of unlike tasks run together or not, and in measurement; with stacks of any size, and of two.
 
-    How stacks are cut in parts, which no algorithm sees, is in ``tests/engines``; here it is for measurement alone.
     Replays have the bits of the call under vmap that they stand for, on the numbers that were traced and on others.
     """
     played = two_rounds(algorithm, alike)
@@ -443,11 +442,14 @@ def test_loop_is_vmap(algorithm: AnyAlgorithm, alike: bool, monkeypatch: pytest.
             found = [run(whole, tests) for _ in range(3)]
             assert len({sha256(each) for each in found}) == 1
         assert_replayed(whole)
+        if padding is None:  # else clients of unlike tasks are a stack as well, whose parts are of two
+            check(two, second)
         found.append(run(two, tests))
     else:
         check(VMap(), second)  # cohorts of two at most
         if padding is not None:
             check(whole, first, padding)
+            check(two, second, padding)
         found = [run(whole, tests)]
     for each in found:
         with case("measurement"):

@@ -357,10 +357,10 @@ def of_client(batches: list[Batch], k: int) -> list[Batch]:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_models_train_as_in_the_loop(name: str) -> None:
-    """Two rounds, the second from the mean of the first; no operator falls back to clients one by one."""
+    """Three rounds, each from the mean of the last; no operator falls back to clients one by one."""
     train, params, batches = training(name)
     alone, batched = dict(params), dict(params)
-    for _ in range(2):
+    for _ in range(3):
         results = [train(alone, of_client(batches, k)) for k in range(K)]
         alone = {key: torch.stack([result[key] for result in results]).mean(0) for key in params}
         with batched_layers(), no_fallback():
@@ -410,7 +410,7 @@ class _Calls(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name not in ("cnn", "resnet18")])  # no new operators
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "resnet18"])  # no new operators, and 20 s
 def test_traces_are_pure_and_hold_for_other_data(name: str) -> None:
     """A trace of two steps, half full or empty for some, may be run again on other numbers, and writes into no
     tensor."""

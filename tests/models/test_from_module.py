@@ -307,7 +307,7 @@ def test_engines_and_runtimes_agree(model: str, tmp_path: Path) -> None:
             places.append(("VMap", "Ray(workers=1)"))
         for engine, runtime in places:
             chosen = Experiment(
-                data=Pictures(least=8), model=MODELS[model](), algorithm=algorithm, rounds=2, batch_size=0,
+                data=Pictures(least=8), model=MODELS[model](), algorithm=algorithm, rounds=3, batch_size=0,
                 runtime=runtime, engine=engine,
             )  # fmt: skip
             found.append(finished(tmp_path / f"{number}-{engine}-{runtime[0]}", chosen)[1])

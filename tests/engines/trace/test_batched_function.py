@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fedmtl.algorithms import Algorithm, TaskWeighted
+from fedmtl.algorithms import Algorithm
 from fedmtl.algorithms.common.local_training import sgd
 from fedmtl.core.context import Context
 from fedmtl.core.trees import sha256, tree_leaves
@@ -56,8 +56,6 @@ def calls(plan: Any, federation: Federation) -> list[tuple[Any, Inputs, Inputs]]
         for now, later in zip(cohorts_of(first)[0], cohorts_of(second)[0], strict=True):
             if now.clients == [4]:  # alone, with the tasks of the clients that are alike
                 continue
-            if now.clients == [0, 1] and not isinstance(plan.algorithm, TaskWeighted):  # weightings count tasks
-                continue
             rows = now.steps.argsort()
             found.append((now.function, *[gather(c, rows, c.downs[0], "cpu") for c in (now, later)]))
     return found
@@ -66,8 +64,8 @@ def calls(plan: Any, federation: Federation) -> list[tuple[Any, Inputs, Inputs]]
 def test_replays_are_bit_identical_to_the_call(algorithm: Algorithm[Any, Any], unlike: Federation) -> None:
     """Training and measurement of every algorithm: the graph of one round, replayed on the numbers of another.
 
-    Of a client with two tasks and one batch and, where tasks are weighted, of two clients with one task. A stack of
-    four that have two other tasks and up to three batches, some padded, is in ``tests/algorithms/test_contract.py``.
+    Of two clients with one task, and of one with two other tasks, with one batch each. A stack of four that have two
+    tasks and one to three batches, some of them padded, is in ``tests/algorithms/test_contract.py``.
     """
     for function, now, later in calls(tiny_plan(unlike, algorithm, batch_size=None), unlike):
         plain, batched = BatchedFunction(function), BatchedFunction(function)
