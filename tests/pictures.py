@@ -6,7 +6,6 @@ each kind.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
 from typing import TYPE_CHECKING, Literal
 from unittest.mock import patch
 
@@ -35,20 +34,9 @@ def drawn_as(format: Literal["png", "svg"]) -> Iterator[None]:
     """Inside, a picture is drawn once, in one format; the others, of the same artists, are empty files."""
 
     def files_of(figure: "Figure") -> dict[str, bytes]:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
+        from fedmtl.analysis.report import style
 
-        from fedmtl.analysis.report.style import DPI, lay_out, style
-
-        out = BytesIO()
-        with style():
-            figure.dpi = DPI
-            lay_out(figure)
-            if format == "png":
-                FigureCanvasAgg(figure).print_png(out)
-            else:
-                FigureCanvasSVG(figure).print_svg(out)
-        return FILES | {format: out.getvalue()}
+        return FILES | style.files_of(figure, [format])
 
     with patch("fedmtl.analysis.report.figure.files_of", files_of):
         yield

@@ -81,12 +81,10 @@ def describe(
                 say(line, "  ")
         if picture is not None:
             from fedmtl.analysis.report.label_skew import label_picture
-            from fedmtl.analysis.report.style import files_of
-            from fedmtl.core.files import write_atomic
+            from fedmtl.analysis.report.style import write_figure
 
             figure = label_picture(type(dataset).__name__, federation, skews).figure
-            format = picture.suffix[1:].lower()
-            write_atomic(picture.resolve(), files_of(figure, [format])[format])
+            write_figure(figure, picture.resolve())
             if not as_json:
                 say(str(picture))
 

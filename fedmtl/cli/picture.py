@@ -36,10 +36,9 @@ def draw_runs(runs: Iterable[tuple["Experiment", "Result"]], path: Path) -> None
     import tomli_w
 
     from fedmtl.analysis.groups import group_runs
-    from fedmtl.analysis.report.style import files_of
+    from fedmtl.analysis.report.style import write_figure
     from fedmtl.analysis.report.task_bytes import task_bytes
     from fedmtl.analysis.runs import Run
-    from fedmtl.core.files import write_atomic
 
     read = [
         Run(
@@ -53,5 +52,4 @@ def draw_runs(runs: Iterable[tuple["Experiment", "Result"]], path: Path) -> None
     ]
     picture = task_bytes(group_runs(read))
     if picture is not None:
-        format = path.suffix[1:].lower()
-        write_atomic(path.resolve(), files_of(picture.figure, [format])[format])
+        write_figure(picture.figure, path.resolve())

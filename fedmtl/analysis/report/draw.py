@@ -26,8 +26,7 @@ def draw_labels(data: Any, file: str | Path, seed: int = 0) -> Path:
         ValueError: another suffix, no such folder, or no data set.
     """
     from fedmtl.analysis.report.label_skew import label_picture
-    from fedmtl.analysis.report.style import files_of
-    from fedmtl.core.files import write_atomic
+    from fedmtl.analysis.report.style import write_figure
 
     path = Path(file).resolve()
     if path.suffix.lower() not in (".png", ".pdf", ".svg") or not path.parent.is_dir():
@@ -39,6 +38,5 @@ def draw_labels(data: Any, file: str | Path, seed: int = 0) -> Path:
     federation = data if isinstance(data, Federation) else data.load(seed)
     name = "the federation" if data is federation else type(data).__name__
     figure = label_picture(name, federation, label_skew(federation)).figure
-    format = path.suffix[1:].lower()
-    write_atomic(path, files_of(figure, [format])[format])
+    write_figure(figure, path)
     return path

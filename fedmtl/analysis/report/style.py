@@ -6,10 +6,13 @@ A paper of two columns has some 3.4 inches for a column and 7.0 for both. The sm
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+
+from fedmtl.core.files import write_atomic
 
 COLUMN, WIDE = 3.4, 7.0
 """Inches."""
@@ -98,6 +101,12 @@ def files_of(figure: Figure, formats: Sequence[str] = FORMATS) -> dict[str, byte
             canvases[format]()(out, metadata=_METADATA[format])
             files[format] = out.getvalue()
     return files
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Write the figure, in one step, as a file of the format that the path's ending names."""
+    format = path.suffix[1:].lower()
+    write_atomic(path, files_of(figure, [format])[format])
 
 
 def lay_out(figure: Figure) -> None:
