@@ -1,7 +1,10 @@
 """Random predictions and labels of every kind of task, and their metrics by scikit-learn."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import sklearn
@@ -62,10 +65,23 @@ def _tally(kind: MetricKind, output: NDArray[Any], y: NDArray[Any]) -> Tally:
     return tally(np.zeros(len(rows), np.int64), cells, None, numbers.sum(0, keepdims=True))
 
 
+@contextmanager
+def of_arrays() -> Iterator[None]:
+    """Inside, scikit-learn warns of nothing, and looks at no argument for a setting or a data frame, which takes it
+    longer than small arrays' metrics."""
+    frames = "sklearn.utils.validation._nw_into_df_or_series"
+    with (
+        warnings.catch_warnings(),
+        sklearn.config_context(skip_parameter_validation=True),
+        patch(frames, lambda _: False, create=True),  # other releases have no such function
+    ):
+        warnings.simplefilter("ignore")
+        yield
+
+
 def by_scikit(task: Task, output: NDArray[Any], y: NDArray[Any]) -> dict[str, float]:
     """The same by scikit-learn, over the labelled examples; NaN where it gives NaN or refuses."""
-    with warnings.catch_warnings(), sklearn.config_context(skip_parameter_validation=True):
-        warnings.simplefilter("ignore")
+    with of_arrays():
         z = output.astype(np.float64)
         match task:
             case Regression():

@@ -1,11 +1,9 @@
 """Random predictions and labels of the kinds beyond classes and one number, and their metrics by scikit-learn."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import sklearn
 from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn import metrics as sk
@@ -21,6 +19,7 @@ from fedmtl.tasks import (
     Task,
 )
 from fedmtl.tasks.base import output_shape
+from tests.metrics.cases import of_arrays
 
 KINDS: dict[str, Callable[[np.random.Generator], Task]] = {
     "Ordinal": lambda draw: Ordinal(int(draw.integers(2, 7))),
@@ -68,8 +67,7 @@ def case(kind: str, seed: int) -> Case:
 def by_scikit(task: Task, output: NDArray[Any], y: NDArray[Any]) -> dict[str, float]:
     """The primary metric and all others by scikit-learn, over the labelled entries; NaN where there is none, or where
     it gives NaN."""
-    with warnings.catch_warnings(), sklearn.config_context(skip_parameter_validation=True):
-        warnings.simplefilter("ignore")
+    with of_arrays():
         z = output.astype(np.float64)
         match task:
             case Ordinal():
