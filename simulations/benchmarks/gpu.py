@@ -157,13 +157,13 @@ def farthest(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
     return max((one[name].cpu() - other[name].cpu()).abs().max().item() for name in one)
 
 
-def equality(device: str, clients: int) -> list[Sequence[str]]:
+def equality(device: str, clients: int, batch_size: int) -> list[Sequence[str]]:
     """Two rounds of each kind of model: engines "loop" and "vmap" on the device against "loop" on the CPU."""
     rows = []
     for name, kind in KINDS.items():
         experiment = Experiment(
             name=name, data=Drawn(kind, clients), model=kind.model, algorithm=FedPer(lr=0.01, epochs=1), rounds=2,
-            batch_size=8, runtime="InProcess", engine="loop",
+            batch_size=batch_size, runtime="InProcess", engine="loop",
         )  # fmt: skip
         expected, found = run(experiment).state, []
         for engine in (Loop(device), VMap(device=device)):
@@ -321,7 +321,7 @@ def main(
     say(f"{where}, torch {torch.__version__}, Python {platform.python_version()}, float32 without TF32")
     most = product(device, 512 if small else 8192)
     say(f"A float32 matrix product reaches {most / 1e12:.1f} TFLOP/s.")
-    say(table(("model", "loop on device", "vmap on device"), equality(device, 2 if small else 8)))
+    say(table(("model", "loop on device", "vmap on device"), equality(device, *((2, 32) if small else (8, 8)))))
     works: list[tuple[str, Workload, Any]]
     if small:
         cut = {"clients": 4, "cohort": 2, "examples": 16, "rounds": 3}
