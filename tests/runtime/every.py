@@ -7,6 +7,7 @@ from fedmtl.algorithms import Algorithm, Mocha
 from fedmtl.runs.experiment import Experiment
 from tests import toys
 from tests.conftest import tiny_model
+from tests.runtime.planned_once import PlannedOnce
 from tests.toys import mixed
 
 DATA = mixed(clients=50, test_examples=4, classes=3, tasks_per_client=1)
@@ -23,4 +24,4 @@ def experiment(algorithm: Algorithm[Any, Any], clients: int = DATA.clients, **se
         "rounds": 2,
         "cohort": 20,
     }
-    return toys.experiment(**{**values, **settings})
+    return toys.experiment(PlannedOnce, **{**values, **settings})
