@@ -1,5 +1,6 @@
 """School and Landmine: data, measures and scripts of ``simulations/reproduce``."""
 
+import importlib
 import re
 import runpy
 import sys
@@ -13,12 +14,15 @@ from scipy.stats import mannwhitneyu
 
 from fedmtl.data import landmine, school
 from fedmtl.data.source import DataSource
+from simulations.reproduce import loaders
 from simulations.reproduce.loaders import LANDMINE_SMALL, Landmine, Ranked, School, locate
 from tests.data.homes import missing
 
 SCRIPTS = Path(__file__).parents[2] / "simulations" / "reproduce"
 
 
+FIELDS = 12
+"""Fields of a script that is run, of 29."""
 SCHOOL, LANDMINE = school.School.source, landmine.Landmine.source
 
 
@@ -30,10 +34,21 @@ def data(source: DataSource) -> None:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """script -> what it defines and what it prints when run with --quick. What it does to ``sys.path`` is undone."""
+    """script -> what it defines and what it prints when run with --quick, on every fourth school or on twelve fields.
+    What it does to ``sys.path`` is undone; the loaders have as few from then on."""
+
+    def few_schools(rows: Any = loaders.school_rows) -> Any:
+        return rows()[::4]
+
+    def few_fields(rows: Any = loaders.landmine_rows) -> Any:
+        x, y, field = rows()
+        return x[field < FIELDS], y[field < FIELDS], field[field < FIELDS]
 
     def play(name: str, *more: str) -> tuple[dict[str, Any], str]:
         monkeypatch.setattr(sys, "path", [str(SCRIPTS), *sys.path])
+        for module in (loaders, importlib.import_module("loaders")):  # of this file, and of the scripts
+            monkeypatch.setattr(module, "school_rows", few_schools)
+            monkeypatch.setattr(module, "landmine_rows", few_fields)
         monkeypatch.setattr(sys, "argv", [name, "--quick", *more])
         defined = runpy.run_path(str(SCRIPTS / name))
         with pytest.raises(SystemExit) as end:
@@ -151,7 +166,7 @@ def test_landmine_quick(quick: Any) -> None:
         clients = Landmine(40, "results").load(split).clients.values()
         x = np.stack([c.train.x for c in clients]).astype(np.float64)
         y = np.stack([c.train.y["mine"] for c in clients])
-        w = np.zeros((29, 10))
+        w = np.zeros((FIELDS, 10))
         for _ in range(int(rounds)):
             mean = w.mean(0)
             for _ in range(10):
@@ -189,8 +204,8 @@ def test_school_quick(quick: Any) -> None:
     data(SCHOOL)
     from sklearn.linear_model import Ridge
 
-    defined, output = quick("school.py", "--only", "FedAvg")
     federation = School().load(0)
+    defined, output = quick("school.py", "--only", "FedAvg")
     clients = federation.clients.values()
     model = Ridge(alpha=10.0).fit(
         np.concatenate([c.train.x for c in clients]), np.concatenate([c.train.y["score"] for c in clients])
