@@ -4,7 +4,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from math import prod
 from pathlib import Path
@@ -267,20 +267,25 @@ def tiny_plan(
     algorithm: Algorithm[Any, Any],
     batch_size: int | None = 4,
     model: Model | None = None,
-    anew: bool = False,
 ) -> Plan:
-    """With a hidden layer of 6 and nothing lost on the way; its module is built where none of its kind was, or anew."""
-    with nullcontext() if anew else built_once():
-        return make_plan(
-            federation.schema,
-            algorithm=algorithm,
-            model=model or tiny_model(algorithm),
-            up_codec=Dense(),
-            down_codec=Dense(),
-            batch_size=batch_size,
-            seed=0,
-            train_loss=True,
-        )
+    """With a hidden layer of 6 and nothing lost on the way."""
+    return make_plan(
+        federation.schema,
+        algorithm=algorithm,
+        model=model or tiny_model(algorithm),
+        up_codec=Dense(),
+        down_codec=Dense(),
+        batch_size=batch_size,
+        seed=0,
+        train_loss=True,
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def modules_built_once() -> Iterator[None]:
+    """Plans of equal models and tasks have copies of one module."""
+    with built_once():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
