@@ -4,6 +4,7 @@ For pools that a process of tests has, and for those of programs that ``tests.fo
 other commands that tests start have processes with a true start.
 """
 
+import itertools
 import os
 import signal
 import sys
@@ -12,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from fedmtl.core.files import Folder
+from fedmtl.runs.checkpoint import CHECKPOINT
 from tests import forks
 
 
@@ -24,6 +27,7 @@ def start(descriptor: int, log: IO[bytes]) -> Any:
         "import os, sys\n"
         f"sys.path[:] = {sys.path!r}\n"
         f"sys.argv = ['-c', '{descriptor}', str(os.getppid())]\n"
+        "from tests import pool_forks; pool_forks.end_in_a_run()\n"
         "from fedmtl.studies.worker import main; main()"
     )
     environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
@@ -38,6 +42,25 @@ def start(descriptor: int, log: IO[bytes]) -> Any:
 
 STARTED = "FEDMTL_TEST_WORKERS"
 """Variable of the environment: a file for the numbers of the processes that are started."""
+
+
+KILLED = "FEDMTL_TEST_KILLED"
+"""Variable of the environment: the end of a run's folder and a number; in that run the process ends itself by SIGKILL,
+as it has written so many checkpoints."""
+
+
+def end_in_a_run() -> None:
+    """Do what ``KILLED`` says, in a process of a pool."""
+    if KILLED not in os.environ:
+        return
+    (run, number), write, written = os.environ[KILLED].rsplit(":", 1), Folder.write, itertools.count(1)
+
+    def writing(folder: Folder, name: str, data: bytes, **options: Any) -> None:
+        write(folder, name, data, **options)
+        if name == CHECKPOINT and str(folder.root).endswith(run) and next(written) == int(number):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Folder.write = writing
 
 
 def end_all(started: Path, seconds: float = 60) -> None:

@@ -14,7 +14,8 @@ from fedmtl.tables.blocks import DamagedFile
 from fedmtl.tables.schemas import LEDGER, read_table
 from tests.runtime.kills import kill_and_compare, launch, left_after, shared_memory
 
-ROUNDS = 30
+ROUNDS = 20
+"""More than pass between as many kills as there are here."""
 
 
 def lines(out: Path) -> int:
@@ -58,7 +59,7 @@ def run_with_kills(out: Path, runtime: str, temporary: Path, kills: int = 0, at_
         child = launch(out, runtime, ROUNDS, temporary)
         while killed < kills and child.poll() is None:
             # A round writes 4 uploads and 6 broadcasts and reports: some 16 rows.
-            if reached(out, before + 48):
+            if reached(out, before + 32):
                 time.sleep(0.004 * killed)
                 took = time.monotonic() - begin
                 os.kill(child.pid, signal.SIGKILL)

@@ -7,7 +7,6 @@ with ``--jobs 1`` and 21.9 s with ``--jobs 2`` with ``runtime=InProcess``, and 4
 
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.run_failure import Failure, read_failure
 from fedmtl.studies import Event, Pool, StudyTask, run_here, worker
+from tests import pool_forks
 from tests.forks import start
 from tests.processes import alive
 from tests.toys import experiment
@@ -35,11 +35,6 @@ def tasks(folder: Path, *changes: dict[str, Any]) -> list[StudyTask]:
 
 def digests(some: list[StudyTask]) -> list[Any]:
     return [json.loads((task.folder / "summary.json").read_text())["digests"] for task in some]
-
-
-def process_of(task: StudyTask) -> int:
-    """The process that writes a run's folder, as its lock says."""
-    return json.loads((task.folder / "fedmtl.lock").read_text())["pid"]
 
 
 def test_runs_side_by_side_have_the_bits_of_runs_one_by_one(tmp_path: Path) -> None:
@@ -69,21 +64,18 @@ def test_the_work_of_ray_s_workers_in_one_process_has_their_bits(engine: str) ->
     assert run(over_ray).summary["digests"] == run(over_ray, in_process=True).summary["digests"]
 
 
-def test_a_killed_process_is_one_run_and_the_others_go_on(tmp_path: Path) -> None:
-    some = tasks(tmp_path, *({"seed": seed, "rounds": 80 if seed == 1 else 4} for seed in range(5)))
-
-    def kill(event: Event) -> None:
-        if event.task == 1 and event.progress is not None and event.progress.round == 2:
-            os.kill(process_of(some[1]), signal.SIGKILL)
-
+def test_a_killed_process_is_one_run_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(pool_forks.KILLED, "run1:3")
+    some = tasks(tmp_path, *({"seed": seed, "rounds": 5 if seed == 1 else 4} for seed in range(5)))
     with Pool(2) as pool:
-        failures = pool.run(some, kill)
+        failures = pool.run(some, lambda event: None)
+    monkeypatch.delenv(pool_forks.KILLED)
     assert [failure and failure.state for failure in failures] == [None, "unfinished", None, None, None]
-    assert failures[1] is not None and failures[1].reason == "its process was ended by SIGKILL"
-    assert failures[1].round >= 2 and read_failure(some[1].folder) == failures[1]
+    assert failures[1] == Failure("unfinished", 2, "its process was ended by SIGKILL")
+    assert read_failure(some[1].folder) == failures[1]
     with Pool(1) as pool:  # it goes on
         assert pool.run(some[1:2], lambda event: None) == [None]
-    alone = tasks(tmp_path / "alone", {"seed": 1, "rounds": 80})
+    alone = tasks(tmp_path / "alone", {"seed": 1, "rounds": 5})
     run_here(alone, lambda event: None)
     assert digests(alone) == digests(some[1:2])
 
