@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -18,7 +19,9 @@ from fedmtl.client.state.base import LostState, StateError
 from fedmtl.codecs import FP16, ErrorFeedback, Int8, TopK
 from fedmtl.core.files import Folder
 from fedmtl.core.trees import sha256
+from fedmtl.engines import Loop
 from fedmtl.models import MLP
+from fedmtl.protocol.plan import Plan
 from fedmtl.run_experiment import run
 from fedmtl.runs.experiment import Experiment
 from fedmtl.runs.progress import Progress
@@ -26,6 +29,7 @@ from fedmtl.runs.result import Result
 from fedmtl.runtime import InProcess
 from fedmtl.runtime.local import LocalGrid
 from tests import toys
+from tests.engines.remembered import remembered
 from tests.toys import mixed
 
 DATA = mixed(examples=12, ragged=True)
@@ -35,9 +39,14 @@ METHODS: dict[str, dict[str, Any]] = {
     "FedPer": {"algorithm": FedPer(lr=0.05, epochs=1)},
     "FedPer, Int8": {"algorithm": FedPer(lr=0.05, epochs=1), "up_codec": Int8(block=8), "engine": "loop"},
     "FedRep, ErrorFeedback": {"algorithm": FedRep(head_epochs=1), "up_codec": ErrorFeedback(TopK(0.25))},
-    "FedPer, EF21": {"algorithm": FedPer(lr=0.05, epochs=1), "up_codec": "EF21(TopK(0.25))"},
-    "FedAvg, changes down": {"algorithm": FedAvg(epochs=1), "down_codec": "TernGrad(8)", "valid_fraction": 0.2},
-    "MaTFL, Int8 down": {"algorithm": MaTFL(epochs=1), "down_codec": Int8(block=8)},
+    "FedPer, EF21": {"algorithm": FedPer(lr=0.05, epochs=1), "up_codec": "EF21(TopK(0.25))", "engine": "loop"},
+    "FedAvg, changes down": {
+        "algorithm": FedAvg(epochs=1),
+        "down_codec": "TernGrad(8)",
+        "valid_fraction": 0.2,
+        "engine": "loop",
+    },
+    "MaTFL, Int8 down": {"algorithm": MaTFL(epochs=1), "down_codec": Int8(block=8), "engine": "loop"},
     "FedPer, chain": {
         "algorithm": FedPer(lr=0.05, epochs=1),
         "up_codec": ["ClipNorm(0.5)", "ServerGaussianNoise(0.01)", "GaussianNoise(0.01)", "ErrorFeedback(TopK(0.25))"],
@@ -45,12 +54,28 @@ METHODS: dict[str, dict[str, Any]] = {
     "FedRep, layers": {
         "algorithm": FedRep(head_epochs=1),
         "up_codec": "PerLayer({'*weight': ErrorFeedback(TopK(0.25)), '*bias': ErrorFeedback(FP16)})",
+        "engine": "loop",
     },
-    "Pooled": {"algorithm": Pooled(epochs=1)},
+    "Pooled": {"algorithm": Pooled(epochs=1), "engine": "loop"},
     "Local": {"algorithm": Local(epochs=1), "engine": "loop"},
 }
 """Private heads; randomness up; a memory in the codec; one on both sides; one on the server, for each set of tasks;
 randomness down, and clients that share tensors; noise up and on the mean; two memories; gathered data; none."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def computed_once() -> Iterator[None]:
+    """Clients' functions are pure: with engine loop, one that gets equal bits in another run is computed once. All else
+    is made anew in each run, as it would be in another process."""
+    make, memories = Experiment._make_plan, defaultdict[str, Any](dict)
+
+    def with_memory(self: Experiment, schema: Any) -> Plan:
+        plan, same = make(self, schema), repr((self.data, self.model, self.algorithm, self.seed, self.train_loss))
+        return remembered(plan, memories[same]) if self.engine == Loop() else plan
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Experiment, "_make_plan", with_memory)
+        yield
 
 
 def experiment(**changes: Any) -> Experiment:
@@ -160,13 +185,15 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # Killed, and resumed
 
 
-@pytest.mark.parametrize("round", [1, 2, 3, 4])
-@pytest.mark.parametrize("method", ["FedPer, Int8", "FedRep, ErrorFeedback", "Pooled"])
+@pytest.mark.parametrize(
+    ("method", "round"),
+    [("FedRep, ErrorFeedback", t) for t in (1, 2, 3, 4)] + [("FedPer, Int8", 2), ("Pooled", 1), ("Pooled", 4)],
+)
 def test_a_run_killed_after_any_round_ends_in_the_same_bits(
     method: str, round: int, tmp_path: Path, whole: Any
 ) -> None:
     """Round 4 is the last measurement: the run is killed after it, and before the summary is written. The folder is
-    the undisturbed run's at that time."""
+    the undisturbed run's at that time. Each round with most kinds of state, and in the test below with all."""
     undisturbed = whole(method)
     folder = Path(shutil.copytree(after(undisturbed[1], round), tmp_path / "run"))
     assert not (folder / "summary.json").exists()
@@ -271,11 +298,12 @@ def copy(folder: Path, copies: Path, count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("when", "round"),
-    [(in_exchange, t) for t in (1, 2, 3, 4)] + [(before_checkpoint, t) for t in (1, 2, 3, 4)] + [(before_summary, 4)],
+    ("method", "when", "round"),
+    [("FedRep, ErrorFeedback", when, t) for when in (in_exchange, before_checkpoint) for t in (1, 2, 3, 4)]
+    + [("Pooled", in_exchange, 1), ("Pooled", in_exchange, 4), ("Pooled", before_checkpoint, 2)]
+    + [(method, before_summary, 4) for method in ("FedRep, ErrorFeedback", "Pooled")],
     ids=lambda value: getattr(value, "__name__", value),
 )
-@pytest.mark.parametrize("method", ["FedRep, ErrorFeedback", "Pooled"])
 def test_a_run_killed_in_the_middle_of_a_round_ends_in_the_same_bits(
     method: str, when: Any, round: int, tmp_path: Path, whole: Any, copies: Any
 ) -> None:
@@ -493,8 +521,15 @@ def of_all(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return get
 
 
-@pytest.mark.parametrize("how", ["clients deleted", "a file deleted", "another state_dir", "state_dir emptied"])
-@pytest.mark.parametrize("method", ["FedPer", "FedRep, ErrorFeedback", "Local"])
+HOW = ("clients deleted", "a file deleted", "another state_dir", "state_dir emptied")
+
+
+@pytest.mark.parametrize(
+    ("method", "how"),
+    [("FedRep, ErrorFeedback", how) for how in HOW]
+    + [("FedPer", "a file deleted"), ("FedPer", "another state_dir")]
+    + [("Local", "clients deleted"), ("Local", "state_dir emptied")],
+)
 def test_private_state_that_is_lost_is_refused_and_goes_on_where_that_is_allowed(
     method: str, how: str, tmp_path: Path, of_all: Any
 ) -> None:

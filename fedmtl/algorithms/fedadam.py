@@ -14,6 +14,7 @@ Down / Up / Private: those of the wrapped algorithm.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from fedmtl.algorithms.base import Algorithm
@@ -47,7 +48,7 @@ class FedAdam:
         check_fraction(self, beta1=self.beta1, beta2=self.beta2)
         check_positive(self, tau=self.tau)
 
-    @property
+    @cached_property
     def setting(self) -> ServerOptimizer:
         return ServerOptimizer(self.algorithm, Adam(self.beta1, self.beta2, self.tau), self.server_lr)  # (1) to (3)
 

@@ -11,6 +11,7 @@ Down / Up / Private: those of the wrapped algorithm.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from fedmtl.algorithms.base import Algorithm
@@ -39,7 +40,7 @@ class FedAvgM:
         check_lr(self, server_lr=self.server_lr)
         check_fraction(self, momentum=self.momentum)
 
-    @property
+    @cached_property
     def setting(self) -> ServerOptimizer:
         return ServerOptimizer(self.algorithm, Momentum(beta=self.momentum), self.server_lr)  # (1), (2)
 

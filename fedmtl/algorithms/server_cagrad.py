@@ -14,6 +14,7 @@ Down: θ.  Up: θ_k.  Private: φ_k.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from fedmtl.algorithms.common.checks import check_descent, check_fraction
 from fedmtl.algorithms.common.named_setting import methods
@@ -40,7 +41,7 @@ class ServerCAGrad:
         check_descent(self, self.lr, self.epochs, self.optimizer)
         check_fraction(self, c=self.c)
 
-    @property
+    @cached_property
     def setting(self) -> ServerGradientSurgery:
         return ServerGradientSurgery(CAGrad(self.c), self.lr, self.epochs, self.optimizer)
 

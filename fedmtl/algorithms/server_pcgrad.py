@@ -14,6 +14,7 @@ Down: θ.  Up: θ_k.  Private: φ_k.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from fedmtl.algorithms.common.checks import check_descent
 from fedmtl.algorithms.common.named_setting import methods
@@ -37,7 +38,7 @@ class ServerPCGrad:
     def __post_init__(self) -> None:
         check_descent(self, self.lr, self.epochs, self.optimizer)
 
-    @property
+    @cached_property
     def setting(self) -> ServerGradientSurgery:
         return ServerGradientSurgery(PCGrad(), self.lr, self.epochs, self.optimizer)
 

@@ -16,7 +16,7 @@ times over, so what is common to them can be learnt. The bound is 0.8 of the lea
 rounds, a fifth less: a method that only descends as Local does, or that averages what should not be, is beyond it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -59,23 +59,25 @@ class ProblemClients:
 
     def learn(self, rounds: int, each: bool = False, aggregate: Aggregate | None = None) -> list[float]:
         """The clients' mean risk after the last of some rounds of all, or after each."""
+        return list(self.risks(range(1, rounds + 1) if each else [rounds], aggregate))
+
+    def risks(self, after: Sequence[int], aggregate: Aggregate | None = None) -> Iterator[float]:
+        """Yield the clients' mean risk after these numbers of rounds of all, ascending."""
         algorithm, start, count = self._algorithm, self._problem.start, len(self._problem.stars)
         server = first_server(algorithm, start, dict.fromkeys(range(count), start), CTX)
         private = tree_stack([algorithm.init_client(start, EXAMPLES)] * count)
-        risks = []
-        for left in reversed(range(rounds)):
+        for done in range(1, after[-1] + 1):
             downs = [algorithm.broadcast(server, k, CTX) for k in range(count)]
             cohort = _cohort(self._update, downs, private, self._batch)
             private, (payload, sizes), _ = self._engine.map([cohort])[0]
             uploads = [(k, Upload(tree_index(payload, k), float(sizes[k]))) for k in range(count)]
             server = (aggregate or algorithm.aggregate)(server, uploads, CTX)
-            if left and not each:
+            if done not in after:
                 continue
             downs = [algorithm.broadcast(server, k, CTX) for k in range(count)]
             predict = self._problem.predict
             own = [predictor(algorithm, predict, down, tree_index(private, k)) for k, down in enumerate(downs)]
-            risks.append(self._problem.risk(own))
-        return risks
+            yield self._problem.risk(own)
 
 
 def learn(algorithm: Any, problem: Problem, rounds: int, each: bool = False) -> list[float]:

@@ -13,9 +13,8 @@ from fedmtl.protocol.plan import Plan
 class Remembered:
     """A pure function of a client that is computed once for inputs of equal bits. No caller may change a result."""
 
-    def __init__(self, function: ClientFn) -> None:
-        self.function = function
-        self._found: dict[str, Any] = {}
+    def __init__(self, function: ClientFn, found: dict[str, Any]) -> None:
+        self.function, self._found = function, found
 
     def __call__(self, down: Payload, private: Any, batches: Any, ctx: Context) -> Any:
         bits = sha256((down, private, list[Batch](batches), _fields(ctx)))
@@ -30,17 +29,23 @@ def _fields(ctx: Context) -> tuple[Any, ...]:
     return ctx.round, ctx.own_key(), ctx.path
 
 
-def remembered(plan: Plan) -> Plan:
-    """Make the plan's clients compute once for inputs of equal bits: not to be stacked, as stacks have no bits."""
+def remembered(plan: Plan, memory: dict[Any, dict[str, Any]] | None = None) -> Plan:
+    """Make the plan's clients compute once for inputs of equal bits: not to be stacked, as stacks have no bits.
+
+    Args:
+        plan: whose functions are replaced.
+        memory: of plans of the same data, model, algorithm and seed, whose functions are the same.
+    """
     training, measure = plan.training, plan.measure
+    found = {} if memory is None else memory
 
     @cache
     def training_once(owned: TaskSet) -> ClientFn:
-        return Remembered(training(owned))
+        return Remembered(training(owned), found.setdefault(("training", owned), {}))
 
     @cache
     def measure_once(owned: TaskSet) -> ClientFn:
-        return Remembered(measure(owned))
+        return Remembered(measure(owned), found.setdefault(("measure", owned), {}))
 
     vars(plan).update(training=training_once, measure=measure_once)
     return plan

@@ -158,14 +158,16 @@ CLAIMS = {name: gain for name in REGISTRY["algorithm"] if isinstance(gain := gai
 
 @pytest.mark.parametrize("name", CLAIMS)
 def test_what_is_planted_is_learnt_through_a_codec_and_not_without_a_server(name: str) -> None:
-    """Below 0.8 of the least that Local comes to (see verify/beats_local.py), as without a codec; bare TopK is slower.
-    With the server that it was before the first round, none is below it: the gain is what the server hands on."""
+    """Below 0.8 of the least that Local comes to in any round (see verify/beats_local.py), as without a codec; bare
+    TopK is slower. Most are after 10 or 20 rounds, and need no more. With the server that it was before the first
+    round, none is below it after all rounds either: the gain is what the server hands on."""
     claim = CLAIMS[name]
     algorithm = claim.make(class_of(name))
-    planted = ProblemClients(algorithm, claim.problem())
+    planted, after = ProblemClients(algorithm, claim.problem()), sorted({10, 20, claim.rounds})
+    assert after[-1] == claim.rounds
 
     def gains(aggregate: Any) -> bool:
-        return planted.learn(claim.rounds, aggregate=aggregate)[-1] < MARGIN * alone(claim.problem)
+        return any(risk < MARGIN * alone(claim.problem) for risk in planted.risks(after, aggregate))
 
     for codec in (Int8(), FED_BACK):
         assert refused(algorithm, codec) or gains(Lossy(algorithm, codec).aggregate)

@@ -12,6 +12,7 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, NamedTuple
 
 SKIPPED = {"__post_init__"}
@@ -94,7 +95,8 @@ def mutants(cls: Any) -> list[Mutant]:
     that it is a name for a setting of."""
     found = _own_mutants(cls)
     if "setting" in vars(cls):
-        other = typing.get_type_hints(vars(cls)["setting"].fget)["return"]
+        made = vars(cls)["setting"]
+        other = typing.get_type_hints(made.func if isinstance(made, cached_property) else made.fget)["return"]
         module = inspect.getmodule(cls)
         assert module is not None
         tree = ast.parse(inspect.getsource(module))

@@ -1,6 +1,7 @@
 """Methods of an algorithm that is a name, with fields of its own, for a setting of another algorithm.
 
-Such a class has a property ``setting``, the other algorithm, and no maths:
+Such a class has a property ``setting``, the other algorithm, and no maths; a ``cached_property`` where it is made, as
+each call of a method reads it:
 
     init_server, init_client, broadcast, local_update, aggregate, personal_params = methods()
 """

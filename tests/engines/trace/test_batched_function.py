@@ -25,7 +25,7 @@ from fedmtl.engines.trace.tracer import ALIASED, KEPT_BYTES, trace
 from fedmtl.models import CNN, MLP, Model
 from fedmtl.models.split import build, initial_params, loss_fn
 from fedmtl.tasks import MultiClass
-from tests.conftest import tiny_plan
+from tests.conftest import ALL_ALGORITHMS, tiny_plan
 from tests.engines.jobs import cohorts_of, measurement, training
 
 
@@ -46,28 +46,34 @@ def numbers(*shape: int, seed: int = 0) -> Tensor:
 # Whole calls.
 
 
-def calls(plan: Any, federation: Federation) -> list[tuple[Any, Inputs, Inputs]]:
-    """Each function, with the inputs of its clients now and in another round."""
+def calls(plan: Any, federation: Federation, trained: list[int]) -> list[tuple[Any, Inputs, Inputs]]:
+    """The training of these clients and the measurement of the other two or one, now and in another round."""
     found = []
-    for first, second in (
-        (training(plan, federation), training(plan, federation, round=2)),
-        (measurement(plan, federation), measurement(plan, federation, round=2)),
+    for first, second, chosen in (
+        (training(plan, federation), training(plan, federation, round=2), trained),
+        (measurement(plan, federation), measurement(plan, federation, round=2), [9] if trained == [0, 1] else [0, 1]),
     ):
         for now, later in zip(cohorts_of(first)[0], cohorts_of(second)[0], strict=True):
-            if now.clients == [4]:  # alone, with the tasks of the clients that are alike
-                continue
-            rows = now.steps.argsort()
-            found.append((now.function, *[gather(c, rows, c.downs[0], "cpu") for c in (now, later)]))
+            if list(now.clients) == chosen:
+                rows = now.steps.argsort()
+                found.append((now.function, *[gather(c, rows, c.downs[0], "cpu") for c in (now, later)]))
+    assert len(found) == 2
     return found
 
 
-def test_replays_are_bit_identical_to_the_call(algorithm: Algorithm[Any, Any], unlike: Federation) -> None:
+@pytest.mark.parametrize(
+    ("algorithm", "trained"), [(each, ([0, 1], [9])[k % 2]) for k, each in enumerate(ALL_ALGORITHMS)], ids=repr
+)
+def test_replays_are_bit_identical_to_the_call(
+    algorithm: Algorithm[Any, Any], trained: list[int], unlike: Federation
+) -> None:
     """Training and measurement of every algorithm: the graph of one round, replayed on the numbers of another.
 
-    Of two clients with one task, and of one with two other tasks, with one batch each. A stack of four that have two
-    tasks and one to three batches, some of them padded, is in ``tests/algorithms/test_contract.py``.
+    In turn of two clients with one task, and of one with two other tasks, with one batch each. Stacks of four that have
+    two tasks and one to three batches, some of them padded, in both functions of every algorithm, are in
+    ``tests/algorithms/test_contract.py``.
     """
-    for function, now, later in calls(tiny_plan(unlike, algorithm, batch_size=None), unlike):
+    for function, now, later in calls(tiny_plan(unlike, algorithm, batch_size=None), unlike, trained):
         plain, batched = BatchedFunction(function), BatchedFunction(function)
         expected = sha256(plain(later))  # the first call runs under vmap
         batched._verified = True  # by another signature, so that this one is traced at its first call

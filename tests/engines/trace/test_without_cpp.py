@@ -35,7 +35,7 @@ print(json.dumps(found))
 def test_everything_but_cpp_works_without_its_folder(tmp_path: Path) -> None:
     """Loop and vmap agree to rounding; without C++, ``compile`` changes no bit of vmap's result."""
     package = Path(fedmtl.__file__).parent
-    shutil.copytree(package, tmp_path / "fedmtl", ignore=shutil.ignore_patterns("cpp", "__pycache__"))
+    shutil.copytree(package, tmp_path / "fedmtl", ignore=shutil.ignore_patterns("cpp"))  # with bytecode
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = forks.run(code=TRAIN, cwd=tmp_path, env=environment, timeout=300, bare=True)
     assert done.returncode == 0, done.stderr
