@@ -54,10 +54,10 @@ def calls(plan: Any, federation: Federation, trained: list[int]) -> list[tuple[A
         (measurement(plan, federation), measurement(plan, federation, round=2), [9] if trained == [0, 1] else [0, 1]),
     ):
         for now, later in zip(cohorts_of(first)[0], cohorts_of(second)[0], strict=True):
-            if list(now.clients) == chosen:
+            if set(now.clients) <= set(chosen):
                 rows = now.steps.argsort()
                 found.append((now.function, *[gather(c, rows, c.downs[0], "cpu") for c in (now, later)]))
-    assert len(found) == 2
+    assert len(found) >= 2
     return found
 
 
