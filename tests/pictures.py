@@ -6,6 +6,7 @@ each kind.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, cycle
 from typing import TYPE_CHECKING, Literal
 from unittest.mock import patch
 
@@ -37,6 +38,21 @@ def drawn_as(format: Literal["png", "svg"]) -> Iterator[None]:
         from fedmtl.analysis.report import style
 
         return FILES | style.files_of(figure, [format])
+
+    with patch("fedmtl.analysis.report.figure.files_of", files_of):
+        yield
+
+
+@contextmanager
+def drawn_in_turn() -> Iterator[None]:
+    """Inside, the first picture is drawn in all formats, the second as PDF, the third as SVG, the fourth as PNG, and so
+    on: the artists of each picture, and the writer of each format, are met."""
+    turns = chain([["png", "pdf", "svg"]], cycle([["pdf"], ["svg"], ["png"]]))
+
+    def files_of(figure: "Figure") -> dict[str, bytes]:
+        from fedmtl.analysis.report import style
+
+        return FILES | style.files_of(figure, next(turns))
 
     with patch("fedmtl.analysis.report.figure.files_of", files_of):
         yield

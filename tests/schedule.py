@@ -1,7 +1,8 @@
 """The order of tests, their distribution over processes by ``pytest -n 3 --dist loadfile``, and ``--fast``.
 
 A file is a unit, since its fixtures are made once a process. The files whose tests start Ray in the test process are
-one unit, so that there is one cluster for all of them. Long units begin first: the last to end is then a short one.
+one unit, so that there is one cluster for all of them, and so are those that fork a process without fedmtl. Long units
+begin first: the last to end is then a short one.
 """
 
 from collections import defaultdict
@@ -42,6 +43,14 @@ WITH_RAY = (
 )
 """Files with a test or two that share it, or they would start one more; ``--fast`` has their other tests."""
 
+BARE = (
+    "tests/test_toy.py",
+    "tests/test_public.py",
+    "tests/engines/trace/test_without_cpp.py",
+    "tests/engines/test_allocator.py",
+)
+"""Files whose tests share a process that has imported all but fedmtl, which takes seconds, and fork it."""
+
 PROCESSES = (
     *RAY,
     "tests/runtime/flower/test_equality.py",
@@ -79,7 +88,7 @@ FIRST = (
     "tests/analysis/report/test_complete.py",
     "tests/models/test_door.py",
     "tests/models/test_networks.py",
-    "tests/test_toy.py",
+    *BARE,
     "tests/test_hostile_files.py",
 )
 """Files that take longest, in this order: in alphabetical order the last, golden checks, took two minutes alone."""
@@ -129,7 +138,7 @@ CASES = 4
 def unit(nodeid: str) -> str:
     """The unit of a test."""
     file = nodeid.split("::", 1)[0]
-    return "ray" if file in (*RAY, *WITH_RAY) else file
+    return "ray" if file in (*RAY, *WITH_RAY) else "bare" if file in BARE else file
 
 
 def sort(items: list[pytest.Item]) -> None:

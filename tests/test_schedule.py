@@ -1,10 +1,11 @@
 """The distribution of tests over processes, and the choice of ``--fast``."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from tests.schedule import CASES, FIRST, LEFT_OUT, PROCESSES, RAY, WITH_RAY, fast, is_left_out, sort, unit
+from tests.schedule import BARE, CASES, FIRST, LEFT_OUT, PROCESSES, RAY, WITH_RAY, fast, is_left_out, sort, unit
 
 ROOT = Path(__file__).parent.parent
 
@@ -24,7 +25,11 @@ def test_files_are_those_that_there_are() -> None:
 
 
 def test_files_that_start_ray_are_one_unit() -> None:
+    """And those that fork a process without fedmtl: all that say so."""
     assert {unit(f"{file}::test_a[b]") for file in (*RAY, *WITH_RAY)} == {"ray"}
+    assert {unit(f"{file}::test_a[b]") for file in BARE} == {"bare"}
+    bare = {path for path in (ROOT / "tests").rglob("test_*.py") if re.search(r"\bbare=True", path.read_text())}
+    assert {path.relative_to(ROOT).as_posix() for path in bare} == set(BARE)
     assert unit("tests/test_trees.py::test_a[b::c]") == "tests/test_trees.py"
 
 

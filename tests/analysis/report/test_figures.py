@@ -38,7 +38,9 @@ from fedmtl.analysis.report.tradeoff import savings, tradeoff
 from fedmtl.runs.axis import Axis
 from tests.analysis.report.studies import many, study
 from tests.analysis.run_folders import write_run
-from tests.pictures import drawn_as
+from tests.pictures import drawn_as, drawn_in_turn
+
+ROOT = Path(__file__).parents[3]
 
 
 def drawn(picture: Picture | None) -> Picture:
@@ -343,18 +345,23 @@ def test_a_figure_is_png_pdf_and_svg_and_its_numbers_csv(tmp_path: Path) -> None
 
 def test_equal_figures_are_equal_files_in_any_process(tmp_path: Path) -> None:
     """In this process, and in one with another seed of Python's hashes, where sets have another order. Importing the
-    reports imports no heavy package there."""
+    reports imports no heavy package there. Each picture is drawn in one format or in all."""
     code = (
         "import sys, hashlib, pathlib; from fedmtl.analysis.report import write_report; out = sys.argv[2]\n"
         "print({'matplotlib', 'scipy.stats', 'scipy.special'} & sys.modules.keys())\n"
-        "for path in write_report([sys.argv[1]], out): print(path.name, hashlib.sha256(path.read_bytes()).hexdigest())"
+        "sys.path.insert(0, sys.argv[3]); from tests.pictures import drawn_in_turn\n"
+        "with drawn_in_turn(): found = write_report([sys.argv[1]], out)\n"
+        "for path in found: print(path.name, hashlib.sha256(path.read_bytes()).hexdigest())"
     )
     study(tmp_path / "runs")
     seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
-    command = [sys.executable, "-c", code, str(tmp_path / "runs"), str(tmp_path / "other")]
+    command = [sys.executable, "-c", code, str(tmp_path / "runs"), str(tmp_path / "other"), str(ROOT)]
     environment = {**os.environ, "PYTHONHASHSEED": seed}
     other = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-    written = write_report([tmp_path / "runs"], tmp_path / "here")
+    with drawn_in_turn():
+        written = write_report([tmp_path / "runs"], tmp_path / "here")
+    drawn_pdfs = [path.name for path in written if path.suffix == ".pdf" and path.stat().st_size > 1000]
+    assert drawn_pdfs == ["overview.pdf", "tradeoff.pdf"]
     here = [f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in written]
     assert other.splitlines() == ["set()", *here] and "tradeoff.pdf" in other
 
