@@ -1,8 +1,8 @@
 """The order of tests, their distribution over processes by ``pytest -n 3 --dist loadfile``, and ``--fast``.
 
 A file is a unit, since its fixtures are made once a process. The files whose tests start Ray in the test process are
-one unit, so that there is one cluster for all of them, and so are those that fork a process without fedmtl. Long units
-begin first: the last to end is then a short one.
+one unit, so that there is one cluster for all of them, and so are those whose processes are forks of one that has
+imported Flower, or all that fedmtl needs. Long units begin first: the last to end is then a short one.
 """
 
 from collections import defaultdict
@@ -43,18 +43,27 @@ WITH_RAY = (
 )
 """Files with a test or two that share it, or they would start one more; ``--fast`` has their other tests."""
 
+FLOWER = (
+    "tests/runtime/flower/test_equality.py",
+    "tests/runtime/test_kill_deployed.py",
+    "tests/runtime/flower/test_guard.py",
+)
+"""Files whose tests share the process that Flower's commands are forks of."""
+
 BARE = (
     "tests/test_toy.py",
     "tests/test_public.py",
-    "tests/engines/trace/test_without_cpp.py",
     "tests/engines/test_allocator.py",
+    "tests/engines/trace/test_without_cpp.py",
 )
-"""Files whose tests share a process that has imported all but fedmtl, which takes seconds, and fork it."""
+"""Files whose tests share the process whose forks import fedmtl anew."""
+
+UNITS = {"ray": (*RAY, *WITH_RAY), "flower": FLOWER, "bare": BARE}
+"""Units of several files."""
 
 PROCESSES = (
     *RAY,
-    "tests/runtime/flower/test_equality.py",
-    "tests/runtime/test_kill_deployed.py",
+    *FLOWER,
     "tests/simulations/test_benchmarks.py",
     "tests/runtime/test_kill.py",
     "tests/cli/test_width.py",
@@ -62,7 +71,6 @@ PROCESSES = (
     "tests/core/test_stopping.py",
     "tests/runtime/test_population.py",
     "tests/simulations/test_scripts.py",
-    "tests/runtime/flower/test_guard.py",
     "tests/runtime/test_fuzz_replies.py",
 )
 """Files whose tests start many processes, or commands that take long."""
@@ -70,11 +78,12 @@ PROCESSES = (
 FIRST = (
     *RAY,
     *WITH_RAY,
+    *FLOWER,
     "tests/verify/test_checks.py",
     "tests/algorithms/test_contract.py",
     "tests/protocol/test_leak.py",
     "tests/runtime/test_hostile_replies.py",
-    *PROCESSES[len(RAY) :],
+    *(file for file in PROCESSES if file not in (*RAY, *FLOWER)),
     "tests/server/test_other_clients.py",
     "tests/test_resume.py",
     "tests/export/test_every_algorithm.py",
@@ -138,7 +147,7 @@ CASES = 4
 def unit(nodeid: str) -> str:
     """The unit of a test."""
     file = nodeid.split("::", 1)[0]
-    return "ray" if file in (*RAY, *WITH_RAY) else "bare" if file in BARE else file
+    return next((name for name, files in UNITS.items() if file in files), file)
 
 
 def sort(items: list[pytest.Item]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from tests.schedule import BARE, CASES, FIRST, LEFT_OUT, PROCESSES, RAY, WITH_RAY, fast, is_left_out, sort, unit
+from tests.schedule import CASES, FIRST, LEFT_OUT, PROCESSES, UNITS, fast, is_left_out, sort, unit
 
 ROOT = Path(__file__).parent.parent
 
@@ -24,12 +24,13 @@ def test_files_are_those_that_there_are() -> None:
     ] == []
 
 
-def test_files_that_start_ray_are_one_unit() -> None:
-    """And those that fork a process without fedmtl: all that say so."""
-    assert {unit(f"{file}::test_a[b]") for file in (*RAY, *WITH_RAY)} == {"ray"}
-    assert {unit(f"{file}::test_a[b]") for file in BARE} == {"bare"}
-    bare = {path for path in (ROOT / "tests").rglob("test_*.py") if re.search(r"\bbare=True", path.read_text())}
-    assert {path.relative_to(ROOT).as_posix() for path in bare} == set(BARE)
+def test_files_that_share_a_process_are_one_unit() -> None:
+    """All that start Flower, or fork a process without fedmtl, and those that are listed as starting Ray."""
+    for name, files in UNITS.items():
+        assert {unit(f"{file}::test_a[b]") for file in files} == {name}
+    for name, words in {"flower": r"\bflwr_run\(", "bare": r"\bbare=True"}.items():
+        found = {path for path in (ROOT / "tests").rglob("test_*.py") if re.search(words, path.read_text())}
+        assert {path.relative_to(ROOT).as_posix() for path in found} == set(UNITS[name])
     assert unit("tests/test_trees.py::test_a[b::c]") == "tests/test_trees.py"
 
 
