@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
+from unittest.mock import patch
 
 from fedmtl.core.files import Folder
 from fedmtl.runs.checkpoint import CHECKPOINT
@@ -60,7 +61,7 @@ def end_in_a_run() -> None:
         if name == CHECKPOINT and str(folder.root).endswith(run) and next(written) == int(number):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    Folder.write = writing
+    patch.object(Folder, "write", writing).start()
 
 
 def end_all(started: Path, seconds: float = 60) -> None:

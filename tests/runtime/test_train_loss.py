@@ -64,9 +64,8 @@ def test_one_full_batch_has_the_loss_of_the_model_that_was_sent(algorithm: str, 
         "Ditto": "epochs=1, personal_epochs=1",
         "PFedMe": "epochs=1, steps=1",
     }
-    of = experiment(
-        f"algorithm={algorithm}({fields.get(algorithm, 'epochs=1')})", "batch_size=0", "cohort=1.0", f"engine={engine}"
-    )
+    method = f"algorithm={algorithm}({fields.get(algorithm, 'epochs=1')})"
+    of = experiment(method, "batch_size=0", "cohort=1.0", "rounds=1", f"engine={engine}")
     found, expected = values(run(of)), first_losses(of)
     for client, (loss, _) in expected.items():
         if algorithm == "FedRep":
@@ -80,8 +79,8 @@ def test_one_full_batch_has_the_loss_of_the_model_that_was_sent(algorithm: str, 
 
 
 def test_rows_are_of_the_clients_that_trained_and_of_all_of_them() -> None:
-    result, seen = run(experiment()), dict[int, Progress]()
-    run(experiment(), on_round=lambda progress: seen.update({progress.round: progress}))
+    seen: dict[int, Progress] = {}
+    result = run(experiment(), on_round=lambda progress: seen.update({progress.round: progress}))
     cohorts: dict[int, list[int]] = {}
     for packet in result.ledger:
         if (packet["purpose"], packet["direction"]) == ("train", "up"):
