@@ -16,12 +16,18 @@ from fedmtl.export import programs
 from fedmtl.export.programs import to_onnx, to_torch
 
 
-def finished(folder: Path, algorithm: Any, model: Any = MLP(hidden=(4,))) -> Path:  # noqa: B008
+def finished(folder: Path, algorithm: Any) -> Path:
     """A run of one client with a class and a number, of three numbers."""
     x = np.random.default_rng(0).standard_normal((40, 3)).astype(np.float32)
     data = from_arrays({"site7": (x, {"kind": x.argmax(1), "value": 5 + x[:, 1]})})
-    run(Experiment(data=data, model=model, rounds=2, runtime="InProcess", algorithm=algorithm), folder)
+    run(Experiment(data=data, model=MLP(hidden=(4,)), rounds=2, runtime="InProcess", algorithm=algorithm), folder)
     return folder
+
+
+@pytest.fixture(scope="module", params=[FedPer(lr=0.1), FedEM(lr=0.1)], ids=repr)
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a run whose client has one model, and of one whose client has a mixture of several."""
+    return finished(tmp_path_factory.mktemp("finished") / "run", request.param)
 
 
 def export(*arguments: str | Path) -> tuple[int, str]:
@@ -29,10 +35,8 @@ def export(*arguments: str | Path) -> tuple[int, str]:
     return found.exit_code, found.output
 
 
-@pytest.mark.parametrize("algorithm", [FedPer(lr=0.1), FedEM(lr=0.1)], ids=repr)
-def test_a_program_of_torch_gives_the_models_outputs(algorithm: Any, tmp_path: Path) -> None:
-    """One model, and a mixture of several. The file alone is enough: torch.export.load, no fedmtl."""
-    folder = finished(tmp_path / "run", algorithm)
+def test_a_program_of_torch_gives_the_models_outputs(folder: Path, tmp_path: Path) -> None:
+    """The file alone is enough: torch.export.load, no fedmtl."""
     code, output = export(folder, "--format", "torch", "--client", "site7", "--out", tmp_path / "model.pt2")
     assert code == 0 and f"{(tmp_path / 'model.pt2').stat().st_size} bytes" in output, output
     program = torch.export.load(tmp_path / "model.pt2").module()
@@ -43,12 +47,10 @@ def test_a_program_of_torch_gives_the_models_outputs(algorithm: Any, tmp_path: P
         assert torch.allclose(kind, model(x)["kind"], atol=1e-5) and torch.allclose(value, model(x)["value"], atol=1e-5)
 
 
-@pytest.mark.parametrize("algorithm", [FedPer(lr=0.1), FedEM(lr=0.1)], ids=repr)
-def test_an_onnx_file_gives_the_models_outputs(algorithm: Any, tmp_path: Path) -> None:
+def test_an_onnx_file_gives_the_models_outputs(folder: Path, tmp_path: Path) -> None:
     """Input x, outputs under the tasks' names."""
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    folder = finished(tmp_path / "run", algorithm)
     code, output = export(folder, "--format", "onnx", "--client", "site7", "--out", tmp_path / "model.onnx")
     assert code == 0, output
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
@@ -116,8 +118,7 @@ def test_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
         to_onnx(Bends(), ["y"], torch.randn(2, 3))
 
 
-def test_words_that_do_not_go_together(tmp_path: Path) -> None:
-    folder = finished(tmp_path / "run", FedPer(lr=0.1))
+def test_words_that_do_not_go_together(folder: Path, tmp_path: Path) -> None:
     code, output = export(folder, "--format", "torch", "--out", tmp_path / "m")
     assert code == 2 and "add --client NAME and --out FILE" in output
     code, output = export(folder, "--client", "site7")

@@ -59,7 +59,7 @@ def assert_client_has_the_servers(toy: Toy) -> list[bool]:
 @pytest.mark.parametrize(
     ("codec", "rounds", "algorithm"),
     [
-        (EF21(TopK(0.25)), 100, FedPer(epochs=1)),
+        (EF21(TopK(0.25)), 40, FedPer(epochs=1)),
         (EF21(Sign()), 12, FedPer(epochs=1)),
         (EF21(PerLayer({"*weight": STC(0.25)}, default=TopK(0.5))), 12, FedPer(epochs=1)),
         (Chain(ClipNorm(0.1), GaussianNoise(0.001), EF21(STC(0.25))), 12, FedPer(epochs=1)),

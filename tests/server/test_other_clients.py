@@ -17,7 +17,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from fedmtl.algorithms import Algorithm, Ditto, FedAMP, FedPer, FedU, Mocha, Scaffold
+from fedmtl.algorithms import Algorithm, Ditto, FedAMP, FedPer, FedU, Mocha, Scaffold, TaskWeighted
 from fedmtl.client.client_pool import ClientPool
 from fedmtl.client.state.base import StateStore
 from fedmtl.client.state.files import MemoryBackend, VersionedFileStore
@@ -37,6 +37,7 @@ from fedmtl.protocol.requests import Reply, replies_of
 from fedmtl.server.on_clients import OnClients
 from fedmtl.server.server import Server
 from fedmtl.server.synchronous import Synchronous
+from fedmtl.weightings import MGDA, CAGrad, PCGrad
 from tests.conftest import ALL_ALGORITHMS, tiny, tiny_model
 from tests.engines.remembered import remembered
 from tests.server.single import Single
@@ -209,7 +210,15 @@ def untested(federation: Federation, client: ClientId) -> Federation:
     return Federation(federation.tasks, federation.input_shape, clients)
 
 
-SENDING = [algorithm for algorithm in ALL_ALGORITHMS if not algorithm.traits.centralized]
+STATELESS = (MGDA, PCGrad, CAGrad)
+"""Weightings that keep nothing: a client keeps and sends what it does with Equal."""
+
+SENDING = [
+    algorithm
+    for algorithm in ALL_ALGORITHMS
+    if not algorithm.traits.centralized
+    and not (isinstance(algorithm, TaskWeighted) and isinstance(algorithm.weighting, STATELESS))
+]
 
 
 LOSS = 24

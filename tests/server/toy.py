@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,24 @@ def requested(round: int, requests: Iterable[Request]) -> Requests:
     return requests if isinstance(requests, Requests) else requests_of(requests, Exchange(round, round - 1))
 
 
+@cache
+def _loaded() -> Federation:
+    return DATA.load(0)
+
+
+def _plans(federation: Federation, changes: dict[str, Any]) -> tuple[Plan, Plan]:
+    """The clients' plan, and the server's own, as on another machine; made once for equal settings of the toy."""
+    if federation is not _loaded():
+        return toy_plan(federation, **changes), toy_plan(federation, **changes)
+    return _made(tuple((name, type(value), value) for name, value in sorted(changes.items())))
+
+
+@cache
+def _made(changes: tuple[tuple[str, type, Any], ...]) -> tuple[Plan, Plan]:
+    given = {name: value for name, _, value in changes}
+    return toy_plan(_loaded(), **given), toy_plan(_loaded(), **given)
+
+
 def make_toy(
     federation: Federation | None = None,
     *,
@@ -106,10 +125,9 @@ def make_toy(
     engine: Any = None,
     **changes: Any,
 ) -> Toy:
-    federation = federation or DATA.load(0)
-    engine = engine or Loop()
-    client_pool = ClientPool(toy_plan(federation, **changes), federation.clients, engine)
-    plan = toy_plan(federation, **changes)  # the server's own, as on another machine
+    federation, engine = federation or _loaded(), engine or Loop()
+    of_clients, plan = _plans(federation, changes)
+    client_pool = ClientPool(of_clients, federation.clients, engine)
     server = Server(
         plan,
         client_pool.roster,
