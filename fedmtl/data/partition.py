@@ -239,5 +239,11 @@ def _rows(
     """Return the partitioner's row numbers of each client."""
     from datasets import Dataset
 
-    partitioner.dataset = Dataset.from_dict({"label": labels, "row": rows})
-    return [np.asarray(partitioner.load_partition(client)["row"], np.int64) for client in range(clients)]
+    class Columns(Dataset):
+        """Columns are arrays: one of the library's own is read row by row."""
+
+        def __getitem__(self, key: Any) -> Any:
+            return np.asarray(super().__getitem__(key)[:]) if isinstance(key, str) else super().__getitem__(key)
+
+    partitioner.dataset = Columns.from_dict({"label": labels, "row": rows})
+    return [np.asarray(partitioner.load_partition(client)["row"][:], np.int64) for client in range(clients)]

@@ -28,7 +28,7 @@ class FlowerPartition:
         try:
             own.dataset = Dataset.from_dict({**plain, "fedmtl.row": np.arange(examples.total)})
             count = own.num_partitions
-            rows = [np.asarray(own.load_partition(k)["fedmtl.row"], np.int64) for k in range(count)]
+            rows = [np.asarray(own.load_partition(k)["fedmtl.row"][:], np.int64) for k in range(count)]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             line = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
             raise ValueError(f"{shown(self.partitioner)} cannot deal {examples.total} examples: {line}") from None
