@@ -302,8 +302,16 @@ def test_every_codec(algorithm: Algorithm[Any, Any], codec: Codec[Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "algorithm", [FedPer(epochs=1), FedU(epochs=1), Ditto(epochs=1, personal_epochs=1), Scaffold(epochs=1)], ids=repr
+    ("algorithm", "steps"),
+    [
+        (FedPer(epochs=1), STEPS),
+        (FedU(epochs=1), STEPS),
+        (Ditto(epochs=1, personal_epochs=1), few(0)),
+        (Scaffold(epochs=1), few(3)),
+    ],
+    ids=lambda value: f"{len(value)} rounds" if isinstance(value, tuple) else repr(value),
 )
-def test_stacked_clients(algorithm: Algorithm[Any, Any]) -> None:
-    """Engine "vmap" pads tasks and batches, and writes uploads where they are packed."""
-    compare(algorithm, Dense(), VMap(), VersionedFileStore(MemoryBackend()), exact=False)
+def test_stacked_clients(algorithm: Algorithm[Any, Any], steps: Sequence[Step]) -> None:
+    """Engine "vmap" pads tasks and batches, and writes uploads where they are packed. All that can fail does with one
+    broadcast for all and one for each; some of it with a whole private model, and with two records."""
+    compare(algorithm, Dense(), VMap(), VersionedFileStore(MemoryBackend()), exact=False, steps=steps)
