@@ -14,8 +14,9 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -141,6 +142,10 @@ def work(arguments: list[str]) -> None:
     runpy.run_path(sys.argv[0], run_name="__main__")
 
 
+OTHERS = ("filelock", "google.protobuf.message", "msgpack", "pdb", "pydantic.v1", "tqdm", "uvloop", "wcwidth")
+"""Packages that Ray imports in each worker, without those that begin threads."""
+
+
 if __name__ == "__main__":
     import cloudpickle  # noqa: F401
     import jsonschema  # noqa: F401
@@ -151,5 +156,8 @@ if __name__ == "__main__":
     from tests.no_dynamo import leave_optimizers_uncompiled
 
     leave_optimizers_uncompiled()
+    for name in OTHERS:
+        with suppress(ImportError):
+            import_module(name)
     assert "ray" not in sys.modules  # it reads a worker's variables of the environment when it is imported
     stubs.main(work)
