@@ -4,9 +4,9 @@ Figures are made, and so are their numbers; tests/analysis/report lays them out 
 each kind.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain, cycle
+from itertools import count
 from typing import TYPE_CHECKING, Literal
 from unittest.mock import patch
 
@@ -44,15 +44,20 @@ def drawn_as(format: Literal["png", "svg"]) -> Iterator[None]:
 
 
 @contextmanager
-def drawn_in_turn() -> Iterator[None]:
-    """Inside, the first picture is drawn in all formats, the second as PDF, the third as SVG, the fourth as PNG, and so
-    on: the artists of each picture, and the writer of each format, are met."""
-    turns = chain([["png", "pdf", "svg"]], cycle([["pdf"], ["svg"], ["png"]]))
+def drawn_in_turn(whole: Sequence[int] = (0,)) -> Iterator[None]:
+    """Inside, pictures are drawn as PDF, SVG and PNG in turn, and some in all three: the artists of each picture, and
+    the writer of each format, are met.
+
+    Args:
+        whole: numbers of pictures that are drawn in all formats; the first is 0.
+    """
+    drawn = count()
 
     def files_of(figure: "Figure") -> dict[str, bytes]:
         from fedmtl.analysis.report import style
 
-        return FILES | style.files_of(figure, next(turns))
+        number, formats = next(drawn), ("png", "pdf", "svg")
+        return FILES | style.files_of(figure, formats if number in whole else [formats[number % 3]])
 
     with patch("fedmtl.analysis.report.figure.files_of", files_of):
         yield

@@ -13,7 +13,7 @@ from fedmtl.analysis.report import write_report
 from fedmtl.core.markdown import cells, table
 from tests.analysis.report.test_latex import parse
 from tests.analysis.run_folders import write_run
-from tests.pictures import drawn_as
+from tests.pictures import drawn_as, drawn_in_turn
 
 CLIENT = r"cli&ent_1 50% $#{~}^\ |*`<"
 CLASSES = [r"a_0&%|", r"d\{}$"]
@@ -63,9 +63,11 @@ def clinics(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def report(clinics: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of both, drawn in every format."""
+    """The report of both, drawn in every format; names of methods and of classes are met by each, in the first picture
+    and in the last, and those of clients, in the fourth, by each, too."""
     folder = tmp_path_factory.mktemp("report")
-    write_report([clinics], folder)
+    with drawn_in_turn(whole=(0, 3, 4)):
+        write_report([clinics], folder)
     return folder
 
 

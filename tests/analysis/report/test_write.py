@@ -9,7 +9,7 @@ import pytest
 from fedmtl.analysis.report import write_report
 from tests.analysis.report.test_latex import parse
 from tests.analysis.run_folders import write_run
-from tests.pictures import drawn_as
+from tests.pictures import drawn_as, drawn_in_turn
 
 
 @pytest.fixture
@@ -29,7 +29,8 @@ def in_all(formats: str, *names: str) -> set[str]:
 def test_a_report_is_a_page_tables_and_pictures(runs: Path, tmp_path: Path) -> None:
     """The one task's metric is the score, so that the overview is its picture. Written over itself it is the same."""
     out = tmp_path / "deep" / "report"
-    written = write_report([runs], out, target=0.7)
+    with drawn_in_turn():
+        written = write_report([runs], out, target=0.7)
     tables, pictures = in_all("csv md tex", "table", "gains", "bytes"), in_all("png pdf svg csv", *PICTURES)
     assert {path.name for path in written} == {"report.md"} | tables | pictures
     assert written[-1] == out / "report.md"
@@ -38,7 +39,8 @@ def test_a_report_is_a_page_tables_and_pictures(runs: Path, tmp_path: Path) -> N
         if path.suffix == ".png":
             assert path.read_bytes().startswith(b"\x89PNG")
     first = {path: path.read_bytes() for path in written}
-    assert {path: path.read_bytes() for path in write_report([runs], out, target=0.7)} == first
+    with drawn_in_turn():
+        assert {path: path.read_bytes() for path in write_report([runs], out, target=0.7)} == first
 
 
 PICTURES = ("overview", "tradeoff", "clients")
