@@ -100,6 +100,7 @@ def play(
         up_codec=codecs[0],
         down_codec=codecs[1],
         rounds=ROUNDS,
+        evaluate_every=ROUNDS,
         cohort=3,
         batch_size=4,
         engine=engine,
