@@ -283,8 +283,8 @@ def the_ledger_is_what_was_in_the_messages(algorithm: Any, codecs: tuple[Any, An
 
 
 def packet_sizes_do_not_depend_on_heads_that_stay(algorithm: Any, codecs: tuple[Any, Any], caught: Caught) -> None:
-    """By one codec for most, by six others where heads stay and where they travel: that lengths follow from numbers with
-    all is tested above."""
+    """By one codec for most, by six others where heads stay and where they travel: that lengths follow from numbers
+    with all is tested above."""
     six = codecs in CODECS and algorithm in (FIVE[0], FIVE[2])
     if not (codecs is CODECS[0] or six) or not stated_bytes(codecs[0], 1).exact:
         return
