@@ -49,14 +49,11 @@ def run_and_kill(experiment: Experiment, rounds: set[int], out: Path | None) -> 
         grid.close()
 
 
-@pytest.mark.parametrize(
-    ("in_folder", "by_socket"), [(True, True), (False, False)], ids=["run folder, by socket", "neither"]
-)
+@pytest.mark.parametrize("by_socket", [True, False], ids=["by socket", "by Ray's calls"])
+@pytest.mark.parametrize("in_folder", [True, False], ids=["run folder", "temporary folder"])
 def test_a_dead_actor_is_restarted_and_results_stay_bit_identical(
     in_folder: bool, by_socket: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Private states in the run's folder or a temporary one, messages by sockets or by Ray's calls: the driver makes
-    the folder, and the channels know none, so each of either is met once."""
     experiment = load_experiment(TINY, CODED)
     if not by_socket:  # as on a cluster
         monkeypatch.setattr(
