@@ -43,3 +43,10 @@ def built_once() -> Iterator[None]:
     """Give plans that are made meanwhile copies of a module."""
     with patch.object(plan, "build", _copied):
         yield
+
+
+@contextmanager
+def built_anew() -> Iterator[None]:
+    """Give plans that are made meanwhile modules of their own, also inside ``built_once``."""
+    with patch.object(plan, "build", build):
+        yield

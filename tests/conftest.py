@@ -4,7 +4,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, fields
 from math import prod
 from pathlib import Path
@@ -69,7 +69,7 @@ from fedmtl.studies import pool
 from fedmtl.tasks import Binary, MultiClass, MultiLabel, Regression, Task
 from fedmtl.weightings import DWA, MGDA, CAGrad, Equal, GradNorm, PCGrad, Uncertainty
 from tests import pool_forks, schedule
-from tests.built_once import built_once
+from tests.built_once import built_anew, built_once
 from tests.loggers import let_loggers_propagate
 from tests.no_dynamo import leave_optimizers_uncompiled
 from tests.no_fsync import leave_files_to_the_kernel
@@ -267,18 +267,20 @@ def tiny_plan(
     algorithm: Algorithm[Any, Any],
     batch_size: int | None = 4,
     model: Model | None = None,
+    anew: bool = False,
 ) -> Plan:
-    """With a hidden layer of 6 and nothing lost on the way."""
-    return make_plan(
-        federation.schema,
-        algorithm=algorithm,
-        model=model or tiny_model(algorithm),
-        up_codec=Dense(),
-        down_codec=Dense(),
-        batch_size=batch_size,
-        seed=0,
-        train_loss=True,
-    )
+    """With a hidden layer of 6 and nothing lost on the way; its module is built where none of its kind was, or anew."""
+    with built_anew() if anew else nullcontext():
+        return make_plan(
+            federation.schema,
+            algorithm=algorithm,
+            model=model or tiny_model(algorithm),
+            up_codec=Dense(),
+            down_codec=Dense(),
+            batch_size=batch_size,
+            seed=0,
+            train_loss=True,
+        )
 
 
 @pytest.fixture(scope="session", autouse=True)
