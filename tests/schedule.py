@@ -108,13 +108,19 @@ LEFT_OUT = (
     "tests/bench/",
     "tests/callbacks/",
     "tests/cli/",
+    "tests/export/",
+    "tests/onboarding/",
     "tests/runtime/",
     "tests/simulations/",
     "tests/studies/",
     "tests/algorithms/test_fedrep.py",
+    "tests/algorithms/test_heterofl.py::test_runtimes_and_engines_agree",
     "tests/algorithms/test_local.py",
+    "tests/algorithms/test_mocha.py::test_landmine_related",
     "tests/algorithms/test_mrmtl.py",
+    "tests/analysis/test_gains.py::test_the_report_answers",
     "tests/analysis/test_read.py",
+    "tests/client/state/test_files.py::test_a_process_killed_before_the_rename_leaves_the_old_version",
     "tests/client/state/test_mmap.py",
     "tests/core/test_fingerprint.py",
     "tests/data/test_contract.py",
@@ -126,21 +132,32 @@ LEFT_OUT = (
     "tests/engines/trace/test_cpp.py",
     "tests/engines/trace/test_inductor.py",
     "tests/engines/trace/test_without_cpp.py",
+    "tests/models/test_from_module.py",
+    "tests/models/test_named_models.py",
+    "tests/models/test_networks.py",
+    "tests/models/test_random_functions.py::test_stochastic_depth_is_equal_in_both_engines",
+    "tests/models/test_stateful.py::test_loop_vmap_and_ray_agree",
+    "tests/models/test_stems.py::test_a_model_is_a_program_of_torch_export",
+    "tests/runs/test_columns.py::test_a_measurement_of_a_whole_population_takes_a_few_bytes_a_row",
     "tests/runs/test_file_format.py",
     "tests/runs/test_run_folder.py",
     "tests/runs/test_run_lock.py",
     "tests/server/test_other_clients.py",
+    "tests/server/test_pairs.py::test_scaffold_needs_all_of_its_uploads",
+    "tests/tasks/test_class_weights.py::test_weights_change_what_a_run_learns_and_no_weights_change_nothing",
     "tests/tasks/test_dense_models.py",
     "tests/test_cli.py",
+    "tests/test_extension.py::test_its_transform_and_codec_are_in_a_chain_and_by_layer",
     "tests/test_forks.py",
     "tests/test_hostile_files.py",
     "tests/test_public.py",
     "tests/test_resume.py",
     "tests/test_toy.py",
 )
-"""Folders and files that ``--fast`` does not even collect: they start processes, train for long, compile or draw."""
+"""Folders and files that ``--fast`` does not even collect, and tests of others that it leaves out: they start
+processes, train for long, compile or draw."""
 
-CASES = 4
+CASES = 2
 """Cases of a parametrised test that ``--fast`` keeps."""
 
 
@@ -156,17 +173,18 @@ def sort(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: rank.get(item.nodeid.split("::", 1)[0], len(rank)))
 
 
-def is_left_out(file: str) -> bool:
-    """Whether ``--fast`` leaves out a file or a folder, relative to the root."""
-    return any(file == left or (left.endswith("/") and f"{file}/".startswith(left)) for left in LEFT_OUT)
+def is_left_out(name: str) -> bool:
+    """Whether ``--fast`` leaves out a folder, a file or a test of one, relative to the root."""
+    return any(name == left or (left.endswith("/") and f"{name}/".startswith(left)) for left in LEFT_OUT)
 
 
 def fast(items: Sequence[pytest.Item]) -> list[pytest.Item]:
     """Tests for the inner loop: none that is left out or slow, and of parametrised ones cases spread evenly."""
     cases: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
-        if not is_left_out(item.nodeid.split("::", 1)[0]) and item.get_closest_marker("slow") is None:
-            cases[item.nodeid.split("[", 1)[0]].append(item)
+        file, test = item.nodeid.split("::", 1)[0], item.nodeid.split("[", 1)[0]
+        if not is_left_out(file) and not is_left_out(test) and item.get_closest_marker("slow") is None:
+            cases[test].append(item)
     kept = []
     for some in cases.values():
         count = min(CASES, len(some))

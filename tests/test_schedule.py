@@ -19,9 +19,10 @@ def items(*names: str, slow: str = "") -> list[Any]:
 def test_files_are_those_that_there_are() -> None:
     """A file that was renamed would run in another place, and nothing else would tell."""
     assert [file for file in (*FIRST, *PROCESSES) if not (ROOT / file).is_file()] == []
-    assert [
-        name for name in LEFT_OUT if not (ROOT / name).exists() or (ROOT / name).is_dir() != name.endswith("/")
-    ] == []
+    for left in LEFT_OUT:
+        name, _, test = left.partition("::")
+        assert (ROOT / name).exists() and (ROOT / name).is_dir() == name.endswith("/"), left
+        assert not test or f"def {test}(" in (ROOT / name).read_text(), left
 
 
 def test_files_that_share_a_process_are_one_unit() -> None:
@@ -50,5 +51,6 @@ def test_fast_leaves_out_folders_and_files() -> None:
 
 def test_fast_keeps_cases_from_end_to_end_and_no_long_test() -> None:
     many = [f"tests/a.py::many[{k}]" for k in range(4 * CASES)]
-    found = items(*many, "tests/a.py::one", "tests/a.py::slow", f"{PROCESSES[0]}::x", slow="tests/a.py::slow")
+    left_out = next(name for name in LEFT_OUT if "::" in name)
+    found = items(*many, "tests/a.py::one", "tests/a.py::slow", f"{PROCESSES[0]}::x", left_out, slow="tests/a.py::slow")
     assert [item.nodeid for item in fast(found)] == [*many[::4], "tests/a.py::one"]

@@ -18,7 +18,7 @@ def mixed(**changes: Any) -> Synthetic:
     return Synthetic(**{**values, "kind": "mixed", **changes})
 
 
-def experiment(kind: type[Experiment] = Experiment, **changes: Any) -> Experiment:
+def experiment(kind: type[Experiment] = Experiment, /, **changes: Any) -> Experiment:
     """Three rounds of FedAvg with the reference engine in this process, on ``ALIKE``."""
     values: dict[str, Any] = {
         "name": "toy",
