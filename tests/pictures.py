@@ -5,8 +5,8 @@ each kind.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from itertools import count
+from contextlib import AbstractContextManager, contextmanager
+from itertools import count, repeat
 from typing import TYPE_CHECKING, Literal
 from unittest.mock import patch
 
@@ -31,36 +31,32 @@ def undrawn() -> Iterator[None]:
 
 
 @contextmanager
-def drawn_as(format: Literal["png", "svg"]) -> Iterator[None]:
-    """Inside, a picture is drawn once, in one format; the others, of the same artists, are empty files."""
+def _drawn(formats: Iterator[Sequence[str]]) -> Iterator[None]:
+    """Inside, each picture is drawn in the next formats; the others, of the same artists, are empty files."""
 
     def files_of(figure: "Figure") -> dict[str, bytes]:
         from fedmtl.analysis.report import style
 
-        return FILES | style.files_of(figure, [format])
+        return FILES | style.files_of(figure, next(formats))
 
     with patch("fedmtl.analysis.report.figure.files_of", files_of):
         yield
 
 
-@contextmanager
-def drawn_in_turn(whole: Sequence[int] = (0,)) -> Iterator[None]:
-    """Inside, pictures are drawn as PDF, SVG and PNG in turn, and some in all three: the artists of each picture, and
+def drawn_as(format: Literal["png", "svg"]) -> AbstractContextManager[None]:
+    """Inside, a picture is drawn once, in one format."""
+    return _drawn(repeat([format]))
+
+
+def drawn_in_turn(whole: Sequence[int] = (0,)) -> AbstractContextManager[None]:
+    """Inside, pictures are drawn as PNG, PDF and SVG in turn, and some in all three: the artists of each picture, and
     the writer of each format, are met.
 
     Args:
         whole: numbers of pictures that are drawn in all formats; the first is 0.
     """
-    drawn = count()
-
-    def files_of(figure: "Figure") -> dict[str, bytes]:
-        from fedmtl.analysis.report import style
-
-        number, formats = next(drawn), ("png", "pdf", "svg")
-        return FILES | style.files_of(figure, formats if number in whole else [formats[number % 3]])
-
-    with patch("fedmtl.analysis.report.figure.files_of", files_of):
-        yield
+    formats = ("png", "pdf", "svg")
+    return _drawn(formats if number in whole else [formats[number % 3]] for number in count())
 
 
 def command(arguments: list[str], way: str = "undrawn()") -> str:

@@ -21,7 +21,6 @@ from fedmtl.runs.presets import load_experiment, override, read_preset
 from fedmtl.runs.sweep import expand, sweep_of
 from fedmtl.verify.check import CTX
 from tests import forks
-from tests.built_once import built_once
 from tests.data.homes import missing
 from tests.runtime import ray_forks
 
@@ -155,10 +154,9 @@ def test_every_preset_fits_together(path: Path, monkeypatch: pytest.MonkeyPatch)
     values, _ = read_preset(path)
     owned = {client: data.tasks for client, data in federation.clients.items()}
     further = expand(override(values, []), sweep_of(values.pop("compare", {})), str(path), beside(path))
-    with built_once():
-        for one in [experiment, *further]:
-            if one.seed == experiment.seed:
-                check_plan(one.make_plan(federation), owned)
+    for one in [experiment, *further]:
+        if one.seed == experiment.seed:
+            check_plan(one.make_plan(federation), owned)
 
 
 def test_presets_are_found_at_any_depth() -> None:
