@@ -8,7 +8,6 @@ import hashlib
 import importlib.metadata
 import io
 import logging
-import os
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from fedmtl.core.files import write_atomic
 from fedmtl.core.own_cache import is_own, own_cache
 from fedmtl.core.random import SERVER, rng
+from fedmtl.data.flower_partitioners import flower_partitioners
 
 if TYPE_CHECKING:
     from flwr_datasets.partitioner import Partitioner
@@ -64,7 +64,7 @@ def dirichlet(labels: NDArray[Any], clients: int, alpha: float, min_size: int, s
 
 
 def _draw(labels: NDArray[Any], clients: int, alpha: float, min_size: int, seed: int) -> list[NDArray[np.int64]]:
-    from_flower = _flower()
+    from_flower = flower_partitioners()
     draw = rng(seed, 0, SERVER, "partition")
     for _ in range(REDRAWS):
         partitioner = from_flower.DirichletPartitioner(
@@ -139,7 +139,7 @@ def iid(size: int, clients: int, seed: int) -> list[NDArray[np.int64]]:
     check_sizes(size, clients, 1)
     # Flower's IID partitioner cuts the rows as they lie, so they are shuffled before.
     order = rng(seed, 0, SERVER, "partition").permutation(size)
-    return _rows(_flower().IidPartitioner(clients), np.zeros(size, np.int64), order, clients)
+    return _rows(flower_partitioners().IidPartitioner(clients), np.zeros(size, np.int64), order, clients)
 
 
 def few_classes(labels: NDArray[Any], clients: int, classes: int, seed: int) -> list[NDArray[np.int64]]:
@@ -222,15 +222,6 @@ def check_sizes(size: int, clients: int, min_size: int) -> None:
             f"{clients} clients with at least {min_size} examples each need {clients * min_size}, there are {size}; "
             "lower the number of clients or min_size."
         )
-
-
-def _flower() -> Any:
-    """Flower's partitioners. ``datasets`` is kept off the network and quiet; nothing here is ever downloaded."""
-    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
-        os.environ.setdefault(name, "1")
-    from flwr_datasets import partitioner
-
-    return partitioner
 
 
 def _rows(

@@ -126,8 +126,8 @@ def test_every_task_has_an_owner(loaded: tuple[Dataset, Federation]) -> None:
 
 
 def test_another_process_makes_the_same_bits(tmp_path: Path) -> None:
-    """Another order of hashes included, and partitions that it draws itself; and importing the data sets imports none
-    of their heavy packages."""
+    """Another order of hashes included, and partitions that it draws itself. Importing the data sets imports none of
+    their heavy packages, and a partition by flwr-datasets none of what that draws with, which it still can."""
     program = """
 import hashlib, sys
 from fedmtl.data import Digits, Federation, Synthetic
@@ -135,6 +135,11 @@ heavy = {"sklearn", "datasets", "flwr_datasets", "seglearn", "pandas", "matplotl
 assert not heavy, heavy
 DIGEST
 print(digest(Digits().load(5)), digest(Synthetic(clients=5, kind="mixed").load(5)))
+import flwr_datasets
+pictures = {"seaborn", "matplotlib", "scipy.stats"} & set(sys.modules)
+assert not pictures, pictures
+from flwr_datasets.visualization import plot_label_distributions
+assert flwr_datasets.visualization.plot_label_distributions is plot_label_distributions and "seaborn" in sys.modules
 """
     program = program.replace("DIGEST", inspect.getsource(digest))
     environment = {
