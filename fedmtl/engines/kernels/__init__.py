@@ -16,11 +16,12 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch.library import Library, register_vmap
+from torch.library import Library
 
 from fedmtl.engines.kernels.attention import attention
 from fedmtl.engines.kernels.convolution import convolution, convolution_backward
 from fedmtl.engines.kernels.group_norm import group_norm
+from fedmtl.engines.kernels.kernel import kernel_of
 from fedmtl.engines.kernels.one_by_one import LARGE_RULES
 from fedmtl.engines.kernels.packing import aten, clone
 from fedmtl.engines.kernels.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, channelwise
@@ -41,7 +42,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "_adaptive_avg_pool2d": channelwise(aten._adaptive_avg_pool2d),
     "_adaptive_avg_pool2d_backward": channelwise(aten._adaptive_avg_pool2d_backward),
 }
-"""aten operator -> its vmap rule for torch.library: (info, in_dims, *args) -> (results, their dimensions).
+"""aten operator -> its vmap rule: (info, in_dims, *args) -> (results, their dimensions).
 
 Gradients need no further rule: torch differentiates the operator, and the operator of its gradient has a rule too.
 """
@@ -96,28 +97,10 @@ def _restore_rules_of_torch() -> None:
     again._destroy()
 
 
-class _Kernels:
-    """A library for ``register_vmap`` that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.ns = "aten"
-        self.found: dict[str, Callable[..., Any]] = {}
-
-    def impl(self, name: str, kernel: Callable[..., Any], key: str, *, with_keyset: bool) -> None:
-        assert key == "FuncTorchBatched" and with_keyset
-        self.found[name] = kernel
-
-
 @cache
 def _kernels(large: bool) -> dict[str, Callable[..., Any]]:
-    """aten operator -> the kernel that ``register_vmap`` makes of its rule.
-
-    Most of the time of a registration is its check of the operator's arguments, which is the same each time.
-    """
-    kept = _Kernels()
-    for name, rule in (LARGE_RULES if large else RULES).items():
-        register_vmap(f"aten::{name}", rule, lib=kept)
-    return kept.found
+    """aten operator -> the kernel of its rule."""
+    return {name: kernel_of(getattr(aten, name), rule) for name, rule in (LARGE_RULES if large else RULES).items()}
 
 
 @contextmanager
