@@ -42,7 +42,8 @@ IMPORTS = (
 )
 
 OTHERS = (
-    "flwr.superlink.grid",
+    "flwr.clientapp",
+    "flwr.serverapp.strategy",
     "matplotlib.figure",
     "numpy.random",
     "pytest",

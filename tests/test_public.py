@@ -75,12 +75,15 @@ def test_importing_names_without_torch_costs_nothing() -> None:
     "first", ["", "import fedmtl.analysis.report.write", "import fedmtl.cli, fedmtl.analysis.report"]
 )
 def test_report_is_a_function_whatever_was_imported_before(tmp_path: Path, first: str) -> None:
-    """The package ``fedmtl.analysis.report`` does not hide it."""
+    """The package ``fedmtl.analysis.report`` does not hide it. A run in this process imports neither the database nor
+    the web framework of Flower's servers, which take a second."""
     (tmp_path / "small.toml").write_text(PRESET)
     program = f"""{first}
 import fedmtl
 from fedmtl import load_experiment, load_run, report, run
 run(load_experiment("small.toml"), out="first")
+import sys
+assert not {{"sqlalchemy", "fastapi"}} & set(sys.modules)
 found = load_run("first")
 assert found.finished and found.seed == 0 and found.rounds == [0, 1], found
 from tests.pictures import drawn_as, undrawn

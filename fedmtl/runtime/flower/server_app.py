@@ -9,7 +9,6 @@ from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
-from flwr.superlink.grid.http_grid import HttpGrid
 
 from fedmtl.algorithms.common.work import local_passes
 from fedmtl.callbacks.runner import running
@@ -50,6 +49,9 @@ app = ServerApp()
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run the experiment of Flower's run configuration; ``out`` is the run folder, which ``resume`` continues."""
+    # With a database and a web framework: half as long as torch, which runs without a SuperLink need not wait for.
+    from flwr.superlink.grid.http_grid import HttpGrid
+
     experiment = read_run_config(context.run_config)
     out = str(context.run_config.get("out", "")) or None
     folder = None if out is None else Path(out).resolve()
