@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, reduce
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -126,13 +126,14 @@ _ABSENT = (
 )
 
 
-_STEP: ContextVar[Context | None] = ContextVar("step", default=None)
+_STEP: ContextVar[tuple[Context, tuple[int, ...]] | None] = ContextVar("step", default=None)
 
 
 @contextmanager
-def training_step(ctx: Context) -> Iterator[None]:
-    """Within, losses are those of a training step, whatever objective they are part of: layers draw from ``ctx``."""
-    token = _STEP.set(ctx)
+def training_step(ctx: Context, *path: int) -> Iterator[None]:
+    """Within, losses are those of a training step, whatever objective they are part of: layers draw from ``ctx``,
+    folded by each number of ``path`` where a layer asks for it."""
+    token = _STEP.set((ctx, path))
     try:
         yield
     finally:
@@ -141,7 +142,8 @@ def training_step(ctx: Context) -> Iterator[None]:
 
 def step_context() -> Context | None:
     """Return the context of the training step that a loss is part of; None where a loss only measures."""
-    return _STEP.get()
+    step = _STEP.get()
+    return None if step is None else reduce(Context.fold, step[1], step[0])
 
 
 def context_of(seed: int = 0, round: int = 0, client: int = SERVER) -> Context:

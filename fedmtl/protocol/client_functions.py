@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmtl.algorithms.base import Algorithm, Prediction
+from fedmtl.algorithms.common.local_training import one_pass
 from fedmtl.algorithms.common.training_loss import losses_kept, mean_loss
 from fedmtl.core.bounds import shown
 from fedmtl.core.context import NO_CONTEXT, Context, NoContext, context_of
@@ -124,16 +125,17 @@ def zeros(x: NDArray[Any], tasks: Mapping[str, Task], owned: TaskSet) -> list[di
 
 
 def trial(algorithm: Any, update: ClientFn, down: Payload, private: Any, batches: Sequence[Batch]) -> ShapeTrial:
-    """Run a client's round, with a context only if it reads one.
+    """Run a client's round, in one pass, with a context only if it reads one.
 
     Raises:
         ValueError: the algorithm's private state, or what it returns, is not what its protocol says.
     """
     check_state(algorithm, private)
-    try:
-        found = ShapeTrial(update(down, private, batches, NO_CONTEXT), False)
-    except NoContext:
-        found = ShapeTrial(update(down, private, batches, context_of()), True)
+    with one_pass():
+        try:
+            found = ShapeTrial(update(down, private, batches, NO_CONTEXT), False)
+        except NoContext:
+            found = ShapeTrial(update(down, private, batches, context_of()), True)
     check_result(algorithm, private, found.result)
     return found
 

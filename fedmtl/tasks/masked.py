@@ -7,10 +7,14 @@ operation, never multiplied away after it.
 import torch
 from torch import Tensor
 
+ZERO = torch.zeros(())
+"""The number in place of what does not count, of most values; made once, since each loss takes it several times."""
+
 
 def labelled(y: Tensor, mask: Tensor) -> Tensor:
     """Mask of labels that count, of y's shape, [B] or [B, outputs]: y is not NaN and the example is not padding."""
-    return (y == y) & (mask > 0).reshape(mask.shape + (1,) * (y.ndim - mask.ndim))
+    counts = mask > 0
+    return (y == y) & (counts if y.ndim == mask.ndim else counts.reshape(mask.shape + (1,) * (y.ndim - mask.ndim)))
 
 
 def finite(values: Tensor) -> Tensor:
@@ -20,7 +24,8 @@ def finite(values: Tensor) -> Tensor:
 
 def keep(values: Tensor, where: Tensor) -> Tensor:
     """``values`` where they count, 0 elsewhere; nothing flows back from elsewhere."""
-    return torch.where(where, values, torch.zeros((), dtype=values.dtype, device=values.device))
+    like_zero = values.dtype == ZERO.dtype and values.device == ZERO.device
+    return torch.where(where, values, ZERO if like_zero else torch.zeros((), dtype=values.dtype, device=values.device))
 
 
 def mean_over(values: Tensor, where: Tensor) -> Tensor:

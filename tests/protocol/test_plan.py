@@ -27,6 +27,7 @@ from fedmtl.core.context import NO_CONTEXT
 from fedmtl.data import Federation
 from fedmtl.data.batches import make_batches
 from fedmtl.models import MLP
+from fedmtl.models.split import TaskLoss
 from fedmtl.protocol.make_plan import make_plan
 from fedmtl.protocol.plan_check import check_plan
 from fedmtl.protocol.spec import spec_of
@@ -102,6 +103,14 @@ def test_specs_hold_what_travels_and_nothing_else() -> None:
         assert (plan.down_spec(2, owned).size, plan.up_spec(2, owned).size) == (down, up)
         names = {entry.name for entry in plan.up_spec(2, owned)}
         assert not any(name.startswith(("head.multiclass_0", "head.binary_1")) for name in names)
+
+
+def test_specs_take_one_step_whatever_the_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a large model a step takes a second, and each kind of client has a spec, in each process."""
+    steps, loss = [], TaskLoss.__call__
+    monkeypatch.setattr(TaskLoss, "__call__", lambda *given: steps.append(1) or loss(*given))
+    toy_plan(algorithm=FedPer(epochs=50)).up_spec(2, ("binary_1",))
+    assert len(steps) == 1
 
 
 def test_functions_are_made_once_for_equal_tasks() -> None:

@@ -145,7 +145,7 @@ class Leave(BaseException):
 @pytest.mark.usefixtures("true_pools")
 def test_leaving_ends_all_processes_within_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FEDMTL_TEST_MARK", f"pool-{os.getpid()}")
-    monkeypatch.setattr("fedmtl.studies.pool.PATIENCE_S", 20.0)  # on a busy machine: one that is killed keeps its lock
+    monkeypatch.setattr("fedmtl.studies.pool.PATIENCE_S", 40.0)  # on a busy machine: one that is killed keeps its lock
     some = tasks(tmp_path, {"rounds": 5000}, {"rounds": 5000, "seed": 1})
 
     left: list[float] = []
@@ -157,7 +157,7 @@ def test_leaving_ends_all_processes_within_seconds(tmp_path: Path, monkeypatch: 
 
     with pytest.raises(Leave), Pool(2) as pool:
         pool.run(some, leave)
-    assert time.monotonic() - left[0] < 30
+    assert time.monotonic() - left[0] < 60
     assert [line for line in alive(f"pool-{os.getpid()}") if worker.__name__ in line] == []
     assert not any((task.folder / "fedmtl.lock").exists() for task in some), "locks are given back"
 

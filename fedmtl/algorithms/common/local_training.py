@@ -36,6 +36,19 @@ def retracted(retraction: Retraction | None) -> Iterator[None]:
         _RETRACTION.reset(token)
 
 
+_ONE_PASS: ContextVar[bool] = ContextVar("one_pass", default=False)
+
+
+@contextmanager
+def one_pass() -> Iterator[None]:
+    """Within, ``sgd`` makes one pass whatever its ``epochs``: for who asks what a round returns, not for its numbers."""
+    token = _ONE_PASS.set(True)
+    try:
+        yield
+    finally:
+        _ONE_PASS.reset(token)
+
+
 UNSCHEDULED = torch.zeros(())
 """Round for optimizers without a schedule, which do not read it."""
 
@@ -81,18 +94,19 @@ def sgd(
     gradient, retraction = gradient_of(_with_loss(loss, params, beside)), _RETRACTION.get()
     kept = counts and losses_are_kept()
     total = None
-    for epoch in range(epochs):
+    sizes = [batch["mask"].sum() for batch in batches]
+    holds = [n > 0 for n in sizes]
+    steps = [-lr * real.float() for real in holds]
+    for epoch in range(min(epochs, 1) if _ONE_PASS.get() else epochs):
         for number, batch in enumerate(batches):
-            n = batch["mask"].sum()
-            real = n > 0
-            with training_step(ctx.fold(epoch).fold(number)):
+            n, real, step = sizes[number], holds[number], steps[number]
+            with training_step(ctx, epoch, number):
                 slope, (value, handed) = gradient(w, held, batch)
             if kept:
                 total = n * value if total is None else torch.addcmul(total, n, value)
             d, new = chosen.direction(state, slope, w, t)  # (1)
             pairs = zip(tree_leaves(new), tree_leaves(state), strict=True)
             state = tree_unflatten(new, [torch.where(real, one, other) for one, other in pairs])
-            step = -lr * real.float()
             w = {name: torch.addcmul(value, step, d[name]) for name, value in w.items()}  # (2), in one pass
             if retraction is not None:
                 w |= {name: torch.where(real, value, w[name]) for name, value in retraction(w).items()}
@@ -100,7 +114,7 @@ def sgd(
             if beside is not None:
                 beside.params = {name: held[name] if name in held else w[name] for name in beside.params}
     if total is not None:
-        keep_loss(total, epochs * num_examples(batches))  # which a recording has worked out already
+        keep_loss(total, epochs * torch.stack(sizes).sum())
     if not held and beside is None:
         return w
     return {name: held[name] if name in held else w[name] for name in params}

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fedmtl.algorithms.common.local_training import num_examples, sgd
+from fedmtl.algorithms.common.local_training import num_examples, one_pass, sgd
 from fedmtl.algorithms.common.training_loss import losses_kept, mean_loss
 from fedmtl.core.types import Batch, Params
 from fedmtl.data.batches import make_batches
@@ -38,6 +38,15 @@ def test_sgd_walks_through_the_epochs(epochs: int) -> None:
     """With one batch {8} and η = ½, w halves its distance to 8 each time: 8 (1 − 2^−E)."""
     w = sgd(half_square, {"w": torch.tensor(0.0)}, [batch(8.0)], 0.5, epochs)["w"]
     assert w == 8 * (1 - 2.0**-epochs)
+
+
+def test_one_pass_is_the_first_of_several() -> None:
+    """8 (1 − 2^−1), see above; no pass stays no pass, and outside there are five again."""
+    given = (half_square, {"w": torch.tensor(0.0)}, [batch(8.0)], 0.5)
+    with one_pass():
+        assert sgd(*given, epochs=5)["w"] == 4
+        assert sgd(*given, epochs=0)["w"] == 0
+    assert sgd(*given, epochs=5)["w"] == 7.75
 
 
 def test_sgd_differentiates_every_parameter() -> None:
