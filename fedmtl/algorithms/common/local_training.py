@@ -41,7 +41,7 @@ _ONE_PASS: ContextVar[bool] = ContextVar("one_pass", default=False)
 
 @contextmanager
 def one_pass() -> Iterator[None]:
-    """Within, ``sgd`` makes one pass whatever its ``epochs``: for who asks what a round returns, not for its numbers."""
+    """Within, ``sgd`` makes one pass whatever its ``epochs``, for who asks what a round returns and not for numbers."""
     token = _ONE_PASS.set(True)
     try:
         yield
