@@ -6,14 +6,17 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, fields
+from functools import cache
 from math import prod
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from typer.main import get_command
 
 from fedmtl.algorithms import (
     IFCA,
@@ -151,6 +154,7 @@ os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's default, 15, would st
 
 leave_files_to_the_kernel()
 leave_optimizers_uncompiled()
+mock.patch("typer.testing._get_command", cache(get_command)).start()  # it reads the signatures of all commands
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each process of tests
     torch.set_num_threads(1)
