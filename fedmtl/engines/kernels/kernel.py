@@ -18,11 +18,11 @@ _compiled: Any = torch._C
 
 
 def kernel_of(op: Callable[..., Any], rule: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the kernel, (dispatch keys, \\*args, \\*\\*kwargs) -> results, for ``Library.impl(…, with_keyset=True)``.
+    """Return the kernel, (dispatch keys, *args, **kwargs) -> results, for ``Library.impl(…, with_keyset=True)``.
 
     Args:
         op: the operator, for arguments none of which is stacked at the level of the vmap.
-        rule: (info, in_dims, \\*args, \\*\\*kwargs) -> (results, their dimensions); results are a tensor, or a tuple of
+        rule: (info, in_dims, *args, **kwargs) -> (results, their dimensions); results are a tensor, or a tuple of
             tensors and None with as many dimensions.
     """
     keys = _compiled.DispatchKeySet(_compiled.DispatchKey.FuncTorchBatched)
@@ -37,13 +37,10 @@ def kernel_of(op: Callable[..., Any], rule: Callable[..., Any]) -> Callable[...,
                 return op(*args, **kwargs)
             size = _functorch.CVmapInterpreterPtr(interpreter).batchSize()
             results, dims = rule(VmapInfo(batch_size=size, randomness="error"), in_dims, *plain, **kwargs)
-        if isinstance(results, Tensor):
-            return _functorch._add_batch_dim(results, dims, level)
-        return tuple(
-            [
-                part if dim is None else _functorch._add_batch_dim(part, dim, level)
-                for part, dim in zip(results, dims, strict=True)
-            ]
-        )
+
+        def stacked(part: Any, dim: int | None) -> Any:
+            return part if dim is None else _functorch._add_batch_dim(part, dim, level)
+
+        return stacked(results, dims) if isinstance(results, Tensor) else tuple(map(stacked, results, dims))
 
     return kernel
