@@ -10,6 +10,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -134,7 +135,7 @@ def _make(folder: Path) -> int:
                 path.mkdir()
                 made = max(made, level)
             except FileExistsError:
-                if os.path.lexists(path) and not path.is_dir():
+                if _is_no_folder(path):
                     raise
             except FileNotFoundError:  # another process has removed the one above: the next turn makes it
                 break
@@ -142,6 +143,14 @@ def _make(folder: Path) -> int:
         _clear(Folder(folder), made)
         raise type(error)(error.errno, _unwritable(folder, error)) from None
     return made
+
+
+def _is_no_folder(path: Path) -> bool:
+    """True where something else is there. By one look: between two, another process may make a folder or remove it."""
+    try:
+        return not stat.S_ISDIR(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return path.is_symlink()  # to nothing; else it has been removed since
 
 
 def _release(descriptor: int, folder: Folder) -> int:

@@ -188,6 +188,28 @@ def test_however_those_that_start_at_once_interleave_no_folder_stays(calls: int,
         assert faults == [] and entered[0] > 0 and list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_comes_and_goes_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is there as it is to be made, and at a first look, but not at a second: it is made in the next turn. A link to
+    nothing stays an error."""
+    folder, make, others = tmp_path / "new", Path.mkdir, ["another process"]
+
+    def made(path: Path) -> None:
+        if path == folder and others:
+            raise FileExistsError(17, "File exists", str(path))
+        make(path)
+
+    monkeypatch.setattr(Path, "mkdir", made)
+    monkeypatch.setattr(os.path, "lexists", lambda path: bool(others and others.pop()))
+    looks = run_lock._make(folder)
+    others.clear()
+    with hold(folder):
+        assert looks == 0 and folder.is_dir()
+    assert not folder.exists()
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    with pytest.raises(FileExistsError, match="cannot be written"), hold(tmp_path / "link"):
+        pass
+
+
 @pytest.mark.parametrize("put", [False, True])
 def test_a_folder_that_a_refused_one_made_is_left_to_the_holder(
     put: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
