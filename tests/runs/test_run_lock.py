@@ -200,10 +200,10 @@ def test_a_folder_that_comes_and_goes_is_no_file(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(Path, "mkdir", made)
     monkeypatch.setattr(os.path, "lexists", lambda path: bool(others and others.pop()))
-    looks = run_lock._make(folder)
+    levels = run_lock._make(folder)
     others.clear()
     with hold(folder):
-        assert looks == 0 and folder.is_dir()
+        assert levels == 0 and folder.is_dir()
     assert not folder.exists()
     (tmp_path / "link").symlink_to(tmp_path / "nothing")
     with pytest.raises(FileExistsError, match="cannot be written"), hold(tmp_path / "link"):

@@ -98,8 +98,7 @@ def sgd(
     holds = [n > 0 for n in sizes]
     steps = [-lr * real.float() for real in holds]
     for epoch in range(min(epochs, 1) if _ONE_PASS.get() else epochs):
-        for number, batch in enumerate(batches):
-            n, real, step = sizes[number], holds[number], steps[number]
+        for number, (batch, n, real, step) in enumerate(zip(batches, sizes, holds, steps, strict=True)):
             with training_step(ctx, epoch, number):
                 slope, (value, handed) = gradient(w, held, batch)
             if kept:
