@@ -115,7 +115,7 @@ def train(task: BenchTask) -> BenchResult:
 
     def dataset(client: int) -> Dataset:
         order = torch.randperm(work.examples)
-        return Dataset((x[client][order], y[client][order]), user_id=client)
+        return Dataset((x[client][order], y[client][order]), user_id=str(client))
 
     np.random.seed(work.seed)  # all processes draw the same cohorts
     # One silo a process: so a client's head is where the client is.
