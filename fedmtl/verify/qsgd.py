@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -63,34 +64,53 @@ def error_and_mean_of_rounding_at_random(qsgd: Callable[..., Any]) -> CheckResul
     return every(*results)
 
 
-def bytes_of_a_gaussian_vector(qsgd: Callable[..., Any]) -> CheckResult:
-    """A number of |z| steps becomes k with probability E[(1 - | |z| - k |)+], and v takes 2 ⌊log2 v⌋ + 1 bits: a gap v
+@cache
+def _gaussian_bytes(levels: int | None, n: int) -> float:
+    """Bytes of a packet of n Gaussian numbers, on average.
+
+    A number of |z| steps becomes k with probability E[(1 - | |z| - k |)+], and v takes 2 ⌊log2 v⌋ + 1 bits: a gap v
     has probability p (1 - p)^(v - 1). Beside: 8 bytes of the norm and 8 of each part of 16,384, which is filled up by
-    half a byte. The most: 3.5 + 2 log2(1 + s / √n) bits of a number, with a hundredth of s for rounding, and 9 a part.
+    half a byte.
     """
-    z = (np.arange(90_000) + 0.5) / 10_000
-    weight = np.exp(-z * z / 2) * math.sqrt(2 / math.pi) / 10_000
-    gamma, results = [2 * v.bit_length() - 1 for v in range(4000)], []
-    for levels, n in ((None, 2**16), (70, 2**16), (None, 16_384 + 100)):
+    z = (np.arange(18_000) + 0.5) / 2_000
+    weight = np.exp(-z * z / 2) * math.sqrt(2 / math.pi) / 2_000
+    steps = z * (levels or round(math.sqrt(n))) / math.sqrt(n)
+    gamma = [2 * v.bit_length() - 1 for v in range(4000)]
+    chance = [float(weight @ np.maximum(0, 1 - np.abs(steps - k))) for k in range(12)]
+    p = 1 - chance[0]
+    gap = sum(p * chance[0] ** (v - 1) * gamma[v] for v in range(1, 4000))
+    bits = p * (gap + 1) + sum(chance[k] * gamma[k] for k in range(1, 12))
+    return 8 + 8.5 * math.ceil(n / 2**14) + n * bits / 8
+
+
+CASES = ((None, 2**16), (70, 2**16), (None, 16_384 + 100))
+"""Levels, and numbers of a Gaussian vector."""
+
+
+def typical_and_most_bytes(qsgd: Callable[..., Any]) -> CheckResult:
+    """The bytes of a Gaussian vector on average: the integral over |z| of each level's probability, and a sum over
+    gaps. The most: 3.5 + 2 log2(1 + s / √n) bits of a number, with a hundredth of s for rounding, and 9 a part."""
+    results = []
+    for levels, n in CASES:
         codec, s = qsgd(levels=levels), levels or round(math.sqrt(n))
-        chance = [float(weight @ np.maximum(0, 1 - np.abs(z * s / math.sqrt(n) - k))) for k in range(12)]
-        p = 1 - chance[0]
-        gap = sum(p * chance[0] ** (v - 1) * gamma[v] for v in range(1, 4000))
-        bits = p * (gap + 1) + sum(chance[k] * gamma[k] for k in range(1, 12))
-        parts = math.ceil(n / 2**14)
-        expected = 8 + 8.5 * parts + n * bits / 8
-        results.append(close(codec.typical_bytes(n), expected, atol=0, rtol=2e-5))
-        results.append(close(len(packet(codec, VECTORS["Gaussian"][:n])), expected, atol=0, rtol=0.01))
-        most = 8 + 9 * parts + math.ceil(n * (3.5 + 2 * math.log2(1 + 1.01 * s / math.sqrt(n))) / 8)
-        results.append(close(codec.max_bytes(n), most, atol=0))
+        results.append(close(codec.typical_bytes(n), _gaussian_bytes(levels, n), atol=0, rtol=2e-5))
+        bits = 3.5 + 2 * math.log2(1 + 1.01 * s / math.sqrt(n))
+        results.append(close(codec.max_bytes(n), 8 + 9 * math.ceil(n / 2**14) + math.ceil(n * bits / 8), atol=0))
     # One number with as many levels as can be: its gap 1, its sign, and a level of some 2 · 15 + 1 bits.
     return every(*results, close(qsgd(levels=2**16 - 1).typical_bytes(1), 8 + 8.5 + (1 + 1 + 30) / 8, atol=0.5))
+
+
+def bytes_of_a_gaussian_vector(qsgd: Callable[..., Any]) -> CheckResult:
+    """The packet of a drawn one, to a hundredth of the average, from each level's probability and a sum over gaps."""
+    made = [(len(packet(qsgd(levels=levels), VECTORS["Gaussian"][:n])), levels, n) for levels, n in CASES]
+    return every(*(close(got, _gaussian_bytes(levels, n), atol=0, rtol=0.01) for got, levels, n in made))
 
 
 CHECKS = (
     packets_by_hand,
     long_vectors_and_large_numbers,
     error_and_mean_of_rounding_at_random,
+    typical_and_most_bytes,
     bytes_of_a_gaussian_vector,
     check_of(levels_and(64), lambda cls: cls(), (128, 203, 2**16 + 5)),
 )
