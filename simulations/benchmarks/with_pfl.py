@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -26,9 +26,11 @@ def with_pfl(task: BenchTask) -> BenchResult:
     torch.set_num_threads(1)
     others = []
     if task.workers > 1 and "PFL_WORKER_RANK" not in os.environ:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            addresses = ",".join(f"127.0.0.1:{probe.getsockname()[1] + rank}" for rank in range(task.workers))
+        with ExitStack() as held:  # until all are found, so that each has its own
+            probes = [held.enter_context(socket.socket()) for _ in range(task.workers)]
+            for probe in probes:
+                probe.bind(("127.0.0.1", 0))
+            addresses = ",".join(f"127.0.0.1:{probe.getsockname()[1]}" for probe in probes)
         os.environ |= {"PFL_WORKER_ADDRESSES": addresses, "PFL_WORKER_RANK": "0"}
         command = [sys.executable, __file__, str(task.folder), "--rounds", str(task.workload.rounds)]
         command += ["--workers", str(task.workers)]
