@@ -102,8 +102,11 @@ def typical_and_most_bytes(qsgd: Callable[..., Any]) -> CheckResult:
 
 def bytes_of_a_gaussian_vector(qsgd: Callable[..., Any]) -> CheckResult:
     """The packet of a drawn one, to a hundredth of the average, from each level's probability and a sum over gaps."""
-    made = [(len(packet(qsgd(levels=levels), VECTORS["Gaussian"][:n])), levels, n) for levels, n in CASES]
-    return every(*(close(got, _gaussian_bytes(levels, n), atol=0, rtol=0.01) for got, levels, n in made))
+    results = []
+    for levels, n in CASES:
+        length = len(packet(qsgd(levels=levels), VECTORS["Gaussian"][:n]))
+        results.append(close(length, _gaussian_bytes(levels, n), atol=0, rtol=0.01))
+    return every(*results)
 
 
 CHECKS = (
